@@ -1,0 +1,82 @@
+//! A bot that does what the message says, for trying out how Turnkey treats slow
+//! and failing handlers. The whole-program tests talk to it.
+//!
+//! | message | effect |
+//! | --- | --- |
+//! | `sleep 200` | takes 200 ms, then counts |
+//! | `spin 200` | blocks its worker's only thread for 200 ms |
+//! | `fail` | counts, then returns an error |
+//! | `panic` | counts, then panics |
+//! | `order tea` | a row in a table of its own, in the turn's transaction |
+//! | `order` | breaks the table's rule: the statement fails |
+//! | `orders` | how many orders there are |
+//! | `many 3` | three replies |
+//! | `silent` | no reply |
+//! | anything else | counts |
+//!
+//! Run it: `cargo run --example commands -- run --workers 2`
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use turnkey::Turn;
+
+#[derive(Default, Serialize, Deserialize)]
+struct State {
+    count: u64,
+}
+
+const MIGRATIONS: [&str; 1] = [
+    "CREATE TABLE orders (
+        id INTEGER PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        item TEXT NOT NULL CHECK (item <> '')
+    ) STRICT",
+];
+
+async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
+    turn.state.count += 1;
+    let text = turn.text().to_owned();
+    let (command, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    match command {
+        "sleep" => tokio::time::sleep(Duration::from_millis(rest.parse()?)).await,
+        "spin" => std::thread::sleep(Duration::from_millis(rest.parse()?)),
+        "fail" => return Err(turnkey::Error::msg("told to fail")),
+        "panic" => panic!("told to panic"),
+        "order" => {
+            let user = turn.user_id().to_owned();
+            turn.execute(
+                "INSERT INTO orders (user_id, item) VALUES (?1, ?2)",
+                (user, rest),
+            );
+        }
+        "orders" => {
+            let rows = turn
+                .query(
+                    "SELECT COUNT(*) AS n FROM orders WHERE user_id = ?1",
+                    [turn.user_id()],
+                )
+                .await?;
+            let n: i64 = match rows.first() {
+                Some(row) => row.get("n")?,
+                None => 0,
+            };
+            turn.reply(format!("{n} orders"));
+            return Ok(());
+        }
+        "many" => {
+            for i in 1..=rest.parse::<u32>()? {
+                turn.reply(format!("{}.{i}", turn.state.count));
+            }
+            return Ok(());
+        }
+        "silent" => return Ok(()),
+        _ => {}
+    }
+    turn.reply(format!("{}: {text}", turn.state.count));
+    Ok(())
+}
+
+fn main() -> std::process::ExitCode {
+    turnkey::App::new(obey).migrations(MIGRATIONS).run()
+}

@@ -1,0 +1,155 @@
+//! Plain HTTP: `POST /http` with `{"user_id":"ann","text":"hi"}` answers
+//! `{"replies":[{"text":"1: hi"}]}` once the turn is committed.
+//!
+//! An update's id is the `Idempotency-Key` header, else the field `id`, else one
+//! made up here. The same id with the same body gets the stored answer, byte for
+//! byte; with another body 409. With a token configured, requests carry
+//! `Authorization: Bearer TOKEN`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hyper::header::AUTHORIZATION;
+use hyper::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use turnkey_storage::{ReplyId, Seen};
+
+use super::{Channel, PlatformAnswer, Refusal, SendError, SendFuture, parse_json, same_secret};
+use crate::config::HttpConfig;
+use crate::message::{
+    DialogKey, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Reply, Update, UpdateId,
+};
+
+/// Bytes of the digest that tells bodies apart.
+const DIGEST: usize = 16;
+
+pub(super) struct Http {
+    token: Option<String>,
+    /// Starts the ids of updates that have none: different in each process and
+    /// each life of it, rising, so that they fall on one page of the index.
+    prefix: String,
+    made_up: AtomicU64,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    user_id: String,
+    text: String,
+    id: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    replies: &'a [Reply],
+}
+
+impl Http {
+    pub(super) fn new(config: &HttpConfig) -> Self {
+        let started = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |d| d.as_nanos());
+        Http {
+            token: config.token.clone(),
+            prefix: format!("~{started:x}-{:x}", std::process::id()),
+            made_up: AtomicU64::new(0),
+        }
+    }
+
+    fn make_up_id(&self) -> String {
+        let number = self.made_up.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number:010x}", self.prefix)
+    }
+}
+
+impl Channel for Http {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    fn verify(&self, headers: &HeaderMap, _: &[u8]) -> Result<(), Refusal> {
+        let Some(token) = &self.token else {
+            return Ok(());
+        };
+        let given = headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
+            .unwrap_or_default();
+        if same_secret(given, token.as_bytes()) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "wrong or missing bearer token",
+        ))
+    }
+
+    fn parse(&self, headers: &HeaderMap, bytes: &Bytes) -> Result<Vec<Update>, Refusal> {
+        let body: Body = parse_json(bytes)?;
+        let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
+        if body.user_id.is_empty() || body.user_id.len() > MAX_USER_ID {
+            return Err(bad(format!(
+                "field `user_id`: 1 to {MAX_USER_ID} bytes, not {}",
+                body.user_id.len()
+            )));
+        }
+        let id = match headers.get("idempotency-key") {
+            Some(key) => Some(
+                key.to_str()
+                    .map_err(|_| bad("header `Idempotency-Key`: visible ASCII only".to_owned()))?
+                    .to_owned(),
+            ),
+            None => body.id,
+        };
+        // `~` starts the ids that are made up.
+        if let Some(id) = &id
+            && (id.is_empty() || id.len() > MAX_UPDATE_ID || id.starts_with('~'))
+        {
+            return Err(bad(format!(
+                "the update's id: 1 to {MAX_UPDATE_ID} bytes, not starting with `~`"
+            )));
+        }
+        let raw: Box<RawValue> = parse_json(bytes)?;
+        Ok(vec![Update {
+            address: body.user_id.clone(),
+            dialog: DialogKey::new(self.name(), body.user_id),
+            digest: if id.is_some() {
+                Sha256::digest(bytes)[..DIGEST].to_vec()
+            } else {
+                Vec::new()
+            },
+            id: UpdateId(id.unwrap_or_else(|| self.make_up_id())),
+            text: body.text,
+            raw,
+        }])
+    }
+
+    fn replies_in_answer(&self) -> bool {
+        true
+    }
+
+    fn answer(&self, replies: &[Reply]) -> Vec<u8> {
+        // Strings always serialise.
+        serde_json::to_vec(&Answer { replies }).unwrap_or_default()
+    }
+
+    fn answer_seen(&self, digest: &[u8], seen: Seen) -> PlatformAnswer {
+        if seen.digest == digest {
+            return PlatformAnswer {
+                status: StatusCode::OK,
+                body: seen.answer,
+            };
+        }
+        PlatformAnswer {
+            status: StatusCode::CONFLICT,
+            body: br#"{"error":"this id came before with another body"}"#.to_vec(),
+        }
+    }
+
+    fn send<'a>(&'a self, _: ReplyId, _: &'a Outgoing) -> SendFuture<'a> {
+        let refused = SendError::Refused("replies of this channel ride in its answers".to_owned());
+        Box::pin(async { Err(refused) })
+    }
+}

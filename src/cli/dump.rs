@@ -1,0 +1,74 @@
+//! `dump`: every dialog as one JSON object a line.
+
+use std::io::{BufWriter, ErrorKind, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use turnkey_storage::sqlite;
+
+use crate::config;
+use crate::exit;
+
+#[derive(Args)]
+#[command(after_help = "Example:\n  turnkey dump --storage sqlite:bot.db | jq .state")]
+pub(super) struct Dump {
+    /// The database, such as sqlite:bot.db.
+    #[arg(long, env = "TURNKEY_STORAGE", value_name = "URL")]
+    storage: String,
+
+    /// Also print the turns that `run --history` kept.
+    #[arg(long)]
+    history: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    channel: &'a str,
+    user_id: &'a str,
+    state: &'a RawValue,
+    /// Milliseconds since 1970.
+    updated_at: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<Vec<Box<RawValue>>>,
+}
+
+impl Dump {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let path = config::database(&self.storage).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let mut out = BufWriter::new(std::io::stdout().lock());
+        let printed = sqlite::dump(&path, self.history, |line| -> anyhow::Result<()> {
+            let state: &RawValue = serde_json::from_str(&line.state)
+                .with_context(|| format!("the state of {} is not JSON", line.dialog))?;
+            let history = line.history.into_iter().map(RawValue::from_string);
+            let line = Line {
+                channel: &line.dialog.channel,
+                user_id: &line.dialog.user_id,
+                state,
+                updated_at: line.updated_at,
+                history: self.history.then(|| history.collect()).transpose()?,
+            };
+            serde_json::to_writer(&mut out, &line)?;
+            Ok(writeln!(out)?)
+        });
+        let written = printed.and_then(|()| Ok(out.flush()?));
+        match written {
+            // Whoever reads had enough: `dump | head`.
+            Err(error) if is_broken_pipe(&error) => {}
+            other => other?,
+        }
+        Ok(ExitCode::from(exit::CLEAN))
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<std::io::Error>().map(|e| e.kind());
+        let json = cause
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind);
+        io.or(json) == Some(ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,44 @@
+//! The command line: one file for each command.
+
+mod check;
+mod dump;
+mod log;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::Author;
+use crate::exit;
+
+/// Bots and webhooks, one turn at a time for each user, in one SQLite file.
+#[derive(Parser)]
+#[command(version, about, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the bot.
+    Run(Box<run::Run>),
+    /// Print every dialog as one JSON object a line, while the bot runs or not.
+    Dump(dump::Dump),
+    /// Verify a database: structure, schema, no lock left by a dead worker.
+    Check(check::Check),
+}
+
+/// Obeys the command line.
+pub(crate) fn main(author: Author) -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Run(run) => run.run(author),
+        Command::Dump(dump) => dump.run(),
+        Command::Check(check) => check.run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(exit::BAD_START)
+    })
+}

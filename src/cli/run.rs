@@ -1,0 +1,61 @@
+//! `run`: the bot itself.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::log;
+use crate::app::Author;
+use crate::config::{Processes, Settings};
+use crate::{master, single};
+
+/// The settings can also stand in the file (a line `workers = 2`) or in the
+/// environment (`TURNKEY_WORKERS=2`). Secrets have no flag: TURNKEY_TELEGRAM_TOKEN,
+/// TURNKEY_TELEGRAM_SECRET, TURNKEY_HTTP_TOKEN.
+#[derive(Args)]
+#[command(after_help = "\
+The settings can also stand in the file (workers = 2) or in the environment.
+Secrets have no flag, only a variable or a line in the file:
+  TURNKEY_TELEGRAM_TOKEN   telegram-token   the bot's token, for sending replies
+  TURNKEY_TELEGRAM_SECRET  telegram-secret  the webhook's secret token
+  TURNKEY_HTTP_TOKEN       http-token       the bearer token of POST /http
+
+Exit codes: 0 stopped, nothing cut off; 1 turns were cut off after --grace;
+2 bad settings or no place to listen or write; 3 a worker could not start;
+4 workers died again and again; 130 forced by a second Ctrl-C.
+
+Try it:
+  turnkey run --workers 2 --storage sqlite:bot.db
+  curl -d '{\"user_id\":\"ann\",\"text\":\"hi\"}' -H 'Content-Type: application/json' http://localhost:8080/http")]
+pub(super) struct Run {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Read settings from this file.
+    #[arg(long, env = "TURNKEY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Log more; -vv for all.
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+
+    /// Log only errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl Run {
+    pub(super) fn run(self, author: Author) -> anyhow::Result<ExitCode> {
+        let config = self
+            .settings
+            .into_config(self.config.as_deref())
+            .map_err(|e| anyhow::anyhow!("{e}"))?;
+        log::start(config.log, self.verbose, self.quiet);
+        let result = match config.processes {
+            Processes::Workers(workers) => master::run(&config, author, workers),
+            Processes::Single => single::run(&config, author),
+        };
+        result.map_err(|e| anyhow::anyhow!("{e}"))
+    }
+}

@@ -1,0 +1,526 @@
+//! Flags, environment and file become one validated, immutable [`Config`].
+//!
+//! Called by `cli/` before anything is bound, opened or forked. A value is taken
+//! from the flag, else the `TURNKEY_…` variable, else the file, else the default.
+//! Secrets have no flag: a command line can be read by every user of a machine.
+//! Imports nothing of ours but the error.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use turnkey_storage::Sync;
+
+use crate::error::Error;
+
+/// Workers of one machine: far more than its processors is a slip of the finger.
+pub(crate) const MAX_WORKERS: usize = 256;
+
+/// How updates arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Updater {
+    /// The platform posts them to us.
+    Webhooks,
+    /// We ask the platform for them.
+    Polling,
+}
+
+impl Updater {
+    /// As it is written on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Updater::Webhooks => "webhooks",
+            Updater::Polling => "polling",
+        }
+    }
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// How durable an acknowledged turn is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum SyncMode {
+    /// It survives a power cut.
+    #[default]
+    Full,
+    /// It survives the death of the program, not of the machine.
+    Normal,
+}
+
+/// What can be set by flag, by variable (`TURNKEY_` and the flag's name) or in
+/// the file given with `--config` (the flag's name, `=`, the value).
+#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// How updates arrive.
+    #[arg(long, env = "TURNKEY_UPDATER", value_enum, value_name = "HOW")]
+    updater: Option<Updater>,
+
+    /// Address or name to listen on [default: localhost].
+    #[arg(long, env = "TURNKEY_HOST", value_name = "HOST")]
+    host: Option<String>,
+
+    /// Port to listen on; 0 picks a free one [default: 8080].
+    #[arg(long, env = "TURNKEY_PORT", value_name = "PORT")]
+    port: Option<u16>,
+
+    /// Worker processes [default: 1].
+    #[arg(long, env = "TURNKEY_WORKERS", value_name = "N")]
+    workers: Option<usize>,
+
+    /// One worker for each processor (as the container's quota allows).
+    #[arg(long, env = "TURNKEY_FAST", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    fast: Option<bool>,
+
+    /// Everything in one process, for debugging: no master, no forks.
+    #[arg(long, env = "TURNKEY_SINGLE_PROCESS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    single_process: Option<bool>,
+
+    /// The address under which the platforms reach this bot, such as
+    /// https://bot.example.org.
+    #[arg(long, env = "TURNKEY_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+
+    /// Where states are kept, such as sqlite:bot.db. Without it each run makes a
+    /// new turnkey-*.db in the temporary directory, and leaves it there.
+    #[arg(long, env = "TURNKEY_STORAGE", value_name = "URL")]
+    storage: Option<String>,
+
+    /// What an acknowledged turn survives: full, a power cut; normal, the death
+    /// of the program [default: full].
+    #[arg(long, env = "TURNKEY_SYNC", value_enum, value_name = "HOW")]
+    sync: Option<SyncMode>,
+
+    /// Keep each turn's text and replies.
+    #[arg(long, env = "TURNKEY_HISTORY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    history: Option<bool>,
+
+    /// How long a stop waits for turns in flight, such as 8s or 500ms
+    /// [default: 8s].
+    #[arg(long, env = "TURNKEY_GRACE", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    grace: Option<Duration>,
+
+    /// Replace a worker that gives no sign of life for this long [default: 30s].
+    #[arg(long, env = "TURNKEY_WORKER_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    worker_timeout: Option<Duration>,
+
+    /// Fail a handler that takes longer [default: 60s].
+    #[arg(long, env = "TURNKEY_TURN_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    turn_timeout: Option<Duration>,
+
+    /// How long an update waits behind earlier ones of its user before it is
+    /// answered 503 [default: 15s].
+    #[arg(long, env = "TURNKEY_LOCK_WAIT", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    lock_wait: Option<Duration>,
+
+    /// Turns in flight in a worker; one more is answered 503 [default: 4096].
+    #[arg(long, env = "TURNKEY_MAX_TURNS", value_name = "N")]
+    max_turns: Option<usize>,
+
+    /// Connections of a worker; one more is answered 503 [default: 4096].
+    #[arg(long, env = "TURNKEY_MAX_CONNECTIONS", value_name = "N")]
+    max_connections: Option<usize>,
+
+    /// Bytes of a request's body; a larger one is answered 413
+    /// [default: 1048576].
+    #[arg(long, env = "TURNKEY_MAX_BODY", value_name = "BYTES")]
+    max_body: Option<usize>,
+
+    /// Bytes of a request's head; a larger one is answered 431
+    /// [default: 16384, at least 8192].
+    #[arg(long, env = "TURNKEY_MAX_HEADER", value_name = "BYTES")]
+    max_header: Option<usize>,
+
+    /// Close a connection whose request head takes longer [default: 10s].
+    #[arg(long, env = "TURNKEY_HEADER_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    header_timeout: Option<Duration>,
+
+    /// Answer 408 to a request whose body takes longer [default: 30s].
+    #[arg(long, env = "TURNKEY_BODY_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    body_timeout: Option<Duration>,
+
+    /// Close a connection that is idle for longer [default: 75s].
+    #[arg(long, env = "TURNKEY_IDLE_TIMEOUT", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    idle_timeout: Option<Duration>,
+
+    /// The Bot API server [default: https://api.telegram.org].
+    #[arg(long, env = "TURNKEY_TELEGRAM_API_URL", value_name = "URL")]
+    telegram_api_url: Option<String>,
+
+    /// The log's format [default: text].
+    #[arg(long, env = "TURNKEY_LOG", value_enum, value_name = "FORMAT")]
+    log: Option<LogFormat>,
+
+    /// Secrets: no flag, by variable or file only.
+    #[arg(skip)]
+    telegram_token: Option<String>,
+    #[arg(skip)]
+    telegram_secret: Option<String>,
+    #[arg(skip)]
+    http_token: Option<String>,
+}
+
+/// The variables of the settings that have no flag.
+const SECRETS: [(&str, fn(&mut Settings) -> &mut Option<String>); 3] = [
+    ("TURNKEY_TELEGRAM_TOKEN", |s| &mut s.telegram_token),
+    ("TURNKEY_TELEGRAM_SECRET", |s| &mut s.telegram_secret),
+    ("TURNKEY_HTTP_TOKEN", |s| &mut s.http_token),
+];
+
+/// Who does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Processes {
+    /// A master and this many workers.
+    Workers(usize),
+    /// One process.
+    Single,
+}
+
+/// Limits of the HTTP server, for each worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerLimits {
+    /// Connections; beyond it 503.
+    pub(crate) connections: usize,
+    /// Bytes of a body; beyond it 413.
+    pub(crate) body: usize,
+    /// Bytes of a head; beyond it 431.
+    pub(crate) header: usize,
+    /// For a head; then the connection is closed.
+    pub(crate) header_timeout: Duration,
+    /// For a body; then 408.
+    pub(crate) body_timeout: Duration,
+    /// Between requests; then the connection is closed.
+    pub(crate) idle_timeout: Duration,
+}
+
+/// The `http` channel.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HttpConfig {
+    /// The bearer token that requests must carry.
+    pub(crate) token: Option<String>,
+}
+
+/// The `telegram` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct TelegramConfig {
+    /// The bot's token.
+    pub(crate) token: Option<String>,
+    /// The secret of its webhook.
+    pub(crate) secret: Option<String>,
+    /// The Bot API server.
+    pub(crate) api_url: String,
+}
+
+/// Everything a run needs to know. Made once, never changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// How updates arrive.
+    pub(crate) updater: Updater,
+    /// Address or name to listen on.
+    pub(crate) host: String,
+    /// Port; 0 for a free one.
+    pub(crate) port: u16,
+    /// Who does the work.
+    pub(crate) processes: Processes,
+    /// Where the platforms reach us.
+    pub(crate) public_url: Option<String>,
+    /// The database; none for a new one in the temporary directory.
+    pub(crate) database: Option<PathBuf>,
+    /// What an acknowledged turn survives.
+    pub(crate) sync: Sync,
+    /// Keep each turn's text and replies.
+    pub(crate) history: bool,
+    /// How long a stop waits.
+    pub(crate) grace: Duration,
+    /// A worker silent for so long is replaced.
+    pub(crate) worker_timeout: Duration,
+    /// For a handler.
+    pub(crate) turn_timeout: Duration,
+    /// For a dialog's lock.
+    pub(crate) lock_wait: Duration,
+    /// Turns in flight in a worker.
+    pub(crate) max_turns: usize,
+    /// Limits of the HTTP server.
+    pub(crate) server: ServerLimits,
+    /// The `http` channel.
+    pub(crate) http: HttpConfig,
+    /// The `telegram` channel.
+    pub(crate) telegram: TelegramConfig,
+    /// The log's format.
+    pub(crate) log: LogFormat,
+}
+
+impl Settings {
+    /// Merges these flags and variables with the file, if one was named, and
+    /// checks the whole.
+    ///
+    /// # Errors
+    /// [`Error::Start`] with a sentence that names the setting.
+    pub(crate) fn into_config(mut self, file: Option<&Path>) -> crate::Result<Config> {
+        for (variable, setting) in SECRETS {
+            if let Ok(value) = std::env::var(variable) {
+                *setting(&mut self) = Some(value);
+            }
+        }
+        let merged = match file {
+            Some(path) => self.over(read_file(path)?),
+            None => self,
+        };
+        merged.validate()
+    }
+
+    /// These settings, and the file's where these are silent.
+    fn over(self, file: Settings) -> Settings {
+        macro_rules! either {
+            ($file:ident; $($field:ident),* $(,)?) => {
+                Settings { $($field: self.$field.or($file.$field)),* }
+            };
+        }
+        // One choice between three: naming one silences the file's.
+        let chosen = self.workers.is_some()
+            || self.fast == Some(true)
+            || self.single_process == Some(true);
+        let file = if chosen {
+            Settings {
+                workers: None,
+                fast: None,
+                single_process: None,
+                ..file
+            }
+        } else {
+            file
+        };
+        either! { file;
+            updater, host, port, workers, fast, single_process, public_url, storage, sync,
+            history, grace, worker_timeout, turn_timeout, lock_wait, max_turns, max_connections,
+            max_body, max_header, header_timeout, body_timeout, idle_timeout, telegram_api_url,
+            log, telegram_token, telegram_secret, http_token,
+        }
+    }
+
+    fn validate(self) -> crate::Result<Config> {
+        let fast = self.fast.unwrap_or(false);
+        let single = self.single_process.unwrap_or(false);
+        let processes = match (self.workers, fast, single) {
+            (None, false, false) => Processes::Workers(1),
+            (None, true, false) => Processes::Workers(num_cpus::get()),
+            (None, false, true) => Processes::Single,
+            (Some(n), false, false) if (1..=MAX_WORKERS).contains(&n) => Processes::Workers(n),
+            (Some(n), false, false) => {
+                return refuse(format!("--workers takes 1 to {MAX_WORKERS}, not {n}"));
+            }
+            (Some(_), true, _) => return refuse("--workers and --fast both say how many workers; give one of them"),
+            (Some(_), _, true) => return refuse("--single-process has no workers; leave out --workers or --single-process"),
+            (None, true, true) => return refuse("--fast and --single-process are opposites; give one of them"),
+        };
+        let database = self.storage.as_deref().map(database).transpose()?;
+        let updater = self.updater.unwrap_or(Updater::Webhooks);
+        if updater == Updater::Polling {
+            return refuse(
+                "--updater polling is not in this version yet; use webhooks (or leave --updater out)",
+            );
+        }
+        if let Some(url) = &self.public_url
+            && !url.starts_with("https://")
+            && !url.starts_with("http://")
+        {
+            return refuse(format!(
+                "--public-url takes an address such as https://bot.example.org, not {url:?}"
+            ));
+        }
+        let max_header = at_least("--max-header", self.max_header, 16 << 10, 8192)?;
+        Ok(Config {
+            updater,
+            host: self.host.unwrap_or_else(|| "localhost".to_owned()),
+            port: self.port.unwrap_or(8080),
+            processes,
+            public_url: self.public_url,
+            database,
+            sync: match self.sync.unwrap_or_default() {
+                SyncMode::Full => Sync::Full,
+                SyncMode::Normal => Sync::Normal,
+            },
+            history: self.history.unwrap_or(false),
+            grace: self.grace.unwrap_or(Duration::from_secs(8)),
+            worker_timeout: longer_than_heartbeat(self.worker_timeout)?,
+            turn_timeout: self.turn_timeout.unwrap_or(Duration::from_secs(60)),
+            lock_wait: self.lock_wait.unwrap_or(Duration::from_secs(15)),
+            max_turns: at_least("--max-turns", self.max_turns, 4096, 1)?,
+            server: ServerLimits {
+                connections: at_least("--max-connections", self.max_connections, 4096, 1)?,
+                body: at_least("--max-body", self.max_body, 1 << 20, 1)?,
+                header: max_header,
+                header_timeout: self.header_timeout.unwrap_or(Duration::from_secs(10)),
+                body_timeout: self.body_timeout.unwrap_or(Duration::from_secs(30)),
+                idle_timeout: self.idle_timeout.unwrap_or(Duration::from_secs(75)),
+            },
+            http: HttpConfig {
+                token: self.http_token,
+            },
+            telegram: TelegramConfig {
+                token: self.telegram_token,
+                secret: self.telegram_secret,
+                api_url: self
+                    .telegram_api_url
+                    .unwrap_or_else(|| "https://api.telegram.org".to_owned()),
+            },
+            log: self.log.unwrap_or_default(),
+        })
+    }
+}
+
+fn refuse<T>(sentence: impl Into<String>) -> crate::Result<T> {
+    Err(Error::Start(sentence.into()))
+}
+
+fn at_least(flag: &str, value: Option<usize>, default: usize, least: usize) -> crate::Result<usize> {
+    match value {
+        Some(value) if value < least => refuse(format!("{flag} takes at least {least}, not {value}")),
+        value => Ok(value.unwrap_or(default)),
+    }
+}
+
+/// A worker shows that it is alive once a second.
+fn longer_than_heartbeat(value: Option<Duration>) -> crate::Result<Duration> {
+    let value = value.unwrap_or(Duration::from_secs(30));
+    if value < Duration::from_secs(3) {
+        return refuse("--worker-timeout takes at least 3s: workers give a sign of life each second");
+    }
+    Ok(value)
+}
+
+/// The file of a storage address such as `sqlite:bot.db`.
+pub(crate) fn database(url: &str) -> crate::Result<PathBuf> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) => {
+            // sqlite:///var/lib/bot.db is how other programs write it.
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return refuse("--storage sqlite: names no file; write sqlite:bot.db");
+            }
+            Ok(PathBuf::from(path))
+        }
+        Some((engine @ ("postgres" | "postgresql" | "mysql" | "mariadb"), _)) => refuse(format!(
+            "--storage {engine}: this version keeps states in SQLite only; write sqlite:bot.db"
+        )),
+        _ => refuse(format!(
+            "--storage takes an address such as sqlite:bot.db, not {url:?}"
+        )),
+    }
+}
+
+fn read_file(path: &Path) -> crate::Result<Settings> {
+    let text = fs::read_to_string(path).map_err(|e| {
+        Error::Start(format!("cannot read --config {}: {e}", path.display()))
+    })?;
+    toml::from_str(&text)
+        .map_err(|e| Error::Start(format!("{} is wrong: {e}", path.display())))
+}
+
+/// Reads `8s`, `500ms`, `2m` or `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} is not a time such as 8s, 500ms, 2m or 1h"))?;
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(format!("{text:?} needs a unit: ms, s, m or h, such as 8s")),
+    };
+    Duration::try_from_secs_f64(seconds).map_err(|e| format!("{text:?}: {e}"))
+}
+
+fn optional_duration<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(settings: Settings) -> crate::Result<Config> {
+        settings.validate()
+    }
+
+    fn refused(settings: Settings) -> String {
+        config(settings).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_help() {
+        let config = config(Settings::default()).unwrap();
+        assert_eq!(config.processes, Processes::Workers(1));
+        assert_eq!((config.host.as_str(), config.port), ("localhost", 8080));
+        assert_eq!(config.grace, Duration::from_secs(8));
+        assert_eq!(config.sync, Sync::Full);
+    }
+
+    #[test]
+    fn conflicting_flags_are_refused_by_name() {
+        let both = Settings { workers: Some(2), fast: Some(true), ..Settings::default() };
+        assert!(refused(both).contains("--workers and --fast"));
+        let both = Settings { workers: Some(2), single_process: Some(true), ..Settings::default() };
+        assert!(refused(both).contains("--single-process"));
+        let both = Settings { fast: Some(true), single_process: Some(true), ..Settings::default() };
+        assert!(refused(both).contains("opposites"));
+        let none = Settings { workers: Some(0), ..Settings::default() };
+        assert!(refused(none).contains("1 to 256"));
+    }
+
+    #[test]
+    fn a_flag_silences_the_files_choice_of_processes() {
+        let file: Settings = toml::from_str("workers = 3\nport = 1234\ngrace = \"2m\"").unwrap();
+        let flags = Settings { fast: Some(true), ..Settings::default() };
+        let config = config(flags.over(file)).unwrap();
+        assert_eq!(config.processes, Processes::Workers(num_cpus::get()));
+        assert_eq!((config.port, config.grace.as_secs()), (1234, 120));
+    }
+
+    #[test]
+    fn an_unknown_setting_in_the_file_is_named() {
+        let error = toml::from_str::<Settings>("wokers = 3").unwrap_err();
+        assert!(error.to_string().contains("wokers"));
+    }
+
+    #[test]
+    fn storage_addresses() {
+        assert_eq!(database("sqlite:bot.db").unwrap(), Path::new("bot.db"));
+        assert_eq!(database("sqlite:///var/bot.db").unwrap(), Path::new("/var/bot.db"));
+        assert!(database("bot.db").unwrap_err().to_string().contains("sqlite:bot.db"));
+        assert!(database("sqlite:").is_err());
+    }
+
+    #[test]
+    fn times_need_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert!(duration("8").unwrap_err().contains("unit"));
+        assert!(duration("soon").is_err());
+    }
+}

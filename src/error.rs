@@ -1,0 +1,60 @@
+//! The one error type of the framework, split by what happens next.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why a turn failed, or the program could not start.
+///
+/// Like `anyhow::Error` it is made from any error with `?`, and for the same
+/// reason does not implement [`std::error::Error`] itself.
+#[non_exhaustive]
+pub enum Error {
+    /// The handler returned this. The turn changes nothing; the platform is told
+    /// to try again.
+    Handler(Box<dyn std::error::Error + Send + Sync>),
+    /// The handler panicked. As [`Error::Handler`].
+    Panic(String),
+    /// The handler took longer than `--turn-timeout`. As [`Error::Handler`].
+    Timeout(Duration),
+    /// The storage refused or could not be reached. The platform is told to try
+    /// again, or the turn runs again.
+    Storage(turnkey_storage::Error),
+    /// The program cannot start. One sentence that names the remedy.
+    Start(String),
+}
+
+/// What handlers return.
+pub type Result<T = ()> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of the handler that is only a sentence.
+    pub fn msg(text: impl Into<String>) -> Self {
+        Error::Handler(text.into().into())
+    }
+}
+
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
+    fn from(error: E) -> Self {
+        Error::Handler(Box::new(error))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Handler(e) => write!(f, "the handler failed: {e}"),
+            Error::Panic(message) => write!(f, "the handler panicked: {message}"),
+            Error::Timeout(limit) => {
+                write!(f, "the handler took longer than {} s", limit.as_secs_f32())
+            }
+            Error::Storage(e) => write!(f, "{e}"),
+            Error::Start(sentence) => f.write_str(sentence),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,62 @@
+//! Turnkey: bots and webhooks, handled strictly one turn at a time for each user,
+//! by several processes, with every user's state in one SQLite file.
+//!
+//! ```no_run
+//! use serde::{Deserialize, Serialize};
+//! use turnkey::Turn;
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct Counter {
+//!     count: u64,
+//! }
+//!
+//! async fn count(turn: &mut Turn<Counter>) -> turnkey::Result<()> {
+//!     turn.state.count += 1;
+//!     let n = turn.state.count;
+//!     turn.reply(format!("{n}: {}", turn.text()));
+//!     Ok(())
+//! }
+//!
+//! fn main() -> std::process::ExitCode {
+//!     turnkey::App::new(count).run()
+//! }
+//! ```
+//!
+//! The program that this makes has a command line of its own: `--help` teaches
+//! it. What a handler may rely on:
+//!
+//! * **One turn at a time.** Two handlers of one user never run at once, and
+//!   they run in the order in which the messages arrived, whichever process took
+//!   them in.
+//! * **All or nothing.** State, replies and your own SQL
+//!   ([`Turn::execute`]) take effect together when the handler returns `Ok`, and
+//!   not at all when it fails or panics.
+//! * **Once.** A message that a platform sends again gets its stored answer; the
+//!   handler does not run a second time.
+//! * **Nothing acknowledged is lost.** The platform is told 200 when the turn is
+//!   on the disk.
+
+mod app;
+mod channels;
+mod cli;
+mod config;
+mod control;
+mod database;
+mod error;
+mod exit;
+mod handler;
+mod master;
+mod message;
+mod outbox;
+mod scoreboard;
+mod single;
+mod turn;
+mod updaters;
+mod worker;
+mod writer;
+
+pub use app::App;
+pub use error::{Error, Result};
+pub use handler::{MAX_REPLIES, Turn};
+pub use message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, Reply, Update, UpdateId};
+pub use turnkey_storage::{FromValue, Params, Row, Value};

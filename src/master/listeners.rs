@@ -1,0 +1,99 @@
+//! The sockets that the world connects to: bound and listening in the master,
+//! shared by all workers.
+//!
+//! One queue for all of them: the death or restart of a worker resets nobody.
+//! With SO_REUSEPORT each worker has a queue of its own, which dies with it.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+
+use socket2::{Domain, Socket, Type};
+
+use crate::error::Error;
+
+/// Connections that the kernel completes and keeps for us while workers are
+/// busy. The kernel's own limit, net.core.somaxconn, is 4096 by default.
+const BACKLOG: i32 = 4096;
+
+/// Tries to find a port that is free at every address of the host.
+const FREE_PORT_TRIES: u32 = 20;
+
+/// Binds every address of `host`: `localhost` is mostly both 127.0.0.1 and ::1.
+///
+/// # Errors
+/// [`Error::Start`]: port taken, no right to it, no such host.
+pub(crate) fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let mut addresses: Vec<SocketAddr> = (bare, port)
+        .to_socket_addrs()
+        .map_err(|e| {
+            Error::Start(format!(
+                "cannot resolve --host {host}: {e}; give an address of this machine, such as 0.0.0.0"
+            ))
+        })?
+        .collect();
+    addresses.sort_unstable_by_key(|address| (address.is_ipv6(), *address));
+    addresses.dedup();
+    for attempt in 1.. {
+        match bind_all(&addresses) {
+            // A port that is free at one address may be taken at the other.
+            Err((_, e)) if port == 0 && e.kind() == ErrorKind::AddrInUse && attempt < FREE_PORT_TRIES => {}
+            Err((address, e)) => return Err(Error::Start(explain(address, &e))),
+            Ok(listeners) => return Ok(listeners),
+        }
+    }
+    Err(Error::Start(format!("no port is free at {host}")))
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for address in addresses {
+        let mut address = *address;
+        // Port 0: the first address picks, the others follow.
+        if address.port() == 0
+            && let Some(Ok(first)) = listeners.first().map(TcpListener::local_addr)
+        {
+            address.set_port(first.port());
+        }
+        match listen(address) {
+            Ok(listener) => listeners.push(listener),
+            // A machine without IPv6 still resolves localhost to ::1.
+            Err(e) if e.kind() == ErrorKind::AddrNotAvailable && !listeners.is_empty() => {}
+            Err(e) => return Err((address, e)),
+        }
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    // Close-on-exec, so that programs which handlers start do not keep the port.
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart need not wait for the last life's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // 0.0.0.0 and :: are two sockets, whatever the system's default.
+        socket.set_only_v6(true)?;
+    }
+    // A property of the socket that all processes share: set once, here.
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn explain(address: SocketAddr, error: &std::io::Error) -> String {
+    let port = address.port();
+    match error.kind() {
+        ErrorKind::AddrInUse => format!(
+            "port {port} is taken by another program; stop it, or give another port with --port (0 picks a free one)"
+        ),
+        ErrorKind::PermissionDenied => format!(
+            "no right to listen on port {port}; ports below 1024 need root or CAP_NET_BIND_SERVICE: give a higher one with --port"
+        ),
+        ErrorKind::AddrNotAvailable => format!(
+            "{} is not an address of this machine; give one that is with --host, such as 0.0.0.0",
+            address.ip()
+        ),
+        _ => format!("cannot listen on {address}: {error}"),
+    }
+}

@@ -1,0 +1,616 @@
+//! The master: forks the writer and the workers, watches them, obeys signals.
+//!
+//! Called by `cli/run.rs`. One thread, no runtime, no database: one loop over a
+//! signalfd, a lifeline to each child, and the next deadline; one event, one
+//! action. Invariants: it never starts a thread, so it may fork at any time
+//! (`sys::fork` refuses otherwise); children never see the terminal's SIGINT,
+//! the master alone decides; a dead child is replaced, with a growing delay if
+//! it dies young; when the master is gone the children notice and leave.
+//! Bounds: `--grace` for a stop, `--worker-timeout` for a silent child.
+
+mod child;
+pub(crate) mod listeners;
+pub(crate) mod sys;
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, getpid, getppid};
+use tokio::io::AsyncReadExt;
+use turnkey_storage::Owner;
+
+use self::child::{ChildHandle, Place, Role};
+use self::sys::Forked;
+use crate::app::Author;
+use crate::config::Config;
+use crate::control::{DRAIN, READY};
+use crate::database::Database;
+use crate::error::Error;
+use crate::scoreboard::{Field, Scoreboard};
+use crate::worker::{Worker, either};
+use crate::{exit, writer};
+
+/// A second Ctrl-C within this time is the first one, delivered twice.
+const SAME_CTRL_C: Duration = Duration::from_millis(50);
+
+/// What the writer gets for its last commit and checkpoint after the workers
+/// have left or were cut off.
+const WRITER_GRACE: Duration = Duration::from_secs(5);
+
+/// Signals that the master acts on.
+const SIGNALS: [Signal; 4] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGQUIT,
+    Signal::SIGCHLD,
+];
+
+/// Where the master is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    /// Workers finish; the time at which they are cut off.
+    StoppingWorkers(Instant),
+    /// The writer finishes.
+    StoppingWriter(Instant),
+}
+
+pub(crate) struct Master<'a> {
+    config: &'a Config,
+    /// Taken by the one child that needs it.
+    author: Option<Author>,
+    database: Database,
+    listeners: Vec<TcpListener>,
+    writer_listener: UnixListener,
+    scoreboard: Scoreboard,
+    signals: SignalFd,
+    places: Vec<Place>,
+    phase: Phase,
+    /// The number of the next child's life.
+    next_owner: u64,
+    stop_asked: Option<Instant>,
+    started: Instant,
+    code: u8,
+    /// Turns that were cut off, counted before the cut.
+    cut: u64,
+}
+
+/// Runs a bot with this many workers until it is stopped.
+///
+/// # Errors
+/// [`Error::Start`] when it cannot start.
+pub(crate) fn run(config: &Config, author: Author, workers: usize) -> crate::Result<ExitCode> {
+    let listeners = listeners::bind(&config.host, config.port)?;
+    let database = Database::take(config)?;
+    // From here on a Ctrl-C waits until the loop looks.
+    let mask: SigSet = SIGNALS.into_iter().collect();
+    mask.thread_block()?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    if let Some(code) = prepare(&database, &author)? {
+        return Ok(ExitCode::from(code));
+    }
+    let writer_listener = database.bind()?;
+    let words = sys::shared_words(Scoreboard::words(workers))?;
+    let mut places = vec![Place::new(Role::Writer)];
+    places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
+    let mut master = Master {
+        config,
+        author: Some(author),
+        database,
+        listeners,
+        writer_listener,
+        scoreboard: Scoreboard::new(words),
+        signals,
+        places,
+        phase: Phase::Starting,
+        next_owner: first_owner(),
+        stop_asked: None,
+        started: Instant::now(),
+        code: exit::CLEAN,
+        cut: 0,
+    };
+    let code = master.supervise();
+    master.database.leave();
+    code.map(ExitCode::from)
+}
+
+/// Creates or migrates the database in a child that ends, so that nothing of
+/// SQLite is left in the master when it forks. The exit code, should it fail.
+fn prepare(database: &Database, author: &Author) -> crate::Result<Option<u8>> {
+    match sys::fork()? {
+        Forked::Child => {
+            let code = match database.prepare(&author.migrations) {
+                Ok(()) => exit::CLEAN,
+                Err(error) => {
+                    eprintln!("error: {error}");
+                    exit::BAD_START
+                }
+            };
+            sys::exit_child(code.into())
+        }
+        Forked::Master(pid) => loop {
+            match waitpid(pid, None) {
+                Ok(WaitStatus::Exited(_, 0)) => return Ok(None),
+                Ok(WaitStatus::Exited(_, code)) => {
+                    return Ok(Some(u8::try_from(code).unwrap_or(exit::BUG)));
+                }
+                Ok(status) => {
+                    return Err(Error::Start(format!(
+                        "preparing the database ended badly ({status:?}); see the lines above"
+                    )));
+                }
+                Err(Errno::EINTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        },
+    }
+}
+
+/// Numbers of lives never repeat, not even across restarts of the program.
+fn first_owner() -> u64 {
+    let ms = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64);
+    // 41 bits of milliseconds, 22 for the lives of a run: within an i64.
+    (ms << 22) | 1
+}
+
+impl Master<'_> {
+    fn supervise(&mut self) -> crate::Result<u8> {
+        loop {
+            self.start_due()?;
+            self.announce();
+            self.replace_silent();
+            if let Some(code) = self.proceed() {
+                return Ok(code);
+            }
+            self.wait()?;
+            while let Ok(Some(signal)) = self.signals.read_signal() {
+                self.obey(signal.ssi_signo);
+            }
+            self.listen();
+            self.reap();
+        }
+    }
+
+    /// Starts the children that are due: the writer first.
+    fn start_due(&mut self) -> crate::Result<()> {
+        for index in 0..self.places.len() {
+            let place = &self.places[index];
+            let wanted = match (self.phase, place.role) {
+                (Phase::Starting, Role::Worker(_)) => self.places[0].is_ready(),
+                (Phase::Starting | Phase::Serving, _) => true,
+                // Turns in flight still need it.
+                (Phase::StoppingWorkers(_), Role::Writer) => true,
+                _ => false,
+            };
+            if wanted && place.child.is_none() && place.due <= Instant::now() {
+                self.start(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, index: usize) -> crate::Result<()> {
+        let role = self.places[index].role;
+        let owner = Owner(self.next_owner);
+        self.next_owner += 1;
+        let slot = match role {
+            Role::Writer => self.scoreboard.writer(),
+            Role::Worker(worker) => self.scoreboard.worker(worker),
+        };
+        slot.start_life();
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let master = getpid();
+        match sys::fork()? {
+            Forked::Master(pid) => {
+                tracing::debug!("started {role} as process {pid}");
+                self.places[index].child = Some(ChildHandle::new(pid, owner, ours));
+                Ok(())
+            }
+            Forked::Child => {
+                drop(ours);
+                let code = match self.become_child(master, role) {
+                    Ok(()) => match role {
+                        Role::Writer => self.be_writer(theirs),
+                        Role::Worker(index) => self.be_worker(index, owner, theirs),
+                    },
+                    Err(error) => Err(error),
+                };
+                let code = match code {
+                    Ok(()) => exit::CLEAN,
+                    Err(error) => {
+                        tracing::error!("{role}: {error}");
+                        exit::CANNOT_START
+                    }
+                };
+                sys::exit_child(code.into())
+            }
+        }
+    }
+
+    /// The first thing in a child: lets go of what is the master's.
+    fn become_child(&mut self, master: Pid, role: Role) -> crate::Result<()> {
+        // Ctrl-C goes to the whole foreground group; only the master decides.
+        // Ignored before it is unblocked: there is no moment in between. So it
+        // is with the others, save SIGTERM, which means the same as DRAIN.
+        for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
+            sys::ignore(signal)?;
+        }
+        // A second belt; the first is the lifeline.
+        prctl::set_pdeathsig(Signal::SIGTERM)?;
+        if getppid() != master {
+            return Err(Error::Start("the master is gone".to_owned()));
+        }
+        sys::set_title(&role.to_string());
+        SigSet::all().thread_unblock()?;
+        Ok(())
+    }
+
+    /// The writer's process.
+    fn be_writer(&mut self, lifeline: UnixStream) -> crate::Result<()> {
+        sys::ignore(Signal::SIGTERM)?; // It leaves after the workers.
+        let expected = self.living_workers();
+        self.places.clear();
+        self.listeners.clear();
+        let listener = self.writer_listener.try_clone()?;
+        lifeline.set_nonblocking(true)?;
+        // Its socket is listening since before the first fork.
+        std::io::Write::write_all(&mut &lifeline, &[READY])?;
+        let slot = self.scoreboard.writer();
+        writer::run(&self.database, listener, expected, slot, lifeline.as_fd())
+            .map_err(Error::Storage)
+    }
+
+    /// A worker's process.
+    fn be_worker(&mut self, index: usize, owner: Owner, lifeline: UnixStream) -> crate::Result<()> {
+        self.places.clear();
+        let author = self
+            .author
+            .take()
+            .ok_or_else(|| Error::Start("a worker was started in a child".to_owned()))?;
+        lifeline.set_nonblocking(true)?;
+        let to_master = lifeline.try_clone()?;
+        let worker = Worker {
+            index,
+            owner,
+            config: self.config,
+            author,
+            database: &self.database,
+            listeners: std::mem::take(&mut self.listeners),
+            scoreboard: self.scoreboard,
+        };
+        worker.run(
+            move || {
+                // Should it fail, the master is gone, and the lifeline tells.
+                drop(std::io::Write::write_all(&mut &to_master, &[READY]));
+            },
+            async move || either(told_to_drain(lifeline), terminated()).await,
+        )
+    }
+
+    /// The workers that a new writer will hear from again.
+    fn living_workers(&self) -> Vec<Owner> {
+        self.places
+            .iter()
+            .filter(|place| place.role != Role::Writer)
+            .filter_map(|place| place.child.as_ref())
+            .map(|child| child.owner)
+            .collect()
+    }
+
+    /// Says that the bot serves, once it does.
+    fn announce(&mut self) {
+        if self.phase != Phase::Starting || !self.places.iter().all(Place::is_ready) {
+            return;
+        }
+        self.phase = Phase::Serving;
+        let workers = self.places.len() - 1;
+        let workers = format!("{workers} worker{}", if workers == 1 { "" } else { "s" });
+        let bound = self.listeners.first().map(TcpListener::local_addr);
+        announce(self.config, bound.and_then(Result::ok), &workers, &self.database);
+    }
+
+    /// Kills children that give no sign of life; their end is then noticed.
+    fn replace_silent(&mut self) {
+        let limit = self.config.worker_timeout.as_millis() as u64;
+        for place in &self.places {
+            let slot = match place.role {
+                Role::Writer => self.scoreboard.writer(),
+                Role::Worker(index) => self.scoreboard.worker(index),
+            };
+            if let (Some(child), Some(silent)) = (&place.child, slot.silent_for())
+                && silent > limit
+            {
+                tracing::error!(
+                    "{} gave no sign of life for {} s: killed (see --worker-timeout)",
+                    place.role,
+                    silent / 1000
+                );
+                child.kill();
+            }
+        }
+    }
+
+    /// Moves a stop on; the exit code when all is over.
+    fn proceed(&mut self) -> Option<u8> {
+        let now = Instant::now();
+        match self.phase {
+            Phase::Starting | Phase::Serving => None,
+            Phase::StoppingWorkers(deadline) => {
+                if self.places.iter().all(|p| p.role == Role::Writer || p.child.is_none()) {
+                    if let Some(writer) = &mut self.places[0].child {
+                        writer.drain();
+                    }
+                    self.phase = Phase::StoppingWriter(now + WRITER_GRACE);
+                    return self.proceed();
+                }
+                if now >= deadline {
+                    self.cut_workers();
+                    self.code = self.code.max(exit::CUT);
+                    self.phase = Phase::StoppingWorkers(now + WRITER_GRACE);
+                }
+                None
+            }
+            Phase::StoppingWriter(deadline) => {
+                if self.places[0].child.is_none() {
+                    self.say_goodbye();
+                    return Some(self.code);
+                }
+                if now >= deadline {
+                    tracing::error!("the writer does not end: killed; what it acknowledged is safe");
+                    self.kill_all();
+                    self.phase = Phase::StoppingWriter(now + WRITER_GRACE);
+                }
+                None
+            }
+        }
+    }
+
+    /// Sleeps until something happens or falls due.
+    fn wait(&self) -> crate::Result<()> {
+        let mut next = Instant::now() + Duration::from_secs(1); // Signs of life.
+        for place in self.places.iter().filter(|place| place.child.is_none()) {
+            // A worker that is due and not started waits for the writer.
+            if place.due > Instant::now() {
+                next = next.min(place.due);
+            }
+        }
+        if let Phase::StoppingWorkers(deadline) | Phase::StoppingWriter(deadline) = self.phase {
+            next = next.min(deadline);
+        }
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        for child in self.places.iter().filter_map(|place| place.child.as_ref()) {
+            // Once it is ready, a line that is closed would be reported without
+            // end; its death comes as a signal.
+            if !child.ready {
+                fds.push(PollFd::new(child.control.as_fd(), PollFlags::POLLIN));
+            }
+        }
+        let wait = next.saturating_duration_since(Instant::now());
+        let wait = PollTimeout::try_from(wait.as_micros().div_ceil(1000) as i32)
+            .unwrap_or(PollTimeout::ZERO);
+        match poll(&mut fds, wait) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    fn obey(&mut self, signal: u32) {
+        match Signal::try_from(signal as i32) {
+            Ok(Signal::SIGINT) => match self.stop_asked {
+                Some(first) if first.elapsed() >= SAME_CTRL_C => self.force(exit::INTERRUPTED),
+                Some(_) => {}
+                None => self.stop(),
+            },
+            Ok(Signal::SIGTERM) if self.stop_asked.is_none() => self.stop(),
+            Ok(Signal::SIGQUIT) => self.force(exit::QUIT),
+            _ => {} // SIGCHLD: the children are looked at in any case.
+        }
+    }
+
+    /// Asks everyone to finish.
+    fn stop(&mut self) {
+        self.stop_asked = Some(Instant::now());
+        self.phase = Phase::StoppingWorkers(Instant::now() + self.config.grace);
+        let turns = self.scoreboard.sum(Field::InFlight);
+        eprintln!(
+            "Stopping: {turns} turn{} in flight, at most {} s. Press Ctrl-C again to force.",
+            if turns == 1 { "" } else { "s" },
+            self.config.grace.as_secs_f32(),
+        );
+        // Whoever connects from now on is told at once, by the kernel.
+        self.listeners.clear();
+        for place in &mut self.places {
+            if let (Role::Worker(_), Some(child)) = (place.role, &mut place.child) {
+                child.drain();
+            }
+        }
+    }
+
+    /// Stops at once. Turns that were not committed did not happen.
+    fn force(&mut self, code: u8) {
+        self.code = code;
+        self.cut = self.scoreboard.sum(Field::InFlight);
+        self.kill_all();
+        self.stop_asked = Some(Instant::now());
+        self.phase = Phase::StoppingWorkers(Instant::now() + WRITER_GRACE);
+    }
+
+    fn cut_workers(&mut self) {
+        self.cut = self.scoreboard.sum(Field::InFlight);
+        for place in self.places.iter().filter(|p| p.role != Role::Writer) {
+            if let Some(child) = &place.child {
+                child.kill();
+            }
+        }
+    }
+
+    fn kill_all(&self) {
+        for child in self.places.iter().filter_map(|p| p.child.as_ref()) {
+            child.kill();
+        }
+    }
+
+    /// Hears what the children say.
+    fn listen(&mut self) {
+        for place in &mut self.places {
+            if let Some(child) = &mut place.child
+                && !child.ready
+                && child.listen()
+                && child.ready
+            {
+                place.was_ready = true;
+            }
+        }
+    }
+
+    /// Buries dead children, and any stranger that init's duty brought us.
+    fn reap(&mut self) {
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => {
+                    self.bury(pid, &format!("exited with code {code}"));
+                }
+                Ok(WaitStatus::Signaled(pid, signal, _)) => {
+                    self.bury(pid, &format!("was ended by {signal}"));
+                }
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    fn bury(&mut self, pid: Pid, how: &str) {
+        let Some(place) = self
+            .places
+            .iter_mut()
+            .find(|p| p.child.as_ref().is_some_and(|child| child.pid == pid))
+        else {
+            return;
+        };
+        let Some(child) = place.child.take() else {
+            return;
+        };
+        let role = place.role;
+        if let Role::Worker(index) = role {
+            // Nothing of it is in flight any more.
+            let slot = self.scoreboard.worker(index);
+            if self.stop_asked.is_none() {
+                slot.set(Field::InFlight, 0);
+            }
+            slot.set(Field::Connections, 0);
+            slot.set(Field::Accepting, 0);
+        }
+        if self.stop_asked.is_some() {
+            return;
+        }
+        if !place.was_ready {
+            // It said why.
+            tracing::error!("{role} {how} before it served");
+            self.give_up(exit::CANNOT_START);
+            return;
+        }
+        let delay = place.bury(&child);
+        tracing::error!(
+            "{role} (process {pid}) {how}; starting another{}",
+            if delay.is_zero() {
+                String::new()
+            } else {
+                format!(" in {} s", delay.as_secs_f32())
+            }
+        );
+        let hopeless = match role {
+            Role::Writer => self.places[0].is_hopeless(),
+            Role::Worker(_) => self.places[1..].iter().all(Place::is_hopeless),
+        };
+        if hopeless {
+            tracing::error!("{role}s die as soon as they are started: giving up");
+            self.give_up(exit::CRASH_LOOP);
+        }
+    }
+
+    /// Stops by its own decision.
+    fn give_up(&mut self, code: u8) {
+        self.stop();
+        self.code = code;
+    }
+
+    fn say_goodbye(&self) {
+        let turns = self.scoreboard.writer().get(Field::Turns);
+        let cut = match self.cut {
+            0 => String::new(),
+            n => format!("{n} cut off, "),
+        };
+        let asked = self.stop_asked.unwrap_or(self.started).elapsed();
+        eprintln!(
+            "Stopped: {turns} turns in {} s, {cut}{:.1} s to stop.",
+            self.started.elapsed().as_secs(),
+            asked.as_secs_f32()
+        );
+    }
+}
+
+/// The one line that says: it runs, there, and this is where its data is.
+pub(crate) fn announce(
+    config: &Config,
+    bound: Option<SocketAddr>,
+    workers: &str,
+    database: &Database,
+) {
+    let port = bound.map_or(config.port, |address| address.port());
+    let host = if config.host.contains(':') && !config.host.starts_with('[') {
+        format!("[{}]", config.host)
+    } else {
+        config.host.clone()
+    };
+    eprintln!(
+        "Started {} updater on http://{host}:{port} ({workers}, {}). Press Ctrl-C to exit.",
+        config.updater.name(),
+        database.url(),
+    );
+    if let (Some(url), Some(_)) = (&config.public_url, &config.telegram.token) {
+        eprintln!(
+            "Telegram posts to {}/telegram once that is set as the bot's webhook.",
+            url.trim_end_matches('/')
+        );
+    }
+}
+
+/// Resolves when the master says so, or is gone.
+async fn told_to_drain(lifeline: UnixStream) {
+    let Ok(mut lifeline) = tokio::net::UnixStream::from_std(lifeline) else {
+        return;
+    };
+    let mut byte = [0];
+    while let Ok(1) = lifeline.read(&mut byte).await {
+        if byte[0] == DRAIN {
+            return;
+        }
+    }
+}
+
+/// Resolves on SIGTERM, which an init system sends to every process at once.
+pub(crate) async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!("cannot listen for SIGTERM: {error}");
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The only unsafe code: fork, the shared map, dispositions of signals, the
+//! process's title.
+//!
+//! Called by the master and, for their own process, by its children. Everything
+//! here is Linux's; each block says why it is sound.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicU64;
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::unistd::{ForkResult, Pid};
+
+/// Which side of a fork this is.
+pub(super) enum Forked {
+    /// The new process.
+    Child,
+    /// The old one, with the new one's id.
+    Master(Pid),
+}
+
+/// Forks this process.
+///
+/// # Errors
+/// What the kernel says; or that this process has more than one thread. In the
+/// child only the forking thread goes on: a lock that another one held (the
+/// allocator's, say) would stay locked for ever.
+pub(super) fn fork() -> io::Result<Forked> {
+    let threads = std::fs::read_dir("/proc/self/task")?.count();
+    if threads != 1 {
+        return Err(io::Error::other(format!(
+            "cannot fork: the master runs {threads} threads; something started before the workers starts threads (it belongs in the handler)"
+        )));
+    }
+    // SAFETY: the process has one thread, so the child's memory is a consistent
+    // copy and any code may run in it, not only async-signal-safe functions.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => Ok(Forked::Child),
+        ForkResult::Parent { child } => Ok(Forked::Master(child)),
+    }
+}
+
+/// Ends a child, without running what the master registered for its own end.
+pub(super) fn exit_child(code: i32) -> ! {
+    // SAFETY: `_exit` takes any status, touches no memory and does not return.
+    unsafe { nix::libc::_exit(code) }
+}
+
+/// Zeroed words that this process and all it forks share, for the rest of its life.
+///
+/// # Errors
+/// No memory.
+pub(super) fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
+    let bytes = NonZeroUsize::new(count * size_of::<AtomicU64>())
+        .ok_or_else(|| io::Error::other("an empty map"))?;
+    // SAFETY: a new anonymous mapping overlaps nothing.
+    let map = unsafe {
+        mmap_anonymous(
+            None,
+            bytes,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            MapFlags::MAP_SHARED,
+        )
+    }?;
+    // SAFETY: the map is page-aligned, zeroed, `count` words long and never
+    // unmapped; zero is a valid AtomicU64; other processes touch it through
+    // atomics only.
+    Ok(unsafe { std::slice::from_raw_parts(map.as_ptr().cast::<AtomicU64>(), count) })
+}
+
+/// Ignores a signal in this process.
+pub(crate) fn ignore(which: Signal) -> io::Result<()> {
+    // SAFETY: no handler is installed, so none can run in a bad moment.
+    unsafe { signal(which, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
+/// Sets what `ps` shows of this process, as far as it fits where the command
+/// line was. Best effort: a title is not worth an error.
+pub(super) fn set_title(role: &str) {
+    let short: String = format!("turnkey:{role}").replace(' ', "");
+    // At most 15 bytes: the kernel cuts the rest off.
+    if let Ok(name) = CString::new(short)
+        && let Err(error) = nix::sys::prctl::set_name(&name)
+    {
+        tracing::debug!("cannot set the process's name: {error}");
+    }
+    let Some((start, end)) = command_line() else {
+        return;
+    };
+    let mut title = format!("turnkey: {role}").into_bytes();
+    title.resize(end - start, 0);
+    if let Some(last) = title.last_mut() {
+        *last = 0;
+    }
+    // SAFETY: the kernel says that the arguments' bytes lie from `start` to
+    // `end` in this process's stack, writable and mapped for ever. Rust copies
+    // arguments when asked for them and keeps no reference; nobody asks again.
+    unsafe {
+        std::ptr::copy_nonoverlapping(title.as_ptr(), start as *mut u8, title.len());
+    }
+}
+
+/// Where the command line lies in memory: fields 48 and 49 of proc(5)'s stat.
+fn command_line() -> Option<(usize, usize)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field is the name in parentheses and may hold spaces.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_whitespace().skip(45);
+    let start: usize = fields.next()?.parse().ok()?;
+    let end: usize = fields.next()?.parse().ok()?;
+    (start != 0 && start < end).then_some((start, end))
+}

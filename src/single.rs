@@ -1,0 +1,124 @@
+//! `--single-process`: one worker and the writer as a thread, for debugging.
+//!
+//! Called by `cli/run.rs`. The same code as with workers, without a master: what
+//! the master does for a child (replace it, kill it when it hangs) nobody does
+//! here, save that a writer that ends is started again.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use turnkey_storage::{Owner, sqlite};
+
+use crate::app::Author;
+use crate::config::Config;
+use crate::database::{self, Database};
+use crate::error::Error;
+use crate::master::{self, listeners};
+use crate::scoreboard::{Field, Scoreboard, Slot};
+use crate::worker::{Worker, either};
+use crate::{exit, writer};
+
+/// Before a writer that ended is started again.
+const RESTART: Duration = Duration::from_millis(100);
+
+/// Writers that end by themselves before the program gives up.
+const HOPELESS: u32 = 100;
+
+static WORDS: OnceLock<Vec<AtomicU64>> = OnceLock::new();
+
+/// Runs until it is stopped.
+///
+/// # Errors
+/// [`Error::Start`] when it cannot start.
+pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
+    let listeners = listeners::bind(&config.host, config.port)?;
+    let database = Database::take(config)?;
+    database.prepare(&author.migrations)?;
+    let writer_listener = database.bind()?;
+    let words = WORDS.get_or_init(|| {
+        let zero = || AtomicU64::new(0);
+        std::iter::repeat_with(zero).take(Scoreboard::words(1)).collect()
+    });
+    let scoreboard = Scoreboard::new(words);
+    let (lifeline, stop) = UnixStream::pair()?;
+    let owner = sqlite::random_owner().map_err(database::start_error)?;
+    let port = listeners.first().map(TcpListener::local_addr).transpose()?;
+    std::thread::scope(|scope| {
+        let writer = std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn_scoped(scope, || {
+                keep_writing(&database, &writer_listener, owner, scoreboard.writer(), &stop)
+            })?;
+        let worker = Worker {
+            index: 0,
+            owner,
+            config,
+            author,
+            database: &database,
+            listeners,
+            scoreboard,
+        };
+        let served = worker.run(
+            || master::announce(config, port, "single process", &database),
+            async || {
+                asked_to_stop().await;
+                eprintln!("Stopping. Press Ctrl-C again to force.");
+                let grace = config.grace;
+                tokio::task::spawn_local(async move {
+                    either(interrupted(), tokio::time::sleep(grace)).await;
+                    // What is not committed did not happen.
+                    std::process::exit(exit::CUT.into());
+                });
+            },
+        );
+        // Closing the line stops the writer.
+        drop(lifeline);
+        let written = writer
+            .join()
+            .unwrap_or_else(|_| Err(Error::Start("the writer panicked".to_owned())));
+        database.leave();
+        served?;
+        written?;
+        let turns = scoreboard.writer().get(Field::Turns);
+        eprintln!("Stopped: {turns} turns.");
+        Ok(ExitCode::from(exit::CLEAN))
+    })
+}
+
+/// Runs writers, one after another, until one ends as asked.
+fn keep_writing(
+    database: &Database,
+    listener: &UnixListener,
+    owner: Owner,
+    slot: Slot,
+    stop: &UnixStream,
+) -> crate::Result<()> {
+    let mut expected = Vec::new();
+    for _ in 0..HOPELESS {
+        slot.start_life();
+        match writer::run(database, listener.try_clone()?, expected, slot, stop) {
+            Ok(()) => return Ok(()),
+            Err(error) => tracing::error!("the writer ended, starting another: {error}"),
+        }
+        expected = vec![owner];
+        std::thread::sleep(RESTART);
+    }
+    Err(Error::Start(format!("the writer ended {HOPELESS} times")))
+}
+
+async fn asked_to_stop() {
+    either(interrupted(), master::terminated()).await;
+}
+
+async fn interrupted() {
+    if let Err(error) = tokio::signal::ctrl_c().await {
+        let mut stderr = std::io::stderr();
+        drop(writeln!(stderr, "cannot listen for Ctrl-C: {error}"));
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,4 @@
+//! How updates arrive. Each updater turns what it received into turns and tells
+//! the platform how they ended.
+
+pub(crate) mod webhooks;

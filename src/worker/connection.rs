@@ -1,0 +1,211 @@
+//! One connection, from its first byte to its last.
+//!
+//! Served by hyper; here are its time limits and its end. Invariants: a slow
+//! client holds up nobody but itself; a drain never closes a connection whose
+//! request may be on the wire: it lingers for [`LINGER`] first, since hyper's
+//! graceful shutdown closes an idle connection at once. Bounds: the head, body
+//! and idle time-outs of the server.
+
+use std::cell::Cell;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Request, Version};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::routes;
+use super::server::Server;
+use crate::config::ServerLimits;
+use crate::scoreboard::Field;
+
+/// How long a draining worker waits for one more request on a connection that is
+/// idle: longer than a request takes to arrive.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Header lines of a request; more is answered 431.
+const MAX_HEADERS: usize = 64;
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of its head.
+    Head,
+    /// Us.
+    Busy,
+}
+
+struct State {
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+    closing: Cell<bool>,
+}
+
+impl State {
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(Instant::now());
+    }
+
+    /// When to look again: a head that begins to arrive shortens the deadline
+    /// without waking anybody.
+    fn next_look(&self, limits: &ServerLimits) -> Instant {
+        self.deadline(limits)
+            .min(Instant::now() + limits.header_timeout / 2)
+    }
+
+    /// When its patience with the client ends.
+    fn deadline(&self, limits: &ServerLimits) -> Instant {
+        let limit = match self.phase.get() {
+            Phase::Idle if self.closing.get() => LINGER,
+            Phase::Idle => limits.idle_timeout,
+            Phase::Head => limits.header_timeout,
+            // The body and the turn have limits of their own.
+            Phase::Busy => return Instant::now() + limits.idle_timeout,
+        };
+        self.since.get() + limit
+    }
+}
+
+/// Serves a connection until it ends. `full`: it is one too many.
+pub(super) async fn serve(
+    server: Rc<Server>,
+    stream: TcpStream,
+    full: bool,
+    mut draining: watch::Receiver<bool>,
+) {
+    let state = Rc::new(State {
+        phase: Cell::new(Phase::Idle),
+        since: Cell::new(Instant::now()),
+        closing: Cell::new(full),
+    });
+    let service = service_fn(|request: Request<Incoming>| {
+        let server = server.clone();
+        let state = state.clone();
+        async move {
+            state.enter(Phase::Busy);
+            server.bot.slot.add(Field::Requests, 1);
+            let version = request.version();
+            let mut response = if full {
+                routes::too_many_connections()
+            } else {
+                routes::route(&server.bot, &server.limits, request).await
+            };
+            if state.closing.get() && version == Version::HTTP_11 {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            state.enter(Phase::Idle);
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let watched = Watched {
+        stream,
+        state: state.clone(),
+    };
+    let mut connection = pin!(
+        hyper::server::conn::http1::Builder::new()
+            .max_buf_size(server.limits.header)
+            .max_headers(MAX_HEADERS)
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(watched), service)
+    );
+    let mut alarm = pin!(tokio::time::sleep_until(state.next_look(&server.limits)));
+    loop {
+        tokio::select! {
+            // A client that breaks off is no error of ours.
+            _ = connection.as_mut() => return,
+            () = alarm.as_mut() => {
+                if Instant::now() >= state.deadline(&server.limits) {
+                    match state.phase.get() {
+                        Phase::Head => return,
+                        Phase::Idle => {
+                            connection.as_mut().graceful_shutdown();
+                            // Whoever does not read the last answer is cut off.
+                            let rest = server.limits.header_timeout;
+                            drop(tokio::time::timeout(rest, connection).await);
+                            return;
+                        }
+                        Phase::Busy => {}
+                    }
+                }
+                alarm.as_mut().reset(state.next_look(&server.limits));
+            }
+            _ = draining.wait_for(|drain| *drain), if !state.closing.get() => {
+                state.closing.set(true);
+                // An idle connection lingers from now on.
+                if state.phase.get() == Phase::Idle {
+                    state.since.set(Instant::now());
+                }
+                alarm.as_mut().reset(state.next_look(&server.limits));
+            }
+        }
+    }
+}
+
+/// A stream that notes when a request begins to arrive.
+struct Watched {
+    stream: TcpStream,
+    state: Rc<State>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.state.phase.get() == Phase::Idle {
+            self.state.enter(Phase::Head);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,127 @@
+//! A worker: takes in requests, runs turns, sends replies.
+//!
+//! The body of a worker process ([`run`]), or of the one process under
+//! `--single-process`. Start order: runtime, storage, channels, then the
+//! listeners, then "ready". Drain order: accept what is queued, finish requests,
+//! turns and their replies, leave. Bounds: the limits of [`Config`].
+
+mod connection;
+mod routes;
+mod server;
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use turnkey_storage::Owner;
+
+use crate::app::Author;
+use crate::channels::Channels;
+use crate::config::Config;
+use crate::database::Database;
+use crate::outbox;
+use crate::scoreboard::{Field, Scoreboard};
+use crate::turn::{Bot, Limits};
+
+/// Between two signs of life. They are given by the runtime itself, so one that
+/// is blocked gives none.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Between two looks at whether a draining worker is done.
+const DRAIN_LOOK: Duration = Duration::from_millis(5);
+
+/// What a worker is started with.
+pub(crate) struct Worker<'a> {
+    pub(crate) index: usize,
+    pub(crate) owner: Owner,
+    pub(crate) config: &'a Config,
+    pub(crate) author: Author,
+    pub(crate) database: &'a Database,
+    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) scoreboard: Scoreboard,
+}
+
+impl Worker<'_> {
+    /// Serves until `stop` resolves and everything in hand is finished. `ready`
+    /// is called once connections are accepted.
+    ///
+    /// # Errors
+    /// [`crate::Error::Start`] when it cannot start.
+    pub(crate) fn run(
+        self,
+        ready: impl FnOnce(),
+        stop: impl AsyncFnOnce(),
+    ) -> crate::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let local = tokio::task::LocalSet::new();
+        let result = local.block_on(&runtime, self.serve(ready, stop));
+        drop(local);
+        // A read that is still under way is not waited for.
+        runtime.shutdown_background();
+        result
+    }
+
+    async fn serve(self, ready: impl FnOnce(), stop: impl AsyncFnOnce()) -> crate::Result<()> {
+        let slot = self.scoreboard.worker(self.index);
+        let bot = Rc::new(Bot {
+            storage: self.database.connect(self.owner)?,
+            handler: self.author.handler,
+            channels: Channels::open(self.config)?,
+            limits: Limits {
+                turns: self.config.max_turns,
+                lock_wait: self.config.lock_wait,
+                turn_timeout: self.config.turn_timeout,
+            },
+            history: self.config.history,
+            slot,
+            draining: std::cell::Cell::new(false),
+        });
+        let beat = tokio::task::spawn_local(async move {
+            loop {
+                slot.beat();
+                tokio::time::sleep(HEARTBEAT).await;
+            }
+        });
+        let resume = tokio::task::spawn_local(outbox::look_for_unsent(bot.clone()));
+        let (drain, draining) = watch::channel(false);
+        let server = Rc::new(server::Server::new(
+            bot.clone(),
+            self.config.server,
+            self.scoreboard,
+            self.index,
+            draining,
+        ));
+        let mut accepting = Vec::new();
+        for listener in self.listeners {
+            accepting.push(tokio::task::spawn_local(
+                server.clone().accept(listener),
+            ));
+        }
+        slot.set(Field::Accepting, 1);
+        ready();
+
+        stop().await;
+        slot.set(Field::Accepting, 0);
+        bot.draining.set(true);
+        resume.abort();
+        drain.send_replace(true);
+        for task in accepting {
+            // A listener that failed has said so.
+            drop(task.await);
+        }
+        while slot.get(Field::Connections) > 0 || slot.get(Field::InFlight) > 0 {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+        beat.abort();
+        Ok(())
+    }
+}
+
+/// Resolves with the first of two events.
+pub(crate) async fn either(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
+    tokio::select! { () = a => {}, () = b => {} }
+}

@@ -1,0 +1,193 @@
+//! Accepts connections from the shared listeners and serves HTTP/1.1 on them.
+//!
+//! Run by [`super::Worker`], one [`Server::accept`] for each listener. Workers
+//! share one queue of connections; a worker that holds more than its share lets
+//! the others go first (see [`Server::is_ahead`]).
+//!
+//! Bounds: `--max-connections`; up to [`OVERFLOW`] more are answered 503; beyond
+//! them connections wait in the kernel's queue.
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::connection;
+use crate::config::ServerLimits;
+use crate::scoreboard::{Field, Scoreboard, Slot};
+use crate::turn::Bot;
+
+/// Connections above the limit that are told so.
+const OVERFLOW: u64 = 64;
+
+/// Connections that a worker may be ahead of the least loaded one before it lets
+/// it go first. Connections that come and go differ by a few at any moment.
+const LEAD: u64 = 2;
+
+/// How long a worker that is ahead leaves the queue to the others before it
+/// looks: at first, so that a burst is shared out in milliseconds, and at last,
+/// so that an idle worker sleeps.
+const FIRST_LOOK: Duration = Duration::from_millis(1);
+const LAST_LOOK: Duration = Duration::from_millis(10);
+
+/// After so many looks at a connection that nobody took, it takes it. A sibling
+/// that is stuck costs a new connection some milliseconds, no more.
+const LEFT: u32 = 2;
+
+/// A sibling silent for longer is not waited for (milliseconds).
+const ALIVE: u64 = 3000;
+
+/// How long a draining worker goes on looking for connections that the kernel
+/// has completed.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Before the next attempt when the process has no more files to open.
+const OUT_OF_FILES: Duration = Duration::from_millis(100);
+
+pub(super) struct Server {
+    pub(super) bot: Rc<Bot>,
+    pub(super) limits: ServerLimits,
+    scoreboard: Scoreboard,
+    index: usize,
+    slot: Slot,
+    draining: watch::Receiver<bool>,
+}
+
+impl Server {
+    pub(super) fn new(
+        bot: Rc<Bot>,
+        limits: ServerLimits,
+        scoreboard: Scoreboard,
+        index: usize,
+        draining: watch::Receiver<bool>,
+    ) -> Self {
+        Server {
+            bot,
+            limits,
+            slot: scoreboard.worker(index),
+            scoreboard,
+            index,
+            draining,
+        }
+    }
+
+    /// Accepts until the worker drains and the queue stays empty.
+    pub(super) async fn accept(self: Rc<Self>, listener: TcpListener) {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!("cannot watch a listener: {error}");
+                return;
+            }
+        };
+        let mut draining = self.draining.clone();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept_in_turn(&listener) => accepted,
+                _ = draining.wait_for(|drain| *drain) => break,
+            };
+            self.take(accepted).await;
+        }
+        // What the kernel has completed is answered too.
+        while let Ok(accepted) = tokio::time::timeout(SETTLE, listener.accept()).await {
+            self.take(accepted.map(|(stream, _)| stream)).await;
+        }
+    }
+
+    /// The next connection that is this worker's to take.
+    async fn accept_in_turn(&self, listener: &tokio::net::TcpListener) -> std::io::Result<TcpStream> {
+        let mut look = FIRST_LOOK;
+        let mut left = 0;
+        loop {
+            let full =
+                self.slot.get(Field::Connections) >= self.limits.connections as u64 + OVERFLOW;
+            if !full && !(left < LEFT && self.is_ahead()) {
+                return listener.accept().await.map(|(stream, _)| stream);
+            }
+            tokio::time::sleep(look).await;
+            if is_pending(listener) {
+                left += 1;
+            } else {
+                left = 0;
+                look = (look * 2).min(LAST_LOOK);
+            }
+        }
+    }
+
+    async fn take(self: &Rc<Self>, accepted: std::io::Result<TcpStream>) {
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => return accept_failed(&error).await,
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!("a connection broke while it was accepted: {error}");
+            return;
+        }
+        self.slot.add(Field::Accepted, 1);
+        let open = Open::new(self.slot);
+        let full = self.slot.get(Field::Connections) > self.limits.connections as u64;
+        let server = self.clone();
+        let draining = self.draining.clone();
+        tokio::task::spawn_local(async move {
+            connection::serve(server, stream, full, draining).await;
+            drop(open);
+        });
+    }
+
+    /// Whether a worker that is alive has clearly fewer connections than this
+    /// one. Left to itself the first to wake takes a whole burst, and keeps it
+    /// for as long as the clients keep their connections alive.
+    fn is_ahead(&self) -> bool {
+        let mine = self.slot.get(Field::Connections);
+        let least = self
+            .scoreboard
+            .workers()
+            .enumerate()
+            .filter(|(index, slot)| {
+                *index != self.index
+                    && slot.get(Field::Accepting) == 1
+                    && slot.silent_for().is_some_and(|silent| silent < ALIVE)
+            })
+            .map(|(_, slot)| slot.get(Field::Connections))
+            .min();
+        least.is_some_and(|least| mine > least + LEAD)
+    }
+}
+
+/// Whether a connection waits in the queue.
+fn is_pending(listener: &tokio::net::TcpListener) -> bool {
+    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+async fn accept_failed(error: &std::io::Error) {
+    match error.kind() {
+        // The client gave up before we came to it.
+        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
+        _ => {
+            tracing::error!("cannot accept a connection: {error}");
+            tokio::time::sleep(OUT_OF_FILES).await;
+        }
+    }
+}
+
+/// Counts a connection while it is open.
+struct Open(Slot);
+
+impl Open {
+    fn new(slot: Slot) -> Self {
+        slot.add(Field::Connections, 1);
+        Open(slot)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.subtract(Field::Connections, 1);
+    }
+}

@@ -1,0 +1,51 @@
+//! The writer as a process or thread of this program.
+//!
+//! Forked by the master, or started as a thread by `single.rs`; the work itself
+//! is [`turnkey_storage::sqlite::Writer`]'s. Here it gets a place on the
+//! scoreboard.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+
+use turnkey_storage::sqlite::{Writer, WriterStats};
+use turnkey_storage::{Owner, Result};
+
+use crate::database::Database;
+use crate::scoreboard::{Field, Slot};
+
+/// Serves until `stop` becomes readable or is closed, and the workers have left.
+///
+/// # Errors
+/// As [`Writer::run`].
+pub(crate) fn run(
+    database: &Database,
+    listener: UnixListener,
+    expected: Vec<Owner>,
+    slot: Slot,
+    stop: impl AsFd,
+) -> Result<()> {
+    // The counts of this slot's earlier lives.
+    let base = [
+        (Field::Turns, slot.get(Field::Turns)),
+        (Field::Commits, slot.get(Field::Commits)),
+        (Field::Syncs, slot.get(Field::Syncs)),
+        (Field::Checkpoints, slot.get(Field::Checkpoints)),
+    ];
+    let monitor = move |stats: &WriterStats| {
+        slot.beat();
+        let now = [stats.turns, stats.commits, stats.syncs, stats.checkpoints];
+        for ((field, before), now) in base.iter().zip(now) {
+            slot.set(*field, before + now);
+        }
+        slot.set(Field::LogBytes, stats.log_bytes);
+        slot.set(Field::Waiting, stats.waiting);
+    };
+    Writer {
+        database: database.files.database.clone(),
+        sync: database.sync,
+        listener,
+        expected,
+        monitor: Box::new(monitor),
+    }
+    .run(stop.as_fd())
+}

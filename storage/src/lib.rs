@@ -1,0 +1,252 @@
+//! Storage engines for one-turn-at-a-time work on per-user state.
+//!
+//! A *dialog* is one user on one channel. A *turn* handles one of its updates
+//! and is made of three calls, which are the whole contract of [`Storage`]:
+//!
+//! 1. [`begin`](Storage::begin): wait for the dialog's lock, learn whether this
+//!    update was handled before, read the state;
+//! 2. [`commit`](Storage::commit): state, update id, answer, replies and the
+//!    author's own SQL in one transaction, durable when the call returns;
+//! 3. [`end`](Storage::end): forget the replies that were sent, give the lock back.
+//!
+//! What every engine promises (`tests/conformance.rs` holds them to it):
+//!
+//! * **Order.** Turns of a dialog run one at a time, first come, first served.
+//!   Turns of different dialogs never wait for each other's handlers.
+//! * **Durability.** What `commit` acknowledged survives: under [`Sync::Full`] a
+//!   power cut, under [`Sync::Normal`] the death of any process.
+//! * **Nothing early.** `begin` may show a state whose commit is not durable yet,
+//!   since whoever holds the lock can only commit after it. What a caller would
+//!   pass on to the outside, a stored answer or an unsent reply, is only ever
+//!   handed out once it is durable.
+//! * **Fencing.** Each grant has a [`Fence`]; a commit under a lock that was
+//!   taken away answers [`Error::Stale`] and changes nothing.
+//! * **Once.** A commit that is sent again (its answer was lost) is recognised by
+//!   its update id and fence, and does not take effect twice.
+//!
+//! The engine for SQLite is in [`sqlite`]: a single-writer queue with group
+//! commit, shared by any number of processes of one machine.
+
+mod error;
+pub mod sqlite;
+mod value;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use error::{Error, Result};
+pub use value::{FromValue, Params, Row, Rows, Statement, Value};
+
+/// The future of a [`Storage`] call.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One user on one channel: what locks, state and order belong to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DialogKey {
+    /// The channel's name, such as `telegram`.
+    pub channel: String,
+    /// The user, as the channel names them.
+    pub user_id: String,
+}
+
+impl DialogKey {
+    /// Makes a key of its two parts.
+    pub fn new(channel: impl Into<String>, user_id: impl Into<String>) -> Self {
+        DialogKey {
+            channel: channel.into(),
+            user_id: user_id.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for DialogKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.channel, self.user_id)
+    }
+}
+
+/// One life of one worker. Never a process id: those are reused, and in a
+/// container they are always the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner(pub u64);
+
+/// The number of a grant. It rises with every grant of a file, across restarts,
+/// so of two holders of a dialog the later one has the larger fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fence(pub u64);
+
+/// How far an acknowledged commit has got.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sync {
+    /// On the disk: it survives a power cut.
+    #[default]
+    Full,
+    /// In the operating system: it survives the death of the program.
+    Normal,
+}
+
+/// A request for a dialog's lock.
+#[derive(Clone, Debug)]
+pub struct Begin {
+    /// Whose turn it is.
+    pub dialog: DialogKey,
+    /// The update's id within its channel; none to only send what an earlier
+    /// turn left unsent.
+    pub update: Option<String>,
+    /// How long to wait for the lock; past it the answer is [`Error::Busy`].
+    pub wait: Duration,
+}
+
+/// The answer to [`Begin`].
+#[derive(Debug)]
+pub struct Begun {
+    /// The lock; none when there is nothing to do but repeat `seen`.
+    pub grant: Option<Grant>,
+    /// What was answered to this update before, if it was.
+    pub seen: Option<Seen>,
+    /// The dialog's state; none for a new dialog.
+    pub state: Option<String>,
+    /// Replies of earlier turns that were never marked as sent, in order.
+    pub unsent: Vec<Unsent>,
+}
+
+/// The trace of an update that was handled before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The digest its commit carried.
+    pub digest: Vec<u8>,
+    /// The answer its commit carried.
+    pub answer: Vec<u8>,
+}
+
+/// The place of a reply: the turn that made it and its index there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplyId {
+    /// The fence of the turn that committed the reply.
+    pub turn: Fence,
+    /// Its index among that turn's replies, from 0.
+    pub index: u32,
+}
+
+/// A committed reply that was not marked as sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsent {
+    /// Its place.
+    pub id: ReplyId,
+    /// What the commit carried.
+    pub body: String,
+}
+
+/// What a turn leaves behind: all of it, or none.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// The update's id within its channel. It must be unique for each update:
+    /// where a platform gives none, the caller makes one up.
+    pub update: String,
+    /// A digest of the update, to tell another one under the same id; may be empty.
+    pub digest: Vec<u8>,
+    /// What to answer when the same update comes again.
+    pub answer: Vec<u8>,
+    /// The new state, as JSON text.
+    pub state: String,
+    /// Replies still to be sent, in order.
+    pub replies: Vec<String>,
+    /// The author's own statements, run in order before the rest.
+    pub statements: Vec<Statement>,
+    /// A line for the dialog's history, as JSON text, if one is kept.
+    pub history: Option<String>,
+    /// Give the lock back with this commit: there is nothing to send.
+    pub end: bool,
+}
+
+/// A dialog's lock, held. Dropping it gives the lock back.
+#[derive(Debug)]
+pub struct Grant {
+    dialog: DialogKey,
+    fence: Fence,
+    version: u64,
+    open: bool,
+    release: std::sync::Weak<dyn Release>,
+}
+
+/// Gives a lock back when its [`Grant`] is dropped.
+trait Release: Send + std::marker::Sync + std::fmt::Debug {
+    fn release(&self, dialog: DialogKey, fence: Fence);
+}
+
+impl Grant {
+    /// The dialog.
+    pub fn dialog(&self) -> &DialogKey {
+        &self.dialog
+    }
+
+    /// The number of this grant.
+    pub fn fence(&self) -> Fence {
+        self.fence
+    }
+}
+
+impl Drop for Grant {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.upgrade() {
+            release.release(self.dialog.clone(), self.fence);
+        }
+    }
+}
+
+/// An engine. See the crate's page for what every one of them promises.
+pub trait Storage: Send + std::marker::Sync {
+    /// Takes the dialog's lock and reads what a turn needs.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when the wait ran out or too many wait already;
+    /// [`Error::Unavailable`] when the storage could not be reached.
+    fn begin(&self, begin: Begin) -> BoxFuture<'_, Result<Begun>>;
+
+    /// Makes a turn durable.
+    ///
+    /// # Errors
+    /// [`Error::Stale`]: the lock was lost, run the turn again.
+    /// [`Error::Seen`]: the update was committed meanwhile under another dialog.
+    /// [`Error::Statement`]: the author's SQL failed; nothing was changed.
+    /// [`Error::Full`], [`Error::Unavailable`]: try later; in the second case
+    /// the commit may still take effect.
+    fn commit<'a>(&'a self, grant: &'a mut Grant, commit: Commit) -> BoxFuture<'a, Result<()>>;
+
+    /// Marks replies as sent, while the lock is kept.
+    ///
+    /// # Errors
+    /// As [`commit`](Storage::commit)'s [`Error::Full`] and [`Error::Unavailable`].
+    fn sent<'a>(&'a self, grant: &'a Grant, replies: Vec<ReplyId>) -> BoxFuture<'a, Result<()>>;
+
+    /// Marks replies as sent and gives the lock back.
+    ///
+    /// # Errors
+    /// As [`sent`](Storage::sent); the lock is given back all the same.
+    fn end(&self, grant: Grant, replies: Vec<ReplyId>) -> BoxFuture<'_, Result<()>>;
+
+    /// Asks a question of the author's own tables, outside any transaction. With
+    /// a grant, everything that earlier turns of the dialog committed is seen.
+    ///
+    /// # Errors
+    /// [`Error::Statement`] when the query is wrong or writes.
+    fn query<'a>(
+        &'a self,
+        grant: Option<&'a Grant>,
+        query: Statement,
+    ) -> BoxFuture<'a, Result<Vec<Row>>>;
+
+    /// Up to `limit` dialogs that have unsent replies and no turn under way.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+}
+
+/// Milliseconds since 1970, for columns that people read.
+pub(crate) fn unix_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as i64)
+}

@@ -1,0 +1,209 @@
+//! Looking into a file from outside: for `dump` and `check`.
+//!
+//! Opens a read-only connection of its own, so it works while a bot runs and
+//! while none does. Only for a process that does not otherwise have the file
+//! open: closing a connection drops SQLite's locks for the whole process.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{Files, client::WriterClient, pragmas, schema};
+use crate::{DialogKey, Error, Owner, Result};
+
+/// One dialog as it stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialogLine {
+    /// Whose it is.
+    pub dialog: DialogKey,
+    /// JSON text.
+    pub state: String,
+    /// Milliseconds since 1970.
+    pub updated_at: i64,
+    /// The turns that were kept, oldest first, each as JSON text.
+    pub history: Vec<String>,
+}
+
+/// Something that is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What, in a sentence.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+fn open(path: &Path) -> Result<Connection> {
+    if !path.exists() {
+        return Err(Error::Open(format!(
+            "there is no file {}; name the bot's database with --storage sqlite:PATH",
+            path.display()
+        )));
+    }
+    let conn = pragmas::open_reader(path)?;
+    match schema::problem(&conn) {
+        Ok(None) => Ok(conn),
+        Ok(Some(problem)) => Err(Error::Open(format!(
+            "cannot read {}: {problem}",
+            path.display()
+        ))),
+        Err(e) => Err(pragmas::cannot_open(path, &e)),
+    }
+}
+
+/// Hands every dialog to `each`, in the order of their first messages, as of one
+/// moment. Stops at `each`'s first error.
+///
+/// # Errors
+/// [`Error::Open`] when the file is not ours; else what `each` returned.
+pub fn dump<E: From<Error>>(
+    path: &Path,
+    with_history: bool,
+    mut each: impl FnMut(DialogLine) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let conn = open(path)?;
+    let failed = |e: rusqlite::Error| Error::Open(format!("cannot read {}: {e}", path.display()));
+    // One transaction: all dialogs as of one moment.
+    conn.execute_batch("BEGIN").map_err(failed)?;
+    let mut history_rows = conn
+        .prepare("SELECT dialog, turn FROM turnkey_history ORDER BY dialog, id")
+        .map_err(failed)?;
+    // Sorted once by SQLite, then walked beside the dialogs: there is no index.
+    let mut history = if with_history {
+        Some(history_rows.query([]).map_err(failed)?)
+    } else {
+        None
+    };
+    let mut next: Option<(i64, String)> = None;
+    let mut statement = conn
+        .prepare("SELECT id, channel, user_id, state, updated_at FROM turnkey_dialog ORDER BY id")
+        .map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let id: i64 = row.get(0).map_err(failed)?;
+        let mut turns = Vec::new();
+        if let Some(history) = &mut history {
+            loop {
+                if next.is_none() {
+                    next = match history.next().map_err(failed)? {
+                        Some(row) => {
+                            Some((row.get(0).map_err(failed)?, row.get(1).map_err(failed)?))
+                        }
+                        None => None,
+                    };
+                }
+                match next.take() {
+                    Some((dialog, turn)) if dialog == id => turns.push(turn),
+                    Some((dialog, _)) if dialog < id => {}
+                    other => {
+                        next = other;
+                        break;
+                    }
+                }
+            }
+        }
+        each(DialogLine {
+            dialog: DialogKey {
+                channel: row.get(1).map_err(failed)?,
+                user_id: row.get(2).map_err(failed)?,
+            },
+            state: row.get(3).map_err(failed)?,
+            updated_at: row.get(4).map_err(failed)?,
+            history: turns,
+        })?;
+    }
+    Ok(())
+}
+
+/// Verifies a file: SQLite's own structure, our schema, no lock rows of workers
+/// that are gone. An empty answer means all is well.
+///
+/// # Errors
+/// [`Error::Open`] when it is not a database of ours at all.
+pub async fn check(path: &Path) -> Result<Vec<Finding>> {
+    let conn = open(path)?;
+    let failed = |e: rusqlite::Error| Error::Open(format!("cannot read {}: {e}", path.display()));
+    let mut findings = Vec::new();
+    let broken: Vec<String> = conn
+        .prepare("PRAGMA integrity_check(20)")
+        .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect())
+        .map_err(failed)?;
+    if broken != ["ok"] {
+        findings.extend(broken.into_iter().map(|problem| Finding {
+            problem,
+            remedy: "restore the last backup, or rescue the rest with sqlite3's .recover".into(),
+        }));
+    }
+    let bad_states: i64 = conn
+        .query_row(
+            "SELECT COUNT(*) FROM turnkey_dialog WHERE NOT json_valid(state)",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(failed)?;
+    if bad_states > 0 {
+        findings.push(Finding {
+            problem: format!("{bad_states} dialogs have a state that is not JSON"),
+            remedy: "some other program wrote to the file; restore these rows from a backup".into(),
+        });
+    }
+    let orphans: i64 = conn
+        .query_row(
+            "SELECT COUNT(*) FROM turnkey_outbox WHERE dialog NOT IN (SELECT id FROM turnkey_dialog)",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(failed)?;
+    if orphans > 0 {
+        findings.push(Finding {
+            problem: format!("{orphans} unsent replies belong to no dialog"),
+            remedy: "some other program deleted dialogs; delete these rows too".into(),
+        });
+    }
+    findings.extend(dead_locks(path, &conn).await?);
+    Ok(findings)
+}
+
+/// Lock rows whose owner is not connected to the writer.
+async fn dead_locks(path: &Path, conn: &Connection) -> Result<Option<Finding>> {
+    let failed = |e: rusqlite::Error| Error::Open(format!("cannot read {}: {e}", path.display()));
+    let files = Files::of(path);
+    let rows = || -> rusqlite::Result<HashSet<(String, String, i64, u64)>> {
+        conn.prepare("SELECT channel, user_id, fence, owner FROM turnkey_lock")?
+            .query_map([], |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get::<_, i64>(3)? as u64,
+                ))
+            })?
+            .collect()
+    };
+    let before = rows().map_err(failed)?;
+    if before.is_empty() {
+        return Ok(None);
+    }
+    if !files.is_served()? {
+        return Ok(Some(Finding {
+            problem: format!(
+                "{} lock rows were left by a program that was killed",
+                before.len()
+            ),
+            remedy: "nothing to do: the next start frees them".into(),
+        }));
+    }
+    let writer = WriterClient::new(files.socket, Owner(0));
+    let alive: HashSet<u64> = writer.owners().await?.into_iter().map(|o| o.0).collect();
+    // Rows that were there before the question and still are.
+    let after = rows().map_err(failed)?;
+    let dead = before
+        .intersection(&after)
+        .filter(|(_, _, _, owner)| !alive.contains(owner))
+        .count();
+    Ok((dead > 0).then(|| Finding {
+        problem: format!("{dead} lock rows belong to workers that are gone"),
+        remedy: "restart the bot; the next writer frees them".into(),
+    }))
+}

@@ -1,0 +1,121 @@
+//! Connections that only read: a pool in each worker, built after the fork.
+//!
+//! Used by [`super::SqliteStorage`] for an author's questions and by the tools
+//! that look into a file. Reads are short: a long one would keep the writer from
+//! reusing its log, so a question is cut off after [`MAX_READ`].
+//! Bounds: [`POOL_SIZE`] connections, [`CHECKOUT`] to wait for one.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, params_from_iter};
+use scheduled_thread_pool::ScheduledThreadPool;
+
+use super::pragmas;
+use crate::{Error, Result, Row, Statement, Value};
+
+/// Connections of a worker. Its turns share its one processor.
+const POOL_SIZE: u32 = 4;
+
+/// How long a question may take.
+const MAX_READ: Duration = Duration::from_secs(5);
+
+/// How long a question waits for a connection.
+const CHECKOUT: Duration = Duration::from_secs(5);
+
+/// Steps of SQLite's machine between two looks at the clock: about a millisecond.
+const STEPS: i32 = 20_000;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Readers {
+    pool: r2d2::Pool<SqliteConnectionManager>,
+}
+
+impl Readers {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let manager = SqliteConnectionManager::file(path)
+            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_init(|conn| pragmas::set_up_reader(conn));
+        // By default r2d2 starts three threads and all connections, and asks
+        // SELECT 1 at every checkout.
+        let pool = r2d2::Pool::builder()
+            .max_size(POOL_SIZE)
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .connection_timeout(CHECKOUT)
+            .thread_pool(Arc::new(
+                ScheduledThreadPool::builder()
+                    .num_threads(1)
+                    .thread_name_pattern("readers-{}")
+                    .build(),
+            ))
+            .build_unchecked(manager);
+        Ok(Readers { pool })
+    }
+
+    /// Runs a read on a thread of its own, with a connection of the pool.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let pool = self.pool.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let conn = pool
+                .get()
+                .map_err(|e| Error::Unavailable(format!("no connection for reading: {e}")))?;
+            let deadline = Instant::now() + MAX_READ;
+            let late = move || Instant::now() >= deadline;
+            conn.progress_handler(STEPS, Some(late)).map_err(|e| failed(&e))?;
+            let result = read(&conn).map_err(|e| failed(&e));
+            conn.progress_handler(0, None::<fn() -> bool>)
+                .map_err(|e| failed(&e))?;
+            // A transaction left open would show the next one an old state, and
+            // keep the writer from reusing its log.
+            if !conn.is_autocommit() {
+                conn.execute_batch("ROLLBACK").map_err(|e| failed(&e))?;
+            }
+            result
+        });
+        task.await
+            .unwrap_or_else(|e| Err(Error::Statement(format!("the read did not end: {e}"))))
+    }
+
+    pub(crate) async fn query(&self, query: Statement) -> Result<Vec<Row>> {
+        self.read(move |conn| {
+            let mut statement = conn.prepare_cached(&query.sql)?;
+            let columns: Arc<[String]> =
+                statement.column_names().into_iter().map(str::to_owned).collect();
+            let count = columns.len();
+            statement
+                .query_map(params_from_iter(&query.params), |row| {
+                    let values = (0..count).map(|i| row.get_ref(i).map(value)).collect::<rusqlite::Result<_>>()?;
+                    Ok(Row::new(columns.clone(), values))
+                })?
+                .collect()
+        })
+        .await
+    }
+}
+
+fn value(value: ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(v) => Value::Integer(v),
+        ValueRef::Real(v) => Value::Real(v),
+        ValueRef::Text(v) => Value::Text(String::from_utf8_lossy(v).into_owned()),
+        ValueRef::Blob(v) => Value::Blob(v.to_vec()),
+    }
+}
+
+fn failed(error: &rusqlite::Error) -> Error {
+    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) {
+        return Error::Statement(format!(
+            "the query took longer than {} s and was stopped; long reads would let the log grow without end",
+            MAX_READ.as_secs()
+        ));
+    }
+    Error::Statement(error.to_string())
+}

@@ -1,0 +1,261 @@
+//! The tables of a file, and how an older file becomes a current one.
+//!
+//! Called once per start by [`prepare`], in a process that ends afterwards or
+//! closes the connection: nothing of SQLite lives across a fork. Migrations of
+//! Turnkey and of the bot's author go through the same list, each in a
+//! transaction of its own, recorded in `turnkey_migration`.
+
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+
+use super::pragmas;
+use crate::{Error, Result, Sync};
+
+/// "turn" in ASCII: tells our files from other programs' SQLite files
+/// (<https://www.sqlite.org/pragma.html#pragma_application_id>).
+const APPLICATION_ID: i32 = 0x7475_726e;
+
+/// Turnkey's own migrations, oldest first. Never change one that was released.
+const MIGRATIONS: &[&str] = &[
+    // One row for each dialog. `version` is the fence of the turn that wrote it:
+    // a commit compares it with what the turn read.
+    "CREATE TABLE turnkey_dialog (
+        id INTEGER PRIMARY KEY,
+        channel TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        updated_at INTEGER NOT NULL,
+        UNIQUE (channel, user_id)
+    ) STRICT;
+    -- Who holds a dialog's lock. Small, and a table of its own: a column in the
+    -- dialog's row would dirty that row's page twice a turn.
+    CREATE TABLE turnkey_lock (
+        channel TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        owner INTEGER NOT NULL,
+        fence INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (channel, user_id)
+    ) STRICT, WITHOUT ROWID;
+    -- Updates that were handled, with what was answered.
+    CREATE TABLE turnkey_seen (
+        channel TEXT NOT NULL,
+        id TEXT NOT NULL,
+        fence INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        digest BLOB NOT NULL,
+        answer BLOB NOT NULL,
+        PRIMARY KEY (channel, id)
+    ) STRICT, WITHOUT ROWID;
+    -- Replies that were committed and not yet marked as sent.
+    CREATE TABLE turnkey_outbox (
+        dialog INTEGER NOT NULL,
+        turn INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (dialog, turn, n)
+    ) STRICT, WITHOUT ROWID;
+    -- Append-only, without a second index: one would halve the speed of all.
+    CREATE TABLE turnkey_history (
+        id INTEGER PRIMARY KEY,
+        dialog INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        turn TEXT NOT NULL
+    ) STRICT;
+    -- The lives of the writer; the number of the last one starts its fences.
+    CREATE TABLE turnkey_generation (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        started_at INTEGER NOT NULL
+    ) STRICT;",
+];
+
+/// Makes the file if there is none (mode 0600) and brings it up to date.
+/// `author` are the bot's own migrations, oldest first.
+///
+/// # Errors
+/// [`Error::Open`] with a sentence that names the remedy.
+pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<()> {
+    create_private(path)?;
+    let ours = is_ours(path)?;
+    let mut conn = pragmas::open_writer(path, sync)?;
+    if !ours {
+        // An empty file can still take its page size.
+        conn.execute_batch(&format!(
+            "PRAGMA journal_mode = DELETE; PRAGMA page_size = {}; VACUUM;
+             PRAGMA application_id = {APPLICATION_ID}; PRAGMA journal_mode = WAL;",
+            pragmas::PAGE_SIZE
+        ))
+        .map_err(|e| pragmas::cannot_open(path, &e))?;
+    }
+    // A start that was killed may have got no further than this.
+    conn.execute_batch(
+        "CREATE TABLE IF NOT EXISTS turnkey_migration (
+            owner TEXT NOT NULL, number INTEGER NOT NULL,
+            sql TEXT NOT NULL, applied_at INTEGER NOT NULL,
+            PRIMARY KEY (owner, number)) STRICT, WITHOUT ROWID;",
+    )
+    .map_err(|e| pragmas::cannot_open(path, &e))?;
+    let own: Vec<String> = MIGRATIONS.iter().map(|sql| (*sql).to_owned()).collect();
+    migrate(&mut conn, path, "turnkey", &own)?;
+    migrate(&mut conn, path, "author", author)?;
+    // Refreshes the planner's statistics where they are stale; a no-op mostly.
+    conn.execute_batch("PRAGMA optimize;")
+        .map_err(|e| pragmas::cannot_open(path, &e))
+}
+
+/// What is wrong with a file that should be ours and up to date, as a sentence.
+pub(crate) fn problem(conn: &Connection) -> rusqlite::Result<Option<String>> {
+    let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if id != APPLICATION_ID {
+        return Ok(Some("it is not a database of Turnkey".to_owned()));
+    }
+    let applied = applied(conn, "turnkey")?;
+    Ok(match applied.cmp(&MIGRATIONS.len()) {
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Less => Some(format!(
+            "its schema is version {applied}, this program's is {}; start the bot once to bring it up to date",
+            MIGRATIONS.len()
+        )),
+        std::cmp::Ordering::Greater => Some(newer()),
+    })
+}
+
+fn newer() -> String {
+    "it was made by a newer version of Turnkey; run that version, or restore a backup from before it"
+        .to_owned()
+}
+
+fn create_private(path: &Path) -> Result<()> {
+    let refused = |e: std::io::Error| {
+        Error::Open(match e.kind() {
+            ErrorKind::PermissionDenied => format!(
+                "no right to write to {}; give this user write access to the file and its directory",
+                path.display()
+            ),
+            ErrorKind::NotFound => format!(
+                "the directory of {} does not exist; create it, or name another file with --storage",
+                path.display()
+            ),
+            ErrorKind::IsADirectory => format!(
+                "{} is a directory; name a file with --storage",
+                path.display()
+            ),
+            _ => format!("cannot create {}: {e}", path.display()),
+        })
+    };
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+            let meta = fs::metadata(path).map_err(refused)?;
+            if meta.is_dir() {
+                return Err(refused(ErrorKind::IsADirectory.into()));
+            }
+            // Tells a file without write permission now, not at the first turn.
+            // Nothing of SQLite is open in this process yet: opening the file
+            // by hand would drop its locks.
+            OpenOptions::new()
+                .write(true)
+                .open(path)
+                .map(drop)
+                .map_err(refused)
+        }
+        Err(e) => Err(refused(e)),
+    }
+}
+
+/// Whether the file is one of ours; an empty one is to become so. Looks with none
+/// of our settings: the journal mode is kept in the file, and another program's
+/// file is not ours to change.
+fn is_ours(path: &Path) -> Result<bool> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let look = || -> rusqlite::Result<(i32, bool)> {
+        let conn = Connection::open_with_flags(path, flags)?;
+        Ok((
+            conn.pragma_query_value(None, "application_id", |row| row.get(0))?,
+            conn.query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema)", [], |r| {
+                r.get(0)
+            })?,
+        ))
+    };
+    match look().map_err(|e| pragmas::cannot_open(path, &e))? {
+        (APPLICATION_ID, _) => Ok(true),
+        (_, true) => Ok(false),
+        (_, false) => Err(Error::Open(format!(
+            "{} is a SQLite database of another program; name another file with --storage",
+            path.display()
+        ))),
+    }
+}
+
+fn applied(conn: &Connection, owner: &str) -> rusqlite::Result<usize> {
+    conn.query_row(
+        "SELECT COALESCE(MAX(number), 0) FROM turnkey_migration WHERE owner = ?1",
+        [owner],
+        |row| row.get::<_, i64>(0),
+    )
+    .map(|n| n as usize)
+}
+
+fn migrate(conn: &mut Connection, path: &Path, owner: &str, list: &[String]) -> Result<()> {
+    let fail = |e: &rusqlite::Error| pragmas::cannot_open(path, e);
+    let done = applied(conn, owner).map_err(|e| fail(&e))?;
+    if done > list.len() {
+        return Err(Error::Open(if owner == "turnkey" {
+            format!("cannot use {}: {}", path.display(), newer())
+        } else {
+            format!(
+                "{} has {done} migrations of the bot, this program knows {}; it was made by a newer version of the bot: run that one",
+                path.display(),
+                list.len()
+            )
+        }));
+    }
+    for (index, sql) in list.iter().enumerate() {
+        let number = index as i64 + 1;
+        let recorded: Option<String> = conn
+            .query_row(
+                "SELECT sql FROM turnkey_migration WHERE owner = ?1 AND number = ?2",
+                (owner, number),
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(|e| fail(&e))?;
+        match recorded {
+            Some(recorded) if &recorded != sql => {
+                return Err(Error::Open(format!(
+                    "migration {number} of the bot was changed after {} had applied it; restore its text and add a new migration instead",
+                    path.display()
+                )));
+            }
+            Some(_) => continue,
+            None => {}
+        }
+        let mut apply = || -> rusqlite::Result<()> {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            tx.execute_batch(sql)?;
+            tx.execute(
+                "INSERT INTO turnkey_migration VALUES (?1, ?2, ?3, ?4)",
+                (owner, number, sql, crate::unix_ms()),
+            )?;
+            tx.commit()
+        };
+        apply().map_err(|e| {
+            Error::Open(format!(
+                "migration {number} of the {} failed on {}: {e}",
+                if owner == "turnkey" { "program" } else { "bot" },
+                path.display()
+            ))
+        })?;
+    }
+    Ok(())
+}
