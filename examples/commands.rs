@@ -26,13 +26,11 @@ struct State {
     count: u64,
 }
 
-const MIGRATIONS: [&str; 1] = [
-    "CREATE TABLE orders (
+const MIGRATIONS: [&str; 1] = ["CREATE TABLE orders (
         id INTEGER PRIMARY KEY,
         user_id TEXT NOT NULL,
         item TEXT NOT NULL CHECK (item <> '')
-    ) STRICT",
-];
+    ) STRICT"];
 
 async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     turn.state.count += 1;

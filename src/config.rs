@@ -179,13 +179,6 @@ pub(crate) struct Settings {
     http_token: Option<String>,
 }
 
-/// The variables of the settings that have no flag.
-const SECRETS: [(&str, fn(&mut Settings) -> &mut Option<String>); 3] = [
-    ("TURNKEY_TELEGRAM_TOKEN", |s| &mut s.telegram_token),
-    ("TURNKEY_TELEGRAM_SECRET", |s| &mut s.telegram_secret),
-    ("TURNKEY_HTTP_TOKEN", |s| &mut s.http_token),
-];
-
 /// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processes {
@@ -276,10 +269,14 @@ impl Settings {
     /// # Errors
     /// [`Error::Start`] with a sentence that names the setting.
     pub(crate) fn into_config(mut self, file: Option<&Path>) -> crate::Result<Config> {
-        for (variable, setting) in SECRETS {
-            if let Ok(value) = std::env::var(variable) {
-                *setting(&mut self) = Some(value);
-            }
+        // Secrets have no flag, so clap does not read their variables.
+        let secrets = [
+            ("TURNKEY_TELEGRAM_TOKEN", &mut self.telegram_token),
+            ("TURNKEY_TELEGRAM_SECRET", &mut self.telegram_secret),
+            ("TURNKEY_HTTP_TOKEN", &mut self.http_token),
+        ];
+        for (variable, setting) in secrets {
+            *setting = std::env::var(variable).ok();
         }
         let merged = match file {
             Some(path) => self.over(read_file(path)?),
@@ -296,9 +293,8 @@ impl Settings {
             };
         }
         // One choice between three: naming one silences the file's.
-        let chosen = self.workers.is_some()
-            || self.fast == Some(true)
-            || self.single_process == Some(true);
+        let chosen =
+            self.workers.is_some() || self.fast == Some(true) || self.single_process == Some(true);
         let file = if chosen {
             Settings {
                 workers: None,
@@ -328,9 +324,17 @@ impl Settings {
             (Some(n), false, false) => {
                 return refuse(format!("--workers takes 1 to {MAX_WORKERS}, not {n}"));
             }
-            (Some(_), true, _) => return refuse("--workers and --fast both say how many workers; give one of them"),
-            (Some(_), _, true) => return refuse("--single-process has no workers; leave out --workers or --single-process"),
-            (None, true, true) => return refuse("--fast and --single-process are opposites; give one of them"),
+            (Some(_), true, _) => {
+                return refuse("--workers and --fast both say how many workers; give one of them");
+            }
+            (Some(_), _, true) => {
+                return refuse(
+                    "--single-process has no workers; leave out --workers or --single-process",
+                );
+            }
+            (None, true, true) => {
+                return refuse("--fast and --single-process are opposites; give one of them");
+            }
         };
         let database = self.storage.as_deref().map(database).transpose()?;
         let updater = self.updater.unwrap_or(Updater::Webhooks);
@@ -392,9 +396,16 @@ fn refuse<T>(sentence: impl Into<String>) -> crate::Result<T> {
     Err(Error::Start(sentence.into()))
 }
 
-fn at_least(flag: &str, value: Option<usize>, default: usize, least: usize) -> crate::Result<usize> {
+fn at_least(
+    flag: &str,
+    value: Option<usize>,
+    default: usize,
+    least: usize,
+) -> crate::Result<usize> {
     match value {
-        Some(value) if value < least => refuse(format!("{flag} takes at least {least}, not {value}")),
+        Some(value) if value < least => {
+            refuse(format!("{flag} takes at least {least}, not {value}"))
+        }
         value => Ok(value.unwrap_or(default)),
     }
 }
@@ -403,7 +414,9 @@ fn at_least(flag: &str, value: Option<usize>, default: usize, least: usize) -> c
 fn longer_than_heartbeat(value: Option<Duration>) -> crate::Result<Duration> {
     let value = value.unwrap_or(Duration::from_secs(30));
     if value < Duration::from_secs(3) {
-        return refuse("--worker-timeout takes at least 3s: workers give a sign of life each second");
+        return refuse(
+            "--worker-timeout takes at least 3s: workers give a sign of life each second",
+        );
     }
     Ok(value)
 }
@@ -429,11 +442,9 @@ pub(crate) fn database(url: &str) -> crate::Result<PathBuf> {
 }
 
 fn read_file(path: &Path) -> crate::Result<Settings> {
-    let text = fs::read_to_string(path).map_err(|e| {
-        Error::Start(format!("cannot read --config {}: {e}", path.display()))
-    })?;
-    toml::from_str(&text)
-        .map_err(|e| Error::Start(format!("{} is wrong: {e}", path.display())))
+    let text = fs::read_to_string(path)
+        .map_err(|e| Error::Start(format!("cannot read --config {}: {e}", path.display())))?;
+    toml::from_str(&text).map_err(|e| Error::Start(format!("{} is wrong: {e}", path.display())))
 }
 
 /// Reads `8s`, `500ms`, `2m` or `1h`.
@@ -483,20 +494,38 @@ mod tests {
 
     #[test]
     fn conflicting_flags_are_refused_by_name() {
-        let both = Settings { workers: Some(2), fast: Some(true), ..Settings::default() };
+        let both = Settings {
+            workers: Some(2),
+            fast: Some(true),
+            ..Settings::default()
+        };
         assert!(refused(both).contains("--workers and --fast"));
-        let both = Settings { workers: Some(2), single_process: Some(true), ..Settings::default() };
+        let both = Settings {
+            workers: Some(2),
+            single_process: Some(true),
+            ..Settings::default()
+        };
         assert!(refused(both).contains("--single-process"));
-        let both = Settings { fast: Some(true), single_process: Some(true), ..Settings::default() };
+        let both = Settings {
+            fast: Some(true),
+            single_process: Some(true),
+            ..Settings::default()
+        };
         assert!(refused(both).contains("opposites"));
-        let none = Settings { workers: Some(0), ..Settings::default() };
+        let none = Settings {
+            workers: Some(0),
+            ..Settings::default()
+        };
         assert!(refused(none).contains("1 to 256"));
     }
 
     #[test]
     fn a_flag_silences_the_files_choice_of_processes() {
         let file: Settings = toml::from_str("workers = 3\nport = 1234\ngrace = \"2m\"").unwrap();
-        let flags = Settings { fast: Some(true), ..Settings::default() };
+        let flags = Settings {
+            fast: Some(true),
+            ..Settings::default()
+        };
         let config = config(flags.over(file)).unwrap();
         assert_eq!(config.processes, Processes::Workers(num_cpus::get()));
         assert_eq!((config.port, config.grace.as_secs()), (1234, 120));
@@ -511,8 +540,16 @@ mod tests {
     #[test]
     fn storage_addresses() {
         assert_eq!(database("sqlite:bot.db").unwrap(), Path::new("bot.db"));
-        assert_eq!(database("sqlite:///var/bot.db").unwrap(), Path::new("/var/bot.db"));
-        assert!(database("bot.db").unwrap_err().to_string().contains("sqlite:bot.db"));
+        assert_eq!(
+            database("sqlite:///var/bot.db").unwrap(),
+            Path::new("/var/bot.db")
+        );
+        assert!(
+            database("bot.db")
+                .unwrap_err()
+                .to_string()
+                .contains("sqlite:bot.db")
+        );
         assert!(database("sqlite:").is_err());
     }
 

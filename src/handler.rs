@@ -155,12 +155,10 @@ where
                 storage: call.storage,
                 grant: call.grant,
             };
-            let handled = tokio::time::timeout(
-                call.timeout,
-                catch_panic((self.handler)(&mut turn)),
-            )
-            .await
-            .unwrap_or(Err(Error::Timeout(call.timeout)));
+            let handled =
+                tokio::time::timeout(call.timeout, catch_panic((self.handler)(&mut turn)))
+                    .await
+                    .unwrap_or(Err(Error::Timeout(call.timeout)));
             let outcome = handled.and_then(|()| {
                 if turn.replies.len() > MAX_REPLIES {
                     return Err(Error::msg(format!(

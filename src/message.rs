@@ -4,8 +4,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 pub use turnkey_storage::DialogKey;
 
@@ -40,7 +40,15 @@ pub struct Update {
     /// under one id; else empty.
     pub digest: Vec<u8>,
     /// The platform's own JSON, untouched.
-    pub raw: Box<RawValue>,
+    pub(crate) raw: Bytes,
+}
+
+impl Update {
+    /// The platform's own JSON, untouched: for the fields that this type leaves
+    /// out. Read it with `serde_json::from_slice` into a type of your own.
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
 }
 
 /// What the handler says.

@@ -35,11 +35,7 @@ const LOOK: Duration = Duration::from_secs(2);
 const RESUMED_AT_ONCE: u32 = 64;
 
 /// Sends replies read from the storage, and marks each.
-pub(crate) async fn send(
-    bot: &Bot,
-    grant: &Grant,
-    unsent: Vec<Unsent>,
-) -> Result<(), SendError> {
+pub(crate) async fn send(bot: &Bot, grant: &Grant, unsent: Vec<Unsent>) -> Result<(), SendError> {
     for reply in unsent {
         match serde_json::from_str::<Outgoing>(&reply.body) {
             Ok(outgoing) => deliver(bot, grant.dialog(), reply.id, &outgoing).await?,
@@ -127,7 +123,8 @@ async fn deliver(
                     return Err(SendError::Retry { reason, after });
                 }
                 tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
-                tokio::time::sleep(after.map_or(delay, |after| after.min(LONGEST_RETRY_AFTER))).await;
+                tokio::time::sleep(after.map_or(delay, |after| after.min(LONGEST_RETRY_AFTER)))
+                    .await;
                 delay = (delay * 2).min(LONGEST_DELAY);
                 attempt += 1;
             }

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::database::{self, Database};
 use crate::error::Error;
 use crate::master::{self, listeners};
-use crate::scoreboard::{Field, Scoreboard, Slot};
+use crate::scoreboard::{Scoreboard, Slot};
 use crate::worker::{Worker, either};
 use crate::{exit, writer};
 
@@ -42,7 +42,9 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let writer_listener = database.bind()?;
     let words = WORDS.get_or_init(|| {
         let zero = || AtomicU64::new(0);
-        std::iter::repeat_with(zero).take(Scoreboard::words(1)).collect()
+        std::iter::repeat_with(zero)
+            .take(Scoreboard::words(1))
+            .collect()
     });
     let scoreboard = Scoreboard::new(words);
     let (lifeline, stop) = UnixStream::pair()?;
@@ -52,7 +54,13 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let writer = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn_scoped(scope, || {
-                keep_writing(&database, &writer_listener, owner, scoreboard.writer(), &stop)
+                keep_writing(
+                    &database,
+                    &writer_listener,
+                    owner,
+                    scoreboard.writer(),
+                    &stop,
+                )
             })?;
         let worker = Worker {
             index: 0,
@@ -84,8 +92,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         database.leave();
         served?;
         written?;
-        let turns = scoreboard.writer().get(Field::Turns);
-        eprintln!("Stopped: {turns} turns.");
+        eprintln!("Stopped: {}.", master::totals(scoreboard.writer()));
         Ok(ExitCode::from(exit::CLEAN))
     })
 }

@@ -13,15 +13,12 @@ use bytes::Bytes;
 use hyper::header::AUTHORIZATION;
 use hyper::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use turnkey_storage::{ReplyId, Seen};
 
 use super::{Channel, PlatformAnswer, Refusal, SendError, SendFuture, parse_json, same_secret};
 use crate::config::HttpConfig;
-use crate::message::{
-    DialogKey, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Reply, Update, UpdateId,
-};
+use crate::message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Reply, Update, UpdateId};
 
 /// Bytes of the digest that tells bodies apart.
 const DIGEST: usize = 16;
@@ -111,7 +108,6 @@ impl Channel for Http {
                 "the update's id: 1 to {MAX_UPDATE_ID} bytes, not starting with `~`"
             )));
         }
-        let raw: Box<RawValue> = parse_json(bytes)?;
         Ok(vec![Update {
             address: body.user_id.clone(),
             dialog: DialogKey::new(self.name(), body.user_id),
@@ -122,7 +118,7 @@ impl Channel for Http {
             },
             id: UpdateId(id.unwrap_or_else(|| self.make_up_id())),
             text: body.text,
-            raw,
+            raw: bytes.clone(),
         }])
     }
 

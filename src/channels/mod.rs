@@ -181,21 +181,27 @@ fn same_secret(given: &[u8], expected: &[u8]) -> bool {
 
 /// Reads JSON; the refusal says where and which field.
 fn parse_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    let bad = |text: String| Refusal::new(StatusCode::BAD_REQUEST, text);
-    let text = std::str::from_utf8(body)
-        .map_err(|e| bad(format!("the body is not UTF-8: byte {}", e.valid_up_to())))?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|e| {
-        let path = e.path().to_string();
-        let inner = e.into_inner();
-        if inner.is_data() && path != "." {
-            bad(format!("field `{path}`: {inner}"))
-        } else if inner.is_data() {
-            bad(inner.to_string())
-        } else {
-            bad(format!("not JSON: {inner}"))
+    // Keeping track of the path costs as much as the parsing: only what is
+    // wrong is parsed again for its sake.
+    serde_json::from_slice(body).map_err(|_| explain_json::<T>(body))
+}
+
+fn explain_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Refusal {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let reason = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(_) => match json.end() {
+            Ok(()) => "not JSON".to_owned(),
+            Err(error) => format!("not JSON: {error}"),
+        },
+        Err(error) => {
+            let path = error.path().to_string();
+            let error = error.into_inner();
+            match (error.is_data(), path.as_str()) {
+                (true, ".") => error.to_string(),
+                (true, path) => format!("field `{path}`: {error}"),
+                (false, _) => format!("not JSON: {error}"),
+            }
         }
-    })?;
-    json.end().map_err(|e| bad(format!("not JSON: {e}")))?;
-    Ok(value)
+    };
+    Refusal::new(StatusCode::BAD_REQUEST, reason)
 }

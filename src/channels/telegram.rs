@@ -14,7 +14,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use turnkey_storage::{ReplyId, Seen};
 
 use super::client::Client;
@@ -169,7 +168,9 @@ impl Channel for Telegram {
                     .map(|text| (user, message.chat.id, text))
             }
             (None, Some(query)) => {
-                let chat = query.message.map_or(query.from.id, |message| message.chat.id);
+                let chat = query
+                    .message
+                    .map_or(query.from.id, |message| message.chat.id);
                 query.data.map(|data| (query.from.id, chat, data))
             }
             (None, None) => None,
@@ -178,14 +179,13 @@ impl Channel for Telegram {
             self.log_once(body);
             return Ok(Vec::new());
         };
-        let raw: Box<RawValue> = parse_json(body)?;
         Ok(vec![Update {
             dialog: DialogKey::new(self.name(), user.to_string()),
             id: UpdateId(update.update_id.to_string()),
             text,
             address: chat.to_string(),
             digest: Vec::new(),
-            raw,
+            raw: body.clone(),
         }])
     }
 
@@ -258,8 +258,7 @@ mod tests {
             outcome(StatusCode::from_u16(status).unwrap(), body.as_bytes())
         };
         assert!(of(200, r#"{"ok":true,"result":{}}"#).is_ok());
-        let blocked =
-            r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#;
+        let blocked = r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#;
         assert!(matches!(of(403, blocked), Err(SendError::Refused(r)) if r.contains("blocked")));
         let flood = r#"{"ok":false,"error_code":429,"description":"Too Many Requests","parameters":{"retry_after":35}}"#;
         assert!(

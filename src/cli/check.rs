@@ -9,7 +9,9 @@ use crate::config;
 use crate::exit;
 
 #[derive(Args)]
-#[command(after_help = "Exit code 0: all is well. 1: something is wrong, and is named. 2: cannot be read.")]
+#[command(
+    after_help = "Exit code 0: all is well. 1: something is wrong, and is named. 2: cannot be read."
+)]
 pub(super) struct Check {
     /// The database, such as sqlite:bot.db.
     #[arg(long, env = "TURNKEY_STORAGE", value_name = "URL")]
@@ -32,12 +34,20 @@ impl Check {
                 .iter()
                 .map(|f| serde_json::json!({ "problem": f.problem, "remedy": f.remedy }))
                 .collect();
-            println!("{}", serde_json::json!({ "ok": list.is_empty(), "findings": list }));
+            println!(
+                "{}",
+                serde_json::json!({ "ok": list.is_empty(), "findings": list })
+            );
         } else if findings.is_empty() {
             println!("{}: all is well", path.display());
         } else {
             for finding in &findings {
-                println!("{}: {}; {}", path.display(), finding.problem, finding.remedy);
+                println!(
+                    "{}: {}; {}",
+                    path.display(),
+                    finding.problem,
+                    finding.remedy
+                );
             }
         }
         Ok(ExitCode::from(if findings.is_empty() {

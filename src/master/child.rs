@@ -49,7 +49,7 @@ pub(super) struct ChildHandle {
     /// The number of this life, by which the storage knows it.
     pub(super) owner: Owner,
     pub(super) ready: bool,
-    started: Instant,
+    pub(super) started: Instant,
     /// Our end of its lifeline; it sees when we are gone.
     pub(super) control: UnixStream,
 }

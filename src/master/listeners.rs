@@ -37,7 +37,8 @@ pub(crate) fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
     for attempt in 1.. {
         match bind_all(&addresses) {
             // A port that is free at one address may be taken at the other.
-            Err((_, e)) if port == 0 && e.kind() == ErrorKind::AddrInUse && attempt < FREE_PORT_TRIES => {}
+            Err((_, e))
+                if port == 0 && e.kind() == ErrorKind::AddrInUse && attempt < FREE_PORT_TRIES => {}
             Err((address, e)) => return Err(Error::Start(explain(address, &e))),
             Ok(listeners) => return Ok(listeners),
         }

@@ -35,7 +35,7 @@ use crate::config::Config;
 use crate::control::{DRAIN, READY};
 use crate::database::Database;
 use crate::error::Error;
-use crate::scoreboard::{Field, Scoreboard};
+use crate::scoreboard::{Field, Scoreboard, Slot};
 use crate::worker::{Worker, either};
 use crate::{exit, writer};
 
@@ -47,9 +47,10 @@ const SAME_CTRL_C: Duration = Duration::from_millis(50);
 const WRITER_GRACE: Duration = Duration::from_secs(5);
 
 /// Signals that the master acts on.
-const SIGNALS: [Signal; 4] = [
+const SIGNALS: [Signal; 5] = [
     Signal::SIGINT,
     Signal::SIGTERM,
+    Signal::SIGHUP,
     Signal::SIGQUIT,
     Signal::SIGCHLD,
 ];
@@ -319,7 +320,12 @@ impl Master<'_> {
         let workers = self.places.len() - 1;
         let workers = format!("{workers} worker{}", if workers == 1 { "" } else { "s" });
         let bound = self.listeners.first().map(TcpListener::local_addr);
-        announce(self.config, bound.and_then(Result::ok), &workers, &self.database);
+        announce(
+            self.config,
+            bound.and_then(Result::ok),
+            &workers,
+            &self.database,
+        );
     }
 
     /// Kills children that give no sign of life; their end is then noticed.
@@ -330,9 +336,12 @@ impl Master<'_> {
                 Role::Writer => self.scoreboard.writer(),
                 Role::Worker(index) => self.scoreboard.worker(index),
             };
-            if let (Some(child), Some(silent)) = (&place.child, slot.silent_for())
-                && silent > limit
-            {
+            let Some(child) = &place.child else { continue };
+            // Before its first sign of life its age counts.
+            let silent = slot
+                .silent_for()
+                .unwrap_or(child.started.elapsed().as_millis() as u64);
+            if silent > limit {
                 tracing::error!(
                     "{} gave no sign of life for {} s: killed (see --worker-timeout)",
                     place.role,
@@ -349,7 +358,11 @@ impl Master<'_> {
         match self.phase {
             Phase::Starting | Phase::Serving => None,
             Phase::StoppingWorkers(deadline) => {
-                if self.places.iter().all(|p| p.role == Role::Writer || p.child.is_none()) {
+                if self
+                    .places
+                    .iter()
+                    .all(|p| p.role == Role::Writer || p.child.is_none())
+                {
                     if let Some(writer) = &mut self.places[0].child {
                         writer.drain();
                     }
@@ -369,7 +382,9 @@ impl Master<'_> {
                     return Some(self.code);
                 }
                 if now >= deadline {
-                    tracing::error!("the writer does not end: killed; what it acknowledged is safe");
+                    tracing::error!(
+                        "the writer does not end: killed; what it acknowledged is safe"
+                    );
                     self.kill_all();
                     self.phase = Phase::StoppingWriter(now + WRITER_GRACE);
                 }
@@ -414,7 +429,8 @@ impl Master<'_> {
                 Some(_) => {}
                 None => self.stop(),
             },
-            Ok(Signal::SIGTERM) if self.stop_asked.is_none() => self.stop(),
+            // SIGHUP: the terminal was closed.
+            Ok(Signal::SIGTERM | Signal::SIGHUP) if self.stop_asked.is_none() => self.stop(),
             Ok(Signal::SIGQUIT) => self.force(exit::QUIT),
             _ => {} // SIGCHLD: the children are looked at in any case.
         }
@@ -548,18 +564,27 @@ impl Master<'_> {
     }
 
     fn say_goodbye(&self) {
-        let turns = self.scoreboard.writer().get(Field::Turns);
         let cut = match self.cut {
             0 => String::new(),
-            n => format!("{n} cut off, "),
+            n => format!(", {n} cut off"),
         };
         let asked = self.stop_asked.unwrap_or(self.started).elapsed();
         eprintln!(
-            "Stopped: {turns} turns in {} s, {cut}{:.1} s to stop.",
-            self.started.elapsed().as_secs(),
+            "Stopped: {}{cut}, after {:.1} s.",
+            totals(self.scoreboard.writer()),
             asked.as_secs_f32()
         );
     }
+}
+
+/// What the writer has done, for the last line.
+pub(crate) fn totals(writer: Slot) -> String {
+    format!(
+        "{} turns, {} commits, {} syncs",
+        writer.get(Field::Turns),
+        writer.get(Field::Commits),
+        writer.get(Field::Syncs)
+    )
 }
 
 /// The one line that says: it runs, there, and this is where its data is.

@@ -49,11 +49,7 @@ impl Worker<'_> {
     ///
     /// # Errors
     /// [`crate::Error::Start`] when it cannot start.
-    pub(crate) fn run(
-        self,
-        ready: impl FnOnce(),
-        stop: impl AsyncFnOnce(),
-    ) -> crate::Result<()> {
+    pub(crate) fn run(self, ready: impl FnOnce(), stop: impl AsyncFnOnce()) -> crate::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -97,9 +93,7 @@ impl Worker<'_> {
         ));
         let mut accepting = Vec::new();
         for listener in self.listeners {
-            accepting.push(tokio::task::spawn_local(
-                server.clone().accept(listener),
-            ));
+            accepting.push(tokio::task::spawn_local(server.clone().accept(listener)));
         }
         slot.set(Field::Accepting, 1);
         ready();

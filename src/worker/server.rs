@@ -100,13 +100,17 @@ impl Server {
     }
 
     /// The next connection that is this worker's to take.
-    async fn accept_in_turn(&self, listener: &tokio::net::TcpListener) -> std::io::Result<TcpStream> {
+    async fn accept_in_turn(
+        &self,
+        listener: &tokio::net::TcpListener,
+    ) -> std::io::Result<TcpStream> {
         let mut look = FIRST_LOOK;
         let mut left = 0;
         loop {
             let full =
                 self.slot.get(Field::Connections) >= self.limits.connections as u64 + OVERFLOW;
-            if !full && !(left < LEFT && self.is_ahead()) {
+            let leave_it = left < LEFT && self.is_ahead();
+            if !full && !leave_it {
                 return listener.accept().await.map(|(stream, _)| stream);
             }
             tokio::time::sleep(look).await;

@@ -201,7 +201,9 @@ pub trait Storage: Send + std::marker::Sync {
     ///
     /// # Errors
     /// [`Error::Busy`] when the wait ran out or too many wait already;
-    /// [`Error::Unavailable`] when the storage could not be reached.
+    /// [`Error::Unavailable`] when the storage could not be reached;
+    /// [`Error::Full`] when there is a stored answer or an unsent reply to show
+    /// and the disk has no room for the lock that goes with it.
     fn begin(&self, begin: Begin) -> BoxFuture<'_, Result<Begun>>;
 
     /// Makes a turn durable.

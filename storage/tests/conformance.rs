@@ -95,12 +95,11 @@ async fn started<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
 ) -> Pin<Box<dyn Future<Output = T> + Send>> {
     let mut future = Box::pin(future);
-    std::future::poll_fn(|cx| {
-        assert!(future.as_mut().poll(cx).is_pending());
-        Poll::Ready(())
-    })
-    .await;
-    future
+    let first = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+    match first {
+        Poll::Ready(early) => Box::pin(std::future::ready(early)),
+        Poll::Pending => future,
+    }
 }
 
 async fn begin_later(
@@ -187,7 +186,10 @@ async fn a_turn_may_commit_more_than_once(engine: &dyn Engine) {
 
 async fn waiters_are_served_in_order_of_arrival(engine: &dyn Engine) {
     let clients = [engine.open(), engine.open()];
-    let held = begin(&*clients[0], &dialog(1), "first").await.grant.unwrap();
+    let held = begin(&*clients[0], &dialog(1), "first")
+        .await
+        .grant
+        .unwrap();
     let order = Arc::new(Mutex::new(Vec::new()));
     let mut tasks = JoinSet::new();
     for n in 0..20_usize {
@@ -274,15 +276,19 @@ async fn a_late_fence_is_refused(engine: &dyn Engine) {
 
 async fn locks_of_a_dead_owner_are_freed(engine: &dyn Engine) {
     let (a, b) = (engine.open(), engine.open());
-    let mut grants = Vec::new();
+    let (mut grants, mut waiting) = (Vec::new(), Vec::new());
     for n in 0..20 {
         grants.push(begin(&*a, &dialog(n), "u").await.grant.unwrap());
-        begin_later(&a, &dialog(n), "dead too").await;
+        waiting.push(begin_later(&a, &dialog(n), "dead too").await);
     }
     until("the rows are in the file", async || {
         count(&b, "turnkey_lock").await == 20
     })
     .await;
+    for waits in waiting {
+        waits.abort(); // Each has a clone of `a`.
+        assert!(waits.await.unwrap_err().is_cancelled());
+    }
     drop(a);
     no_lock_rows(&b).await;
     for n in 0..20 {
@@ -399,9 +405,18 @@ async fn statements_that_fail_undo_the_turn(engine: &dyn Engine) {
     let bad = [
         vec![book("ann", 1), book("ann", 2)],
         vec![book("ann", 1), Statement::new("nonsense", ())],
-        vec![book("ann", 1), Statement::new("INSERT INTO no_table VALUES (1)", ())],
-        vec![book("ann", 1), Statement::new("INSERT INTO note VALUES (?1)", ())],
-        vec![book("ann", 1), Statement::new("INSERT INTO note VALUES (1)", (1,))],
+        vec![
+            book("ann", 1),
+            Statement::new("INSERT INTO no_table VALUES (1)", ()),
+        ],
+        vec![
+            book("ann", 1),
+            Statement::new("INSERT INTO note VALUES (?1)", ()),
+        ],
+        vec![
+            book("ann", 1),
+            Statement::new("INSERT INTO note VALUES (1)", (1,)),
+        ],
         vec![book("ann", 1), Statement::new("", ())],
         vec![Statement::new(
             "INSERT INTO note VALUES ('a'); INSERT INTO note VALUES ('b')",
@@ -421,7 +436,10 @@ async fn statements_that_fail_undo_the_turn(engine: &dyn Engine) {
             ..last("u1", "1")
         };
         let failed = client.commit(&mut grant, commit).await;
-        assert!(matches!(failed, Err(Error::Statement(_))), "{what}: {failed:?}");
+        assert!(
+            matches!(failed, Err(Error::Statement(_))),
+            "{what}: {failed:?}"
+        );
         assert_eq!(other.await.unwrap(), None);
         assert_eq!(count(&client, "booking").await, 0, "{what}");
         assert_eq!(count(&client, "note").await, 0, "{what}");
@@ -471,7 +489,10 @@ async fn statements_stay_off_our_tables(engine: &dyn Engine) {
             ..last("u1", "1")
         };
         let refused = client.commit(&mut grant, commit).await;
-        assert!(matches!(refused, Err(Error::Statement(_))), "{sql}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Statement(_))),
+            "{sql}: {refused:?}"
+        );
     }
     // A trigger of the author's on the author's table does not get there either.
     let commit = Commit {
@@ -530,7 +551,9 @@ async fn unsent_replies_come_back_in_order(engine: &dyn Engine) {
     };
     let begun = a.begin(only_send.clone()).await.unwrap();
     assert_eq!(bodies(&begun.unsent), committed[5..]);
-    a.end(begun.grant.unwrap(), ids[5..].to_vec()).await.unwrap();
+    a.end(begun.grant.unwrap(), ids[5..].to_vec())
+        .await
+        .unwrap();
     let begun = b.begin(only_send).await.unwrap();
     assert_eq!(begun.unsent, []);
     drop(begun);
@@ -542,9 +565,16 @@ async fn dialogs_with_unsent_are_those_without_a_turn(engine: &dyn Engine) {
     let (a, b) = (engine.open(), engine.open());
     let mut held = Vec::new();
     for n in 0..6 {
-        let mut grant = begin(&*a, &dialog(n), &format!("u{n}")).await.grant.unwrap();
+        let mut grant = begin(&*a, &dialog(n), &format!("u{n}"))
+            .await
+            .grant
+            .unwrap();
         let commit = Commit {
-            replies: if n == 5 { vec![] } else { vec!["hello".into(), "you".into()] },
+            replies: if n == 5 {
+                vec![]
+            } else {
+                vec!["hello".into(), "you".into()]
+            },
             ..keep(&format!("u{n}"), "1")
         };
         a.commit(&mut grant, commit).await.unwrap();
@@ -589,7 +619,10 @@ async fn texts_of_all_kinds(engine: &dyn Engine) {
             replies: vec![text.clone(), text.clone()],
             history: Some(text.clone()),
             answer: text.clone().into_bytes(),
-            statements: vec![Statement::new("INSERT INTO note VALUES (?1)", (text.as_str(),))],
+            statements: vec![Statement::new(
+                "INSERT INTO note VALUES (?1)",
+                (text.as_str(),),
+            )],
             ..keep(&update, text)
         };
         a.commit(&mut grant, commit).await.unwrap();
@@ -660,7 +693,10 @@ async fn a_query_only_reads(engine: &dyn Engine) {
         "SELECT 1 WHERE 1 = ?1",
     ] {
         let refused = client.query(None, Statement::new(sql, ())).await;
-        assert!(matches!(refused, Err(Error::Statement(_))), "{sql}: {refused:?}");
+        assert!(
+            matches!(refused, Err(Error::Statement(_))),
+            "{sql}: {refused:?}"
+        );
     }
     assert_eq!(count(&client, "note").await, 0);
     let values = [
@@ -759,10 +795,7 @@ async fn ten_thousand_turns_in_flight(engine: &dyn Engine) {
             let mut grant = begin(&*client, &dialog(n), &update).await.grant.unwrap();
             // All of them hold their locks at once.
             all.wait().await;
-            client
-                .commit(&mut grant, last(&update, "1"))
-                .await
-                .unwrap();
+            client.commit(&mut grant, last(&update, "1")).await.unwrap();
         });
     }
     tasks.join_all().await;
@@ -808,14 +841,15 @@ async fn no_update_is_lost_on_hot_dialogs(engine: &dyn Engine) {
             *sums.entry(user).or_default() += n;
         }
     }
-    let stored: HashMap<String, i64> = rows(&clients[0], "SELECT user_id, state FROM turnkey_dialog")
-        .await
-        .into_iter()
-        .map(|row| match &row[..] {
-            [Value::Text(user), Value::Text(state)] => (user.clone(), state.parse().unwrap()),
-            other => panic!("{other:?}"),
-        })
-        .collect();
+    let stored: HashMap<String, i64> =
+        rows(&clients[0], "SELECT user_id, state FROM turnkey_dialog")
+            .await
+            .into_iter()
+            .map(|row| match &row[..] {
+                [Value::Text(user), Value::Text(state)] => (user.clone(), state.parse().unwrap()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
     assert_eq!(stored, sums);
     no_lock_rows(&clients[0]).await;
 }

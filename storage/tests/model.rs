@@ -14,15 +14,33 @@ const BASE: u64 = 1 << 40;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Request { dialog: u8, owner: u64, arrived: u64 },
+    Request {
+        dialog: u8,
+        owner: u64,
+        arrived: u64,
+    },
     /// By the holder, with the fence it was given.
-    Release { dialog: u8 },
+    Release {
+        dialog: u8,
+    },
     /// With a fence that is `off` by that much.
-    WrongRelease { dialog: u8, off: i64 },
+    WrongRelease {
+        dialog: u8,
+        off: i64,
+    },
     /// The waiter at this place of the queue, if there is one.
-    Cancel { dialog: u8, place: usize },
-    OwnerGone { owner: u64 },
-    Restore { dialog: u8, owner: u64, fence: u64 },
+    Cancel {
+        dialog: u8,
+        place: usize,
+    },
+    OwnerGone {
+        owner: u64,
+    },
+    Restore {
+        dialog: u8,
+        owner: u64,
+        fence: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

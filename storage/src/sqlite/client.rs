@@ -98,7 +98,10 @@ enum Then {
 enum Delivery {
     Begun(oneshot::Sender<Result<Begun>>, Result<Begun>),
     Done(oneshot::Sender<Result<()>>, Result<()>),
-    Dialogs(oneshot::Sender<Result<Vec<DialogKey>>>, Result<Vec<DialogKey>>),
+    Dialogs(
+        oneshot::Sender<Result<Vec<DialogKey>>>,
+        Result<Vec<DialogKey>>,
+    ),
     Owners(oneshot::Sender<Result<Vec<Owner>>>, Result<Vec<Owner>>),
 }
 
@@ -233,7 +236,10 @@ impl Release for Shared {
             end: true,
         };
         // Refused only when the client is closed, which frees every lock.
-        if self.send(&request, Then::Done(Ends::Always(fence), None)).is_err() {
+        if self
+            .send(&request, Then::Done(Ends::Always(fence), None))
+            .is_err()
+        {
             tracing::debug!("a lock was dropped after its storage was closed");
         }
     }
@@ -272,7 +278,9 @@ impl Shared {
             self.wake.notify_one();
         }
         let once = matches!(request, Request::Write { .. });
-        state.unanswered.insert(id, Unanswered { frame, then, once });
+        state
+            .unanswered
+            .insert(id, Unanswered { frame, then, once });
         Ok(id)
     }
 
@@ -320,10 +328,12 @@ impl Shared {
         drop(state);
         for unanswered in lost {
             if let Then::Done(_, Some(to)) = unanswered.then {
-                drop(to.send(Err(Error::Unavailable(
-                    "the writer died before it answered; the statements may have taken effect"
-                        .to_owned(),
-                ))));
+                drop(
+                    to.send(Err(Error::Unavailable(
+                        "the writer died before it answered; the statements may have taken effect"
+                            .to_owned(),
+                    ))),
+                );
             }
         }
     }
@@ -540,4 +550,34 @@ fn monotonic_ns() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
         t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A lock that the client still counted as held would be taken again when the
+    /// next writer asks, and never be given back.
+    #[test]
+    fn a_lock_that_was_given_back_is_not_held() {
+        let shared = Arc::new(Shared {
+            socket: PathBuf::new(),
+            owner: Owner(1),
+            state: Mutex::default(),
+            wake: Notify::new(),
+        });
+        let failed = || Response::Failed(Error::Full);
+        for (ends, response, left) in [
+            (Ends::Nothing, Response::Done, 1),
+            (Ends::IfDone(Fence(1)), failed(), 1),
+            (Ends::IfDone(Fence(1)), Response::Done, 0),
+            (Ends::Always(Fence(1)), failed(), 0),
+            (Ends::Always(Fence(1)), Response::Done, 0),
+        ] {
+            let mut state = shared.lock();
+            state.held.insert(Fence(1), DialogKey::new("http", "1"));
+            shared.settle(&mut state, Then::Done(ends, None), response);
+            assert_eq!(state.held.len(), left, "{ends:?}");
+        }
+    }
 }

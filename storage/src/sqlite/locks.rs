@@ -321,3 +321,70 @@ impl<W> Lock<W> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(user: u64) -> DialogKey {
+        DialogKey::new("http", user.to_string())
+    }
+
+    fn save(table: &mut LockTable<u64>) -> Vec<RowChange> {
+        let mut changes = Vec::new();
+        table.row_changes(&mut changes);
+        table.rows_saved();
+        changes
+    }
+
+    /// A bot has far more users than turns under way: the table must forget them.
+    #[test]
+    fn a_dialog_without_holder_is_forgotten_once_its_row_is_gone() {
+        let mut table: LockTable<u64> = LockTable::new(Fence(0));
+        table.note_saved(&key(999), Fence(0)); // Left by an earlier writer.
+        for user in 0..100 {
+            table.request(&key(user), Owner(1), user, user);
+            if user % 3 == 0 {
+                save(&mut table);
+            }
+            if user % 2 == 0 {
+                table.request(&key(user), Owner(2), user, user);
+                assert_eq!(table.cancel(&key(user), |w| *w == user), Some(user));
+            }
+            if user % 4 < 2 {
+                table.release(&key(user), Fence(user + 1));
+            }
+        }
+        assert_eq!(table.owner_gone(Owner(1)), []);
+        assert!(table.has_changes());
+        assert!(!save(&mut table).is_empty());
+        assert!(table.locks.is_empty() && !table.has_changes());
+        assert_eq!(table.waiting(), 0);
+    }
+
+    #[test]
+    fn the_rows_follow_the_holders() {
+        let mut table: LockTable<u64> = LockTable::new(Fence(0));
+        table.request(&key(1), Owner(1), 1, 1);
+        table.request(&key(1), Owner(2), 2, 2);
+        let first = table.release(&key(1), Fence(1)).map(|granted| granted.fence);
+        assert_eq!(first, Some(Fence(2)));
+        // Two holders within a batch: one row, the second's.
+        let changes = save(&mut table);
+        assert!(matches!(&changes[..], [RowChange::Insert(_, h)] if h.fence == Fence(2)));
+        assert_eq!(save(&mut table), []);
+        // Not saved: the same change is asked for again.
+        table.release(&key(1), Fence(2));
+        table.row_changes(&mut Vec::new());
+        assert!(matches!(&save(&mut table)[..], [RowChange::Delete(_)]));
+        // A grant that came and went within a batch leaves no trace.
+        table.request(&key(1), Owner(1), 3, 3);
+        table.release(&key(1), Fence(3));
+        assert_eq!(save(&mut table), []);
+        // A holder that is told of again by its worker needs no new row.
+        table.note_saved(&key(5), Fence(3));
+        table.restore(&key(5), Owner(1), Fence(3));
+        assert_eq!(save(&mut table), []);
+        assert_eq!(table.locks.len(), 1);
+    }
+}

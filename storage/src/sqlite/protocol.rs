@@ -38,7 +38,10 @@ pub(crate) enum Request<'a> {
         arrived: u64,
     },
     /// The request with this number is not waited for any more.
-    Cancel { dialog: DialogKey, begin: u64 },
+    Cancel {
+        dialog: DialogKey,
+        begin: u64,
+    },
     Commit(CommitRequest<'a>),
     /// Replies that were sent; with `end`, the lock is given back.
     Sent {
@@ -48,11 +51,15 @@ pub(crate) enum Request<'a> {
         end: bool,
     },
     /// Statements outside any turn.
-    Write { statements: Vec<Statement> },
+    Write {
+        statements: Vec<Statement>,
+    },
     /// Answered once everything executed so far is durable.
     Barrier,
     /// Which dialogs have unsent replies and no holder?
-    Unsent { limit: u32 },
+    Unsent {
+        limit: u32,
+    },
     /// Who is connected?
     Owners,
 }

@@ -13,6 +13,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
 use scheduled_thread_pool::ScheduledThreadPool;
+use tokio::sync::Semaphore;
 
 use super::pragmas;
 use crate::{Error, Result, Row, Statement, Value};
@@ -32,6 +33,9 @@ const STEPS: i32 = 20_000;
 #[derive(Clone, Debug)]
 pub(crate) struct Readers {
     pool: r2d2::Pool<SqliteConnectionManager>,
+    /// One for each connection, so that questions wait as tasks: as threads, a
+    /// thousand of them would take a thousand threads.
+    free: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -53,7 +57,10 @@ impl Readers {
                     .build(),
             ))
             .build_unchecked(manager);
-        Ok(Readers { pool })
+        Ok(Readers {
+            pool,
+            free: Arc::new(Semaphore::new(POOL_SIZE as usize)),
+        })
     }
 
     /// Runs a read on a thread of its own, with a connection of the pool.
@@ -61,14 +68,23 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T> {
+        let free = self.free.clone().acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(CHECKOUT, free).await else {
+            return Err(Error::Unavailable(format!(
+                "all {POOL_SIZE} connections for reading were in use for {} s",
+                CHECKOUT.as_secs()
+            )));
+        };
         let pool = self.pool.clone();
         let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
             let conn = pool
                 .get()
                 .map_err(|e| Error::Unavailable(format!("no connection for reading: {e}")))?;
             let deadline = Instant::now() + MAX_READ;
             let late = move || Instant::now() >= deadline;
-            conn.progress_handler(STEPS, Some(late)).map_err(|e| failed(&e))?;
+            conn.progress_handler(STEPS, Some(late))
+                .map_err(|e| failed(&e))?;
             let result = read(&conn).map_err(|e| failed(&e));
             conn.progress_handler(0, None::<fn() -> bool>)
                 .map_err(|e| failed(&e))?;
@@ -86,12 +102,17 @@ impl Readers {
     pub(crate) async fn query(&self, query: Statement) -> Result<Vec<Row>> {
         self.read(move |conn| {
             let mut statement = conn.prepare_cached(&query.sql)?;
-            let columns: Arc<[String]> =
-                statement.column_names().into_iter().map(str::to_owned).collect();
+            let columns: Arc<[String]> = statement
+                .column_names()
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
             let count = columns.len();
             statement
                 .query_map(params_from_iter(&query.params), |row| {
-                    let values = (0..count).map(|i| row.get_ref(i).map(value)).collect::<rusqlite::Result<_>>()?;
+                    let values = (0..count)
+                        .map(|i| row.get_ref(i).map(value))
+                        .collect::<rusqlite::Result<_>>()?;
                     Ok(Row::new(columns.clone(), values))
                 })?
                 .collect()

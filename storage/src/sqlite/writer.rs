@@ -40,7 +40,8 @@ use super::protocol::{self, CommitRequest, Request, Response};
 use super::statements::{Committed, Statements};
 use crate::{DialogKey, Error, Fence, Owner, Result, Sync};
 
-/// Requests in one transaction. A cap costs nothing in speed and bounds how long
+/// Requests in one transaction, and what was read with the last of them: a read is
+/// executed whole. A cap costs nothing in speed and bounds how long
 /// the first request of a batch waits.
 const MAX_BATCH: usize = 512;
 
@@ -165,9 +166,10 @@ fn new_generation(conn: &Connection) -> rusqlite::Result<u64> {
         [crate::unix_ms()],
     )?;
     let generation = conn.last_insert_rowid();
-    conn.execute("DELETE FROM turnkey_generation WHERE number < ?1", [
-        generation,
-    ])?;
+    conn.execute(
+        "DELETE FROM turnkey_generation WHERE number < ?1",
+        [generation],
+    )?;
     Ok(generation as u64)
 }
 
@@ -310,8 +312,7 @@ impl Running<'_> {
             (None, None) => IDLE,
         };
         // Rounded up: a wait of 0.4 ms must not become a busy loop of 0 ms.
-        EpollTimeout::try_from(wait.as_micros().div_ceil(1000) as i32)
-            .unwrap_or(EpollTimeout::ZERO)
+        EpollTimeout::try_from(wait.as_micros().div_ceil(1000) as i32).unwrap_or(EpollTimeout::ZERO)
     }
 
     /// Connected workers; a tool that looks in is none.
@@ -391,9 +392,7 @@ impl Running<'_> {
 
     fn execute_frames(&mut self, token: u64, input: &[u8], used: &mut usize) -> Result<()> {
         let nonsense = |e: Error| Error::Open(e.to_string());
-        while let Some((body, length)) =
-            protocol::next_frame(&input[*used..]).map_err(nonsense)?
-        {
+        while let Some((body, length)) = protocol::next_frame(&input[*used..]).map_err(nonsense)? {
             let known = self
                 .connections
                 .get(&token)
@@ -560,9 +559,9 @@ impl Running<'_> {
             return Ok(());
         };
         let back = |owner: &Owner| {
-            self.connections.values().any(|peer| {
-                peer.owner == Some(*owner) && whole_frames(&peer.input) >= peer.resends
-            })
+            self.connections
+                .values()
+                .any(|peer| peer.owner == Some(*owner) && whole_frames(&peer.input) >= peer.resends)
         };
         if !recovery.expected.iter().all(back) && Instant::now() < recovery.deadline {
             return Ok(());
@@ -575,10 +574,19 @@ impl Running<'_> {
         let mut requests = Vec::new();
         for (token, input) in &inputs {
             let mut used = 0;
-            while let Some((body, length)) = protocol::next_frame(&input[used..])? {
-                let (id, request) = Request::decode(body)?;
-                used += length;
-                requests.push((*token, id, request));
+            loop {
+                match first_request(&input[used..]) {
+                    Ok(Some((id, request, length))) => {
+                        used += length;
+                        requests.push((*token, id, request));
+                    }
+                    Ok(None) => break,
+                    Err(reason) => {
+                        tracing::error!("closing a connection to the writer: {reason}");
+                        self.hang_up(*token)?;
+                        break;
+                    }
+                }
             }
             if let Some(peer) = self.connections.get_mut(token) {
                 peer.input = input[used..].to_vec();
@@ -937,6 +945,14 @@ impl Running<'_> {
         }
         Ok(())
     }
+}
+
+/// The first request of `input`, and how many bytes it took.
+fn first_request(input: &[u8]) -> Result<Option<(u64, Request<'_>, usize)>> {
+    let Some((body, length)) = protocol::next_frame(input)? else {
+        return Ok(None);
+    };
+    Request::decode(body).map(|(id, request)| Some((id, request, length)))
 }
 
 fn whole_frames(mut input: &[u8]) -> usize {

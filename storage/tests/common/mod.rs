@@ -105,6 +105,11 @@ impl Served {
     /// Stops the writer and finds what should not be there: damage, lock rows.
     pub(crate) fn finish(mut self) {
         self.stop_writer().unwrap();
+        self.finish_without_writer();
+    }
+
+    /// The same, when the writer was a process of its own and is stopped.
+    pub(crate) fn finish_without_writer(mut self) {
         self.lock = None;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -1,0 +1,560 @@
+//! Starts a real bot: the program of this crate, or the example `commands`, on a
+//! free port, with a directory and a process group of its own. Whatever happens
+//! to a test, the bot and its children are killed when [`Bot`] is dropped, and a
+//! test that fails prints what the bot wrote.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// For things that take milliseconds, on a machine that is busy with other work.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// Waits for a condition; the message says what did not happen.
+pub(crate) async fn until(what: &str, limit: Duration, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + limit;
+    while !happened() {
+        assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// How to start a bot. Cloned for a second start on the same file.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    program: PathBuf,
+    pub(crate) dir: Arc<TempDir>,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    storage: Option<PathBuf>,
+    uid: Option<u32>,
+}
+
+impl Setup {
+    fn of(program: PathBuf) -> Self {
+        let dir = TempDir::with_prefix("turnkey-test-").expect("a temporary directory");
+        let storage = dir.path().join("bot.db");
+        Setup {
+            program,
+            dir: Arc::new(dir),
+            args: vec!["--port".into(), "0".into()],
+            env: Vec::new(),
+            storage: Some(storage),
+            uid: None,
+        }
+    }
+
+    /// The program itself: counts.
+    pub(crate) fn counter() -> Self {
+        Self::of(PathBuf::from(env!("CARGO_BIN_EXE_turnkey")))
+    }
+
+    /// The example that does what the messages say.
+    pub(crate) fn commands() -> Self {
+        let beside = Path::new(env!("CARGO_BIN_EXE_turnkey"));
+        Self::of(beside.with_file_name("examples").join("commands"))
+    }
+
+    pub(crate) fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|a| (*a).to_owned()));
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Without the `--port 0` that every other bot here is started with.
+    pub(crate) fn without_port(mut self) -> Self {
+        self.args.retain(|a| a != "--port" && a != "0");
+        self
+    }
+
+    /// Another database; none for the program's own choice.
+    pub(crate) fn storage(mut self, storage: Option<PathBuf>) -> Self {
+        self.storage = storage;
+        self
+    }
+
+    /// As another user. Only root may.
+    pub(crate) fn uid(mut self, uid: u32) -> Self {
+        self.uid = Some(uid);
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.storage.clone().expect("a bot with --storage")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(self.dir.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("TURNKEY_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.env.iter().cloned());
+        if let Some(uid) = self.uid {
+            command.uid(uid).gid(uid);
+        }
+        command
+    }
+
+    /// `run`, as a command that has not been started.
+    fn run(&self) -> Command {
+        let mut command = self.command();
+        command.arg("run").args(&self.args);
+        if let Some(storage) = &self.storage {
+            command.arg("--storage").arg(url(storage));
+        }
+        command.process_group(0);
+        command
+    }
+
+    /// Starts it and waits until it says so.
+    pub(crate) async fn start(&self) -> Bot {
+        let mut bot = self.spawn();
+        bot.wait_until_started().await;
+        bot
+    }
+
+    /// Starts it and does not wait.
+    pub(crate) fn spawn(&self) -> Bot {
+        let mut child = self
+            .run()
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {}: {e}", self.program.display()));
+        let pipe = child.stderr.take().expect("stderr is piped");
+        let text = Arc::new(Mutex::new(String::new()));
+        let written = text.clone();
+        let reader = std::thread::spawn(move || {
+            let mut lines = BufReader::new(pipe);
+            let mut line = Vec::new();
+            while lines.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+                let mut text = written.lock().expect("no panic under this lock");
+                text.push_str(&String::from_utf8_lossy(&line));
+                line.clear();
+            }
+        });
+        Bot {
+            setup: self.clone(),
+            child,
+            port: 0,
+            text,
+            reader: Some(reader),
+        }
+    }
+
+    /// Runs it to its end, which must come by itself: for starts that fail.
+    pub(crate) fn run_to_end(&self) -> Ended {
+        finish(self.run(), SOON)
+    }
+
+    /// Another subcommand, with the storage of this bot.
+    pub(crate) fn tool(&self, args: &[&str]) -> Ended {
+        let mut command = self.command();
+        command.args(args);
+        if let Some(storage) = &self.storage {
+            command.arg("--storage").arg(url(storage));
+        }
+        finish(command, Duration::from_secs(60))
+    }
+
+    /// A subcommand without any storage.
+    pub(crate) fn bare(&self, args: &[&str]) -> Ended {
+        let mut command = self.command();
+        command.args(args);
+        finish(command, SOON)
+    }
+
+    /// All dialogs.
+    pub(crate) fn dump(&self, args: &[&str]) -> Vec<Value> {
+        let ended = self.tool(&[&["dump"], args].concat());
+        assert_eq!(ended.code, Some(0), "dump failed: {}", ended.stderr);
+        ended
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+            .collect()
+    }
+
+    /// The counter of a user, 0 for an unknown one.
+    pub(crate) fn count(&self, user: &str) -> u64 {
+        self.dump(&[])
+            .iter()
+            .filter(|line| line["user_id"] == user)
+            .map(count_of)
+            .sum()
+    }
+
+    /// The sum of all counters.
+    pub(crate) fn sum(&self) -> u64 {
+        self.dump(&[]).iter().map(count_of).sum()
+    }
+
+    /// `check` finds nothing.
+    pub(crate) fn assert_sound(&self) {
+        let check = self.tool(&["check"]);
+        assert_eq!(check.code, Some(0), "{}{}", check.stdout, check.stderr);
+    }
+}
+
+pub(crate) fn count_of(line: &Value) -> u64 {
+    line["state"]["count"].as_u64().expect("a counter")
+}
+
+pub(crate) fn url(path: &Path) -> String {
+    format!("sqlite:{}", path.display())
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+fn finish(mut command: Command, limit: Duration) -> Ended {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    let read = |mut pipe: Box<dyn Read + Send>| {
+        std::thread::spawn(move || {
+            let mut text = Vec::new();
+            drop(pipe.read_to_end(&mut text));
+            String::from_utf8_lossy(&text).into_owned()
+        })
+    };
+    let stdout = read(Box::new(child.stdout.take().expect("piped")));
+    let stderr = read(Box::new(child.stderr.take().expect("piped")));
+    let deadline = Instant::now() + limit;
+    let status = loop {
+        match child.try_wait().expect("our own child") {
+            Some(status) => break Some(status),
+            None if Instant::now() >= deadline => break None,
+            None => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let group = Pid::from_raw(child.id() as i32);
+    // Nothing of it may be left behind, whether it ended or not.
+    drop(killpg(group, Signal::SIGKILL));
+    drop(child.wait());
+    let ended = Ended {
+        code: status.and_then(|status| status.code()),
+        stdout: stdout.join().expect("reads only"),
+        stderr: stderr.join().expect("reads only"),
+    };
+    assert!(
+        status.is_some(),
+        "{command:?} did not end within {limit:?}: {ended:?}"
+    );
+    ended
+}
+
+/// A running bot.
+pub(crate) struct Bot {
+    pub(crate) setup: Setup,
+    child: Child,
+    pub(crate) port: u16,
+    text: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Bot {
+    async fn wait_until_started(&mut self) {
+        let deadline = Instant::now() + SOON;
+        loop {
+            if let Some(port) = started_port(&self.stderr()) {
+                self.port = port;
+                return;
+            }
+            let ended = self.child.try_wait().expect("our own child");
+            assert!(ended.is_none(), "it ended instead of starting: {ended:?}");
+            assert!(Instant::now() < deadline, "it did not start");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// What it has written so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.text.lock().expect("no panic under this lock").clone()
+    }
+
+    /// Waits until it has written something.
+    pub(crate) async fn wait_for_stderr(&self, part: &str) {
+        let what = format!("{part:?} on its stderr");
+        until(&what, SOON, || self.stderr().contains(part)).await;
+    }
+
+    /// The first process: the master, or all there is.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id() as i32
+    }
+
+    /// Every process of it that lives, and the title of each.
+    pub(crate) fn processes(&self) -> Vec<(i32, String)> {
+        let mut found: Vec<_> = pids()
+            .into_iter()
+            .filter(|pid| stat(*pid).is_some_and(|s| s.group == self.pid() && s.state != 'Z'))
+            .map(|pid| (pid, title(pid)))
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// The children of the master that live.
+    pub(crate) fn children(&self) -> Vec<(i32, String)> {
+        let mut processes = self.processes();
+        processes.retain(|(pid, _)| stat(*pid).is_some_and(|s| s.parent == self.pid()));
+        processes
+    }
+
+    fn named(&self, name: &str) -> Option<i32> {
+        let children = self.children();
+        let found = children.iter().find(|(_, title)| title == name);
+        found.map(|(pid, _)| *pid)
+    }
+
+    /// The pid of a child such as `turnkey: worker 0`, once there is one.
+    pub(crate) async fn child(&self, name: &str) -> i32 {
+        let what = format!("a process {name:?} among {:?}", self.processes());
+        until(&what, SOON, || self.named(name).is_some()).await;
+        self.named(name).unwrap_or_else(|| panic!("{name} died"))
+    }
+
+    pub(crate) async fn writer(&self) -> i32 {
+        self.child("turnkey: writer").await
+    }
+
+    pub(crate) async fn worker(&self, index: usize) -> i32 {
+        self.child(&format!("turnkey: worker {index}")).await
+    }
+
+    /// Waits until another process has taken a child's place; its pid.
+    pub(crate) async fn successor(&self, name: &str, of: i32) -> i32 {
+        let what = format!("a successor of {name} (process {of})");
+        until(&what, SOON, || self.named(name).is_some_and(|pid| pid != of)).await;
+        self.child(name).await
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("it lives");
+    }
+
+    /// What a terminal does with Ctrl-C.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        killpg(Pid::from_raw(self.pid()), signal).expect("it lives");
+    }
+
+    /// Waits for the end of the first process: its exit code, or minus the signal
+    /// that ended it.
+    pub(crate) async fn ended(&mut self, limit: Duration) -> i32 {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                return status
+                    .code()
+                    .unwrap_or_else(|| -status.signal().unwrap_or_default());
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it did not end within {limit:?}; there are {:?}",
+                self.processes()
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until no process of it is left.
+    pub(crate) async fn gone(&self, limit: Duration) {
+        let what = format!("the end of all of {:?}", self.processes());
+        until(&what, limit, || self.processes().is_empty()).await;
+    }
+
+    /// Stops it gracefully; it must end with code 0, at once, and leave nothing.
+    pub(crate) async fn stop(mut self) -> Setup {
+        self.signal(Signal::SIGTERM);
+        let code = self.ended(SOON).await;
+        self.gone(Duration::from_secs(2)).await;
+        let stderr = self.stderr();
+        assert_eq!(code, 0, "exit code of a graceful stop");
+        assert!(!stderr.contains("panicked at src"), "a panic of ours");
+        assert!(!self.socket().exists(), "the writer's socket is left");
+        self.setup.clone()
+    }
+
+    /// Kills everything at once, as a power cut would.
+    pub(crate) async fn kill_all(mut self) -> Setup {
+        self.signal_group(Signal::SIGKILL);
+        self.ended(SOON).await;
+        self.gone(SOON).await;
+        self.setup.clone()
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        let mut path = self.setup.storage.clone().unwrap_or_default().into_os_string();
+        path.push("-writer");
+        PathBuf::from(path)
+    }
+
+    /// Waits until every byte that was sent to it is read, and all its processes
+    /// sleep: what was sent before has been taken in, in that order.
+    pub(crate) async fn settled(&self) {
+        until("a bot that has read everything and sleeps", SOON, || {
+            unread_bytes(self.port) == 0
+                && self
+                    .processes()
+                    .iter()
+                    .all(|(pid, _)| stat(*pid).is_some_and(|s| s.state == 'S'))
+        })
+        .await;
+    }
+
+    /// Connections that each worker has, by index.
+    pub(crate) async fn connections(&self, workers: usize) -> Vec<usize> {
+        let inodes = established(self.port);
+        let mut counts = Vec::new();
+        for index in 0..workers {
+            let pid = self.worker(index).await;
+            let sockets = sockets(pid);
+            counts.push(inodes.iter().filter(|inode| sockets.contains(*inode)).count());
+        }
+        counts
+    }
+}
+
+impl Drop for Bot {
+    fn drop(&mut self) {
+        drop(killpg(Pid::from_raw(self.pid()), Signal::SIGKILL));
+        drop(self.child.wait());
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !self.processes().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if let Some(reader) = self.reader.take() {
+            drop(reader.join());
+        }
+        if std::thread::panicking() {
+            eprintln!("--- the bot wrote:\n{}---", self.stderr());
+        }
+    }
+}
+
+/// The port in a line such as `Started webhooks updater on http://localhost:1 (…`.
+fn started_port(stderr: &str) -> Option<u16> {
+    let line = stderr.lines().find(|line| line.starts_with("Started "))?;
+    let (_, rest) = line.split_once(" on http://")?;
+    let (address, _) = rest.split_once(' ')?;
+    address.rsplit_once(':')?.1.parse().ok()
+}
+
+/// What proc(5)'s stat says of a process.
+pub(crate) struct Stat {
+    pub(crate) state: char,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    /// Processor time, user and kernel, in ticks of 10 ms.
+    pub(crate) ticks: u64,
+}
+
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses and may hold spaces.
+    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
+    })
+}
+
+fn pids() -> Vec<i32> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+fn title(pid: i32) -> String {
+    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+/// The lines of the kernel's table of sockets on this local port, in fields.
+fn sockets_of_port(port: u16) -> Vec<Vec<String>> {
+    let end = format!(":{port:04X}");
+    let mut found = Vec::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        for line in text.lines().skip(1) {
+            let fields: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            if fields.get(1).is_some_and(|local| local.ends_with(&end)) {
+                found.push(fields);
+            }
+        }
+    }
+    found
+}
+
+/// Bytes (and, on listeners, connections) that nobody has read yet.
+fn unread_bytes(port: u16) -> u64 {
+    let unread = |fields: &Vec<String>| {
+        let (_, receive) = fields.get(4)?.split_once(':')?;
+        u64::from_str_radix(receive, 16).ok()
+    };
+    sockets_of_port(port).iter().filter_map(unread).sum()
+}
+
+/// The inodes of established connections to a port, on the server's side.
+fn established(port: u16) -> Vec<String> {
+    sockets_of_port(port)
+        .into_iter()
+        .filter(|fields| fields.get(3).is_some_and(|state| state == "01"))
+        .filter_map(|fields| fields.get(9).cloned())
+        .collect()
+}
+
+/// The inodes of a process's sockets.
+fn sockets(pid: i32) -> std::collections::HashSet<String> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return Default::default();
+    };
+    entries
+        .filter_map(|entry| {
+            let target = fs::read_link(entry.ok()?.path()).ok()?;
+            let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            Some(inode.to_owned())
+        })
+        .collect()
+}
+
+/// Lets this process, and the bots it starts, open as many files as it may.
+pub(crate) fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most.min(65536), most).expect("below the hard limit");
+}

@@ -1,0 +1,67 @@
+//! A slow handler of one user delays no other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::bot::{Setup, raise_open_files, until};
+use crate::client::{Connection, join, say};
+
+const USERS: usize = 2000;
+
+#[tokio::test]
+async fn two_thousand_sleeping_turns_delay_nobody() {
+    raise_open_files();
+    let bot = Setup::commands().args(&["--workers", "1"]).start().await;
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut tasks = Vec::new();
+    for user in 0..USERS {
+        let mut connection = Connection::open(bot.port).await;
+        let answered = answered.clone();
+        tasks.push(tokio::spawn(async move {
+            let answer = connection.say(&format!("sleeper-{user}"), "sleep 6000").await;
+            answered.fetch_add(1, Ordering::Relaxed);
+            answer.number()
+        }));
+    }
+    bot.settled().await;
+    assert_eq!(bot.connections(1).await, [USERS]);
+    // The best of five: this machine may be busy with other tests.
+    let mut best = Duration::MAX;
+    for n in 1..=5 {
+        let asked = Instant::now();
+        assert_eq!(say(bot.port, "awake", "hi").await.number(), n);
+        best = best.min(asked.elapsed());
+    }
+    assert_eq!(answered.load(Ordering::Relaxed), 0, "the sleepers are awake: proves nothing");
+    assert!(best < Duration::from_millis(400), "it took {best:?}");
+    for task in tasks {
+        assert_eq!(join(task).await, 1);
+    }
+    bot.stop().await.assert_sound();
+}
+
+/// A queue of one user's messages holds up neither others nor the worker.
+#[tokio::test]
+async fn a_long_queue_of_one_user_delays_nobody() {
+    let bot = Setup::commands().start().await;
+    let port = bot.port;
+    let mut tasks = Vec::new();
+    for _ in 0..100 {
+        tasks.push(tokio::spawn(async move { say(port, "ann", "sleep 30").await.number() }));
+    }
+    until("100 connections", Duration::from_secs(20), || {
+        tasks.iter().any(tokio::task::JoinHandle::is_finished)
+    })
+    .await;
+    let asked = Instant::now();
+    say(port, "bob", "hi").await.number();
+    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+    let mut numbers = Vec::new();
+    for task in tasks {
+        numbers.push(join(task).await);
+    }
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(1..=100));
+    bot.stop().await;
+}
