@@ -169,7 +169,7 @@ async fn run(bot: &Rc<Bot>, mut update: Update, receipt: oneshot::Sender<Answer>
         } else {
             outgoing(&update, &handled.replies)
         };
-        let platform_answer = channel.answer(&handled.replies);
+        let platform_answer = channel.answer(&update, &handled.replies);
         let commit = match prepare_commit(bot, &update, handled, &outgoing, &platform_answer) {
             Ok(commit) => commit,
             Err(error) => return fail(bot, &update, receipt, &error),

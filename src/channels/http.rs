@@ -126,7 +126,7 @@ impl Channel for Http {
         true
     }
 
-    fn answer(&self, replies: &[Reply]) -> Vec<u8> {
+    fn answer(&self, _: &Update, replies: &[Reply]) -> Vec<u8> {
         // Strings always serialise.
         serde_json::to_vec(&Answer { replies }).unwrap_or_default()
     }

@@ -85,7 +85,7 @@ pub(crate) trait Channel {
 
     /// The body of the answer to a committed turn. It is stored with the turn
     /// and given again, byte for byte, should the update come again.
-    fn answer(&self, replies: &[Reply]) -> Vec<u8>;
+    fn answer(&self, update: &Update, replies: &[Reply]) -> Vec<u8>;
 
     /// The answer to an update that was seen before; `digest` is this one's.
     fn answer_seen(&self, digest: &[u8], seen: Seen) -> PlatformAnswer;
@@ -152,7 +152,7 @@ impl Channel for Gone {
         true
     }
 
-    fn answer(&self, _: &[Reply]) -> Vec<u8> {
+    fn answer(&self, _: &Update, _: &[Reply]) -> Vec<u8> {
         Vec::new()
     }
 

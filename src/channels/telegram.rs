@@ -1,6 +1,8 @@
 //! Telegram's Bot API (<https://core.telegram.org/bots/api>): updates by webhook
 //! at `POST /telegram`, replies by `sendMessage`.
 //!
+//! Without a token one reply rides in the answer to the webhook.
+//!
 //! Taken: messages and edited messages (text, or the caption of a picture),
 //! callback queries (the button's data). Anything else is answered 200 and
 //! logged once for each kind; else Telegram would send it again for a day.
@@ -24,7 +26,7 @@ use crate::message::{DialogKey, Outgoing, Reply, Update, UpdateId};
 
 pub(super) struct Telegram {
     secret: Option<String>,
-    /// None without a token: then nothing can be sent.
+    /// None without a token: then one reply rides in each answer.
     send_message: Option<Uri>,
     client: Client,
     /// Kinds of updates that were logged as not taken.
@@ -74,6 +76,9 @@ struct Chat {
 
 #[derive(Serialize)]
 struct SendMessage<'a> {
+    /// Only in an answer to a webhook; else it is in the address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    method: Option<&'a str>,
     chat_id: &'a str,
     text: &'a str,
 }
@@ -190,11 +195,29 @@ impl Channel for Telegram {
     }
 
     fn replies_in_answer(&self) -> bool {
-        false
+        self.send_message.is_none()
     }
 
-    fn answer(&self, _: &[Reply]) -> Vec<u8> {
-        Vec::new()
+    /// Without a token nothing can be sent, but one call may ride in the answer
+    /// (<https://core.telegram.org/bots/api#making-requests-when-getting-updates>).
+    fn answer(&self, update: &Update, replies: &[Reply]) -> Vec<u8> {
+        let (None, Some(reply)) = (&self.send_message, replies.first()) else {
+            return Vec::new();
+        };
+        if replies.len() > 1 {
+            tracing::warn!(
+                "{}: only the first of {} replies is sent: set TURNKEY_TELEGRAM_TOKEN",
+                update.dialog,
+                replies.len()
+            );
+        }
+        let call = SendMessage {
+            method: Some("sendMessage"),
+            chat_id: &update.address,
+            text: &reply.text,
+        };
+        // Strings always serialise.
+        serde_json::to_vec(&call).unwrap_or_default()
     }
 
     fn answer_seen(&self, _: &[u8], seen: Seen) -> PlatformAnswer {
@@ -215,6 +238,7 @@ impl Channel for Telegram {
                 .clone()
                 .ok_or_else(|| retry("no Telegram token is configured".to_owned()))?;
             let body = serde_json::to_vec(&SendMessage {
+                method: None,
                 chat_id: &reply.to,
                 text: &reply.reply.text,
             })

@@ -118,6 +118,8 @@ pub(super) async fn serve(
             .max_buf_size(server.limits.header)
             .max_headers(MAX_HEADERS)
             .header_read_timeout(None)
+            // A client may close its half when it has sent all.
+            .half_close(true)
             .serve_connection(TokioIo::new(watched), service)
     );
     let mut alarm = pin!(tokio::time::sleep_until(state.next_look(&server.limits)));

@@ -8,12 +8,13 @@
 //! Bounds: [`MAX_UNANSWERED`] requests; a call fails with [`Error::Unavailable`]
 //! after [`PATIENCE`] without an answer.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use nix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -128,19 +129,21 @@ impl WriterClient {
         let id = self
             .shared
             .send(&request, Then::Begin(begin.dialog.clone(), sender))?;
+        let mut place = Place {
+            shared: &self.shared,
+            dialog: begin.dialog,
+            begin: id,
+            answered: false,
+        };
         match tokio::time::timeout(begin.wait, receiver).await {
-            Ok(answer) => answer.unwrap_or_else(|_| Err(closed())),
-            Err(_) if !self.shared.lock().connected => Err(no_answer()),
-            Err(_) => {
-                // A grant that crosses this is dropped, and so given back.
-                self.shared.notify(&Request::Cancel {
-                    dialog: begin.dialog,
-                    begin: id,
-                });
-                Err(Error::Busy(
-                    "an earlier update of this user takes long".to_owned(),
-                ))
+            Ok(answer) => {
+                place.answered = true;
+                answer.unwrap_or_else(|_| Err(closed()))
             }
+            Err(_) if !self.shared.lock().connected => Err(no_answer()),
+            Err(_) => Err(Error::Busy(
+                "an earlier update of this user takes long".to_owned(),
+            )),
         }
     }
 
@@ -217,6 +220,27 @@ impl WriterClient {
         let (sender, receiver) = oneshot::channel();
         self.shared.send(request, Then::Done(ends, Some(sender)))?;
         patiently(receiver).await
+    }
+}
+
+/// A place in a dialog's queue. Dropping it gives the place up, be it that the wait
+/// ran out or that the caller went away; a grant that crosses this is dropped, and
+/// so given back.
+struct Place<'a> {
+    shared: &'a Shared,
+    dialog: DialogKey,
+    begin: u64,
+    answered: bool,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.shared.notify(&Request::Cancel {
+                dialog: self.dialog.clone(),
+                begin: self.begin,
+            });
+        }
     }
 }
 

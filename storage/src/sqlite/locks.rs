@@ -8,8 +8,10 @@
 //! in which their updates arrived; fences only rise; a dialog with waiters has a
 //! holder. Bounds: [`MAX_WAITERS`] for each dialog.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
+
+use foldhash::HashMap;
 
 use crate::{DialogKey, Fence, Owner};
 
@@ -103,7 +105,7 @@ impl<W> LockTable<W> {
     /// An empty table whose first grant has the number after `last_fence`.
     pub fn new(last_fence: Fence) -> Self {
         LockTable {
-            locks: HashMap::new(),
+            locks: HashMap::default(),
             changed: Vec::new(),
             last_fence: last_fence.0,
             waiting: 0,
@@ -367,7 +369,9 @@ mod tests {
         let mut table: LockTable<u64> = LockTable::new(Fence(0));
         table.request(&key(1), Owner(1), 1, 1);
         table.request(&key(1), Owner(2), 2, 2);
-        let first = table.release(&key(1), Fence(1)).map(|granted| granted.fence);
+        let first = table
+            .release(&key(1), Fence(1))
+            .map(|granted| granted.fence);
         assert_eq!(first, Some(Fence(2)));
         // Two holders within a batch: one row, the second's.
         let changes = save(&mut table);

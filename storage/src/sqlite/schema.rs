@@ -21,6 +21,8 @@ const APPLICATION_ID: i32 = 0x7475_726e;
 
 /// Turnkey's own migrations, oldest first. Never change one that was released.
 const MIGRATIONS: &[&str] = &[
+    // Keys start with what differs: SQLite compares the first column of a text
+    // key on a short path, and the channel is the same for most rows.
     // One row for each dialog. `version` is the fence of the turn that wrote it:
     // a commit compares it with what the turn read.
     "CREATE TABLE turnkey_dialog (
@@ -30,7 +32,7 @@ const MIGRATIONS: &[&str] = &[
         version INTEGER NOT NULL,
         state TEXT NOT NULL,
         updated_at INTEGER NOT NULL,
-        UNIQUE (channel, user_id)
+        UNIQUE (user_id, channel)
     ) STRICT;
     -- Who holds a dialog's lock. Small, and a table of its own: a column in the
     -- dialog's row would dirty that row's page twice a turn.
@@ -40,7 +42,7 @@ const MIGRATIONS: &[&str] = &[
         owner INTEGER NOT NULL,
         fence INTEGER NOT NULL,
         since INTEGER NOT NULL,
-        PRIMARY KEY (channel, user_id)
+        PRIMARY KEY (user_id, channel)
     ) STRICT, WITHOUT ROWID;
     -- Updates that were handled, with what was answered.
     CREATE TABLE turnkey_seen (
@@ -50,7 +52,7 @@ const MIGRATIONS: &[&str] = &[
         at INTEGER NOT NULL,
         digest BLOB NOT NULL,
         answer BLOB NOT NULL,
-        PRIMARY KEY (channel, id)
+        PRIMARY KEY (id, channel)
     ) STRICT, WITHOUT ROWID;
     -- Replies that were committed and not yet marked as sent.
     CREATE TABLE turnkey_outbox (

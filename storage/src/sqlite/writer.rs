@@ -22,13 +22,13 @@
 //! worker that does not read, [`LAZY`] for a transaction that only holds locks,
 //! [`RECOVERY_WAIT`] for workers that outlived an earlier writer.
 
-use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -131,7 +131,7 @@ impl Writer {
             locks,
             unsent,
             syncs_per_commit: u64::from(self.sync == Sync::Full),
-            connections: HashMap::new(),
+            connections: HashMap::default(),
             next_token: FIRST_CONNECTION,
             epoll,
             listener: self.listener,
