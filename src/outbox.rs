@@ -119,12 +119,20 @@ async fn deliver(
                 return Ok(());
             }
             Err(SendError::Retry { reason, after }) => {
-                if attempt == ATTEMPTS || bot.draining.get() {
+                if attempt == ATTEMPTS {
                     return Err(SendError::Retry { reason, after });
                 }
                 tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
-                tokio::time::sleep(after.map_or(delay, |after| after.min(LONGEST_RETRY_AFTER)))
-                    .await;
+                let pause = after.map_or(delay, |after| after.min(LONGEST_RETRY_AFTER));
+                let mut draining = bot.draining.clone();
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    // A pause may be longer than a stop may take: the next start
+                    // sends it.
+                    _ = draining.wait_for(|drain| *drain) => {
+                        return Err(SendError::Retry { reason, after });
+                    }
+                }
                 delay = (delay * 2).min(LONGEST_DELAY);
                 attempt += 1;
             }

@@ -77,10 +77,15 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                 asked_to_stop().await;
                 eprintln!("Stopping. Press Ctrl-C again to force.");
                 let grace = config.grace;
+                let files = database.files.clone();
                 tokio::task::spawn_local(async move {
-                    either(interrupted(), tokio::time::sleep(grace)).await;
+                    let code = tokio::select! {
+                        () = interrupted() => exit::INTERRUPTED,
+                        () = tokio::time::sleep(grace) => exit::CUT,
+                    };
                     // What is not committed did not happen.
-                    std::process::exit(exit::CUT.into());
+                    drop(files.remove_socket());
+                    std::process::exit(code.into());
                 });
             },
         );

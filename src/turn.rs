@@ -16,12 +16,11 @@
 //! [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
 //! `--lock-wait`, `--turn-timeout`, [`MAX_RUNS`].
 
-use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use turnkey_storage::{Begin, Commit, Error as StorageError, Seen, Storage};
 
 use crate::channels::Channels;
@@ -45,7 +44,7 @@ pub(crate) struct Bot {
     /// This worker's counters; `InFlight` is its number of turns.
     pub(crate) slot: Slot,
     /// The worker is leaving: what cannot be sent at once stays in the outbox.
-    pub(crate) draining: Cell<bool>,
+    pub(crate) draining: watch::Receiver<bool>,
 }
 
 /// How much and how long.

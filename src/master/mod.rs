@@ -46,6 +46,9 @@ const SAME_CTRL_C: Duration = Duration::from_millis(50);
 /// have left or were cut off.
 const WRITER_GRACE: Duration = Duration::from_secs(5);
 
+/// How much longer than the grace time a worker lives if no master cuts it off.
+const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+
 /// Signals that the master acts on.
 const SIGNALS: [Signal; 5] = [
     Signal::SIGINT,
@@ -283,6 +286,7 @@ impl Master<'_> {
             .ok_or_else(|| Error::Start("a worker was started in a child".to_owned()))?;
         lifeline.set_nonblocking(true)?;
         let to_master = lifeline.try_clone()?;
+        let grace = self.config.grace;
         let worker = Worker {
             index,
             owner,
@@ -297,7 +301,16 @@ impl Master<'_> {
                 // Should it fail, the master is gone, and the lifeline tells.
                 drop(std::io::Write::write_all(&mut &to_master, &[READY]));
             },
-            async move || either(told_to_drain(lifeline), terminated()).await,
+            async move || {
+                either(told_to_drain(lifeline), terminated()).await;
+                // The master cuts off what takes longer. Should it be gone, nobody
+                // else does.
+                let rest = grace + ORPHAN_GRACE;
+                tokio::task::spawn_local(async move {
+                    tokio::time::sleep(rest).await;
+                    sys::exit_child(exit::CUT.into());
+                });
+            },
         )
     }
 

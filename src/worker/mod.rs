@@ -63,6 +63,7 @@ impl Worker<'_> {
 
     async fn serve(self, ready: impl FnOnce(), stop: impl AsyncFnOnce()) -> crate::Result<()> {
         let slot = self.scoreboard.worker(self.index);
+        let (drain, draining) = watch::channel(false);
         let bot = Rc::new(Bot {
             storage: self.database.connect(self.owner)?,
             handler: self.author.handler,
@@ -74,7 +75,7 @@ impl Worker<'_> {
             },
             history: self.config.history,
             slot,
-            draining: std::cell::Cell::new(false),
+            draining: draining.clone(),
         });
         let beat = tokio::task::spawn_local(async move {
             loop {
@@ -83,7 +84,6 @@ impl Worker<'_> {
             }
         });
         let resume = tokio::task::spawn_local(outbox::look_for_unsent(bot.clone()));
-        let (drain, draining) = watch::channel(false);
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config.server,
@@ -100,7 +100,6 @@ impl Worker<'_> {
 
         stop().await;
         slot.set(Field::Accepting, 0);
-        bot.draining.set(true);
         resume.abort();
         drain.send_replace(true);
         for task in accepting {

@@ -876,7 +876,15 @@ async fn abandoned_begins_leave_no_lock(engine: &dyn Engine) {
             _ => drop(tokio::time::timeout(Duration::from_micros(n * 5), future).await),
         }
     }
+    // They gave their places up too: there is room for a thousand others.
+    for n in 0..1001 {
+        let (client, begin) = (a.clone(), asks(&dialog(0), &format!("flood{n}")));
+        drop(started(async move { client.begin(begin).await }).await);
+    }
+    let waits = begin_later(&a, &dialog(0), "not refused").await;
+    arrived(&a).await;
     drop(held);
+    drop(waits.await.unwrap().unwrap());
     for n in 0..4 {
         let begun = tokio::time::timeout(LONG, begin(&*b, &dialog(n), "last")).await;
         drop(begun.expect("somebody still holds it"));

@@ -189,7 +189,7 @@ async fn mixed_turn(
         return; // The handler fails.
     }
     let mut replies = Vec::new();
-    if kind % 3 == 0 {
+    if kind.is_multiple_of(3) {
         for _ in 0..=kind % 2 {
             replied += 1;
             replies.push(replied.to_string());
@@ -222,7 +222,7 @@ async fn mixed_turn(
         .entry(user.to_owned())
         .or_default()
         .acknowledged += 1;
-    if !ids.is_empty() && kind % 5 != 0 {
+    if !ids.is_empty() && !kind.is_multiple_of(5) {
         let ids = send(&ids);
         client.end(grant, ids).await.unwrap();
     }
@@ -492,7 +492,8 @@ fn a_killed_program_leaves_what_it_committed() {
             };
             client.commit(&mut grant, commit).await.unwrap();
             for old in 0..=life {
-                let begun = begin(&client, &DialogOf::other(old), &format!("u{old}")).await;
+                let other = dialog(format!("other{old}"));
+                let begun = begin(&client, &other, &format!("u{old}")).await;
                 assert!(begun.seen.is_some());
             }
             let sql = Statement::new("SELECT 1 FROM turnkey_lock WHERE user_id = '1'", ());
@@ -511,15 +512,6 @@ fn a_killed_program_leaves_what_it_committed() {
     let mut served = Served::at(&path, TABLES);
     served.start_writer(Vec::new());
     served.finish();
-}
-
-/// A dialog that is none of the test's own.
-struct DialogOf;
-
-impl DialogOf {
-    fn other(n: u64) -> turnkey_storage::DialogKey {
-        dialog(format!("other{n}"))
-    }
 }
 
 /// A small disk of its own; unmounted at the end.
@@ -594,7 +586,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
             let commit = Commit {
                 // Some room for the state's number, in a text of some pages.
                 state: format!("{:>20000}", n + 1),
-                end: user % 2 == 0,
+                end: user.is_multiple_of(2),
                 ..last(&update, "")
             };
             match client.commit(&mut grant, commit).await {

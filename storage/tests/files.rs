@@ -435,7 +435,10 @@ fn a_crowd_of_queries_is_served() {
         for n in 0..2000_i64 {
             let client = client.clone();
             tasks.spawn(async move {
-                let rows = client.query(None, Statement::new("SELECT ?1 AS n", (n,))).await.unwrap();
+                let rows = client
+                    .query(None, Statement::new("SELECT ?1 AS n", (n,)))
+                    .await
+                    .unwrap();
                 assert_eq!(rows[0].get::<i64>("n").unwrap(), n);
             });
         }
@@ -534,7 +537,7 @@ fn dump_shows_every_dialog_with_its_history() {
             .map(|n| n.to_string())
             .collect();
         assert_eq!(line.history, history);
-        assert_eq!(line.state, turns.last().unwrap().to_string());
+        assert_eq!(line.state, turns.max().unwrap().to_string());
     }
     served.finish();
 }

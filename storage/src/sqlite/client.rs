@@ -290,11 +290,11 @@ impl Shared {
         let id = state.next_request();
         let mut frame = Vec::with_capacity(256);
         request.encode(id, &mut frame);
-        if frame.len() > protocol::MAX_FRAME {
+        if frame.len() > protocol::MAX_REQUEST {
             return Err(Error::Statement(format!(
                 "a turn of {} MiB is too large to store; {} MiB is the limit",
                 frame.len() >> 20,
-                protocol::MAX_FRAME >> 20
+                protocol::MAX_REQUEST >> 20
             )));
         }
         if state.connected {

@@ -22,8 +22,9 @@ pub(crate) const PAGE_SIZE: u32 = 4096;
 pub(crate) const CHECKPOINT_BYTES: u64 = 16 << 20;
 
 /// How long a statement waits for a lock that another program holds, in
-/// milliseconds: a person in the `sqlite3` shell, a backup.
-const BUSY_TIMEOUT_MS: u32 = 5000;
+/// milliseconds: a person in the `sqlite3` shell, a backup. The writer asks again
+/// after that, and gives a sign of life in between.
+const BUSY_TIMEOUT_MS: u32 = 1000;
 
 /// Opens the one connection that writes.
 pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<Connection> {

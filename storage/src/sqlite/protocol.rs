@@ -14,9 +14,13 @@ use crate::{DialogKey, Error, Fence, Owner, ReplyId, Result, Seen, Statement, Un
 /// Raised with every change of the frames.
 pub(crate) const VERSION: u32 = 1;
 
-/// Bytes of one frame, and so about the size of a state: 32 MiB. A larger commit
-/// is refused before it is sent.
+/// Bytes of one frame: 32 MiB. Who sends a longer one does not speak this protocol.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
+
+/// Bytes of a request, and so about the size of a state: half of it, since an
+/// answer may carry a state and the unsent replies of one turn. A larger commit is
+/// refused before it is sent.
+pub(crate) const MAX_REQUEST: usize = MAX_FRAME / 2 - 1024;
 
 const HEADER: usize = 4;
 

@@ -1,0 +1,158 @@
+//! The transaction under way: opened by the first request that needs it,
+//! committed when nothing more waits, undone when the disk is full.
+//!
+//! Part of the writer's loop.
+
+use std::time::Instant;
+
+use super::{IDLE, LAZY, Running, poisoned, while_others_write};
+use crate::sqlite::protocol::Response;
+use crate::{DialogKey, Error, Fence, Result};
+
+/// A request whose answer waits for the commit.
+pub(super) struct HeldBack {
+    token: u64,
+    request: u64,
+    /// The grant that its answer carries.
+    grant: Option<(DialogKey, Fence)>,
+}
+
+/// The transaction under way.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Since when there is one.
+    pub(super) open: Option<Instant>,
+    pub(super) requests: usize,
+    pub(super) turns: u64,
+    held_back: Vec<HeldBack>,
+    /// Something in it must reach the disk before it is answered.
+    pub(super) must_commit: bool,
+}
+
+impl Running<'_> {
+    /// A lock that was given back by a request that wrote nothing, or by the end
+    /// of a connection, leaves the file too, and the table's memory with it.
+    pub(super) fn open_for_locks(&mut self) -> Result<()> {
+        let full = self.full_until.is_some_and(|until| Instant::now() < until);
+        if self.recovery.is_none() && self.locks.has_changes() && !full {
+            self.open_batch()?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn open_batch(&mut self) -> Result<()> {
+        if self.batch.open.is_some() {
+            return Ok(());
+        }
+        let (statements, monitor, stats) = (&mut self.statements, &mut self.monitor, &self.stats);
+        while_others_write(|| statements.begin(), || monitor(stats)).map_err(poisoned)?;
+        self.batch.open = Some(Instant::now());
+        self.batch_number += 1;
+        Ok(())
+    }
+
+    pub(super) fn answer_after_commit(
+        &mut self,
+        token: u64,
+        request: u64,
+        answer: &Response,
+        grant: Option<(DialogKey, Fence)>,
+    ) {
+        self.batch.must_commit = true;
+        if let Some(peer) = self.connections.get_mut(&token) {
+            answer.encode(request, &mut peer.held_back);
+            self.batch.held_back.push(HeldBack {
+                token,
+                request,
+                grant,
+            });
+        }
+    }
+
+    pub(super) fn commit_if_due(&mut self) -> Result<()> {
+        self.batch.requests = 0;
+        self.stats.waiting = self.locks.waiting() as u64;
+        let due = self
+            .batch
+            .open
+            .is_some_and(|since| self.batch.must_commit || since.elapsed() >= LAZY);
+        if due {
+            self.commit_batch()?;
+            self.flush();
+            // After the answers: whoever waits now waits for a later batch.
+            let checkpointed = self.checkpointer.run_if_due(self.conn).map_err(poisoned)?;
+            self.stats.checkpoints += u64::from(checkpointed);
+            self.stats.syncs += 2 * u64::from(checkpointed);
+        }
+        (self.monitor)(&self.stats);
+        Ok(())
+    }
+
+    pub(super) fn commit_batch(&mut self) -> Result<()> {
+        self.changes.clear();
+        self.locks.row_changes(&mut self.changes);
+        let statements = &mut self.statements;
+        let outcome = self
+            .changes
+            .iter()
+            .try_for_each(|change| statements.save_lock(change))
+            .and_then(|()| statements.commit());
+        if let Err(error) = outcome {
+            return self.fail_batch(&error, None);
+        }
+        self.locks.rows_saved();
+        self.stats.turns += self.batch.turns;
+        self.stats.commits += 1;
+        self.stats.syncs += self.syncs_per_commit;
+        self.stats.log_bytes = self.checkpointer.log_bytes();
+        for done in &self.batch.held_back {
+            if let Some(peer) = self.connections.get_mut(&done.token) {
+                peer.output.append(&mut peer.held_back);
+            }
+        }
+        self.end_batch();
+        Ok(())
+    }
+
+    pub(super) fn end_batch(&mut self) {
+        self.batch.open = None;
+        self.batch.turns = 0;
+        self.batch.must_commit = false;
+        self.batch.held_back.clear();
+    }
+
+    /// Undoes the batch on a full disk and tells everyone in it, `current` too.
+    /// Any other failure ends the writer.
+    pub(super) fn fail_batch(
+        &mut self,
+        error: &rusqlite::Error,
+        current: Option<(u64, u64)>,
+    ) -> Result<()> {
+        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DiskFull) {
+            return Err(poisoned(error));
+        }
+        self.statements.rollback().map_err(poisoned)?;
+        self.full_until = Some(Instant::now() + IDLE);
+        let refused = self.batch.held_back.len() + usize::from(current.is_some());
+        if refused > 0 {
+            tracing::error!("the disk is full: {refused} requests were undone and refused");
+        }
+        self.locks.forget_rows();
+        self.unsent = self.statements.count_unsent().map_err(poisoned)?;
+        let undone = std::mem::take(&mut self.batch.held_back);
+        self.end_batch();
+        for peer in self.connections.values_mut() {
+            peer.held_back.clear();
+        }
+        for done in undone {
+            self.answer(done.token, done.request, &Response::Failed(Error::Full));
+            if let Some((dialog, fence)) = done.grant {
+                self.release(&dialog, fence);
+            }
+        }
+        if let Some((token, request)) = current {
+            self.answer(token, request, &Response::Failed(Error::Full));
+        }
+        self.grant_ready()
+    }
+}

@@ -1,0 +1,303 @@
+//! The single writer: the one connection that writes the file, behind a queue.
+//!
+//! SQLite lets one connection write at a time. Instead of having processes
+//! fight for that right, each sends its requests here over a Unix socket. The
+//! writer takes all that is waiting, runs it in one transaction, syncs once and
+//! then answers everyone; while it syncs, the next batch gathers. That is group
+//! commit without a timer and without added delay.
+//!
+//! Run by [`Writer::run`], in a process or a thread of its own. Invariants:
+//!
+//! * An answer that says "durable", and a stored answer or unsent reply read
+//!   from the file, leaves only after the commit of its batch.
+//! * A grant leaves at once: whatever its holder does becomes durable later
+//!   than what the grant was based on, or not at all.
+//! * The lock table is in memory; its rows in the file are written with each
+//!   batch and show the holders at that commit.
+//! * After a failed commit or sync the writer ends ([`Error::Poisoned`]) and is
+//!   replaced; it never retries a sync. A full disk is the exception: the batch
+//!   is undone, everyone in it is told, and the writer goes on.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | the loop |
+//! | `peers.rs` | the workers' connections |
+//! | `requests.rs` | what a request does |
+//! | `batch.rs` | the transaction: open, commit, undo |
+//! | `recovery.rs` | taking over from a writer that died |
+//!
+//! Bounds: [`MAX_BATCH`] requests in a transaction, [`LAZY`] for one that only
+//! holds locks, [`OTHERS_WAIT`] for another program's transaction; more in the
+//! files.
+
+mod batch;
+mod peers;
+mod recovery;
+mod requests;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use crate::sqlite::checkpoint::Checkpointer;
+use crate::sqlite::locks::{Granted, LockTable, RowChange};
+use crate::sqlite::pragmas;
+use crate::sqlite::statements::Statements;
+use crate::{Error, Fence, Owner, Result, Sync};
+
+use self::batch::Batch;
+use self::peers::Peer;
+use self::recovery::Recovery;
+use self::requests::Waiting;
+
+/// Requests in one transaction, and what was read with the last of them: a read is
+/// executed whole. A cap costs nothing in speed and bounds how long
+/// the first request of a batch waits.
+const MAX_BATCH: usize = 512;
+
+/// How long a transaction with nothing in it but locks stays open for the commits
+/// that will follow. It saves a lone user a third of the syncs.
+const LAZY: Duration = Duration::from_millis(20);
+
+/// How long a stopping writer waits for its workers to hang up.
+const STOP_WAIT: Duration = Duration::from_secs(30);
+
+/// How long the writer waits, showing signs of life, for another program to end
+/// its write transaction: a person in the `sqlite3` shell. Requests that wait
+/// longer than their own patience are answered "unavailable" meanwhile.
+const OTHERS_WAIT: Duration = Duration::from_secs(60);
+
+/// The longest sleep between two reports to the monitor.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Bytes taken from a socket at a time.
+const READ: usize = 256 << 10;
+
+/// What a writer has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriterStats {
+    /// Turns committed.
+    pub turns: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Calls of fsync or fdatasync: one for each commit under [`Sync::Full`],
+    /// two for each checkpoint.
+    pub syncs: u64,
+    /// Checkpoints run.
+    pub checkpoints: u64,
+    /// Bytes in the write-ahead log after the last commit.
+    pub log_bytes: u64,
+    /// Updates that wait for a dialog's lock.
+    pub waiting: u64,
+}
+
+/// What a writer needs to know.
+pub struct Writer {
+    /// The database file.
+    pub database: PathBuf,
+    /// How durable a commit is.
+    pub sync: Sync,
+    /// Where workers connect, bound and listening. It outlives a writer, so a
+    /// worker that reconnects waits in its queue instead of being refused.
+    pub listener: UnixListener,
+    /// Workers that were connected to the writer before this one.
+    pub expected: Vec<Owner>,
+    /// Called after each batch and at least every half second: a heartbeat.
+    pub monitor: Box<dyn FnMut(&WriterStats) + Send>,
+}
+
+impl Writer {
+    /// Serves until `stop` becomes readable (or its other end is closed) and the
+    /// workers have hung up.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]: the caller must end this process (or thread) and
+    /// start another writer. [`Error::Open`]: the file cannot be used.
+    pub fn run(mut self, stop: BorrowedFd<'_>) -> Result<()> {
+        let conn = pragmas::open_writer(&self.database, self.sync)?;
+        let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&self.database, e);
+        let none_yet = WriterStats::default();
+        let generation = while_others_write(|| new_generation(&conn), || (self.monitor)(&none_yet))
+            .map_err(|e| unusable(&e))?;
+        let statements = Statements::prepare(&conn).map_err(|e| unusable(&e))?;
+        statements.guard().map_err(|e| unusable(&e))?;
+        // 2^40 grants in a writer's life, 2^23 lives of writers in a file's.
+        let mut locks = LockTable::new(Fence(generation << 40));
+        for (dialog, fence) in statements.locks().map_err(|e| unusable(&e))? {
+            locks.note_saved(&dialog, fence);
+        }
+        let unsent = statements.count_unsent().map_err(|e| unusable(&e))?;
+        let checkpointer = Checkpointer::new(&conn).map_err(|e| unusable(&e))?;
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(poisoned)?;
+        let mut running = Running {
+            conn: &conn,
+            statements,
+            checkpointer,
+            locks,
+            unsent,
+            syncs_per_commit: u64::from(self.sync == Sync::Full),
+            connections: HashMap::default(),
+            next_token: FIRST_CONNECTION,
+            epoll,
+            listener: self.listener,
+            batch: Batch::default(),
+            batch_number: 0,
+            recovery: Recovery::from(self.expected),
+            full_until: None,
+            stopping: None,
+            stats: WriterStats::default(),
+            monitor: self.monitor,
+            scratch: vec![0; READ],
+            changes: Vec::new(),
+            ready: Vec::new(),
+        };
+        let served = running.serve(stop);
+        drop(running);
+        if let Err(failure) = served {
+            // After a failed write or sync, not even the checkpoint that SQLite
+            // runs when the last connection closes.
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+                .map_err(poisoned)?;
+            return Err(failure);
+        }
+        Checkpointer::finish(&conn).map_err(poisoned)?;
+        conn.close().map_err(|(_, e)| poisoned(e))
+    }
+}
+
+fn new_generation(conn: &Connection) -> rusqlite::Result<u64> {
+    conn.execute(
+        "INSERT INTO turnkey_generation (started_at) VALUES (?1)",
+        [crate::unix_ms()],
+    )?;
+    let generation = conn.last_insert_rowid();
+    conn.execute(
+        "DELETE FROM turnkey_generation WHERE number < ?1",
+        [generation],
+    )?;
+    Ok(generation as u64)
+}
+
+/// Tries again while another program holds the file's write lock. SQLite waits a
+/// second each time; `beat` is called in between.
+fn while_others_write<T>(
+    mut attempt: impl FnMut() -> rusqlite::Result<T>,
+    mut beat: impl FnMut(),
+) -> rusqlite::Result<T> {
+    let deadline = Instant::now() + OTHERS_WAIT;
+    let mut said = false;
+    loop {
+        match attempt() {
+            Err(e)
+                if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && Instant::now() < deadline =>
+            {
+                if !std::mem::replace(&mut said, true) {
+                    tracing::warn!("waiting: another program is writing to the database");
+                }
+                beat();
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn poisoned(error: impl std::fmt::Display) -> Error {
+    Error::Poisoned(error.to_string())
+}
+
+const LISTENER: u64 = 0;
+const STOP: u64 = 1;
+const FIRST_CONNECTION: u64 = 2;
+
+struct Running<'c> {
+    conn: &'c Connection,
+    statements: Statements<'c>,
+    checkpointer: Checkpointer,
+    locks: LockTable<Waiting>,
+    /// Rows in the outbox; while it is 0, a begin need not look there.
+    unsent: u64,
+    syncs_per_commit: u64,
+    connections: HashMap<u64, Peer>,
+    next_token: u64,
+    epoll: Epoll,
+    listener: UnixListener,
+    batch: Batch,
+    batch_number: u64,
+    recovery: Option<Recovery>,
+    /// After a full disk, until when not to try again for locks alone.
+    full_until: Option<Instant>,
+    /// Until when to wait for workers to hang up.
+    stopping: Option<Instant>,
+    stats: WriterStats,
+    monitor: Box<dyn FnMut(&WriterStats) + Send>,
+    scratch: Vec<u8>,
+    changes: Vec<RowChange>,
+    /// Grants that fell due inside another request's execution.
+    ready: Vec<Granted<Waiting>>,
+}
+
+impl Running<'_> {
+    fn serve(&mut self, stop: BorrowedFd<'_>) -> Result<()> {
+        self.listener.set_nonblocking(true).map_err(poisoned)?;
+        self.watch(&self.listener, LISTENER)?;
+        self.watch(stop, STOP)?;
+        let mut events = [EpollEvent::empty(); 64];
+        loop {
+            let timeout = self.patience();
+            let count = match self.epoll.wait(&mut events, timeout) {
+                Ok(count) => count,
+                Err(nix::errno::Errno::EINTR) => 0,
+                Err(e) => return Err(poisoned(e)),
+            };
+            for event in &events[..count] {
+                match event.data() {
+                    LISTENER => self.accept()?,
+                    STOP => {
+                        self.epoll.delete(stop).map_err(poisoned)?;
+                        self.stopping = Some(Instant::now() + STOP_WAIT);
+                    }
+                    token => self.receive(token)?,
+                }
+            }
+            self.finish_recovery()?;
+            self.open_for_locks()?;
+            self.flush();
+            // Nothing more is waiting, or the batch is large enough.
+            if count == 0 || self.batch.requests >= MAX_BATCH {
+                self.commit_if_due()?;
+            }
+            if let Some(deadline) = self.stopping
+                && (self.workers() == 0 || Instant::now() >= deadline)
+            {
+                self.batch.must_commit = self.batch.open.is_some();
+                return self.commit_if_due();
+            }
+        }
+    }
+
+    fn watch(&self, fd: impl AsFd, token: u64) -> Result<()> {
+        self.epoll
+            .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, token))
+            .map_err(poisoned)
+    }
+
+    /// How long to wait for the next request.
+    fn patience(&self) -> EpollTimeout {
+        let wait = match (self.batch.open, &self.recovery) {
+            (Some(_), _) if self.batch.must_commit => Duration::ZERO,
+            (Some(since), _) => LAZY.saturating_sub(since.elapsed()),
+            (None, Some(recovery)) => recovery.deadline.saturating_duration_since(Instant::now()),
+            (None, None) if self.stopping.is_some() => Duration::from_millis(20),
+            (None, None) => IDLE,
+        };
+        // Rounded up: a wait of 0.4 ms must not become a busy loop of 0 ms.
+        EpollTimeout::try_from(wait.as_micros().div_ceil(1000) as i32).unwrap_or(EpollTimeout::ZERO)
+    }
+}

@@ -1,0 +1,234 @@
+//! The workers' connections: accepting, receiving, answering, their end.
+//!
+//! Part of the writer's loop. Bound: [`MAX_OUTPUT`] bytes to a worker that does
+//! not read.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+
+use super::{Running, poisoned};
+use crate::sqlite::protocol::{self, Request, Response};
+use crate::{DialogKey, Error, Fence, Owner, Result};
+
+/// Bytes waiting for a worker that does not read its socket (it is stopped, or
+/// its machine swaps). Beyond it the connection is closed and its locks are freed.
+const MAX_OUTPUT: usize = 64 << 20;
+
+/// One worker.
+pub(super) struct Peer {
+    pub(super) stream: UnixStream,
+    /// Known after its first message.
+    pub(super) owner: Option<Owner>,
+    /// Requests it sends again because an earlier writer did not answer them.
+    pub(super) resends: usize,
+    /// Bytes of a frame that has not arrived whole.
+    pub(super) input: Vec<u8>,
+    /// Answers that may leave.
+    pub(super) output: Vec<u8>,
+    /// Answers that wait for the commit of the batch.
+    pub(super) held_back: Vec<u8>,
+    /// Registered for writability.
+    blocked: bool,
+}
+
+impl Running<'_> {
+    /// Connected workers; a tool that looks in is none.
+    pub(super) fn workers(&self) -> usize {
+        self.connections
+            .values()
+            .filter(|peer| peer.owner.is_some_and(|owner| owner.0 != 0))
+            .count()
+    }
+
+    pub(super) fn accept(&mut self) -> Result<()> {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => return Err(poisoned(e)),
+            };
+            stream.set_nonblocking(true).map_err(poisoned)?;
+            let token = self.next_token;
+            self.next_token += 1;
+            self.watch(&stream, token)?;
+            self.connections.insert(
+                token,
+                Peer {
+                    stream,
+                    owner: None,
+                    resends: 0,
+                    input: Vec::new(),
+                    output: Vec::new(),
+                    held_back: Vec::new(),
+                    blocked: false,
+                },
+            );
+        }
+    }
+
+    /// Takes what a worker sent, and executes it.
+    pub(super) fn receive(&mut self, token: u64) -> Result<()> {
+        let Some(peer) = self.connections.get_mut(&token) else {
+            return Ok(());
+        };
+        match peer.stream.read(&mut self.scratch) {
+            Ok(0) => return self.hang_up(token),
+            Ok(count) => peer.input.extend_from_slice(&self.scratch[..count]),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                return Ok(());
+            }
+            Err(_) => return self.hang_up(token),
+        }
+        self.execute_input(token)
+    }
+
+    /// Executes the whole frames of a worker's input.
+    pub(super) fn execute_input(&mut self, token: u64) -> Result<()> {
+        let Some(peer) = self.connections.get_mut(&token) else {
+            return Ok(());
+        };
+        let input = std::mem::take(&mut peer.input);
+        let mut used = 0;
+        let outcome = self.execute_frames(token, &input, &mut used);
+        if let Some(peer) = self.connections.get_mut(&token) {
+            // Whole frames are the rule; then this keeps the allocation.
+            peer.input = input;
+            peer.input.drain(..used);
+        }
+        match outcome {
+            Ok(()) => Ok(()),
+            // A peer that sends nonsense is not one of ours.
+            Err(Error::Open(reason)) => {
+                tracing::error!("closing a connection to the writer: {reason}");
+                self.hang_up(token)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    pub(super) fn execute_frames(
+        &mut self,
+        token: u64,
+        input: &[u8],
+        used: &mut usize,
+    ) -> Result<()> {
+        let nonsense = |e: Error| Error::Open(e.to_string());
+        while let Some((body, length)) = protocol::next_frame(&input[*used..]).map_err(nonsense)? {
+            let known = self
+                .connections
+                .get(&token)
+                .is_some_and(|peer| peer.owner.is_some());
+            if known && self.recovery.is_some() {
+                return Ok(()); // Executed in order, once all workers are back.
+            }
+            let (id, request) = Request::decode(body).map_err(nonsense)?;
+            *used += length;
+            if !known && !matches!(request, Request::Hello { .. }) {
+                return Err(nonsense(poisoned("its first message was no greeting")));
+            }
+            self.execute(token, id, request, false)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn greet(
+        &mut self,
+        token: u64,
+        version: u32,
+        owner: Owner,
+        resends: u32,
+        held: &[(DialogKey, Fence)],
+    ) -> Result<()> {
+        if version != protocol::VERSION {
+            return Err(Error::Open(format!(
+                "it speaks version {version} of the protocol, this writer {}",
+                protocol::VERSION
+            )));
+        }
+        // Its old connection, if the news of its end comes after the new one.
+        let old: Vec<u64> = self
+            .connections
+            .iter()
+            .filter(|(t, peer)| **t != token && owner.0 != 0 && peer.owner == Some(owner))
+            .map(|(t, _)| *t)
+            .collect();
+        for old in old {
+            self.hang_up(old)?;
+        }
+        for (dialog, fence) in held {
+            self.locks.restore(dialog, owner, *fence);
+        }
+        if let Some(peer) = self.connections.get_mut(&token) {
+            peer.owner = Some(owner);
+            peer.resends = resends as usize;
+        }
+        Ok(())
+    }
+
+    pub(super) fn answer(&mut self, token: u64, request: u64, answer: &Response) {
+        if let Some(peer) = self.connections.get_mut(&token) {
+            answer.encode(request, &mut peer.output);
+        }
+    }
+
+    /// Sends what may leave. A worker that does not read is cut off.
+    pub(super) fn flush(&mut self) {
+        let mut dead = Vec::new();
+        for (token, peer) in &mut self.connections {
+            if peer.output.is_empty() {
+                continue;
+            }
+            let blocked = match peer.stream.write(&peer.output) {
+                Ok(count) => {
+                    peer.output.drain(..count);
+                    !peer.output.is_empty()
+                }
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    true
+                }
+                // Its end is noticed by the next read.
+                Err(_) => {
+                    peer.output.clear();
+                    false
+                }
+            };
+            if blocked != peer.blocked {
+                peer.blocked = blocked;
+                let mut flags = EpollFlags::EPOLLIN;
+                flags.set(EpollFlags::EPOLLOUT, blocked);
+                let mut event = EpollEvent::new(flags, *token);
+                if self.epoll.modify(&peer.stream, &mut event).is_err() {
+                    dead.push(*token);
+                }
+            }
+            if peer.output.len() > MAX_OUTPUT {
+                dead.push(*token);
+            }
+        }
+        for token in dead {
+            if let Some(peer) = self.connections.get(&token) {
+                tracing::error!("a worker does not read its answers: cut off");
+                // The next read sees the end and frees its locks.
+                if peer.stream.shutdown(std::net::Shutdown::Both).is_err() {
+                    continue;
+                }
+            }
+        }
+    }
+
+    /// A worker's connection ended: its locks go to the next in line.
+    pub(super) fn hang_up(&mut self, token: u64) -> Result<()> {
+        let Some(peer) = self.connections.remove(&token) else {
+            return Ok(());
+        };
+        if let Some(owner) = peer.owner.filter(|owner| owner.0 != 0) {
+            let freed = self.locks.owner_gone(owner);
+            self.ready.extend(freed);
+            self.grant_ready()?;
+        }
+        Ok(())
+    }
+}
