@@ -1,6 +1,6 @@
 //! The lock table: who holds which dialog, who waits, in which order.
 //!
-//! Plain data without input or output. The writer ([`super::writer`]) owns one
+//! Plain data without input or output. The writer (`writer/`) owns one
 //! and saves its holders as rows of `turnkey_lock`, inside the transaction of
 //! each batch. `tests/model.rs` checks it against a simple model.
 //!
