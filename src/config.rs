@@ -5,10 +5,13 @@
 //! Secrets have no flag: a command line can be read by every user of a machine.
 //! Imports nothing of ours but the error.
 
+use std::env::VarError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::ArgMatches;
+use clap::parser::ValueSource;
 use serde::Deserialize;
 use turnkey_storage::Sync;
 
@@ -276,13 +279,31 @@ impl Settings {
             ("TURNKEY_HTTP_TOKEN", &mut self.http_token),
         ];
         for (variable, setting) in secrets {
-            *setting = std::env::var(variable).ok();
+            *setting = match std::env::var(variable) {
+                Ok(value) => Some(value),
+                Err(VarError::NotPresent) => None,
+                Err(VarError::NotUnicode(_)) => return refuse(format!("{variable} is not UTF-8")),
+            };
         }
         let merged = match file {
             Some(path) => self.over(read_file(path)?),
             None => self,
         };
         merged.validate()
+    }
+
+    /// `--workers`, `--fast` and `--single-process` are one choice between three:
+    /// made by a flag, it silences the variables.
+    pub(crate) fn prefer_flags(&mut self, matches: &ArgMatches) {
+        let flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let chosen = flag("workers")
+            || flag("fast") && self.fast == Some(true)
+            || flag("single_process") && self.single_process == Some(true);
+        if chosen {
+            self.workers = self.workers.filter(|_| flag("workers"));
+            self.fast = self.fast.filter(|_| flag("fast"));
+            self.single_process = self.single_process.filter(|_| flag("single_process"));
+        }
     }
 
     /// These settings, and the file's where these are silent.
@@ -342,6 +363,19 @@ impl Settings {
             return refuse(
                 "--updater polling is not in this version yet; use webhooks (or leave --updater out)",
             );
+        }
+        // An empty secret would let everybody in.
+        for (name, secret) in [
+            ("telegram-token", &self.telegram_token),
+            ("telegram-secret", &self.telegram_secret),
+            ("http-token", &self.http_token),
+        ] {
+            if secret.as_ref().is_some_and(String::is_empty) {
+                let variable = name.to_uppercase().replace('-', "_");
+                return refuse(format!(
+                    "{name} (TURNKEY_{variable}) is empty; give it a value, or leave it out"
+                ));
+            }
         }
         if let Some(url) = &self.public_url
             && !url.starts_with("https://")

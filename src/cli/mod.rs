@@ -7,7 +7,7 @@ mod run;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::Author;
 use crate::exit;
@@ -32,8 +32,10 @@ enum Command {
 
 /// Obeys the command line.
 pub(crate) fn main(author: Author) -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Run(run) => run.run(author),
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match cli.command {
+        Command::Run(run) => run.run(author, matches.subcommand_matches("run")),
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{ArgMatches, Args};
 
 use super::log;
 use crate::app::Author;
@@ -46,7 +46,15 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn run(self, author: Author) -> anyhow::Result<ExitCode> {
+    /// `matches` tell flags from variables.
+    pub(super) fn run(
+        mut self,
+        author: Author,
+        matches: Option<&ArgMatches>,
+    ) -> anyhow::Result<ExitCode> {
+        if let Some(matches) = matches {
+            self.settings.prefer_flags(matches);
+        }
         let config = self
             .settings
             .into_config(self.config.as_deref())

@@ -14,6 +14,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
 use turnkey_storage::Owner;
 
@@ -28,6 +29,10 @@ use crate::turn::{Bot, Limits};
 /// Between two signs of life. They are given by the runtime itself, so one that
 /// is blocked gives none.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Open files besides connections and replies: the database's, and what libraries
+/// need.
+const OTHER_FILES: u64 = 256;
 
 /// Between two looks at whether a draining worker is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -50,6 +55,7 @@ impl Worker<'_> {
     /// # Errors
     /// [`crate::Error::Start`] when it cannot start.
     pub(crate) fn run(self, ready: impl FnOnce(), stop: impl AsyncFnOnce()) -> crate::Result<()> {
+        raise_open_files(self.config);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -111,6 +117,18 @@ impl Worker<'_> {
         }
         beat.abort();
         Ok(())
+    }
+}
+
+/// Each connection and each reply on its way is an open file, and many systems
+/// allow 1024 at first. Best effort: at the limit, connections wait.
+fn raise_open_files(config: &Config) {
+    let wanted = (config.server.connections + config.max_turns) as u64 + OTHER_FILES;
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(now, most)| {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted.min(most).max(now), most)
+    });
+    if let Err(error) = raised {
+        tracing::debug!("cannot raise the limit of open files: {error}");
     }
 }
 
