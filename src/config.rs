@@ -14,6 +14,8 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
 use turnkey_storage::Sync;
+#[cfg(feature = "postgres")]
+use turnkey_storage::postgres::Server;
 
 use crate::error::Error;
 
@@ -96,9 +98,16 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
-    /// Where states are kept, such as sqlite:bot.db. Without it each run makes a
-    /// new turnkey-*.db in the temporary directory, and leaves it there.
-    #[arg(long, env = "TURNKEY_STORAGE", value_name = "URL")]
+    /// Where states are kept: sqlite:bot.db, or postgres://user:password@host/db
+    /// (better in TURNKEY_STORAGE: a command line can be read by everybody).
+    /// Without it each run makes a new turnkey-*.db in the temporary directory, and
+    /// leaves it there.
+    #[arg(
+        long,
+        env = "TURNKEY_STORAGE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     storage: Option<String>,
 
     /// What an acknowledged turn survives: full, a power cut; normal, the death
@@ -208,6 +217,16 @@ pub(crate) struct ServerLimits {
     pub(crate) idle_timeout: Duration,
 }
 
+/// A database, as `--storage` names it. It never shows its password.
+#[derive(Clone, Debug)]
+pub(crate) enum Address {
+    /// `sqlite:PATH`
+    Sqlite(PathBuf),
+    /// `postgres://…`
+    #[cfg(feature = "postgres")]
+    Postgres(Server),
+}
+
 /// The `http` channel.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HttpConfig {
@@ -240,7 +259,7 @@ pub(crate) struct Config {
     /// Where the platforms reach us.
     pub(crate) public_url: Option<String>,
     /// The database; none for a new one in the temporary directory.
-    pub(crate) database: Option<PathBuf>,
+    pub(crate) database: Option<Address>,
     /// What an acknowledged turn survives.
     pub(crate) sync: Sync,
     /// Keep each turn's text and replies.
@@ -455,8 +474,8 @@ fn longer_than_heartbeat(value: Option<Duration>) -> crate::Result<Duration> {
     Ok(value)
 }
 
-/// The file of a storage address such as `sqlite:bot.db`.
-pub(crate) fn database(url: &str) -> crate::Result<PathBuf> {
+/// Reads a storage address such as `sqlite:bot.db`.
+pub(crate) fn database(url: &str) -> crate::Result<Address> {
     match url.split_once(':') {
         Some(("sqlite", path)) => {
             // sqlite:///var/lib/bot.db is how other programs write it.
@@ -464,13 +483,23 @@ pub(crate) fn database(url: &str) -> crate::Result<PathBuf> {
             if path.is_empty() {
                 return refuse("--storage sqlite: names no file; write sqlite:bot.db");
             }
-            Ok(PathBuf::from(path))
+            Ok(Address::Sqlite(PathBuf::from(path)))
         }
-        Some((engine @ ("postgres" | "postgresql" | "mysql" | "mariadb"), _)) => refuse(format!(
-            "--storage {engine}: this version keeps states in SQLite only; write sqlite:bot.db"
+        #[cfg(feature = "postgres")]
+        Some(("postgres" | "postgresql", _)) => Server::parse(url)
+            .map(Address::Postgres)
+            .map_err(|e| Error::Start(e.to_string())),
+        #[cfg(not(feature = "postgres"))]
+        Some(("postgres" | "postgresql", _)) => refuse(
+            "--storage postgres: this program was built without it; build it with --features postgres",
+        ),
+        Some((engine @ ("mysql" | "mariadb"), _)) => refuse(format!(
+            "--storage {engine}: this version keeps states in SQLite or PostgreSQL; write sqlite:bot.db or postgres://user:password@host/database"
         )),
+        // Not the whole of it: it may hold a password.
         _ => refuse(format!(
-            "--storage takes an address such as sqlite:bot.db, not {url:?}"
+            "--storage takes an address such as sqlite:bot.db, not {:?}",
+            url.split_once("://").map_or(url, |(engine, _)| engine)
         )),
     }
 }
@@ -573,11 +602,13 @@ mod tests {
 
     #[test]
     fn storage_addresses() {
-        assert_eq!(database("sqlite:bot.db").unwrap(), Path::new("bot.db"));
-        assert_eq!(
-            database("sqlite:///var/bot.db").unwrap(),
-            Path::new("/var/bot.db")
-        );
+        let shown = |url| database(url).unwrap().to_string();
+        assert_eq!(shown("sqlite:bot.db"), "bot.db");
+        assert_eq!(shown("sqlite:///var/bot.db"), "/var/bot.db");
+        for secret in ["mysql://a:secret@b/c", "oracle://a:secret@b/c"] {
+            let refused = database(secret).unwrap_err().to_string();
+            assert!(!refused.contains("secret"), "{refused}");
+        }
         assert!(
             database("bot.db")
                 .unwrap_err()
@@ -585,6 +616,17 @@ mod tests {
                 .contains("sqlite:bot.db")
         );
         assert!(database("sqlite:").is_err());
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_password_is_not_shown() {
+        let settings = Settings {
+            storage: Some("postgres://ann:secret@db/bot".to_owned()),
+            ..Settings::default()
+        };
+        let config = config(settings).unwrap();
+        assert!(!format!("{config:?}").contains("secret"));
     }
 
     #[test]

@@ -1,25 +1,38 @@
-//! The configured database: where it is, how it is prepared and connected to.
+//! The configured database: where it is, how it is prepared and connected to. The
+//! only place, beside the writer's own files, that knows one engine from another.
 //!
 //! Called by the master before the first fork and by each child for its own
-//! part. Nothing of SQLite is opened in the master: preparing runs in a child
-//! that ends afterwards.
+//! part. Nothing of SQLite or PostgreSQL is opened in the master: preparing runs in
+//! a child that ends afterwards. SQLite has a writer process and a lock on its file;
+//! PostgreSQL has neither: its server is the writer, and many bots may share it.
 
+use std::fmt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use turnkey_storage::postgres;
 use turnkey_storage::sqlite::{self, FileLock, Files};
-use turnkey_storage::{Owner, Storage, Sync};
+use turnkey_storage::{DialogLine, Finding, Owner, Storage, Sync};
 
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::error::Error;
 
-/// A database that this program holds.
+/// A database that this program uses.
 pub(crate) struct Database {
-    pub(crate) files: Files,
     pub(crate) sync: Sync,
-    /// Held by every process of this program, and so until the last has left.
-    lock: FileLock,
+    engine: Engine,
+}
+
+enum Engine {
+    Sqlite {
+        files: Files,
+        /// Held by every process of this program, and so until the last has left.
+        lock: FileLock,
+    },
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Server),
 }
 
 impl Database {
@@ -29,33 +42,61 @@ impl Database {
     /// [`Error::Start`] with the remedy.
     pub(crate) fn take(config: &Config) -> crate::Result<Self> {
         let path = match &config.database {
-            Some(path) => std::path::absolute(path)?,
+            #[cfg(feature = "postgres")]
+            Some(Address::Postgres(server)) => {
+                return Ok(Database {
+                    sync: config.sync,
+                    engine: Engine::Postgres(server.clone()),
+                });
+            }
+            Some(Address::Sqlite(path)) => std::path::absolute(path)?,
             None => new_in_temporary_directory()?,
         };
         let files = Files::of(&path);
         let lock = files.lock().map_err(start_error)?;
         Ok(Database {
-            files,
             sync: config.sync,
-            lock,
+            engine: Engine::Sqlite { files, lock },
         })
     }
 
-    /// Creates or migrates the file. Opens and closes it: for a process that
-    /// ends, or has no other connection to it.
+    /// Creates or migrates the tables. Opens and closes the database: for a process
+    /// that ends, or has no other connection to it.
     ///
     /// # Errors
     /// [`Error::Start`] with the remedy.
     pub(crate) fn prepare(&self, migrations: &[String]) -> crate::Result<()> {
-        sqlite::prepare(&self.files.database, self.sync, migrations).map_err(start_error)
+        match &self.engine {
+            Engine::Sqlite { files, .. } => {
+                sqlite::prepare(&files.database, self.sync, migrations).map_err(start_error)
+            }
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(server) => runtime()?
+                .block_on(postgres::prepare(server, migrations))
+                .map_err(start_error),
+        }
     }
 
-    /// Binds the socket that workers reach the writer at.
+    /// The files of a database that needs a writer.
+    pub(crate) fn files(&self) -> Option<&Files> {
+        match &self.engine {
+            Engine::Sqlite { files, .. } => Some(files),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => None,
+        }
+    }
+
+    /// Binds the socket that workers reach the writer at; none when the engine
+    /// needs no writer.
     ///
     /// # Errors
     /// [`Error::Start`] with the remedy.
-    pub(crate) fn bind(&self) -> crate::Result<UnixListener> {
-        self.files.bind(&self.lock).map_err(start_error)
+    pub(crate) fn bind(&self) -> crate::Result<Option<UnixListener>> {
+        match &self.engine {
+            Engine::Sqlite { files, lock } => files.bind(lock).map(Some).map_err(start_error),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => Ok(None),
+        }
     }
 
     /// Connects this process, after its fork and in its runtime.
@@ -63,25 +104,92 @@ impl Database {
     /// # Errors
     /// [`Error::Start`] with the remedy.
     pub(crate) fn connect(&self, owner: Owner) -> crate::Result<Arc<dyn Storage>> {
-        let storage = sqlite::connect(&self.files, owner).map_err(start_error)?;
-        Ok(Arc::new(storage))
+        match &self.engine {
+            Engine::Sqlite { files, .. } => {
+                let storage = sqlite::connect(files, owner).map_err(start_error)?;
+                Ok(Arc::new(storage))
+            }
+            // It numbers its processes itself: other boxes know nothing of ours.
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(server) => {
+                let storage = postgres::connect(server, self.sync).map_err(start_error)?;
+                Ok(Arc::new(storage))
+            }
+        }
     }
 
-    /// As a person would write it.
+    /// As a person would write it, without a password.
     pub(crate) fn url(&self) -> String {
-        format!("sqlite:{}", self.files.database.display())
+        match &self.engine {
+            Engine::Sqlite { files, .. } => format!("sqlite:{}", files.database.display()),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(server) => server.to_string(),
+        }
     }
 
     /// Removes what is only there while the program runs.
     pub(crate) fn leave(&self) {
-        if let Err(error) = self.files.remove_socket() {
-            tracing::warn!("cannot remove {}: {error}", self.files.socket.display());
+        if let Some(files) = self.files()
+            && let Err(error) = files.remove_socket()
+        {
+            tracing::warn!("cannot remove {}: {error}", files.socket.display());
+        }
+    }
+}
+
+/// Hands every dialog of a database to `each`.
+///
+/// # Errors
+/// When it cannot be read; else what `each` returned.
+pub(crate) fn dump<E>(
+    address: &Address,
+    with_history: bool,
+    each: impl FnMut(DialogLine) -> Result<(), E>,
+) -> Result<(), E>
+where
+    E: From<turnkey_storage::Error> + From<std::io::Error>,
+{
+    match address {
+        Address::Sqlite(path) => sqlite::dump(path, with_history, each),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => {
+            runtime()?.block_on(postgres::dump(server, with_history, each))
+        }
+    }
+}
+
+/// Verifies a database.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn check(address: &Address) -> anyhow::Result<Vec<Finding>> {
+    let runtime = runtime()?;
+    Ok(match address {
+        Address::Sqlite(path) => runtime.block_on(sqlite::check(path)),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => runtime.block_on(postgres::check(server)),
+    }?)
+}
+
+/// As the user named it, without a password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Sqlite(path) => write!(f, "{}", path.display()),
+            #[cfg(feature = "postgres")]
+            Address::Postgres(server) => write!(f, "{server}"),
         }
     }
 }
 
 pub(crate) fn start_error(error: turnkey_storage::Error) -> Error {
     Error::Start(error.to_string())
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 /// A file of its own for this run, empty and readable by this user alone.

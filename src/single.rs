@@ -1,4 +1,4 @@
-//! `--single-process`: one worker and the writer as a thread, for debugging.
+//! `--single-process`: one worker, and the writer, if any, as a thread, for debugging.
 //!
 //! Called by `cli/run.rs`. The same code as with workers, without a master: what
 //! the master does for a child (replace it, kill it when it hangs) nobody does
@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use turnkey_storage::{Owner, sqlite};
+use turnkey_storage::sqlite::{self, Files};
+use turnkey_storage::{Owner, Sync};
 
 use crate::app::Author;
 use crate::config::Config;
@@ -40,6 +41,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let database = Database::take(config)?;
     database.prepare(&author.migrations)?;
     let writer_listener = database.bind()?;
+    let needs_writer = writer_listener.as_ref().zip(database.files());
     let words = WORDS.get_or_init(|| {
         let zero = || AtomicU64::new(0);
         std::iter::repeat_with(zero)
@@ -53,14 +55,16 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn_scoped(scope, || {
-                keep_writing(
-                    &database,
-                    &writer_listener,
+            .spawn_scoped(scope, || match needs_writer {
+                Some((listener, files)) => keep_writing(
+                    files,
+                    database.sync,
+                    listener,
                     owner,
                     scoreboard.writer(),
                     &stop,
-                )
+                ),
+                None => Ok(()),
             })?;
         let worker = Worker {
             index: 0,
@@ -77,14 +81,14 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                 asked_to_stop().await;
                 eprintln!("Stopping. Press Ctrl-C again to force.");
                 let grace = config.grace;
-                let files = database.files.clone();
+                let files = database.files().cloned();
                 tokio::task::spawn_local(async move {
                     let code = tokio::select! {
                         () = interrupted() => exit::INTERRUPTED,
                         () = tokio::time::sleep(grace) => exit::CUT,
                     };
                     // What is not committed did not happen.
-                    drop(files.remove_socket());
+                    drop(files.map(|files| files.remove_socket()));
                     std::process::exit(code.into());
                 });
             },
@@ -97,14 +101,18 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         database.leave();
         served?;
         written?;
-        eprintln!("Stopped: {}.", master::totals(scoreboard.writer()));
+        eprintln!(
+            "Stopped: {}.",
+            master::totals(scoreboard, needs_writer.is_some())
+        );
         Ok(ExitCode::from(exit::CLEAN))
     })
 }
 
 /// Runs writers, one after another, until one ends as asked.
 fn keep_writing(
-    database: &Database,
+    files: &Files,
+    sync: Sync,
     listener: &UnixListener,
     owner: Owner,
     slot: Slot,
@@ -113,7 +121,7 @@ fn keep_writing(
     let mut expected = Vec::new();
     for _ in 0..HOPELESS {
         slot.start_life();
-        match writer::run(database, listener.try_clone()?, expected, slot, stop) {
+        match writer::run(files, sync, listener.try_clone()?, expected, slot, stop) {
             Ok(()) => return Ok(()),
             Err(error) => tracing::error!("the writer ended, starting another: {error}"),
         }

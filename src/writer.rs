@@ -7,10 +7,9 @@
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 
-use turnkey_storage::sqlite::{Writer, WriterStats};
-use turnkey_storage::{Owner, Result};
+use turnkey_storage::sqlite::{Files, Writer, WriterStats};
+use turnkey_storage::{Owner, Result, Sync};
 
-use crate::database::Database;
 use crate::scoreboard::{Field, Slot};
 
 /// Serves until `stop` becomes readable or is closed, and the workers have left.
@@ -18,7 +17,8 @@ use crate::scoreboard::{Field, Slot};
 /// # Errors
 /// As [`Writer::run`].
 pub(crate) fn run(
-    database: &Database,
+    files: &Files,
+    sync: Sync,
     listener: UnixListener,
     expected: Vec<Owner>,
     slot: Slot,
@@ -41,8 +41,8 @@ pub(crate) fn run(
         slot.set(Field::Waiting, stats.waiting);
     };
     Writer {
-        database: database.files.database.clone(),
-        sync: database.sync,
+        database: files.database.clone(),
+        sync,
         listener,
         expected,
         monitor: Box::new(monitor),

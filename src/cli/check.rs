@@ -3,18 +3,21 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use turnkey_storage::sqlite;
 
-use crate::config;
-use crate::exit;
+use crate::{config, database, exit};
 
 #[derive(Args)]
 #[command(
     after_help = "Exit code 0: all is well. 1: something is wrong, and is named. 2: cannot be read."
 )]
 pub(super) struct Check {
-    /// The database, such as sqlite:bot.db.
-    #[arg(long, env = "TURNKEY_STORAGE", value_name = "URL")]
+    /// The database, such as sqlite:bot.db or postgres://user:password@host/db.
+    #[arg(
+        long,
+        env = "TURNKEY_STORAGE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     storage: String,
 
     /// Print the findings as JSON.
@@ -24,11 +27,8 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let path = config::database(&self.storage).map_err(|e| anyhow::anyhow!("{e}"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let findings = runtime.block_on(sqlite::check(&path))?;
+        let address = config::database(&self.storage).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let findings = database::check(&address)?;
         if self.json {
             let list: Vec<_> = findings
                 .iter()
@@ -39,15 +39,10 @@ impl Check {
                 serde_json::json!({ "ok": list.is_empty(), "findings": list })
             );
         } else if findings.is_empty() {
-            println!("{}: all is well", path.display());
+            println!("{}: all is well", address);
         } else {
             for finding in &findings {
-                println!(
-                    "{}: {}; {}",
-                    path.display(),
-                    finding.problem,
-                    finding.remedy
-                );
+                println!("{}: {}; {}", address, finding.problem, finding.remedy);
             }
         }
         Ok(ExitCode::from(if findings.is_empty() {

@@ -7,16 +7,19 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use turnkey_storage::sqlite;
 
-use crate::config;
-use crate::exit;
+use crate::{config, database, exit};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  turnkey dump --storage sqlite:bot.db | jq .state")]
 pub(super) struct Dump {
-    /// The database, such as sqlite:bot.db.
-    #[arg(long, env = "TURNKEY_STORAGE", value_name = "URL")]
+    /// The database, such as sqlite:bot.db or postgres://user:password@host/db.
+    #[arg(
+        long,
+        env = "TURNKEY_STORAGE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     storage: String,
 
     /// Also print the turns that `run --history` kept.
@@ -37,9 +40,9 @@ struct Line<'a> {
 
 impl Dump {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let path = config::database(&self.storage).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let address = config::database(&self.storage).map_err(|e| anyhow::anyhow!("{e}"))?;
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let printed = sqlite::dump(&path, self.history, |line| -> anyhow::Result<()> {
+        let printed = database::dump(&address, self.history, |line| -> anyhow::Result<()> {
             let state: &RawValue = serde_json::from_str(&line.state)
                 .with_context(|| format!("the state of {} is not JSON", line.dialog))?;
             let history = line.history.into_iter().map(RawValue::from_string);

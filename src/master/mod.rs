@@ -1,4 +1,5 @@
-//! The master: forks the writer and the workers, watches them, obeys signals.
+//! The master: forks the writer (SQLite only) and the workers, watches them, obeys
+//! signals.
 //!
 //! Called by `cli/run.rs`. One thread, no runtime, no database: one loop over a
 //! signalfd, a lifeline to each child, and the next deadline; one event, one
@@ -35,7 +36,7 @@ use crate::config::Config;
 use crate::control::{DRAIN, READY};
 use crate::database::Database;
 use crate::error::Error;
-use crate::scoreboard::{Field, Scoreboard, Slot};
+use crate::scoreboard::{Field, Scoreboard};
 use crate::worker::{Worker, either};
 use crate::{exit, writer};
 
@@ -75,7 +76,8 @@ pub(crate) struct Master<'a> {
     author: Option<Author>,
     database: Database,
     listeners: Vec<TcpListener>,
-    writer_listener: UnixListener,
+    /// None when the database needs no writer; then there is no place for one.
+    writer_listener: Option<UnixListener>,
     scoreboard: Scoreboard,
     signals: SignalFd,
     places: Vec<Place>,
@@ -105,7 +107,10 @@ pub(crate) fn run(config: &Config, author: Author, workers: usize) -> crate::Res
     }
     let writer_listener = database.bind()?;
     let words = sys::shared_words(Scoreboard::words(workers))?;
-    let mut places = vec![Place::new(Role::Writer)];
+    let mut places = Vec::new();
+    if writer_listener.is_some() {
+        places.push(Place::new(Role::Writer));
+    }
     places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
     let mut master = Master {
         config,
@@ -192,7 +197,10 @@ impl Master<'_> {
         for index in 0..self.places.len() {
             let place = &self.places[index];
             let wanted = match (self.phase, place.role) {
-                (Phase::Starting, Role::Worker(_)) => self.places[0].is_ready(),
+                (Phase::Starting, Role::Worker(_)) => self
+                    .places
+                    .iter()
+                    .all(|place| place.role != Role::Writer || place.is_ready()),
                 (Phase::Starting | Phase::Serving, _) => true,
                 // Turns in flight still need it.
                 (Phase::StoppingWorkers(_), Role::Writer) => true,
@@ -268,13 +276,23 @@ impl Master<'_> {
         let expected = self.living_workers();
         self.places.clear();
         self.listeners.clear();
-        let listener = self.writer_listener.try_clone()?;
+        let (Some(listener), Some(files)) = (&self.writer_listener, self.database.files()) else {
+            return Err(Error::Start("this database has no writer".to_owned()));
+        };
+        let listener = listener.try_clone()?;
         lifeline.set_nonblocking(true)?;
         // Its socket is listening since before the first fork.
         std::io::Write::write_all(&mut &lifeline, &[READY])?;
         let slot = self.scoreboard.writer();
-        writer::run(&self.database, listener, expected, slot, lifeline.as_fd())
-            .map_err(Error::Storage)
+        writer::run(
+            files,
+            self.database.sync,
+            listener,
+            expected,
+            slot,
+            lifeline.as_fd(),
+        )
+        .map_err(Error::Storage)
     }
 
     /// A worker's process.
@@ -314,11 +332,15 @@ impl Master<'_> {
         )
     }
 
-    /// The workers that a new writer will hear from again.
-    fn living_workers(&self) -> Vec<Owner> {
+    fn workers(&self) -> impl Iterator<Item = &Place> {
         self.places
             .iter()
             .filter(|place| place.role != Role::Writer)
+    }
+
+    /// The workers that a new writer will hear from again.
+    fn living_workers(&self) -> Vec<Owner> {
+        self.workers()
             .filter_map(|place| place.child.as_ref())
             .map(|child| child.owner)
             .collect()
@@ -330,7 +352,7 @@ impl Master<'_> {
             return;
         }
         self.phase = Phase::Serving;
-        let workers = self.places.len() - 1;
+        let workers = self.workers().count();
         let workers = format!("{workers} worker{}", if workers == 1 { "" } else { "s" });
         let bound = self.listeners.first().map(TcpListener::local_addr);
         announce(
@@ -376,8 +398,10 @@ impl Master<'_> {
                     .iter()
                     .all(|p| p.role == Role::Writer || p.child.is_none())
                 {
-                    if let Some(writer) = &mut self.places[0].child {
-                        writer.drain();
+                    for place in &mut self.places {
+                        if let (Role::Writer, Some(writer)) = (place.role, &mut place.child) {
+                            writer.drain();
+                        }
                     }
                     self.phase = Phase::StoppingWriter(now + WRITER_GRACE);
                     return self.proceed();
@@ -390,7 +414,7 @@ impl Master<'_> {
                 None
             }
             Phase::StoppingWriter(deadline) => {
-                if self.places[0].child.is_none() {
+                if self.places.iter().all(|place| place.child.is_none()) {
                     self.say_goodbye();
                     return Some(self.code);
                 }
@@ -561,8 +585,11 @@ impl Master<'_> {
             }
         );
         let hopeless = match role {
-            Role::Writer => self.places[0].is_hopeless(),
-            Role::Worker(_) => self.places[1..].iter().all(Place::is_hopeless),
+            Role::Writer => self
+                .places
+                .iter()
+                .any(|place| place.role == Role::Writer && place.is_hopeless()),
+            Role::Worker(_) => self.workers().all(Place::is_hopeless),
         };
         if hopeless {
             tracing::error!("{role}s die as soon as they are started: giving up");
@@ -584,14 +611,18 @@ impl Master<'_> {
         let asked = self.stop_asked.unwrap_or(self.started).elapsed();
         eprintln!(
             "Stopped: {}{cut}, after {:.1} s.",
-            totals(self.scoreboard.writer()),
+            totals(self.scoreboard, self.writer_listener.is_some()),
             asked.as_secs_f32()
         );
     }
 }
 
-/// What the writer has done, for the last line.
-pub(crate) fn totals(writer: Slot) -> String {
+/// What was done, for the last line: as the writer counted it, or the workers.
+pub(crate) fn totals(scoreboard: Scoreboard, has_writer: bool) -> String {
+    if !has_writer {
+        return format!("{} turns", scoreboard.sum(Field::Turns));
+    }
+    let writer = scoreboard.writer();
     format!(
         "{} turns, {} commits, {} syncs",
         writer.get(Field::Turns),

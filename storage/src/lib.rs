@@ -25,9 +25,13 @@
 //!   its update id and fence, and does not take effect twice.
 //!
 //! The engine for SQLite is in [`sqlite`]: a single-writer queue with group
-//! commit, shared by any number of processes of one machine.
+//! commit, shared by any number of processes of one machine. The engine for
+//! PostgreSQL, feature `postgres`, is in `postgres`: row locks, for many machines.
 
 mod error;
+mod inspect;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod sqlite;
 mod value;
 
@@ -36,6 +40,7 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use error::{Error, Result};
+pub use inspect::{DialogLine, Finding};
 pub use value::{FromValue, Params, Row, Rows, Statement, Value};
 
 /// The future of a [`Storage`] call.
@@ -71,7 +76,7 @@ impl std::fmt::Display for DialogKey {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(pub u64);
 
-/// The number of a grant. It rises with every grant of a file, across restarts,
+/// The number of a grant. It rises with every grant of a database, across restarts,
 /// so of two holders of a dialog the later one has the larger fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fence(pub u64);

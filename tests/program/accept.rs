@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::bot::{Setup, until, SOON};
+use crate::bot::{SOON, Setup, until};
 use crate::client::{Connection, join, say};
 
 #[tokio::test]
@@ -31,7 +31,10 @@ async fn kept_connections_are_spread() {
 /// the worker's process id, and the history keeps them.
 #[tokio::test]
 async fn connections_of_one_request_are_spread() {
-    let bot = Setup::counter().args(&["--workers", "2", "--history"]).start().await;
+    let bot = Setup::counter()
+        .args(&["--workers", "2", "--history"])
+        .start()
+        .await;
     let port = bot.port;
     let mut tasks = Vec::new();
     for n in 0..32 {
@@ -55,5 +58,8 @@ async fn connections_of_one_request_are_spread() {
     }
     assert_eq!(by_worker.values().sum::<usize>(), 32 * 40);
     let least = by_worker.values().min().unwrap();
-    assert!(by_worker.len() == 2 && least * 10 >= 32 * 40 * 4, "{by_worker:?}");
+    assert!(
+        by_worker.len() == 2 && least * 10 >= 32 * 40 * 4,
+        "{by_worker:?}"
+    );
 }

@@ -355,7 +355,10 @@ impl Bot {
     /// Waits until another process has taken a child's place; its pid.
     pub(crate) async fn successor(&self, name: &str, of: i32) -> i32 {
         let what = format!("a successor of {name} (process {of})");
-        until(&what, SOON, || self.named(name).is_some_and(|pid| pid != of)).await;
+        until(&what, SOON, || {
+            self.named(name).is_some_and(|pid| pid != of)
+        })
+        .await;
         self.child(name).await
     }
 
@@ -414,7 +417,12 @@ impl Bot {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        let mut path = self.setup.storage.clone().unwrap_or_default().into_os_string();
+        let mut path = self
+            .setup
+            .storage
+            .clone()
+            .unwrap_or_default()
+            .into_os_string();
         path.push("-writer");
         PathBuf::from(path)
     }
@@ -439,7 +447,12 @@ impl Bot {
         for index in 0..workers {
             let pid = self.worker(index).await;
             let sockets = sockets(pid);
-            counts.push(inodes.iter().filter(|inode| sockets.contains(*inode)).count());
+            counts.push(
+                inodes
+                    .iter()
+                    .filter(|inode| sockets.contains(*inode))
+                    .count(),
+            );
         }
         counts
     }
@@ -546,7 +559,10 @@ fn sockets(pid: i32) -> std::collections::HashSet<String> {
     entries
         .filter_map(|entry| {
             let target = fs::read_link(entry.ok()?.path()).ok()?;
-            let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+            let inode = target
+                .to_str()?
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?;
             Some(inode.to_owned())
         })
         .collect()

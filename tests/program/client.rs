@@ -49,7 +49,9 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |v| v.to_str().expect("ASCII"))
+        self.headers
+            .get(name)
+            .map_or("", |v| v.to_str().expect("ASCII"))
     }
 
     /// The sentence of an error.
@@ -79,7 +81,10 @@ impl Connection {
         Ok(Connection { sender })
     }
 
-    pub(crate) async fn try_send(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+    pub(crate) async fn try_send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Answer, Failure> {
         let exchange = async {
             self.sender.ready().await?;
             let response = self.sender.send_request(request).await?;
@@ -148,7 +153,9 @@ pub(crate) fn raw_message(user: &str, text: &str) -> Vec<u8> {
 
 /// Opens a connection for raw bytes.
 pub(crate) async fn connect(port: u16) -> TcpStream {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+    let stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("a connection");
     stream.set_nodelay(true).expect("a socket");
     stream
 }

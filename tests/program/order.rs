@@ -16,11 +16,19 @@ async fn one_to_each(bot: &Bot, workers: usize) -> Vec<Connection> {
         let mut connection = Connection::open(bot.port).await;
         connection.say("nobody", "hello").await;
         connections.push(connection);
-        if bot.connections(workers).await.iter().all(|count| *count > 0) {
+        if bot
+            .connections(workers)
+            .await
+            .iter()
+            .all(|count| *count > 0)
+        {
             return connections;
         }
     }
-    panic!("one worker takes all connections: {:?}", bot.connections(workers).await);
+    panic!(
+        "one worker takes all connections: {:?}",
+        bot.connections(workers).await
+    );
 }
 
 /// 20 users whose messages go to one worker and the other in turn: each sees
@@ -109,7 +117,10 @@ async fn first_come_first_served_while_a_handler_sleeps() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         bot.settled().await;
     }
-    assert!(!tasks[0].is_finished(), "the machine is too slow for this test");
+    assert!(
+        !tasks[0].is_finished(),
+        "the machine is too slow for this test"
+    );
     for (index, task) in tasks.into_iter().enumerate() {
         assert_eq!(join(task).await, index as u64 + 1);
     }
@@ -170,7 +181,10 @@ async fn crossed_users_never_block_each_other() {
     }
     for user in 0..5 {
         let count = say(port, &user.to_string(), "hi").await.number();
-        assert_eq!(seen.iter().filter(|(of, _)| *of == user).count() as u64 + 1, count);
+        assert_eq!(
+            seen.iter().filter(|(of, _)| *of == user).count() as u64 + 1,
+            count
+        );
     }
     bot.stop().await.assert_sound();
 }

@@ -19,7 +19,9 @@ async fn two_thousand_sleeping_turns_delay_nobody() {
         let mut connection = Connection::open(bot.port).await;
         let answered = answered.clone();
         tasks.push(tokio::spawn(async move {
-            let answer = connection.say(&format!("sleeper-{user}"), "sleep 6000").await;
+            let answer = connection
+                .say(&format!("sleeper-{user}"), "sleep 6000")
+                .await;
             answered.fetch_add(1, Ordering::Relaxed);
             answer.number()
         }));
@@ -33,7 +35,11 @@ async fn two_thousand_sleeping_turns_delay_nobody() {
         assert_eq!(say(bot.port, "awake", "hi").await.number(), n);
         best = best.min(asked.elapsed());
     }
-    assert_eq!(answered.load(Ordering::Relaxed), 0, "the sleepers are awake: proves nothing");
+    assert_eq!(
+        answered.load(Ordering::Relaxed),
+        0,
+        "the sleepers are awake: proves nothing"
+    );
     assert!(best < Duration::from_millis(400), "it took {best:?}");
     for task in tasks {
         assert_eq!(join(task).await, 1);
@@ -48,7 +54,9 @@ async fn a_long_queue_of_one_user_delays_nobody() {
     let port = bot.port;
     let mut tasks = Vec::new();
     for _ in 0..100 {
-        tasks.push(tokio::spawn(async move { say(port, "ann", "sleep 30").await.number() }));
+        tasks.push(tokio::spawn(async move {
+            say(port, "ann", "sleep 30").await.number()
+        }));
     }
     until("100 connections", Duration::from_secs(20), || {
         tasks.iter().any(tokio::task::JoinHandle::is_finished)
@@ -56,7 +64,11 @@ async fn a_long_queue_of_one_user_delays_nobody() {
     .await;
     let asked = Instant::now();
     say(port, "bob", "hi").await.number();
-    assert!(asked.elapsed() < Duration::from_secs(1), "it took {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(1),
+        "it took {:?}",
+        asked.elapsed()
+    );
     let mut numbers = Vec::new();
     for task in tasks {
         numbers.push(join(task).await);

@@ -10,29 +10,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{Files, client::WriterClient, pragmas, schema};
-use crate::{DialogKey, Error, Owner, Result};
-
-/// One dialog as it stands in the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DialogLine {
-    /// Whose it is.
-    pub dialog: DialogKey,
-    /// JSON text.
-    pub state: String,
-    /// Milliseconds since 1970.
-    pub updated_at: i64,
-    /// The turns that were kept, oldest first, each as JSON text.
-    pub history: Vec<String>,
-}
-
-/// Something that is wrong with a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What, in a sentence.
-    pub problem: String,
-    /// What to do about it.
-    pub remedy: String,
-}
+use crate::{DialogKey, DialogLine, Error, Finding, Owner, Result};
 
 fn open(path: &Path) -> Result<Connection> {
     if !path.exists() {

@@ -44,7 +44,7 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAdd
 use nix::sys::stat::{Mode, fchmod};
 use rusqlite::Connection;
 
-pub use inspect::{DialogLine, Finding, check, dump};
+pub use inspect::{check, dump};
 pub use schema::prepare;
 pub use writer::{Writer, WriterStats};
 

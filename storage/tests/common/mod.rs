@@ -6,6 +6,9 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // Each binary uses a part of it.
 
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;

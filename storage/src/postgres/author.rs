@@ -1,0 +1,337 @@
+//! The author's own SQL: turns that carry statements, and questions.
+//!
+//! Used by [`super::PostgresStorage`]. It has connections of its own, so that a slow
+//! statement holds up nobody's lane. A turn with statements is a transaction of its
+//! own: the statements, then the same function that the lanes call; any failure
+//! undoes it. Bounds: half of the pool's connections,
+//! [`MAX_STATEMENT`](super::server::MAX_STATEMENT) for each statement,
+//! [`CACHED`] prepared statements for each connection.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::lanes::{COMMIT, Turn, commit_one};
+use super::server::{Purpose, Server};
+use super::text::{original, stored};
+use super::{errors, sql, values};
+use crate::{DialogKey, Error, Result, Row, Statement, Sync, Value};
+
+/// Prepared statements that a connection keeps; then it starts over.
+const CACHED: usize = 200;
+
+/// Before a connection that was lost is replaced.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// Attempts at a turn that was chosen to give way in a deadlock.
+const ATTEMPTS: u32 = 5;
+
+#[derive(Debug)]
+pub(super) struct Author {
+    server: Server,
+    sync: Sync,
+    /// One for each connection there may be.
+    free: Semaphore,
+    idle: Mutex<Vec<Conn>>,
+}
+
+struct Conn {
+    client: Client,
+    look: tokio_postgres::Statement,
+    commit: tokio_postgres::Statement,
+    prepared: HashMap<(String, Vec<Type>), tokio_postgres::Statement>,
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Conn")
+    }
+}
+
+/// Why something was not done.
+enum Failure {
+    /// The connection is gone; it may have been done.
+    Lost,
+    Deadlock,
+    Answer(Error),
+}
+
+type Tried<T> = std::result::Result<T, Failure>;
+
+impl Failure {
+    fn of_author(error: &tokio_postgres::Error) -> Self {
+        if errors::is_lost(error) {
+            Failure::Lost
+        } else if errors::is_deadlock(error) {
+            Failure::Deadlock
+        } else {
+            Failure::Answer(errors::authors(error))
+        }
+    }
+}
+
+impl Author {
+    pub(super) fn new(server: Server, sync: Sync) -> Self {
+        Author {
+            free: Semaphore::new(server.for_authors()),
+            server,
+            sync,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Commits a turn that has statements. Its caller limits the time: it is tried
+    /// until the server is there.
+    pub(super) async fn commit(&self, turn: &Turn) -> Result<()> {
+        let statements: Vec<Statement> = turn
+            .commit
+            .statements
+            .iter()
+            .map(|s| {
+                Ok(Statement {
+                    sql: sql::translate(&s.sql, true)?,
+                    params: s.params.clone(),
+                })
+            })
+            .collect::<Result<_>>()?;
+        let mut deadlocks = 0;
+        loop {
+            let _permit = self.free.acquire().await.map_err(|_| super::closed())?;
+            let Ok(mut conn) = self.take().await else {
+                tokio::time::sleep(RECONNECT).await;
+                continue;
+            };
+            // Dropped half-way, the connection is closed, which rolls back.
+            let tried = conn.commit(turn, &statements).await;
+            match tried {
+                Ok(answer) => {
+                    self.put_back(conn);
+                    return answer;
+                }
+                Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
+                Err(Failure::Deadlock) => {
+                    self.put_back(conn);
+                    deadlocks += 1;
+                    if deadlocks == ATTEMPTS {
+                        let reason = "its statements wait in a circle with those of other turns";
+                        return Err(Error::Statement(reason.to_owned()));
+                    }
+                }
+                Err(Failure::Answer(error)) => {
+                    self.put_back(conn);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Asks a question, in a transaction that only reads.
+    pub(super) async fn query(&self, query: Statement) -> Result<Vec<Row>> {
+        let query = Statement {
+            sql: sql::translate(&query.sql, false)?,
+            params: query.params,
+        };
+        loop {
+            let _permit = self.free.acquire().await.map_err(|_| super::closed())?;
+            let Ok(mut conn) = self.take().await else {
+                tokio::time::sleep(RECONNECT).await;
+                continue;
+            };
+            match conn.query(&query).await {
+                Ok(rows) => {
+                    self.put_back(conn);
+                    return values::rows(&rows);
+                }
+                Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
+                Err(Failure::Deadlock) => self.put_back(conn),
+                Err(Failure::Answer(error)) => {
+                    self.put_back(conn);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Dialogs with unsent replies and without a turn, the oldest turns first.
+    pub(super) async fn dialogs_with_unsent(&self, limit: u32) -> Result<Vec<DialogKey>> {
+        let rows = self
+            .query(Statement::new(
+                "SELECT d.channel, d.user_id FROM turnkey_outbox o JOIN turnkey_dialog d ON d.id = o.dialog
+                 WHERE NOT EXISTS (SELECT 1 FROM turnkey_lock l
+                     WHERE l.user_id = d.user_id AND l.channel = d.channel)
+                 GROUP BY d.id, d.channel, d.user_id ORDER BY min(o.turn) LIMIT $1",
+                (i64::from(limit),),
+            ))
+            .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(DialogKey {
+                    channel: original(row.get("channel")?),
+                    user_id: original(row.get("user_id")?),
+                })
+            })
+            .collect()
+    }
+
+    async fn take(&self) -> std::result::Result<Conn, tokio_postgres::Error> {
+        loop {
+            let idle = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            match idle {
+                Some(conn) if conn.client.is_closed() => {}
+                Some(conn) => return Ok(conn),
+                None => break,
+            }
+        }
+        let client = self.server.client(Purpose::Author, self.sync).await?;
+        Ok(Conn {
+            look: client
+                .prepare("SELECT turnkey_look($1, $2, $3, $4)")
+                .await?,
+            commit: client.prepare(COMMIT).await?,
+            prepared: HashMap::new(),
+            client,
+        })
+    }
+
+    fn put_back(&self, conn: Conn) {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(conn);
+    }
+}
+
+impl Conn {
+    async fn commit(&mut self, turn: &Turn, statements: &[Statement]) -> Tried<Result<()>> {
+        let outcome = self.try_commit(turn, statements).await;
+        let end = match &outcome {
+            Ok(Ok(())) => "COMMIT",
+            Err(Failure::Lost) => return outcome,
+            _ => "ROLLBACK",
+        };
+        // A constraint that is checked late fails here.
+        match self.client.batch_execute(end).await {
+            Ok(()) => outcome,
+            Err(error) => Err(Failure::of_author(&error)),
+        }
+    }
+
+    async fn try_commit(&mut self, turn: &Turn, statements: &[Statement]) -> Tried<Result<()>> {
+        let channel = stored(&turn.dialog.channel);
+        let user = stored(&turn.dialog.user_id);
+        let fence = turn.fence.0 as i64;
+        let update = stored(&turn.commit.update);
+        let parameters: [&(dyn ToSql + std::marker::Sync); 4] = [&channel, &user, &fence, &update];
+        // In one round trip: polled first, sent first.
+        let (begun, looked) = tokio::join!(
+            biased;
+            self.client.batch_execute("BEGIN"),
+            self.client.query_one(&self.look, &parameters),
+        );
+        begun.map_err(|e| Failure::of_author(&e))?;
+        let looked = looked.map_err(|e| Failure::of_author(&e))?;
+        match looked.get::<_, i32>(0) {
+            0 => {}
+            1 => return Ok(Err(Error::Seen)),
+            3 => {} // Committed before: the function below knows, and ends the turn.
+            _ => return Ok(Err(Error::Stale)),
+        }
+        if looked.get::<_, i32>(0) == 0 {
+            for statement in statements {
+                self.run(statement).await?;
+            }
+        }
+        commit_one(&self.client, &self.commit, turn)
+            .await
+            .map_err(|e| Failure::of_author(&e))
+    }
+
+    async fn query(&mut self, query: &Statement) -> Tried<Vec<tokio_postgres::Row>> {
+        self.client
+            .batch_execute("START TRANSACTION READ ONLY")
+            .await
+            .map_err(|e| Failure::of_author(&e))?;
+        let rows = self.run(query).await;
+        if matches!(rows, Err(Failure::Lost)) {
+            return rows;
+        }
+        self.client
+            .batch_execute("ROLLBACK")
+            .await
+            .map_err(|e| Failure::of_author(&e))?;
+        rows
+    }
+
+    async fn run(&mut self, statement: &Statement) -> Tried<Vec<tokio_postgres::Row>> {
+        let prepared = self.prepare(statement).await?;
+        let params: Vec<values::Param<'_>> = statement.params.iter().map(values::Param).collect();
+        let params: Vec<&(dyn ToSql + std::marker::Sync)> = params
+            .iter()
+            .map(|p| p as &(dyn ToSql + std::marker::Sync))
+            .collect();
+        let rows = self.client.query(&prepared, &params).await;
+        rows.map_err(|e| {
+            // It may have been prepared for a table that has changed since.
+            self.prepared.clear();
+            Failure::of_author(&e)
+        })
+    }
+
+    /// Prepares a statement with the types that the server expects. Where it does
+    /// not know (`SELECT ?1`) it says text, and the value's own type is taken.
+    async fn prepare(&mut self, statement: &Statement) -> Tried<tokio_postgres::Statement> {
+        let first = self.prepare_typed(&statement.sql, Vec::new()).await?;
+        if first.params().len() != statement.params.len() {
+            return Err(Failure::Answer(Error::Statement(format!(
+                "it has {} parameters, and {} values were given: {}",
+                first.params().len(),
+                statement.params.len(),
+                statement.sql
+            ))));
+        }
+        let types: Vec<Type> = first
+            .params()
+            .iter()
+            .zip(&statement.params)
+            .map(|(expected, value)| match (expected, value) {
+                (&Type::TEXT, Value::Integer(_)) => Type::INT8,
+                (&Type::TEXT, Value::Real(_)) => Type::FLOAT8,
+                (&Type::TEXT, Value::Blob(_)) => Type::BYTEA,
+                (expected, _) => expected.clone(),
+            })
+            .collect();
+        if types == first.params() {
+            return Ok(first);
+        }
+        self.prepare_typed(&statement.sql, types).await
+    }
+
+    async fn prepare_typed(
+        &mut self,
+        sql: &str,
+        types: Vec<Type>,
+    ) -> Tried<tokio_postgres::Statement> {
+        let key = (sql.to_owned(), types);
+        if let Some(prepared) = self.prepared.get(&key) {
+            return Ok(prepared.clone());
+        }
+        let prepared = self
+            .client
+            .prepare_typed(&key.0, &key.1)
+            .await
+            .map_err(|e| Failure::of_author(&e))?;
+        if self.prepared.len() >= CACHED {
+            self.prepared.clear();
+        }
+        self.prepared.insert(key, prepared.clone());
+        Ok(prepared)
+    }
+}

@@ -1,0 +1,151 @@
+//! Looking into a database from outside: for `dump` and `check`.
+//!
+//! Has a connection of its own and only reads, so it works while bots run and while
+//! none does.
+
+use serde_json::value::RawValue;
+
+use super::server::Server;
+use super::text::original;
+use super::{errors, schema};
+use crate::{DialogKey, DialogLine, Error, Finding, Result};
+
+/// Dialogs read at a time.
+const PORTION: i64 = 5000;
+
+async fn open(server: &Server) -> Result<tokio_postgres::Client> {
+    let client = schema::connect(server).await?;
+    match schema::problem(&client).await {
+        Ok(None) => Ok(client),
+        Ok(Some(problem)) => Err(Error::Open(format!("cannot read {server}: {problem}"))),
+        Err(e) => Err(errors::open(server, &e)),
+    }
+}
+
+/// Hands every dialog to `each`, in the order of their first messages, as of one
+/// moment. Stops at `each`'s first error.
+///
+/// # Errors
+/// [`Error::Open`] when the database is not ours; else what `each` returned.
+pub async fn dump<E: From<Error>>(
+    server: &Server,
+    with_history: bool,
+    mut each: impl FnMut(DialogLine) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut client = open(server).await?;
+    let failed = |e: tokio_postgres::Error| errors::open(server, &e);
+    let tx = client
+        .build_transaction()
+        .isolation_level(tokio_postgres::IsolationLevel::RepeatableRead)
+        .read_only(true)
+        .start()
+        .await
+        .map_err(failed)?;
+    let mut from = i64::MIN;
+    // The history has no index by dialog: for each portion it is read once.
+    let sql = if with_history {
+        "WITH d AS MATERIALIZED (SELECT * FROM turnkey_dialog WHERE id >= $1 ORDER BY id LIMIT $2),
+         h AS (SELECT dialog, array_agg(turn ORDER BY id) AS turns FROM turnkey_history
+             WHERE dialog IN (SELECT id FROM d) GROUP BY dialog)
+         SELECT d.id, d.channel, d.user_id, d.state, d.updated_at, coalesce(h.turns, '{}')
+         FROM d LEFT JOIN h ON h.dialog = d.id ORDER BY d.id"
+    } else {
+        "SELECT id, channel, user_id, state, updated_at, '{}'::text[]
+         FROM turnkey_dialog WHERE id >= $1 ORDER BY id LIMIT $2"
+    };
+    loop {
+        let rows = tx.query(sql, &[&from, &PORTION]).await.map_err(failed)?;
+        let Some(last) = rows.last() else { break };
+        from = last.get::<_, i64>(0) + 1;
+        for row in &rows {
+            let history: Vec<String> = row.get(5);
+            each(DialogLine {
+                dialog: DialogKey {
+                    channel: original(row.get(1)),
+                    user_id: original(row.get(2)),
+                },
+                state: original(row.get(3)),
+                updated_at: row.get(4),
+                history: history.into_iter().map(original).collect(),
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Verifies a database: schema, states, no lock rows of processes that are gone. An
+/// empty answer means all is well. Damage to its pages is the server's to find.
+///
+/// # Errors
+/// [`Error::Open`] when it is not a database of ours at all.
+pub async fn check(server: &Server) -> Result<Vec<Finding>> {
+    let client = open(server).await?;
+    let failed = |e: tokio_postgres::Error| errors::open(server, &e);
+    let mut findings = Vec::new();
+    let mut counted = async |sql: &str, problem: &str, remedy: &str| -> Result<()> {
+        let count: i64 = client.query_one(sql, &[]).await.map_err(failed)?.get(0);
+        if count > 0 {
+            findings.push(Finding {
+                problem: format!("{count} {problem}"),
+                remedy: remedy.to_owned(),
+            });
+        }
+        Ok(())
+    };
+    counted(
+        "SELECT count(*) FROM turnkey_outbox o
+         WHERE NOT EXISTS (SELECT 1 FROM turnkey_dialog d WHERE d.id = o.dialog)",
+        "unsent replies belong to no dialog",
+        "some other program deleted dialogs; delete these rows too",
+    )
+    .await?;
+    counted(
+        "SELECT count(*) FROM turnkey_lock l
+         WHERE l.waiters <> (SELECT count(*) FROM turnkey_waiter w
+             WHERE w.user_id = l.user_id AND w.channel = l.channel)",
+        "locks count their waiters wrongly",
+        "some other program changed them; stop all bots and delete the rows of turnkey_lock and turnkey_waiter",
+    )
+    .await?;
+    // Those of a process that died this moment are freed within the second.
+    let dead = "SELECT count(*) FROM turnkey_lock l
+         WHERE NOT EXISTS (SELECT 1 FROM pg_locks p
+             WHERE p.locktype = 'advisory' AND p.objsubid = 1
+               AND ((p.classid::bigint << 32) | p.objid::bigint) = l.owner
+               AND p.database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+    let before: i64 = client.query_one(dead, &[]).await.map_err(failed)?.get(0);
+    if before > 0 {
+        tokio::time::sleep(super::LEASE / 5).await;
+        counted(
+            dead,
+            "lock rows belong to processes that are gone",
+            "nothing to do: a bot frees them within a second of its start",
+        )
+        .await?;
+    }
+    let mut bad_states = 0_u64;
+    let mut from = i64::MIN;
+    loop {
+        let rows = client
+            .query(
+                "SELECT id, state FROM turnkey_dialog WHERE id >= $1 ORDER BY id LIMIT $2",
+                &[&from, &PORTION],
+            )
+            .await
+            .map_err(failed)?;
+        let Some(last) = rows.last() else { break };
+        from = last.get::<_, i64>(0) + 1;
+        for row in &rows {
+            let state = original(row.get(1));
+            bad_states += u64::from(serde_json::from_str::<&RawValue>(&state).is_err());
+        }
+    }
+    if bad_states > 0 {
+        findings.push(Finding {
+            problem: format!("{bad_states} dialogs have a state that is not JSON"),
+            remedy: "some other program wrote to the database; restore these rows from a backup"
+                .to_owned(),
+        });
+    }
+    Ok(findings)
+}

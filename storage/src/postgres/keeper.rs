@@ -1,0 +1,188 @@
+//! Shows the other processes that this one lives, and looks after those that do
+//! not.
+//!
+//! Started by [`super::connect`], one for each process: a task with a connection of
+//! its own. Its session holds an advisory lock on the process's number, which the
+//! server frees when the process or the connection dies; twice a second it renews
+//! the process's lease and frees what dead ones held (`turnkey_beat`). It also hears
+//! which waiters were served. While it is away the lanes take no new locks.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use tokio_postgres::{AsyncMessage, Client};
+
+use super::errors;
+use super::lanes::Shared;
+use super::server::{Purpose, Server};
+use crate::Sync;
+
+/// A process that gave no sign for so long is taken for dead, although its session
+/// stands: its box may have vanished.
+pub const LEASE: Duration = Duration::from_secs(10);
+
+/// Between two signs of life, and looks for the dead.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// How long callers wait for a server that went away.
+const GIVE_UP: Duration = Duration::from_secs(2);
+
+/// Fences skipped at each connection. A crash of the server may forget numbers that
+/// it gave out in its last moments (`turnkey_begin` does not wait for the disk);
+/// whoever comes back skips more than it can have given out.
+const SKIPPED: i32 = 65_536;
+
+type Failed = tokio_postgres::Error;
+
+/// Keeps the process alive in the others' eyes until the storage is dropped.
+pub(super) async fn run(server: Server, shared: Weak<Shared>) {
+    let mut away_since = std::time::Instant::now();
+    let mut told = false;
+    loop {
+        let ended = session(&server, &shared, &mut told).await;
+        let Some(storage) = shared.upgrade() else {
+            return;
+        };
+        if storage.up.send_replace(false) {
+            away_since = std::time::Instant::now();
+        }
+        if let Err(error) = ended
+            && !told
+        {
+            told = true;
+            tracing::warn!("{server} cannot be reached: {}", errors::words(&error));
+        }
+        if away_since.elapsed() >= GIVE_UP {
+            storage.give_up();
+        }
+        drop(storage);
+        tokio::time::sleep(BEAT / 2).await;
+    }
+}
+
+/// One connection, from its start to its end.
+async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Result<(), Failed> {
+    let (client, mut connection) = server.open(Purpose::Keeper, Sync::Normal).await?;
+    let hear = shared.clone();
+    let mut listener = tokio::spawn(async move {
+        loop {
+            let message = std::future::poll_fn(|cx| connection.poll_message(cx)).await;
+            match message {
+                Some(Ok(AsyncMessage::Notification(word))) => {
+                    if let (Some((ticket, fence)), Some(shared)) =
+                        (word.payload().split_once(' '), hear.upgrade())
+                        && let (Ok(ticket), Ok(fence)) = (ticket.parse(), fence.parse())
+                    {
+                        shared.granted(ticket, fence);
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return,
+            }
+        }
+    });
+    let Some(owner) = shared.upgrade().map(|shared| shared.owner) else {
+        return Ok(());
+    };
+    register(&client, owner).await?;
+    let Some(storage) = shared.upgrade() else {
+        return Ok(());
+    };
+    storage.up.send_replace(true);
+    drop(storage);
+    if std::mem::take(told) {
+        tracing::info!("{server} is back");
+    }
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(BEAT) => {}
+            _ = &mut listener => return Ok(()),
+        }
+        let Some(storage) = shared.upgrade() else {
+            return Ok(());
+        };
+        // A server that hangs is one that is away.
+        let Ok(beaten) = tokio::time::timeout(LEASE / 2, beat(&client, owner)).await else {
+            return Ok(());
+        };
+        beaten?;
+        look_for_waiters(&client, &storage).await?;
+    }
+}
+
+async fn register(client: &Client, owner: i64) -> Result<(), Failed> {
+    loop {
+        let locked = client
+            .query_one("SELECT pg_try_advisory_lock($1)", &[&owner])
+            .await?;
+        if locked.get(0) {
+            break;
+        }
+        // Our own session of before, which the server has not missed yet.
+        client
+            .execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks
+                 WHERE locktype = 'advisory' AND objsubid = 1 AND pid <> pg_backend_pid()
+                   AND ((classid::bigint << 32) | objid::bigint) = $1
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+                &[&owner],
+            )
+            .await?;
+        tokio::time::sleep(BEAT / 10).await;
+    }
+    client
+        .batch_execute(&format!("LISTEN turnkey_{owner}"))
+        .await?;
+    client
+        .query(
+            "SELECT max(nextval('turnkey_fence')) FROM generate_series(1, $1::integer)",
+            &[&SKIPPED],
+        )
+        .await?;
+    beat(client, owner).await
+}
+
+async fn beat(client: &Client, owner: i64) -> Result<(), Failed> {
+    let lease = LEASE.as_millis() as i64;
+    let row = match client
+        .query_one("SELECT turnkey_beat($1, $2)", &[&owner, &lease])
+        .await
+    {
+        Ok(row) => row,
+        // The next beat tries again.
+        Err(error) if errors::is_deadlock(&error) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let freed: i32 = row.get(0);
+    if freed > 0 {
+        tracing::info!("freed the locks of {freed} process(es) that ended");
+    }
+    Ok(())
+}
+
+/// Finds out what became of waiters that heard nothing: a word may have been lost
+/// with a connection.
+async fn look_for_waiters(client: &Client, shared: &Shared) -> Result<(), Failed> {
+    let queued = shared.queued();
+    if queued.is_empty() {
+        return Ok(());
+    }
+    let rows = client
+        .query(
+            "SELECT t.ticket, l.fence, q.ticket IS NOT NULL
+             FROM unnest($2::bigint[]) AS t (ticket)
+             LEFT JOIN turnkey_lock l ON l.owner = $1 AND l.ticket = t.ticket
+             LEFT JOIN turnkey_waiter q ON q.owner = $1 AND q.ticket = t.ticket",
+            &[&shared.owner, &queued],
+        )
+        .await?;
+    for row in rows {
+        let ticket: i64 = row.get(0);
+        match (row.get::<_, Option<i64>>(1), row.get::<_, bool>(2)) {
+            (Some(fence), _) => shared.granted(ticket, fence),
+            (None, true) => {}
+            (None, false) => shared.lost_place(ticket),
+        }
+    }
+    Ok(())
+}

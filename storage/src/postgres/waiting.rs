@@ -1,0 +1,176 @@
+//! The begins of this process that were not answered yet.
+//!
+//! An entry is made by [`Place::take`] and answered by a lane (`lanes.rs`), at once
+//! or when the keeper (`keeper.rs`) hears that the lock was handed over.
+//! Invariant: whoever takes an entry out answers it or gives up its row; a lock
+//! that was granted to an entry that is gone is given back by the cancel that was
+//! sent when it went. Bounds: those of the caller's turns in flight.
+
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::lanes::{Job, Shared};
+use crate::{Begun, DialogKey, Error, Fence, Result};
+
+/// A waiter is looked for in the tables this long after it was queued, in case
+/// the word that it was served got lost.
+const LOOK_AFTER: Duration = Duration::from_millis(400);
+
+/// A begin without an answer.
+pub(super) struct Waiter {
+    pub(super) dialog: DialogKey,
+    pub(super) update: Option<String>,
+    /// Microseconds since 1970.
+    pub(super) arrived: i64,
+    pub(super) to: oneshot::Sender<Result<Begun>>,
+    pub(super) stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Not sent: the server knows nothing of it.
+    Fresh,
+    /// Sent, not answered.
+    Sent,
+    /// In the dialog's queue.
+    Queued(Instant),
+    /// Granted; what the turn needs to know is being read.
+    Reading,
+}
+
+pub(super) type Waiters = HashMap<i64, Waiter>;
+
+/// A begin that somebody waits for. Dropping it gives the place up.
+pub(super) struct Place {
+    shared: Arc<Shared>,
+    ticket: i64,
+}
+
+impl Place {
+    pub(super) fn take(
+        shared: &Arc<Shared>,
+        dialog: DialogKey,
+        update: Option<String>,
+    ) -> (Self, oneshot::Receiver<Result<Begun>>) {
+        let (to, receiver) = oneshot::channel();
+        let ticket = shared.next_ticket();
+        let begin = Job::Begin {
+            ticket,
+            dialog: dialog.clone(),
+        };
+        let waiter = Waiter {
+            dialog,
+            update,
+            arrived: now_us(),
+            to,
+            stage: Stage::Fresh,
+        };
+        shared.waiters().insert(ticket, waiter);
+        shared.submit(begin);
+        let place = Place {
+            shared: shared.clone(),
+            ticket,
+        };
+        (place, receiver)
+    }
+
+    /// Its entry is gone already.
+    pub(super) fn answered(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let waiter = self.shared.waiters().remove(&self.ticket);
+        if let Some(waiter) = waiter
+            && waiter.stage != Stage::Fresh
+        {
+            self.shared.submit(Job::Cancel {
+                ticket: self.ticket,
+                dialog: waiter.dialog,
+            });
+        }
+    }
+}
+
+impl Shared {
+    /// No code that can panic runs under this mutex.
+    pub(super) fn waiters(&self) -> MutexGuard<'_, Waiters> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock was handed to one of our waiters.
+    pub(super) fn granted(&self, ticket: i64, fence: i64) {
+        let mut waiters = self.waiters();
+        let Some(waiter) = waiters.get_mut(&ticket) else {
+            return; // Given up: its cancel gives the lock back.
+        };
+        if waiter.stage == Stage::Reading {
+            return;
+        }
+        waiter.stage = Stage::Reading;
+        let read = Job::Read {
+            ticket,
+            dialog: waiter.dialog.clone(),
+            fence: Fence(fence as u64),
+        };
+        drop(waiters);
+        self.submit(read);
+    }
+
+    /// Tickets that have been queued for a while.
+    pub(super) fn queued(&self) -> Vec<i64> {
+        self.waiters()
+            .iter()
+            .filter(|(_, w)| matches!(w.stage, Stage::Queued(at) if at.elapsed() > LOOK_AFTER))
+            .map(|(ticket, _)| *ticket)
+            .collect()
+    }
+
+    /// A queued waiter whose row is gone: this process was taken for dead.
+    pub(super) fn lost_place(&self, ticket: i64) {
+        let mut waiters = self.waiters();
+        if !matches!(waiters.get(&ticket), Some(w) if matches!(w.stage, Stage::Queued(_))) {
+            return;
+        }
+        if let Some(waiter) = waiters.remove(&ticket) {
+            drop(waiters);
+            let lost = "the place in the queue was lost with the connection to PostgreSQL";
+            drop(waiter.to.send(Err(Error::Unavailable(lost.to_owned()))));
+        }
+    }
+
+    /// The server has been away for too long: nobody needs to wait any more.
+    pub(super) fn give_up(&self) {
+        let mut waiters = self.waiters();
+        let tickets: Vec<i64> = waiters
+            .iter()
+            .filter(|(_, w)| matches!(w.stage, Stage::Fresh | Stage::Queued(_)))
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        let gone: Vec<(i64, Waiter)> = tickets
+            .into_iter()
+            .filter_map(|ticket| Some((ticket, waiters.remove(&ticket)?)))
+            .collect();
+        drop(waiters);
+        for (ticket, waiter) in gone {
+            if waiter.stage != Stage::Fresh {
+                self.submit(Job::Cancel {
+                    ticket,
+                    dialog: waiter.dialog,
+                });
+            }
+            drop(waiter.to.send(Err(super::not_there())));
+        }
+    }
+}
+
+fn now_us() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_micros() as i64)
+}
