@@ -13,4 +13,9 @@ mod accept;
 mod dedupe;
 mod hang_up;
 mod order;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+#[path = "../../storage/tests/common/postgres.rs"]
+mod server;
 mod slow;

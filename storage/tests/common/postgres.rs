@@ -1,10 +1,11 @@
-//! A private PostgreSQL server for the tests of a binary, started by
+//! A private PostgreSQL server for the tests of a binary (also of the framework's), started by
 //! `scripts/services` and gone when the process ends (its input closes), and a
 //! database of its own for each test.
 
 #![allow(dead_code, clippy::unwrap_used)] // Each binary uses a part of it.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -24,8 +25,11 @@ impl TestServer {
     /// None when there are no server programs on this machine; says so, past the
     /// test harness, which hides what passing tests print.
     pub(crate) fn start() -> Option<Self> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/services");
-        let mut child = Command::new(script)
+        let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        while !root.join("scripts/services").exists() {
+            assert!(root.pop(), "scripts/services is not there");
+        }
+        let mut child = Command::new(root.join("scripts/services"))
             .args(["postgres", "-c", "fsync=off"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,0 +1,449 @@
+//! What only PostgreSQL's engine has to show: it outlives its server, notices
+//! processes that die or freeze, and says what is wrong with an address.
+//!
+//! The processes are this test binary, started again with [`CHILD`] set.
+
+#![cfg(feature = "postgres")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::postgres::TestServer;
+use common::{LONG, asks, begin, block_on, dialog, last, turn, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::task::JoinSet;
+use turnkey_storage::postgres::{LEASE, PostgresStorage, Server, check, connect, dump, prepare};
+use turnkey_storage::{Begin, Commit, DialogLine, Error, Statement, Storage, Sync, Value};
+
+/// The address that a child process works on.
+const CHILD: &str = "TURNKEY_TEST_CHILD";
+
+fn open(url: &str) -> PostgresStorage {
+    connect(&Server::parse(url).unwrap(), Sync::Full).unwrap()
+}
+
+/// A process that holds the locks of dialogs 0 to 4, waits for dialog "line", and
+/// tries to commit dialog 0 when it is told to.
+struct Process {
+    child: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(url: &str) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child", "--nocapture", "--quiet"])
+            .env(CHILD, url)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let mut process = Process { child, said };
+        assert_eq!(process.says(), "held");
+        process
+    }
+
+    fn says(&mut self) -> String {
+        let mut line = String::new();
+        while self.said.read_line(&mut line).unwrap() > 0 {
+            if let Some(word) = line.trim().strip_prefix("child: ") {
+                return word.to_owned();
+            }
+            line.clear();
+        }
+        panic!("the child process ended");
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// The body of a [`Process`]; as a test it does nothing.
+#[test]
+fn child() {
+    let Ok(url) = std::env::var(CHILD) else {
+        return;
+    };
+    let say = |word: &str| {
+        let mut out = std::io::stdout();
+        writeln!(out, "\nchild: {word}").unwrap();
+        out.flush().unwrap();
+    };
+    common::runtime().block_on(async {
+        let storage = Arc::new(open(&url));
+        let mut held = Vec::new();
+        for n in 0..5 {
+            held.push(begin(&*storage, &dialog(n), "child").await.grant.unwrap());
+        }
+        let waits = storage.clone();
+        let _waits = tokio::spawn(async move { waits.begin(asks(&dialog("line"), "child")).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        say("held");
+        let told =
+            tokio::task::spawn_blocking(|| std::io::stdin().read_line(&mut String::new()).unwrap());
+        told.await.unwrap();
+        let late = storage.commit(&mut held[0], last("child", "9")).await;
+        say(&format!("{late:?}"));
+        std::future::pending::<()>().await;
+    });
+}
+
+#[test]
+fn the_locks_of_a_killed_process_are_freed_within_two_seconds() {
+    let Some(server) = TestServer::shared() else {
+        return;
+    };
+    block_on(async {
+        let url = server.url(&server.prepared(&[]).await);
+        let (a, b) = (Arc::new(open(&url)), Arc::new(open(&url)));
+        let first = begin(&*a, &dialog("line"), "first").await.grant.unwrap();
+        let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let mut line = JoinSet::new();
+        let mut process = None;
+        // The dead process stands in the middle of the line.
+        for n in 0..10 {
+            if n == 5 {
+                process = Some(Process::start(&url));
+            }
+            let (storage, order) = ([&a, &b][n % 2].clone(), order.clone());
+            line.spawn(async move {
+                let begun = begin(&*storage, &dialog("line"), &format!("u{n}")).await;
+                order.lock().unwrap().push(n);
+                let mut grant = begun.grant.unwrap();
+                let commit = last(&format!("u{n}"), &n.to_string());
+                storage.commit(&mut grant, commit).await.unwrap();
+            });
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        process.as_ref().unwrap().signal(Signal::SIGKILL);
+        let killed = Instant::now();
+        drop(first);
+        for n in 0..5 {
+            turn(&*b, &dialog(n), &format!("after {n}"), "1").await;
+        }
+        line.join_all().await;
+        let freed = killed.elapsed();
+        assert!(freed < Duration::from_secs(2), "{freed:?}");
+        assert_eq!(*order.lock().unwrap(), Vec::from_iter(0..10));
+        assert_eq!(check(&Server::parse(&url).unwrap()).await.unwrap(), []);
+    });
+}
+
+#[test]
+fn a_frozen_process_loses_its_locks_and_its_late_commit_is_refused() {
+    let Some(server) = TestServer::shared() else {
+        return;
+    };
+    block_on(async {
+        let url = server.url(&server.prepared(&[]).await);
+        let storage = open(&url);
+        let mut process = Process::start(&url);
+        process.signal(Signal::SIGSTOP);
+        let frozen = Instant::now();
+        turn(&storage, &dialog(0), "after", "1").await;
+        let freed = frozen.elapsed();
+        assert!(freed > LEASE / 2 && freed < LEASE * 3 / 2, "{freed:?}");
+        process.signal(Signal::SIGCONT);
+        writeln!(process.child.stdin.as_ref().unwrap()).unwrap();
+        assert_eq!(process.says(), "Err(Stale)");
+        assert_eq!(
+            turn(&storage, &dialog(0), "last", "2").await.as_deref(),
+            Some("1")
+        );
+    });
+}
+
+/// Turns of a user, one after another, each tried until it is acknowledged.
+async fn count_to(storage: Arc<PostgresStorage>, user: String, turns: usize, sql: bool) {
+    for n in 0..turns {
+        let update = format!("{user}.{n}");
+        loop {
+            let short = Begin {
+                wait: Duration::from_secs(5),
+                ..asks(&dialog(&user), &update)
+            };
+            let begun = match storage.begin(short).await {
+                Ok(begun) => begun,
+                Err(Error::Unavailable(_) | Error::Busy(_)) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                Err(other) => panic!("{other}"),
+            };
+            if begun.seen.is_some() {
+                break; // Acknowledged all the same.
+            }
+            let count: usize = begun.state.as_deref().unwrap_or("0").parse().unwrap();
+            assert_eq!(
+                count, n,
+                "an acknowledged turn of {user} is lost, or one came twice"
+            );
+            let commit = Commit {
+                statements: match sql {
+                    true => vec![Statement::new("INSERT INTO note VALUES (?1)", (&update,))],
+                    false => vec![],
+                },
+                ..last(&update, &(n + 1).to_string())
+            };
+            let mut grant = begun.grant.unwrap();
+            match storage.commit(&mut grant, commit).await {
+                Ok(()) => break,
+                Err(Error::Unavailable(_) | Error::Stale | Error::Seen) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_goes_and_comes_back_loses_nothing() {
+    let Some(server) = TestServer::start() else {
+        return;
+    };
+    block_on(async {
+        let name = server
+            .prepared(&["CREATE TABLE note (body TEXT PRIMARY KEY)"])
+            .await;
+        let clients = [
+            Arc::new(open(&server.url(&name))),
+            Arc::new(open(&server.url(&name))),
+        ];
+        let mut tasks = JoinSet::new();
+        for user in 0..40 {
+            let storage = clients[user % 2].clone();
+            tasks.spawn(count_to(storage, user.to_string(), 150, user % 4 == 0));
+        }
+        let mut stops = 0;
+        while stops < 3 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            assert!(!tasks.is_empty());
+            tokio::task::block_in_place(|| server.stop());
+            if stops == 2 {
+                // Away for so long that callers are told.
+                tokio::time::sleep(Duration::from_millis(2500)).await;
+                let asked = Instant::now();
+                let away = clients[0].begin(asks(&dialog("away"), "u")).await;
+                assert!(matches!(away, Err(Error::Unavailable(_))), "{away:?}");
+                assert!(asked.elapsed() < Duration::from_secs(2));
+            }
+            tokio::task::block_in_place(|| server.start_again());
+            stops += 1;
+        }
+        tasks.join_all().await;
+        let query = |sql: &str| Statement::new(sql, ());
+        let sum = query("SELECT sum(state::bigint) AS n, count(*) AS users FROM turnkey_dialog");
+        let rows = clients[0].query(None, sum).await.unwrap();
+        assert_eq!(
+            rows[0].values(),
+            [Value::Integer(40 * 150), Value::Integer(40)]
+        );
+        let notes = clients[0]
+            .query(None, query("SELECT count(*) FROM note"))
+            .await
+            .unwrap();
+        assert_eq!(notes[0].values(), [Value::Integer(10 * 150)]);
+        until("no lock is left", async || {
+            let locks = query("SELECT count(*) FROM turnkey_lock");
+            clients[1].query(None, locks).await.unwrap()[0].values() == [Value::Integer(0)]
+        })
+        .await;
+    });
+}
+
+#[test]
+fn two_boxes_may_prepare_at_once_and_migrations_are_kept() {
+    let Some(server) = TestServer::shared() else {
+        return;
+    };
+    block_on(async {
+        let address = Server::parse(&server.url(&server.create().await)).unwrap();
+        let first = ["CREATE TABLE a (b INTEGER)".to_owned()];
+        let mut both = JoinSet::new();
+        for _ in 0..4 {
+            let (address, first) = (address.clone(), first.clone());
+            both.spawn(async move { prepare(&address, &first).await });
+        }
+        for prepared in both.join_all().await {
+            prepared.unwrap();
+        }
+        let refused = async |list: &[&str]| {
+            let list: Vec<String> = list.iter().map(|sql| (*sql).to_owned()).collect();
+            prepare(&address, &list).await.unwrap_err().to_string()
+        };
+        assert!(
+            refused(&["CREATE TABLE a (c TEXT)"])
+                .await
+                .contains("was changed")
+        );
+        assert!(refused(&[]).await.contains("newer version of the bot"));
+        let wrong = refused(&[&first[0], "CREATE TABLE d (e INTEGER) STRICT"]).await;
+        assert!(wrong.contains("migration 2 of the bot failed"), "{wrong}");
+        prepare(&address, &first).await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_wrong_with_an_address_is_said_with_the_remedy() {
+    let Some(server) = TestServer::shared() else {
+        return;
+    };
+    block_on(async {
+        let name = server.create().await;
+        server
+            .sql(
+                "postgres",
+                "CREATE USER locked PASSWORD 'right'; CREATE USER poor",
+            )
+            .await;
+        let refused = async |url: &str| {
+            let error = prepare(&Server::parse(url).unwrap(), &[])
+                .await
+                .unwrap_err();
+            let Error::Open(sentence) = error else {
+                panic!("{error:?}")
+            };
+            assert!(!sentence.contains("wrong"), "{sentence}");
+            sentence
+        };
+        for (url, words) in [
+            (
+                server.url_as("locked:wrong", &name),
+                "check the user and the password",
+            ),
+            (server.url_as("locked", &name), "add the password"),
+            (server.url("nowhere"), "create the database"),
+            (server.url_as("poor", &name), "let this user create tables"),
+            (
+                "postgres://ann:wrong@127.0.0.1:1/bot".to_owned(),
+                "start the server",
+            ),
+            (
+                "postgres://ann:wrong@no.such.host.invalid/bot".to_owned(),
+                "correct host and port",
+            ),
+        ] {
+            let sentence = refused(&url).await;
+            assert!(sentence.contains(words), "{sentence}");
+        }
+        let unprepared = check(&Server::parse(&server.url(&name)).unwrap()).await;
+        assert!(matches!(unprepared, Err(Error::Open(why)) if why.contains("no bot has been run")));
+    });
+}
+
+#[test]
+fn values_of_many_types_travel() {
+    let Some(server) = TestServer::shared() else {
+        return;
+    };
+    block_on(async {
+        let table = "CREATE TABLE t (i SMALLINT, b BOOLEAN, n NUMERIC, r REAL, s VARCHAR(9), \
+                     x BYTEA, j JSONB, at TIMESTAMPTZ, u UUID)";
+        let storage = open(&server.url(&server.prepared(&[table]).await));
+        let mut grant = begin(&storage, &dialog(1), "u").await.grant.unwrap();
+        let values: Vec<Value> = vec![
+            7.into(),
+            true.into(),
+            12.into(),
+            0.5.into(),
+            "it's".into(),
+            vec![0_u8, 255].into(),
+            r#"{"a": 1}"#.into(),
+            "2026-01-02 03:04:05+00".into(),
+            "00000000-0000-0000-0000-000000000001".into(),
+        ];
+        let insert = "INSERT INTO t VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, $9)";
+        let commit = Commit {
+            statements: vec![Statement::new(insert, values.clone())],
+            ..last("u", "1")
+        };
+        storage.commit(&mut grant, commit).await.unwrap();
+        let ask = |sql: &str| storage.query(None, Statement::new(sql, ()));
+        let rows = ask("SELECT i, b, n, r, s, x, j, u::text FROM t")
+            .await
+            .unwrap();
+        assert_eq!(rows[0].values()[..7], values[..7]);
+        let rows = ask("SELECT sum(i) AS s, avg(r) AS a, count(*) AS c FROM t")
+            .await
+            .unwrap();
+        assert_eq!(rows[0].values(), [7.into(), Value::Real(0.5), 1.into()]);
+        let refused = ask("SELECT at FROM t").await;
+        assert!(matches!(refused, Err(Error::Statement(why)) if why.contains("cast it")));
+        let slow = tokio::time::timeout(LONG, ask("SELECT pg_sleep(9)"))
+            .await
+            .unwrap();
+        assert!(matches!(slow, Err(Error::Statement(why)) if why.contains("took longer")));
+    });
+}
+
+#[test]
+fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong() {
+    let Some(server) = TestServer::shared() else {
+        return;
+    };
+    block_on(async {
+        let name = server.prepared(&[]).await;
+        let address = Server::parse(&server.url(&name)).unwrap();
+        let storage = open(&server.url(&name));
+        for n in 0..3 {
+            for user in ["ann", "b\0b"] {
+                let update = format!("{user}{n}");
+                let mut grant = begin(&storage, &dialog(user), &update).await.grant.unwrap();
+                let commit = Commit {
+                    history: Some(format!("[{n}]")),
+                    ..last(&update, &n.to_string())
+                };
+                storage.commit(&mut grant, commit).await.unwrap();
+            }
+        }
+        for with_history in [false, true] {
+            let mut lines: Vec<DialogLine> = Vec::new();
+            dump(&address, with_history, |line| -> Result<(), Error> {
+                lines.push(line);
+                Ok(())
+            })
+            .await
+            .unwrap();
+            let seen: Vec<_> = lines
+                .iter()
+                .map(|l| (l.dialog.user_id.as_str(), l.state.as_str(), l.history.len()))
+                .collect();
+            let kept = if with_history { 3 } else { 0 };
+            assert_eq!(seen, [("ann", "2", kept), ("b\0b", "2", kept)]);
+        }
+        assert_eq!(check(&address).await.unwrap(), []);
+        server
+            .sql(
+                &name,
+                "UPDATE turnkey_dialog SET state = 'nonsense' WHERE user_id = 'ann';
+                 INSERT INTO turnkey_outbox VALUES (99, 1, 0, 'x');
+                 INSERT INTO turnkey_lock VALUES ('http', 'x', 5, 1, 1, 1, 3)",
+            )
+            .await;
+        drop(storage); // It would free that lock at once.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let problems: Vec<String> = check(&address)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|f| f.problem)
+            .collect();
+        for words in ["belong to no dialog", "not JSON"] {
+            assert!(problems.iter().any(|p| p.contains(words)), "{problems:?}");
+        }
+    });
+}
