@@ -12,7 +12,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::app::Author;
 use crate::exit;
 
-/// Bots and webhooks, one turn at a time for each user, in one SQLite file.
+/// Bots and webhooks, one turn at a time for each user, in SQLite or PostgreSQL.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 100, propagate_version = true)]
 struct Cli {

@@ -55,7 +55,7 @@ pub(super) struct Turn {
 /// What a lane is asked.
 pub(super) enum Job {
     /// Only those without statements of the author's.
-    Commit(Turn, To),
+    Commit(Box<Turn>, To),
     Sent {
         dialog: DialogKey,
         fence: Fence,
@@ -393,7 +393,7 @@ impl Lane {
     async fn commit(
         &self,
         calls: &Calls,
-        commits: &mut Vec<(Turn, To)>,
+        commits: &mut Vec<(Box<Turn>, To)>,
     ) -> std::result::Result<(), Lost> {
         if commits.len() > 1 {
             match commit_all(calls, commits).await {
@@ -680,7 +680,7 @@ impl Lane {
 
 #[derive(Default)]
 struct Batch {
-    commits: Vec<(Turn, To)>,
+    commits: Vec<(Box<Turn>, To)>,
     sent: Vec<Job>,
     begins: Vec<(i64, DialogKey)>,
     reads: Vec<(i64, DialogKey, Fence)>,
@@ -724,7 +724,7 @@ async fn call(
 
 async fn commit_all(
     calls: &Calls,
-    commits: &[(Turn, To)],
+    commits: &[(Box<Turn>, To)],
 ) -> std::result::Result<(), tokio_postgres::Error> {
     macro_rules! column {
         ($turn:ident => $value:expr) => {

@@ -126,7 +126,7 @@ impl PostgresStorage {
         };
         let done = if turn.commit.statements.is_empty() {
             let (sender, receiver) = tokio::sync::oneshot::channel();
-            self.shared.submit(Job::Commit(turn, sender));
+            self.shared.submit(Job::Commit(Box::new(turn), sender));
             patiently(async { receiver.await.unwrap_or_else(|_| Err(closed())) }).await
         } else {
             patiently(self.author.commit(&turn)).await

@@ -19,7 +19,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("function
 const OLDEST: i32 = 120_000;
 
 /// "turnkey" in ASCII: whoever migrates holds the advisory lock of this number.
-const MIGRATING: i64 = 0x7475_726e_6b65_79;
+const MIGRATING: i64 = 0x0074_7572_6e6b_6579;
 
 /// Brings a database up to date. `author` are the bot's own migrations, oldest first.
 ///

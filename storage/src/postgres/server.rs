@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
@@ -30,7 +31,7 @@ pub(super) const MAX_STATEMENT: Duration = Duration::from_secs(5);
 /// An address such as `postgres://user:password@host/database?pool=8`.
 #[derive(Clone)]
 pub struct Server {
-    config: Config,
+    config: Arc<Config>,
     pool: usize,
 }
 
@@ -82,7 +83,10 @@ impl Server {
         // A server that vanished is noticed in seconds, not in hours.
         config.keepalives_idle(Duration::from_secs(5));
         config.tcp_user_timeout(Duration::from_secs(10));
-        Ok(Server { config, pool })
+        Ok(Server {
+            config: Arc::new(config),
+            pool,
+        })
     }
 
     /// Connections that carry turns.
@@ -101,7 +105,7 @@ impl Server {
         purpose: Purpose,
         sync: Sync,
     ) -> std::result::Result<(Client, Connection<Socket, NoTlsStream>), tokio_postgres::Error> {
-        let mut config = self.config.clone();
+        let mut config = Config::clone(&self.config);
         let mut options = self.config.get_options().unwrap_or_default().to_owned();
         options.push_str(match sync {
             Sync::Full => " -c synchronous_commit=on",

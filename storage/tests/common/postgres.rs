@@ -43,6 +43,7 @@ impl TestServer {
             let said =
                 "SKIPPED: the PostgreSQL tests, since no server could be started (see above)\n";
             std::io::stderr().write_all(said.as_bytes()).unwrap();
+            child.wait().unwrap();
             return None;
         }
         let base = url.trim().rsplit_once('/').unwrap().0.to_owned();
