@@ -7,9 +7,6 @@
 -- Those that take arrays work on many turns at once. Their callers sort them by
 -- (user_id, channel): so two calls never wait for each other in a circle.
 
-CREATE FUNCTION turnkey_now() RETURNS BIGINT LANGUAGE sql VOLATILE AS
-$$ SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint $$;
-
 -- What a turn needs to know. To be called under the lock.
 CREATE FUNCTION turnkey_read(
     p_tickets BIGINT[], p_fences BIGINT[], p_channels TEXT[], p_users TEXT[], p_updates TEXT[]
@@ -50,11 +47,12 @@ DECLARE
     f BIGINT;
     queued BOOLEAN;
     server_us BIGINT;
+    now_ms BIGINT := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
     WITH taken AS (
         INSERT INTO turnkey_lock AS l (channel, user_id, owner, ticket, fence, since, waiters)
-        SELECT a.channel, a.user_id, p_owner, a.ticket, nextval('turnkey_fence'), turnkey_now(), 0
+        SELECT a.channel, a.user_id, p_owner, a.ticket, nextval('turnkey_fence'), now_ms, 0
         FROM unnest(p_tickets, p_channels, p_users) AS a (ticket, channel, user_id)
         ON CONFLICT DO NOTHING
         RETURNING l.ticket, l.fence
@@ -69,7 +67,7 @@ BEGIN
         LOOP
             LOOP
                 INSERT INTO turnkey_lock AS l (channel, user_id, owner, ticket, fence, since, waiters)
-                VALUES (r.channel, r.user_id, p_owner, r.ticket, nextval('turnkey_fence'), turnkey_now(), 0)
+                VALUES (r.channel, r.user_id, p_owner, r.ticket, nextval('turnkey_fence'), now_ms, 0)
                 ON CONFLICT DO NOTHING RETURNING l.fence INTO f;
                 IF FOUND THEN
                     granted := granted || r.ticket;
@@ -82,7 +80,7 @@ BEGIN
                 IF queued THEN
                     -- The order of arrival, as far as clocks can be believed: a
                     -- box whose clock is wrong gains or loses a second at most.
-                    server_us := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+                    server_us := (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
                     INSERT INTO turnkey_waiter (channel, user_id, arrived, owner, ticket)
                     VALUES (r.channel, r.user_id,
                         least(greatest(r.arrived, server_us - 1000000), server_us),
@@ -101,14 +99,19 @@ BEGIN
     END IF;
     IF granted IS NOT NULL THEN
         RETURN QUERY
-        SELECT 0, g.* FROM (
-            SELECT array_agg(a.ticket) AS tickets, array_agg(b.fence) AS fences,
-                array_agg(a.channel) AS channels, array_agg(a.user_id) AS users,
-                array_agg(a.update_id) AS updates
-            FROM unnest(granted, fences) AS b (ticket, fence)
-            JOIN unnest(p_tickets, p_channels, p_users, p_updates)
-                AS a (ticket, channel, user_id, update_id) ON a.ticket = b.ticket
-        ) x, LATERAL turnkey_read(x.tickets, x.fences, x.channels, x.users, x.updates) g;
+        SELECT 0, g.ticket, g.fence, d.version, d.state, s.digest, s.answer,
+            o.turns, o.numbers, o.bodies
+        FROM unnest(granted, fences) AS g (ticket, fence)
+        JOIN unnest(p_tickets, p_channels, p_users, p_updates)
+            AS a (ticket, channel, user_id, update_id) ON a.ticket = g.ticket
+        LEFT JOIN turnkey_seen s ON s.id = a.update_id AND s.channel = a.channel
+        LEFT JOIN turnkey_dialog d ON d.user_id = a.user_id AND d.channel = a.channel
+        LEFT JOIN LATERAL (
+            SELECT array_agg(b.turn ORDER BY b.turn, b.n) AS turns,
+                array_agg(b.n ORDER BY b.turn, b.n) AS numbers,
+                array_agg(b.body ORDER BY b.turn, b.n) AS bodies
+            FROM turnkey_outbox b WHERE b.dialog = d.id
+        ) o ON true;
     END IF;
 END $$;
 
@@ -138,7 +141,7 @@ BEGIN
         AND q.owner = w.owner AND q.ticket = w.ticket;
     f := nextval('turnkey_fence');
     UPDATE turnkey_lock l SET owner = w.owner, ticket = w.ticket, fence = f,
-        since = turnkey_now(), waiters = l.waiters - 1
+        since = (date_part('epoch', clock_timestamp()) * 1000)::bigint, waiters = l.waiters - 1
     WHERE l.user_id = p_user AND l.channel = p_channel;
     PERFORM pg_notify('turnkey_' || w.owner, w.ticket || ' ' || f);
 END $$;
@@ -195,6 +198,7 @@ CREATE FUNCTION turnkey_commit(
 DECLARE
     before BIGINT;
     row_id BIGINT;
+    now_ms BIGINT := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
 BEGIN
     PERFORM 1 FROM turnkey_lock l
     WHERE l.user_id = p_user AND l.channel = p_channel AND l.fence = p_fence FOR UPDATE;
@@ -204,7 +208,7 @@ BEGIN
         RETURN CASE WHEN before = p_fence THEN 0 ELSE 2 END;
     END IF;
     INSERT INTO turnkey_seen (channel, id, fence, at, digest, answer)
-    VALUES (p_channel, p_update, p_fence, turnkey_now(), p_digest, p_answer)
+    VALUES (p_channel, p_update, p_fence, now_ms, p_digest, p_answer)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         SELECT s.fence INTO before FROM turnkey_seen s
@@ -215,10 +219,10 @@ BEGIN
     END IF;
     IF p_version = 0 THEN
         INSERT INTO turnkey_dialog AS d (channel, user_id, version, state, updated_at)
-        VALUES (p_channel, p_user, p_fence, p_state, turnkey_now())
+        VALUES (p_channel, p_user, p_fence, p_state, now_ms)
         ON CONFLICT DO NOTHING RETURNING d.id INTO row_id;
     ELSE
-        UPDATE turnkey_dialog d SET version = p_fence, state = p_state, updated_at = turnkey_now()
+        UPDATE turnkey_dialog d SET version = p_fence, state = p_state, updated_at = now_ms
         WHERE d.user_id = p_user AND d.channel = p_channel AND d.version = p_version
         RETURNING d.id INTO row_id;
     END IF;
@@ -232,7 +236,7 @@ BEGIN
         FROM unnest(p_replies) WITH ORDINALITY AS b (body, n);
     END IF;
     IF p_history IS NOT NULL THEN
-        INSERT INTO turnkey_history (dialog, at, turn) VALUES (row_id, turnkey_now(), p_history);
+        INSERT INTO turnkey_history (dialog, at, turn) VALUES (row_id, now_ms, p_history);
     END IF;
     IF p_end THEN PERFORM turnkey_release(p_channel, p_user, p_fence); END IF;
     RETURN 0;
@@ -247,7 +251,7 @@ CREATE FUNCTION turnkey_commit_all(
 ) RETURNS VOID LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     wanted INTEGER := cardinality(p_fences);
-    now_ms BIGINT := turnkey_now();
+    now_ms BIGINT := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
     freed BIGINT[];
     rest INTEGER;
     done INTEGER;

@@ -1,10 +1,11 @@
 //! The connections that carry turns.
 //!
-//! A lane is a task with one connection and a queue. Each dialog has its lane, so
-//! what a process asks for one dialog arrives in order. A lane takes all that
-//! waits, makes one call of each kind (`functions.sql`), and answers everyone:
-//! while one batch is under way the next one gathers. Round trips cost more than
-//! anything else here.
+//! A lane is a task with one connection and a queue. Each dialog has its pair of
+//! lanes, one for what takes a lock and one for what commits or gives back, so that
+//! what a process asks of either kind for one dialog arrives in order. A lane takes
+//! all that waits, makes one call of each kind (`functions.sql`), and answers
+//! everyone: while one batch is under way the next one gathers. Round trips cost
+//! more than anything else here, and few lanes are faster than many.
 //!
 //! Invariants: what gives something back (an end, a cancel) is kept until the
 //! server has it; a commit is sent again after a lost connection, since it is
@@ -85,6 +86,12 @@ enum Order {
 }
 
 impl Job {
+    /// What must be durable before it is answered goes another way than what need
+    /// not be: begins do not stand in line behind a sync.
+    fn waits_for_the_disk(&self) -> bool {
+        matches!(self, Job::Commit(..) | Job::Sent { .. })
+    }
+
     fn dialog(&self) -> &DialogKey {
         match self {
             Job::Commit(turn, _) => &turn.dialog,
@@ -129,7 +136,8 @@ impl Shared {
     }
 
     pub(super) fn submit(&self, job: Job) {
-        let lane = self.hasher.hash_one(job.dialog()) as usize % self.lanes.len();
+        let pair = self.hasher.hash_one(job.dialog()) as usize % (self.lanes.len() / 2);
+        let lane = 2 * pair + usize::from(job.waits_for_the_disk());
         // A lane ends after this only: nobody is left to be told.
         drop(self.lanes[lane].send(Order::Do(job)));
     }

@@ -89,14 +89,14 @@ impl Server {
         })
     }
 
-    /// Connections that carry turns.
+    /// Connections that carry turns: an even number.
     pub(super) fn lanes(&self) -> usize {
-        self.pool.div_ceil(2)
+        (self.pool / 4).max(1) * 2
     }
 
     /// Connections for the author's own SQL.
     pub(super) fn for_authors(&self) -> usize {
-        (self.pool / 2).max(1)
+        self.pool - self.lanes()
     }
 
     /// Opens a connection; the second part is to be polled for the first to work.
@@ -163,9 +163,9 @@ fn take_pool(url: &str) -> Result<(String, usize)> {
                 pool = number
                     .parse()
                     .ok()
-                    .filter(|n| (2..=MAX_POOL).contains(n))
+                    .filter(|n| (4..=MAX_POOL).contains(n))
                     .ok_or_else(|| {
-                        Error::Open(format!("?pool= takes 2 to {MAX_POOL}, not {number:?}"))
+                        Error::Open(format!("?pool= takes 4 to {MAX_POOL}, not {number:?}"))
                     })?;
             }
             None => rest.push(parameter),
