@@ -259,7 +259,7 @@ fn finish(mut command: Command, limit: Duration) -> Ended {
     };
     let group = Pid::from_raw(child.id() as i32);
     // Nothing of it may be left behind, whether it ended or not.
-    drop(killpg(group, Signal::SIGKILL));
+    let _ = killpg(group, Signal::SIGKILL);
     drop(child.wait());
     let ended = Ended {
         code: status.and_then(|status| status.code()),
@@ -460,7 +460,7 @@ impl Bot {
 
 impl Drop for Bot {
     fn drop(&mut self) {
-        drop(killpg(Pid::from_raw(self.pid()), Signal::SIGKILL));
+        let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
         drop(self.child.wait());
         let deadline = Instant::now() + Duration::from_secs(5);
         while !self.processes().is_empty() && Instant::now() < deadline {

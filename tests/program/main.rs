@@ -6,7 +6,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)] // The harness knows more than these tests use.
 mod bot;
+#[allow(dead_code)]
 mod client;
 
 mod accept;

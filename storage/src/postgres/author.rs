@@ -3,7 +3,7 @@
 //! Used by [`super::PostgresStorage`]. It has connections of its own, so that a slow
 //! statement holds up nobody's lane. A turn with statements is a transaction of its
 //! own: the statements, then the same function that the lanes call; any failure
-//! undoes it. Bounds: half of the pool's connections,
+//! undoes it. Bounds: three quarters of the pool's connections,
 //! [`MAX_STATEMENT`](super::server::MAX_STATEMENT) for each statement,
 //! [`CACHED`] prepared statements for each connection.
 
