@@ -473,6 +473,8 @@ impl Master<'_> {
         self.code = code;
         self.cut = self.scoreboard.sum(Field::InFlight);
         self.kill_all();
+        // There is nothing left to write: no other writer takes its place.
+        self.places[0].due = Instant::now() + WRITER_GRACE;
         self.stop_asked = Some(Instant::now());
         self.phase = Phase::StoppingWorkers(Instant::now() + WRITER_GRACE);
     }

@@ -9,9 +9,11 @@ mod connection;
 mod routes;
 mod server;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::TcpListener;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -102,9 +104,15 @@ impl Worker<'_> {
             accepting.push(tokio::task::spawn_local(server.clone().accept(listener)));
         }
         slot.set(Field::Accepting, 1);
+        // It listens for signals from its first poll on: that must be before
+        // anybody can know that this runs, and send one.
+        let mut stop = pin!(stop());
+        let asked = poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
         ready();
+        if !asked {
+            stop.await;
+        }
 
-        stop().await;
         slot.set(Field::Accepting, 0);
         resume.abort();
         drain.send_replace(true);

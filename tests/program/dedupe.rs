@@ -42,7 +42,9 @@ pub(crate) async fn same_id_in_flight(bot: &Bot) {
     for _ in 0..20 {
         let mut connection = Connection::open(bot.port).await;
         tasks.push(tokio::spawn(async move {
-            connection.send(message("eve", "sleep 300", Some("once"))).await
+            connection
+                .send(message("eve", "sleep 300", Some("once")))
+                .await
         }));
     }
     for task in tasks {
@@ -88,6 +90,11 @@ async fn ids_that_cannot_be_are_refused() {
     let body = r#"{"user_id":"ann","text":"hi","id":null}"#;
     assert_eq!(once(bot.port, post("/http", body)).await.number(), 1);
     let longest = "x".repeat(256);
-    assert_eq!(once(bot.port, message("ann", "hi", Some(&longest))).await.number(), 2);
+    assert_eq!(
+        once(bot.port, message("ann", "hi", Some(&longest)))
+            .await
+            .number(),
+        2
+    );
     bot.stop().await;
 }

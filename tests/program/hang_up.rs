@@ -21,9 +21,9 @@ async fn a_thousand_clients_that_hang_up_leave_nothing_behind() {
         let request = raw_message(&format!("user-{}", client % USERS), "sleep 20");
         let head = request.len() - 50;
         let cut = match client % 4 {
-            0 => random.usize(1..head),              // in the head
-            1 => random.usize(head..request.len()),  // in or near the body
-            _ => request.len(),                      // after the last byte
+            0 => random.usize(1..head),             // in the head
+            1 => random.usize(head..request.len()), // in or near the body
+            _ => request.len(),                     // after the last byte
         };
         // While the handler sleeps, or waits for its turn, or at once.
         let linger = Duration::from_millis(if client % 4 == 3 { random.u64(..60) } else { 0 });

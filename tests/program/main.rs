@@ -8,9 +8,20 @@
 
 mod bot;
 mod client;
+mod telegram;
 
 mod accept;
+mod command_line;
+mod crash;
 mod dedupe;
+mod disk;
+mod handler;
 mod hang_up;
+mod input;
+mod layers;
 mod order;
+mod replies;
+mod single;
 mod slow;
+mod start;
+mod stop;
