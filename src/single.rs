@@ -49,6 +49,10 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let scoreboard = Scoreboard::new(words);
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
+    let door = listeners
+        .iter()
+        .map(TcpListener::try_clone)
+        .collect::<Result<Vec<_>, _>>()?;
     let port = listeners.first().map(TcpListener::local_addr).transpose()?;
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
@@ -75,6 +79,8 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             || master::announce(config, port, "single process", &database),
             async || {
                 asked_to_stop().await;
+                listeners::refuse_newcomers(&door);
+                drop(door);
                 eprintln!("Stopping. Press Ctrl-C again to force.");
                 let grace = config.grace;
                 let files = database.files.clone();

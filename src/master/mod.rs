@@ -459,7 +459,7 @@ impl Master<'_> {
             if turns == 1 { "" } else { "s" },
             self.config.grace.as_secs_f32(),
         );
-        // Whoever connects from now on is told at once, by the kernel.
+        listeners::refuse_newcomers(&self.listeners);
         self.listeners.clear();
         for place in &mut self.places {
             if let (Role::Worker(_), Some(child)) = (place.role, &mut place.child) {
