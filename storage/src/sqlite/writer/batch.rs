@@ -23,6 +23,8 @@ pub(super) struct Batch {
     /// Since when there is one.
     pub(super) open: Option<Instant>,
     pub(super) requests: usize,
+    /// The workers were let go first.
+    pub(super) yielded: bool,
     pub(super) turns: u64,
     held_back: Vec<HeldBack>,
     /// Something in it must reach the disk before it is answered.
@@ -118,6 +120,7 @@ impl Running<'_> {
         self.batch.open = None;
         self.batch.turns = 0;
         self.batch.must_commit = false;
+        self.batch.yielded = false;
         self.batch.held_back.clear();
     }
 
