@@ -20,6 +20,12 @@ use crate::error::Error;
 /// Workers of one machine: far more than its processors is a slip of the finger.
 pub(crate) const MAX_WORKERS: usize = 256;
 
+/// The longest time that can be set, in seconds: a week.
+const LONGEST: f64 = 7.0 * 24.0 * 3600.0;
+
+/// The largest number of turns or connections of a worker that can be set.
+const MANY: usize = 1_000_000;
+
 /// How updates arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,11 +90,11 @@ pub(crate) struct Settings {
     workers: Option<usize>,
 
     /// One worker for each processor (as the container's quota allows).
-    #[arg(long, env = "TURNKEY_FAST", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "TURNKEY_FAST", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new())]
     fast: Option<bool>,
 
     /// Everything in one process, for debugging: no master, no forks.
-    #[arg(long, env = "TURNKEY_SINGLE_PROCESS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "TURNKEY_SINGLE_PROCESS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new())]
     single_process: Option<bool>,
 
     /// The address under which the platforms reach this bot, such as
@@ -107,7 +113,7 @@ pub(crate) struct Settings {
     sync: Option<SyncMode>,
 
     /// Keep each turn's text and replies.
-    #[arg(long, env = "TURNKEY_HISTORY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "TURNKEY_HISTORY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new())]
     history: Option<bool>,
 
     /// How long a stop waits for turns in flight, such as 8s or 500ms
@@ -402,9 +408,10 @@ impl Settings {
             worker_timeout: longer_than_heartbeat(self.worker_timeout)?,
             turn_timeout: self.turn_timeout.unwrap_or(Duration::from_secs(60)),
             lock_wait: self.lock_wait.unwrap_or(Duration::from_secs(15)),
-            max_turns: at_least("--max-turns", self.max_turns, 4096, 1)?,
+            max_turns: at_least("--max-turns", self.max_turns, 4096, 1)?.min(MANY),
             server: ServerLimits {
-                connections: at_least("--max-connections", self.max_connections, 4096, 1)?,
+                connections: at_least("--max-connections", self.max_connections, 4096, 1)?
+                    .min(MANY),
                 body: at_least("--max-body", self.max_body, 1 << 20, 1)?,
                 header: max_header,
                 header_timeout: self.header_timeout.unwrap_or(Duration::from_secs(10)),
@@ -495,7 +502,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => number * 3600.0,
         _ => return Err(format!("{text:?} needs a unit: ms, s, m or h, such as 8s")),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|e| format!("{text:?}: {e}"))
+    // Nothing here may take no time at all, and nothing waits for longer than this.
+    if !(0.001..=LONGEST).contains(&seconds) {
+        return Err(format!("{text:?} is not between 1ms and 168h"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 fn optional_duration<'de, D: serde::Deserializer<'de>>(

@@ -29,7 +29,7 @@ impl Database {
     /// [`Error::Start`] with the remedy.
     pub(crate) fn take(config: &Config) -> crate::Result<Self> {
         let path = match &config.database {
-            Some(path) => std::path::absolute(path)?,
+            Some(path) => path.clone(),
             None => new_in_temporary_directory()?,
         };
         let files = Files::of(&path);

@@ -25,8 +25,8 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 const LONGEST_WRITER_DELAY: Duration = Duration::from_secs(1);
 
-/// Short lives in a row after which a place is hopeless: with the delays, ten to
-/// thirty seconds of trying.
+/// Short lives in a row after which a place is hopeless: with the delays, less
+/// than a minute of trying.
 const HOPELESS: u32 = 12;
 
 /// What a child does.

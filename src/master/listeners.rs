@@ -59,11 +59,16 @@ fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, s
         match listen(address) {
             Ok(listener) => listeners.push(listener),
             // A machine without IPv6 still resolves localhost to ::1.
-            Err(e) if e.kind() == ErrorKind::AddrNotAvailable && !listeners.is_empty() => {}
+            Err(e) if no_such_family(&e) && !listeners.is_empty() => {}
             Err(e) => return Err((address, e)),
         }
     }
     Ok(listeners)
+}
+
+fn no_such_family(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {

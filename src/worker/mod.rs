@@ -9,6 +9,7 @@ mod connection;
 mod routes;
 mod server;
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::net::TcpListener;
 use std::pin::pin;
@@ -83,6 +84,7 @@ impl Worker<'_> {
             },
             history: self.config.history,
             slot,
+            body_bytes: Cell::new(0),
             draining: draining.clone(),
         });
         let beat = tokio::task::spawn_local(async move {
@@ -143,4 +145,18 @@ fn raise_open_files(config: &Config) {
 /// Resolves with the first of two events.
 pub(crate) async fn either(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
     tokio::select! { () = a => {}, () = b => {} }
+}
+
+/// Resolves on SIGTERM, which an init system sends to every process at once.
+pub(crate) async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!("cannot listen for SIGTERM: {error}");
+            std::future::pending().await
+        }
+    }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use common::{LONG, Served, asks, begin, dialog, last, turn, until};
 use tokio::task::JoinSet;
 use turnkey_storage::{
-    Begin, Commit, DialogKey, Error, Grant, ReplyId, Seen, Statement, Storage, Value,
+    Arrival, Begin, Commit, DialogKey, Error, Grant, ReplyId, Seen, Statement, Storage, Value,
 };
 
 type Client = Arc<dyn Storage>;
@@ -729,6 +729,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
     let held = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
     for client in [&a, &b] {
         let short = Begin {
+            arrived: Arrival::now(),
             wait: Duration::from_millis(30),
             ..asks(&dialog(1), "short")
         };
@@ -745,6 +746,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
         let client = if n % 2 == 0 { a.clone() } else { b.clone() };
         tasks.spawn(async move {
             let short = Begin {
+                arrived: Arrival::now(),
                 wait: Duration::from_micros(n * 20),
                 ..asks(&dialog(n % 3), &format!("x{n}"))
             };

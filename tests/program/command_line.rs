@@ -235,7 +235,10 @@ async fn check_tells_good_from_bad_from_unreadable() {
     let bot = setup.start().await;
     let failed = say(bot.port, "ann", "hi").await;
     assert_eq!(failed.status, 503);
-    assert!(failed.error().contains("state"), "{}", failed.text());
+    until("the reason", SOON, || {
+        bot.stderr().contains("the stored state does not fit")
+    })
+    .await;
     assert_eq!(say(bot.port, "bob", "hi").await.number(), 1);
     let setup = bot.stop().await;
     let nothing = setup.clone().storage(Some(setup.path("nothing.db")));
@@ -258,6 +261,10 @@ async fn check_tells_good_from_bad_from_unreadable() {
 async fn the_log_for_machines_and_the_quiet_one() {
     let bot = Setup::commands().args(&["--log", "json"]).start().await;
     say(bot.port, "ann", "fail").await;
+    until("a line of JSON", SOON, || {
+        bot.stderr().lines().any(|line| line.starts_with('{'))
+    })
+    .await;
     let stderr = bot.stderr();
     let line = stderr
         .lines()

@@ -9,7 +9,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("lib", &["app", "error", "handler", "message"]),
     ("main", &[]),
     ("app", &["cli", "error", "handler"]),
-    ("cli", &["app", "config", "exit", "master", "single"]),
+    (
+        "cli",
+        &["app", "config", "exit", "master", "notices", "single"],
+    ),
     (
         "single",
         &[
@@ -19,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "error",
             "exit",
             "master",
+            "notices",
             "scoreboard",
             "worker",
             "writer",
@@ -33,11 +37,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "error",
             "exit",
+            "notices",
             "scoreboard",
             "worker",
             "writer",
         ],
     ),
+    ("notices", &["config", "database", "scoreboard"]),
     ("writer", &["database", "scoreboard"]),
     (
         "worker",

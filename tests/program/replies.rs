@@ -63,7 +63,7 @@ async fn the_kinds_that_are_taken_and_those_that_are_not() {
         ];
         tell(port, &kinds[update as usize % kinds.len()]).await;
     }
-    for kind in ["my_chat_member", "poll", "message", "empty"] {
+    for kind in ["my_chat_member", "poll", "message.sticker", "empty"] {
         let line = format!("kind {kind:?}");
         assert_eq!(bot.stderr().matches(&line).count(), 1, "{line}");
     }

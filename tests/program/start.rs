@@ -11,7 +11,8 @@ use crate::client::say;
 /// It ended with code 2 and one line, which holds these parts.
 fn assert_refused(ended: &Ended, parts: &[&str]) {
     assert_eq!(ended.code, Some(2), "{ended:?}");
-    let lines: Vec<_> = ended.stderr.trim_end().lines().collect();
+    let lines = ended.stderr.trim_end().lines();
+    let lines: Vec<_> = lines.filter(|line| !line.contains(" INFO ")).collect();
     assert_eq!(lines.len(), 1, "one sentence: {}", ended.stderr);
     assert!(lines[0].starts_with("error: "), "{}", lines[0]);
     for part in parts {

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{IDLE, LAZY, Running, poisoned, while_others_write};
+use super::{IDLE, LAZY, Running, once_writable, poisoned};
 use crate::sqlite::protocol::Response;
 use crate::{DialogKey, Error, Fence, Result};
 
@@ -47,7 +47,7 @@ impl Running<'_> {
             return Ok(());
         }
         let (statements, monitor, stats) = (&mut self.statements, &mut self.monitor, &self.stats);
-        while_others_write(|| statements.begin(), || monitor(stats)).map_err(poisoned)?;
+        once_writable(|| statements.begin(), || monitor(stats)).map_err(poisoned)?;
         self.batch.open = Some(Instant::now());
         self.batch_number += 1;
         Ok(())
