@@ -73,7 +73,7 @@ pub(crate) enum SyncMode {
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// How updates arrive.
+    /// How updates arrive [default: webhooks; polling is not in this version yet].
     #[arg(long, env = "TURNKEY_UPDATER", value_enum, value_name = "HOW")]
     updater: Option<Updater>,
 
@@ -98,7 +98,7 @@ pub(crate) struct Settings {
     single_process: Option<bool>,
 
     /// The address under which the platforms reach this bot, such as
-    /// https://bot.example.org.
+    /// https://bot.example.org; the webhook's address is printed at the start.
     #[arg(long, env = "TURNKEY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
@@ -384,11 +384,18 @@ impl Settings {
             }
         }
         if let Some(url) = &self.public_url
-            && !url.starts_with("https://")
-            && !url.starts_with("http://")
+            && !is_web_address(url)
         {
             return refuse(format!(
                 "--public-url takes an address such as https://bot.example.org, not {url:?}"
+            ));
+        }
+        let api_url = self
+            .telegram_api_url
+            .unwrap_or_else(|| "https://api.telegram.org".to_owned());
+        if !is_web_address(&api_url) {
+            return refuse(format!(
+                "--telegram-api-url takes an address such as http://localhost:8081, not {api_url:?}"
             ));
         }
         let max_header = at_least("--max-header", self.max_header, 16 << 10, 8192)?;
@@ -424,13 +431,15 @@ impl Settings {
             telegram: TelegramConfig {
                 token: self.telegram_token,
                 secret: self.telegram_secret,
-                api_url: self
-                    .telegram_api_url
-                    .unwrap_or_else(|| "https://api.telegram.org".to_owned()),
+                api_url,
             },
             log: self.log.unwrap_or_default(),
         })
     }
+}
+
+fn is_web_address(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
 }
 
 fn refuse<T>(sentence: impl Into<String>) -> crate::Result<T> {
@@ -468,8 +477,10 @@ pub(crate) fn database(url: &str) -> crate::Result<PathBuf> {
         Some(("sqlite", path)) => {
             // sqlite:///var/lib/bot.db is how other programs write it.
             let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() {
-                return refuse("--storage sqlite: names no file; write sqlite:bot.db");
+            if path.is_empty() || path == ":memory:" {
+                return refuse(
+                    "--storage sqlite: names no file, and several processes need one; write sqlite:bot.db",
+                );
             }
             Ok(PathBuf::from(path))
         }

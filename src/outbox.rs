@@ -133,7 +133,11 @@ async fn deliver(
                 if attempt == ATTEMPTS {
                     return Err(SendError::Retry { reason, after });
                 }
-                tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
+                if attempt == 1 {
+                    tracing::warn!("{dialog}: cannot send yet, trying again: {reason}");
+                } else {
+                    tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
+                }
                 let pause = after.map_or(delay, |after| after.min(LONGEST_RETRY_AFTER));
                 let mut draining = bot.draining.clone();
                 tokio::select! {
