@@ -39,7 +39,7 @@ async fn bad_json_is_told_where_and_which_field() {
             "{\"user_id\":\"ann\",\"text\":\"hi\",\"id\":1}",
             &["`id`", "string"],
         ),
-        ("[]", &["struct"]),
+        ("[]", &["an object with the fields"]),
         (
             "{\"user_id\":\"\",\"text\":\"hi\"}",
             &["`user_id`", "1 to 256"],
