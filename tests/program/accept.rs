@@ -25,7 +25,8 @@ async fn kept_connections_are_spread() {
         connections.push(join(task).await);
     }
     let spread = bot.connections(2).await;
-    assert_eq!(spread.iter().sum::<usize>(), 64);
+    // A stranger's connection may be among them: ports are used again quickly.
+    assert!(spread.iter().sum::<usize>() >= 64, "{spread:?}");
     assert!(spread.iter().all(|count| *count >= 16), "{spread:?}");
     bot.stop().await;
 }
