@@ -22,6 +22,12 @@ use crate::error::Error;
 /// Workers of one machine: far more than its processors is a slip of the finger.
 pub(crate) const MAX_WORKERS: usize = 256;
 
+/// The longest time that can be set, in seconds: a week.
+const LONGEST: f64 = 7.0 * 24.0 * 3600.0;
+
+/// The largest number of turns or connections of a worker that can be set.
+const MANY: usize = 1_000_000;
+
 /// How updates arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -69,7 +75,7 @@ pub(crate) enum SyncMode {
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// How updates arrive.
+    /// How updates arrive [default: webhooks; polling is not in this version yet].
     #[arg(long, env = "TURNKEY_UPDATER", value_enum, value_name = "HOW")]
     updater: Option<Updater>,
 
@@ -86,15 +92,15 @@ pub(crate) struct Settings {
     workers: Option<usize>,
 
     /// One worker for each processor (as the container's quota allows).
-    #[arg(long, env = "TURNKEY_FAST", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "TURNKEY_FAST", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new())]
     fast: Option<bool>,
 
     /// Everything in one process, for debugging: no master, no forks.
-    #[arg(long, env = "TURNKEY_SINGLE_PROCESS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "TURNKEY_SINGLE_PROCESS", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new())]
     single_process: Option<bool>,
 
     /// The address under which the platforms reach this bot, such as
-    /// https://bot.example.org.
+    /// https://bot.example.org; the webhook's address is printed at the start.
     #[arg(long, env = "TURNKEY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
@@ -116,7 +122,7 @@ pub(crate) struct Settings {
     sync: Option<SyncMode>,
 
     /// Keep each turn's text and replies.
-    #[arg(long, env = "TURNKEY_HISTORY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, env = "TURNKEY_HISTORY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new())]
     history: Option<bool>,
 
     /// How long a stop waits for turns in flight, such as 8s or 500ms
@@ -397,11 +403,18 @@ impl Settings {
             }
         }
         if let Some(url) = &self.public_url
-            && !url.starts_with("https://")
-            && !url.starts_with("http://")
+            && !is_web_address(url)
         {
             return refuse(format!(
                 "--public-url takes an address such as https://bot.example.org, not {url:?}"
+            ));
+        }
+        let api_url = self
+            .telegram_api_url
+            .unwrap_or_else(|| "https://api.telegram.org".to_owned());
+        if !is_web_address(&api_url) {
+            return refuse(format!(
+                "--telegram-api-url takes an address such as http://localhost:8081, not {api_url:?}"
             ));
         }
         let max_header = at_least("--max-header", self.max_header, 16 << 10, 8192)?;
@@ -421,9 +434,10 @@ impl Settings {
             worker_timeout: longer_than_heartbeat(self.worker_timeout)?,
             turn_timeout: self.turn_timeout.unwrap_or(Duration::from_secs(60)),
             lock_wait: self.lock_wait.unwrap_or(Duration::from_secs(15)),
-            max_turns: at_least("--max-turns", self.max_turns, 4096, 1)?,
+            max_turns: at_least("--max-turns", self.max_turns, 4096, 1)?.min(MANY),
             server: ServerLimits {
-                connections: at_least("--max-connections", self.max_connections, 4096, 1)?,
+                connections: at_least("--max-connections", self.max_connections, 4096, 1)?
+                    .min(MANY),
                 body: at_least("--max-body", self.max_body, 1 << 20, 1)?,
                 header: max_header,
                 header_timeout: self.header_timeout.unwrap_or(Duration::from_secs(10)),
@@ -436,13 +450,15 @@ impl Settings {
             telegram: TelegramConfig {
                 token: self.telegram_token,
                 secret: self.telegram_secret,
-                api_url: self
-                    .telegram_api_url
-                    .unwrap_or_else(|| "https://api.telegram.org".to_owned()),
+                api_url,
             },
             log: self.log.unwrap_or_default(),
         })
     }
+}
+
+fn is_web_address(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://")
 }
 
 fn refuse<T>(sentence: impl Into<String>) -> crate::Result<T> {
@@ -480,8 +496,10 @@ pub(crate) fn database(url: &str) -> crate::Result<Address> {
         Some(("sqlite", path)) => {
             // sqlite:///var/lib/bot.db is how other programs write it.
             let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() {
-                return refuse("--storage sqlite: names no file; write sqlite:bot.db");
+            if path.is_empty() || path == ":memory:" {
+                return refuse(
+                    "--storage sqlite: names no file, and several processes need one; write sqlite:bot.db",
+                );
             }
             Ok(Address::Sqlite(PathBuf::from(path)))
         }
@@ -524,7 +542,11 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => number * 3600.0,
         _ => return Err(format!("{text:?} needs a unit: ms, s, m or h, such as 8s")),
     };
-    Duration::try_from_secs_f64(seconds).map_err(|e| format!("{text:?}: {e}"))
+    // Nothing here may take no time at all, and nothing waits for longer than this.
+    if !(0.001..=LONGEST).contains(&seconds) {
+        return Err(format!("{text:?} is not between 1ms and 168h"));
+    }
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 fn optional_duration<'de, D: serde::Deserializer<'de>>(

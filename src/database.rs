@@ -49,7 +49,7 @@ impl Database {
                     engine: Engine::Postgres(server.clone()),
                 });
             }
-            Some(Address::Sqlite(path)) => std::path::absolute(path)?,
+            Some(Address::Sqlite(path)) => path.clone(),
             None => new_in_temporary_directory()?,
         };
         let files = Files::of(&path);

@@ -9,8 +9,8 @@ use std::time::Duration;
 /// reason does not implement [`std::error::Error`] itself.
 #[non_exhaustive]
 pub enum Error {
-    /// The handler returned this. The turn changes nothing; the platform is told
-    /// to try again.
+    /// The handler, or the system, returned this. The turn changes nothing; the
+    /// platform is told to try again.
     Handler(Box<dyn std::error::Error + Send + Sync>),
     /// The handler panicked. As [`Error::Handler`].
     Panic(String),
@@ -42,7 +42,7 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Handler(e) => write!(f, "the handler failed: {e}"),
+            Error::Handler(e) => write!(f, "{e}"),
             Error::Panic(message) => write!(f, "the handler panicked: {message}"),
             Error::Timeout(limit) => {
                 write!(f, "the handler took longer than {} s", limit.as_secs_f32())

@@ -9,6 +9,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -133,17 +134,20 @@ where
 {
     fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Returned> + '_>> {
         Box::pin(async move {
-            let state = match call.state.as_deref().map(serde_json::from_str) {
-                None => S::default(),
-                Some(Ok(state)) => state,
-                Some(Err(e)) => {
-                    let outcome = Err(Error::msg(format!(
-                        "the stored state does not fit the handler's type: {e}"
-                    )));
+            let read = || match call.state.as_deref().map(serde_json::from_str) {
+                None => Ok(S::default()),
+                Some(Ok(state)) => Ok(state),
+                Some(Err(e)) => Err(Error::msg(format!(
+                    "the stored state does not fit the handler's type: {e}"
+                ))),
+            };
+            let state = match guard(read) {
+                Ok(state) => state,
+                Err(error) => {
                     return Returned {
                         update: call.update,
                         grant: call.grant,
-                        outcome,
+                        outcome: Err(error),
                     };
                 }
             };
@@ -167,7 +171,7 @@ where
                     )));
                 }
                 Ok(Handled {
-                    state: serde_json::to_string(&turn.state)?,
+                    state: guard(|| Ok(serde_json::to_string(&turn.state)?))?,
                     replies: turn.replies,
                     statements: turn.statements,
                 })
@@ -185,16 +189,19 @@ where
 async fn catch_panic(handler: impl Future<Output = Result<()>>) -> Result<()> {
     let mut handler = pin!(handler);
     poll_fn(|context| {
-        // The turn the handler may have left half changed is thrown away.
-        let polled = catch_unwind(AssertUnwindSafe(|| handler.as_mut().poll(context)));
-        polled.unwrap_or_else(|panic| {
-            let message = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "no message".to_owned());
-            std::task::Poll::Ready(Err(Error::Panic(message)))
-        })
+        guard(|| Ok(handler.as_mut().poll(context))).unwrap_or_else(|error| Poll::Ready(Err(error)))
     })
     .await
+}
+
+/// Calls the author's code. What a panic left half changed is thrown away.
+fn guard<T>(author: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(author)).unwrap_or_else(|panic| {
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "no message".to_owned());
+        Err(Error::Panic(message))
+    })
 }

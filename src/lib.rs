@@ -53,6 +53,7 @@ mod exit;
 mod handler;
 mod master;
 mod message;
+mod notices;
 mod outbox;
 mod scoreboard;
 mod single;

@@ -6,6 +6,7 @@
 //! for each reply; then it stays in the outbox and whoever holds the lock next
 //! tries again.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::message::{DialogKey, Outgoing};
 use crate::scoreboard::Field;
 use crate::turn::{self, Bot};
 
-/// Attempts to send one reply before its turn ends without it: about two minutes.
+/// Attempts to send one reply before its turn ends without it: two minutes of
+/// pauses, more when the platform asks for longer ones.
 const ATTEMPTS: u32 = 10;
 
 /// Before the second attempt; doubled before each further one.
@@ -31,8 +33,9 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// Between two looks for replies that a dead worker or an earlier life left.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Dialogs resumed at a look.
-const RESUMED_AT_ONCE: u32 = 64;
+/// Turns of a worker that only send what others left. While a platform is away they
+/// last for minutes; new updates must not lack their places.
+const RESUMED: u32 = 64;
 
 /// Sends replies read from the storage, and marks each.
 pub(crate) async fn send(bot: &Bot, grant: &Grant, unsent: Vec<Unsent>) -> Result<(), SendError> {
@@ -74,15 +77,23 @@ pub(crate) async fn send_new(
 
 /// Looks for replies without a turn that sends them, for as long as it is polled.
 pub(crate) async fn look_for_unsent(bot: Rc<Bot>) {
+    let resumed = Rc::new(Cell::new(0));
     loop {
-        match bot.storage.dialogs_with_unsent(RESUMED_AT_ONCE).await {
-            Ok(dialogs) => {
-                for dialog in dialogs {
-                    let bot = bot.clone();
-                    tokio::task::spawn_local(async move { turn::resume(&bot, dialog).await });
+        let free = RESUMED - resumed.get();
+        if free > 0 {
+            match bot.storage.dialogs_with_unsent(free).await {
+                Ok(dialogs) => {
+                    for dialog in dialogs {
+                        let (bot, resumed) = (bot.clone(), resumed.clone());
+                        resumed.set(resumed.get() + 1);
+                        tokio::task::spawn_local(async move {
+                            turn::resume(&bot, dialog).await;
+                            resumed.set(resumed.get() - 1);
+                        });
+                    }
                 }
+                Err(error) => tracing::warn!("cannot look into the outbox: {error}"),
             }
-            Err(error) => tracing::warn!("cannot look into the outbox: {error}"),
         }
         tokio::time::sleep(LOOK).await;
     }
@@ -122,7 +133,11 @@ async fn deliver(
                 if attempt == ATTEMPTS {
                     return Err(SendError::Retry { reason, after });
                 }
-                tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
+                if attempt == 1 {
+                    tracing::warn!("{dialog}: cannot send yet, trying again: {reason}");
+                } else {
+                    tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
+                }
                 let pause = after.map_or(delay, |after| after.min(LONGEST_RETRY_AFTER));
                 let mut draining = bot.draining.clone();
                 tokio::select! {

@@ -10,25 +10,29 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
-use turnkey_storage::{Owner, Sync};
 
 use crate::app::Author;
 use crate::config::Config;
 use crate::database::{self, Database};
 use crate::error::Error;
-use crate::master::{self, listeners};
+use crate::master::listeners;
+use crate::notices::{self, say};
 use crate::scoreboard::{Scoreboard, Slot};
-use crate::worker::{Worker, either};
+use crate::worker::{Worker, either, terminated};
 use crate::{exit, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
 
-/// Writers that end by themselves before the program gives up.
-const HOPELESS: u32 = 100;
+/// Writers that end young, one after another, before the program gives up.
+const HOPELESS: u32 = 12;
+
+/// A writer that ends sooner may be one that cannot live.
+const SHORT_LIFE: Duration = Duration::from_secs(10);
 
 static WORDS: OnceLock<Vec<AtomicU64>> = OnceLock::new();
 
@@ -51,14 +55,18 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let scoreboard = Scoreboard::new(words);
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
+    let door = listeners
+        .iter()
+        .map(TcpListener::try_clone)
+        .collect::<Result<Vec<_>, _>>()?;
     let port = listeners.first().map(TcpListener::local_addr).transpose()?;
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("writer".to_owned())
             .spawn_scoped(scope, || match needs_writer {
                 Some((listener, files)) => keep_writing(
+                    &database,
                     files,
-                    database.sync,
                     listener,
                     owner,
                     scoreboard.writer(),
@@ -76,10 +84,12 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             scoreboard,
         };
         let served = worker.run(
-            || master::announce(config, port, "single process", &database),
+            || notices::announce(config, port, "single process", &database),
             async || {
                 asked_to_stop().await;
-                eprintln!("Stopping. Press Ctrl-C again to force.");
+                listeners::refuse_newcomers(&door);
+                drop(door);
+                say!("Stopping. Press Ctrl-C again to force.");
                 let grace = config.grace;
                 let files = database.files().cloned();
                 tokio::task::spawn_local(async move {
@@ -101,9 +111,9 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         database.leave();
         served?;
         written?;
-        eprintln!(
+        say!(
             "Stopped: {}.",
-            master::totals(scoreboard, needs_writer.is_some())
+            notices::totals(scoreboard, needs_writer.is_some())
         );
         Ok(ExitCode::from(exit::CLEAN))
     })
@@ -111,28 +121,45 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
 
 /// Runs writers, one after another, until one ends as asked.
 fn keep_writing(
+    database: &Database,
     files: &Files,
-    sync: Sync,
     listener: &UnixListener,
     owner: Owner,
     slot: Slot,
     stop: &UnixStream,
 ) -> crate::Result<()> {
     let mut expected = Vec::new();
-    for _ in 0..HOPELESS {
+    let mut in_a_row = 0;
+    while in_a_row < HOPELESS {
         slot.start_life();
-        match writer::run(files, sync, listener.try_clone()?, expected, slot, stop) {
+        let started = Instant::now();
+        let listener = listener.try_clone()?;
+        match writer::run(files, database.sync, listener, expected, slot, stop, || {}) {
             Ok(()) => return Ok(()),
-            Err(error) => tracing::error!("the writer ended, starting another: {error}"),
+            Err(turnkey_storage::Error::Undone(reason)) => {
+                tracing::warn!("the writer starts over: {reason}");
+                in_a_row = 0;
+            }
+            Err(error) => {
+                tracing::error!("the writer ended, starting another: {error}");
+                in_a_row = if started.elapsed() < SHORT_LIFE {
+                    in_a_row + 1
+                } else {
+                    1
+                };
+                std::thread::sleep(RESTART);
+            }
         }
         expected = vec![owner];
-        std::thread::sleep(RESTART);
     }
-    Err(Error::Start(format!("the writer ended {HOPELESS} times")))
+    say!("error: the writer ended {HOPELESS} times in a row: giving up");
+    database.leave();
+    // Turns cannot be committed any more; what was acknowledged is safe.
+    std::process::exit(exit::CRASH_LOOP.into());
 }
 
 async fn asked_to_stop() {
-    either(interrupted(), master::terminated()).await;
+    either(interrupted(), terminated()).await;
 }
 
 async fn interrupted() {

@@ -16,12 +16,13 @@
 //! [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
 //! `--lock-wait`, `--turn-timeout`, [`MAX_RUNS`].
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use turnkey_storage::{Begin, Commit, Error as StorageError, Seen, Storage};
+use turnkey_storage::{Arrival, Begin, Commit, Error as StorageError, Seen, Storage};
 
 use crate::channels::Channels;
 use crate::error::Error;
@@ -43,6 +44,8 @@ pub(crate) struct Bot {
     pub(crate) history: bool,
     /// This worker's counters; `InFlight` is its number of turns.
     pub(crate) slot: Slot,
+    /// Bytes of bodies that are being read.
+    pub(crate) body_bytes: Cell<usize>,
     /// The worker is leaving: what cannot be sent at once stays in the outbox.
     pub(crate) draining: watch::Receiver<bool>,
 }
@@ -68,7 +71,7 @@ pub(crate) enum Answer {
     /// Not now: too many turns, the lock is taken, the storage is away.
     Busy(String),
     /// The handler failed; nothing was changed.
-    Failed(String),
+    Failed,
 }
 
 /// Starts a turn in a task of its own. Dropping the receiver cancels nothing.
@@ -79,8 +82,9 @@ pub(crate) fn start(bot: &Rc<Bot>, update: Update) -> oneshot::Receiver<Answer> 
         answer(sender, Answer::Busy(busy));
         return receiver;
     };
+    let arrived = Arrival::now();
     tokio::task::spawn_local(async move {
-        run(&place.0, update, sender).await;
+        run(&place.0, update, arrived, sender).await;
         drop(place);
     });
     receiver
@@ -95,6 +99,7 @@ pub(crate) async fn resume(bot: &Rc<Bot>, dialog: turnkey_storage::DialogKey) {
     let begin = Begin {
         dialog,
         update: None,
+        arrived: Arrival::now(),
         wait: bot.limits.lock_wait,
     };
     // An error here is not the end: the next look at the outbox tries again.
@@ -108,13 +113,19 @@ pub(crate) async fn resume(bot: &Rc<Bot>, dialog: turnkey_storage::DialogKey) {
     drop(place);
 }
 
-async fn run(bot: &Rc<Bot>, mut update: Update, receipt: oneshot::Sender<Answer>) {
+async fn run(
+    bot: &Rc<Bot>,
+    mut update: Update,
+    arrived: Arrival,
+    receipt: oneshot::Sender<Answer>,
+) {
     let dialog = update.dialog.clone();
     for _ in 0..MAX_RUNS {
         // begin
         let begin = Begin {
             dialog: dialog.clone(),
             update: Some(update.id.0.clone()),
+            arrived,
             wait: bot.limits.lock_wait,
         };
         let begun = match bot.storage.begin(begin).await {
@@ -245,8 +256,9 @@ fn prepare_commit(
 
 fn fail(bot: &Bot, update: &Update, receipt: oneshot::Sender<Answer>, error: &Error) {
     bot.slot.add(Field::Failed, 1);
-    tracing::error!("{} update {}: {error}", update.dialog, update.id);
-    answer(receipt, Answer::Failed(error.to_string()));
+    tracing::error!("{} update {} failed: {error}", update.dialog, update.id);
+    // What went wrong is the author's business, not the sender's: it is in the log.
+    answer(receipt, Answer::Failed);
 }
 
 async fn end(

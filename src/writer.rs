@@ -13,6 +13,7 @@ use turnkey_storage::{Owner, Result, Sync};
 use crate::scoreboard::{Field, Slot};
 
 /// Serves until `stop` becomes readable or is closed, and the workers have left.
+/// `ready` is called once the file is open.
 ///
 /// # Errors
 /// As [`Writer::run`].
@@ -23,6 +24,7 @@ pub(crate) fn run(
     expected: Vec<Owner>,
     slot: Slot,
     stop: impl AsFd,
+    ready: impl FnOnce() + Send + 'static,
 ) -> Result<()> {
     // The counts of this slot's earlier lives.
     let base = [
@@ -31,8 +33,14 @@ pub(crate) fn run(
         (Field::Syncs, slot.get(Field::Syncs)),
         (Field::Checkpoints, slot.get(Field::Checkpoints)),
     ];
+    let mut ready = Some(ready);
     let monitor = move |stats: &WriterStats| {
         slot.beat();
+        if stats.serving
+            && let Some(ready) = ready.take()
+        {
+            ready();
+        }
         let now = [stats.turns, stats.commits, stats.syncs, stats.checkpoints];
         for ((field, before), now) in base.iter().zip(now) {
             slot.set(*field, before + now);

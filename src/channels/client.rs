@@ -24,6 +24,9 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Kept alive for the next reply. Servers close at 60 s or more.
 const IDLE: Duration = Duration::from_secs(50);
 
+/// Connections kept for the next replies; a burst may open more.
+const MAX_IDLE: usize = 64;
+
 #[derive(Clone)]
 pub(super) struct Client {
     pooled: Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>,
@@ -40,6 +43,7 @@ impl Client {
             pooled: Pooled::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(MAX_IDLE)
                 .build(connector),
         }
     }

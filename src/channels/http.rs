@@ -32,6 +32,7 @@ pub(super) struct Http {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object with the fields `user_id` and `text`")]
 struct Body {
     user_id: String,
     text: String,

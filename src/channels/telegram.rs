@@ -125,11 +125,7 @@ impl Telegram {
 
     /// Logs an update that is not taken, once for each kind.
     fn log_once(&self, raw: &[u8]) {
-        // The kind is the name of the field beside `update_id`.
-        let kind = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(raw)
-            .ok()
-            .and_then(|fields| fields.keys().find(|key| *key != "update_id").cloned())
-            .unwrap_or_else(|| "empty".to_owned());
+        let kind = kind(raw).unwrap_or_else(|| "empty".to_owned());
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         // Bounded: whoever posts made-up kinds does not fill the memory.
         if logged.len() < 100 && logged.insert(kind.clone()) {
@@ -247,6 +243,30 @@ impl Channel for Telegram {
             outcome(status, &body)
         })
     }
+}
+
+/// What sort of update it is: the field beside `update_id`, and for a message the
+/// field that holds its content, such as `message.sticker`.
+fn kind(raw: &[u8]) -> Option<String> {
+    const NOT_CONTENT: [&str; 7] = [
+        "message_id",
+        "from",
+        "chat",
+        "date",
+        "edit_date",
+        "sender_chat",
+        "message_thread_id",
+    ];
+    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(raw).ok()?;
+    let (kind, value) = fields.iter().find(|(key, _)| *key != "update_id")?;
+    let content = value
+        .as_object()
+        .filter(|_| kind.ends_with("message"))
+        .and_then(|o| o.keys().find(|key| !NOT_CONTENT.contains(&key.as_str())));
+    Some(match content {
+        Some(content) => format!("{kind}.{content}"),
+        None => kind.clone(),
+    })
 }
 
 /// What an answer of the Bot API means for the reply.

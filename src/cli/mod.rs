@@ -11,6 +11,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::Author;
 use crate::exit;
+use crate::notices::say;
 
 /// Bots and webhooks, one turn at a time for each user, in SQLite or PostgreSQL.
 #[derive(Parser)]
@@ -40,7 +41,7 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Check(check) => check.run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        say!("error: {error:#}");
         ExitCode::from(exit::BAD_START)
     })
 }

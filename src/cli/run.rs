@@ -15,15 +15,15 @@ use crate::{master, single};
 /// TURNKEY_TELEGRAM_SECRET, TURNKEY_HTTP_TOKEN.
 #[derive(Args)]
 #[command(after_help = "\
-The settings can also stand in the file (workers = 2) or in the environment.
-Secrets have no flag, only a variable or a line in the file:
+All settings but --config, -v and -q can also stand in the file (workers = 2) or
+in the environment. Secrets have no flag, only a variable or a line in the file:
   TURNKEY_TELEGRAM_TOKEN   telegram-token   the bot's token, for sending replies
   TURNKEY_TELEGRAM_SECRET  telegram-secret  the webhook's secret token
   TURNKEY_HTTP_TOKEN       http-token       the bearer token of POST /http
 
 Exit codes: 0 stopped, nothing cut off; 1 turns were cut off after --grace;
 2 bad settings or no place to listen or write; 3 a worker could not start;
-4 workers died again and again; 130 forced by a second Ctrl-C.
+4 workers died again and again; 130 forced by a second Ctrl-C, 131 by SIGQUIT.
 
 Try it:
   turnkey run --workers 2 --storage sqlite:bot.db

@@ -20,12 +20,14 @@ const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// may have been a chance.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 
-/// The longest delay.
+/// The longest delay. Requests wait for a writer for ten seconds, so one must be
+/// tried well within that; requests of a dead worker are lost anyway.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
+const LONGEST_WRITER_DELAY: Duration = Duration::from_secs(1);
 
-/// Short lives in a row after which a place is hopeless: with the delays, about
-/// half a minute of trying.
-const HOPELESS: u32 = 10;
+/// Short lives in a row after which a place is hopeless: with the delays, less
+/// than a minute of trying.
+const HOPELESS: u32 = 12;
 
 /// What a child does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,9 +129,13 @@ impl Place {
             self.short_lives = 0;
         }
         self.short_lives += 1;
+        let longest = match self.role {
+            Role::Writer => LONGEST_WRITER_DELAY,
+            Role::Worker(_) => LONGEST_DELAY,
+        };
         let delay = match self.short_lives {
             0 | 1 => Duration::ZERO,
-            n => (FIRST_DELAY * 2_u32.saturating_pow(n - 2)).min(LONGEST_DELAY),
+            n => (FIRST_DELAY * 2_u32.saturating_pow(n - 2)).min(longest),
         };
         self.due = Instant::now() + delay;
         delay

@@ -7,7 +7,7 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use crate::error::Error;
 
@@ -59,11 +59,16 @@ fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, s
         match listen(address) {
             Ok(listener) => listeners.push(listener),
             // A machine without IPv6 still resolves localhost to ::1.
-            Err(e) if e.kind() == ErrorKind::AddrNotAvailable && !listeners.is_empty() => {}
+            Err(e) if no_such_family(&e) && !listeners.is_empty() => {}
             Err(e) => return Err((address, e)),
         }
     }
     Ok(listeners)
+}
+
+fn no_such_family(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::AddrNotAvailable
+        || error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -80,6 +85,29 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Lets nobody new in: from now on the kernel drops bare SYNs, so the queue of a
+/// listener can only shrink and, once it is empty, be closed without resetting
+/// anybody. A client that comes now sees its refusal when it sends its SYN again,
+/// after a second. Without it (the kernel refuses filters) a connection that is
+/// completed in the last moment is reset; its client may safely try again.
+pub(crate) fn refuse_newcomers(listeners: &[TcpListener]) {
+    // The filter sees the TCP header; byte 13 holds the flags (RFC 9293, 3.1).
+    const SYN: u32 = 0x02;
+    const SYN_OR_ACK: u32 = 0x12;
+    let program = [
+        SockFilter::new(0x30, 0, 0, 13),         // A = flags
+        SockFilter::new(0x54, 0, 0, SYN_OR_ACK), // A &= SYN | ACK
+        SockFilter::new(0x15, 0, 1, SYN),        // a bare SYN?
+        SockFilter::new(0x06, 0, 0, 0),          // yes: drop
+        SockFilter::new(0x06, 0, 0, u32::MAX),   // no: take all of it
+    ];
+    for listener in listeners {
+        if let Err(error) = SockRef::from(listener).attach_filter(&program) {
+            tracing::debug!("cannot filter newcomers: {error}");
+        }
+    }
 }
 
 fn explain(address: SocketAddr, error: &std::io::Error) -> String {

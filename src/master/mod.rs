@@ -11,9 +11,10 @@
 
 mod child;
 pub(crate) mod listeners;
+mod process;
 pub(crate) mod sys;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
@@ -21,24 +22,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid, getppid};
-use tokio::io::AsyncReadExt;
+use nix::unistd::{Pid, getpid};
 use turnkey_storage::Owner;
 
 use self::child::{ChildHandle, Place, Role};
 use self::sys::Forked;
 use crate::app::Author;
 use crate::config::Config;
-use crate::control::{DRAIN, READY};
 use crate::database::Database;
 use crate::error::Error;
-use crate::scoreboard::{Field, Scoreboard};
-use crate::worker::{Worker, either};
-use crate::{exit, writer};
+use crate::exit;
+use crate::notices::{self, say};
+use crate::scoreboard::{Field, Scoreboard, Slot};
 
 /// A second Ctrl-C within this time is the first one, delivered twice.
 const SAME_CTRL_C: Duration = Duration::from_millis(50);
@@ -49,6 +47,9 @@ const WRITER_GRACE: Duration = Duration::from_secs(5);
 
 /// How much longer than the grace time a worker lives if no master cuts it off.
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
+
+/// Before a child that could not be forked is tried again.
+const FORK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Signals that the master acts on.
 const SIGNALS: [Signal; 5] = [
@@ -87,7 +88,9 @@ pub(crate) struct Master<'a> {
     stop_asked: Option<Instant>,
     started: Instant,
     code: u8,
-    /// Turns that were cut off, counted before the cut.
+    /// Everyone was killed: there is nothing left to write.
+    forced: bool,
+    /// Turns that were cut off.
     cut: u64,
 }
 
@@ -126,6 +129,7 @@ pub(crate) fn run(config: &Config, author: Author, workers: usize) -> crate::Res
         stop_asked: None,
         started: Instant::now(),
         code: exit::CLEAN,
+        forced: false,
         cut: 0,
     };
     let code = master.supervise();
@@ -141,7 +145,7 @@ fn prepare(database: &Database, author: &Author) -> crate::Result<Option<u8>> {
             let code = match database.prepare(&author.migrations) {
                 Ok(()) => exit::CLEAN,
                 Err(error) => {
-                    eprintln!("error: {error}");
+                    say!("error: {error}");
                     exit::BAD_START
                 }
             };
@@ -203,7 +207,7 @@ impl Master<'_> {
                     .all(|place| place.role != Role::Writer || place.is_ready()),
                 (Phase::Starting | Phase::Serving, _) => true,
                 // Turns in flight still need it.
-                (Phase::StoppingWorkers(_), Role::Writer) => true,
+                (Phase::StoppingWorkers(_), Role::Writer) => !self.forced,
                 _ => false,
             };
             if wanted && place.child.is_none() && place.due <= Instant::now() {
@@ -213,137 +217,53 @@ impl Master<'_> {
         Ok(())
     }
 
+    /// Starts a child. What it takes may be lacking for a moment (memory, files,
+    /// processes): then it is tried again, save at the very start.
     fn start(&mut self, index: usize) -> crate::Result<()> {
         let role = self.places[index].role;
         let owner = Owner(self.next_owner);
         self.next_owner += 1;
-        let slot = match role {
-            Role::Writer => self.scoreboard.writer(),
-            Role::Worker(worker) => self.scoreboard.worker(worker),
-        };
-        slot.start_life();
+        match self.fork_child(role, owner) {
+            Ok(child) => {
+                tracing::debug!("started {role} as process {}", child.pid);
+                self.places[index].child = Some(child);
+            }
+            Err(error) if self.phase == Phase::Starting => {
+                return Err(Error::Start(format!("cannot start the {role}: {error}")));
+            }
+            Err(error) => {
+                tracing::error!("cannot start the {role}, trying again: {error}");
+                self.places[index].due = Instant::now() + FORK_AGAIN;
+            }
+        }
+        Ok(())
+    }
+
+    fn fork_child(&mut self, role: Role, owner: Owner) -> std::io::Result<ChildHandle> {
+        self.slot(role).start_life();
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let master = getpid();
         match sys::fork()? {
-            Forked::Master(pid) => {
-                tracing::debug!("started {role} as process {pid}");
-                self.places[index].child = Some(ChildHandle::new(pid, owner, ours));
-                Ok(())
-            }
+            Forked::Master(pid) => Ok(ChildHandle::new(pid, owner, ours)),
             Forked::Child => {
                 drop(ours);
-                let code = match self.become_child(master, role) {
-                    Ok(()) => match role {
-                        Role::Writer => self.be_writer(theirs),
-                        Role::Worker(index) => self.be_worker(index, owner, theirs),
-                    },
-                    Err(error) => Err(error),
-                };
-                let code = match code {
-                    Ok(()) => exit::CLEAN,
-                    Err(error) => {
-                        tracing::error!("{role}: {error}");
-                        exit::CANNOT_START
-                    }
-                };
-                sys::exit_child(code.into())
+                self.be_child(master, role, owner, theirs)
             }
         }
     }
 
-    /// The first thing in a child: lets go of what is the master's.
-    fn become_child(&mut self, master: Pid, role: Role) -> crate::Result<()> {
-        // Ctrl-C goes to the whole foreground group; only the master decides.
-        // Ignored before it is unblocked: there is no moment in between. So it
-        // is with the others, save SIGTERM, which means the same as DRAIN.
-        for signal in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
-            sys::ignore(signal)?;
+    fn slot(&self, role: Role) -> Slot {
+        match role {
+            Role::Writer => self.scoreboard.writer(),
+            Role::Worker(index) => self.scoreboard.worker(index),
         }
-        // A second belt; the first is the lifeline.
-        prctl::set_pdeathsig(Signal::SIGTERM)?;
-        if getppid() != master {
-            return Err(Error::Start("the master is gone".to_owned()));
-        }
-        sys::set_title(&role.to_string());
-        SigSet::all().thread_unblock()?;
-        Ok(())
-    }
-
-    /// The writer's process.
-    fn be_writer(&mut self, lifeline: UnixStream) -> crate::Result<()> {
-        sys::ignore(Signal::SIGTERM)?; // It leaves after the workers.
-        let expected = self.living_workers();
-        self.places.clear();
-        self.listeners.clear();
-        let (Some(listener), Some(files)) = (&self.writer_listener, self.database.files()) else {
-            return Err(Error::Start("this database has no writer".to_owned()));
-        };
-        let listener = listener.try_clone()?;
-        lifeline.set_nonblocking(true)?;
-        // Its socket is listening since before the first fork.
-        std::io::Write::write_all(&mut &lifeline, &[READY])?;
-        let slot = self.scoreboard.writer();
-        writer::run(
-            files,
-            self.database.sync,
-            listener,
-            expected,
-            slot,
-            lifeline.as_fd(),
-        )
-        .map_err(Error::Storage)
-    }
-
-    /// A worker's process.
-    fn be_worker(&mut self, index: usize, owner: Owner, lifeline: UnixStream) -> crate::Result<()> {
-        self.places.clear();
-        let author = self
-            .author
-            .take()
-            .ok_or_else(|| Error::Start("a worker was started in a child".to_owned()))?;
-        lifeline.set_nonblocking(true)?;
-        let to_master = lifeline.try_clone()?;
-        let grace = self.config.grace;
-        let worker = Worker {
-            index,
-            owner,
-            config: self.config,
-            author,
-            database: &self.database,
-            listeners: std::mem::take(&mut self.listeners),
-            scoreboard: self.scoreboard,
-        };
-        worker.run(
-            move || {
-                // Should it fail, the master is gone, and the lifeline tells.
-                drop(std::io::Write::write_all(&mut &to_master, &[READY]));
-            },
-            async move || {
-                either(told_to_drain(lifeline), terminated()).await;
-                // The master cuts off what takes longer. Should it be gone, nobody
-                // else does.
-                let rest = grace + ORPHAN_GRACE;
-                tokio::task::spawn_local(async move {
-                    tokio::time::sleep(rest).await;
-                    sys::exit_child(exit::CUT.into());
-                });
-            },
-        )
     }
 
     fn workers(&self) -> impl Iterator<Item = &Place> {
         self.places
             .iter()
             .filter(|place| place.role != Role::Writer)
-    }
-
-    /// The workers that a new writer will hear from again.
-    fn living_workers(&self) -> Vec<Owner> {
-        self.workers()
-            .filter_map(|place| place.child.as_ref())
-            .map(|child| child.owner)
-            .collect()
     }
 
     /// Says that the bot serves, once it does.
@@ -355,7 +275,7 @@ impl Master<'_> {
         let workers = self.workers().count();
         let workers = format!("{workers} worker{}", if workers == 1 { "" } else { "s" });
         let bound = self.listeners.first().map(TcpListener::local_addr);
-        announce(
+        notices::announce(
             self.config,
             bound.and_then(Result::ok),
             &workers,
@@ -367,10 +287,7 @@ impl Master<'_> {
     fn replace_silent(&mut self) {
         let limit = self.config.worker_timeout.as_millis() as u64;
         for place in &self.places {
-            let slot = match place.role {
-                Role::Writer => self.scoreboard.writer(),
-                Role::Worker(index) => self.scoreboard.worker(index),
-            };
+            let slot = self.slot(place.role);
             let Some(child) = &place.child else { continue };
             // Before its first sign of life its age counts.
             let silent = slot
@@ -408,7 +325,6 @@ impl Master<'_> {
                 }
                 if now >= deadline {
                     self.cut_workers();
-                    self.code = self.code.max(exit::CUT);
                     self.phase = Phase::StoppingWorkers(now + WRITER_GRACE);
                 }
                 None
@@ -478,12 +394,12 @@ impl Master<'_> {
         self.stop_asked = Some(Instant::now());
         self.phase = Phase::StoppingWorkers(Instant::now() + self.config.grace);
         let turns = self.scoreboard.sum(Field::InFlight);
-        eprintln!(
+        say!(
             "Stopping: {turns} turn{} in flight, at most {} s. Press Ctrl-C again to force.",
             if turns == 1 { "" } else { "s" },
             self.config.grace.as_secs_f32(),
         );
-        // Whoever connects from now on is told at once, by the kernel.
+        listeners::refuse_newcomers(&self.listeners);
         self.listeners.clear();
         for place in &mut self.places {
             if let (Role::Worker(_), Some(child)) = (place.role, &mut place.child) {
@@ -495,14 +411,13 @@ impl Master<'_> {
     /// Stops at once. Turns that were not committed did not happen.
     fn force(&mut self, code: u8) {
         self.code = code;
-        self.cut = self.scoreboard.sum(Field::InFlight);
         self.kill_all();
+        self.forced = true;
         self.stop_asked = Some(Instant::now());
         self.phase = Phase::StoppingWorkers(Instant::now() + WRITER_GRACE);
     }
 
-    fn cut_workers(&mut self) {
-        self.cut = self.scoreboard.sum(Field::InFlight);
+    fn cut_workers(&self) {
         for place in self.places.iter().filter(|p| p.role != Role::Writer) {
             if let Some(child) = &place.child {
                 child.kill();
@@ -534,10 +449,10 @@ impl Master<'_> {
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => {
-                    self.bury(pid, &format!("exited with code {code}"));
+                    self.bury(pid, Some(code), &format!("exited with code {code}"));
                 }
                 Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    self.bury(pid, &format!("was ended by {signal}"));
+                    self.bury(pid, None, &format!("was ended by {signal}"));
                 }
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
                 Ok(_) | Err(_) => {}
@@ -545,7 +460,8 @@ impl Master<'_> {
         }
     }
 
-    fn bury(&mut self, pid: Pid, how: &str) {
+    /// A child ended: notes what it left, and when the next one is due.
+    fn bury(&mut self, pid: Pid, code: Option<i32>, how: &str) {
         let Some(place) = self
             .places
             .iter_mut()
@@ -557,25 +473,34 @@ impl Master<'_> {
             return;
         };
         let role = place.role;
+        if code == Some(exit::START_OVER.into()) {
+            // Nothing is wrong with it, nor with what comes after it.
+            place.due = Instant::now();
+            tracing::debug!("{role} starts over");
+            return;
+        }
+        let delay = place.bury(&child);
+        let was_ready = place.was_ready;
         if let Role::Worker(index) = role {
             // Nothing of it is in flight any more.
             let slot = self.scoreboard.worker(index);
-            if self.stop_asked.is_none() {
-                slot.set(Field::InFlight, 0);
+            if self.stop_asked.is_some() && code != Some(exit::CLEAN.into()) {
+                self.cut += slot.get(Field::InFlight);
+                self.code = self.code.max(exit::CUT);
             }
+            slot.set(Field::InFlight, 0);
             slot.set(Field::Connections, 0);
             slot.set(Field::Accepting, 0);
         }
         if self.stop_asked.is_some() {
             return;
         }
-        if !place.was_ready {
+        if !was_ready {
             // It said why.
             tracing::error!("{role} {how} before it served");
             self.give_up(exit::CANNOT_START);
             return;
         }
-        let delay = place.bury(&child);
         tracing::error!(
             "{role} (process {pid}) {how}; starting another{}",
             if delay.is_zero() {
@@ -609,77 +534,10 @@ impl Master<'_> {
             n => format!(", {n} cut off"),
         };
         let asked = self.stop_asked.unwrap_or(self.started).elapsed();
-        eprintln!(
+        say!(
             "Stopped: {}{cut}, after {:.1} s.",
-            totals(self.scoreboard, self.writer_listener.is_some()),
+            notices::totals(self.scoreboard, self.writer_listener.is_some()),
             asked.as_secs_f32()
         );
-    }
-}
-
-/// What was done, for the last line: as the writer counted it, or the workers.
-pub(crate) fn totals(scoreboard: Scoreboard, has_writer: bool) -> String {
-    if !has_writer {
-        return format!("{} turns", scoreboard.sum(Field::Turns));
-    }
-    let writer = scoreboard.writer();
-    format!(
-        "{} turns, {} commits, {} syncs",
-        writer.get(Field::Turns),
-        writer.get(Field::Commits),
-        writer.get(Field::Syncs)
-    )
-}
-
-/// The one line that says: it runs, there, and this is where its data is.
-pub(crate) fn announce(
-    config: &Config,
-    bound: Option<SocketAddr>,
-    workers: &str,
-    database: &Database,
-) {
-    let port = bound.map_or(config.port, |address| address.port());
-    let host = if config.host.contains(':') && !config.host.starts_with('[') {
-        format!("[{}]", config.host)
-    } else {
-        config.host.clone()
-    };
-    eprintln!(
-        "Started {} updater on http://{host}:{port} ({workers}, {}). Press Ctrl-C to exit.",
-        config.updater.name(),
-        database.url(),
-    );
-    if let (Some(url), Some(_)) = (&config.public_url, &config.telegram.token) {
-        eprintln!(
-            "Telegram posts to {}/telegram once that is set as the bot's webhook.",
-            url.trim_end_matches('/')
-        );
-    }
-}
-
-/// Resolves when the master says so, or is gone.
-async fn told_to_drain(lifeline: UnixStream) {
-    let Ok(mut lifeline) = tokio::net::UnixStream::from_std(lifeline) else {
-        return;
-    };
-    let mut byte = [0];
-    while let Ok(1) = lifeline.read(&mut byte).await {
-        if byte[0] == DRAIN {
-            return;
-        }
-    }
-}
-
-/// Resolves on SIGTERM, which an init system sends to every process at once.
-pub(crate) async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            terminate.recv().await;
-        }
-        Err(error) => {
-            tracing::warn!("cannot listen for SIGTERM: {error}");
-            std::future::pending().await
-        }
     }
 }

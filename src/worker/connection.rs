@@ -69,6 +69,7 @@ impl State {
         let limit = match self.phase.get() {
             Phase::Idle if self.closing.get() => LINGER,
             Phase::Idle => limits.idle_timeout,
+            Phase::Head if self.closing.get() => limits.header_timeout.min(LINGER * 4),
             Phase::Head => limits.header_timeout,
             // The body and the turn have limits of their own.
             Phase::Busy => return Instant::now() + limits.idle_timeout,

@@ -9,9 +9,12 @@ mod connection;
 mod routes;
 mod server;
 
-use std::future::Future;
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::net::TcpListener;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -81,6 +84,7 @@ impl Worker<'_> {
             },
             history: self.config.history,
             slot,
+            body_bytes: Cell::new(0),
             draining: draining.clone(),
         });
         let beat = tokio::task::spawn_local(async move {
@@ -102,9 +106,15 @@ impl Worker<'_> {
             accepting.push(tokio::task::spawn_local(server.clone().accept(listener)));
         }
         slot.set(Field::Accepting, 1);
+        // It listens for signals from its first poll on: that must be before
+        // anybody can know that this runs, and send one.
+        let mut stop = pin!(stop());
+        let asked = poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
         ready();
+        if !asked {
+            stop.await;
+        }
 
-        stop().await;
         slot.set(Field::Accepting, 0);
         resume.abort();
         drain.send_replace(true);
@@ -135,4 +145,18 @@ fn raise_open_files(config: &Config) {
 /// Resolves with the first of two events.
 pub(crate) async fn either(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
     tokio::select! { () = a => {}, () = b => {} }
+}
+
+/// Resolves on SIGTERM, which an init system sends to every process at once.
+pub(crate) async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!("cannot listen for SIGTERM: {error}");
+            std::future::pending().await
+        }
+    }
 }

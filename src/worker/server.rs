@@ -16,6 +16,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::connection;
 use crate::config::ServerLimits;
@@ -46,6 +47,10 @@ const ALIVE: u64 = 3000;
 /// How long a draining worker goes on looking for connections that the kernel
 /// has completed.
 const SETTLE: Duration = Duration::from_millis(20);
+
+/// How long it does so at most, should the kernel go on completing connections:
+/// when nobody told it not to (the master was killed).
+const CLOSE: Duration = Duration::from_secs(1);
 
 /// Before the next attempt when the process has no more files to open.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
@@ -95,7 +100,10 @@ impl Server {
             self.take(accepted).await;
         }
         // What the kernel has completed is answered too.
-        while let Ok(accepted) = tokio::time::timeout(SETTLE, listener.accept()).await {
+        let closing = Instant::now() + CLOSE;
+        while let Ok(accepted) =
+            tokio::time::timeout_at(closing.min(Instant::now() + SETTLE), listener.accept()).await
+        {
             self.take(accepted.map(|(stream, _)| stream)).await;
         }
     }

@@ -23,7 +23,7 @@ use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use turnkey_storage::sqlite::{FileLock, Files, SqliteStorage, Writer, connect, prepare};
-use turnkey_storage::{Begin, Commit, DialogKey, Owner, Result, Storage, Sync};
+use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Owner, Result, Storage, Sync};
 
 /// Dialogs; each turn is of the next one.
 const DIALOGS: u64 = 10_000;
@@ -89,6 +89,7 @@ fn begin(number: u64) -> Begin {
     Begin {
         dialog: DialogKey::new("http", format!("u{}", number % DIALOGS)),
         update: Some(format!("m{number}")),
+        arrived: Arrival::now(),
         wait: WAIT,
     }
 }

@@ -35,6 +35,12 @@ pub enum Error {
     #[error("{0}")]
     Open(String),
 
+    /// Start another writer at once: the batch under way was undone by a statement
+    /// of the author, and whoever was in it asks the next writer. Nothing is wrong
+    /// with the file or the disk.
+    #[error("the batch was undone: {0}")]
+    Undone(String),
+
     /// Stop using this engine: a write or a sync failed in a way after which
     /// nothing is known to be safe. The process that writes must be replaced.
     #[error("storage failed: {0}")]

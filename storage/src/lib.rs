@@ -91,6 +91,22 @@ pub enum Sync {
     Normal,
 }
 
+/// When an update arrived: CLOCK_MONOTONIC in nanoseconds, one clock for all
+/// processes of a machine. It orders the queue for a dialog's lock, also when a
+/// turn has to begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Arrival(pub(crate) u64);
+
+impl Arrival {
+    /// This moment.
+    pub fn now() -> Self {
+        use nix::time::{ClockId, clock_gettime};
+        Arrival(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
+            t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
+        }))
+    }
+}
+
 /// A request for a dialog's lock.
 #[derive(Clone, Debug)]
 pub struct Begin {
@@ -99,6 +115,8 @@ pub struct Begin {
     /// The update's id within its channel; none to only send what an earlier
     /// turn left unsent.
     pub update: Option<String>,
+    /// When the update arrived: earlier ones are served earlier.
+    pub arrived: Arrival,
     /// How long to wait for the lock; past it the answer is [`Error::Busy`].
     pub wait: Duration,
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use common::{LONG, Served, asks, begin, dialog, last, turn, until};
 use tokio::task::JoinSet;
 use turnkey_storage::{
-    Begin, Commit, DialogKey, Error, Grant, ReplyId, Seen, Statement, Storage, Sync, Value,
+    Arrival, Begin, Commit, DialogKey, Error, Grant, ReplyId, Seen, Statement, Storage, Value,
 };
 
 type Client = Arc<dyn Storage>;
@@ -84,7 +84,7 @@ impl Engine for Postgres {
     }
 
     fn open(&self) -> Client {
-        Arc::new(turnkey_storage::postgres::connect(&self.0, Sync::Full).unwrap())
+        Arc::new(turnkey_storage::postgres::connect(&self.0, turnkey_storage::Sync::Full).unwrap())
     }
 
     fn text_holds_nul(&self) -> bool {
@@ -782,11 +782,35 @@ async fn a_query_only_reads(engine: &dyn Engine) {
     assert_eq!(count(&client, "note").await, 1);
 }
 
+/// A turn that begins again keeps its place, though its request comes later.
+async fn an_earlier_arrival_is_served_earlier(engine: &dyn Engine) {
+    let (a, b) = (engine.open(), engine.open());
+    let held = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
+    let earlier = Begin {
+        arrived: Arrival::now(),
+        ..asks(&dialog(1), "again")
+    };
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let later = begin_later(&a, &dialog(1), "u2").await;
+    arrived(&a).await;
+    let client = b.clone();
+    let again = tokio::spawn(started(async move { client.begin(earlier).await }).await);
+    arrived(&b).await;
+    drop(held);
+    let first = again.await.unwrap().unwrap().grant.unwrap();
+    let second_waits = !later.is_finished();
+    let second = tokio::spawn(async move { later.await.unwrap().unwrap().grant.unwrap() });
+    let fence = first.fence();
+    drop(first);
+    assert!(second_waits && second.await.unwrap().fence() > fence);
+}
+
 async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
     let (a, b) = (engine.open(), engine.open());
     let held = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
     for client in [&a, &b] {
         let short = Begin {
+            arrived: Arrival::now(),
             wait: Duration::from_millis(30),
             ..asks(&dialog(1), "short")
         };
@@ -803,6 +827,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
         let client = if n % 2 == 0 { a.clone() } else { b.clone() };
         tasks.spawn(async move {
             let short = Begin {
+                arrived: Arrival::now(),
                 wait: Duration::from_micros(n * 20),
                 ..asks(&dialog(n % 3), &format!("x{n}"))
             };
@@ -978,6 +1003,7 @@ on_every_engine! {
     texts_of_all_kinds
     a_query_sees_the_turn_before
     a_query_only_reads
+    an_earlier_arrival_is_served_earlier
     a_wait_that_runs_out_is_busy
     a_flood_on_one_dialog_is_refused
     ten_thousand_turns_in_flight

@@ -392,7 +392,7 @@ fn statements_that_never_end_are_stopped() {
             let both = scope
                 .spawn(|| runtime.block_on(async { tokio::join!(endless(update, sql), other).0 }));
             let ended = served.join_writer();
-            assert!(matches!(ended, Err(Error::Poisoned(_))), "{ended:?}");
+            assert!(matches!(ended, Err(Error::Undone(_))), "{ended:?}");
             served.start_writer(vec![Owner(100)]);
             both.join().unwrap()
         });

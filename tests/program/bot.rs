@@ -3,12 +3,13 @@
 //! to a test, the bot and its children are killed when [`Bot`] is dropped, and a
 //! test that fails prints what the bot wrote.
 
+use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,41 @@ pub(crate) async fn until(what: &str, limit: Duration, mut happened: impl FnMut(
     }
 }
 
+/// The example, as it is now: `cargo test` builds it, `cargo test --test program`
+/// does not, and would leave us with that of an earlier day.
+fn example() -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_turnkey"));
+    let profile = program.parent().expect("target/debug");
+    let example = profile.join("examples").join("commands");
+    let age = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    if age(&example) < age(program) {
+        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        build.args([
+            "build",
+            "--quiet",
+            "--example",
+            "commands",
+            "--manifest-path",
+        ]);
+        build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+        build
+            .arg("--target-dir")
+            .arg(profile.parent().expect("target"));
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        let built = build.status().expect("cargo");
+        assert!(built.success(), "the example `commands` does not build");
+    }
+    example
+}
+
+/// Says what could not be tested here, past the test runner, which swallows what a
+/// passing test prints.
+pub(crate) fn skipped(what: &str) {
+    writeln!(std::io::stderr(), "SKIPPED: {what}").expect("stderr");
+}
+
 /// How to start a bot. Cloned for a second start on the same file.
 #[derive(Clone)]
 pub(crate) struct Setup {
@@ -38,6 +74,7 @@ pub(crate) struct Setup {
     env: Vec<(String, String)>,
     storage: Option<PathBuf>,
     uid: Option<u32>,
+    open_files: Option<u32>,
 }
 
 impl Setup {
@@ -51,6 +88,7 @@ impl Setup {
             env: Vec::new(),
             storage: Some(storage),
             uid: None,
+            open_files: None,
         }
     }
 
@@ -61,8 +99,8 @@ impl Setup {
 
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
-        let beside = Path::new(env!("CARGO_BIN_EXE_turnkey"));
-        Self::of(beside.with_file_name("examples").join("commands"))
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(example);
+        Self::of(EXAMPLE.clone())
     }
 
     pub(crate) fn args(mut self, args: &[&str]) -> Self {
@@ -93,6 +131,12 @@ impl Setup {
         self
     }
 
+    /// With a soft limit of open files.
+    pub(crate) fn open_files(mut self, soft: u32) -> Self {
+        self.open_files = Some(soft);
+        self
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -102,7 +146,15 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.open_files {
+            Some(soft) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -Sn {soft}; exec \"$0\" \"$@\"")]);
+                shell.arg(&self.program);
+                shell
+            }
+            None => Command::new(&self.program),
+        };
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TURNKEY_") {
@@ -259,7 +311,7 @@ fn finish(mut command: Command, limit: Duration) -> Ended {
     };
     let group = Pid::from_raw(child.id() as i32);
     // Nothing of it may be left behind, whether it ended or not.
-    let _ = killpg(group, Signal::SIGKILL);
+    killpg(group, Signal::SIGKILL).unwrap_or(()); // It may be gone.
     drop(child.wait());
     let ended = Ended {
         code: status.and_then(|status| status.code()),
@@ -460,7 +512,7 @@ impl Bot {
 
 impl Drop for Bot {
     fn drop(&mut self) {
-        let _ = killpg(Pid::from_raw(self.pid()), Signal::SIGKILL);
+        killpg(Pid::from_raw(self.pid()), Signal::SIGKILL).unwrap_or(()); // It may be gone.
         drop(self.child.wait());
         let deadline = Instant::now() + Duration::from_secs(5);
         while !self.processes().is_empty() && Instant::now() < deadline {
@@ -523,7 +575,8 @@ fn sockets_of_port(port: u16) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = fs::read_to_string(table).unwrap_or_default();
-        for line in text.lines().skip(1) {
+        // Other tests leave thousands of lines here: a quick look first.
+        for line in text.lines().filter(|line| line.contains(&end)) {
             let fields: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             if fields.get(1).is_some_and(|local| local.ends_with(&end)) {
                 found.push(fields);
@@ -542,8 +595,9 @@ fn unread_bytes(port: u16) -> u64 {
     sockets_of_port(port).iter().filter_map(unread).sum()
 }
 
-/// The inodes of established connections to a port, on the server's side.
-fn established(port: u16) -> Vec<String> {
+/// The inodes of established connections to a port, on the server's side. A set:
+/// the kernel's table may show a line twice while it changes.
+pub(crate) fn established(port: u16) -> HashSet<String> {
     sockets_of_port(port)
         .into_iter()
         .filter(|fields| fields.get(3).is_some_and(|state| state == "01"))
@@ -552,7 +606,7 @@ fn established(port: u16) -> Vec<String> {
 }
 
 /// The inodes of a process's sockets.
-fn sockets(pid: i32) -> std::collections::HashSet<String> {
+fn sockets(pid: i32) -> HashSet<String> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return Default::default();
     };

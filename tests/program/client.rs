@@ -6,11 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// For one request: longer than any limit of the bots under test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,7 +67,7 @@ pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Connection {
     pub(crate) async fn open(port: u16) -> Self {
@@ -151,6 +153,59 @@ pub(crate) fn raw_message(user: &str, text: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A connection on which sending and receiving are two steps: once [`Split::send`]
+/// returns, the kernel has every byte of the request.
+pub(crate) struct Split(TcpStream);
+
+impl Split {
+    pub(crate) async fn open(port: u16) -> Self {
+        Split(connect(port).await)
+    }
+
+    pub(crate) async fn send(&mut self, user: &str, text: &str) {
+        let request = raw_message(user, text);
+        self.0.write_all(&request).await.expect("it is read");
+    }
+
+    pub(crate) async fn answer(&mut self) -> Result<Answer, Failure> {
+        tokio::time::timeout(PATIENCE, self.read()).await?
+    }
+
+    async fn read(&mut self) -> Result<Answer, Failure> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await?);
+        }
+        let head = String::from_utf8(head)?;
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let mut headers = HeaderMap::new();
+        for line in lines.filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(": ").ok_or("no header")?;
+            headers.insert(HeaderName::from_bytes(name.as_bytes())?, value.parse()?);
+        }
+        let length = headers.get("content-length").ok_or("no length")?;
+        let mut body = vec![0; length.to_str()?.parse()?];
+        self.0.read_exact(&mut body).await?;
+        Ok(Answer {
+            status: status.ok_or("no status")?.parse()?,
+            headers,
+            body: body.into(),
+        })
+    }
+}
+
+/// Sends a message on a connection of its own; the task waits for the answer.
+pub(crate) async fn begin(
+    port: u16,
+    user: &str,
+    text: &str,
+) -> JoinHandle<Result<Answer, Failure>> {
+    let mut connection = Split::open(port).await;
+    connection.send(user, text).await;
+    tokio::spawn(async move { connection.answer().await })
+}
+
 /// Opens a connection for raw bytes.
 pub(crate) async fn connect(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port))
@@ -176,7 +231,7 @@ pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
 }
 
 /// Waits for a task; its panic is ours.
-pub(crate) async fn join<T>(task: tokio::task::JoinHandle<T>) -> T {
+pub(crate) async fn join<T>(task: JoinHandle<T>) -> T {
     task.await.unwrap_or_else(|e| match e.try_into_panic() {
         Ok(panic) => std::panic::resume_unwind(panic),
         Err(e) => panic!("{e}"),

@@ -6,18 +6,27 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)] // The harness knows more than these tests use.
 mod bot;
-#[allow(dead_code)]
 mod client;
+mod telegram;
 
 mod accept;
+mod command_line;
+mod crash;
 mod dedupe;
+mod disk;
+mod handler;
 mod hang_up;
+mod input;
+mod layers;
 mod order;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod replies;
 #[cfg(feature = "postgres")]
 #[path = "../../storage/tests/common/postgres.rs"]
 mod server;
+mod single;
 mod slow;
+mod start;
+mod stop;

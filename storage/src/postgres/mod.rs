@@ -100,7 +100,8 @@ impl Drop for PostgresStorage {
 
 impl PostgresStorage {
     async fn begin_turn(&self, begin: Begin) -> Result<Begun> {
-        let (place, receiver) = Place::take(&self.shared, begin.dialog, begin.update);
+        let (place, receiver) =
+            Place::take(&self.shared, begin.dialog, begin.update, begin.arrived);
         match tokio::time::timeout(begin.wait, receiver).await {
             Ok(Ok(answer)) => {
                 if answer.is_ok() {

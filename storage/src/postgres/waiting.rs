@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::lanes::{Job, Shared};
-use crate::{Begun, DialogKey, Error, Fence, Result};
+use crate::{Arrival, Begun, DialogKey, Error, Fence, Result};
 
 /// A waiter is looked for in the tables this long after it was queued, in case
 /// the word that it was served got lost.
@@ -54,6 +54,7 @@ impl Place {
         shared: &Arc<Shared>,
         dialog: DialogKey,
         update: Option<String>,
+        arrived: Arrival,
     ) -> (Self, oneshot::Receiver<Result<Begun>>) {
         let (to, receiver) = oneshot::channel();
         let ticket = shared.next_ticket();
@@ -64,7 +65,7 @@ impl Place {
         let waiter = Waiter {
             dialog,
             update,
-            arrived: now_us(),
+            arrived: unix_us(arrived),
             to,
             stage: Stage::Fresh,
         };
@@ -169,8 +170,12 @@ impl Shared {
     }
 }
 
-fn now_us() -> i64 {
-    std::time::SystemTime::now()
+/// On the clock that boxes share, as far as they do: the server takes it for at most
+/// a second old, and never for the future.
+fn unix_us(arrived: Arrival) -> i64 {
+    let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_micros() as i64)
+        .map_or(0, |d| d.as_micros() as i64);
+    let age = Arrival::now().0.saturating_sub(arrived.0) / 1000;
+    now.saturating_sub_unsigned(age)
 }

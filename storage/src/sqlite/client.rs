@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use foldhash::HashMap;
-use nix::time::{ClockId, clock_gettime};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
@@ -124,7 +123,7 @@ impl WriterClient {
         let request = Request::Begin {
             dialog: begin.dialog.clone(),
             update: begin.update.as_deref(),
-            arrived: monotonic_ns(),
+            arrived: begin.arrived.0,
         };
         let id = self
             .shared
@@ -567,13 +566,6 @@ fn unexpected() -> Error {
 
 fn disarmed() -> Weak<dyn Release> {
     Weak::<Shared>::new()
-}
-
-/// One clock for all processes of a machine.
-fn monotonic_ns() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
-        t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
-    })
 }
 
 #[cfg(test)]

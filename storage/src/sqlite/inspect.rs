@@ -19,6 +19,12 @@ fn open(path: &Path) -> Result<Connection> {
             path.display()
         )));
     }
+    if path.is_dir() {
+        return Err(Error::Open(format!(
+            "{} is a directory; name the bot's database with --storage sqlite:PATH",
+            path.display()
+        )));
+    }
     let conn = pragmas::open_reader(path)?;
     match schema::problem(&conn) {
         Ok(None) => Ok(conn),
@@ -26,7 +32,19 @@ fn open(path: &Path) -> Result<Connection> {
             "cannot read {}: {problem}",
             path.display()
         ))),
+        Err(e) if is_corrupt(&e) => Err(Error::Poisoned(e.to_string())),
         Err(e) => Err(pragmas::cannot_open(path, &e)),
+    }
+}
+
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseCorrupt)
+}
+
+fn damaged(problem: String) -> Finding {
+    Finding {
+        problem,
+        remedy: "restore the last backup, or rescue the rest with sqlite3's .recover".into(),
     }
 }
 
@@ -100,18 +118,22 @@ pub fn dump<E: From<Error>>(
 /// # Errors
 /// [`Error::Open`] when it is not a database of ours at all.
 pub async fn check(path: &Path) -> Result<Vec<Finding>> {
-    let conn = open(path)?;
+    let conn = match open(path) {
+        Err(Error::Poisoned(reason)) => return Ok(vec![damaged(reason)]),
+        other => other?,
+    };
     let failed = |e: rusqlite::Error| Error::Open(format!("cannot read {}: {e}", path.display()));
     let mut findings = Vec::new();
-    let broken: Vec<String> = conn
+    let broken: rusqlite::Result<Vec<String>> = conn
         .prepare("PRAGMA integrity_check(20)")
-        .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect())
-        .map_err(failed)?;
+        .and_then(|mut s| s.query_map([], |row| row.get(0))?.collect());
+    let broken = match broken {
+        Err(e) if is_corrupt(&e) => vec![e.to_string()],
+        other => other.map_err(failed)?,
+    };
     if broken != ["ok"] {
-        findings.extend(broken.into_iter().map(|problem| Finding {
-            problem,
-            remedy: "restore the last backup, or rescue the rest with sqlite3's .recover".into(),
-        }));
+        // What else could be asked of it cannot be believed.
+        return Ok(broken.into_iter().map(damaged).collect());
     }
     let bad_states: i64 = conn
         .query_row(

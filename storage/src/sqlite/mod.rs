@@ -79,8 +79,10 @@ pub struct FileLock {
 }
 
 impl Files {
-    /// The files of a database.
+    /// The files of a database. Symbolic links are followed, as SQLite does:
+    /// whatever name it is reached by, a database has one lock.
     pub fn of(database: &Path) -> Self {
+        let database = &real_path(database);
         let beside = |suffix: &str| {
             let mut name = database.as_os_str().to_owned();
             name.push(suffix);
@@ -102,11 +104,18 @@ impl Files {
     pub fn lock(&self) -> Result<FileLock> {
         let mut file = self.open_lock()?;
         let deadline = Instant::now() + LOCK_WAIT;
+        let mut said = false;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => return Ok(FileLock { _lock: lock }),
                 Err((back, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
                     file = back;
+                    if !std::mem::replace(&mut said, true) {
+                        tracing::info!(
+                            "{} is in use: waiting for the other program to leave",
+                            self.database.display()
+                        );
+                    }
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -208,6 +217,22 @@ fn bind_private(path: &Path) -> nix::Result<UnixListener> {
     socket::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
     socket::listen(&socket, Backlog::MAXCONN)?;
     Ok(UnixListener::from(socket))
+}
+
+/// The path without symbolic links; of a file that does not exist yet, that of its
+/// directory. A path that leads nowhere stays as it is: opening it will tell.
+fn real_path(path: &Path) -> PathBuf {
+    if let Ok(real) = path.canonicalize() {
+        return real;
+    }
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    match (directory.canonicalize(), path.file_name()) {
+        (Ok(directory), Some(name)) => directory.join(name),
+        _ => path.to_owned(),
+    }
 }
 
 /// A socket's path in a form short enough for the kernel: deep directories are

@@ -307,7 +307,7 @@ impl Response {
                     Error::Seen => (4, ""),
                     Error::Statement(text) => (5, text),
                     Error::Open(text) => (6, text),
-                    Error::Poisoned(text) => (7, text),
+                    Error::Poisoned(text) | Error::Undone(text) => (7, text),
                 };
                 b.push(kind);
                 put_bytes(b, text.as_bytes());

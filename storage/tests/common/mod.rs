@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use turnkey_storage::sqlite::{
     FileLock, Files, SqliteStorage, Writer, WriterStats, check, connect, prepare,
 };
-use turnkey_storage::{Begin, Begun, Commit, DialogKey, Owner, Result, Storage, Sync};
+use turnkey_storage::{Arrival, Begin, Begun, Commit, DialogKey, Owner, Result, Storage, Sync};
 
 /// Longer than anything here takes, also on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -172,6 +172,7 @@ pub(crate) fn asks(dialog: &DialogKey, update: &str) -> Begin {
     Begin {
         dialog: dialog.clone(),
         update: Some(update.to_owned()),
+        arrived: Arrival::now(),
         wait: LONG,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::{IDLE, LAZY, Running, poisoned, while_others_write};
+use super::{IDLE, LAZY, Running, once_writable, poisoned};
 use crate::sqlite::protocol::Response;
 use crate::{DialogKey, Error, Fence, Result};
 
@@ -23,6 +23,8 @@ pub(super) struct Batch {
     /// Since when there is one.
     pub(super) open: Option<Instant>,
     pub(super) requests: usize,
+    /// The workers were let go first.
+    pub(super) yielded: bool,
     pub(super) turns: u64,
     held_back: Vec<HeldBack>,
     /// Something in it must reach the disk before it is answered.
@@ -45,7 +47,7 @@ impl Running<'_> {
             return Ok(());
         }
         let (statements, monitor, stats) = (&mut self.statements, &mut self.monitor, &self.stats);
-        while_others_write(|| statements.begin(), || monitor(stats)).map_err(poisoned)?;
+        once_writable(|| statements.begin(), || monitor(stats)).map_err(poisoned)?;
         self.batch.open = Some(Instant::now());
         self.batch_number += 1;
         Ok(())
@@ -118,6 +120,7 @@ impl Running<'_> {
         self.batch.open = None;
         self.batch.turns = 0;
         self.batch.must_commit = false;
+        self.batch.yielded = false;
         self.batch.held_back.clear();
     }
 

@@ -42,8 +42,8 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use rusqlite::Connection;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::locks::{Granted, LockTable, RowChange};
@@ -65,12 +65,14 @@ const MAX_BATCH: usize = 512;
 /// that will follow. It saves a lone user a third of the syncs.
 const LAZY: Duration = Duration::from_millis(20);
 
-/// How long a stopping writer waits for its workers to hang up.
-const STOP_WAIT: Duration = Duration::from_secs(30);
+/// How long a stopping writer waits for its workers to hang up. They have a grace
+/// time of their own, and their master, while it lives, cuts off both.
+const STOP_WAIT: Duration = Duration::from_secs(600);
 
 /// How long the writer waits, showing signs of life, for another program to end
-/// its write transaction: a person in the `sqlite3` shell. Requests that wait
-/// longer than their own patience are answered "unavailable" meanwhile.
+/// its write transaction: a person in the `sqlite3` shell. SQLite waits a second
+/// each time. Requests that wait longer than their own patience are answered
+/// "unavailable" meanwhile.
 const OTHERS_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest sleep between two reports to the monitor.
@@ -82,6 +84,8 @@ const READ: usize = 256 << 10;
 /// What a writer has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriterStats {
+    /// It serves: the file is open.
+    pub serving: bool,
     /// Turns committed.
     pub turns: u64,
     /// Transactions committed.
@@ -123,7 +127,7 @@ impl Writer {
         let conn = pragmas::open_writer(&self.database, self.sync)?;
         let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&self.database, e);
         let none_yet = WriterStats::default();
-        let generation = while_others_write(|| new_generation(&conn), || (self.monitor)(&none_yet))
+        let generation = once_writable(|| new_generation(&conn), || (self.monitor)(&none_yet))
             .map_err(|e| unusable(&e))?;
         let statements = Statements::prepare(&conn).map_err(|e| unusable(&e))?;
         statements.guard().map_err(|e| unusable(&e))?;
@@ -151,7 +155,10 @@ impl Writer {
             recovery: Recovery::from(self.expected),
             full_until: None,
             stopping: None,
-            stats: WriterStats::default(),
+            stats: WriterStats {
+                serving: true,
+                ..WriterStats::default()
+            },
             monitor: self.monitor,
             scratch: vec![0; READ],
             changes: Vec::new(),
@@ -184,27 +191,31 @@ fn new_generation(conn: &Connection) -> rusqlite::Result<u64> {
     Ok(generation as u64)
 }
 
-/// Tries again while another program holds the file's write lock. SQLite waits a
-/// second each time; `beat` is called in between.
-fn while_others_write<T>(
+/// Tries again while another program holds the file's write lock, or the disk has
+/// no room for a first row. `beat` is called in between.
+fn once_writable<T>(
     mut attempt: impl FnMut() -> rusqlite::Result<T>,
     mut beat: impl FnMut(),
 ) -> rusqlite::Result<T> {
     let deadline = Instant::now() + OTHERS_WAIT;
     let mut said = false;
     loop {
-        match attempt() {
-            Err(e)
-                if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
-                    && Instant::now() < deadline =>
-            {
-                if !std::mem::replace(&mut said, true) {
-                    tracing::warn!("waiting: another program is writing to the database");
-                }
-                beat();
-            }
+        let error = match attempt() {
+            Err(e) if Instant::now() < deadline => e,
             outcome => return outcome,
+        };
+        let why = match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy) => "another program is writing to the database",
+            Some(ErrorCode::DiskFull) => {
+                std::thread::sleep(IDLE);
+                "the disk is full"
+            }
+            _ => return Err(error),
+        };
+        if !std::mem::replace(&mut said, true) {
+            tracing::warn!("waiting: {why}");
         }
+        beat();
     }
 }
 
@@ -248,6 +259,7 @@ impl Running<'_> {
         self.listener.set_nonblocking(true).map_err(poisoned)?;
         self.watch(&self.listener, LISTENER)?;
         self.watch(stop, STOP)?;
+        (self.monitor)(&self.stats);
         let mut events = [EpollEvent::empty(); 64];
         loop {
             let timeout = self.patience();
@@ -269,6 +281,15 @@ impl Running<'_> {
             self.finish_recovery()?;
             self.open_for_locks()?;
             self.flush();
+            // Nothing is waiting, but a worker may be about to ask and only lack the
+            // processor: it goes first, once. On 2 busy cores this made batches
+            // half as large again and a turn 7 to 12 % cheaper; on an idle machine
+            // it costs nothing, since nobody takes the offer.
+            if count == 0 && self.batch.must_commit && !self.batch.yielded {
+                self.batch.yielded = true;
+                std::thread::yield_now();
+                continue;
+            }
             // Nothing more is waiting, or the batch is large enough.
             if count == 0 || self.batch.requests >= MAX_BATCH {
                 self.commit_if_due()?;

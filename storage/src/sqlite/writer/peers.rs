@@ -1,10 +1,12 @@
 //! The workers' connections: accepting, receiving, answering, their end.
 //!
-//! Part of the writer's loop. Bound: [`MAX_OUTPUT`] bytes to a worker that does
-//! not read.
+//! Part of the writer's loop. Bounds: above [`MUCH_OUTPUT`] bytes of answers a
+//! worker's requests are not read; after [`STALLED`] without taking any it is cut
+//! off.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
@@ -12,9 +14,13 @@ use super::{Running, poisoned};
 use crate::sqlite::protocol::{self, Request, Response};
 use crate::{DialogKey, Error, Fence, Owner, Result};
 
-/// Bytes waiting for a worker that does not read its socket (it is stopped, or
-/// its machine swaps). Beyond it the connection is closed and its locks are freed.
-const MAX_OUTPUT: usize = 64 << 20;
+/// Bytes of answers that wait for a worker to read them. Above it the worker's own
+/// requests wait in its socket.
+const MUCH_OUTPUT: usize = 8 << 20;
+
+/// How long a worker may leave answers unread (it is stopped, or its machine
+/// swaps). Then the connection is closed and its locks go to others.
+const STALLED: Duration = Duration::from_secs(10);
 
 /// One worker.
 pub(super) struct Peer {
@@ -29,8 +35,35 @@ pub(super) struct Peer {
     pub(super) output: Vec<u8>,
     /// Answers that wait for the commit of the batch.
     pub(super) held_back: Vec<u8>,
-    /// Registered for writability.
-    blocked: bool,
+    /// How much of `output` has left.
+    sent: usize,
+    /// Since when it takes no more.
+    stalled: Option<Instant>,
+    /// What is watched of the socket.
+    interest: EpollFlags,
+}
+
+impl Peer {
+    /// Sends as much as the socket takes.
+    fn send(&mut self) {
+        while self.sent < self.output.len() {
+            match self.stream.write(&self.output[self.sent..]) {
+                Ok(count) => {
+                    self.sent += count;
+                    self.stalled = None;
+                }
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.stalled.get_or_insert_with(Instant::now);
+                    return;
+                }
+                // Its end is noticed by the next read.
+                Err(_) => break,
+            }
+        }
+        self.output.clear();
+        self.sent = 0;
+    }
 }
 
 impl Running<'_> {
@@ -63,7 +96,9 @@ impl Running<'_> {
                     input: Vec::new(),
                     output: Vec::new(),
                     held_back: Vec::new(),
-                    blocked: false,
+                    sent: 0,
+                    stalled: None,
+                    interest: EpollFlags::EPOLLIN,
                 },
             );
         }
@@ -174,46 +209,30 @@ impl Running<'_> {
         }
     }
 
-    /// Sends what may leave. A worker that does not read is cut off.
+    /// Sends what may leave. A worker that takes nothing for long is cut off.
     pub(super) fn flush(&mut self) {
-        let mut dead = Vec::new();
         for (token, peer) in &mut self.connections {
             if peer.output.is_empty() {
                 continue;
             }
-            let blocked = match peer.stream.write(&peer.output) {
-                Ok(count) => {
-                    peer.output.drain(..count);
-                    !peer.output.is_empty()
-                }
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-                    true
-                }
-                // Its end is noticed by the next read.
-                Err(_) => {
-                    peer.output.clear();
-                    false
-                }
-            };
-            if blocked != peer.blocked {
-                peer.blocked = blocked;
-                let mut flags = EpollFlags::EPOLLIN;
-                flags.set(EpollFlags::EPOLLOUT, blocked);
-                let mut event = EpollEvent::new(flags, *token);
-                if self.epoll.modify(&peer.stream, &mut event).is_err() {
-                    dead.push(*token);
-                }
+            peer.send();
+            let mut interest = EpollFlags::empty();
+            interest.set(
+                EpollFlags::EPOLLIN,
+                peer.output.len() - peer.sent < MUCH_OUTPUT,
+            );
+            interest.set(EpollFlags::EPOLLOUT, !peer.output.is_empty());
+            let mut cut_off = peer.stalled.is_some_and(|since| since.elapsed() > STALLED);
+            if interest != peer.interest {
+                peer.interest = interest;
+                let mut event = EpollEvent::new(interest, *token);
+                cut_off |= self.epoll.modify(&peer.stream, &mut event).is_err();
             }
-            if peer.output.len() > MAX_OUTPUT {
-                dead.push(*token);
-            }
-        }
-        for token in dead {
-            if let Some(peer) = self.connections.get(&token) {
+            if cut_off {
                 tracing::error!("a worker does not read its answers: cut off");
                 // The next read sees the end and frees its locks.
-                if peer.stream.shutdown(std::net::Shutdown::Both).is_err() {
-                    continue;
+                if let Err(error) = peer.stream.shutdown(std::net::Shutdown::Both) {
+                    tracing::debug!("its connection is gone already: {error}");
                 }
             }
         }

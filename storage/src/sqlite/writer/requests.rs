@@ -201,8 +201,8 @@ impl Running<'_> {
         };
         self.answer(token, id, told);
         self.flush();
-        Err(poisoned(
-            "a statement of the author rolled back the whole batch",
+        Err(Error::Undone(
+            "a statement of the author rolled back the whole batch".to_owned(),
         ))
     }
 
