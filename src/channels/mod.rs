@@ -25,15 +25,15 @@ use crate::message::{DialogKey, Outgoing, Reply, Update};
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
-    /// A sentence for whoever sent it; none where the platform only wants its 200.
-    pub(crate) reason: Option<String>,
+    /// A sentence for whoever sent it.
+    pub(crate) reason: String,
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         Refusal {
             status,
-            reason: Some(reason.into()),
+            reason: reason.into(),
         }
     }
 }

@@ -31,10 +31,7 @@ pub(super) async fn route(
     }
     match webhooks::receive(bot, channel, limits, request).await {
         Ok((status, body)) => json(status, body),
-        Err(refusal) => match refusal.reason {
-            Some(reason) => error(refusal.status, &reason),
-            None => json(refusal.status, Vec::new()),
-        },
+        Err(refusal) => error(refusal.status, &refusal.reason),
     }
 }
 

@@ -41,7 +41,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use error::{Error, Result};
 pub use inspect::{DialogLine, Finding};
-pub use value::{FromValue, Params, Row, Rows, Statement, Value};
+pub use value::{FromValue, Params, Row, Statement, Value};
 
 /// The future of a [`Storage`] call.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

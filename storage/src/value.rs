@@ -121,9 +121,6 @@ pub struct Row {
     values: Vec<Value>,
 }
 
-/// Rows of one answer.
-pub type Rows = Vec<Row>;
-
 impl Row {
     /// Makes a row; every row of an answer shares the column names.
     pub(crate) fn new(columns: Arc<[String]>, values: Vec<Value>) -> Self {
