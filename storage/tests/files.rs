@@ -15,10 +15,13 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Served, begin, block_on, dialog, last, turn, until};
 use rusqlite::Connection;
+use tokio::task::JoinSet;
 use turnkey_storage::sqlite::{Files, check, connect, dump, prepare};
 use turnkey_storage::{Commit, Error, Owner, Statement, Storage, Sync};
 
@@ -330,11 +333,74 @@ fn a_log_that_cannot_begin_anew_is_not_copied_at_every_commit() {
         for _ in 0..6 {
             client.write(vec![bulk()]).await.unwrap();
         }
+        let mut n = 0..;
         until("the log begins anew", async || {
-            client.write(vec![]).await.unwrap();
+            turn(&client, &dialog(0), &format!("v{}", n.next().unwrap()), "1").await;
             served.stats().log_bytes < held.log_bytes
         })
         .await;
+    });
+    served.finish();
+}
+
+#[test]
+fn a_damaged_file_is_refused_at_the_start() {
+    let mut served = Served::start(&[]);
+    block_on(async {
+        let client = served.open();
+        for n in 0..200 {
+            turn(&client, &dialog(n), &format!("u{n}"), "1").await;
+        }
+    });
+    served.stop_writer().unwrap();
+    let path = served.files.database.clone();
+    prepare(&path, Sync::Full, &[]).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    // The last pages are the rows'.
+    let end = bytes.len();
+    bytes[end - 6000..end - 2000].fill(0x5a);
+    fs::write(&path, bytes).unwrap();
+    let refused = prepare(&path, Sync::Full, &[]).unwrap_err().to_string();
+    assert!(refused.contains("is damaged"), "{refused}");
+    assert!(refused.contains("restore a backup"), "{refused}");
+}
+
+#[test]
+fn readers_who_are_always_there_do_not_make_the_log_grow_without_end() {
+    const MIB: u64 = 1 << 20;
+    // Some milliseconds each, from three places at any time.
+    const READ: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000)
+        SELECT COUNT(*) FROM n, (SELECT 1 FROM bulk LIMIT 1)";
+    let served = Served::start(&["CREATE TABLE bulk (body BLOB)"]);
+    block_on(async {
+        let client = Arc::new(served.open());
+        let write = vec![Statement::new(
+            "INSERT INTO bulk VALUES (zeroblob(?1))",
+            (MIB as i64,),
+        )];
+        client.write(write.clone()).await.unwrap();
+        let (done, mut readers) = (Arc::new(AtomicBool::new(false)), JoinSet::new());
+        for _ in 0..3 {
+            let (client, done) = (client.clone(), done.clone());
+            readers.spawn(async move {
+                let mut reads = 0_u32;
+                while !done.load(Ordering::Relaxed) {
+                    client.query(None, Statement::new(READ, ())).await.unwrap();
+                    reads += 1;
+                }
+                reads
+            });
+        }
+        let mut largest = 0;
+        for _ in 0..200 {
+            client.write(write.clone()).await.unwrap();
+            largest = largest.max(served.stats().log_bytes);
+        }
+        done.store(true, Ordering::Relaxed);
+        let reads = readers.join_all().await;
+        assert!(reads.iter().all(|&n| n > 3), "{reads:?}");
+        // While the last reads end, some more is written.
+        assert!(largest < 120 * MIB, "{} MiB", largest / MIB);
     });
     served.finish();
 }

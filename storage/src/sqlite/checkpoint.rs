@@ -1,16 +1,51 @@
-//! When the write-ahead log is copied into the database.
+//! When and how the write-ahead log is copied into the database.
 //!
-//! Called by [`super::writer`], on its own connection, after it has answered:
-//! one connection commits and checkpoints, and nobody else ever does. A second
-//! connection that checkpoints lets the log grow without end or stalls it for
-//! seconds. PASSIVE in operation: it copies what no reader needs any more and
-//! waits for nobody; once all is copied, the next commit starts the log anew.
+//! Called by [`super::writer`] after it has answered. In two steps, so that nobody
+//! waits for a copy of 16 MiB:
+//!
+//! 1. A thread with a connection of its own copies and syncs, while the writer
+//!    commits on. PASSIVE: it waits for nobody and nobody waits for it.
+//! 2. What was committed meanwhile is little. The writer copies it itself, between
+//!    two batches: now all is copied, and the next commit starts the log anew.
+//!
+//! Without the second step the log grows without end, since the thread is never
+//! quite done; without the first, every checkpoint is a pause of tens of
+//! milliseconds. One of the two copies at a time; nobody else ever does.
+//!
+//! A log that begins anew needs a moment without readers in its last pages. Where
+//! their reads overlap without end it grows to [`LOG_CAP`]; then new reads wait until
+//! the writer has emptied it.
+//!
+//! Bounds: [`MAX_PASSES`] of the thread before a second step; the log's size, except
+//! while another program keeps a read transaction open.
 
 use std::cell::Cell;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
-use super::pragmas::CHECKPOINT_BYTES;
+use super::pragmas::{self, CHECKPOINT_BYTES, LOG_CAP};
+use crate::{Error, Result, Sync};
+
+/// Pages that are few enough for the writer to copy between two batches.
+const FEW: u64 = 256;
+
+/// The thread goes over the log so often before the writer takes the rest, be it
+/// few pages or not: each time there is less.
+const MAX_PASSES: u32 = 3;
+
+/// After a full disk, again when the log has grown by this many bytes.
+const RETRY_BYTES: u64 = 1 << 20;
+
+/// When readers kept a log that is too large from being emptied, again after this.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Syncs of one copy: the log, then the database.
+const SYNCS: u64 = 2;
 
 thread_local! {
     /// Pages in the log after this thread's last commit. The hook is a plain
@@ -18,27 +53,68 @@ thread_local! {
     static LOG_PAGES: Cell<u64> = const { Cell::new(0) };
 }
 
+/// The writer's side.
 pub(crate) struct Checkpointer {
     page_size: u64,
     /// Bytes of log at which the next one is due.
     due: u64,
+    /// When it may be tried again, after readers were in the way.
+    not_before: Option<Instant>,
     /// Bytes of log when it was last looked at.
     last: u64,
+    /// How often the thread went over the log, while it is at it.
+    passes: u32,
+    /// Pages of the log that are copied, by the last pass's word.
+    copied: u64,
+    /// Checkpoints done, as far as readers let them.
+    pub(crate) checkpoints: u64,
+    /// What they synced, at most: a pass that copies nothing syncs nothing.
+    pub(crate) syncs: u64,
+    /// Each word is an order for one pass.
+    orders: Option<Sender<()>>,
+    /// For each pass, the pages of the log that are copied.
+    answers: Receiver<rusqlite::Result<u64>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Checkpointer {
-    pub(crate) fn new(conn: &Connection) -> rusqlite::Result<Self> {
+    /// Starts the thread.
+    pub(crate) fn start(conn: &Connection, database: &Path, sync: Sync) -> Result<Self> {
+        let unusable = |e: &rusqlite::Error| pragmas::cannot_open(database, e);
         LOG_PAGES.set(0); // An earlier writer may have run on this thread.
         conn.wal_hook(Some(|_, pages| {
             LOG_PAGES.set(pages.unsigned_abs().into());
             Ok(())
         }));
+        let page_size = conn
+            .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))
+            .map_err(|e| unusable(&e))?;
+        let second = pragmas::open_writer(database, sync)?;
+        // Closing the last connection is the writer's, and it may have failed.
+        second
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            .map_err(|e| unusable(&e))?;
+        let (orders, ordered) = channel();
+        let (answer, answers) = channel();
+        let thread = std::thread::spawn(move || {
+            while ordered.recv().is_ok() {
+                if answer.send(checkpoint(&second, "PASSIVE")).is_err() {
+                    return;
+                }
+            }
+        });
         Ok(Checkpointer {
-            page_size: conn
-                .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?
-                .into(),
+            page_size: page_size.into(),
             due: CHECKPOINT_BYTES,
+            not_before: None,
             last: 0,
+            passes: 0,
+            copied: 0,
+            checkpoints: 0,
+            syncs: 0,
+            orders: Some(orders),
+            answers,
+            thread: Some(thread),
         })
     }
 
@@ -47,41 +123,134 @@ impl Checkpointer {
         LOG_PAGES.get() * self.page_size
     }
 
-    /// Copies the log if it is due. Returns whether it did. A full disk only puts
-    /// it off: what is in the log is safe there.
+    /// Has the log copied if it is due, and copies the rest when it can be done. A
+    /// full disk only puts it off: what is in the log is safe there.
     ///
     /// # Errors
-    /// A failed write or sync: the caller must stop using the connection.
-    pub(crate) fn run_if_due(&mut self, conn: &Connection) -> rusqlite::Result<bool> {
+    /// [`Error::Poisoned`] after a failed write or sync: the caller must stop using
+    /// the connection.
+    pub(crate) fn run_if_due(&mut self, conn: &Connection) -> Result<()> {
         let size = self.log_bytes();
         if size < std::mem::replace(&mut self.last, size) {
             self.due = CHECKPOINT_BYTES; // The log began anew.
         }
-        if size < self.due {
-            return Ok(false);
+        if self.passes == 0 {
+            return if size < self.due || self.not_before.is_some_and(|t| Instant::now() < t) {
+                Ok(())
+            } else {
+                self.order_pass()
+            };
         }
-        // While a reader keeps the log from beginning anew: again when as much
-        // again was written, not at every commit.
-        self.due = size + CHECKPOINT_BYTES;
-        match checkpoint(conn, "PASSIVE") {
-            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                tracing::error!("the disk is full: the log cannot be copied into the database");
-                Ok(false)
+        let copied = match self.answers.try_recv() {
+            Err(TryRecvError::Empty) => return Ok(()),
+            Err(TryRecvError::Disconnected) => return Err(thread_ended()),
+            Ok(Err(error)) => return self.put_off(size, error),
+            Ok(Ok(pages)) => pages,
+        };
+        self.syncs += SYNCS;
+        let rest = LOG_PAGES.get().saturating_sub(copied);
+        let further = copied > std::mem::replace(&mut self.copied, copied);
+        if rest > FEW && further && self.passes < MAX_PASSES {
+            return self.order_pass();
+        }
+        let size = if size > LOG_CAP {
+            match empty(conn) {
+                Ok(true) => LOG_PAGES.set(0),
+                Ok(false) => {}
+                Err(error) => return self.put_off(size, error),
             }
-            copied => copied.map(|()| true),
+            self.log_bytes()
+        } else {
+            if rest > 0
+                && let Err(error) = checkpoint(conn, "PASSIVE")
+            {
+                return self.put_off(size, error);
+            }
+            size
+        };
+        self.syncs += SYNCS;
+        self.checkpoints += 1;
+        self.wait_for_more(size);
+        if size > LOG_CAP {
+            // Readers overlap. New ones wait (see `readers.rs`), so soon there is none.
+            self.due = size;
+            self.not_before = Some(Instant::now() + RETRY);
         }
+        Ok(())
+    }
+
+    fn order_pass(&mut self) -> Result<()> {
+        self.passes += 1;
+        let thread = self.orders.as_ref().ok_or_else(thread_ended)?;
+        thread.send(()).map_err(|_| thread_ended())
+    }
+
+    /// While a reader keeps the log from beginning anew: again when as much again
+    /// was written, not at every commit.
+    fn wait_for_more(&mut self, size: u64) {
+        self.passes = 0;
+        self.copied = 0;
+        self.not_before = None;
+        self.due = size + CHECKPOINT_BYTES;
+    }
+
+    fn put_off(&mut self, size: u64, error: rusqlite::Error) -> Result<()> {
+        if !is_full(&error) {
+            return Err(Error::Poisoned(error.to_string()));
+        }
+        tracing::error!("the disk is full: the log cannot be copied into the database");
+        self.wait_for_more(size);
+        self.due = size + RETRY_BYTES; // Room may be made at any time.
+        Ok(())
     }
 
     /// Copies everything and empties the log, at the very end.
-    pub(crate) fn finish(conn: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn finish(mut self, conn: &Connection) -> rusqlite::Result<()> {
+        self.end_thread();
         match checkpoint(conn, "TRUNCATE") {
             // The next start copies it.
-            Err(e) if e.sqlite_error_code() == Some(ErrorCode::DiskFull) => Ok(()),
-            done => done,
+            Err(e) if is_full(&e) => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    /// Waits for a pass that is under way.
+    fn end_thread(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // If it panicked, its checkpoint is done by the next start.
+            let _ = thread.join();
         }
     }
 }
 
-fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<()> {
-    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.end_thread();
+    }
+}
+
+/// Empties the log, if no reader is in the way: waits for none. Whether it did.
+fn empty(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.busy_timeout(Duration::ZERO)?;
+    let busy = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        row.get::<_, bool>(0)
+    });
+    conn.busy_timeout(pragmas::BUSY_TIMEOUT)?;
+    busy.map(|busy| !busy)
+}
+
+/// Returns the pages of the log that are copied.
+fn checkpoint(conn: &Connection, mode: &str) -> rusqlite::Result<u64> {
+    conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+        row.get::<_, i64>(2).map(|pages| pages.max(0) as u64)
+    })
+}
+
+fn thread_ended() -> Error {
+    Error::Poisoned("the checkpointing thread ended".to_owned())
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }

@@ -3,10 +3,11 @@
 //! Used by [`super::SqliteStorage`] for an author's questions and by the tools
 //! that look into a file. Reads are short: a long one would keep the writer from
 //! reusing its log, so a question is cut off after [`MAX_READ`].
-//! Bounds: [`POOL_SIZE`] connections, [`CHECKOUT`] to wait for one.
+//! Bounds: [`POOL_SIZE`] connections, [`CHECKOUT`] to wait for one, [`MAX_READ`] more
+//! while the log is too large.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use r2d2_sqlite::SqliteConnectionManager;
@@ -27,6 +28,12 @@ const MAX_READ: Duration = Duration::from_secs(5);
 /// How long a question waits for a connection.
 const CHECKOUT: Duration = Duration::from_secs(5);
 
+/// Between two looks at the log's size while it is too large.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// How long reads go on although the log is too large, after waiting was in vain.
+const IN_VAIN: Duration = Duration::from_secs(60);
+
 /// Steps of SQLite's machine between two looks at the clock: about a millisecond.
 const STEPS: i32 = 20_000;
 
@@ -36,6 +43,40 @@ pub(crate) struct Readers {
     /// One for each connection, so that questions wait as tasks: as threads, a
     /// thousand of them would take a thousand threads.
     free: Arc<Semaphore>,
+    log: Arc<Log>,
+}
+
+/// The write-ahead log, as far as reads must care for its size.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    /// Until when not to wait again: somebody else holds it.
+    patience_lost: Mutex<Option<Instant>>,
+}
+
+impl Log {
+    /// While the log is too large, lets no new read begin: so the old ones end, and
+    /// the writer can empty it. When it does not shrink although all our reads must
+    /// have ended, another program reads on: then waiting is in vain.
+    async fn wait_for_room(&self) {
+        let start = Instant::now();
+        while self.is_too_large() && !self.is_in_vain(start) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn is_in_vain(&self, waiting_since: Instant) -> bool {
+        let mut lost = self.patience_lost.lock().unwrap_or_else(|e| e.into_inner());
+        if waiting_since.elapsed() > MAX_READ {
+            *lost = Some(Instant::now() + IN_VAIN);
+        }
+        lost.is_some_and(|until| waiting_since < until)
+    }
+
+    /// By its name: opening and closing it would drop SQLite's locks on it.
+    fn is_too_large(&self) -> bool {
+        std::fs::metadata(&self.path).is_ok_and(|log| log.len() > pragmas::LOG_CAP)
+    }
 }
 
 impl Readers {
@@ -43,6 +84,8 @@ impl Readers {
         let manager = SqliteConnectionManager::file(path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|conn| pragmas::set_up_reader(conn));
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
         // By default r2d2 starts three threads and all connections, and asks
         // SELECT 1 at every checkout.
         let pool = r2d2::Pool::builder()
@@ -60,6 +103,10 @@ impl Readers {
         Ok(Readers {
             pool,
             free: Arc::new(Semaphore::new(POOL_SIZE as usize)),
+            log: Arc::new(Log {
+                path: log.into(),
+                patience_lost: Mutex::default(),
+            }),
         })
     }
 
@@ -75,6 +122,7 @@ impl Readers {
                 CHECKOUT.as_secs()
             )));
         };
+        self.log.wait_for_room().await;
         let pool = self.pool.clone();
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;

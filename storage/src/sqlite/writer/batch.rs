@@ -81,11 +81,10 @@ impl Running<'_> {
         if due {
             self.commit_batch()?;
             self.flush();
-            // After the answers: whoever waits now waits for a later batch.
-            let checkpointed = self.checkpointer.run_if_due(self.conn).map_err(poisoned)?;
-            self.stats.checkpoints += u64::from(checkpointed);
-            self.stats.syncs += 2 * u64::from(checkpointed);
         }
+        // After the answers: whoever waits now waits for a later batch.
+        self.checkpointer.run_if_due(self.conn)?;
+        self.stats.checkpoints = self.checkpointer.checkpoints;
         (self.monitor)(&self.stats);
         Ok(())
     }
@@ -105,7 +104,7 @@ impl Running<'_> {
         self.locks.rows_saved();
         self.stats.turns += self.batch.turns;
         self.stats.commits += 1;
-        self.stats.syncs += self.syncs_per_commit;
+        self.stats.syncs = self.stats.commits * self.syncs_per_commit + self.checkpointer.syncs;
         self.stats.log_bytes = self.checkpointer.log_bytes();
         for done in &self.batch.held_back {
             if let Some(peer) = self.connections.get_mut(&done.token) {

@@ -91,9 +91,9 @@ pub struct WriterStats {
     /// Transactions committed.
     pub commits: u64,
     /// Calls of fsync or fdatasync: one for each commit under [`Sync::Full`],
-    /// two for each checkpoint.
+    /// two each time that something of the log was copied.
     pub syncs: u64,
-    /// Checkpoints run.
+    /// Checkpoints done, as far as readers let them.
     pub checkpoints: u64,
     /// Bytes in the write-ahead log after the last commit.
     pub log_bytes: u64,
@@ -137,7 +137,7 @@ impl Writer {
             locks.note_saved(&dialog, fence);
         }
         let unsent = statements.count_unsent().map_err(|e| unusable(&e))?;
-        let checkpointer = Checkpointer::new(&conn).map_err(|e| unusable(&e))?;
+        let checkpointer = Checkpointer::start(&conn, &self.database, self.sync)?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(poisoned)?;
         let mut running = Running {
             conn: &conn,
@@ -165,7 +165,7 @@ impl Writer {
             ready: Vec::new(),
         };
         let served = running.serve(stop);
-        drop(running);
+        let checkpointer = running.end();
         if let Err(failure) = served {
             // After a failed write or sync, not even the checkpoint that SQLite
             // runs when the last connection closes.
@@ -173,7 +173,7 @@ impl Writer {
                 .map_err(poisoned)?;
             return Err(failure);
         }
-        Checkpointer::finish(&conn).map_err(poisoned)?;
+        checkpointer.finish(&conn).map_err(poisoned)?;
         conn.close().map_err(|(_, e)| poisoned(e))
     }
 }
@@ -255,6 +255,11 @@ struct Running<'c> {
 }
 
 impl Running<'_> {
+    /// Closes the workers' connections.
+    fn end(self) -> Checkpointer {
+        self.checkpointer
+    }
+
     fn serve(&mut self, stop: BorrowedFd<'_>) -> Result<()> {
         self.listener.set_nonblocking(true).map_err(poisoned)?;
         self.watch(&self.listener, LISTENER)?;
