@@ -79,7 +79,7 @@ pub(crate) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts the thread.
-    pub(crate) fn start(conn: &Connection, database: &Path, sync: Sync) -> Result<Self> {
+    pub(crate) fn start(conn: &Connection, database: &Path) -> Result<Self> {
         let unusable = |e: &rusqlite::Error| pragmas::cannot_open(database, e);
         LOG_PAGES.set(0); // An earlier writer may have run on this thread.
         conn.wal_hook(Some(|_, pages| {
@@ -89,7 +89,7 @@ impl Checkpointer {
         let page_size = conn
             .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))
             .map_err(|e| unusable(&e))?;
-        let second = pragmas::open_writer(database, sync)?;
+        let second = pragmas::open_writer(database, Sync::Normal)?;
         // Closing the last connection is the writer's, and it may have failed.
         second
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)

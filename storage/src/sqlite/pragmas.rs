@@ -60,6 +60,8 @@ pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<Connection> {
         Sync::Normal => "NORMAL",
     };
     conn.execute_batch(&format!(
+        // Under FULL, SQLite would sync at each commit, and the writer would wait for it;
+        // see `writer/syncer.rs` for what it does instead.
         // WAL: readers do not wait for the writer, nor it for them.
         "PRAGMA busy_timeout = {busy};
          PRAGMA journal_mode = WAL;

@@ -5,9 +5,14 @@
 
 use std::time::Instant;
 
-use super::{IDLE, LAZY, Running, once_writable, poisoned};
+use super::syncer::Syncer;
+use super::{IDLE, LAZY, MAX_BATCH, Running, once_writable, poisoned};
 use crate::sqlite::protocol::Response;
 use crate::{DialogKey, Error, Fence, Result};
+
+/// Up to so many answers, nobody is likely to come while the sync lasts, and two
+/// switches of threads are saved.
+const FEW_ANSWERS: usize = 3;
 
 /// A request whose answer waits for the commit.
 pub(super) struct HeldBack {
@@ -72,6 +77,12 @@ impl Running<'_> {
     }
 
     pub(super) fn commit_if_due(&mut self) -> Result<()> {
+        if self.syncing() {
+            if self.batch.requests < MAX_BATCH {
+                return Ok(());
+            }
+            self.finish_sync()?;
+        }
         self.batch.requests = 0;
         self.stats.waiting = self.locks.waiting() as u64;
         let due = self
@@ -104,14 +115,57 @@ impl Running<'_> {
         self.locks.rows_saved();
         self.stats.turns += self.batch.turns;
         self.stats.commits += 1;
-        self.stats.syncs = self.stats.commits * self.syncs_per_commit + self.checkpointer.syncs;
+        self.sync()?;
+        self.stats.syncs = self.syncs + self.checkpointer.syncs;
         self.stats.log_bytes = self.checkpointer.log_bytes();
-        for done in &self.batch.held_back {
-            if let Some(peer) = self.connections.get_mut(&done.token) {
-                peer.output.append(&mut peer.held_back);
+        self.end_batch();
+        Ok(())
+    }
+
+    /// Lets the answers of the batch go: now, or when it is on the disk. A batch that
+    /// answers nobody need not get there: nothing stands on it but later ones.
+    fn sync(&mut self) -> Result<()> {
+        let answers = self.batch.held_back.len();
+        let mut wait = false;
+        if let Some(syncer) = &mut self.syncer
+            && answers > 0
+        {
+            self.syncs += 1;
+            wait = answers > FEW_ANSWERS;
+            if wait {
+                syncer.order()?;
+            } else {
+                syncer.now()?;
             }
         }
-        self.end_batch();
+        for done in &self.batch.held_back {
+            if let Some(peer) = self.connections.get_mut(&done.token) {
+                let to = if wait {
+                    &mut peer.syncing
+                } else {
+                    &mut peer.output
+                };
+                to.append(&mut peer.held_back);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a batch is on its way to the disk.
+    pub(super) fn syncing(&self) -> bool {
+        self.syncer.as_ref().is_some_and(Syncer::under_way)
+    }
+
+    /// Waits for it, if there is one, and answers everyone in it.
+    pub(super) fn finish_sync(&mut self) -> Result<()> {
+        let Some(syncer) = self.syncer.as_mut().filter(|s| s.under_way()) else {
+            return Ok(());
+        };
+        syncer.finish()?;
+        for peer in self.connections.values_mut() {
+            peer.output.append(&mut peer.syncing);
+        }
+        self.flush();
         Ok(())
     }
 

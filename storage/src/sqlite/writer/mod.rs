@@ -3,13 +3,14 @@
 //! SQLite lets one connection write at a time. Instead of having processes
 //! fight for that right, each sends its requests here over a Unix socket. The
 //! writer takes all that is waiting, runs it in one transaction, syncs once and
-//! then answers everyone; while it syncs, the next batch gathers. That is group
-//! commit without a timer and without added delay.
+//! then answers everyone; while it syncs, the next batch gathers and executes. That
+//! is group commit without a timer and without added delay.
 //!
 //! Run by [`Writer::run`], in a process or a thread of its own. Invariants:
 //!
 //! * An answer that says "durable", and a stored answer or unsent reply read
-//!   from the file, leaves only after the commit of its batch.
+//!   from the file, leaves only after the commit of its batch and, under
+//!   [`Sync::Full`], a sync that began after it.
 //! * A grant leaves at once: whatever its holder does becomes durable later
 //!   than what the grant was based on, or not at all.
 //! * The lock table is in memory; its rows in the file are written with each
@@ -24,6 +25,7 @@
 //! | `peers.rs` | the workers' connections |
 //! | `requests.rs` | what a request does |
 //! | `batch.rs` | the transaction: open, commit, undo |
+//! | `syncer.rs` | the sync of a batch, while the next one executes |
 //! | `recovery.rs` | taking over from a writer that died |
 //!
 //! Bounds: [`MAX_BATCH`] requests in a transaction, [`LAZY`] for one that only
@@ -34,6 +36,7 @@ mod batch;
 mod peers;
 mod recovery;
 mod requests;
+mod syncer;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
@@ -55,6 +58,7 @@ use self::batch::Batch;
 use self::peers::Peer;
 use self::recovery::Recovery;
 use self::requests::Waiting;
+use self::syncer::Syncer;
 
 /// Requests in one transaction, and what was read with the last of them: a read is
 /// executed whole. A cap costs nothing in speed and bounds how long
@@ -90,8 +94,8 @@ pub struct WriterStats {
     pub turns: u64,
     /// Transactions committed.
     pub commits: u64,
-    /// Calls of fsync or fdatasync: one for each commit under [`Sync::Full`],
-    /// two each time that something of the log was copied.
+    /// Calls of fsync or fdatasync: under [`Sync::Full`] one for each commit that
+    /// answers somebody; two each time that something of the log was copied.
     pub syncs: u64,
     /// Checkpoints done, as far as readers let them.
     pub checkpoints: u64,
@@ -124,7 +128,8 @@ impl Writer {
     /// [`Error::Poisoned`]: the caller must end this process (or thread) and
     /// start another writer. [`Error::Open`]: the file cannot be used.
     pub fn run(mut self, stop: BorrowedFd<'_>) -> Result<()> {
-        let conn = pragmas::open_writer(&self.database, self.sync)?;
+        // The syncs of a full one are ours: see `syncer.rs`.
+        let conn = pragmas::open_writer(&self.database, Sync::Normal)?;
         let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&self.database, e);
         let none_yet = WriterStats::default();
         let generation = once_writable(|| new_generation(&conn), || (self.monitor)(&none_yet))
@@ -137,7 +142,11 @@ impl Writer {
             locks.note_saved(&dialog, fence);
         }
         let unsent = statements.count_unsent().map_err(|e| unusable(&e))?;
-        let checkpointer = Checkpointer::start(&conn, &self.database, self.sync)?;
+        let checkpointer = Checkpointer::start(&conn, &self.database)?;
+        let syncer = match self.sync {
+            Sync::Full => Some(Syncer::start(&self.database)?),
+            Sync::Normal => None,
+        };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(poisoned)?;
         let mut running = Running {
             conn: &conn,
@@ -145,7 +154,8 @@ impl Writer {
             checkpointer,
             locks,
             unsent,
-            syncs_per_commit: u64::from(self.sync == Sync::Full),
+            syncer,
+            syncs: 0,
             connections: HashMap::default(),
             next_token: FIRST_CONNECTION,
             epoll,
@@ -225,7 +235,8 @@ fn poisoned(error: impl std::fmt::Display) -> Error {
 
 const LISTENER: u64 = 0;
 const STOP: u64 = 1;
-const FIRST_CONNECTION: u64 = 2;
+const SYNCED: u64 = 2;
+const FIRST_CONNECTION: u64 = 3;
 
 struct Running<'c> {
     conn: &'c Connection,
@@ -234,7 +245,10 @@ struct Running<'c> {
     locks: LockTable<Waiting>,
     /// Rows in the outbox; while it is 0, a begin need not look there.
     unsent: u64,
-    syncs_per_commit: u64,
+    /// None when commits need not reach the disk.
+    syncer: Option<Syncer>,
+    /// Syncs of commits.
+    syncs: u64,
     connections: HashMap<u64, Peer>,
     next_token: u64,
     epoll: Epoll,
@@ -264,6 +278,9 @@ impl Running<'_> {
         self.listener.set_nonblocking(true).map_err(poisoned)?;
         self.watch(&self.listener, LISTENER)?;
         self.watch(stop, STOP)?;
+        if let Some(syncer) = &self.syncer {
+            self.watch(syncer, SYNCED)?;
+        }
         (self.monitor)(&self.stats);
         let mut events = [EpollEvent::empty(); 64];
         loop {
@@ -280,6 +297,7 @@ impl Running<'_> {
                         self.epoll.delete(stop).map_err(poisoned)?;
                         self.stopping = Some(Instant::now() + STOP_WAIT);
                     }
+                    SYNCED => self.finish_sync()?,
                     token => self.receive(token)?,
                 }
             }
@@ -290,7 +308,7 @@ impl Running<'_> {
             // processor: it goes first, once. On 2 busy cores this made batches
             // half as large again and a turn 7 to 12 % cheaper; on an idle machine
             // it costs nothing, since nobody takes the offer.
-            if count == 0 && self.batch.must_commit && !self.batch.yielded {
+            if count == 0 && self.batch.must_commit && !self.batch.yielded && !self.syncing() {
                 self.batch.yielded = true;
                 std::thread::yield_now();
                 continue;
@@ -302,8 +320,10 @@ impl Running<'_> {
             if let Some(deadline) = self.stopping
                 && (self.workers() == 0 || Instant::now() >= deadline)
             {
+                self.finish_sync()?;
                 self.batch.must_commit = self.batch.open.is_some();
-                return self.commit_if_due();
+                self.commit_if_due()?;
+                return self.finish_sync();
             }
         }
     }
@@ -317,6 +337,7 @@ impl Running<'_> {
     /// How long to wait for the next request.
     fn patience(&self) -> EpollTimeout {
         let wait = match (self.batch.open, &self.recovery) {
+            (Some(_), _) if self.syncing() => IDLE,
             (Some(_), _) if self.batch.must_commit => Duration::ZERO,
             (Some(since), _) => LAZY.saturating_sub(since.elapsed()),
             (None, Some(recovery)) => recovery.deadline.saturating_duration_since(Instant::now()),

@@ -35,6 +35,8 @@ pub(super) struct Peer {
     pub(super) output: Vec<u8>,
     /// Answers that wait for the commit of the batch.
     pub(super) held_back: Vec<u8>,
+    /// Answers of the batch before, which is on its way to the disk.
+    pub(super) syncing: Vec<u8>,
     /// How much of `output` has left.
     sent: usize,
     /// Since when it takes no more.
@@ -96,6 +98,7 @@ impl Running<'_> {
                     input: Vec::new(),
                     output: Vec::new(),
                     held_back: Vec::new(),
+                    syncing: Vec::new(),
                     sent: 0,
                     stalled: None,
                     interest: EpollFlags::EPOLLIN,

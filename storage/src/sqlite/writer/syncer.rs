@@ -1,0 +1,109 @@
+//! Syncs the log on a thread of its own, while the next batch executes.
+//!
+//! Part of the writer's loop, under [`Sync::Full`]. The connection commits without a
+//! sync (`PRAGMA synchronous = NORMAL`); the answers of the batch wait until this
+//! thread has synced the log's file. One sync covers all that was written before it.
+//! There is one sync under way at most, and no commit meanwhile: so what a failed
+//! sync leaves unanswered is one batch.
+//!
+//! [`Sync::Full`]: crate::Sync::Full
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::poisoned;
+use crate::Result;
+
+pub(super) struct Syncer {
+    log: File,
+    /// Each word is an order.
+    orders: Option<Sender<()>>,
+    outcomes: Receiver<io::Result<()>>,
+    /// Readable when there is an outcome.
+    done: Arc<EventFd>,
+    under_way: bool,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    /// Opens the log of a database whose connection has written to it. Closing this
+    /// file drops no lock of SQLite's: those are on the other two files.
+    pub(super) fn start(database: &Path) -> Result<Self> {
+        let mut path = database.as_os_str().to_owned();
+        path.push("-wal");
+        let log = File::open(path).map_err(poisoned)?;
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let done = EventFd::from_flags(flags).map_err(poisoned)?;
+        let done = Arc::new(done);
+        let (orders, ordered) = channel();
+        let (outcome, outcomes) = channel();
+        let (file, ring) = (log.try_clone().map_err(poisoned)?, done.clone());
+        let thread = std::thread::spawn(move || {
+            while ordered.recv().is_ok() {
+                let synced = file.sync_data();
+                if ring.write(1).is_err() || outcome.send(synced).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Syncer {
+            log,
+            orders: Some(orders),
+            outcomes,
+            done,
+            under_way: false,
+            thread: Some(thread),
+        })
+    }
+
+    /// Syncs on this thread: when nobody could use the time, that is cheaper.
+    pub(super) fn now(&self) -> Result<()> {
+        self.log.sync_data().map_err(poisoned)
+    }
+
+    pub(super) fn order(&mut self) -> Result<()> {
+        self.under_way = true;
+        let thread = self.orders.as_ref();
+        thread
+            .and_then(|orders| orders.send(()).ok())
+            .ok_or_else(|| poisoned("the syncing thread ended"))
+    }
+
+    pub(super) fn under_way(&self) -> bool {
+        self.under_way
+    }
+
+    /// Waits for the sync that is under way.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`](crate::Error::Poisoned) when it failed.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        let outcome = self.outcomes.recv().map_err(poisoned)?;
+        self.under_way = false;
+        self.done.read().map_err(poisoned)?;
+        outcome.map_err(poisoned)
+    }
+}
+
+impl AsFd for Syncer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.done.as_fd()
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing left to say.
+            let _ = thread.join();
+        }
+    }
+}
