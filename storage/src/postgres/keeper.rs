@@ -17,10 +17,6 @@ use super::lanes::Shared;
 use super::server::{Purpose, Server};
 use crate::Sync;
 
-/// A process that gave no sign for so long is taken for dead, although its session
-/// stands: its box may have vanished.
-pub const LEASE: Duration = Duration::from_secs(10);
-
 /// Between two signs of life, and looks for the dead.
 const BEAT: Duration = Duration::from_millis(500);
 
@@ -84,7 +80,7 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
     let Some(owner) = shared.upgrade().map(|shared| shared.owner) else {
         return Ok(());
     };
-    register(&client, owner).await?;
+    register(&client, owner, server.lease()).await?;
     let Some(storage) = shared.upgrade() else {
         return Ok(());
     };
@@ -102,7 +98,7 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
             return Ok(());
         };
         // A server that hangs is one that is away.
-        let Ok(beaten) = tokio::time::timeout(LEASE / 2, beat(&client, owner)).await else {
+        let Ok(beaten) = tokio::time::timeout(server.lease() / 2, beat(&client, owner, server.lease())).await else {
             return Ok(());
         };
         beaten?;
@@ -110,7 +106,7 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
     }
 }
 
-async fn register(client: &Client, owner: i64) -> Result<(), Failed> {
+async fn register(client: &Client, owner: i64, lease: Duration) -> Result<(), Failed> {
     loop {
         let locked = client
             .query_one("SELECT pg_try_advisory_lock($1)", &[&owner])
@@ -139,11 +135,11 @@ async fn register(client: &Client, owner: i64) -> Result<(), Failed> {
             &[&SKIPPED],
         )
         .await?;
-    beat(client, owner).await
+    beat(client, owner, lease).await
 }
 
-async fn beat(client: &Client, owner: i64) -> Result<(), Failed> {
-    let lease = LEASE.as_millis() as i64;
+async fn beat(client: &Client, owner: i64, lease: Duration) -> Result<(), Failed> {
+    let lease = lease.as_millis() as i64;
     let row = match client
         .query_one("SELECT turnkey_beat($1, $2)", &[&owner, &lease])
         .await
