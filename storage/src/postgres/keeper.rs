@@ -98,7 +98,9 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
             return Ok(());
         };
         // A server that hangs is one that is away.
-        let Ok(beaten) = tokio::time::timeout(server.lease() / 2, beat(&client, owner, server.lease())).await else {
+        let Ok(beaten) =
+            tokio::time::timeout(server.lease() / 2, beat(&client, owner, server.lease())).await
+        else {
             return Ok(());
         };
         beaten?;

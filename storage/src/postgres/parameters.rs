@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::tls::Tls;
 use super::server::{DEFAULT_LEASE, DEFAULT_POOL, LEASES, MAX_POOL};
+use super::tls::Tls;
 use crate::{Error, Result};
 
 /// What was taken out of an address.

@@ -164,7 +164,8 @@ impl Server {
             Err(error)
                 if config.get_ssl_mode() == SslMode::Prefer
                     && (tls::failed(&error)
-                        || error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)) =>
+                        || error.code()
+                            == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)) =>
             {
                 config.ssl_mode(SslMode::Disable);
                 config.connect(self.tls.connect.clone()).await
@@ -249,9 +250,18 @@ mod tests {
             ("postgres://ann:secret@db/bot?lease=301", "lease"),
             ("postgres://ann:secret@db/bot?lease=10s", "lease"),
             ("postgres://ann:secret@db/bot?sslmode=allow", "verify-full"),
-            ("postgres://ann:secret@db/bot?sslmode=require&sslrootcert=system", "verify-full"),
-            ("postgres://ann:secret@db/bot?sslmode=verify-ca&sslrootcert=/no/such", "cannot read"),
-            ("postgres://ann:secret@db/bot?sslmode=require&sslrootcert=%2Fdev%2Fnull", "none in it"),
+            (
+                "postgres://ann:secret@db/bot?sslmode=require&sslrootcert=system",
+                "verify-full",
+            ),
+            (
+                "postgres://ann:secret@db/bot?sslmode=verify-ca&sslrootcert=/no/such",
+                "cannot read",
+            ),
+            (
+                "postgres://ann:secret@db/bot?sslmode=require&sslrootcert=%2Fdev%2Fnull",
+                "none in it",
+            ),
             ("postgres://ann:secret@db/bot?colour=red", "colour"),
             ("postgres:", "host"),
             ("postgres://ann:secret@db:port/bot", "--storage"),

@@ -19,7 +19,9 @@ use rustls::crypto::{
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use x509_cert::der::Decode;
@@ -212,7 +214,16 @@ impl ServerCertVerifier for Verifier {
                 intermediates,
                 now,
                 self.algorithms.all,
-            )?;
+            )
+            .map_err(|error| match error {
+                // It signed itself and was not named: a root that is not known.
+                rustls::Error::InvalidCertificate(CertificateError::Other(why))
+                    if why.to_string().contains("CaUsedAsEndEntity") =>
+                {
+                    CertificateError::UnknownIssuer.into()
+                }
+                error => error,
+            })?;
         }
         if self.name {
             verify_server_name(&parsed, server_name)?;
@@ -275,7 +286,10 @@ pub(super) fn remedy(error: &tokio_postgres::Error) -> Option<&'static str> {
             C::NotValidForName | C::NotValidForNameContext { .. } => {
                 "write the host's name in --storage as the certificate has it (among its alternative names), or sslmode=verify-ca to let any name pass"
             }
-            C::Expired | C::ExpiredContext { .. } | C::NotValidYet | C::NotValidYetContext { .. } => {
+            C::Expired
+            | C::ExpiredContext { .. }
+            | C::NotValidYet
+            | C::NotValidYetContext { .. } => {
                 "give the server a certificate that is in force, or set this machine's clock"
             }
             _ => "give the server another certificate (X.509 version 3, with alternative names)",
