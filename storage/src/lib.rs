@@ -28,6 +28,7 @@
 //! commit, shared by any number of processes of one machine. The engine for
 //! PostgreSQL, feature `postgres`, is in `postgres`: row locks, for many machines.
 
+pub mod copy;
 mod error;
 mod inspect;
 #[cfg(feature = "postgres")]

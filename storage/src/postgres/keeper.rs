@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio_postgres::{AsyncMessage, Client};
 
+use super::copy::COPYING;
 use super::errors;
 use super::lanes::Shared;
 use super::server::{Purpose, Server};
@@ -26,7 +27,7 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 /// Fences skipped at each connection. A crash of the server may forget numbers that
 /// it gave out in its last moments (`turnkey_begin` does not wait for the disk);
 /// whoever comes back skips more than it can have given out.
-const SKIPPED: i32 = 65_536;
+pub(super) const SKIPPED: u16 = u16::MAX;
 
 type Failed = tokio_postgres::Error;
 
@@ -128,13 +129,17 @@ async fn register(client: &Client, owner: i64, lease: Duration) -> Result<(), Fa
             .await?;
         tokio::time::sleep(BEAT / 10).await;
     }
+    // Waits for the end of a copy that began while this process was away.
+    client
+        .execute("SELECT pg_advisory_lock_shared($1)", &[&COPYING])
+        .await?;
     client
         .batch_execute(&format!("LISTEN turnkey_{owner}"))
         .await?;
     client
         .query(
             "SELECT max(nextval('turnkey_fence')) FROM generate_series(1, $1::integer)",
-            &[&SKIPPED],
+            &[&i32::from(SKIPPED)],
         )
         .await?;
     beat(client, owner, lease).await

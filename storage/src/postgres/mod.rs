@@ -11,6 +11,7 @@
 //! | `text.rs` | texts that PostgreSQL cannot hold as they are |
 //! | `errors.rs` | what a failure means for the caller |
 //! | `inspect.rs` | dump and check |
+//! | `copy.rs` | its side of a move to or from another database |
 //!
 //! A program that uses it: [`Server::parse`] its address; [`prepare`] once at each
 //! start, on as many boxes as you like; [`connect`] in every process that takes
@@ -24,6 +25,7 @@
 //! lock that was freed meanwhile is refused.
 
 mod author;
+mod copy;
 mod errors;
 mod inspect;
 mod keeper;
@@ -41,6 +43,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use copy::{CopyDatabase, copy_source, copy_target};
 pub use inspect::{check, dump};
 pub use schema::prepare;
 pub use server::{DEFAULT_LEASE, DEFAULT_POOL, MAX_POOL, Server};
