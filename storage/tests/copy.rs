@@ -99,7 +99,13 @@ async fn fill(storage: Arc<SqliteStorage>) {
     for n in 0..MAX_ROWS + 100 {
         let storage = storage.clone();
         many.spawn(async move {
-            turn(&*storage, &dialog(format!("many {n}")), &n.to_string(), "1").await;
+            turn(
+                &*storage,
+                &dialog(format!("many {n}")),
+                &format!("many {n}"),
+                "1",
+            )
+            .await;
         });
     }
     many.join_all().await;
@@ -118,8 +124,7 @@ fn filled(dir: &Path) -> std::path::PathBuf {
     let path = dir.join("from.db");
     let mut served = Served::at(&path, &[NOTES]);
     served.start_writer(Vec::new());
-    let storage = served.open();
-    block_on(fill(Arc::new(storage)));
+    block_on(async { fill(Arc::new(served.open())).await });
     served.finish();
     path
 }
@@ -138,7 +143,8 @@ async fn goes_on(storage: &dyn Storage) -> u64 {
         };
         assert_eq!(seen.seen, Some(expected));
         drop(seen);
-        let begun = begin(storage, &dialog(user), "new").await;
+        let new = format!("{user} new");
+        let begun = begin(storage, &dialog(user), &new).await;
         let bodies: Vec<&str> = begun.unsent.iter().map(|u| u.body.as_str()).collect();
         let first = format!("{user} first");
         assert_eq!(
@@ -151,7 +157,7 @@ async fn goes_on(storage: &dyn Storage) -> u64 {
         largest = largest.max(grant.fence().0);
         let sent = begun.unsent.iter().map(|u| u.id).collect();
         storage.sent(&grant, sent).await.unwrap();
-        storage.commit(&mut grant, last("new", "1")).await.unwrap();
+        storage.commit(&mut grant, last(&new, "1")).await.unwrap();
     }
     largest
 }
@@ -201,12 +207,11 @@ fn a_file_becomes_another_file() {
     assert_eq!(lines(&from), lines(&to));
     let mut served = Served::at(&to, &[NOTES]);
     served.start_writer(Vec::new());
-    let storage = served.open();
     block_on(async {
+        let storage = served.open();
         has_every_unsent(&storage).await;
         goes_on(&storage).await;
     });
-    drop(storage);
     served.finish();
 }
 
@@ -216,20 +221,25 @@ fn what_may_not_be_copied_or_into_is_refused() {
     let at = |name: &str| dir.path().join(name);
     let mut served = Served::at(&at("from.db"), &[NOTES]);
     served.start_writer(Vec::new());
-    let storage = served.open();
     block_on(async {
-        turn(&storage, &dialog("ann"), "u", "1").await;
-        let attempt = async |from: &str, to: &str, author: &[&str], wanted: &Wanted| {
-            sentence(file_to_file(&at(from), &at(to), author, wanted).await)
-        };
-        let none = named(&[]);
-        let refused = attempt("from.db", "to.db", &[], &none).await;
+        turn(&served.open(), &dialog("ann"), "u", "1").await;
+        let refused = sentence(sqlite::copy_source(&at("from.db")));
         assert!(
             refused.contains("in use by a running bot; stop it"),
             "{refused}"
         );
-        drop(storage);
-        served.finish();
+        let refused = sentence(sqlite::copy_target(&at("from.db")));
+        assert!(
+            refused.contains("in use by a running bot; stop it"),
+            "{refused}"
+        );
+    });
+    served.finish();
+    block_on(async {
+        let attempt = async |from: &str, to: &str, author: &[&str], wanted: &Wanted| {
+            sentence(file_to_file(&at(from), &at(to), author, wanted).await)
+        };
+        let none = named(&[]);
         let refused = attempt("gone.db", "to.db", &[], &none).await;
         assert!(refused.contains("there is no file"), "{refused}");
         assert!(!at("gone.db").exists() && !at("gone.db-lock").exists());
@@ -424,10 +434,8 @@ mod with_postgres {
         assert_eq!(lines(&from), lines(&back));
         let mut served = Served::at(&back, &[NOTES]);
         served.start_writer(Vec::new());
-        let storage = served.open();
-        assert!(block_on(goes_on(&storage)) > 1 << 40);
         assert!(fence > 1 << 40, "fences begin again");
-        drop(storage);
+        block_on(async { assert!(goes_on(&served.open()).await > 1 << 40) });
         served.finish();
     }
 
