@@ -189,9 +189,10 @@ pub(crate) fn copy(
     let runtime = runtime()?;
     let copied = runtime.block_on(async {
         let copied = async {
-            let source = source(from).await?;
-            let target = target(to).await?;
-            copy::run(&*source, &*target, migrations, wanted, progress).await
+            let source = source(from).await.map_err(|e| about("--from", e))?;
+            let target = target(to).await.map_err(|e| about("--to", e))?;
+            let copied = copy::run(&*source, &*target, migrations, wanted, progress).await;
+            copied.map_err(|e| about("--to", e))
         };
         tokio::select! {
             copied = copied => copied.map(Some),
@@ -204,6 +205,16 @@ pub(crate) fn copy(
     // A thread that still reads is not waited for.
     runtime.shutdown_background();
     Ok(copied?)
+}
+
+/// The engines' sentences name the flag of the other commands.
+fn about(flag: &str, error: turnkey_storage::Error) -> turnkey_storage::Error {
+    match error {
+        turnkey_storage::Error::Open(sentence) => {
+            turnkey_storage::Error::Open(sentence.replace("--storage", flag))
+        }
+        other => other,
+    }
 }
 
 fn is_same(from: &Address, to: &Address) -> bool {

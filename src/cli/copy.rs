@@ -155,6 +155,7 @@ fn print_table(report: &Report) {
 struct Line {
     terminal: bool,
     shown: Option<Instant>,
+    comparing: bool,
 }
 
 impl Line {
@@ -162,6 +163,7 @@ impl Line {
         Line {
             terminal: std::io::stderr().is_terminal(),
             shown: None,
+            comparing: false,
         }
     }
 
@@ -171,11 +173,12 @@ impl Line {
             false => EVERY,
         };
         let now = Instant::now();
-        let last = progress.done == progress.total;
-        if !last && self.shown.is_some_and(|shown| now < shown + every) {
+        let turns = progress.done == progress.total || progress.comparing != self.comparing;
+        if !turns && self.shown.is_some_and(|shown| now < shown + every) {
             return;
         }
         self.shown = Some(now);
+        self.comparing = progress.comparing;
         let Progress {
             done, total, table, ..
         } = progress;

@@ -72,6 +72,10 @@ const AWKWARD: &[&str] = &["ann", "b\0b", "🦀\u{1}\u{1}0", "tab\t\\N\\.\r\n'\"
 const NOTES: &str =
     "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT, data BLOB, size DOUBLE PRECISION)";
 
+/// Would make a second row of each that is copied.
+const DOUBLES: &str = "CREATE TRIGGER doubles AFTER INSERT ON notes BEGIN
+     INSERT INTO notes (body) VALUES (new.body); END";
+
 /// A bit of everything, and more than a batch of it.
 async fn fill(storage: Arc<SqliteStorage>) {
     for (n, user) in AWKWARD.iter().enumerate() {
@@ -176,7 +180,7 @@ fn a_file_becomes_another_file() {
     let from = filled(dir.path());
     let to = dir.path().join("to.db");
     block_on(async {
-        let report = file_to_file(&from, &to, &[NOTES], &Wanted::All)
+        let report = file_to_file(&from, &to, &[NOTES, DOUBLES], &Wanted::All)
             .await
             .unwrap();
         assert!(report.same() && report.left_out.is_empty());
@@ -205,7 +209,7 @@ fn a_file_becomes_another_file() {
         );
     });
     assert_eq!(lines(&from), lines(&to));
-    let mut served = Served::at(&to, &[NOTES]);
+    let mut served = Served::at(&to, &[NOTES, DOUBLES]);
     served.start_writer(Vec::new());
     block_on(async {
         let storage = served.open();

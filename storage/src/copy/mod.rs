@@ -2,7 +2,7 @@
 //!
 //! Called by the framework's `copy` command. An engine takes part by implementing
 //! [`CopySource`] and [`CopyTarget`] in its own `copy.rs`; this file has the order of
-//! things, [`digest`] the checksums.
+//! things, `digest.rs` the checksums.
 //!
 //! Invariants:
 //! * The source is only read, in one transaction: all of it as of one moment. Nobody
@@ -13,7 +13,7 @@
 //! * The target's next fence is above every one that the source ever gave out.
 //!
 //! Bounds: a batch has [`MAX_ROWS`] rows, and no more than [`MAX_BYTES`] unless a
-//! single row is larger; [`AHEAD`] batches wait between reading and writing.
+//! single row is larger; two batches wait between reading and writing.
 
 mod digest;
 
@@ -252,7 +252,8 @@ pub async fn run(
         Wanted::All => there.clone(),
         Wanted::Named(names) => check_names(names, source).await?,
     };
-    let left_out = there.into_iter().filter(|t| !named.contains(t)).collect();
+    let left_out = |table: &String| !named.iter().any(|name| same_name(name, table));
+    let left_out = there.into_iter().filter(left_out).collect();
     target.start(author, &named).await?;
     let mut tables = ours();
     for name in target.order(named).await? {
@@ -363,11 +364,17 @@ async fn check_names(names: &[String], source: &dyn CopySource) -> Result<Vec<St
                 source.tables().await?.join(", ")
             )));
         }
-        if !checked.contains(name) {
+        if !checked.iter().any(|other| same_name(other, name)) {
             checked.push(name.clone());
         }
     }
     Ok(checked)
+}
+
+/// For SQLite they are one table, and PostgreSQL makes them one where it is not told
+/// otherwise.
+fn same_name(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
 }
 
 /// Both sides must have the table with the same columns, in whatever order.

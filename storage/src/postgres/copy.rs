@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
+use super::keeper::SKIPPED;
 use super::text::{original, stored};
 use super::{Server, errors, schema, values};
 use crate::copy::{self, Batch, CopySource, CopyTarget, MARK, Rows, Table};
@@ -26,8 +27,10 @@ use crate::{BoxFuture, Error, Fence, Result, Value};
 /// "copy" in ASCII: the advisory lock of whoever copies, shared by whoever takes turns.
 pub(super) const COPYING: i64 = 0x636f_7079;
 
-/// Texts of one form, whatever the server's and the user's settings.
-const FORMS: &str = "SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; \
+/// Texts of one form and no limits of time, whatever the settings of the server and
+/// the user are.
+const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
+     SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; \
      SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'";
 
 /// A database that is open for a copy.
@@ -86,7 +89,7 @@ pub async fn copy_target(server: &Server) -> Result<CopyDatabase> {
 async fn open(server: &Server) -> Result<CopyDatabase> {
     let client = schema::connect(server).await?;
     let fail = |e: tokio_postgres::Error| errors::open(server, &e);
-    client.batch_execute(FORMS).await.map_err(fail)?;
+    client.batch_execute(SETTINGS).await.map_err(fail)?;
     let taken = client
         .query_one("SELECT pg_try_advisory_lock($1)", &[&COPYING])
         .await
@@ -527,7 +530,7 @@ impl CopySource for CopyDatabase {
         Box::pin(async {
             let last = self.number("SELECT last_value FROM turnkey_fence").await?;
             // A crash of the server may have forgotten some.
-            Ok(Fence(last as u64 + u64::from(super::keeper::SKIPPED)))
+            Ok(Fence((last + i64::from(SKIPPED)) as u64))
         })
     }
 

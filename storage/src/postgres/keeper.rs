@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio_postgres::{AsyncMessage, Client};
 
-use super::copy::COPYING;
+use super::copy::{self, COPYING};
 use super::errors;
 use super::lanes::Shared;
 use super::server::{Purpose, Server};
@@ -27,7 +27,7 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 /// Fences skipped at each connection. A crash of the server may forget numbers that
 /// it gave out in its last moments (`turnkey_begin` does not wait for the disk);
 /// whoever comes back skips more than it can have given out.
-pub(super) const SKIPPED: u16 = u16::MAX;
+pub(super) const SKIPPED: i32 = 65_536;
 
 type Failed = tokio_postgres::Error;
 
@@ -82,6 +82,13 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
         return Ok(());
     };
     register(&client, owner, server.lease()).await?;
+    // One that was killed, on a database that was empty when this process started.
+    if copy::is_unfinished(&client).await? {
+        if !std::mem::replace(told, true) {
+            tracing::error!("cannot use {server}: {}", crate::copy::UNFINISHED);
+        }
+        return Ok(());
+    }
     let Some(storage) = shared.upgrade() else {
         return Ok(());
     };
@@ -139,7 +146,7 @@ async fn register(client: &Client, owner: i64, lease: Duration) -> Result<(), Fa
     client
         .query(
             "SELECT max(nextval('turnkey_fence')) FROM generate_series(1, $1::integer)",
-            &[&i32::from(SKIPPED)],
+            &[&SKIPPED],
         )
         .await?;
     beat(client, owner, lease).await

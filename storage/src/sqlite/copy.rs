@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use tokio::sync::mpsc;
@@ -349,6 +350,9 @@ fn start(path: &Path, author: &[String], tables: &[String]) -> Result<Connection
         crate::unix_ms()
     ))
     .map_err(fail)?;
+    // What they did when a row was new they have done.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+        .map_err(fail)?;
     for table in wanted {
         if exists(&conn, table).map_err(fail)? {
             let sql = format!("DELETE FROM {}", quoted(table));
