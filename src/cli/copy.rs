@@ -91,7 +91,7 @@ impl Copy {
         line.end();
         let Some(report) = copied? else {
             say!(
-                "Stopped. {to} is unfinished: run the same command again, which starts anew, or delete it."
+                "Stopped. What was copied to {to} does not count: run the same command again, which starts anew."
             );
             return Ok(ExitCode::from(exit::INTERRUPTED));
         };

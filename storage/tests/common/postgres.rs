@@ -28,7 +28,8 @@ impl TestServer {
         Self::start_with(&[], None)
     }
 
-    /// With more parameters (`name=value`), and on a port of TCP's too.
+    /// With more parameters (`name=value`), and on a port of TCP's too: then the
+    /// addresses that this gives, which have none, do not lead there.
     pub(crate) fn start_with(parameters: &[String], port: Option<u16>) -> Option<Self> {
         let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         while !root.join("scripts/services").exists() {
