@@ -1,7 +1,7 @@
 //! Moving everything from one database to another, of the same engine or not.
 //!
 //! Called by the framework's `copy` command. An engine takes part by implementing
-//! [`CopySource`] and [`CopyTarget`] in its own `copy.rs`; this file has the order of
+//! [`CopySource`] and [`CopyTarget`] in its own `copy.rs` or `copy/`; this file has the order of
 //! things, `digest.rs` the checksums.
 //!
 //! Invariants:
@@ -267,19 +267,11 @@ pub async fn run(
     let mut last = source.last_fence().await?;
     let mut done = 0;
     for table in &tables {
-        let fence = table
-            .columns
-            .iter()
-            .position(|c| table.ours && FENCES.contains(&c.as_str()));
         let mut batches = source.read(table);
         while let Some(rows) = batches.recv().await {
             let rows = rows?;
             done += rows.len() as u64;
-            for row in &rows {
-                if let Some(Value::Integer(found)) = fence.map(|at| &row[at]) {
-                    last = last.max(Fence(*found as u64));
-                }
-            }
+            last = last.max(largest_fence(table, &rows));
             target.write(table, rows).await?;
             progress(Progress {
                 comparing: false,
@@ -289,6 +281,11 @@ pub async fn run(
             });
         }
     }
+    if done != total {
+        return Err(Error::Open(format!(
+            "{done} of {total} rows could be read; run check on the database that is copied from"
+        )));
+    }
     target.numbers(last, &tables).await?;
 
     let mut report = Report {
@@ -297,30 +294,17 @@ pub async fn run(
     };
     done = 0;
     for table in &tables {
-        let mut both = [Summary::default(), Summary::default()];
-        let (mut from, mut to) = (source.read(table), target.read(table));
-        while !both.iter().all(|side| side.ended) {
-            let (side, rows) = tokio::select! {
-                rows = from.recv(), if !both[0].ended => (0, rows),
-                rows = to.recv(), if !both[1].ended => (1, rows),
-            };
-            both[side].add(rows.transpose()?);
-            if side == 0 {
-                progress(Progress {
-                    comparing: true,
-                    table: &table.name,
-                    done: done + both[0].rows,
-                    total,
-                });
-            }
-        }
-        done += both[0].rows;
-        let [from, to] = both;
-        report.tables.push(Compared {
-            table: table.name.clone(),
-            from,
-            to,
+        let compared = compare(source, target, table, |rows| {
+            progress(Progress {
+                comparing: true,
+                table: &table.name,
+                done: done + rows,
+                total,
+            });
         });
+        let compared = compared.await?;
+        done += compared.from.rows;
+        report.tables.push(compared);
     }
     if !source.unchanged().await? {
         return Err(Error::Open(
@@ -332,6 +316,47 @@ pub async fn run(
         target.finish().await?;
     }
     Ok(report)
+}
+
+/// Of a table without any it is 0.
+fn largest_fence(table: &Table, rows: &Rows) -> Fence {
+    let is_fence = |column: &String| table.ours && FENCES.contains(&column.as_str());
+    let Some(at) = table.columns.iter().position(is_fence) else {
+        return Fence(0);
+    };
+    let fences = rows.iter().filter_map(|row| match row[at] {
+        Value::Integer(fence) => Some(Fence(fence as u64)),
+        _ => None,
+    });
+    fences.max().unwrap_or(Fence(0))
+}
+
+/// Reads a table on both sides at once; `each` hears how many rows of the source are
+/// done.
+async fn compare(
+    source: &dyn CopySource,
+    target: &dyn CopyTarget,
+    table: &Table,
+    mut each: impl FnMut(u64),
+) -> Result<Compared> {
+    let mut both = [Summary::default(), Summary::default()];
+    let (mut from, mut to) = (source.read(table), target.read(table));
+    while !both.iter().all(|side| side.ended) {
+        let (side, rows) = tokio::select! {
+            rows = from.recv(), if !both[0].ended => (0, rows),
+            rows = to.recv(), if !both[1].ended => (1, rows),
+        };
+        both[side].add(rows.transpose()?);
+        if side == 0 {
+            each(both[0].rows);
+        }
+    }
+    let [from, to] = both;
+    Ok(Compared {
+        table: table.name.clone(),
+        from,
+        to,
+    })
 }
 
 fn ours() -> Vec<Table> {

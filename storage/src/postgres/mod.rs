@@ -11,7 +11,7 @@
 //! | `text.rs` | texts that PostgreSQL cannot hold as they are |
 //! | `errors.rs` | what a failure means for the caller |
 //! | `inspect.rs` | dump and check |
-//! | `copy.rs` | its side of a move to or from another database |
+//! | `copy/` | its side of a move to or from another database |
 //!
 //! A program that uses it: [`Server::parse`] its address; [`prepare`] once at each
 //! start, on as many boxes as you like; [`connect`] in every process that takes

@@ -9,20 +9,22 @@
 //! What is not a number, a boolean, text or bytes travels as the text that the server
 //! makes of it (times in UTC), and comes back from that text exactly.
 
+mod rows;
+
 use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use tokio::sync::mpsc;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::keeper::SKIPPED;
-use super::text::{original, stored};
-use super::{Server, errors, schema, values};
-use crate::copy::{self, Batch, CopySource, CopyTarget, MARK, Rows, Table};
-use crate::{BoxFuture, Error, Fence, Result, Value};
+use super::{Server, errors, schema};
+use crate::copy::{self, CopySource, CopyTarget, MARK, Rows, Table};
+use crate::{BoxFuture, Error, Fence, Result};
+use rows::{all_columns, columns, find, put, quoted};
 
 /// "copy" in ASCII: the advisory lock of whoever copies, shared by whoever takes turns.
 pub(super) const COPYING: i64 = 0x636f_7079;
@@ -46,12 +48,6 @@ type Trace = (i64, i64);
 
 const TRACE: &str =
     "SELECT (SELECT count(*) FROM turnkey_seen), (SELECT count(*) FROM turnkey_outbox)";
-
-/// A column as the server has it.
-struct Column {
-    name: String,
-    kind: Type,
-}
 
 impl std::fmt::Debug for CopyDatabase {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -130,11 +126,6 @@ pub(super) async fn is_unfinished(
         .query_one("SELECT to_regclass($1) IS NOT NULL", &[&MARK])
         .await?;
     Ok(row.get(0))
-}
-
-/// An identifier as SQL takes it.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl CopyDatabase {
@@ -295,186 +286,11 @@ impl CopyDatabase {
     }
 }
 
-async fn find(
-    client: &Client,
-    table: &str,
-) -> std::result::Result<Option<String>, tokio_postgres::Error> {
-    let rows = client
-        .query(
-            "SELECT relname::text FROM pg_class
-             WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p')
-                 AND (relname = $1::text OR relname = lower($1::text))
-             ORDER BY relname = $1::text DESC LIMIT 1",
-            &[&table],
-        )
-        .await?;
-    Ok(rows.first().map(|row| row.get(0)))
-}
-
 async fn count(database: &CopyDatabase, name: &str) -> Result<u64> {
     let rows = database
         .number(&format!("SELECT count(*) FROM {}", quoted(name)))
         .await?;
     Ok(rows as u64)
-}
-
-/// Those that can be written: generated ones make themselves.
-async fn all_columns(
-    client: &Client,
-    name: &str,
-) -> std::result::Result<Vec<Column>, tokio_postgres::Error> {
-    let rows = client
-        .query(
-            "SELECT a.attname::text, a.atttypid FROM pg_attribute a
-             JOIN pg_class t ON t.oid = a.attrelid
-             WHERE t.relname = $1 AND t.relnamespace = current_schema()::regnamespace
-                 AND t.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
-                 AND a.attgenerated = ''
-             ORDER BY a.attnum",
-            &[&name],
-        )
-        .await?;
-    Ok(rows
-        .iter()
-        .map(|row| Column {
-            name: row.get(0),
-            // What is not built in travels as text.
-            kind: Type::from_oid(row.get(1)).unwrap_or(Type::UNKNOWN),
-        })
-        .collect())
-}
-
-/// The table's columns in the order of its rows.
-async fn columns(
-    client: &Client,
-    table: &Table,
-) -> std::result::Result<Vec<Column>, tokio_postgres::Error> {
-    let name = find(client, &table.name).await?.unwrap_or_default();
-    let mut there = all_columns(client, &name).await?;
-    let mut columns = Vec::new();
-    for wanted in &table.columns {
-        let exact = there.iter().position(|c| c.name == *wanted);
-        let at = exact.or_else(|| {
-            there
-                .iter()
-                .position(|c| c.name.eq_ignore_ascii_case(wanted))
-        });
-        columns.extend(at.map(|at| there.swap_remove(at)));
-    }
-    Ok(columns)
-}
-
-/// Whether the server's own form of the type is one of [`Value`]'s.
-fn is_plain(kind: &Type) -> bool {
-    matches!(
-        *kind,
-        Type::BOOL
-            | Type::INT2
-            | Type::INT4
-            | Type::INT8
-            | Type::OID
-            | Type::FLOAT4
-            | Type::FLOAT8
-            | Type::BYTEA
-            | Type::TEXT
-            | Type::VARCHAR
-            | Type::BPCHAR
-            | Type::NAME
-    )
-}
-
-/// One value as COPY takes it; or why it cannot be kept.
-fn put(
-    out: &mut String,
-    value: &Value,
-    kind: &Type,
-    ours: bool,
-) -> std::result::Result<(), &'static str> {
-    match value {
-        Value::Null => out.push_str("\\N"),
-        Value::Integer(v) => out.push_str(&v.to_string()),
-        Value::Real(v) => out.push_str(&v.to_string()),
-        Value::Blob(_) if *kind != Type::BYTEA => {
-            return Err("holds bytes, which only a BYTEA column of the target can keep");
-        }
-        Value::Blob(v) => {
-            out.push_str("\\\\x");
-            for byte in v {
-                for digit in [byte >> 4, byte & 15] {
-                    out.extend(char::from_digit(digit.into(), 16));
-                }
-            }
-        }
-        Value::Text(_) if *kind == Type::BYTEA => {
-            return Err("holds text, which is not what the target's BYTEA column is for");
-        }
-        Value::Text(v) if !ours && v.contains('\0') => {
-            return Err(
-                "holds a NUL character, which PostgreSQL's text cannot keep; make it bytes",
-            );
-        }
-        Value::Text(v) => {
-            let kept = if ours { stored(v) } else { v.as_str().into() };
-            for c in kept.chars() {
-                match c {
-                    '\\' => out.push_str("\\\\"),
-                    '\n' => out.push_str("\\n"),
-                    '\r' => out.push_str("\\r"),
-                    '\t' => out.push_str("\\t"),
-                    c => out.push(c),
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-async fn read(
-    server: &Server,
-    client: &Client,
-    table: &Table,
-    to: &mpsc::Sender<Result<Rows>>,
-) -> Result<()> {
-    let fail = |e: tokio_postgres::Error| errors::open(server, &e);
-    let name = find(client, &table.name)
-        .await
-        .map_err(fail)?
-        .unwrap_or_default();
-    let columns = columns(client, table).await.map_err(fail)?;
-    let asked: Vec<String> = columns
-        .iter()
-        .map(|c| match is_plain(&c.kind) {
-            true => quoted(&c.name),
-            false => format!("{}::text", quoted(&c.name)),
-        })
-        .collect();
-    let mut sql = format!("SELECT {} FROM {}", asked.join(", "), quoted(&name));
-    if table.key > 0 {
-        sql.push_str(" ORDER BY ");
-        sql.push_str(&asked[..table.key].join(", "));
-    }
-    let none: [&str; 0] = [];
-    let mut rows = pin!(client.query_raw(&sql, none).await.map_err(fail)?);
-    let mut batch = Batch::default();
-    while let Some(row) = rows.next().await {
-        let mut row = values::of_row(&row.map_err(fail)?)?;
-        if table.ours {
-            for value in &mut row {
-                if let Value::Text(text) = value {
-                    *text = original(std::mem::take(text));
-                }
-            }
-        }
-        if let Some(full) = batch.add(row)
-            && to.send(Ok(full)).await.is_err()
-        {
-            return Ok(()); // Nobody wants the rest.
-        }
-    }
-    if let Some(rest) = batch.rest() {
-        drop(to.send(Ok(rest)).await);
-    }
-    Ok(())
 }
 
 impl CopySource for CopyDatabase {
@@ -518,7 +334,7 @@ impl CopySource for CopyDatabase {
         let (sender, receiver) = copy::channel();
         let (server, client, table) = (self.server.clone(), self.client.clone(), table.clone());
         tokio::spawn(async move {
-            if let Err(error) = read(&server, &client, &table, &sender).await {
+            if let Err(error) = rows::read(&server, &client, &table, &sender).await {
                 // Nobody is left to be told.
                 drop(sender.send(Err(error)).await);
             }
@@ -568,29 +384,5 @@ impl CopyTarget for CopyDatabase {
             self.execute("SET synchronous_commit = on").await?;
             self.execute(&format!("DROP TABLE {MARK}")).await
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn copy_takes_every_text() {
-        let kept = |value: Value, kind: Type, ours: bool| {
-            let mut out = String::new();
-            put(&mut out, &value, &kind, ours).map(|()| out)
-        };
-        let awkward = Value::from("a\tb\\N\r\n\0é");
-        assert_eq!(
-            kept(awkward.clone(), Type::TEXT, true).unwrap(),
-            "a\\tb\\\\N\\r\\n\u{1}0é"
-        );
-        assert!(kept(awkward, Type::TEXT, false).is_err());
-        assert_eq!(kept(Value::Null, Type::TEXT, true).unwrap(), "\\N");
-        let bytes = Value::from(vec![0_u8, 255]);
-        assert_eq!(kept(bytes.clone(), Type::BYTEA, true).unwrap(), "\\\\x00ff");
-        assert!(kept(bytes, Type::TEXT, true).is_err());
-        assert!(kept("text".into(), Type::BYTEA, true).is_err());
     }
 }
