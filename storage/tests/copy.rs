@@ -463,17 +463,8 @@ mod with_postgres {
                 assert!(refused.contains("in use by a running bot"), "{refused}");
             }
             drop(storage);
-            // Its sessions end a moment later.
-            common::until("the bot is gone", async || {
-                postgres::copy_source(&used).await.is_ok()
-            })
-            .await;
-            let source = loop {
-                // The one that was tried leaves, too.
-                if let Ok(source) = postgres::copy_source(&used).await {
-                    break source;
-                }
-            };
+            // Its sessions end a moment later, which is waited for.
+            let source = postgres::copy_source(&used).await.unwrap();
             let refused = sentence(postgres::prepare(&used, &[]).await);
             assert!(refused.contains("is being copied; wait"), "{refused}");
             let refused = sentence(postgres::copy_target(&used).await.map(drop));
@@ -484,37 +475,45 @@ mod with_postgres {
                 "{unprepared}"
             );
 
-            let target = loop {
-                if let Ok(target) = postgres::copy_target(&free).await {
-                    break target;
-                }
-            };
+            let target = postgres::copy_target(&free).await.unwrap();
             copy(&source, &target, &[], &named(&[])).await.unwrap();
             drop((source, target));
-            let (source, target) = (
-                async {
-                    loop {
-                        if let Ok(s) = postgres::copy_source(&used).await {
-                            break s;
-                        }
-                    }
-                }
-                .await,
-                async {
-                    loop {
-                        if let Ok(t) = postgres::copy_target(&free).await {
-                            break t;
-                        }
-                    }
-                }
-                .await,
-            );
+            let source = postgres::copy_source(&used).await.unwrap();
+            let target = postgres::copy_target(&free).await.unwrap();
             let refused = sentence(copy(&source, &target, &[], &named(&[])).await);
             assert!(
                 refused.contains("is not empty: turnkey_dialog has 1 rows"),
                 "{refused}"
             );
             assert_eq!(dumped(&free).await.len(), 1);
+        });
+    }
+
+    /// A process that was away when the copy began, or came up beside it.
+    #[test]
+    fn a_process_takes_no_turns_while_its_database_is_copied() {
+        let Some(server) = TestServer::shared() else {
+            return;
+        };
+        block_on(async {
+            let name = server.prepared(&[]).await;
+            let address = at(server, &name);
+            let source = postgres::copy_source(&address).await.unwrap();
+            let storage = postgres::connect(&address, Sync::Full).unwrap();
+            let short = |update: &str| turnkey_storage::Begin {
+                wait: std::time::Duration::from_secs(1),
+                ..common::asks(&dialog("ann"), update)
+            };
+            let early = storage.begin(short("u")).await;
+            assert!(matches!(early, Err(Error::Unavailable(_))), "{early:?}");
+            drop(source);
+            turn(&storage, &dialog("ann"), "u", "1").await;
+            drop(storage);
+
+            server.sql(&name, "CREATE TABLE turnkey_copy ()").await;
+            let storage = postgres::connect(&address, Sync::Full).unwrap();
+            let marked = storage.begin(short("v")).await;
+            assert!(matches!(marked, Err(Error::Unavailable(_))), "{marked:?}");
         });
     }
 
@@ -594,12 +593,7 @@ mod with_postgres {
                     None => assert!(!copied.unwrap().same(), "{column} {value}"),
                 }
                 drop((source, target));
-                let refused = loop {
-                    let refused = sentence(postgres::prepare(&address, &[]).await);
-                    if !refused.contains("being copied") {
-                        break refused;
-                    }
-                };
+                let refused = sentence(postgres::prepare(&address, &[]).await);
                 assert!(refused.contains("was not finished"), "{refused}");
             }
         });

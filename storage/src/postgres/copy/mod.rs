@@ -13,6 +13,7 @@ mod rows;
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::SinkExt;
@@ -28,6 +29,9 @@ use rows::{all_columns, columns, find, put, quoted};
 
 /// "copy" in ASCII: the advisory lock of whoever copies, shared by whoever takes turns.
 pub(super) const COPYING: i64 = 0x636f_7079;
+
+/// The server misses a process that has ended a moment later.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// Texts of one form and no limits of time, whatever the settings of the server and
 /// the user are.
@@ -86,11 +90,10 @@ async fn open(server: &Server) -> Result<CopyDatabase> {
     let client = schema::connect(server).await?;
     let fail = |e: tokio_postgres::Error| errors::open(server, &e);
     client.batch_execute(SETTINGS).await.map_err(fail)?;
-    let taken = client
-        .query_one("SELECT pg_try_advisory_lock($1)", &[&COPYING])
+    if !take(&client, "SELECT pg_try_advisory_lock($1)")
         .await
-        .map_err(fail)?;
-    if !taken.get::<_, bool>(0) {
+        .map_err(fail)?
+    {
         return Err(Error::Open(format!(
             "{server} is in use by a running bot, or by another copy; stop all of them, on every box, then copy"
         )));
@@ -102,14 +105,23 @@ async fn open(server: &Server) -> Result<CopyDatabase> {
     })
 }
 
+/// Takes [`COPYING`], waiting for those that are about to leave.
+async fn take(client: &Client, sql: &str) -> std::result::Result<bool, tokio_postgres::Error> {
+    let deadline = Instant::now() + LEAVING;
+    loop {
+        let taken: bool = client.query_one(sql, &[&COPYING]).await?.get(0);
+        if taken || Instant::now() >= deadline {
+            return Ok(taken);
+        }
+        tokio::time::sleep(LEAVING / 100).await;
+    }
+}
+
 /// Why no bot may use the database now, if it may not.
 pub(super) async fn obstacle(
     client: &Client,
 ) -> std::result::Result<Option<&'static str>, tokio_postgres::Error> {
-    let row = client
-        .query_one("SELECT pg_try_advisory_lock_shared($1)", &[&COPYING])
-        .await?;
-    if !row.get::<_, bool>(0) {
+    if !take(client, "SELECT pg_try_advisory_lock_shared($1)").await? {
         return Ok(Some("it is being copied; wait until that has ended"));
     }
     client
