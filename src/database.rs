@@ -11,6 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use turnkey_storage::copy::{self, CopySource, CopyTarget, Progress, Report, Wanted};
 #[cfg(feature = "postgres")]
 use turnkey_storage::postgres;
 use turnkey_storage::sqlite::{self, FileLock, Files};
@@ -169,6 +170,77 @@ pub(crate) fn check(address: &Address) -> anyhow::Result<Vec<Finding>> {
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => runtime.block_on(postgres::check(server)),
     }?)
+}
+
+/// Copies everything from one database to another; none when Ctrl-C stopped it.
+///
+/// # Errors
+/// When it cannot be done.
+pub(crate) fn copy(
+    from: &Address,
+    to: &Address,
+    migrations: &[String],
+    wanted: &Wanted,
+    progress: impl FnMut(Progress<'_>),
+) -> anyhow::Result<Option<Report>> {
+    if is_same(from, to) {
+        anyhow::bail!("--from and --to are the same database, {to}; name another one with --to");
+    }
+    let runtime = runtime()?;
+    let copied = runtime.block_on(async {
+        let copied = async {
+            let source = source(from).await.map_err(|e| about("--from", e))?;
+            let target = target(to).await.map_err(|e| about("--to", e))?;
+            let copied = copy::run(&*source, &*target, migrations, wanted, progress).await;
+            copied.map_err(|e| about("--to", e))
+        };
+        tokio::select! {
+            copied = copied => copied.map(Some),
+            pressed = tokio::signal::ctrl_c() => match pressed {
+                Ok(()) => Ok(None),
+                Err(e) => Err(turnkey_storage::Error::Open(e.to_string())),
+            },
+        }
+    });
+    // A thread that still reads is not waited for.
+    runtime.shutdown_background();
+    Ok(copied?)
+}
+
+/// The engines' sentences name the flag of the other commands.
+fn about(flag: &str, error: turnkey_storage::Error) -> turnkey_storage::Error {
+    match error {
+        turnkey_storage::Error::Open(sentence) => {
+            turnkey_storage::Error::Open(sentence.replace("--storage", flag))
+        }
+        other => other,
+    }
+}
+
+fn is_same(from: &Address, to: &Address) -> bool {
+    match (from, to) {
+        (Address::Sqlite(from), Address::Sqlite(to)) => Files::of(from) == Files::of(to),
+        #[cfg(feature = "postgres")]
+        (Address::Postgres(from), Address::Postgres(to)) => from.to_string() == to.to_string(),
+        #[cfg(feature = "postgres")]
+        _ => false,
+    }
+}
+
+async fn source(address: &Address) -> turnkey_storage::Result<Box<dyn CopySource>> {
+    Ok(match address {
+        Address::Sqlite(path) => Box::new(sqlite::copy_source(path)?),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => Box::new(postgres::copy_source(server).await?),
+    })
+}
+
+async fn target(address: &Address) -> turnkey_storage::Result<Box<dyn CopyTarget>> {
+    Ok(match address {
+        Address::Sqlite(path) => Box::new(sqlite::copy_target(path)?),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => Box::new(postgres::copy_target(server).await?),
+    })
 }
 
 /// As the user named it, without a password.

@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod check;
+mod copy;
 mod dump;
 mod log;
 mod run;
@@ -29,6 +30,9 @@ enum Command {
     Dump(dump::Dump),
     /// Verify a database: structure, schema, no lock left by a dead worker.
     Check(check::Check),
+    /// Move everything to another database: SQLite to PostgreSQL, back, or to another
+    /// file or server.
+    Copy(copy::Copy),
 }
 
 /// Obeys the command line.
@@ -39,6 +43,7 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Run(run) => run.run(author, matches.subcommand_matches("run")),
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
+        Command::Copy(copy) => copy.run(&author),
     };
     result.unwrap_or_else(|error| {
         say!("error: {error:#}");

@@ -12,6 +12,8 @@ mod telegram;
 
 mod accept;
 mod command_line;
+#[cfg(feature = "postgres")]
+mod copy;
 mod crash;
 mod dedupe;
 mod disk;
