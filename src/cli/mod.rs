@@ -1,5 +1,7 @@
 //! The command line: one file for each command.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod check;
 mod dump;
 mod log;
@@ -29,6 +31,9 @@ enum Command {
     Dump(dump::Dump),
     /// Verify a database: structure, schema, no lock left by a dead worker.
     Check(check::Check),
+    /// Measure: storage engines side by side, or whole turns over HTTP.
+    #[cfg(feature = "bench")]
+    Bench(bench::Bench),
 }
 
 /// Obeys the command line.
@@ -39,6 +44,8 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Run(run) => run.run(author, matches.subcommand_matches("run")),
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
+        #[cfg(feature = "bench")]
+        Command::Bench(bench) => bench.run(),
     };
     result.unwrap_or_else(|error| {
         say!("error: {error:#}");

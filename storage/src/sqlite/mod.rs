@@ -12,6 +12,7 @@
 //! | `readers.rs` | read-only connections |
 //! | `checkpoint.rs` | when the log is copied into the file |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
+//! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
 //!
 //! A program that uses it: [`Files::lock`] once, so that nobody else serves the
 //! file; [`prepare`]; [`Files::bind`] the socket; start [`Writer::run`] in a
@@ -20,6 +21,8 @@
 //! Beside `bot.db` stand SQLite's own `bot.db-wal` and `bot.db-shm`, and ours:
 //! `bot.db-lock`, held while the file is served, and `bot.db-writer`, the socket.
 
+#[doc(hidden)]
+pub mod ceiling;
 mod checkpoint;
 mod client;
 mod inspect;
