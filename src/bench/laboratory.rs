@@ -233,7 +233,7 @@ fn postgres(
     Ok(Some(Server { admin, pid }))
 }
 
-fn temporary_directory(parent: Option<&Path>) -> crate::Result<tempfile::TempDir> {
+pub(super) fn temporary_directory(parent: Option<&Path>) -> crate::Result<tempfile::TempDir> {
     let parent = parent.unwrap_or(Path::new("."));
     tempfile::Builder::new()
         .prefix("turnkey-bench-")

@@ -54,6 +54,12 @@ pub(crate) enum Order {
         /// Where its data goes; exists, and is empty.
         directory: PathBuf,
     },
+    /// Keeps a bot, until its input ends.
+    Bot {
+        storage: String,
+        workers: usize,
+        sync: String,
+    },
 }
 
 /// The turns of one process.
@@ -128,8 +134,8 @@ pub(crate) struct Written {
     pub(crate) checkpoints: u64,
 }
 
-/// A private server that answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// A private server, or a bot, that answers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Serving {
     /// An address of an administrator's database.
     pub(crate) url: String,

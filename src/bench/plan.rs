@@ -88,7 +88,7 @@ fn refuse<T>(sentence: String) -> crate::Result<T> {
 }
 
 /// Values in their order, each once, each within bounds.
-fn list<T: Copy + PartialEq + PartialOrd + std::fmt::Display>(
+pub(super) fn list<T: Copy + PartialEq + PartialOrd + std::fmt::Display>(
     flag: &str,
     values: &[T],
     least: T,

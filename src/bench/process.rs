@@ -16,7 +16,7 @@ use std::time::Duration;
 use turnkey_storage::sqlite::{Writer, WriterStats};
 
 use super::order::{Line, Load, Order, Window, Written};
-use super::{engines, measure, servers};
+use super::{engines, http, measure, servers};
 use crate::config;
 use crate::database::{Database, start_error};
 use crate::error::Error;
@@ -66,14 +66,20 @@ fn obey(input: &mut BufReader<Stdin>) -> crate::Result<()> {
             say(&Line::Loaded(meter.into_loaded()))
         }
         Order::Write(load) => write(&load),
-        Order::Serve { kind, directory } => {
-            let mut server = servers::start(kind, &directory)?;
-            say(&Line::Serving(server.serving.clone()))?;
-            // Until the input ends, or the server does.
-            while read::<serde_json::Value>(input)?.is_some() {}
-            server.stop()
-        }
+        Order::Serve { kind, directory } => keep(servers::start(kind, &directory)?, input),
+        Order::Bot {
+            storage,
+            workers,
+            sync,
+        } => keep(http::start_bot(&storage, workers, &sync)?, input),
     }
+}
+
+/// Until the input ends.
+fn keep(mut running: servers::Running, input: &mut impl BufRead) -> crate::Result<()> {
+    say(&Line::Serving(running.serving.clone()))?;
+    while read::<serde_json::Value>(input)?.is_some() {}
+    running.stop()
 }
 
 /// The next line, or none at the end.

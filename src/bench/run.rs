@@ -161,7 +161,9 @@ pub(super) struct Server {
 
 /// Where a run's states are; dropping it removes them.
 enum Place<'a> {
-    Directory { _kept: tempfile::TempDir },
+    Directory {
+        _kept: tempfile::TempDir,
+    },
     #[cfg(feature = "postgres")]
     Database {
         server: &'a Server,

@@ -287,10 +287,9 @@ impl Prepared {
 
     /// Two round trips: calls that are awaited together travel together.
     async fn turn(&self, user: &str, bytes: usize) -> Result<(), Failure> {
-        let (begun, read) = tokio::join!(
-            self.client.batch_execute("BEGIN"),
-            async { self.client.query_one(&self.select, &[&user]).await }
-        );
+        let (begun, read) = tokio::join!(self.client.batch_execute("BEGIN"), async {
+            self.client.query_one(&self.select, &[&user]).await
+        });
         begun?;
         let state = state::next(Some(read?.get(0)), bytes).map_err(Failure::Other)?;
         let (updated, committed) = tokio::join!(

@@ -59,8 +59,8 @@ struct Sheet<'a> {
 /// In words: what a commit survives.
 pub(super) fn durability(sync: &str) -> &'static str {
     match sync {
-        "full" => "each commit on the disk before it is acknowledged",
-        _ => "commits survive the program's death, not a power cut",
+        "full" => "each commit on the disk before it was acknowledged",
+        _ => "each commit safe from the program's death, not from a power cut",
     }
 }
 
@@ -290,7 +290,7 @@ impl<'a> Sheet<'a> {
             .iter()
             .filter_map(|engine| self.row(engine, processes, in_flight))
             .collect();
-        let about = self.about("Left is better. The scale is logarithmic.");
+        let about = self.about("Left is better; logarithmic. From the largest dot to the smallest: p50, p99, p99.9, max.");
         let mut svg = self.start(&title, &about);
         let least = rows
             .iter()
@@ -302,25 +302,25 @@ impl<'a> Sheet<'a> {
             .fold(1.0, f64::max);
         let from = least.max(1.0).log10().floor();
         let to = most.log10().ceil().max(from + 1.0);
-        let (left, right) = (150.0, WIDTH - 40.0);
+        let (left, right) = (150.0, WIDTH - 330.0);
         let x = |us: f64| left + (us.max(1.0).log10() - from) / (to - from) * (right - left);
-        let each = 54.0;
-        let bottom = TOP + each * rows.len() as f64;
+        // Figures stand in columns: beside their dots they would cover each other.
+        let columns = [0.0, 78.0, 156.0, 234.0].map(|offset| right + 84.0 + offset);
+        let each = 34.0;
+        let bottom = TOP + 12.0 + each * rows.len() as f64;
         let mut power = from;
         while power <= to {
             let us = 10f64.powf(power);
             svg.line((x(us), TOP), (x(us), bottom), "grid");
-            svg.text(
-                x(us),
-                bottom + 18.0,
-                "tick",
-                Anchor::Middle,
-                &round_time(us),
-            );
+            let label = round_time(us);
+            svg.text(x(us), bottom + 18.0, "tick", Anchor::Middle, &label);
             power += 1.0;
         }
+        for (name, column) in ["p50", "p99", "p99.9", "max"].into_iter().zip(columns) {
+            svg.text(column, TOP + 2.0, "sub", Anchor::End, name);
+        }
         for (n, row) in rows.iter().enumerate() {
-            let y = TOP + each * (n as f64 + 0.5) + 6.0;
+            let y = TOP + 12.0 + each * (n as f64 + 0.5);
             let colour = self.colour(&row.engine);
             svg.text(LEFT, y + 4.0, "panel", Anchor::Start, &row.engine);
             let l = &row.latency_us;
@@ -331,25 +331,10 @@ impl<'a> Sheet<'a> {
                 ("p99.9", l.p99_9, 4.5),
                 ("max", l.max, 3.5),
             ];
-            let mut free = f64::MIN;
-            for (name, us, radius) in marks {
-                svg.dot(
-                    x(us),
-                    y,
-                    radius,
-                    colour,
-                    &format!("{} {name}: {}", row.engine, time(us)),
-                );
-                let label = format!("{name} {}", time(us));
-                let half = label.len() as f64 * 3.2;
-                // A label that would cover the one before it goes below the line.
-                let middle = x(us).clamp(left + half - 20.0, right - half + 30.0);
-                if middle - half > free {
-                    svg.text(middle, y - 11.0, "tick", Anchor::Middle, &label);
-                    free = middle + half;
-                } else {
-                    svg.text(middle, y + 21.0, "tick", Anchor::Middle, &label);
-                }
+            for ((name, us, radius), column) in marks.into_iter().zip(columns) {
+                let hint = format!("{} {name}: {}", row.engine, time(us));
+                svg.dot(x(us), y, radius, colour, &hint);
+                svg.text(column, y + 4.0, "value", Anchor::End, &time(us));
             }
         }
         svg.text(

@@ -20,7 +20,7 @@ font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-s
 main{max-width:1040px;margin:0 auto;padding:40px 24px 64px}h1{font-size:15px;font-weight:600;color:var(--mark);\
 letter-spacing:.02em;margin:0 0 8px}.headline{font-size:27px;line-height:1.3;font-weight:650;margin:0 0 12px;max-width:34em;text-wrap:pretty}\
 h2{font-size:20px;margin:40px 0 12px}.soft,figcaption{color:var(--soft)}figcaption{font-size:14px;margin-top:6px}\
-.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(210px,1fr));gap:12px;margin:24px 0}\
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:12px;margin:24px 0}\
 .facts div,figure .sheet,.scroll,.note{background:var(--card);border:1px solid var(--line);border-radius:8px}\
 .facts div{padding:12px 14px}.facts b{display:block;font-size:13px;font-weight:600;color:var(--soft)}\
 .note{padding:12px 16px;margin:16px 0}.bad{color:var(--bad);font-weight:600}\
@@ -113,10 +113,14 @@ pub(super) fn headline(results: &Results) -> String {
         many => format!("{many} processes"),
     };
     format!(
-        "With {who}, {in_flight} in flight in each and {}, {} completed {} turns a second{comparison}.",
-        durability(&row.sync),
+        "With {who} and {} in flight in each, {} completed {} turns a second, {}{comparison}.",
+        match in_flight {
+            1 => "one turn".to_owned(),
+            many => format!("{many} turns"),
+        },
         row.engine,
-        thousands(row.turns_per_second)
+        thousands(row.turns_per_second),
+        durability(&row.sync)
     )
 }
 
@@ -200,7 +204,7 @@ fn warnings(body: &mut String, results: &Results) {
         .count();
     if noisy > 0 {
         lines.push(format!(
-            "In {noisy} of {} rows others used more than {:.0} % of the machine during a run: they are marked.",
+            "In {noisy} of {} rows, others used more than {:.0} % of the machine during a run: they are marked.",
             results.medians.len(),
             NOISY * 100.0
         ));
@@ -386,7 +390,10 @@ mod tests {
         let mut results = sample();
         let said = headline(&results);
         let (processes, in_flight) = (4, 16);
-        assert!(said.contains("4 processes, 16 in flight"), "{said}");
+        assert!(
+            said.contains("4 processes and 16 turns in flight"),
+            "{said}"
+        );
         let find = |results: &Results, engine: &str| {
             results
                 .medians

@@ -86,7 +86,7 @@ impl Home {
     }
 }
 
-/// A server that answers.
+/// A server that runs, or is about to. Dropping it stops it.
 pub(super) struct Running {
     child: Child,
     stop_signal: Signal,
@@ -109,15 +109,11 @@ pub(super) fn start(kind: Kind, directory: &Path) -> crate::Result<Running> {
     let mut start = private.create(&home)?;
     let log = fs::File::create(directory.join("log"))?;
     start.command.stdout(log.try_clone()?).stderr(log);
-    let child = start.command.spawn()?;
-    let mut running = Running {
-        serving: Serving {
-            url: start.url,
-            pid: child.id(),
-            settings: start.settings,
-        },
-        child,
-        stop_signal: private.stop_signal(),
+    let mut running = Running::new(start.command.spawn()?, private.stop_signal());
+    running.serving = Serving {
+        url: start.url,
+        pid: running.pid(),
+        settings: start.settings,
     };
     let deadline = Instant::now() + PATIENCE;
     while !private.answers(&home) {
@@ -139,6 +135,18 @@ pub(super) fn start(kind: Kind, directory: &Path) -> crate::Result<Running> {
 }
 
 impl Running {
+    pub(super) fn new(child: Child, stop_signal: Signal) -> Self {
+        Running {
+            child,
+            stop_signal,
+            serving: Serving::default(),
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(super) fn stop(&mut self) -> crate::Result<()> {
         if self.child.try_wait()?.is_some() {
             return Ok(());
