@@ -14,9 +14,7 @@ use super::engines::Engine;
 use super::measure::{Device, FileSystem, Machine, SyncTimes, sync_times};
 use super::plan::{Plan, StorageOptions};
 use super::progress::{Progress, words};
-#[cfg(feature = "postgres")]
-use super::run::Server;
-use super::run::{Bench, NoAnswer, Process};
+use super::run::{Bench, NoAnswer, Process, Server};
 use super::stop::Stop;
 use super::{Outcome, order, report, results, servers, summary, table};
 use crate::error::Error;
@@ -74,23 +72,20 @@ pub(crate) fn bench(options: &StorageOptions) -> crate::Result<Outcome> {
         Err(NoAnswer::Interrupted) => return Ok(Outcome::Interrupted),
         Err(NoAnswer::Failed(error)) => return Err(error),
     };
-    #[cfg(feature = "postgres")]
-    let postgres = postgres(&plan, options, &keepers, &mut results)?;
+    let servers = connect_servers(&plan, options, &keepers, &mut results)?;
     announce(&results, &plan);
     let device = Device::of(directory);
     let bench = Bench {
         plan: &plan,
         directory,
         device: device.as_ref(),
-        #[cfg(feature = "postgres")]
-        postgres: postgres.as_ref(),
+        servers: &servers,
         stop: &stop,
     };
     results.interrupted = !all_runs(&bench, &mut results);
     results.medians = summary::summarize(&results.runs);
     results.ok = results.runs.iter().all(results::Run::is_good);
-    #[cfg(feature = "postgres")]
-    drop(postgres);
+    drop(servers);
     drop(keepers);
     present(&results, options)?;
     Ok(if results.interrupted {
@@ -167,7 +162,7 @@ fn start_servers(
         if keepers.iter().any(|(started, ..)| *started == kind) {
             continue;
         }
-        say!("Starting a private server ({kind:?}) ...");
+        say!("Starting a private {} server ...", kind.name());
         let home = directory.join(format!("server-{}", keepers.len()));
         fs::create_dir(&home)?;
         let order = order::Order::Serve {
@@ -187,50 +182,47 @@ fn start_servers(
     Ok(keepers)
 }
 
-#[cfg(feature = "postgres")]
-fn postgres(
+/// Connects to the servers that the plan needs, private or named.
+fn connect_servers(
     plan: &Plan,
     options: &StorageOptions,
     keepers: &Keepers,
     results: &mut results::Results,
-) -> crate::Result<Option<Server>> {
-    use super::engines::postgres::Admin;
-    if !plan
-        .engines
-        .iter()
-        .any(|engine| engine.server() == Some(servers::Kind::Postgres))
-    {
-        return Ok(None);
+) -> crate::Result<Vec<Server>> {
+    let mut servers: Vec<Server> = Vec::new();
+    for kind in plan.engines.iter().filter_map(|engine| engine.server()) {
+        if servers.iter().any(|known| known.kind == kind) {
+            continue;
+        }
+        let private = keepers.iter().find(|(kept, ..)| *kept == kind);
+        let private = private.map(|(_, _, serving)| serving);
+        let named = options.server(kind);
+        let Some(url) = private.map_or(named, |serving| Some(&serving.url)) else {
+            return Err(Error::Start(format!("no {} server is named", kind.name())));
+        };
+        let admin = servers::admin(kind, url)?;
+        let (version, mut settings) = admin.about()?;
+        results.versions.insert(kind.name().to_owned(), version);
+        settings.push(match private {
+            Some(serving) => format!(
+                "a private server on a Unix socket; beyond the defaults: {}",
+                serving.settings.join(", ")
+            ),
+            None => "a server that was named".to_owned(),
+        });
+        results.setup.insert(kind.name().to_owned(), settings);
+        let pid = private
+            .map(|serving| serving.pid)
+            .or_else(|| admin.local_pid());
+        if pid.is_none() {
+            results.warnings.push(format!(
+                "the {} server's processes are not on this machine: its processor time is not known",
+                kind.name()
+            ));
+        }
+        servers.push(Server { kind, admin, pid });
     }
-    let private = keepers
-        .iter()
-        .find(|(kind, ..)| *kind == servers::Kind::Postgres)
-        .map(|(_, _, serving)| serving);
-    let url = private.map_or(options.postgres.as_deref(), |serving| Some(&serving.url));
-    let Some(url) = url else {
-        return Ok(None);
-    };
-    let admin = Admin::connect(url)?;
-    let (version, mut settings) = admin.about()?;
-    results.versions.insert("PostgreSQL".to_owned(), version);
-    settings.push(match private {
-        Some(serving) => format!(
-            "a private server on a Unix socket; beyond the defaults: {}",
-            serving.settings.join(", ")
-        ),
-        None => "the server of --postgres".to_owned(),
-    });
-    results.setup.insert("PostgreSQL".to_owned(), settings);
-    let pid = private
-        .map(|serving| serving.pid)
-        .or_else(|| admin.local_pid());
-    if pid.is_none() {
-        results.warnings.push(
-            "the PostgreSQL server's processes are not on this machine: its processor time is not known"
-                .to_owned(),
-        );
-    }
-    Ok(Some(Server { admin, pid }))
+    Ok(servers)
 }
 
 pub(super) fn temporary_directory(parent: Option<&Path>) -> crate::Result<tempfile::TempDir> {

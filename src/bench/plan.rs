@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::engines::{CEILING_BATCH, Engine};
 use super::order::SyncLevel;
+use super::servers::Kind;
 use crate::error::Error;
 
 /// Far beyond what one machine can use; each is a real process.
@@ -53,6 +54,15 @@ pub(crate) struct StorageOptions {
     pub(crate) start_servers: bool,
     pub(crate) out: Option<PathBuf>,
     pub(crate) json: bool,
+}
+
+impl StorageOptions {
+    /// The server of this kind that was named.
+    pub(super) fn server(&self, kind: Kind) -> Option<&String> {
+        match kind {
+            Kind::Postgres => self.postgres.as_ref(),
+        }
+    }
 }
 
 /// What is measured.
@@ -176,14 +186,17 @@ impl Plan {
                 "these lists make {runs} runs, and {MAX_RUNS} is the most; shorten one of them"
             ));
         }
-        if let Some(engine) = plan.engines.iter().find(|engine| engine.server().is_some())
-            && options.postgres.is_none()
-            && !options.start_servers
-        {
-            return refuse(format!(
-                "{} needs a server: name one with --postgres URL, or let --start-servers start one",
-                engine.name()
-            ));
+        for engine in &plan.engines {
+            if let Some(kind) = engine.server()
+                && options.server(kind).is_none()
+                && !options.start_servers
+            {
+                return refuse(format!(
+                    "{} needs a server: name one with {} URL, or let --start-servers start one",
+                    engine.name(),
+                    kind.flag()
+                ));
+            }
         }
         Ok(plan)
     }

@@ -18,14 +18,19 @@ use super::measure::{self, Device, Percentiles, Usage};
 use super::order::{Line, Load, Loaded, Order, Window, Written};
 use super::plan::{Case, Plan};
 use super::results::{CpuPerTurn, Run};
+use super::servers::{Admin, Counters, Kind};
 use super::stop::Stop;
 use crate::error::Error;
+use crate::notices::say;
 
 /// For a process to get ready, or to answer after the window.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// For users to be made: ten million take minutes.
 const FILLING: Duration = Duration::from_secs(1800);
+
+/// For a keeper to stop its server or bot: longer than it gives them itself.
+const KEEPER_LEAVES: Duration = Duration::from_secs(90);
 
 /// From the last word to all processes until the first turn.
 const HEAD_START: Duration = Duration::from_millis(50);
@@ -35,6 +40,8 @@ pub(super) struct Process {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
+    /// How long it may take to leave: a keeper first stops what it keeps.
+    leave: Duration,
 }
 
 /// Why no answer came.
@@ -78,10 +85,12 @@ impl Process {
                     }
                 }
             })?;
+        let keeps = matches!(order, Order::Serve { .. } | Order::Bot { .. });
         let mut process = Process {
             child,
             input: Some(input),
             lines,
+            leave: if keeps { KEEPER_LEAVES } else { Duration::ZERO },
         };
         process.tell(order)?;
         Ok(process)
@@ -136,6 +145,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.input = None;
+        self.wait(self.leave);
         drop(self.child.kill()); // It may be gone.
         drop(self.child.wait());
     }
@@ -146,40 +156,30 @@ pub(super) struct Bench<'a> {
     pub(super) plan: &'a Plan,
     pub(super) directory: &'a Path,
     pub(super) device: Option<&'a Device>,
-    #[cfg(feature = "postgres")]
-    pub(super) postgres: Option<&'a Server>,
+    pub(super) servers: &'a [Server],
     pub(super) stop: &'a Stop,
 }
 
 /// A server that engines are measured on.
-#[cfg(feature = "postgres")]
 pub(super) struct Server {
-    pub(super) admin: engines::postgres::Admin,
+    pub(super) kind: Kind,
+    pub(super) admin: Box<dyn Admin>,
     /// Its first process, on this machine.
     pub(super) pid: Option<u32>,
 }
 
 /// Where a run's states are; dropping it removes them.
 enum Place<'a> {
-    Directory {
-        _kept: tempfile::TempDir,
-    },
-    #[cfg(feature = "postgres")]
-    Database {
-        server: &'a Server,
-        name: String,
-    },
-    #[cfg(not(feature = "postgres"))]
-    Nowhere(std::marker::PhantomData<&'a ()>),
+    Directory { _kept: tempfile::TempDir },
+    Database { server: &'a Server, name: String },
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        #[cfg(feature = "postgres")]
         if let Place::Database { server, name } = self
             && let Err(error) = server.admin.remove(name)
         {
-            tracing::warn!("{error}");
+            say!("warning: {error}");
         }
     }
 }
@@ -217,16 +217,19 @@ impl Bench<'_> {
         Some(run)
     }
 
+    fn server(&self, engine: Engine) -> Option<&Server> {
+        let kind = engine.server()?;
+        self.servers.iter().find(|server| server.kind == kind)
+    }
+
     fn place(&self, engine: Engine) -> crate::Result<(Place<'_>, String)> {
-        #[cfg(feature = "postgres")]
-        if let (Some(_), Some(server)) = (engine.server(), self.postgres) {
+        if let Some(server) = self.server(engine) {
             let random =
                 turnkey_storage::sqlite::random_owner().map_err(crate::database::start_error)?;
             let name = format!("turnkey_bench_{:x}", random.0);
             let url = server.admin.create(&name)?;
             return Ok((Place::Database { server, name }, url));
         }
-        let _ = engine;
         let directory = tempfile::Builder::new()
             .prefix("run-")
             .tempdir_in(self.directory)?;
@@ -315,7 +318,7 @@ impl Bench<'_> {
         }
         self.add_up(run, &loaded)?;
         self.per_turn(run, &first, &last, case.engine);
-        self.from_the_engine(run, &loaded, written, before, &place)?;
+        self.commits_and_syncs(run, &loaded, written, before, &place)?;
         run.sum_of_counters = engines::sum(&load)?;
         if let Err(sentence) = check::counters(run.sum_of_counters, run.acknowledged, run.uncertain)
         {
@@ -343,15 +346,10 @@ impl Bench<'_> {
     }
 
     fn sample(&self, clients: &[u32], writer: Option<u32>, engine: Engine) -> Sample {
-        #[cfg(feature = "postgres")]
-        let server = engine
-            .server()
-            .and(self.postgres)
+        let server = self
+            .server(engine)
             .and_then(|server| server.pid)
             .map(|pid| measure::usage(&measure::tree(pid), true));
-        #[cfg(not(feature = "postgres"))]
-        let server = None;
-        let _ = engine;
         Sample {
             at: measure::now(),
             clients: measure::usage(clients, false),
@@ -429,12 +427,12 @@ impl Bench<'_> {
     }
 
     /// Commits and syncs, from whoever knows them best.
-    fn from_the_engine(
+    fn commits_and_syncs(
         &self,
         run: &mut Run,
         loaded: &[Loaded],
         written: Option<Written>,
-        before: Option<ServerCounters>,
+        before: Option<Counters>,
         place: &Place<'_>,
     ) -> crate::Result<()> {
         let ratio = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
@@ -454,8 +452,7 @@ impl Bench<'_> {
                 run.turns_per_commit = ratio(run.acknowledged, commits);
                 let syncs = after.syncs.saturating_sub(before.syncs);
                 run.syncs_per_turn = ratio(syncs, run.acknowledged);
-                run.syncs_source =
-                    Some("pg_stat_wal, the whole server, warm-up included".to_owned());
+                run.syncs_source = Some(after.source.to_owned());
             }
         } else if matches!(place, Place::Directory { .. }) {
             // A transaction is a turn.
@@ -468,23 +465,11 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn server_counters(&self, place: &Place<'_>) -> crate::Result<Option<ServerCounters>> {
-        #[cfg(feature = "postgres")]
-        if let Place::Database { server, name } = place {
-            server.admin.wait_until_left(name)?;
-            return server.admin.counters(name);
-        }
-        let _ = place;
-        Ok(None)
+    fn server_counters(&self, place: &Place<'_>) -> crate::Result<Option<Counters>> {
+        let Place::Database { server, name } = place else {
+            return Ok(None);
+        };
+        server.admin.wait_until_left(name)?;
+        server.admin.counters(name)
     }
-}
-
-#[cfg(feature = "postgres")]
-use super::engines::postgres::Counters as ServerCounters;
-
-/// No server, no counters.
-#[cfg(not(feature = "postgres"))]
-struct ServerCounters {
-    syncs: u64,
-    commits: u64,
 }

@@ -39,6 +39,7 @@ pub(super) fn short(number: Option<f64>) -> String {
         Some(n) if n >= 100.0 => format!("{n:.0}"),
         Some(n) if n >= 10.0 => format!("{n:.1}"),
         Some(n) if n >= 1.0 => format!("{n:.2}"),
+        Some(n) if n > 0.0 && n < 0.001 => "<0.001".to_owned(),
         Some(n) => format!("{n:.3}"),
     }
 }
@@ -229,5 +230,6 @@ mod tests {
         assert_eq!(short(None), "-");
         assert_eq!(short(Some(0.0161)), "0.016");
         assert_eq!(short(Some(63.94)), "63.9");
+        assert_eq!(short(Some(0.0004)), "<0.001");
     }
 }

@@ -8,7 +8,7 @@ mod ceiling;
 mod direct;
 mod ours;
 #[cfg(feature = "postgres")]
-pub(crate) mod postgres;
+mod postgres;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,9 +25,7 @@ pub(crate) enum Engine {
     SqliteDirect,
     SqliteNaive,
     SqliteCeiling,
-    #[cfg(feature = "postgres")]
     Postgres,
-    #[cfg(feature = "postgres")]
     PostgresPlain,
 }
 
@@ -50,9 +48,7 @@ impl Engine {
             Engine::SqliteDirect => "sqlite-direct",
             Engine::SqliteNaive => "sqlite-naive",
             Engine::SqliteCeiling => "sqlite-ceiling",
-            #[cfg(feature = "postgres")]
             Engine::Postgres => "postgres",
-            #[cfg(feature = "postgres")]
             Engine::PostgresPlain => "postgres-plain",
         }
     }
@@ -80,12 +76,10 @@ impl Engine {
                 "What the file can do: the writer's own SQL in one process and one thread, 64 turns \
                  a transaction, no sockets and no locks. Not a way to run a bot."
             }
-            #[cfg(feature = "postgres")]
             Engine::Postgres => {
                 "Turnkey's engine for PostgreSQL: calls of many turns travel together on two \
                  connections a process. Update ids, locks and fences as with SQLite."
             }
-            #[cfg(feature = "postgres")]
             Engine::PostgresPlain => {
                 "A transaction a turn: BEGIN and SELECT ... FOR UPDATE in one round trip, UPDATE and \
                  COMMIT in another, prepared, on a pool of connections. No update ids."
@@ -95,12 +89,7 @@ impl Engine {
 
     /// Through the `Storage` contract, opened by its address.
     pub(crate) fn is_ours(self) -> bool {
-        match self {
-            Engine::Sqlite => true,
-            #[cfg(feature = "postgres")]
-            Engine::Postgres => true,
-            _ => false,
-        }
+        matches!(self, Engine::Sqlite | Engine::Postgres)
     }
 
     /// It has a writer process.
@@ -111,7 +100,6 @@ impl Engine {
     /// The server it needs.
     pub(crate) fn server(self) -> Option<Kind> {
         match self {
-            #[cfg(feature = "postgres")]
             Engine::Postgres | Engine::PostgresPlain => Some(Kind::Postgres),
             _ => None,
         }
@@ -152,6 +140,8 @@ pub(crate) fn fill(load: &Load) -> crate::Result<()> {
         Engine::SqliteCeiling => ceiling::fill(load),
         #[cfg(feature = "postgres")]
         Engine::PostgresPlain => postgres::fill(load),
+        #[cfg(not(feature = "postgres"))]
+        Engine::PostgresPlain => Err(without()),
         _ => ours::fill(load),
     }
 }
@@ -167,6 +157,8 @@ pub(crate) fn turns(
         Engine::SqliteCeiling => ceiling::turns(load, start),
         #[cfg(feature = "postgres")]
         Engine::PostgresPlain => postgres::turns(load, start),
+        #[cfg(not(feature = "postgres"))]
+        Engine::PostgresPlain => Err(without()),
         _ => ours::turns(load, start),
     }
 }
@@ -177,8 +169,15 @@ pub(crate) fn sum(load: &Load) -> crate::Result<u64> {
         Engine::SqliteDirect | Engine::SqliteNaive => direct::sum(load),
         #[cfg(feature = "postgres")]
         Engine::PostgresPlain => postgres::sum(load),
+        #[cfg(not(feature = "postgres"))]
+        Engine::PostgresPlain => Err(without()),
         _ => ours::sum(load),
     }
+}
+
+#[cfg(not(feature = "postgres"))]
+fn without() -> Error {
+    Error::Start("this program was built without PostgreSQL".to_owned())
 }
 
 fn runtime() -> crate::Result<tokio::runtime::Runtime> {

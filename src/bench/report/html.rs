@@ -336,7 +336,7 @@ fn line(row: &Median) -> String {
         time(l.max),
         short(row.cpu_us_per_turn.total),
         short(row.turns_per_commit),
-        short(row.syncs_per_turn),
+        escape(&short(row.syncs_per_turn)),
         short(row.bytes_written_per_turn.map(|bytes| bytes / 1024.0)),
         ratio(row.ratio_to_sqlite_direct),
         ratio(row.ratio_to_postgres),

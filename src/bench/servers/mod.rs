@@ -1,228 +1,116 @@
-//! Private database servers: started from the programs that are installed, in a
-//! directory of the laboratory, gone with it.
+//! Database servers: those that a laboratory is told of, and private ones.
 //!
-//! Each runs under a process of ours (`process.rs`, order `Serve`), which stops it
-//! when its input ends: also when the laboratory is killed. One file for each kind of
-//! server; a new one implements [`Private`] and gets a name in [`Kind`].
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | what the laboratory asks of any server |
+//! | `private.rs` | starting and stopping the programs that are installed |
+//! | `postgres_admin.rs` `postgres_private.rs` | both, for PostgreSQL |
+//!
+//! Another kind of server gets a name in [`Kind`] and its own two files.
 
 #[cfg(feature = "postgres")]
-mod postgres;
+pub(super) mod postgres_admin;
+#[cfg(feature = "postgres")]
+mod postgres_private;
+mod private;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
-use super::order::Serving;
+#[cfg(not(feature = "postgres"))]
 use crate::error::Error;
 
-/// For a server to answer after its start, and to leave when asked.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) use private::{Running, start};
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
-    #[cfg(feature = "postgres")]
     Postgres,
 }
 
-/// What a kind of server knows about itself.
-trait Private {
-    /// Makes its data directory in an empty directory that its user owns, and says
-    /// how to start it there.
-    fn create(&self, home: &Home) -> crate::Result<Start>;
-    /// Whether it answers.
-    fn answers(&self, home: &Home) -> bool;
-    /// The signal that ends it in seconds, without losing anything.
-    fn stop_signal(&self) -> Signal;
-}
-
-/// How a server is started.
-struct Start {
-    command: Command,
-    url: String,
-    settings: Vec<String>,
-}
-
-/// Where a server lives, and as whom.
-struct Home {
-    directory: PathBuf,
-    user: Option<User>,
-}
-
-/// Who a server runs as when we are root: they refuse root.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct User {
-    name: String,
-    uid: u32,
-    gid: u32,
-}
-
-impl Home {
-    /// A command in this directory, as the server's user, apart from our terminal.
-    fn command(&self, program: &Path) -> Command {
-        use std::os::unix::process::CommandExt;
-        let mut command = Command::new(program);
-        command
-            .current_dir(&self.directory)
-            .stdin(std::process::Stdio::null())
-            .process_group(0);
-        if let Some(user) = &self.user {
-            command.uid(user.uid).gid(user.gid).env("HOME", "/");
+impl Kind {
+    /// As people call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Postgres => "PostgreSQL",
         }
-        command
     }
 
-    /// The last lines that a program wrote to a file here.
-    fn last_words(&self, file: &str) -> String {
-        let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
-        lines[lines.len().saturating_sub(2)..].join("; ")
+    /// The flag that names one.
+    pub(crate) fn flag(self) -> &'static str {
+        match self {
+            Kind::Postgres => "--postgres",
+        }
     }
 }
 
-/// A server that runs, or is about to. Dropping it stops it.
-pub(super) struct Running {
-    child: Child,
-    stop_signal: Signal,
-    pub(super) serving: Serving,
+/// What a server has done so far.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counters {
+    /// Syncs of its log, for all databases.
+    pub(crate) syncs: u64,
+    /// Transactions of one database.
+    pub(crate) commits: u64,
+    /// Where they are read.
+    pub(crate) source: &'static str,
 }
 
-/// Starts a server in a directory that exists and is empty.
-pub(super) fn start(kind: Kind, directory: &Path) -> crate::Result<Running> {
-    let private: &dyn Private = match kind {
+/// A server as the laboratory sees it: a database of its own for each run, and
+/// counters. It touches nothing else.
+pub(crate) trait Admin {
+    /// Makes a database; its address.
+    ///
+    /// # Errors
+    /// A sentence with the server's reason.
+    fn create(&self, name: &str) -> crate::Result<String>;
+
+    /// Drops a database that [`Self::create`] made, with whoever is left in it.
+    ///
+    /// # Errors
+    /// A sentence that names the database that is left.
+    fn remove(&self, name: &str) -> crate::Result<()>;
+
+    /// Waits some seconds until nobody is in a database: what a session has done is
+    /// counted at its end.
+    ///
+    /// # Errors
+    /// The server's.
+    fn wait_until_left(&self, name: &str) -> crate::Result<()>;
+
+    /// None where the server is too old to count.
+    ///
+    /// # Errors
+    /// The server's.
+    fn counters(&self, database: &str) -> crate::Result<Option<Counters>>;
+
+    /// Its version, and the settings that matter here.
+    ///
+    /// # Errors
+    /// The server's.
+    fn about(&self) -> crate::Result<(String, Vec<String>)>;
+
+    /// Its first process, when it runs on this machine.
+    fn local_pid(&self) -> Option<u32>;
+}
+
+/// Connects to a server.
+///
+/// # Errors
+/// A sentence: it cannot be reached, takes no new databases from this user, or
+/// this program was built without it.
+pub(crate) fn admin(kind: Kind, url: &str) -> crate::Result<Box<dyn Admin>> {
+    match kind {
         #[cfg(feature = "postgres")]
-        Kind::Postgres => &postgres::Postgres,
-    };
-    let home = Home {
-        directory: directory.to_owned(),
-        user: server_user()?,
-    };
-    if let Some(user) = &home.user {
-        std::os::unix::fs::chown(directory, Some(user.uid), Some(user.gid))?;
-    }
-    let mut start = private.create(&home)?;
-    let log = fs::File::create(directory.join("log"))?;
-    start.command.stdout(log.try_clone()?).stderr(log);
-    let mut running = Running::new(start.command.spawn()?, private.stop_signal());
-    running.serving = Serving {
-        url: start.url,
-        pid: running.pid(),
-        settings: start.settings,
-    };
-    let deadline = Instant::now() + PATIENCE;
-    while !private.answers(&home) {
-        if running.child.try_wait()?.is_some() {
-            return Err(Error::Start(format!(
-                "the private server ended at its start: {}",
-                home.last_words("log")
-            )));
+        Kind::Postgres => Ok(Box::new(postgres_admin::Postgres::connect(url)?)),
+        #[cfg(not(feature = "postgres"))]
+        Kind::Postgres => {
+            let _ = url;
+            Err(without(kind))
         }
-        if Instant::now() >= deadline {
-            return Err(Error::Start(format!(
-                "the private server did not answer within {} s",
-                PATIENCE.as_secs()
-            )));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(running)
-}
-
-impl Running {
-    pub(super) fn new(child: Child, stop_signal: Signal) -> Self {
-        Running {
-            child,
-            stop_signal,
-            serving: Serving::default(),
-        }
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(super) fn stop(&mut self) -> crate::Result<()> {
-        if self.child.try_wait()?.is_some() {
-            return Ok(());
-        }
-        kill(Pid::from_raw(self.child.id() as i32), self.stop_signal)?;
-        let deadline = Instant::now() + PATIENCE;
-        while self.child.try_wait()?.is_none() {
-            if Instant::now() >= deadline {
-                self.child.kill()?;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
     }
 }
 
-impl Drop for Running {
-    /// Also when something failed on the way.
-    fn drop(&mut self) {
-        drop(self.stop());
-    }
-}
-
-/// None when we are not root.
-fn server_user() -> crate::Result<Option<User>> {
-    if !nix::unistd::geteuid().is_root() {
-        return Ok(None);
-    }
-    let users = fs::read_to_string("/etc/passwd")?;
-    ["postgres", "nobody"]
-        .iter()
-        .find_map(|name| user_in(&users, name))
-        .map(Some)
-        .ok_or_else(|| {
-            Error::Start(
-                "database servers refuse to run as root, and there is no user nobody; start the laboratory as another user"
-                    .to_owned(),
-            )
-        })
-}
-
-fn user_in(passwd: &str, name: &str) -> Option<User> {
-    passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        if fields.next()? != name {
-            return None;
-        }
-        Some(User {
-            name: name.to_owned(),
-            uid: fields.nth(1)?.parse().ok()?,
-            gid: fields.next()?.parse().ok()?,
-        })
-    })
-}
-
-/// A program in one of these directories, or in PATH.
-fn program(directories: &[PathBuf], name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    directories
-        .iter()
-        .cloned()
-        .chain(std::env::split_paths(&path))
-        .map(|directory| directory.join(name))
-        .find(|file| file.is_file())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_user_is_found_by_its_whole_name() {
-        let passwd =
-            "root:x:0:0::/root:/bin/sh\npostgresql:x:9:9::/:\npostgres:x:101:104:a:/b:/c\n";
-        let user = user_in(passwd, "postgres").unwrap();
-        assert_eq!((user.uid, user.gid), (101, 104));
-        assert_eq!(user_in(passwd, "nobody"), None);
-    }
+#[cfg(not(feature = "postgres"))]
+pub(super) fn without(kind: Kind) -> Error {
+    Error::Start(format!("this program was built without {}", kind.name()))
 }

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use super::{Home, Private, Start, program};
+use super::private::{Home, Private, Start, program};
 use crate::error::Error;
 
 /// Bytes of a Unix socket's path, less PostgreSQL's own file name and the final NUL.
