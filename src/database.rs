@@ -139,6 +139,7 @@ impl Database {
 /// # Errors
 /// [`Error::Start`] with the remedy.
 #[cfg(feature = "bench")]
+#[cfg_attr(not(feature = "postgres"), allow(unused_variables))]
 pub(crate) fn connect(
     address: &Address,
     sync: Sync,

@@ -10,11 +10,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::engines::Engine;
+use super::child::{NoAnswer, Process};
 use super::measure::{Device, FileSystem, Machine, SyncTimes, sync_times};
 use super::plan::{Plan, StorageOptions};
 use super::progress::{Progress, words};
-use super::run::{Bench, NoAnswer, Process, Server};
+use super::run::{Bench, Server};
 use super::stop::Stop;
 use super::{Outcome, order, report, results, servers, summary, table};
 use crate::error::Error;
@@ -310,13 +310,4 @@ fn present(results: &results::Results, options: &StorageOptions) -> crate::Resul
         table::render(results)
     };
     table::print(&text)
-}
-
-/// Engines that a build knows, for `--help`.
-pub(crate) fn known_engines() -> String {
-    Engine::ALL
-        .iter()
-        .map(|engine| format!("  {:<15} {}", engine.name(), engine.about()))
-        .collect::<Vec<_>>()
-        .join("\n")
 }

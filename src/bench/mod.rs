@@ -8,7 +8,7 @@
 //! | `plan.rs` | what is to be measured, with its bounds |
 //! | `laboratory.rs` | all runs, in turn, until the end or Ctrl-C |
 //! | `run.rs` | one run: processes, window, counters, check |
-//! | `process.rs` `order.rs` | the processes of a run, and what they are told |
+//! | `process.rs` `child.rs` `order.rs` | the processes of a run from the inside, from the outside, and what they are told |
 //! | `engines/` | the engines that are compared |
 //! | `servers/` | private database servers |
 //! | `measure/` | histograms, `/proc`, the disk, the machine |
@@ -23,9 +23,11 @@
 //! process that is started here ends with this one: it watches its input.
 
 mod check;
+mod child;
 mod engines;
 mod http;
 mod laboratory;
+#[cfg_attr(not(feature = "postgres"), allow(unused))]
 mod measure;
 mod order;
 mod plan;
@@ -34,14 +36,17 @@ mod progress;
 mod report;
 mod results;
 mod run;
+// Without any kind of server, most of it has no user.
+#[cfg_attr(not(feature = "postgres"), allow(unused))]
 mod servers;
 mod state;
 mod stop;
 mod summary;
 mod table;
 
+pub(crate) use engines::known_engines;
 pub(crate) use http::{HttpOptions, bench as http};
-pub(crate) use laboratory::{bench as storage, known_engines, redraw};
+pub(crate) use laboratory::{bench as storage, redraw};
 pub(crate) use plan::StorageOptions;
 pub(crate) use process::main as process;
 

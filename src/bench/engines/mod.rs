@@ -130,6 +130,15 @@ impl std::str::FromStr for Engine {
     }
 }
 
+/// Engines that a build knows, for `--help`.
+pub(crate) fn known_engines() -> String {
+    Engine::ALL
+        .iter()
+        .map(|engine| format!("  {:<15} {}", engine.name(), engine.about()))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// Turns of a batch of the ceiling; `Plan` shows it as turns in flight.
 pub(crate) const CEILING_BATCH: usize = 64;
 

@@ -20,10 +20,10 @@ use std::time::Duration;
 
 pub(super) use bot::start as start_bot;
 
+use super::child::{NoAnswer, Process};
 use super::measure::{self, FileSystem, Machine, Percentiles, Usage, sync_times};
 use super::order::{Line, Order, Serving, Window};
 use super::plan::{list, within};
-use super::run::{NoAnswer, Process};
 use super::stop::Stop;
 use super::{Outcome, check, laboratory, state};
 use crate::error::Error;

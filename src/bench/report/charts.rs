@@ -7,10 +7,13 @@
 use super::super::results::Results;
 use super::super::summary::Median;
 use super::super::table::{short, thousands, time};
+use super::panels::{LEFT, Plots, TOP, WIDTH, compact, plain, round_time};
 use super::svg::{Anchor, Svg, steps};
 
 /// A chart that is drawn.
 pub(super) struct Chart {
+    /// Its sync level.
+    pub(super) sync: &'static str,
     /// Its file, without `.svg`.
     pub(super) name: String,
     /// What it shows, in a sentence.
@@ -18,11 +21,8 @@ pub(super) struct Chart {
     pub(super) svg: String,
 }
 
-const WIDTH: f64 = 960.0;
-const LEFT: f64 = 24.0;
-/// Under the title and the legend.
-const TOP: f64 = 100.0;
-const PLOT: f64 = 250.0;
+/// A bar that its figure fits on.
+const WIDE: f64 = 34.0;
 
 /// The ceiling has one situation of its own and is no way to run a bot.
 const CEILING: &str = "sqlite-ceiling";
@@ -161,9 +161,11 @@ impl<'a> Sheet<'a> {
                 .filter(in_panel)
                 .map(|row| row.most_turns_per_second);
             let most = most.fold(0.0, f64::max);
-            let scale = plot.frame(&mut svg, &name, most, "turns/s", "processes");
             let group = plot.width / groups.len() as f64;
             let bar = (group * 0.82 / engines.len() as f64).min(46.0);
+            // Room for the figure of the highest bar.
+            let room = if bar >= WIDE { 1.07 } else { 1.18 };
+            let scale = plot.frame(&mut svg, &name, most * room, "turns/s", "processes");
             for (g, processes) in groups.iter().enumerate() {
                 let middle = plot.x + group * (g as f64 + 0.5);
                 svg.text(
@@ -191,14 +193,17 @@ impl<'a> Sheet<'a> {
                     let y = |speed: f64| plot.bottom() - speed * scale;
                     let (low, high) = (y(row.least_turns_per_second), y(row.most_turns_per_second));
                     svg.line((x + bar / 2.0, low), (x + bar / 2.0, high), "axis");
-                    if bar >= 30.0 {
-                        let label = compact(row.turns_per_second);
+                    let label = compact(row.turns_per_second);
+                    if bar >= WIDE {
                         svg.text(x + bar / 2.0, high - 5.0, "value", Anchor::Middle, &label);
+                    } else {
+                        svg.value_up(x + bar / 2.0 + 4.0, high - 5.0, &label);
                     }
                 }
             }
         }
         Some(Chart {
+            sync: self.sync,
             name: format!("throughput-by-processes-{}", self.sync),
             caption: "How many turns all processes together complete in a second.".to_owned(),
             svg: svg.finish(plots.height()),
@@ -274,6 +279,7 @@ impl<'a> Sheet<'a> {
             }
         }
         Some(Chart {
+            sync: self.sync,
             name: format!("scaling-in-flight-{}", self.sync),
             caption: "What each engine makes of more turns that wait at the same time.".to_owned(),
             svg: svg.finish(plots.height()),
@@ -283,14 +289,13 @@ impl<'a> Sheet<'a> {
     /// Dots on a logarithmic axis: p50, p99, p99.9, max in the busiest situation.
     fn latencies(&self) -> Option<Chart> {
         let (processes, in_flight) = self.busiest()?;
-        let title =
-            format!("Latency of a turn: {processes} processes, {in_flight} in flight in each");
+        let title = format!("Latency of a turn: {}", situation(processes, in_flight));
         let rows: Vec<&Median> = self
             .engines()
             .iter()
             .filter_map(|engine| self.row(engine, processes, in_flight))
             .collect();
-        let about = self.about("Left is better; logarithmic. From the largest dot to the smallest: p50, p99, p99.9, max.");
+        let about = self.about("Left is better. The scale is logarithmic.");
         let mut svg = self.start(&title, &about);
         let least = rows
             .iter()
@@ -342,9 +347,10 @@ impl<'a> Sheet<'a> {
             bottom + 40.0,
             "sub",
             Anchor::Middle,
-            "latency of a turn, lock to acknowledged commit",
+            "latency of a turn; dots from large to small: p50, p99, p99.9, max",
         );
         Some(Chart {
+            sync: self.sync,
             name: format!("latency-{}", self.sync),
             caption: "Half of all turns are faster than p50; one in a hundred is slower than p99, one in a thousand than p99.9.".to_owned(),
             svg: svg.finish(bottom + 58.0),
@@ -366,7 +372,8 @@ impl<'a> Sheet<'a> {
             return None;
         }
         let title = format!(
-            "Processor time of a turn: {processes} processes, {in_flight} in flight in each"
+            "Processor time of a turn: {}",
+            situation(processes, in_flight)
         );
         let about = self.about("Lower is better. Shades: clients (full), writer or server (pale).");
         let mut svg = self.start(&title, &about);
@@ -414,6 +421,7 @@ impl<'a> Sheet<'a> {
             "microseconds of processor time for a turn, all processes together",
         );
         Some(Chart {
+            sync: self.sync,
             name: format!("processor-time-{}", self.sync),
             caption:
                 "What a turn costs the machine, the writer's and the server's processes included."
@@ -423,101 +431,17 @@ impl<'a> Sheet<'a> {
     }
 }
 
-/// Panels side by side, three in a row.
-struct Plots {
-    count: usize,
-    columns: usize,
-}
-
-/// One panel.
-struct Plot {
-    x: f64,
-    y: f64,
-    width: f64,
-}
-
-impl Plots {
-    /// A row of panels with its names and labels.
-    const ROW: f64 = PLOT + 92.0;
-
-    fn new(count: usize) -> Self {
-        Plots {
-            count,
-            columns: count.clamp(1, 3),
-        }
-    }
-
-    fn at(&self, n: usize) -> Plot {
-        let cell = (WIDTH - 2.0 * LEFT) / self.columns as f64;
-        Plot {
-            x: LEFT + cell * (n % self.columns) as f64 + 62.0,
-            y: TOP + 28.0 + Self::ROW * (n / self.columns) as f64,
-            width: cell - 74.0,
-        }
-    }
-
-    fn height(&self) -> f64 {
-        TOP + Self::ROW * self.count.div_ceil(self.columns) as f64
-    }
-}
-
-impl Plot {
-    fn bottom(&self) -> f64 {
-        self.y + PLOT
-    }
-
-    /// Name, grid and axes; the height of one unit.
-    fn frame(&self, svg: &mut Svg, name: &str, most: f64, up: &str, across: &str) -> f64 {
-        svg.text(self.x, self.y - 12.0, "panel", Anchor::Start, name);
-        // Room for the label of the highest bar.
-        let steps = steps(most * 1.06, 5);
-        let scale = PLOT / steps.last().copied().unwrap_or(1.0);
-        for step in &steps {
-            let y = self.bottom() - step * scale;
-            svg.line((self.x, y), (self.x + self.width, y), "grid");
-            svg.text(self.x - 7.0, y + 4.0, "tick", Anchor::End, &compact(*step));
-        }
-        svg.line(
-            (self.x, self.bottom()),
-            (self.x + self.width, self.bottom()),
-            "axis",
-        );
-        svg.text_up(self.x - 48.0, self.y + PLOT / 2.0, up);
-        svg.text(
-            self.x + self.width / 2.0,
-            self.bottom() + 40.0,
-            "sub",
-            Anchor::Middle,
-            across,
-        );
-        scale
-    }
-}
-
-/// 12345 as 12.3k.
-fn compact(number: f64) -> String {
-    let (number, unit) = match number {
-        n if n >= 1e6 => (n / 1e6, "M"),
-        n if n >= 1e3 => (n / 1e3, "k"),
-        n => return plain(n),
+/// In words.
+fn situation(processes: usize, in_flight: usize) -> String {
+    let number = |n: usize, one: &str, many: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
     };
-    let digits = usize::from(number < 99.95 && (number * 10.0).round() % 10.0 != 0.0);
-    format!("{number:.digits$}{unit}")
-}
-
-/// Without digits that say nothing.
-fn plain(number: f64) -> String {
-    let text = format!("{number:.3}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// A power of ten of microseconds.
-fn round_time(us: f64) -> String {
-    match us {
-        us if us < 1e3 => format!("{us:.0} us"),
-        us if us < 1e6 => format!("{:.0} ms", us / 1e3),
-        us => format!("{:.0} s", us / 1e6),
-    }
+    format!(
+        "{}, {} in flight in each",
+        number(processes, "process", "processes"),
+        number(in_flight, "turn", "turns")
+    )
 }
 
 #[cfg(test)]
@@ -575,15 +499,5 @@ mod tests {
         assert!(draw(&results).is_empty());
         results.medians.clear();
         assert!(draw(&results).is_empty());
-    }
-
-    #[test]
-    fn compact_figures() {
-        assert_eq!(compact(0.0), "0");
-        assert_eq!(compact(950.0), "950");
-        assert_eq!(compact(12_345.0), "12.3k");
-        assert_eq!(compact(20_000.0), "20k");
-        assert_eq!(compact(123_456.0), "123k");
-        assert_eq!(plain(2.5), "2.5");
     }
 }

@@ -25,7 +25,7 @@ h2{font-size:20px;margin:40px 0 12px}.soft,figcaption{color:var(--soft)}figcapti
 .facts div{padding:12px 14px}.facts b{display:block;font-size:13px;font-weight:600;color:var(--soft)}\
 .note{padding:12px 16px;margin:16px 0}.bad{color:var(--bad);font-weight:600}\
 figure{margin:0 0 26px}figure .sheet{overflow-x:auto;padding:2px}svg.chart{display:block;max-width:100%;min-width:640px;height:auto;margin:0 auto}\
-.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}\
+.scroll{overflow-x:auto;width:min(1560px,calc(100vw - 48px));margin-left:50%;transform:translateX(-50%)}table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}\
 th,td{padding:6px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}\
 th{color:var(--soft);font-weight:600;vertical-align:bottom}th:first-child,td:first-child,td.left,th.left{text-align:left}\
 tr.situation td{background:var(--bg);font-weight:600;text-align:left;padding-top:12px}\
@@ -44,10 +44,12 @@ pub(super) fn page(results: &Results, charts: &[Chart]) -> String {
     );
     facts(&mut body, results);
     warnings(&mut body, results);
-    if !charts.is_empty() {
-        body.push_str("<h2>Charts</h2>\n");
-    }
+    let mut sync = "";
     for chart in charts {
+        if chart.sync != sync {
+            sync = chart.sync;
+            let _ = writeln!(body, "<h2>Sync {sync}: {}</h2>", escape(durability(sync)));
+        }
         let _ = writeln!(
             body,
             "<figure><div class=\"sheet\">{}</div><figcaption>{}</figcaption></figure>",
@@ -266,9 +268,9 @@ fn method(body: &mut String, results: &Results) {
 fn medians(body: &mut String, results: &Results) {
     body.push_str(
         "<h2>All medians</h2>\n<div class=\"scroll\"><table><thead><tr><th>engine</th><th>turns/s</th>\
-         <th>lowest to highest</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th>\
+         <th>lowest to highest</th><th>times<br>sqlite-direct</th><th>times<br>postgres</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th>\
          <th>CPU &#181;s<br>a turn</th><th>turns a<br>commit</th><th>syncs<br>a turn</th><th>KiB written<br>a turn</th>\
-         <th>times<br>sqlite-direct</th><th>times<br>postgres</th><th>others</th><th class=\"left\">errors</th></tr></thead><tbody>\n",
+         <th>others</th><th class=\"left\">errors</th></tr></thead><tbody>\n",
     );
     let mut rows: Vec<&Median> = results.medians.iter().collect();
     rows.sort_by_key(|row| (row.sync.clone(), row.processes, row.in_flight));
@@ -329,6 +331,8 @@ fn line(row: &Median) -> String {
             thousands(row.least_turns_per_second),
             thousands(row.most_turns_per_second)
         ),
+        ratio(row.ratio_to_sqlite_direct),
+        ratio(row.ratio_to_postgres),
         time(l.p50),
         time(l.p90),
         time(l.p99),
@@ -338,8 +342,6 @@ fn line(row: &Median) -> String {
         short(row.turns_per_commit),
         escape(&short(row.syncs_per_turn)),
         short(row.bytes_written_per_turn.map(|bytes| bytes / 1024.0)),
-        ratio(row.ratio_to_sqlite_direct),
-        ratio(row.ratio_to_postgres),
         others,
     ];
     let mut text = String::from("<tr>");

@@ -5,6 +5,7 @@
 
 mod charts;
 mod html;
+mod panels;
 mod svg;
 
 use std::fs;

@@ -78,6 +78,15 @@ impl Svg {
         );
     }
 
+    /// A bar's figure, upwards from its top.
+    pub(super) fn value_up(&mut self, x: f64, y: f64, text: &str) {
+        let _ = writeln!(
+            self.body,
+            "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" class=\"value\">{}</text>",
+            escape(text)
+        );
+    }
+
     pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
         let _ = writeln!(
             self.body,
