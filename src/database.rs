@@ -42,23 +42,27 @@ impl Database {
     /// # Errors
     /// [`Error::Start`] with the remedy.
     pub(crate) fn take(config: &Config) -> crate::Result<Self> {
-        let path = match &config.database {
-            #[cfg(feature = "postgres")]
-            Some(Address::Postgres(server)) => {
-                return Ok(Database {
-                    sync: config.sync,
-                    engine: Engine::Postgres(server.clone()),
-                });
+        match &config.database {
+            Some(address) => Self::at(address, config.sync),
+            None => Self::at(&Address::Sqlite(new_in_temporary_directory()?), config.sync),
+        }
+    }
+
+    /// Takes the database at an address.
+    ///
+    /// # Errors
+    /// [`Error::Start`] with the remedy.
+    pub(crate) fn at(address: &Address, sync: Sync) -> crate::Result<Self> {
+        let engine = match address {
+            Address::Sqlite(path) => {
+                let files = Files::of(path);
+                let lock = files.lock().map_err(start_error)?;
+                Engine::Sqlite { files, lock }
             }
-            Some(Address::Sqlite(path)) => path.clone(),
-            None => new_in_temporary_directory()?,
+            #[cfg(feature = "postgres")]
+            Address::Postgres(server) => Engine::Postgres(server.clone()),
         };
-        let files = Files::of(&path);
-        let lock = files.lock().map_err(start_error)?;
-        Ok(Database {
-            sync: config.sync,
-            engine: Engine::Sqlite { files, lock },
-        })
+        Ok(Database { sync, engine })
     }
 
     /// Creates or migrates the tables. Opens and closes the database: for a process
@@ -106,16 +110,9 @@ impl Database {
     /// [`Error::Start`] with the remedy.
     pub(crate) fn connect(&self, owner: Owner) -> crate::Result<Arc<dyn Storage>> {
         match &self.engine {
-            Engine::Sqlite { files, .. } => {
-                let storage = sqlite::connect(files, owner).map_err(start_error)?;
-                Ok(Arc::new(storage))
-            }
-            // It numbers its processes itself: other boxes know nothing of ours.
+            Engine::Sqlite { files, .. } => connect_sqlite(files, owner),
             #[cfg(feature = "postgres")]
-            Engine::Postgres(server) => {
-                let storage = postgres::connect(server, self.sync).map_err(start_error)?;
-                Ok(Arc::new(storage))
-            }
+            Engine::Postgres(server) => connect_postgres(server, self.sync),
         }
     }
 
@@ -136,6 +133,37 @@ impl Database {
             tracing::warn!("cannot remove {}: {error}", files.socket.display());
         }
     }
+}
+
+/// Connects a process that is no child of the one that took the database.
+///
+/// # Errors
+/// [`Error::Start`] with the remedy.
+#[cfg(feature = "bench")]
+#[cfg_attr(not(feature = "postgres"), allow(unused_variables))]
+pub(crate) fn connect(
+    address: &Address,
+    sync: Sync,
+    owner: Owner,
+) -> crate::Result<Arc<dyn Storage>> {
+    match address {
+        // How durable is the writer's to say.
+        Address::Sqlite(path) => connect_sqlite(&Files::of(path), owner),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => connect_postgres(server, sync),
+    }
+}
+
+fn connect_sqlite(files: &Files, owner: Owner) -> crate::Result<Arc<dyn Storage>> {
+    let storage = sqlite::connect(files, owner).map_err(start_error)?;
+    Ok(Arc::new(storage))
+}
+
+/// It numbers its processes itself: other boxes know nothing of ours.
+#[cfg(feature = "postgres")]
+fn connect_postgres(server: &postgres::Server, sync: Sync) -> crate::Result<Arc<dyn Storage>> {
+    let storage = postgres::connect(server, sync).map_err(start_error)?;
+    Ok(Arc::new(storage))
 }
 
 /// Hands every dialog of a database to `each`.

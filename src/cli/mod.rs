@@ -1,5 +1,7 @@
 //! The command line: one file for each command.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod check;
 mod copy;
 mod dump;
@@ -33,6 +35,9 @@ enum Command {
     /// Move everything to another database: SQLite to PostgreSQL, back, or to another
     /// file or server.
     Copy(copy::Copy),
+    /// Measure: storage engines side by side, or whole turns over HTTP.
+    #[cfg(feature = "bench")]
+    Bench(bench::Bench),
 }
 
 /// Obeys the command line.
@@ -44,6 +49,8 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
         Command::Copy(copy) => copy.run(&author),
+        #[cfg(feature = "bench")]
+        Command::Bench(bench) => bench.run(),
     };
     result.unwrap_or_else(|error| {
         say!("error: {error:#}");

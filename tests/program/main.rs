@@ -11,6 +11,8 @@ mod client;
 mod telegram;
 
 mod accept;
+#[cfg(feature = "bench")]
+mod bench;
 mod command_line;
 #[cfg(feature = "postgres")]
 mod copy;

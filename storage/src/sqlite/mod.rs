@@ -13,6 +13,7 @@
 //! | `checkpoint.rs` | when the log is copied into the file |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
 //! | `copy.rs` | its side of a move to or from another database |
+//! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
 //!
 //! A program that uses it: [`Files::lock`] once, so that nobody else serves the
 //! file; [`prepare`]; [`Files::bind`] the socket; start [`Writer::run`] in a
@@ -21,6 +22,8 @@
 //! Beside `bot.db` stand SQLite's own `bot.db-wal` and `bot.db-shm`, and ours:
 //! `bot.db-lock`, held while the file is served, and `bot.db-writer`, the socket.
 
+#[doc(hidden)]
+pub mod ceiling;
 mod checkpoint;
 mod client;
 mod copy;
