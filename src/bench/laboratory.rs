@@ -227,6 +227,8 @@ fn connect_servers(
 
 pub(super) fn temporary_directory(parent: Option<&Path>) -> crate::Result<tempfile::TempDir> {
     let parent = parent.unwrap_or(Path::new("."));
+    // As people see it in messages; one that is not there is named as it was given.
+    let parent = &parent.canonicalize().unwrap_or_else(|_| parent.to_owned());
     tempfile::Builder::new()
         .prefix("turnkey-bench-")
         .tempdir_in(parent)

@@ -19,6 +19,8 @@ pub(crate) struct Progress {
     total: usize,
     done: usize,
     begun: Instant,
+    /// When the last run ended.
+    ended: Instant,
     terminal: bool,
 }
 
@@ -28,13 +30,16 @@ impl Progress {
             total,
             done: 0,
             begun: Instant::now(),
+            ended: Instant::now(),
             terminal: std::io::stderr().is_terminal(),
         }
     }
 
     fn left(&self) -> Option<Duration> {
-        let each = self.begun.elapsed().as_secs_f64() / self.done.max(1) as f64;
-        (self.done > 0).then(|| Duration::from_secs_f64(each * (self.total - self.done) as f64))
+        let so_far = self.ended.duration_since(self.begun);
+        let each = so_far / u32::try_from(self.done).ok().filter(|done| *done > 0)?;
+        let rest = each * u32::try_from(self.total - self.done).ok()?;
+        Some(rest.saturating_sub(self.ended.elapsed()))
     }
 
     /// Something goes on in this run.
@@ -63,6 +68,7 @@ impl Progress {
     /// A run has ended.
     pub(crate) fn ended(&mut self, case: &Case, repeat: usize, run: &Run) {
         self.done += 1;
+        self.ended = Instant::now();
         let what = name(case, repeat);
         self.clear();
         if let Some(sentence) = &run.failed {

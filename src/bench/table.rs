@@ -176,7 +176,8 @@ fn remarks(row: &Median) -> String {
 fn ending(results: &Results) -> String {
     let plan = &results.settings;
     let mut text = format!(
-        "\nMedians of {}; a turn reads, changes and writes the state of one of {} users, {} bytes. CPU us: for a\nturn, of all processes, the writer's and the server's too. x: turns/s over those of sqlite-direct or postgres.\n",
+        "\nMedians of {}{}; a turn reads, changes and writes the state of one of {} users, {} bytes. CPU us: for a\nturn, of all processes, the writer's and the server's too. x: turns/s over those of sqlite-direct or postgres.\n",
+        if results.interrupted { "up to " } else { "" },
         count(plan.repeat, "run", "runs"),
         thousands(plan.users as f64),
         plan.state_bytes

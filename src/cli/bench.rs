@@ -128,9 +128,9 @@ struct Storage {
     )]
     postgres: Option<String>,
 
-    /// Start private servers from the programs that are installed, and stop them at
-    /// the end.
-    #[arg(long, conflicts_with = "postgres")]
+    /// Start private servers from the programs that are installed, instead of those that
+    /// are named, and stop them at the end.
+    #[arg(long)]
     start_servers: bool,
 
     /// Write results.json, report.html and the charts there.

@@ -281,6 +281,74 @@ async fn ctrl_c_writes_what_there_is_and_leaves_nothing() {
     assert_eq!(results["runs"], Value::Array(Vec::new()));
 }
 
+/// Somebody takes turns back while they are counted, as a lost update would.
+#[tokio::test]
+async fn a_lost_turn_is_found() {
+    let setup = Setup::counter();
+    let mut laboratory = setup
+        .command()
+        .args([
+            "bench",
+            "storage",
+            "--engines",
+            "sqlite-direct",
+            "--processes",
+            "1",
+        ])
+        .args([
+            "--in-flight",
+            "1",
+            "--users",
+            "1",
+            "--seconds",
+            "5",
+            "--repeat",
+            "1",
+        ])
+        .args(["--out", "report"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let database = || {
+        let inside = |path: std::path::PathBuf, prefix: &str| {
+            let mut entries = fs::read_dir(path).ok()?.flatten();
+            let named =
+                |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(prefix);
+            entries.find(named).map(|entry| entry.path())
+        };
+        let run = inside(inside(setup.dir.path().into(), "turnkey-bench-")?, "run-")?;
+        rusqlite::Connection::open(run.join("bench.db")).ok()
+    };
+    let taken_back =
+        "UPDATE state SET state = '{\"count\":0}' WHERE state NOT LIKE '{\"count\":0%'";
+    until("a turn to take back", LONG, || {
+        database().is_some_and(|conn| {
+            // It is busy, or the table is not there yet: again.
+            conn.execute(taken_back, []).is_ok_and(|rows| rows == 1)
+        })
+    })
+    .await;
+    let mut status = None;
+    until("its end", LONG, || {
+        status = laboratory.try_wait().unwrap();
+        status.is_some()
+    })
+    .await;
+    assert_eq!(status.unwrap().code(), Some(1));
+    let mut table = String::new();
+    let mut stdout = laboratory.stdout.take().unwrap();
+    std::io::Read::read_to_string(&mut stdout, &mut table).unwrap();
+    assert!(table.contains("FAILED sqlite-direct"), "{table}");
+    assert!(table.contains("acknowledged turns were lost"), "{table}");
+    let results = read(&setup.path("report").join("results.json"));
+    assert_eq!(results["ok"], false);
+    assert_eq!(results["medians"][0]["runs"], 0);
+    let page = fs::read_to_string(setup.path("report").join("report.html")).unwrap();
+    assert!(page.contains("acknowledged turns were lost"));
+}
+
 #[tokio::test]
 async fn a_killed_laboratory_leaves_no_process() {
     let setup = Setup::counter();
@@ -347,9 +415,12 @@ async fn whole_turns_are_measured_on_a_bot_that_runs() {
 #[cfg(feature = "postgres")]
 #[test]
 fn a_private_server_is_started_and_gone() {
-    let installed = Path::new("/usr/lib/postgresql").exists()
-        || std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .any(|directory| directory.join("initdb").exists());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let installed = versions
+        .map(|entry| entry.unwrap().path().join("bin"))
+        .chain(std::env::split_paths(&path))
+        .any(|directory| directory.join("initdb").exists());
     if !installed {
         return skipped("bench storage --start-servers: install the package postgresql");
     }

@@ -167,6 +167,9 @@ impl Results {
     }
 
     fn table(&self) -> String {
+        if self.runs.is_empty() {
+            return self.verdict();
+        }
         let mut text = format!(
             "\n{:>11}  {:>9}  {:>19}  {:>8}  {:>8}  {:>8}  {:>8}  {:>10}\n",
             "connections", "turns/s", "(min-max)", "p50", "p99", "p99.9", "max", "bot CPU us"

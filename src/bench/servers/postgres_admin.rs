@@ -16,10 +16,14 @@ use crate::error::Error;
 /// For the sessions of a run to leave the server.
 const LEAVE: Duration = Duration::from_secs(5);
 
+/// The server's words, or the library's with their cause.
 fn words(error: &tokio_postgres::Error) -> String {
-    error
-        .as_db_error()
-        .map_or_else(|| error.to_string(), |db| db.message().to_owned())
+    use std::error::Error as _;
+    match (error.as_db_error(), error.source()) {
+        (Some(db), _) => db.message().to_owned(),
+        (None, Some(cause)) => cause.to_string(),
+        (None, None) => error.to_string(),
+    }
 }
 
 pub(in super::super) fn parse(url: &str) -> crate::Result<Config> {
@@ -31,7 +35,8 @@ pub(in super::super) fn parse(url: &str) -> crate::Result<Config> {
         .collect();
     let mut config = Config::from_str(&format!("{base}?{}", known.join("&"))).map_err(|e| {
         Error::Start(format!(
-            "--postgres is no address: {e}; write postgres://user:password@host/database"
+            "--postgres is no address: {}; write postgres://user:password@host/database",
+            words(&e)
         ))
     })?;
     config.application_name("turnkey bench");

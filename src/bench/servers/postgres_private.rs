@@ -32,30 +32,25 @@ impl Private for Postgres {
     fn create(&self, home: &Home) -> crate::Result<Start> {
         let initdb = find("initdb")?;
         let log = fs::File::create(home.directory.join("initdb.log"))?;
+        let user = home.user.as_ref().map_or("this user", |user| &user.name);
+        let refuse = |why: String| {
+            Error::Start(format!(
+                "initdb failed in {} as {user}: {why}; name a --directory that {user} may enter",
+                home.directory.display()
+            ))
+        };
         let made = home
             .command(&initdb)
             .arg("-D")
             .arg(data(home))
-            .args([
-                "-U",
-                "turnkey",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C",
-                "--no-sync",
-            ])
+            .args(["-U", "turnkey", "-A", "trust", "-E", "UTF8"])
+            .args(["--locale=C", "--no-sync"])
             .stdout(Stdio::null())
             .stderr(log)
-            .status()?;
+            .status()
+            .map_err(|e| refuse(e.kind().to_string()))?;
         if !made.success() {
-            let user = home.user.as_ref().map_or("this user", |user| &user.name);
-            return Err(Error::Start(format!(
-                "initdb failed in {} as {user}: {}; name a --directory that {user} may enter",
-                home.directory.display(),
-                home.last_words("initdb.log")
-            )));
+            return Err(refuse(home.last_words("initdb.log")));
         }
         let socket = socket(home)?;
         let mut command = home.command(&find("postgres")?);
