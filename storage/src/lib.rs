@@ -30,8 +30,13 @@
 
 mod error;
 mod inspect;
+mod migration;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod server;
 pub mod sqlite;
 mod value;
 

@@ -2,7 +2,7 @@
 //!
 //! Used by every file here that connects. Invariant: the password is in neither
 //! [`Display`](std::fmt::Display) nor [`Debug`](std::fmt::Debug). Bounds:
-//! [`MAX_POOL`] connections of a process, beside its keeper's.
+//! [`MAX_POOL`](bounds::MAX_POOL) connections of a process, beside its keeper's.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,15 +13,8 @@ use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
 
 use super::errors;
+use crate::server::bounds::{self, DEFAULT_POOL};
 use crate::{Error, Result, Sync};
-
-/// Connections of a process, beside the one that shows that it lives: two carry
-/// turns, six the author's own SQL. Few are faster: turns that wait for one travel
-/// together.
-pub const DEFAULT_POOL: usize = 8;
-
-/// The most that `?pool=` takes: PostgreSQL itself allows 100 in all at first.
-pub const MAX_POOL: usize = 64;
 
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -90,10 +83,9 @@ impl Server {
         })
     }
 
-    /// Connections that carry turns: an even number. One pair did 1.2 times the turns
-    /// of two, with two processes on two processors.
+    /// Connections that carry turns.
     pub(super) fn lanes(&self) -> usize {
-        (self.pool / 8).max(1) * 2
+        bounds::lanes(self.pool)
     }
 
     /// Connections for the author's own SQL.
@@ -162,13 +154,7 @@ fn take_pool(url: &str) -> Result<(String, usize)> {
     for parameter in query.split('&') {
         match parameter.strip_prefix("pool=") {
             Some(number) => {
-                pool = number
-                    .parse()
-                    .ok()
-                    .filter(|n| (4..=MAX_POOL).contains(n))
-                    .ok_or_else(|| {
-                        Error::Open(format!("?pool= takes 4 to {MAX_POOL}, not {number:?}"))
-                    })?;
+                pool = bounds::pool(number)?;
             }
             None => rest.push(parameter),
         }
