@@ -17,7 +17,7 @@ use crate::{Arrival, Begun, DialogKey, Error, Fence, Result};
 
 /// A waiter is looked for in the tables this long after it was queued, in case
 /// the word that it was served got lost.
-const LOOK_AFTER: Duration = Duration::from_millis(400);
+pub(crate) const LOOK_AFTER: Duration = Duration::from_millis(400);
 
 /// A begin without an answer.
 pub(crate) struct Waiter {
@@ -123,12 +123,18 @@ impl Shared {
         self.submit(read);
     }
 
-    /// Tickets that have been queued for a while.
+    /// Those that have been queued for a while.
     pub(crate) fn queued(&self) -> Vec<i64> {
+        let queued = self.queued_for(LOOK_AFTER);
+        queued.into_iter().map(|(ticket, _)| ticket).collect()
+    }
+
+    /// Those that have been queued for so long.
+    pub(crate) fn queued_for(&self, time: Duration) -> Vec<(i64, DialogKey)> {
         self.waiters()
             .iter()
-            .filter(|(_, w)| matches!(w.stage, Stage::Queued(at) if at.elapsed() > LOOK_AFTER))
-            .map(|(ticket, _)| *ticket)
+            .filter(|(_, w)| matches!(w.stage, Stage::Queued(at) if at.elapsed() >= time))
+            .map(|(ticket, w)| (*ticket, w.dialog.clone()))
             .collect()
     }
 
