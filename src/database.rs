@@ -11,6 +11,8 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "mysql")]
+use turnkey_storage::mysql;
 #[cfg(feature = "postgres")]
 use turnkey_storage::postgres;
 use turnkey_storage::sqlite::{self, FileLock, Files};
@@ -33,6 +35,8 @@ enum Engine {
     },
     #[cfg(feature = "postgres")]
     Postgres(postgres::Server),
+    #[cfg(feature = "mysql")]
+    Mysql(mysql::Server),
 }
 
 impl Database {
@@ -47,6 +51,13 @@ impl Database {
                 return Ok(Database {
                     sync: config.sync,
                     engine: Engine::Postgres(server.clone()),
+                });
+            }
+            #[cfg(feature = "mysql")]
+            Some(Address::Mysql(server)) => {
+                return Ok(Database {
+                    sync: config.sync,
+                    engine: Engine::Mysql(server.clone()),
                 });
             }
             Some(Address::Sqlite(path)) => path.clone(),
@@ -74,6 +85,10 @@ impl Database {
             Engine::Postgres(server) => runtime()?
                 .block_on(postgres::prepare(server, migrations))
                 .map_err(start_error),
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(server) => runtime()?
+                .block_on(mysql::prepare(server, self.sync, migrations))
+                .map_err(start_error),
         }
     }
 
@@ -83,6 +98,8 @@ impl Database {
             Engine::Sqlite { files, .. } => Some(files),
             #[cfg(feature = "postgres")]
             Engine::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(_) => None,
         }
     }
 
@@ -96,6 +113,8 @@ impl Database {
             Engine::Sqlite { files, lock } => files.bind(lock).map(Some).map_err(start_error),
             #[cfg(feature = "postgres")]
             Engine::Postgres(_) => Ok(None),
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(_) => Ok(None),
         }
     }
 
@@ -109,10 +128,15 @@ impl Database {
                 let storage = sqlite::connect(files, owner).map_err(start_error)?;
                 Ok(Arc::new(storage))
             }
-            // It numbers its processes itself: other boxes know nothing of ours.
+            // They number their processes themselves: other boxes know nothing of ours.
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => {
                 let storage = postgres::connect(server, self.sync).map_err(start_error)?;
+                Ok(Arc::new(storage))
+            }
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(server) => {
+                let storage = mysql::connect(server, self.sync).map_err(start_error)?;
                 Ok(Arc::new(storage))
             }
         }
@@ -124,6 +148,8 @@ impl Database {
             Engine::Sqlite { files, .. } => format!("sqlite:{}", files.database.display()),
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => server.to_string(),
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(server) => server.to_string(),
         }
     }
 
@@ -155,6 +181,8 @@ where
         Address::Postgres(server) => {
             runtime()?.block_on(postgres::dump(server, with_history, each))
         }
+        #[cfg(feature = "mysql")]
+        Address::Mysql(server) => runtime()?.block_on(mysql::dump(server, with_history, each)),
     }
 }
 
@@ -168,6 +196,8 @@ pub(crate) fn check(address: &Address) -> anyhow::Result<Vec<Finding>> {
         Address::Sqlite(path) => runtime.block_on(sqlite::check(path)),
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => runtime.block_on(postgres::check(server)),
+        #[cfg(feature = "mysql")]
+        Address::Mysql(server) => runtime.block_on(mysql::check(server)),
     }?)
 }
 
@@ -178,6 +208,8 @@ impl fmt::Display for Address {
             Address::Sqlite(path) => write!(f, "{}", path.display()),
             #[cfg(feature = "postgres")]
             Address::Postgres(server) => write!(f, "{server}"),
+            #[cfg(feature = "mysql")]
+            Address::Mysql(server) => write!(f, "{server}"),
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Row, Value};
+use mysql_async::{DriverError, Row, Value};
 
 use super::errors::Failed;
 use super::literal::Sql;
@@ -66,6 +66,9 @@ impl Conn {
     /// Sends statements in one text and collects all their answers. When one fails, the
     /// later ones are not executed, and what was begun is rolled back.
     pub(super) async fn run(&mut self, sql: &Sql) -> Tried<Vec<Answer>> {
+        if self.is_lost() {
+            return Err(Failed::My(DriverError::ConnectionClosed.into()));
+        }
         // A byte for the command.
         if sql.0.len() + 1 > self.limit {
             return Err(Failed::TooLarge {
@@ -105,6 +108,8 @@ impl Conn {
             let rows = result.collect().await?;
             answers.push(Answer { affected, rows });
             if result.is_empty() {
+                // An error of a later statement is kept back until here.
+                result.drop_result().await?;
                 return Ok(answers);
             }
         }

@@ -272,7 +272,7 @@ impl Keeper {
                  FORCE INDEX (PRIMARY) WHERE ",
             );
             sql.among(some.iter().copied())
-                .push(" FOR UPDATE; DELETE FROM turnkey_waiter WHERE ")
+                .push(" FOR UPDATE; DELETE w FROM turnkey_waiter w FORCE INDEX (PRIMARY) WHERE ")
                 .among(some.iter().copied())
                 .push(&format!(" AND owner={dead};"));
             recount(&mut sql, &some);

@@ -73,7 +73,7 @@ pub(super) async fn connect(server: &Server) -> Result<Conn> {
     let fail = |e: Failed| errors::open(server, &e);
     let mut conn = server.open(Purpose::Ours).await.map_err(fail)?;
     let about = "SELECT VERSION(),(SELECT SUPPORT FROM information_schema.ENGINES WHERE ENGINE='InnoDB'),\
-                 @@innodb_page_size,@@log_bin AND @@binlog_format='STATEMENT'";
+                 @@innodb_page_size,@@log_bin AND @@binlog_format='STATEMENT',@@character_set_database";
     let answers = conn.run(&Sql::new(about)).await.map_err(fail)?;
     let row = answers.into_iter().next().and_then(|answer| answer.rows.into_iter().next());
     let mut row = row.ok_or_else(|| fail(Failed::Odd("the server tells nothing of itself")))?;
@@ -104,6 +104,12 @@ pub(super) async fn connect(server: &Server) -> Result<Conn> {
     if !row.is_null(3) && row.number::<u8>(3).map_err(fail)? == 1 {
         return Err(Error::Open(format!(
             "{server} logs statements, with which concurrent turns cannot be logged in order; set binlog_format=ROW (or MIXED)"
+        )));
+    }
+    let characters = row.text(4).map_err(fail)?;
+    if characters != "utf8mb4" {
+        return Err(Error::Open(format!(
+            "the database {server} is encoded in {characters}, which cannot hold every text in the bot's own tables; ALTER DATABASE it CHARACTER SET utf8mb4"
         )));
     }
     Ok(conn)
@@ -238,10 +244,12 @@ async fn apply(conn: &mut Conn, sql: &str) -> std::result::Result<(), (usize, Fa
         let mut done = 0;
         let mut result = conn.my.query_iter(sql).await.map_err(|e| (0, e))?;
         loop {
-            result.collect::<mysql_async::Row>().await.map_err(|e| (done + 1, e))?;
+            let read = result.collect::<mysql_async::Row>().await;
+            read.map_err(|e| (done, e))?;
             done += 1;
             if result.is_empty() {
-                return Ok(());
+                // An error of a later statement is kept back until here.
+                return result.drop_result().await.map_err(|e| (done, e));
             }
         }
     };

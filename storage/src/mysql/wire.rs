@@ -81,7 +81,7 @@ impl Wire for Calls {
         sql.push(" ON DUPLICATE KEY UPDATE waiters=waiters+1;");
         sql.push("INSERT INTO turnkey_fence VALUES (NULL);");
         sql.push(&format!(
-            "UPDATE turnkey_lock SET fence=LAST_INSERT_ID()*{FENCES}+fence WHERE "
+            "UPDATE turnkey_lock FORCE INDEX (PRIMARY) SET fence=LAST_INSERT_ID()*{FENCES}+fence WHERE "
         ))
         .among(dialogs.iter().copied())
         .push(&format!(" AND owner={owner} AND fence<{FENCES};"));
@@ -219,7 +219,7 @@ impl Wire for Calls {
     ) -> Tried<()> {
         let mut sql = Sql::new("START TRANSACTION;");
         for some in replies.chunks(PORTION) {
-            sql.push("DELETE FROM turnkey_outbox WHERE (user_id,channel,turn,n) IN (")
+            sql.push("DELETE o FROM turnkey_outbox o FORCE INDEX (PRIMARY) WHERE (user_id,channel,turn,n) IN (")
                 .list(some, |sql, (dialog, id)| {
                     sql.push("(")
                         .key(dialog)
@@ -246,7 +246,7 @@ impl Wire for Calls {
              FORCE INDEX (PRIMARY) WHERE ",
         );
         sql.among(dialogs.iter().copied())
-            .push(" FOR UPDATE; DELETE FROM turnkey_waiter WHERE ")
+            .push(" FOR UPDATE; DELETE w FROM turnkey_waiter w FORCE INDEX (PRIMARY) WHERE ")
             .among(dialogs.iter().copied())
             .push(&format!(" AND owner={owner} AND ticket IN "))
             .numbers(tickets())
@@ -366,7 +366,7 @@ impl Calls {
         }
         let mut sql = Sql::default();
         if !without.is_empty() {
-            sql.push("DELETE FROM turnkey_lock WHERE ")
+            sql.push("DELETE l FROM turnkey_lock l FORCE INDEX (PRIMARY) WHERE ")
                 .among(&without)
                 .push(";");
         }
@@ -386,7 +386,7 @@ impl Calls {
                 " ON DUPLICATE KEY UPDATE owner=VALUES(owner),ticket=VALUES(ticket),\
                  fence=LAST_INSERT_ID()*{FENCES}+VALUES(fence),since=VALUES(since),waiters=waiters-1;"
             ));
-            sql.push("DELETE FROM turnkey_waiter WHERE (user_id,channel,arrived,ticket,owner) IN (")
+            sql.push("DELETE w FROM turnkey_waiter w FORCE INDEX (PRIMARY) WHERE (user_id,channel,arrived,ticket,owner) IN (")
                 .list(&heirs, |sql, (dialog, heir)| {
                     sql.push("(").key(dialog).push(&format!(
                         ",{},{},{})",
@@ -538,7 +538,7 @@ fn ends<'a>(turns: &[&'a Turn]) -> Vec<(&'a DialogKey, Fence)> {
 
 /// Gives back the locks that nobody waits for.
 fn free(sql: &mut Sql, ends: &[(&DialogKey, Fence)]) {
-    sql.push("DELETE FROM turnkey_lock WHERE ")
+    sql.push("DELETE l FROM turnkey_lock l FORCE INDEX (PRIMARY) WHERE ")
         .among(ends.iter().map(|(dialog, _)| *dialog))
         .push(" AND fence IN ")
         .numbers(ends.iter().map(|(_, fence)| fence.0))
@@ -555,7 +555,7 @@ fn all_freed(answers: &[Answer], ends: &[(&DialogKey, Fence)]) -> bool {
 /// Counts again who waits. To be sent under the locks' rows.
 pub(super) fn recount(sql: &mut Sql, dialogs: &[&DialogKey]) {
     sql.push(
-        "UPDATE turnkey_lock SET waiters=(SELECT COUNT(*) FROM turnkey_waiter w \
+        "UPDATE turnkey_lock FORCE INDEX (PRIMARY) SET waiters=(SELECT COUNT(*) FROM turnkey_waiter w \
          WHERE w.user_id=turnkey_lock.user_id AND w.channel=turnkey_lock.channel) WHERE ",
     )
     .among(dialogs.iter().copied())

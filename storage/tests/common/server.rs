@@ -182,7 +182,11 @@ impl TestServer {
     /// Makes an empty database; its name.
     pub(crate) async fn create(&self) -> String {
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        self.sql(self.first(), &format!("CREATE DATABASE {name}"))
+        let utf8 = match self.kind {
+            Kind::Postgres => "",
+            Kind::Mysql => "CHARACTER SET utf8mb4",
+        };
+        self.sql(self.first(), &format!("CREATE DATABASE {name} {utf8}"))
             .await;
         name
     }
