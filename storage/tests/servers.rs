@@ -225,10 +225,7 @@ fn a_server_that_goes_and_comes_back_loses_nothing(kind: Kind) {
         let name = server
             .prepared(&["CREATE TABLE note (body VARCHAR(100) PRIMARY KEY)"])
             .await;
-        let clients = [
-            open(&server.url(&name)),
-            open(&server.url(&name)),
-        ];
+        let clients = [open(&server.url(&name)), open(&server.url(&name))];
         let mut tasks = JoinSet::new();
         for user in 0..40 {
             let storage = clients[user % 2].clone();
@@ -252,7 +249,8 @@ fn a_server_that_goes_and_comes_back_loses_nothing(kind: Kind) {
         }
         tasks.join_all().await;
         let query = |sql: &str| Statement::new(sql, ());
-        let sum = query("SELECT sum(CAST(state AS DECIMAL)) AS n, count(*) AS users FROM turnkey_dialog");
+        let sum =
+            query("SELECT sum(CAST(state AS DECIMAL)) AS n, count(*) AS users FROM turnkey_dialog");
         let rows = clients[0].query(None, sum).await.unwrap();
         assert_eq!(
             rows[0].values(),
@@ -286,9 +284,7 @@ fn two_boxes_may_prepare_at_once_and_migrations_are_kept(kind: Kind) {
         for prepared in both.join_all().await {
             prepared.unwrap();
         }
-        let refused = async |list: &[&str]| {
-            kind.prepare(&url, list).await.unwrap_err().to_string()
-        };
+        let refused = async |list: &[&str]| kind.prepare(&url, list).await.unwrap_err().to_string();
         assert!(
             refused(&["CREATE TABLE a (c TEXT)"])
                 .await
@@ -406,7 +402,10 @@ fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong(kind: Kind) {
         for n in 0..3 {
             for user in ["ann", "b\0b"] {
                 let update = format!("{user}{n}");
-                let mut grant = begin(&*storage, &dialog(user), &update).await.grant.unwrap();
+                let mut grant = begin(&*storage, &dialog(user), &update)
+                    .await
+                    .grant
+                    .unwrap();
                 let commit = Commit {
                     history: Some(format!("[{n}]")),
                     ..last(&update, &n.to_string())
@@ -452,6 +451,30 @@ fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong(kind: Kind) {
     });
 }
 
+fn ids_up_to_the_bound_are_kept_and_longer_ones_refused(kind: Kind) {
+    let Some(server) = TestServer::shared(kind) else {
+        return;
+    };
+    block_on(async {
+        let storage = open(&server.url(&server.prepared(&[]).await));
+        let long: String = (0..1024_u32)
+            .map(|n| char::from(b'a' + (n * 7 % 26) as u8))
+            .collect();
+        turn(&*storage, &dialog(&long), &long, "1").await;
+        assert!(begin(&*storage, &dialog(&long), &long).await.seen.is_some());
+        // Spaces at the end count, as does the case.
+        for other in [
+            format!("{} ", &long[1..]),
+            long[1..].to_owned(),
+            long[1..].to_uppercase(),
+        ] {
+            assert_eq!(turn(&*storage, &dialog(&other), &other, "2").await, None);
+        }
+        let longer = storage.begin(asks(&dialog(format!("{long}a")), "u")).await;
+        assert!(matches!(longer, Err(Error::Unavailable(why)) if why.contains("1025 bytes")));
+    });
+}
+
 macro_rules! on_every_server {
     ($($case:ident)*) => {
         mod postgres {
@@ -475,6 +498,7 @@ on_every_server! {
     a_server_that_goes_and_comes_back_loses_nothing
     two_boxes_may_prepare_at_once_and_migrations_are_kept
     a_dump_has_every_dialog_and_a_check_finds_what_is_wrong
+    ids_up_to_the_bound_are_kept_and_longer_ones_refused
 }
 
 #[test]
@@ -498,7 +522,10 @@ fn what_is_wrong_with_a_mysql_address_is_said_with_the_remedy() {
             ),
             (server.url_as("locked", &name), "add the password"),
             (server.url("nowhere"), "create the database"),
-            (server.url_as("nobody_here", &name), "let this user use the database"),
+            (
+                server.url_as("nobody_here", &name),
+                "let this user use the database",
+            ),
             (server.url_as("poor", &name), "let this user create tables"),
             (server.url("narrow"), "ALTER DATABASE"),
             (
@@ -601,7 +628,9 @@ fn values_of_mysql_types_travel() {
         };
         storage.commit(&mut grant, commit).await.unwrap();
         let ask = |sql: &str| storage.query(None, Statement::new(sql, ()));
-        let rows = ask("SELECT i, b, n, r, s, x, j, f, u FROM t").await.unwrap();
+        let rows = ask("SELECT i, b, n, r, s, x, j, f, u FROM t")
+            .await
+            .unwrap();
         assert_eq!(rows[0].values(), &values[..9]);
         let rows = ask("SELECT sum(i) AS s, avg(r) AS a, count(*) AS c FROM t")
             .await

@@ -77,8 +77,8 @@ impl Failure for Failed {
             // read only: a primary that became a replica.
             Failed::My(My::Server(error)) => matches!(
                 error.code,
-                1040 | 1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1203 | 1290 | 1836 | 1927
-                    | 3032 | 3169 | 4031
+                1040 | 1053 | 1077 | 1079 | 1152 | 1158
+                    ..=1161 | 1184 | 1203 | 1290 | 1836 | 1927 | 3032 | 3169 | 4031
             ),
             Failed::My(My::Io(_)) => true,
             Failed::My(My::Driver(
@@ -101,6 +101,16 @@ impl Failure for Failed {
             Some(1021 | 1114) => Error::Full,
             _ => Error::Unavailable(format!("MySQL: {}", self.words())),
         }
+    }
+}
+
+/// TLS was tried and failed.
+pub(super) fn is_tls(error: &My) -> bool {
+    match error {
+        My::Io(IoError::Tls(_)) => true,
+        // As tokio-rustls wraps what rustls has to say.
+        My::Io(IoError::Io(error)) => error.kind() == std::io::ErrorKind::InvalidData,
+        _ => false,
     }
 }
 
@@ -138,9 +148,7 @@ pub(super) fn open(server: &Server, error: &Failed) -> Error {
         }
         Some(1130) => "let this user log in from this host (CREATE USER name@host)",
         Some(1129) => "unblock this host (FLUSH HOSTS)",
-        Some(1040 | 1203) => {
-            "raise max_connections of the server, or lower ?pool= or --workers"
-        }
+        Some(1040 | 1203) => "raise max_connections of the server, or lower ?pool= or --workers",
         Some(1053) => "wait until the server has started",
         Some(1290 | 1836) => "name the server that can be written to",
         Some(_) => "see the server's log",
@@ -148,8 +156,8 @@ pub(super) fn open(server: &Server, error: &Failed) -> Error {
             Failed::My(My::Driver(DriverError::NoClientSslFlagFromServer)) => {
                 "let the server have a certificate, or write ?ssl-mode=PREFERRED"
             }
-            Failed::My(My::Io(IoError::Tls(_))) => {
-                "check ?ssl-ca= and the server's certificate, or choose another ?ssl-mode="
+            Failed::My(error) if is_tls(error) => {
+                "check ?ssl-ca= and that the server's certificate is for the host that --storage names, or choose another ?ssl-mode="
             }
             Failed::TooLarge { .. } => "see the server's settings",
             _ => "start the server, or correct host, port or socket in --storage",

@@ -78,12 +78,7 @@ pub(super) async fn run(server: Server, sync: Sync, shared: Weak<Shared>) {
 }
 
 /// One connection, from its start to its end.
-async fn session(
-    server: &Server,
-    sync: Sync,
-    shared: &Weak<Shared>,
-    told: &mut bool,
-) -> Tried<()> {
+async fn session(server: &Server, sync: Sync, shared: &Weak<Shared>, told: &mut bool) -> Tried<()> {
     let Some(owner) = shared.upgrade().map(|shared| shared.owner) else {
         return Ok(());
     };
@@ -310,9 +305,8 @@ impl Keeper {
         dialogs.sort_unstable();
         let mut served = 0;
         for some in dialogs.chunks(MAX_BATCH) {
-            let mut sql = Sql::new(
-                "SELECT ticket,fence FROM turnkey_lock FORCE INDEX (PRIMARY) WHERE ",
-            );
+            let mut sql =
+                Sql::new("SELECT ticket,fence FROM turnkey_lock FORCE INDEX (PRIMARY) WHERE ");
             sql.among(some.iter().copied())
                 .push(&format!(" AND owner={}", self.owner));
             for answer in self.conn().run(&sql).await? {

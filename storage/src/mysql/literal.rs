@@ -114,10 +114,7 @@ mod tests {
         assert_eq!(sql.0, r#"'a\'b\\c\0d"é🦀' X'00ff41'"#);
         let mut sql = Sql::default();
         sql.among(&[DialogKey::new("h", "1"), DialogKey::new("", "'")]);
-        assert_eq!(
-            sql.0,
-            "(user_id,channel) IN ((X'31',X'68'),(X'27',X''))"
-        );
+        assert_eq!(sql.0, "(user_id,channel) IN ((X'31',X'68'),(X'27',X''))");
         let mut sql = Sql::default();
         assert_eq!(sql.numbers([]).0, "()");
     }

@@ -75,7 +75,10 @@ pub(super) async fn connect(server: &Server) -> Result<Conn> {
     let about = "SELECT VERSION(),(SELECT SUPPORT FROM information_schema.ENGINES WHERE ENGINE='InnoDB'),\
                  @@innodb_page_size,@@log_bin AND @@binlog_format='STATEMENT',@@character_set_database";
     let answers = conn.run(&Sql::new(about)).await.map_err(fail)?;
-    let row = answers.into_iter().next().and_then(|answer| answer.rows.into_iter().next());
+    let row = answers
+        .into_iter()
+        .next()
+        .and_then(|answer| answer.rows.into_iter().next());
     let mut row = row.ok_or_else(|| fail(Failed::Odd("the server tells nothing of itself")))?;
     let version = row.text(0).map_err(fail)?;
     let maria = version.contains("MariaDB");
@@ -134,8 +137,7 @@ pub(super) async fn durability(conn: &mut Conn, sync: Sync) -> Tried<Option<Stri
     let answers = conn.run(&Sql::new(ask)).await?;
     let row = answers.first().and_then(|answer| answer.rows.first());
     let row = row.ok_or(Failed::Odd("the server tells nothing of itself"))?;
-    let (flush, logs, sync_log): (u32, u32, u32) =
-        (row.number(0)?, row.number(1)?, row.number(2)?);
+    let (flush, logs, sync_log): (u32, u32, u32) = (row.number(0)?, row.number(1)?, row.number(2)?);
     let wrong = match (flush, logs, sync_log) {
         (1, 0, _) | (1, _, 1) => return Ok(None),
         (1, _, n) => format!("with its binary log and sync_binlog={n}"),
@@ -179,7 +181,9 @@ async fn migrate<M: AsRef<str>>(
         Whose::Program => "turnkey",
         Whose::Bot => "bot",
     };
-    let ask = format!("SELECT `sql`,ended_at FROM turnkey_migration WHERE owner='{owner}' ORDER BY number");
+    let ask = format!(
+        "SELECT `sql`,ended_at FROM turnkey_migration WHERE owner='{owner}' ORDER BY number"
+    );
     let mut recorded = Vec::new();
     let mut cut_off = false;
     for answer in conn.run(&Sql::new(&ask)).await.map_err(fail)? {

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{DriverError, Error as My, IoError, Opts, OptsBuilder, SslOpts, UrlError};
+use mysql_async::{DriverError, Error as My, Opts, OptsBuilder, SslOpts, UrlError};
 use percent_encoding::percent_decode_str;
 
 use super::conn::{Conn, Tried};
-use super::errors::Failed;
+use super::errors::{self, Failed};
 use crate::server::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
 use crate::{Error, Result};
 
@@ -50,9 +50,11 @@ enum Ssl {
     /// TLS where the server has it, whatever its certificate.
     Preferred,
     Required,
-    /// Its certificate must be signed by somebody we trust,
+    /// Its certificate must be signed by somebody we trust. The library (mysql_async
+    /// 0.37 over rustls) asks for the right host too, although it is told not to: more
+    /// than MySQL's own programs ask, never less.
     VerifyCa,
-    /// and be for this host.
+    /// And be for the host that the address names.
     VerifyIdentity,
 }
 
@@ -155,8 +157,9 @@ impl Server {
         let connect = async {
             let mut my = self.connect().await?;
             my.query_drop(SETUP).await?;
-            let row: Option<(usize, String)> =
-                my.query_first("SELECT @@max_allowed_packet, VERSION()").await?;
+            let row: Option<(usize, String)> = my
+                .query_first("SELECT @@max_allowed_packet, VERSION()")
+                .await?;
             let (limit, version) = row.unwrap_or((0, String::new()));
             if purpose == Purpose::Author {
                 let seconds = MAX_STATEMENT.as_secs();
@@ -179,11 +182,12 @@ impl Server {
         let connected = mysql_async::Conn::new(self.opts.clone()).await;
         match connected {
             // As MySQL's own programs: preferred takes what there is.
-            Err(
-                My::Driver(DriverError::NoClientSslFlagFromServer) | My::Io(IoError::Tls(_)),
-            ) if self.ssl == Ssl::Preferred => {
-                let plain =
-                    OptsBuilder::from_opts(self.opts.clone()).ssl_opts(None::<SslOpts>);
+            Err(error)
+                if self.ssl == Ssl::Preferred
+                    && (errors::is_tls(&error)
+                        || matches!(error, My::Driver(DriverError::NoClientSslFlagFromServer))) =>
+            {
+                let plain = OptsBuilder::from_opts(self.opts.clone()).ssl_opts(None::<SslOpts>);
                 mysql_async::Conn::new(plain).await
             }
             connected => connected,
@@ -255,7 +259,10 @@ mod tests {
         assert_eq!(server.opts.socket(), Some("/run/my sql.sock"));
         assert!(server.opts.ssl_opts().is_none());
         let server = Server::parse("mysql://ann@db/bot").unwrap();
-        assert_eq!((server.ssl, server.lease()), (Ssl::Preferred, DEFAULT_LEASE));
+        assert_eq!(
+            (server.ssl, server.lease()),
+            (Ssl::Preferred, DEFAULT_LEASE)
+        );
         assert!(server.opts.ssl_opts().unwrap().accept_invalid_certs());
         let server = Server::parse("mysql://ann@db/bot?ssl-ca=%2Fdev%2Fnull").unwrap();
         assert_eq!(server.ssl, Ssl::VerifyCa);

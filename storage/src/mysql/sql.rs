@@ -134,7 +134,11 @@ mod tests {
                 "SELECT `?1`, a--? # ?9\n -- ?9\n -? /* ?9 */ -1",
                 &[1, 2],
             ),
-            ("SELECT 'é?1', é1 FROM ü WHERE ?1", "SELECT 'é?1', é1 FROM ü WHERE ?", &[1]),
+            (
+                "SELECT 'é?1', é1 FROM ü WHERE ?1",
+                "SELECT 'é?1', é1 FROM ü WHERE ?",
+                &[1],
+            ),
             ("SELECT '?1", "SELECT '?1", &[]),
             ("SELECT `?1", "SELECT `?1", &[]),
             ("SELECT /* ?1", "SELECT /* ?1", &[]),
@@ -146,7 +150,10 @@ mod tests {
             assert_eq!(params, values, "{sql}");
         }
         let blob = Statement::new("SELECT ?1", (vec![0_u8],));
-        assert_eq!(translate(&blob, false).unwrap().sql, "SELECT CAST(? AS BINARY)");
+        assert_eq!(
+            translate(&blob, false).unwrap().sql,
+            "SELECT CAST(? AS BINARY)"
+        );
     }
 
     #[test]

@@ -56,8 +56,10 @@ fn convert(value: My, column: &Column) -> Result<Value> {
         My::Double(v) => Value::Real(v),
         My::Date(..) | My::Time(..) => return refuse("a date or a time"),
         My::Bytes(bytes) => match column.column_type() {
-            ColumnType::MYSQL_TYPE_DECIMAL | ColumnType::MYSQL_TYPE_NEWDECIMAL => decimal(&bytes)
-                .ok_or_else(|| Error::Statement("a decimal number cannot be read".to_owned()))?,
+            ColumnType::MYSQL_TYPE_DECIMAL | ColumnType::MYSQL_TYPE_NEWDECIMAL => {
+                decimal(&bytes)
+                    .ok_or_else(|| Error::Statement("a decimal number cannot be read".to_owned()))?
+            }
             // At most 64 of them, the highest first.
             ColumnType::MYSQL_TYPE_BIT => Value::Integer(
                 bytes
@@ -97,7 +99,10 @@ mod tests {
             ("0", Value::Integer(0)),
             ("-42", Value::Integer(-42)),
             ("0.5000", Value::Real(0.5)),
-            ("9223372036854775808", Value::Real(9_223_372_036_854_775_808.0)),
+            (
+                "9223372036854775808",
+                Value::Real(9_223_372_036_854_775_808.0),
+            ),
         ] {
             assert_eq!(decimal(digits.as_bytes()), Some(value));
         }

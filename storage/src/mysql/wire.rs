@@ -71,10 +71,9 @@ impl Wire for Calls {
              (user_id,channel,owner,ticket,fence,since,waiters) VALUES ",
         );
         sql.list(asks.iter().enumerate(), |sql, (n, ask)| {
-            sql.push("(").key(&ask.dialog).push(&format!(
-                ",{owner},{},{n},{now},0)",
-                ask.ticket
-            ));
+            sql.push("(")
+                .key(&ask.dialog)
+                .push(&format!(",{owner},{},{n},{now},0)", ask.ticket));
         });
         // One that is there stays as it is, but for one waiter more. The row is locked
         // either way.
@@ -261,7 +260,10 @@ impl Wire for Calls {
                 held.push((row.dialog(0)?, Fence(row.number(2)?)));
             }
         }
-        let held: Vec<_> = held.iter().map(|(dialog, fence)| (dialog, *fence)).collect();
+        let held: Vec<_> = held
+            .iter()
+            .map(|(dialog, fence)| (dialog, *fence))
+            .collect();
         self.hand_over(&held).await
     }
 }
@@ -335,9 +337,8 @@ impl Calls {
 
     async fn try_hand_over(&mut self, ends: &[(&DialogKey, Fence)]) -> Tried<()> {
         // The second statement sees who was queued while the first one waited.
-        let mut sql = Sql::new(
-            "START TRANSACTION; SELECT 1 FROM turnkey_lock FORCE INDEX (PRIMARY) WHERE ",
-        );
+        let mut sql =
+            Sql::new("START TRANSACTION; SELECT 1 FROM turnkey_lock FORCE INDEX (PRIMARY) WHERE ");
         let these = |sql: &mut Sql| {
             sql.among(ends.iter().map(|(dialog, _)| *dialog))
                 .push(" AND fence IN ")
@@ -352,7 +353,11 @@ impl Calls {
         );
         these(&mut sql);
         let answers = self.conn.run(&sql).await?;
-        let rows = answers.into_iter().nth(2).map(|a| a.rows).unwrap_or_default();
+        let rows = answers
+            .into_iter()
+            .nth(2)
+            .map(|a| a.rows)
+            .unwrap_or_default();
         let (mut heirs, mut without) = (Vec::new(), Vec::new());
         for row in rows {
             let heir = self.heir(row);
@@ -481,9 +486,13 @@ fn write(sql: &mut Sql, turns: &[&Turn]) {
         sql.push(";");
     }
     let replies = || {
-        turns
-            .iter()
-            .flat_map(|turn| turn.commit.replies.iter().enumerate().map(move |r| (turn, r)))
+        turns.iter().flat_map(|turn| {
+            turn.commit
+                .replies
+                .iter()
+                .enumerate()
+                .map(move |r| (turn, r))
+        })
     };
     if replies().next().is_some() {
         sql.push("INSERT INTO turnkey_outbox (user_id,channel,turn,n,body) VALUES ")
@@ -596,7 +605,9 @@ fn look_up<'a>(
     .push("; SELECT user_id,channel,turn,n,body FROM turnkey_outbox FORCE INDEX (PRIMARY) WHERE ")
     .among(dialogs.iter().copied())
     .push(" ORDER BY user_id,channel,turn,n;");
-    let updates: Vec<_> = updates.filter_map(|(dialog, id)| Some((dialog, id?))).collect();
+    let updates: Vec<_> = updates
+        .filter_map(|(dialog, id)| Some((dialog, id?)))
+        .collect();
     if !updates.is_empty() {
         sql.push(
             "SELECT id,channel,digest,answer FROM turnkey_seen FORCE INDEX (PRIMARY) \

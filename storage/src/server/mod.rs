@@ -28,6 +28,12 @@ use crate::{
 use lanes::{Job, Shared, Turn};
 use waiting::Place;
 
+/// The longest user id or update id, and channel, in bytes: an index has no room for
+/// much more. One that is longer is refused before it is sent, since it would fail all
+/// that travels with it.
+const MAX_ID: usize = 1024;
+const MAX_CHANNEL: usize = 255;
+
 /// How long a call waits for the server before it says that it is not there.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -80,6 +86,7 @@ impl ServerStorage {
     }
 
     async fn begin_turn(&self, begin: Begin) -> Result<Begun> {
+        fits(&begin.dialog, begin.update.as_deref())?;
         let (place, receiver) =
             Place::take(&self.shared, begin.dialog, begin.update, begin.arrived);
         match tokio::time::timeout(begin.wait, receiver).await {
@@ -98,6 +105,7 @@ impl ServerStorage {
     }
 
     async fn commit_turn(&self, grant: &mut Grant, commit: Commit) -> Result<()> {
+        fits(&grant.dialog, Some(&commit.update))?;
         let end = commit.end;
         let turn = Turn {
             dialog: grant.dialog.clone(),
@@ -174,6 +182,20 @@ impl Storage for ServerStorage {
             self.shared.arrived().await?;
             self.author.dialogs_with_unsent(limit).await
         }))
+    }
+}
+
+fn fits(dialog: &DialogKey, update: Option<&str>) -> Result<()> {
+    let refuse = |what: &str, length: usize, most: usize| {
+        Err(Error::Unavailable(format!(
+            "{what} of {length} bytes is longer than this storage takes, {most}"
+        )))
+    };
+    let id = dialog.user_id.len().max(update.map_or(0, str::len));
+    match (id, dialog.channel.len()) {
+        (n, _) if n > MAX_ID => refuse("an id", n, MAX_ID),
+        (_, n) if n > MAX_CHANNEL => refuse("a channel's name", n, MAX_CHANNEL),
+        _ => Ok(()),
     }
 }
 
