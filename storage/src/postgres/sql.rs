@@ -54,10 +54,11 @@ pub(super) fn translate(sql: &str, writes: bool) -> Result<String> {
                 }
                 out.push_str(text);
             }
-            Token::Quoted(text)
-            | Token::Parameter(text)
-            | Token::Executed(text)
-            | Token::Other(text) => out.push_str(text),
+            Token::Quoted(text) | Token::Parameter(text) | Token::Other(text) => {
+                out.push_str(text);
+            }
+            #[cfg(feature = "mysql")]
+            Token::Executed(text) => out.push_str(text),
         }
     }
     let refuse = |why: &str| Err(Error::Statement(format!("{why}: {sql}")));

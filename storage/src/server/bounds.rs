@@ -3,8 +3,8 @@
 //! Called by each engine's address. No sentence here shows more than the value of the
 //! parameter itself.
 
-use std::ops::RangeInclusive;
-use std::time::Duration;
+#[cfg(feature = "mysql")]
+use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{Error, Result};
 
@@ -17,9 +17,11 @@ pub const MAX_POOL: usize = 64;
 
 /// How long a process that gives no sign of life is believed alive while its session
 /// stands, where `?lease=` does not say: its box may have vanished.
+#[cfg(feature = "mysql")]
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
 
 /// What `?lease=` takes. A sign of life comes twice a second, and may be late.
+#[cfg(feature = "mysql")]
 const LEASES: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(300);
 
 /// The value of `?pool=`.
@@ -37,6 +39,7 @@ pub(crate) fn pool(text: &str) -> Result<usize> {
 ///
 /// # Errors
 /// [`Error::Open`] when it is out of bounds.
+#[cfg(feature = "mysql")]
 pub(crate) fn lease(text: &str) -> Result<Duration> {
     text.parse()
         .ok()
@@ -64,10 +67,15 @@ mod tests {
     #[test]
     fn what_is_out_of_bounds_is_refused() {
         assert_eq!(pool("4").unwrap(), 4);
-        assert_eq!(lease("300").unwrap(), Duration::from_secs(300));
         for text in ["", "3", "65", "many", "-1", "4 "] {
             assert!(pool(text).is_err(), "{text:?}");
         }
+    }
+
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn a_lease_out_of_bounds_is_refused() {
+        assert_eq!(lease("300").unwrap(), Duration::from_secs(300));
         for text in ["", "1", "301", "10s", "1.5"] {
             assert!(lease(text).is_err(), "{text:?}");
         }

@@ -27,6 +27,7 @@ pub(crate) enum Token<'a> {
     /// `?` and the digits after it, if any.
     Parameter(&'a str),
     /// A comment that the server executes: `/*! … */`.
+    #[cfg(feature = "mysql")]
     Executed(&'a str),
     /// Anything else.
     Other(&'a str),

@@ -124,6 +124,7 @@ impl Shared {
     }
 
     /// Those that have been queued for a while.
+    #[cfg(feature = "postgres")]
     pub(crate) fn queued(&self) -> Vec<i64> {
         let queued = self.queued_for(LOOK_AFTER);
         queued.into_iter().map(|(ticket, _)| ticket).collect()
