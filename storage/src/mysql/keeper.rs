@@ -45,6 +45,9 @@ const ORPHANS: u32 = 8;
 /// whoever comes back skips more than it can have given out.
 const SKIPPED: u64 = 1024;
 
+/// Old rows of `turnkey_fence` deleted at a beat: more than can come in between.
+const PRUNED: u32 = 20_000;
+
 /// The named lock of whoever frees what the dead held.
 const REAPING: &str = "LEFT(CONCAT('turnkey_reap_',DATABASE()),64)";
 
@@ -196,7 +199,8 @@ impl Keeper {
         let mut sql = Sql::new(&format!(
             "INSERT INTO turnkey_owner VALUES ({owner},{NOW_MS})
              ON DUPLICATE KEY UPDATE renewed_at=VALUES(renewed_at);
-             DELETE FROM turnkey_fence WHERE n+{SKIPPED}<LAST_INSERT_ID();
+             SELECT MAX(n) INTO @n FROM turnkey_fence;
+             DELETE FROM turnkey_fence WHERE n<CAST(@n AS SIGNED)-{SKIPPED} LIMIT {PRUNED};
              SELECT owner,IS_FREE_LOCK(CONCAT('turnkey_',owner)) OR renewed_at<{NOW_MS}-{}
              FROM turnkey_owner WHERE owner<>{owner};",
             self.lease.as_millis()
