@@ -846,6 +846,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
     let (a, b) = (engine.open(), engine.open());
     let held = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
     for client in [&a, &b] {
+        arrived(client).await; // Connected, or it would be "not there".
         let short = Begin {
             arrived: Arrival::now(),
             wait: Duration::from_millis(30),
