@@ -666,7 +666,7 @@ mod with_servers {
             let texts: String = conn.query_row(texts, [], |row| row.get(0)).unwrap();
             assert_eq!(
                 texts,
-                "1.50 0.100000001490116 2026-01-02 03:04:05.678 2026-01-02 03:04:05 18446744073709551615 5"
+                "1.50 0.10000000149011612 2026-01-02 03:04:05.678 2026-01-02 03:04:05 18446744073709551615 5"
             );
             // So that a row comes before the one that it refers to.
             conn.execute_batch(

@@ -45,10 +45,10 @@ const MAX_STATEMENT: usize = 1 << 20;
 /// one kind of server alone that has it.
 const SETTINGS: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO'),
         time_zone = '+00:00', foreign_key_checks = 0, wait_timeout = 86400,
-        net_read_timeout = 86400, net_write_timeout = 86400;
-    /*M!100300 SET SESSION max_statement_time = 0, idle_transaction_timeout = 0,
-        idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0; */
-    /*!80000 SET SESSION max_execution_time = 0; */
+        net_read_timeout = 86400, net_write_timeout = 86400
+        /*M!100300 , max_statement_time = 0, idle_transaction_timeout = 0,
+        idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0 */
+        /*!80000 , max_execution_time = 0 */;
     SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 /// A database that is open for a copy.
