@@ -297,11 +297,7 @@ async fn source(address: &Address) -> turnkey_storage::Result<Box<dyn CopySource
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => Box::new(postgres::copy_source(server).await?),
         #[cfg(feature = "mysql")]
-        Address::Mysql(_) => {
-            return Err(turnkey_storage::Error::Open(
-                "copies from and to MySQL are not possible yet".to_owned(),
-            ));
-        }
+        Address::Mysql(server) => Box::new(mysql::copy_source(server).await?),
     })
 }
 
@@ -311,11 +307,7 @@ async fn target(address: &Address) -> turnkey_storage::Result<Box<dyn CopyTarget
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => Box::new(postgres::copy_target(server).await?),
         #[cfg(feature = "mysql")]
-        Address::Mysql(_) => {
-            return Err(turnkey_storage::Error::Open(
-                "copies from and to MySQL are not possible yet".to_owned(),
-            ));
-        }
+        Address::Mysql(server) => Box::new(mysql::copy_target(server).await?),
     })
 }
 

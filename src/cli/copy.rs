@@ -33,9 +33,11 @@ Exit code 0: copied and compared. 1: the comparison found a difference. 2: it co
 be done. 130: stopped by Ctrl-C.
 
 Example:
-  turnkey copy --from sqlite:bot.db --to postgres://user:password@host/db --tables orders")]
+  turnkey copy --from sqlite:bot.db --to postgres://user:password@host/db --tables orders
+  turnkey copy --from mysql://user:password@host/db --to sqlite:bot.db --all-tables")]
 pub(super) struct Copy {
-    /// The database to read, such as sqlite:bot.db or postgres://user:password@host/db.
+    /// The database to read, such as sqlite:bot.db, postgres://user:password@host/db or
+    /// mysql://user:password@host/db.
     #[arg(
         long,
         env = "TURNKEY_COPY_FROM",

@@ -1,5 +1,5 @@
-//! `copy` as people use it: a bot moves from SQLite to a real PostgreSQL server, back,
-//! and is interrupted on the way.
+//! `copy` as people use it: a bot moves from SQLite to a real server, PostgreSQL or
+//! MariaDB, back, and is interrupted on the way.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -16,8 +16,8 @@ use crate::telegram::{Api, Mood, text, webhook};
 
 const PASSWORD: &str = "never-to-be-shown";
 
-fn address(server: &TestServer, database: &str) -> String {
-    server.url_as(&format!("turnkey:{PASSWORD}"), database)
+async fn address(server: &TestServer, database: &str) -> String {
+    server.url_with_password(PASSWORD, database).await
 }
 
 /// A bot on the server.
@@ -27,11 +27,20 @@ fn on(setup: &Setup, url: &str) -> Setup {
 
 #[tokio::test]
 async fn a_bot_moves_to_postgresql_and_goes_on() {
-    let Some(server) = TestServer::start(Kind::Postgres) else {
+    a_bot_moves_and_goes_on(Kind::Postgres).await;
+}
+
+#[tokio::test]
+async fn a_bot_moves_to_mariadb_and_goes_on() {
+    a_bot_moves_and_goes_on(Kind::Mysql).await;
+}
+
+async fn a_bot_moves_and_goes_on(kind: Kind) {
+    let Some(server) = TestServer::start(kind) else {
         return;
     };
     let api = Api::start();
-    let there = address(&server, &server.create().await);
+    let there = address(&server, &server.create().await).await;
     let bot = api
         .configure(Setup::counter().args(&["--workers", "2", "--history"]))
         .start()
@@ -162,17 +171,25 @@ fn fill(path: &Path) {
 
 #[tokio::test]
 async fn an_interrupted_copy_is_not_served_and_is_done_again() {
-    let Some(server) = TestServer::start(Kind::Postgres) else {
+    let (Some(postgres), Some(maria)) = (
+        TestServer::start(Kind::Postgres),
+        TestServer::start(Kind::Mysql),
+    ) else {
         return;
     };
     let setup = Setup::counter().start().await.stop().await;
     fill(&setup.database());
     let before = setup.dump(&[]);
     let from = url(&setup.database());
-    let there = address(&server, &server.create().await);
+    let there = address(&postgres, &postgres.create().await).await;
+    let in_maria = address(&maria, &maria.create().await).await;
     let file = setup.clone().storage(Some(setup.path("to.db")));
     let file_url = url(&file.database());
-    for (to, target) in [(&there, on(&setup, &there)), (&file_url, file.clone())] {
+    for (to, target) in [
+        (&there, on(&setup, &there)),
+        (&in_maria, on(&setup, &in_maria)),
+        (&file_url, file.clone()),
+    ] {
         let arguments = ["copy", "--from", &from, "--to", to];
         for (word, signal) in [
             ("Copying", Signal::SIGKILL),
@@ -226,7 +243,7 @@ async fn a_difference_is_found_and_the_target_stays_unfinished() {
     server
         .sql(&database, "CREATE TABLE times (at TIMESTAMPTZ)")
         .await;
-    let there = address(&server, &database);
+    let there = address(&server, &database).await;
     let from = url(&setup.database());
     let arguments = ["copy", "--from", &from, "--to", &there, "--all-tables"];
     let copied = setup.bare(&[&arguments[..], &["--json"]].concat());
@@ -252,7 +269,7 @@ async fn what_copy_is_told_wrongly_is_said() {
     };
     let setup = Setup::commands().start().await.stop().await;
     let from = url(&setup.database());
-    let there = address(&server, &server.create().await);
+    let there = address(&server, &server.create().await).await;
     let beside = url(&setup.path("beside.db"));
     let same = format!("sqlite:{}/./bot.db", setup.dir.path().display());
     let missing = url(&setup.path("missing.db"));

@@ -14,7 +14,7 @@ mod accept;
 #[cfg(feature = "bench")]
 mod bench;
 mod command_line;
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
 mod dedupe;

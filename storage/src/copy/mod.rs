@@ -396,7 +396,7 @@ async fn check_names(names: &[String], source: &dyn CopySource) -> Result<Vec<St
     Ok(checked)
 }
 
-/// For SQLite they are one table, and PostgreSQL makes them one where it is not told
+/// For SQLite they are one table, and the servers make them one where they are not told
 /// otherwise.
 fn same_name(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
@@ -446,6 +446,10 @@ pub(crate) fn not_empty(shown: impl std::fmt::Display, table: &str, rows: u64) -
 /// The sentence for a database that bears the mark.
 pub(crate) const UNFINISHED: &str = "a copy into it was not finished; run that copy command again, \
      which starts anew, or delete this database";
+
+/// The sentence for a database that is open for a copy.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) const UNDER_WAY: &str = "it is being copied; wait until that has ended";
 
 /// The table that is the mark.
 pub(crate) const MARK: &str = "turnkey_copy";

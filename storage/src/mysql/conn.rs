@@ -46,6 +46,11 @@ impl Conn {
         }
     }
 
+    /// Bytes that the server takes at once.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         self.broken || self.my.is_disconnected()
     }

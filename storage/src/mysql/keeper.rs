@@ -16,6 +16,7 @@ use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use super::conn::{Columns, Conn, Tried};
+use super::copy;
 use super::errors::Failed;
 use super::literal::Sql;
 use super::server::{Purpose, Server};
@@ -43,7 +44,7 @@ const ORPHANS: u32 = 8;
 /// Rows of `turnkey_fence`, and so times [`FENCES`](super::wire::FENCES) fences, skipped at each connection.
 /// A crash of the server may forget numbers that it gave out in its last moments;
 /// whoever comes back skips more than it can have given out.
-const SKIPPED: u64 = 1024;
+pub(super) const SKIPPED: u64 = 1024;
 
 /// Old rows of `turnkey_fence` deleted at a beat: more than can come in between.
 const PRUNED: u32 = 20_000;
@@ -94,7 +95,19 @@ async fn session(server: &Server, sync: Sync, shared: &Weak<Shared>, told: &mut 
         lease: server.lease(),
         beats: 0,
     };
+    // One that was killed, on a database that was empty when this process started; or
+    // one that began while this process was away.
+    if let Some(obstacle) = copy::obstacle(keeper.conn()).await? {
+        if !std::mem::replace(told, true) {
+            tracing::error!("cannot use {server}: {obstacle}");
+        }
+        return Ok(());
+    }
     keeper.register().await?;
+    // Asked by whoever is registered, which is what a copy looks at.
+    if copy::is_copying(keeper.conn()).await? {
+        return Ok(());
+    }
     if let Some(problem) = super::schema::durability(&mut keeper.calls.conn, sync).await? {
         tracing::warn!("{server}: {problem}");
     }
@@ -213,8 +226,14 @@ impl Keeper {
             ));
         }
         self.beats += 1;
+        let answers = self.conn().run(&sql).await?;
+        // Added, and not renewed: meanwhile others took it for dead, and so did a copy.
+        let added = answers.first().is_some_and(|answer| answer.affected == 1);
+        if added && copy::is_copying(self.conn()).await? {
+            return Err(Failed::Odd(crate::copy::UNDER_WAY));
+        }
         let mut dead = Vec::new();
-        for answer in self.conn().run(&sql).await? {
+        for answer in answers {
             for row in answer.rows {
                 if row.number::<i64>(1)? != 0 {
                     dead.push(row.number::<i64>(0)?);

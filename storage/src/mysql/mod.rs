@@ -10,6 +10,7 @@
 //! | `author.rs` `sql.rs` `values.rs` | the author's own statements and questions |
 //! | `errors.rs` | what a failure means for the caller |
 //! | `inspect.rs` | dump and check |
+//! | `copy/` | its side of a move to or from another database |
 //!
 //! What it has in common with other servers' engines is in `crate::server`.
 //!
@@ -32,6 +33,7 @@
 
 mod author;
 mod conn;
+mod copy;
 mod errors;
 mod inspect;
 mod keeper;
@@ -44,6 +46,7 @@ mod wire;
 
 use std::sync::Arc;
 
+pub use copy::{CopyDatabase, copy_source, copy_target};
 pub use inspect::{check, dump};
 pub use schema::prepare;
 pub use server::Server;

@@ -11,6 +11,7 @@
 use mysql_async::prelude::Queryable;
 
 use super::conn::{Columns, Conn, Tried};
+use super::copy;
 use super::errors::{self, Failed};
 use super::literal::Sql;
 use super::server::{Purpose, Server};
@@ -40,6 +41,17 @@ pub async fn prepare(server: &Server, sync: Sync, author: &[String]) -> Result<(
     if let Some(problem) = durability(&mut conn, sync).await.map_err(fail)? {
         return Err(Error::Open(format!("cannot use {server}: {problem}")));
     }
+    if let Some(problem) = copy::obstacle(&mut conn).await.map_err(fail)? {
+        return Err(Error::Open(format!("cannot use {server}: {problem}")));
+    }
+    drop(conn);
+    bring_up_to_date(server, author).await
+}
+
+/// [`prepare`] for whoever copies into the database.
+pub(super) async fn bring_up_to_date(server: &Server, author: &[String]) -> Result<()> {
+    let mut conn = connect(server).await?;
+    let fail = |e: Failed| errors::open(server, &e);
     // Of this session: it ends with the connection, whatever happens.
     let lock = Sql::new(&format!(
         "SELECT GET_LOCK(LEFT(CONCAT('turnkey_migrate_',DATABASE()),64),{MIGRATING})"
@@ -152,15 +164,27 @@ pub(super) async fn durability(conn: &mut Conn, sync: Sync) -> Tried<Option<Stri
 
 /// What is wrong with the schema, if anything.
 pub(super) async fn problem(conn: &mut Conn) -> Tried<Option<String>> {
-    let ask = "SELECT COUNT(*) FROM information_schema.TABLES \
-               WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME='turnkey_migration'";
-    if count(conn, ask).await? == 0 {
+    if !exists(conn, "turnkey_migration").await? {
         return Ok(Some("no bot has been run on it yet".to_owned()));
+    }
+    if copy::is_unfinished(conn).await? {
+        return Ok(Some(crate::copy::UNFINISHED.to_owned()));
     }
     let ask = "SELECT COUNT(*) FROM turnkey_migration \
                WHERE owner='turnkey' AND ended_at IS NOT NULL";
     let applied = count(conn, ask).await?;
     Ok(migration::problem(applied as usize, MIGRATIONS.len()))
+}
+
+/// Which rows of information_schema.TABLES are tables of the database, and no views.
+pub(super) const TABLES: &str =
+    "TABLE_SCHEMA=DATABASE() AND TABLE_TYPE IN ('BASE TABLE','SYSTEM VERSIONED')";
+
+/// Whether there is a table of ours with this name.
+pub(super) async fn exists(conn: &mut Conn, table: &str) -> Tried<bool> {
+    let mut ask = Sql::new("SELECT COUNT(*) FROM information_schema.TABLES WHERE ");
+    ask.push(TABLES).push(" AND TABLE_NAME=").text(table);
+    Ok(count(conn, &ask.0).await? > 0)
 }
 
 /// The number that a question answers.

@@ -122,7 +122,7 @@ pub(super) async fn obstacle(
     client: &Client,
 ) -> std::result::Result<Option<&'static str>, tokio_postgres::Error> {
     if !take(client, "SELECT pg_try_advisory_lock_shared($1)").await? {
-        return Ok(Some("it is being copied; wait until that has ended"));
+        return Ok(Some(copy::UNDER_WAY));
     }
     client
         .execute("SELECT pg_advisory_unlock_shared($1)", &[&COPYING])
