@@ -200,7 +200,10 @@ fn connect_servers(
         let Some(url) = private.map_or(named, |serving| Some(&serving.url)) else {
             return Err(Error::Start(format!("no {} server is named", kind.name())));
         };
-        let admin = servers::admin(kind, url)?;
+        let admin = servers::admin(kind, url, private.is_some())?;
+        for sync in &plan.sync {
+            admin.set_durability(*sync)?;
+        }
         let (version, mut settings) = admin.about()?;
         results.versions.insert(kind.name().to_owned(), version);
         settings.push(match private {

@@ -27,7 +27,7 @@ mod child;
 mod engines;
 mod http;
 mod laboratory;
-#[cfg_attr(not(feature = "postgres"), allow(unused))]
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres")), allow(unused))]
 mod measure;
 mod order;
 mod plan;
@@ -37,7 +37,7 @@ mod report;
 mod results;
 mod run;
 // Without any kind of server, most of it has no user.
-#[cfg_attr(not(feature = "postgres"), allow(unused))]
+#[cfg_attr(not(any(feature = "mysql", feature = "postgres")), allow(unused))]
 mod servers;
 mod state;
 mod stop;

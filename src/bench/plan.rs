@@ -29,7 +29,7 @@ const MAX_RUNS: usize = 20_000;
 /// Values of one list.
 const MAX_VALUES: usize = 64;
 
-/// Connections of `postgres-plain` in all processes together: on a few processors
+/// Connections of a server's plain engine in all processes together: on a few processors
 /// more are slower, and fewer leave it waiting for the disk.
 const PLAIN_CONNECTIONS: usize = 16;
 
@@ -50,6 +50,7 @@ pub(crate) struct StorageOptions {
     pub(crate) repeat: usize,
     pub(crate) pool: Option<usize>,
     pub(crate) directory: Option<PathBuf>,
+    pub(crate) mysql: Option<String>,
     pub(crate) postgres: Option<String>,
     pub(crate) start_servers: bool,
     pub(crate) out: Option<PathBuf>,
@@ -60,6 +61,7 @@ impl StorageOptions {
     /// The server of this kind that was named.
     pub(super) fn server(&self, kind: Kind) -> Option<&String> {
         match kind {
+            Kind::Mysql => self.mysql.as_ref(),
             Kind::Postgres => self.postgres.as_ref(),
         }
     }
@@ -265,6 +267,7 @@ pub(super) mod tests {
             repeat: 2,
             pool: None,
             directory: None,
+            mysql: None,
             postgres: None,
             start_servers: false,
             out: None,

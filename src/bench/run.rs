@@ -99,11 +99,12 @@ impl Bench<'_> {
         self.servers.iter().find(|server| server.kind == kind)
     }
 
-    fn place(&self, engine: Engine) -> crate::Result<(Place<'_>, String)> {
-        if let Some(server) = self.server(engine) {
+    fn place(&self, case: &Case) -> crate::Result<(Place<'_>, String)> {
+        if let Some(server) = self.server(case.engine) {
             let random =
                 turnkey_storage::sqlite::random_owner().map_err(crate::database::start_error)?;
             let name = format!("turnkey_bench_{:x}", random.0);
+            server.admin.set_durability(case.sync)?;
             let url = server.admin.create(&name)?;
             return Ok((Place::Database { server, name }, url));
         }
@@ -121,7 +122,7 @@ impl Bench<'_> {
         run: &mut Run,
         during: impl Fn(),
     ) -> Answer<()> {
-        let (place, url) = self.place(case.engine)?;
+        let (place, url) = self.place(case)?;
         let load = Load {
             engine: case.engine,
             url,

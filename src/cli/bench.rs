@@ -42,6 +42,7 @@ write; 130 stopped by Ctrl-C, what was measured is shown and written.
 Examples:
   turnkey bench storage
   turnkey bench storage --engines sqlite,postgres,postgres-plain --start-servers --out report/
+  turnkey bench storage --engines mysql,mysql-plain --mysql mysql://user:password@host/
   turnkey bench storage --processes 1,2,4,8,16 --in-flight 1,16,64 --sync full,normal --seconds 5 --repeat 3", bench::known_engines()))]
 struct Storage {
     /// Engines to compare.
@@ -117,6 +118,16 @@ struct Storage {
     /// Where databases and private servers go [default: a new directory here].
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
+
+    /// A MySQL or MariaDB server to measure: each run makes a database of its own there
+    /// and drops it.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TURNKEY_BENCH_MYSQL",
+        hide_env_values = true
+    )]
+    mysql: Option<String>,
 
     /// A PostgreSQL server to measure: each run makes a database of its own there and
     /// drops it.
@@ -262,6 +273,7 @@ impl Storage {
             repeat: self.repeat,
             pool: self.plain_pool,
             directory: self.directory,
+            mysql: self.mysql,
             postgres: self.postgres,
             start_servers: self.start_servers,
             out: self.out,

@@ -2,8 +2,8 @@
 //! without any HTTP, every commit synced. SQLite on the disk that holds the target
 //! directory; a server where a variable names it:
 //!
-//! `TURNKEY_BENCH_POSTGRES=postgres://... cargo bench -p turnkey-storage --bench engines`
-//! (`scripts/services postgres` starts one).
+//! `TURNKEY_BENCH_POSTGRES=postgres://... TURNKEY_BENCH_MYSQL=mysql://... cargo bench -p
+//! turnkey-storage --bench engines` (`scripts/services` starts either).
 
 #![allow(missing_docs, clippy::unwrap_used)] // A benchmark may panic.
 
@@ -44,6 +44,23 @@ fn postgres(criterion: &mut Criterion) {
         turnkey_storage::postgres::connect(&server, Sync::Full).unwrap()
     });
     turns(criterion, &runtime, Arc::new(storage), "postgres");
+}
+
+/// As [`postgres`].
+fn mysql(criterion: &mut Criterion) {
+    let Ok(url) = std::env::var("TURNKEY_BENCH_MYSQL") else {
+        eprintln!("mysql: skipped; TURNKEY_BENCH_MYSQL=mysql://... names a database for it");
+        return;
+    };
+    let server = turnkey_storage::mysql::Server::parse(&url).unwrap();
+    let runtime = client_runtime();
+    let storage = runtime.block_on(async {
+        turnkey_storage::mysql::prepare(&server, Sync::Full, &[])
+            .await
+            .unwrap();
+        turnkey_storage::mysql::connect(&server, Sync::Full).unwrap()
+    });
+    turns(criterion, &runtime, Arc::new(storage), "mysql");
 }
 
 /// Greater in each run: a server's database remembers the update ids of the last one.
@@ -88,5 +105,5 @@ fn turns<S: Storage + 'static>(
     group.finish();
 }
 
-criterion_group! { name = benches; config = short(); targets = sqlite, postgres }
+criterion_group! { name = benches; config = short(); targets = sqlite, postgres, mysql }
 criterion_main!(benches);

@@ -412,48 +412,74 @@ async fn whole_turns_are_measured_on_a_bot_that_runs() {
     bot.stop().await;
 }
 
+/// Where servers' programs are, beside PATH.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn is_installed(name: &str, directories: impl IntoIterator<Item = std::path::PathBuf>) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    directories
+        .into_iter()
+        .chain(std::env::split_paths(&path))
+        .any(|directory| directory.join(name).exists())
+}
+
 #[cfg(feature = "postgres")]
 #[test]
-fn a_private_server_is_started_and_gone() {
-    let path = std::env::var_os("PATH").unwrap_or_default();
+fn a_private_postgresql_is_started_and_gone() {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let installed = versions
-        .map(|entry| entry.unwrap().path().join("bin"))
-        .chain(std::env::split_paths(&path))
-        .any(|directory| directory.join("initdb").exists());
-    if !installed {
+    let directories = versions.map(|entry| entry.unwrap().path().join("bin"));
+    if !is_installed("initdb", directories) {
         return skipped("bench storage --start-servers: install the package postgresql");
     }
+    let json = on_a_private_server("postgres,postgres-plain", "full", 2);
+    for row in json["medians"].as_array().unwrap() {
+        assert!(row["ratio_to_postgres"].is_number(), "{row:#}");
+    }
+}
+
+/// Its durability is a setting of the whole server, which follows the runs.
+#[cfg(feature = "mysql")]
+#[test]
+fn a_private_mysql_is_started_and_gone() {
+    let directories = ["/usr/sbin", "/usr/libexec"].map(Into::into);
+    if !is_installed("mariadbd", directories.clone()) && !is_installed("mysqld", directories) {
+        return skipped("bench storage --start-servers: install the package mariadb-server");
+    }
+    let json = on_a_private_server("mysql,mysql-plain", "full,normal", 4);
+    for row in json["medians"].as_array().unwrap() {
+        let syncs = row["syncs_per_turn"].as_f64().expect("syncs");
+        let plain = row["engine"] == "mysql-plain";
+        // Eight at a time share some; what is not durable is synced once a second.
+        let (least, most) = match row["sync"].as_str() {
+            Some("full") => (0.05, 4.0),
+            _ => (0.0, 0.5),
+        };
+        assert!(!plain || (least..most).contains(&syncs), "{row:#}");
+    }
+}
+
+/// The results, after nothing was left.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn on_a_private_server(engines: &str, sync: &str, runs: usize) -> Value {
     let setup = Setup::counter();
-    let (code, json, stderr) = storage(
-        &setup,
-        &[
-            "--engines",
-            "postgres,postgres-plain",
-            "--start-servers",
-            "--processes",
-            "2",
-            "--in-flight",
-            "4",
-            "--out",
-            "report",
-        ],
-    );
+    let args = ["--engines", engines, "--sync", sync, "--start-servers"];
+    let more = ["--processes", "2", "--in-flight", "4", "--out", "report"];
+    let (code, json, stderr) = storage(&setup, &[&args[..], &more].concat());
     assert_eq!(code, Some(0), "{stderr}");
-    assert_sound(&json, 2);
-    assert_checked(&read(&setup.path("report").join("results.json")), 2);
+    assert_sound(&json, runs);
+    assert_checked(&read(&setup.path("report").join("results.json")), runs);
     for row in json["medians"].as_array().unwrap() {
         assert!(row["cpu_us_per_turn"]["server"].is_number(), "{row:#}");
-        assert!(row["ratio_to_postgres"].is_number(), "{row:#}");
+        assert!(row["bytes_written_per_turn"].is_number(), "{row:#}");
     }
     assert_eq!(inhabitants(setup.dir.path()), [""; 0]);
     assert_eq!(names(setup.dir.path()), ["report"]);
+    json
 }
 
 /// A server of the user's: each run has a database there, and none is left.
-#[cfg(feature = "postgres")]
+#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test]
-async fn a_named_server_is_left_as_it_was() {
+async fn a_named_postgresql_is_left_as_it_was() {
     let Some(server) = crate::server::TestServer::start(crate::server::Kind::Postgres) else {
         return;
     };
@@ -467,17 +493,65 @@ async fn a_named_server_is_left_as_it_was() {
     server.sql("postgres", "DO $$ BEGIN IF (SELECT count(*) FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')) > 0 THEN RAISE 'a database is left'; END IF; END $$").await;
 
     server.sql("postgres", "CREATE ROLE small LOGIN").await;
-    let refused = setup.bare_within(
-        &[
-            "bench",
-            "storage",
-            "--engines",
-            "postgres",
-            "--postgres",
-            &server.url_as("small", "postgres"),
-        ],
-        LONG,
+    let url = server.url_as("small", "postgres");
+    let said = refused(&setup, &["--engines", "postgres", "--postgres", &url]);
+    assert!(said.contains("CREATEDB"), "{said}");
+}
+
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+fn refused(setup: &Setup, args: &[&str]) -> String {
+    let ended = setup.bare_within(&[&["bench", "storage"], args].concat(), LONG);
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    ended.stderr
+}
+
+/// As a server of PostgreSQL; and its settings are left as they are.
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[tokio::test]
+async fn a_named_mysql_is_left_as_it_was() {
+    let Some(server) = crate::server::TestServer::start(crate::server::Kind::Mysql) else {
+        return;
+    };
+    let setup = Setup::counter();
+    let url = server.url("turnkey");
+    let args = ["--engines", "mysql-plain,mysql", "--processes", "1"];
+    let more = ["--in-flight", "2", "--mysql", &url];
+    let (code, json, stderr) = storage(&setup, &[&args[..], &more].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_sound(&json, 2);
+    for row in json["medians"].as_array().unwrap() {
+        assert!(row["cpu_us_per_turn"]["server"].is_number(), "{row:#}");
+    }
+
+    let said = refused(
+        &setup,
+        &["--engines", "mysql", "--sync", "normal", "--mysql", &url],
     );
-    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("CREATEDB"), "{}", refused.stderr);
+    assert!(said.contains("innodb_flush_log_at_trx_commit=2"), "{said}");
+    server.sql("turnkey", "CREATE USER small@localhost").await;
+    let small = server.url_as("small", "information_schema");
+    let said = refused(&setup, &["--engines", "mysql", "--mysql", &small]);
+    assert!(said.contains("may not create databases"), "{said}");
+    let said = refused(
+        &setup,
+        &[
+            "--engines",
+            "mysql",
+            "--mysql",
+            "mysql://ann:secret@localhost:1/",
+        ],
+    );
+    assert!(said.contains("cannot connect"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+
+    // Fails when there is one: it would be made.
+    server
+        .sql(
+            "turnkey",
+            "CREATE TABLE left_over AS SELECT SCHEMA_NAME FROM information_schema.SCHEMATA
+                 WHERE SCHEMA_NAME LIKE 'turnkey\\_bench\\_%';
+             ALTER TABLE left_over ADD CONSTRAINT none_is_left CHECK (SCHEMA_NAME IS NULL);
+             DROP TABLE left_over",
+        )
+        .await;
 }

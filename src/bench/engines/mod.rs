@@ -6,6 +6,8 @@
 
 mod ceiling;
 mod direct;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod ours;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -27,6 +29,8 @@ pub(crate) enum Engine {
     SqliteCeiling,
     Postgres,
     PostgresPlain,
+    Mysql,
+    MysqlPlain,
 }
 
 impl Engine {
@@ -39,6 +43,10 @@ impl Engine {
         Engine::Postgres,
         #[cfg(feature = "postgres")]
         Engine::PostgresPlain,
+        #[cfg(feature = "mysql")]
+        Engine::Mysql,
+        #[cfg(feature = "mysql")]
+        Engine::MysqlPlain,
     ];
 
     /// As on the command line.
@@ -50,6 +58,8 @@ impl Engine {
             Engine::SqliteCeiling => "sqlite-ceiling",
             Engine::Postgres => "postgres",
             Engine::PostgresPlain => "postgres-plain",
+            Engine::Mysql => "mysql",
+            Engine::MysqlPlain => "mysql-plain",
         }
     }
 
@@ -84,12 +94,20 @@ impl Engine {
                 "A transaction a turn: BEGIN and SELECT ... FOR UPDATE in one round trip, UPDATE and \
                  COMMIT in another, prepared, on a pool of connections. No update ids."
             }
+            Engine::Mysql => {
+                "Turnkey's engine for MySQL and MariaDB: statements of many turns travel in one text \
+                 and share a transaction. Update ids, locks and fences as with SQLite."
+            }
+            Engine::MysqlPlain => {
+                "A transaction a turn: BEGIN and SELECT ... FOR UPDATE in one round trip, UPDATE and \
+                 COMMIT in another, as texts of two statements, on a pool of connections. No update ids."
+            }
         }
     }
 
     /// Through the `Storage` contract, opened by its address.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Engine::Sqlite | Engine::Postgres)
+        matches!(self, Engine::Sqlite | Engine::Postgres | Engine::Mysql)
     }
 
     /// It has a writer process.
@@ -101,6 +119,7 @@ impl Engine {
     pub(crate) fn server(self) -> Option<Kind> {
         match self {
             Engine::Postgres | Engine::PostgresPlain => Some(Kind::Postgres),
+            Engine::Mysql | Engine::MysqlPlain => Some(Kind::Mysql),
             _ => None,
         }
     }
@@ -163,7 +182,11 @@ pub(crate) fn fill(load: &Load) -> crate::Result<()> {
         #[cfg(feature = "postgres")]
         Engine::PostgresPlain => postgres::fill(load),
         #[cfg(not(feature = "postgres"))]
-        Engine::PostgresPlain => Err(without()),
+        Engine::PostgresPlain => Err(without(load.engine)),
+        #[cfg(feature = "mysql")]
+        Engine::MysqlPlain => mysql::fill(load),
+        #[cfg(not(feature = "mysql"))]
+        Engine::MysqlPlain => Err(without(load.engine)),
         _ => ours::fill(load),
     }
 }
@@ -180,7 +203,11 @@ pub(crate) fn turns(
         #[cfg(feature = "postgres")]
         Engine::PostgresPlain => postgres::turns(load, start),
         #[cfg(not(feature = "postgres"))]
-        Engine::PostgresPlain => Err(without()),
+        Engine::PostgresPlain => Err(without(load.engine)),
+        #[cfg(feature = "mysql")]
+        Engine::MysqlPlain => mysql::turns(load, start),
+        #[cfg(not(feature = "mysql"))]
+        Engine::MysqlPlain => Err(without(load.engine)),
         _ => ours::turns(load, start),
     }
 }
@@ -192,14 +219,18 @@ pub(crate) fn sum(load: &Load) -> crate::Result<u64> {
         #[cfg(feature = "postgres")]
         Engine::PostgresPlain => postgres::sum(load),
         #[cfg(not(feature = "postgres"))]
-        Engine::PostgresPlain => Err(without()),
+        Engine::PostgresPlain => Err(without(load.engine)),
+        #[cfg(feature = "mysql")]
+        Engine::MysqlPlain => mysql::sum(load),
+        #[cfg(not(feature = "mysql"))]
+        Engine::MysqlPlain => Err(without(load.engine)),
         _ => ours::sum(load),
     }
 }
 
-#[cfg(not(feature = "postgres"))]
-fn without() -> Error {
-    Error::Start("this program was built without PostgreSQL".to_owned())
+#[cfg(not(all(feature = "mysql", feature = "postgres")))]
+fn without(engine: Engine) -> Error {
+    Error::Start(format!("this program was built without {}", engine.name()))
 }
 
 fn runtime() -> crate::Result<tokio::runtime::Runtime> {

@@ -17,7 +17,7 @@ use nix::time::{ClockId, clock_gettime};
 pub(crate) use disk::{Device, SyncTimes, sync_times};
 pub(crate) use machine::{FileSystem, Machine};
 pub(crate) use meter::{Meter, Percentiles, histogram};
-pub(crate) use proc::{Usage, machine_time, parent_of, tree, usage};
+pub(crate) use proc::{Usage, is_named, machine_time, parent_of, tree, usage};
 
 /// CLOCK_MONOTONIC in nanoseconds: one clock for all processes of a machine.
 pub(crate) fn now() -> u64 {

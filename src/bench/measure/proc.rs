@@ -40,10 +40,14 @@ fn stat_of(pid: u32) -> Option<Stat> {
     stat(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// Whether a process lives and its name starts so.
+pub(crate) fn is_named(pid: u32, name: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with(name))
+}
+
 /// The parent of a process that lives, if its name starts so.
 pub(crate) fn parent_of(pid: u32, name: &str) -> Option<u32> {
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    comm.starts_with(name)
+    is_named(pid, name)
         .then(|| stat_of(pid))?
         .map(|stat| stat.parent)
 }

@@ -7,7 +7,7 @@
 use super::super::results::Results;
 use super::super::summary::Median;
 use super::super::table::{short, thousands, time};
-use super::panels::{LEFT, Plots, TOP, WIDTH, compact, plain, round_time};
+use super::panels::{FILLED, LEFT, LEGIBLE, Plots, TOP, WIDTH, compact, plain, round_time};
 use super::svg::{Anchor, Svg, steps};
 
 /// A chart that is drawn.
@@ -147,7 +147,7 @@ impl<'a> Sheet<'a> {
             title,
             &self.about("Higher is better. Marks: lowest and highest run."),
         );
-        let plots = Plots::new(panels.len());
+        let plots = Plots::of_bars(panels.len(), groups.len() * engines.len());
         for (n, in_flight) in panels.iter().enumerate() {
             let plot = plots.at(n);
             let name = match in_flight {
@@ -162,7 +162,7 @@ impl<'a> Sheet<'a> {
                 .map(|row| row.most_turns_per_second);
             let most = most.fold(0.0, f64::max);
             let group = plot.width / groups.len() as f64;
-            let bar = (group * 0.82 / engines.len() as f64).min(46.0);
+            let bar = (group * FILLED / engines.len() as f64).min(46.0);
             // Room for the figure of the highest bar.
             let room = if bar >= WIDE { 1.07 } else { 1.18 };
             let scale = plot.frame(&mut svg, &name, most * room, "turns/s", "processes");
@@ -188,7 +188,7 @@ impl<'a> Sheet<'a> {
                         thousands(row.least_turns_per_second),
                         thousands(row.most_turns_per_second)
                     );
-                    let size = (bar - 2.0, plot.bottom() - top);
+                    let size = ((bar - 2.0).max(bar * 0.7), plot.bottom() - top);
                     svg.bar(x + 1.0, top, size, self.colour(engine), &hint);
                     let y = |speed: f64| plot.bottom() - speed * scale;
                     let (low, high) = (y(row.least_turns_per_second), y(row.most_turns_per_second));
@@ -196,7 +196,7 @@ impl<'a> Sheet<'a> {
                     let label = compact(row.turns_per_second);
                     if bar >= WIDE {
                         svg.text(x + bar / 2.0, high - 5.0, "value", Anchor::Middle, &label);
-                    } else {
+                    } else if bar >= LEGIBLE {
                         svg.value_up(x + bar / 2.0 + 4.0, high - 5.0, &label);
                     }
                 }

@@ -293,7 +293,7 @@ fn medians(body: &mut String, results: &Results) {
     body.push_str(
         "</tbody></table></div>\n<p class=\"soft\">Others: the largest share of the machine that was used by \
          something else during a run, the kernel's own threads included. Syncs: counted by the writer; for \
-         PostgreSQL by pg_stat_wal; for sqlite-direct and sqlite-naive the flushes of the whole device. \
+         PostgreSQL by pg_stat_wal; for MySQL and MariaDB by Innodb_data_fsyncs; for sqlite-direct and sqlite-naive the flushes of the whole device. \
          A dash: not known.</p>\n",
     );
 }

@@ -10,7 +10,13 @@ pub(super) const LEFT: f64 = 24.0;
 pub(super) const TOP: f64 = 100.0;
 pub(super) const PLOT: f64 = 250.0;
 
-/// Panels side by side, three in a row.
+/// Of a bar, with what is around it: less, and the figures on them cover each other.
+pub(super) const LEGIBLE: f64 = 12.0;
+
+/// The part of a panel that has bars on it.
+pub(super) const FILLED: f64 = 0.82;
+
+/// Panels side by side, three in a row at most.
 pub(super) struct Plots {
     count: usize,
     columns: usize,
@@ -32,6 +38,15 @@ impl Plots {
             count,
             columns: count.clamp(1, 3),
         }
+    }
+
+    /// Fewer in a row where so many bars in each would be too thin.
+    pub(super) fn of_bars(count: usize, bars: usize) -> Self {
+        let mut plots = Self::new(count);
+        while plots.columns > 1 && plots.at(0).width * FILLED / (bars as f64) < LEGIBLE {
+            plots.columns -= 1;
+        }
+        plots
     }
 
     pub(super) fn at(&self, n: usize) -> Plot {
@@ -116,6 +131,13 @@ pub(super) fn round_time(us: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_bars_get_wider_panels() {
+        let columns = |count, bars| Plots::of_bars(count, bars).columns;
+        assert_eq!([columns(3, 9), columns(2, 9), columns(1, 9)], [3, 2, 1]);
+        assert_eq!([columns(3, 21), columns(3, 35), columns(3, 999)], [2, 1, 1]);
+    }
 
     #[test]
     fn compact_figures() {

@@ -12,10 +12,10 @@ pub(super) const COLOURS: usize = 8;
 pub(super) const STYLE: &str = "\
 svg.chart{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif;\
 --paper:#fff;--ink:#1b1f24;--soft:#59636e;--line:#e3e7ec;--axis:#9aa4af;\
---c0:#0072b2;--c1:#d55e00;--c2:#b98a00;--c3:#6e7781;--c4:#008f6b;--c5:#b0508a;--c6:#4aa3df;--c7:#7a5195}\
+--c0:#0072b2;--c1:#d55e00;--c2:#b98a00;--c3:#6e7781;--c4:#008f6b;--c5:#b0508a;--c6:#56b4e9;--c7:#6b3f1d}\
 @media(prefers-color-scheme:dark){svg.chart{--paper:#161b22;--ink:#e6edf3;--soft:#9ba6b2;\
 --line:#2a323c;--axis:#57616d;--c0:#4ba3e3;--c1:#f08a4b;--c2:#e0b83c;--c3:#8b949e;--c4:#35c29a;\
---c5:#e085bb;--c6:#8ecbf5;--c7:#b497d6}}\
+--c5:#e085bb;--c6:#a5d8fa;--c7:#d8c3a5}}\
 svg.chart .paper{fill:var(--paper)}svg.chart .grid{stroke:var(--line);stroke-width:1}\
 svg.chart .axis{stroke:var(--axis);stroke-width:1}svg.chart text{fill:var(--ink);font-size:13px}\
 svg.chart .title{font-size:17px;font-weight:600}svg.chart .sub,svg.chart .tick{fill:var(--soft)}\

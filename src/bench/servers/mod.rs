@@ -4,10 +4,15 @@
 //! | --- | --- |
 //! | `mod.rs` | what the laboratory asks of any server |
 //! | `private.rs` | starting and stopping the programs that are installed |
+//! | `mysql_admin.rs` `mysql_private.rs` | both, for MySQL and MariaDB |
 //! | `postgres_admin.rs` `postgres_private.rs` | both, for PostgreSQL |
 //!
 //! Another kind of server gets a name in [`Kind`] and its own two files.
 
+#[cfg(feature = "mysql")]
+pub(super) mod mysql_admin;
+#[cfg(feature = "mysql")]
+mod mysql_private;
 #[cfg(feature = "postgres")]
 pub(super) mod postgres_admin;
 #[cfg(feature = "postgres")]
@@ -16,7 +21,8 @@ mod private;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(not(feature = "postgres"))]
+use super::order::SyncLevel;
+#[cfg(not(all(feature = "mysql", feature = "postgres")))]
 use crate::error::Error;
 
 pub(super) use private::{Running, start};
@@ -25,6 +31,7 @@ pub(super) use private::{Running, start};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
+    Mysql,
     Postgres,
 }
 
@@ -32,6 +39,7 @@ impl Kind {
     /// As people call it.
     pub(crate) fn name(self) -> &'static str {
         match self {
+            Kind::Mysql => "MySQL",
             Kind::Postgres => "PostgreSQL",
         }
     }
@@ -39,7 +47,16 @@ impl Kind {
     /// The flag that names one.
     pub(crate) fn flag(self) -> &'static str {
         match self {
+            Kind::Mysql => "--mysql",
             Kind::Postgres => "--postgres",
+        }
+    }
+
+    /// Who runs a private one when we are root: the first of these that there is.
+    fn users(self) -> [&'static str; 2] {
+        match self {
+            Kind::Mysql => ["mysql", "nobody"],
+            Kind::Postgres => ["postgres", "nobody"],
         }
     }
 }
@@ -47,17 +64,24 @@ impl Kind {
 /// What a server has done so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Counters {
-    /// Syncs of its log, for all databases.
+    /// For all databases, of its log at least.
     pub(crate) syncs: u64,
-    /// Transactions of one database.
+    /// Transactions of one database, or of all where it does not tell them apart.
     pub(crate) commits: u64,
-    /// Where they are read.
+    /// Where the syncs are read.
     pub(crate) source: &'static str,
 }
 
 /// A server as the laboratory sees it: a database of its own for each run, and
 /// counters. It touches nothing else.
 pub(crate) trait Admin {
+    /// Gives commits this durability where it is a setting of the whole server: a
+    /// private one is set, one that was named must have it.
+    ///
+    /// # Errors
+    /// A sentence that names the setting.
+    fn set_durability(&self, sync: SyncLevel) -> crate::Result<()>;
+
     /// Makes a database; its address.
     ///
     /// # Errors
@@ -93,24 +117,31 @@ pub(crate) trait Admin {
     fn local_pid(&self) -> Option<u32>;
 }
 
-/// Connects to a server.
+/// Connects to a server, which is `private` or was named.
 ///
 /// # Errors
 /// A sentence: it cannot be reached, takes no new databases from this user, or
 /// this program was built without it.
-pub(crate) fn admin(kind: Kind, url: &str) -> crate::Result<Box<dyn Admin>> {
+pub(crate) fn admin(kind: Kind, url: &str, private: bool) -> crate::Result<Box<dyn Admin>> {
     match kind {
+        #[cfg(feature = "mysql")]
+        Kind::Mysql => Ok(Box::new(mysql_admin::Mysql::connect(url, private)?)),
+        #[cfg(not(feature = "mysql"))]
+        Kind::Mysql => {
+            let _ = (url, private);
+            Err(without(kind))
+        }
         #[cfg(feature = "postgres")]
         Kind::Postgres => Ok(Box::new(postgres_admin::Postgres::connect(url)?)),
         #[cfg(not(feature = "postgres"))]
         Kind::Postgres => {
-            let _ = url;
+            let _ = (url, private);
             Err(without(kind))
         }
     }
 }
 
-#[cfg(not(feature = "postgres"))]
+#[cfg(not(all(feature = "mysql", feature = "postgres")))]
 pub(super) fn without(kind: Kind) -> Error {
     Error::Start(format!("this program was built without {}", kind.name()))
 }

@@ -10,6 +10,7 @@ use tokio_postgres::config::Host;
 use tokio_postgres::{Client, Config, NoTls};
 
 use super::super::measure;
+use super::super::order::SyncLevel;
 use super::{Admin, Counters};
 use crate::error::Error;
 
@@ -105,6 +106,11 @@ impl Postgres {
 }
 
 impl Admin for Postgres {
+    /// Each session chooses for itself.
+    fn set_durability(&self, _: SyncLevel) -> crate::Result<()> {
+        Ok(())
+    }
+
     fn create(&self, name: &str) -> crate::Result<String> {
         let sql = format!(
             "CREATE DATABASE {name} ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"

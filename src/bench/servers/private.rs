@@ -84,6 +84,10 @@ pub(crate) struct Running {
 /// Starts a server in a directory that exists and is empty.
 pub(crate) fn start(kind: Kind, directory: &Path) -> crate::Result<Running> {
     let private: &dyn Private = match kind {
+        #[cfg(feature = "mysql")]
+        Kind::Mysql => &super::mysql_private::Mysql,
+        #[cfg(not(feature = "mysql"))]
+        Kind::Mysql => return Err(super::without(kind)),
         #[cfg(feature = "postgres")]
         Kind::Postgres => &super::postgres_private::Postgres,
         #[cfg(not(feature = "postgres"))]
@@ -91,7 +95,7 @@ pub(crate) fn start(kind: Kind, directory: &Path) -> crate::Result<Running> {
     };
     let home = Home {
         directory: directory.to_owned(),
-        user: server_user()?,
+        user: server_user(kind)?,
     };
     if let Some(user) = &home.user {
         std::os::unix::fs::chown(directory, Some(user.uid), Some(user.gid))?;
@@ -161,12 +165,12 @@ impl Drop for Running {
 }
 
 /// None when we are not root.
-fn server_user() -> crate::Result<Option<User>> {
+fn server_user(kind: Kind) -> crate::Result<Option<User>> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(None);
     }
     let users = fs::read_to_string("/etc/passwd")?;
-    ["postgres", "nobody"]
+    kind.users()
         .iter()
         .find_map(|name| user_in(&users, name))
         .map(Some)

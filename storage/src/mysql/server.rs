@@ -178,7 +178,12 @@ impl Server {
         }
     }
 
-    async fn connect(&self) -> mysql_async::Result<mysql_async::Conn> {
+    /// A bare connection, as it comes from the server: for measuring only.
+    ///
+    /// # Errors
+    /// The library's. There is no bound on the time it takes.
+    #[doc(hidden)]
+    pub async fn connect(&self) -> mysql_async::Result<mysql_async::Conn> {
         let connected = mysql_async::Conn::new(self.opts.clone()).await;
         match connected {
             // As MySQL's own programs: preferred takes what there is.
