@@ -11,6 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use turnkey_storage::copy::{self, CopySource, CopyTarget, Progress, Report, Wanted};
 #[cfg(feature = "postgres")]
 use turnkey_storage::postgres;
 use turnkey_storage::sqlite::{self, FileLock, Files};
@@ -41,23 +42,27 @@ impl Database {
     /// # Errors
     /// [`Error::Start`] with the remedy.
     pub(crate) fn take(config: &Config) -> crate::Result<Self> {
-        let path = match &config.database {
-            #[cfg(feature = "postgres")]
-            Some(Address::Postgres(server)) => {
-                return Ok(Database {
-                    sync: config.sync,
-                    engine: Engine::Postgres(server.clone()),
-                });
+        match &config.database {
+            Some(address) => Self::at(address, config.sync),
+            None => Self::at(&Address::Sqlite(new_in_temporary_directory()?), config.sync),
+        }
+    }
+
+    /// Takes the database at an address.
+    ///
+    /// # Errors
+    /// [`Error::Start`] with the remedy.
+    pub(crate) fn at(address: &Address, sync: Sync) -> crate::Result<Self> {
+        let engine = match address {
+            Address::Sqlite(path) => {
+                let files = Files::of(path);
+                let lock = files.lock().map_err(start_error)?;
+                Engine::Sqlite { files, lock }
             }
-            Some(Address::Sqlite(path)) => path.clone(),
-            None => new_in_temporary_directory()?,
+            #[cfg(feature = "postgres")]
+            Address::Postgres(server) => Engine::Postgres(server.clone()),
         };
-        let files = Files::of(&path);
-        let lock = files.lock().map_err(start_error)?;
-        Ok(Database {
-            sync: config.sync,
-            engine: Engine::Sqlite { files, lock },
-        })
+        Ok(Database { sync, engine })
     }
 
     /// Creates or migrates the tables. Opens and closes the database: for a process
@@ -105,16 +110,9 @@ impl Database {
     /// [`Error::Start`] with the remedy.
     pub(crate) fn connect(&self, owner: Owner) -> crate::Result<Arc<dyn Storage>> {
         match &self.engine {
-            Engine::Sqlite { files, .. } => {
-                let storage = sqlite::connect(files, owner).map_err(start_error)?;
-                Ok(Arc::new(storage))
-            }
-            // It numbers its processes itself: other boxes know nothing of ours.
+            Engine::Sqlite { files, .. } => connect_sqlite(files, owner),
             #[cfg(feature = "postgres")]
-            Engine::Postgres(server) => {
-                let storage = postgres::connect(server, self.sync).map_err(start_error)?;
-                Ok(Arc::new(storage))
-            }
+            Engine::Postgres(server) => connect_postgres(server, self.sync),
         }
     }
 
@@ -135,6 +133,37 @@ impl Database {
             tracing::warn!("cannot remove {}: {error}", files.socket.display());
         }
     }
+}
+
+/// Connects a process that is no child of the one that took the database.
+///
+/// # Errors
+/// [`Error::Start`] with the remedy.
+#[cfg(feature = "bench")]
+#[cfg_attr(not(feature = "postgres"), allow(unused_variables))]
+pub(crate) fn connect(
+    address: &Address,
+    sync: Sync,
+    owner: Owner,
+) -> crate::Result<Arc<dyn Storage>> {
+    match address {
+        // How durable is the writer's to say.
+        Address::Sqlite(path) => connect_sqlite(&Files::of(path), owner),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => connect_postgres(server, sync),
+    }
+}
+
+fn connect_sqlite(files: &Files, owner: Owner) -> crate::Result<Arc<dyn Storage>> {
+    let storage = sqlite::connect(files, owner).map_err(start_error)?;
+    Ok(Arc::new(storage))
+}
+
+/// It numbers its processes itself: other boxes know nothing of ours.
+#[cfg(feature = "postgres")]
+fn connect_postgres(server: &postgres::Server, sync: Sync) -> crate::Result<Arc<dyn Storage>> {
+    let storage = postgres::connect(server, sync).map_err(start_error)?;
+    Ok(Arc::new(storage))
 }
 
 /// Hands every dialog of a database to `each`.
@@ -169,6 +198,77 @@ pub(crate) fn check(address: &Address) -> anyhow::Result<Vec<Finding>> {
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => runtime.block_on(postgres::check(server)),
     }?)
+}
+
+/// Copies everything from one database to another; none when Ctrl-C stopped it.
+///
+/// # Errors
+/// When it cannot be done.
+pub(crate) fn copy(
+    from: &Address,
+    to: &Address,
+    migrations: &[String],
+    wanted: &Wanted,
+    progress: impl FnMut(Progress<'_>),
+) -> anyhow::Result<Option<Report>> {
+    if is_same(from, to) {
+        anyhow::bail!("--from and --to are the same database, {to}; name another one with --to");
+    }
+    let runtime = runtime()?;
+    let copied = runtime.block_on(async {
+        let copied = async {
+            let source = source(from).await.map_err(|e| about("--from", e))?;
+            let target = target(to).await.map_err(|e| about("--to", e))?;
+            let copied = copy::run(&*source, &*target, migrations, wanted, progress).await;
+            copied.map_err(|e| about("--to", e))
+        };
+        tokio::select! {
+            copied = copied => copied.map(Some),
+            pressed = tokio::signal::ctrl_c() => match pressed {
+                Ok(()) => Ok(None),
+                Err(e) => Err(turnkey_storage::Error::Open(e.to_string())),
+            },
+        }
+    });
+    // A thread that still reads is not waited for.
+    runtime.shutdown_background();
+    Ok(copied?)
+}
+
+/// The engines' sentences name the flag of the other commands.
+fn about(flag: &str, error: turnkey_storage::Error) -> turnkey_storage::Error {
+    match error {
+        turnkey_storage::Error::Open(sentence) => {
+            turnkey_storage::Error::Open(sentence.replace("--storage", flag))
+        }
+        other => other,
+    }
+}
+
+fn is_same(from: &Address, to: &Address) -> bool {
+    match (from, to) {
+        (Address::Sqlite(from), Address::Sqlite(to)) => Files::of(from) == Files::of(to),
+        #[cfg(feature = "postgres")]
+        (Address::Postgres(from), Address::Postgres(to)) => from.to_string() == to.to_string(),
+        #[cfg(feature = "postgres")]
+        _ => false,
+    }
+}
+
+async fn source(address: &Address) -> turnkey_storage::Result<Box<dyn CopySource>> {
+    Ok(match address {
+        Address::Sqlite(path) => Box::new(sqlite::copy_source(path)?),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => Box::new(postgres::copy_source(server).await?),
+    })
+}
+
+async fn target(address: &Address) -> turnkey_storage::Result<Box<dyn CopyTarget>> {
+    Ok(match address {
+        Address::Sqlite(path) => Box::new(sqlite::copy_target(path)?),
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => Box::new(postgres::copy_target(server).await?),
+    })
 }
 
 /// As the user named it, without a password.

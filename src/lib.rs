@@ -43,6 +43,8 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod app;
+#[cfg(feature = "bench")]
+mod bench;
 mod channels;
 mod cli;
 mod config;

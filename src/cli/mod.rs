@@ -1,6 +1,9 @@
 //! The command line: one file for each command.
 
+#[cfg(feature = "bench")]
+mod bench;
 mod check;
+mod copy;
 mod dump;
 mod log;
 mod run;
@@ -29,6 +32,12 @@ enum Command {
     Dump(dump::Dump),
     /// Verify a database: structure, schema, no lock left by a dead worker.
     Check(check::Check),
+    /// Move everything to another database: SQLite to PostgreSQL, back, or to another
+    /// file or server.
+    Copy(copy::Copy),
+    /// Measure: storage engines side by side, or whole turns over HTTP.
+    #[cfg(feature = "bench")]
+    Bench(bench::Bench),
 }
 
 /// Obeys the command line.
@@ -39,6 +48,9 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Run(run) => run.run(author, matches.subcommand_matches("run")),
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
+        Command::Copy(copy) => copy.run(&author),
+        #[cfg(feature = "bench")]
+        Command::Bench(bench) => bench.run(),
     };
     result.unwrap_or_else(|error| {
         say!("error: {error:#}");

@@ -30,8 +30,8 @@ pub enum Error {
     #[error("SQL statement failed: {0}")]
     Statement(String),
 
-    /// Tell the operator: the storage cannot be opened. One sentence that names
-    /// the remedy.
+    /// Tell the operator: the storage cannot be opened, or not be copied. One
+    /// sentence that names the remedy.
     #[error("{0}")]
     Open(String),
 

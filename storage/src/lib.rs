@@ -27,7 +27,9 @@
 //! The engine for SQLite is in [`sqlite`]: a single-writer queue with group
 //! commit, shared by any number of processes of one machine. The engine for
 //! PostgreSQL, feature `postgres`, is in `postgres`: row locks, for many machines.
+//! [`copy`] moves everything from one database to another.
 
+pub mod copy;
 mod error;
 mod inspect;
 #[cfg(feature = "postgres")]

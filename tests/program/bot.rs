@@ -145,7 +145,8 @@ impl Setup {
         self.storage.clone().expect("a bot with --storage")
     }
 
-    fn command(&self) -> Command {
+    /// The program, in this directory, without settings of the tester's own.
+    pub(crate) fn command(&self) -> Command {
         let mut command = match self.open_files {
             Some(soft) => {
                 let mut shell = Command::new("sh");
@@ -232,9 +233,14 @@ impl Setup {
 
     /// A subcommand without any storage.
     pub(crate) fn bare(&self, args: &[&str]) -> Ended {
+        self.bare_within(args, SOON)
+    }
+
+    /// One that takes longer.
+    pub(crate) fn bare_within(&self, args: &[&str], limit: Duration) -> Ended {
         let mut command = self.command();
         command.args(args);
-        finish(command, SOON)
+        finish(command, limit)
     }
 
     /// All dialogs.

@@ -12,7 +12,11 @@ mod client;
 mod telegram;
 
 mod accept;
+#[cfg(feature = "bench")]
+mod bench;
 mod command_line;
+#[cfg(feature = "postgres")]
+mod copy;
 mod crash;
 mod dedupe;
 mod disk;

@@ -5,7 +5,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::Server;
+use super::{Server, tls};
 use crate::Error;
 
 /// The whole reason in one line.
@@ -91,6 +91,7 @@ pub(super) fn open(server: &Server, error: &tokio_postgres::Error) -> Error {
         }
         Some(code) if code.code().starts_with("57P") => "wait until the server has started",
         Some(_) => "see the server's log",
+        None if let Some(remedy) = tls::remedy(error) => remedy,
         None if reason.contains("password missing") => "add the password to --storage",
         None => "start the server, or correct host and port in --storage",
     };

@@ -3,6 +3,8 @@
 //! Has a connection of its own and only reads, so it works while bots run and while
 //! none does.
 
+use std::time::Duration;
+
 use serde_json::value::RawValue;
 
 use super::server::Server;
@@ -12,6 +14,9 @@ use crate::{DialogKey, DialogLine, Error, Finding, Result};
 
 /// Dialogs read at a time.
 const PORTION: i64 = 5000;
+
+/// By then a running bot has freed what a process that just died held.
+const FREED: Duration = Duration::from_secs(2);
 
 async fn open(server: &Server) -> Result<tokio_postgres::Client> {
     let client = schema::connect(server).await?;
@@ -115,7 +120,7 @@ pub async fn check(server: &Server) -> Result<Vec<Finding>> {
                AND p.database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
     let before: i64 = client.query_one(dead, &[]).await.map_err(failed)?.get(0);
     if before > 0 {
-        tokio::time::sleep(super::LEASE / 5).await;
+        tokio::time::sleep(FREED).await;
         counted(
             dead,
             "lock rows belong to processes that are gone",

@@ -12,14 +12,11 @@ use std::time::Duration;
 
 use tokio_postgres::{AsyncMessage, Client};
 
+use super::copy::{self, COPYING};
 use super::errors;
 use super::lanes::Shared;
 use super::server::{Purpose, Server};
 use crate::Sync;
-
-/// A process that gave no sign for so long is taken for dead, although its session
-/// stands: its box may have vanished.
-pub const LEASE: Duration = Duration::from_secs(10);
 
 /// Between two signs of life, and looks for the dead.
 const BEAT: Duration = Duration::from_millis(500);
@@ -30,7 +27,7 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 /// Fences skipped at each connection. A crash of the server may forget numbers that
 /// it gave out in its last moments (`turnkey_begin` does not wait for the disk);
 /// whoever comes back skips more than it can have given out.
-const SKIPPED: i32 = 65_536;
+pub(super) const SKIPPED: i32 = 65_536;
 
 type Failed = tokio_postgres::Error;
 
@@ -84,7 +81,14 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
     let Some(owner) = shared.upgrade().map(|shared| shared.owner) else {
         return Ok(());
     };
-    register(&client, owner).await?;
+    register(&client, owner, server.lease()).await?;
+    // One that was killed, on a database that was empty when this process started.
+    if copy::is_unfinished(&client).await? {
+        if !std::mem::replace(told, true) {
+            tracing::error!("cannot use {server}: {}", crate::copy::UNFINISHED);
+        }
+        return Ok(());
+    }
     let Some(storage) = shared.upgrade() else {
         return Ok(());
     };
@@ -102,7 +106,9 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
             return Ok(());
         };
         // A server that hangs is one that is away.
-        let Ok(beaten) = tokio::time::timeout(LEASE / 2, beat(&client, owner)).await else {
+        let Ok(beaten) =
+            tokio::time::timeout(server.lease() / 2, beat(&client, owner, server.lease())).await
+        else {
             return Ok(());
         };
         beaten?;
@@ -110,7 +116,7 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
     }
 }
 
-async fn register(client: &Client, owner: i64) -> Result<(), Failed> {
+async fn register(client: &Client, owner: i64, lease: Duration) -> Result<(), Failed> {
     loop {
         let locked = client
             .query_one("SELECT pg_try_advisory_lock($1)", &[&owner])
@@ -130,6 +136,10 @@ async fn register(client: &Client, owner: i64) -> Result<(), Failed> {
             .await?;
         tokio::time::sleep(BEAT / 10).await;
     }
+    // Waits for the end of a copy that began while this process was away.
+    client
+        .execute("SELECT pg_advisory_lock_shared($1)", &[&COPYING])
+        .await?;
     client
         .batch_execute(&format!("LISTEN turnkey_{owner}"))
         .await?;
@@ -139,11 +149,11 @@ async fn register(client: &Client, owner: i64) -> Result<(), Failed> {
             &[&SKIPPED],
         )
         .await?;
-    beat(client, owner).await
+    beat(client, owner, lease).await
 }
 
-async fn beat(client: &Client, owner: i64) -> Result<(), Failed> {
-    let lease = LEASE.as_millis() as i64;
+async fn beat(client: &Client, owner: i64, lease: Duration) -> Result<(), Failed> {
+    let lease = lease.as_millis() as i64;
     let row = match client
         .query_one("SELECT turnkey_beat($1, $2)", &[&owner, &lease])
         .await

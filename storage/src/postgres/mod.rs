@@ -2,7 +2,7 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `server.rs` | the address, and how a connection is set up |
+//! | `server.rs` `parameters.rs` `tls.rs` | the address, and how a connection is set up |
 //! | `schema.sql` `functions.sql` `schema.rs` | tables, the SQL of a turn, migrations |
 //! | `keeper.rs` | one connection that shows that this process lives |
 //! | `lanes.rs` | a few connections that carry the turns, many at once |
@@ -11,6 +11,7 @@
 //! | `text.rs` | texts that PostgreSQL cannot hold as they are |
 //! | `errors.rs` | what a failure means for the caller |
 //! | `inspect.rs` | dump and check |
+//! | `copy/` | its side of a move to or from another database |
 //!
 //! A program that uses it: [`Server::parse`] its address; [`prepare`] once at each
 //! start, on as many boxes as you like; [`connect`] in every process that takes
@@ -20,18 +21,21 @@
 //! transaction and given back in another. So thousands of turns are in flight on
 //! [`DEFAULT_POOL`] connections. The process that holds a row proves that it lives
 //! with an advisory lock of its session (freed in half a second when the process is
-//! killed) and a lease of [`LEASE`] (for a box that vanishes). A commit under a
+//! killed) and a lease of [`DEFAULT_LEASE`] (for a box that vanishes). A commit under a
 //! lock that was freed meanwhile is refused.
 
 mod author;
+mod copy;
 mod errors;
 mod inspect;
 mod keeper;
 mod lanes;
+mod parameters;
 mod schema;
 mod server;
 mod sql;
 mod text;
+mod tls;
 mod values;
 mod waiting;
 
@@ -39,10 +43,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+pub use copy::{CopyDatabase, copy_source, copy_target};
 pub use inspect::{check, dump};
-pub use keeper::LEASE;
 pub use schema::prepare;
-pub use server::{DEFAULT_POOL, MAX_POOL, Server};
+pub use server::{DEFAULT_LEASE, DEFAULT_POOL, MAX_POOL, Server};
 
 use crate::{
     Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, ReplyId, Result, Row, Statement,

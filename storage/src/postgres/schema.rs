@@ -7,8 +7,8 @@
 
 use tokio_postgres::{Client, Transaction};
 
-use super::errors;
 use super::server::{Purpose, Server};
+use super::{copy, errors};
 use crate::{Error, Result, Sync};
 
 /// Turnkey's own migrations, oldest first. Never change one that was released.
@@ -26,6 +26,16 @@ const MIGRATING: i64 = 0x0074_7572_6e6b_6579;
 /// # Errors
 /// [`Error::Open`] with a sentence that names the remedy.
 pub async fn prepare(server: &Server, author: &[String]) -> Result<()> {
+    let client = connect(server).await?;
+    match copy::obstacle(&client).await {
+        Ok(None) => bring_up_to_date(server, author).await,
+        Ok(Some(problem)) => Err(Error::Open(format!("cannot use {server}: {problem}"))),
+        Err(e) => Err(errors::open(server, &e)),
+    }
+}
+
+/// [`prepare`] for whoever copies into the database.
+pub(super) async fn bring_up_to_date(server: &Server, author: &[String]) -> Result<()> {
     let mut client = connect(server).await?;
     let fail = |e: &tokio_postgres::Error| errors::open(server, e);
     // Of this session: it ends with the connection, whatever happens.
@@ -89,6 +99,9 @@ pub(super) async fn problem(
         .await?;
     if !row.get::<_, bool>(0) {
         return Ok(Some("no bot has been run on it yet".to_owned()));
+    }
+    if copy::is_unfinished(client).await? {
+        return Ok(Some(crate::copy::UNFINISHED.to_owned()));
     }
     let row = client
         .query_one(

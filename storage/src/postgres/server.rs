@@ -5,14 +5,20 @@
 //! [`MAX_POOL`] connections of a process, beside its keeper's.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Client, Config, Connection, NoTls, Socket, tls::NoTlsStream};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, Config, Connection, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::errors;
+use super::parameters::Parameters;
+use super::tls::{self, Tls};
 use crate::{Error, Result, Sync};
 
 /// Connections of a process, beside the one that shows that it lives: two carry
@@ -23,18 +29,30 @@ pub const DEFAULT_POOL: usize = 8;
 /// The most that `?pool=` takes: PostgreSQL itself allows 100 in all at first.
 pub const MAX_POOL: usize = 64;
 
+/// How long a process that gives no sign of life is believed alive while its session
+/// stands, where `?lease=` does not say: its box may have vanished.
+pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
+
+/// What `?lease=` takes. A sign of life comes twice a second, and may be late.
+pub(super) const LEASES: RangeInclusive<Duration> =
+    Duration::from_secs(2)..=Duration::from_secs(300);
+
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// An author's statements and questions are stopped after this time.
 pub(super) const MAX_STATEMENT: Duration = Duration::from_secs(5);
 
-/// An address such as `postgres://user:password@host/database?pool=8`.
+/// An address such as `postgres://user:password@host/database?pool=8&lease=10`.
 #[derive(Clone)]
 pub struct Server {
     config: Arc<Config>,
     pool: usize,
+    lease: Duration,
+    tls: Tls,
 }
+
+type TlsConnection = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,13 +73,12 @@ impl Server {
     /// # Errors
     /// [`Error::Open`] with a sentence that names what is wrong with it.
     pub fn parse(url: &str) -> Result<Self> {
-        let (url, pool) = take_pool(url)?;
-        if let Some(mode) = ["sslmode=verify-ca", "sslmode=verify-full"]
-            .into_iter()
-            .find(|mode| url.contains(mode))
-        {
-            return Err(no_tls(mode));
-        }
+        let Parameters {
+            url,
+            pool,
+            lease,
+            tls,
+        } = Parameters::take(url)?;
         let mut config = Config::from_str(&url).map_err(|e| {
             // The library's words name the parameter, never a value.
             Error::Open(format!(
@@ -69,15 +86,18 @@ impl Server {
                 errors::words(&e)
             ))
         })?;
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(no_tls("sslmode=require"));
-        }
         if config.get_hosts().is_empty() {
             return Err(Error::Open(
                 "--storage postgres: names no host; write postgres://user:password@host/database"
                     .to_owned(),
             ));
         }
+        // As in libpq: what stays on this machine needs no TLS.
+        let local = |host: &Host| matches!(host, Host::Unix(_));
+        config.ssl_mode(match config.get_hosts().iter().all(local) {
+            true => SslMode::Disable,
+            false => tls.ssl_mode(),
+        });
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
         }
@@ -87,7 +107,14 @@ impl Server {
         Ok(Server {
             config: Arc::new(config),
             pool,
+            lease,
+            tls,
         })
+    }
+
+    /// A process that gave no sign for so long is taken for dead.
+    pub(super) fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// Connections that carry turns: an even number. One pair did 1.2 times the turns
@@ -106,7 +133,7 @@ impl Server {
         &self,
         purpose: Purpose,
         sync: Sync,
-    ) -> std::result::Result<(Client, Connection<Socket, NoTlsStream>), tokio_postgres::Error> {
+    ) -> std::result::Result<(Client, TlsConnection), tokio_postgres::Error> {
         let mut config = Config::clone(&self.config);
         let mut options = self.config.get_options().unwrap_or_default().to_owned();
         options.push_str(match sync {
@@ -130,7 +157,21 @@ impl Server {
         }
         config.options(options.trim_start());
         config.application_name("turnkey");
-        config.connect(NoTls).await
+        let connected = config.connect(self.tls.connect.clone()).await;
+        match connected {
+            // As in libpq: prefer takes what there is. A server may turn away who
+            // comes with TLS (`hostnossl` in its pg_hba.conf).
+            Err(error)
+                if config.get_ssl_mode() == SslMode::Prefer
+                    && (tls::failed(&error)
+                        || error.code()
+                            == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)) =>
+            {
+                config.ssl_mode(SslMode::Disable);
+                config.connect(self.tls.connect.clone()).await
+            }
+            connected => connected,
+        }
     }
 
     /// Opens a connection that is served by a task of its own.
@@ -150,43 +191,6 @@ impl Server {
         });
         Ok(client)
     }
-}
-
-/// Takes our own parameter out of the address.
-fn take_pool(url: &str) -> Result<(String, usize)> {
-    let Some((start, query)) = url.split_once('?') else {
-        return Ok((url.to_owned(), DEFAULT_POOL));
-    };
-    let mut pool = DEFAULT_POOL;
-    let mut rest = Vec::new();
-    for parameter in query.split('&') {
-        match parameter.strip_prefix("pool=") {
-            Some(number) => {
-                pool = number
-                    .parse()
-                    .ok()
-                    .filter(|n| (4..=MAX_POOL).contains(n))
-                    .ok_or_else(|| {
-                        Error::Open(format!("?pool= takes 4 to {MAX_POOL}, not {number:?}"))
-                    })?;
-            }
-            None => rest.push(parameter),
-        }
-    }
-    let query = rest.join("&");
-    let url = if query.is_empty() {
-        start.to_owned()
-    } else {
-        format!("{start}?{query}")
-    };
-    Ok((url, pool))
-}
-
-fn no_tls(asked: &str) -> Error {
-    Error::Open(format!(
-        "--storage with {asked}: this version speaks to PostgreSQL without TLS only; leave it out \
-         on a network you trust, or reach the server through an SSH tunnel or a VPN"
-    ))
 }
 
 /// As a person would write it, without the password.
@@ -230,6 +234,9 @@ mod tests {
         assert_eq!(server.to_string(), "postgres://ann@db.example:6432/bot");
         assert!(!format!("{server:?}").contains("cret"));
         assert_eq!((server.lanes(), server.for_authors()), (2, 2));
+        assert_eq!(server.lease(), DEFAULT_LEASE);
+        let server = Server::parse("postgres://ann@db/bot?lease=2&pool=16").unwrap();
+        assert_eq!((server.lease().as_secs(), server.lanes()), (2, 4));
         let server = Server::parse("postgres://ann@%2Frun%2Fpg/bot?sslmode=prefer").unwrap();
         assert_eq!(server.to_string(), "postgres://ann@/run/pg/bot");
     }
@@ -239,8 +246,22 @@ mod tests {
         for (url, word) in [
             ("postgres://ann:secret@db/bot?pool=0", "pool"),
             ("postgres://ann:secret@db/bot?pool=many", "pool"),
-            ("postgres://ann:secret@db/bot?sslmode=require", "TLS"),
-            ("postgres://ann:secret@db/bot?sslmode=verify-full", "TLS"),
+            ("postgres://ann:secret@db/bot?lease=1", "2 to 300 seconds"),
+            ("postgres://ann:secret@db/bot?lease=301", "lease"),
+            ("postgres://ann:secret@db/bot?lease=10s", "lease"),
+            ("postgres://ann:secret@db/bot?sslmode=allow", "verify-full"),
+            (
+                "postgres://ann:secret@db/bot?sslmode=require&sslrootcert=system",
+                "verify-full",
+            ),
+            (
+                "postgres://ann:secret@db/bot?sslmode=verify-ca&sslrootcert=/no/such",
+                "cannot read",
+            ),
+            (
+                "postgres://ann:secret@db/bot?sslmode=require&sslrootcert=%2Fdev%2Fnull",
+                "none in it",
+            ),
             ("postgres://ann:secret@db/bot?colour=red", "colour"),
             ("postgres:", "host"),
             ("postgres://ann:secret@db:port/bot", "--storage"),

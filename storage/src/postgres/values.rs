@@ -134,15 +134,17 @@ pub(super) fn rows(rows: &[tokio_postgres::Row]) -> Result<Vec<Row>> {
         .map(|c| c.name().to_owned())
         .collect();
     rows.iter()
-        .map(|row| {
-            let values = (0..row.len())
-                .map(|index| {
-                    row.try_get::<_, Column>(index)
-                        .map(|column| column.0)
-                        .map_err(|e| Error::Statement(super::errors::words(&e)))
-                })
-                .collect::<Result<_>>()?;
-            Ok(Row::new(columns.clone(), values))
+        .map(|row| Ok(Row::new(columns.clone(), of_row(row)?)))
+        .collect()
+}
+
+/// The values of a row.
+pub(super) fn of_row(row: &tokio_postgres::Row) -> Result<Vec<Value>> {
+    (0..row.len())
+        .map(|index| {
+            row.try_get::<_, Column>(index)
+                .map(|column| column.0)
+                .map_err(|e| Error::Statement(super::errors::words(&e)))
         })
         .collect()
 }

@@ -12,7 +12,8 @@ use rusqlite::Connection;
 use super::{Files, client::WriterClient, pragmas, schema};
 use crate::{DialogKey, DialogLine, Error, Finding, Owner, Result};
 
-fn open(path: &Path) -> Result<Connection> {
+/// Refuses a file that is not there.
+pub(super) fn must_exist(path: &Path) -> Result<()> {
     if !path.exists() {
         return Err(Error::Open(format!(
             "there is no file {}; name the bot's database with --storage sqlite:PATH",
@@ -25,6 +26,11 @@ fn open(path: &Path) -> Result<Connection> {
             path.display()
         )));
     }
+    Ok(())
+}
+
+pub(super) fn open(path: &Path) -> Result<Connection> {
+    must_exist(path)?;
     let conn = pragmas::open_reader(path)?;
     match schema::problem(&conn) {
         Ok(None) => Ok(conn),

@@ -12,6 +12,8 @@
 //! | `readers.rs` | read-only connections |
 //! | `checkpoint.rs` | when the log is copied into the file |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
+//! | `copy.rs` | its side of a move to or from another database |
+//! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
 //!
 //! A program that uses it: [`Files::lock`] once, so that nobody else serves the
 //! file; [`prepare`]; [`Files::bind`] the socket; start [`Writer::run`] in a
@@ -20,8 +22,11 @@
 //! Beside `bot.db` stand SQLite's own `bot.db-wal` and `bot.db-shm`, and ours:
 //! `bot.db-lock`, held while the file is served, and `bot.db-writer`, the socket.
 
+#[doc(hidden)]
+pub mod ceiling;
 mod checkpoint;
 mod client;
+mod copy;
 mod inspect;
 pub mod locks;
 mod pragmas;
@@ -44,6 +49,7 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAdd
 use nix::sys::stat::{Mode, fchmod};
 use rusqlite::Connection;
 
+pub use copy::{CopyFile, copy_source, copy_target};
 pub use inspect::{check, dump};
 pub use schema::prepare;
 pub use writer::{Writer, WriterStats};

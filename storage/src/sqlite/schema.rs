@@ -13,6 +13,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::pragmas;
+use crate::copy::{MARK, UNFINISHED};
 use crate::{Error, Result, Sync};
 
 /// "turn" in ASCII: tells our files from other programs' SQLite files
@@ -87,6 +88,30 @@ const MIGRATIONS: &[&str] = &[
 /// [`Error::Open`] with a sentence that names the remedy.
 pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<()> {
     create_private(path)?;
+    if is_ours(path)? {
+        let conn = pragmas::open_reader(path)?;
+        if is_unfinished(&conn).map_err(|e| pragmas::cannot_open(path, &e))? {
+            return Err(Error::Open(format!(
+                "cannot use {}: {UNFINISHED}",
+                path.display()
+            )));
+        }
+    }
+    bring_up_to_date(path, sync, author)
+}
+
+/// Whether a copy into the file was begun and not finished.
+pub(super) fn is_unfinished(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1)",
+        [MARK],
+        |row| row.get(0),
+    )
+}
+
+/// [`prepare`] for whoever knows what to do about an unfinished copy.
+pub(super) fn bring_up_to_date(path: &Path, sync: Sync, author: &[String]) -> Result<()> {
+    create_private(path)?;
     let ours = is_ours(path)?;
     let mut conn = pragmas::open_writer(path, sync)?;
     if ours {
@@ -141,6 +166,9 @@ pub(crate) fn problem(conn: &Connection) -> rusqlite::Result<Option<String>> {
     let id: i32 = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
     if id != APPLICATION_ID {
         return Ok(Some("it is not a database of Turnkey".to_owned()));
+    }
+    if is_unfinished(conn)? {
+        return Ok(Some(UNFINISHED.to_owned()));
     }
     let applied = applied(conn, "turnkey")?;
     Ok(match applied.cmp(&MIGRATIONS.len()) {

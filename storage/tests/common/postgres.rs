@@ -25,12 +25,26 @@ impl TestServer {
     /// None when there are no server programs on this machine; says so, past the
     /// test harness, which hides what passing tests print.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[], None)
+    }
+
+    /// With more parameters (`name=value`), and on a port of TCP's too: then the
+    /// addresses that this gives, which have none, do not lead there.
+    pub(crate) fn start_with(parameters: &[String], port: Option<u16>) -> Option<Self> {
         let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         while !root.join("scripts/services").exists() {
             assert!(root.pop(), "scripts/services is not there");
         }
-        let mut child = Command::new(root.join("scripts/services"))
-            .args(["postgres", "-c", "fsync=off"])
+        let mut command = Command::new(root.join("scripts/services"));
+        command.args(["postgres", "-c", "fsync=off"]);
+        for parameter in parameters {
+            command.args(["-c", parameter]);
+        }
+        if let Some(port) = port {
+            command.env("PGPORT", port.to_string());
+            command.args(["-c", "listen_addresses=localhost"]);
+        }
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

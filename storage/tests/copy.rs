@@ -1,0 +1,601 @@
+//! Copies between engines: everything arrives, byte for byte, and order and dedupe
+//! go on; what may not be copied, or into, is refused.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(feature = "postgres")]
+use common::postgres::TestServer;
+use common::{Served, begin, block_on, dialog, last, turn};
+use tokio::task::JoinSet;
+use turnkey_storage::copy::{CopySource, CopyTarget, MAX_BYTES, MAX_ROWS, Report, Wanted, run};
+#[cfg(feature = "postgres")]
+use turnkey_storage::postgres::{self, Server};
+use turnkey_storage::sqlite::{self, SqliteStorage};
+use turnkey_storage::{
+    Commit, DialogKey, DialogLine, Error, Result, Seen, Statement, Storage, Sync,
+};
+
+fn strings(list: &[&str]) -> Vec<String> {
+    list.iter().map(|s| (*s).to_owned()).collect()
+}
+
+fn named(list: &[&str]) -> Wanted {
+    Wanted::Named(strings(list))
+}
+
+async fn copy(
+    source: &dyn CopySource,
+    target: &dyn CopyTarget,
+    author: &[&str],
+    wanted: &Wanted,
+) -> Result<Report> {
+    let mut steps = Vec::new();
+    let report = run(source, target, &strings(author), wanted, |progress| {
+        assert!(progress.done <= progress.total);
+        steps.push((progress.comparing, progress.done));
+    })
+    .await?;
+    assert!(steps.is_sorted(), "progress goes back: {steps:?}");
+    Ok(report)
+}
+
+async fn file_to_file(from: &Path, to: &Path, author: &[&str], wanted: &Wanted) -> Result<Report> {
+    let (source, target) = (sqlite::copy_source(from)?, sqlite::copy_target(to)?);
+    copy(&source, &target, author, wanted).await
+}
+
+fn lines(path: &Path) -> Vec<DialogLine> {
+    let mut lines = Vec::new();
+    sqlite::dump(path, true, |line| -> Result<()> {
+        lines.push(line);
+        Ok(())
+    })
+    .unwrap();
+    lines
+}
+
+fn sentence<T>(result: Result<T>) -> String {
+    match result {
+        Err(Error::Open(sentence)) => sentence,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it was not refused"),
+    }
+}
+
+const AWKWARD: &[&str] = &["ann", "b\0b", "🦀\u{1}\u{1}0", "tab\t\\N\\.\r\n'\"", ""];
+
+const NOTES: &str =
+    "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT, data BLOB, size DOUBLE PRECISION)";
+
+/// Would make a second row of each that is copied.
+const DOUBLES: &str = "CREATE TRIGGER doubles AFTER INSERT ON notes BEGIN
+     INSERT INTO notes (body) VALUES (new.body); END";
+
+/// A bit of everything, and more than a batch of it.
+async fn fill(storage: Arc<SqliteStorage>) {
+    for (n, user) in AWKWARD.iter().enumerate() {
+        for round in 0..3 {
+            let update = format!("{user}{round}");
+            let mut grant = begin(&*storage, &dialog(user), &update)
+                .await
+                .grant
+                .unwrap();
+            let commit = Commit {
+                state: match n {
+                    0 => format!("\"{}\"", "x".repeat(MAX_BYTES)),
+                    _ => format!("{{\"text\":\"{round}🦀\"}}"),
+                },
+                digest: (0..=255).collect(),
+                answer: format!("{user}\0{round}").into_bytes(),
+                replies: vec![format!("{user} first"), format!("second {round}")],
+                history: Some(format!("[{round}, \"é\"]")),
+                ..last(&update, "")
+            };
+            storage.commit(&mut grant, commit).await.unwrap();
+        }
+    }
+    let mut many = JoinSet::new();
+    for n in 0..MAX_ROWS + 100 {
+        let storage = storage.clone();
+        many.spawn(async move {
+            turn(
+                &*storage,
+                &dialog(format!("many {n}")),
+                &format!("many {n}"),
+                "1",
+            )
+            .await;
+        });
+    }
+    many.join_all().await;
+    let insert = "INSERT INTO notes (id, body, data, size) VALUES (?1, ?2, ?3, ?4)";
+    let notes = vec![
+        Statement::new(insert, (7, "a\tb\\\n🦀", vec![0_u8, 255, 92], 0.1)),
+        Statement::new(insert, (8, None::<String>, None::<Vec<u8>>, 1e300)),
+        Statement::new(insert, (-9, "", Vec::<u8>::new(), -2.0)),
+        Statement::new(insert, (10, "12", None::<Vec<u8>>, None::<f64>)),
+    ];
+    storage.write(notes).await.unwrap();
+}
+
+/// A file that was filled and is not served any more.
+fn filled(dir: &Path) -> std::path::PathBuf {
+    let path = dir.join("from.db");
+    let mut served = Served::at(&path, &[NOTES]);
+    served.start_writer(Vec::new());
+    block_on(async { fill(Arc::new(served.open())).await });
+    served.finish();
+    path
+}
+
+/// What must hold wherever the awkward dialogs are served.
+async fn goes_on(storage: &dyn Storage) -> u64 {
+    let mut largest = 0;
+    for user in AWKWARD {
+        let seen = storage
+            .begin(common::asks(&dialog(user), &format!("{user}1")))
+            .await
+            .unwrap();
+        let expected = Seen {
+            digest: (0..=255).collect(),
+            answer: format!("{user}\0{}", 1).into_bytes(),
+        };
+        assert_eq!(seen.seen, Some(expected));
+        drop(seen);
+        let new = format!("{user} new");
+        let begun = begin(storage, &dialog(user), &new).await;
+        let bodies: Vec<&str> = begun.unsent.iter().map(|u| u.body.as_str()).collect();
+        let first = format!("{user} first");
+        assert_eq!(
+            bodies,
+            [&first, "second 0", &first, "second 1", &first, "second 2"]
+        );
+        assert!(begun.unsent.is_sorted_by_key(|u| u.id));
+        let mut grant = begun.grant.unwrap();
+        assert!(begun.unsent.iter().all(|u| u.id.turn < grant.fence()));
+        largest = largest.max(grant.fence().0);
+        let sent = begun.unsent.iter().map(|u| u.id).collect();
+        storage.sent(&grant, sent).await.unwrap();
+        storage.commit(&mut grant, last(&new, "1")).await.unwrap();
+    }
+    largest
+}
+
+async fn has_every_unsent(storage: &dyn Storage) {
+    let mut users: Vec<DialogKey> = storage.dialogs_with_unsent(100).await.unwrap();
+    users.sort();
+    let mut expected: Vec<DialogKey> = AWKWARD.iter().map(dialog).collect();
+    expected.sort();
+    assert_eq!(users, expected);
+}
+
+#[test]
+fn a_file_becomes_another_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = filled(dir.path());
+    let to = dir.path().join("to.db");
+    block_on(async {
+        let report = file_to_file(&from, &to, &[NOTES, DOUBLES], &Wanted::All)
+            .await
+            .unwrap();
+        assert!(report.same() && report.left_out.is_empty());
+        let rows: Vec<_> = report
+            .tables
+            .iter()
+            .map(|t| (t.table.as_str(), t.to.rows))
+            .collect();
+        let dialogs = (AWKWARD.len() + MAX_ROWS + 100) as u64;
+        assert_eq!(
+            rows,
+            [
+                ("turnkey_dialog", dialogs),
+                ("turnkey_seen", dialogs + 10),
+                ("turnkey_outbox", 30),
+                ("turnkey_history", 15),
+                ("notes", 4)
+            ]
+        );
+        // Not the same as an empty one's, which would compare well with itself.
+        assert!(
+            report
+                .tables
+                .iter()
+                .all(|t| t.to.checksum != Default::default())
+        );
+    });
+    assert_eq!(lines(&from), lines(&to));
+    let mut served = Served::at(&to, &[NOTES, DOUBLES]);
+    served.start_writer(Vec::new());
+    block_on(async {
+        let storage = served.open();
+        has_every_unsent(&storage).await;
+        goes_on(&storage).await;
+    });
+    served.finish();
+}
+
+#[test]
+fn what_may_not_be_copied_or_into_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let mut served = Served::at(&at("from.db"), &[NOTES]);
+    served.start_writer(Vec::new());
+    block_on(async {
+        turn(&served.open(), &dialog("ann"), "u", "1").await;
+        let refused = sentence(sqlite::copy_source(&at("from.db")));
+        assert!(
+            refused.contains("in use by a running bot; stop it"),
+            "{refused}"
+        );
+        let refused = sentence(sqlite::copy_target(&at("from.db")));
+        assert!(
+            refused.contains("in use by a running bot; stop it"),
+            "{refused}"
+        );
+    });
+    served.finish();
+    block_on(async {
+        let attempt = async |from: &str, to: &str, author: &[&str], wanted: &Wanted| {
+            sentence(file_to_file(&at(from), &at(to), author, wanted).await)
+        };
+        let none = named(&[]);
+        let refused = attempt("gone.db", "to.db", &[], &none).await;
+        assert!(refused.contains("there is no file"), "{refused}");
+        assert!(!at("gone.db").exists() && !at("gone.db-lock").exists());
+        let refused = attempt("from.db", "to.db", &[], &named(&["nowhere"])).await;
+        assert!(
+            refused.contains("has no such table; its own are: notes"),
+            "{refused}"
+        );
+        let refused = attempt("from.db", "to.db", &[], &named(&["turnkey_lock"])).await;
+        assert!(refused.contains("by themselves"), "{refused}");
+        assert!(
+            !at("to.db").exists(),
+            "refused, and yet the target was made"
+        );
+        let refused = attempt("from.db", "to.db", &[], &Wanted::All).await;
+        assert!(
+            refused.contains("the target has no table notes: run"),
+            "{refused}"
+        );
+        let other = "CREATE TABLE notes (id INTEGER PRIMARY KEY, body TEXT)";
+        let refused = attempt("from.db", "to2.db", &[other], &Wanted::All).await;
+        assert!(refused.contains("has the columns"), "{refused}");
+
+        let left = file_to_file(&at("from.db"), &at("to3.db"), &[NOTES], &none)
+            .await
+            .unwrap();
+        assert_eq!((left.left_out, left.tables.len()), (strings(&["notes"]), 4));
+        // What is there is kept.
+        let refused = attempt("from.db", "to3.db", &[NOTES], &none).await;
+        assert!(
+            refused.contains("is not empty: turnkey_dialog has 1 rows"),
+            "{refused}"
+        );
+        assert_eq!(lines(&at("to3.db")), lines(&at("from.db")));
+        sqlite::prepare(&at("to3.db"), Sync::Full, &strings(&[NOTES])).unwrap();
+
+        // A row of a migration is in the way only where it was there before.
+        let seeded = [NOTES, "INSERT INTO notes (id) VALUES (1)"];
+        let all = Wanted::All;
+        file_to_file(&at("from.db"), &at("to4.db"), &seeded, &all)
+            .await
+            .unwrap();
+        sqlite::prepare(&at("to5.db"), Sync::Full, &strings(&seeded)).unwrap();
+        let refused = attempt("from.db", "to5.db", &seeded, &all).await;
+        assert!(refused.contains("notes has 1 rows"), "{refused}");
+    });
+}
+
+#[test]
+fn an_unfinished_copy_is_not_served_and_can_be_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = filled(dir.path());
+    let to = dir.path().join("to.db");
+    block_on(async {
+        // Dropped at the first row, as if killed.
+        let (source, target) = (
+            sqlite::copy_source(&from).unwrap(),
+            sqlite::copy_target(&to).unwrap(),
+        );
+        let author = strings(&[NOTES]);
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let mut stop = Some(stop);
+        let wanted = named(&["notes"]);
+        let copying = run(&source, &target, &author, &wanted, |_| {
+            if let Some(stop) = stop.take() {
+                stop.send(()).unwrap();
+            }
+        });
+        tokio::select! {
+            biased;
+            _ = stopped => {}
+            ended = copying => panic!("{ended:?}"),
+        }
+        drop((source, target));
+        let refused = sentence(sqlite::prepare(&to, Sync::Full, &author));
+        assert!(
+            refused.contains("was not finished; run that copy command again"),
+            "{refused}"
+        );
+        let refused = sentence(sqlite::check(&to).await);
+        assert!(refused.contains("was not finished"), "{refused}");
+        let refused = sentence(sqlite::copy_source(&to).map(drop));
+        assert!(refused.contains("was not finished"), "{refused}");
+        let report = file_to_file(&from, &to, &[NOTES], &wanted).await.unwrap();
+        assert!(report.same());
+        assert_eq!(sqlite::check(&to).await.unwrap(), []);
+    });
+    assert_eq!(lines(&from), lines(&to));
+}
+
+#[test]
+fn a_source_that_changes_meanwhile_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = filled(dir.path());
+    let to = dir.path().join("to.db");
+    block_on(async {
+        let source = sqlite::copy_source(&from).unwrap();
+        let target = sqlite::copy_target(&to).unwrap();
+        let (author, wanted) = (strings(&[NOTES]), named(&["notes"]));
+        let mut other = Some(rusqlite::Connection::open(&from).unwrap());
+        let changed = run(&source, &target, &author, &wanted, |_| {
+            if let Some(other) = other.take() {
+                other.execute("DELETE FROM notes WHERE id = 7", []).unwrap();
+            }
+        });
+        let refused = sentence(changed.await);
+        assert!(refused.contains("changed meanwhile"), "{refused}");
+    });
+}
+
+#[cfg(feature = "postgres")]
+mod with_postgres {
+    use super::*;
+
+    fn at(server: &TestServer, database: &str) -> Server {
+        Server::parse(&server.url(database)).unwrap()
+    }
+
+    async fn dumped(server: &Server) -> Vec<DialogLine> {
+        let mut lines = Vec::new();
+        postgres::dump(server, true, |line| -> Result<()> {
+            lines.push(line);
+            Ok(())
+        })
+        .await
+        .unwrap();
+        lines
+    }
+
+    const NOTES_THERE: &str = "CREATE TABLE notes (id INTEGER GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY, \
+         body TEXT, data BYTEA, size DOUBLE PRECISION)";
+
+    #[test]
+    fn there_and_back_again() {
+        let Some(server) = TestServer::shared() else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let from = filled(dir.path());
+        let back = dir.path().join("back.db");
+        let all = Wanted::All;
+        let (sums, fence) = block_on(async {
+            let address = at(server, &server.create().await);
+            let source = sqlite::copy_source(&from).unwrap();
+            let target = postgres::copy_target(&address).await.unwrap();
+            let there = copy(&source, &target, &[NOTES_THERE], &all).await.unwrap();
+            assert!(there.same(), "{there:?}");
+            drop((source, target));
+            assert_eq!(dumped(&address).await, lines(&from));
+            postgres::prepare(&address, &strings(&[NOTES_THERE]))
+                .await
+                .unwrap();
+            assert_eq!(postgres::check(&address).await.unwrap(), []);
+
+            // From one server to another.
+            let second = at(server, &server.create().await);
+            let again = {
+                let source = postgres::copy_source(&address).await.unwrap();
+                let target = postgres::copy_target(&second).await.unwrap();
+                copy(&source, &target, &[NOTES_THERE], &all).await.unwrap()
+            };
+            assert!(again.same());
+            let source = postgres::copy_source(&second).await.unwrap();
+            let target = sqlite::copy_target(&back).unwrap();
+            let back = copy(&source, &target, &[NOTES], &all).await.unwrap();
+            drop((source, target));
+            let sums = [there, again, back].map(|report| {
+                let sums = report.tables.into_iter().map(|t| (t.table, t.to));
+                std::collections::BTreeMap::from_iter(sums)
+            });
+
+            // The number that the database gives out by itself is a new one.
+            let storage = postgres::connect(&second, Sync::Full).unwrap();
+            has_every_unsent(&storage).await;
+            let fence = goes_on(&storage).await;
+            let mut grant = begin(&storage, &dialog("new one"), "note")
+                .await
+                .grant
+                .unwrap();
+            let commit = Commit {
+                statements: vec![Statement::new("INSERT INTO notes (body) VALUES ('x')", ())],
+                ..last("note", "1")
+            };
+            storage.commit(&mut grant, commit).await.unwrap();
+            let ids = Statement::new("SELECT max(id) AS id FROM notes", ());
+            let ids = storage.query(None, ids).await.unwrap();
+            assert_eq!(ids[0].get::<i64>("id").unwrap(), 11);
+            (sums, fence)
+        });
+        assert_eq!(sums[0], sums[1]);
+        assert_eq!(sums[0], sums[2]);
+        assert_eq!(lines(&from), lines(&back));
+        let mut served = Served::at(&back, &[NOTES]);
+        served.start_writer(Vec::new());
+        assert!(fence > 1 << 40, "fences begin again");
+        block_on(async { assert!(goes_on(&served.open()).await > 1 << 40) });
+        served.finish();
+    }
+
+    #[test]
+    fn a_server_in_use_is_neither_read_nor_filled() {
+        let Some(server) = TestServer::shared() else {
+            return;
+        };
+        block_on(async {
+            let (used, free) = (
+                at(server, &server.prepared(&[]).await),
+                at(server, &server.create().await),
+            );
+            let storage = postgres::connect(&used, Sync::Full).unwrap();
+            turn(&storage, &dialog("ann"), "u", "1").await;
+            for refused in [
+                postgres::copy_source(&used).await.map(drop),
+                postgres::copy_target(&used).await.map(drop),
+            ] {
+                let refused = sentence(refused);
+                assert!(refused.contains("in use by a running bot"), "{refused}");
+            }
+            drop(storage);
+            // Its sessions end a moment later, which is waited for.
+            let source = postgres::copy_source(&used).await.unwrap();
+            let refused = sentence(postgres::prepare(&used, &[]).await);
+            assert!(refused.contains("is being copied; wait"), "{refused}");
+            let refused = sentence(postgres::copy_target(&used).await.map(drop));
+            assert!(refused.contains("in use"), "{refused}");
+            let unprepared = sentence(postgres::copy_source(&free).await.map(drop));
+            assert!(
+                unprepared.contains("no bot has been run on it"),
+                "{unprepared}"
+            );
+
+            let target = postgres::copy_target(&free).await.unwrap();
+            copy(&source, &target, &[], &named(&[])).await.unwrap();
+            drop((source, target));
+            let source = postgres::copy_source(&used).await.unwrap();
+            let target = postgres::copy_target(&free).await.unwrap();
+            let refused = sentence(copy(&source, &target, &[], &named(&[])).await);
+            assert!(
+                refused.contains("is not empty: turnkey_dialog has 1 rows"),
+                "{refused}"
+            );
+            assert_eq!(dumped(&free).await.len(), 1);
+        });
+    }
+
+    /// A process that was away when the copy began, or came up beside it.
+    #[test]
+    fn a_process_takes_no_turns_while_its_database_is_copied() {
+        let Some(server) = TestServer::shared() else {
+            return;
+        };
+        block_on(async {
+            let name = server.prepared(&[]).await;
+            let address = at(server, &name);
+            let source = postgres::copy_source(&address).await.unwrap();
+            let storage = postgres::connect(&address, Sync::Full).unwrap();
+            let short = |update: &str| turnkey_storage::Begin {
+                wait: std::time::Duration::from_secs(1),
+                ..common::asks(&dialog("ann"), update)
+            };
+            let early = storage.begin(short("u")).await;
+            assert!(matches!(early, Err(Error::Unavailable(_))), "{early:?}");
+            drop(source);
+            turn(&storage, &dialog("ann"), "u", "1").await;
+            drop(storage);
+
+            server.sql(&name, "CREATE TABLE turnkey_copy ()").await;
+            let storage = postgres::connect(&address, Sync::Full).unwrap();
+            let marked = storage.begin(short("v")).await;
+            assert!(matches!(marked, Err(Error::Unavailable(_))), "{marked:?}");
+        });
+    }
+
+    #[test]
+    fn values_arrive_exactly_or_not_at_all() {
+        let Some(server) = TestServer::shared() else {
+            return;
+        };
+        let dir = tempfile::tempdir().unwrap();
+        block_on(async {
+            let rich = "CREATE TABLE kinds (n INTEGER REFERENCES parents, b BOOLEAN, d NUMERIC, f REAL, \
+                 t TIMESTAMPTZ, j JSONB, u UUID, l INTEGER[], made TEXT GENERATED ALWAYS AS ('x') STORED)";
+            let parents = "CREATE TABLE parents (id SERIAL PRIMARY KEY)";
+            let plain = "CREATE TABLE parents (id INTEGER PRIMARY KEY);
+                 CREATE TABLE Kinds (d TEXT, b INTEGER, N INTEGER REFERENCES parents, f REAL, t TEXT, j TEXT, u TEXT, l TEXT)";
+            let first = server.prepared(&[parents, rich]).await;
+            server
+                .sql(
+                    &first,
+                    "INSERT INTO parents SELECT generate_series(1, 3000);
+                     INSERT INTO kinds VALUES
+                     (1, true, 1.50, 0.1, '2026-01-02 03:04:05.678+02', '{\"a\":[1]}', gen_random_uuid(), '{1,NULL}'),
+                     (3000, NULL, 12345678901234567890.12, 'Infinity', 'infinity', 'null', NULL, '{}'),
+                     (NULL, false, 7, -0.0, NULL, NULL, NULL, NULL)",
+                )
+                .await;
+            let second = at(server, &server.create().await);
+            let file = dir.path().join("kinds.db");
+            let source = postgres::copy_source(&at(server, &first)).await.unwrap();
+            let target = sqlite::copy_target(&file).unwrap();
+            let report = copy(&source, &target, &[plain], &Wanted::All)
+                .await
+                .unwrap();
+            assert!(report.same(), "{report:?}");
+            drop((source, target));
+            let source = sqlite::copy_source(&file).unwrap();
+            let target = postgres::copy_target(&second).await.unwrap();
+            let back = copy(&source, &target, &[parents, rich], &Wanted::All)
+                .await
+                .unwrap();
+            assert!(back.same(), "{back:?}");
+            drop(source);
+
+            // What the server would write in another way, or not at all.
+            for (column, value, words) in [
+                ("t", "'2026-01-02T03:04:05Z'", None),
+                ("d", "'1e3'", None),
+                ("j", "'{\"a\":1}'", None),
+                ("f", "0.1234567890123", None),
+                ("n", "1.5", Some("cannot be kept")),
+                ("n", "77777", Some("violates foreign key")),
+                ("b", "7", Some("cannot be kept")),
+                ("t", "'soon'", Some("cannot be kept")),
+                ("j", "x'00'", Some("holds bytes")),
+                ("u", "'a' || char(0)", Some("NUL")),
+            ] {
+                let file = dir.path().join(format!(
+                    "{}.db",
+                    column.to_owned() + &value.len().to_string()
+                ));
+                sqlite::prepare(&file, Sync::Full, &strings(&[plain])).unwrap();
+                let conn = rusqlite::Connection::open(&file).unwrap();
+                conn.execute_batch(&format!(
+                    "PRAGMA foreign_keys = OFF; INSERT INTO kinds ({column}) VALUES ({value})"
+                ))
+                .unwrap();
+                drop(conn);
+                let address = at(server, &server.create().await);
+                let source = sqlite::copy_source(&file).unwrap();
+                let target = postgres::copy_target(&address).await.unwrap();
+                let copied = copy(&source, &target, &[parents, rich], &Wanted::All).await;
+                match words {
+                    Some(words) => {
+                        let refused = sentence(copied);
+                        assert!(refused.contains(words), "{column} {value}: {refused}");
+                    }
+                    None => assert!(!copied.unwrap().same(), "{column} {value}"),
+                }
+                drop((source, target));
+                let refused = sentence(postgres::prepare(&address, &[]).await);
+                assert!(refused.contains("was not finished"), "{refused}");
+            }
+        });
+    }
+}

@@ -1,0 +1,483 @@
+//! `bench`: short real measurements, what they check and leave behind, bad options.
+//! Speeds are not looked at: this machine may be busy.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::bot::{Setup, skipped, until};
+
+/// For a measurement of a few short runs on a busy machine.
+const LONG: Duration = Duration::from_secs(120);
+
+const SHORT: [&str; 8] = [
+    "--seconds",
+    "0.3",
+    "--warm-up",
+    "0.1",
+    "--users",
+    "50",
+    "--repeat",
+    "1",
+];
+
+fn storage(setup: &Setup, args: &[&str]) -> (Option<i32>, Value, String) {
+    let all = [&["bench", "storage", "--json"], &SHORT[..], args].concat();
+    let ended = setup.bare_within(&all, LONG);
+    let json = serde_json::from_str(&ended.stdout).unwrap_or(Value::Null);
+    (ended.code, json, ended.stderr)
+}
+
+/// Every median is of good runs, and its figures fit each other.
+fn assert_sound(json: &Value, rows: usize) {
+    let medians = json["medians"].as_array().expect("medians");
+    assert_eq!(medians.len(), rows, "{json:#}");
+    for row in medians {
+        assert_eq!(row["failed"], 0, "{json:#}");
+        let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{row:#}"));
+        assert!(number(&row["turns_per_second"]) > 0.0, "{row:#}");
+        let latencies = &row["latency_us"];
+        let order = ["p50", "p90", "p99", "p99_9", "max"].map(|name| number(&latencies[name]));
+        assert!(order[0] > 0.0 && order.is_sorted(), "{row:#}");
+        assert!(number(&row["turns_per_commit"]) > 0.0, "{row:#}");
+    }
+    assert_eq!(json["ok"], true);
+    assert_eq!(json["interrupted"], false);
+}
+
+/// The counters of every run add up to what was acknowledged.
+fn assert_checked(results: &Value, runs: usize) {
+    let found = results["runs"].as_array().expect("runs");
+    assert_eq!(found.len(), runs);
+    for run in found {
+        assert!(run["failed"].is_null(), "{run:#}");
+        assert!(run["turns"].as_u64() > Some(0), "{run:#}");
+        assert!(
+            run["acknowledged"].as_u64() >= run["turns"].as_u64(),
+            "{run:#}"
+        );
+        assert_eq!(run["sum_of_counters"], run["acknowledged"], "{run:#}");
+        let of_processes = run["turns_of_processes"].as_array().unwrap();
+        assert_eq!(
+            of_processes.len() as u64,
+            run["processes"].as_u64().unwrap()
+        );
+    }
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Processes whose working directory is this one or below it: all of a laboratory's.
+fn inhabitants(directory: &Path) -> Vec<String> {
+    let directory = directory.canonicalize().unwrap();
+    fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let cwd = fs::read_link(path.join("cwd")).ok()?;
+            cwd.starts_with(&directory)
+                .then(|| path.display().to_string())
+        })
+        .collect()
+}
+
+#[test]
+fn engines_are_measured_checked_and_reported() {
+    let setup = Setup::counter();
+    let (code, json, stderr) = storage(
+        &setup,
+        &[
+            "--engines",
+            "sqlite,sqlite-direct,sqlite-naive,sqlite-ceiling",
+            "--processes",
+            "1,2",
+            "--in-flight",
+            "4",
+            "--out",
+            "report",
+        ],
+    );
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_sound(&json, 7);
+    assert!(json.get("runs").is_none(), "the summary only");
+    let out = setup.path("report");
+    let results = read(&out.join("results.json"));
+    assert_checked(&results, 7);
+    assert!(results["disk_sync"]["append_us"].as_f64() > Some(0.0));
+    assert!(results["versions"]["SQLite"].is_string());
+    let ours = &results["runs"][1];
+    assert_eq!(ours["engine"], "sqlite");
+    assert_eq!(ours["syncs_source"], "the writer's counter");
+    assert!(ours["cpu_us_per_turn"]["writer"].is_number(), "{ours:#}");
+    for row in json["medians"].as_array().unwrap() {
+        let direct = row["engine"] == "sqlite-direct";
+        assert_eq!(direct, row["ratio_to_sqlite_direct"] == 1.0, "{row:#}");
+    }
+
+    // Drawn again, it is the same report.
+    let again = setup.bare(&["bench", "report", "report/results.json", "--out", "again"]);
+    assert_eq!(again.code, Some(0), "{}", again.stderr);
+    assert_eq!(names(&out), names(&setup.path("again")));
+    for name in ["report.html", "throughput-by-processes-full.svg"] {
+        let text = fs::read_to_string(out.join(name)).unwrap();
+        assert_eq!(
+            text,
+            fs::read_to_string(setup.path("again").join(name)).unwrap()
+        );
+    }
+    assert_eq!(
+        names(setup.dir.path()),
+        ["again", "report"],
+        "nothing else is left"
+    );
+}
+
+#[test]
+fn the_table_is_for_people() {
+    let setup = Setup::counter();
+    let args = ["bench", "storage", "--engines", "sqlite,sqlite-direct"];
+    let more = ["--processes", "2", "--in-flight", "2", "--sync", "normal"];
+    let ended = setup.bare_within(&[&args, &SHORT[..], &more].concat(), LONG);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let table = &ended.stdout;
+    assert!(
+        table.contains("2 processes, 2 turns in flight in each, sync normal"),
+        "{table}"
+    );
+    assert!(
+        table.contains("No turn was lost: after each of the 2 runs"),
+        "{table}"
+    );
+    assert!(
+        ended.stderr.contains("A sync of 4 KiB takes"),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("2/2  sqlite-direct, 2 x 2, normal"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[test]
+fn bad_options_are_refused_in_a_sentence() {
+    let setup = Setup::counter();
+    fs::write(setup.path("file"), "x").unwrap();
+    for (args, word) in [
+        (&["--engines", "sqlite,oracle"][..], "oracle"),
+        (&["--processes", "0"], "--processes"),
+        (&["--processes", "100000"], "--processes"),
+        (&["--in-flight", "0"], "--in-flight"),
+        (&["--sync", "sometimes"], "--sync"),
+        (&["--seconds", "0"], "--seconds"),
+        (&["--seconds", "-1"], "--seconds"),
+        (&["--seconds", "nan"], "--seconds"),
+        (&["--repeat", "0"], "--repeat"),
+        (&["--users", "0"], "--users"),
+        (&["--state-bytes", "99999999999"], "--state-bytes"),
+        (&["--out", "file"], "--out"),
+        (&["--directory", "nowhere"], "--directory"),
+    ] {
+        let ended = setup.bare(&[&["bench", "storage"], args].concat());
+        assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.stderr);
+        assert!(ended.stderr.contains(word), "{args:?}: {}", ended.stderr);
+        assert_eq!(
+            ended.stderr.trim_end().lines().count(),
+            1,
+            "{}",
+            ended.stderr
+        );
+    }
+    for (args, word) in [
+        (
+            &["report", "nowhere.json", "--out", "r"][..],
+            "nowhere.json",
+        ),
+        (&["report", "file", "--out", "r"], "JSON"),
+        (&["turn", "--url", "https://localhost"], "--url"),
+        (&["turn", "--connections", "0"], "--connections"),
+        (&["turn", "--sync", "off"], "--sync"),
+        (&["process"], "turnkey bench storage"),
+    ] {
+        let ended = setup.bare(&[&["bench"], args].concat());
+        assert_ne!(ended.code, Some(0), "{args:?}");
+        let said = ended.stderr + &ended.stdout;
+        assert!(said.contains(word), "{args:?}: {said}");
+    }
+    assert_eq!(names(setup.dir.path()), ["file"]);
+}
+
+/// A laboratory in the middle of a long run.
+async fn under_way(setup: &Setup) -> Child {
+    let child = setup
+        .command()
+        .args([
+            "bench",
+            "storage",
+            "--engines",
+            "sqlite",
+            "--processes",
+            "2",
+            "--in-flight",
+            "4",
+        ])
+        .args([
+            "--users",
+            "50",
+            "--seconds",
+            "600",
+            "--repeat",
+            "1",
+            "--out",
+            "report",
+        ])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    // Itself, a writer and two clients.
+    until("four processes", LONG, || {
+        inhabitants(setup.dir.path()).len() == 4
+    })
+    .await;
+    child
+}
+
+#[tokio::test]
+async fn ctrl_c_writes_what_there_is_and_leaves_nothing() {
+    let setup = Setup::counter();
+    let mut laboratory = under_way(&setup).await;
+    kill(Pid::from_raw(laboratory.id() as i32), Signal::SIGINT).unwrap();
+    let mut status = None;
+    until("its end", LONG, || {
+        status = laboratory.try_wait().unwrap();
+        status.is_some()
+    })
+    .await;
+    assert_eq!(status.unwrap().code(), Some(130));
+    assert_eq!(inhabitants(setup.dir.path()), [""; 0]);
+    assert_eq!(names(setup.dir.path()), ["report"]);
+    let results = read(&setup.path("report").join("results.json"));
+    assert_eq!(results["interrupted"], true);
+    assert_eq!(results["runs"], Value::Array(Vec::new()));
+}
+
+/// Somebody takes turns back while they are counted, as a lost update would.
+#[tokio::test]
+async fn a_lost_turn_is_found() {
+    let setup = Setup::counter();
+    let mut laboratory = setup
+        .command()
+        .args([
+            "bench",
+            "storage",
+            "--engines",
+            "sqlite-direct",
+            "--processes",
+            "1",
+        ])
+        .args([
+            "--in-flight",
+            "1",
+            "--users",
+            "1",
+            "--seconds",
+            "5",
+            "--repeat",
+            "1",
+        ])
+        .args(["--out", "report"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let database = || {
+        let inside = |path: std::path::PathBuf, prefix: &str| {
+            let mut entries = fs::read_dir(path).ok()?.flatten();
+            let named =
+                |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(prefix);
+            entries.find(named).map(|entry| entry.path())
+        };
+        let run = inside(inside(setup.dir.path().into(), "turnkey-bench-")?, "run-")?;
+        rusqlite::Connection::open(run.join("bench.db")).ok()
+    };
+    let taken_back =
+        "UPDATE state SET state = '{\"count\":0}' WHERE state NOT LIKE '{\"count\":0%'";
+    until("a turn to take back", LONG, || {
+        database().is_some_and(|conn| {
+            // It is busy, or the table is not there yet: again.
+            conn.execute(taken_back, []).is_ok_and(|rows| rows == 1)
+        })
+    })
+    .await;
+    let mut status = None;
+    until("its end", LONG, || {
+        status = laboratory.try_wait().unwrap();
+        status.is_some()
+    })
+    .await;
+    assert_eq!(status.unwrap().code(), Some(1));
+    let mut table = String::new();
+    let mut stdout = laboratory.stdout.take().unwrap();
+    std::io::Read::read_to_string(&mut stdout, &mut table).unwrap();
+    assert!(table.contains("FAILED sqlite-direct"), "{table}");
+    assert!(table.contains("acknowledged turns were lost"), "{table}");
+    let results = read(&setup.path("report").join("results.json"));
+    assert_eq!(results["ok"], false);
+    assert_eq!(results["medians"][0]["runs"], 0);
+    let page = fs::read_to_string(setup.path("report").join("report.html")).unwrap();
+    assert!(page.contains("acknowledged turns were lost"));
+}
+
+#[tokio::test]
+async fn a_killed_laboratory_leaves_no_process() {
+    let setup = Setup::counter();
+    let mut laboratory = under_way(&setup).await;
+    laboratory.kill().unwrap();
+    laboratory.wait().unwrap();
+    until("nobody is left", LONG, || {
+        inhabitants(setup.dir.path()).is_empty()
+    })
+    .await;
+}
+
+#[test]
+fn whole_turns_are_measured_on_a_bot_of_its_own() {
+    let setup = Setup::counter();
+    let args = [
+        "bench",
+        "turn",
+        "--json",
+        "--connections",
+        "2,8",
+        "--workers",
+        "1",
+    ];
+    let ended = setup.bare_within(&[&args, &SHORT[..]].concat(), LONG);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let runs = json["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 2);
+    for run in runs {
+        assert!(run["turns"].as_u64() > Some(0), "{run:#}");
+        assert_eq!(run["sum_of_counters"], run["acknowledged"], "{run:#}");
+        assert_eq!(run["answers"]["200"], run["acknowledged"], "{run:#}");
+        assert!(run["bot_cpu_us_per_turn"].is_number(), "{run:#}");
+    }
+    assert_eq!(inhabitants(setup.dir.path()), [""; 0]);
+    assert_eq!(names(setup.dir.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn whole_turns_are_measured_on_a_bot_that_runs() {
+    let bot = Setup::counter()
+        .env("TURNKEY_HTTP_TOKEN", "secret")
+        .start()
+        .await;
+    let url = format!("http://localhost:{}", bot.port);
+    let args = ["bench", "turn", "--url", &url, "--connections", "4"];
+    let args = [&args, &SHORT[..]].concat();
+    let ended = bot.setup.bare_within(&args, LONG);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("Answers: 200: "), "{}", ended.stdout);
+    assert!(!ended.stdout.contains("401"), "{}", ended.stdout);
+    let stranger = Setup::counter().bare_within(&args, LONG);
+    assert_eq!(
+        stranger.code,
+        Some(1),
+        "without the token: {}",
+        stranger.stdout
+    );
+    assert!(stranger.stdout.contains("401"), "{}", stranger.stdout);
+    bot.stop().await;
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_private_server_is_started_and_gone() {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let installed = versions
+        .map(|entry| entry.unwrap().path().join("bin"))
+        .chain(std::env::split_paths(&path))
+        .any(|directory| directory.join("initdb").exists());
+    if !installed {
+        return skipped("bench storage --start-servers: install the package postgresql");
+    }
+    let setup = Setup::counter();
+    let (code, json, stderr) = storage(
+        &setup,
+        &[
+            "--engines",
+            "postgres,postgres-plain",
+            "--start-servers",
+            "--processes",
+            "2",
+            "--in-flight",
+            "4",
+            "--out",
+            "report",
+        ],
+    );
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_sound(&json, 2);
+    assert_checked(&read(&setup.path("report").join("results.json")), 2);
+    for row in json["medians"].as_array().unwrap() {
+        assert!(row["cpu_us_per_turn"]["server"].is_number(), "{row:#}");
+        assert!(row["ratio_to_postgres"].is_number(), "{row:#}");
+    }
+    assert_eq!(inhabitants(setup.dir.path()), [""; 0]);
+    assert_eq!(names(setup.dir.path()), ["report"]);
+}
+
+/// A server of the user's: each run has a database there, and none is left.
+#[cfg(feature = "postgres")]
+#[tokio::test]
+async fn a_named_server_is_left_as_it_was() {
+    let Some(server) = crate::server::TestServer::start() else {
+        return;
+    };
+    let setup = Setup::counter();
+    let url = server.url("postgres");
+    let args = ["--engines", "postgres-plain,postgres", "--processes", "1"];
+    let more = ["--in-flight", "2", "--postgres", &url];
+    let (code, json, stderr) = storage(&setup, &[&args[..], &more].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_sound(&json, 2);
+    server.sql("postgres", "DO $$ BEGIN IF (SELECT count(*) FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')) > 0 THEN RAISE 'a database is left'; END IF; END $$").await;
+
+    server.sql("postgres", "CREATE ROLE small LOGIN").await;
+    let refused = setup.bare_within(
+        &[
+            "bench",
+            "storage",
+            "--engines",
+            "postgres",
+            "--postgres",
+            &server.url_as("small", "postgres"),
+        ],
+        LONG,
+    );
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("CREATEDB"), "{}", refused.stderr);
+}
