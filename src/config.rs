@@ -155,8 +155,8 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
 
-    /// Bytes of a request's body; a larger one is answered 413
-    /// [default: 1048576].
+    /// Bytes of a request's body; a larger one is answered 413. Facebook's batches
+    /// may have 4 MiB in any case [default: 1048576].
     #[arg(long, env = "TURNKEY_MAX_BODY", value_name = "BYTES")]
     max_body: Option<usize>,
 

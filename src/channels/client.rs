@@ -14,6 +14,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::de::DeserializeOwned;
 
 use super::SendError;
 
@@ -37,6 +38,25 @@ pub(super) struct Response {
     /// Of its header, if it has one in seconds.
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Bytes,
+}
+
+impl Response {
+    /// What the API says.
+    ///
+    /// # Errors
+    /// When it is not the API that speaks, or not in its words: to be tried again.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, SendError> {
+        serde_json::from_slice(&self.body)
+            .map_err(|_| self.retry(format!("{} without an answer of the API", self.status)))
+    }
+
+    /// Try again, when the header says so.
+    pub(super) fn retry(&self, reason: String) -> SendError {
+        SendError::Retry {
+            reason,
+            after: self.retry_after,
+        }
+    }
 }
 
 #[derive(Clone)]

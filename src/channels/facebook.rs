@@ -9,18 +9,20 @@
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Uri};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
 use super::content::{self, Limits};
+use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, update_id};
 use super::signature::{is_signed, same_secret, sign};
 use super::{
-    Channel, Kind, NotHandled, Outgoing, Picture, Plan, PlatformAnswer, Received, Refusal, Reply,
-    SendError, SendFuture, Update, dialog, method_address, parse_json, update_id, without,
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
+    without,
 };
 use crate::config::FacebookConfig;
+use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 
 /// Pictures have no caption there: it follows as a text.
 const LIMITS: Limits = Limits {
@@ -34,6 +36,9 @@ const LIMITS: Limits = Limits {
 
 /// Bytes of a batch that are taken at least.
 const BATCH: usize = 4 << 20;
+
+/// The fields of all events.
+const COMMON: [&str; 3] = ["sender", "recipient", "timestamp"];
 
 pub(super) struct Facebook {
     secret: String,
@@ -107,13 +112,6 @@ struct Postback {
     payload: Option<String>,
 }
 
-#[derive(Serialize)]
-struct QuickReplyOut<'a> {
-    content_type: &'a str,
-    title: &'a str,
-    payload: &'a str,
-}
-
 #[derive(Deserialize)]
 struct ApiAnswer {
     error: ApiError,
@@ -152,18 +150,22 @@ impl Facebook {
     }
 
     /// The update in one event, if it is one that is taken.
-    fn update(&self, raw: &str, body: &Bytes) -> Result<Option<Update>, Refusal> {
-        let Ok(event) = serde_json::from_str::<Event>(raw) else {
+    fn update(&self, raw: &str, body: &Bytes) -> Option<Update> {
+        let event = serde_json::from_str::<Event>(raw).ok();
+        let dialog = event
+            .as_ref()
+            .and_then(|event| dialog(self.name(), &event.sender.id).ok());
+        let (Some(event), Some(dialog)) = (event, dialog) else {
             self.not_handled.log("unreadable event");
-            return Ok(None);
+            return None;
         };
         let (kind, mid, text, pictures) = match (event.message, event.postback) {
-            (Some(message), _) if message.is_echo => return Ok(None),
+            (Some(message), _) if message.is_echo => return None,
             (Some(message), _) => match content(message) {
                 Ok(content) => content,
                 Err(kind) => {
                     self.not_handled.log(kind);
-                    return Ok(None);
+                    return None;
                 }
             },
             (None, Some(postback)) => {
@@ -171,24 +173,24 @@ impl Facebook {
                 (Kind::Button, postback.mid, data, Vec::new())
             }
             (None, None) => {
-                self.not_handled.log(kind(raw));
-                return Ok(None);
+                self.not_handled.log(field_beside(raw, &COMMON));
+                return None;
             }
         };
         let id = match mid {
             Some(mid) if !mid.is_empty() => mid,
             _ => format!("{}:{}:{kind:?}", event.sender.id, event.timestamp),
         };
-        Ok(Some(Update {
-            address: event.sender.id.clone(),
-            dialog: dialog(self.name(), event.sender.id)?,
+        Some(Update {
+            address: event.sender.id,
+            dialog,
             id: update_id(id),
             kind,
             text,
             pictures,
             digest: Vec::new(),
             raw: body.slice_ref(raw.as_bytes()),
-        }))
+        })
     }
 }
 
@@ -217,18 +219,6 @@ fn content(message: Message) -> Result<Content, String> {
             pictures,
         )),
     }
-}
-
-/// What sort of event it is: the field beside those that every event has.
-fn kind(raw: &str) -> String {
-    let fields: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(raw).unwrap_or_default();
-    let always = ["sender", "recipient", "timestamp"];
-    let kind = fields
-        .keys()
-        .find(|key| !always.contains(&key.as_str()))
-        .map_or("empty", |key| key);
-    kind.to_owned()
 }
 
 impl Channel for Facebook {
@@ -265,13 +255,7 @@ impl Channel for Facebook {
             .get("x-hub-signature-256")
             .and_then(|value| value.as_bytes().strip_prefix(b"sha256="))
             .unwrap_or_default();
-        if is_signed(&self.secret, body, given) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong or missing X-Hub-Signature-256",
-        ))
+        genuine(is_signed(&self.secret, body, given), "X-Hub-Signature-256")
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
@@ -286,7 +270,7 @@ impl Channel for Facebook {
                 self.not_handled.log("entry without messaging");
             }
             for event in entry.messaging {
-                updates.extend(self.update(event.get(), body)?);
+                updates.extend(self.update(event.get(), body));
             }
         }
         Ok(Received::Updates(updates))
@@ -323,17 +307,13 @@ fn message(reply: &Reply) -> serde_json::Value {
         }),
         None => serde_json::json!({ "text": reply.text }),
     };
-    let buttons: Vec<_> = reply
-        .buttons
-        .iter()
-        .map(|button| QuickReplyOut {
-            content_type: "text",
-            title: &button.label,
-            payload: &button.data,
+    let quick_reply = |button: &Button| {
+        serde_json::json!({
+            "content_type": "text", "title": button.label, "payload": button.data,
         })
-        .collect();
-    if !buttons.is_empty() {
-        message["quick_replies"] = serde_json::json!(buttons);
+    };
+    if !reply.buttons.is_empty() {
+        message["quick_replies"] = reply.buttons.iter().map(quick_reply).collect();
     }
     message
 }
@@ -344,14 +324,7 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
     if response.status.is_success() {
         return Ok(());
     }
-    let retry = |reason| SendError::Retry {
-        reason,
-        after: response.retry_after,
-    };
-    let Ok(ApiAnswer { error }) = serde_json::from_slice(&response.body) else {
-        let reason = format!("{} without an answer of the Send API", response.status);
-        return Err(retry(reason));
-    };
+    let ApiAnswer { error } = response.json()?;
     let subcode = error
         .error_subcode
         .map_or(String::new(), |s| format!("/{s}"));
@@ -363,9 +336,9 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
     Err(match error.code {
         // Unknown, not available, session or token not valid, too many calls of
         // several sorts. With another token, or later, it may go out.
-        1 | 2 | 4 | 17 | 32 | 102 | 190 | 341 | 368 | 613 | 1200 | 80006 => retry(reason),
-        _ if error.is_transient || response.status.is_server_error() => retry(reason),
-        _ if response.status == StatusCode::TOO_MANY_REQUESTS => retry(reason),
+        1 | 2 | 4 | 17 | 32 | 102 | 190 | 341 | 368 | 613 | 1200 | 80006 => response.retry(reason),
+        _ if error.is_transient || response.status.is_server_error() => response.retry(reason),
+        _ if response.status == StatusCode::TOO_MANY_REQUESTS => response.retry(reason),
         // No such user, they have left, outside of the 24 hours, not allowed.
         _ => SendError::Refused(reason),
     })

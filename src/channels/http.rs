@@ -21,13 +21,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use turnkey_storage::{ReplyId, Seen};
 
+use super::incoming::parse_json;
 use super::signature::same_secret;
-use super::{
-    Channel, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Plan, PlatformAnswer, Received,
-    Refusal, Reply, SendError, SendFuture, Update, UpdateId, parse_json,
-};
+use super::{Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture};
 use crate::config::HttpConfig;
-use crate::message::DialogKey;
+use crate::message::{
+    DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Update, UpdateId,
+};
 
 /// Bytes of the digest that tells bodies apart.
 const DIGEST: usize = 16;

@@ -8,6 +8,7 @@ mod client;
 mod content;
 mod facebook;
 mod http;
+mod incoming;
 mod signature;
 mod telegram;
 #[cfg(test)]
@@ -15,22 +16,18 @@ mod tests;
 mod viber;
 mod vk;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Uri};
-use sha2::{Digest, Sha256};
 use turnkey_storage::{ReplyId, Seen};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::message::{
-    DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Update, UpdateId,
-};
+use crate::message::{DialogKey, Outgoing, Reply, Update};
 
 /// Something that came in and is answered without a turn.
 #[derive(Debug)]
@@ -257,26 +254,6 @@ impl Channel for Gone {
     }
 }
 
-/// Whose update it is. Platforms' ids are far below the limit, so only a forged
-/// request meets it.
-fn dialog(channel: &str, user_id: impl Into<String>) -> Result<DialogKey, Refusal> {
-    let user_id = user_id.into();
-    if user_id.is_empty() || user_id.len() > MAX_USER_ID {
-        let reason = format!("a user's id has 1 to {MAX_USER_ID} bytes");
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, reason));
-    }
-    Ok(DialogKey::new(channel, user_id))
-}
-
-/// An update's id. One that is too long stands as its digest.
-fn update_id(id: impl Into<String>) -> UpdateId {
-    let id = id.into();
-    if id.len() <= MAX_UPDATE_ID {
-        return UpdateId(id);
-    }
-    UpdateId(hex::encode(Sha256::digest(id)))
-}
-
 /// The address of a platform's method. The refusal leaves it out: it may hold a token.
 fn method_address(address: &str, settings: &str) -> crate::Result<Uri> {
     address.parse().map_err(|_| {
@@ -289,56 +266,4 @@ fn method_address(address: &str, settings: &str) -> crate::Result<Uri> {
 /// A platform's words about an error, which may quote the token that it was given.
 fn without(token: &str, reason: &str) -> String {
     reason.replace(token, "(token)")
-}
-
-/// Logs what is not handled, once for each kind.
-struct NotHandled {
-    channel: &'static str,
-    logged: Mutex<HashSet<String>>,
-}
-
-impl NotHandled {
-    fn new(channel: &'static str) -> Self {
-        NotHandled {
-            channel,
-            logged: Mutex::default(),
-        }
-    }
-
-    fn log(&self, kind: impl Into<String>) {
-        let kind: String = kind.into().chars().take(64).collect();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        // Bounded: whoever posts made-up kinds does not fill the memory.
-        if logged.len() < 100 && logged.insert(kind.clone()) {
-            let channel = self.channel;
-            tracing::info!("{channel} updates of kind {kind:?} are not handled (logged once)");
-        }
-    }
-}
-
-/// Reads JSON; the refusal says where and which field.
-fn parse_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    // Keeping track of the path costs as much as the parsing: only what is
-    // wrong is parsed again for its sake.
-    serde_json::from_slice(body).map_err(|_| explain_json::<T>(body))
-}
-
-fn explain_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Refusal {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let reason = match serde_path_to_error::deserialize::<_, T>(&mut json) {
-        Ok(_) => match json.end() {
-            Ok(()) => "not JSON".to_owned(),
-            Err(error) => format!("not JSON: {error}"),
-        },
-        Err(error) => {
-            let path = error.path().to_string();
-            let error = error.into_inner();
-            match (error.is_data(), path.as_str()) {
-                (true, ".") => error.to_string(),
-                (true, path) => format!("field `{path}`: {error}"),
-                (false, _) => format!("not JSON: {error}"),
-            }
-        }
-    };
-    Refusal::new(StatusCode::BAD_REQUEST, reason)
 }

@@ -13,21 +13,22 @@
 //! `X-Telegram-Bot-Api-Secret-Token` is compared in constant time when a secret
 //! is configured.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
 use super::content::{self, Limits};
+use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, update_id};
 use super::signature::same_secret;
-use super::{
-    Channel, Kind, NotHandled, Outgoing, Picture, Plan, Received, Refusal, Reply, SendError,
-    SendFuture, Update, dialog, method_address, parse_json, update_id,
-};
+use super::{Channel, Plan, Received, Refusal, SendError, SendFuture, method_address};
 use crate::config::TelegramConfig;
+use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 
 const LIMITS: Limits = Limits {
     platform: "Telegram",
@@ -37,6 +38,17 @@ const LIMITS: Limits = Limits {
     label: 64,
     data: 64,
 };
+
+/// Fields of a message that are not what it says.
+const NOT_CONTENT: [&str; 7] = [
+    "message_id",
+    "from",
+    "chat",
+    "date",
+    "edit_date",
+    "sender_chat",
+    "message_thread_id",
+];
 
 pub(super) struct Telegram {
     secret: Option<String>,
@@ -115,25 +127,7 @@ struct Send<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     caption: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reply_markup: Option<Keyboard<'a>>,
-}
-
-/// One button in a row.
-#[derive(Serialize)]
-struct Keyboard<'a> {
-    inline_keyboard: Vec<[InlineButton<'a>; 1]>,
-}
-
-#[derive(Serialize)]
-struct InlineButton<'a> {
-    text: &'a str,
-    callback_data: &'a str,
-}
-
-#[derive(Serialize)]
-struct AnswerCallbackQuery<'a> {
-    method: &'a str,
-    callback_query_id: &'a str,
+    reply_markup: Option<serde_json::Value>,
 }
 
 /// <https://core.telegram.org/bots/api#making-requests>
@@ -192,13 +186,8 @@ impl Channel for Telegram {
         let given = headers
             .get("x-telegram-bot-api-secret-token")
             .map_or(&b""[..], |value| value.as_bytes());
-        if same_secret(given, secret.as_bytes()) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong or missing X-Telegram-Bot-Api-Secret-Token",
-        ))
+        let is_genuine = same_secret(given, secret.as_bytes());
+        genuine(is_genuine, "X-Telegram-Bot-Api-Secret-Token")
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
@@ -230,7 +219,7 @@ impl Channel for Telegram {
             (None, None) => None,
         };
         let Some((kind, user, chat, text, pictures)) = found else {
-            self.not_handled.log(sort(body));
+            self.not_handled.log(sort(&String::from_utf8_lossy(body)));
             return Ok(Received::Updates(Vec::new()));
         };
         Ok(Received::Updates(vec![Update {
@@ -312,72 +301,45 @@ fn picture(size: PhotoSize) -> Picture {
 /// The call that ends the waiting of a pressed button.
 fn end_waiting(raw: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     let update: TelegramUpdate = serde_json::from_slice(raw)?;
-    match &update.callback_query {
-        Some(query) => serde_json::to_vec(&AnswerCallbackQuery {
-            method: "answerCallbackQuery",
-            callback_query_id: &query.id,
-        }),
-        None => Ok(Vec::new()),
-    }
+    let call = update.callback_query.map(|query| {
+        serde_json::json!({ "method": "answerCallbackQuery", "callback_query_id": query.id })
+    });
+    Ok(call.map_or(Vec::new(), |call| call.to_string().into_bytes()))
 }
 
 fn render<'a>(method: Option<&'a str>, chat: &'a str, reply: &'a Reply) -> Send<'a> {
     let text = Some(reply.text.as_str()).filter(|text| !text.is_empty());
     let has_picture = reply.picture.is_some();
-    let buttons = reply.buttons.iter().map(|button| {
-        [InlineButton {
-            text: &button.label,
-            callback_data: &button.data,
-        }]
-    });
+    // One in a row.
+    let button = |button: &Button| serde_json::json!([{ "text": button.label, "callback_data": button.data }]);
+    let rows: Vec<_> = reply.buttons.iter().map(button).collect();
     Send {
         method,
         chat_id: chat,
         text: text.filter(|_| !has_picture),
         photo: reply.picture.as_deref(),
         caption: text.filter(|_| has_picture),
-        reply_markup: (!reply.buttons.is_empty()).then(|| Keyboard {
-            inline_keyboard: buttons.collect(),
-        }),
+        reply_markup: (!rows.is_empty()).then(|| serde_json::json!({ "inline_keyboard": rows })),
     }
 }
 
 /// What sort of update it is: the field beside `update_id`, and for a message the
 /// field that holds its content, such as `message.sticker`.
-fn sort(raw: &[u8]) -> String {
-    const NOT_CONTENT: [&str; 7] = [
-        "message_id",
-        "from",
-        "chat",
-        "date",
-        "edit_date",
-        "sender_chat",
-        "message_thread_id",
-    ];
-    let fields: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(raw).unwrap_or_default();
-    let Some((kind, value)) = fields.iter().find(|(key, _)| *key != "update_id") else {
-        return "empty".to_owned();
-    };
-    let content = value
-        .as_object()
-        .filter(|_| kind.ends_with("message"))
-        .and_then(|o| o.keys().find(|key| !NOT_CONTENT.contains(&key.as_str())));
-    match content {
-        Some(content) => format!("{kind}.{content}"),
-        None => kind.clone(),
+fn sort(raw: &str) -> String {
+    let kind = field_beside(raw, &["update_id"]);
+    let update = serde_json::from_str::<HashMap<&str, &RawValue>>(raw).unwrap_or_default();
+    match update.get(kind.as_str()) {
+        Some(message) if kind.ends_with("message") => {
+            format!("{kind}.{}", field_beside(message.get(), &NOT_CONTENT))
+        }
+        _ => kind,
     }
 }
 
 /// What an answer of the Bot API means for the reply.
 pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
     let status = response.status;
-    let Ok(answer) = serde_json::from_slice::<ApiAnswer>(&response.body) else {
-        return Err(SendError::Retry {
-            reason: format!("{status} without a Bot API answer"),
-            after: response.retry_after,
-        });
-    };
+    let answer: ApiAnswer = response.json()?;
     if answer.ok {
         return Ok(());
     }

@@ -2,14 +2,17 @@
 //! answers mean, and that nothing whatever that comes in makes a channel panic or
 //! blame itself.
 
+use std::collections::HashSet;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use turnkey_storage::Fence;
 
 use super::client::Response;
 use super::signature::sign;
-use super::{facebook, http, telegram, viber, vk, *};
+use super::*;
 use crate::config::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
+use crate::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
 
 const SECRET: &str = "s3cret";
 
@@ -136,7 +139,7 @@ const SAMPLES: [(&str, &str); 14] = [
     ),
     (
         "vk",
-        r#"{"group_id":1,"type":"message_new","event_id":"e2","secret":"s3cret","object":{"from_id":7,"peer_id":7,"text":"","payload":"{\"button\":\"yes\"}","attachments":[{"type":"photo","photo":{"id":5,"owner_id":7,"sizes":[{"url":"https://1","width":1,"height":1}]}}]}}"#,
+        r#"{"group_id":1,"type":"message_new","event_id":"e2","secret":"s3cret","object":{"message":{"from_id":7,"peer_id":7,"text":"","payload":"{\"button\":\"yes\"}","attachments":[{"type":"photo","photo":{"id":5,"owner_id":7,"sizes":[{"url":"https://1","width":1,"height":1}]}}]}}}"#,
     ),
     ("vk", r#"{"type":"confirmation","group_id":1}"#),
 ];

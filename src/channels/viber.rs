@@ -11,29 +11,32 @@
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
-use hyper::{HeaderMap, StatusCode, Uri};
+use hyper::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
 use super::content::{self, Limits};
+use super::incoming::{NotHandled, dialog, genuine, parse_json, update_id};
 use super::signature::is_signed;
 use super::{
-    Channel, Kind, NotHandled, Outgoing, Picture, Plan, PlatformAnswer, Received, Refusal, Reply,
-    SendError, SendFuture, Update, dialog, method_address, parse_json, update_id, without,
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
+    without,
 };
 use crate::config::ViberConfig;
 use crate::error::Error;
+use crate::message::{Kind, Outgoing, Picture, Reply, Update};
 
-/// `ActionBody` has no limit in the documentation; the whole message has 30 kB.
+/// A message has at most 30 kB, as JSON. So that it always fits, labels and data have
+/// limits of our own here.
 const LIMITS: Limits = Limits {
     platform: "Viber",
     text: 7000,
     caption: 512,
     buttons: 24,
-    label: 80,
-    data: 250,
+    label: 40,
+    data: 100,
 };
 
 /// Of the first Viber version that knows `Silent` buttons.
@@ -241,13 +244,8 @@ impl Channel for Viber {
         let given = headers
             .get("x-viber-content-signature")
             .map_or(&b""[..], |value| value.as_bytes());
-        if is_signed(&self.token, body, given) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong or missing X-Viber-Content-Signature",
-        ))
+        let is_genuine = is_signed(&self.token, body, given);
+        genuine(is_genuine, "X-Viber-Content-Signature")
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
@@ -301,12 +299,7 @@ impl Channel for Viber {
 /// What an answer of the API means for the reply
 /// (<https://developers.viber.com/docs/api/rest-bot-api/#error-codes>).
 pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError> {
-    let Ok(answer) = serde_json::from_slice::<ApiAnswer>(&response.body) else {
-        return Err(SendError::Retry {
-            reason: format!("{} without an answer of Viber's API", response.status),
-            after: response.retry_after,
-        });
-    };
+    let answer: ApiAnswer = response.json()?;
     let reason = format!("{}: {}", answer.status, answer.status_message);
     let reason = without(token, &reason);
     Err(match answer.status {
@@ -316,9 +309,6 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
         3 | 4 | 5 | 6 | 11 | 13 | 14 | 16 | 17 | 18 | 20 | 21 | 22 => SendError::Refused(reason),
         // 12 is "too many". The rest is about the bot's account: whoever mends it
         // wants the replies to go out then.
-        _ => SendError::Retry {
-            reason,
-            after: response.retry_after,
-        },
+        _ => response.retry(reason),
     })
 }

@@ -1,10 +1,9 @@
 //! VK's Callback API (<https://dev.vk.com/en/api/callback/getting-started>): events of
 //! a community at `POST /vk`, replies by `messages.send`.
 //!
-//! The secret is a field of each body. Taken: `message_new` (text, photos, buttons)
-//! and `message_event`. Anything else is answered `ok` and logged once for each kind.
-//! `confirmation`, which comes without the secret, is answered with the string that
-//! VK gave for it.
+//! The secret is a field of each body. Taken: `message_new` (text, photos, buttons).
+//! Anything else is answered `ok` and logged once for each kind. `confirmation`, which
+//! comes without the secret, is answered with the string that VK gave for it.
 //!
 //! `random_id` is made of the update's id and the reply's place: VK takes a second
 //! message with the same one for the first, so a reply is sent once.
@@ -21,13 +20,14 @@ use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
 use super::content::{self, Limits};
+use super::incoming::{NotHandled, dialog, genuine, parse_json, update_id};
 use super::signature::same_secret;
 use super::{
-    Channel, Kind, NotHandled, Outgoing, Picture, Plan, PlatformAnswer, Received, Refusal, Reply,
-    SendError, SendFuture, Update, dialog, method_address, parse_json, update_id, without,
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
+    without,
 };
 use crate::config::VkConfig;
-use crate::message::Button;
+use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 
 /// A picture's address may stand in the text, and is part of its length there.
 const LIMITS: Limits = Limits {
@@ -77,11 +77,10 @@ struct Event<'a> {
     object: Option<&'a RawValue>,
 }
 
-/// Before version 5.103 it was the message itself.
+/// As it is since version 5.103.
 #[derive(Deserialize)]
-struct NewMessage<'a> {
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
+struct NewMessage {
+    message: Message,
 }
 
 #[derive(Deserialize)]
@@ -120,15 +119,6 @@ struct Size {
     height: u32,
 }
 
-/// A button of the sort that sends no message.
-#[derive(Deserialize)]
-struct MessageEvent<'a> {
-    user_id: i64,
-    peer_id: i64,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-}
-
 #[derive(Deserialize)]
 struct ApiAnswer {
     /// The message's id.
@@ -157,52 +147,43 @@ impl Vk {
         })
     }
 
-    fn message(&self, object: &RawValue) -> Result<Option<Found>, Refusal> {
-        let new: NewMessage<'_> = parse_json(object.get().as_bytes())?;
-        let message: Message = parse_json(new.message.unwrap_or(object).get().as_bytes())?;
+    /// The update in a `message_new`, if it is one that is taken.
+    fn update(&self, event: &Event<'_>, body: &Bytes) -> Result<Option<Update>, Refusal> {
+        let missing = |what: &str| Refusal::new(StatusCode::BAD_REQUEST, what);
+        let object = event
+            .object
+            .ok_or_else(|| missing("missing field `object`"))?;
+        let id = event.event_id.as_ref().filter(|id| !id.is_empty());
+        let id = id.ok_or_else(|| {
+            missing("missing field `event_id`: choose version 5.199 in the community's settings")
+        })?;
+        let NewMessage { message } = parse_json(object.get().as_bytes())?;
         let other = message.attachments.first().map(|first| first.kind.clone());
         let pictures: Vec<Picture> = message
             .attachments
             .into_iter()
             .filter_map(|attachment| attachment.photo.map(picture))
             .collect();
-        let payload = message.payload.filter(|payload| !payload.is_empty());
-        let (kind, text) = match payload {
+        let (kind, text) = match message.payload.filter(|payload| !payload.is_empty()) {
             Some(payload) => (Kind::Button, data(&payload)),
             None => (Kind::Message, message.text),
         };
         if text.is_empty() && pictures.is_empty() {
-            let other = other.unwrap_or_else(|| "empty".to_owned());
+            let other = other.as_deref().unwrap_or("empty");
             self.not_handled.log(format!("message_new.{other}"));
             return Ok(None);
         }
-        Ok(Some(Found {
-            user: message.from_id,
-            peer: message.peer_id.unwrap_or(message.from_id),
+        Ok(Some(Update {
+            dialog: dialog(self.name(), message.from_id.to_string())?,
+            id: update_id(id),
             kind,
             text,
             pictures,
+            address: message.peer_id.unwrap_or(message.from_id).to_string(),
+            digest: Vec::new(),
+            raw: body.clone(),
         }))
     }
-}
-
-struct Found {
-    user: i64,
-    peer: i64,
-    kind: Kind,
-    text: String,
-    pictures: Vec<Picture>,
-}
-
-fn pressed(object: &RawValue) -> Result<Found, Refusal> {
-    let event: MessageEvent<'_> = parse_json(object.get().as_bytes())?;
-    Ok(Found {
-        user: event.user_id,
-        peer: event.peer_id,
-        kind: Kind::Button,
-        text: event.payload.map_or(String::new(), |p| data(p.get())),
-        pictures: Vec::new(),
-    })
 }
 
 fn picture(photo: Photo) -> Picture {
@@ -243,55 +224,35 @@ impl Channel for Vk {
 
     fn verify(&self, _: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
         let head = serde_json::from_slice::<Head>(body);
-        let is_ours = head.is_ok_and(|head| {
+        let is_genuine = head.is_ok_and(|head| {
             // VK asks for the confirmation without the secret. Its answer is worth
             // nothing to anybody else.
             head.kind == "confirmation"
                 || same_secret(head.secret.as_bytes(), self.secret.as_bytes())
         });
-        if is_ours {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong or missing secret",
-        ))
+        genuine(is_genuine, "secret")
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
-        let bad = |reason: &str| Refusal::new(StatusCode::BAD_REQUEST, reason);
         let event: Event<'_> = parse_json(body)?;
-        let object = || event.object.ok_or_else(|| bad("missing field `object`"));
-        let found = match event.kind.as_str() {
+        let update = match event.kind.as_str() {
             "confirmation" => {
-                let confirmation = self.confirmation.clone();
-                return confirmation
-                    .map(|string| Received::Answer(PlatformAnswer::text(string)))
-                    .ok_or_else(|| bad("TURNKEY_VK_CONFIRMATION is not set"));
+                let confirmation = self.confirmation.clone().ok_or_else(|| {
+                    let reason = "TURNKEY_VK_CONFIRMATION is not set";
+                    Refusal::new(StatusCode::BAD_REQUEST, reason)
+                })?;
+                return Ok(Received::Answer(PlatformAnswer::text(confirmation)));
             }
-            "message_new" => self.message(object()?)?,
-            "message_event" => Some(pressed(object()?)?),
+            "message_new" => self.update(&event, body)?,
             other => {
                 self.not_handled.log(other);
                 None
             }
         };
-        let Some(found) = found else {
-            return Ok(Received::Answer(self.answer(b"ok".to_vec())));
-        };
-        let id = event.event_id.filter(|id| !id.is_empty()).ok_or_else(|| {
-            bad("missing field `event_id`: choose version 5.199 in the community's settings")
-        })?;
-        Ok(Received::Updates(vec![Update {
-            dialog: dialog(self.name(), found.user.to_string())?,
-            id: update_id(id),
-            kind: found.kind,
-            text: found.text,
-            pictures: found.pictures,
-            address: found.peer.to_string(),
-            digest: Vec::new(),
-            raw: body.clone(),
-        }]))
+        Ok(match update {
+            Some(update) => Received::Updates(vec![update]),
+            None => Received::Answer(self.answer(b"ok".to_vec())),
+        })
     }
 
     fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
@@ -391,28 +352,17 @@ pub(super) fn random_id(id: ReplyId, update: &str) -> u32 {
 /// What an answer of the API means for the reply
 /// (<https://dev.vk.com/en/reference/errors>).
 pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError> {
-    let retry = |reason| SendError::Retry {
-        reason,
-        after: response.retry_after,
-    };
-    let answer = serde_json::from_slice::<ApiAnswer>(&response.body);
-    let error = match answer {
-        Ok(ApiAnswer {
-            error: Some(error), ..
-        }) => error,
-        Ok(ApiAnswer {
-            response: Some(_), ..
-        }) => return Ok(()),
-        _ => {
-            let reason = format!("{} without an answer of VK's API", response.status);
-            return Err(retry(reason));
-        }
+    let answer: ApiAnswer = response.json()?;
+    let error = match (answer.error, answer.response) {
+        (Some(error), _) => error,
+        (None, Some(_)) => return Ok(()),
+        (None, None) => return Err(response.retry("neither response nor error".to_owned())),
     };
     let reason = format!("{}: {}", error.error_code, without(token, &error.error_msg));
     Err(match error.error_code {
         // Unknown, token, too many, flood, internal, token of the community or the
         // app, limit reached: with another token, or later, it may go out.
-        1 | 5 | 6 | 9 | 10 | 27 | 28 | 29 => retry(reason),
+        1 | 5 | 6 | 9 | 10 | 27 | 28 | 29 => response.retry(reason),
         // The user does not allow it, is gone; the message cannot be.
         _ => SendError::Refused(reason),
     })

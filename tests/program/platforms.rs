@@ -552,8 +552,9 @@ async fn vk_pictures_and_buttons() {
     told(&bot, vk_message("3", 7, pressed), "ok").await;
     let start = json!({"text": "Start", "payload": r#"{"command":"start"}"#});
     told(&bot, vk_message("4", 7, start), "ok").await;
-    let event = json!({"user_id": 7, "peer_id": 2_000_000_001, "event_id": "x", "payload": {"button": "more"}});
-    told(&bot, vk_event("message_event", "5", event), "ok").await;
+    // In a chat of many, replies go to the chat.
+    let chat = json!({"peer_id": 2_000_000_001, "payload": r#"{"button":"more"}"#});
+    told(&bot, vk_message("5", 7, chat), "ok").await;
     told(
         &bot,
         vk("6", 7, "picture https://example.org/cat.jpg"),
@@ -637,4 +638,35 @@ async fn a_failed_turn_is_asked_for_again_in_the_platforms_words() {
     bot.wait_for_stderr("reply 1: a picture's address has 1 to 2000 bytes")
         .await;
     assert!(bot.stop().await.dump(&[]).is_empty());
+}
+
+/// The same as fields of plain HTTP.
+#[tokio::test]
+async fn http_pictures_and_buttons() {
+    let bot = Setup::commands().start().await;
+    let say = async |fields: Value| {
+        let mut body = json!({"user_id": "ann"});
+        for (name, value) in fields.as_object().expect("an object") {
+            body[name] = value.clone();
+        }
+        once(bot.port, post("/http", body.to_string())).await
+    };
+    let asked = say(json!({"text": "ask Tea?"})).await;
+    assert_eq!(
+        asked.text(),
+        r#"{"replies":[{"text":"Tea?","buttons":[{"label":"Yes","data":"yes:1"},{"label":"No","data":"no"}]}]}"#
+    );
+    let pressed = say(json!({"button": "yes:1"})).await;
+    assert_eq!(pressed.replies(), ["2: button yes:1"]);
+    let picture = say(json!({"picture": "https://example.org/1.jpg"})).await;
+    assert_eq!(
+        picture.replies(),
+        ["3: 1 pictures, https://example.org/1.jpg, "]
+    );
+    let picture = say(json!({"text": "picture https://example.org/2.jpg"})).await;
+    assert_eq!(
+        picture.text(),
+        r#"{"replies":[{"text":"look","picture":"https://example.org/2.jpg","buttons":[{"label":"More","data":"more"}]}]}"#
+    );
+    bot.stop().await;
 }
