@@ -236,6 +236,25 @@ fn raw_is_the_json_of_one_update() {
     assert_eq!(photo.id.as_deref(), Some("large"));
 }
 
+#[test]
+fn ids_that_are_too_long() {
+    let long = "x".repeat(MAX_UPDATE_ID + 1);
+    let (mid, event) = ("mid.$cAAJdkrCd2ORnva8ErFhjGm0X_Q_c", "e2");
+    for (name, id, sample) in [("facebook", mid, 9), ("vk", event, 12)] {
+        let body = SAMPLES[sample].1;
+        let of = |new: &str| updates(name, &body.replace(id, new)).remove(0).id.0;
+        assert_eq!(of(&long[1..]), long[1..], "the longest that is kept");
+        assert_eq!((of(&long).len(), of(&long)), (64, of(&long)), "{name}");
+        assert_ne!(of(&long), of(&format!("{long}y")));
+    }
+    let forged = SAMPLES[5].1.replace("01234567890A=", &long);
+    let refused = receive(channel("viber").as_ref(), forged.as_bytes()).unwrap_err();
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    // One strange event does not hold up its batch.
+    let batch = SAMPLES[9].1.replace("1254459154682919", &long);
+    assert_eq!(updates("facebook", &batch).len(), 1);
+}
+
 fn answered(status: u16, body: &str) -> Response {
     Response {
         status: StatusCode::from_u16(status).unwrap(),
