@@ -30,6 +30,8 @@ use super::{Channel, Plan, Received, Refusal, SendError, SendFuture, method_addr
 use crate::config::TelegramConfig;
 use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 
+/// Telegram names no limits for the number of buttons and their labels; beyond these
+/// its apps cannot show them.
 const LIMITS: Limits = Limits {
     platform: "Telegram",
     text: 4096,
@@ -311,7 +313,10 @@ fn render<'a>(method: Option<&'a str>, chat: &'a str, reply: &'a Reply) -> Send<
     let text = Some(reply.text.as_str()).filter(|text| !text.is_empty());
     let has_picture = reply.picture.is_some();
     // One in a row.
-    let button = |button: &Button| serde_json::json!([{ "text": button.label, "callback_data": button.data }]);
+    let button = |button: &Button| {
+        let Button { label, data } = button;
+        serde_json::json!([{ "text": label, "callback_data": data }])
+    };
     let rows: Vec<_> = reply.buttons.iter().map(button).collect();
     Send {
         method,

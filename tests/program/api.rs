@@ -58,6 +58,18 @@ struct State {
     random_ids: HashSet<(String, String)>,
 }
 
+/// All secrets of a bot that [`configure`] makes.
+pub(crate) const SECRETS: [(&str, &str); 8] = [
+    ("TELEGRAM_TOKEN", TOKEN),
+    ("VIBER_TOKEN", VIBER_TOKEN),
+    ("FACEBOOK_TOKEN", FACEBOOK_TOKEN),
+    ("FACEBOOK_SECRET", FACEBOOK_SECRET),
+    ("FACEBOOK_VERIFY_TOKEN", "verify me"),
+    ("VK_TOKEN", VK_TOKEN),
+    ("VK_SECRET", VK_SECRET),
+    ("VK_CONFIRMATION", "c0nf1rm"),
+];
+
 pub(crate) struct Api {
     port: u16,
     state: Arc<Mutex<State>>,
@@ -98,20 +110,7 @@ impl Api {
 
     /// A bot on all platforms that sends its replies here.
     pub(crate) fn configure(&self, setup: Setup) -> Setup {
-        let url = format!("http://127.0.0.1:{}", self.port);
-        let mut setup = setup;
-        for platform in ["telegram", "viber", "facebook", "vk"] {
-            setup = setup.args(&[&format!("--{platform}-api-url"), &url]);
-        }
-        setup
-            .env("TURNKEY_TELEGRAM_TOKEN", TOKEN)
-            .env("TURNKEY_VIBER_TOKEN", VIBER_TOKEN)
-            .env("TURNKEY_FACEBOOK_TOKEN", FACEBOOK_TOKEN)
-            .env("TURNKEY_FACEBOOK_SECRET", FACEBOOK_SECRET)
-            .env("TURNKEY_FACEBOOK_VERIFY_TOKEN", "verify me")
-            .env("TURNKEY_VK_TOKEN", VK_TOKEN)
-            .env("TURNKEY_VK_SECRET", VK_SECRET)
-            .env("TURNKEY_VK_CONFIRMATION", "c0nf1rm")
+        configure(setup, &format!("http://127.0.0.1:{}", self.port))
     }
 
     /// How the next calls of a chat are answered.
@@ -143,6 +142,17 @@ impl Api {
         let state = self.state.lock().expect("no panic under this lock");
         state.calls.iter().filter(|call| call.accepted).count()
     }
+}
+
+/// A bot on all platforms whose APIs are at this address.
+pub(crate) fn configure(mut setup: Setup, url: &str) -> Setup {
+    for platform in ["telegram", "viber", "facebook", "vk"] {
+        setup = setup.args(&[&format!("--{platform}-api-url"), url]);
+    }
+    for (name, value) in SECRETS {
+        setup = setup.env(&format!("TURNKEY_{name}"), value);
+    }
+    setup
 }
 
 async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>) {
