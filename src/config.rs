@@ -14,8 +14,10 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
 use turnkey_storage::Sync;
+#[cfg(feature = "mysql")]
+use turnkey_storage::mysql;
 #[cfg(feature = "postgres")]
-use turnkey_storage::postgres::Server;
+use turnkey_storage::postgres;
 
 use crate::error::Error;
 
@@ -104,7 +106,8 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
 
-    /// Where states are kept: sqlite:bot.db, or postgres://user:password@host/db
+    /// Where states are kept: sqlite:bot.db, postgres://user:password@host/db or
+    /// mysql://user:password@host/db, which is MariaDB's too
     /// (better in TURNKEY_STORAGE: a command line can be read by everybody).
     /// Without it each run makes a new turnkey-*.db in the temporary directory, and
     /// leaves it there.
@@ -261,7 +264,10 @@ pub(crate) enum Address {
     Sqlite(PathBuf),
     /// `postgres://…`
     #[cfg(feature = "postgres")]
-    Postgres(Server),
+    Postgres(postgres::Server),
+    /// `mysql://…`
+    #[cfg(feature = "mysql")]
+    Mysql(mysql::Server),
 }
 
 /// The `http` channel.
@@ -664,16 +670,21 @@ pub(crate) fn database(url: &str) -> crate::Result<Address> {
             Ok(Address::Sqlite(PathBuf::from(path)))
         }
         #[cfg(feature = "postgres")]
-        Some(("postgres" | "postgresql", _)) => Server::parse(url)
+        Some(("postgres" | "postgresql", _)) => postgres::Server::parse(url)
             .map(Address::Postgres)
             .map_err(|e| Error::Start(e.to_string())),
         #[cfg(not(feature = "postgres"))]
         Some(("postgres" | "postgresql", _)) => refuse(
             "--storage postgres: this program was built without it; build it with --features postgres",
         ),
-        Some((engine @ ("mysql" | "mariadb"), _)) => refuse(format!(
-            "--storage {engine}: this version keeps states in SQLite or PostgreSQL; write sqlite:bot.db or postgres://user:password@host/database"
-        )),
+        #[cfg(feature = "mysql")]
+        Some(("mysql" | "mariadb", _)) => mysql::Server::parse(url)
+            .map(Address::Mysql)
+            .map_err(|e| Error::Start(e.to_string())),
+        #[cfg(not(feature = "mysql"))]
+        Some(("mysql" | "mariadb", _)) => refuse(
+            "--storage mysql: this program was built without it; build it with --features mysql",
+        ),
         // Not the whole of it: it may hold a password.
         _ => refuse(format!(
             "--storage takes an address such as sqlite:bot.db, not {:?}",
@@ -806,7 +817,7 @@ mod tests {
         let shown = |url| database(url).unwrap().to_string();
         assert_eq!(shown("sqlite:bot.db"), "bot.db");
         assert_eq!(shown("sqlite:///var/bot.db"), "/var/bot.db");
-        for secret in ["mysql://a:secret@b/c", "oracle://a:secret@b/c"] {
+        for secret in ["mysql://a:secret@b", "oracle://a:secret@b/c"] {
             let refused = database(secret).unwrap_err().to_string();
             assert!(!refused.contains("secret"), "{refused}");
         }
@@ -819,15 +830,17 @@ mod tests {
         assert!(database("sqlite:").is_err());
     }
 
-    #[cfg(feature = "postgres")]
+    #[cfg(all(feature = "mysql", feature = "postgres"))]
     #[test]
     fn a_password_is_not_shown() {
-        let settings = Settings {
-            storage: Some("postgres://ann:hunter2@db/bot".to_owned()),
-            ..Settings::default()
-        };
-        let config = config(settings).unwrap();
-        assert!(!format!("{config:?}").contains("hunter2"));
+        for engine in ["postgres", "mysql", "mariadb"] {
+            let settings = Settings {
+                storage: Some(format!("{engine}://ann:hunter2@db/bot")),
+                ..Settings::default()
+            };
+            let config = config(settings).unwrap();
+            assert!(!format!("{config:?}").contains("hunter2"));
+        }
     }
 
     #[test]

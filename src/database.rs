@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use turnkey_storage::copy::{self, CopySource, CopyTarget, Progress, Report, Wanted};
+#[cfg(feature = "mysql")]
+use turnkey_storage::mysql;
 #[cfg(feature = "postgres")]
 use turnkey_storage::postgres;
 use turnkey_storage::sqlite::{self, FileLock, Files};
@@ -34,6 +36,8 @@ enum Engine {
     },
     #[cfg(feature = "postgres")]
     Postgres(postgres::Server),
+    #[cfg(feature = "mysql")]
+    Mysql(mysql::Server),
 }
 
 impl Database {
@@ -61,6 +65,8 @@ impl Database {
             }
             #[cfg(feature = "postgres")]
             Address::Postgres(server) => Engine::Postgres(server.clone()),
+            #[cfg(feature = "mysql")]
+            Address::Mysql(server) => Engine::Mysql(server.clone()),
         };
         Ok(Database { sync, engine })
     }
@@ -79,6 +85,10 @@ impl Database {
             Engine::Postgres(server) => runtime()?
                 .block_on(postgres::prepare(server, migrations))
                 .map_err(start_error),
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(server) => runtime()?
+                .block_on(mysql::prepare(server, self.sync, migrations))
+                .map_err(start_error),
         }
     }
 
@@ -88,6 +98,8 @@ impl Database {
             Engine::Sqlite { files, .. } => Some(files),
             #[cfg(feature = "postgres")]
             Engine::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(_) => None,
         }
     }
 
@@ -101,6 +113,8 @@ impl Database {
             Engine::Sqlite { files, lock } => files.bind(lock).map(Some).map_err(start_error),
             #[cfg(feature = "postgres")]
             Engine::Postgres(_) => Ok(None),
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(_) => Ok(None),
         }
     }
 
@@ -113,6 +127,8 @@ impl Database {
             Engine::Sqlite { files, .. } => connect_sqlite(files, owner),
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => connect_postgres(server, self.sync),
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(server) => connect_mysql(server, self.sync),
         }
     }
 
@@ -122,6 +138,8 @@ impl Database {
             Engine::Sqlite { files, .. } => format!("sqlite:{}", files.database.display()),
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => server.to_string(),
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(server) => server.to_string(),
         }
     }
 
@@ -140,7 +158,10 @@ impl Database {
 /// # Errors
 /// [`Error::Start`] with the remedy.
 #[cfg(feature = "bench")]
-#[cfg_attr(not(feature = "postgres"), allow(unused_variables))]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "postgres")),
+    allow(unused_variables)
+)]
 pub(crate) fn connect(
     address: &Address,
     sync: Sync,
@@ -151,6 +172,8 @@ pub(crate) fn connect(
         Address::Sqlite(path) => connect_sqlite(&Files::of(path), owner),
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => connect_postgres(server, sync),
+        #[cfg(feature = "mysql")]
+        Address::Mysql(server) => connect_mysql(server, sync),
     }
 }
 
@@ -163,6 +186,13 @@ fn connect_sqlite(files: &Files, owner: Owner) -> crate::Result<Arc<dyn Storage>
 #[cfg(feature = "postgres")]
 fn connect_postgres(server: &postgres::Server, sync: Sync) -> crate::Result<Arc<dyn Storage>> {
     let storage = postgres::connect(server, sync).map_err(start_error)?;
+    Ok(Arc::new(storage))
+}
+
+/// As [`connect_postgres`].
+#[cfg(feature = "mysql")]
+fn connect_mysql(server: &mysql::Server, sync: Sync) -> crate::Result<Arc<dyn Storage>> {
+    let storage = mysql::connect(server, sync).map_err(start_error)?;
     Ok(Arc::new(storage))
 }
 
@@ -184,6 +214,8 @@ where
         Address::Postgres(server) => {
             runtime()?.block_on(postgres::dump(server, with_history, each))
         }
+        #[cfg(feature = "mysql")]
+        Address::Mysql(server) => runtime()?.block_on(mysql::dump(server, with_history, each)),
     }
 }
 
@@ -197,6 +229,8 @@ pub(crate) fn check(address: &Address) -> anyhow::Result<Vec<Finding>> {
         Address::Sqlite(path) => runtime.block_on(sqlite::check(path)),
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => runtime.block_on(postgres::check(server)),
+        #[cfg(feature = "mysql")]
+        Address::Mysql(server) => runtime.block_on(mysql::check(server)),
     }?)
 }
 
@@ -250,7 +284,9 @@ fn is_same(from: &Address, to: &Address) -> bool {
         (Address::Sqlite(from), Address::Sqlite(to)) => Files::of(from) == Files::of(to),
         #[cfg(feature = "postgres")]
         (Address::Postgres(from), Address::Postgres(to)) => from.to_string() == to.to_string(),
-        #[cfg(feature = "postgres")]
+        #[cfg(feature = "mysql")]
+        (Address::Mysql(from), Address::Mysql(to)) => from.to_string() == to.to_string(),
+        #[cfg(any(feature = "mysql", feature = "postgres"))]
         _ => false,
     }
 }
@@ -260,6 +296,12 @@ async fn source(address: &Address) -> turnkey_storage::Result<Box<dyn CopySource
         Address::Sqlite(path) => Box::new(sqlite::copy_source(path)?),
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => Box::new(postgres::copy_source(server).await?),
+        #[cfg(feature = "mysql")]
+        Address::Mysql(_) => {
+            return Err(turnkey_storage::Error::Open(
+                "copies from and to MySQL are not possible yet".to_owned(),
+            ));
+        }
     })
 }
 
@@ -268,6 +310,12 @@ async fn target(address: &Address) -> turnkey_storage::Result<Box<dyn CopyTarget
         Address::Sqlite(path) => Box::new(sqlite::copy_target(path)?),
         #[cfg(feature = "postgres")]
         Address::Postgres(server) => Box::new(postgres::copy_target(server).await?),
+        #[cfg(feature = "mysql")]
+        Address::Mysql(_) => {
+            return Err(turnkey_storage::Error::Open(
+                "copies from and to MySQL are not possible yet".to_owned(),
+            ));
+        }
     })
 }
 
@@ -278,6 +326,8 @@ impl fmt::Display for Address {
             Address::Sqlite(path) => write!(f, "{}", path.display()),
             #[cfg(feature = "postgres")]
             Address::Postgres(server) => write!(f, "{server}"),
+            #[cfg(feature = "mysql")]
+            Address::Mysql(server) => write!(f, "{server}"),
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{config, database, exit};
     after_help = "Exit code 0: all is well. 1: something is wrong, and is named. 2: cannot be read."
 )]
 pub(super) struct Check {
-    /// The database, such as sqlite:bot.db or postgres://user:password@host/db.
+    /// The database, such as sqlite:bot.db, postgres://user:password@host/db or
+    /// mysql://user:password@host/db.
     #[arg(
         long,
         env = "TURNKEY_STORAGE",

@@ -13,7 +13,8 @@ use crate::{config, database, exit};
 #[derive(Args)]
 #[command(after_help = "Example:\n  turnkey dump --storage sqlite:bot.db | jq .state")]
 pub(super) struct Dump {
-    /// The database, such as sqlite:bot.db or postgres://user:password@host/db.
+    /// The database, such as sqlite:bot.db, postgres://user:password@host/db or
+    /// mysql://user:password@host/db.
     #[arg(
         long,
         env = "TURNKEY_STORAGE",

@@ -16,7 +16,8 @@ use crate::app::Author;
 use crate::exit;
 use crate::notices::say;
 
-/// Bots and webhooks, one turn at a time for each user, in SQLite or PostgreSQL.
+/// Bots and webhooks, one turn at a time for each user, in SQLite, PostgreSQL
+/// or MySQL.
 #[derive(Parser)]
 #[command(version, about, max_term_width = 100, propagate_version = true)]
 struct Cli {

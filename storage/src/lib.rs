@@ -25,15 +25,21 @@
 //!   its update id and fence, and does not take effect twice.
 //!
 //! The engine for SQLite is in [`sqlite`]: a single-writer queue with group
-//! commit, shared by any number of processes of one machine. The engine for
-//! PostgreSQL, feature `postgres`, is in `postgres`: row locks, for many machines.
+//! commit, shared by any number of processes of one machine. The engines for
+//! PostgreSQL, feature `postgres`, and for MySQL and MariaDB, feature `mysql`, are in
+//! `postgres` and `mysql`: row locks, for many machines.
 //! [`copy`] moves everything from one database to another.
 
 pub mod copy;
 mod error;
 mod inspect;
+mod migration;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod server;
 pub mod sqlite;
 mod value;
 

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+use common::server::{Kind, TestServer};
 use common::{LONG, Served, asks, begin, dialog, last, turn, until};
 use tokio::task::JoinSet;
 use turnkey_storage::{
@@ -37,6 +39,9 @@ trait Engine {
     /// Whether the author's own text columns can hold a NUL character.
     fn text_holds_nul(&self) -> bool;
 
+    /// What stands between `INSERT …` and what to do where the name is taken.
+    fn upsert(&self) -> &'static str;
+
     /// Stops, and panics when something is left that should not be.
     fn finish(self)
     where
@@ -44,7 +49,7 @@ trait Engine {
 }
 
 /// The author's tables, in words that every engine understands.
-const AUTHOR: &[&str] = &[
+const AUTHOR: [&str; 2] = [
     "CREATE TABLE booking (name VARCHAR(100) PRIMARY KEY, seats INTEGER NOT NULL)",
     "CREATE TABLE note (body TEXT)",
 ];
@@ -53,7 +58,7 @@ struct Sqlite(Served);
 
 impl Engine for Sqlite {
     fn start() -> Option<Self> {
-        Some(Sqlite(Served::start(AUTHOR)))
+        Some(Sqlite(Served::start(&AUTHOR)))
     }
 
     fn open(&self) -> Client {
@@ -64,35 +69,63 @@ impl Engine for Sqlite {
         true
     }
 
+    fn upsert(&self) -> &'static str {
+        "ON CONFLICT (name) DO UPDATE SET"
+    }
+
     fn finish(self) {
         self.0.finish();
     }
 }
 
-/// A database of the server that the tests of this binary share.
-#[cfg(feature = "postgres")]
-struct Postgres(turnkey_storage::postgres::Server);
+/// A database of a server that the tests of this binary share, and its address.
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+struct OnServer<const MYSQL: bool>(String);
 
-#[cfg(feature = "postgres")]
-impl Engine for Postgres {
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+type Postgres = OnServer<false>;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+type Mysql = OnServer<true>;
+
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+impl<const MYSQL: bool> OnServer<MYSQL> {
+    const KIND: Kind = match MYSQL {
+        true => Kind::Mysql,
+        false => Kind::Postgres,
+    };
+}
+
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+impl<const MYSQL: bool> Engine for OnServer<MYSQL> {
     fn start() -> Option<Self> {
-        let server = common::postgres::TestServer::shared()?;
-        let name = common::block_on(server.prepared(AUTHOR));
-        Some(Postgres(
-            turnkey_storage::postgres::Server::parse(&server.url(&name)).unwrap(),
-        ))
+        let server = TestServer::shared(Self::KIND)?;
+        // Half a MiB is more than MySQL's TEXT holds.
+        let author = AUTHOR.map(|sql| match MYSQL {
+            true => sql.replace("TEXT", "LONGTEXT"),
+            false => sql.to_owned(),
+        });
+        let author = author.each_ref().map(String::as_str);
+        let name = common::block_on(server.prepared(&author));
+        Some(OnServer(server.url(&name)))
     }
 
     fn open(&self) -> Client {
-        Arc::new(turnkey_storage::postgres::connect(&self.0, turnkey_storage::Sync::Full).unwrap())
+        Self::KIND.open(&self.0)
     }
 
     fn text_holds_nul(&self) -> bool {
-        false
+        MYSQL
+    }
+
+    fn upsert(&self) -> &'static str {
+        match MYSQL {
+            true => "ON DUPLICATE KEY UPDATE",
+            false => "ON CONFLICT (name) DO UPDATE SET",
+        }
     }
 
     fn finish(self) {
-        let mut findings = common::block_on(turnkey_storage::postgres::check(&self.0)).unwrap();
+        let mut findings = common::block_on(Self::KIND.check(&self.0)).unwrap();
         // Some cases store texts that are no JSON, on purpose; and some end with
         // locks held, which nobody is left to free.
         findings.retain(|finding| {
@@ -124,8 +157,10 @@ macro_rules! on_engine {
 macro_rules! on_every_engine {
     ($($case:ident)*) => {
         on_engine!(sqlite, super::Sqlite; $($case)*);
-        #[cfg(feature = "postgres")]
+        #[cfg(all(feature = "mysql", feature = "postgres"))]
         on_engine!(postgres, super::Postgres; $($case)*);
+        #[cfg(all(feature = "mysql", feature = "postgres"))]
+        on_engine!(mysql, super::Mysql; $($case)*);
     };
 }
 
@@ -700,6 +735,7 @@ async fn texts_of_all_kinds(engine: &dyn Engine) {
 async fn a_query_sees_the_turn_before(engine: &dyn Engine) {
     let clients = [engine.open(), engine.open()];
     let looked = Arc::new(AtomicU64::new(0));
+    let upsert = engine.upsert();
     let mut tasks = JoinSet::new();
     for task in 0..24_usize {
         let (client, looked) = (clients[task % 2].clone(), looked.clone());
@@ -720,8 +756,9 @@ async fn a_query_sees_the_turn_before(engine: &dyn Engine) {
                 looked.fetch_add(1, Ordering::Relaxed);
                 let commit = Commit {
                     statements: vec![Statement::new(
-                        "INSERT INTO booking VALUES (?1, 1)
-                         ON CONFLICT (name) DO UPDATE SET seats = booking.seats + 1",
+                        format!(
+                            "INSERT INTO booking VALUES (?1, 1) {upsert} seats = booking.seats + 1"
+                        ),
                         (user.to_string(),),
                     )],
                     ..last(&update, &(turns + 1).to_string())
@@ -809,6 +846,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
     let (a, b) = (engine.open(), engine.open());
     let held = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
     for client in [&a, &b] {
+        arrived(client).await; // Connected, or it would be "not there".
         let short = Begin {
             arrived: Arrival::now(),
             wait: Duration::from_millis(30),
@@ -930,6 +968,11 @@ async fn no_update_is_lost_on_hot_dialogs(engine: &dyn Engine) {
             .into_iter()
             .map(|row| match &row[..] {
                 [Value::Text(user), Value::Text(state)] => (user.clone(), state.parse().unwrap()),
+                // MySQL's engine keeps its keys as bytes.
+                [Value::Blob(user), Value::Text(state)] => {
+                    let user = String::from_utf8(user.clone()).unwrap();
+                    (user, state.parse().unwrap())
+                }
                 other => panic!("{other:?}"),
             })
             .collect();

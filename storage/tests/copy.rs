@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(feature = "postgres")]
-use common::postgres::TestServer;
+use common::server::{Kind, TestServer};
 use common::{Served, begin, block_on, dialog, last, turn};
 use tokio::task::JoinSet;
 use turnkey_storage::copy::{CopySource, CopyTarget, MAX_BYTES, MAX_ROWS, Report, Wanted, run};
@@ -378,7 +378,7 @@ mod with_postgres {
 
     #[test]
     fn there_and_back_again() {
-        let Some(server) = TestServer::shared() else {
+        let Some(server) = TestServer::shared(Kind::Postgres) else {
             return;
         };
         let dir = tempfile::tempdir().unwrap();
@@ -445,7 +445,7 @@ mod with_postgres {
 
     #[test]
     fn a_server_in_use_is_neither_read_nor_filled() {
-        let Some(server) = TestServer::shared() else {
+        let Some(server) = TestServer::shared(Kind::Postgres) else {
             return;
         };
         block_on(async {
@@ -492,7 +492,7 @@ mod with_postgres {
     /// A process that was away when the copy began, or came up beside it.
     #[test]
     fn a_process_takes_no_turns_while_its_database_is_copied() {
-        let Some(server) = TestServer::shared() else {
+        let Some(server) = TestServer::shared(Kind::Postgres) else {
             return;
         };
         block_on(async {
@@ -519,7 +519,7 @@ mod with_postgres {
 
     #[test]
     fn values_arrive_exactly_or_not_at_all() {
-        let Some(server) = TestServer::shared() else {
+        let Some(server) = TestServer::shared(Kind::Postgres) else {
             return;
         };
         let dir = tempfile::tempdir().unwrap();

@@ -7,12 +7,11 @@
 mod common;
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use common::block_on;
-use common::postgres::TestServer;
+use common::server::{Kind, TestServer};
 use nix::unistd::{User, geteuid};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use turnkey_storage::postgres::{Server, connect, prepare};
@@ -86,13 +85,18 @@ impl Secure {
             parameters.push(format!("ssl_cert_file={}", certificate.display()));
             parameters.push(format!("ssl_key_file={}", key.display()));
         }
-        // Another program may take the port before the server does.
-        let (server, port) = (0..3).find_map(|_| {
-            let free = TcpListener::bind("localhost:0").unwrap();
-            let port = free.local_addr().unwrap().port();
-            drop(free);
-            Some((TestServer::start_with(&parameters, Some(port))?, port))
-        })?;
+        let mut arguments = vec!["--port"];
+        for parameter in &parameters {
+            arguments.extend(["-c", parameter]);
+        }
+        let server = TestServer::start_with(Kind::Postgres, &arguments)?;
+        let url = server.url("");
+        let port = url
+            .rsplit_once(':')?
+            .1
+            .trim_end_matches('/')
+            .parse()
+            .unwrap();
         Some(Secure {
             _server: server,
             port,

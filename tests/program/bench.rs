@@ -454,7 +454,7 @@ fn a_private_server_is_started_and_gone() {
 #[cfg(feature = "postgres")]
 #[tokio::test]
 async fn a_named_server_is_left_as_it_was() {
-    let Some(server) = crate::server::TestServer::start() else {
+    let Some(server) = crate::server::TestServer::start(crate::server::Kind::Postgres) else {
         return;
     };
     let setup = Setup::counter();

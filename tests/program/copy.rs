@@ -13,7 +13,7 @@ use crate::api::{Api, Mood};
 use crate::bot::{SOON, Setup, until, url};
 use crate::client::{join, message, once, say};
 use crate::platforms::vk;
-use crate::server::TestServer;
+use crate::server::{Kind, TestServer};
 
 const PASSWORD: &str = "never-to-be-shown";
 
@@ -28,7 +28,7 @@ fn on(setup: &Setup, url: &str) -> Setup {
 
 #[tokio::test]
 async fn a_bot_moves_to_postgresql_and_goes_on() {
-    let Some(server) = TestServer::start() else {
+    let Some(server) = TestServer::start(Kind::Postgres) else {
         return;
     };
     let api = Api::start();
@@ -163,7 +163,7 @@ fn fill(path: &Path) {
 
 #[tokio::test]
 async fn an_interrupted_copy_is_not_served_and_is_done_again() {
-    let Some(server) = TestServer::start() else {
+    let Some(server) = TestServer::start(Kind::Postgres) else {
         return;
     };
     let setup = Setup::counter().start().await.stop().await;
@@ -214,7 +214,7 @@ async fn an_interrupted_copy_is_not_served_and_is_done_again() {
 /// another way than they stand in the file.
 #[tokio::test]
 async fn a_difference_is_found_and_the_target_stays_unfinished() {
-    let Some(server) = TestServer::start() else {
+    let Some(server) = TestServer::start(Kind::Postgres) else {
         return;
     };
     let setup = Setup::counter().start().await.stop().await;
@@ -248,7 +248,7 @@ async fn a_difference_is_found_and_the_target_stays_unfinished() {
 
 #[tokio::test]
 async fn what_copy_is_told_wrongly_is_said() {
-    let Some(server) = TestServer::start() else {
+    let Some(server) = TestServer::start(Kind::Postgres) else {
         return;
     };
     let setup = Setup::commands().start().await.stop().await;

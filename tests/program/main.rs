@@ -26,12 +26,12 @@ mod input;
 mod layers;
 mod order;
 mod platforms;
-#[cfg(feature = "postgres")]
-mod postgres;
 mod replies;
-#[cfg(feature = "postgres")]
-#[path = "../../storage/tests/common/postgres.rs"]
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+#[path = "../../storage/tests/common/server.rs"]
 mod server;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+mod servers;
 mod single;
 mod slow;
 mod start;

@@ -202,7 +202,7 @@ fn flags_that_contradict_each_other() {
     let bad_url = Setup::counter().storage(None);
     for (url, part) in [
         ("bot.db", "sqlite:bot.db"),
-        ("mysql://localhost/bot", "SQLite or PostgreSQL"),
+        ("mysql://localhost", "names no database"),
         ("sqlite:", "names no file"),
     ] {
         let ended = bad_url.clone().args(&["--storage", url]).run_to_end();

@@ -1,6 +1,6 @@
 //! The author's own SQL: turns that carry statements, and questions.
 //!
-//! Used by [`super::PostgresStorage`]. It has connections of its own, so that a slow
+//! Used by [`ServerStorage`](crate::server::ServerStorage). It has connections of its own, so that a slow
 //! statement holds up nobody's lane. A turn with statements is a transaction of its
 //! own: the statements, then the same function that the lanes call; any failure
 //! undoes it. Bounds: three quarters of the pool's connections,
@@ -15,11 +15,12 @@ use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::lanes::{COMMIT, Turn, commit_one};
 use super::server::{Purpose, Server};
 use super::text::{original, stored};
+use super::wire::{COMMIT, commit_one};
 use super::{errors, sql, values};
-use crate::{DialogKey, Error, Result, Row, Statement, Sync, Value};
+use crate::server::lanes::Turn;
+use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement, Sync, Value};
 
 /// Prepared statements that a connection keeps; then it starts over.
 const CACHED: usize = 200;
@@ -74,6 +75,20 @@ impl Failure {
     }
 }
 
+impl crate::server::Author for Author {
+    fn commit<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.commit(turn))
+    }
+
+    fn query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.query(query))
+    }
+
+    fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
+        Box::pin(self.dialogs_with_unsent(limit))
+    }
+}
+
 impl Author {
     pub(super) fn new(server: Server, sync: Sync) -> Self {
         Author {
@@ -84,9 +99,7 @@ impl Author {
         }
     }
 
-    /// Commits a turn that has statements. Its caller limits the time: it is tried
-    /// until the server is there.
-    pub(super) async fn commit(&self, turn: &Turn) -> Result<()> {
+    async fn commit(&self, turn: &Turn) -> Result<()> {
         let statements: Vec<Statement> = turn
             .commit
             .statements
@@ -129,8 +142,7 @@ impl Author {
         }
     }
 
-    /// Asks a question, in a transaction that only reads.
-    pub(super) async fn query(&self, query: Statement) -> Result<Vec<Row>> {
+    async fn query(&self, query: Statement) -> Result<Vec<Row>> {
         let query = Statement {
             sql: sql::translate(&query.sql, false)?,
             params: query.params,
@@ -156,8 +168,7 @@ impl Author {
         }
     }
 
-    /// Dialogs with unsent replies and without a turn, the oldest turns first.
-    pub(super) async fn dialogs_with_unsent(&self, limit: u32) -> Result<Vec<DialogKey>> {
+    async fn dialogs_with_unsent(&self, limit: u32) -> Result<Vec<DialogKey>> {
         let rows = self
             .query(Statement::new(
                 "SELECT d.channel, d.user_id FROM turnkey_outbox o JOIN turnkey_dialog d ON d.id = o.dialog

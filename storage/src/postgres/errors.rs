@@ -7,6 +7,25 @@ use tokio_postgres::error::SqlState;
 
 use super::{Server, tls};
 use crate::Error;
+use crate::server::lanes::Failure;
+
+impl Failure for tokio_postgres::Error {
+    fn words(&self) -> String {
+        words(self)
+    }
+
+    fn is_lost(&self) -> bool {
+        is_lost(self)
+    }
+
+    fn is_deadlock(&self) -> bool {
+        is_deadlock(self)
+    }
+
+    fn ours(&self) -> Error {
+        ours(self)
+    }
+}
 
 /// The whole reason in one line.
 pub(super) fn words(error: &tokio_postgres::Error) -> String {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::server::{DEFAULT_LEASE, DEFAULT_POOL, LEASES, MAX_POOL};
 use super::tls::Tls;
-use crate::{Error, Result};
+use crate::Result;
+use crate::server::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
 
 /// What was taken out of an address.
 pub(super) struct Parameters {
@@ -24,7 +24,7 @@ impl Parameters {
     /// Splits an address.
     ///
     /// # Errors
-    /// [`Error::Open`] when a value is out of bounds, or a file cannot be read.
+    /// [`Error::Open`](crate::Error::Open) when a value is out of bounds, or a file cannot be read.
     pub(super) fn take(url: &str) -> Result<Self> {
         let (start, query) = url.split_once('?').unwrap_or((url, ""));
         let (mut pool, mut lease) = (DEFAULT_POOL, DEFAULT_LEASE);
@@ -34,25 +34,8 @@ impl Parameters {
             let (name, raw) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = percent_decode_str(raw).decode_utf8_lossy();
             match name {
-                "pool" => {
-                    pool = number(&value)
-                        .filter(|n| (4..=MAX_POOL).contains(n))
-                        .ok_or_else(|| {
-                            Error::Open(format!("?pool= takes 4 to {MAX_POOL}, not {value:?}"))
-                        })?;
-                }
-                "lease" => {
-                    lease = number(&value)
-                        .map(Duration::from_secs)
-                        .filter(|lease| LEASES.contains(lease))
-                        .ok_or_else(|| {
-                            Error::Open(format!(
-                                "?lease= takes {} to {} seconds, not {value:?}",
-                                LEASES.start().as_secs(),
-                                LEASES.end().as_secs()
-                            ))
-                        })?;
-                }
+                "pool" => pool = bounds::pool(&value)?,
+                "lease" => lease = bounds::lease(&value)?,
                 "sslmode" => mode = Some(value),
                 "sslrootcert" => root = Some(value),
                 _ => rest.push(parameter),
@@ -68,8 +51,4 @@ impl Parameters {
             tls: Tls::new(mode.as_deref(), root.as_deref())?,
         })
     }
-}
-
-fn number<T: std::str::FromStr>(text: &str) -> Option<T> {
-    text.parse().ok()
 }

@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::server::{Purpose, Server};
 use super::{copy, errors};
+use crate::migration::{self, Whose};
 use crate::{Error, Result, Sync};
 
 /// Turnkey's own migrations, oldest first. Never change one that was released.
@@ -55,9 +56,8 @@ pub(super) async fn bring_up_to_date(server: &Server, author: &[String]) -> Resu
         )
         .await
         .map_err(|e| fail(&e))?;
-    let ours: Vec<String> = MIGRATIONS.iter().map(|sql| (*sql).to_owned()).collect();
-    migrate(&mut client, server, "turnkey", &ours).await?;
-    migrate(&mut client, server, "bot", author).await
+    migrate(&mut client, server, Whose::Program, MIGRATIONS).await?;
+    migrate(&mut client, server, Whose::Bot, author).await
 }
 
 /// A connection for a tool, to a server that will do.
@@ -109,61 +109,45 @@ pub(super) async fn problem(
             &[],
         )
         .await?;
-    let known = MIGRATIONS.len() as i64;
-    Ok(match row.get::<_, i64>(0) {
-        n if n > known => Some(newer()),
-        n if n < known => Some("it was made by an older version; start the bot once".to_owned()),
-        _ => None,
-    })
+    Ok(migration::problem(
+        row.get::<_, i64>(0) as usize,
+        MIGRATIONS.len(),
+    ))
 }
 
-fn newer() -> String {
-    "it was made by a newer version of turnkey; use that one".to_owned()
-}
-
-async fn migrate(client: &mut Client, server: &Server, owner: &str, list: &[String]) -> Result<()> {
-    let fail = |e: &tokio_postgres::Error| errors::open(server, e);
+async fn migrate<M: AsRef<str>>(
+    client: &mut Client,
+    server: &Server,
+    whose: Whose,
+    list: &[M],
+) -> Result<()> {
+    let owner = match whose {
+        Whose::Program => "turnkey",
+        Whose::Bot => "bot",
+    };
     let recorded = client
         .query(
             "SELECT sql FROM turnkey_migration WHERE owner = $1 ORDER BY number",
             &[&owner],
         )
         .await
-        .map_err(|e| fail(&e))?;
-    if recorded.len() > list.len() {
-        return Err(Error::Open(if owner == "turnkey" {
-            format!("cannot use {server}: {}", newer())
-        } else {
-            format!(
-                "{server} has {} migrations of the bot, this program knows {}; it was made by a newer version of the bot: run that one",
-                recorded.len(),
-                list.len()
-            )
-        }));
-    }
-    for (index, sql) in list.iter().enumerate() {
-        let number = index as i64 + 1;
-        match recorded.get(index) {
-            Some(row) if row.get::<_, &str>(0) != sql => {
-                return Err(Error::Open(format!(
-                    "migration {number} of the {} was changed after {server} had applied it; restore its text and add a new migration instead",
-                    if owner == "turnkey" { "program" } else { "bot" },
-                )));
-            }
-            Some(_) => continue,
-            None => {}
-        }
+        .map_err(|e| errors::open(server, &e))?;
+    let recorded: Vec<String> = recorded.iter().map(|row| row.get(0)).collect();
+    let done = migration::done(whose, server, &recorded, list)?;
+    for (index, sql) in list.iter().enumerate().skip(done) {
+        let number = index + 1;
         let applied = async {
             let tx = client.transaction().await?;
-            apply(&tx, owner, number, sql).await?;
+            apply(&tx, owner, number as i64, sql.as_ref()).await?;
             tx.commit().await
         };
-        applied.await.map_err(|e| match errors::open(server, &e) {
-            error if owner == "turnkey" => error,
-            _ => Error::Open(format!(
-                "migration {number} of the bot failed on {server}: {}; it must be written in PostgreSQL's SQL",
-                errors::words(&e)
-            )),
+        applied.await.map_err(|e| match whose {
+            Whose::Program => errors::open(server, &e),
+            Whose::Bot => {
+                let reason = errors::words(&e);
+                let reason = format!("{reason}; it must be written in PostgreSQL's SQL");
+                migration::failed(whose, number, server, reason)
+            }
         })?;
     }
     Ok(())

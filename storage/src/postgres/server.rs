@@ -2,10 +2,9 @@
 //!
 //! Used by every file here that connects. Invariant: the password is in neither
 //! [`Display`](std::fmt::Display) nor [`Debug`](std::fmt::Debug). Bounds:
-//! [`MAX_POOL`] connections of a process, beside its keeper's.
+//! [`MAX_POOL`](bounds::MAX_POOL) connections of a process, beside its keeper's.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,23 +18,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::errors;
 use super::parameters::Parameters;
 use super::tls::{self, Tls};
+use crate::server::bounds;
 use crate::{Error, Result, Sync};
-
-/// Connections of a process, beside the one that shows that it lives: two carry
-/// turns, six the author's own SQL. Few are faster: turns that wait for one travel
-/// together.
-pub const DEFAULT_POOL: usize = 8;
-
-/// The most that `?pool=` takes: PostgreSQL itself allows 100 in all at first.
-pub const MAX_POOL: usize = 64;
-
-/// How long a process that gives no sign of life is believed alive while its session
-/// stands, where `?lease=` does not say: its box may have vanished.
-pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
-
-/// What `?lease=` takes. A sign of life comes twice a second, and may be late.
-pub(super) const LEASES: RangeInclusive<Duration> =
-    Duration::from_secs(2)..=Duration::from_secs(300);
 
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -117,10 +101,9 @@ impl Server {
         self.lease
     }
 
-    /// Connections that carry turns: an even number. One pair did 1.2 times the turns
-    /// of two, with two processes on two processors.
+    /// Connections that carry turns.
     pub(super) fn lanes(&self) -> usize {
-        (self.pool / 8).max(1) * 2
+        bounds::lanes(self.pool)
     }
 
     /// Connections for the author's own SQL.
@@ -234,7 +217,7 @@ mod tests {
         assert_eq!(server.to_string(), "postgres://ann@db.example:6432/bot");
         assert!(!format!("{server:?}").contains("cret"));
         assert_eq!((server.lanes(), server.for_authors()), (2, 2));
-        assert_eq!(server.lease(), DEFAULT_LEASE);
+        assert_eq!(server.lease(), bounds::DEFAULT_LEASE);
         let server = Server::parse("postgres://ann@db/bot?lease=2&pool=16").unwrap();
         assert_eq!((server.lease().as_secs(), server.lanes()), (2, 4));
         let server = Server::parse("postgres://ann@%2Frun%2Fpg/bot?sslmode=prefer").unwrap();

@@ -1,13 +1,10 @@
-//! Reads an author's statement just far enough: where its parameters stand, what
-//! it starts with, whether it names a table of ours.
+//! What an author's statement may do, and how its parameters are written for
+//! PostgreSQL.
 //!
-//! Called by `author.rs`. Not a parser: it only knows what is quoted and what is
-//! a comment. It guards against slips; who wants to break in does not need it:
-//! the author's program has the password.
+//! Called by `author.rs`; `server/sql.rs` reads the statement.
 
+use crate::server::sql::{Dialect, Token, Tokens};
 use crate::{Error, Result};
-
-const OURS: &str = "turnkey_";
 
 /// What would end or outlive the transaction that the statement runs in. The
 /// connection is not the author's alone.
@@ -44,36 +41,25 @@ pub(super) fn translate(sql: &str, writes: bool) -> Result<String> {
     let mut out = String::with_capacity(sql.len() + 8);
     let mut words: Vec<String> = Vec::new(); // The first few.
     let mut names_ours = false;
-    let mut rest = sql;
-    while let Some(c) = rest.chars().next() {
-        let length = match c {
-            '\'' => quoted(rest, '\''),
-            '"' => {
-                let length = quoted(rest, '"');
-                names_ours |= is_ours(&rest[1..length]);
-                length
-            }
-            '-' if rest.starts_with("--") => rest.find('\n').map_or(rest.len(), |n| n + 1),
-            '/' if rest.starts_with("/*") => comment(rest),
-            '$' => dollar_quoted(rest).unwrap_or(1),
-            '?' if rest[1..].starts_with(|c: char| c.is_ascii_digit()) => {
+    for token in Tokens::of(sql, Dialect::Postgres) {
+        names_ours |= token.is_ours();
+        match token {
+            Token::Parameter(text) if text.len() > 1 => {
                 out.push('$');
-                rest = &rest[1..];
-                continue;
+                out.push_str(&text[1..]);
             }
-            c if c.is_alphabetic() || c == '_' => {
-                let length = word(rest);
-                names_ours |= is_ours(&rest[..length]);
+            Token::Word(text) => {
                 if words.len() < 5 {
-                    words.push(rest[..length].to_ascii_lowercase());
+                    words.push(text.to_ascii_lowercase());
                 }
-                length
+                out.push_str(text);
             }
-            c if c.is_ascii_digit() => word(rest),
-            c => c.len_utf8(),
-        };
-        out.push_str(&rest[..length]);
-        rest = &rest[length..];
+            Token::Quoted(text) | Token::Parameter(text) | Token::Other(text) => {
+                out.push_str(text);
+            }
+            #[cfg(feature = "mysql")]
+            Token::Executed(text) => out.push_str(text),
+        }
     }
     let refuse = |why: &str| Err(Error::Statement(format!("{why}: {sql}")));
     let Some(first) = words.first() else {
@@ -90,61 +76,6 @@ pub(super) fn translate(sql: &str, writes: bool) -> Result<String> {
         return refuse("tables whose names start with turnkey_ are not the bot's to use");
     }
     Ok(out)
-}
-
-fn is_ours(name: &str) -> bool {
-    name.get(..OURS.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(OURS))
-}
-
-/// Bytes of the name or number at the start.
-fn word(text: &str) -> usize {
-    text.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$')
-        .unwrap_or(text.len())
-}
-
-/// Bytes of the quoted text at the start. A doubled quote ends one and starts the
-/// next, which comes to the same. Backslashes count in E'…' alone.
-fn quoted(text: &str, quote: char) -> usize {
-    text[1..].find(quote).map_or(text.len(), |n| n + 2)
-}
-
-/// Bytes of the comment at the start; they nest.
-fn comment(text: &str) -> usize {
-    let mut depth = 0_u32;
-    let mut at = 0;
-    while at < text.len() {
-        if text[at..].starts_with("/*") {
-            depth += 1;
-            at += 2;
-        } else if text[at..].starts_with("*/") {
-            depth -= 1;
-            at += 2;
-            if depth == 0 {
-                return at;
-            }
-        } else {
-            at += text[at..].chars().next().map_or(1, char::len_utf8);
-        }
-    }
-    text.len()
-}
-
-/// Bytes of `$$…$$` or `$tag$…$tag$` at the start, if it is one.
-fn dollar_quoted(text: &str) -> Option<usize> {
-    let end = text[1..].find('$')? + 2;
-    let tag = &text[..end];
-    let inner = &tag[1..end - 1];
-    if inner.starts_with(|c: char| c.is_ascii_digit())
-        || !inner.chars().all(|c| c.is_alphanumeric() || c == '_')
-    {
-        return None;
-    }
-    Some(
-        text[end..]
-            .find(tag)
-            .map_or(text.len(), |n| end + n + tag.len()),
-    )
 }
 
 #[cfg(test)]

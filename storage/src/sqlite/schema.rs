@@ -10,10 +10,11 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::pragmas;
 use crate::copy::{MARK, UNFINISHED};
+use crate::migration::{self, Whose};
 use crate::{Error, Result, Sync};
 
 /// "turn" in ASCII: tells our files from other programs' SQLite files
@@ -133,9 +134,8 @@ pub(super) fn bring_up_to_date(path: &Path, sync: Sync, author: &[String]) -> Re
             PRIMARY KEY (owner, number)) STRICT, WITHOUT ROWID;",
     )
     .map_err(|e| pragmas::cannot_open(path, &e))?;
-    let own: Vec<String> = MIGRATIONS.iter().map(|sql| (*sql).to_owned()).collect();
-    migrate(&mut conn, path, "turnkey", &own)?;
-    migrate(&mut conn, path, "author", author)?;
+    migrate(&mut conn, path, Whose::Program, MIGRATIONS)?;
+    migrate(&mut conn, path, Whose::Bot, author)?;
     // Refreshes the planner's statistics where they are stale; a no-op mostly.
     conn.execute_batch("PRAGMA optimize;")
         .map_err(|e| pragmas::cannot_open(path, &e))
@@ -170,20 +170,12 @@ pub(crate) fn problem(conn: &Connection) -> rusqlite::Result<Option<String>> {
     if is_unfinished(conn)? {
         return Ok(Some(UNFINISHED.to_owned()));
     }
-    let applied = applied(conn, "turnkey")?;
-    Ok(match applied.cmp(&MIGRATIONS.len()) {
-        std::cmp::Ordering::Equal => None,
-        std::cmp::Ordering::Less => Some(format!(
-            "its schema is version {applied}, this program's is {}; start the bot once to bring it up to date",
-            MIGRATIONS.len()
-        )),
-        std::cmp::Ordering::Greater => Some(newer()),
-    })
-}
-
-fn newer() -> String {
-    "it was made by a newer version of Turnkey; run that version, or restore a backup from before it"
-        .to_owned()
+    let applied = conn.query_row(
+        "SELECT COUNT(*) FROM turnkey_migration WHERE owner = 'turnkey'",
+        [],
+        |row| row.get::<_, i64>(0),
+    )?;
+    Ok(migration::problem(applied as usize, MIGRATIONS.len()))
 }
 
 fn create_private(path: &Path) -> Result<()> {
@@ -253,65 +245,36 @@ fn is_ours(path: &Path) -> Result<bool> {
     }
 }
 
-fn applied(conn: &Connection, owner: &str) -> rusqlite::Result<usize> {
-    conn.query_row(
-        "SELECT COALESCE(MAX(number), 0) FROM turnkey_migration WHERE owner = ?1",
-        [owner],
-        |row| row.get::<_, i64>(0),
-    )
-    .map(|n| n as usize)
-}
-
-fn migrate(conn: &mut Connection, path: &Path, owner: &str, list: &[String]) -> Result<()> {
-    let fail = |e: &rusqlite::Error| pragmas::cannot_open(path, e);
-    let done = applied(conn, owner).map_err(|e| fail(&e))?;
-    if done > list.len() {
-        return Err(Error::Open(if owner == "turnkey" {
-            format!("cannot use {}: {}", path.display(), newer())
-        } else {
-            format!(
-                "{} has {done} migrations of the bot, this program knows {}; it was made by a newer version of the bot: run that one",
-                path.display(),
-                list.len()
-            )
-        }));
-    }
-    for (index, sql) in list.iter().enumerate() {
-        let number = index as i64 + 1;
-        let recorded: Option<String> = conn
-            .query_row(
-                "SELECT sql FROM turnkey_migration WHERE owner = ?1 AND number = ?2",
-                (owner, number),
-                |row| row.get(0),
-            )
-            .optional()
-            .map_err(|e| fail(&e))?;
-        match recorded {
-            Some(recorded) if &recorded != sql => {
-                return Err(Error::Open(format!(
-                    "migration {number} of the bot was changed after {} had applied it; restore its text and add a new migration instead",
-                    path.display()
-                )));
-            }
-            Some(_) => continue,
-            None => {}
-        }
+fn migrate<M: AsRef<str>>(
+    conn: &mut Connection,
+    path: &Path,
+    whose: Whose,
+    list: &[M],
+) -> Result<()> {
+    let owner = match whose {
+        Whose::Program => "turnkey",
+        Whose::Bot => "author",
+    };
+    let recorded = || -> rusqlite::Result<Vec<String>> {
+        conn.prepare("SELECT sql FROM turnkey_migration WHERE owner = ?1 ORDER BY number")?
+            .query_map([owner], |row| row.get(0))?
+            .collect()
+    };
+    let recorded = recorded().map_err(|e| pragmas::cannot_open(path, &e))?;
+    let done = migration::done(whose, &path.display(), &recorded, list)?;
+    for (index, sql) in list.iter().enumerate().skip(done) {
+        let number = index + 1;
+        let sql = sql.as_ref();
         let mut apply = || -> rusqlite::Result<()> {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             tx.execute_batch(sql)?;
             tx.execute(
                 "INSERT INTO turnkey_migration VALUES (?1, ?2, ?3, ?4)",
-                (owner, number, sql, crate::unix_ms()),
+                (owner, number as i64, sql, crate::unix_ms()),
             )?;
             tx.commit()
         };
-        apply().map_err(|e| {
-            Error::Open(format!(
-                "migration {number} of the {} failed on {}: {e}",
-                if owner == "turnkey" { "program" } else { "bot" },
-                path.display()
-            ))
-        })?;
+        apply().map_err(|e| migration::failed(whose, number, &path.display(), e))?;
     }
     Ok(())
 }

@@ -6,8 +6,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)] // Each binary uses a part of it.
 
-#[cfg(feature = "postgres")]
-pub(crate) mod postgres;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+pub(crate) mod server;
 
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};

@@ -1,4 +1,5 @@
-//! Bots on a real PostgreSQL server: two masters share it as if on two boxes.
+//! Bots on a real database server, PostgreSQL and MariaDB: two masters share it as if
+//! on two boxes. One list of cases, each on both.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,12 +9,12 @@ use nix::unistd::Pid;
 
 use crate::bot::{SOON, Setup, until};
 use crate::client::{join, message, say, try_once};
-use crate::server::TestServer;
+use crate::server::{Kind, TestServer};
 
 const PASSWORD: &str = "never-to-be-shown";
 
-fn on(server: &TestServer, database: &str) -> Setup {
-    let url = server.url_as(&format!("turnkey:{PASSWORD}"), database);
+async fn on(server: &TestServer, database: &str) -> Setup {
+    let url = server.url_with_password(PASSWORD, database).await;
     Setup::counter()
         .storage(None)
         .env("TURNKEY_STORAGE", url)
@@ -44,13 +45,9 @@ async fn insist(ports: [u16; 2], user: &str, sender: u64, messages: u64) -> Vec<
     numbers
 }
 
-#[tokio::test]
-async fn two_bots_share_a_server_and_outlive_a_killed_worker() {
-    let Some(server) = TestServer::start() else {
-        return;
-    };
+async fn two_bots_share_a_server_and_outlive_a_killed_worker(server: TestServer) {
     let database = server.create().await;
-    let setups = [on(&server, &database), on(&server, &database)];
+    let setups = [on(&server, &database).await, on(&server, &database).await];
     // Both at once: one makes the tables, the other finds them.
     let bots = [
         setups[0].clone().args(&["--workers", "2"]),
@@ -103,13 +100,10 @@ async fn two_bots_share_a_server_and_outlive_a_killed_worker() {
     assert!(!help.stdout.contains(PASSWORD));
 }
 
-#[tokio::test]
-async fn a_server_that_is_away_is_503_and_comes_back() {
-    let Some(server) = TestServer::start() else {
-        return;
-    };
+async fn a_server_that_is_away_is_503_and_comes_back(server: TestServer) {
     let database = server.create().await;
     let bot = on(&server, &database)
+        .await
         .args(&["--single-process"])
         .start()
         .await;
@@ -143,4 +137,32 @@ async fn a_server_that_is_away_is_503_and_comes_back() {
         refused.stderr.matches("error:").count() == 1
     })
     .await;
+}
+
+macro_rules! on_server {
+    ($module:ident, $kind:expr; $($case:ident)*) => {
+        mod $module {
+            use super::{Kind, TestServer};
+
+            $(#[tokio::test]
+            async fn $case() {
+                // None: it has said why it cannot run here.
+                if let Some(server) = TestServer::start($kind) {
+                    super::$case(server).await;
+                }
+            })*
+        }
+    };
+}
+
+macro_rules! on_every_server {
+    ($($case:ident)*) => {
+        on_server!(postgres, Kind::Postgres; $($case)*);
+        on_server!(mysql, Kind::Mysql; $($case)*);
+    };
+}
+
+on_every_server! {
+    two_bots_share_a_server_and_outlive_a_killed_worker
+    a_server_that_is_away_is_503_and_comes_back
 }

@@ -1,9 +1,10 @@
-//! What only PostgreSQL's engine has to show: it outlives its server, notices
-//! processes that die or freeze, and says what is wrong with an address.
+//! What the engines for database servers have to show: they outlive their server,
+//! notice processes that die or freeze, and say what is wrong with an address. One list
+//! of cases, each on both; then what is one engine's own.
 //!
 //! The processes are this test binary, started again with [`CHILD`] set.
 
-#![cfg(feature = "postgres")]
+#![cfg(all(feature = "mysql", feature = "postgres"))]
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -13,19 +14,22 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::postgres::TestServer;
+use common::server::{Kind, TestServer};
 use common::{LONG, asks, begin, block_on, dialog, last, turn, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::task::JoinSet;
-use turnkey_storage::postgres::{PostgresStorage, Server, check, connect, dump, prepare};
-use turnkey_storage::{Begin, Commit, DialogLine, Error, Statement, Storage, Sync, Value};
+use turnkey_storage::{Begin, Commit, Error, Statement, Storage, Sync, Value, mysql};
 
 /// The address that a child process works on.
 const CHILD: &str = "TURNKEY_TEST_CHILD";
 
-fn open(url: &str) -> PostgresStorage {
-    connect(&Server::parse(url).unwrap(), Sync::Full).unwrap()
+fn open(url: &str) -> Arc<dyn Storage> {
+    let kind = match url.starts_with("mysql:") {
+        true => Kind::Mysql,
+        false => Kind::Postgres,
+    };
+    kind.open(url)
 }
 
 /// A process that holds the locks of dialogs 0 to 4, waits for dialog "line", and
@@ -85,7 +89,7 @@ fn child() {
         out.flush().unwrap();
     };
     common::runtime().block_on(async {
-        let storage = Arc::new(open(&url));
+        let storage = open(&url);
         let mut held = Vec::new();
         for n in 0..5 {
             held.push(begin(&*storage, &dialog(n), "child").await.grant.unwrap());
@@ -103,14 +107,13 @@ fn child() {
     });
 }
 
-#[test]
-fn the_locks_of_a_killed_process_are_freed_within_two_seconds() {
-    let Some(server) = TestServer::shared() else {
+fn the_locks_of_a_killed_process_are_freed_within_two_seconds(kind: Kind) {
+    let Some(server) = TestServer::shared(kind) else {
         return;
     };
     block_on(async {
         let url = server.url(&server.prepared(&[]).await);
-        let (a, b) = (Arc::new(open(&url)), Arc::new(open(&url)));
+        let (a, b) = (open(&url), open(&url));
         let first = begin(&*a, &dialog("line"), "first").await.grant.unwrap();
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
         let mut line = JoinSet::new();
@@ -140,38 +143,38 @@ fn the_locks_of_a_killed_process_are_freed_within_two_seconds() {
         let freed = killed.elapsed();
         assert!(freed < Duration::from_secs(2), "{freed:?}");
         assert_eq!(*order.lock().unwrap(), Vec::from_iter(0..10));
-        assert_eq!(check(&Server::parse(&url).unwrap()).await.unwrap(), []);
+        assert_eq!(kind.check(&url).await.unwrap(), []);
     });
 }
 
-#[test]
-fn a_frozen_process_loses_its_locks_and_its_late_commit_is_refused() {
-    let Some(server) = TestServer::shared() else {
+fn a_frozen_process_loses_its_locks_and_its_late_commit_is_refused(kind: Kind) {
+    let Some(server) = TestServer::shared(kind) else {
         return;
     };
     block_on(async {
-        const LEASE: Duration = Duration::from_secs(3);
-        let url = server.url(&server.prepared(&[]).await) + "?lease=3";
+        let lease = Duration::from_secs(3);
+        let url = server.url(&server.prepared(&[]).await);
+        let url = format!("{url}{}lease=3", if url.contains('?') { '&' } else { '?' });
         let storage = open(&url);
         let mut process = Process::start(&url);
         process.signal(Signal::SIGSTOP);
         let frozen = Instant::now();
-        turn(&storage, &dialog(0), "after", "1").await;
+        turn(&*storage, &dialog(0), "after", "1").await;
         let freed = frozen.elapsed();
         // Not the ten seconds that are the default.
-        assert!(freed > LEASE / 2 && freed < LEASE * 2, "{freed:?}");
+        assert!(freed > lease / 2 && freed < lease * 2, "{freed:?}");
         process.signal(Signal::SIGCONT);
         writeln!(process.child.stdin.as_ref().unwrap()).unwrap();
         assert_eq!(process.says(), "Err(Stale)");
         assert_eq!(
-            turn(&storage, &dialog(0), "last", "2").await.as_deref(),
+            turn(&*storage, &dialog(0), "last", "2").await.as_deref(),
             Some("1")
         );
     });
 }
 
 /// Turns of a user, one after another, each tried until it is acknowledged.
-async fn count_to(storage: Arc<PostgresStorage>, user: String, turns: usize, sql: bool) {
+async fn count_to(storage: Arc<dyn Storage>, user: String, turns: usize, sql: bool) {
     for n in 0..turns {
         let update = format!("{user}.{n}");
         loop {
@@ -212,19 +215,15 @@ async fn count_to(storage: Arc<PostgresStorage>, user: String, turns: usize, sql
     }
 }
 
-#[test]
-fn a_server_that_goes_and_comes_back_loses_nothing() {
-    let Some(server) = TestServer::start() else {
+fn a_server_that_goes_and_comes_back_loses_nothing(kind: Kind) {
+    let Some(server) = TestServer::start(kind) else {
         return;
     };
     block_on(async {
         let name = server
-            .prepared(&["CREATE TABLE note (body TEXT PRIMARY KEY)"])
+            .prepared(&["CREATE TABLE note (body VARCHAR(100) PRIMARY KEY)"])
             .await;
-        let clients = [
-            Arc::new(open(&server.url(&name))),
-            Arc::new(open(&server.url(&name))),
-        ];
+        let clients = [open(&server.url(&name)), open(&server.url(&name))];
         let mut tasks = JoinSet::new();
         for user in 0..40 {
             let storage = clients[user % 2].clone();
@@ -248,7 +247,8 @@ fn a_server_that_goes_and_comes_back_loses_nothing() {
         }
         tasks.join_all().await;
         let query = |sql: &str| Statement::new(sql, ());
-        let sum = query("SELECT sum(state::bigint) AS n, count(*) AS users FROM turnkey_dialog");
+        let sum =
+            query("SELECT sum(CAST(state AS DECIMAL)) AS n, count(*) AS users FROM turnkey_dialog");
         let rows = clients[0].query(None, sum).await.unwrap();
         assert_eq!(
             rows[0].values(),
@@ -259,6 +259,20 @@ fn a_server_that_goes_and_comes_back_loses_nothing() {
             .await
             .unwrap();
         assert_eq!(notes[0].values(), [Value::Integer(10 * 150)]);
+        if kind == Kind::Mysql {
+            // After each start of the server 1024 were skipped, or more.
+            let last = query("SELECT max(n) > 4 * 1024 FROM turnkey_fence");
+            let rows = clients[0].query(None, last).await.unwrap();
+            assert_eq!(rows[0].values(), [Value::Integer(1)]);
+            until("old fences are pruned", async || {
+                let old = query(
+                    "SELECT count(*) FROM turnkey_fence
+                     WHERE n < (SELECT max(n) - 1024 FROM turnkey_fence)",
+                );
+                clients[1].query(None, old).await.unwrap()[0].values() == [Value::Integer(0)]
+            })
+            .await;
+        }
         until("no lock is left", async || {
             let locks = query("SELECT count(*) FROM turnkey_lock");
             clients[1].query(None, locks).await.unwrap()[0].values() == [Value::Integer(0)]
@@ -267,41 +281,48 @@ fn a_server_that_goes_and_comes_back_loses_nothing() {
     });
 }
 
-#[test]
-fn two_boxes_may_prepare_at_once_and_migrations_are_kept() {
-    let Some(server) = TestServer::shared() else {
+fn two_boxes_may_prepare_at_once_and_migrations_are_kept(kind: Kind) {
+    let Some(server) = TestServer::shared(kind) else {
         return;
     };
     block_on(async {
-        let address = Server::parse(&server.url(&server.create().await)).unwrap();
-        let first = ["CREATE TABLE a (b INTEGER)".to_owned()];
+        let url = server.url(&server.create().await);
+        let first = "CREATE TABLE a (b INTEGER)";
         let mut both = JoinSet::new();
         for _ in 0..4 {
-            let (address, first) = (address.clone(), first.clone());
-            both.spawn(async move { prepare(&address, &first).await });
+            let url = url.clone();
+            both.spawn(async move { kind.prepare(&url, &[first]).await });
         }
         for prepared in both.join_all().await {
             prepared.unwrap();
         }
-        let refused = async |list: &[&str]| {
-            let list: Vec<String> = list.iter().map(|sql| (*sql).to_owned()).collect();
-            prepare(&address, &list).await.unwrap_err().to_string()
-        };
+        let refused = async |list: &[&str]| kind.prepare(&url, list).await.unwrap_err().to_string();
         assert!(
             refused(&["CREATE TABLE a (c TEXT)"])
                 .await
                 .contains("was changed")
         );
         assert!(refused(&[]).await.contains("newer version of the bot"));
-        let wrong = refused(&[&first[0], "CREATE TABLE d (e INTEGER) STRICT"]).await;
+        let wrong = refused(&[first, "CREATE TABLE d (e INTEGER) STRICT"]).await;
         assert!(wrong.contains("migration 2 of the bot failed"), "{wrong}");
-        prepare(&address, &first).await.unwrap();
+        kind.prepare(&url, &[first]).await.unwrap();
     });
 }
 
+/// Why a database cannot be used.
+async fn refusal(kind: Kind, url: &str) -> String {
+    let error = kind.prepare(url, &[]).await.unwrap_err();
+    let Error::Open(sentence) = error else {
+        panic!("{error:?}")
+    };
+    assert!(!sentence.contains("wrong"), "{sentence}");
+    sentence
+}
+
 #[test]
-fn what_is_wrong_with_an_address_is_said_with_the_remedy() {
-    let Some(server) = TestServer::shared() else {
+fn what_is_wrong_with_postgres_address_is_said_with_the_remedy() {
+    let kind = Kind::Postgres;
+    let Some(server) = TestServer::shared(kind) else {
         return;
     };
     block_on(async {
@@ -312,16 +333,6 @@ fn what_is_wrong_with_an_address_is_said_with_the_remedy() {
                 "CREATE USER locked PASSWORD 'right'; CREATE USER poor",
             )
             .await;
-        let refused = async |url: &str| {
-            let error = prepare(&Server::parse(url).unwrap(), &[])
-                .await
-                .unwrap_err();
-            let Error::Open(sentence) = error else {
-                panic!("{error:?}")
-            };
-            assert!(!sentence.contains("wrong"), "{sentence}");
-            sentence
-        };
         for (url, words) in [
             (
                 server.url_as("locked:wrong", &name),
@@ -339,24 +350,24 @@ fn what_is_wrong_with_an_address_is_said_with_the_remedy() {
                 "correct host and port",
             ),
         ] {
-            let sentence = refused(&url).await;
+            let sentence = refusal(kind, &url).await;
             assert!(sentence.contains(words), "{sentence}");
         }
-        let unprepared = check(&Server::parse(&server.url(&name)).unwrap()).await;
+        let unprepared = kind.check(&server.url(&name)).await;
         assert!(matches!(unprepared, Err(Error::Open(why)) if why.contains("no bot has been run")));
     });
 }
 
 #[test]
-fn values_of_many_types_travel() {
-    let Some(server) = TestServer::shared() else {
+fn values_of_postgres_types_travel() {
+    let Some(server) = TestServer::shared(Kind::Postgres) else {
         return;
     };
     block_on(async {
         let table = "CREATE TABLE t (i SMALLINT, b BOOLEAN, n NUMERIC, r REAL, s VARCHAR(9), \
                      x BYTEA, j JSONB, at TIMESTAMPTZ, u UUID)";
         let storage = open(&server.url(&server.prepared(&[table]).await));
-        let mut grant = begin(&storage, &dialog(1), "u").await.grant.unwrap();
+        let mut grant = begin(&*storage, &dialog(1), "u").await.grant.unwrap();
         let values: Vec<Value> = vec![
             7.into(),
             true.into(),
@@ -392,19 +403,21 @@ fn values_of_many_types_travel() {
     });
 }
 
-#[test]
-fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong() {
-    let Some(server) = TestServer::shared() else {
+fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong(kind: Kind) {
+    let Some(server) = TestServer::shared(kind) else {
         return;
     };
     block_on(async {
         let name = server.prepared(&[]).await;
-        let address = Server::parse(&server.url(&name)).unwrap();
-        let storage = open(&server.url(&name));
+        let url = server.url(&name);
+        let storage = open(&url);
         for n in 0..3 {
             for user in ["ann", "b\0b"] {
                 let update = format!("{user}{n}");
-                let mut grant = begin(&storage, &dialog(user), &update).await.grant.unwrap();
+                let mut grant = begin(&*storage, &dialog(user), &update)
+                    .await
+                    .grant
+                    .unwrap();
                 let commit = Commit {
                     history: Some(format!("[{n}]")),
                     ..last(&update, &n.to_string())
@@ -413,13 +426,7 @@ fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong() {
             }
         }
         for with_history in [false, true] {
-            let mut lines: Vec<DialogLine> = Vec::new();
-            dump(&address, with_history, |line| -> Result<(), Error> {
-                lines.push(line);
-                Ok(())
-            })
-            .await
-            .unwrap();
+            let lines = kind.dump(&url, with_history).await;
             let seen: Vec<_> = lines
                 .iter()
                 .map(|l| (l.dialog.user_id.as_str(), l.state.as_str(), l.history.len()))
@@ -427,18 +434,24 @@ fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong() {
             let kept = if with_history { 3 } else { 0 };
             assert_eq!(seen, [("ann", "2", kept), ("b\0b", "2", kept)]);
         }
-        assert_eq!(check(&address).await.unwrap(), []);
+        assert_eq!(kind.check(&url).await.unwrap(), []);
         server
             .sql(
                 &name,
-                "UPDATE turnkey_dialog SET state = 'nonsense' WHERE user_id = 'ann';
-                 INSERT INTO turnkey_outbox VALUES (99, 1, 0, 'x');
-                 INSERT INTO turnkey_lock VALUES ('http', 'x', 5, 1, 1, 1, 3)",
+                match kind {
+                    Kind::Postgres => {
+                        "UPDATE turnkey_dialog SET state = 'nonsense' WHERE user_id = 'ann';
+                         INSERT INTO turnkey_outbox VALUES (99, 1, 0, 'x')"
+                    }
+                    Kind::Mysql => {
+                        "UPDATE turnkey_dialog SET state = 'nonsense' WHERE user_id = 'ann';
+                         INSERT INTO turnkey_outbox VALUES ('x', 'http', 1, 0, 'x')"
+                    }
+                },
             )
             .await;
-        drop(storage); // It would free that lock at once.
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let problems: Vec<String> = check(&address)
+        let problems: Vec<String> = kind
+            .check(&url)
             .await
             .unwrap()
             .into_iter()
@@ -447,5 +460,199 @@ fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong() {
         for words in ["belong to no dialog", "not JSON"] {
             assert!(problems.iter().any(|p| p.contains(words)), "{problems:?}");
         }
+    });
+}
+
+fn ids_up_to_the_bound_are_kept_and_longer_ones_refused(kind: Kind) {
+    let Some(server) = TestServer::shared(kind) else {
+        return;
+    };
+    block_on(async {
+        let storage = open(&server.url(&server.prepared(&[]).await));
+        let long: String = (0..1024_u32)
+            .map(|n| char::from(b'a' + (n * 7 % 26) as u8))
+            .collect();
+        turn(&*storage, &dialog(&long), &long, "1").await;
+        assert!(begin(&*storage, &dialog(&long), &long).await.seen.is_some());
+        // Spaces at the end count, as does the case.
+        for other in [
+            format!("{} ", &long[1..]),
+            long[1..].to_owned(),
+            long[1..].to_uppercase(),
+        ] {
+            assert_eq!(turn(&*storage, &dialog(&other), &other, "2").await, None);
+        }
+        let longer = storage.begin(asks(&dialog(format!("{long}a")), "u")).await;
+        assert!(matches!(longer, Err(Error::Unavailable(why)) if why.contains("1025 bytes")));
+    });
+}
+
+macro_rules! on_every_server {
+    ($($case:ident)*) => {
+        mod postgres {
+            $(#[test]
+            fn $case() {
+                super::$case(super::Kind::Postgres);
+            })*
+        }
+        mod mariadb {
+            $(#[test]
+            fn $case() {
+                super::$case(super::Kind::Mysql);
+            })*
+        }
+    };
+}
+
+on_every_server! {
+    the_locks_of_a_killed_process_are_freed_within_two_seconds
+    a_frozen_process_loses_its_locks_and_its_late_commit_is_refused
+    a_server_that_goes_and_comes_back_loses_nothing
+    two_boxes_may_prepare_at_once_and_migrations_are_kept
+    a_dump_has_every_dialog_and_a_check_finds_what_is_wrong
+    ids_up_to_the_bound_are_kept_and_longer_ones_refused
+}
+
+#[test]
+fn what_is_wrong_with_a_mysql_address_is_said_with_the_remedy() {
+    let kind = Kind::Mysql;
+    let Some(server) = TestServer::shared(kind) else {
+        return;
+    };
+    block_on(async {
+        let name = server.create().await;
+        let users = format!(
+            "CREATE USER locked@localhost IDENTIFIED BY 'right'; CREATE USER poor@localhost;
+             GRANT SELECT ON {name}.* TO poor@localhost; CREATE USER nobody_here@localhost;
+             CREATE DATABASE narrow CHARACTER SET latin1"
+        );
+        server.sql("turnkey", &users).await;
+        for (url, words) in [
+            (
+                server.url_as("locked:wrong", &name),
+                "check the user and the password",
+            ),
+            (server.url_as("locked", &name), "add the password"),
+            (server.url("nowhere"), "create the database"),
+            (
+                server.url_as("nobody_here", &name),
+                "let this user use the database",
+            ),
+            (server.url_as("poor", &name), "let this user create tables"),
+            (server.url("narrow"), "ALTER DATABASE"),
+            (
+                "mysql://ann:wrong@127.0.0.1:1/bot".to_owned(),
+                "start the server",
+            ),
+            (
+                "mysql://ann:wrong@no.such.host.invalid/bot".to_owned(),
+                "correct host, port or socket",
+            ),
+            (
+                "mysql://ann:wrong@localhost/bot?socket=/no/such/socket".to_owned(),
+                "correct host, port or socket",
+            ),
+        ] {
+            let sentence = refusal(kind, &url).await;
+            assert!(sentence.contains(words), "{sentence}");
+        }
+        let unprepared = kind.check(&server.url(&name)).await;
+        assert!(matches!(unprepared, Err(Error::Open(why)) if why.contains("no bot has been run")));
+    });
+}
+
+#[test]
+fn a_mysql_migration_that_was_cut_off_is_refused_until_somebody_looked() {
+    let Some(server) = TestServer::shared(Kind::Mysql) else {
+        return;
+    };
+    block_on(async {
+        let name = server.create().await;
+        let url = server.url(&name);
+        let half = "CREATE TABLE a (b INT); CREATE TABLE c (d NONSENSE)";
+        for words in ["in its statement 2", "did not end"] {
+            let refused = Kind::Mysql.prepare(&url, &[half]).await.unwrap_err();
+            assert!(refused.to_string().contains(words), "{refused}");
+        }
+        let undo = "DROP TABLE a; DELETE FROM turnkey_migration WHERE owner = 'bot'";
+        server.sql(&name, undo).await;
+        // Our own can be done again.
+        let cut = "UPDATE turnkey_migration SET ended_at = NULL WHERE owner = 'turnkey'";
+        server.sql(&name, cut).await;
+        Kind::Mysql
+            .prepare(&url, &["CREATE TABLE a (b INT); CREATE TABLE c (d INT)"])
+            .await
+            .unwrap();
+        // Nothing of this one took effect: it may be corrected.
+        let list = ["CREATE TABLE a (b INT); CREATE TABLE c (d INT)", "nonsense"];
+        let refused = Kind::Mysql.prepare(&url, &list).await.unwrap_err();
+        assert!(refused.to_string().contains("MySQL's SQL"), "{refused}");
+        let list = [list[0], "INSERT INTO a VALUES (1)"];
+        Kind::Mysql.prepare(&url, &list).await.unwrap();
+    });
+}
+
+#[test]
+fn a_mysql_server_that_does_not_sync_is_refused_for_full_sync() {
+    let unsafe_server = ["-c", "innodb-flush-log-at-trx-commit=2", "--port"];
+    let Some(server) = TestServer::start_with(Kind::Mysql, &unsafe_server) else {
+        return;
+    };
+    block_on(async {
+        let url = server.url(&server.create().await);
+        assert!(url.contains("@127.0.0.1:"), "{url}");
+        let sentence = refusal(Kind::Mysql, &url).await;
+        assert!(
+            sentence.contains("set innodb_flush_log_at_trx_commit=1 on the server"),
+            "{sentence}"
+        );
+        let server = mysql::Server::parse(&url).unwrap();
+        mysql::prepare(&server, Sync::Normal, &[]).await.unwrap();
+    });
+}
+
+#[test]
+fn values_of_mysql_types_travel() {
+    let Some(server) = TestServer::shared(Kind::Mysql) else {
+        return;
+    };
+    block_on(async {
+        let table = "CREATE TABLE t (i SMALLINT, b BOOLEAN, n DECIMAL(9,0), r FLOAT, s VARCHAR(9), \
+                     x BLOB, j JSON, f BIT(9), u BIGINT UNSIGNED, at DATETIME)";
+        let storage = open(&server.url(&server.prepared(&[table]).await));
+        let mut grant = begin(&*storage, &dialog(1), "u").await.grant.unwrap();
+        let values: Vec<Value> = vec![
+            7.into(),
+            true.into(),
+            12.into(),
+            0.5.into(),
+            "it's".into(),
+            vec![0_u8, 255].into(),
+            r#"{"a": 1}"#.into(),
+            257.into(),
+            8.into(),
+            "2026-01-02 03:04:05".into(),
+        ];
+        let insert = "INSERT INTO t VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?)";
+        let commit = Commit {
+            statements: vec![Statement::new(insert, values.clone())],
+            ..last("u", "1")
+        };
+        storage.commit(&mut grant, commit).await.unwrap();
+        let ask = |sql: &str| storage.query(None, Statement::new(sql, ()));
+        let rows = ask("SELECT i, b, n, r, s, x, j, f, u FROM t")
+            .await
+            .unwrap();
+        assert_eq!(rows[0].values(), &values[..9]);
+        let rows = ask("SELECT sum(i) AS s, avg(r) AS a, count(*) AS c FROM t")
+            .await
+            .unwrap();
+        assert_eq!(rows[0].values(), [7.into(), Value::Real(0.5), 1.into()]);
+        let refused = ask("SELECT at FROM t").await;
+        assert!(matches!(refused, Err(Error::Statement(why)) if why.contains("CAST(at AS CHAR)")));
+        let slow = tokio::time::timeout(LONG, ask("SELECT SLEEP(9) FROM t"))
+            .await
+            .unwrap();
+        assert!(matches!(slow, Err(Error::Statement(why)) if why.contains("took longer")));
     });
 }

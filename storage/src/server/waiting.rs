@@ -1,7 +1,7 @@
 //! The begins of this process that were not answered yet.
 //!
 //! An entry is made by [`Place::take`] and answered by a lane (`lanes.rs`), at once
-//! or when the keeper (`keeper.rs`) hears that the lock was handed over.
+//! or when the engine's keeper finds that the lock was handed over.
 //! Invariant: whoever takes an entry out answers it or gives up its row; a lock
 //! that was granted to an entry that is gone is given back by the cancel that was
 //! sent when it went. Bounds: those of the caller's turns in flight.
@@ -17,20 +17,20 @@ use crate::{Arrival, Begun, DialogKey, Error, Fence, Result};
 
 /// A waiter is looked for in the tables this long after it was queued, in case
 /// the word that it was served got lost.
-const LOOK_AFTER: Duration = Duration::from_millis(400);
+pub(crate) const LOOK_AFTER: Duration = Duration::from_millis(400);
 
 /// A begin without an answer.
-pub(super) struct Waiter {
-    pub(super) dialog: DialogKey,
-    pub(super) update: Option<String>,
+pub(crate) struct Waiter {
+    pub(crate) dialog: DialogKey,
+    pub(crate) update: Option<String>,
     /// Microseconds since 1970.
-    pub(super) arrived: i64,
-    pub(super) to: oneshot::Sender<Result<Begun>>,
-    pub(super) stage: Stage,
+    pub(crate) arrived: i64,
+    pub(crate) to: oneshot::Sender<Result<Begun>>,
+    pub(crate) stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// Not sent: the server knows nothing of it.
     Fresh,
     /// Sent, not answered.
@@ -41,16 +41,16 @@ pub(super) enum Stage {
     Reading,
 }
 
-pub(super) type Waiters = HashMap<i64, Waiter>;
+pub(crate) type Waiters = HashMap<i64, Waiter>;
 
 /// A begin that somebody waits for. Dropping it gives the place up.
-pub(super) struct Place {
+pub(crate) struct Place {
     shared: Arc<Shared>,
     ticket: i64,
 }
 
 impl Place {
-    pub(super) fn take(
+    pub(crate) fn take(
         shared: &Arc<Shared>,
         dialog: DialogKey,
         update: Option<String>,
@@ -79,7 +79,7 @@ impl Place {
     }
 
     /// Its entry is gone already.
-    pub(super) fn answered(self) {
+    pub(crate) fn answered(self) {
         drop(self);
     }
 }
@@ -100,12 +100,12 @@ impl Drop for Place {
 
 impl Shared {
     /// No code that can panic runs under this mutex.
-    pub(super) fn waiters(&self) -> MutexGuard<'_, Waiters> {
+    pub(crate) fn waiters(&self) -> MutexGuard<'_, Waiters> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock was handed to one of our waiters.
-    pub(super) fn granted(&self, ticket: i64, fence: i64) {
+    pub(crate) fn granted(&self, ticket: i64, fence: i64) {
         let mut waiters = self.waiters();
         let Some(waiter) = waiters.get_mut(&ticket) else {
             return; // Given up: its cancel gives the lock back.
@@ -123,30 +123,40 @@ impl Shared {
         self.submit(read);
     }
 
-    /// Tickets that have been queued for a while.
-    pub(super) fn queued(&self) -> Vec<i64> {
+    /// Those that have been queued for a while.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn queued(&self) -> Vec<i64> {
+        let queued = self.queued_for(LOOK_AFTER);
+        queued.into_iter().map(|(ticket, _)| ticket).collect()
+    }
+
+    /// Those that have been queued for so long.
+    pub(crate) fn queued_for(&self, time: Duration) -> Vec<(i64, DialogKey)> {
         self.waiters()
             .iter()
-            .filter(|(_, w)| matches!(w.stage, Stage::Queued(at) if at.elapsed() > LOOK_AFTER))
-            .map(|(ticket, _)| *ticket)
+            .filter(|(_, w)| matches!(w.stage, Stage::Queued(at) if at.elapsed() >= time))
+            .map(|(ticket, w)| (*ticket, w.dialog.clone()))
             .collect()
     }
 
     /// A queued waiter whose row is gone: this process was taken for dead.
-    pub(super) fn lost_place(&self, ticket: i64) {
+    pub(crate) fn lost_place(&self, ticket: i64) {
         let mut waiters = self.waiters();
         if !matches!(waiters.get(&ticket), Some(w) if matches!(w.stage, Stage::Queued(_))) {
             return;
         }
         if let Some(waiter) = waiters.remove(&ticket) {
             drop(waiters);
-            let lost = "the place in the queue was lost with the connection to PostgreSQL";
-            drop(waiter.to.send(Err(Error::Unavailable(lost.to_owned()))));
+            let lost = format!(
+                "the place in the queue was lost with the connection to {}",
+                self.engine
+            );
+            drop(waiter.to.send(Err(Error::Unavailable(lost))));
         }
     }
 
     /// The server has been away for too long: nobody needs to wait any more.
-    pub(super) fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         let mut waiters = self.waiters();
         let tickets: Vec<i64> = waiters
             .iter()
@@ -165,7 +175,7 @@ impl Shared {
                     dialog: waiter.dialog,
                 });
             }
-            drop(waiter.to.send(Err(super::not_there())));
+            drop(waiter.to.send(Err(self.not_there())));
         }
     }
 }

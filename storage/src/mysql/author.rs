@@ -1,0 +1,276 @@
+//! The author's own SQL: turns that carry statements, and questions.
+//!
+//! Used by [`ServerStorage`](crate::server::ServerStorage). It has connections of its
+//! own, so that a slow statement holds up nobody's lane. A turn with statements is a
+//! transaction of its own: the statements, then what the lanes write; any failure
+//! undoes it. The dialog's lock row is taken last, so that nobody waits for it while a
+//! statement runs. Bounds: three quarters of the pool's connections,
+//! [`MAX_STATEMENT`] for each statement.
+
+use std::sync::{Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use mysql_async::Row as MyRow;
+use mysql_async::prelude::Queryable;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::conn::Tried;
+use super::errors::{self, Failed};
+use super::literal::Sql;
+use super::server::{MAX_STATEMENT, Purpose, Server};
+use super::sql::{self, Prepared};
+use super::values;
+use super::wire::{Calls, Look, is_guard};
+use crate::server::closed;
+use crate::server::lanes::{Failure, Shared, Turn};
+use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement};
+
+/// Before a connection that was lost is replaced.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// Attempts at a turn that was chosen to give way in a deadlock.
+const ATTEMPTS: u32 = 5;
+
+/// A statement that the server itself does not stop in time is stopped by us.
+const LATE: Duration = Duration::from_secs(1);
+
+pub(super) struct Author {
+    server: Server,
+    shared: Weak<Shared>,
+    /// One for each connection there may be.
+    free: Semaphore,
+    idle: Mutex<Vec<Calls>>,
+}
+
+impl std::fmt::Debug for Author {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Author").finish_non_exhaustive()
+    }
+}
+
+impl crate::server::Author for Author {
+    fn commit<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.commit(turn))
+    }
+
+    fn query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.query(query))
+    }
+
+    fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
+        Box::pin(self.dialogs_with_unsent(limit))
+    }
+}
+
+/// How an attempt ended that is not to be repeated.
+enum Ended<T> {
+    Done(T),
+    Refused(Error),
+}
+
+impl Author {
+    pub(super) fn new(server: Server, shared: Weak<Shared>) -> Self {
+        Author {
+            free: Semaphore::new(server.for_authors()),
+            server,
+            shared,
+            idle: Mutex::default(),
+        }
+    }
+
+    async fn commit(&self, turn: &Turn) -> Result<()> {
+        let statements: Vec<Prepared> = turn
+            .commit
+            .statements
+            .iter()
+            .map(|statement| sql::translate(statement, true))
+            .collect::<Result<_>>()?;
+        let mut deadlocks = 0;
+        loop {
+            let (_permit, calls) = self.connection().await?;
+            let Some(mut calls) = calls else { continue };
+            let ended = self.try_commit(&mut calls, turn, &statements).await;
+            if let Some(answer) = self.settle(calls, ended, &mut deadlocks).await {
+                return answer;
+            }
+        }
+    }
+
+    async fn query(&self, query: Statement) -> Result<Vec<Row>> {
+        let query = sql::translate(&query, false)?;
+        let mut deadlocks = 0;
+        loop {
+            let (_permit, calls) = self.connection().await?;
+            let Some(mut calls) = calls else { continue };
+            let ended = self.try_query(&mut calls, &query).await;
+            if let Some(rows) = self.settle(calls, ended, &mut deadlocks).await {
+                return values::rows(rows?);
+            }
+        }
+    }
+
+    async fn dialogs_with_unsent(&self, limit: u32) -> Result<Vec<DialogKey>> {
+        let rows = self
+            .query(Statement::new(
+                "SELECT o.user_id, o.channel FROM turnkey_outbox o
+                 WHERE NOT EXISTS (SELECT 1 FROM turnkey_lock l
+                     WHERE l.user_id = o.user_id AND l.channel = o.channel)
+                 GROUP BY o.user_id, o.channel ORDER BY min(o.turn) LIMIT ?1",
+                (i64::from(limit),),
+            ))
+            .await?;
+        let text = |row: &Row, column| {
+            String::from_utf8(row.get(column)?)
+                .map_err(|_| Error::Unavailable("a key in our tables is not UTF-8".to_owned()))
+        };
+        rows.iter()
+            .map(|row| {
+                Ok(DialogKey {
+                    channel: text(row, "channel")?,
+                    user_id: text(row, "user_id")?,
+                })
+            })
+            .collect()
+    }
+
+    /// The next connection that is free; none, after a pause, when the server is away.
+    async fn connection(&self) -> Result<(SemaphorePermit<'_>, Option<Calls>)> {
+        let permit = self.free.acquire().await.map_err(|_| closed())?;
+        let calls = self.take().await.ok();
+        if calls.is_none() {
+            tokio::time::sleep(RECONNECT).await;
+        }
+        Ok((permit, calls))
+    }
+
+    /// What is answered after an attempt; none when there is to be another one.
+    async fn settle<T>(
+        &self,
+        calls: Calls,
+        ended: Tried<Ended<T>>,
+        deadlocks: &mut u32,
+    ) -> Option<Result<T>> {
+        let lost = calls.conn.is_lost();
+        if !lost {
+            self.put_back(calls);
+        }
+        match ended {
+            Ok(Ended::Done(answer)) => Some(Ok(answer)),
+            Ok(Ended::Refused(error)) => Some(Err(error)),
+            Err(_) if lost => {
+                tokio::time::sleep(RECONNECT).await;
+                None
+            }
+            Err(error) if error.is_deadlock() || error.is_duplicate() || is_guard(&error) => {
+                *deadlocks += 1;
+                let reason = "its statements wait in a circle with those of other turns";
+                (*deadlocks == ATTEMPTS).then(|| Err(Error::Statement(reason.to_owned())))
+            }
+            Err(error) => Some(Err(error.ours())),
+        }
+    }
+
+    async fn try_commit(
+        &self,
+        calls: &mut Calls,
+        turn: &Turn,
+        statements: &[Prepared],
+    ) -> Tried<Ended<()>> {
+        match calls.look(turn).await? {
+            Look::Free => {}
+            Look::Refused(error) => return Ok(Ended::Refused(error)),
+            Look::Done => {
+                if turn.commit.end {
+                    calls.hand_over(&[(&turn.dialog, turn.fence)]).await?;
+                }
+                return Ok(Ended::Done(()));
+            }
+        }
+        calls.conn.run(&Sql::new("START TRANSACTION")).await?;
+        for statement in statements {
+            if let Err(refused) = self.execute(calls, statement).await? {
+                calls.conn.roll_back_if_there().await?;
+                return Ok(Ended::Refused(refused));
+            }
+        }
+        calls.write(Sql::default(), &[turn]).await?;
+        Ok(Ended::Done(()))
+    }
+
+    async fn try_query(&self, calls: &mut Calls, query: &Prepared) -> Tried<Ended<Vec<MyRow>>> {
+        calls
+            .conn
+            .run(&Sql::new("START TRANSACTION READ ONLY"))
+            .await?;
+        let rows = self.execute(calls, query).await?;
+        calls.conn.roll_back_if_there().await?;
+        Ok(match rows {
+            Ok(rows) => Ended::Done(rows),
+            Err(error) => Ended::Refused(error),
+        })
+    }
+
+    /// Executes a statement of the author's; inside, what it did wrong. After a failure
+    /// that is to be tried again nothing is left of the transaction.
+    async fn execute(&self, calls: &mut Calls, statement: &Prepared) -> Tried<Result<Vec<MyRow>>> {
+        let id = calls.conn.my.id();
+        let params = mysql_async::Params::from(statement.params.clone());
+        let rows = calls.conn.my.exec::<MyRow, _, _>(&statement.sql, params);
+        let Ok(rows) = tokio::time::timeout(MAX_STATEMENT + LATE, rows).await else {
+            self.stop(id);
+            let slow: Tried<()> = calls.conn.note(Err(Failed::Slow));
+            drop(slow);
+            return Ok(Err(errors::too_slow()));
+        };
+        match calls.conn.note(rows.map_err(Failed::My)) {
+            Ok(rows) => Ok(Ok(rows)),
+            Err(error) if error.is_deadlock() => {
+                calls.conn.roll_back().await?;
+                Err(error)
+            }
+            Err(error) if error.is_lost() => Err(error),
+            Err(error) => Ok(Err(errors::authors(&error))),
+        }
+    }
+
+    /// Lets the server end a session that nobody listens to any more: else its
+    /// statement would hold its rows until it is done.
+    fn stop(&self, id: u32) {
+        let server = self.server.clone();
+        tokio::spawn(async move {
+            let stopped = async {
+                let mut conn = server.open(Purpose::Ours).await?;
+                conn.run(&Sql::new(&format!("KILL {id}"))).await
+            };
+            if let Err(error) = stopped.await {
+                tracing::debug!("a slow statement could not be stopped: {}", error.words());
+            }
+        });
+    }
+
+    async fn take(&self) -> Tried<Calls> {
+        loop {
+            let idle = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            match idle {
+                Some(calls) if calls.conn.is_stale() => {}
+                Some(calls) => return Ok(calls),
+                None => break,
+            }
+        }
+        Ok(Calls {
+            conn: self.server.open(Purpose::Author).await?,
+            shared: self.shared.clone(),
+        })
+    }
+
+    fn put_back(&self, calls: Calls) {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(calls);
+    }
+}

@@ -1,0 +1,75 @@
+//! The MySQL engine: one server, MySQL or MariaDB, and any number of boxes.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `server.rs` | the address, and how a connection is set up |
+//! | `conn.rs` `literal.rs` | many statements in one round trip, and their rows |
+//! | `schema.sql` `schema.rs` | tables, migrations |
+//! | `wire.rs` | one phase of many turns on a connection |
+//! | `keeper.rs` | one connection that shows that this process lives |
+//! | `author.rs` `sql.rs` `values.rs` | the author's own statements and questions |
+//! | `errors.rs` | what a failure means for the caller |
+//! | `inspect.rs` | dump and check |
+//!
+//! What it has in common with other servers' engines is in `crate::server`.
+//!
+//! A program that uses it: [`Server::parse`] its address; [`prepare`] once at each
+//! start, on as many boxes as you like; [`connect`] in every process that takes
+//! turns.
+//!
+//! No connection is held while a handler runs: a lock is a row, taken in one short
+//! transaction and given back in another. So thousands of turns are in flight on
+//! [`DEFAULT_POOL`] connections. The process that holds a row proves that it lives
+//! with a named lock of its session (freed in half a second when the process is
+//! killed) and a lease of [`DEFAULT_LEASE`] (for a box that vanishes). A commit under a
+//! lock that was freed meanwhile is refused.
+//!
+//! How far a commit got when it is acknowledged is a setting of the whole server:
+//! [`Sync::Full`] needs `innodb_flush_log_at_trx_commit=1` (and, with a binary log,
+//! `sync_binlog=1`), which [`prepare`] checks. [`Sync::Normal`] takes what there is: 2
+//! survives the death of the server's process, 0 may lose its last second. A lock that
+//! is taken is written like a commit, since no session may choose otherwise.
+
+mod author;
+mod conn;
+mod errors;
+mod inspect;
+mod keeper;
+mod literal;
+mod schema;
+mod server;
+mod sql;
+mod values;
+mod wire;
+
+use std::sync::Arc;
+
+pub use inspect::{check, dump};
+pub use schema::prepare;
+pub use server::Server;
+
+pub use crate::server::ServerStorage as MysqlStorage;
+pub use crate::server::bounds::{DEFAULT_LEASE, DEFAULT_POOL, MAX_POOL};
+use crate::server::{lanes, new_owner};
+use crate::{Result, Sync};
+
+/// Connects this process. To be called in a tokio runtime, after any fork. It
+/// returns at once: calls wait until the server is there, or say that it is not.
+///
+/// # Errors
+/// [`Error::Unavailable`](crate::Error::Unavailable) when the kernel gives no random
+/// bytes.
+pub fn connect(server: &Server, sync: Sync) -> Result<MysqlStorage> {
+    let (shared, queues) = lanes::Shared::new("MySQL", new_owner()?, server.lanes());
+    let keeper = tokio::spawn(keeper::run(server.clone(), sync, Arc::downgrade(&shared)));
+    for queue in queues {
+        let connect = wire::Lanes {
+            server: server.clone(),
+            shared: Arc::downgrade(&shared),
+        };
+        let up = shared.up.subscribe();
+        tokio::spawn(lanes::run(connect, Arc::downgrade(&shared), up, queue));
+    }
+    let author = author::Author::new(server.clone(), Arc::downgrade(&shared));
+    Ok(MysqlStorage::new(shared, Box::new(author), keeper))
+}

@@ -1,0 +1,248 @@
+//! A private database server for the tests of a binary (also of the framework's),
+//! started by `scripts/services` and gone when the process ends (its input closes),
+//! and a database of its own for each test. PostgreSQL or MariaDB: the same calls.
+
+#![allow(dead_code, clippy::unwrap_used)] // Each binary uses a part of it.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use mysql_async::prelude::Queryable;
+use turnkey_storage::{DialogLine, Error, Finding, Result, Storage, Sync, mysql, postgres};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Postgres,
+    Mysql,
+}
+
+/// Serves until it is dropped, or the process ends.
+pub(crate) struct TestServer {
+    pub(crate) kind: Kind,
+    /// As the script printed it.
+    address: String,
+    talk: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
+    child: Child,
+    databases: AtomicU64,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Postgres => "PostgreSQL",
+            Kind::Mysql => "MariaDB",
+        }
+    }
+
+    pub(crate) fn open(self, url: &str) -> Arc<dyn Storage> {
+        match self {
+            Kind::Postgres => {
+                let server = postgres::Server::parse(url).unwrap();
+                Arc::new(postgres::connect(&server, Sync::Full).unwrap())
+            }
+            Kind::Mysql => {
+                let server = mysql::Server::parse(url).unwrap();
+                Arc::new(mysql::connect(&server, Sync::Full).unwrap())
+            }
+        }
+    }
+
+    pub(crate) async fn prepare(self, url: &str, author: &[&str]) -> Result<()> {
+        let author: Vec<String> = author.iter().map(|sql| (*sql).to_owned()).collect();
+        match self {
+            Kind::Postgres => postgres::prepare(&postgres::Server::parse(url)?, &author).await,
+            Kind::Mysql => mysql::prepare(&mysql::Server::parse(url)?, Sync::Full, &author).await,
+        }
+    }
+
+    pub(crate) async fn check(self, url: &str) -> Result<Vec<Finding>> {
+        match self {
+            Kind::Postgres => postgres::check(&postgres::Server::parse(url)?).await,
+            Kind::Mysql => mysql::check(&mysql::Server::parse(url)?).await,
+        }
+    }
+
+    pub(crate) async fn dump(self, url: &str, with_history: bool) -> Vec<DialogLine> {
+        let mut lines = Vec::new();
+        let each = |line| -> std::result::Result<(), Error> {
+            lines.push(line);
+            Ok(())
+        };
+        match self {
+            Kind::Postgres => {
+                let server = postgres::Server::parse(url).unwrap();
+                postgres::dump(&server, with_history, each).await.unwrap();
+            }
+            Kind::Mysql => {
+                let server = mysql::Server::parse(url).unwrap();
+                mysql::dump(&server, with_history, each).await.unwrap();
+            }
+        }
+        lines
+    }
+}
+
+impl TestServer {
+    /// None when there are no server programs on this machine; says so, past the
+    /// test harness, which hides what passing tests print.
+    pub(crate) fn start(kind: Kind) -> Option<Self> {
+        Self::start_with(kind, &[])
+    }
+
+    /// With more arguments for `scripts/services`.
+    pub(crate) fn start_with(kind: Kind, arguments: &[&str]) -> Option<Self> {
+        let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+        while !root.join("scripts/services").exists() {
+            assert!(root.pop(), "scripts/services is not there");
+        }
+        // The machine does not lose its power in a test.
+        let (engine, fast) = match kind {
+            Kind::Postgres => ("postgres", "fsync=off"),
+            Kind::Mysql => ("mysql", "innodb-flush-method=nosync"),
+        };
+        let mut child = Command::new(root.join("scripts/services"))
+            .args([engine, "-c", fast])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut url = String::new();
+        stdout.read_line(&mut url).unwrap();
+        if url.is_empty() {
+            let said = format!(
+                "SKIPPED: the {} tests, since no server could be started (see above)\n",
+                kind.name()
+            );
+            std::io::stderr().write_all(said.as_bytes()).unwrap();
+            child.wait().unwrap();
+            return None;
+        }
+        Some(TestServer {
+            kind,
+            address: url.trim().to_owned(),
+            talk: Mutex::new((stdin, stdout)),
+            child,
+            databases: AtomicU64::new(0),
+        })
+    }
+
+    /// The one that the tests of this binary share.
+    pub(crate) fn shared(kind: Kind) -> Option<&'static Self> {
+        static POSTGRES: OnceLock<Option<TestServer>> = OnceLock::new();
+        static MYSQL: OnceLock<Option<TestServer>> = OnceLock::new();
+        let shared = match kind {
+            Kind::Postgres => &POSTGRES,
+            Kind::Mysql => &MYSQL,
+        };
+        shared.get_or_init(|| TestServer::start(kind)).as_ref()
+    }
+
+    pub(crate) fn url(&self, database: &str) -> String {
+        let (address, query) = self.address.split_once('?').unwrap_or((&self.address, ""));
+        let server = address.rsplit_once('/').unwrap().0;
+        match query {
+            "" => format!("{server}/{database}"),
+            query => format!("{server}/{database}?{query}"),
+        }
+    }
+
+    /// The address with another user and password.
+    pub(crate) fn url_as(&self, who: &str, database: &str) -> String {
+        self.url(database).replace("turnkey@", &format!("{who}@"))
+    }
+
+    /// An address with a password in it, with which one may do everything.
+    pub(crate) async fn url_with_password(&self, password: &str, database: &str) -> String {
+        if self.kind == Kind::Mysql {
+            let all = format!(
+                "CREATE USER IF NOT EXISTS secret@localhost IDENTIFIED BY '{password}';
+                 GRANT ALL ON *.* TO secret@localhost"
+            );
+            self.sql(self.first(), &all).await;
+            return self.url_as(&format!("secret:{password}"), database);
+        }
+        // PostgreSQL takes any here.
+        self.url_as(&format!("turnkey:{password}"), database)
+    }
+
+    /// The database that is there from the start.
+    fn first(&self) -> &'static str {
+        match self.kind {
+            Kind::Postgres => "postgres",
+            Kind::Mysql => "turnkey",
+        }
+    }
+
+    /// Makes an empty database; its name.
+    pub(crate) async fn create(&self) -> String {
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let utf8 = match self.kind {
+            Kind::Postgres => "",
+            Kind::Mysql => "CHARACTER SET utf8mb4",
+        };
+        self.sql(self.first(), &format!("CREATE DATABASE {name} {utf8}"))
+            .await;
+        name
+    }
+
+    /// An empty database with our tables and the author's.
+    pub(crate) async fn prepared(&self, author: &[&str]) -> String {
+        let name = self.create().await;
+        self.kind.prepare(&self.url(&name), author).await.unwrap();
+        name
+    }
+
+    /// Executes statements, past the engine.
+    pub(crate) async fn sql(&self, database: &str, sql: &str) {
+        let url = self.url(database);
+        match self.kind {
+            Kind::Postgres => {
+                let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls)
+                    .await
+                    .unwrap();
+                let connection = tokio::spawn(connection);
+                client.batch_execute(sql).await.unwrap();
+                drop(client);
+                connection.await.unwrap().unwrap();
+            }
+            Kind::Mysql => {
+                let opts = mysql_async::Opts::from_url(&url).unwrap();
+                let mut conn = mysql_async::Conn::new(opts).await.unwrap();
+                conn.query_drop(sql).await.unwrap();
+                conn.disconnect().await.unwrap();
+            }
+        }
+    }
+
+    /// Stops it at once, as a crash would.
+    pub(crate) fn stop(&self) {
+        assert_eq!(self.tell("stop"), "stopped");
+    }
+
+    pub(crate) fn start_again(&self) {
+        assert_eq!(self.tell("start"), "ready");
+    }
+
+    fn tell(&self, order: &str) -> String {
+        let mut talk = self.talk.lock().unwrap();
+        writeln!(talk.0, "{order}").unwrap();
+        let mut answer = String::new();
+        talk.1.read_line(&mut answer).unwrap();
+        answer.trim().to_owned()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // Its input ends too late for this: after the wait.
+        let script = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(script, nix::sys::signal::Signal::SIGTERM).unwrap();
+        drop(self.child.wait());
+    }
+}
