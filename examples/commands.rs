@@ -12,6 +12,10 @@
 //! | `orders` | how many orders there are |
 //! | `many 3` | three replies |
 //! | `silent` | no reply |
+//! | `ask Tea?` | a question with two buttons |
+//! | a button | says which |
+//! | `picture https://…` | a picture, with a caption and a button |
+//! | a picture | says how many, and what stands under it |
 //! | anything else | counts |
 //!
 //! Run it: `cargo run --example commands -- run --workers 2`
@@ -19,7 +23,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use turnkey::Turn;
+use turnkey::{Kind, Reply, Turn};
 
 #[derive(Default, Serialize, Deserialize)]
 struct State {
@@ -35,6 +39,10 @@ const MIGRATIONS: [&str; 1] = ["CREATE TABLE orders (
 async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     turn.state.count += 1;
     let text = turn.text().to_owned();
+    if let Some(said) = other_than_text(turn) {
+        turn.reply(format!("{}: {said}", turn.state.count));
+        return Ok(());
+    }
     let (command, rest) = text.split_once(' ').unwrap_or((&text, ""));
     match command {
         "sleep" => tokio::time::sleep(Duration::from_millis(rest.parse()?)).await,
@@ -69,10 +77,36 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
             return Ok(());
         }
         "silent" => return Ok(()),
+        "ask" => {
+            turn.reply(Reply::from(rest).button("Yes", "yes:1").button("No", "no"));
+            return Ok(());
+        }
+        "picture" => {
+            let picture = Reply::picture(rest).caption("look");
+            turn.reply(picture.button("More", "more"));
+            return Ok(());
+        }
         _ => {}
     }
     turn.reply(format!("{}: {text}", turn.state.count));
     Ok(())
+}
+
+fn other_than_text(turn: &Turn<State>) -> Option<String> {
+    if let Some(data) = turn.button() {
+        return Some(format!("button {data}"));
+    }
+    if turn.update().kind == Kind::Opened {
+        return Some(format!("opened {}", turn.text()));
+    }
+    let pictures = turn.pictures();
+    let first = pictures.first()?;
+    let name = first.url.as_ref().or(first.id.as_ref())?;
+    Some(format!(
+        "{} pictures, {name}, {}",
+        pictures.len(),
+        turn.text()
+    ))
 }
 
 fn main() -> std::process::ExitCode {

@@ -295,7 +295,7 @@ class Turnkey(Server):
         if self.process.returncode != 0:
             problems.append(f"turnkey's exit code is {self.process.returncode}")
         unexpected = [line for line in self.lines
-                      if not re.match(r"(Started|Stopping|Stopped)\b", line)]
+                      if not re.match(r"(Serving|Started|Stopping|Stopped)\b", line)]
         if unexpected:
             problems.append(f"turnkey says ({len(unexpected)} lines): {unexpected[0]}")
         result = {"turns": counters, **said, "problems": problems}

@@ -158,8 +158,8 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_MAX_CONNECTIONS", value_name = "N")]
     max_connections: Option<usize>,
 
-    /// Bytes of a request's body; a larger one is answered 413
-    /// [default: 1048576].
+    /// Bytes of a request's body; a larger one is answered 413. Facebook's batches
+    /// may have 4 MiB in any case [default: 1048576].
     #[arg(long, env = "TURNKEY_MAX_BODY", value_name = "BYTES")]
     max_body: Option<usize>,
 
@@ -187,6 +187,23 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_TELEGRAM_API_URL", value_name = "URL")]
     telegram_api_url: Option<String>,
 
+    /// Viber's bot API [default: https://chatapi.viber.com].
+    #[arg(long, env = "TURNKEY_VIBER_API_URL", value_name = "URL")]
+    viber_api_url: Option<String>,
+
+    /// The name that a Viber bot's messages are from [default: Bot].
+    #[arg(long, env = "TURNKEY_VIBER_SENDER", value_name = "NAME")]
+    viber_sender: Option<String>,
+
+    /// Facebook's Graph API, with its version
+    /// [default: https://graph.facebook.com/v23.0].
+    #[arg(long, env = "TURNKEY_FACEBOOK_API_URL", value_name = "URL")]
+    facebook_api_url: Option<String>,
+
+    /// VK's API [default: https://api.vk.com].
+    #[arg(long, env = "TURNKEY_VK_API_URL", value_name = "URL")]
+    vk_api_url: Option<String>,
+
     /// The log's format [default: text].
     #[arg(long, env = "TURNKEY_LOG", value_enum, value_name = "FORMAT")]
     log: Option<LogFormat>,
@@ -198,6 +215,20 @@ pub(crate) struct Settings {
     telegram_secret: Option<String>,
     #[arg(skip)]
     http_token: Option<String>,
+    #[arg(skip)]
+    viber_token: Option<String>,
+    #[arg(skip)]
+    facebook_token: Option<String>,
+    #[arg(skip)]
+    facebook_secret: Option<String>,
+    #[arg(skip)]
+    facebook_verify_token: Option<String>,
+    #[arg(skip)]
+    vk_token: Option<String>,
+    #[arg(skip)]
+    vk_secret: Option<String>,
+    #[arg(skip)]
+    vk_confirmation: Option<String>,
 }
 
 /// Who does the work.
@@ -257,6 +288,43 @@ pub(crate) struct TelegramConfig {
     pub(crate) api_url: String,
 }
 
+/// The `viber` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct ViberConfig {
+    /// The bot's token, which also signs what comes in.
+    pub(crate) token: String,
+    /// The name that messages are from.
+    pub(crate) sender: String,
+    /// The bot API.
+    pub(crate) api_url: String,
+}
+
+/// The `facebook` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct FacebookConfig {
+    /// The page's access token.
+    pub(crate) token: String,
+    /// The app's secret, which signs what comes in.
+    pub(crate) secret: String,
+    /// What Facebook shows when it tries out the webhook's address.
+    pub(crate) verify_token: String,
+    /// The Graph API, with its version.
+    pub(crate) api_url: String,
+}
+
+/// The `vk` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct VkConfig {
+    /// The community's access token.
+    pub(crate) token: String,
+    /// The secret key that is in all that comes in.
+    pub(crate) secret: String,
+    /// The string that confirms the webhook's address; needed for that only.
+    pub(crate) confirmation: Option<String>,
+    /// The API.
+    pub(crate) api_url: String,
+}
+
 /// Everything a run needs to know. Made once, never changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -292,6 +360,12 @@ pub(crate) struct Config {
     pub(crate) http: HttpConfig,
     /// The `telegram` channel.
     pub(crate) telegram: TelegramConfig,
+    /// The `viber` channel, if it is served.
+    pub(crate) viber: Option<ViberConfig>,
+    /// The `facebook` channel, if it is served.
+    pub(crate) facebook: Option<FacebookConfig>,
+    /// The `vk` channel, if it is served.
+    pub(crate) vk: Option<VkConfig>,
     /// The log's format.
     pub(crate) log: LogFormat,
 }
@@ -308,6 +382,16 @@ impl Settings {
             ("TURNKEY_TELEGRAM_TOKEN", &mut self.telegram_token),
             ("TURNKEY_TELEGRAM_SECRET", &mut self.telegram_secret),
             ("TURNKEY_HTTP_TOKEN", &mut self.http_token),
+            ("TURNKEY_VIBER_TOKEN", &mut self.viber_token),
+            ("TURNKEY_FACEBOOK_TOKEN", &mut self.facebook_token),
+            ("TURNKEY_FACEBOOK_SECRET", &mut self.facebook_secret),
+            (
+                "TURNKEY_FACEBOOK_VERIFY_TOKEN",
+                &mut self.facebook_verify_token,
+            ),
+            ("TURNKEY_VK_TOKEN", &mut self.vk_token),
+            ("TURNKEY_VK_SECRET", &mut self.vk_secret),
+            ("TURNKEY_VK_CONFIRMATION", &mut self.vk_confirmation),
         ];
         for (variable, setting) in secrets {
             *setting = match std::env::var(variable) {
@@ -361,7 +445,9 @@ impl Settings {
             updater, host, port, workers, fast, single_process, public_url, storage, sync,
             history, grace, worker_timeout, turn_timeout, lock_wait, max_turns, max_connections,
             max_body, max_header, header_timeout, body_timeout, idle_timeout, telegram_api_url,
-            log, telegram_token, telegram_secret, http_token,
+            viber_api_url, viber_sender, facebook_api_url, vk_api_url,
+            log, telegram_token, telegram_secret, http_token, viber_token, facebook_token,
+            facebook_secret, facebook_verify_token, vk_token, vk_secret, vk_confirmation,
         }
     }
 
@@ -400,11 +486,18 @@ impl Settings {
             ("telegram-token", &self.telegram_token),
             ("telegram-secret", &self.telegram_secret),
             ("http-token", &self.http_token),
+            ("viber-token", &self.viber_token),
+            ("facebook-token", &self.facebook_token),
+            ("facebook-secret", &self.facebook_secret),
+            ("facebook-verify-token", &self.facebook_verify_token),
+            ("vk-token", &self.vk_token),
+            ("vk-secret", &self.vk_secret),
+            ("vk-confirmation", &self.vk_confirmation),
         ] {
             if secret.as_ref().is_some_and(String::is_empty) {
-                let variable = name.to_uppercase().replace('-', "_");
                 return refuse(format!(
-                    "{name} (TURNKEY_{variable}) is empty; give it a value, or leave it out"
+                    "{name} ({}) is empty; give it a value, or leave it out",
+                    variable(name)
                 ));
             }
         }
@@ -415,14 +508,41 @@ impl Settings {
                 "--public-url takes an address such as https://bot.example.org, not {url:?}"
             ));
         }
-        let api_url = self
-            .telegram_api_url
-            .unwrap_or_else(|| "https://api.telegram.org".to_owned());
-        if !is_web_address(&api_url) {
-            return refuse(format!(
-                "--telegram-api-url takes an address such as http://localhost:8081, not {api_url:?}"
-            ));
-        }
+        let viber_api = api(
+            "--viber-api-url",
+            self.viber_api_url,
+            "https://chatapi.viber.com",
+        )?;
+        let viber = all_or_none([("viber-token", self.viber_token)])?.map(|[token]| ViberConfig {
+            token,
+            sender: self.viber_sender.unwrap_or_else(|| "Bot".to_owned()),
+            api_url: viber_api,
+        });
+        let facebook_api = api(
+            "--facebook-api-url",
+            self.facebook_api_url,
+            "https://graph.facebook.com/v23.0",
+        )?;
+        let facebook = all_or_none([
+            ("facebook-token", self.facebook_token),
+            ("facebook-secret", self.facebook_secret),
+            ("facebook-verify-token", self.facebook_verify_token),
+        ])?
+        .map(|[token, secret, verify_token]| FacebookConfig {
+            token,
+            secret,
+            verify_token,
+            api_url: facebook_api,
+        });
+        let vk_api = api("--vk-api-url", self.vk_api_url, "https://api.vk.com")?;
+        let vk = all_or_none([("vk-token", self.vk_token), ("vk-secret", self.vk_secret)])?.map(
+            |[token, secret]| VkConfig {
+                token,
+                secret,
+                confirmation: self.vk_confirmation,
+                api_url: vk_api,
+            },
+        );
         let max_header = at_least("--max-header", self.max_header, 16 << 10, 8192)?;
         Ok(Config {
             updater,
@@ -456,11 +576,51 @@ impl Settings {
             telegram: TelegramConfig {
                 token: self.telegram_token,
                 secret: self.telegram_secret,
-                api_url,
+                api_url: api(
+                    "--telegram-api-url",
+                    self.telegram_api_url,
+                    "https://api.telegram.org",
+                )?,
             },
+            viber,
+            facebook,
+            vk,
             log: self.log.unwrap_or_default(),
         })
     }
+}
+
+/// The address of a platform's API.
+fn api(flag: &str, given: Option<String>, default: &str) -> crate::Result<String> {
+    match given {
+        Some(url) if !is_web_address(&url) => refuse(format!(
+            "{flag} takes an address such as http://localhost:8081, not {url:?}"
+        )),
+        given => Ok(given.unwrap_or_else(|| default.to_owned())),
+    }
+}
+
+/// The secrets of a channel: it is served when all of them are there, and not when
+/// none is. Some of them are a mistake.
+fn all_or_none<const N: usize>(
+    secrets: [(&str, Option<String>); N],
+) -> crate::Result<Option<[String; N]>> {
+    let given = secrets.iter().filter(|(_, value)| value.is_some()).count();
+    if given > 0
+        && let Some((name, _)) = secrets.iter().find(|(_, value)| value.is_none())
+    {
+        let channel = name.split('-').next().unwrap_or(name);
+        return refuse(format!(
+            "the channel {channel} also needs {} ({name} in the file); docs/CHANNELS.md says where to find it",
+            variable(name)
+        ));
+    }
+    Ok((given == N).then(|| secrets.map(|(_, value)| value.unwrap_or_default())))
+}
+
+/// The variable of a setting in the file.
+fn variable(name: &str) -> String {
+    format!("TURNKEY_{}", name.to_uppercase().replace('-', "_"))
 }
 
 fn is_web_address(url: &str) -> bool {
@@ -631,6 +791,25 @@ mod tests {
     fn an_unknown_setting_in_the_file_is_named() {
         let error = toml::from_str::<Settings>("wokers = 3").unwrap_err();
         assert!(error.to_string().contains("wokers"));
+    }
+
+    #[test]
+    fn a_channel_needs_all_of_its_secrets() {
+        let some = Settings {
+            facebook_token: Some("t0ken".to_owned()),
+            facebook_verify_token: Some("v".to_owned()),
+            ..Settings::default()
+        };
+        let reason = refused(some);
+        assert!(reason.contains("TURNKEY_FACEBOOK_SECRET"), "{reason}");
+        assert!(!reason.contains("t0ken"), "{reason}");
+        let vk = Settings {
+            vk_token: Some("t".to_owned()),
+            vk_secret: Some("s".to_owned()),
+            ..Settings::default()
+        };
+        let config = config(vk).unwrap();
+        assert!(config.vk.is_some() && config.viber.is_none() && config.facebook.is_none());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use turnkey_storage::{Grant, Params, Row, Statement, Storage};
 
 use crate::error::{Error, Result};
-use crate::message::{Reply, Update};
+use crate::message::{Picture, Reply, Update};
 
 /// Replies of one turn. More is a handler that loops.
 pub const MAX_REPLIES: usize = 1000;
@@ -38,6 +38,16 @@ impl<S> Turn<S> {
     /// The update's text, caption or button data.
     pub fn text(&self) -> &str {
         &self.update.text
+    }
+
+    /// The data of the button that was pressed; none if it was not a button.
+    pub fn button(&self) -> Option<&str> {
+        self.update.button()
+    }
+
+    /// The pictures that the user sent.
+    pub fn pictures(&self) -> &[Picture] {
+        &self.update.pictures
     }
 
     /// The user, as the channel names them.

@@ -67,5 +67,7 @@ mod writer;
 pub use app::App;
 pub use error::{Error, Result};
 pub use handler::{MAX_REPLIES, Turn};
-pub use message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, Reply, Update, UpdateId};
+pub use message::{
+    Button, DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Picture, Reply, Update, UpdateId,
+};
 pub use turnkey_storage::{FromValue, Params, Row, Value};

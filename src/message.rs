@@ -25,6 +25,29 @@ impl fmt::Display for UpdateId {
     }
 }
 
+/// What sort of update it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The user wrote, or sent pictures.
+    Message,
+    /// The user pressed a button.
+    Button,
+    /// The user opened the conversation and has said nothing yet (Viber).
+    Opened,
+}
+
+/// A picture that a user sent. At least one of the two is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Picture {
+    /// The platform's own name for it, such as Telegram's `file_id`. On the same
+    /// platform [`Reply::picture`] takes it in place of an address.
+    pub id: Option<String>,
+    /// Where it can be fetched, mostly for a limited time.
+    pub url: Option<String>,
+}
+
 /// One incoming message or event.
 #[derive(Debug)]
 pub struct Update {
@@ -32,8 +55,13 @@ pub struct Update {
     pub dialog: DialogKey,
     /// Its id; the same one coming again is the same update.
     pub id: UpdateId,
-    /// The text, the caption, or the data of the button that was pressed.
+    /// What sort it is.
+    pub kind: Kind,
+    /// The text, the caption, the data of the button that was pressed, or what the
+    /// link carried through which the conversation was opened. May be empty.
     pub text: String,
+    /// The pictures, in order. Mostly none.
+    pub pictures: Vec<Picture>,
     /// Where replies go, in the channel's terms: a chat, mostly the user.
     pub address: String,
     /// A digest of the request, where a channel tells apart different requests
@@ -44,33 +72,117 @@ pub struct Update {
 }
 
 impl Update {
-    /// The platform's own JSON, untouched: for the fields that this type leaves
-    /// out. Read it with `serde_json::from_slice` into a type of your own.
+    /// The data of the button that was pressed; none if it was not a button.
+    pub fn button(&self) -> Option<&str> {
+        (self.kind == Kind::Button).then_some(&self.text)
+    }
+
+    /// The platform's own JSON of this one update, untouched: for the fields that
+    /// this type leaves out. Read it with `serde_json::from_slice` into a type of
+    /// your own.
     pub fn raw(&self) -> &[u8] {
         &self.raw
     }
 }
 
-/// What the handler says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What the handler says: a text, a picture with or without one, and buttons under
+/// it. `docs/CHANNELS.md` has each platform's limits and what happens at them.
+///
+/// ```
+/// use turnkey::Reply;
+///
+/// let question = Reply::from("Tea?").button("Yes", "tea:1").button("No", "tea:0");
+/// let picture = Reply::picture("https://example.org/cat.jpg").caption("A cat");
+/// # assert_eq!((question.buttons.len(), picture.text.as_str()), (2, "A cat"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Reply {
-    /// The text.
+    /// The text, or the picture's caption.
+    #[serde(default)]
     pub text: String,
+    /// The address of a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<String>,
+    /// Buttons, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buttons: Vec<Button>,
+}
+
+/// A button under a reply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Button {
+    /// What stands on it.
+    pub label: String,
+    /// What [`Update::button`] gives when it is pressed.
+    pub data: String,
+}
+
+impl Reply {
+    /// A picture, by its address: the platform fetches it from there.
+    pub fn picture(url: impl Into<String>) -> Self {
+        Reply {
+            picture: Some(url.into()),
+            ..Reply::default()
+        }
+    }
+
+    /// The same with this text under the picture.
+    #[must_use]
+    pub fn caption(mut self, text: impl Into<String>) -> Self {
+        self.text = text.into();
+        self
+    }
+
+    /// The same with one more button.
+    #[must_use]
+    pub fn button(mut self, label: impl Into<String>, data: impl Into<String>) -> Self {
+        self.buttons.push(Button {
+            label: label.into(),
+            data: data.into(),
+        });
+        self
+    }
 }
 
 impl<T: Into<String>> From<T> for Reply {
     fn from(text: T) -> Self {
-        Reply { text: text.into() }
+        Reply {
+            text: text.into(),
+            ..Reply::default()
+        }
     }
 }
 
-/// A reply on its way: what the outbox stores.
+/// A reply on its way: what the outbox stores. Rows of earlier versions have fewer
+/// fields, so each new one needs a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Outgoing {
     /// Where to, in the channel's terms.
     pub(crate) to: String,
+    /// The id of the update that it answers.
+    #[serde(default)]
+    pub(crate) update: String,
     /// What.
     #[serde(flatten)]
     pub(crate) reply: Reply,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_the_first_version_can_be_read() {
+        let row: Outgoing = serde_json::from_str(r#"{"to":"7","text":"1: hi"}"#).unwrap();
+        assert_eq!((row.to.as_str(), row.update.as_str()), ("7", ""));
+        assert_eq!(row.reply, "1: hi".into());
+    }
+
+    #[test]
+    fn a_plain_text_looks_as_it_always_did() {
+        let json = serde_json::to_string(&Reply::from("hi")).unwrap();
+        assert_eq!(json, r#"{"text":"hi"}"#);
+    }
 }

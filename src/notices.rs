@@ -33,7 +33,8 @@ pub(crate) fn totals(scoreboard: Scoreboard, has_writer: bool) -> String {
     )
 }
 
-/// The one line that says: it runs, there, and this is where its data is.
+/// The lines that say: it runs, there, for these channels, and this is where its data
+/// is.
 pub(crate) fn announce(
     config: &Config,
     bound: Option<SocketAddr>,
@@ -46,15 +47,40 @@ pub(crate) fn announce(
     } else {
         config.host.clone()
     };
+    say!("Serving {}.", served(config));
     say!(
         "Started {} updater on http://{host}:{port} ({workers}, {}). Press Ctrl-C to exit.",
         config.updater.name(),
         database.url(),
     );
-    if let (Some(url), Some(_)) = (&config.public_url, &config.telegram.token) {
-        say!(
-            "Telegram posts to {}/telegram once that is set as the bot's webhook.",
-            url.trim_end_matches('/')
-        );
+    if let Some(url) = &config.public_url {
+        let url = url.trim_end_matches('/');
+        for (platform, path, set_up) in platforms(config) {
+            if set_up {
+                say!("{platform} posts to {url}{path} once that is set as the bot's webhook.");
+            }
+        }
     }
+}
+
+/// Each platform, its path, and whether it has what it needs.
+fn platforms(config: &Config) -> [(&'static str, &'static str, bool); 4] {
+    [
+        ("Telegram", "/telegram", config.telegram.token.is_some()),
+        ("Viber", "/viber", config.viber.is_some()),
+        ("Facebook", "/facebook", config.facebook.is_some()),
+        ("VK", "/vk", config.vk.is_some()),
+    ]
+}
+
+/// The paths that are served. Telegram's is in any case: without a token a reply
+/// rides in the answer.
+fn served(config: &Config) -> String {
+    let mut paths = vec!["/http"];
+    for (_, path, set_up) in platforms(config) {
+        if set_up || path == "/telegram" {
+            paths.push(path);
+        }
+    }
+    paths.join(", ")
 }

@@ -26,7 +26,7 @@ use turnkey_storage::{Arrival, Begin, Commit, Error as StorageError, Seen, Stora
 
 use crate::channels::Channels;
 use crate::error::Error;
-use crate::handler::{AnyHandler, Call, Handled};
+use crate::handler::{AnyHandler, Call, Handled, MAX_REPLIES};
 use crate::message::{Outgoing, Reply, Update};
 use crate::outbox;
 use crate::scoreboard::{Field, Slot};
@@ -75,14 +75,13 @@ pub(crate) enum Answer {
 }
 
 /// Starts a turn in a task of its own. Dropping the receiver cancels nothing.
-pub(crate) fn start(bot: &Rc<Bot>, update: Update) -> oneshot::Receiver<Answer> {
+pub(crate) fn start(bot: &Rc<Bot>, update: Update, arrived: Arrival) -> oneshot::Receiver<Answer> {
     let (sender, receiver) = oneshot::channel();
     let Some(place) = InFlight::enter(bot) else {
         let busy = format!("{} turns are in flight", bot.limits.turns);
         answer(sender, Answer::Busy(busy));
         return receiver;
     };
-    let arrived = Arrival::now();
     tokio::task::spawn_local(async move {
         run(&place.0, update, arrived, sender).await;
         drop(place);
@@ -173,13 +172,12 @@ async fn run(
         };
 
         // commit
-        let channel = bot.channels.of(&dialog);
-        let outgoing: Vec<Outgoing> = if channel.replies_in_answer() {
-            Vec::new()
-        } else {
-            outgoing(&update, &handled.replies)
+        let plan = match bot.channels.of(&dialog).plan(&update, &handled.replies) {
+            Ok(plan) => plan,
+            Err(reason) => return fail(bot, &update, receipt, &Error::msg(reason)),
         };
-        let platform_answer = channel.answer(&update, &handled.replies);
+        let platform_answer = plan.answer;
+        let outgoing = outgoing(&update, plan.send);
         let commit = match prepare_commit(bot, &update, handled, &outgoing, &platform_answer) {
             Ok(commit) => commit,
             Err(error) => return fail(bot, &update, receipt, &error),
@@ -215,12 +213,13 @@ async fn run(
     answer(receipt, Answer::Busy(busy));
 }
 
-fn outgoing(update: &Update, replies: &[Reply]) -> Vec<Outgoing> {
-    let one = |reply: &Reply| Outgoing {
+fn outgoing(update: &Update, replies: Vec<Reply>) -> Vec<Outgoing> {
+    let one = |reply| Outgoing {
         to: update.address.clone(),
-        reply: reply.clone(),
+        update: update.id.0.clone(),
+        reply,
     };
-    replies.iter().map(one).collect()
+    replies.into_iter().map(one).collect()
 }
 
 fn prepare_commit(
@@ -230,6 +229,12 @@ fn prepare_commit(
     outgoing: &[Outgoing],
     platform_answer: &[u8],
 ) -> crate::Result<Commit> {
+    if outgoing.len() > MAX_REPLIES {
+        return Err(Error::msg(format!(
+            "its replies make {} messages; {MAX_REPLIES} is the limit",
+            outgoing.len()
+        )));
+    }
     let history = if bot.history {
         Some(serde_json::to_string(&serde_json::json!({
             "update_id": update.id.0,

@@ -1,6 +1,11 @@
 //! Plain HTTP: `POST /http` with `{"user_id":"ann","text":"hi"}` answers
 //! `{"replies":[{"text":"1: hi"}]}` once the turn is committed.
 //!
+//! Instead of or beside the text there may be `"picture":"https://…"`, or
+//! `"button":"data"` for a button that was pressed. A reply's picture and buttons are
+//! fields beside its text: `"picture":"https://…"`,
+//! `"buttons":[{"label":"Yes","data":"1"}]`.
+//!
 //! An update's id is the `Idempotency-Key` header, else the field `id`, else one
 //! made up here. The same id with the same body gets the stored answer, byte for
 //! byte; with another body 409. With a token configured, requests carry
@@ -16,9 +21,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use turnkey_storage::{ReplyId, Seen};
 
-use super::{Channel, PlatformAnswer, Refusal, SendError, SendFuture, parse_json, same_secret};
+use super::incoming::parse_json;
+use super::signature::same_secret;
+use super::{Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture};
 use crate::config::HttpConfig;
-use crate::message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Reply, Update, UpdateId};
+use crate::message::{
+    DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Update, UpdateId,
+};
 
 /// Bytes of the digest that tells bodies apart.
 const DIGEST: usize = 16;
@@ -35,7 +44,11 @@ pub(super) struct Http {
 #[serde(expecting = "an object with the fields `user_id` and `text`")]
 struct Body {
     user_id: String,
-    text: String,
+    text: Option<String>,
+    /// The address of a picture; the text is its caption.
+    picture: Option<String>,
+    /// The data of a button that was pressed; there is no text then.
+    button: Option<String>,
     id: Option<String>,
 }
 
@@ -67,6 +80,10 @@ impl Channel for Http {
         "http"
     }
 
+    fn wants_json_type(&self) -> bool {
+        true
+    }
+
     fn verify(&self, headers: &HeaderMap, _: &[u8]) -> Result<(), Refusal> {
         let Some(token) = &self.token else {
             return Ok(());
@@ -84,7 +101,7 @@ impl Channel for Http {
         ))
     }
 
-    fn parse(&self, headers: &HeaderMap, bytes: &Bytes) -> Result<Vec<Update>, Refusal> {
+    fn parse(&self, headers: &HeaderMap, bytes: &Bytes) -> Result<Received, Refusal> {
         let body: Body = parse_json(bytes)?;
         let bad = |reason: String| Refusal::new(StatusCode::BAD_REQUEST, reason);
         if body.user_id.is_empty() || body.user_id.len() > MAX_USER_ID {
@@ -93,6 +110,18 @@ impl Channel for Http {
                 body.user_id.len()
             )));
         }
+        let (kind, text) = match (body.button, body.text) {
+            (Some(data), _) => (Kind::Button, data),
+            (None, Some(text)) => (Kind::Message, text),
+            (None, None) if body.picture.is_some() => (Kind::Message, String::new()),
+            (None, None) => {
+                return Err(bad("missing field `text`, `picture` or `button`".to_owned()));
+            }
+        };
+        let picture = body.picture.map(|url| Picture {
+            id: None,
+            url: Some(url),
+        });
         let id = match headers.get("idempotency-key") {
             Some(key) => Some(
                 key.to_str()
@@ -109,7 +138,7 @@ impl Channel for Http {
                 "the update's id: 1 to {MAX_UPDATE_ID} bytes, not starting with `~`"
             )));
         }
-        Ok(vec![Update {
+        Ok(Received::Updates(vec![Update {
             address: body.user_id.clone(),
             dialog: DialogKey::new(self.name(), body.user_id),
             digest: if id.is_some() {
@@ -118,30 +147,28 @@ impl Channel for Http {
                 Vec::new()
             },
             id: UpdateId(id.unwrap_or_else(|| self.make_up_id())),
-            text: body.text,
+            kind,
+            text,
+            pictures: picture.into_iter().collect(),
             raw: bytes.clone(),
-        }])
+        }]))
     }
 
-    fn replies_in_answer(&self) -> bool {
-        true
-    }
-
-    fn answer(&self, _: &Update, replies: &[Reply]) -> Vec<u8> {
-        // Strings always serialise.
-        serde_json::to_vec(&Answer { replies }).unwrap_or_default()
+    /// All replies ride in the answer, as they are: there is nobody to send to.
+    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        Ok(Plan {
+            answer: serde_json::to_vec(&Answer { replies }).map_err(|e| e.to_string())?,
+            send: Vec::new(),
+        })
     }
 
     fn answer_seen(&self, digest: &[u8], seen: Seen) -> PlatformAnswer {
         if seen.digest == digest {
-            return PlatformAnswer {
-                status: StatusCode::OK,
-                body: seen.answer,
-            };
+            return self.answer(seen.answer);
         }
         PlatformAnswer {
             status: StatusCode::CONFLICT,
-            body: br#"{"error":"this id came before with another body"}"#.to_vec(),
+            ..PlatformAnswer::json(br#"{"error":"this id came before with another body"}"#.to_vec())
         }
     }
 

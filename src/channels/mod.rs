@@ -5,8 +5,16 @@
 //! locks, storage or processes.
 
 mod client;
+mod content;
+mod facebook;
 mod http;
+mod incoming;
+mod signature;
 mod telegram;
+#[cfg(test)]
+mod tests;
+mod viber;
+mod vk;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,11 +22,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::{HeaderMap, StatusCode};
-use subtle::ConstantTimeEq;
+use hyper::{HeaderMap, StatusCode, Uri};
 use turnkey_storage::{ReplyId, Seen};
 
 use crate::config::Config;
+use crate::error::Error;
 use crate::message::{DialogKey, Outgoing, Reply, Update};
 
 /// Something that came in and is answered without a turn.
@@ -58,11 +66,59 @@ impl std::fmt::Display for SendError {
     }
 }
 
-/// What a channel makes of the outcome of a request's turns.
+impl SendError {
+    /// Try again, as soon as usual.
+    fn retry(reason: impl Into<String>) -> Self {
+        SendError::Retry {
+            reason: reason.into(),
+            after: None,
+        }
+    }
+}
+
+/// An answer in a platform's own terms.
 #[derive(Debug)]
 pub(crate) struct PlatformAnswer {
     pub(crate) status: StatusCode,
+    pub(crate) media_type: &'static str,
     pub(crate) body: Vec<u8>,
+}
+
+impl PlatformAnswer {
+    fn json(body: Vec<u8>) -> Self {
+        PlatformAnswer {
+            status: StatusCode::OK,
+            media_type: "application/json",
+            body,
+        }
+    }
+
+    fn text(body: impl Into<Vec<u8>>) -> Self {
+        PlatformAnswer {
+            status: StatusCode::OK,
+            media_type: "text/plain",
+            body: body.into(),
+        }
+    }
+}
+
+/// What a request turned out to hold.
+#[derive(Debug)]
+pub(crate) enum Received {
+    /// Updates, in order. Each is a turn.
+    Updates(Vec<Update>),
+    /// Nothing for a handler: this is the answer.
+    Answer(PlatformAnswer),
+}
+
+/// What becomes of a turn's replies.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The body of the answer to a committed turn. It is stored with the turn and
+    /// given again, byte for byte, should the update come again.
+    pub(crate) answer: Vec<u8>,
+    /// What is sent afterwards, in order.
+    pub(crate) send: Vec<Reply>,
 }
 
 pub(crate) type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + 'a>>;
@@ -72,23 +128,51 @@ pub(crate) trait Channel {
     /// The name, which is also its path: `telegram` is served at `/telegram`.
     fn name(&self) -> &'static str;
 
+    /// Bytes of a body that are taken; `configured` is `--max-body`.
+    fn max_body(&self, configured: usize) -> usize {
+        configured
+    }
+
+    /// Whether the media type must be `application/json`: a web page cannot post
+    /// that to us from a visitor's browser. Where all bodies are signed or hold a
+    /// secret it does not matter.
+    fn wants_json_type(&self) -> bool {
+        false
+    }
+
+    /// The answer to a `GET`, where a platform checks an address that way.
+    fn challenge(&self, _query: &str) -> Option<Result<PlatformAnswer, Refusal>> {
+        None
+    }
+
     /// Checks that the platform sent this, over the raw bytes, before anything
     /// is parsed.
     fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal>;
 
-    /// Reads the updates of a request, in order.
-    fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Vec<Update>, Refusal>;
+    /// Reads what a request holds.
+    fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
 
-    /// Whether replies ride in the answer to the platform's request. Then there
-    /// is nothing to send.
-    fn replies_in_answer(&self) -> bool;
+    /// Decides, before the commit, which replies ride in the answer and which are
+    /// sent, and cuts them to what the platform takes.
+    ///
+    /// # Errors
+    /// A reply that the platform would never take, in a sentence. The turn fails.
+    fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String>;
 
-    /// The body of the answer to a committed turn. It is stored with the turn
-    /// and given again, byte for byte, should the update come again.
-    fn answer(&self, update: &Update, replies: &[Reply]) -> Vec<u8>;
+    /// The answer to a committed turn, with the body that was planned.
+    fn answer(&self, body: Vec<u8>) -> PlatformAnswer {
+        PlatformAnswer::json(body)
+    }
 
     /// The answer to an update that was seen before; `digest` is this one's.
-    fn answer_seen(&self, digest: &[u8], seen: Seen) -> PlatformAnswer;
+    fn answer_seen(&self, _digest: &[u8], seen: Seen) -> PlatformAnswer {
+        self.answer(seen.answer)
+    }
+
+    /// `Retry-After` of a 503.
+    fn retry_after(&self) -> String {
+        "1".to_owned()
+    }
 
     /// Sends one reply. The same `id` means the same reply, should a platform
     /// know how to tell.
@@ -109,10 +193,19 @@ impl Channels {
     /// # Errors
     /// What is wrong with the configuration, in a sentence.
     pub(crate) fn open(config: &Config) -> crate::Result<Self> {
-        let all: Vec<Box<dyn Channel>> = vec![
+        let mut all: Vec<Box<dyn Channel>> = vec![
             Box::new(http::Http::new(&config.http)),
             Box::new(telegram::Telegram::new(&config.telegram)?),
         ];
+        if let Some(config) = &config.viber {
+            all.push(Box::new(viber::Viber::new(config)?));
+        }
+        if let Some(config) = &config.facebook {
+            all.push(Box::new(facebook::Facebook::new(config)?));
+        }
+        if let Some(config) = &config.vk {
+            all.push(Box::new(vk::Vk::new(config)?));
+        }
         Ok(Channels {
             by_name: all.into_iter().map(|c| (c.name(), c)).collect(),
             gone: Gone,
@@ -144,64 +237,33 @@ impl Channel for Gone {
         Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"))
     }
 
-    fn parse(&self, _: &HeaderMap, _: &Bytes) -> Result<Vec<Update>, Refusal> {
+    fn parse(&self, _: &HeaderMap, _: &Bytes) -> Result<Received, Refusal> {
         Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"))
     }
 
-    fn replies_in_answer(&self) -> bool {
-        true
-    }
-
-    fn answer(&self, _: &Update, _: &[Reply]) -> Vec<u8> {
-        Vec::new()
-    }
-
-    fn answer_seen(&self, _: &[u8], seen: Seen) -> PlatformAnswer {
-        PlatformAnswer {
-            status: StatusCode::OK,
-            body: seen.answer,
-        }
+    fn plan(&self, _: &Update, _: &[Reply]) -> Result<Plan, String> {
+        Err("its channel is not served by this program".to_owned())
     }
 
     fn send<'a>(&'a self, _: ReplyId, _: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async {
-            Err(SendError::Retry {
-                reason: "its channel is not served by this program".to_owned(),
-                after: None,
-            })
+            Err(SendError::retry(
+                "its channel is not served by this program",
+            ))
         })
     }
 }
 
-/// Compares a secret in constant time: how long it takes tells an attacker
-/// nothing about where they were wrong.
-fn same_secret(given: &[u8], expected: &[u8]) -> bool {
-    given.ct_eq(expected).into()
+/// The address of a platform's method. The refusal leaves it out: it may hold a token.
+fn method_address(address: &str, settings: &str) -> crate::Result<Uri> {
+    address.parse().map_err(|_| {
+        Error::Start(format!(
+            "{settings} has characters that no address may have"
+        ))
+    })
 }
 
-/// Reads JSON; the refusal says where and which field.
-fn parse_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
-    // Keeping track of the path costs as much as the parsing: only what is
-    // wrong is parsed again for its sake.
-    serde_json::from_slice(body).map_err(|_| explain_json::<T>(body))
-}
-
-fn explain_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Refusal {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let reason = match serde_path_to_error::deserialize::<_, T>(&mut json) {
-        Ok(_) => match json.end() {
-            Ok(()) => "not JSON".to_owned(),
-            Err(error) => format!("not JSON: {error}"),
-        },
-        Err(error) => {
-            let path = error.path().to_string();
-            let error = error.into_inner();
-            match (error.is_data(), path.as_str()) {
-                (true, ".") => error.to_string(),
-                (true, path) => format!("field `{path}`: {error}"),
-                (false, _) => format!("not JSON: {error}"),
-            }
-        }
-    };
-    Refusal::new(StatusCode::BAD_REQUEST, reason)
+/// A platform's words about an error, which may quote the token that it was given.
+fn without(token: &str, reason: &str) -> String {
+    reason.replace(token, "(token)")
 }

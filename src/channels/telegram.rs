@@ -1,36 +1,68 @@
 //! Telegram's Bot API (<https://core.telegram.org/bots/api>): updates by webhook
-//! at `POST /telegram`, replies by `sendMessage`.
+//! at `POST /telegram`, replies by `sendMessage` and `sendPhoto`.
 //!
-//! Without a token one reply rides in the answer to the webhook.
+//! A reply that is the only one of its turn, and a text, rides in the answer to the
+//! webhook: Telegram executes it once it has the answer, and asks again if it does
+//! not get it. So there is no call of ours, and the reply is sent once. The answer to
+//! a pressed button is `answerCallbackQuery`, which ends the button's waiting. Without
+//! a token the first reply rides in any case, and others are lost.
 //!
-//! Taken: messages and edited messages (text, or the caption of a picture),
-//! callback queries (the button's data). Anything else is answered 200 and
-//! logged once for each kind; else Telegram would send it again for a day.
+//! Taken: messages and edited messages (text, photos with their caption), callback
+//! queries (the button's data). Anything else is answered 200 and logged once for
+//! each kind; else Telegram would send it again for a day.
 //! `X-Telegram-Bot-Api-Secret-Token` is compared in constant time when a secret
 //! is configured.
 
-use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Uri};
 use serde::{Deserialize, Serialize};
-use turnkey_storage::{ReplyId, Seen};
+use serde_json::value::RawValue;
+use turnkey_storage::ReplyId;
 
-use super::client::Client;
-use super::{Channel, PlatformAnswer, Refusal, SendError, SendFuture, parse_json, same_secret};
+use super::client::{Client, Response};
+use super::content::{self, Limits};
+use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, update_id};
+use super::signature::same_secret;
+use super::{Channel, Plan, Received, Refusal, SendError, SendFuture, method_address};
 use crate::config::TelegramConfig;
-use crate::error::Error;
-use crate::message::{DialogKey, Outgoing, Reply, Update, UpdateId};
+use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
+
+/// Telegram names no limits for the number of buttons and their labels; beyond these
+/// its apps cannot show them.
+const LIMITS: Limits = Limits {
+    platform: "Telegram",
+    text: 4096,
+    caption: 1024,
+    buttons: 100,
+    label: 64,
+    data: 64,
+};
+
+/// Fields of a message that are not what it says.
+const NOT_CONTENT: [&str; 7] = [
+    "message_id",
+    "from",
+    "chat",
+    "date",
+    "edit_date",
+    "sender_chat",
+    "message_thread_id",
+];
 
 pub(super) struct Telegram {
     secret: Option<String>,
-    /// None without a token: then one reply rides in each answer.
-    send_message: Option<Uri>,
+    /// None without a token.
+    methods: Option<Methods>,
     client: Client,
-    /// Kinds of updates that were logged as not taken.
-    logged: Mutex<HashSet<String>>,
+    not_handled: NotHandled,
+}
+
+struct Methods {
+    send_message: Uri,
+    send_photo: Uri,
 }
 
 /// The fields that are used of an update.
@@ -49,10 +81,19 @@ struct Message {
     chat: Chat,
     text: Option<String>,
     caption: Option<String>,
+    /// One photo in several sizes, the largest last.
+    #[serde(default)]
+    photo: Vec<PhotoSize>,
+}
+
+#[derive(Deserialize)]
+struct PhotoSize {
+    file_id: String,
 }
 
 #[derive(Deserialize)]
 struct CallbackQuery {
+    id: String,
     from: User,
     /// Absent when the message is too old or was sent in inline mode.
     message: Option<ButtonMessage>,
@@ -74,13 +115,21 @@ struct Chat {
     id: i64,
 }
 
+/// `sendMessage`, or `sendPhoto` when there is a photo.
 #[derive(Serialize)]
-struct SendMessage<'a> {
+struct Send<'a> {
     /// Only in an answer to a webhook; else it is in the address.
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     chat_id: &'a str,
-    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    photo: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caption: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reply_markup: Option<serde_json::Value>,
 }
 
 /// <https://core.telegram.org/bots/api#making-requests>
@@ -101,42 +150,35 @@ struct Parameters {
 
 impl Telegram {
     pub(super) fn new(config: &TelegramConfig) -> crate::Result<Self> {
-        let send_message = match &config.token {
+        let base = config.api_url.trim_end_matches('/');
+        let method = |token: &str, name: &str| {
+            let address = format!("{base}/bot{token}/{name}");
+            method_address(&address, "the Telegram token or --telegram-api-url")
+        };
+        let methods = match &config.token {
             None => None,
-            Some(token) => {
-                let base = config.api_url.trim_end_matches('/');
-                let uri = format!("{base}/bot{token}/sendMessage").parse();
-                Some(uri.map_err(|_| {
-                    // Not the address itself: it holds the token.
-                    Error::Start(
-                        "the Telegram token or --telegram-api-url has characters that no address may have"
-                            .to_owned(),
-                    )
-                })?)
-            }
+            Some(token) => Some(Methods {
+                send_message: method(token, "sendMessage")?,
+                send_photo: method(token, "sendPhoto")?,
+            }),
         };
         Ok(Telegram {
             secret: config.secret.clone(),
-            send_message,
+            methods,
             client: Client::new(),
-            logged: Mutex::default(),
+            not_handled: NotHandled::new("telegram"),
         })
-    }
-
-    /// Logs an update that is not taken, once for each kind.
-    fn log_once(&self, raw: &[u8]) {
-        let kind = kind(raw).unwrap_or_else(|| "empty".to_owned());
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        // Bounded: whoever posts made-up kinds does not fill the memory.
-        if logged.len() < 100 && logged.insert(kind.clone()) {
-            tracing::info!("telegram updates of kind {kind:?} are not handled (logged once)");
-        }
     }
 }
 
 impl Channel for Telegram {
     fn name(&self) -> &'static str {
         "telegram"
+    }
+
+    /// Without a secret nothing else keeps a web page from posting.
+    fn wants_json_type(&self) -> bool {
+        true
     }
 
     fn verify(&self, headers: &HeaderMap, _: &[u8]) -> Result<(), Refusal> {
@@ -146,168 +188,175 @@ impl Channel for Telegram {
         let given = headers
             .get("x-telegram-bot-api-secret-token")
             .map_or(&b""[..], |value| value.as_bytes());
-        if same_secret(given, secret.as_bytes()) {
-            return Ok(());
-        }
-        Err(Refusal::new(
-            StatusCode::UNAUTHORIZED,
-            "wrong or missing X-Telegram-Bot-Api-Secret-Token",
-        ))
+        let is_genuine = same_secret(given, secret.as_bytes());
+        genuine(is_genuine, "X-Telegram-Bot-Api-Secret-Token")
     }
 
-    fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Vec<Update>, Refusal> {
+    fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
         let update: TelegramUpdate = parse_json(body)?;
-        let found = match (
-            update.message.or(update.edited_message),
-            update.callback_query,
-        ) {
+        let message = update.message.or(update.edited_message);
+        let found = match (message, update.callback_query) {
             (Some(message), _) => {
                 let user = message.from.map_or(message.chat.id, |from| from.id);
-                message
-                    .text
-                    .or(message.caption)
-                    .map(|text| (user, message.chat.id, text))
+                let pictures: Vec<_> = message
+                    .photo
+                    .into_iter()
+                    .next_back()
+                    .map(picture)
+                    .into_iter()
+                    .collect();
+                let text = match message.text.or(message.caption) {
+                    None if !pictures.is_empty() => Some(String::new()),
+                    text => text,
+                };
+                text.map(|text| (Kind::Message, user, message.chat.id, text, pictures))
             }
             (None, Some(query)) => {
-                let chat = query
-                    .message
-                    .map_or(query.from.id, |message| message.chat.id);
-                query.data.map(|data| (query.from.id, chat, data))
+                let user = query.from.id;
+                let chat = query.message.map_or(user, |message| message.chat.id);
+                query
+                    .data
+                    .map(|data| (Kind::Button, user, chat, data, Vec::new()))
             }
             (None, None) => None,
         };
-        let Some((user, chat, text)) = found else {
-            self.log_once(body);
-            return Ok(Vec::new());
+        let Some((kind, user, chat, text, pictures)) = found else {
+            self.not_handled.log(sort(&String::from_utf8_lossy(body)));
+            return Ok(Received::Updates(Vec::new()));
         };
-        Ok(vec![Update {
-            dialog: DialogKey::new(self.name(), user.to_string()),
-            id: UpdateId(update.update_id.to_string()),
+        Ok(Received::Updates(vec![Update {
+            dialog: dialog(self.name(), user.to_string())?,
+            id: update_id(update.update_id.to_string()),
+            kind,
             text,
+            pictures,
             address: chat.to_string(),
             digest: Vec::new(),
             raw: body.clone(),
-        }])
+        }]))
     }
 
-    fn replies_in_answer(&self) -> bool {
-        self.send_message.is_none()
-    }
-
-    /// Without a token nothing can be sent, but one call may ride in the answer
-    /// (<https://core.telegram.org/bots/api#making-requests-when-getting-updates>).
-    fn answer(&self, update: &Update, replies: &[Reply]) -> Vec<u8> {
-        let (None, Some(reply)) = (&self.send_message, replies.first()) else {
-            return Vec::new();
+    fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        let send = content::fit(replies, &LIMITS)?;
+        let ride = |reply: &Reply| {
+            let method = Some(match reply.picture {
+                Some(_) => "sendPhoto",
+                None => "sendMessage",
+            });
+            serde_json::to_vec(&render(method, &update.address, reply)).map_err(|e| e.to_string())
         };
-        if replies.len() > 1 {
-            tracing::warn!(
-                "{}: only the first of {} replies is sent: set TURNKEY_TELEGRAM_TOKEN",
-                update.dialog,
-                replies.len()
-            );
+        if self.methods.is_none() {
+            if send.len() > 1 {
+                tracing::warn!(
+                    "{}: only the first of {} replies is sent: set TURNKEY_TELEGRAM_TOKEN",
+                    update.dialog,
+                    send.len()
+                );
+            }
+            return Ok(Plan {
+                answer: send.first().map_or(Ok(Vec::new()), ride)?,
+                send: Vec::new(),
+            });
         }
-        let call = SendMessage {
-            method: Some("sendMessage"),
-            chat_id: &update.address,
-            text: &reply.text,
-        };
-        // Strings always serialise.
-        serde_json::to_vec(&call).unwrap_or_default()
-    }
-
-    fn answer_seen(&self, _: &[u8], seen: Seen) -> PlatformAnswer {
-        PlatformAnswer {
-            status: StatusCode::OK,
-            body: seen.answer,
+        if update.kind == Kind::Button {
+            let answer = end_waiting(update.raw()).map_err(|e| e.to_string())?;
+            return Ok(Plan { answer, send });
+        }
+        match send.as_slice() {
+            // What becomes of it we would not learn; of a picture it matters.
+            [only] if only.picture.is_none() => Ok(Plan {
+                answer: ride(only)?,
+                send: Vec::new(),
+            }),
+            _ => Ok(Plan {
+                answer: Vec::new(),
+                send,
+            }),
         }
     }
 
     fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
-            let retry = |reason: String| SendError::Retry {
-                reason,
-                after: None,
+            let methods = self
+                .methods
+                .as_ref()
+                .ok_or_else(|| SendError::retry("no Telegram token is configured"))?;
+            let uri = match reply.reply.picture {
+                Some(_) => methods.send_photo.clone(),
+                None => methods.send_message.clone(),
             };
-            let uri = self
-                .send_message
-                .clone()
-                .ok_or_else(|| retry("no Telegram token is configured".to_owned()))?;
-            let body = serde_json::to_vec(&SendMessage {
-                method: None,
-                chat_id: &reply.to,
-                text: &reply.reply.text,
-            })
-            .map_err(|e| SendError::Refused(e.to_string()))?;
-            let (status, body) = self.client.post(uri, body).await.map_err(retry)?;
-            outcome(status, &body)
+            let body = serde_json::to_vec(&render(None, &reply.to, &reply.reply))
+                .map_err(|e| SendError::Refused(e.to_string()))?;
+            let response = self.client.post(uri, &[], "application/json", body).await?;
+            outcome(&response)
         })
+    }
+}
+
+fn picture(size: PhotoSize) -> Picture {
+    Picture {
+        id: Some(size.file_id),
+        url: None,
+    }
+}
+
+/// The call that ends the waiting of a pressed button.
+fn end_waiting(raw: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
+    let update: TelegramUpdate = serde_json::from_slice(raw)?;
+    let call = update.callback_query.map(|query| {
+        serde_json::json!({ "method": "answerCallbackQuery", "callback_query_id": query.id })
+    });
+    Ok(call.map_or(Vec::new(), |call| call.to_string().into_bytes()))
+}
+
+fn render<'a>(method: Option<&'a str>, chat: &'a str, reply: &'a Reply) -> Send<'a> {
+    let text = Some(reply.text.as_str()).filter(|text| !text.is_empty());
+    let has_picture = reply.picture.is_some();
+    // One in a row.
+    let button = |button: &Button| {
+        let Button { label, data } = button;
+        serde_json::json!([{ "text": label, "callback_data": data }])
+    };
+    let rows: Vec<_> = reply.buttons.iter().map(button).collect();
+    Send {
+        method,
+        chat_id: chat,
+        text: text.filter(|_| !has_picture),
+        photo: reply.picture.as_deref(),
+        caption: text.filter(|_| has_picture),
+        reply_markup: (!rows.is_empty()).then(|| serde_json::json!({ "inline_keyboard": rows })),
     }
 }
 
 /// What sort of update it is: the field beside `update_id`, and for a message the
 /// field that holds its content, such as `message.sticker`.
-fn kind(raw: &[u8]) -> Option<String> {
-    const NOT_CONTENT: [&str; 7] = [
-        "message_id",
-        "from",
-        "chat",
-        "date",
-        "edit_date",
-        "sender_chat",
-        "message_thread_id",
-    ];
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(raw).ok()?;
-    let (kind, value) = fields.iter().find(|(key, _)| *key != "update_id")?;
-    let content = value
-        .as_object()
-        .filter(|_| kind.ends_with("message"))
-        .and_then(|o| o.keys().find(|key| !NOT_CONTENT.contains(&key.as_str())));
-    Some(match content {
-        Some(content) => format!("{kind}.{content}"),
-        None => kind.clone(),
-    })
+fn sort(raw: &str) -> String {
+    let kind = field_beside(raw, &["update_id"]);
+    let update = serde_json::from_str::<HashMap<&str, &RawValue>>(raw).unwrap_or_default();
+    match update.get(kind.as_str()) {
+        Some(message) if kind.ends_with("message") => {
+            format!("{kind}.{}", field_beside(message.get(), &NOT_CONTENT))
+        }
+        _ => kind,
+    }
 }
 
 /// What an answer of the Bot API means for the reply.
-fn outcome(status: StatusCode, body: &[u8]) -> Result<(), SendError> {
-    let Ok(answer) = serde_json::from_slice::<ApiAnswer>(body) else {
-        return Err(SendError::Retry {
-            reason: format!("{status} without a Bot API answer"),
-            after: None,
-        });
-    };
+pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
+    let status = response.status;
+    let answer: ApiAnswer = response.json()?;
     if answer.ok {
         return Ok(());
     }
     let reason = format!("{status}: {}", answer.description);
+    let after = answer.parameters.retry_after.map(Duration::from_secs);
     // 401 and 404 mean a wrong token: whoever mends it wants the replies to go
     // out then. 400 and 403 are about this reply or chat and will not change.
     Err(match status {
         StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => SendError::Refused(reason),
         _ => SendError::Retry {
             reason,
-            after: answer.parameters.retry_after.map(Duration::from_secs),
+            after: after.or(response.retry_after),
         },
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn answers_of_the_api_are_told_apart() {
-        let of = |status: u16, body: &str| {
-            outcome(StatusCode::from_u16(status).unwrap(), body.as_bytes())
-        };
-        assert!(of(200, r#"{"ok":true,"result":{}}"#).is_ok());
-        let blocked = r#"{"ok":false,"error_code":403,"description":"Forbidden: bot was blocked by the user"}"#;
-        assert!(matches!(of(403, blocked), Err(SendError::Refused(r)) if r.contains("blocked")));
-        let flood = r#"{"ok":false,"error_code":429,"description":"Too Many Requests","parameters":{"retry_after":35}}"#;
-        assert!(
-            matches!(of(429, flood), Err(SendError::Retry { after: Some(a), .. }) if a.as_secs() == 35)
-        );
-        assert!(matches!(of(502, "<html>"), Err(SendError::Retry { .. })));
-    }
 }

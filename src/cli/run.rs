@@ -11,15 +11,23 @@ use crate::config::{Processes, Settings};
 use crate::{master, single};
 
 /// The settings can also stand in the file (a line `workers = 2`) or in the
-/// environment (`TURNKEY_WORKERS=2`). Secrets have no flag: TURNKEY_TELEGRAM_TOKEN,
-/// TURNKEY_TELEGRAM_SECRET, TURNKEY_HTTP_TOKEN.
+/// environment (`TURNKEY_WORKERS=2`). Secrets have no flag: see the end of `--help`.
 #[derive(Args)]
 #[command(after_help = "\
 All settings but --config, -v and -q can also stand in the file (workers = 2) or
 in the environment. Secrets have no flag, only a variable or a line in the file:
-  TURNKEY_TELEGRAM_TOKEN   telegram-token   the bot's token, for sending replies
-  TURNKEY_TELEGRAM_SECRET  telegram-secret  the webhook's secret token
-  TURNKEY_HTTP_TOKEN       http-token       the bearer token of POST /http
+  TURNKEY_TELEGRAM_TOKEN         telegram-token         the bot's token, for sending replies
+  TURNKEY_TELEGRAM_SECRET        telegram-secret        the webhook's secret token
+  TURNKEY_HTTP_TOKEN             http-token             the bearer token of POST /http
+  TURNKEY_VIBER_TOKEN            viber-token            the bot's token
+  TURNKEY_FACEBOOK_TOKEN         facebook-token         the page's access token
+  TURNKEY_FACEBOOK_SECRET        facebook-secret        the app's secret
+  TURNKEY_FACEBOOK_VERIFY_TOKEN  facebook-verify-token  the webhook's verify token
+  TURNKEY_VK_TOKEN               vk-token               the community's access token
+  TURNKEY_VK_SECRET              vk-secret              the webhook's secret key
+  TURNKEY_VK_CONFIRMATION        vk-confirmation        confirms the webhook's address
+/viber, /facebook and /vk are served once their secrets are there; docs/CHANNELS.md
+says where to find them.
 
 Exit codes: 0 stopped, nothing cut off; 1 turns were cut off after --grace;
 2 bad settings or no place to listen or write; 3 a worker could not start;

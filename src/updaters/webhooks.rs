@@ -1,10 +1,13 @@
 //! The platform posts updates to us.
 //!
 //! Called by `worker/routes.rs` for each request to a channel's path: reads the
-//! body, has the channel verify and parse it, starts a turn for each update and
-//! answers when all of them have ended. Bounds: `--max-body`, `--body-timeout`,
+//! body, has the channel verify and parse it, runs a turn for each update and
+//! answers when all of them have ended. Updates of one dialog run one after another
+//! and stop at the first that fails: the platform sends them all again, and those
+//! that were committed are known. Bounds: `--max-body`, `--body-timeout`,
 //! [`MAX_BODIES`].
 
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,9 +16,12 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, EXPECT};
 use hyper::{HeaderMap, Request, StatusCode};
+use tokio::task::JoinSet;
+use turnkey_storage::Arrival;
 
-use crate::channels::{Channel, Refusal};
+use crate::channels::{Channel, PlatformAnswer, Received, Refusal};
 use crate::config::ServerLimits;
+use crate::message::Update;
 use crate::turn::{self, Answer, Bot};
 
 /// Bytes of all bodies that a worker is reading; beyond it 503.
@@ -28,18 +34,21 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 /// still sending gets to read its 413.
 const DISCARD: usize = 16;
 
-/// Status and body of the answer to a request.
+/// The answer to a request.
 pub(crate) async fn receive(
     bot: &Rc<Bot>,
     channel: &dyn Channel,
     limits: &ServerLimits,
     request: Request<Incoming>,
-) -> Result<(StatusCode, Vec<u8>), Refusal> {
+) -> Result<PlatformAnswer, Refusal> {
     let (head, body) = request.into_parts();
-    require_json(&head.headers)?;
-    let room = Room::take(bot, body.size_hint().upper(), limits.body)?;
+    if channel.wants_json_type() {
+        require_json(&head.headers)?;
+    }
+    let limit = channel.max_body(limits.body);
+    let room = Room::take(bot, body.size_hint().upper(), limit)?;
     let body = tokio::select! {
-        body = read_body(&head.headers, body, limits.body) => body?,
+        body = read_body(&head.headers, body, limit) => body?,
         () = too_long(bot, limits.body_timeout) => {
             return Err(Refusal::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -48,42 +57,91 @@ pub(crate) async fn receive(
         }
     };
     channel.verify(&head.headers, &body)?;
-    let updates = channel.parse(&head.headers, &body)?;
+    let received = channel.parse(&head.headers, &body)?;
     drop(body);
     drop(room);
+    let updates = match received {
+        Received::Updates(updates) => updates,
+        Received::Answer(answer) => return Ok(answer),
+    };
 
-    // Each turn is a task of its own from here on: should the client hang up,
-    // only the waiting below is cancelled.
-    let turns: Vec<_> = updates
-        .into_iter()
-        .map(|update| {
-            let digest = update.digest.clone();
-            (digest, turn::start(bot, update))
-        })
-        .collect();
-    let mut answered = (StatusCode::OK, Vec::new());
-    for (digest, turn) in turns {
-        let answer = turn
-            .await
-            .unwrap_or_else(|_| Answer::Busy("the worker is stopping".to_owned()));
-        match answer {
-            Answer::Committed(body) => answered = (StatusCode::OK, body),
-            Answer::Seen(seen) => {
-                let again = channel.answer_seen(&digest, seen);
-                answered = (again.status, again.body);
-            }
-            Answer::Busy(reason) => {
-                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason));
-            }
-            Answer::Failed => {
-                return Err(Refusal::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "the handler failed",
-                ));
-            }
+    // All of a request arrived now, however long an update waits for the one
+    // before it.
+    let arrived = Arrival::now();
+    let mut answer = channel.answer(Vec::new());
+    if updates.len() == 1 {
+        for update in updates {
+            answer = run(bot, channel, update, arrived).await?;
+        }
+        return Ok(answer);
+    }
+    let mut dialogs = JoinSet::new();
+    for updates in by_dialog(updates) {
+        dialogs.spawn_local(run_in_order(bot.clone(), updates, arrived));
+    }
+    let mut refused = None;
+    // Also after a failure: what is sent again then finds all the others done.
+    while let Some(ended) = dialogs.join_next().await {
+        match ended.unwrap_or_else(|_| Err(stopping())) {
+            Ok(last) => answer = last,
+            Err(refusal) => refused = Some(refusal),
         }
     }
-    Ok(answered)
+    refused.map_or(Ok(answer), Err)
+}
+
+/// The same updates in one list for each dialog, the order kept.
+fn by_dialog(updates: Vec<Update>) -> Vec<Vec<Update>> {
+    let mut dialogs: Vec<Vec<Update>> = Vec::new();
+    let mut places = HashMap::new();
+    for update in updates {
+        let place = *places.entry(update.dialog.clone()).or_insert(dialogs.len());
+        match dialogs.get_mut(place) {
+            Some(dialog) => dialog.push(update),
+            None => dialogs.push(vec![update]),
+        }
+    }
+    dialogs
+}
+
+/// The updates of one dialog, up to the first that fails.
+async fn run_in_order(
+    bot: Rc<Bot>,
+    updates: Vec<Update>,
+    arrived: Arrival,
+) -> Result<PlatformAnswer, Refusal> {
+    let mut answer = Err(stopping());
+    for update in updates {
+        let channel = bot.channels.of(&update.dialog);
+        answer = run(&bot, channel, update, arrived).await;
+        if answer.is_err() {
+            break;
+        }
+    }
+    answer
+}
+
+/// Runs a turn. It is a task of its own: should the client hang up, only the
+/// waiting here is cancelled.
+async fn run(
+    bot: &Rc<Bot>,
+    channel: &dyn Channel,
+    update: Update,
+    arrived: Arrival,
+) -> Result<PlatformAnswer, Refusal> {
+    let digest = update.digest.clone();
+    let busy = |reason: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason);
+    match turn::start(bot, update, arrived).await {
+        Ok(Answer::Committed(body)) => Ok(channel.answer(body)),
+        Ok(Answer::Seen(seen)) => Ok(channel.answer_seen(&digest, seen)),
+        Ok(Answer::Busy(reason)) => Err(busy(reason)),
+        Ok(Answer::Failed) => Err(busy("the handler failed".to_owned())),
+        Err(_) => Err(stopping()),
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the worker is stopping")
 }
 
 /// Resolves when a body has had its time; sooner when the worker is leaving.

@@ -9,10 +9,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::api::{Api, Mood};
 use crate::bot::{SOON, Setup, until, url};
 use crate::client::{join, message, once, say};
+use crate::platforms::vk;
 use crate::server::{Kind, TestServer};
-use crate::telegram::{Api, Mood, text, webhook};
 
 const PASSWORD: &str = "never-to-be-shown";
 
@@ -57,7 +58,7 @@ async fn a_bot_moves_and_goes_on(kind: Kind) {
     let first = once(port, message("ann", "hi \u{1f980}", Some("old"))).await;
     // Its reply has to wait.
     api.be("7", &[Mood::Flood(60)]);
-    assert_eq!(once(port, webhook(&text(1, 7, "hello"))).await.status, 200);
+    assert_eq!(once(port, vk("e1", 7, "hello")).await.status, 200);
     until("a call", SOON, || api.calls().len() == 1).await;
     for task in tasks {
         join(task).await;

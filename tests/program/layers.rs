@@ -62,7 +62,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "updaters",
         ],
     ),
-    ("updaters", &["channels", "config", "turn"]),
+    ("updaters", &["channels", "config", "message", "turn"]),
     (
         "turn",
         &[
@@ -128,7 +128,7 @@ fn sources(directory: &Path, top: Option<&str>, into: &mut BTreeMap<String, Vec<
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             // Unit tests may look anywhere.
-            let text = text.split("#[cfg(test)]").next().unwrap();
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
             let part = top.unwrap_or(&name).to_owned();
             into.entry(part).or_default().extend(imports(text));
         }

@@ -1,11 +1,12 @@
 //! Tests of the whole program: each starts the real thing, talks to it over the
 //! network, and kills what is to be killed.
 //!
-//! The harness: `bot.rs` (processes), `client.rs` (HTTP), `telegram.rs` (a fake Bot
-//! API). The tests, by subject: everything else.
+//! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
+//! platforms), `telegram.rs` (what Telegram posts). The tests, by subject: everything else.
 
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod bot;
 mod client;
 mod telegram;
@@ -24,6 +25,7 @@ mod hang_up;
 mod input;
 mod layers;
 mod order;
+mod platforms;
 mod replies;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]

@@ -1,0 +1,105 @@
+//! What the channels' `verify` and `parse` share: reading JSON, ids, what to say of
+//! what is refused or not handled.
+//!
+//! Bounds: [`MAX_USER_ID`], [`MAX_UPDATE_ID`]; [`MAX_KINDS`] log lines.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use hyper::StatusCode;
+use sha2::{Digest, Sha256};
+
+use super::Refusal;
+use crate::message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, UpdateId};
+
+/// Kinds that are logged: whoever posts made-up ones does not fill the memory.
+const MAX_KINDS: usize = 100;
+
+/// 401, unless it is genuine.
+pub(super) fn genuine(is_genuine: bool, what: &str) -> Result<(), Refusal> {
+    if is_genuine {
+        return Ok(());
+    }
+    let reason = format!("wrong or missing {what}");
+    Err(Refusal::new(StatusCode::UNAUTHORIZED, reason))
+}
+
+/// Whose update it is. Platforms' ids are far below the limit, so only a forged
+/// request meets it.
+pub(super) fn dialog(channel: &str, user_id: impl Into<String>) -> Result<DialogKey, Refusal> {
+    let user_id = user_id.into();
+    if user_id.is_empty() || user_id.len() > MAX_USER_ID {
+        let reason = format!("a user's id has 1 to {MAX_USER_ID} bytes");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, reason));
+    }
+    Ok(DialogKey::new(channel, user_id))
+}
+
+/// An update's id. One that is too long stands as its digest.
+pub(super) fn update_id(id: impl Into<String>) -> UpdateId {
+    let id = id.into();
+    if id.len() <= MAX_UPDATE_ID {
+        return UpdateId(id);
+    }
+    UpdateId(hex::encode(Sha256::digest(id)))
+}
+
+/// The first field of a JSON object that is not one of those it always has: what
+/// sort of event it is, where platforms have no better word for it.
+pub(super) fn field_beside(json: &str, common: &[&str]) -> String {
+    let fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(json).unwrap_or_default();
+    let other = fields.keys().find(|key| !common.contains(&key.as_str()));
+    other.map_or("empty", |key| key).to_owned()
+}
+
+/// Logs what is not handled, once for each kind.
+pub(super) struct NotHandled {
+    channel: &'static str,
+    logged: Mutex<HashSet<String>>,
+}
+
+impl NotHandled {
+    pub(super) fn new(channel: &'static str) -> Self {
+        NotHandled {
+            channel,
+            logged: Mutex::default(),
+        }
+    }
+
+    pub(super) fn log(&self, kind: impl Into<String>) {
+        let kind: String = kind.into().chars().take(64).collect();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.len() < MAX_KINDS && logged.insert(kind.clone()) {
+            let channel = self.channel;
+            tracing::info!("{channel} updates of kind {kind:?} are not handled (logged once)");
+        }
+    }
+}
+
+/// Reads JSON; the refusal says where and which field.
+pub(super) fn parse_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+    // Keeping track of the path costs as much as the parsing: only what is
+    // wrong is parsed again for its sake.
+    serde_json::from_slice(body).map_err(|_| explain_json::<T>(body))
+}
+
+fn explain_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Refusal {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let reason = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(_) => match json.end() {
+            Ok(()) => "not JSON".to_owned(),
+            Err(error) => format!("not JSON: {error}"),
+        },
+        Err(error) => {
+            let path = error.path().to_string();
+            let error = error.into_inner();
+            match (error.is_data(), path.as_str()) {
+                (true, ".") => error.to_string(),
+                (true, path) => format!("field `{path}`: {error}"),
+                (false, _) => format!("not JSON: {error}"),
+            }
+        }
+    };
+    Refusal::new(StatusCode::BAD_REQUEST, reason)
+}

@@ -1,0 +1,314 @@
+//! Viber's bot API (<https://developers.viber.com/docs/api/rest-bot-api/>): events at
+//! `POST /viber`, replies by `send_message`.
+//!
+//! Bodies are signed with the bot's token. Taken: messages (text, pictures) and
+//! `conversation_started`, which may be answered with one message of welcome: it
+//! rides in the answer. Anything else is answered 200 and logged once for each kind.
+//!
+//! A pressed button arrives as a message with the button's data for a text. To tell
+//! it from the same text typed, each message with buttons carries digests of their
+//! data as `tracking_data`, which Viber returns with the user's next message.
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+use hyper::{HeaderMap, Uri};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use turnkey_storage::ReplyId;
+
+use super::client::{Client, Response};
+use super::content::{self, Limits};
+use super::incoming::{NotHandled, dialog, genuine, parse_json, update_id};
+use super::signature::is_signed;
+use super::{
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
+    without,
+};
+use crate::config::ViberConfig;
+use crate::error::Error;
+use crate::message::{Kind, Outgoing, Picture, Reply, Update};
+
+/// A message has at most 30 kB, as JSON. So that it always fits, labels and data have
+/// limits of our own here.
+const LIMITS: Limits = Limits {
+    platform: "Viber",
+    text: 7000,
+    caption: 512,
+    buttons: 24,
+    label: 40,
+    data: 100,
+};
+
+/// Of the first Viber version that knows `Silent` buttons.
+const SILENT_BUTTONS: u8 = 6;
+
+pub(super) struct Viber {
+    token: String,
+    token_header: HeaderValue,
+    sender: String,
+    send_message: Uri,
+    client: Client,
+    not_handled: NotHandled,
+}
+
+#[derive(Deserialize)]
+struct Head {
+    event: String,
+}
+
+#[derive(Deserialize)]
+struct MessageEvent {
+    /// Larger than 2^53: never a float.
+    message_token: u64,
+    sender: User,
+    message: Message,
+}
+
+#[derive(Deserialize)]
+struct StartedEvent {
+    message_token: u64,
+    user: User,
+    /// What the link carried that the user followed.
+    context: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "type")]
+    kind: String,
+    text: Option<String>,
+    /// Of a picture: where it is, for an hour.
+    media: Option<String>,
+    tracking_data: Option<String>,
+}
+
+/// What `tracking_data` holds of ours.
+#[derive(Default, Deserialize, Serialize)]
+struct Tracking {
+    buttons: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct SendMessage<'a> {
+    /// Not in a message of welcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receiver: Option<&'a str>,
+    sender: Sender<'a>,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking_data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_api_version: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keyboard: Option<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Sender<'a> {
+    name: &'a str,
+}
+
+#[derive(Deserialize)]
+struct ApiAnswer {
+    status: i64,
+    #[serde(default)]
+    status_message: String,
+}
+
+impl Viber {
+    pub(super) fn new(config: &ViberConfig) -> crate::Result<Self> {
+        let base = config.api_url.trim_end_matches('/');
+        let address = format!("{base}/pa/send_message");
+        let mut token_header = HeaderValue::from_str(&config.token).map_err(|_| {
+            Error::Start("the Viber token has characters that no header may have".to_owned())
+        })?;
+        token_header.set_sensitive(true);
+        Ok(Viber {
+            token: config.token.clone(),
+            token_header,
+            sender: config.sender.clone(),
+            send_message: method_address(&address, "--viber-api-url")?,
+            client: Client::new(),
+            not_handled: NotHandled::new("viber"),
+        })
+    }
+
+    fn message(&self, body: &Bytes) -> Result<Received, Refusal> {
+        let event: MessageEvent = parse_json(body)?;
+        let message = event.message;
+        let pictures: Vec<Picture> = match (message.kind.as_str(), message.media) {
+            ("picture", Some(url)) => vec![Picture {
+                id: None,
+                url: Some(url),
+            }],
+            _ => Vec::new(),
+        };
+        let text = match message.text {
+            Some(text) if message.kind == "text" || !pictures.is_empty() => text,
+            None if !pictures.is_empty() => String::new(),
+            _ => {
+                self.not_handled.log(format!("message.{}", message.kind));
+                return Ok(nothing());
+            }
+        };
+        let tracking = message.tracking_data.unwrap_or_default();
+        let pressed = serde_json::from_str::<Tracking>(&tracking)
+            .is_ok_and(|tracking| tracking.buttons.contains(&digest(&text)));
+        let kind = if pressed { Kind::Button } else { Kind::Message };
+        let id = format!("{}-message", event.message_token);
+        self.update(event.sender, id, kind, text, pictures, body)
+    }
+
+    fn update(
+        &self,
+        user: User,
+        id: String,
+        kind: Kind,
+        text: String,
+        pictures: Vec<Picture>,
+        body: &Bytes,
+    ) -> Result<Received, Refusal> {
+        Ok(Received::Updates(vec![Update {
+            address: user.id.clone(),
+            dialog: dialog(self.name(), user.id)?,
+            id: update_id(id),
+            kind,
+            text,
+            pictures,
+            digest: Vec::new(),
+            raw: body.clone(),
+        }]))
+    }
+
+    fn render(&self, receiver: Option<&str>, reply: &Reply) -> Result<Vec<u8>, String> {
+        let has_buttons = !reply.buttons.is_empty();
+        let tracking = Tracking {
+            buttons: reply.buttons.iter().map(|b| digest(&b.data)).collect(),
+        };
+        let buttons: Vec<_> = reply
+            .buttons
+            .iter()
+            .map(|button| {
+                serde_json::json!({
+                    "Columns": 6, "Rows": 1, "Text": button.label,
+                    "ActionType": "reply", "ActionBody": button.data, "Silent": true,
+                })
+            })
+            .collect();
+        let message = SendMessage {
+            receiver,
+            sender: Sender { name: &self.sender },
+            kind: if reply.picture.is_some() {
+                "picture"
+            } else {
+                "text"
+            },
+            text: &reply.text,
+            media: reply.picture.as_deref(),
+            tracking_data: has_buttons
+                .then(|| serde_json::to_string(&tracking))
+                .transpose()
+                .map_err(|e| e.to_string())?,
+            min_api_version: has_buttons.then_some(SILENT_BUTTONS),
+            keyboard: has_buttons
+                .then(|| serde_json::json!({ "Type": "keyboard", "Buttons": buttons })),
+        };
+        serde_json::to_vec(&message).map_err(|e| e.to_string())
+    }
+}
+
+fn nothing() -> Received {
+    Received::Answer(PlatformAnswer::json(Vec::new()))
+}
+
+/// Short, since 24 of them must fit into 4096 characters.
+fn digest(data: &str) -> String {
+    hex::encode(&Sha256::digest(data)[..8])
+}
+
+impl Channel for Viber {
+    fn name(&self) -> &'static str {
+        "viber"
+    }
+
+    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+        let given = headers
+            .get("x-viber-content-signature")
+            .map_or(&b""[..], |value| value.as_bytes());
+        let is_genuine = is_signed(&self.token, body, given);
+        genuine(is_genuine, "X-Viber-Content-Signature")
+    }
+
+    fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
+        let head: Head = parse_json(body)?;
+        match head.event.as_str() {
+            "message" => self.message(body),
+            "conversation_started" => {
+                let event: StartedEvent = parse_json(body)?;
+                let id = format!("{}-conversation_started", event.message_token);
+                let text = event.context.unwrap_or_default();
+                self.update(event.user, id, Kind::Opened, text, Vec::new(), body)
+            }
+            // Viber tries out the address before it accepts it.
+            "webhook" => Ok(nothing()),
+            other => {
+                self.not_handled.log(other);
+                Ok(nothing())
+            }
+        }
+    }
+
+    fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        let mut send = content::fit(replies, &LIMITS)?;
+        let answer = match send.first() {
+            Some(first) if update.kind == Kind::Opened => {
+                let welcome = self.render(None, first)?;
+                send.remove(0);
+                welcome
+            }
+            _ => Vec::new(),
+        };
+        Ok(Plan { answer, send })
+    }
+
+    fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
+        Box::pin(async move {
+            let body = self
+                .render(Some(&reply.to), &reply.reply)
+                .map_err(SendError::Refused)?;
+            let headers = [("x-viber-auth-token", &self.token_header)];
+            let uri = self.send_message.clone();
+            let response = self
+                .client
+                .post(uri, &headers, "application/json", body)
+                .await?;
+            outcome(&response, &self.token)
+        })
+    }
+}
+
+/// What an answer of the API means for the reply
+/// (<https://developers.viber.com/docs/api/rest-bot-api/#error-codes>).
+pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError> {
+    let answer: ApiAnswer = response.json()?;
+    let reason = format!("{}: {}", answer.status, answer.status_message);
+    let reason = without(token, &reason);
+    Err(match answer.status {
+        0 => return Ok(()),
+        // Bad or missing data; the user is unknown, has left, or has no device for
+        // it; too new for their version; not allowed to this user or country.
+        3 | 4 | 5 | 6 | 11 | 13 | 14 | 16 | 17 | 18 | 20 | 21 | 22 => SendError::Refused(reason),
+        // 12 is "too many". The rest is about the bot's account: whoever mends it
+        // wants the replies to go out then.
+        _ => response.retry(reason),
+    })
+}

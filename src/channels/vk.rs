@@ -1,0 +1,369 @@
+//! VK's Callback API (<https://dev.vk.com/en/api/callback/getting-started>): events of
+//! a community at `POST /vk`, replies by `messages.send`.
+//!
+//! The secret is a field of each body. Taken: `message_new` (text, photos, buttons).
+//! Anything else is answered `ok` and logged once for each kind. `confirmation`, which
+//! comes without the secret, is answered with the string that VK gave for it.
+//!
+//! `random_id` is made of the update's id and the reply's place: VK takes a second
+//! message with the same one for the first, so a reply is sent once.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use hyper::{HeaderMap, StatusCode, Uri};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use turnkey_storage::ReplyId;
+
+use super::client::{Client, Response};
+use super::content::{self, Limits};
+use super::incoming::{NotHandled, dialog, genuine, parse_json, update_id};
+use super::signature::same_secret;
+use super::{
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
+    without,
+};
+use crate::config::VkConfig;
+use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
+
+/// A picture's address may stand in the text, and is part of its length there.
+const LIMITS: Limits = Limits {
+    platform: "VK",
+    text: 4096,
+    caption: 2000,
+    buttons: 10,
+    label: 40,
+    data: 240,
+};
+
+/// Characters of a button's payload, which is JSON.
+const MAX_PAYLOAD: usize = 255;
+
+/// Rows of buttons inside a message.
+const ROWS: usize = 6;
+
+const API_VERSION: &str = "5.199";
+
+/// VK takes a `Retry-After` only as a date, and dates have whole seconds.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+pub(super) struct Vk {
+    token: String,
+    secret: String,
+    confirmation: Option<String>,
+    messages_send: Uri,
+    client: Client,
+    not_handled: NotHandled,
+}
+
+/// All that is read before the secret is known to be right.
+#[derive(Deserialize)]
+struct Head {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    secret: String,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    event_id: Option<String>,
+    #[serde(borrow)]
+    object: Option<&'a RawValue>,
+}
+
+/// As it is since version 5.103.
+#[derive(Deserialize)]
+struct NewMessage {
+    message: Message,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    from_id: i64,
+    peer_id: Option<i64>,
+    #[serde(default)]
+    text: String,
+    payload: Option<String>,
+    #[serde(default)]
+    attachments: Vec<Attachment>,
+}
+
+#[derive(Deserialize)]
+struct Attachment {
+    #[serde(rename = "type")]
+    kind: String,
+    photo: Option<Photo>,
+}
+
+#[derive(Deserialize)]
+struct Photo {
+    id: i64,
+    owner_id: i64,
+    access_key: Option<String>,
+    #[serde(default)]
+    sizes: Vec<Size>,
+}
+
+#[derive(Deserialize)]
+struct Size {
+    url: String,
+    #[serde(default)]
+    width: u32,
+    #[serde(default)]
+    height: u32,
+}
+
+#[derive(Deserialize)]
+struct ApiAnswer {
+    /// The message's id.
+    response: Option<IgnoredAny>,
+    error: Option<ApiError>,
+}
+
+#[derive(Deserialize)]
+struct ApiError {
+    error_code: i64,
+    #[serde(default)]
+    error_msg: String,
+}
+
+impl Vk {
+    pub(super) fn new(config: &VkConfig) -> crate::Result<Self> {
+        let base = config.api_url.trim_end_matches('/');
+        let address = format!("{base}/method/messages.send");
+        Ok(Vk {
+            token: config.token.clone(),
+            secret: config.secret.clone(),
+            confirmation: config.confirmation.clone(),
+            messages_send: method_address(&address, "--vk-api-url")?,
+            client: Client::new(),
+            not_handled: NotHandled::new("vk"),
+        })
+    }
+
+    /// The update in a `message_new`, if it is one that is taken.
+    fn update(&self, event: &Event<'_>, body: &Bytes) -> Result<Option<Update>, Refusal> {
+        let missing = |what: &str| Refusal::new(StatusCode::BAD_REQUEST, what);
+        let object = event
+            .object
+            .ok_or_else(|| missing("missing field `object`"))?;
+        let id = event.event_id.as_ref().filter(|id| !id.is_empty());
+        let id = id.ok_or_else(|| {
+            missing("missing field `event_id`: choose version 5.199 in the community's settings")
+        })?;
+        let NewMessage { message } = parse_json(object.get().as_bytes())?;
+        let other = message.attachments.first().map(|first| first.kind.clone());
+        let pictures: Vec<Picture> = message
+            .attachments
+            .into_iter()
+            .filter_map(|attachment| attachment.photo.map(picture))
+            .collect();
+        let (kind, text) = match message.payload.filter(|payload| !payload.is_empty()) {
+            Some(payload) => (Kind::Button, data(&payload)),
+            None => (Kind::Message, message.text),
+        };
+        if text.is_empty() && pictures.is_empty() {
+            let other = other.as_deref().unwrap_or("empty");
+            self.not_handled.log(format!("message_new.{other}"));
+            return Ok(None);
+        }
+        Ok(Some(Update {
+            dialog: dialog(self.name(), message.from_id.to_string())?,
+            id: update_id(id),
+            kind,
+            text,
+            pictures,
+            address: message.peer_id.unwrap_or(message.from_id).to_string(),
+            digest: Vec::new(),
+            raw: body.clone(),
+        }))
+    }
+}
+
+fn picture(photo: Photo) -> Picture {
+    let mut id = format!("photo{}_{}", photo.owner_id, photo.id);
+    if let Some(key) = photo.access_key {
+        id = format!("{id}_{key}");
+    }
+    let area = |size: &Size| u64::from(size.width) * u64::from(size.height);
+    let largest = photo.sizes.into_iter().max_by_key(area);
+    Picture {
+        id: Some(id),
+        url: largest.map(|size| size.url),
+    }
+}
+
+/// A button's payload must be JSON, so data stands in an object.
+fn payload(data: &str) -> String {
+    serde_json::json!({ "button": data }).to_string()
+}
+
+/// A button's data; the payload of a button that is not ours is its JSON.
+fn data(payload: &str) -> String {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Ours {
+        button: String,
+    }
+    match serde_json::from_str::<Ours>(payload) {
+        Ok(ours) => ours.button,
+        Err(_) => payload.to_owned(),
+    }
+}
+
+impl Channel for Vk {
+    fn name(&self) -> &'static str {
+        "vk"
+    }
+
+    fn verify(&self, _: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+        let head = serde_json::from_slice::<Head>(body);
+        let is_genuine = head.is_ok_and(|head| {
+            // VK asks for the confirmation without the secret. Its answer is worth
+            // nothing to anybody else.
+            head.kind == "confirmation"
+                || same_secret(head.secret.as_bytes(), self.secret.as_bytes())
+        });
+        genuine(is_genuine, "secret")
+    }
+
+    fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
+        let event: Event<'_> = parse_json(body)?;
+        let update = match event.kind.as_str() {
+            "confirmation" => {
+                let confirmation = self.confirmation.clone().ok_or_else(|| {
+                    let reason = "TURNKEY_VK_CONFIRMATION is not set";
+                    Refusal::new(StatusCode::BAD_REQUEST, reason)
+                })?;
+                return Ok(Received::Answer(PlatformAnswer::text(confirmation)));
+            }
+            "message_new" => self.update(&event, body)?,
+            other => {
+                self.not_handled.log(other);
+                None
+            }
+        };
+        Ok(match update {
+            Some(update) => Received::Updates(vec![update]),
+            None => Received::Answer(self.answer(b"ok".to_vec())),
+        })
+    }
+
+    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        let send = content::fit(replies, &LIMITS)?;
+        for button in send.iter().flat_map(|reply| &reply.buttons) {
+            if payload(&button.data).chars().count() > MAX_PAYLOAD {
+                let label = &button.label;
+                return Err(format!("the data of button {label:?} is too long for VK"));
+            }
+        }
+        Ok(Plan {
+            answer: b"ok".to_vec(),
+            send,
+        })
+    }
+
+    fn answer(&self, body: Vec<u8>) -> PlatformAnswer {
+        PlatformAnswer::text(body)
+    }
+
+    fn retry_after(&self) -> String {
+        httpdate::fmt_http_date(SystemTime::now() + RETRY_AFTER)
+    }
+
+    fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
+        Box::pin(async move {
+            let body = form(&self.token, id, reply);
+            let uri = self.messages_send.clone();
+            let media_type = "application/x-www-form-urlencoded";
+            let response = self
+                .client
+                .post(uri, &[], media_type, body.into_bytes())
+                .await?;
+            outcome(&response, &self.token)
+        })
+    }
+}
+
+fn form(token: &str, id: ReplyId, outgoing: &Outgoing) -> String {
+    let reply = &outgoing.reply;
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    form.append_pair("access_token", token)
+        .append_pair("v", API_VERSION)
+        .append_pair("peer_id", &outgoing.to)
+        .append_pair("random_id", &random_id(id, &outgoing.update).to_string());
+    match &reply.picture {
+        // A picture that VK has already, such as one that a user sent.
+        Some(picture) if !picture.contains("://") => {
+            form.append_pair("message", &reply.text)
+                .append_pair("attachment", picture);
+        }
+        // Others would have to be uploaded first; VK shows a link as a picture.
+        Some(link) => {
+            let text = [reply.text.as_str(), link].join("\n");
+            form.append_pair("message", text.trim_start());
+        }
+        None => {
+            form.append_pair("message", &reply.text);
+        }
+    }
+    if !reply.buttons.is_empty() {
+        form.append_pair("keyboard", &keyboard(&reply.buttons));
+    }
+    form.finish()
+}
+
+fn keyboard(buttons: &[Button]) -> String {
+    let in_a_row = buttons.len().div_ceil(ROWS);
+    let rows: Vec<Vec<_>> = buttons
+        .chunks(in_a_row.max(1))
+        .map(|row| row.iter().map(key).collect())
+        .collect();
+    serde_json::json!({ "inline": true, "buttons": rows }).to_string()
+}
+
+fn key(button: &Button) -> serde_json::Value {
+    serde_json::json!({ "action": {
+        "type": "text", "label": button.label, "payload": payload(&button.data),
+    } })
+}
+
+/// 1 to 2^31 - 1. The update's id is part of it: a new database counts its turns
+/// from the start again, and VK would take its first replies for old ones.
+pub(super) fn random_id(id: ReplyId, update: &str) -> u32 {
+    let mut digest = Sha256::new();
+    digest.update(id.turn.0.to_be_bytes());
+    digest.update(id.index.to_be_bytes());
+    digest.update(update);
+    let digest = digest.finalize();
+    let first = digest
+        .iter()
+        .take(4)
+        .fold(0, |n, byte| n << 8 | u32::from(*byte));
+    (first & 0x7fff_ffff).max(1)
+}
+
+/// What an answer of the API means for the reply
+/// (<https://dev.vk.com/en/reference/errors>).
+pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError> {
+    let answer: ApiAnswer = response.json()?;
+    let error = match (answer.error, answer.response) {
+        (Some(error), _) => error,
+        (None, Some(_)) => return Ok(()),
+        (None, None) => return Err(response.retry("neither response nor error".to_owned())),
+    };
+    let reason = format!("{}: {}", error.error_code, without(token, &error.error_msg));
+    Err(match error.error_code {
+        // Unknown, token, too many, flood, internal, token of the community or the
+        // app, limit reached: with another token, or later, it may go out.
+        1 | 5 | 6 | 9 | 10 | 27 | 28 | 29 => response.retry(reason),
+        // The user does not allow it, is gone; the message cannot be.
+        _ => SendError::Refused(reason),
+    })
+}

@@ -1,0 +1,334 @@
+//! The platforms' APIs, on a server of our own: takes their calls that send, remembers
+//! each, and answers as a test wants, in each platform's own words. It runs on a
+//! thread of its own, so that it answers whatever the test is doing.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+use crate::bot::Setup;
+
+/// How a call is answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mood {
+    /// Accepted.
+    Well,
+    /// Too many, to be tried again after so many seconds.
+    Flood(u64),
+    /// 500, and no JSON.
+    Broken,
+    /// Accepted, but the answer does not arrive.
+    Lost,
+    /// The user has blocked the bot.
+    Blocked,
+    /// Never.
+    Hanging,
+}
+
+/// A call that sends a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) at: Instant,
+    /// Whom to.
+    pub(crate) chat: String,
+    /// The text or caption; "?" without one.
+    pub(crate) text: String,
+    /// The whole, also of a form.
+    pub(crate) body: Value,
+    /// The method in the call's address, such as `sendMessage`.
+    pub(crate) method: String,
+    /// The user got it.
+    pub(crate) accepted: bool,
+}
+
+#[derive(Default)]
+struct State {
+    calls: Vec<Call>,
+    /// For the next calls of a chat, in order; then [`Mood::Well`].
+    moods: HashMap<String, Vec<Mood>>,
+    /// VK takes a message with a `random_id` that a chat had before for that one.
+    random_ids: HashSet<(String, String)>,
+}
+
+/// All secrets of a bot that [`configure`] makes.
+pub(crate) const SECRETS: [(&str, &str); 8] = [
+    ("TELEGRAM_TOKEN", TOKEN),
+    ("VIBER_TOKEN", VIBER_TOKEN),
+    ("FACEBOOK_TOKEN", FACEBOOK_TOKEN),
+    ("FACEBOOK_SECRET", FACEBOOK_SECRET),
+    ("FACEBOOK_VERIFY_TOKEN", "verify me"),
+    ("VK_TOKEN", VK_TOKEN),
+    ("VK_SECRET", VK_SECRET),
+    ("VK_CONFIRMATION", "c0nf1rm"),
+];
+
+pub(crate) struct Api {
+    port: u16,
+    state: Arc<Mutex<State>>,
+    /// Dropped to end the thread.
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+const TOKEN: &str = "12345:secret-of-the-bot";
+pub(crate) const VIBER_TOKEN: &str = "4453b6ac12345678-e02c5f12174805f9-daec9cbb5448c51f";
+pub(crate) const FACEBOOK_TOKEN: &str = "EAAG/secret of the page";
+pub(crate) const FACEBOOK_SECRET: &str = "secret of the app";
+pub(crate) const VK_TOKEN: &str = "vk1.a.secret-of-the-group";
+pub(crate) const VK_SECRET: &str = "aaQ13axAPQEcczQa";
+
+impl Api {
+    pub(crate) fn start() -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        listener.set_nonblocking(true).expect("a socket");
+        let state = Arc::new(Mutex::new(State::default()));
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let shared = state.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .expect("a runtime");
+            runtime.block_on(async {
+                tokio::select! { () = serve(listener, shared) => {}, _ = stopped => {} }
+            });
+        });
+        Api {
+            port,
+            state,
+            _stop: stop,
+        }
+    }
+
+    /// A bot on all platforms that sends its replies here.
+    pub(crate) fn configure(&self, setup: Setup) -> Setup {
+        configure(setup, &format!("http://127.0.0.1:{}", self.port))
+    }
+
+    /// How the next calls of a chat are answered.
+    pub(crate) fn be(&self, chat: &str, moods: &[Mood]) {
+        let mut state = self.state.lock().expect("no panic under this lock");
+        state.moods.insert(chat.to_owned(), moods.to_vec());
+    }
+
+    /// All calls so far.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.state
+            .lock()
+            .expect("no panic under this lock")
+            .calls
+            .clone()
+    }
+
+    /// The texts that a chat has received, in order.
+    pub(crate) fn received(&self, chat: &str) -> Vec<String> {
+        let calls = self.calls().into_iter();
+        calls
+            .filter(|call| call.accepted && call.chat == chat)
+            .map(|call| call.text)
+            .collect()
+    }
+
+    /// How many calls were accepted.
+    pub(crate) fn accepted(&self) -> usize {
+        let state = self.state.lock().expect("no panic under this lock");
+        state.calls.iter().filter(|call| call.accepted).count()
+    }
+}
+
+/// A bot on all platforms whose APIs are at this address.
+pub(crate) fn configure(mut setup: Setup, url: &str) -> Setup {
+    for platform in ["telegram", "viber", "facebook", "vk"] {
+        setup = setup.args(&[&format!("--{platform}-api-url"), url]);
+    }
+    for (name, value) in SECRETS {
+        setup = setup.env(&format!("TURNKEY_{name}"), value);
+    }
+    setup
+}
+
+async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>) {
+    let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+    while let Ok((stream, _)) = listener.accept().await {
+        drop(stream.set_nodelay(true));
+        let state = state.clone();
+        let service = service_fn(move |request| answer(request, state.clone()));
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(connection);
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    state: Arc<Mutex<State>>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let Some((platform, body)) = read(&head, &body) else {
+        return Ok(respond(
+            404,
+            json!({"ok": false, "description": "Not Found"}).to_string(),
+        ));
+    };
+    let (chat, text) = match platform {
+        Platform::Telegram => (&body["chat_id"], body.get("text").or(body.get("caption"))),
+        Platform::Viber => (&body["receiver"], body.get("text")),
+        Platform::Facebook => (&body["recipient"]["id"], body["message"].get("text")),
+        Platform::Vk => (&body["peer_id"], body.get("message")),
+    };
+    let chat = chat.as_str().unwrap_or("?").to_owned();
+    let text = text.and_then(Value::as_str).unwrap_or("?").to_owned();
+    let mood = {
+        let mut state = state.lock().expect("no panic under this lock");
+        let mood = match state.moods.get_mut(&chat) {
+            Some(moods) if !moods.is_empty() => moods.remove(0),
+            _ => Mood::Well,
+        };
+        let arrives = matches!(mood, Mood::Well | Mood::Lost);
+        let random_id = body["random_id"].as_str().unwrap_or_default().to_owned();
+        let accepted = arrives
+            && (platform != Platform::Vk || state.random_ids.insert((chat.clone(), random_id)));
+        let path = head.uri.path();
+        state.calls.push(Call {
+            at: Instant::now(),
+            chat,
+            text,
+            body,
+            method: path[path.rfind('/').unwrap_or(0) + 1..].to_owned(),
+            accepted,
+        });
+        mood
+    };
+    Ok(match mood {
+        Mood::Well => respond(200, accepted(platform)),
+        Mood::Flood(seconds) => flood(platform, seconds),
+        Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
+        Mood::Blocked => blocked(platform),
+        Mood::Hanging => std::future::pending().await,
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Platform {
+    Telegram,
+    Viber,
+    Facebook,
+    Vk,
+}
+
+/// Whose call it is, and what it holds; none if address or token are wrong.
+fn read(head: &hyper::http::request::Parts, body: &[u8]) -> Option<(Platform, Value)> {
+    let json = || serde_json::from_slice(body).ok();
+    let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok());
+    let fields = |text: &[u8]| -> HashMap<String, String> {
+        form_urlencoded::parse(text).into_owned().collect()
+    };
+    let path = head.uri.path();
+    if let Some(method) = path.strip_prefix(&format!("/bot{TOKEN}/")) {
+        let known = ["sendMessage", "sendPhoto"].contains(&method);
+        return known.then(json)?.map(|body| (Platform::Telegram, body));
+    }
+    match path {
+        "/pa/send_message" if header("x-viber-auth-token") == Some(VIBER_TOKEN) => {
+            Some((Platform::Viber, json()?))
+        }
+        "/me/messages" => {
+            let query = fields(head.uri.query()?.as_bytes());
+            let is_ours = query["access_token"] == FACEBOOK_TOKEN
+                && query["appsecret_proof"]
+                    == crate::platforms::signature(FACEBOOK_SECRET, FACEBOOK_TOKEN.as_bytes());
+            is_ours.then(json)?.map(|body| (Platform::Facebook, body))
+        }
+        "/method/messages.send" => {
+            let form = fields(body);
+            let is_form = header("content-type") == Some("application/x-www-form-urlencoded");
+            let is_ours = is_form && form["access_token"] == VK_TOKEN && form["v"] == "5.199";
+            is_ours.then(|| (Platform::Vk, json!(form)))
+        }
+        _ => None,
+    }
+}
+
+fn accepted(platform: Platform) -> String {
+    match platform {
+        Platform::Telegram => json!({"ok": true, "result": {}}),
+        Platform::Viber => {
+            json!({"status": 0, "status_message": "ok", "message_token": 5_741_311_803_571_721_087_u64})
+        }
+        Platform::Facebook => json!({"recipient_id": "1", "message_id": "m_1"}),
+        Platform::Vk => json!({"response": 1}),
+    }
+    .to_string()
+}
+
+fn flood(platform: Platform, seconds: u64) -> Response<Full<Bytes>> {
+    let (status, body) = match platform {
+        Platform::Telegram => (
+            429,
+            json!({
+                "ok": false, "error_code": 429, "description": "Too Many Requests",
+                "parameters": {"retry_after": seconds}
+            }),
+        ),
+        Platform::Viber => (
+            200,
+            json!({"status": 12, "status_message": "tooManyRequests"}),
+        ),
+        Platform::Facebook => (
+            400,
+            json!({"error": {"message": "(#613) Calls to this api have exceeded the rate limit.",
+                "type": "OAuthException", "code": 613, "fbtrace_id": "x"}}),
+        ),
+        Platform::Vk => (
+            200,
+            json!({"error": {"error_code": 6, "error_msg": "Too many requests per second"}}),
+        ),
+    };
+    let mut response = respond(status, body.to_string());
+    if platform != Platform::Telegram {
+        let headers = response.headers_mut();
+        headers.insert("retry-after", seconds.into());
+    }
+    response
+}
+
+fn blocked(platform: Platform) -> Response<Full<Bytes>> {
+    let (status, body) = match platform {
+        Platform::Telegram => (
+            403,
+            json!({
+                "ok": false, "error_code": 403,
+                "description": "Forbidden: bot was blocked by the user"
+            }),
+        ),
+        Platform::Viber => (
+            200,
+            json!({"status": 6, "status_message": "blocked by the user: notSubscribed"}),
+        ),
+        // Facebook is known to quote the token.
+        Platform::Facebook => (
+            400,
+            json!({"error": {"message": format!("(#551) blocked by the user {FACEBOOK_TOKEN}"),
+                "type": "OAuthException", "code": 551, "error_subcode": 1_545_041}}),
+        ),
+        Platform::Vk => (
+            200,
+            json!({"error": {"error_code": 901, "error_msg": "blocked by the user"}}),
+        ),
+    };
+    respond(status, body.to_string())
+}
+
+fn respond(status: u16, body: String) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(status);
+    response.body(Full::from(body)).expect("a response")
+}
