@@ -3,6 +3,7 @@
 //!
 //! Part of the writer's loop.
 
+use std::ops::RangeInclusive;
 use std::time::Instant;
 
 use super::syncer::Syncer;
@@ -10,9 +11,11 @@ use super::{IDLE, LAZY, MAX_BATCH, Running, once_writable, poisoned};
 use crate::sqlite::protocol::Response;
 use crate::{DialogKey, Error, Fence, Result};
 
-/// Up to so many answers, nobody is likely to come while the sync lasts, and two
-/// switches of threads are saved.
-const FEW_ANSWERS: usize = 3;
+/// A batch with so many answers is synced beside the next one. Fewer: nobody is likely
+/// to come while the sync lasts, and two switches of threads are saved. More: the
+/// processors are the limit, and what comes during the sync is cheaper to execute at
+/// once after it than piece by piece.
+const SYNCED_BESIDE: RangeInclusive<usize> = 4..=40;
 
 /// A request whose answer waits for the commit.
 pub(super) struct HeldBack {
@@ -28,6 +31,8 @@ pub(super) struct Batch {
     /// Since when there is one.
     pub(super) open: Option<Instant>,
     pub(super) requests: usize,
+    /// Locks that were given in it.
+    pub(super) grants: usize,
     /// The workers were let go first.
     pub(super) yielded: bool,
     pub(super) turns: u64,
@@ -131,7 +136,7 @@ impl Running<'_> {
             && answers > 0
         {
             self.syncs += 1;
-            wait = answers > FEW_ANSWERS;
+            wait = SYNCED_BESIDE.contains(&answers);
             if wait {
                 syncer.order()?;
             } else {
@@ -172,6 +177,7 @@ impl Running<'_> {
     pub(super) fn end_batch(&mut self) {
         self.batch.open = None;
         self.batch.turns = 0;
+        self.batch.grants = 0;
         self.batch.must_commit = false;
         self.batch.yielded = false;
         self.batch.held_back.clear();

@@ -75,6 +75,9 @@ const LAZY: Duration = Duration::from_millis(20);
 /// tenth less (median of four runs of 2 s, taken in turn).
 const SPIN: Duration = Duration::from_micros(100);
 
+/// With more grants than this in a batch nobody is lonely, and it sleeps.
+const LONE: usize = 2;
+
 /// How long a stopping writer waits for its workers to hang up. They have a grace
 /// time of their own, and their master, while it lives, cuts off both.
 const STOP_WAIT: Duration = Duration::from_secs(600);
@@ -348,6 +351,7 @@ impl Running<'_> {
     /// looking again.
     fn expects_commit(&self) -> bool {
         !self.batch.must_commit
+            && self.batch.grants <= LONE
             && !self.syncing()
             && self.batch.open.is_some_and(|since| since.elapsed() < SPIN)
     }

@@ -225,6 +225,7 @@ impl Running<'_> {
         update: Option<&str>,
     ) -> Result<()> {
         self.open_batch()?;
+        self.batch.grants += 1;
         let seen = match update {
             Some(update) => self
                 .statements
