@@ -303,12 +303,12 @@ impl<'a> Inserts<'a> {
     pub(super) fn next(&mut self, bound: usize) -> Option<std::result::Result<Sql, String>> {
         let mut insert: Option<Sql> = None;
         loop {
-            let row = match (self.left.take(), self.rows.next()) {
-                (Some(row), _) => row,
-                (None, None) => return insert.map(Ok),
-                (None, Some(row)) => match self.row(row) {
-                    Ok(row) => row,
-                    Err(sentence) => return Some(Err(sentence)),
+            let row = match self.left.take() {
+                Some(row) => row,
+                None => match self.rows.next().map(|row| self.row(row)) {
+                    None => return insert.map(Ok),
+                    Some(Err(sentence)) => return Some(Err(sentence)),
+                    Some(Ok(row)) => row,
                 },
             };
             match &mut insert {
