@@ -23,3 +23,31 @@ pub struct Finding {
     /// What to do about it.
     pub remedy: String,
 }
+
+impl Finding {
+    /// Something that so many rows are wrong with, if there are any.
+    pub(crate) fn of(count: u64, problem: &str, remedy: &str) -> Option<Self> {
+        (count > 0).then(|| Finding {
+            problem: format!("{count} {problem}"),
+            remedy: remedy.to_owned(),
+        })
+    }
+
+    /// Replies in the outbox whose dialog is not there.
+    pub(crate) fn orphans(count: u64) -> Option<Self> {
+        Self::of(
+            count,
+            "unsent replies belong to no dialog",
+            "some other program deleted dialogs; delete these rows too",
+        )
+    }
+
+    /// States that cannot be read. `place` is the file or the database.
+    pub(crate) fn bad_states(count: u64, place: &str) -> Option<Self> {
+        Self::of(
+            count,
+            "dialogs have a state that is not JSON",
+            &format!("some other program wrote to the {place}; restore these rows from a backup"),
+        )
+    }
+}

@@ -9,6 +9,8 @@ mod direct;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod ours;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod plain;
 #[cfg(feature = "postgres")]
 mod postgres;
 
@@ -201,11 +203,11 @@ pub(crate) fn turns(
         Engine::SqliteNaive => direct::turns(load, direct::deferred, start),
         Engine::SqliteCeiling => ceiling::turns(load, start),
         #[cfg(feature = "postgres")]
-        Engine::PostgresPlain => postgres::turns(load, start),
+        Engine::PostgresPlain => plain::turns::<postgres::Prepared>(load, start),
         #[cfg(not(feature = "postgres"))]
         Engine::PostgresPlain => Err(without(load.engine)),
         #[cfg(feature = "mysql")]
-        Engine::MysqlPlain => mysql::turns(load, start),
+        Engine::MysqlPlain => plain::turns::<mysql_async::Conn>(load, start),
         #[cfg(not(feature = "mysql"))]
         Engine::MysqlPlain => Err(without(load.engine)),
         _ => ours::turns(load, start),

@@ -1,18 +1,13 @@
 //! PostgreSQL with a plain transaction for each turn: `postgres-plain`.
 //!
-//! Bounds: `pool` connections a process; a turn waits for one in line.
+//! The pool is `plain.rs`'s.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, LocalSet};
 use tokio_postgres::{Client, Config, Statement};
 
-use super::super::measure::{self, Meter};
-use super::super::order::{Load, SyncLevel, Window};
+use super::super::order::{Load, SyncLevel};
 use super::super::servers::postgres_admin::{connect, parse};
-use super::super::state::{self, Random};
+use super::super::state;
+use super::plain::{Connection, Ended};
 use crate::error::Error;
 
 fn config(load: &Load) -> crate::Result<Config> {
@@ -45,28 +40,15 @@ pub(super) fn fill(load: &Load) -> crate::Result<()> {
 }
 
 /// A connection with the statements of a turn.
-struct Prepared {
+pub(super) struct Prepared {
     client: Client,
     select: Statement,
     update: Statement,
 }
 
 impl Prepared {
-    async fn open(load: &Load) -> crate::Result<Self> {
-        let client = connect(&config(load)?).await?;
-        Ok(Prepared {
-            select: client
-                .prepare("SELECT state FROM state WHERE user_id = $1 FOR UPDATE")
-                .await?,
-            update: client
-                .prepare("UPDATE state SET state = $2 WHERE user_id = $1")
-                .await?,
-            client,
-        })
-    }
-
     /// Two round trips: calls that are awaited together travel together.
-    async fn turn(&self, user: &str, bytes: usize) -> Result<(), Failure> {
+    async fn try_turn(&self, user: &str, bytes: usize) -> Result<(), Failure> {
         let (begun, read) = tokio::join!(self.client.batch_execute("BEGIN"), async {
             self.client.query_one(&self.select, &[&user]).await
         });
@@ -94,68 +76,40 @@ impl From<tokio_postgres::Error> for Failure {
     }
 }
 
-pub(super) fn turns(
-    load: &Load,
-    start: impl FnOnce() -> crate::Result<Window>,
-) -> crate::Result<Meter> {
-    let runtime = super::runtime()?;
-    LocalSet::new().block_on(&runtime, async {
-        let mut pool = Vec::new();
-        for _ in 0..load.pool.min(load.in_flight).max(1) {
-            pool.push(Prepared::open(load).await?);
-        }
-        // First come, first served.
-        let free = Rc::new(Semaphore::new(pool.len()));
-        let pool = Rc::new(RefCell::new(pool));
-        let meter = Rc::new(RefCell::new(Meter::new(start()?)?));
-        let mut lanes = JoinSet::new();
-        for lane in 0..load.in_flight {
-            let (pool, free, meter, load) =
-                (pool.clone(), free.clone(), meter.clone(), load.clone());
-            lanes.spawn_local(async move {
-                let mut random = Random::new(load.seed.wrapping_add(lane as u64 * 7919));
-                while !meter.borrow().is_over() {
-                    let user = state::user_id(random.below(load.users));
-                    let began = measure::now();
-                    let _permit = free.acquire().await?;
-                    let Some(connection) = pool.borrow_mut().pop() else {
-                        return Err(Error::msg("a permit without a connection"));
-                    };
-                    let done = connection.turn(&user, load.state_bytes).await;
-                    let failed = done.is_err();
-                    note(done, &meter, began)?;
-                    if failed {
-                        connection.client.batch_execute("ROLLBACK").await?;
-                    }
-                    pool.borrow_mut().push(connection);
-                }
-                Ok::<_, Error>(())
-            });
-        }
-        while let Some(ended) = lanes.join_next().await {
-            ended??;
-        }
-        let meter = Rc::try_unwrap(meter).map_err(|_| Error::msg("a lane is left"))?;
-        Ok(meter.into_inner())
-    })
-}
-
-fn note(done: Result<(), Failure>, meter: &RefCell<Meter>, began: u64) -> crate::Result<()> {
-    let mut meter = meter.borrow_mut();
-    let kind = |e: &tokio_postgres::Error| match e.code() {
-        Some(code) => format!("SQLSTATE {}", code.code()),
-        None => "connection".to_owned(),
-    };
-    match done {
-        Ok(()) => meter.acknowledge(began),
-        Err(Failure::Before(error)) => meter.error(kind(&error)),
-        Err(Failure::Commit(error)) => {
-            meter.error(kind(&error));
-            meter.uncertain();
-        }
-        Err(Failure::Other(error)) => return Err(error),
+impl Connection for Prepared {
+    async fn open(load: &Load) -> crate::Result<Self> {
+        let client = connect(&config(load)?).await?;
+        Ok(Prepared {
+            select: client
+                .prepare("SELECT state FROM state WHERE user_id = $1 FOR UPDATE")
+                .await?,
+            update: client
+                .prepare("UPDATE state SET state = $2 WHERE user_id = $1")
+                .await?,
+            client,
+        })
     }
-    Ok(())
+
+    async fn turn(&mut self, user: &str, bytes: usize) -> crate::Result<Ended> {
+        let kind = |e: &tokio_postgres::Error| match e.code() {
+            Some(code) => format!("SQLSTATE {}", code.code()),
+            None => "connection".to_owned(),
+        };
+        match self.try_turn(user, bytes).await {
+            Ok(()) => Ok(Ended::Acknowledged),
+            Err(Failure::Before(error)) => Ok(Ended::Refused(kind(&error))),
+            Err(Failure::Commit(error)) => Ok(Ended::Uncertain(kind(&error))),
+            Err(Failure::Other(error)) => Err(error),
+        }
+    }
+
+    async fn roll_back(&mut self) -> crate::Result<()> {
+        Ok(self.client.batch_execute("ROLLBACK").await?)
+    }
+
+    async fn close(self) -> crate::Result<()> {
+        Ok(())
+    }
 }
 
 pub(super) fn sum(load: &Load) -> crate::Result<u64> {

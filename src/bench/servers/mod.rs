@@ -22,7 +22,6 @@ mod private;
 use serde::{Deserialize, Serialize};
 
 use super::order::SyncLevel;
-#[cfg(not(all(feature = "mysql", feature = "postgres")))]
 use crate::error::Error;
 
 pub(super) use private::{Running, start};
@@ -144,4 +143,42 @@ pub(crate) fn admin(kind: Kind, url: &str, private: bool) -> crate::Result<Box<d
 #[cfg(not(all(feature = "mysql", feature = "postgres")))]
 pub(super) fn without(kind: Kind) -> Error {
     Error::Start(format!("this program was built without {}", kind.name()))
+}
+
+/// The address of another database of the same server.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+fn with_database(kind: Kind, url: &str, name: &str) -> crate::Result<String> {
+    let (base, query) = url
+        .split_once('?')
+        .map_or((url, None), |(b, q)| (b, Some(q)));
+    let (scheme, rest) = base.split_once("://").ok_or_else(|| {
+        Error::Start(format!(
+            "{} is no address; write {}://user:password@host/database",
+            kind.flag(),
+            kind.flag().trim_start_matches('-')
+        ))
+    })?;
+    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
+    let query = query.map(|q| format!("?{q}")).unwrap_or_default();
+    Ok(format!("{scheme}://{host}/{name}{query}"))
+}
+
+#[cfg(all(test, any(feature = "mysql", feature = "postgres")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_database_of_the_same_server() {
+        for (url, expected) in [
+            ("postgres://ann:x@db/bot", "postgres://ann:x@db/new"),
+            ("postgres://ann@db:6432", "postgres://ann@db:6432/new"),
+            (
+                "postgres://ann@%2Frun%2Fpg/bot?pool=4",
+                "postgres://ann@%2Frun%2Fpg/new?pool=4",
+            ),
+        ] {
+            assert_eq!(with_database(Kind::Postgres, url, "new").unwrap(), expected);
+        }
+        assert!(with_database(Kind::Postgres, "db", "new").is_err());
+    }
 }

@@ -14,7 +14,7 @@ use turnkey_storage::mysql::Server;
 
 use super::super::measure;
 use super::super::order::SyncLevel;
-use super::{Admin, Counters};
+use super::{Admin, Counters, Kind, with_database};
 use crate::error::Error;
 
 /// For a connection to be made.
@@ -67,7 +67,7 @@ impl Mysql {
             .enable_all()
             .build()?;
         let conn = runtime.block_on(async {
-            let mut conn = connect(&with_database(url, ALWAYS_THERE)?).await?;
+            let mut conn = connect(&with_database(Kind::Mysql, url, ALWAYS_THERE)?).await?;
             let wait = format!("SET SESSION lock_wait_timeout = {}", LEAVE.as_secs());
             conn.query_drop(wait).await?;
             Ok::<_, Error>(conn)
@@ -156,7 +156,7 @@ impl Admin for Mysql {
             .map_err(|e| {
                 Error::Start(format!("cannot create a database for a run: {}", words(&e)))
             })?;
-        with_database(&self.url, name)
+        with_database(Kind::Mysql, &self.url, name)
     }
 
     fn remove(&self, name: &str) -> crate::Result<()> {
@@ -231,17 +231,4 @@ impl Admin for Mysql {
             .any(|name| measure::is_named(pid, name))
             .then_some(pid)
     }
-}
-
-/// An address of a database of the same server.
-fn with_database(url: &str, name: &str) -> crate::Result<String> {
-    let (base, query) = url
-        .split_once('?')
-        .map_or((url, None), |(b, q)| (b, Some(q)));
-    let (scheme, rest) = base.split_once("://").ok_or_else(|| {
-        Error::Start("--mysql is no address; write mysql://user:password@host/database".to_owned())
-    })?;
-    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
-    let query = query.map(|q| format!("?{q}")).unwrap_or_default();
-    Ok(format!("{scheme}://{host}/{name}{query}"))
 }

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::super::measure;
 use super::super::order::SyncLevel;
-use super::{Admin, Counters};
+use super::{Admin, Counters, Kind, with_database};
 use crate::error::Error;
 
 /// For the sessions of a run to leave the server.
@@ -120,7 +120,7 @@ impl Admin for Postgres {
             .map_err(|e| {
                 Error::Start(format!("cannot create a database for a run: {}", words(&e)))
             })?;
-        with_database(&self.url, name)
+        with_database(Kind::Postgres, &self.url, name)
     }
 
     fn remove(&self, name: &str) -> crate::Result<()> {
@@ -212,40 +212,5 @@ impl Admin for Postgres {
         let pid = u32::try_from(row.get::<_, i32>(0)).ok()?;
         // In a container, or behind a tunnel, the number is another process's here.
         local.then(|| measure::parent_of(pid, "postgres"))?
-    }
-}
-
-/// An address of another database of the same server.
-fn with_database(url: &str, name: &str) -> crate::Result<String> {
-    let (base, query) = url
-        .split_once('?')
-        .map_or((url, None), |(b, q)| (b, Some(q)));
-    let (scheme, rest) = base.split_once("://").ok_or_else(|| {
-        Error::Start(
-            "--postgres is no address; write postgres://user:password@host/database".to_owned(),
-        )
-    })?;
-    let host = rest.split_once('/').map_or(rest, |(host, _)| host);
-    let query = query.map(|q| format!("?{q}")).unwrap_or_default();
-    Ok(format!("{scheme}://{host}/{name}{query}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_database_of_the_same_server() {
-        for (url, expected) in [
-            ("postgres://ann:x@db/bot", "postgres://ann:x@db/new"),
-            ("postgres://ann@db:6432", "postgres://ann@db:6432/new"),
-            (
-                "postgres://ann@%2Frun%2Fpg/bot?pool=4",
-                "postgres://ann@%2Frun%2Fpg/new?pool=4",
-            ),
-        ] {
-            assert_eq!(with_database(url, "new").unwrap(), expected);
-        }
-        assert!(with_database("db", "new").is_err());
     }
 }

@@ -7,12 +7,12 @@
 //! statement runs. Bounds: three quarters of the pool's connections,
 //! [`MAX_STATEMENT`] for each statement.
 
-use std::sync::{Mutex, PoisonError, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use mysql_async::Row as MyRow;
 use mysql_async::prelude::Queryable;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 
 use super::conn::Tried;
 use super::errors::{self, Failed};
@@ -21,15 +21,9 @@ use super::server::{MAX_STATEMENT, Purpose, Server};
 use super::sql::{self, Prepared};
 use super::values;
 use super::wire::{Calls, Look, is_guard};
-use crate::server::closed;
+use crate::server::idle::{ATTEMPTS, Idle, RECONNECT, in_a_circle};
 use crate::server::lanes::{Failure, Shared, Turn};
 use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement};
-
-/// Before a connection that was lost is replaced.
-const RECONNECT: Duration = Duration::from_millis(100);
-
-/// Attempts at a turn that was chosen to give way in a deadlock.
-const ATTEMPTS: u32 = 5;
 
 /// A statement that the server itself does not stop in time is stopped by us.
 const LATE: Duration = Duration::from_secs(1);
@@ -37,9 +31,7 @@ const LATE: Duration = Duration::from_secs(1);
 pub(super) struct Author {
     server: Server,
     shared: Weak<Shared>,
-    /// One for each connection there may be.
-    free: Semaphore,
-    idle: Mutex<Vec<Calls>>,
+    idle: Idle<Calls>,
 }
 
 impl std::fmt::Debug for Author {
@@ -71,10 +63,9 @@ enum Ended<T> {
 impl Author {
     pub(super) fn new(server: Server, shared: Weak<Shared>) -> Self {
         Author {
-            free: Semaphore::new(server.for_authors()),
+            idle: Idle::new(server.for_authors()),
             server,
             shared,
-            idle: Mutex::default(),
         }
     }
 
@@ -135,7 +126,7 @@ impl Author {
 
     /// The next connection that is free; none, after a pause, when the server is away.
     async fn connection(&self) -> Result<(SemaphorePermit<'_>, Option<Calls>)> {
-        let permit = self.free.acquire().await.map_err(|_| closed())?;
+        let permit = self.idle.permit().await?;
         let calls = self.take().await.ok();
         if calls.is_none() {
             tokio::time::sleep(RECONNECT).await;
@@ -152,7 +143,7 @@ impl Author {
     ) -> Option<Result<T>> {
         let lost = calls.conn.is_lost();
         if !lost {
-            self.put_back(calls);
+            self.idle.put_back(calls);
         }
         match ended {
             Ok(Ended::Done(answer)) => Some(Ok(answer)),
@@ -163,8 +154,7 @@ impl Author {
             }
             Err(error) if error.is_deadlock() || error.is_duplicate() || is_guard(&error) => {
                 *deadlocks += 1;
-                let reason = "its statements wait in a circle with those of other turns";
-                (*deadlocks == ATTEMPTS).then(|| Err(Error::Statement(reason.to_owned())))
+                (*deadlocks == ATTEMPTS).then(|| Err(in_a_circle()))
             }
             Err(error) => Some(Err(error.ours())),
         }
@@ -249,28 +239,12 @@ impl Author {
     }
 
     async fn take(&self) -> Tried<Calls> {
-        loop {
-            let idle = self
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop();
-            match idle {
-                Some(calls) if calls.conn.is_stale() => {}
-                Some(calls) => return Ok(calls),
-                None => break,
-            }
+        match self.idle.take(|calls| calls.conn.is_stale()) {
+            Some(calls) => Ok(calls),
+            None => Ok(Calls {
+                conn: self.server.open(Purpose::Author).await?,
+                shared: self.shared.clone(),
+            }),
         }
-        Ok(Calls {
-            conn: self.server.open(Purpose::Author).await?,
-            shared: self.shared.clone(),
-        })
-    }
-
-    fn put_back(&self, calls: Calls) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(calls);
     }
 }

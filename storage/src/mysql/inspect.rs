@@ -3,8 +3,6 @@
 //! Has a connection of its own and only reads, so it works while bots run and while
 //! none does.
 
-use std::time::Duration;
-
 use serde_json::value::RawValue;
 
 use super::conn::{Columns, Conn, Tried};
@@ -12,13 +10,11 @@ use super::errors::{self, Failed};
 use super::literal::Sql;
 use super::schema;
 use super::server::Server;
+use crate::server::findings;
 use crate::{DialogLine, Error, Finding, Result};
 
 /// Dialogs read at a time.
 const PORTION: u64 = 1000;
-
-/// By then a running bot has freed what a process that just died held.
-const FREED: Duration = Duration::from_secs(2);
 
 async fn open(server: &Server) -> Result<Conn> {
     let mut conn = schema::connect(server).await?;
@@ -122,38 +118,18 @@ pub async fn check(server: &Server) -> Result<Vec<Finding>> {
 }
 
 async fn look(conn: &mut Conn) -> Tried<Vec<Finding>> {
-    let mut findings = Vec::new();
-    let mut found = |count: u64, problem: &str, remedy: &str| {
-        if count > 0 {
-            findings.push(Finding {
-                problem: format!("{count} {problem}"),
-                remedy: remedy.to_owned(),
-            });
-        }
-    };
+    let mut all = Vec::new();
     let ask = "SELECT COUNT(*) FROM turnkey_outbox o WHERE NOT EXISTS (SELECT 1 \
                FROM turnkey_dialog d WHERE d.user_id=o.user_id AND d.channel=o.channel)";
-    found(
-        schema::count(conn, ask).await?,
-        "unsent replies belong to no dialog",
-        "some other program deleted dialogs; delete these rows too",
-    );
+    all.extend(Finding::orphans(schema::count(conn, ask).await?));
     let ask = "SELECT COUNT(*) FROM turnkey_lock l WHERE l.waiters<>(SELECT COUNT(*) \
                FROM turnkey_waiter w WHERE w.user_id=l.user_id AND w.channel=l.channel)";
-    found(
-        schema::count(conn, ask).await?,
-        "locks count their waiters wrongly",
-        "some other program changed them; stop all bots and delete the rows of turnkey_lock and turnkey_waiter",
-    );
+    all.extend(findings::miscounted(schema::count(conn, ask).await?));
     // Those of a process that died this moment are freed within the second.
     let ask = "SELECT COUNT(*) FROM turnkey_lock WHERE IS_FREE_LOCK(CONCAT('turnkey_',owner))";
     if schema::count(conn, ask).await? > 0 {
-        tokio::time::sleep(FREED).await;
-        found(
-            schema::count(conn, ask).await?,
-            "lock rows belong to processes that are gone",
-            "nothing to do: a bot frees them within a second of its start",
-        );
+        tokio::time::sleep(findings::FREED).await;
+        all.extend(findings::dead(schema::count(conn, ask).await?));
     }
     let mut bad_states = 0;
     let mut from = 0;
@@ -163,10 +139,6 @@ async fn look(conn: &mut Conn) -> Tried<Vec<Finding>> {
             bad_states += u64::from(serde_json::from_str::<&RawValue>(&line.state).is_err());
         }
     }
-    found(
-        bad_states,
-        "dialogs have a state that is not JSON",
-        "some other program wrote to the database; restore these rows from a backup",
-    );
-    Ok(findings)
+    all.extend(Finding::bad_states(bad_states, "database"));
+    Ok(all)
 }

@@ -8,10 +8,7 @@
 //! [`CACHED`] prepared statements for each connection.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -19,25 +16,18 @@ use super::server::{Purpose, Server};
 use super::text::{original, stored};
 use super::wire::{COMMIT, commit_one};
 use super::{errors, sql, values};
+use crate::server::idle::{ATTEMPTS, Idle, RECONNECT, in_a_circle};
 use crate::server::lanes::Turn;
 use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement, Sync, Value};
 
 /// Prepared statements that a connection keeps; then it starts over.
 const CACHED: usize = 200;
 
-/// Before a connection that was lost is replaced.
-const RECONNECT: Duration = Duration::from_millis(100);
-
-/// Attempts at a turn that was chosen to give way in a deadlock.
-const ATTEMPTS: u32 = 5;
-
 #[derive(Debug)]
 pub(super) struct Author {
     server: Server,
     sync: Sync,
-    /// One for each connection there may be.
-    free: Semaphore,
-    idle: Mutex<Vec<Conn>>,
+    idle: Idle<Conn>,
 }
 
 struct Conn {
@@ -92,10 +82,9 @@ impl crate::server::Author for Author {
 impl Author {
     pub(super) fn new(server: Server, sync: Sync) -> Self {
         Author {
-            free: Semaphore::new(server.for_authors()),
+            idle: Idle::new(server.for_authors()),
             server,
             sync,
-            idle: Mutex::default(),
         }
     }
 
@@ -113,7 +102,7 @@ impl Author {
             .collect::<Result<_>>()?;
         let mut deadlocks = 0;
         loop {
-            let _permit = self.free.acquire().await.map_err(|_| super::closed())?;
+            let _permit = self.idle.permit().await?;
             let Ok(mut conn) = self.take().await else {
                 tokio::time::sleep(RECONNECT).await;
                 continue;
@@ -122,20 +111,19 @@ impl Author {
             let tried = conn.commit(turn, &statements).await;
             match tried {
                 Ok(answer) => {
-                    self.put_back(conn);
+                    self.idle.put_back(conn);
                     return answer;
                 }
                 Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
                 Err(Failure::Deadlock) => {
-                    self.put_back(conn);
+                    self.idle.put_back(conn);
                     deadlocks += 1;
                     if deadlocks == ATTEMPTS {
-                        let reason = "its statements wait in a circle with those of other turns";
-                        return Err(Error::Statement(reason.to_owned()));
+                        return Err(in_a_circle());
                     }
                 }
                 Err(Failure::Answer(error)) => {
-                    self.put_back(conn);
+                    self.idle.put_back(conn);
                     return Err(error);
                 }
             }
@@ -148,20 +136,20 @@ impl Author {
             params: query.params,
         };
         loop {
-            let _permit = self.free.acquire().await.map_err(|_| super::closed())?;
+            let _permit = self.idle.permit().await?;
             let Ok(mut conn) = self.take().await else {
                 tokio::time::sleep(RECONNECT).await;
                 continue;
             };
             match conn.query(&query).await {
                 Ok(rows) => {
-                    self.put_back(conn);
+                    self.idle.put_back(conn);
                     return values::rows(&rows);
                 }
                 Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
-                Err(Failure::Deadlock) => self.put_back(conn),
+                Err(Failure::Deadlock) => self.idle.put_back(conn),
                 Err(Failure::Answer(error)) => {
-                    self.put_back(conn);
+                    self.idle.put_back(conn);
                     return Err(error);
                 }
             }
@@ -189,17 +177,8 @@ impl Author {
     }
 
     async fn take(&self) -> std::result::Result<Conn, tokio_postgres::Error> {
-        loop {
-            let idle = self
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop();
-            match idle {
-                Some(conn) if conn.client.is_closed() => {}
-                Some(conn) => return Ok(conn),
-                None => break,
-            }
+        if let Some(conn) = self.idle.take(|conn| conn.client.is_closed()) {
+            return Ok(conn);
         }
         let client = self.server.client(Purpose::Author, self.sync).await?;
         Ok(Conn {
@@ -210,13 +189,6 @@ impl Author {
             prepared: HashMap::new(),
             client,
         })
-    }
-
-    fn put_back(&self, conn: Conn) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(conn);
     }
 }
 

@@ -86,9 +86,11 @@ BEGIN
                         least(greatest(r.arrived, server_us - 1000000), server_us),
                         p_owner, r.ticket);
                 ELSE
+                    -- Given back meanwhile, and perhaps taken by another: once more.
                     PERFORM 1 FROM turnkey_lock l
-                    WHERE l.user_id = r.user_id AND l.channel = r.channel;
-                    CONTINUE WHEN NOT FOUND; -- Given back meanwhile: once more.
+                    WHERE l.user_id = r.user_id AND l.channel = r.channel
+                        AND l.waiters >= p_max_waiters;
+                    CONTINUE WHEN NOT FOUND;
                 END IF;
                 status := CASE WHEN queued THEN 1 ELSE 2 END;
                 ticket := r.ticket;
@@ -99,19 +101,15 @@ BEGIN
     END IF;
     IF granted IS NOT NULL THEN
         RETURN QUERY
-        SELECT 0, g.ticket, g.fence, d.version, d.state, s.digest, s.answer,
-            o.turns, o.numbers, o.bodies
-        FROM unnest(granted, fences) AS g (ticket, fence)
-        JOIN unnest(p_tickets, p_channels, p_users, p_updates)
-            AS a (ticket, channel, user_id, update_id) ON a.ticket = g.ticket
-        LEFT JOIN turnkey_seen s ON s.id = a.update_id AND s.channel = a.channel
-        LEFT JOIN turnkey_dialog d ON d.user_id = a.user_id AND d.channel = a.channel
-        LEFT JOIN LATERAL (
-            SELECT array_agg(b.turn ORDER BY b.turn, b.n) AS turns,
-                array_agg(b.n ORDER BY b.turn, b.n) AS numbers,
-                array_agg(b.body ORDER BY b.turn, b.n) AS bodies
-            FROM turnkey_outbox b WHERE b.dialog = d.id
-        ) o ON true;
+        SELECT 0, f.*
+        FROM (
+            SELECT array_agg(g.ticket) AS tickets, array_agg(g.fence) AS fences,
+                array_agg(a.channel) AS channels, array_agg(a.user_id) AS users,
+                array_agg(a.update_id) AS updates
+            FROM unnest(granted, fences) AS g (ticket, fence)
+            JOIN unnest(p_tickets, p_channels, p_users, p_updates)
+                AS a (ticket, channel, user_id, update_id) ON a.ticket = g.ticket
+        ) k, turnkey_read(k.tickets, k.fences, k.channels, k.users, k.updates) f;
     END IF;
 END $$;
 

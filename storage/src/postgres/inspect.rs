@@ -3,20 +3,16 @@
 //! Has a connection of its own and only reads, so it works while bots run and while
 //! none does.
 
-use std::time::Duration;
-
 use serde_json::value::RawValue;
 
 use super::server::Server;
 use super::text::original;
 use super::{errors, schema};
+use crate::server::findings;
 use crate::{DialogKey, DialogLine, Error, Finding, Result};
 
 /// Dialogs read at a time.
 const PORTION: i64 = 5000;
-
-/// By then a running bot has freed what a process that just died held.
-const FREED: Duration = Duration::from_secs(2);
 
 async fn open(server: &Server) -> Result<tokio_postgres::Client> {
     let client = schema::connect(server).await?;
@@ -86,47 +82,35 @@ pub async fn dump<E: From<Error>>(
 pub async fn check(server: &Server) -> Result<Vec<Finding>> {
     let client = open(server).await?;
     let failed = |e: tokio_postgres::Error| errors::open(server, &e);
-    let mut findings = Vec::new();
-    let mut counted = async |sql: &str, problem: &str, remedy: &str| -> Result<()> {
-        let count: i64 = client.query_one(sql, &[]).await.map_err(failed)?.get(0);
-        if count > 0 {
-            findings.push(Finding {
-                problem: format!("{count} {problem}"),
-                remedy: remedy.to_owned(),
-            });
-        }
-        Ok(())
+    let mut all = Vec::new();
+    let count = async |sql: &str| -> Result<u64> {
+        let row = client.query_one(sql, &[]).await.map_err(failed)?;
+        Ok(row.get::<_, i64>(0) as u64)
     };
-    counted(
-        "SELECT count(*) FROM turnkey_outbox o
-         WHERE NOT EXISTS (SELECT 1 FROM turnkey_dialog d WHERE d.id = o.dialog)",
-        "unsent replies belong to no dialog",
-        "some other program deleted dialogs; delete these rows too",
-    )
-    .await?;
-    counted(
-        "SELECT count(*) FROM turnkey_lock l
-         WHERE l.waiters <> (SELECT count(*) FROM turnkey_waiter w
-             WHERE w.user_id = l.user_id AND w.channel = l.channel)",
-        "locks count their waiters wrongly",
-        "some other program changed them; stop all bots and delete the rows of turnkey_lock and turnkey_waiter",
-    )
-    .await?;
+    all.extend(Finding::orphans(
+        count(
+            "SELECT count(*) FROM turnkey_outbox o
+             WHERE NOT EXISTS (SELECT 1 FROM turnkey_dialog d WHERE d.id = o.dialog)",
+        )
+        .await?,
+    ));
+    all.extend(findings::miscounted(
+        count(
+            "SELECT count(*) FROM turnkey_lock l
+             WHERE l.waiters <> (SELECT count(*) FROM turnkey_waiter w
+                 WHERE w.user_id = l.user_id AND w.channel = l.channel)",
+        )
+        .await?,
+    ));
     // Those of a process that died this moment are freed within the second.
     let dead = "SELECT count(*) FROM turnkey_lock l
          WHERE NOT EXISTS (SELECT 1 FROM pg_locks p
              WHERE p.locktype = 'advisory' AND p.objsubid = 1
                AND ((p.classid::bigint << 32) | p.objid::bigint) = l.owner
                AND p.database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
-    let before: i64 = client.query_one(dead, &[]).await.map_err(failed)?.get(0);
-    if before > 0 {
-        tokio::time::sleep(FREED).await;
-        counted(
-            dead,
-            "lock rows belong to processes that are gone",
-            "nothing to do: a bot frees them within a second of its start",
-        )
-        .await?;
+    if count(dead).await? > 0 {
+        tokio::time::sleep(findings::FREED).await;
+        all.extend(findings::dead(count(dead).await?));
     }
     let mut bad_states = 0_u64;
     let mut from = i64::MIN;
@@ -145,12 +129,6 @@ pub async fn check(server: &Server) -> Result<Vec<Finding>> {
             bad_states += u64::from(serde_json::from_str::<&RawValue>(&state).is_err());
         }
     }
-    if bad_states > 0 {
-        findings.push(Finding {
-            problem: format!("{bad_states} dialogs have a state that is not JSON"),
-            remedy: "some other program wrote to the database; restore these rows from a backup"
-                .to_owned(),
-        });
-    }
-    Ok(findings)
+    all.extend(Finding::bad_states(bad_states, "database"));
+    Ok(all)
 }

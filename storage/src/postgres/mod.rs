@@ -48,7 +48,7 @@ pub use server::Server;
 
 pub use crate::server::ServerStorage as PostgresStorage;
 pub use crate::server::bounds::{DEFAULT_LEASE, DEFAULT_POOL, MAX_POOL};
-use crate::server::{closed, lanes, new_owner};
+use crate::server::{lanes, new_owner};
 use crate::{Result, Sync};
 
 /// Connects this process. To be called in a tokio runtime, after any fork. It

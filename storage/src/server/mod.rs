@@ -6,13 +6,17 @@
 //! | `lanes.rs` | gathers what waits for a connection into one call of each kind |
 //! | `waiting.rs` | those of this process that wait for a lock |
 //! | `bounds.rs` | what `?pool=` and `?lease=` take |
+//! | `idle.rs` | the connections of the author's own SQL |
 //! | `sql.rs` | reads an author's statement just far enough |
+//! | `findings.rs` | what a check says of locks |
 //!
 //! An engine brings a [`Wire`](lanes::Wire) (how one phase of many turns is done on a
 //! connection), an [`Author`] (the bot's own SQL) and a keeper, the task that shows
 //! that this process lives and finds out which of its waiters were served.
 
 pub(crate) mod bounds;
+pub(crate) mod findings;
+pub(crate) mod idle;
 pub(crate) mod lanes;
 pub(crate) mod sql;
 pub(crate) mod waiting;

@@ -148,12 +148,7 @@ pub async fn check(path: &Path) -> Result<Vec<Finding>> {
             |row| row.get(0),
         )
         .map_err(failed)?;
-    if bad_states > 0 {
-        findings.push(Finding {
-            problem: format!("{bad_states} dialogs have a state that is not JSON"),
-            remedy: "some other program wrote to the file; restore these rows from a backup".into(),
-        });
-    }
+    findings.extend(Finding::bad_states(bad_states as u64, "file"));
     let orphans: i64 = conn
         .query_row(
             "SELECT COUNT(*) FROM turnkey_outbox WHERE dialog NOT IN (SELECT id FROM turnkey_dialog)",
@@ -161,12 +156,7 @@ pub async fn check(path: &Path) -> Result<Vec<Finding>> {
             |row| row.get(0),
         )
         .map_err(failed)?;
-    if orphans > 0 {
-        findings.push(Finding {
-            problem: format!("{orphans} unsent replies belong to no dialog"),
-            remedy: "some other program deleted dialogs; delete these rows too".into(),
-        });
-    }
+    findings.extend(Finding::orphans(orphans as u64));
     findings.extend(dead_locks(path, &conn).await?);
     Ok(findings)
 }
