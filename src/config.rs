@@ -700,7 +700,7 @@ fn read_file(path: &Path) -> crate::Result<Settings> {
 }
 
 /// Reads `8s`, `500ms`, `2m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
     let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
     let number: f64 = number

@@ -50,6 +50,8 @@ mod cli;
 mod config;
 mod control;
 mod database;
+#[cfg(feature = "drill")]
+pub mod drill;
 mod error;
 mod exit;
 mod handler;
@@ -57,8 +59,12 @@ mod master;
 mod message;
 mod notices;
 mod outbox;
+#[cfg(any(feature = "bench", feature = "drill"))]
+mod report;
 mod scoreboard;
 mod single;
+#[cfg(any(feature = "bench", feature = "drill"))]
+mod stop;
 mod turn;
 mod updaters;
 mod worker;

@@ -11,8 +11,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::order::{Line, Order};
-use super::stop::Stop;
 use crate::error::Error;
+use crate::stop::Stop;
 
 /// For a keeper to stop its server or bot: longer than it gives them itself.
 const KEEPER_LEAVES: Duration = Duration::from_secs(90);

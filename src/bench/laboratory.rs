@@ -15,10 +15,10 @@ use super::measure::{Device, FileSystem, Machine, SyncTimes, sync_times};
 use super::plan::{Plan, StorageOptions};
 use super::progress::{Progress, words};
 use super::run::{Bench, Server};
-use super::stop::Stop;
 use super::{Outcome, order, report, results, servers, summary, table};
 use crate::error::Error;
 use crate::notices::say;
+use crate::stop::Stop;
 
 /// For a private server to be made and started.
 const SERVER_PATIENCE: Duration = Duration::from_secs(180);

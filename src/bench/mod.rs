@@ -40,7 +40,7 @@ mod run;
 #[cfg_attr(not(any(feature = "mysql", feature = "postgres")), allow(unused))]
 mod servers;
 mod state;
-mod stop;
+
 mod summary;
 mod table;
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::plan::Case;
 use super::results::Run;
-use super::table::{thousands, time};
 use crate::notices::say;
+use crate::report::figures::{thousands, time};
 
 const BAR: usize = 20;
 

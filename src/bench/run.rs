@@ -16,8 +16,8 @@ use super::order::{Line, Load, Loaded, Order, Window, Written};
 use super::plan::{Case, Plan};
 use super::results::{CpuPerTurn, Run};
 use super::servers::{Admin, Counters, Kind};
-use super::stop::Stop;
 use crate::notices::say;
+use crate::stop::Stop;
 
 /// For a process to get ready, or to answer after the window.
 const PATIENCE: Duration = Duration::from_secs(60);

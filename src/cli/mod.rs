@@ -4,6 +4,8 @@
 mod bench;
 mod check;
 mod copy;
+#[cfg(feature = "drill")]
+mod drill;
 mod dump;
 mod log;
 mod run;
@@ -39,6 +41,14 @@ enum Command {
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
+    /// Test the graceful shutdown of a server, this bot or any other: what becomes of
+    /// every request.
+    #[cfg(feature = "drill")]
+    Drill(Box<drill::DrillArgs>),
+    /// Stands in for a shell in a drill; no person calls it.
+    #[cfg(feature = "drill")]
+    #[command(hide = true, name = crate::drill::SHELL_COMMAND)]
+    DrillShell(drill::Shell),
 }
 
 /// Obeys the command line.
@@ -52,6 +62,10 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Copy(copy) => copy.run(&author),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
+        #[cfg(feature = "drill")]
+        Command::Drill(drill) => drill.run(),
+        #[cfg(feature = "drill")]
+        Command::DrillShell(shell) => Ok(shell.run()),
     };
     result.unwrap_or_else(|error| {
         say!("error: {error:#}");

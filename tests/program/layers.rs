@@ -12,11 +12,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "bench", "config", "database", "exit", "master", "notices", "single",
+            "app", "bench", "config", "database", "drill", "exit", "master", "notices", "single",
         ],
     ),
     // Nothing below knows that it is measured.
-    ("bench", &["config", "database", "error", "notices"]),
+    (
+        "bench",
+        &["config", "database", "error", "notices", "report", "stop"],
+    ),
+    (
+        "drill",
+        &["config", "database", "error", "notices", "report", "stop"],
+    ),
+    ("report", &["error"]),
+    ("stop", &[]),
     (
         "single",
         &[

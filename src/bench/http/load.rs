@@ -23,8 +23,8 @@ use tokio::task::{JoinSet, LocalSet};
 use super::super::measure::{self, Meter};
 use super::super::order::{Loaded, Window};
 use super::super::state::{self, Random};
-use super::super::stop::Stop;
 use crate::error::Error;
+use crate::stop::Stop;
 
 /// For a connection, or an answer: longer than the bot's own limits.
 const PATIENCE: Duration = Duration::from_secs(60);

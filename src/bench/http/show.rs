@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::super::laboratory::NOISY;
 use super::super::measure::{FileSystem, Machine, Percentiles, SyncTimes};
 use super::super::summary::median;
-use super::super::table::{print, short, thousands, time};
+use super::super::table::print;
 use super::{HttpOptions, tell};
+use crate::report::figures::{short, thousands, time};
 
 /// All runs.
 #[derive(Serialize)]

@@ -5,17 +5,15 @@
 //! | `meter.rs` | turns and latencies of one process |
 //! | `proc.rs` | processor time and bytes of processes, and of the whole machine |
 //! | `disk.rs` | flushes of a disk, and what one sync takes |
-//! | `machine.rs` | what the machine is |
 
 mod disk;
-mod machine;
 mod meter;
 mod proc;
 
 use nix::time::{ClockId, clock_gettime};
 
+pub(crate) use crate::report::machine::{FileSystem, Machine};
 pub(crate) use disk::{Device, SyncTimes, sync_times};
-pub(crate) use machine::{FileSystem, Machine};
 pub(crate) use meter::{Meter, Percentiles, histogram};
 pub(crate) use proc::{Usage, is_named, machine_time, parent_of, tree, usage};
 

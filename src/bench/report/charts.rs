@@ -6,9 +6,9 @@
 
 use super::super::results::Results;
 use super::super::summary::Median;
-use super::super::table::{short, thousands, time};
 use super::panels::{FILLED, LEFT, LEGIBLE, Plots, TOP, WIDTH, compact, plain, round_time};
-use super::svg::{Anchor, Svg, steps};
+use crate::report::figures::{short, thousands, time};
+use crate::report::svg::{Anchor, Svg, steps};
 
 /// A chart that is drawn.
 pub(super) struct Chart {

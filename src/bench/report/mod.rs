@@ -6,30 +6,12 @@
 mod charts;
 mod html;
 mod panels;
-mod svg;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::results::Results;
-use crate::error::Error;
-
-/// Makes the directory of a report, or finds it, before anything is measured.
-///
-/// # Errors
-/// [`Error::Start`] when it cannot be written to.
-pub(super) fn make_directory(out: &Path) -> crate::Result<()> {
-    let refuse = |e: std::io::Error| {
-        Error::Start(format!(
-            "cannot write to --out {}: {}; name another directory",
-            out.display(),
-            e.kind()
-        ))
-    };
-    fs::create_dir_all(out).map_err(refuse)?;
-    // Tells a directory without write permission now, not after hours.
-    tempfile::tempfile_in(out).map(drop).map_err(refuse)
-}
+use crate::report::files;
+pub(super) use crate::report::files::make_directory;
 
 /// Writes all files; their names.
 ///
@@ -41,22 +23,11 @@ pub(super) fn write(results: &Results, out: &Path) -> crate::Result<Vec<PathBuf>
         "results.json".to_owned(),
         serde_json::to_string_pretty(results)? + "\n",
     )];
-    files.push(("report.html".to_owned(), html::page(results, &charts)));
+    files.push(("report.html".to_owned(), html::draw(results, &charts)));
     for chart in charts {
         files.push((format!("{}.svg", chart.name), chart.svg));
     }
-    let mut written = Vec::new();
-    for (name, text) in files {
-        let path = out.join(name);
-        // Beside it first: a reader never sees half a file.
-        let mut beside = path.clone().into_os_string();
-        beside.push(".new");
-        fs::write(&beside, text)
-            .and_then(|()| fs::rename(&beside, &path))
-            .map_err(|e| Error::Start(format!("cannot write {}: {}", path.display(), e.kind())))?;
-        written.push(path);
-    }
-    Ok(written)
+    files::write(out, files)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Used by `charts.rs`. Sizes are in the units of the drawing, pixels at its own size.
 
-use super::svg::{Anchor, Svg, steps};
+use crate::report::svg::{Anchor, Svg, steps};
 
 pub(super) const WIDTH: f64 = 960.0;
 pub(super) const LEFT: f64 = 24.0;

@@ -1,6 +1,6 @@
 //! Ctrl-C: noticed by a thread, obeyed by whoever waits.
 //!
-//! Used by the whole laboratory. The signals are caught, not blocked: what is blocked
+//! Used by the laboratory and the drill. The signals are caught, not blocked: what is blocked
 //! would stay so in every program that is started from here. Children are in process
 //! groups of their own, so that a terminal's Ctrl-C comes here alone.
 

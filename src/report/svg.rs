@@ -4,25 +4,27 @@
 use std::fmt::Write as _;
 
 /// Engines have a colour by their place in the list; more than these share one.
-pub(super) const COLOURS: usize = 8;
+pub(crate) const COLOURS: usize = 8;
 
 /// Colours for each scheme, and the text's fonts. Series colours are told apart also
 /// by people who do not see red from green (Okabe and Ito's palette, adapted to each
 /// background).
-pub(super) const STYLE: &str = "\
+pub(crate) const STYLE: &str = "\
 svg.chart{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif;\
 --paper:#fff;--ink:#1b1f24;--soft:#59636e;--line:#e3e7ec;--axis:#9aa4af;\
---c0:#0072b2;--c1:#d55e00;--c2:#b98a00;--c3:#6e7781;--c4:#008f6b;--c5:#b0508a;--c6:#56b4e9;--c7:#6b3f1d}\
+--c0:#0072b2;--c1:#d55e00;--c2:#b98a00;--c3:#6e7781;--c4:#008f6b;--c5:#b0508a;--c6:#56b4e9;--c7:#6b3f1d;--bad:#d1242f}\
 @media(prefers-color-scheme:dark){svg.chart{--paper:#161b22;--ink:#e6edf3;--soft:#9ba6b2;\
 --line:#2a323c;--axis:#57616d;--c0:#4ba3e3;--c1:#f08a4b;--c2:#e0b83c;--c3:#8b949e;--c4:#35c29a;\
---c5:#e085bb;--c6:#a5d8fa;--c7:#d8c3a5}}\
+--c5:#e085bb;--c6:#a5d8fa;--c7:#d8c3a5;--bad:#ff6a69}}\
 svg.chart .paper{fill:var(--paper)}svg.chart .grid{stroke:var(--line);stroke-width:1}\
 svg.chart .axis{stroke:var(--axis);stroke-width:1}svg.chart text{fill:var(--ink);font-size:13px}\
 svg.chart .title{font-size:17px;font-weight:600}svg.chart .sub,svg.chart .tick{fill:var(--soft)}\
-svg.chart .tick,svg.chart .value{font-size:12px}svg.chart .panel{font-weight:600}";
+svg.chart .tick,svg.chart .value{font-size:12px}svg.chart .panel{font-weight:600}\
+svg.chart .bad{fill:var(--bad)}svg.chart .pale{fill:var(--axis)}svg.chart .mark{stroke:var(--ink);stroke-width:1.5}\
+svg.chart .soft{stroke:var(--soft);stroke-width:1;stroke-dasharray:4 3}";
 
 /// A drawing under way.
-pub(super) struct Svg {
+pub(crate) struct Svg {
     body: String,
     width: f64,
     title: String,
@@ -30,14 +32,14 @@ pub(super) struct Svg {
 
 /// Where a text's point is.
 #[derive(Clone, Copy)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     Start,
     Middle,
     End,
 }
 
 impl Svg {
-    pub(super) fn new(width: f64, title: &str) -> Self {
+    pub(crate) fn new(width: f64, title: &str) -> Self {
         Svg {
             body: String::new(),
             width,
@@ -46,7 +48,7 @@ impl Svg {
     }
 
     /// The whole file, of this height.
-    pub(super) fn finish(self, height: f64) -> String {
+    pub(crate) fn finish(self, height: f64) -> String {
         let (width, title) = (self.width, escape(&self.title));
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"chart\" role=\"img\" viewBox=\"0 0 {width} {height}\" \
@@ -56,7 +58,7 @@ impl Svg {
         )
     }
 
-    pub(super) fn text(&mut self, x: f64, y: f64, class: &str, anchor: Anchor, text: &str) {
+    pub(crate) fn text(&mut self, x: f64, y: f64, class: &str, anchor: Anchor, text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
             Anchor::Middle => "middle",
@@ -70,7 +72,7 @@ impl Svg {
     }
 
     /// Upwards, along a vertical axis.
-    pub(super) fn text_up(&mut self, x: f64, y: f64, text: &str) {
+    pub(crate) fn text_up(&mut self, x: f64, y: f64, text: &str) {
         let _ = writeln!(
             self.body,
             "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" class=\"sub\" text-anchor=\"middle\">{}</text>",
@@ -79,7 +81,7 @@ impl Svg {
     }
 
     /// A bar's figure, upwards from its top.
-    pub(super) fn value_up(&mut self, x: f64, y: f64, text: &str) {
+    pub(crate) fn value_up(&mut self, x: f64, y: f64, text: &str) {
         let _ = writeln!(
             self.body,
             "<text transform=\"translate({x:.1} {y:.1}) rotate(-90)\" class=\"value\">{}</text>",
@@ -87,7 +89,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
+    pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), class: &str) {
         let _ = writeln!(
             self.body,
             "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" class=\"{class}\"/>",
@@ -96,11 +98,11 @@ impl Svg {
     }
 
     /// A filled rectangle with a hint that shows its value.
-    pub(super) fn bar(&mut self, x: f64, y: f64, size: (f64, f64), colour: usize, hint: &str) {
+    pub(crate) fn bar(&mut self, x: f64, y: f64, size: (f64, f64), colour: usize, hint: &str) {
         self.bar_of(x, y, size, colour, 1.0, hint);
     }
 
-    pub(super) fn bar_of(
+    pub(crate) fn bar_of(
         &mut self,
         x: f64,
         y: f64,
@@ -120,7 +122,18 @@ impl Svg {
         );
     }
 
-    pub(super) fn dot(&mut self, x: f64, y: f64, radius: f64, colour: usize, hint: &str) {
+    /// A filled rectangle in the colour of a class.
+    pub(crate) fn bar_in(&mut self, x: f64, y: f64, size: (f64, f64), class: &str, hint: &str) {
+        let _ = writeln!(
+            self.body,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"{:.1}\" class=\"{class}\"><title>{}</title></rect>",
+            size.0.max(0.0),
+            size.1.max(0.0),
+            escape(hint)
+        );
+    }
+
+    pub(crate) fn dot(&mut self, x: f64, y: f64, radius: f64, colour: usize, hint: &str) {
         let _ = writeln!(
             self.body,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" style=\"fill:var(--c{})\"><title>{}</title></circle>",
@@ -129,7 +142,7 @@ impl Svg {
         );
     }
 
-    pub(super) fn path(&mut self, points: &[(f64, f64)], colour: usize, width: f64) {
+    pub(crate) fn path(&mut self, points: &[(f64, f64)], colour: usize, width: f64) {
         let points: Vec<String> = points
             .iter()
             .map(|(x, y)| format!("{x:.1},{y:.1}"))
@@ -144,7 +157,7 @@ impl Svg {
 }
 
 /// For text and attributes of XML.
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, c| {
         match c {
             '&' => out.push_str("&amp;"),
@@ -160,7 +173,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// The steps of an axis from 0 to at least `most`: 1, 2 or 5 times a power of ten.
-pub(super) fn steps(most: f64, wanted: usize) -> Vec<f64> {
+pub(crate) fn steps(most: f64, wanted: usize) -> Vec<f64> {
     if !(most > 0.0 && most.is_finite()) {
         return vec![0.0, 1.0];
     }

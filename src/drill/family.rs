@@ -1,0 +1,207 @@
+//! The processes of a run: whoever is in the session that was made for it, or carries its
+//! mark in the environment. Nobody else is ever signalled.
+//!
+//! Read from proc(5). Used by the drill and by the stand-in shell.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
+
+/// The environment variable that marks every process of a run.
+pub(super) const MARK: &str = "DRILL_MARK";
+
+/// For killed processes to vanish.
+const VANISH: Duration = Duration::from_secs(5);
+
+/// A process that lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: i32,
+    /// What it calls itself, or its command line.
+    pub name: String,
+    #[serde(skip)]
+    pub(super) parent: i32,
+    /// Ticks after the machine's start: tells it from a later one of the same number.
+    #[serde(skip)]
+    pub(super) began: u64,
+}
+
+struct Stat {
+    state: char,
+    parent: i32,
+    session: i32,
+    began: u64,
+}
+
+fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat_of(&text)
+}
+
+/// The name is in parentheses and may hold anything.
+fn stat_of(text: &str) -> Option<Stat> {
+    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        began: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// The processes of one run.
+pub(super) struct Family {
+    /// The stand-in shell, which leads the session and is no member.
+    session: i32,
+    mark: String,
+    /// Whether processes of other sessions carry the mark; it never changes.
+    marked: HashMap<(i32, u64), bool>,
+}
+
+impl Family {
+    pub(super) fn new(session: i32, mark: String) -> Self {
+        Family {
+            session,
+            mark,
+            marked: HashMap::new(),
+        }
+    }
+
+    /// Those that live; zombies do not.
+    pub(super) fn members(&mut self) -> Vec<Process> {
+        let Ok(entries) = fs::read_dir("/proc") else {
+            return Vec::new();
+        };
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let mut members: Vec<Process> = pids.filter_map(|pid| self.member(pid)).collect();
+        members.sort_by_key(|process| process.pid);
+        members
+    }
+
+    fn member(&mut self, pid: i32) -> Option<Process> {
+        let own = std::process::id() as i32;
+        if pid == self.session || pid == own {
+            return None;
+        }
+        let stat = stat(pid)?;
+        if matches!(stat.state, 'Z' | 'X') {
+            return None;
+        }
+        if stat.session != self.session && !self.is_marked(pid, &stat) {
+            return None;
+        }
+        Some(Process {
+            pid,
+            name: name(pid),
+            parent: stat.parent,
+            began: stat.began,
+        })
+    }
+
+    fn is_marked(&mut self, pid: i32, stat: &Stat) -> bool {
+        if self.mark.is_empty() {
+            return false;
+        }
+        // A process forks with its parent's environment, so this is settled at once.
+        let known = self.marked.entry((pid, stat.began));
+        *known.or_insert_with(|| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let wanted = format!("{MARK}={}", self.mark);
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == wanted.as_bytes())
+        })
+    }
+
+    /// Sends a signal to a member, after another look whether it is one; whether it was.
+    pub(super) fn signal(&mut self, process: &Process, signal: Signal) -> bool {
+        let still = self
+            .member(process.pid)
+            .is_some_and(|found| found.began == process.began);
+        still && kill(Pid::from_raw(process.pid), signal).is_ok()
+    }
+
+    /// Kills all, and those that they start meanwhile; whether all are gone.
+    pub(super) fn kill(&mut self) -> bool {
+        let deadline = Instant::now() + VANISH;
+        loop {
+            let members = self.members();
+            if members.is_empty() {
+                return true;
+            }
+            for process in &members {
+                self.signal(process, Signal::SIGKILL);
+            }
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn name(pid: i32) -> String {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    let line: String = line.trim().chars().take(120).collect();
+    match line.is_empty() {
+        false => line,
+        true => fs::read_to_string(format!("/proc/{pid}/comm"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+    }
+}
+
+/// The inodes of a process's sockets; none of a process that may not be looked into.
+pub(super) fn sockets(pid: i32) -> HashSet<u64> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return HashSet::new();
+    };
+    let inode = |entry: std::io::Result<fs::DirEntry>| {
+        let target = fs::read_link(entry.ok()?.path()).ok()?;
+        let inode = target.to_str()?.strip_prefix("socket:[")?;
+        inode.strip_suffix(']')?.parse().ok()
+    };
+    entries.filter_map(inode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_stat() {
+        let text = "17 (a b) c) S 3 17 9 0 -1 4 0 0 0 0 70 30 5 2 20 0 1 0 4242 9 9";
+        let stat = stat_of(text).unwrap();
+        assert_eq!(
+            (stat.state, stat.parent, stat.session, stat.began),
+            ('S', 3, 9, 4242)
+        );
+    }
+
+    #[test]
+    fn strangers_are_no_members_and_are_not_signalled() {
+        let mut family = Family::new(i32::MAX, "nobody has this mark".to_owned());
+        assert_eq!(family.members(), []);
+        let mut stranger = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let process = Process {
+            pid: stranger.id() as i32,
+            name: String::new(),
+            parent: 0,
+            began: stat(stranger.id() as i32).unwrap().began,
+        };
+        assert!(!family.signal(&process, Signal::SIGKILL));
+        assert!(stranger.try_wait().unwrap().is_none());
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+}
