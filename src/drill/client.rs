@@ -156,7 +156,7 @@ impl Client {
         if record.outcome != End::Complete {
             return (record, None);
         }
-        if order.keep_alive && !answer.close {
+        if order.keep_alive && !answer.close && !record.extra {
             return (record, Some(connection));
         }
         let mut more = [0; 1];

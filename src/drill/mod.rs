@@ -36,6 +36,7 @@
 //! | `family.rs` `sockets.rs` | processes and sockets of the server, from proc(5) |
 //! | `ready.rs` | waits until the server answers |
 //! | `load.rs` `client.rs` `answer.rs` | clients, one request, one answer |
+//! | `witness.rs` | who takes a connection |
 //! | `record.rs` `recorder.rs` | what became of a request, and its verdict |
 //! | `output.rs` `storage.rs` | what the server printed; what is in a bot's database |
 //! | `results.rs` `table.rs` `report/` `progress.rs` | what was found, and how it is shown |
@@ -67,6 +68,7 @@ mod sockets;
 mod storage;
 mod table;
 mod template;
+mod witness;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

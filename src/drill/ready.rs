@@ -24,6 +24,9 @@ use crate::stop::Stop;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// For a bot of ours to say that it is one.
+const BOT_SAYS: Duration = Duration::from_secs(2);
+
 /// Lines of the command's output in an error.
 const QUOTED: usize = 12;
 
@@ -160,7 +163,10 @@ pub(super) fn wait(
         }
         if let Some(mut ready) = answering.pop() {
             ready.probes = probes;
-            return Ok(Some(ready));
+            return match ready.may_be_a_bot(plan) {
+                true => ready.asked_again(place, plan, session, round, stop),
+                false => Ok(Some(ready)),
+            };
         }
         if Instant::now() >= deadline {
             return Err(never(plan, session, &seen));
@@ -220,6 +226,42 @@ impl Ready {
             request,
             storage: check.then(|| storage::find(plan, &printed)).flatten(),
             probes: Vec::new(),
+        }
+    }
+
+    /// A bot of ours answers 404 to `GET /`, and may do so before it says what it is.
+    fn may_be_a_bot(&self, plan: &Plan) -> bool {
+        let status = self.probes.last().and_then(|record| record.status);
+        plan.request.is_none() && self.request.method == "GET" && status == Some(404)
+    }
+
+    /// Waits a moment for what a bot says when it is there.
+    fn asked_again(
+        self,
+        place: &Place,
+        plan: &Plan,
+        session: &Session,
+        round: usize,
+        stop: &Stop,
+    ) -> crate::Result<Option<Self>> {
+        let deadline = Instant::now() + BOT_SAYS;
+        while !storage::is_bot(&session.output().text()) {
+            if Instant::now() >= deadline {
+                return Ok(Some(self));
+            }
+            if stop.sleep(LOOK) {
+                return Ok(None);
+            }
+        }
+        let mut bot = Ready::at(self.target, place, plan, session);
+        bot.probes = vec![bot.probe(plan, round, 1)?];
+        let status = bot.probes[0].status;
+        match status {
+            Some(status) if status < 400 => Ok(Some(bot)),
+            _ => Err(Error::Start(format!(
+                "the bot did not take a message: {}",
+                what(&bot.probes[0], bot.target, &bot.request)
+            ))),
         }
     }
 

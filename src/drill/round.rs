@@ -5,7 +5,7 @@
 //! server is gone when this returns.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -21,8 +21,9 @@ use super::recorder::{Recorded, Told};
 use super::results::{Round, Showing};
 use super::scenario::{Act, Scenario, To};
 use super::session::Session;
-use super::sockets::{connections, is_listening};
+use super::sockets::{connections, is_listening, listening};
 use super::storage;
+use super::witness;
 use crate::error::Error;
 use crate::stop::Stop;
 
@@ -81,6 +82,8 @@ pub(super) fn run(plan: &Plan, case: &Case, stop: &Stop) -> crate::Result<Option
         session,
         load,
         port: ready.target.port(),
+        target: ready.target,
+        host: ready.host.clone(),
         random,
         moments: Moments {
             stops: case.scenario.stops(),
@@ -133,6 +136,8 @@ struct Drill<'a> {
     session: Session,
     load: Load,
     port: u16,
+    target: SocketAddr,
+    host: String,
     random: Random,
     moments: Moments,
     seen: Seen,
@@ -173,7 +178,11 @@ impl Drill<'_> {
             }
             std::thread::sleep(LOOK);
         }
-        let workers: Vec<Process> = busy.into_values().collect();
+        let mut workers: Vec<Process> = busy.into_values().collect();
+        if workers.is_empty() {
+            // Connections may be too short to be seen: then whoever can take them.
+            workers = self.listeners();
+        }
         if workers.is_empty() {
             return Err(Error::Start(format!(
                 "{} needs a server with worker processes: no process but the first one has taken a \
@@ -183,6 +192,19 @@ impl Drill<'_> {
         }
         let chosen = self.random.below(workers.len());
         Ok(workers[chosen].clone())
+    }
+
+    /// Processes beside the first that listen on the port.
+    fn listeners(&mut self) -> Vec<Process> {
+        let inodes: HashSet<u64> = listening()
+            .iter()
+            .filter(|socket| socket.local.port() == self.port)
+            .map(|socket| socket.inode)
+            .collect();
+        let mut members = self.session.family.members();
+        let master = self.session.master;
+        members.retain(|p| p.pid != master && !sockets(p.pid).is_disjoint(&inodes));
+        members
     }
 
     /// Does it.
@@ -354,9 +376,8 @@ impl Drill<'_> {
         if new.is_empty() {
             return false;
         }
-        let inodes: HashSet<u64> = connections(self.port).iter().map(|s| s.inode).collect();
-        new.iter()
-            .any(|process| !sockets(process.pid).is_disjoint(&inodes))
+        let pids: Vec<i32> = new.iter().map(|process| process.pid).collect();
+        witness::is_taken_by(self.target, &self.host, &pids)
     }
 
     /// SIGTERM to whoever leads, once nobody asks anything any more.

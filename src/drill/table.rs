@@ -120,7 +120,7 @@ impl Row<'_> {
             sum(Verdict::Refused),
             self.slow(),
             self.seconds(|round| round.refused_after_s),
-            self.seconds(|round| round.left_after_s),
+            self.seconds(|round| round.gone_after_s.or(round.left_after_s)),
             self.exits(),
             self.seconds(|round| round.replaced_after_s),
             number(left),
@@ -191,6 +191,9 @@ impl fmt::Display for Report {
             line(&|column| row[column].clone())?;
         }
         self.problems(f)?;
+        if let Some(sentence) = self.database() {
+            writeln!(f, "\n{sentence}")?;
+        }
         f.write_str(&self.verdict())
     }
 }
@@ -229,6 +232,36 @@ impl Report {
             )?;
         }
         Ok(())
+    }
+
+    /// What was found in the database of a bot of ours.
+    pub(super) fn database(&self) -> Option<String> {
+        let checks = || {
+            self.rounds
+                .iter()
+                .filter_map(|round| round.storage.as_ref())
+        };
+        let first = checks().next()?;
+        let acknowledged = thousands(checks().map(|c| c.acknowledged).sum::<u64>() as f64);
+        let lost: u64 = checks().map(|check| check.lost).sum();
+        let twice: u64 = checks().map(|check| check.twice).sum();
+        let counted = checks().all(|check| check.counted);
+        Some(match (lost, twice) {
+            (0, 0) if counted => format!(
+                "{}: all {acknowledged} acknowledged messages are there, each once.",
+                first.storage
+            ),
+            (0, 0) => format!(
+                "{}: every user with an acknowledged message is there; their states have no \
+                 field `count`, so the {acknowledged} messages themselves could not be counted.",
+                first.storage
+            ),
+            (lost, twice) => format!(
+                "{}: {lost} of {acknowledged} acknowledged messages are missing, {twice} took \
+                 effect twice.",
+                first.storage
+            ),
+        })
     }
 
     /// The whole in one sentence.

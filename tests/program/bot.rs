@@ -30,22 +30,16 @@ pub(crate) async fn until(what: &str, limit: Duration, mut happened: impl FnMut(
     }
 }
 
-/// The example, as it is now: `cargo test` builds it, `cargo test --test program`
+/// An example, as it is now: `cargo test` builds it, `cargo test --test program`
 /// does not, and would leave us with that of an earlier day.
-fn example() -> PathBuf {
+pub(crate) fn example(name: &str) -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_turnkey"));
     let profile = program.parent().expect("target/debug");
-    let example = profile.join("examples").join("commands");
+    let example = profile.join("examples").join(name);
     let age = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     if age(&example) < age(program) {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        build.args([
-            "build",
-            "--quiet",
-            "--example",
-            "commands",
-            "--manifest-path",
-        ]);
+        build.args(["build", "--quiet", "--example", name, "--manifest-path"]);
         build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
         build
             .arg("--target-dir")
@@ -54,7 +48,7 @@ fn example() -> PathBuf {
             build.arg("--release");
         }
         let built = build.status().expect("cargo");
-        assert!(built.success(), "the example `commands` does not build");
+        assert!(built.success(), "the example `{name}` does not build");
     }
     example
 }
@@ -99,7 +93,7 @@ impl Setup {
 
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
-        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(example);
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("commands"));
         Self::of(EXAMPLE.clone())
     }
 

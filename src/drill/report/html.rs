@@ -16,6 +16,9 @@ pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
         escape(report.verdict().trim()),
         escape(&report.command)
     );
+    if let Some(sentence) = report.database() {
+        let _ = writeln!(body, "<p class=\"soft\">{}</p>", escape(&sentence));
+    }
     facts(&mut body, report);
     problems(&mut body, report);
     table(&mut body, report);

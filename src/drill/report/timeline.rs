@@ -16,11 +16,15 @@ const TOP: f64 = 132.0;
 const LANES: usize = 120;
 const LANE: f64 = 6.0;
 
+/// The rank of those that were over before the signal, and how many of them are shown.
+const EARLIER: u8 = 5;
+const FEW: usize = 16;
+
 /// Refused ones look all the same.
 const REFUSED: usize = 12;
 
 /// What is shown before the signal, and at most after it.
-const BEFORE: Micros = 150_000;
+const BEFORE: Micros = 80_000;
 const AFTER: Micros = 12_000_000;
 
 /// A drawing.
@@ -64,7 +68,7 @@ fn rank(record: &Record, showing: &Showing) -> u8 {
         () if record.spans(showing.moments.signal) => 2,
         () if record.kind != Kind::Steady => 3,
         () if Some(record.start) > showing.moments.signal => 4,
-        () => 5,
+        () => EARLIER,
     }
 }
 
@@ -80,7 +84,17 @@ fn chosen(showing: &Showing) -> Vec<&Record> {
         !is_refusal || refused <= REFUSED
     };
     let mut records: Vec<&Record> = showing.records.iter().filter(near).filter(few).collect();
-    records.sort_by_key(|record| (rank(record, showing), record.start));
+    // The last ones before the signal, the first ones after it.
+    let order = |record: &&Record| match rank(record, showing) {
+        EARLIER => (EARLIER, Micros::MAX - record.start),
+        rank => (rank, record.start),
+    };
+    records.sort_by_key(order);
+    let earlier = records
+        .iter()
+        .filter(|r| rank(r, showing) == EARLIER)
+        .count();
+    records.truncate(records.len() - earlier.saturating_sub(FEW));
     records.truncate(LANES);
     records.sort_by_key(|record| record.start);
     records
@@ -106,7 +120,7 @@ impl<'a> Drawing<'a> {
             .unwrap_or(signal);
         let last = last.max(showing.left.unwrap_or_default());
         let from = signal.saturating_sub(BEFORE);
-        let until = last.clamp(signal + 2 * BEFORE, signal + AFTER);
+        let until = last.clamp(signal + 4 * BEFORE, signal + AFTER);
         let title = format!(
             "{} · {} · every request around the signal",
             round.scenario, round.load
