@@ -119,6 +119,10 @@ pub(super) struct DrillArgs {
     #[arg(long, value_name = "PATH")]
     slow_path: Option<String>,
 
+    /// Post this there instead.
+    #[arg(long, value_name = "TEXT", requires = "slow_path")]
+    slow_body: Option<String>,
+
     /// Clients that ask for it.
     #[arg(long, value_name = "N", default_value_t = 2, requires = "slow_path")]
     slow_connections: usize,
@@ -223,7 +227,10 @@ impl DrillArgs {
 
     fn drill(self) -> crate::Result<Drill> {
         let request = self.request()?;
-        let slow = self.slow_path.clone().map(Request::get);
+        let slow = self.slow_path.clone().map(|path| match &self.slow_body {
+            Some(body) => Request::post(path, body.as_str()),
+            None => Request::get(path),
+        });
         let mut drill = Drill::command(self.command)
             .repeat(self.repeat)
             .connections(self.connections)
