@@ -59,6 +59,7 @@ mod notices;
 mod outbox;
 mod scoreboard;
 mod single;
+mod systemd;
 mod turn;
 mod updaters;
 mod worker;

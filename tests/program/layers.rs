@@ -43,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "exit",
             "notices",
             "scoreboard",
+            "systemd",
             "worker",
             "writer",
         ],
@@ -85,6 +86,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("scoreboard", &[]),
     ("control", &[]),
+    ("systemd", &[]),
     ("exit", &[]),
 ];
 
