@@ -284,8 +284,8 @@ class Turnkey(Server):
         counters = self.counters()
         shutil.rmtree(self.directory)  # Now, not at the end: a run can fill gigabytes.
         stopped = next((line for line in self.lines if line.startswith("Stopped:")), "")
-        said = {word: int(number) for number, word in
-                re.findall(r"(\d+) (turns|commits|syncs)\b", stopped)}
+        said = {word: int(number.replace(",", "")) for number, word in
+                re.findall(r"([\d,]+) (turns|commits|syncs)\b", stopped)}
         problems = []
         # Answers that were on their way when wrk stopped are not in its count.
         if not 0 <= counters - load["ok"] <= load["connections"]:

@@ -139,6 +139,15 @@ pub(crate) struct Settings {
     #[serde(default, deserialize_with = "optional_duration")]
     worker_timeout: Option<Duration>,
 
+    /// Replace a worker after about this many requests, without a gap [default: never].
+    #[arg(long, env = "TURNKEY_MAX_REQUESTS", value_name = "N")]
+    max_requests: Option<u64>,
+
+    /// Replace a worker after about this time, without a gap [default: never].
+    #[arg(long, env = "TURNKEY_MAX_AGE", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    max_age: Option<Duration>,
+
     /// Fail a handler that takes longer [default: 60s].
     #[arg(long, env = "TURNKEY_TURN_TIMEOUT", value_name = "TIME", value_parser = duration)]
     #[serde(default, deserialize_with = "optional_duration")]
@@ -348,6 +357,10 @@ pub(crate) struct Config {
     pub(crate) grace: Duration,
     /// A worker silent for so long is replaced.
     pub(crate) worker_timeout: Duration,
+    /// A worker is replaced after about so many requests.
+    pub(crate) max_requests: Option<u64>,
+    /// A worker is replaced after about so long.
+    pub(crate) max_age: Option<Duration>,
     /// For a handler.
     pub(crate) turn_timeout: Duration,
     /// For a dialog's lock.
@@ -443,7 +456,8 @@ impl Settings {
         };
         either! { file;
             updater, host, port, workers, fast, single_process, public_url, storage, sync,
-            history, grace, worker_timeout, turn_timeout, lock_wait, max_turns, max_connections,
+            history, grace, worker_timeout, max_requests, max_age, turn_timeout, lock_wait, max_turns,
+            max_connections,
             max_body, max_header, header_timeout, body_timeout, idle_timeout, telegram_api_url,
             viber_api_url, viber_sender, facebook_api_url, vk_api_url,
             log, telegram_token, telegram_secret, http_token, viber_token, facebook_token,
@@ -558,6 +572,11 @@ impl Settings {
             history: self.history.unwrap_or(false),
             grace: self.grace.unwrap_or(Duration::from_secs(8)),
             worker_timeout: longer_than_heartbeat(self.worker_timeout)?,
+            max_requests: match self.max_requests {
+                Some(0) => return refuse("--max-requests takes at least 1, not 0"),
+                most => most,
+            },
+            max_age: self.max_age,
             turn_timeout: self.turn_timeout.unwrap_or(Duration::from_secs(60)),
             lock_wait: self.lock_wait.unwrap_or(Duration::from_secs(15)),
             max_turns: at_least("--max-turns", self.max_turns, 4096, 1)?.min(MANY),
@@ -587,6 +606,32 @@ impl Settings {
             vk,
             log: self.log.unwrap_or_default(),
         })
+    }
+}
+
+impl Config {
+    /// What was bound or opened once stays as it was in `old`; the settings that are
+    /// different here, by their flags.
+    pub(crate) fn keep_fixed(&mut self, old: &Config) -> Vec<&'static str> {
+        let address = |config: &Config| config.database.as_ref().map(ToString::to_string);
+        let mut changed = Vec::new();
+        for (flag, differs) in [
+            ("--host", self.host != old.host),
+            ("--port", self.port != old.port),
+            ("--storage", address(self) != address(old)),
+            ("--sync", self.sync != old.sync),
+            ("--log", self.log != old.log),
+        ] {
+            if differs {
+                changed.push(flag);
+            }
+        }
+        self.host.clone_from(&old.host);
+        self.port = old.port;
+        self.database.clone_from(&old.database);
+        self.sync = old.sync;
+        self.log = old.log;
+        changed
     }
 }
 

@@ -7,8 +7,9 @@
 //! PostgreSQL has neither: its server is the writer, and many bots may share it.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use turnkey_storage::copy::{self, CopySource, CopyTarget, Progress, Report, Wanted};
@@ -69,6 +70,54 @@ impl Database {
             Address::Mysql(server) => Engine::Mysql(server.clone()),
         };
         Ok(Database { sync, engine })
+    }
+
+    /// Takes over a file, with the lock on it, from a program that still serves it.
+    ///
+    /// # Errors
+    /// [`Error::Start`]: another database is configured now.
+    pub(crate) fn inherit(config: &Config, path: &Path, lock: OwnedFd) -> crate::Result<Self> {
+        let files = Files::of(path);
+        let is_other = match &config.database {
+            None => false,
+            Some(Address::Sqlite(path)) => Files::of(path) != files,
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
+            Some(_) => true,
+        };
+        if is_other {
+            return Err(Error::Start(format!(
+                "an upgrade keeps the database, {}; stop the bot to change --storage",
+                path.display()
+            )));
+        }
+        let lock = FileLock::inherited(lock).map_err(start_error)?;
+        Ok(Database {
+            sync: config.sync,
+            engine: Engine::Sqlite { files, lock },
+        })
+    }
+
+    /// The lock on the file, of a database that has one.
+    pub(crate) fn lock(&self) -> Option<&FileLock> {
+        match &self.engine {
+            Engine::Sqlite { lock, .. } => Some(lock),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(_) => None,
+        }
+    }
+
+    /// Whether [`Database::prepare`] would change nothing of a file that is served
+    /// now. Servers take changes at any time.
+    ///
+    /// # Errors
+    /// [`Error::Start`] with the remedy.
+    pub(crate) fn is_current(&self, migrations: &[String]) -> crate::Result<bool> {
+        match self.files() {
+            Some(files) => sqlite::is_current(&files.database, migrations).map_err(start_error),
+            None => Ok(false),
+        }
     }
 
     /// Creates or migrates the tables. Opens and closes the database: for a process

@@ -13,6 +13,8 @@ pub(crate) const CANNOT_START: u8 = 3;
 pub(crate) const CRASH_LOOP: u8 = 4;
 /// The master itself failed.
 pub(crate) const BUG: u8 = 70;
+/// A worker's, to its master: told by SIGABRT to say what it has in hand, and end.
+pub(crate) const ABORTED: u8 = 134;
 /// A child's, to its master: nothing is wrong, start another at once.
 pub(crate) const START_OVER: u8 = 75;
 /// Forced by a second Ctrl-C.

@@ -65,6 +65,7 @@ mod scoreboard;
 mod single;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod stop;
+mod systemd;
 mod turn;
 mod updaters;
 mod worker;

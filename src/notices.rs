@@ -4,7 +4,9 @@
 //! Written to stderr whatever the log level. A terminal or pipe that is gone must
 //! not bring down the program, so unlike `eprintln!` they may be lost.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::config::Config;
 use crate::database::Database;
@@ -19,18 +21,67 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// What was done, for the last line: as the writer counted it, or the workers.
-pub(crate) fn totals(scoreboard: Scoreboard, has_writer: bool) -> String {
-    if !has_writer {
-        return format!("{} turns", scoreboard.sum(Field::Turns));
-    }
+/// The last line: what was done, and what was lost of it.
+pub(crate) fn goodbye(scoreboard: Scoreboard, has_writer: bool, cut: &Cut, took: Duration) {
     let writer = scoreboard.writer();
-    format!(
-        "{} turns, {} commits, {} syncs",
-        writer.get(Field::Turns),
-        writer.get(Field::Commits),
-        writer.get(Field::Syncs)
-    )
+    let (turns, wrote) = if has_writer {
+        let commits = counted(writer.get(Field::Commits), "commit");
+        let syncs = counted(writer.get(Field::Syncs), "sync");
+        let turns = writer.get(Field::Turns);
+        (turns, format!(" ({commits}, {syncs})"))
+    } else {
+        (scoreboard.sum(Field::Turns), String::new())
+    };
+    let seconds = took.as_secs_f32();
+    say!(
+        "Stopped: {}, {cut}, {seconds:.1} s{wrote}.",
+        counted(turns, "turn")
+    );
+}
+
+/// What was cut off.
+#[derive(Debug, Default)]
+pub(crate) struct Cut {
+    /// Turns and requests.
+    pub(crate) count: u64,
+    /// What is known of them, such as `POST /http for 8.0 s`.
+    pub(crate) names: Vec<String>,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.count == 0 {
+            return f.write_str("nothing lost");
+        }
+        write!(f, "{} cut off", grouped(self.count))?;
+        if !self.names.is_empty() {
+            write!(f, " ({})", self.names.join("; "))?;
+        }
+        Ok(())
+    }
+}
+
+/// `1 turn`, `48,210 turns`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    let plural = match what.strip_suffix('y') {
+        _ if count == 1 => what.to_owned(),
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{what}s"),
+    };
+    format!("{} {plural}", grouped(count))
+}
+
+/// `48210` as people write it.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// The lines that say: it runs, there, for these channels, and this is where its data
@@ -83,4 +134,27 @@ fn served(config: &Config) -> String {
         }
     }
     paths.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_as_people_write_them() {
+        assert_eq!(counted(0, "turn"), "0 turns");
+        assert_eq!(counted(1, "reply"), "1 reply");
+        assert_eq!(counted(999, "reply"), "999 replies");
+        assert_eq!(counted(1_048_210, "turn"), "1,048,210 turns");
+    }
+
+    #[test]
+    fn what_was_cut_is_named() {
+        assert_eq!(Cut::default().to_string(), "nothing lost");
+        let cut = Cut {
+            count: 2,
+            names: vec!["POST /http for 8.0 s".to_owned()],
+        };
+        assert_eq!(cut.to_string(), "2 cut off (POST /http for 8.0 s)");
+    }
 }

@@ -42,13 +42,29 @@ pub(crate) enum Field {
     Waiting,
     /// How often this slot's child was started.
     Lives,
+    /// Replies of turns that are committed and not sent yet.
+    Sending,
+}
+
+/// What the whole program shares.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Shared {
+    /// Workers' slots that were ever used: the first so many.
+    Slots,
+    /// 1 while the sockets are another program's, too: during an upgrade.
+    Others,
+    /// How often the log file was to be opened anew.
+    LogFile,
 }
 
 /// Words of a slot: two cache lines, so that no two children share one.
 const SLOT: usize = 16;
 
+/// What is no child's: [`Shared`].
+const MASTER: usize = 0;
+
 /// The writer's slot; workers follow.
-const WRITER: usize = 0;
+const WRITER: usize = 1;
 
 /// The whole map.
 #[derive(Clone, Copy)]
@@ -65,7 +81,7 @@ pub(crate) struct Slot {
 impl Scoreboard {
     /// Words that a map for this many workers takes.
     pub(crate) const fn words(workers: usize) -> usize {
-        (workers + 1) * SLOT
+        (workers + 2) * SLOT
     }
 
     pub(crate) fn new(words: &'static [AtomicU64]) -> Self {
@@ -80,8 +96,27 @@ impl Scoreboard {
         self.slot(WRITER + 1 + index)
     }
 
+    /// The slots of all workers there ever were. The map has room for many more,
+    /// and nobody looks at that.
     pub(crate) fn workers(&self) -> impl Iterator<Item = Slot> {
-        (0..self.words.len() / SLOT - 1).map(|index| self.worker(index))
+        (0..self.shared(Shared::Slots) as usize).map(|index| self.worker(index))
+    }
+
+    pub(crate) fn shared(&self, field: Shared) -> u64 {
+        self.slot(MASTER).words[field as usize].load(Relaxed)
+    }
+
+    /// Only the master writes here.
+    pub(crate) fn share(&self, field: Shared, value: u64) {
+        self.slot(MASTER).words[field as usize].store(value, Relaxed);
+    }
+
+    /// A worker is about to use this slot.
+    pub(crate) fn open(&self, index: usize) -> Slot {
+        if self.shared(Shared::Slots) <= index as u64 {
+            self.share(Shared::Slots, index as u64 + 1);
+        }
+        self.worker(index)
     }
 
     /// The sum of a field over all workers.
@@ -114,18 +149,24 @@ impl Slot {
         self.words[field as usize].fetch_sub(count, Relaxed);
     }
 
-    /// A new child takes the slot over: what was "now" is zero again.
+    /// A new child takes the slot over.
     pub(crate) fn start_life(&self) {
+        self.end_life();
+        self.add(Field::Lives, 1);
+    }
+
+    /// Its child is dead: what was "now" is zero again.
+    pub(crate) fn end_life(&self) {
         for gauge in [
             Field::Heartbeat,
             Field::Accepting,
             Field::Connections,
             Field::InFlight,
+            Field::Sending,
             Field::Waiting,
         ] {
             self.set(gauge, 0);
         }
-        self.add(Field::Lives, 1);
     }
 
     /// A sign of life.

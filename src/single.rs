@@ -4,7 +4,6 @@
 //! the master does for a child (replace it, kill it when it hangs) nobody does
 //! here, save that a writer that ends is started again.
 
-use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::ExitCode;
@@ -12,6 +11,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use tokio::signal::unix::{SignalKind, signal};
 use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
 
@@ -20,9 +20,9 @@ use crate::config::Config;
 use crate::database::{self, Database};
 use crate::error::Error;
 use crate::master::listeners;
-use crate::notices::{self, say};
-use crate::scoreboard::{Scoreboard, Slot};
-use crate::worker::{Worker, either, terminated};
+use crate::notices::{self, Cut, counted, say};
+use crate::scoreboard::{Field, Scoreboard, Slot};
+use crate::worker::{Leave, Requests, Worker};
 use crate::{exit, writer};
 
 /// Before a writer that ended is started again.
@@ -53,6 +53,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             .collect()
     });
     let scoreboard = Scoreboard::new(words);
+    scoreboard.open(0);
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
     let door = listeners
@@ -74,33 +75,59 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                 ),
                 None => Ok(()),
             })?;
+        let requests = Requests::default();
+        let in_hand = requests.clone();
+        let asked = OnceLock::new();
         let worker = Worker {
-            index: 0,
+            slot: 0,
             owner,
             config,
             author,
             database: &database,
             listeners,
             scoreboard,
+            requests,
         };
         let served = worker.run(
             || notices::announce(config, port, "single process", &database),
             async || {
-                asked_to_stop().await;
-                listeners::refuse_newcomers(&door);
-                drop(door);
-                say!("Stopping. Press Ctrl-C again to force.");
-                let grace = config.grace;
+                let forced = asked_to_stop().await;
+                let since = *asked.get_or_init(Instant::now);
                 let files = database.files().cloned();
-                tokio::task::spawn_local(async move {
-                    let code = tokio::select! {
-                        () = interrupted() => exit::INTERRUPTED,
-                        () = tokio::time::sleep(grace) => exit::CUT,
-                    };
+                let has_writer = needs_writer.is_some();
+                let end = move |code: u8| -> ! {
                     // What is not committed did not happen.
                     drop(files.map(|files| files.remove_socket()));
-                    std::process::exit(code.into());
+                    let list = in_hand.list();
+                    let mut lines = list.lines().map(str::to_owned);
+                    let requests = lines.next().and_then(|count| count.parse().ok());
+                    let cut = Cut {
+                        count: scoreboard.sum(Field::InFlight).max(requests.unwrap_or(0)),
+                        names: lines.collect(),
+                    };
+                    notices::goodbye(scoreboard, has_writer, &cut, since.elapsed());
+                    std::process::exit(code.into())
+                };
+                if forced {
+                    end(exit::QUIT);
+                }
+                let turns = counted(scoreboard.sum(Field::InFlight), "turn");
+                let grace = config.grace;
+                say!(
+                    "Stopping: {turns} in flight, at most {} s. Press Ctrl-C again to force.",
+                    grace.as_secs_f32()
+                );
+                listeners::refuse_newcomers(&door);
+                drop(door);
+                tokio::task::spawn_local(async move {
+                    let code = tokio::select! {
+                        () = arrives(SignalKind::interrupt()) => exit::INTERRUPTED,
+                        () = arrives(SignalKind::quit()) => exit::QUIT,
+                        () = tokio::time::sleep(grace) => exit::CUT,
+                    };
+                    end(code);
                 });
+                Leave::Stop
             },
         );
         // Closing the line stops the writer.
@@ -111,10 +138,9 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         database.leave();
         served?;
         written?;
-        say!(
-            "Stopped: {}.",
-            notices::totals(scoreboard, needs_writer.is_some())
-        );
+        let took = asked.get().map_or(Duration::ZERO, Instant::elapsed);
+        let nothing = Cut::default();
+        notices::goodbye(scoreboard, needs_writer.is_some(), &nothing, took);
         Ok(ExitCode::from(exit::CLEAN))
     })
 }
@@ -158,14 +184,25 @@ fn keep_writing(
     std::process::exit(exit::CRASH_LOOP.into());
 }
 
-async fn asked_to_stop() {
-    either(interrupted(), terminated()).await;
+/// Resolves when the program is to stop; true when at once. Nothing is re-read here, so
+/// SIGHUP can only mean that the terminal was closed.
+async fn asked_to_stop() -> bool {
+    tokio::select! {
+        () = arrives(SignalKind::interrupt()) => false,
+        () = arrives(SignalKind::terminate()) => false,
+        () = arrives(SignalKind::hangup()) => false,
+        () = arrives(SignalKind::quit()) => true,
+    }
 }
 
-async fn interrupted() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        let mut stderr = std::io::stderr();
-        drop(writeln!(stderr, "cannot listen for Ctrl-C: {error}"));
-        std::future::pending::<()>().await;
+async fn arrives(kind: SignalKind) {
+    match signal(kind) {
+        Ok(mut signal) => {
+            signal.recv().await;
+        }
+        Err(error) => {
+            tracing::warn!("cannot listen for a signal: {error}");
+            std::future::pending().await
+        }
     }
 }

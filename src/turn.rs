@@ -201,11 +201,14 @@ async fn run(
 
         // send, end
         if !ended {
+            let replies = outgoing.len() as u64;
+            bot.slot.add(Field::Sending, replies);
             match outbox::send_new(bot, &grant, outgoing).await {
                 Ok(last) => end(bot, grant, last, &dialog).await,
                 // They stay in the outbox; the lock goes back.
                 Err(error) => tracing::warn!("{dialog}: replies wait in the outbox: {error}"),
             }
+            bot.slot.subtract(Field::Sending, replies);
         }
         return;
     }

@@ -63,13 +63,12 @@ impl Run {
         if let Some(matches) = matches {
             self.settings.prefer_flags(matches);
         }
-        let config = self
-            .settings
-            .into_config(self.config.as_deref())
-            .map_err(|e| anyhow::anyhow!("{e}"))?;
+        let (settings, file) = (self.settings, self.config);
+        let read = move || settings.clone().into_config(file.as_deref());
+        let config = read().map_err(|e| anyhow::anyhow!("{e}"))?;
         log::start(config.log, self.verbose, self.quiet);
         let result = match config.processes {
-            Processes::Workers(workers) => master::run(&config, author, workers),
+            Processes::Workers(workers) => master::run(config, Box::new(read), author, workers),
             Processes::Single => single::run(&config, author),
         };
         result.map_err(|e| anyhow::anyhow!("{e}"))

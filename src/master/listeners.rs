@@ -6,7 +6,9 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::time::{Duration, Instant};
 
+use listenfd::ListenFd;
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
 use crate::error::Error;
@@ -17,6 +19,46 @@ const BACKLOG: i32 = 4096;
 
 /// Tries to find a port that is free at every address of the host.
 const FREE_PORT_TRIES: u32 = 20;
+
+/// How long a port that is taken may become free: the workers of a master that was
+/// killed give it up when they have answered who is in its queue.
+const TAKEN: Duration = Duration::from_secs(1);
+
+/// The sockets that the init system has opened for this program (LISTEN_FDS,
+/// sd_listen_fds(3)); none if it has not.
+///
+/// # Errors
+/// [`Error::Start`]: one of them is no listening TCP socket.
+pub(crate) fn given() -> crate::Result<Vec<TcpListener>> {
+    let mut given = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for index in 0..given.len() {
+        let refused = |e: &dyn std::fmt::Display| {
+            Error::Start(format!(
+                "socket {index} of LISTEN_FDS is of no use ({e}); give TCP sockets only: ListenStream=8080 in the .socket unit"
+            ))
+        };
+        let listener = given.take_tcp_listener(index).map_err(|e| refused(&e))?;
+        let Some(listener) = listener else { continue };
+        let socket = SockRef::from(&listener);
+        if !socket.is_listener().map_err(|e| refused(&e))? {
+            return Err(refused(&"it does not listen"));
+        }
+        welcome(&listener).map_err(|e| refused(&e))?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Makes a socket that others opened ours.
+pub(super) fn welcome(listener: &TcpListener) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    // Should an earlier program have closed the door on its way out.
+    match SockRef::from(listener).detach_filter() {
+        Err(e) if e.raw_os_error() != Some(nix::libc::ENOENT) => Err(e),
+        _ => Ok(()),
+    }
+}
 
 /// Binds every address of `host`: `localhost` is mostly both 127.0.0.1 and ::1.
 ///
@@ -34,11 +76,17 @@ pub(crate) fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
         .collect();
     addresses.sort_unstable_by_key(|address| (address.is_ipv6(), *address));
     addresses.dedup();
+    let begun = Instant::now();
     for attempt in 1.. {
         match bind_all(&addresses) {
             // A port that is free at one address may be taken at the other.
             Err((_, e))
                 if port == 0 && e.kind() == ErrorKind::AddrInUse && attempt < FREE_PORT_TRIES => {}
+            Err((_, e))
+                if port != 0 && e.kind() == ErrorKind::AddrInUse && begun.elapsed() < TAKEN =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
             Err((address, e)) => return Err(Error::Start(explain(address, &e))),
             Ok(listeners) => return Ok(listeners),
         }
@@ -92,6 +140,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 /// anybody. A client that comes now sees its refusal when it sends its SYN again,
 /// after a second. Without it (the kernel refuses filters) a connection that is
 /// completed in the last moment is reset; its client may safely try again.
+///
+/// Not for sockets that outlive this program: the filter would, too.
 pub(crate) fn refuse_newcomers(listeners: &[TcpListener]) {
     // The filter sees the TCP header; byte 13 holds the flags (RFC 9293, 3.1).
     const SYN: u32 = 0x02;
@@ -105,7 +155,10 @@ pub(crate) fn refuse_newcomers(listeners: &[TcpListener]) {
     ];
     for listener in listeners {
         if let Err(error) = SockRef::from(listener).attach_filter(&program) {
-            tracing::debug!("cannot filter newcomers: {error}");
+            tracing::info!(
+                "the kernel takes no filter ({error}): a connection that is made in the very last moment may be reset; its client may safely try again"
+            );
+            return;
         }
     }
 }

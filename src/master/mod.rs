@@ -7,256 +7,217 @@
 //! (`sys::fork` refuses otherwise); children never see the terminal's SIGINT,
 //! the master alone decides; a dead child is replaced, with a growing delay if
 //! it dies young; when the master is gone the children notice and leave.
-//! Bounds: `--grace` for a stop, `--worker-timeout` for a silent child.
+//! Bounds: `--grace` for a stop, `--worker-timeout` for a silent child,
+//! [`MAX_WORKERS`].
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | the loop |
+//! | `start.rs` | the database is made ready |
+//! | `signals.rs` | what each signal does |
+//! | `stop.rs` | a stop, from the first word to the last |
+//! | `supervise.rs` | starts, ends and silence of children |
+//! | `reload.rs` | workers are replaced one by one |
+//! | `upgrade.rs` | another program takes over, and being that program |
+//! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
+//! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
+//! | `sys.rs` | all that is unsafe |
 
 mod child;
 pub(crate) mod listeners;
 mod process;
+mod reload;
+mod signals;
+mod start;
+mod stop;
+mod supervise;
 pub(crate) mod sys;
+mod terminal;
+mod upgrade;
 
 use std::net::TcpListener;
 use std::os::fd::AsFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, getpid};
+use nix::sys::signalfd::SignalFd;
 use turnkey_storage::Owner;
 
-use self::child::{ChildHandle, Place, Role};
-use self::sys::Forked;
+use self::child::{ChildHandle, Place, Role, Stage};
+use self::reload::Rolling;
+use self::start::Prepared;
+use self::supervise::Watch;
+use self::terminal::Terminal;
+use self::upgrade::{Alive, Predecessor, Program, Upgrade};
 use crate::app::Author;
-use crate::config::Config;
+use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
-use crate::error::Error;
-use crate::exit;
-use crate::notices::{self, say};
-use crate::scoreboard::{Field, Scoreboard, Slot};
+use crate::notices::{self, Cut, counted, say};
+use crate::scoreboard::{Scoreboard, Shared};
+use crate::{exit, systemd};
 
-/// A second Ctrl-C within this time is the first one, delivered twice.
-const SAME_CTRL_C: Duration = Duration::from_millis(50);
+/// Slots on the scoreboard: each worker may have a successor beside it, and some
+/// that still leave.
+const SLOTS: usize = 3 * MAX_WORKERS;
 
-/// What the writer gets for its last commit and checkpoint after the workers
-/// have left or were cut off.
-const WRITER_GRACE: Duration = Duration::from_secs(5);
+/// The longest sleep of the loop.
+const TICK: Duration = Duration::from_secs(1);
 
-/// How much longer than the grace time a worker lives if no master cuts it off.
-const ORPHAN_GRACE: Duration = Duration::from_secs(1);
-
-/// Before a child that could not be forked is tried again.
-const FORK_AGAIN: Duration = Duration::from_secs(1);
-
-/// Signals that the master acts on.
-const SIGNALS: [Signal; 5] = [
-    Signal::SIGINT,
-    Signal::SIGTERM,
-    Signal::SIGHUP,
-    Signal::SIGQUIT,
-    Signal::SIGCHLD,
-];
+/// Reads the settings again, as at the start.
+pub(crate) type Reread = Box<dyn Fn() -> crate::Result<Config>>;
 
 /// Where the master is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Starting,
     Serving,
-    /// Workers finish; the time at which they are cut off.
-    StoppingWorkers(Instant),
-    /// The writer finishes.
+    /// Workers finish.
+    StoppingWorkers,
+    /// The writer finishes, until then.
     StoppingWriter(Instant),
+    /// Everyone was told to end at once.
+    Forced,
+    /// All children have left the database to a successor that changes it.
+    Yielded,
 }
 
-pub(crate) struct Master<'a> {
-    config: &'a Config,
+pub(crate) struct Master {
+    config: Config,
+    reread: Reread,
     /// Taken by the one child that needs it.
     author: Option<Author>,
     database: Database,
     listeners: Vec<TcpListener>,
+    /// The sockets outlive this program: the init system has them, too.
+    sockets_stay: bool,
     /// None when the database needs no writer; then there is no place for one.
     writer_listener: Option<UnixListener>,
+    /// Open as long as a writer of this program may live.
+    alive: Alive,
     scoreboard: Scoreboard,
     signals: SignalFd,
+    terminal: Terminal,
+    program: Program,
     places: Vec<Place>,
+    children: Vec<ChildHandle>,
+    /// The workers that the next writer waits for.
+    expected: Vec<Owner>,
     phase: Phase,
+    rolling: Rolling,
+    upgrade: Option<Upgrade>,
+    predecessor: Option<Predecessor>,
+    watch: Watch,
     /// The number of the next child's life.
     next_owner: u64,
     stop_asked: Option<Instant>,
+    /// When something was last said about a stop.
+    told: Instant,
     started: Instant,
     code: u8,
-    /// Everyone was killed: there is nothing left to write.
-    forced: bool,
-    /// Turns that were cut off.
-    cut: u64,
+    cut: Cut,
 }
 
 /// Runs a bot with this many workers until it is stopped.
 ///
 /// # Errors
-/// [`Error::Start`] when it cannot start.
-pub(crate) fn run(config: &Config, author: Author, workers: usize) -> crate::Result<ExitCode> {
-    let listeners = listeners::bind(&config.host, config.port)?;
-    let database = Database::take(config)?;
-    // From here on a Ctrl-C waits until the loop looks.
-    let mask: SigSet = SIGNALS.into_iter().collect();
-    mask.thread_block()?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-    if let Some(code) = prepare(&database, &author)? {
-        return Ok(ExitCode::from(code));
+/// [`crate::Error::Start`] when it cannot start.
+pub(crate) fn run(
+    config: Config,
+    reread: Reread,
+    author: Author,
+    workers: usize,
+) -> crate::Result<ExitCode> {
+    signals::before_the_start()?;
+    let program = Program::this();
+    let mut predecessor = Predecessor::find()?;
+    let (listeners, sockets_stay) = match &mut predecessor {
+        Some(before) => before.take_listeners()?,
+        None => match listeners::given()? {
+            given if given.is_empty() => (listeners::bind(&config.host, config.port)?, false),
+            given => (given, true),
+        },
+    };
+    let database = match &mut predecessor {
+        Some(before) => before.take_database(&config)?,
+        None => Database::take(&config)?,
+    };
+    let signals = signals::watch()?;
+    match start::prepare(&database, &author, &signals, &mut predecessor)? {
+        Prepared::Done => {}
+        Prepared::Failed(code) => return Ok(ExitCode::from(code)),
+        Prepared::Stopped => {
+            say!("Stopped before it served.");
+            return Ok(ExitCode::from(exit::CLEAN));
+        }
     }
-    let writer_listener = database.bind()?;
-    let words = sys::shared_words(Scoreboard::words(workers))?;
+    let writer_listener = match &mut predecessor {
+        Some(before) => before.take_writer_listener()?,
+        None => database.bind()?,
+    };
     let mut places = Vec::new();
     if writer_listener.is_some() {
         places.push(Place::new(Role::Writer));
     }
     places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
+    let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
+    scoreboard.share(Shared::Others, predecessor.is_some().into());
     let mut master = Master {
         config,
+        reread,
         author: Some(author),
         database,
         listeners,
+        sockets_stay,
         writer_listener,
-        scoreboard: Scoreboard::new(words),
+        alive: Alive::new()?,
+        scoreboard,
         signals,
+        terminal: Terminal::find(),
+        program,
         places,
+        children: Vec::new(),
+        expected: Vec::new(),
         phase: Phase::Starting,
-        next_owner: first_owner(),
+        rolling: Rolling::default(),
+        upgrade: None,
+        predecessor,
+        watch: Watch::new(),
+        next_owner: start::first_owner(),
         stop_asked: None,
+        told: Instant::now(),
         started: Instant::now(),
         code: exit::CLEAN,
-        forced: false,
-        cut: 0,
+        cut: Cut::default(),
     };
     let code = master.supervise();
-    master.database.leave();
+    if master.is_succeeded() {
+        // The database and its socket are the successor's. Dropping our share of the
+        // file's lock would open it for both of us.
+        std::mem::forget(master.database);
+    } else {
+        master.database.leave();
+    }
     code.map(ExitCode::from)
 }
 
-/// Creates or migrates the database in a child that ends, so that nothing of
-/// SQLite is left in the master when it forks. The exit code, should it fail.
-fn prepare(database: &Database, author: &Author) -> crate::Result<Option<u8>> {
-    match sys::fork()? {
-        Forked::Child => {
-            let code = match database.prepare(&author.migrations) {
-                Ok(()) => exit::CLEAN,
-                Err(error) => {
-                    say!("error: {error}");
-                    exit::BAD_START
-                }
-            };
-            sys::exit_child(code.into())
-        }
-        Forked::Master(pid) => loop {
-            match waitpid(pid, None) {
-                Ok(WaitStatus::Exited(_, 0)) => return Ok(None),
-                Ok(WaitStatus::Exited(_, code)) => {
-                    return Ok(Some(u8::try_from(code).unwrap_or(exit::BUG)));
-                }
-                Ok(status) => {
-                    return Err(Error::Start(format!(
-                        "preparing the database ended badly ({status:?}); see the lines above"
-                    )));
-                }
-                Err(Errno::EINTR) => {}
-                Err(e) => return Err(e.into()),
-            }
-        },
-    }
-}
-
-/// Numbers of lives never repeat, not even across restarts of the program.
-fn first_owner() -> u64 {
-    let ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as u64);
-    // 41 bits of milliseconds, 22 for the lives of a run: within an i64.
-    (ms << 22) | 1
-}
-
-impl Master<'_> {
+impl Master {
     fn supervise(&mut self) -> crate::Result<u8> {
         loop {
             self.start_due()?;
             self.announce();
-            self.replace_silent();
+            self.watch_over();
+            self.roll()?;
+            self.look_at_upgrade();
             if let Some(code) = self.proceed() {
                 return Ok(code);
             }
             self.wait()?;
-            while let Ok(Some(signal)) = self.signals.read_signal() {
-                self.obey(signal.ssi_signo);
-            }
+            self.obey_signals();
             self.listen();
             self.reap();
-        }
-    }
-
-    /// Starts the children that are due: the writer first.
-    fn start_due(&mut self) -> crate::Result<()> {
-        for index in 0..self.places.len() {
-            let place = &self.places[index];
-            let wanted = match (self.phase, place.role) {
-                (Phase::Starting, Role::Worker(_)) => self
-                    .places
-                    .iter()
-                    .all(|place| place.role != Role::Writer || place.is_ready()),
-                (Phase::Starting | Phase::Serving, _) => true,
-                // Turns in flight still need it.
-                (Phase::StoppingWorkers(_), Role::Writer) => !self.forced,
-                _ => false,
-            };
-            if wanted && place.child.is_none() && place.due <= Instant::now() {
-                self.start(index)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Starts a child. What it takes may be lacking for a moment (memory, files,
-    /// processes): then it is tried again, save at the very start.
-    fn start(&mut self, index: usize) -> crate::Result<()> {
-        let role = self.places[index].role;
-        let owner = Owner(self.next_owner);
-        self.next_owner += 1;
-        match self.fork_child(role, owner) {
-            Ok(child) => {
-                tracing::debug!("started {role} as process {}", child.pid);
-                self.places[index].child = Some(child);
-            }
-            Err(error) if self.phase == Phase::Starting => {
-                return Err(Error::Start(format!("cannot start the {role}: {error}")));
-            }
-            Err(error) => {
-                tracing::error!("cannot start the {role}, trying again: {error}");
-                self.places[index].due = Instant::now() + FORK_AGAIN;
-            }
-        }
-        Ok(())
-    }
-
-    fn fork_child(&mut self, role: Role, owner: Owner) -> std::io::Result<ChildHandle> {
-        self.slot(role).start_life();
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        let master = getpid();
-        match sys::fork()? {
-            Forked::Master(pid) => Ok(ChildHandle::new(pid, owner, ours)),
-            Forked::Child => {
-                drop(ours);
-                self.be_child(master, role, owner, theirs)
-            }
-        }
-    }
-
-    fn slot(&self, role: Role) -> Slot {
-        match role {
-            Role::Writer => self.scoreboard.writer(),
-            Role::Worker(index) => self.scoreboard.worker(index),
         }
     }
 
@@ -266,278 +227,103 @@ impl Master<'_> {
             .filter(|place| place.role != Role::Writer)
     }
 
+    /// The child that fills a place, if there is one: not one that leaves.
+    fn child_of(&self, role: Role) -> Option<&ChildHandle> {
+        self.children
+            .iter()
+            .find(|child| child.role == role && child.stage != Stage::Leaving)
+    }
+
+    fn is_served(&self, role: Role) -> bool {
+        self.children
+            .iter()
+            .any(|child| child.role == role && child.stage == Stage::Serving)
+    }
+
+    fn is_stopping(&self) -> bool {
+        !matches!(self.phase, Phase::Starting | Phase::Serving)
+    }
+
+    /// Whether a writer serves: ours, or a predecessor's.
+    fn has_writer(&self) -> bool {
+        let of_before = self.predecessor.as_ref().is_some_and(Predecessor::writes);
+        self.writer_listener.is_none() || of_before || self.is_served(Role::Writer)
+    }
+
     /// Says that the bot serves, once it does.
     fn announce(&mut self) {
-        if self.phase != Phase::Starting || !self.places.iter().all(Place::is_ready) {
+        if self.phase != Phase::Starting
+            || !self.has_writer()
+            || !self.workers().all(|place| self.is_served(place.role))
+        {
             return;
         }
         self.phase = Phase::Serving;
-        let workers = self.workers().count();
-        let workers = format!("{workers} worker{}", if workers == 1 { "" } else { "s" });
+        let workers = counted(self.workers().count() as u64, "worker");
         let bound = self.listeners.first().map(TcpListener::local_addr);
         notices::announce(
-            self.config,
+            &self.config,
             bound.and_then(Result::ok),
             &workers,
             &self.database,
         );
-    }
-
-    /// Kills children that give no sign of life; their end is then noticed.
-    fn replace_silent(&mut self) {
-        let limit = self.config.worker_timeout.as_millis() as u64;
-        for place in &self.places {
-            let slot = self.slot(place.role);
-            let Some(child) = &place.child else { continue };
-            // Before its first sign of life its age counts.
-            let silent = slot
-                .silent_for()
-                .unwrap_or(child.started.elapsed().as_millis() as u64);
-            if silent > limit {
-                tracing::error!(
-                    "{} gave no sign of life for {} s: killed (see --worker-timeout)",
-                    place.role,
-                    silent / 1000
-                );
-                child.kill();
-            }
+        systemd::ready(&format!("serving with {workers}"));
+        if let Some(before) = &self.predecessor {
+            before.tell_ready();
         }
     }
 
-    /// Moves a stop on; the exit code when all is over.
-    fn proceed(&mut self) -> Option<u8> {
-        let now = Instant::now();
-        match self.phase {
-            Phase::Starting | Phase::Serving => None,
-            Phase::StoppingWorkers(deadline) => {
-                if self
-                    .places
-                    .iter()
-                    .all(|p| p.role == Role::Writer || p.child.is_none())
-                {
-                    for place in &mut self.places {
-                        if let (Role::Writer, Some(writer)) = (place.role, &mut place.child) {
-                            writer.drain();
-                        }
-                    }
-                    self.phase = Phase::StoppingWriter(now + WRITER_GRACE);
-                    return self.proceed();
-                }
-                if now >= deadline {
-                    self.cut_workers();
-                    self.phase = Phase::StoppingWorkers(now + WRITER_GRACE);
-                }
-                None
-            }
-            Phase::StoppingWriter(deadline) => {
-                if self.places.iter().all(|place| place.child.is_none()) {
-                    self.say_goodbye();
-                    return Some(self.code);
-                }
-                if now >= deadline {
-                    tracing::error!(
-                        "the writer does not end: killed; what it acknowledged is safe"
-                    );
-                    self.kill_all();
-                    self.phase = Phase::StoppingWriter(now + WRITER_GRACE);
-                }
-                None
+    /// Hears what the children say, and the programs before and after this one.
+    fn listen(&mut self) {
+        let mut ready = Vec::new();
+        for child in &mut self.children {
+            if child.listen() {
+                ready.push(child.pid);
             }
         }
+        for pid in ready {
+            self.note_ready(pid);
+        }
+        self.listen_to_others();
     }
 
     /// Sleeps until something happens or falls due.
     fn wait(&self) -> crate::Result<()> {
-        let mut next = Instant::now() + Duration::from_secs(1); // Signs of life.
-        for place in self.places.iter().filter(|place| place.child.is_none()) {
+        let now = Instant::now();
+        let mut next = now + self.watch.tick(TICK);
+        for place in &self.places {
             // A worker that is due and not started waits for the writer.
-            if place.due > Instant::now() {
+            if place.due > now && self.child_of(place.role).is_none() {
                 next = next.min(place.due);
             }
         }
-        if let Phase::StoppingWorkers(deadline) | Phase::StoppingWriter(deadline) = self.phase {
+        for child in &self.children {
+            let ends = [child.leave_by, child.kill_at, child.replace_at];
+            for due in ends.into_iter().flatten().filter(|due| *due > now) {
+                next = next.min(due);
+            }
+        }
+        if let Phase::StoppingWriter(deadline) = self.phase {
             next = next.min(deadline);
         }
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
-        for child in self.places.iter().filter_map(|place| place.child.as_ref()) {
-            // Once it is ready, a line that is closed would be reported without
-            // end; its death comes as a signal.
-            if !child.ready {
-                fds.push(PollFd::new(child.control.as_fd(), PollFlags::POLLIN));
-            }
+        for child in self.children.iter().filter(|child| child.is_heard) {
+            fds.push(PollFd::new(child.line().as_fd(), PollFlags::POLLIN));
         }
-        let wait = next.saturating_duration_since(Instant::now());
-        let wait = PollTimeout::try_from(wait.as_micros().div_ceil(1000) as i32)
-            .unwrap_or(PollTimeout::ZERO);
-        match poll(&mut fds, wait) {
+        if let Some(upgrade) = &self.upgrade {
+            fds.extend(upgrade.poll_fd());
+        }
+        if let Some(before) = &self.predecessor {
+            fds.extend(before.poll_fds());
+        }
+        match poll(&mut fds, poll_timeout(next.saturating_duration_since(now))) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }
+}
 
-    fn obey(&mut self, signal: u32) {
-        match Signal::try_from(signal as i32) {
-            Ok(Signal::SIGINT) => match self.stop_asked {
-                Some(first) if first.elapsed() >= SAME_CTRL_C => self.force(exit::INTERRUPTED),
-                Some(_) => {}
-                None => self.stop(),
-            },
-            // SIGHUP: the terminal was closed.
-            Ok(Signal::SIGTERM | Signal::SIGHUP) if self.stop_asked.is_none() => self.stop(),
-            Ok(Signal::SIGQUIT) => self.force(exit::QUIT),
-            _ => {} // SIGCHLD: the children are looked at in any case.
-        }
-    }
-
-    /// Asks everyone to finish.
-    fn stop(&mut self) {
-        self.stop_asked = Some(Instant::now());
-        self.phase = Phase::StoppingWorkers(Instant::now() + self.config.grace);
-        let turns = self.scoreboard.sum(Field::InFlight);
-        say!(
-            "Stopping: {turns} turn{} in flight, at most {} s. Press Ctrl-C again to force.",
-            if turns == 1 { "" } else { "s" },
-            self.config.grace.as_secs_f32(),
-        );
-        listeners::refuse_newcomers(&self.listeners);
-        self.listeners.clear();
-        for place in &mut self.places {
-            if let (Role::Worker(_), Some(child)) = (place.role, &mut place.child) {
-                child.drain();
-            }
-        }
-    }
-
-    /// Stops at once. Turns that were not committed did not happen.
-    fn force(&mut self, code: u8) {
-        self.code = code;
-        self.kill_all();
-        self.forced = true;
-        self.stop_asked = Some(Instant::now());
-        self.phase = Phase::StoppingWorkers(Instant::now() + WRITER_GRACE);
-    }
-
-    fn cut_workers(&self) {
-        for place in self.places.iter().filter(|p| p.role != Role::Writer) {
-            if let Some(child) = &place.child {
-                child.kill();
-            }
-        }
-    }
-
-    fn kill_all(&self) {
-        for child in self.places.iter().filter_map(|p| p.child.as_ref()) {
-            child.kill();
-        }
-    }
-
-    /// Hears what the children say.
-    fn listen(&mut self) {
-        for place in &mut self.places {
-            if let Some(child) = &mut place.child
-                && !child.ready
-                && child.listen()
-                && child.ready
-            {
-                place.was_ready = true;
-            }
-        }
-    }
-
-    /// Buries dead children, and any stranger that init's duty brought us.
-    fn reap(&mut self) {
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => {
-                    self.bury(pid, Some(code), &format!("exited with code {code}"));
-                }
-                Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                    self.bury(pid, None, &format!("was ended by {signal}"));
-                }
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,
-                Ok(_) | Err(_) => {}
-            }
-        }
-    }
-
-    /// A child ended: notes what it left, and when the next one is due.
-    fn bury(&mut self, pid: Pid, code: Option<i32>, how: &str) {
-        let Some(place) = self
-            .places
-            .iter_mut()
-            .find(|p| p.child.as_ref().is_some_and(|child| child.pid == pid))
-        else {
-            return;
-        };
-        let Some(child) = place.child.take() else {
-            return;
-        };
-        let role = place.role;
-        if code == Some(exit::START_OVER.into()) {
-            // Nothing is wrong with it, nor with what comes after it.
-            place.due = Instant::now();
-            tracing::debug!("{role} starts over");
-            return;
-        }
-        let delay = place.bury(&child);
-        let was_ready = place.was_ready;
-        if let Role::Worker(index) = role {
-            // Nothing of it is in flight any more.
-            let slot = self.scoreboard.worker(index);
-            if self.stop_asked.is_some() && code != Some(exit::CLEAN.into()) {
-                self.cut += slot.get(Field::InFlight);
-                self.code = self.code.max(exit::CUT);
-            }
-            slot.set(Field::InFlight, 0);
-            slot.set(Field::Connections, 0);
-            slot.set(Field::Accepting, 0);
-        }
-        if self.stop_asked.is_some() {
-            return;
-        }
-        if !was_ready {
-            // It said why.
-            tracing::error!("{role} {how} before it served");
-            self.give_up(exit::CANNOT_START);
-            return;
-        }
-        tracing::error!(
-            "{role} (process {pid}) {how}; starting another{}",
-            if delay.is_zero() {
-                String::new()
-            } else {
-                format!(" in {} s", delay.as_secs_f32())
-            }
-        );
-        let hopeless = match role {
-            Role::Writer => self
-                .places
-                .iter()
-                .any(|place| place.role == Role::Writer && place.is_hopeless()),
-            Role::Worker(_) => self.workers().all(Place::is_hopeless),
-        };
-        if hopeless {
-            tracing::error!("{role}s die as soon as they are started: giving up");
-            self.give_up(exit::CRASH_LOOP);
-        }
-    }
-
-    /// Stops by its own decision.
-    fn give_up(&mut self, code: u8) {
-        self.stop();
-        self.code = code;
-    }
-
-    fn say_goodbye(&self) {
-        let cut = match self.cut {
-            0 => String::new(),
-            n => format!(", {n} cut off"),
-        };
-        let asked = self.stop_asked.unwrap_or(self.started).elapsed();
-        say!(
-            "Stopped: {}{cut}, after {:.1} s.",
-            notices::totals(self.scoreboard, self.writer_listener.is_some()),
-            asked.as_secs_f32()
-        );
-    }
+/// Rounded up: a wait of 0.4 ms must not become a busy loop of 0 ms.
+fn poll_timeout(wait: Duration) -> PollTimeout {
+    PollTimeout::try_from(wait.as_micros().div_ceil(1000) as i32).unwrap_or(PollTimeout::MAX)
 }

@@ -1,5 +1,5 @@
-//! The only unsafe code: fork, the shared map, dispositions of signals, the
-//! process's title.
+//! The only unsafe code: fork, the shared map, dispositions of signals, inherited
+//! files, the process's title.
 //!
 //! Called by the master and, for their own process, by its children. Everything
 //! here is Linux's; each block says why it is sound.
@@ -8,10 +8,12 @@
 use std::ffi::CString;
 use std::io;
 use std::num::NonZeroUsize;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU64;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
-use nix::sys::signal::{SigHandler, Signal, signal};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::unistd::{ForkResult, Pid};
 
 /// Which side of a fork this is.
@@ -76,6 +78,49 @@ pub(crate) fn ignore(which: Signal) -> io::Result<()> {
     // SAFETY: no handler is installed, so none can run in a bad moment.
     unsafe { signal(which, SigHandler::SigIgn) }?;
     Ok(())
+}
+
+/// Until signals are looked at in the master's loop, one of these ends the process at
+/// once, with exit code 0: there is nothing to finish and nothing to clean up yet.
+pub(super) fn leave_on(signals: &[Signal]) -> io::Result<()> {
+    extern "C" fn leave(_: nix::libc::c_int) {
+        // SAFETY: `_exit` is async-signal-safe and touches no memory of ours.
+        unsafe { nix::libc::_exit(0) }
+    }
+    let action = SigAction::new(
+        SigHandler::Handler(leave),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
+    for which in signals {
+        // SAFETY: the handler may run at any moment: it only calls `_exit`.
+        unsafe { sigaction(*which, &action) }?;
+    }
+    Ok(())
+}
+
+/// Back to what the system does with a signal.
+pub(super) fn restore(which: Signal) -> io::Result<()> {
+    // SAFETY: no handler is installed, so none can run in a bad moment.
+    unsafe { signal(which, SigHandler::SigDfl) }?;
+    Ok(())
+}
+
+/// Takes over a file that the program which started this one left open for it. It
+/// will not be left open for others.
+///
+/// # Errors
+/// There is no such file.
+pub(super) fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: only looked at; a number without a file is an error of the kernel's.
+    if unsafe { nix::libc::fcntl(number, nix::libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the file exists, and the message that named it was meant for this
+    // process alone and is read once: nobody else here owns it.
+    let file = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl(&file, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    Ok(file)
 }
 
 /// Sets what `ps` shows of this process, as far as it fits where the command

@@ -2,9 +2,10 @@
 //!
 //! Served by hyper; here are its time limits and its end. Invariants: a slow
 //! client holds up nobody but itself; a drain never closes a connection whose
-//! request may be on the wire: it lingers for [`LINGER`] first, since hyper's
-//! graceful shutdown closes an idle connection at once. Bounds: the head, body
-//! and idle time-outs of the server.
+//! request may be on the wire: one that was just busy, or has not spoken yet,
+//! lingers for [`LINGER`] first, since hyper's graceful shutdown closes an idle
+//! connection at once; every answer from then on says that it is the last. Bounds:
+//! the head, body and idle time-outs of the server.
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
@@ -12,10 +13,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
-use hyper::{Request, Version};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -30,6 +31,14 @@ use crate::scoreboard::Field;
 /// How long a draining worker waits for one more request on a connection that is
 /// idle: longer than a request takes to arrive.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// A connection that was idle for longer is closed at once: its client will hardly
+/// come back within [`LINGER`], and might as well come a moment after.
+const LONG_IDLE: Duration = Duration::from_secs(5);
+
+/// Before an idle connection is closed the sockets are looked at once more: its
+/// request may have arrived while this worker was busy with others.
+const LAST_LOOK: Duration = Duration::from_millis(2);
 
 /// Header lines of a request; more is answered 431.
 const MAX_HEADERS: usize = 64;
@@ -49,12 +58,29 @@ struct State {
     phase: Cell<Phase>,
     since: Cell<Instant>,
     closing: Cell<bool>,
+    /// No request has come yet.
+    is_new: Cell<bool>,
+    /// Its time is over, and it was looked at once more.
+    looked: Cell<bool>,
 }
 
 impl State {
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(Instant::now());
+        self.is_new.set(false);
+        self.looked.set(false);
+    }
+
+    /// The worker drains: this connection's next answer is its last.
+    fn close_soon(&self) {
+        self.closing.set(true);
+        // It lingers from now on.
+        if self.phase.get() == Phase::Idle
+            && (self.is_new.get() || self.since.get().elapsed() < LONG_IDLE)
+        {
+            self.since.set(Instant::now());
+        }
     }
 
     /// When to look again: a head that begins to arrive shortens the deadline
@@ -89,20 +115,25 @@ pub(super) async fn serve(
         phase: Cell::new(Phase::Idle),
         since: Cell::new(Instant::now()),
         closing: Cell::new(full),
+        is_new: Cell::new(true),
+        looked: Cell::new(false),
     });
+    let leaving = draining.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let server = server.clone();
         let state = state.clone();
+        let leaving = leaving.clone();
         async move {
             state.enter(Phase::Busy);
+            let noted = server.requests.enter(request.method(), request.uri());
             server.bot.slot.add(Field::Requests, 1);
-            let version = request.version();
             let mut response = if full {
                 routes::too_many_connections()
             } else {
                 routes::route(&server.bot, &server.limits, request).await
             };
-            if state.closing.get() && version == Version::HTTP_11 {
+            drop(noted);
+            if state.closing.get() || *leaving.borrow() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
@@ -126,12 +157,18 @@ pub(super) async fn serve(
     let mut alarm = pin!(tokio::time::sleep_until(state.next_look(&server.limits)));
     loop {
         tokio::select! {
+            // What has arrived counts before what falls due.
+            biased;
             // A client that breaks off is no error of ours.
             _ = connection.as_mut() => return,
             () = alarm.as_mut() => {
                 if Instant::now() >= state.deadline(&server.limits) {
                     match state.phase.get() {
                         Phase::Head => return,
+                        Phase::Idle if !state.looked.replace(true) => {
+                            alarm.as_mut().reset(Instant::now() + LAST_LOOK);
+                            continue;
+                        }
                         Phase::Idle => {
                             connection.as_mut().graceful_shutdown();
                             // Whoever does not read the last answer is cut off.
@@ -145,11 +182,7 @@ pub(super) async fn serve(
                 alarm.as_mut().reset(state.next_look(&server.limits));
             }
             _ = draining.wait_for(|drain| *drain), if !state.closing.get() => {
-                state.closing.set(true);
-                // An idle connection lingers from now on.
-                if state.phase.get() == Phase::Idle {
-                    state.since.set(Instant::now());
-                }
+                state.close_soon();
                 alarm.as_mut().reset(state.next_look(&server.limits));
             }
         }

@@ -6,6 +6,7 @@
 //! turns and their replies, leave. Bounds: the limits of [`Config`].
 
 mod connection;
+mod requests;
 mod routes;
 mod server;
 
@@ -21,6 +22,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
 use turnkey_storage::Owner;
 
+pub(crate) use self::requests::Requests;
 use crate::app::Author;
 use crate::channels::Channels;
 use crate::config::Config;
@@ -40,15 +42,27 @@ const OTHER_FILES: u64 = 256;
 /// Between two looks at whether a draining worker is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
 
+/// Why a worker leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// The program stops: whoever is in the queue of connections is answered first.
+    Stop,
+    /// Others serve on: the queue is theirs.
+    Replaced,
+}
+
 /// What a worker is started with.
 pub(crate) struct Worker<'a> {
-    pub(crate) index: usize,
+    /// Its place on the scoreboard.
+    pub(crate) slot: usize,
     pub(crate) owner: Owner,
     pub(crate) config: &'a Config,
     pub(crate) author: Author,
     pub(crate) database: &'a Database,
     pub(crate) listeners: Vec<TcpListener>,
     pub(crate) scoreboard: Scoreboard,
+    /// Where it notes what it has in hand.
+    pub(crate) requests: Requests,
 }
 
 impl Worker<'_> {
@@ -57,7 +71,11 @@ impl Worker<'_> {
     ///
     /// # Errors
     /// [`crate::Error::Start`] when it cannot start.
-    pub(crate) fn run(self, ready: impl FnOnce(), stop: impl AsyncFnOnce()) -> crate::Result<()> {
+    pub(crate) fn run(
+        self,
+        ready: impl FnOnce(),
+        stop: impl AsyncFnOnce() -> Leave,
+    ) -> crate::Result<()> {
         raise_open_files(self.config);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -70,8 +88,12 @@ impl Worker<'_> {
         result
     }
 
-    async fn serve(self, ready: impl FnOnce(), stop: impl AsyncFnOnce()) -> crate::Result<()> {
-        let slot = self.scoreboard.worker(self.index);
+    async fn serve(
+        self,
+        ready: impl FnOnce(),
+        stop: impl AsyncFnOnce() -> Leave,
+    ) -> crate::Result<()> {
+        let slot = self.scoreboard.worker(self.slot);
         let (drain, draining) = watch::channel(false);
         let bot = Rc::new(Bot {
             storage: self.database.connect(self.owner)?,
@@ -98,7 +120,8 @@ impl Worker<'_> {
             bot.clone(),
             self.config.server,
             self.scoreboard,
-            self.index,
+            self.slot,
+            self.requests,
             draining,
         ));
         let mut accepting = Vec::new();
@@ -109,12 +132,14 @@ impl Worker<'_> {
         // It listens for signals from its first poll on: that must be before
         // anybody can know that this runs, and send one.
         let mut stop = pin!(stop());
-        let asked = poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
+        let asked = poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx))).await;
         ready();
-        if !asked {
-            stop.await;
-        }
+        let leave = match asked {
+            Poll::Ready(leave) => leave,
+            Poll::Pending => stop.await,
+        };
 
+        server.leave(leave);
         slot.set(Field::Accepting, 0);
         resume.abort();
         drain.send_replace(true);
@@ -140,11 +165,6 @@ fn raise_open_files(config: &Config) {
     if let Err(error) = raised {
         tracing::debug!("cannot raise the limit of open files: {error}");
     }
-}
-
-/// Resolves with the first of two events.
-pub(crate) async fn either(a: impl Future<Output = ()>, b: impl Future<Output = ()>) {
-    tokio::select! { () = a => {}, () = b => {} }
 }
 
 /// Resolves on SIGTERM, which an init system sends to every process at once.

@@ -7,6 +7,7 @@
 //! Bounds: `--max-connections`; up to [`OVERFLOW`] more are answered 503; beyond
 //! them connections wait in the kernel's queue.
 
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -18,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection;
+use super::{Leave, Requests, connection};
 use crate::config::ServerLimits;
 use crate::scoreboard::{Field, Scoreboard, Slot};
 use crate::turn::Bot;
@@ -58,10 +59,12 @@ const OUT_OF_FILES: Duration = Duration::from_millis(100);
 pub(super) struct Server {
     pub(super) bot: Rc<Bot>,
     pub(super) limits: ServerLimits,
+    pub(super) requests: Requests,
     scoreboard: Scoreboard,
     index: usize,
     slot: Slot,
     draining: watch::Receiver<bool>,
+    leave: Cell<Leave>,
 }
 
 impl Server {
@@ -70,6 +73,7 @@ impl Server {
         limits: ServerLimits,
         scoreboard: Scoreboard,
         index: usize,
+        requests: Requests,
         draining: watch::Receiver<bool>,
     ) -> Self {
         Server {
@@ -78,8 +82,15 @@ impl Server {
             slot: scoreboard.worker(index),
             scoreboard,
             index,
+            requests,
             draining,
+            leave: Cell::new(Leave::Stop),
         }
+    }
+
+    /// To be called before the drain begins.
+    pub(super) fn leave(&self, leave: Leave) {
+        self.leave.set(leave);
     }
 
     /// Accepts until the worker drains and the queue stays empty.
@@ -99,12 +110,25 @@ impl Server {
             };
             self.take(accepted).await;
         }
+        if self.leave.get() == Leave::Replaced {
+            return;
+        }
         // What the kernel has completed is answered too.
         let closing = Instant::now() + CLOSE;
         while let Ok(accepted) =
             tokio::time::timeout_at(closing.min(Instant::now() + SETTLE), listener.accept()).await
         {
             self.take(accepted.map(|(stream, _)| stream)).await;
+        }
+        // Once more, with nothing between the last look and the close.
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        while let Ok((stream, _)) = listener.accept() {
+            let stream = stream
+                .set_nonblocking(true)
+                .and_then(|()| TcpStream::from_std(stream));
+            self.take(stream).await;
         }
     }
 

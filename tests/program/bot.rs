@@ -97,6 +97,25 @@ impl Setup {
         Self::of(EXAMPLE.clone())
     }
 
+    /// A copy of the program, which can be replaced while it runs.
+    pub(crate) fn copied(mut self) -> Self {
+        let copy = self.path("bot");
+        fs::copy(&self.program, &copy).expect("a copy of the program");
+        self.program = copy;
+        self
+    }
+
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Puts another program where [`Setup::copied`] has its copy, as an installer does.
+    pub(crate) fn install(&self, other: &Path) {
+        let new = self.path("bot.new");
+        fs::copy(other, &new).expect("a copy of the program");
+        fs::rename(new, &self.program).expect("its place");
+    }
+
     pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|a| (*a).to_owned()));
         self
@@ -141,16 +160,22 @@ impl Setup {
 
     /// The program, in this directory, without settings of the tester's own.
     pub(crate) fn command(&self) -> Command {
-        let mut command = match self.open_files {
+        match self.open_files {
             Some(soft) => {
-                let mut shell = Command::new("sh");
+                let mut shell = self.command_of("sh");
                 shell.args(["-c", &format!("ulimit -Sn {soft}; exec \"$0\" \"$@\"")]);
                 shell.arg(&self.program);
                 shell
             }
-            None => Command::new(&self.program),
-        };
+            None => self.command_of(&self.program),
+        }
+    }
+
+    /// Another program in the same circumstances and a process group of its own.
+    pub(crate) fn command_of(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.current_dir(self.dir.path()).stdin(Stdio::null());
+        command.process_group(0);
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TURNKEY_") {
                 command.env_remove(name);
@@ -164,13 +189,12 @@ impl Setup {
     }
 
     /// `run`, as a command that has not been started.
-    fn run(&self) -> Command {
+    pub(crate) fn run(&self) -> Command {
         let mut command = self.command();
         command.arg("run").args(&self.args);
         if let Some(storage) = &self.storage {
             command.arg("--storage").arg(url(storage));
         }
-        command.process_group(0);
         command
     }
 
@@ -183,8 +207,18 @@ impl Setup {
 
     /// Starts it and does not wait.
     pub(crate) fn spawn(&self) -> Bot {
-        let mut child = self
-            .run()
+        self.spawn_as(self.run())
+    }
+
+    /// As [`Setup::start`], with a command that starts it.
+    pub(crate) async fn start_as(&self, command: Command) -> Bot {
+        let mut bot = self.spawn_as(command);
+        bot.wait_until_started().await;
+        bot
+    }
+
+    pub(crate) fn spawn_as(&self, mut command: Command) -> Bot {
+        let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -285,7 +319,7 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-fn finish(mut command: Command, limit: Duration) -> Ended {
+pub(crate) fn finish(mut command: Command, limit: Duration) -> Ended {
     let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -374,6 +408,23 @@ impl Bot {
             .collect();
         found.sort_unstable();
         found
+    }
+
+    /// Goes on with the program that took over from this one, once it has: it is no
+    /// child of the test's.
+    pub(crate) async fn successor_program(&self) -> i32 {
+        self.wait_for_stderr(" starts as process ").await;
+        let text = self.stderr();
+        let (_, rest) = text.rsplit_once(" starts as process ").expect("it is there");
+        let (pid, _) = rest.split_once('.').expect("a number and a dot");
+        pid.parse().expect("a number")
+    }
+
+    /// The children of any process of it that have this name.
+    pub(crate) fn all_named(&self, name: &str) -> Vec<i32> {
+        let mut processes = self.processes();
+        processes.retain(|(_, title)| title.starts_with(name));
+        processes.into_iter().map(|(pid, _)| pid).collect()
     }
 
     /// The children of the master that live.

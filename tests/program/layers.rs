@@ -52,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "exit",
             "notices",
             "scoreboard",
+            "systemd",
             "worker",
             "writer",
         ],
@@ -94,6 +95,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("scoreboard", &[]),
     ("control", &[]),
+    ("systemd", &[]),
     ("exit", &[]),
 ];
 

@@ -18,7 +18,7 @@ async fn two_workers(args: &[&str]) -> Bot {
 }
 
 /// Ten turns that sleep, taken in.
-async fn in_flight(bot: &Bot, ms: u64) -> Vec<JoinHandle<Result<Answer, Failure>>> {
+pub(crate) async fn in_flight(bot: &Bot, ms: u64) -> Vec<JoinHandle<Result<Answer, Failure>>> {
     let mut tasks = Vec::new();
     for user in 0..10 {
         tasks.push(begin(bot.port, &format!("user-{user}"), &format!("sleep {ms}")).await);

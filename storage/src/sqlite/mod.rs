@@ -38,7 +38,7 @@ mod writer;
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ use rusqlite::Connection;
 
 pub use copy::{CopyFile, copy_source, copy_target};
 pub use inspect::{check, dump};
-pub use schema::prepare;
+pub use schema::{is_current, prepare};
 pub use writer::{Writer, WriterStats};
 
 use crate::{
@@ -81,7 +81,26 @@ pub struct Files {
 /// with the processes forked from this one: it ends with the last of them.
 #[derive(Debug)]
 pub struct FileLock {
-    _lock: Flock<File>,
+    lock: Flock<File>,
+}
+
+impl FileLock {
+    /// The same lock, from a program that this one takes over from and was started by.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when it is not a lock that is held by that program.
+    pub fn inherited(file: OwnedFd) -> Result<Self> {
+        match Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(FileLock { lock }),
+            Err((_, e)) => Err(Error::Open(format!("the lock was not left to us: {e}"))),
+        }
+    }
+}
+
+impl AsFd for FileLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
 }
 
 impl Files {
@@ -113,7 +132,7 @@ impl Files {
         let mut said = false;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(FileLock { _lock: lock }),
+                Ok(lock) => return Ok(FileLock { lock }),
                 Err((back, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
                     file = back;
                     if !std::mem::replace(&mut said, true) {

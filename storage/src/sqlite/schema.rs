@@ -101,6 +101,17 @@ pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<()> {
     bring_up_to_date(path, sync, author)
 }
 
+/// Whether [`prepare`] would change nothing. It only reads: the file may be served.
+///
+/// # Errors
+/// [`Error::Open`] when the file cannot be read, or is not for these migrations.
+pub fn is_current(path: &Path, author: &[String]) -> Result<bool> {
+    let conn = pragmas::open_reader(path)?;
+    let program = done(&conn, path, Whose::Program, MIGRATIONS)?;
+    let bot = done(&conn, path, Whose::Bot, author)?;
+    Ok(program == MIGRATIONS.len() && bot == author.len())
+}
+
 /// Whether a copy into the file was begun and not finished.
 pub(super) fn is_unfinished(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row(
@@ -245,23 +256,32 @@ fn is_ours(path: &Path) -> Result<bool> {
     }
 }
 
+fn owner(whose: Whose) -> &'static str {
+    match whose {
+        Whose::Program => "turnkey",
+        Whose::Bot => "author",
+    }
+}
+
+/// How many of these migrations are on record.
+fn done<M: AsRef<str>>(conn: &Connection, path: &Path, whose: Whose, list: &[M]) -> Result<usize> {
+    let recorded = || -> rusqlite::Result<Vec<String>> {
+        conn.prepare("SELECT sql FROM turnkey_migration WHERE owner = ?1 ORDER BY number")?
+            .query_map([owner(whose)], |row| row.get(0))?
+            .collect()
+    };
+    let recorded = recorded().map_err(|e| pragmas::cannot_open(path, &e))?;
+    migration::done(whose, &path.display(), &recorded, list)
+}
+
 fn migrate<M: AsRef<str>>(
     conn: &mut Connection,
     path: &Path,
     whose: Whose,
     list: &[M],
 ) -> Result<()> {
-    let owner = match whose {
-        Whose::Program => "turnkey",
-        Whose::Bot => "author",
-    };
-    let recorded = || -> rusqlite::Result<Vec<String>> {
-        conn.prepare("SELECT sql FROM turnkey_migration WHERE owner = ?1 ORDER BY number")?
-            .query_map([owner], |row| row.get(0))?
-            .collect()
-    };
-    let recorded = recorded().map_err(|e| pragmas::cannot_open(path, &e))?;
-    let done = migration::done(whose, &path.display(), &recorded, list)?;
+    let owner = owner(whose);
+    let done = done(conn, path, whose, list)?;
     for (index, sql) in list.iter().enumerate().skip(done) {
         let number = index + 1;
         let sql = sql.as_ref();

@@ -1,0 +1,68 @@
+//! What an init system that speaks systemd's protocol is told: sd_notify(3).
+//!
+//! Called by the master. Without NOTIFY_SOCKET in the environment nothing happens.
+//! A message that cannot be sent changes nothing for us: it is logged at most.
+
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("cannot tell the init system: {error}");
+    }
+}
+
+/// It serves; also the end of a reload.
+pub(crate) fn ready(status: &str) {
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// What `systemctl status` shows.
+pub(crate) fn status(status: &str) {
+    notify(&[NotifyState::Status(status)]);
+}
+
+/// A reload begins; [`ready`] ends it. Without the time, `systemctl reload` waits
+/// for ever.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!("no clock: {error}"),
+    }
+}
+
+/// A stop begins, and may take so long.
+pub(crate) fn stopping(status: &str, rest: Duration) {
+    notify(&[
+        NotifyState::Stopping,
+        NotifyState::Status(status),
+        extend(rest),
+    ]);
+}
+
+/// It still goes on, and may take so long.
+pub(crate) fn more_time(rest: Duration) {
+    notify(&[extend(rest)]);
+}
+
+fn extend(rest: Duration) -> NotifyState<'static> {
+    NotifyState::ExtendTimeoutUsec(u32::try_from(rest.as_micros()).unwrap_or(u32::MAX))
+}
+
+/// Another process is the service from now on.
+pub(crate) fn main_process(pid: i32) {
+    if let Ok(pid) = u32::try_from(pid) {
+        notify(&[NotifyState::MainPid(pid)]);
+    }
+}
+
+/// The master's loop runs.
+pub(crate) fn alive() {
+    notify(&[NotifyState::Watchdog]);
+}
+
+/// How often [`alive`] is expected, if at all: at half of WatchdogSec.
+pub(crate) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|limit| limit / 2)
+}
