@@ -22,6 +22,8 @@ mod copy;
 mod crash;
 mod dedupe;
 mod disk;
+#[cfg(feature = "drill")]
+mod drill;
 mod handler;
 mod hang_up;
 mod input;

@@ -43,7 +43,9 @@ impl Terminal {
             let mut bytes = [0; 1024];
             while let Ok(count @ 1..) = screen.read(&mut bytes) {
                 let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-                seen.lock().expect("no panic under this lock").push_str(&text);
+                seen.lock()
+                    .expect("no panic under this lock")
+                    .push_str(&text);
             }
         });
         // `setsid --ctty` makes its stdin the terminal and becomes the command.
@@ -187,8 +189,14 @@ async fn a_long_stop_says_what_it_waits_for_and_what_was_lost() {
         assert!(join(task).await.is_err());
     }
     let stderr = bot.stderr();
-    assert!(stderr.contains("Still stopping: 10 turns in flight"), "{stderr}");
-    assert!(stderr.contains("Stopped: 0 turns, 10 cut off (POST /http for "), "{stderr}");
+    assert!(
+        stderr.contains("Still stopping: 10 turns in flight"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("Stopped: 0 turns, 10 cut off (POST /http for "),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
@@ -255,7 +263,10 @@ async fn workers_that_left_are_not_replaced_when_the_program_stops() {
 #[tokio::test]
 async fn as_process_1_it_buries_strangers_and_stops() {
     let setup = Setup::counter().args(&["--workers", "2"]);
-    let can = setup.command_of("unshare").args(["--pid", "--fork", "true"]).status();
+    let can = setup
+        .command_of("unshare")
+        .args(["--pid", "--fork", "true"])
+        .status();
     if !can.is_ok_and(|status| status.success()) {
         crate::bot::skipped("process 1 of a container: takes the right to `unshare --pid`");
         return;

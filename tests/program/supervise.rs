@@ -74,7 +74,8 @@ async fn a_worker_that_hangs_tells_what_it_has_in_hand() {
     let bot = Setup::commands().args(&args).start().await;
     let spin = begin(bot.port, "ann", "spin 20000").await;
     bot.wait_for_stderr("gave no sign of life").await;
-    bot.wait_for_stderr("exited with code 134 (1; POST /http for ").await;
+    bot.wait_for_stderr("exited with code 134 (1; POST /http for ")
+        .await;
     assert!(join(spin).await.is_err());
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
     bot.stop().await.assert_sound();
