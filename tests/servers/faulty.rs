@@ -94,7 +94,9 @@ fn serve(kind: Kind) {
     }
     if kind == Kind::Orphan {
         let program = std::env::current_exe().expect("a name");
-        Command::new(program).arg("child").spawn().expect("a child");
+        let child = Command::new(program).arg("child").spawn();
+        // It outlives us, which is the fault: nobody waits for it.
+        std::mem::forget(child.expect("a child"));
     }
     if kind == Kind::Trace {
         println!("Traceback (most recent call last):\n  File \"app.py\", line 1\nRuntimeError: no");
