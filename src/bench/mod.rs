@@ -14,8 +14,8 @@
 //! | `measure/` | histograms, `/proc`, the disk, the machine |
 //! | `state.rs` `check.rs` | the counter in each state, and whether one was lost |
 //! | `results.rs` `summary.rs` | every number, and their medians |
-//! | `report/` `table.rs` | HTML, charts, the terminal |
-//! | `progress.rs` `stop.rs` | what is shown meanwhile; Ctrl-C |
+//! | `report/` `table.rs` | HTML, charts, the terminal (with `crate::report`) |
+//! | `progress.rs` | what is shown meanwhile |
 //! | `http/` | `bench turn` |
 //!
 //! Invariants: a turn counts when it was acknowledged; after every run the counters in
@@ -40,7 +40,6 @@ mod run;
 #[cfg_attr(not(any(feature = "mysql", feature = "postgres")), allow(unused))]
 mod servers;
 mod state;
-
 mod summary;
 mod table;
 
