@@ -27,7 +27,7 @@ mod child;
 pub(crate) mod listeners;
 mod process;
 mod reload;
-mod signals;
+pub(crate) mod signals;
 mod start;
 mod stop;
 mod supervise;

@@ -421,7 +421,9 @@ impl Bot {
     pub(crate) async fn successor_program(&self) -> i32 {
         self.wait_for_stderr(" starts as process ").await;
         let text = self.stderr();
-        let (_, rest) = text.rsplit_once(" starts as process ").expect("it is there");
+        let (_, rest) = text
+            .rsplit_once(" starts as process ")
+            .expect("it is there");
         let (pid, _) = rest.split_once('.').expect("a number and a dot");
         pid.parse().expect("a number")
     }

@@ -107,7 +107,9 @@ async fn send(port: u16, sender: usize, stop: Arc<AtomicBool>) -> Verdict {
                 .push(format!("{user}: {} {}", answer.status, answer.text())),
             // A kept connection was closed before anything was sent on it.
             Err(error) if !fresh && was_not_sent(&error) => {}
-            Err(error) => verdict.cut.push(format!("{user}: fresh {fresh}: {error:?}")),
+            Err(error) => verdict
+                .cut
+                .push(format!("{user}: fresh {fresh}: {error:?}")),
         }
         tokio::time::sleep(THINK).await;
     }

@@ -34,7 +34,10 @@ async fn reloads_under_load(bot: Bot) {
     let gone = || bot.all_named("turnkey: worker").len() == 2;
     until("the old workers have left", SOON, gone).await;
     let last = bot.all_named("turnkey: worker");
-    assert!(first.iter().all(|pid| !last.contains(pid)), "all were replaced");
+    assert!(
+        first.iter().all(|pid| !last.contains(pid)),
+        "all were replaced"
+    );
     assert!(!bot.stderr().contains("ERROR"), "{}", bot.stderr());
     assert_eq!(bot.setup.sum(), answered);
     bot.stop().await.assert_sound();
@@ -68,7 +71,11 @@ async fn a_reload_keeps_the_order_of_turns() {
     bot.settled().await;
     bot.signal(Signal::SIGHUP);
     said(&bot, "Reloaded", 1).await;
-    assert_eq!(bot.all_named("turnkey: worker").len(), 3, "one still has a turn");
+    assert_eq!(
+        bot.all_named("turnkey: worker").len(),
+        3,
+        "one still has a turn"
+    );
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
     assert_eq!(join(slow).await.unwrap().number(), 1);
     let gone = || bot.all_named("turnkey: worker").len() == 2;
@@ -109,7 +116,10 @@ async fn a_reload_takes_new_settings_and_keeps_the_old_ones_when_they_are_wrong(
     bot.signal(Signal::SIGHUP);
     said(&bot, "Reloaded: 3 workers", 1).await;
     // The flag --port 0 stands before the file's line: nothing to say about it.
-    until("three workers", SOON, || bot.all_named("turnkey: worker").len() == 3).await;
+    until("three workers", SOON, || {
+        bot.all_named("turnkey: worker").len() == 3
+    })
+    .await;
     assert_eq!(say(bot.port, "ann", "hi").await.status, 401);
     let mut request = message("ann", "hi", None);
     let bearer = "Bearer sesame".parse().unwrap();
@@ -120,11 +130,15 @@ async fn a_reload_takes_new_settings_and_keeps_the_old_ones_when_they_are_wrong(
     bot.signal(Signal::SIGHUP);
     said(&bot, "Reloaded: 1 worker,", 1).await;
     assert!(
-        bot.stderr().contains("a new --host, --sync takes a restart"),
+        bot.stderr()
+            .contains("a new --host, --sync takes a restart"),
         "{}",
         bot.stderr()
     );
-    until("one worker", SOON, || bot.all_named("turnkey: worker").len() == 1).await;
+    until("one worker", SOON, || {
+        bot.all_named("turnkey: worker").len() == 1
+    })
+    .await;
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 3);
     bot.stop().await.assert_sound();
 }

@@ -3,11 +3,17 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::pty::openpty;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -28,28 +34,54 @@ async fn two_workers(args: &[&str]) -> Bot {
 pub(crate) struct Terminal {
     keyboard: File,
     shown: Arc<Mutex<String>>,
+    closed: Arc<AtomicBool>,
+    screen: JoinHandle<()>,
 }
 
 impl Terminal {
     /// Makes `command` the leader of a session with a terminal of its own. Its stderr
     /// is left as it is.
     pub(crate) fn run(command: &Command) -> (Self, Command) {
-        let pty = openpty(None, None).expect("a terminal");
-        let keyboard = File::from(pty.master);
+        // Not `openpty`: other tests' programs would inherit what it opens.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let pty = posix_openpt(flags).expect("a terminal");
+        grantpt(&pty).expect("ours");
+        unlockpt(&pty).expect("ours");
+        let name = ptsname_r(&pty).expect("a name");
+        let mut other_end = File::options();
+        other_end
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits());
+        let slave = other_end.open(name).expect("its other end");
+        let keyboard = File::from(pty.as_fd().try_clone_to_owned().expect("a handle"));
         let mut screen = keyboard.try_clone().expect("a second handle");
         let shown = Arc::new(Mutex::new(String::new()));
         let seen = shown.clone();
-        std::thread::spawn(move || {
+        let closed = Arc::new(AtomicBool::new(false));
+        let is_closed = closed.clone();
+        let screen = std::thread::spawn(move || {
             let mut bytes = [0; 1024];
-            while let Ok(count @ 1..) = screen.read(&mut bytes) {
+            while !is_closed.load(Ordering::Relaxed) {
+                let mut fds = [PollFd::new(screen.as_fd(), PollFlags::POLLIN)];
+                match poll(&mut fds, 20_u8) {
+                    Ok(0) => continue,
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+                let Ok(count @ 1..) = screen.read(&mut bytes) else {
+                    return;
+                };
                 let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-                seen.lock().expect("no panic under this lock").push_str(&text);
+                seen.lock()
+                    .expect("no panic under this lock")
+                    .push_str(&text);
             }
         });
         // `setsid --ctty` makes its stdin the terminal and becomes the command.
         let mut leader = Command::new("setsid");
         leader.arg("--ctty").arg(command.get_program());
-        leader.args(command.get_args()).stdin(File::from(pty.slave));
+        leader.args(command.get_args()).stdin(slave);
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => leader.env(name, value),
@@ -59,7 +91,20 @@ impl Terminal {
         if let Some(directory) = command.get_current_dir() {
             leader.current_dir(directory);
         }
-        (Terminal { keyboard, shown }, leader)
+        let terminal = Terminal {
+            keyboard,
+            shown,
+            closed,
+            screen,
+        };
+        (terminal, leader)
+    }
+
+    /// Closes the window.
+    fn close(self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.screen.join().expect("it only reads");
+        drop(self.keyboard);
     }
 
     pub(crate) fn press(&mut self, key: u8) {
@@ -133,8 +178,7 @@ async fn a_closed_terminal_stops_it_gracefully() {
     bot.signal(Signal::SIGHUP);
     bot.wait_for_stderr("Reloaded: 2 workers").await;
     let tasks = in_flight(&bot, 1500).await;
-    // The thread that reads the screen has the other handle: a hang-up takes both.
-    nix::unistd::close(take(terminal)).expect("it was open");
+    terminal.close();
     for task in tasks {
         assert_eq!(join(task).await.expect("an answer").number(), 1);
     }
@@ -142,10 +186,6 @@ async fn a_closed_terminal_stops_it_gracefully() {
     bot.gone(SOON).await;
     assert_eq!(bot.setup.sum(), 10);
     bot.setup.assert_sound();
-}
-
-fn take(terminal: Terminal) -> std::os::fd::OwnedFd {
-    terminal.keyboard.into()
 }
 
 #[tokio::test]
@@ -187,8 +227,14 @@ async fn a_long_stop_says_what_it_waits_for_and_what_was_lost() {
         assert!(join(task).await.is_err());
     }
     let stderr = bot.stderr();
-    assert!(stderr.contains("Still stopping: 10 turns in flight"), "{stderr}");
-    assert!(stderr.contains("Stopped: 0 turns, 10 cut off (POST /http for "), "{stderr}");
+    assert!(
+        stderr.contains("Still stopping: 10 turns in flight"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("Stopped: 0 turns, 10 cut off (POST /http for "),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
@@ -255,7 +301,10 @@ async fn workers_that_left_are_not_replaced_when_the_program_stops() {
 #[tokio::test]
 async fn as_process_1_it_buries_strangers_and_stops() {
     let setup = Setup::counter().args(&["--workers", "2"]);
-    let can = setup.command_of("unshare").args(["--pid", "--fork", "true"]).status();
+    let can = setup
+        .command_of("unshare")
+        .args(["--pid", "--fork", "true"])
+        .status();
     if !can.is_ok_and(|status| status.success()) {
         crate::bot::skipped("process 1 of a container: takes the right to `unshare --pid`");
         return;

@@ -20,7 +20,10 @@ async fn press_after(setup: &Setup, delay: Duration) -> String {
     let too_soon = code == -2 && stderr.is_empty();
     assert!(code == 0 || too_soon, "after {delay:?}: {code}: {stderr}");
     bot.gone(SOON).await;
-    assert!(!bot.socket().exists(), "after {delay:?}: the socket is left");
+    assert!(
+        !bot.socket().exists(),
+        "after {delay:?}: the socket is left"
+    );
     for word in ["ERROR", "WARN", "error:", "panicked", "cut off"] {
         assert!(!stderr.contains(word), "after {delay:?}: {stderr}");
     }

@@ -19,7 +19,9 @@ impl Init {
     fn of(setup: &Setup) -> (Self, Setup) {
         let path = setup.path("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
         let setup = setup.clone().env("NOTIFY_SOCKET", path.to_str().unwrap());
         (Init(socket), setup)
     }
@@ -32,7 +34,10 @@ impl Init {
             let mut bytes = [0; 1024];
             if let Ok(count) = self.0.recv(&mut bytes) {
                 let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-                if text.lines().any(|l| l == line || l.starts_with(line) && line.ends_with('=')) {
+                if text
+                    .lines()
+                    .any(|l| l == line || l.starts_with(line) && line.ends_with('='))
+                {
                     return text;
                 }
                 heard.push(text);

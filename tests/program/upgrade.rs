@@ -72,7 +72,11 @@ async fn a_new_program_that_changes_the_database_takes_over_without_a_gap() {
     bot.signal(Signal::SIGUSR2);
     let new = bot.successor_program().await;
     bot.wait_for_stderr("serves from now on").await;
-    assert!(bot.stderr().contains("has to be changed"), "{}", bot.stderr());
+    assert!(
+        bot.stderr().contains("has to be changed"),
+        "{}",
+        bot.stderr()
+    );
     let answered = load.end_unharmed().await;
     assert_eq!(bot.setup.sum(), answered);
     say(bot.port, "ann", "order tea").await.number();
@@ -143,7 +147,8 @@ async fn an_old_program_that_is_killed_half_way_leaves_the_file_to_the_new_one()
     bot.settled().await;
     bot.signal(Signal::SIGUSR2);
     let new = bot.successor_program().await;
-    bot.wait_for_stderr("Upgraded: finishing here with 1 turn").await;
+    bot.wait_for_stderr("Upgraded: finishing here with 1 turn")
+        .await;
     bot.signal(Signal::SIGKILL);
     assert_eq!(bot.ended(SOON).await, -(Signal::SIGKILL as i32));
     let load = Load::start(bot.port);
