@@ -53,6 +53,7 @@ mod database;
 mod error;
 mod exit;
 mod handler;
+mod logfile;
 mod master;
 mod message;
 mod notices;

@@ -25,9 +25,9 @@ use crate::database::{self, Database};
 use crate::error::Error;
 use crate::master::{listeners, signals};
 use crate::notices::{self, Cut, counted, say};
-use crate::scoreboard::{Field, Scoreboard, Slot};
+use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use crate::{exit, writer};
+use crate::{exit, logfile, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -67,6 +67,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     });
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
+    logfile::watch(scoreboard.word(Shared::LogFile));
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
     let door = listeners
@@ -104,7 +105,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let served = worker.run(
             || notices::announce(config, port, "single process", &database),
             async || {
-                let forced = asked_to_stop(&held).await;
+                let forced = asked_to_stop(&held, scoreboard).await;
                 let since = *asked.get_or_init(Instant::now);
                 let files = database.files().cloned();
                 let has_writer = needs_writer.is_some();
@@ -199,9 +200,10 @@ fn keep_writing(
 
 /// Resolves when the program is to stop; true when at once. Nothing is re-read here, so
 /// SIGHUP can only mean that the terminal was closed.
-async fn asked_to_stop(held: &SigSet) -> bool {
+async fn asked_to_stop(held: &SigSet, scoreboard: Scoreboard) -> bool {
     let asked = async {
         tokio::select! {
+            () = reopen_log(scoreboard) => false,
             () = arrives(SignalKind::interrupt()) => false,
             () = arrives(SignalKind::terminate()) => false,
             () = arrives(SignalKind::hangup()) => false,
@@ -217,6 +219,15 @@ async fn asked_to_stop(held: &SigSet) -> bool {
         tracing::error!("cannot take in signals: {error}");
     }
     asked.await
+}
+
+/// On each SIGUSR1; it never ends.
+async fn reopen_log(scoreboard: Scoreboard) {
+    loop {
+        arrives(SignalKind::user_defined1()).await;
+        let times = scoreboard.shared(Shared::LogFile);
+        scoreboard.share(Shared::LogFile, times + 1);
+    }
 }
 
 async fn arrives(kind: SignalKind) {

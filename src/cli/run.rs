@@ -66,7 +66,7 @@ impl Run {
         let (settings, file) = (self.settings, self.config);
         let read = move || settings.clone().into_config(file.as_deref());
         let config = read().map_err(|e| anyhow::anyhow!("{e}"))?;
-        log::start(config.log, self.verbose, self.quiet);
+        log::start(&config, self.verbose, self.quiet)?;
         let result = match config.processes {
             Processes::Workers(workers) => master::run(config, Box::new(read), author, workers),
             Processes::Single => single::run(&config, author),

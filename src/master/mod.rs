@@ -57,7 +57,7 @@ use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
 use crate::notices::{self, Cut, counted, say};
 use crate::scoreboard::{Scoreboard, Shared};
-use crate::{exit, systemd};
+use crate::{exit, logfile, systemd};
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -164,6 +164,7 @@ pub(crate) fn run(
     places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
     let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
     scoreboard.share(Shared::Others, predecessor.is_some().into());
+    logfile::watch(scoreboard.word(Shared::LogFile));
     let mut master = Master {
         config,
         reread,

@@ -310,7 +310,7 @@ impl Master {
 
     /// While workers finish, a writer that dies has a successor.
     fn respawn_writer(&mut self, child: &ChildHandle, end: &End) {
-        if child.role == Role::Writer && child.stage != Stage::Leaving && !child.killed {
+        if child.role == Role::Writer && self.phase == Phase::StoppingWorkers {
             tracing::error!("the writer {end}; starting another");
             if let Some(place) = self.places.iter_mut().find(|p| p.role == Role::Writer) {
                 place.bury(child.started.elapsed());

@@ -233,6 +233,13 @@ impl Master {
         upgrade.is_some_and(|upgrade| upgrade.state == State::Waiting)
     }
 
+    /// Everybody has left the database: from now on the time counts.
+    pub(super) fn give_time_to_change(&mut self) {
+        if let Some(upgrade) = &mut self.upgrade {
+            upgrade.deadline = Instant::now() + READY_WAIT;
+        }
+    }
+
     /// Whether a stop still waits for a new program that was told to leave.
     pub(super) fn must_wait(&self) -> bool {
         self.stop_asked.is_some() && self.upgrade.is_some() && !self.is_succeeded()

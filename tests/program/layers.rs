@@ -12,7 +12,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "bench", "config", "database", "exit", "master", "notices", "single",
+            "app", "bench", "config", "database", "exit", "logfile", "master", "notices", "single",
         ],
     ),
     // Nothing below knows that it is measured.
@@ -25,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "error",
             "exit",
+            "logfile",
             "master",
             "notices",
             "scoreboard",
@@ -41,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "error",
             "exit",
+            "logfile",
             "notices",
             "scoreboard",
             "systemd",
@@ -86,6 +88,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("scoreboard", &[]),
     ("control", &[]),
+    ("logfile", &[]),
     ("systemd", &[]),
     ("exit", &[]),
 ];

@@ -351,3 +351,57 @@ async fn without_stdin_and_stdout() {
     assert_eq!(join(slow).await.unwrap().number(), 1);
     bot.stop().await.assert_sound();
 }
+
+/// The log is moved away, as logrotate does, and goes on in a new file.
+#[tokio::test]
+async fn sigusr1_opens_the_log_file_anew() {
+    for processes in [&["--workers", "2"][..], &["--single-process"]] {
+        let setup = Setup::commands().args(processes);
+        let setup = setup.args(&["--log-file", "bot.log"]);
+        let (log, moved) = (setup.path("bot.log"), setup.path("bot.log.1"));
+        let bot = setup.start().await;
+        let failures = |path: &std::path::Path| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.matches("told to fail").count()
+        };
+        for _ in 0..3 {
+            assert_eq!(say(bot.port, "ann", "fail").await.status, 503);
+        }
+        assert_eq!(failures(&log), 3);
+        std::fs::rename(&log, &moved).unwrap();
+        bot.signal(Signal::SIGUSR1);
+        until("a new file", SOON, || {
+            // A line makes a process look.
+            failures(&log) > 0 || {
+                let port = bot.port;
+                std::thread::spawn(move || {
+                    use std::io::Write;
+                    let request = crate::client::raw_message("bob", "fail");
+                    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+                    stream.write_all(&request).unwrap();
+                    drop(stream.read(&mut [0; 1]));
+                })
+                .join()
+                .is_err()
+            }
+        })
+        .await;
+        let before = failures(&moved);
+        assert_eq!(say(bot.port, "eve", "fail").await.status, 503);
+        assert_eq!(failures(&moved), before, "nobody writes to the old one");
+        assert!(!bot.stderr().contains("told to fail"));
+        bot.stop().await;
+    }
+}
+
+#[test]
+fn a_log_file_that_cannot_be_written() {
+    let ended = Setup::counter()
+        .args(&["--log-file", "/nowhere/bot.log"])
+        .run_to_end();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.stderr.contains("--log-file /nowhere/bot.log"),
+        "{ended:?}"
+    );
+}
