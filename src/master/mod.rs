@@ -16,15 +16,16 @@
 //! | `start.rs` | the database is made ready |
 //! | `signals.rs` | what each signal does |
 //! | `stop.rs` | a stop, from the first word to the last |
-//! | `supervise.rs` | starts, ends and silence of children |
+//! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
 //! | `reload.rs` | workers are replaced one by one |
-//! | `upgrade.rs` | another program takes over, and being that program |
+//! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
 //! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
 //! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
 //! | `sys.rs` | all that is unsafe |
 
 mod child;
 pub(crate) mod listeners;
+mod predecessor;
 mod process;
 mod reload;
 pub(crate) mod signals;
@@ -34,6 +35,7 @@ mod supervise;
 pub(crate) mod sys;
 mod terminal;
 mod upgrade;
+mod watch;
 
 use std::net::TcpListener;
 use std::os::fd::AsFd;
@@ -47,11 +49,12 @@ use nix::sys::signalfd::SignalFd;
 use turnkey_storage::Owner;
 
 use self::child::{ChildHandle, Place, Role, Stage};
+use self::predecessor::Predecessor;
 use self::reload::Rolling;
 use self::start::Prepared;
-use self::supervise::Watch;
 use self::terminal::Terminal;
-use self::upgrade::{Alive, Predecessor, Program, Upgrade};
+use self::upgrade::{Alive, Program, Upgrade};
+use self::watch::Watch;
 use crate::app::Author;
 use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
