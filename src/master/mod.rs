@@ -40,6 +40,7 @@ mod watch;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -196,8 +197,22 @@ pub(crate) fn run(
         code: exit::CLEAN,
         cut: Cut::default(),
     };
-    let code = master.supervise();
-    if master.is_succeeded() {
+    let code = catch_unwind(AssertUnwindSafe(|| master.supervise()));
+    let code = match code {
+        Ok(Err(error)) if master.phase == Phase::Starting => Err(error),
+        Ok(Ok(code)) => Ok(code),
+        // Its end is what the children notice.
+        Ok(Err(error)) => {
+            say!("error: the master cannot go on: {error}");
+            Ok(exit::BUG)
+        }
+        // The hook has printed what it said.
+        Err(_) => Ok(exit::BUG),
+    };
+    if code.as_ref().is_ok_and(|code| *code == exit::BUG) {
+        // The children finish, and need the database until then.
+        std::mem::forget(master.database);
+    } else if master.is_succeeded() {
         // The database and its socket are the successor's. Dropping our share of the
         // file's lock would open it for both of us.
         std::mem::forget(master.database);
