@@ -217,6 +217,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_LOG", value_enum, value_name = "FORMAT")]
     log: Option<LogFormat>,
 
+    /// Write the log to this file instead of stderr; SIGUSR1 opens it anew after it
+    /// was moved away.
+    #[arg(long, env = "TURNKEY_LOG_FILE", value_name = "FILE")]
+    log_file: Option<PathBuf>,
+
     /// Secrets: no flag, by variable or file only.
     #[arg(skip)]
     telegram_token: Option<String>,
@@ -381,6 +386,8 @@ pub(crate) struct Config {
     pub(crate) vk: Option<VkConfig>,
     /// The log's format.
     pub(crate) log: LogFormat,
+    /// Where it is written to; none for stderr.
+    pub(crate) log_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -460,7 +467,7 @@ impl Settings {
             max_connections,
             max_body, max_header, header_timeout, body_timeout, idle_timeout, telegram_api_url,
             viber_api_url, viber_sender, facebook_api_url, vk_api_url,
-            log, telegram_token, telegram_secret, http_token, viber_token, facebook_token,
+            log, log_file, telegram_token, telegram_secret, http_token, viber_token, facebook_token,
             facebook_secret, facebook_verify_token, vk_token, vk_secret, vk_confirmation,
         }
     }
@@ -605,6 +612,7 @@ impl Settings {
             facebook,
             vk,
             log: self.log.unwrap_or_default(),
+            log_file: self.log_file,
         })
     }
 }
@@ -621,6 +629,7 @@ impl Config {
             ("--storage", address(self) != address(old)),
             ("--sync", self.sync != old.sync),
             ("--log", self.log != old.log),
+            ("--log-file", self.log_file != old.log_file),
         ] {
             if differs {
                 changed.push(flag);
@@ -631,6 +640,7 @@ impl Config {
         self.database.clone_from(&old.database);
         self.sync = old.sync;
         self.log = old.log;
+        self.log_file.clone_from(&old.log_file);
         changed
     }
 }

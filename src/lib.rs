@@ -55,6 +55,7 @@ pub mod drill;
 mod error;
 mod exit;
 mod handler;
+mod logfile;
 mod master;
 mod message;
 mod notices;

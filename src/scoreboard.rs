@@ -106,6 +106,11 @@ impl Scoreboard {
         self.slot(MASTER).words[field as usize].load(Relaxed)
     }
 
+    /// Where [`Scoreboard::shared`] looks.
+    pub(crate) fn word(&self, field: Shared) -> &'static AtomicU64 {
+        &self.words[MASTER * SLOT + field as usize]
+    }
+
     /// Only the master writes here.
     pub(crate) fn share(&self, field: Shared, value: u64) {
         self.slot(MASTER).words[field as usize].store(value, Relaxed);

@@ -4,13 +4,17 @@
 //! the master does for a child (replace it, kill it when it hangs) nobody does
 //! here, save that a writer that ends is started again.
 
+use std::future::{Future, poll_fn};
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
@@ -19,11 +23,11 @@ use crate::app::Author;
 use crate::config::Config;
 use crate::database::{self, Database};
 use crate::error::Error;
-use crate::master::listeners;
+use crate::master::{listeners, signals};
 use crate::notices::{self, Cut, counted, say};
-use crate::scoreboard::{Field, Scoreboard, Slot};
+use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use crate::{exit, writer};
+use crate::{exit, logfile, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -41,9 +45,18 @@ static WORDS: OnceLock<Vec<AtomicU64>> = OnceLock::new();
 /// # Errors
 /// [`Error::Start`] when it cannot start.
 pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
+    signals::before_the_start()?;
     let listeners = listeners::bind(&config.host, config.port)?;
     let database = Database::take(config)?;
     database.prepare(&author.migrations)?;
+    // From here on there is something to clean up: a signal waits until the worker
+    // listens for it. Threads inherit this.
+    let held = signals::hold(&[
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+    ])?;
     let writer_listener = database.bind()?;
     let needs_writer = writer_listener.as_ref().zip(database.files());
     let words = WORDS.get_or_init(|| {
@@ -54,6 +67,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     });
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
+    logfile::watch(scoreboard.word(Shared::LogFile));
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
     let door = listeners
@@ -91,7 +105,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let served = worker.run(
             || notices::announce(config, port, "single process", &database),
             async || {
-                let forced = asked_to_stop().await;
+                let forced = asked_to_stop(&held, scoreboard).await;
                 let since = *asked.get_or_init(Instant::now);
                 let files = database.files().cloned();
                 let has_writer = needs_writer.is_some();
@@ -186,12 +200,33 @@ fn keep_writing(
 
 /// Resolves when the program is to stop; true when at once. Nothing is re-read here, so
 /// SIGHUP can only mean that the terminal was closed.
-async fn asked_to_stop() -> bool {
-    tokio::select! {
-        () = arrives(SignalKind::interrupt()) => false,
-        () = arrives(SignalKind::terminate()) => false,
-        () = arrives(SignalKind::hangup()) => false,
-        () = arrives(SignalKind::quit()) => true,
+async fn asked_to_stop(held: &SigSet, scoreboard: Scoreboard) -> bool {
+    let asked = async {
+        tokio::select! {
+            () = reopen_log(scoreboard) => false,
+            () = arrives(SignalKind::interrupt()) => false,
+            () = arrives(SignalKind::terminate()) => false,
+            () = arrives(SignalKind::hangup()) => false,
+            () = arrives(SignalKind::quit()) => true,
+        }
+    };
+    let mut asked = pin!(asked);
+    // The first poll installs the handlers.
+    if let Poll::Ready(forced) = poll_fn(|cx| Poll::Ready(asked.as_mut().poll(cx))).await {
+        return forced;
+    }
+    if let Err(error) = held.thread_unblock() {
+        tracing::error!("cannot take in signals: {error}");
+    }
+    asked.await
+}
+
+/// On each SIGUSR1; it never ends.
+async fn reopen_log(scoreboard: Scoreboard) {
+    loop {
+        arrives(SignalKind::user_defined1()).await;
+        let times = scoreboard.shared(Shared::LogFile);
+        scoreboard.share(Shared::LogFile, times + 1);
     }
 }
 

@@ -29,6 +29,10 @@ in the environment. Secrets have no flag, only a variable or a line in the file:
 /viber, /facebook and /vk are served once their secrets are there; docs/CHANNELS.md
 says where to find them.
 
+Signals: Ctrl-C stops gracefully, a second one at once; SIGHUP reads the settings
+again and replaces the workers; SIGUSR2 starts the program file anew, which takes
+over; SIGTTIN, SIGTTOU: a worker more, less. docs/OPERATING.md has them all.
+
 Exit codes: 0 stopped, nothing cut off; 1 turns were cut off after --grace;
 2 bad settings or no place to listen or write; 3 a worker could not start;
 4 workers died again and again; 130 forced by a second Ctrl-C, 131 by SIGQUIT.
@@ -66,7 +70,7 @@ impl Run {
         let (settings, file) = (self.settings, self.config);
         let read = move || settings.clone().into_config(file.as_deref());
         let config = read().map_err(|e| anyhow::anyhow!("{e}"))?;
-        log::start(config.log, self.verbose, self.quiet);
+        log::start(&config, self.verbose, self.quiet)?;
         let result = match config.processes {
             Processes::Workers(workers) => master::run(config, Box::new(read), author, workers),
             Processes::Single => single::run(&config, author),

@@ -16,28 +16,31 @@
 //! | `start.rs` | the database is made ready |
 //! | `signals.rs` | what each signal does |
 //! | `stop.rs` | a stop, from the first word to the last |
-//! | `supervise.rs` | starts, ends and silence of children |
+//! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
 //! | `reload.rs` | workers are replaced one by one |
-//! | `upgrade.rs` | another program takes over, and being that program |
+//! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
 //! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
 //! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
 //! | `sys.rs` | all that is unsafe |
 
 mod child;
 pub(crate) mod listeners;
+mod predecessor;
 mod process;
 mod reload;
-mod signals;
+pub(crate) mod signals;
 mod start;
 mod stop;
 mod supervise;
 pub(crate) mod sys;
 mod terminal;
 mod upgrade;
+mod watch;
 
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -47,17 +50,18 @@ use nix::sys::signalfd::SignalFd;
 use turnkey_storage::Owner;
 
 use self::child::{ChildHandle, Place, Role, Stage};
+use self::predecessor::Predecessor;
 use self::reload::Rolling;
 use self::start::Prepared;
-use self::supervise::Watch;
 use self::terminal::Terminal;
-use self::upgrade::{Alive, Predecessor, Program, Upgrade};
+use self::upgrade::{Alive, Program, Upgrade};
+use self::watch::Watch;
 use crate::app::Author;
 use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
 use crate::notices::{self, Cut, counted, say};
 use crate::scoreboard::{Scoreboard, Shared};
-use crate::{exit, systemd};
+use crate::{exit, logfile, systemd};
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -164,6 +168,7 @@ pub(crate) fn run(
     places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
     let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
     scoreboard.share(Shared::Others, predecessor.is_some().into());
+    logfile::watch(scoreboard.word(Shared::LogFile));
     let mut master = Master {
         config,
         reread,
@@ -192,8 +197,22 @@ pub(crate) fn run(
         code: exit::CLEAN,
         cut: Cut::default(),
     };
-    let code = master.supervise();
-    if master.is_succeeded() {
+    let code = catch_unwind(AssertUnwindSafe(|| master.supervise()));
+    let code = match code {
+        Ok(Err(error)) if master.phase == Phase::Starting => Err(error),
+        Ok(Ok(code)) => Ok(code),
+        // Its end is what the children notice.
+        Ok(Err(error)) => {
+            say!("error: the master cannot go on: {error}");
+            Ok(exit::BUG)
+        }
+        // The hook has printed what it said.
+        Err(_) => Ok(exit::BUG),
+    };
+    if code.as_ref().is_ok_and(|code| *code == exit::BUG) {
+        // The children finish, and need the database until then.
+        std::mem::forget(master.database);
+    } else if master.is_succeeded() {
         // The database and its socket are the successor's. Dropping our share of the
         // file's lock would open it for both of us.
         std::mem::forget(master.database);

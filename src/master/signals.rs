@@ -31,21 +31,33 @@ const SIGNALS: [Signal; 10] = [
 ];
 
 /// Until [`watch`]: a Ctrl-C ends the program, which has nothing to finish yet.
-pub(super) fn before_the_start() -> crate::Result<()> {
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn before_the_start() -> crate::Result<()> {
     let ending = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
     Ok(sys::leave_on(&ending)?)
 }
 
 /// From here on a signal waits until the loop looks.
 pub(super) fn watch() -> crate::Result<SignalFd> {
-    let mask: SigSet = SIGNALS.into_iter().collect();
+    let mask = hold(&SIGNALS)?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    Ok(SignalFd::with_flags(&mask, flags)?)
+}
+
+/// Blocks these signals and takes back what [`before_the_start`] did: whoever unblocks
+/// them has handlers of its own.
+///
+/// # Errors
+/// What the system says.
+pub(crate) fn hold(signals: &[Signal]) -> crate::Result<SigSet> {
+    let mask: SigSet = signals.iter().copied().collect();
     mask.thread_block()?;
-    // Children unblock them: nothing of the start's may be left.
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         sys::restore(signal)?;
     }
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    Ok(SignalFd::with_flags(&mask, flags)?)
+    Ok(mask)
 }
 
 /// Whether one of the signals that stop the program has come.
@@ -93,7 +105,9 @@ impl Master {
     fn reopen_log(&self) {
         let times = self.scoreboard.shared(Shared::LogFile);
         self.scoreboard.share(Shared::LogFile, times + 1);
-        tracing::info!("the log goes on here");
+        if self.config.log_file.is_some() {
+            tracing::info!("the log goes on here");
+        }
     }
 
     /// One worker more or less.

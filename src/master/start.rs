@@ -15,8 +15,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use super::predecessor::Predecessor;
 use super::sys::{self, Forked};
-use super::upgrade::Predecessor;
 use super::{poll_timeout, signals};
 use crate::app::Author;
 use crate::database::Database;

@@ -109,6 +109,7 @@ impl Master {
     /// Moves a stop on; the exit code when all is over.
     pub(super) fn proceed(&mut self) -> Option<u8> {
         match self.phase {
+            Phase::Yielded if self.stop_asked.is_some() && self.upgrade.is_none() => self.finish(),
             Phase::Starting | Phase::Serving | Phase::Yielded => None,
             Phase::StoppingWorkers => {
                 if self.children.iter().any(|child| child.is_worker()) || self.must_wait() {
@@ -192,6 +193,7 @@ impl Master {
     fn finish(&mut self) -> Option<u8> {
         if self.yields() {
             self.phase = Phase::Yielded;
+            self.give_time_to_change();
             return None;
         }
         if let Some(pid) = self.successor() {

@@ -12,7 +12,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "bench", "config", "database", "drill", "exit", "master", "notices", "single",
+            "app", "bench", "config", "database", "drill", "exit", "logfile", "master", "notices",
+            "single",
         ],
     ),
     // Nothing below knows that it is measured.
@@ -34,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "error",
             "exit",
+            "logfile",
             "master",
             "notices",
             "scoreboard",
@@ -50,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "error",
             "exit",
+            "logfile",
             "notices",
             "scoreboard",
             "systemd",
@@ -95,6 +98,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("scoreboard", &[]),
     ("control", &[]),
+    ("logfile", &[]),
     ("systemd", &[]),
     ("exit", &[]),
 ];

@@ -3,11 +3,17 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use nix::pty::openpty;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -28,20 +34,44 @@ async fn two_workers(args: &[&str]) -> Bot {
 pub(crate) struct Terminal {
     keyboard: File,
     shown: Arc<Mutex<String>>,
+    closed: Arc<AtomicBool>,
+    screen: JoinHandle<()>,
 }
 
 impl Terminal {
     /// Makes `command` the leader of a session with a terminal of its own. Its stderr
     /// is left as it is.
     pub(crate) fn run(command: &Command) -> (Self, Command) {
-        let pty = openpty(None, None).expect("a terminal");
-        let keyboard = File::from(pty.master);
+        // Not `openpty`: other tests' programs would inherit what it opens.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let pty = posix_openpt(flags).expect("a terminal");
+        grantpt(&pty).expect("ours");
+        unlockpt(&pty).expect("ours");
+        let name = ptsname_r(&pty).expect("a name");
+        let mut other_end = File::options();
+        other_end
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits());
+        let slave = other_end.open(name).expect("its other end");
+        let keyboard = File::from(pty.as_fd().try_clone_to_owned().expect("a handle"));
         let mut screen = keyboard.try_clone().expect("a second handle");
         let shown = Arc::new(Mutex::new(String::new()));
         let seen = shown.clone();
-        std::thread::spawn(move || {
+        let closed = Arc::new(AtomicBool::new(false));
+        let is_closed = closed.clone();
+        let screen = std::thread::spawn(move || {
             let mut bytes = [0; 1024];
-            while let Ok(count @ 1..) = screen.read(&mut bytes) {
+            while !is_closed.load(Ordering::Relaxed) {
+                let mut fds = [PollFd::new(screen.as_fd(), PollFlags::POLLIN)];
+                match poll(&mut fds, 20_u8) {
+                    Ok(0) => continue,
+                    Ok(_) => {}
+                    Err(_) => return,
+                }
+                let Ok(count @ 1..) = screen.read(&mut bytes) else {
+                    return;
+                };
                 let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
                 seen.lock()
                     .expect("no panic under this lock")
@@ -51,7 +81,7 @@ impl Terminal {
         // `setsid --ctty` makes its stdin the terminal and becomes the command.
         let mut leader = Command::new("setsid");
         leader.arg("--ctty").arg(command.get_program());
-        leader.args(command.get_args()).stdin(File::from(pty.slave));
+        leader.args(command.get_args()).stdin(slave);
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => leader.env(name, value),
@@ -61,7 +91,20 @@ impl Terminal {
         if let Some(directory) = command.get_current_dir() {
             leader.current_dir(directory);
         }
-        (Terminal { keyboard, shown }, leader)
+        let terminal = Terminal {
+            keyboard,
+            shown,
+            closed,
+            screen,
+        };
+        (terminal, leader)
+    }
+
+    /// Closes the window.
+    fn close(self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.screen.join().expect("it only reads");
+        drop(self.keyboard);
     }
 
     pub(crate) fn press(&mut self, key: u8) {
@@ -135,8 +178,7 @@ async fn a_closed_terminal_stops_it_gracefully() {
     bot.signal(Signal::SIGHUP);
     bot.wait_for_stderr("Reloaded: 2 workers").await;
     let tasks = in_flight(&bot, 1500).await;
-    // The thread that reads the screen has the other handle: a hang-up takes both.
-    nix::unistd::close(take(terminal)).expect("it was open");
+    terminal.close();
     for task in tasks {
         assert_eq!(join(task).await.expect("an answer").number(), 1);
     }
@@ -144,10 +186,6 @@ async fn a_closed_terminal_stops_it_gracefully() {
     bot.gone(SOON).await;
     assert_eq!(bot.setup.sum(), 10);
     bot.setup.assert_sound();
-}
-
-fn take(terminal: Terminal) -> std::os::fd::OwnedFd {
-    terminal.keyboard.into()
 }
 
 #[tokio::test]
@@ -312,4 +350,58 @@ async fn without_stdin_and_stdout() {
     let slow = begin(bot.port, "ann", "hi").await;
     assert_eq!(join(slow).await.unwrap().number(), 1);
     bot.stop().await.assert_sound();
+}
+
+/// The log is moved away, as logrotate does, and goes on in a new file.
+#[tokio::test]
+async fn sigusr1_opens_the_log_file_anew() {
+    for processes in [&["--workers", "2"][..], &["--single-process"]] {
+        let setup = Setup::commands().args(processes);
+        let setup = setup.args(&["--log-file", "bot.log"]);
+        let (log, moved) = (setup.path("bot.log"), setup.path("bot.log.1"));
+        let bot = setup.start().await;
+        let failures = |path: &std::path::Path| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            text.matches("told to fail").count()
+        };
+        for _ in 0..3 {
+            assert_eq!(say(bot.port, "ann", "fail").await.status, 503);
+        }
+        assert_eq!(failures(&log), 3);
+        std::fs::rename(&log, &moved).unwrap();
+        bot.signal(Signal::SIGUSR1);
+        until("a new file", SOON, || {
+            // A line makes a process look.
+            failures(&log) > 0 || {
+                let port = bot.port;
+                std::thread::spawn(move || {
+                    use std::io::Write;
+                    let request = crate::client::raw_message("bob", "fail");
+                    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+                    stream.write_all(&request).unwrap();
+                    drop(stream.read(&mut [0; 1]));
+                })
+                .join()
+                .is_err()
+            }
+        })
+        .await;
+        let before = failures(&moved);
+        assert_eq!(say(bot.port, "eve", "fail").await.status, 503);
+        assert_eq!(failures(&moved), before, "nobody writes to the old one");
+        assert!(!bot.stderr().contains("told to fail"));
+        bot.stop().await;
+    }
+}
+
+#[test]
+fn a_log_file_that_cannot_be_written() {
+    let ended = Setup::counter()
+        .args(&["--log-file", "/nowhere/bot.log"])
+        .run_to_end();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(
+        ended.stderr.contains("--log-file /nowhere/bot.log"),
+        "{ended:?}"
+    );
 }

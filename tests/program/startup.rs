@@ -69,3 +69,28 @@ async fn ctrl_c_while_it_waits_for_the_file() {
     }
     first.stop().await.assert_sound();
 }
+
+/// The child that prepares the database is in the middle of something that takes long.
+#[tokio::test]
+async fn ctrl_c_while_the_database_is_prepared() {
+    for keys in [1, 2] {
+        let setup = Setup::commands().args(&["--workers", "2"]);
+        let other = rusqlite::Connection::open(setup.database()).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let (mut terminal, command) = Terminal::run(&setup.run());
+        let mut bot = setup.spawn_as(command);
+        let preparing = || !bot.children().is_empty();
+        crate::bot::until("the child that prepares", SOON, preparing).await;
+        for _ in 0..keys {
+            terminal.press(3);
+            bot.wait_for_stderr("the database is being prepared").await;
+        }
+        assert_eq!(bot.ended(SOON).await, 0);
+        bot.gone(SOON).await;
+        let stderr = bot.stderr();
+        assert!(stderr.contains("Stopped before it served."), "{stderr}");
+        assert!(!stderr.contains("error:"), "{stderr}");
+        drop(other);
+        setup.start().await.stop().await.assert_sound();
+    }
+}

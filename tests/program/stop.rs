@@ -7,7 +7,10 @@ use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 
 use crate::bot::{Bot, SOON, Setup};
-use crate::client::{Answer, Failure, begin, connect, join, raw_message, say};
+use crate::client::{
+    Answer, Connection, Failure, Split, begin, connect, join, message, raw_message, say,
+};
+use crate::load::Load;
 
 async fn two_workers(args: &[&str]) -> Bot {
     Setup::commands()
@@ -222,8 +225,56 @@ async fn a_stop_under_load_cuts_no_answer_short() {
             acknowledged,
             "each answer is a turn, each turn was answered"
         );
-        // Nothing of these was accepted by a worker: the kernel's queue was closed
-        // with the last listener.
-        assert!(lost <= 2, "{lost} connections were reset");
+        assert_eq!(lost, 0, "connections were reset");
     }
+}
+
+/// The same with connections that are kept and every way in which the signal comes.
+#[tokio::test]
+async fn a_stop_under_load_cuts_nobody() {
+    let group = |signal| move |bot: &Bot| bot.signal_group(signal);
+    let ctrl_c = group(Signal::SIGINT);
+    let everybody = group(Signal::SIGTERM);
+    let master = |bot: &Bot| bot.signal(Signal::SIGTERM);
+    let ways: [&dyn Fn(&Bot); 3] = [&ctrl_c, &everybody, &master];
+    for (round, way) in ways.into_iter().cycle().take(6).enumerate() {
+        let mut bot = two_workers(&[]).await;
+        let load = Load::start(bot.port);
+        tokio::time::sleep(Duration::from_millis(200 + 37 * round as u64)).await;
+        way(&bot);
+        assert_eq!(bot.ended(SOON).await, 0);
+        let verdict = load.end().await;
+        assert!(verdict.cut.is_empty(), "round {round}: {verdict:?}");
+        assert_eq!(bot.setup.sum(), verdict.answered, "round {round}");
+        bot.gone(SOON).await;
+    }
+}
+
+/// Connections that are idle: for long, just now, and not yet used. Those that may
+/// speak any moment are answered; nobody is waited for who has long been silent.
+#[tokio::test]
+async fn idle_connections_do_not_hold_up_a_stop() {
+    let mut bot = two_workers(&[]).await;
+    let mut long_idle = Connection::open(bot.port).await;
+    long_idle.say("ann", "hi").await.number();
+    tokio::time::sleep(Duration::from_millis(5500)).await;
+    let mut just_idle = Connection::open(bot.port).await;
+    just_idle.say("bob", "hi").await.number();
+    let mut unused = Split::open(bot.port).await;
+    bot.settled().await;
+    bot.signal(Signal::SIGTERM);
+    bot.wait_for_stderr("Stopping").await;
+    let last = just_idle.say("bob", "again").await;
+    assert_eq!((last.number(), last.header("connection")), (2, "close"));
+    unused.send("eve", "hi").await;
+    let first = unused.answer().await.expect("it is answered");
+    assert_eq!((first.number(), first.header("connection")), (1, "close"));
+    assert_eq!(bot.ended(SOON).await, 0);
+    assert!(
+        long_idle
+            .try_send(message("ann", "hi", None))
+            .await
+            .is_err()
+    );
+    assert_eq!(bot.setup.sum(), 4);
 }

@@ -1,0 +1,102 @@
+//! The file that the log is written to, and is opened anew when it was moved away.
+//!
+//! Written by every process of the program: each line is one write at the file's end,
+//! so lines never mix. SIGUSR1 makes the master raise a number that all processes
+//! share; each looks at it before a line. So no process has to be told, not even one
+//! that hangs. Imports nothing of ours.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+static TIMES: OnceLock<&'static AtomicU64> = OnceLock::new();
+
+/// From now on the log file is opened anew whenever this number has changed.
+pub(crate) fn watch(times: &'static AtomicU64) {
+    TIMES.get_or_init(|| times);
+}
+
+fn times() -> u64 {
+    TIMES.get().map_or(0, |times| times.load(Relaxed))
+}
+
+/// An open log file. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct LogFile(Arc<Shared>);
+
+struct Shared {
+    path: PathBuf,
+    open: RwLock<(u64, Arc<File>)>,
+}
+
+impl LogFile {
+    /// Opens the file, or makes it, readable by its owner and group.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        // Whatever directory a handler changes to.
+        let path = std::path::absolute(path)?;
+        let file = append(&path)?;
+        Ok(LogFile(Arc::new(Shared {
+            path,
+            open: RwLock::new((times(), Arc::new(file))),
+        })))
+    }
+
+    /// The file as it is to be written to now. When it cannot be opened anew, the old
+    /// one: a line in the wrong file is better than none.
+    pub(crate) fn current(&self) -> Arc<File> {
+        let now = times();
+        {
+            let open = self.0.open.read().unwrap_or_else(PoisonError::into_inner);
+            if open.0 == now {
+                return open.1.clone();
+            }
+        }
+        let mut open = self.0.open.write().unwrap_or_else(PoisonError::into_inner);
+        if open.0 != now {
+            if let Ok(file) = append(&self.0.path) {
+                open.1 = Arc::new(file);
+            }
+            open.0 = now;
+        }
+        open.1.clone()
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o640)
+        .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_moved_is_made_anew_when_the_number_changes() {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        let moved = directory.path().join("log.1");
+        let log = LogFile::open(&path).unwrap();
+        watch(&NUMBER);
+        let write = |line: &str| writeln!(&*log.current(), "{line}").unwrap();
+        write("one");
+        std::fs::rename(&path, &moved).unwrap();
+        write("two");
+        NUMBER.store(1, Relaxed);
+        write("three");
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+    }
+}
