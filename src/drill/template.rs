@@ -209,13 +209,13 @@ mod tests {
         for line in [
             "X-Client: c3",
             "Content-Type: application/json",
-            "Content-Length: 27",
+            "Content-Length: 25",
             "Connection: close",
         ] {
             assert!(head.contains(&format!("{line}\r\n")), "{line} in {head}");
         }
         assert!(head.ends_with("\r\n\r\n"));
-        assert_eq!(body, r#"{"id":"abc-1-3-7","x":{}}"#.to_owned());
+        assert_eq!(body, r#"{"id":"abc-1-3-7","x":{}}"#);
     }
 
     #[test]
