@@ -13,7 +13,6 @@ use crate::config::duration;
 use crate::drill::{self, Drill, Mode, Request, Scenario, ShellRole, To};
 use crate::exit;
 use crate::notices::say;
-use crate::stop::Stop;
 
 #[derive(Args)]
 #[command(after_help = format!("\
@@ -197,8 +196,7 @@ impl DrillArgs {
         if let Some(out) = &out {
             drill::make_directory(out).map_err(said)?;
         }
-        let stop = Stop::on_signals().map_err(said)?;
-        let mut report = drill.run_until(&stop).map_err(said)?;
+        let mut report = drill.run_until_signalled().map_err(said)?;
         if let Some(out) = &out {
             drill::write(&mut report, out).map_err(said)?;
         }

@@ -300,8 +300,12 @@ impl Drill {
         self.run_until(&Stop::default())
     }
 
-    /// The same, until it is told to stop.
-    pub(crate) fn run_until(mut self, stop: &Stop) -> crate::Result<Report> {
+    /// The same, until this program gets SIGINT, SIGTERM or SIGHUP.
+    pub(crate) fn run_until_signalled(self) -> crate::Result<Report> {
+        self.run_until(&Stop::on_signals()?)
+    }
+
+    fn run_until(mut self, stop: &Stop) -> crate::Result<Report> {
         self.plan.scenarios = match self.scenarios.is_empty() {
             true => vec![Scenario::CtrlC],
             false => self.scenarios,
