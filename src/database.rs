@@ -108,6 +108,18 @@ impl Database {
         }
     }
 
+    /// Whether [`Database::prepare`] may be killed at any moment: each step of it is a
+    /// transaction. MySQL has none for changes of tables.
+    pub(crate) fn prepares_in_transactions(&self) -> bool {
+        match &self.engine {
+            Engine::Sqlite { .. } => true,
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => true,
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(_) => false,
+        }
+    }
+
     /// Whether [`Database::prepare`] would change nothing of a file that is served
     /// now. Servers take changes at any time.
     ///

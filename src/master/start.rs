@@ -2,8 +2,9 @@
 //! that ends, so that nothing of SQLite is left in the master when it forks.
 //!
 //! Called by [`run`](super::run). A Ctrl-C is obeyed here, too: the child gets
-//! [`PATIENCE`] to finish what it is in the middle of, then it is killed; migrations
-//! are transactions, and what MySQL cannot undo the next start takes up.
+//! [`PATIENCE`] to finish what it is in the middle of, then it is killed. Migrations
+//! are transactions; MySQL knows none for them, so there it gets [`LONG_PATIENCE`]. A
+//! second Ctrl-C does not wait.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -26,6 +27,9 @@ use crate::notices::say;
 
 /// How long a stop waits for the child that prepares the database.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same where half of a migration would stay.
+const LONG_PATIENCE: Duration = Duration::from_secs(600);
 
 /// Of the child that looks: the database has to be changed.
 const OUTDATED: u8 = 10;
@@ -56,7 +60,7 @@ pub(super) fn prepare(
             Ok(false) => OUTDATED,
             Err(error) => refused(&error),
         };
-        match in_child(look, signals)? {
+        match in_child(look, signals, PATIENCE)? {
             Prepared::Failed(OUTDATED) => {
                 tracing::info!("the database has to be changed: the old program leaves it first");
                 if !before.ask_to_yield(signals)? {
@@ -70,7 +74,12 @@ pub(super) fn prepare(
         Ok(()) => exit::CLEAN,
         Err(error) => refused(&error),
     };
-    in_child(change, signals)
+    let patience = if database.prepares_in_transactions() {
+        PATIENCE
+    } else {
+        LONG_PATIENCE
+    };
+    in_child(change, signals, patience)
 }
 
 fn refused(error: &Error) -> u8 {
@@ -79,7 +88,11 @@ fn refused(error: &Error) -> u8 {
 }
 
 /// Runs something in a child and waits for its end.
-fn in_child(job: impl FnOnce() -> u8, signals: &SignalFd) -> crate::Result<Prepared> {
+fn in_child(
+    job: impl FnOnce() -> u8,
+    signals: &SignalFd,
+    patience: Duration,
+) -> crate::Result<Prepared> {
     let pid = match sys::fork()? {
         Forked::Master(pid) => pid,
         Forked::Child => {
@@ -125,7 +138,7 @@ fn in_child(job: impl FnOnce() -> u8, signals: &SignalFd) -> crate::Result<Prepa
             kill(pid, Signal::SIGKILL)?;
         } else if pressed > 0 {
             say!("Stopping: the database is being prepared. Press Ctrl-C again to force.");
-            stop = Some(Instant::now() + PATIENCE);
+            stop = Some(Instant::now() + patience);
         }
     }
 }

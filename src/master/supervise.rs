@@ -190,15 +190,14 @@ impl Master {
         }
         let clean = matches!(end, End::Code(exit::CLEAN));
         if self.is_stopping() || child.stage == Stage::Leaving {
-            if child.is_worker() && !clean {
+            if child.is_worker() && !clean && self.is_stopping() {
                 self.note_cut(in_flight, &words);
-                if !self.is_stopping() {
-                    let list = words.replace('\n', "; ");
-                    tracing::warn!(
-                        "{}, which was replaced, {end}: {in_flight} turns cut off ({list})",
-                        child.role
-                    );
-                }
+            } else if child.is_worker() && !clean {
+                let list = words.replace('\n', "; ");
+                tracing::warn!(
+                    "{}, which was replaced, {end}: {in_flight} turns cut off ({list})",
+                    child.role
+                );
             }
             if self.is_stopping() && child.role == Role::Writer && !clean {
                 tracing::debug!("the writer {end}");
