@@ -3,10 +3,12 @@
 //!
 //! Used by `bench` and `drill`. Knows nothing of what is measured.
 
+// What only one of them needs.
+#[cfg_attr(not(all(feature = "bench", feature = "drill")), allow(unused))]
 pub(crate) mod figures;
 pub(crate) mod files;
-#[cfg_attr(not(feature = "bench"), allow(unused))]
+#[cfg_attr(not(all(feature = "bench", feature = "drill")), allow(unused))]
 pub(crate) mod machine;
 pub(crate) mod page;
-#[cfg_attr(not(feature = "bench"), allow(unused))]
+#[cfg_attr(not(all(feature = "bench", feature = "drill")), allow(unused))]
 pub(crate) mod svg;
