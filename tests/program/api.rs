@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -13,8 +13,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::bot::Setup;
+use crate::client::Failure;
 
 /// How a call is answered.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,44 @@ pub(crate) enum Mood {
     Blocked,
     /// Never.
     Hanging,
+    /// Accepted, and never answered.
+    Swallowed,
+    /// Not before [`Api::release`]; then it is accepted.
+    Held,
+    /// Not accepted, and the connection is closed.
+    Reset,
+    /// Accepted, after so many milliseconds.
+    Slow(u64),
+}
+
+/// How often calls go wrong, when a test does not say how each is answered:
+/// probabilities of the moods of these names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weather {
+    pub(crate) flood: f64,
+    pub(crate) broken: f64,
+    pub(crate) lost: f64,
+    pub(crate) reset: f64,
+    pub(crate) slow: f64,
+}
+
+impl Weather {
+    fn mood(self, random: &mut fastrand::Rng) -> Mood {
+        let mut dice = random.f64();
+        for (probability, mood) in [
+            (self.flood, Mood::Flood(1)),
+            (self.broken, Mood::Broken),
+            (self.lost, Mood::Lost),
+            (self.reset, Mood::Reset),
+            (self.slow, Mood::Slow(random.u64(1..50))),
+        ] {
+            if dice < probability {
+                return mood;
+            }
+            dice -= probability;
+        }
+        Mood::Well
+    }
 }
 
 /// A call that sends a message.
@@ -49,11 +89,24 @@ pub(crate) struct Call {
     pub(crate) accepted: bool,
 }
 
-#[derive(Default)]
+/// The method of what [`Api::rode`] takes.
+const IN_AN_ANSWER: &str = "in an answer";
+
+impl Call {
+    /// It came as a call, not in an answer.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.method != IN_AN_ANSWER
+    }
+}
+
 struct State {
     calls: Vec<Call>,
-    /// For the next calls of a chat, in order; then [`Mood::Well`].
+    /// For the next calls of a chat, in order; then the weather.
     moods: HashMap<String, Vec<Mood>>,
+    weather: Weather,
+    random: fastrand::Rng,
+    /// Rises when held calls are let go.
+    releases: watch::Sender<u64>,
     /// VK takes a message with a `random_id` that a chat had before for that one.
     random_ids: HashSet<(String, String)>,
 }
@@ -89,7 +142,14 @@ impl Api {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         listener.set_nonblocking(true).expect("a socket");
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State {
+            calls: Vec::new(),
+            moods: HashMap::new(),
+            weather: Weather::default(),
+            random: fastrand::Rng::with_seed(7),
+            releases: watch::Sender::new(0),
+            random_ids: HashSet::new(),
+        }));
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let shared = state.clone();
         std::thread::spawn(move || {
@@ -117,6 +177,38 @@ impl Api {
     pub(crate) fn be(&self, chat: &str, moods: &[Mood]) {
         let mut state = self.state.lock().expect("no panic under this lock");
         state.moods.insert(chat.to_owned(), moods.to_vec());
+    }
+
+    /// How calls are answered of which a test does not say it.
+    pub(crate) fn weather(&self, weather: Weather) {
+        self.state.lock().expect("no panic under this lock").weather = weather;
+    }
+
+    /// Lets all calls go that are held.
+    pub(crate) fn release(&self) {
+        let state = self.state.lock().expect("no panic under this lock");
+        state.releases.send_modify(|releases| *releases += 1);
+    }
+
+    /// Answers well from now on, held calls too.
+    pub(crate) fn calm(&self) {
+        let mut state = self.state.lock().expect("no panic under this lock");
+        state.moods.clear();
+        state.weather = Weather::default();
+        state.releases.send_modify(|releases| *releases += 1);
+    }
+
+    /// A message that came without a call: in the answer to a webhook.
+    pub(crate) fn rode(&self, chat: &str, text: &str, body: &Value) {
+        let mut state = self.state.lock().expect("no panic under this lock");
+        state.calls.push(Call {
+            at: Instant::now(),
+            chat: chat.to_owned(),
+            text: text.to_owned(),
+            body: body.clone(),
+            method: IN_AN_ANSWER.to_owned(),
+            accepted: true,
+        });
     }
 
     /// All calls so far.
@@ -170,7 +262,7 @@ async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>) {
 async fn answer(
     request: Request<Incoming>,
     state: Arc<Mutex<State>>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
+) -> Result<Response<Full<Bytes>>, Failure> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let Some((platform, body)) = read(&head, &body) else {
@@ -187,33 +279,52 @@ async fn answer(
     };
     let chat = chat.as_str().unwrap_or("?").to_owned();
     let text = text.and_then(Value::as_str).unwrap_or("?").to_owned();
-    let mood = {
+    let random_id = body["random_id"].as_str().unwrap_or_default().to_owned();
+    let path = head.uri.path();
+    let method = path[path.rfind('/').unwrap_or(0) + 1..].to_owned();
+    let (mood, index, mut releases) = {
         let mut state = state.lock().expect("no panic under this lock");
         let mood = match state.moods.get_mut(&chat) {
             Some(moods) if !moods.is_empty() => moods.remove(0),
-            _ => Mood::Well,
+            _ => {
+                let State {
+                    weather, random, ..
+                } = &mut *state;
+                weather.mood(random)
+            }
         };
-        let arrives = matches!(mood, Mood::Well | Mood::Lost);
-        let random_id = body["random_id"].as_str().unwrap_or_default().to_owned();
-        let accepted = arrives
-            && (platform != Platform::Vk || state.random_ids.insert((chat.clone(), random_id)));
-        let path = head.uri.path();
         state.calls.push(Call {
             at: Instant::now(),
-            chat,
+            chat: chat.clone(),
             text,
             body,
-            method: path[path.rfind('/').unwrap_or(0) + 1..].to_owned(),
-            accepted,
+            method,
+            accepted: false,
         });
-        mood
+        (mood, state.calls.len() - 1, state.releases.subscribe())
     };
+    match mood {
+        // An error: the test is over.
+        Mood::Held => drop(releases.changed().await),
+        Mood::Slow(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        _ => {}
+    }
+    let arrives = matches!(
+        mood,
+        Mood::Well | Mood::Lost | Mood::Swallowed | Mood::Held | Mood::Slow(_)
+    );
+    if arrives {
+        let mut state = state.lock().expect("no panic under this lock");
+        state.calls[index].accepted =
+            platform != Platform::Vk || state.random_ids.insert((chat, random_id));
+    }
     Ok(match mood {
-        Mood::Well => respond(200, accepted(platform)),
+        Mood::Well | Mood::Held | Mood::Slow(_) => respond(200, accepted(platform)),
         Mood::Flood(seconds) => flood(platform, seconds),
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
         Mood::Blocked => blocked(platform),
-        Mood::Hanging => std::future::pending().await,
+        Mood::Hanging | Mood::Swallowed => std::future::pending().await,
+        Mood::Reset => return Err("the connection is reset".into()),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Starts a real bot: the program of this crate, or the example `commands`, on a
+//! Starts a real bot: the program of this crate, or one of the examples, on a
 //! free port, with a directory and a process group of its own. Whatever happens
 //! to a test, the bot and its children are killed when [`Bot`] is dropped, and a
 //! test that fails prints what the bot wrote.
@@ -30,22 +30,16 @@ pub(crate) async fn until(what: &str, limit: Duration, mut happened: impl FnMut(
     }
 }
 
-/// The example, as it is now: `cargo test` builds it, `cargo test --test program`
+/// An example, as it is now: `cargo test` builds it, `cargo test --test program`
 /// does not, and would leave us with that of an earlier day.
-fn example() -> PathBuf {
+fn example(name: &str) -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_turnkey"));
     let profile = program.parent().expect("target/debug");
-    let example = profile.join("examples").join("commands");
+    let example = profile.join("examples").join(name);
     let age = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     if age(&example) < age(program) {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        build.args([
-            "build",
-            "--quiet",
-            "--example",
-            "commands",
-            "--manifest-path",
-        ]);
+        build.args(["build", "--quiet", "--example", name, "--manifest-path"]);
         build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
         build
             .arg("--target-dir")
@@ -54,7 +48,7 @@ fn example() -> PathBuf {
             build.arg("--release");
         }
         let built = build.status().expect("cargo");
-        assert!(built.success(), "the example `commands` does not build");
+        assert!(built.success(), "the example `{name}` does not build");
     }
     example
 }
@@ -99,7 +93,13 @@ impl Setup {
 
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
-        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(example);
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("commands"));
+        Self::of(EXAMPLE.clone())
+    }
+
+    /// The example that books hours.
+    pub(crate) fn booking() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("booking"));
         Self::of(EXAMPLE.clone())
     }
 
@@ -498,19 +498,31 @@ impl Bot {
         .await;
     }
 
+    /// Every byte was read, and each process sleeps or was stopped by a signal.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let rests = |pid: &i32| stat(*pid).is_some_and(|s| ['S', 'T'].contains(&s.state));
+        self.unread() == 0 && self.processes().iter().all(|(pid, _)| rests(pid))
+    }
+
+    /// Bytes and connections at its port that nobody has read yet.
+    pub(crate) fn unread(&self) -> u64 {
+        unread_bytes(self.port)
+    }
+
+    /// Connections that a process of it has.
+    pub(crate) fn connections_of(&self, pid: i32) -> usize {
+        let (inodes, sockets) = (established(self.port), sockets(pid));
+        inodes
+            .iter()
+            .filter(|inode| sockets.contains(*inode))
+            .count()
+    }
+
     /// Connections that each worker has, by index.
     pub(crate) async fn connections(&self, workers: usize) -> Vec<usize> {
-        let inodes = established(self.port);
         let mut counts = Vec::new();
         for index in 0..workers {
-            let pid = self.worker(index).await;
-            let sockets = sockets(pid);
-            counts.push(
-                inodes
-                    .iter()
-                    .filter(|inode| sockets.contains(*inode))
-                    .count(),
-            );
+            counts.push(self.connections_of(self.worker(index).await));
         }
         counts
     }

@@ -9,6 +9,7 @@
 mod api;
 mod bot;
 mod client;
+mod fake;
 mod telegram;
 
 mod accept;
@@ -24,6 +25,7 @@ mod handler;
 mod hang_up;
 mod input;
 mod layers;
+mod matrix;
 mod order;
 mod platforms;
 mod replies;
