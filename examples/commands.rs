@@ -31,11 +31,11 @@ struct State {
     count: u64,
 }
 
+// Every engine knows these words.
 const MIGRATIONS: [&str; 1] = ["CREATE TABLE orders (
-        id INTEGER PRIMARY KEY,
-        user_id TEXT NOT NULL,
-        item TEXT NOT NULL CHECK (item <> '')
-    ) STRICT"];
+        user_id VARCHAR(256) NOT NULL,
+        item VARCHAR(1000) NOT NULL CHECK (item <> '')
+    )"];
 
 async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     turn.state.count += 1;
@@ -100,7 +100,7 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
 async fn wait_at_gate(turn: &Turn<State>, rest: &str) -> turnkey::Result<String> {
     let (file, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     let here = format!("{file}.{}.{}", turn.channel(), turn.user_id());
-    std::fs::write(&here, "").map_err(turnkey::Error::msg)?;
+    std::fs::write(&here, "")?;
     while !std::path::Path::new(file).exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }

@@ -33,9 +33,9 @@ pub(crate) enum Mood {
     Blocked,
     /// Never.
     Hanging,
-    /// Accepted, and never answered.
-    Swallowed,
-    /// Not before [`Api::release`]; then it is accepted.
+    /// Accepted, but not answered before [`Api::release`].
+    Taken,
+    /// Neither accepted nor answered before [`Api::release`].
     Held,
     /// Not accepted, and the connection is closed.
     Reset,
@@ -304,28 +304,35 @@ async fn answer(
         (mood, state.calls.len() - 1, state.releases.subscribe())
     };
     match mood {
-        // An error: the test is over.
-        Mood::Held => drop(releases.changed().await),
+        Mood::Held => released(&mut releases).await,
         Mood::Slow(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
         _ => {}
     }
     let arrives = matches!(
         mood,
-        Mood::Well | Mood::Lost | Mood::Swallowed | Mood::Held | Mood::Slow(_)
+        Mood::Well | Mood::Lost | Mood::Taken | Mood::Held | Mood::Slow(_)
     );
     if arrives {
         let mut state = state.lock().expect("no panic under this lock");
         state.calls[index].accepted =
             platform != Platform::Vk || state.random_ids.insert((chat, random_id));
     }
+    if let Mood::Taken = mood {
+        released(&mut releases).await;
+    }
     Ok(match mood {
-        Mood::Well | Mood::Held | Mood::Slow(_) => respond(200, accepted(platform)),
+        Mood::Well | Mood::Held | Mood::Taken | Mood::Slow(_) => respond(200, accepted(platform)),
         Mood::Flood(seconds) => flood(platform, seconds),
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
         Mood::Blocked => blocked(platform),
-        Mood::Hanging | Mood::Swallowed => std::future::pending().await,
+        Mood::Hanging => std::future::pending().await,
         Mood::Reset => return Err("the connection is reset".into()),
     })
+}
+
+async fn released(releases: &mut watch::Receiver<u64>) {
+    // An error: the test is over.
+    drop(releases.changed().await);
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

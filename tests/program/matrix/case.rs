@@ -203,26 +203,21 @@ pub(super) async fn run(engine: &Engine, point: Point, victim: Victim) -> Sums {
     sums(&api, &all)
 }
 
-/// Kills; the bot that goes on.
+/// Kills, and waits until what was killed is replaced; the bot that goes on.
 async fn strike(bot: Bot, victim: Victim, again: &Setup, stage: &mut Stage<'_>) -> Bot {
-    match victim {
-        Victim::Worker => kill_9(stage.worker),
-        Victim::Writer => {
-            let writer = bot.writer().await;
-            kill_9(writer);
-        }
+    let (name, pid) = match victim {
+        Victim::Worker => ("turnkey: worker 0", stage.worker),
+        Victim::Writer => ("turnkey: writer", bot.writer().await),
         Victim::Everything => {
             bot.kill_all().await;
-            // What held up the database would hold up the start.
+            // What holds the database would hold the start.
             stage.let_go().await;
             return again.start().await;
         }
-    }
-    bot
-}
-
-fn kill_9(pid: i32) {
+    };
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
+    bot.successor(name, pid).await;
+    bot
 }
 
 /// Without the repetitions of what stands before it. A repetition anywhere else stays

@@ -132,7 +132,7 @@ impl<'a> Stage<'a> {
                 quiet(bot).await;
             }
             Point::Taken(n) => {
-                self.calls_are(n, Mood::Swallowed);
+                self.calls_are(n, Mood::Taken);
                 self.open_gate();
                 self.post(bot).await;
                 self.all_accepted(n).await;
