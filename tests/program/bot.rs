@@ -47,6 +47,14 @@ fn example(name: &str) -> PathBuf {
         if profile.ends_with("release") {
             build.arg("--release");
         }
+        // What cargo tells tests about their package; seen by the build scripts of
+        // others they would be reasons to compile those anew, each time.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("CARGO_") && name != "CARGO_HOME" {
+                build.env_remove(name);
+            }
+        }
         let built = build.status().expect("cargo");
         assert!(built.success(), "the example `{name}` does not build");
     }
@@ -94,6 +102,12 @@ impl Setup {
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("commands"));
+        Self::of(EXAMPLE.clone())
+    }
+
+    /// The example that says what it is told.
+    pub(crate) fn echo() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("echo"));
         Self::of(EXAMPLE.clone())
     }
 
@@ -507,6 +521,11 @@ impl Bot {
     /// Bytes and connections at its port that nobody has read yet.
     pub(crate) fn unread(&self) -> u64 {
         unread_bytes(self.port)
+    }
+
+    /// Connections that anybody has with it.
+    pub(crate) fn connections_now(&self) -> usize {
+        established(self.port).len()
     }
 
     /// Connections that a process of it has.

@@ -15,12 +15,14 @@ mod telegram;
 mod accept;
 #[cfg(feature = "bench")]
 mod bench;
+mod booking;
 mod command_line;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
 mod dedupe;
 mod disk;
+mod emulator;
 mod handler;
 mod hang_up;
 mod input;
