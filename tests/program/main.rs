@@ -2,13 +2,15 @@
 //! network, and kills what is to be killed.
 //!
 //! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
-//! platforms), `telegram.rs` (what Telegram posts). The tests, by subject: everything else.
+//! platforms), `fake/` (the platforms themselves), `telegram.rs` (what Telegram posts),
+//! `engine.rs` (databases). The tests, by subject: everything else.
 
 #![allow(clippy::unwrap_used)]
 
 mod api;
 mod bot;
 mod client;
+mod engine;
 mod fake;
 mod telegram;
 
@@ -38,5 +40,6 @@ mod server;
 mod servers;
 mod single;
 mod slow;
+mod soak;
 mod start;
 mod stop;

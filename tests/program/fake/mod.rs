@@ -32,8 +32,7 @@ pub(crate) struct Rules {
     /// How often a request is cut off after it was sent; it counts as not answered.
     pub(crate) hang_ups: f64,
     /// How often the next update of a user is posted before the one before it is
-    /// answered. Telegram never does that: it has one queue for each chat, with one
-    /// request in flight.
+    /// answered; see [`Kind::is_in_order`].
     pub(crate) overtakes: f64,
     /// Facebook: at most so many updates in a request.
     pub(crate) batch: usize,
@@ -159,8 +158,8 @@ async fn deliver_all(post: Arc<Post>, mut queue: mpsc::UnboundedReceiver<Update>
                 Err(_) => break,
             }
         }
-        let may_overtake = first_of(&updates).kind != Kind::Telegram;
-        if may_overtake && post.chance(post.rules.overtakes) {
+        let in_order = first_of(&updates).kind.is_in_order();
+        if !in_order && post.chance(post.rules.overtakes) {
             let post = post.clone();
             tokio::spawn(async move { post.deliver(&updates, &mut None).await });
         } else {

@@ -28,6 +28,12 @@ pub(crate) const KINDS: [Kind; 5] = [
 ];
 
 impl Kind {
+    /// Never posts a user's next update before the one before it is answered. Telegram
+    /// has one queue for each chat, with one request in flight.
+    pub(crate) fn is_in_order(self) -> bool {
+        matches!(self, Kind::Telegram | Kind::Http)
+    }
+
     /// The channel's name.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -10,54 +10,17 @@ use super::points::{Point, Stage};
 use crate::api::Api;
 use crate::bot::{Bot, SOON, Setup, count_of, until};
 use crate::client::once;
+use crate::engine::Engine;
 use crate::fake::{Fake, KINDS, Kind, Rules, Update};
-#[cfg(all(feature = "mysql", feature = "postgres"))]
-use crate::server::{self, TestServer};
 
 /// Recovery takes a few seconds; the rest is for a busy machine.
 const HEALED: Duration = Duration::from_secs(60);
 
-/// Where the bot keeps its data.
-pub(super) enum Engine {
-    Sqlite,
-    #[cfg(all(feature = "mysql", feature = "postgres"))]
-    Postgres(&'static TestServer),
-}
-
-impl Engine {
-    #[cfg(all(feature = "mysql", feature = "postgres"))]
-    pub(super) fn postgres() -> Option<Self> {
-        TestServer::shared(server::Kind::Postgres).map(Engine::Postgres)
-    }
-
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Engine::Sqlite => "sqlite",
-            #[cfg(all(feature = "mysql", feature = "postgres"))]
-            Engine::Postgres(_) => "postgres",
-        }
-    }
-
-    /// PostgreSQL has no writer of ours.
-    pub(super) fn victims(&self) -> Vec<Victim> {
-        match self {
-            Engine::Sqlite => vec![Victim::Worker, Victim::Writer, Victim::Everything],
-            #[cfg(all(feature = "mysql", feature = "postgres"))]
-            Engine::Postgres(_) => vec![Victim::Worker, Victim::Everything],
-        }
-    }
-
-    async fn setup(&self) -> (Setup, Option<String>) {
-        match self {
-            Engine::Sqlite => (Setup::commands(), None),
-            #[cfg(all(feature = "mysql", feature = "postgres"))]
-            Engine::Postgres(server) => {
-                let url = server.url(&server.create().await);
-                let setup = Setup::commands().storage(None);
-                (setup.env("TURNKEY_STORAGE", url.clone()), Some(url))
-            }
-        }
-    }
+/// What is killed, one after another.
+pub(super) fn victims(engine: &Engine) -> Vec<Victim> {
+    let all = [Victim::Worker, Victim::Writer, Victim::Everything];
+    let is_there = |victim: &Victim| *victim != Victim::Writer || engine.has_writer();
+    all.into_iter().filter(is_there).collect()
 }
 
 /// What is killed.

@@ -12,12 +12,14 @@ mod points;
 
 use std::io::Write;
 
-use case::{Engine, Sums, Victim};
+use case::{Sums, Victim};
 use points::Point;
+
+use crate::engine::Engine;
 
 /// One point, each victim.
 async fn point(engine: Engine, point: Point) {
-    for victim in engine.victims() {
+    for victim in case::victims(&engine) {
         let sums = case::run(&engine, point, victim).await;
         print(&engine, point, victim, &sums);
     }
