@@ -14,6 +14,7 @@
 //! | `silent` | no reply |
 //! | `ask Tea?` | a question with two buttons |
 //! | a button | says which |
+//! | a call of another system | says its method and params; `fail` fails |
 //! | `picture https://…` | a picture, with a caption and a button |
 //! | a picture | says how many, and what stands under it |
 //! | anything else | counts |
@@ -93,6 +94,11 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
 }
 
 fn other_than_text(turn: &Turn<State>) -> Option<String> {
+    if let Some(rpc) = turn.rpc()
+        && rpc.method != "fail"
+    {
+        return Some(format!("rpc {} {}", rpc.method, rpc.params));
+    }
     if let Some(data) = turn.button() {
         return Some(format!("button {data}"));
     }

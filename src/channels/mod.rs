@@ -2,19 +2,26 @@
 //!
 //! One file each; `updaters/` asks a channel to verify and parse what came in,
 //! `turn.rs` what to answer, `outbox.rs` to send. A channel knows nothing of
-//! locks, storage or processes.
+//! locks, storage or processes. [`Channel`] is public: an author may bring more of them
+//! (`App::channel`); what only our own platforms have (polling, registering a webhook)
+//! is in [`poll`] and [`register`].
+//! Bound: [`MAX_CHANNELS`].
 
 mod client;
 mod content;
 mod facebook;
 mod http;
 mod incoming;
+pub(crate) mod poll;
+pub(crate) mod register;
 mod signature;
 mod telegram;
+mod telegram_api;
 #[cfg(test)]
 mod tests;
 mod viber;
 mod vk;
+mod vk_api;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -25,20 +32,24 @@ use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Uri};
 use turnkey_storage::{ReplyId, Seen};
 
+pub use self::signature::{is_signed, same_secret};
 use crate::config::Config;
 use crate::error::Error;
-use crate::message::{DialogKey, Outgoing, Reply, Update};
+use crate::message::{DialogKey, Kind, Outgoing, Reply, Update};
+use crate::pacing::{MAX_CHANNELS, Pace, Pacer, Rate};
 
 /// Something that came in and is answered without a turn.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) status: StatusCode,
+pub struct Refusal {
+    /// 400 for what cannot be read, 401 for what is not genuine.
+    pub status: StatusCode,
     /// A sentence for whoever sent it.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 impl Refusal {
-    pub(crate) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+    /// An answer with this status and reason.
+    pub fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         Refusal {
             status,
             reason: reason.into(),
@@ -48,11 +59,25 @@ impl Refusal {
 
 /// Why a reply was not sent.
 #[derive(Debug)]
-pub(crate) enum SendError {
-    /// Try again, after this time if the platform named one.
+#[non_exhaustive]
+pub enum SendError {
+    /// Try again, after this time if the platform named one. Without one the pauses
+    /// double, from a quarter of a second to 30 s.
     Retry {
+        /// For the log; without secrets.
         reason: String,
+        /// How long to wait.
         after: Option<Duration>,
+    },
+    /// Too many calls: no worker calls before this time is over, also after a restart.
+    TooMany {
+        /// For the log; without secrets.
+        reason: String,
+        /// How long to wait, if the platform named a time.
+        after: Option<Duration>,
+        /// Whether all calls of the bot are meant. Else those to this chat are, and all
+        /// once several chats were told so.
+        all: bool,
     },
     /// It will never be accepted: blocked by the user, no such chat.
     Refused(String),
@@ -61,14 +86,16 @@ pub(crate) enum SendError {
 impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            SendError::Retry { reason, .. } | SendError::Refused(reason) => f.write_str(reason),
+            SendError::Retry { reason, .. }
+            | SendError::TooMany { reason, .. }
+            | SendError::Refused(reason) => f.write_str(reason),
         }
     }
 }
 
 impl SendError {
     /// Try again, as soon as usual.
-    fn retry(reason: impl Into<String>) -> Self {
+    pub fn retry(reason: impl Into<String>) -> Self {
         SendError::Retry {
             reason: reason.into(),
             after: None,
@@ -78,14 +105,18 @@ impl SendError {
 
 /// An answer in a platform's own terms.
 #[derive(Debug)]
-pub(crate) struct PlatformAnswer {
-    pub(crate) status: StatusCode,
-    pub(crate) media_type: &'static str,
-    pub(crate) body: Vec<u8>,
+pub struct PlatformAnswer {
+    /// The status; 200 is what most platforms want.
+    pub status: StatusCode,
+    /// `Content-Type`, unless the body is empty.
+    pub media_type: &'static str,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl PlatformAnswer {
-    fn json(body: Vec<u8>) -> Self {
+    /// 200 with JSON, or with nothing.
+    pub fn json(body: Vec<u8>) -> Self {
         PlatformAnswer {
             status: StatusCode::OK,
             media_type: "application/json",
@@ -93,7 +124,8 @@ impl PlatformAnswer {
         }
     }
 
-    fn text(body: impl Into<Vec<u8>>) -> Self {
+    /// 200 with plain text.
+    pub fn text(body: impl Into<Vec<u8>>) -> Self {
         PlatformAnswer {
             status: StatusCode::OK,
             media_type: "text/plain",
@@ -104,7 +136,7 @@ impl PlatformAnswer {
 
 /// What a request turned out to hold.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub enum Received {
     /// Updates, in order. Each is a turn.
     Updates(Vec<Update>),
     /// Nothing for a handler: this is the answer.
@@ -113,20 +145,88 @@ pub(crate) enum Received {
 
 /// What becomes of a turn's replies.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// The body of the answer to a committed turn. It is stored with the turn and
     /// given again, byte for byte, should the update come again.
-    pub(crate) answer: Vec<u8>,
+    pub answer: Vec<u8>,
     /// What is sent afterwards, in order.
-    pub(crate) send: Vec<Reply>,
+    pub send: Vec<Reply>,
 }
 
-pub(crate) type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + 'a>>;
+/// What [`Channel::send`] returns.
+pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + 'a>>;
 
-/// A platform.
-pub(crate) trait Channel {
+/// A platform: how its updates are known to be genuine, what they hold, and how a reply
+/// is sent. Four methods must be written; the others say what most platforms want.
+/// `examples/custom_channel.rs` is a complete one.
+///
+/// One is made in each worker, after the fork (see [`App::channel`](crate::App::channel)),
+/// and stays on that worker's one thread: it may hold connections, and need be neither
+/// `Send` nor `Sync`. What it does must not block that thread. Locks, order, storing,
+/// retries and pacing are none of its business.
+pub trait Channel {
     /// The name, which is also its path: `telegram` is served at `/telegram`.
     fn name(&self) -> &'static str;
+
+    /// Checks that the platform sent this, over the raw bytes, before anything is
+    /// parsed. Compare secrets and signatures in constant time.
+    ///
+    /// # Errors
+    /// 401 for what is not genuine.
+    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal>;
+
+    /// Reads what a request holds. Whatever the bytes are, it must not panic.
+    ///
+    /// # Errors
+    /// 400 for what cannot be read. What can be, and is not handled, is an answer:
+    /// platforms send again what was refused.
+    fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
+
+    /// Sends one reply. It is called again until it succeeds or is refused for good, and
+    /// once more should a crash hide that it succeeded: where the platform takes a key
+    /// by which it knows a message again, give it [`Outgoing::key`].
+    fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a>;
+
+    /// The messages that these replies become: cuts what is too long for the platform.
+    /// Called before the commit, so that each has a row of its own in the outbox.
+    ///
+    /// # Errors
+    /// A reply that the platform would never take, in a sentence. The turn fails.
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        Ok(replies.to_vec())
+    }
+
+    /// Decides, before the commit, which replies ride in the answer and which are
+    /// sent. Here all are sent, and the answer is empty.
+    ///
+    /// # Errors
+    /// As [`fit`](Channel::fit).
+    fn plan(&self, _update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        Ok(Plan {
+            answer: Vec::new(),
+            send: self.fit(replies)?,
+        })
+    }
+
+    /// The answer to a committed turn, with the body that was planned.
+    fn answer(&self, body: Vec<u8>) -> PlatformAnswer {
+        PlatformAnswer::json(body)
+    }
+
+    /// The answer to an update that was seen before; `digest` is this one's.
+    fn answer_seen(&self, _digest: &[u8], seen: Seen) -> PlatformAnswer {
+        self.answer(seen.answer)
+    }
+
+    /// The answer to a `GET`, where a platform checks an address that way.
+    fn challenge(&self, _query: &str) -> Option<Result<PlatformAnswer, Refusal>> {
+        None
+    }
+
+    /// `Retry-After` of a 503.
+    fn retry_after(&self) -> String {
+        "1".to_owned()
+    }
 
     /// Bytes of a body that are taken; `configured` is `--max-body`.
     fn max_body(&self, configured: usize) -> usize {
@@ -140,89 +240,177 @@ pub(crate) trait Channel {
         false
     }
 
-    /// The answer to a `GET`, where a platform checks an address that way.
-    fn challenge(&self, _query: &str) -> Option<Result<PlatformAnswer, Refusal>> {
+    /// How fast calls may go out, over all workers of the box; none: as they come.
+    fn rate(&self) -> Option<Rate> {
         None
     }
 
-    /// Checks that the platform sent this, over the raw bytes, before anything
-    /// is parsed.
-    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal>;
-
-    /// Reads what a request holds.
-    fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
-
-    /// Decides, before the commit, which replies ride in the answer and which are
-    /// sent, and cuts them to what the platform takes.
-    ///
-    /// # Errors
-    /// A reply that the platform would never take, in a sentence. The turn fails.
-    fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String>;
-
-    /// The answer to a committed turn, with the body that was planned.
-    fn answer(&self, body: Vec<u8>) -> PlatformAnswer {
-        PlatformAnswer::json(body)
+    /// How fast calls to one address may go out.
+    fn chat_rate(&self, _to: &str) -> Option<Rate> {
+        None
     }
 
-    /// The answer to an update that was seen before; `digest` is this one's.
-    fn answer_seen(&self, _digest: &[u8], seen: Seen) -> PlatformAnswer {
-        self.answer(seen.answer)
+    /// Whether there is anybody to send to. If not, all replies ride in the answers.
+    fn can_send(&self) -> bool {
+        true
     }
-
-    /// `Retry-After` of a 503.
-    fn retry_after(&self) -> String {
-        "1".to_owned()
-    }
-
-    /// Sends one reply. The same `id` means the same reply, should a platform
-    /// know how to tell.
-    fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a>;
 }
+
+/// Makes a channel of the author's, in each worker after the fork.
+pub(crate) type Factory = Box<dyn Fn() -> crate::Result<Box<dyn Channel>>>;
+
+/// A channel, and how fast it may send.
+#[derive(Clone, Copy)]
+pub(crate) struct Outlet<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) channel: &'a dyn Channel,
+    pub(crate) pace: Pace,
+}
+
+/// Names of our own, which no channel of an author's may have.
+pub(crate) const RESERVED: [&str; 6] = ["http", "telegram", "viber", "facebook", "vk", "rpc"];
 
 /// The channels of a worker, by name.
 pub(crate) struct Channels {
-    by_name: HashMap<&'static str, Box<dyn Channel>>,
+    by_name: HashMap<String, (Box<dyn Channel>, Pace)>,
     /// Stands in for a channel that is no longer configured.
-    gone: Gone,
+    gone: (Gone, Pace),
 }
 
 impl Channels {
-    /// Makes the channels of this configuration. To be called after any fork:
-    /// some hold connections.
+    /// Makes the channels of this configuration, and the author's. To be called after
+    /// any fork: some hold connections.
     ///
     /// # Errors
     /// What is wrong with the configuration, in a sentence.
-    pub(crate) fn open(config: &Config) -> crate::Result<Self> {
-        let mut all: Vec<Box<dyn Channel>> = vec![
-            Box::new(http::Http::new(&config.http)),
-            Box::new(telegram::Telegram::new(&config.telegram)?),
+    pub(crate) fn open(
+        config: &Config,
+        authors: &[(String, Factory)],
+        pacer: Pacer,
+    ) -> crate::Result<Self> {
+        // The numbers are the same in all workers, and those of ours in all versions.
+        let [of_http, of_telegram, of_viber, of_facebook, of_vk, of_gone] =
+            std::array::from_fn(|number| pacer.channel(number));
+        let mut all: Vec<(Box<dyn Channel>, Pace)> = vec![
+            (Box::new(http::Http::new(&config.http)), of_http),
+            (
+                Box::new(telegram::Telegram::new(&config.telegram, of_telegram)?),
+                of_telegram,
+            ),
         ];
         if let Some(config) = &config.viber {
-            all.push(Box::new(viber::Viber::new(config)?));
+            all.push((Box::new(viber::Viber::new(config)?), of_viber));
         }
         if let Some(config) = &config.facebook {
-            all.push(Box::new(facebook::Facebook::new(config)?));
+            all.push((Box::new(facebook::Facebook::new(config)?), of_facebook));
         }
         if let Some(config) = &config.vk {
-            all.push(Box::new(vk::Vk::new(config)?));
+            all.push((Box::new(vk::Vk::new(config, of_vk)?), of_vk));
+        }
+        for (place, (name, make)) in authors.iter().enumerate() {
+            let channel = make()?;
+            if channel.name() != name {
+                let other = channel.name();
+                return Err(Error::Start(format!(
+                    "the channel given to App::channel as {name:?} calls itself {other:?}; let both be the same"
+                )));
+            }
+            all.push((channel, pacer.channel(RESERVED.len() + place)));
         }
         Ok(Channels {
-            by_name: all.into_iter().map(|c| (c.name(), c)).collect(),
-            gone: Gone,
+            by_name: all
+                .into_iter()
+                .map(|c| (c.0.name().to_owned(), c))
+                .collect(),
+            gone: (Gone, of_gone),
         })
     }
 
     /// The channel served at a path such as `/telegram`.
     pub(crate) fn at(&self, path: &str) -> Option<&dyn Channel> {
-        self.by_name.get(path.strip_prefix('/')?).map(Box::as_ref)
+        self.named(path.strip_prefix('/')?)
+    }
+
+    /// The channel of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&dyn Channel> {
+        self.by_name.get(name).map(|(channel, _)| channel.as_ref())
     }
 
     /// The channel of a dialog.
     pub(crate) fn of(&self, dialog: &DialogKey) -> &dyn Channel {
-        self.by_name
-            .get(dialog.channel.as_str())
-            .map_or(&self.gone as &dyn Channel, Box::as_ref)
+        self.named(&dialog.channel).unwrap_or(&self.gone.0)
     }
+
+    /// The same with its budgets.
+    pub(crate) fn outlet<'a>(&'a self, dialog: &'a DialogKey) -> Outlet<'a> {
+        self.outlet_named(&dialog.channel).unwrap_or(Outlet {
+            name: &dialog.channel,
+            channel: &self.gone.0,
+            pace: self.gone.1,
+        })
+    }
+
+    /// The channel of this name with its budgets.
+    pub(crate) fn outlet_named<'a>(&'a self, name: &'a str) -> Option<Outlet<'a>> {
+        let (channel, pace) = self.by_name.get(name)?;
+        Some(Outlet {
+            name,
+            channel: channel.as_ref(),
+            pace: *pace,
+        })
+    }
+
+    /// What becomes of a turn's replies: the channel's plan. What another system
+    /// started is answered to that system, and all replies are sent.
+    ///
+    /// # Errors
+    /// As [`Channel::plan`].
+    pub(crate) fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        let channel = self.of(&update.dialog);
+        if update.kind != Kind::Rpc {
+            return channel.plan(update, replies);
+        }
+        let mut result = serde_json::json!({ "update": update.id.0, "replies": replies.len() });
+        let mut send = Vec::new();
+        if channel.can_send() {
+            send = channel.fit(replies)?;
+        } else {
+            result["replies"] = serde_json::to_value(replies).map_err(|e| e.to_string())?;
+        }
+        Ok(Plan {
+            answer: result.to_string().into_bytes(),
+            send,
+        })
+    }
+}
+
+/// Checks the names of the author's channels, before anything is bound or forked.
+///
+/// # Errors
+/// A sentence that says which name cannot be.
+pub(crate) fn check_names(authors: &[(String, Factory)]) -> crate::Result<()> {
+    let room = MAX_CHANNELS - RESERVED.len();
+    if authors.len() > room {
+        return Err(Error::Start(format!(
+            "{} channels of your own; {room} is the limit",
+            authors.len()
+        )));
+    }
+    for (place, (name, _)) in authors.iter().enumerate() {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        if name.is_empty() || !name.chars().all(is_plain) {
+            return Err(Error::Start(format!(
+                "a channel's name is made of a to z, 0 to 9, - and _; {name:?} is not"
+            )));
+        }
+        let is_second = authors.iter().take(place).any(|(other, _)| other == name);
+        if is_second || RESERVED.contains(&name.as_str()) {
+            return Err(Error::Start(format!(
+                "there is a channel {name:?} already; give yours another name"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// A channel whose dialogs are in the file but which this program does not serve.
@@ -241,7 +429,7 @@ impl Channel for Gone {
         Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"))
     }
 
-    fn plan(&self, _: &Update, _: &[Reply]) -> Result<Plan, String> {
+    fn fit(&self, _: &[Reply]) -> Result<Vec<Reply>, String> {
         Err("its channel is not served by this program".to_owned())
     }
 

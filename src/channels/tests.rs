@@ -3,6 +3,7 @@
 //! blame itself.
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,19 +14,29 @@ use super::signature::sign;
 use super::*;
 use crate::config::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
 use crate::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
+use crate::pacing::WORDS as WORDS_OF_ALL;
 
 const SECRET: &str = "s3cret";
 
 fn channels() -> Vec<Box<dyn Channel>> {
+    static WORDS: [AtomicU64; WORDS_OF_ALL] = [const { AtomicU64::new(0) }; WORDS_OF_ALL];
     let api_url = String::from("http://localhost:1");
+    let pace = Pacer::new(&WORDS).channel(0);
     vec![
         Box::new(http::Http::new(&HttpConfig { token: None })),
         Box::new(
-            telegram::Telegram::new(&TelegramConfig {
-                token: Some(SECRET.to_owned()),
-                secret: Some(SECRET.to_owned()),
-                api_url: api_url.clone(),
-            })
+            telegram::Telegram::new(
+                &TelegramConfig {
+                    token: Some(SECRET.to_owned()),
+                    secret: Some(SECRET.to_owned()),
+                    api_url: api_url.clone(),
+                    rate: 30,
+                    polls: false,
+                    delete_webhook: false,
+                    registers: false,
+                },
+                pace,
+            )
             .unwrap(),
         ),
         Box::new(
@@ -46,12 +57,15 @@ fn channels() -> Vec<Box<dyn Channel>> {
             .unwrap(),
         ),
         Box::new(
-            vk::Vk::new(&VkConfig {
-                token: SECRET.to_owned(),
-                secret: SECRET.to_owned(),
-                confirmation: Some("c0nf1rm".to_owned()),
-                api_url,
-            })
+            vk::Vk::new(
+                &VkConfig {
+                    token: SECRET.to_owned(),
+                    secret: Some(SECRET.to_owned()),
+                    confirmation: Some("c0nf1rm".to_owned()),
+                    api_url,
+                },
+                pace,
+            )
             .unwrap(),
         ),
     ]
@@ -264,11 +278,18 @@ fn answered(status: u16, body: &str) -> Response {
 }
 
 /// `Ok`, `refused`, or `retry` and the seconds named.
+fn seconds(after: Option<Duration>) -> u64 {
+    after.map_or(0, |after| after.as_secs())
+}
+
 fn meaning(outcome: Result<(), SendError>) -> (&'static str, u64) {
     match outcome {
         Ok(()) => ("ok", 0),
         Err(SendError::Refused(_)) => ("refused", 0),
-        Err(SendError::Retry { after, .. }) => ("retry", after.map_or(0, |a| a.as_secs())),
+        Err(SendError::Retry { after, .. }) => ("retry", seconds(after)),
+        Err(SendError::TooMany { after, all, .. }) => {
+            (if all { "all" } else { "chat" }, seconds(after))
+        }
     }
 }
 
@@ -279,7 +300,7 @@ fn answers_of_telegrams_api_are_told_apart() {
     let blocked = json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"});
     assert_eq!(of(403, blocked), ("refused", 0));
     let flood = json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 35}});
-    assert_eq!(of(429, flood), ("retry", 35));
+    assert_eq!(of(429, flood), ("chat", 35));
     assert_eq!(
         of(401, json!({"ok": false, "description": "Unauthorized"})),
         ("retry", 0)
@@ -325,7 +346,7 @@ fn answers_of_facebooks_api_are_told_apart() {
     assert_eq!(of(503, 100), ("retry", 0));
     let mut flood = answered(429, "");
     flood.retry_after = Some(Duration::from_secs(7));
-    assert_eq!(meaning(facebook::outcome(&flood, SECRET)), ("retry", 7));
+    assert_eq!(meaning(facebook::outcome(&flood, SECRET)), ("all", 7));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Starts a real bot: the program of this crate, or the example `commands`, on a
+//! Starts a real bot: the program of this crate, or one of its examples, on a
 //! free port, with a directory and a process group of its own. Whatever happens
 //! to a test, the bot and its children are killed when [`Bot`] is dropped, and a
 //! test that fails prints what the bot wrote.
@@ -32,20 +32,14 @@ pub(crate) async fn until(what: &str, limit: Duration, mut happened: impl FnMut(
 
 /// The example, as it is now: `cargo test` builds it, `cargo test --test program`
 /// does not, and would leave us with that of an earlier day.
-fn example() -> PathBuf {
+fn example(name: &str) -> PathBuf {
     let program = Path::new(env!("CARGO_BIN_EXE_turnkey"));
     let profile = program.parent().expect("target/debug");
-    let example = profile.join("examples").join("commands");
+    let example = profile.join("examples").join(name);
     let age = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
     if age(&example) < age(program) {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        build.args([
-            "build",
-            "--quiet",
-            "--example",
-            "commands",
-            "--manifest-path",
-        ]);
+        build.args(["build", "--quiet", "--example", name, "--manifest-path"]);
         build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
         build
             .arg("--target-dir")
@@ -54,7 +48,7 @@ fn example() -> PathBuf {
             build.arg("--release");
         }
         let built = build.status().expect("cargo");
-        assert!(built.success(), "the example `commands` does not build");
+        assert!(built.success(), "the example `{name}` does not build");
     }
     example
 }
@@ -99,7 +93,19 @@ impl Setup {
 
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
-        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(example);
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("commands"));
+        Self::of(EXAMPLE.clone())
+    }
+
+    /// The example with a channel of its own.
+    pub(crate) fn custom_channel() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("custom_channel"));
+        Self::of(EXAMPLE.clone())
+    }
+
+    /// The example with a user lock of its own.
+    pub(crate) fn custom_lock() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("custom_lock"));
         Self::of(EXAMPLE.clone())
     }
 
@@ -110,6 +116,12 @@ impl Setup {
 
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Without a variable that was set before.
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.env.retain(|(set, _)| set != name);
         self
     }
 
@@ -346,6 +358,9 @@ impl Bot {
         loop {
             if let Some(port) = started_port(&self.stderr()) {
                 self.port = port;
+                return;
+            }
+            if self.stderr().contains("Started polling updater") {
                 return;
             }
             let ended = self.child.try_wait().expect("our own child");

@@ -2,13 +2,14 @@
 //! network, and kills what is to be killed.
 //!
 //! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
-//! platforms), `telegram.rs` (what Telegram posts). The tests, by subject: everything else.
+//! platforms), `queues.rs` (their half that gives updates), `telegram.rs` (what Telegram posts). The tests, by subject: everything else.
 
 #![allow(clippy::unwrap_used)]
 
 mod api;
 mod bot;
 mod client;
+mod queues;
 mod telegram;
 
 mod accept;
@@ -18,6 +19,7 @@ mod command_line;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
+mod custom;
 mod dedupe;
 mod disk;
 mod handler;
@@ -25,8 +27,12 @@ mod hang_up;
 mod input;
 mod layers;
 mod order;
+mod pacing;
 mod platforms;
+mod polling;
+mod registration;
 mod replies;
+mod rpc;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;

@@ -35,7 +35,7 @@ fn with(
     request
 }
 
-fn viber(event: &Value) -> Request<Full<Bytes>> {
+pub(crate) fn viber(event: &Value) -> Request<Full<Bytes>> {
     let body = event.to_string();
     let signature = signature(VIBER_TOKEN, body.as_bytes());
     with("/viber", body, "x-viber-content-signature", &signature)
