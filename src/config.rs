@@ -3,11 +3,10 @@
 //! Called by `cli/` before anything is bound, opened or forked. A value is taken
 //! from the flag, else the `TURNKEY_…` variable, else the file, else the default.
 //! Secrets have no flag: a command line can be read by every user of a machine.
-//! Imports nothing of ours but the error.
+//! Imports nothing of ours but the error and plain data.
 
 use std::env::VarError;
 use std::fs;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +20,7 @@ use turnkey_storage::mysql;
 use turnkey_storage::postgres;
 
 use crate::error::Error;
+use crate::network::{self, Network};
 
 /// Workers of one machine: far more than its processors is a slip of the finger.
 pub(crate) const MAX_WORKERS: usize = 256;
@@ -595,7 +595,7 @@ impl Settings {
             host: self.host.unwrap_or_else(|| "localhost".to_owned()),
             port: self.port.unwrap_or(8080),
             processes,
-            trusted_proxies: networks(trusted_proxies)?,
+            trusted_proxies: network::list(trusted_proxies)?,
             rpc_token: self.rpc_token,
             database,
             sync: match self.sync.unwrap_or_default() {
@@ -698,52 +698,6 @@ impl Settings {
             }
         }
     }
-}
-
-/// A network, or a single address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network {
-    address: IpAddr,
-    /// Leading bits that count.
-    bits: u8,
-}
-
-impl Network {
-    /// Whether an address is in it.
-    pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        let whole = |address: IpAddr| match address {
-            IpAddr::V4(address) => (u128::from(address.to_bits()) << 96, 32),
-            IpAddr::V6(address) => (address.to_bits(), 128),
-        };
-        let ((network, width), (address, other)) = (whole(self.address), whole(address));
-        let ignored = 128 - u32::from(self.bits);
-        // All bits: a shift by all of them would be none.
-        width == other && (network ^ address).checked_shr(ignored).unwrap_or(0) == 0
-    }
-}
-
-/// Reads networks such as `127.0.0.1,10.0.0.0/8`.
-pub(crate) fn networks(list: &str) -> crate::Result<Vec<Network>> {
-    let names = list.split(',').map(str::trim).filter(|n| !n.is_empty());
-    names.map(network).collect()
-}
-
-fn network(name: &str) -> crate::Result<Network> {
-    let (address, bits) = match name.split_once('/') {
-        Some((address, bits)) => (address.parse::<IpAddr>().ok(), bits.parse::<u8>().ok()),
-        None => (name.parse().ok(), Some(128)),
-    };
-    if let (Some(address), Some(bits)) = (address, bits) {
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let is_single = !name.contains('/');
-        if is_single || bits <= width {
-            let bits = bits.min(width);
-            return Ok(Network { address, bits });
-        }
-    }
-    refuse(format!(
-        "--trusted-proxy takes networks such as 127.0.0.1,10.0.0.0/8, not {name:?}"
-    ))
 }
 
 /// Above it the clock's steps would be coarser than the pauses.
@@ -1029,25 +983,6 @@ mod tests {
             ..both
         });
         assert!(reason.contains("--port, --fast"), "{reason}");
-    }
-
-    #[test]
-    fn networks_hold_their_addresses() {
-        let all = networks("127.0.0.1, 10.0.0.0/8,fd00::/8,0.0.0.0/0").unwrap();
-        let inside = |of: usize, address: &str| all[of].contains(address.parse().unwrap());
-        assert!(inside(0, "127.0.0.1") && !inside(0, "127.0.0.2"));
-        assert!(inside(1, "10.255.0.1") && !inside(1, "11.0.0.0"));
-        assert!(inside(2, "fd12::1") && !inside(2, "fe80::1"));
-        assert!(inside(3, "1.2.3.4") && !inside(3, "::1"));
-        for wrong in [
-            "10.0.0.0/33",
-            "localhost",
-            "10.0.0/8",
-            "::1/129",
-            "1.2.3.4/",
-        ] {
-            assert!(networks(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

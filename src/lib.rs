@@ -58,6 +58,7 @@ mod exit;
 mod handler;
 mod master;
 mod message;
+mod network;
 mod notices;
 mod outbox;
 mod pacing;

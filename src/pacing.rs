@@ -36,6 +36,9 @@ pub(crate) const WORDS: usize = MAX_CHANNELS * CHANNEL + CHATS;
 /// A chat's word: 16 bits of its hash, 48 of milliseconds.
 const TIME: u64 = (1 << 48) - 1;
 
+/// How far a reply that rides, and cannot wait, may go ahead of its bot's next place.
+const AHEAD: Duration = Duration::from_millis(150);
+
 /// Chats that were told "too many" while others of them still wait. That many
 /// cannot all have been too fast: the whole bot is.
 const FLOODED: u64 = 3;
@@ -154,12 +157,11 @@ impl Pace {
         })
     }
 
-    /// Takes a place for a reply that rides in an answer, if there is one at once.
+    /// Takes a place for a reply that rides in an answer, if there is one now.
     pub(crate) fn ride(&self, bot: Option<Rate>, of_chat: Option<Rate>, chat: &str) -> bool {
-        let at_once = Duration::ZERO;
         self.pause_left().is_none()
-            && self.chat(of_chat, chat, at_once).is_ok()
-            && self.bot(bot, at_once).is_ok()
+            && self.chat(of_chat, chat, Duration::ZERO).is_ok()
+            && self.bot(bot, AHEAD).is_ok()
     }
 
     /// How long no call may go out; none when they may.

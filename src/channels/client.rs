@@ -47,8 +47,16 @@ impl Response {
     /// # Errors
     /// When it is not the API that speaks, or not in its words: to be tried again.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, SendError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| self.retry(format!("{} without an answer of the API", self.status)))
+        serde_json::from_slice(&self.body).map_err(|_| self.not_the_api())
+    }
+
+    /// What a proxy before the API says.
+    pub(super) fn not_the_api(&self) -> SendError {
+        let reason = format!("{} without an answer of the API", self.status);
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => self.too_many(reason),
+            _ => self.retry(reason),
+        }
     }
 
     /// Too many calls of this bot: again when the header says so.

@@ -19,16 +19,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::{HeaderMap, StatusCode, Uri};
+use hyper::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use turnkey_storage::ReplyId;
 
-use super::client::{Client, Response};
+use super::client::Client;
 use super::content::{self, Limits};
 use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, update_id};
 use super::signature::same_secret;
-use super::telegram_api::webhook_secret;
+use super::telegram_api::{outcome, webhook_secret};
 use super::{Channel, Plan, Received, Refusal, SendError, SendFuture, method_address};
 use crate::config::TelegramConfig;
 use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
@@ -151,22 +151,6 @@ struct Send<'a> {
     caption: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reply_markup: Option<serde_json::Value>,
-}
-
-/// <https://core.telegram.org/bots/api#making-requests>
-#[derive(Deserialize)]
-struct ApiAnswer {
-    ok: bool,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    parameters: Parameters,
-}
-
-#[derive(Default, Deserialize)]
-struct Parameters {
-    /// Seconds.
-    retry_after: Option<u64>,
 }
 
 impl Telegram {
@@ -390,30 +374,4 @@ fn sort(raw: &str) -> String {
         }
         _ => kind,
     }
-}
-
-/// What an answer of the Bot API means for the reply.
-pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
-    let status = response.status;
-    let answer: ApiAnswer = response.json()?;
-    if answer.ok {
-        return Ok(());
-    }
-    let reason = format!("{status}: {}", answer.description);
-    let after = answer.parameters.retry_after.map(Duration::from_secs);
-    // 401 and 404 mean a wrong token: whoever mends it wants the replies to go
-    // out then. 400 and 403 are about this reply or chat and will not change.
-    Err(match status {
-        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => SendError::Refused(reason),
-        // Whether the chat or the bot was too fast Telegram does not say.
-        StatusCode::TOO_MANY_REQUESTS => SendError::TooMany {
-            reason,
-            after: after.or(response.retry_after),
-            all: false,
-        },
-        _ => SendError::Retry {
-            reason,
-            after: after.or(response.retry_after),
-        },
-    })
 }

@@ -1,7 +1,8 @@
 //! The calls to Telegram's Bot API beside those that send: `getUpdates` and
-//! `setWebhook` (<https://core.telegram.org/bots/api#getting-updates>).
+//! `setWebhook` (<https://core.telegram.org/bots/api#getting-updates>); and what its
+//! answers mean.
 //!
-//! Used through [`Poll`] and [`Register`]. Bounds: [`LIMIT`] updates a call.
+//! Used by `telegram.rs`, and through [`Poll`] and [`Register`]. Bounds: [`LIMIT`] updates a call.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub(super) struct TelegramApi {
     client: Client,
 }
 
+/// <https://core.telegram.org/bots/api#making-requests>
 #[derive(Deserialize)]
 struct Answer<'a> {
     ok: bool,
@@ -56,6 +58,7 @@ struct Answer<'a> {
 
 #[derive(Default, Deserialize)]
 struct Parameters {
+    /// Seconds.
     retry_after: Option<u64>,
 }
 
@@ -135,14 +138,39 @@ impl TelegramApi {
 type Asks = Result<Bytes, PollError>;
 
 fn parse<'a, T: Deserialize<'a>>(response: &'a Response) -> Result<T, SendError> {
-    serde_json::from_slice(&response.body)
-        .map_err(|_| response.retry(format!("{} without an answer of the API", response.status)))
+    serde_json::from_slice(&response.body).map_err(|_| response.not_the_api())
 }
 
 /// The secret of the webhook: the configured one, else one that whoever knows the token,
 /// and so each worker, can make.
 pub(super) fn webhook_secret(configured: Option<&str>, token: &str) -> String {
     configured.map_or_else(|| sign(token, b"turnkey webhook"), str::to_owned)
+}
+
+/// What an answer of the Bot API means for the reply.
+pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
+    let status = response.status;
+    let answer: Answer<'_> = parse(response)?;
+    if answer.ok {
+        return Ok(());
+    }
+    let reason = format!("{status}: {}", answer.description);
+    let after = answer.parameters.retry_after.map(Duration::from_secs);
+    // 401 and 404 mean a wrong token: whoever mends it wants the replies to go
+    // out then. 400 and 403 are about this reply or chat and will not change.
+    Err(match status {
+        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => SendError::Refused(reason),
+        // Whether the chat or the bot was too fast Telegram does not say.
+        StatusCode::TOO_MANY_REQUESTS => SendError::TooMany {
+            reason,
+            after: after.or(response.retry_after),
+            all: false,
+        },
+        _ => SendError::Retry {
+            reason,
+            after: after.or(response.retry_after),
+        },
+    })
 }
 
 impl Poll for TelegramApi {

@@ -14,7 +14,7 @@ use super::signature::sign;
 use super::*;
 use crate::config::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
 use crate::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
-use crate::pacing::WORDS as WORDS_OF_ALL;
+use crate::pacing::{Pacer, WORDS as WORDS_OF_ALL};
 
 const SECRET: &str = "s3cret";
 
@@ -295,7 +295,8 @@ fn meaning(outcome: Result<(), SendError>) -> (&'static str, u64) {
 
 #[test]
 fn answers_of_telegrams_api_are_told_apart() {
-    let of = |status, body: Value| meaning(telegram::outcome(&answered(status, &body.to_string())));
+    let of =
+        |status, body: Value| meaning(telegram_api::outcome(&answered(status, &body.to_string())));
     assert_eq!(of(200, json!({"ok": true, "result": {}})), ("ok", 0));
     let blocked = json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"});
     assert_eq!(of(403, blocked), ("refused", 0));
@@ -318,9 +319,10 @@ fn answers_of_vibers_api_are_told_apart() {
     for refused in [3, 4, 5, 6, 11, 13] {
         assert_eq!(of(refused), ("refused", 0), "{refused}");
     }
-    for later in [2, 7, 10, 12, 24, 99] {
+    for later in [2, 7, 10, 24, 99] {
         assert_eq!(of(later), ("retry", 0), "{later}");
     }
+    assert_eq!(of(12), ("all", 0));
     assert_eq!(
         meaning(viber::outcome(&answered(200, ""), "")),
         ("retry", 0)
@@ -340,8 +342,11 @@ fn answers_of_facebooks_api_are_told_apart() {
     for refused in [10, 100, 200, 551] {
         assert_eq!(of(400, refused), ("refused", 0), "{refused}");
     }
-    for later in [2, 4, 190, 613] {
+    for later in [2, 190] {
         assert_eq!(of(400, later), ("retry", 0), "{later}");
+    }
+    for too_many in [4, 17, 32, 613, 80006] {
+        assert_eq!(of(400, too_many), ("all", 0), "{too_many}");
     }
     assert_eq!(of(503, 100), ("retry", 0));
     let mut flood = answered(429, "");
@@ -360,9 +365,13 @@ fn answers_of_vks_api_are_told_apart() {
     for refused in [7, 100, 901, 902, 914, 917] {
         assert_eq!(of(refused), ("refused", 0), "{refused}");
     }
-    for later in [1, 5, 6, 9, 10] {
+    for later in [1, 5, 10] {
         assert_eq!(of(later), ("retry", 0), "{later}");
     }
+    assert_eq!(
+        [of(6), of(29), of(9)],
+        [("all", 0), ("all", 0), ("chat", 0)]
+    );
     for strange in ["", "{}", "[]"] {
         let strange = vk::outcome(&answered(200, strange), SECRET);
         assert_eq!(meaning(strange), ("retry", 0));

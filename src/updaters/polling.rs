@@ -254,9 +254,8 @@ impl Poller {
                     let dialog = &update.dialog;
                     tracing::debug!("{dialog} update {} has to wait: {reason}", update.id);
                 }
-                // `turn.rs` has said why.
-                Ok(Answer::Failed) => {}
-                Err(_) => return false,
+                // `turn.rs` has said why; or the worker is leaving.
+                Ok(Answer::Failed) | Err(_) => {}
             }
             tokio::select! {
                 () = tokio::time::sleep(again.pause()) => {}

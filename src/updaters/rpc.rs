@@ -45,7 +45,6 @@ const BUSY: i64 = -32001;
 const CONFLICT: i64 = -32002;
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Call {
     jsonrpc: String,
     method: String,

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use hyper::HeaderMap;
 
-use crate::config::Network;
+use crate::network::Network;
 
 /// The client's address.
 pub(super) fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
@@ -35,11 +35,11 @@ pub(super) fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::networks;
+    use crate::network::list;
 
     #[test]
     fn only_trusted_proxies_are_believed() {
-        let trusted = networks("10.0.0.0/8,::1").unwrap();
+        let trusted = list("10.0.0.0/8,::1").unwrap();
         let of = |peer: &str, lists: &[&str]| {
             let mut headers = HeaderMap::new();
             for list in lists {

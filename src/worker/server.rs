@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection;
-use crate::config::{Config, Network, ServerLimits};
+use crate::config::{Config, ServerLimits};
+use crate::network::Network;
 use crate::scoreboard::{Field, Scoreboard, Slot};
 use crate::turn::Bot;
 
