@@ -172,7 +172,7 @@ async fn deliver(
             }
             Err(SendError::Retry { reason, after }) => (reason, after),
         };
-        if attempt == ATTEMPTS {
+        if attempt == ATTEMPTS || after > Some(PATIENCE) {
             return Err(SendError::Retry { reason, after });
         }
         if attempt == 1 {
@@ -180,7 +180,7 @@ async fn deliver(
         } else {
             tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
         }
-        let pause = after.map_or_else(|| jitter(delay), |after| after.min(PATIENCE));
+        let pause = after.unwrap_or_else(|| jitter(delay));
         if !sleep(bot, pause).await {
             return Err(SendError::Retry { reason, after });
         }

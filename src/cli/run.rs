@@ -31,7 +31,7 @@ in the environment. Secrets have no flag, only a variable or a line in the file:
 says where to find them.
 
 Exit codes: 0 stopped, nothing cut off; 1 turns were cut off after --grace;
-2 bad settings or no place to listen or write; 3 a worker could not start;
+2 bad settings, a token that is not known, or no place to listen or write; 3 a worker could not start;
 4 workers died again and again; 130 forced by a second Ctrl-C, 131 by SIGQUIT.
 
 Try it:

@@ -30,6 +30,7 @@ mod order;
 mod pacing;
 mod platforms;
 mod polling;
+mod proxy;
 mod registration;
 mod replies;
 mod rpc;
