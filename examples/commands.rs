@@ -14,6 +14,7 @@
 //! | `silent` | no reply |
 //! | `ask Tea?` | a question with two buttons |
 //! | a button | says which |
+//! | a call of another system | says its method and params; `fail` fails |
 //! | `picture https://…` | a picture, with a caption and a button |
 //! | a picture | says how many, and what stands under it |
 //! | `gate FILE many 3` | waits until FILE is there, and meanwhile says so in `FILE.CHANNEL.USER`; then the rest |
@@ -110,6 +111,11 @@ async fn wait_at_gate(turn: &Turn<State>, rest: &str) -> turnkey::Result<String>
 }
 
 fn other_than_text(turn: &Turn<State>) -> Option<String> {
+    if let Some(rpc) = turn.rpc()
+        && rpc.method != "fail"
+    {
+        return Some(format!("rpc {} {}", rpc.method, rpc.params));
+    }
     if let Some(data) = turn.button() {
         return Some(format!("button {data}"));
     }

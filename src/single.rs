@@ -16,6 +16,7 @@ use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
 
 use crate::app::Author;
+use crate::channels::check_names;
 use crate::config::Config;
 use crate::database::{self, Database};
 use crate::error::Error;
@@ -41,7 +42,9 @@ static WORDS: OnceLock<Vec<AtomicU64>> = OnceLock::new();
 /// # Errors
 /// [`Error::Start`] when it cannot start.
 pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
-    let listeners = listeners::bind(&config.host, config.port)?;
+    check_names(&author.channels)?;
+    let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
+    let listeners = listeners::open(config)?;
     let database = Database::take(config)?;
     database.prepare(&author.migrations)?;
     let writer_listener = database.bind()?;
@@ -84,7 +87,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             scoreboard,
         };
         let served = worker.run(
-            || notices::announce(config, port, "single process", &database),
+            || notices::announce(config, &own, port, "single process", &database),
             async || {
                 asked_to_stop().await;
                 listeners::refuse_newcomers(&door);

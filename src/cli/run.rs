@@ -19,6 +19,7 @@ in the environment. Secrets have no flag, only a variable or a line in the file:
   TURNKEY_TELEGRAM_TOKEN         telegram-token         the bot's token, for sending replies
   TURNKEY_TELEGRAM_SECRET        telegram-secret        the webhook's secret token
   TURNKEY_HTTP_TOKEN             http-token             the bearer token of POST /http
+  TURNKEY_RPC_TOKEN              rpc-token              the bearer token of POST /rpc/CHANNEL/USER
   TURNKEY_VIBER_TOKEN            viber-token            the bot's token
   TURNKEY_FACEBOOK_TOKEN         facebook-token         the page's access token
   TURNKEY_FACEBOOK_SECRET        facebook-secret        the app's secret
@@ -30,7 +31,7 @@ in the environment. Secrets have no flag, only a variable or a line in the file:
 says where to find them.
 
 Exit codes: 0 stopped, nothing cut off; 1 turns were cut off after --grace;
-2 bad settings or no place to listen or write; 3 a worker could not start;
+2 bad settings, a token that is not known, or no place to listen or write; 3 a worker could not start;
 4 workers died again and again; 130 forced by a second Ctrl-C, 131 by SIGQUIT.
 
 Try it:
@@ -65,7 +66,7 @@ impl Run {
         }
         let config = self
             .settings
-            .into_config(self.config.as_deref())
+            .into_config(self.config.as_deref(), !author.channels.is_empty())
             .map_err(|e| anyhow::anyhow!("{e}"))?;
         log::start(config.log, self.verbose, self.quiet);
         let result = match config.processes {

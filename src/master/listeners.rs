@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
+use crate::config::{Config, Updater};
 use crate::error::Error;
 
 /// Connections that the kernel completes and keeps for us while workers are
@@ -18,11 +19,22 @@ const BACKLOG: i32 = 4096;
 /// Tries to find a port that is free at every address of the host.
 const FREE_PORT_TRIES: u32 = 20;
 
+/// The sockets of a configuration; none when updates are polled for.
+///
+/// # Errors
+/// [`Error::Start`]: port taken, no right to it, no such host.
+pub(crate) fn open(config: &Config) -> crate::Result<Vec<TcpListener>> {
+    match config.updater {
+        Updater::Webhooks => bind(&config.host, config.port),
+        Updater::Polling => Ok(Vec::new()),
+    }
+}
+
 /// Binds every address of `host`: `localhost` is mostly both 127.0.0.1 and ::1.
 ///
 /// # Errors
 /// [`Error::Start`]: port taken, no right to it, no such host.
-pub(crate) fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
+fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let mut addresses: Vec<SocketAddr> = (bare, port)
         .to_socket_addrs()

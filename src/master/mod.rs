@@ -31,6 +31,7 @@ use turnkey_storage::Owner;
 use self::child::{ChildHandle, Place, Role};
 use self::sys::Forked;
 use crate::app::Author;
+use crate::channels::check_names;
 use crate::config::Config;
 use crate::database::Database;
 use crate::error::Error;
@@ -75,6 +76,8 @@ pub(crate) struct Master<'a> {
     config: &'a Config,
     /// Taken by the one child that needs it.
     author: Option<Author>,
+    /// The names of the author's channels.
+    own_channels: Vec<String>,
     database: Database,
     listeners: Vec<TcpListener>,
     /// None when the database needs no writer; then there is no place for one.
@@ -99,7 +102,8 @@ pub(crate) struct Master<'a> {
 /// # Errors
 /// [`Error::Start`] when it cannot start.
 pub(crate) fn run(config: &Config, author: Author, workers: usize) -> crate::Result<ExitCode> {
-    let listeners = listeners::bind(&config.host, config.port)?;
+    check_names(&author.channels)?;
+    let listeners = listeners::open(config)?;
     let database = Database::take(config)?;
     // From here on a Ctrl-C waits until the loop looks.
     let mask: SigSet = SIGNALS.into_iter().collect();
@@ -117,6 +121,11 @@ pub(crate) fn run(config: &Config, author: Author, workers: usize) -> crate::Res
     places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
     let mut master = Master {
         config,
+        own_channels: author
+            .channels
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect(),
         author: Some(author),
         database,
         listeners,
@@ -277,6 +286,7 @@ impl Master<'_> {
         let bound = self.listeners.first().map(TcpListener::local_addr);
         notices::announce(
             self.config,
+            &self.own_channels,
             bound.and_then(Result::ok),
             &workers,
             &self.database,
@@ -477,6 +487,12 @@ impl Master<'_> {
             // Nothing is wrong with it, nor with what comes after it.
             place.due = Instant::now();
             tracing::debug!("{role} starts over");
+            return;
+        }
+        if code == Some(exit::BAD_START.into()) && self.stop_asked.is_none() {
+            // A platform does not know the token: no other child would fare better.
+            tracing::debug!("{role} {how}");
+            self.give_up(exit::BAD_START);
             return;
         }
         let delay = place.bury(&child);

@@ -16,6 +16,7 @@ use super::child::Role;
 use super::{Master, ORPHAN_GRACE, sys};
 use crate::control::{DRAIN, READY};
 use crate::error::Error;
+use crate::notices::say;
 use crate::worker::{Worker, either, terminated};
 use crate::{exit, writer};
 
@@ -37,6 +38,10 @@ impl Master<'_> {
             Err(Error::Storage(turnkey_storage::Error::Undone(reason))) => {
                 tracing::warn!("{role}: starting over: {reason}");
                 exit::START_OVER
+            }
+            Err(Error::Token(sentence)) => {
+                say!("error: {sentence}");
+                exit::BAD_START
             }
             Err(error) => {
                 tracing::error!("{role}: {error}");

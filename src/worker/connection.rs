@@ -7,6 +7,7 @@
 //! and idle time-outs of the server.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -82,6 +83,7 @@ impl State {
 pub(super) async fn serve(
     server: Rc<Server>,
     stream: TcpStream,
+    peer: IpAddr,
     full: bool,
     mut draining: watch::Receiver<bool>,
 ) {
@@ -100,7 +102,7 @@ pub(super) async fn serve(
             let mut response = if full {
                 routes::too_many_connections()
             } else {
-                routes::route(&server.bot, &server.limits, request).await
+                routes::route(&server, peer, request).await
             };
             if state.closing.get() && version == Version::HTTP_11 {
                 let close = HeaderValue::from_static("close");

@@ -8,7 +8,7 @@
 //! them connections wait in the kernel's queue.
 
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connection;
-use crate::config::ServerLimits;
+use crate::config::{Config, ServerLimits};
+use crate::network::Network;
 use crate::scoreboard::{Field, Scoreboard, Slot};
 use crate::turn::Bot;
 
@@ -58,6 +59,8 @@ const OUT_OF_FILES: Duration = Duration::from_millis(100);
 pub(super) struct Server {
     pub(super) bot: Rc<Bot>,
     pub(super) limits: ServerLimits,
+    pub(super) rpc_token: Option<String>,
+    pub(super) trusted_proxies: Vec<Network>,
     scoreboard: Scoreboard,
     index: usize,
     slot: Slot,
@@ -67,14 +70,16 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(
         bot: Rc<Bot>,
-        limits: ServerLimits,
+        config: &Config,
         scoreboard: Scoreboard,
         index: usize,
         draining: watch::Receiver<bool>,
     ) -> Self {
         Server {
             bot,
-            limits,
+            limits: config.server,
+            rpc_token: config.rpc_token.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             slot: scoreboard.worker(index),
             scoreboard,
             index,
@@ -104,7 +109,7 @@ impl Server {
         while let Ok(accepted) =
             tokio::time::timeout_at(closing.min(Instant::now() + SETTLE), listener.accept()).await
         {
-            self.take(accepted.map(|(stream, _)| stream)).await;
+            self.take(accepted).await;
         }
     }
 
@@ -112,7 +117,7 @@ impl Server {
     async fn accept_in_turn(
         &self,
         listener: &tokio::net::TcpListener,
-    ) -> std::io::Result<TcpStream> {
+    ) -> std::io::Result<(TcpStream, SocketAddr)> {
         let mut look = FIRST_LOOK;
         let mut left = 0;
         loop {
@@ -120,7 +125,7 @@ impl Server {
                 self.slot.get(Field::Connections) >= self.limits.connections as u64 + OVERFLOW;
             let leave_it = left < LEFT && self.is_ahead();
             if !full && !leave_it {
-                return listener.accept().await.map(|(stream, _)| stream);
+                return listener.accept().await;
             }
             tokio::time::sleep(look).await;
             if is_pending(listener) {
@@ -132,9 +137,9 @@ impl Server {
         }
     }
 
-    async fn take(self: &Rc<Self>, accepted: std::io::Result<TcpStream>) {
-        let stream = match accepted {
-            Ok(stream) => stream,
+    async fn take(self: &Rc<Self>, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => return accept_failed(&error).await,
         };
         if let Err(error) = stream.set_nodelay(true) {
@@ -147,7 +152,7 @@ impl Server {
         let server = self.clone();
         let draining = self.draining.clone();
         tokio::task::spawn_local(async move {
-            connection::serve(server, stream, full, draining).await;
+            connection::serve(server, stream, peer.ip(), full, draining).await;
             drop(open);
         });
     }

@@ -36,6 +36,7 @@ mod inspect;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "mysql", feature = "postgres"))]

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::bot::Setup;
 use crate::client::Failure;
+use crate::queues::Queues;
 
 /// How a call is answered.
 #[derive(Clone, Copy, Debug)]
@@ -126,11 +127,13 @@ pub(crate) const SECRETS: [(&str, &str); 8] = [
 pub(crate) struct Api {
     port: u16,
     state: Arc<Mutex<State>>,
+    /// What gives updates and takes addresses.
+    pub(crate) queues: Arc<Queues>,
     /// Dropped to end the thread.
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
-const TOKEN: &str = "12345:secret-of-the-bot";
+pub(crate) const TOKEN: &str = "12345:secret-of-the-bot";
 pub(crate) const VIBER_TOKEN: &str = "4453b6ac12345678-e02c5f12174805f9-daec9cbb5448c51f";
 pub(crate) const FACEBOOK_TOKEN: &str = "EAAG/secret of the page";
 pub(crate) const FACEBOOK_SECRET: &str = "secret of the app";
@@ -151,7 +154,8 @@ impl Api {
             random_ids: HashSet::new(),
         }));
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let shared = state.clone();
+        let queues = Arc::new(Queues::new(port));
+        let shared = (state.clone(), queues.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -164,13 +168,19 @@ impl Api {
         Api {
             port,
             state,
+            queues,
             _stop: stop,
         }
     }
 
     /// A bot on all platforms that sends its replies here.
     pub(crate) fn configure(&self, setup: Setup) -> Setup {
-        configure(setup, &format!("http://127.0.0.1:{}", self.port))
+        configure(setup, &self.url())
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// How the next calls of a chat are answered.
@@ -247,7 +257,9 @@ pub(crate) fn configure(mut setup: Setup, url: &str) -> Setup {
     setup
 }
 
-async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>) {
+type Shared = (Arc<Mutex<State>>, Arc<Queues>);
+
+async fn serve(listener: std::net::TcpListener, state: Shared) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     while let Ok((stream, _)) = listener.accept().await {
         drop(stream.set_nodelay(true));
@@ -261,10 +273,13 @@ async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>) {
 
 async fn answer(
     request: Request<Incoming>,
-    state: Arc<Mutex<State>>,
+    (state, queues): Shared,
 ) -> Result<Response<Full<Bytes>>, Failure> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
+    if let Some(answer) = queues.answer(&head, &body).await {
+        return Ok(answer);
+    }
     let Some((platform, body)) = read(&head, &body) else {
         return Ok(respond(
             404,
@@ -347,9 +362,6 @@ enum Platform {
 fn read(head: &hyper::http::request::Parts, body: &[u8]) -> Option<(Platform, Value)> {
     let json = || serde_json::from_slice(body).ok();
     let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok());
-    let fields = |text: &[u8]| -> HashMap<String, String> {
-        form_urlencoded::parse(text).into_owned().collect()
-    };
     let path = head.uri.path();
     if let Some(method) = path.strip_prefix(&format!("/bot{TOKEN}/")) {
         let known = ["sendMessage", "sendPhoto"].contains(&method);
@@ -374,6 +386,11 @@ fn read(head: &hyper::http::request::Parts, body: &[u8]) -> Option<(Platform, Va
         }
         _ => None,
     }
+}
+
+/// The fields of a form or query.
+pub(crate) fn fields(text: &[u8]) -> HashMap<String, String> {
+    form_urlencoded::parse(text).into_owned().collect()
 }
 
 fn accepted(platform: Platform) -> String {
@@ -446,7 +463,7 @@ fn blocked(platform: Platform) -> Response<Full<Bytes>> {
     respond(status, body.to_string())
 }
 
-fn respond(status: u16, body: String) -> Response<Full<Bytes>> {
+pub(crate) fn respond(status: u16, body: String) -> Response<Full<Bytes>> {
     let response = Response::builder().status(status);
     response.body(Full::from(body)).expect("a response")
 }

@@ -117,6 +117,18 @@ impl Setup {
         Self::of(EXAMPLE.clone())
     }
 
+    /// The example with a channel of its own.
+    pub(crate) fn custom_channel() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("custom_channel"));
+        Self::of(EXAMPLE.clone())
+    }
+
+    /// The example with a user lock of its own.
+    pub(crate) fn custom_lock() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("custom_lock"));
+        Self::of(EXAMPLE.clone())
+    }
+
     pub(crate) fn args(mut self, args: &[&str]) -> Self {
         self.args.extend(args.iter().map(|a| (*a).to_owned()));
         self
@@ -124,6 +136,12 @@ impl Setup {
 
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Without a variable that was set before.
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.env.retain(|(set, _)| set != name);
         self
     }
 
@@ -360,6 +378,9 @@ impl Bot {
         loop {
             if let Some(port) = started_port(&self.stderr()) {
                 self.port = port;
+                return;
+            }
+            if self.stderr().contains("Started polling updater") {
                 return;
             }
             let ended = self.child.try_wait().expect("our own child");

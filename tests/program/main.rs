@@ -2,8 +2,9 @@
 //! network, and kills what is to be killed.
 //!
 //! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
-//! platforms), `fake/` (the platforms themselves), `telegram.rs` (what Telegram posts),
-//! `engine.rs` (databases). The tests, by subject: everything else.
+//! platforms), `queues.rs` (their half that gives updates), `fake/` (their half that
+//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases). The tests,
+//! by subject: everything else.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,6 +13,7 @@ mod bot;
 mod client;
 mod engine;
 mod fake;
+mod queues;
 mod telegram;
 
 mod accept;
@@ -22,6 +24,7 @@ mod command_line;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
+mod custom;
 mod dedupe;
 mod disk;
 mod emulator;
@@ -31,8 +34,13 @@ mod input;
 mod layers;
 mod matrix;
 mod order;
+mod pacing;
 mod platforms;
+mod polling;
+mod proxy;
+mod registration;
 mod replies;
+mod rpc;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
