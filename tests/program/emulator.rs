@@ -120,6 +120,11 @@ impl Drop for Emulator {
     }
 }
 
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
 /// The data of a message's buttons, one in a row.
 fn buttons(message: &Value) -> Vec<&str> {
     let rows = message["reply_markup"]["inline_keyboard"].as_array();
@@ -128,12 +133,21 @@ fn buttons(message: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// Registered by the bot itself, which is all there is to do.
 async fn by_webhook(emulator: &Emulator, setup: Setup) -> Bot {
-    let bot = emulator.configure(setup).start().await;
-    let address = format!("http://127.0.0.1:{}/telegram", bot.port);
-    let path = format!("/bot{TOKEN}/setWebhook");
-    emulator.ask(&path, json!({ "url": address })).await;
+    // It has to know its address before it has one.
+    let port = free_port();
+    let setup = setup.without_port().args(&["--port", &port.to_string()]);
+    let address = format!("http://127.0.0.1:{port}");
+    let setup = emulator.configure(setup.args(&["--public-url", &address, "-v"]));
+    let bot = setup.start().await;
+    bot.wait_for_stderr("posts to").await;
     bot
+}
+
+/// With nothing but a token.
+async fn by_polling(emulator: &Emulator, setup: Setup) -> Bot {
+    emulator.configure(setup.without_port()).start().await
 }
 
 async fn echoes(emulator: &Emulator) {
@@ -187,6 +201,27 @@ async fn the_booking_bot_by_webhook() {
     };
     let setup = Setup::booking().env("BOOKING_CALENDAR_MS", "200");
     let bot = by_webhook(&emulator, setup).await;
+    books(&emulator).await;
+    bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn the_echo_bot_by_polling() {
+    let Some(emulator) = Emulator::start() else {
+        return;
+    };
+    let bot = by_polling(&emulator, Setup::echo()).await;
+    echoes(&emulator).await;
+    bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn the_booking_bot_by_polling() {
+    let Some(emulator) = Emulator::start() else {
+        return;
+    };
+    let setup = Setup::booking().env("BOOKING_CALENDAR_MS", "200");
+    let bot = by_polling(&emulator, setup).await;
     books(&emulator).await;
     bot.stop().await.assert_sound();
 }
