@@ -82,13 +82,13 @@ async fn kills_at_random_lose_and_repeat_nothing() {
     let mut killer = Killer::new(seed, engine.has_writer());
     for _ in 0..kills {
         bot = killer.strike(bot, &again).await;
-        eprintln!(
-            "{:?} {} waiting {} calls {}",
-            started.elapsed(),
-            killer.done(),
-            fake.waiting(),
-            api.accepted()
-        );
+        if killer.count().is_multiple_of(100) {
+            let (waiting, sent) = (fake.waiting(), api.accepted());
+            say(&format!(
+                "{}; {waiting} updates wait, {sent} replies are sent",
+                killer.done()
+            ));
+        }
     }
     let took = started.elapsed();
     let posted = load.end().await;
@@ -115,7 +115,11 @@ async fn kills_at_random_lose_and_repeat_nothing() {
         Figures::get(&figures.refused),
         sums.unwrap_or_default()
     );
-    // Past the test runner, which swallows what a passing test prints.
+    say(&line);
+}
+
+/// Past the test runner, which swallows what a passing test prints.
+fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("stderr");
 }
 
@@ -141,10 +145,14 @@ impl Killer {
         }
     }
 
+    fn count(&self) -> u64 {
+        self.workers + self.writers + self.masters + self.everything
+    }
+
     fn done(&self) -> String {
         format!(
             "{} kills ({} workers, {} writers, {} masters, {} everything)",
-            self.workers + self.writers + self.masters + self.everything,
+            self.count(),
             self.workers,
             self.writers,
             self.masters,
