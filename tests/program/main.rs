@@ -33,6 +33,7 @@ mod hang_up;
 mod input;
 mod layers;
 mod matrix;
+mod odd;
 mod order;
 mod pacing;
 mod platforms;
