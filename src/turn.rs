@@ -256,6 +256,7 @@ fn prepare_commit(
         statements: handled.statements,
         history,
         end: outgoing.is_empty(),
+        pending: false,
     })
 }
 
