@@ -1,7 +1,7 @@
 //! What an author can test their own parts with.
 //!
 //! Nothing of the program calls it. [`check_user_lock`] drives a [`UserLock`] through the
-//! cases that the program relies on. Bound: [`PATIENCE`] for each wait.
+//! cases that the program relies on. Bound: ten seconds for each wait.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

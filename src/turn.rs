@@ -286,6 +286,7 @@ fn prepare_commit(
         statements: handled.statements,
         history,
         end: outgoing.is_empty(),
+        pending: false,
     })
 }
 

@@ -318,7 +318,15 @@ impl Queues {
                     "server": format!("http://127.0.0.1:{}/lp/1", self.own_port)})
             }
             "getCallbackConfirmationCode" => json!({"code": CONFIRMATION}),
-            "getCallbackServers" => json!({"count": 0, "items": []}),
+            "getCallbackServers" => {
+                let all = self.registrations();
+                let added = all.iter().filter(|call| call.method == "addCallbackServer");
+                let item = |call: &Registration| {
+                    json!({"id": 7, "url": call.fields["url"],
+                    "status": "ok"})
+                };
+                json!({"count": 1, "items": added.map(item).collect::<Vec<_>>()})
+            }
             "addCallbackServer" => {
                 let port = self.known_bot_port().await;
                 let asked = post("/vk", r#"{"type":"confirmation","group_id":1}"#);

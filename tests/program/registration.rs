@@ -81,8 +81,15 @@ async fn each_platform_is_told_once() {
     // Once for each start.
     let bot = bot.stop().await.start().await;
     api.queues.bot_port(bot.port);
-    let again = || of(&api.queues.registrations(), "setWebhook").len();
-    until("a second registration", SOON, || again() == 2).await;
+    let again = |method: &str| of(&api.queues.registrations(), method).len();
+    until("a second registration", SOON, || {
+        again("setWebhook") == 2 && again("setCallbackSettings") == 2
+    })
+    .await;
+    // VK knows the address already.
+    let edited = &of(&api.queues.registrations(), "editCallbackServer")[0];
+    assert_eq!(edited["server_id"], "7");
+    assert_eq!(again("addCallbackServer"), 1);
     bot.stop().await;
 }
 

@@ -723,5 +723,6 @@ fn begun(shared: &Arc<Shared>, dialog: DialogKey, found: Found) -> Begun {
         seen: found.seen,
         state: found.state,
         unsent: found.unsent,
+        earlier: None,
     }
 }

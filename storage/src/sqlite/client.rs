@@ -123,7 +123,7 @@ impl WriterClient {
         let request = Request::Begin {
             dialog: begin.dialog.clone(),
             update: begin.update.as_deref(),
-            arrived: begin.arrived.0,
+            arrived: begin.arrived.order,
         };
         let id = self
             .shared
@@ -417,6 +417,7 @@ impl Shared {
                         seen,
                         state: text,
                         unsent,
+                        earlier: None,
                     }),
                     Response::Failed(error) => Err(error),
                     _ => Err(unexpected()),
