@@ -24,6 +24,7 @@ mod handler;
 mod hang_up;
 mod input;
 mod layers;
+mod operator;
 mod order;
 mod platforms;
 mod replies;
