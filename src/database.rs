@@ -262,7 +262,7 @@ pub(crate) fn operate<T>(
             }
             operate_alone(
                 &Database::at(address, Sync::Full).map_err(plain)?,
-                &runtime,
+                runtime,
                 owner,
                 work,
             )
@@ -279,7 +279,7 @@ pub(crate) fn operate<T>(
 /// With the file to ourselves: its writer is a thread, for as long as the work takes.
 fn operate_alone<T>(
     database: &Database,
-    runtime: &tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
     owner: Owner,
     work: impl AsyncFnOnce(&dyn Storage) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
@@ -301,7 +301,9 @@ fn operate_alone<T>(
         .spawn(move || writer.run(stop.as_fd()))?;
     let done =
         runtime.block_on(async { work(&*connect_sqlite(files, owner).map_err(plain)?).await });
-    // Closing the line stops the writer.
+    // Our connection is a task of the runtime, and the writer waits for its end; closing
+    // the line stops it.
+    drop(runtime);
     drop(lifeline);
     let written = writer
         .join()
