@@ -34,6 +34,7 @@ mod input;
 mod layers;
 mod matrix;
 mod odd;
+mod operator;
 mod order;
 mod pacing;
 mod platforms;
