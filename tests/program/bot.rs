@@ -433,8 +433,13 @@ impl Bot {
     /// The pid of a child such as `turnkey: worker 0`, once there is one.
     pub(crate) async fn child(&self, name: &str) -> i32 {
         let what = format!("a process {name:?} among {:?}", self.processes());
-        until(&what, SOON, || self.named(name).is_some()).await;
-        self.named(name).unwrap_or_else(|| panic!("{name} died"))
+        let mut found = None;
+        until(&what, SOON, || {
+            found = self.named(name);
+            found.is_some()
+        })
+        .await;
+        found.expect("it was waited for")
     }
 
     pub(crate) async fn writer(&self) -> i32 {

@@ -127,6 +127,7 @@ fn say(line: &str) {
 struct Killer {
     random: fastrand::Rng,
     has_writer: bool,
+    killed: Vec<i32>,
     workers: u64,
     writers: u64,
     masters: u64,
@@ -138,6 +139,7 @@ impl Killer {
         Killer {
             random: fastrand::Rng::with_seed(seed),
             has_writer,
+            killed: Vec::new(),
             workers: 0,
             writers: 0,
             masters: 0,
@@ -158,6 +160,20 @@ impl Killer {
             self.masters,
             self.everything
         )
+    }
+
+    /// A process of this name that we have not killed yet: the last one may still be
+    /// there for a moment.
+    async fn alive(&mut self, bot: &Bot, name: &str) -> i32 {
+        let mut pid = bot.child(name).await;
+        while self.killed.contains(&pid) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            pid = bot.child(name).await;
+        }
+        // Numbers are used again, but not so soon.
+        self.killed.truncate(20);
+        self.killed.insert(0, pid);
+        pid
     }
 
     /// One kill, at a moment of no meaning; the bot that goes on. The program as a whole
@@ -181,12 +197,15 @@ impl Killer {
             }
             30..55 if self.has_writer => {
                 self.writers += 1;
-                kill_9(bot.writer().await);
+                let writer = self.alive(&bot, "turnkey: writer").await;
+                kill_9(writer);
                 bot
             }
             _ => {
                 self.workers += 1;
-                kill_9(bot.worker(self.random.usize(0..WORKERS)).await);
+                let name = format!("turnkey: worker {}", self.random.usize(0..WORKERS));
+                let worker = self.alive(&bot, &name).await;
+                kill_9(worker);
                 bot
             }
         }
@@ -194,7 +213,7 @@ impl Killer {
 }
 
 fn kill_9(pid: i32) {
-    // It may have died with its master's life meanwhile.
+    // It may have ended meanwhile.
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap_or(());
 }
 
