@@ -28,7 +28,12 @@ fn vk(api: &Api, setup: Setup) -> Setup {
         .env("TURNKEY_VK_TOKEN", VK_TOKEN)
 }
 
-fn vk_event(id: u64, user: u64, text: &str) -> Value {
+/// A bot that polls both.
+pub(crate) fn both(api: &Api, setup: Setup) -> Setup {
+    vk(api, telegram(api, setup)).args(&["--updater", "polling"])
+}
+
+pub(crate) fn vk_event(id: u64, user: u64, text: &str) -> Value {
     json!({"group_id": 1, "type": "message_new", "event_id": format!("e{id}"), "v": "5.199",
         "object": {"message": {"date": 1, "from_id": user, "id": 1, "peer_id": user,
             "conversation_message_id": 1, "text": text, "attachments": []}, "client_info": {}}})

@@ -18,14 +18,15 @@ use crate::api::{Api, Weather};
 use crate::bot::{Bot, SOON, Setup, count_of, until};
 use crate::engine::Engine;
 use crate::fake::{Fake, Figures, KINDS, Kind, Rules, Update};
+use crate::polling;
 
 const WORKERS: usize = 3;
 
-/// Of each platform.
-const USERS: u64 = 8;
+/// Of each platform: so many that none is sent more than Telegram allows.
+const USERS: u64 = 25;
 
 /// Between two updates, of whatever users.
-const PACE: Duration = Duration::from_millis(10);
+const PACE: Duration = Duration::from_millis(15);
 
 /// More are not posted before some are answered.
 const MOST_WAITING: u64 = 200;
@@ -76,33 +77,22 @@ async fn kills_at_random_lose_and_repeat_nothing() {
         ..Rules::default()
     };
     let fake = Arc::new(Fake::start(bot.port, &api, rules));
-    let load = Load::start(fake.clone(), seed);
+    let posts = fake.clone();
+    let load = Load::start(&KINDS, seed, move |update| match update {
+        Some(update) => {
+            posts.says(update);
+            true
+        }
+        None => posts.waiting() < MOST_WAITING,
+    });
 
     let started = Instant::now();
-    let mut killer = Killer::new(seed, engine.has_writer());
-    for _ in 0..kills {
-        bot = killer.strike(bot, &again).await;
-        if killer.count().is_multiple_of(100) {
-            let (waiting, sent) = (fake.waiting(), api.accepted());
-            say(&format!(
-                "{}; {waiting} updates wait, {sent} replies are sent",
-                killer.done()
-            ));
-        }
-    }
+    let mut killer = Killer::new(seed, WORKERS, engine.has_writer());
+    bot = killer.strike_often(kills, bot, &again, &api).await;
     let took = started.elapsed();
     let posted = load.end().await;
     fake.idle(SETTLED).await;
-    api.calm();
-    let mut sums = None;
-    until("every reply", SETTLED, || {
-        sums = posted.check(&api);
-        sums.is_some()
-    })
-    .await;
-    let setup = bot.stop().await;
-    posted.assert_counts(&setup).await;
-    setup.assert_sound();
+    let sums = posted.settle(bot, &api).await;
     let figures = fake.figures();
     let line = format!(
         "SOAK {} | {} in {} s | {} updates in {} requests: {} without an answer, {} \"later\" | {}",
@@ -113,9 +103,48 @@ async fn kills_at_random_lose_and_repeat_nothing() {
         Figures::get(&figures.requests),
         Figures::get(&figures.unanswered),
         Figures::get(&figures.refused),
-        sums.unwrap_or_default()
+        sums
     );
     say(&line);
+}
+
+/// The same while the bot asks Telegram and VK: a queue moves over what is committed.
+#[tokio::test]
+async fn kills_at_random_while_it_polls() {
+    let (kills, seed) = (setting("SOAK_KILLS", 40) / 2, setting("SOAK_SEED", 1));
+    let api = Arc::new(Api::start());
+    let again = polling::both(&api, Setup::commands());
+    let mut bot = again.start().await;
+    let queues = api.queues.clone();
+    let load = Load::start(
+        &[Kind::Telegram, Kind::Vk],
+        seed,
+        move |update| match update {
+            Some(Update {
+                kind: Kind::Vk,
+                user,
+                id,
+                text,
+            }) => {
+                queues.push_vk([polling::vk_event(id, user, &text)]);
+                true
+            }
+            Some(Update { user, id, text, .. }) => {
+                queues.push([crate::telegram::text(id, user, &text)]);
+                true
+            }
+            None => queues.kept() < MOST_WAITING as usize,
+        },
+    );
+    let mut killer = Killer::new(seed, 1, true);
+    bot = killer.strike_often(kills, bot, &again, &api).await;
+    let posted = load.end().await;
+    until("an empty queue", SETTLED, || api.queues.kept() == 0).await;
+    let sums = posted.settle(bot, &api).await;
+    say(&format!(
+        "SOAK sqlite, polling | {} | {sums}",
+        killer.done()
+    ));
 }
 
 /// Past the test runner, which swallows what a passing test prints.
@@ -126,6 +155,7 @@ fn say(line: &str) {
 /// Chooses whom to kill.
 struct Killer {
     random: fastrand::Rng,
+    places: usize,
     has_writer: bool,
     killed: Vec<i32>,
     workers: u64,
@@ -135,9 +165,10 @@ struct Killer {
 }
 
 impl Killer {
-    fn new(seed: u64, has_writer: bool) -> Self {
+    fn new(seed: u64, places: usize, has_writer: bool) -> Self {
         Killer {
             random: fastrand::Rng::with_seed(seed),
+            places,
             has_writer,
             killed: Vec::new(),
             workers: 0,
@@ -176,6 +207,20 @@ impl Killer {
         pid
     }
 
+    async fn strike_often(&mut self, kills: u64, mut bot: Bot, again: &Setup, api: &Api) -> Bot {
+        for _ in 0..kills {
+            bot = self.strike(bot, again).await;
+            if self.count().is_multiple_of(100) {
+                say(&format!(
+                    "{}; {} replies are sent",
+                    self.done(),
+                    api.accepted()
+                ));
+            }
+        }
+        bot
+    }
+
     /// One kill, at a moment of no meaning; the bot that goes on. The program as a whole
     /// often enough that no place becomes hopeless: then it would give up, and rightly.
     async fn strike(&mut self, mut bot: Bot, again: &Setup) -> Bot {
@@ -203,7 +248,7 @@ impl Killer {
             }
             _ => {
                 self.workers += 1;
-                let name = format!("turnkey: worker {}", self.random.usize(0..WORKERS));
+                let name = format!("turnkey: worker {}", self.random.usize(0..self.places));
                 let worker = self.alive(&bot, &name).await;
                 kill_9(worker);
                 bot
@@ -224,7 +269,12 @@ struct Load {
 }
 
 impl Load {
-    fn start(fake: Arc<Fake>, seed: u64) -> Self {
+    /// `post` posts an update; asked without one, it says whether it would.
+    fn start(
+        kinds: &'static [Kind],
+        seed: u64,
+        post: impl Fn(Option<Update>) -> bool + Send + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
@@ -233,12 +283,12 @@ impl Load {
             let mut ids = 0;
             while !stopped.load(Ordering::Relaxed) {
                 tokio::time::sleep(PACE).await;
-                if fake.waiting() >= MOST_WAITING {
+                if !post(None) {
                     continue;
                 }
                 ids += 1;
-                let user = random.u64(0..USERS * KINDS.len() as u64);
-                let kind = KINDS[(user / USERS) as usize];
+                let user = random.u64(0..USERS * kinds.len() as u64);
+                let kind = kinds[(user / USERS) as usize];
                 let of_user = posted.0.entry((kind, 1000 + user)).or_default();
                 let n = of_user.len() + 1;
                 let text = match random.u32(0..100) {
@@ -249,12 +299,12 @@ impl Load {
                 };
                 of_user.push(text.clone());
                 let user = 1000 + user;
-                fake.says(Update {
+                post(Some(Update {
                     kind,
                     user,
                     id: ids,
                     text,
-                });
+                }));
             }
             posted
         });
@@ -294,11 +344,29 @@ impl Posted {
             received.is_empty(),
             "strangers were written to: {received:?}"
         );
-        assert_eq!((twice["vk"], twice["http"]), (0, 0), "{twice:?}");
+        let once = ["vk", "http"]
+            .iter()
+            .all(|kind| *twice.get(kind).unwrap_or(&0) == 0);
+        assert!(once, "{twice:?}");
         Some(format!("{replies} replies | sent twice: {twice:?}"))
     }
 
-    async fn assert_counts(&self, setup: &Setup) {
+    /// Waits for the last reply, stops the bot, checks everything; what was sent twice.
+    async fn settle(&self, bot: Bot, api: &Api) -> String {
+        api.calm();
+        let mut sums = None;
+        until("every reply", SETTLED, || {
+            sums = self.check(api);
+            sums.is_some()
+        })
+        .await;
+        let setup = bot.stop().await;
+        self.assert_counts(&setup);
+        setup.assert_sound();
+        sums.expect("it was waited for")
+    }
+
+    fn assert_counts(&self, setup: &Setup) {
         let counts: BTreeMap<String, u64> = setup
             .dump(&[])
             .iter()
