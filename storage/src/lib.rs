@@ -316,6 +316,35 @@ pub trait Storage: Send + std::marker::Sync {
     /// # Errors
     /// [`Error::Unavailable`].
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// Our own statements, in one transaction that is durable when this returns: how
+    /// many rows each changed. They may be executed twice, when their answer was lost,
+    /// and so are written to take effect once. For this crate's own modules.
+    #[doc(hidden)]
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
+
+    /// A question of our own tables, which sees all that was acknowledged. Texts that are
+    /// keys may come as bytes: read them with [`Row::key`].
+    #[doc(hidden)]
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
+
+    /// [`inbox::due_dialogs`]: only an engine knows where a turn is under way.
+    #[doc(hidden)]
+    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// Whether the outbox and the history name a dialog by its number, rather than by its
+    /// key.
+    #[doc(hidden)]
+    fn numbers_dialogs(&self) -> bool;
+}
+
+/// This bit of a dialog's version says that its state was forgotten; versions without it
+/// are fences.
+pub(crate) const FORGOTTEN: u64 = 1 << 62;
+
+/// The state as its caller knows it.
+pub(crate) fn unless_forgotten(version: u64, state: Option<String>) -> Option<String> {
+    state.filter(|_| version & FORGOTTEN == 0)
 }
 
 /// Milliseconds since 1970, for columns that people read.
