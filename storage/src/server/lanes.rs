@@ -69,6 +69,10 @@ pub(crate) struct Reading {
 
 /// What became of an [`Ask`].
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived; a box would cost every turn an allocation"
+)]
 pub(crate) enum Asked {
     Granted(Found),
     Queued,

@@ -101,6 +101,10 @@ pub(crate) struct CommitRequest<'a> {
 
 /// Writer to worker.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived; a box would cost every turn an allocation"
+)]
 pub(crate) enum Response {
     Begun {
         /// None when the update was seen and nothing is left to send.
