@@ -14,8 +14,10 @@
 //! | `silent` | no reply |
 //! | `ask Tea?` | a question with two buttons |
 //! | a button | says which |
+//! | a call of another system | says its method and params; `fail` fails |
 //! | `picture https://…` | a picture, with a caption and a button |
 //! | a picture | says how many, and what stands under it |
+//! | `gate FILE many 3` | waits until FILE is there, and meanwhile says so in `FILE.CHANNEL.USER`; then the rest |
 //! | anything else | counts |
 //!
 //! Run it: `cargo run --example commands -- run --workers 2`
@@ -30,15 +32,18 @@ struct State {
     count: u64,
 }
 
+// Every engine knows these words.
 const MIGRATIONS: [&str; 1] = ["CREATE TABLE orders (
-        id INTEGER PRIMARY KEY,
-        user_id TEXT NOT NULL,
-        item TEXT NOT NULL CHECK (item <> '')
-    ) STRICT"];
+        user_id VARCHAR(256) NOT NULL,
+        item VARCHAR(1000) NOT NULL CHECK (item <> '')
+    )"];
 
 async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     turn.state.count += 1;
-    let text = turn.text().to_owned();
+    let mut text = turn.text().to_owned();
+    if let Some(rest) = text.strip_prefix("gate ") {
+        text = wait_at_gate(turn, rest).await?;
+    }
     if let Some(said) = other_than_text(turn) {
         turn.reply(format!("{}: {said}", turn.state.count));
         return Ok(());
@@ -92,7 +97,25 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     Ok(())
 }
 
+/// Waits until a file is there; what is to be done then.
+async fn wait_at_gate(turn: &Turn<State>, rest: &str) -> turnkey::Result<String> {
+    let (file, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let here = format!("{file}.{}.{}", turn.channel(), turn.user_id());
+    std::fs::write(&here, "")?;
+    while !std::path::Path::new(file).exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // It may be gone: a turn that was cut off runs again.
+    std::fs::remove_file(here).unwrap_or(());
+    Ok(rest.to_owned())
+}
+
 fn other_than_text(turn: &Turn<State>) -> Option<String> {
+    if let Some(rpc) = turn.rpc()
+        && rpc.method != "fail"
+    {
+        return Some(format!("rpc {} {}", rpc.method, rpc.params));
+    }
     if let Some(data) = turn.button() {
         return Some(format!("button {data}"));
     }

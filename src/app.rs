@@ -5,13 +5,19 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::channels::{Channel, Factory};
 use crate::error::Result;
 use crate::handler::{AnyHandler, Turn, Typed};
+use crate::user_lock::{LockFactory, UserLock};
 
 /// What the author brings.
 pub(crate) struct Author {
     pub(crate) handler: Box<dyn AnyHandler>,
     pub(crate) migrations: Vec<String>,
+    /// Channels of the author's own, by name.
+    pub(crate) channels: Vec<(String, Factory)>,
+    /// A user lock of the author's own.
+    pub(crate) user_lock: Option<LockFactory>,
 }
 
 /// A bot: a handler and what it needs.
@@ -31,6 +37,8 @@ impl App {
             author: Author {
                 handler: Box::new(Typed::new(handler)),
                 migrations: Vec::new(),
+                channels: Vec::new(),
+                user_lock: None,
             },
         }
     }
@@ -41,6 +49,39 @@ impl App {
     #[must_use]
     pub fn migrations<T: Into<String>>(mut self, scripts: impl IntoIterator<Item = T>) -> Self {
         self.author.migrations = scripts.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A channel of your own, served at `POST /NAME`. `make` is called in each worker,
+    /// after the fork: connections are made there, never shared. The channel's
+    /// [`Channel::name`] is the same name: `a` to `z`, digits, `-` and `_`.
+    /// `examples/custom_channel.rs` has a whole one.
+    ///
+    /// An error of `make` ends the start: say what is missing and how to set it.
+    #[must_use]
+    pub fn channel<C, F>(mut self, name: impl Into<String>, make: F) -> Self
+    where
+        C: Channel + 'static,
+        F: Fn() -> Result<C> + 'static,
+    {
+        let make: Factory = Box::new(move || Ok(Box::new(make()?) as Box<dyn Channel>));
+        self.author.channels.push((name.into(), make));
+        self
+    }
+
+    /// A user lock of your own, beside the database's: taken before each turn, given
+    /// back after it on every path. For users who are also served by something else.
+    /// `make` is called in each worker, after the fork.
+    /// [`testing::check_user_lock`](crate::testing::check_user_lock) tries a lock out;
+    /// `examples/custom_lock.rs` has a whole one.
+    #[must_use]
+    pub fn user_lock<L, F>(mut self, make: F) -> Self
+    where
+        L: UserLock + 'static,
+        F: Fn() -> Result<L> + 'static,
+    {
+        let make: LockFactory = Box::new(move || Ok(Box::new(make()?) as Box<dyn UserLock>));
+        self.author.user_lock = Some(make);
         self
     }
 

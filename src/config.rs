@@ -3,7 +3,7 @@
 //! Called by `cli/` before anything is bound, opened or forked. A value is taken
 //! from the flag, else the `TURNKEY_…` variable, else the file, else the default.
 //! Secrets have no flag: a command line can be read by every user of a machine.
-//! Imports nothing of ours but the error.
+//! Imports nothing of ours but the error and plain data.
 
 use std::env::VarError;
 use std::fs;
@@ -20,6 +20,7 @@ use turnkey_storage::mysql;
 use turnkey_storage::postgres;
 
 use crate::error::Error;
+use crate::network::{self, Network};
 
 /// Workers of one machine: far more than its processors is a slip of the finger.
 pub(crate) const MAX_WORKERS: usize = 256;
@@ -77,7 +78,9 @@ pub(crate) enum SyncMode {
 #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Settings {
-    /// How updates arrive [default: webhooks; polling is not in this version yet].
+    /// How updates arrive: webhooks, the platforms post them; polling, we ask for them,
+    /// which needs no address that others reach [default: polling when Telegram's or
+    /// VK's token is set and nothing else of a channel or of the web side; else webhooks].
     #[arg(long, env = "TURNKEY_UPDATER", value_enum, value_name = "HOW")]
     updater: Option<Updater>,
 
@@ -102,9 +105,19 @@ pub(crate) struct Settings {
     single_process: Option<bool>,
 
     /// The address under which the platforms reach this bot, such as
-    /// https://bot.example.org; the webhook's address is printed at the start.
+    /// https://bot.example.org; it is registered with them at the start.
     #[arg(long, env = "TURNKEY_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+
+    /// Networks of the proxies before this bot, such as 127.0.0.1,10.0.0.0/8: only from
+    /// them X-Forwarded-For is believed.
+    #[arg(long, env = "TURNKEY_TRUSTED_PROXY", value_name = "CIDR,…")]
+    trusted_proxy: Option<String>,
+
+    /// With polling: delete the webhook that Telegram posts to; it cannot be polled
+    /// while there is one.
+    #[arg(long, env = "TURNKEY_DELETE_WEBHOOK", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL", value_parser = clap::builder::BoolishValueParser::new())]
+    delete_webhook: Option<bool>,
 
     /// Where states are kept: sqlite:bot.db, postgres://user:password@host/db or
     /// mysql://user:password@host/db, which is MariaDB's too
@@ -196,6 +209,11 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_TELEGRAM_API_URL", value_name = "URL")]
     telegram_api_url: Option<String>,
 
+    /// Messages a second that Telegram takes of this bot, over all chats; more is for
+    /// bots with paid broadcasts [default: 30].
+    #[arg(long, env = "TURNKEY_TELEGRAM_RATE", value_name = "N")]
+    telegram_rate: Option<u32>,
+
     /// Viber's bot API [default: https://chatapi.viber.com].
     #[arg(long, env = "TURNKEY_VIBER_API_URL", value_name = "URL")]
     viber_api_url: Option<String>,
@@ -229,6 +247,8 @@ pub(crate) struct Settings {
     telegram_secret: Option<String>,
     #[arg(skip)]
     http_token: Option<String>,
+    #[arg(skip)]
+    rpc_token: Option<String>,
     #[arg(skip)]
     viber_token: Option<String>,
     #[arg(skip)]
@@ -300,6 +320,14 @@ pub(crate) struct TelegramConfig {
     pub(crate) secret: Option<String>,
     /// The Bot API server.
     pub(crate) api_url: String,
+    /// Messages a second.
+    pub(crate) rate: u32,
+    /// Updates are polled for.
+    pub(crate) polls: bool,
+    /// Before that, the webhook is deleted.
+    pub(crate) delete_webhook: bool,
+    /// The webhook is registered by us.
+    pub(crate) registers: bool,
 }
 
 /// The `viber` channel.
@@ -331,8 +359,8 @@ pub(crate) struct FacebookConfig {
 pub(crate) struct VkConfig {
     /// The community's access token.
     pub(crate) token: String,
-    /// The secret key that is in all that comes in.
-    pub(crate) secret: String,
+    /// The secret key that is in all that is posted; none when updates are polled for.
+    pub(crate) secret: Option<String>,
     /// The string that confirms the webhook's address; needed for that only.
     pub(crate) confirmation: Option<String>,
     /// The API.
@@ -352,6 +380,10 @@ pub(crate) struct Config {
     pub(crate) processes: Processes,
     /// Where the platforms reach us.
     pub(crate) public_url: Option<String>,
+    /// Whose X-Forwarded-For is believed.
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// The bearer token of calls by other systems, which are not served without.
+    pub(crate) rpc_token: Option<String>,
     /// The database; none for a new one in the temporary directory.
     pub(crate) database: Option<Address>,
     /// What an acknowledged turn survives.
@@ -392,16 +424,21 @@ pub(crate) struct Config {
 
 impl Settings {
     /// Merges these flags and variables with the file, if one was named, and
-    /// checks the whole.
+    /// checks the whole. `has_channels`: the author brings some, which are posted to.
     ///
     /// # Errors
     /// [`Error::Start`] with a sentence that names the setting.
-    pub(crate) fn into_config(mut self, file: Option<&Path>) -> crate::Result<Config> {
+    pub(crate) fn into_config(
+        mut self,
+        file: Option<&Path>,
+        has_channels: bool,
+    ) -> crate::Result<Config> {
         // Secrets have no flag, so clap does not read their variables.
         let secrets = [
             ("TURNKEY_TELEGRAM_TOKEN", &mut self.telegram_token),
             ("TURNKEY_TELEGRAM_SECRET", &mut self.telegram_secret),
             ("TURNKEY_HTTP_TOKEN", &mut self.http_token),
+            ("TURNKEY_RPC_TOKEN", &mut self.rpc_token),
             ("TURNKEY_VIBER_TOKEN", &mut self.viber_token),
             ("TURNKEY_FACEBOOK_TOKEN", &mut self.facebook_token),
             ("TURNKEY_FACEBOOK_SECRET", &mut self.facebook_secret),
@@ -424,7 +461,7 @@ impl Settings {
             Some(path) => self.over(read_file(path)?),
             None => self,
         };
-        merged.validate()
+        merged.validate(has_channels)
     }
 
     /// `--workers`, `--fast` and `--single-process` are one choice between three:
@@ -462,17 +499,20 @@ impl Settings {
             file
         };
         either! { file;
-            updater, host, port, workers, fast, single_process, public_url, storage, sync,
+            updater, host, port, workers, fast, single_process, public_url, trusted_proxy,
+            delete_webhook, storage, sync,
             history, grace, worker_timeout, max_requests, max_age, turn_timeout, lock_wait, max_turns,
             max_connections,
             max_body, max_header, header_timeout, body_timeout, idle_timeout, telegram_api_url,
-            viber_api_url, viber_sender, facebook_api_url, vk_api_url,
-            log, log_file, telegram_token, telegram_secret, http_token, viber_token, facebook_token,
+            telegram_rate, viber_api_url, viber_sender, facebook_api_url, vk_api_url,
+            log, log_file, telegram_token, telegram_secret, http_token, rpc_token, viber_token,
+            facebook_token,
             facebook_secret, facebook_verify_token, vk_token, vk_secret, vk_confirmation,
         }
     }
 
-    fn validate(self) -> crate::Result<Config> {
+    fn validate(self, has_channels: bool) -> crate::Result<Config> {
+        let updater = self.updater(has_channels)?;
         let fast = self.fast.unwrap_or(false);
         let single = self.single_process.unwrap_or(false);
         let processes = match (self.workers, fast, single) {
@@ -496,17 +536,12 @@ impl Settings {
             }
         };
         let database = self.storage.as_deref().map(database).transpose()?;
-        let updater = self.updater.unwrap_or(Updater::Webhooks);
-        if updater == Updater::Polling {
-            return refuse(
-                "--updater polling is not in this version yet; use webhooks (or leave --updater out)",
-            );
-        }
         // An empty secret would let everybody in.
         for (name, secret) in [
             ("telegram-token", &self.telegram_token),
             ("telegram-secret", &self.telegram_secret),
             ("http-token", &self.http_token),
+            ("rpc-token", &self.rpc_token),
             ("viber-token", &self.viber_token),
             ("facebook-token", &self.facebook_token),
             ("facebook-secret", &self.facebook_secret),
@@ -556,21 +591,34 @@ impl Settings {
             api_url: facebook_api,
         });
         let vk_api = api("--vk-api-url", self.vk_api_url, "https://api.vk.com")?;
-        let vk = all_or_none([("vk-token", self.vk_token), ("vk-secret", self.vk_secret)])?.map(
-            |[token, secret]| VkConfig {
-                token,
-                secret,
-                confirmation: self.vk_confirmation,
-                api_url: vk_api,
-            },
-        );
+        let polls = updater == Updater::Polling;
+        let vk_secrets = match (self.vk_token, self.vk_secret) {
+            // Nothing is posted, so nothing holds a secret.
+            (Some(token), secret) if polls => Some((token, secret)),
+            (token, secret) => all_or_none([("vk-token", token), ("vk-secret", secret)])?
+                .map(|[token, secret]| (token, Some(secret))),
+        };
+        let vk = vk_secrets.map(|(token, secret)| VkConfig {
+            token,
+            secret,
+            confirmation: self.vk_confirmation,
+            api_url: vk_api,
+        });
+        let delete_webhook = self.delete_webhook.unwrap_or(false);
+        if delete_webhook && !polls {
+            return refuse(
+                "--delete-webhook is for polling; give --updater polling too, or leave it out",
+            );
+        }
+        let trusted_proxies = self.trusted_proxy.as_deref().unwrap_or_default();
         let max_header = at_least("--max-header", self.max_header, 16 << 10, 8192)?;
         Ok(Config {
             updater,
             host: self.host.unwrap_or_else(|| "localhost".to_owned()),
             port: self.port.unwrap_or(8080),
             processes,
-            public_url: self.public_url,
+            trusted_proxies: network::list(trusted_proxies)?,
+            rpc_token: self.rpc_token,
             database,
             sync: match self.sync.unwrap_or_default() {
                 SyncMode::Full => Sync::Full,
@@ -607,7 +655,12 @@ impl Settings {
                     self.telegram_api_url,
                     "https://api.telegram.org",
                 )?,
+                rate: telegram_rate(self.telegram_rate)?,
+                polls,
+                delete_webhook,
+                registers: self.public_url.is_some(),
             },
+            public_url: self.public_url,
             viber,
             facebook,
             vk,
@@ -642,6 +695,72 @@ impl Config {
         self.log = old.log;
         self.log_file.clone_from(&old.log_file);
         changed
+    }
+}
+
+impl Settings {
+    /// What is set of the web side, by its flags' names.
+    fn web_side(&self) -> Vec<&'static str> {
+        [
+            ("--host", self.host.is_some()),
+            ("--port", self.port.is_some()),
+            ("--public-url", self.public_url.is_some()),
+            ("--workers", self.workers.is_some()),
+            ("--fast", self.fast == Some(true)),
+            ("--single-process", self.single_process == Some(true)),
+        ]
+        .into_iter()
+        .filter_map(|(flag, is_set)| is_set.then_some(flag))
+        .collect()
+    }
+
+    /// How updates arrive, as it is set or as the other settings let one expect.
+    fn updater(&self, has_channels: bool) -> crate::Result<Updater> {
+        let web_side = self.web_side();
+        let can_poll = [&self.telegram_token, &self.vk_token];
+        let polled = can_poll.iter().filter(|token| token.is_some()).count();
+        let posted = [&self.viber_token, &self.facebook_token];
+        let is_posted = posted.iter().any(|token| token.is_some());
+        match self.updater {
+            Some(Updater::Webhooks) => Ok(Updater::Webhooks),
+            Some(Updater::Polling) if !web_side.is_empty() => refuse(format!(
+                "--updater polling listens to nobody and has one worker; leave out {} or --updater polling",
+                web_side.join(", ")
+            )),
+            Some(Updater::Polling) if is_posted => refuse(
+                "Viber and Facebook cannot be polled; leave out --updater polling, or their tokens",
+            ),
+            Some(Updater::Polling) if polled == 0 => refuse(
+                "--updater polling asks Telegram or VK for updates; set TURNKEY_TELEGRAM_TOKEN or TURNKEY_VK_TOKEN",
+            ),
+            Some(Updater::Polling) => Ok(Updater::Polling),
+            None => {
+                // Each of these is worth nothing where nobody posts.
+                let for_posts = [
+                    &self.telegram_secret,
+                    &self.vk_secret,
+                    &self.vk_confirmation,
+                    &self.http_token,
+                    &self.rpc_token,
+                ];
+                let wants_posts = has_channels
+                    || is_posted
+                    || !web_side.is_empty()
+                    || for_posts.iter().any(|secret| secret.is_some());
+                Ok(match polled {
+                    1 if !wants_posts => Updater::Polling,
+                    _ => Updater::Webhooks,
+                })
+            }
+        }
+    }
+}
+
+/// Above it the clock's steps would be coarser than the pauses.
+fn telegram_rate(given: Option<u32>) -> crate::Result<u32> {
+    match given.unwrap_or(30) {
+        rate @ 1..=100_000 => Ok(rate),
+        rate => refuse(format!("--telegram-rate takes 1 to 100000, not {rate}")),
     }
 }
 
@@ -787,7 +906,7 @@ mod tests {
     use super::*;
 
     fn config(settings: Settings) -> crate::Result<Config> {
-        settings.validate()
+        settings.validate(false)
     }
 
     fn refused(settings: Settings) -> String {
@@ -864,7 +983,62 @@ mod tests {
             ..Settings::default()
         };
         let config = config(vk).unwrap();
+        assert_eq!(config.updater, Updater::Webhooks);
         assert!(config.vk.is_some() && config.viber.is_none() && config.facebook.is_none());
+    }
+
+    #[test]
+    fn one_token_and_nothing_else_is_polled() {
+        let some = |value: &str| Some(value.to_owned());
+        let telegram = Settings {
+            telegram_token: some("t0ken"),
+            ..Settings::default()
+        };
+        let vk = Settings {
+            vk_token: some("t0ken"),
+            ..Settings::default()
+        };
+        let of = |settings: &Settings| config(settings.clone()).unwrap().updater;
+        assert_eq!(of(&telegram), Updater::Polling);
+        assert_eq!(of(&vk), Updater::Polling);
+        assert_eq!(of(&Settings::default()), Updater::Webhooks);
+        let with_channels = telegram.clone().validate(true).unwrap();
+        assert_eq!(with_channels.updater, Updater::Webhooks);
+        let of_web_side: [fn(&mut Settings); 8] = [
+            |s| s.host = Some("::1".to_owned()),
+            |s| s.port = Some(0),
+            |s| s.public_url = Some("https://a".to_owned()),
+            |s| s.workers = Some(1),
+            |s| s.fast = Some(true),
+            |s| s.single_process = Some(true),
+            |s| s.viber_token = Some("v".to_owned()),
+            |s| s.rpc_token = Some("r".to_owned()),
+        ];
+        for set in of_web_side {
+            let mut settings = telegram.clone();
+            set(&mut settings);
+            assert_eq!(of(&settings), Updater::Webhooks, "{settings:?}");
+            settings.updater = Some(Updater::Polling);
+            let refused = config(settings.clone()).map(|_| ()).err();
+            assert_eq!(refused.is_some(), settings.rpc_token.is_none());
+        }
+        let both = Settings {
+            vk_token: some("t0ken"),
+            vk_secret: some("s"),
+            ..telegram.clone()
+        };
+        assert_eq!(of(&both), Updater::Webhooks);
+        let both = Settings {
+            updater: Some(Updater::Polling),
+            ..both
+        };
+        assert_eq!(of(&both), Updater::Polling);
+        let reason = refused(Settings {
+            port: Some(1),
+            fast: Some(true),
+            ..both
+        });
+        assert!(reason.contains("--port, --fast"), "{reason}");
     }
 
     #[test]

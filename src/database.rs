@@ -7,8 +7,8 @@
 //! PostgreSQL has neither: its server is the writer, and many bots may share it.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -293,6 +293,90 @@ pub(crate) fn check(address: &Address) -> anyhow::Result<Vec<Finding>> {
         #[cfg(feature = "mysql")]
         Address::Mysql(server) => runtime.block_on(mysql::check(server)),
     }?)
+}
+
+/// Lets an operator's command work on a database, whether a bot uses it or not: as one
+/// more client of the writer's, or with a writer of its own.
+///
+/// # Errors
+/// When it cannot be opened; else what `work` returned.
+pub(crate) fn operate<T>(
+    address: &Address,
+    work: impl AsyncFnOnce(&dyn Storage) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let runtime = runtime()?;
+    let owner = sqlite::random_owner()?;
+    match address {
+        Address::Sqlite(path) => {
+            if !path.is_file() {
+                anyhow::bail!(
+                    "there is no file {}; name the bot's database with --storage sqlite:PATH",
+                    path.display()
+                );
+            }
+            let files = Files::of(path);
+            if files.is_served()? {
+                return runtime.block_on(async {
+                    work(&*connect_sqlite(&files, owner).map_err(plain)?).await
+                });
+            }
+            operate_alone(
+                &Database::at(address, Sync::Full).map_err(plain)?,
+                runtime,
+                owner,
+                work,
+            )
+        }
+        #[cfg(feature = "postgres")]
+        Address::Postgres(server) => runtime
+            .block_on(async { work(&*connect_postgres(server, Sync::Full).map_err(plain)?).await }),
+        #[cfg(feature = "mysql")]
+        Address::Mysql(server) => runtime
+            .block_on(async { work(&*connect_mysql(server, Sync::Full).map_err(plain)?).await }),
+    }
+}
+
+/// With the file to ourselves: its writer is a thread, for as long as the work takes.
+fn operate_alone<T>(
+    database: &Database,
+    runtime: tokio::runtime::Runtime,
+    owner: Owner,
+    work: impl AsyncFnOnce(&dyn Storage) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    database.prepare(&[]).map_err(plain)?;
+    let listener = database.bind().map_err(plain)?;
+    let (Some(listener), Some(files)) = (listener, database.files()) else {
+        anyhow::bail!("this database needs no writer");
+    };
+    let (lifeline, stop) = UnixStream::pair()?;
+    let writer = sqlite::Writer {
+        database: files.database.clone(),
+        sync: database.sync,
+        listener,
+        expected: Vec::new(),
+        monitor: Box::new(|_| {}),
+    };
+    let writer = std::thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || writer.run(stop.as_fd()))?;
+    let done =
+        runtime.block_on(async { work(&*connect_sqlite(files, owner).map_err(plain)?).await });
+    // Our connection is a task of the runtime, and the writer waits for its end; closing
+    // the line stops it.
+    drop(runtime);
+    drop(lifeline);
+    let written = writer
+        .join()
+        .unwrap_or_else(|_| Err(turnkey_storage::Error::Poisoned("it panicked".to_owned())));
+    database.leave();
+    let done = done?;
+    written?;
+    Ok(done)
+}
+
+/// Our own error, whose words are for people already.
+fn plain(error: Error) -> anyhow::Error {
+    anyhow::anyhow!("{error}")
 }
 
 /// Copies everything from one database to another; none when Ctrl-C stopped it.

@@ -21,6 +21,8 @@ pub enum Error {
     Storage(turnkey_storage::Error),
     /// The program cannot start. One sentence that names the remedy.
     Start(String),
+    /// A platform does not know the bot's token. One sentence that names the remedy.
+    Token(String),
 }
 
 /// What handlers return.
@@ -48,7 +50,7 @@ impl fmt::Display for Error {
                 write!(f, "the handler took longer than {} s", limit.as_secs_f32())
             }
             Error::Storage(e) => write!(f, "{e}"),
-            Error::Start(sentence) => f.write_str(sentence),
+            Error::Start(sentence) | Error::Token(sentence) => f.write_str(sentence),
         }
     }
 }

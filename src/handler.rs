@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use turnkey_storage::{Grant, Params, Row, Statement, Storage};
 
 use crate::error::{Error, Result};
-use crate::message::{Picture, Reply, Update};
+use crate::message::{Picture, Reply, Rpc, Update};
 
 /// Replies of one turn. More is a handler that loops.
 pub const MAX_REPLIES: usize = 1000;
@@ -43,6 +43,11 @@ impl<S> Turn<S> {
     /// The data of the button that was pressed; none if it was not a button.
     pub fn button(&self) -> Option<&str> {
         self.update.button()
+    }
+
+    /// What another system asks for; none for what a user did.
+    pub fn rpc(&self) -> Option<Rpc> {
+        self.update.rpc()
     }
 
     /// The pictures that the user sent.

@@ -35,6 +35,9 @@
 //!   handler does not run a second time.
 //! * **Nothing acknowledged is lost.** The platform is told 200 when the turn is
 //!   on the disk.
+//!
+//! Beside the platforms that it knows, a bot may bring a [`Channel`] and a [`UserLock`]
+//! of its own.
 
 /// glibc's allocator takes a sixth of a turn's instructions, this one a twentieth.
 /// Turn the feature off to bring another.
@@ -58,8 +61,10 @@ mod handler;
 mod logfile;
 mod master;
 mod message;
+mod network;
 mod notices;
 mod outbox;
+mod pacing;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod report;
 mod scoreboard;
@@ -67,15 +72,28 @@ mod single;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod stop;
 mod systemd;
+pub mod testing;
 mod turn;
 mod updaters;
+mod user_lock;
 mod worker;
 mod writer;
 
 pub use app::App;
+pub use channels::{
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, is_signed, same_secret,
+};
 pub use error::{Error, Result};
 pub use handler::{MAX_REPLIES, Turn};
 pub use message::{
-    Button, DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Picture, Reply, Update, UpdateId,
+    Button, DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Rpc, Update,
+    UpdateId,
 };
-pub use turnkey_storage::{FromValue, Params, Row, Value};
+pub use pacing::Rate;
+pub use turnkey_storage::{Fence, FromValue, Params, ReplyId, Row, Seen, Value};
+pub use user_lock::{Held, LockFuture, UserLock};
+
+/// What a [`Channel`] is given: a request's body.
+pub use bytes::Bytes;
+/// What a [`Channel`] is given and answers with.
+pub use hyper::{HeaderMap, StatusCode};

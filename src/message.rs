@@ -1,6 +1,6 @@
 //! What goes in and what comes out: plain data that every other part speaks of.
 //!
-//! Imports nothing of ours but the storage crate's [`DialogKey`].
+//! Imports nothing of ours but the storage crate's keys.
 
 use std::fmt;
 
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use turnkey_storage::DialogKey;
+use turnkey_storage::ReplyId;
 
 /// Bytes of a user id. Platforms' own are below 64.
 pub const MAX_USER_ID: usize = 256;
@@ -35,6 +36,8 @@ pub enum Kind {
     Button,
     /// The user opened the conversation and has said nothing yet (Viber).
     Opened,
+    /// Another system asked for it, by `POST /rpc/…`: see [`Update::rpc`].
+    Rpc,
 }
 
 /// A picture that a user sent. At least one of the two is there.
@@ -49,7 +52,7 @@ pub struct Picture {
 }
 
 /// One incoming message or event.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Update {
     /// Whose it is: the channel and the user.
     pub dialog: DialogKey,
@@ -71,7 +74,47 @@ pub struct Update {
     pub(crate) raw: Bytes,
 }
 
+/// What another system asks for (JSON-RPC 2.0).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Rpc {
+    /// The method's name: what is to be done.
+    pub method: String,
+    /// An array or an object; null when there were none.
+    #[serde(default)]
+    pub params: serde_json::Value,
+}
+
 impl Update {
+    /// A message with a text, and no more: for an author's own channel. `id` is the
+    /// platform's; the same one coming again is the same update. Replies go to the
+    /// user; set the other fields where that is not all.
+    pub fn new(
+        dialog: DialogKey,
+        id: impl Into<String>,
+        text: impl Into<String>,
+        raw: Bytes,
+    ) -> Self {
+        Update {
+            address: dialog.user_id.clone(),
+            dialog,
+            id: UpdateId(id.into()),
+            kind: Kind::Message,
+            text: text.into(),
+            pictures: Vec::new(),
+            digest: Vec::new(),
+            raw,
+        }
+    }
+
+    /// What another system asks for; none for what a user did.
+    pub fn rpc(&self) -> Option<Rpc> {
+        match self.kind {
+            Kind::Rpc => serde_json::from_slice(&self.raw).ok(),
+            _ => None,
+        }
+    }
+
     /// The data of the button that was pressed; none if it was not a button.
     pub fn button(&self) -> Option<&str> {
         (self.kind == Kind::Button).then_some(&self.text)
@@ -158,15 +201,24 @@ impl<T: Into<String>> From<T> for Reply {
 /// A reply on its way: what the outbox stores. Rows of earlier versions have fewer
 /// fields, so each new one needs a default.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Outgoing {
-    /// Where to, in the channel's terms.
-    pub(crate) to: String,
+#[non_exhaustive]
+pub struct Outgoing {
+    /// Where to, in the channel's terms: [`Update::address`].
+    pub to: String,
     /// The id of the update that it answers.
     #[serde(default)]
-    pub(crate) update: String,
+    pub update: String,
     /// What.
     #[serde(flatten)]
-    pub(crate) reply: Reply,
+    pub reply: Reply,
+}
+
+impl Outgoing {
+    /// A key of this reply, the same at each attempt to send it, and no other's. The
+    /// update is part of it: a new database counts its turns from the start again.
+    pub fn key(&self, id: ReplyId) -> String {
+        format!("{}-{}-{}", self.update, id.turn.0, id.index)
+    }
 }
 
 #[cfg(test)]

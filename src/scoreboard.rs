@@ -3,11 +3,14 @@
 //!
 //! One slot for each child, written by that child alone, so a plain store is
 //! enough and no process can hold up another. A replaced child goes on where the
-//! last one in its slot stopped counting. Imports nothing of ours.
+//! last one in its slot stopped counting. Behind the slots is the room of the budgets
+//! that all workers share (`pacing.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::time::{ClockId, clock_gettime};
+
+use crate::pacing::{self, Pacer};
 
 /// What a slot holds. Counters only rise, within the life of the master.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,8 @@ pub(crate) enum Field {
     Lives,
     /// Replies of turns that are committed and not sent yet.
     Sending,
+    /// Replies that a platform refused for good.
+    Refused,
 }
 
 /// What the whole program shares.
@@ -57,8 +62,8 @@ pub(crate) enum Shared {
     LogFile,
 }
 
-/// Words of a slot: two cache lines, so that no two children share one.
-const SLOT: usize = 16;
+/// Words of a slot: whole cache lines, so that no two children share one.
+const SLOT: usize = 32;
 
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;
@@ -81,7 +86,7 @@ pub(crate) struct Slot {
 impl Scoreboard {
     /// Words that a map for this many workers takes.
     pub(crate) const fn words(workers: usize) -> usize {
-        (workers + 2) * SLOT
+        (workers + 2) * SLOT + pacing::WORDS
     }
 
     pub(crate) fn new(words: &'static [AtomicU64]) -> Self {
@@ -122,6 +127,16 @@ impl Scoreboard {
             self.share(Shared::Slots, index as u64 + 1);
         }
         self.worker(index)
+    }
+
+    /// The budgets that all workers share.
+    pub(crate) fn pacer(&self) -> Pacer {
+        Pacer::new(&self.words[self.slots()..])
+    }
+
+    /// Words of all slots.
+    fn slots(&self) -> usize {
+        self.words.len() - pacing::WORDS
     }
 
     /// The sum of a field over all workers.

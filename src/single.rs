@@ -20,6 +20,7 @@ use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
 
 use crate::app::Author;
+use crate::channels::check_names;
 use crate::config::Config;
 use crate::database::{self, Database};
 use crate::error::Error;
@@ -45,8 +46,10 @@ static WORDS: OnceLock<Vec<AtomicU64>> = OnceLock::new();
 /// # Errors
 /// [`Error::Start`] when it cannot start.
 pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
+    check_names(&author.channels)?;
     signals::before_the_start()?;
-    let listeners = listeners::bind(&config.host, config.port)?;
+    let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
+    let listeners = listeners::open(config)?;
     let database = Database::take(config)?;
     database.prepare(&author.migrations)?;
     // From here on there is something to clean up: a signal waits until the worker
@@ -93,6 +96,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let in_hand = requests.clone();
         let asked = OnceLock::new();
         let worker = Worker {
+            is_first: true,
             slot: 0,
             owner,
             config,
@@ -103,7 +107,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             requests,
         };
         let served = worker.run(
-            || notices::announce(config, port, "single process", &database),
+            || notices::announce(config, &own, port, "single process", &database),
             async || {
                 let forced = asked_to_stop(&held, scoreboard).await;
                 let since = *asked.get_or_init(Instant::now);

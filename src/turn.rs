@@ -24,12 +24,13 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use turnkey_storage::{Arrival, Begin, Commit, Error as StorageError, Seen, Storage};
 
-use crate::channels::Channels;
+use crate::channels::{Channels, SendError};
 use crate::error::Error;
 use crate::handler::{AnyHandler, Call, Handled, MAX_REPLIES};
 use crate::message::{Outgoing, Reply, Update};
 use crate::outbox;
 use crate::scoreboard::{Field, Slot};
+use crate::user_lock::{Held, UserLock};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
@@ -40,6 +41,8 @@ pub(crate) struct Bot {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) handler: Box<dyn AnyHandler>,
     pub(crate) channels: Channels,
+    /// The author's, taken before the storage's.
+    pub(crate) user_lock: Option<Box<dyn UserLock>>,
     pub(crate) limits: Limits,
     pub(crate) history: bool,
     /// This worker's counters; `InFlight` is its number of turns.
@@ -83,18 +86,40 @@ pub(crate) fn start(bot: &Rc<Bot>, update: Update, arrived: Arrival) -> oneshot:
         return receiver;
     };
     tokio::task::spawn_local(async move {
-        run(&place.0, update, arrived, sender).await;
+        let bot = &place.0;
+        match user_lock(bot, &update.dialog).await {
+            Ok(held) => {
+                run(bot, update, arrived, sender).await;
+                drop(held);
+            }
+            Err(reason) => answer(sender, Answer::Busy(reason)),
+        }
         drop(place);
     });
     receiver
 }
 
-/// Sends what earlier turns of a dialog left unsent, without a new update: after
-/// a crash, when the user stays silent.
-pub(crate) async fn resume(bot: &Rc<Bot>, dialog: turnkey_storage::DialogKey) {
-    let Some(place) = InFlight::enter(bot) else {
-        return;
+/// Takes the author's lock, if there is one. It is given back when it is dropped.
+async fn user_lock(
+    bot: &Bot,
+    dialog: &turnkey_storage::DialogKey,
+) -> Result<Option<Box<dyn Held>>, String> {
+    let Some(lock) = &bot.user_lock else {
+        return Ok(None);
     };
+    match tokio::time::timeout(bot.limits.lock_wait, lock.acquire(dialog)).await {
+        Ok(Ok(held)) => Ok(Some(held)),
+        Ok(Err(error)) => Err(format!("the user lock cannot be had: {error}")),
+        Err(_) => Err("the user lock is taken".to_owned()),
+    }
+}
+
+/// Sends what earlier turns of a dialog left unsent, without a new update: after
+/// a crash, when the user stays silent. Should the platform's limits not allow it yet, the
+/// result says when they will.
+pub(crate) async fn resume(bot: &Rc<Bot>, dialog: turnkey_storage::DialogKey) -> Option<Duration> {
+    let place = InFlight::enter(bot)?;
+    let held = user_lock(bot, &dialog).await.ok()?;
     let begin = Begin {
         dialog,
         update: None,
@@ -102,14 +127,19 @@ pub(crate) async fn resume(bot: &Rc<Bot>, dialog: turnkey_storage::DialogKey) {
         wait: bot.limits.lock_wait,
     };
     // An error here is not the end: the next look at the outbox tries again.
-    if let Ok(begun) = bot.storage.begin(begin).await
-        && let Some(grant) = begun.grant
-        && outbox::send(bot, &grant, begun.unsent).await.is_ok()
-        && let Err(error) = bot.storage.end(grant, Vec::new()).await
-    {
-        tracing::warn!("cannot end a resumed turn: {error}");
+    let begun = bot.storage.begin(begin).await.ok()?;
+    let grant = begun.grant?;
+    match outbox::send(bot, &grant, begun.unsent).await {
+        Ok(()) => {
+            if let Err(error) = bot.storage.end(grant, Vec::new()).await {
+                tracing::warn!("cannot end a resumed turn: {error}");
+            }
+            drop((held, place));
+            None
+        }
+        Err(SendError::Retry { after, .. }) => after,
+        Err(_) => None,
     }
-    drop(place);
 }
 
 async fn run(
@@ -172,7 +202,7 @@ async fn run(
         };
 
         // commit
-        let plan = match bot.channels.of(&dialog).plan(&update, &handled.replies) {
+        let plan = match bot.channels.plan(&update, &handled.replies) {
             Ok(plan) => plan,
             Err(reason) => return fail(bot, &update, receipt, &Error::msg(reason)),
         };
@@ -259,6 +289,7 @@ fn prepare_commit(
         statements: handled.statements,
         history,
         end: outgoing.is_empty(),
+        pending: false,
     })
 }
 

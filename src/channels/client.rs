@@ -1,8 +1,8 @@
-//! The HTTP client that replies go out with: one pool of kept-alive connections
-//! in each worker.
+//! The HTTP client of the platforms' APIs: one pool of kept-alive connections for each
+//! channel of a worker.
 //!
-//! Used by the channels' `send`. Bounds: [`TIMEOUT`] for a whole call,
-//! [`MAX_ANSWER`] bytes of answer.
+//! Used by the channels' `send`, by polling and registering. Bounds: [`TIMEOUT`] for a
+//! whole call, or what a long poll takes; [`MAX_ANSWER`] bytes of answer.
 
 use std::time::Duration;
 
@@ -22,8 +22,9 @@ use super::SendError;
 /// under a second; Telegram itself gives up after 60.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer that are read.
-const MAX_ANSWER: usize = 1 << 20;
+/// Bytes of an answer that are read: a hundred updates, each with a long text, the
+/// message that it answers, and all their entities.
+const MAX_ANSWER: usize = 16 << 20;
 
 /// Kept alive for the next reply. Servers close at 60 s or more.
 const IDLE: Duration = Duration::from_secs(50);
@@ -46,8 +47,25 @@ impl Response {
     /// # Errors
     /// When it is not the API that speaks, or not in its words: to be tried again.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, SendError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| self.retry(format!("{} without an answer of the API", self.status)))
+        serde_json::from_slice(&self.body).map_err(|_| self.not_the_api())
+    }
+
+    /// What a proxy before the API says.
+    pub(super) fn not_the_api(&self) -> SendError {
+        let reason = format!("{} without an answer of the API", self.status);
+        match self.status {
+            StatusCode::TOO_MANY_REQUESTS => self.too_many(reason),
+            _ => self.retry(reason),
+        }
+    }
+
+    /// Too many calls of this bot: again when the header says so.
+    pub(super) fn too_many(&self, reason: String) -> SendError {
+        SendError::TooMany {
+            reason,
+            after: self.retry_after,
+            all: true,
+        }
     }
 
     /// Try again, when the header says so.
@@ -96,6 +114,36 @@ impl Client {
         let request = request
             .body(Full::from(body))
             .map_err(|e| SendError::Refused(e.to_string()))?;
+        self.call(request, TIMEOUT).await
+    }
+
+    /// Posts JSON, and waits for an answer that may take as long as `wait`.
+    pub(super) async fn poll(
+        &self,
+        uri: Uri,
+        body: Vec<u8>,
+        wait: Duration,
+    ) -> Result<Response, SendError> {
+        let request = Request::post(uri)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Full::from(body))
+            .map_err(|e| SendError::Refused(e.to_string()))?;
+        self.call(request, wait + TIMEOUT / 2).await
+    }
+
+    /// Gets something that may take as long as `wait`.
+    pub(super) async fn get(&self, uri: Uri, wait: Duration) -> Result<Response, SendError> {
+        let request = Request::get(uri)
+            .body(Full::default())
+            .map_err(|e| SendError::Refused(e.to_string()))?;
+        self.call(request, wait + TIMEOUT / 2).await
+    }
+
+    async fn call(
+        &self,
+        request: Request<Full<Bytes>>,
+        limit: Duration,
+    ) -> Result<Response, SendError> {
         let call = async {
             let response = self.pooled.request(request).await.map_err(describe)?;
             let status = response.status();
@@ -111,9 +159,9 @@ impl Client {
                 body,
             })
         };
-        tokio::time::timeout(TIMEOUT, call)
+        tokio::time::timeout(limit, call)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer in {} s", TIMEOUT.as_secs())))
+            .unwrap_or_else(|_| Err(format!("no answer in {} s", limit.as_secs())))
             .map_err(SendError::retry)
     }
 }

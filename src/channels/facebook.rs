@@ -18,11 +18,11 @@ use super::content::{self, Limits};
 use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, update_id};
 use super::signature::{is_signed, same_secret, sign};
 use super::{
-    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
-    without,
+    Channel, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address, without,
 };
 use crate::config::FacebookConfig;
 use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
+use crate::pacing::Rate;
 
 /// Pictures have no caption there: it follows as a text.
 const LIMITS: Limits = Limits {
@@ -33,6 +33,10 @@ const LIMITS: Limits = Limits {
     label: 20,
     data: 1000,
 };
+
+/// Calls of a page in a second, for texts and links
+/// (<https://developers.facebook.com/docs/graph-api/overview/rate-limiting>).
+const RATE: u32 = 300;
 
 /// Bytes of a batch that are taken at least.
 const BATCH: usize = 4 << 20;
@@ -276,11 +280,12 @@ impl Channel for Facebook {
         Ok(Received::Updates(updates))
     }
 
-    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
-        Ok(Plan {
-            answer: Vec::new(),
-            send: content::fit(replies, &LIMITS)?,
-        })
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        content::fit(replies, &LIMITS)
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        Some(Rate::per_second(RATE))
     }
 
     fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
@@ -334,11 +339,13 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
         without(token, &error.message)
     );
     Err(match error.code {
-        // Unknown, not available, session or token not valid, too many calls of
-        // several sorts. With another token, or later, it may go out.
-        1 | 2 | 4 | 17 | 32 | 102 | 190 | 341 | 368 | 613 | 1200 | 80006 => response.retry(reason),
+        // Too many calls: of the app, the user, the page, this call, Messenger's.
+        4 | 17 | 32 | 613 | 80006 => response.too_many(reason),
+        _ if response.status == StatusCode::TOO_MANY_REQUESTS => response.too_many(reason),
+        // Unknown, not available, session or token not valid, limits of other sorts.
+        // With another token, or later, it may go out.
+        1 | 2 | 102 | 190 | 341 | 368 | 1200 => response.retry(reason),
         _ if error.is_transient || response.status.is_server_error() => response.retry(reason),
-        _ if response.status == StatusCode::TOO_MANY_REQUESTS => response.retry(reason),
         // No such user, they have left, outside of the 24 hours, not allowed.
         _ => SendError::Refused(reason),
     })

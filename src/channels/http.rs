@@ -162,6 +162,10 @@ impl Channel for Http {
         })
     }
 
+    fn can_send(&self) -> bool {
+        false
+    }
+
     fn answer_seen(&self, digest: &[u8], seen: Seen) -> PlatformAnswer {
         if seen.digest == digest {
             return self.answer(seen.answer);

@@ -2,21 +2,27 @@
 //!
 //! One file each; `updaters/` asks a channel to verify and parse what came in,
 //! `turn.rs` what to answer, `outbox.rs` to send. A channel knows nothing of
-//! locks, storage or processes.
+//! locks, storage or processes. [`Channel`] is public: an author may bring more of them
+//! (`App::channel`); what only our own platforms have (polling, registering a webhook)
+//! is in [`poll`] and [`register`]. `registry.rs` has all channels of a worker.
 
 mod client;
 mod content;
 mod facebook;
 mod http;
 mod incoming;
+pub(crate) mod poll;
+pub(crate) mod register;
+mod registry;
 mod signature;
 mod telegram;
+mod telegram_api;
 #[cfg(test)]
 mod tests;
 mod viber;
 mod vk;
+mod vk_api;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -25,20 +31,24 @@ use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Uri};
 use turnkey_storage::{ReplyId, Seen};
 
-use crate::config::Config;
+pub(crate) use self::registry::{Channels, Factory, Outlet, check_names};
+pub use self::signature::{is_signed, same_secret};
 use crate::error::Error;
-use crate::message::{DialogKey, Outgoing, Reply, Update};
+use crate::message::{Outgoing, Reply, Update};
+use crate::pacing::Rate;
 
 /// Something that came in and is answered without a turn.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) status: StatusCode,
+pub struct Refusal {
+    /// 400 for what cannot be read, 401 for what is not genuine.
+    pub status: StatusCode,
     /// A sentence for whoever sent it.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 impl Refusal {
-    pub(crate) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+    /// An answer with this status and reason.
+    pub fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         Refusal {
             status,
             reason: reason.into(),
@@ -48,11 +58,25 @@ impl Refusal {
 
 /// Why a reply was not sent.
 #[derive(Debug)]
-pub(crate) enum SendError {
-    /// Try again, after this time if the platform named one.
+#[non_exhaustive]
+pub enum SendError {
+    /// Try again, after this time if the platform named one. Without one the pauses
+    /// double, from a quarter of a second to 30 s.
     Retry {
+        /// For the log; without secrets.
         reason: String,
+        /// How long to wait.
         after: Option<Duration>,
+    },
+    /// Too many calls: no worker calls before this time is over, also after a restart.
+    TooMany {
+        /// For the log; without secrets.
+        reason: String,
+        /// How long to wait, if the platform named a time.
+        after: Option<Duration>,
+        /// Whether all calls of the bot are meant. Else those to this chat are, and all
+        /// once several chats were told so.
+        all: bool,
     },
     /// It will never be accepted: blocked by the user, no such chat.
     Refused(String),
@@ -61,14 +85,16 @@ pub(crate) enum SendError {
 impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            SendError::Retry { reason, .. } | SendError::Refused(reason) => f.write_str(reason),
+            SendError::Retry { reason, .. }
+            | SendError::TooMany { reason, .. }
+            | SendError::Refused(reason) => f.write_str(reason),
         }
     }
 }
 
 impl SendError {
     /// Try again, as soon as usual.
-    fn retry(reason: impl Into<String>) -> Self {
+    pub fn retry(reason: impl Into<String>) -> Self {
         SendError::Retry {
             reason: reason.into(),
             after: None,
@@ -78,14 +104,18 @@ impl SendError {
 
 /// An answer in a platform's own terms.
 #[derive(Debug)]
-pub(crate) struct PlatformAnswer {
-    pub(crate) status: StatusCode,
-    pub(crate) media_type: &'static str,
-    pub(crate) body: Vec<u8>,
+pub struct PlatformAnswer {
+    /// The status; 200 is what most platforms want.
+    pub status: StatusCode,
+    /// `Content-Type`, unless the body is empty.
+    pub media_type: &'static str,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl PlatformAnswer {
-    fn json(body: Vec<u8>) -> Self {
+    /// 200 with JSON, or with nothing.
+    pub fn json(body: Vec<u8>) -> Self {
         PlatformAnswer {
             status: StatusCode::OK,
             media_type: "application/json",
@@ -93,7 +123,8 @@ impl PlatformAnswer {
         }
     }
 
-    fn text(body: impl Into<Vec<u8>>) -> Self {
+    /// 200 with plain text.
+    pub fn text(body: impl Into<Vec<u8>>) -> Self {
         PlatformAnswer {
             status: StatusCode::OK,
             media_type: "text/plain",
@@ -104,7 +135,7 @@ impl PlatformAnswer {
 
 /// What a request turned out to hold.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub enum Received {
     /// Updates, in order. Each is a turn.
     Updates(Vec<Update>),
     /// Nothing for a handler: this is the answer.
@@ -113,20 +144,88 @@ pub(crate) enum Received {
 
 /// What becomes of a turn's replies.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// The body of the answer to a committed turn. It is stored with the turn and
     /// given again, byte for byte, should the update come again.
-    pub(crate) answer: Vec<u8>,
+    pub answer: Vec<u8>,
     /// What is sent afterwards, in order.
-    pub(crate) send: Vec<Reply>,
+    pub send: Vec<Reply>,
 }
 
-pub(crate) type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + 'a>>;
+/// What [`Channel::send`] returns.
+pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + 'a>>;
 
-/// A platform.
-pub(crate) trait Channel {
+/// A platform: how its updates are known to be genuine, what they hold, and how a reply
+/// is sent. Four methods must be written; the others say what most platforms want.
+/// `examples/custom_channel.rs` is a complete one.
+///
+/// One is made in each worker, after the fork (see [`App::channel`](crate::App::channel)),
+/// and stays on that worker's one thread: it may hold connections, and need be neither
+/// `Send` nor `Sync`. What it does must not block that thread. Locks, order, storing,
+/// retries and pacing are none of its business.
+pub trait Channel {
     /// The name, which is also its path: `telegram` is served at `/telegram`.
     fn name(&self) -> &'static str;
+
+    /// Checks that the platform sent this, over the raw bytes, before anything is
+    /// parsed. Compare secrets and signatures in constant time.
+    ///
+    /// # Errors
+    /// 401 for what is not genuine.
+    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal>;
+
+    /// Reads what a request holds. Whatever the bytes are, it must not panic.
+    ///
+    /// # Errors
+    /// 400 for what cannot be read. What can be, and is not handled, is an answer:
+    /// platforms send again what was refused.
+    fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
+
+    /// Sends one reply. It is called again until it succeeds or is refused for good, and
+    /// once more should a crash hide that it succeeded: where the platform takes a key
+    /// by which it knows a message again, give it [`Outgoing::key`].
+    fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a>;
+
+    /// The messages that these replies become: cuts what is too long for the platform.
+    /// Called before the commit, so that each has a row of its own in the outbox.
+    ///
+    /// # Errors
+    /// A reply that the platform would never take, in a sentence. The turn fails.
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        Ok(replies.to_vec())
+    }
+
+    /// Decides, before the commit, which replies ride in the answer and which are
+    /// sent. Here all are sent, and the answer is empty.
+    ///
+    /// # Errors
+    /// As [`fit`](Channel::fit).
+    fn plan(&self, _update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        Ok(Plan {
+            answer: Vec::new(),
+            send: self.fit(replies)?,
+        })
+    }
+
+    /// The answer to a committed turn, with the body that was planned.
+    fn answer(&self, body: Vec<u8>) -> PlatformAnswer {
+        PlatformAnswer::json(body)
+    }
+
+    /// The answer to an update that was seen before; `digest` is this one's.
+    fn answer_seen(&self, _digest: &[u8], seen: Seen) -> PlatformAnswer {
+        self.answer(seen.answer)
+    }
+
+    /// The answer to a `GET`, where a platform checks an address that way.
+    fn challenge(&self, _query: &str) -> Option<Result<PlatformAnswer, Refusal>> {
+        None
+    }
+
+    /// `Retry-After` of a 503.
+    fn retry_after(&self) -> String {
+        "1".to_owned()
+    }
 
     /// Bytes of a body that are taken; `configured` is `--max-body`.
     fn max_body(&self, configured: usize) -> usize {
@@ -140,117 +239,19 @@ pub(crate) trait Channel {
         false
     }
 
-    /// The answer to a `GET`, where a platform checks an address that way.
-    fn challenge(&self, _query: &str) -> Option<Result<PlatformAnswer, Refusal>> {
+    /// How fast calls may go out, over all workers of the box; none: as they come.
+    fn rate(&self) -> Option<Rate> {
         None
     }
 
-    /// Checks that the platform sent this, over the raw bytes, before anything
-    /// is parsed.
-    fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal>;
-
-    /// Reads what a request holds.
-    fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
-
-    /// Decides, before the commit, which replies ride in the answer and which are
-    /// sent, and cuts them to what the platform takes.
-    ///
-    /// # Errors
-    /// A reply that the platform would never take, in a sentence. The turn fails.
-    fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String>;
-
-    /// The answer to a committed turn, with the body that was planned.
-    fn answer(&self, body: Vec<u8>) -> PlatformAnswer {
-        PlatformAnswer::json(body)
+    /// How fast calls to one address may go out.
+    fn chat_rate(&self, _to: &str) -> Option<Rate> {
+        None
     }
 
-    /// The answer to an update that was seen before; `digest` is this one's.
-    fn answer_seen(&self, _digest: &[u8], seen: Seen) -> PlatformAnswer {
-        self.answer(seen.answer)
-    }
-
-    /// `Retry-After` of a 503.
-    fn retry_after(&self) -> String {
-        "1".to_owned()
-    }
-
-    /// Sends one reply. The same `id` means the same reply, should a platform
-    /// know how to tell.
-    fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a>;
-}
-
-/// The channels of a worker, by name.
-pub(crate) struct Channels {
-    by_name: HashMap<&'static str, Box<dyn Channel>>,
-    /// Stands in for a channel that is no longer configured.
-    gone: Gone,
-}
-
-impl Channels {
-    /// Makes the channels of this configuration. To be called after any fork:
-    /// some hold connections.
-    ///
-    /// # Errors
-    /// What is wrong with the configuration, in a sentence.
-    pub(crate) fn open(config: &Config) -> crate::Result<Self> {
-        let mut all: Vec<Box<dyn Channel>> = vec![
-            Box::new(http::Http::new(&config.http)),
-            Box::new(telegram::Telegram::new(&config.telegram)?),
-        ];
-        if let Some(config) = &config.viber {
-            all.push(Box::new(viber::Viber::new(config)?));
-        }
-        if let Some(config) = &config.facebook {
-            all.push(Box::new(facebook::Facebook::new(config)?));
-        }
-        if let Some(config) = &config.vk {
-            all.push(Box::new(vk::Vk::new(config)?));
-        }
-        Ok(Channels {
-            by_name: all.into_iter().map(|c| (c.name(), c)).collect(),
-            gone: Gone,
-        })
-    }
-
-    /// The channel served at a path such as `/telegram`.
-    pub(crate) fn at(&self, path: &str) -> Option<&dyn Channel> {
-        self.by_name.get(path.strip_prefix('/')?).map(Box::as_ref)
-    }
-
-    /// The channel of a dialog.
-    pub(crate) fn of(&self, dialog: &DialogKey) -> &dyn Channel {
-        self.by_name
-            .get(dialog.channel.as_str())
-            .map_or(&self.gone as &dyn Channel, Box::as_ref)
-    }
-}
-
-/// A channel whose dialogs are in the file but which this program does not serve.
-struct Gone;
-
-impl Channel for Gone {
-    fn name(&self) -> &'static str {
-        ""
-    }
-
-    fn verify(&self, _: &HeaderMap, _: &[u8]) -> Result<(), Refusal> {
-        Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"))
-    }
-
-    fn parse(&self, _: &HeaderMap, _: &Bytes) -> Result<Received, Refusal> {
-        Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"))
-    }
-
-    fn plan(&self, _: &Update, _: &[Reply]) -> Result<Plan, String> {
-        Err("its channel is not served by this program".to_owned())
-    }
-
-    fn send<'a>(&'a self, _: ReplyId, _: &'a Outgoing) -> SendFuture<'a> {
-        Box::pin(async {
-            Err(SendError::retry(
-                "its channel is not served by this program",
-            ))
-        })
+    /// Whether there is anybody to send to. If not, all replies ride in the answers.
+    fn can_send(&self) -> bool {
+        true
     }
 }
 

@@ -8,13 +8,14 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
-/// Whether a secret is the expected one.
-pub(super) fn same_secret(given: &[u8], expected: &[u8]) -> bool {
+/// Whether a secret is the expected one, compared in constant time.
+pub fn same_secret(given: &[u8], expected: &[u8]) -> bool {
     given.ct_eq(expected).into()
 }
 
-/// Whether `hex` is the HMAC-SHA256 of these bytes, in hex of either case.
-pub(super) fn is_signed(key: &str, bytes: &[u8], hex: &[u8]) -> bool {
+/// Whether `hex` is the HMAC-SHA256 of these bytes, in hex of either case; compared in
+/// constant time.
+pub fn is_signed(key: &str, bytes: &[u8], hex: &[u8]) -> bool {
     let (Ok(signature), Some(mac)) = (hex::decode(hex), mac(key, bytes)) else {
         return false;
     };

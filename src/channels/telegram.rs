@@ -1,10 +1,12 @@
 //! Telegram's Bot API (<https://core.telegram.org/bots/api>): updates by webhook
-//! at `POST /telegram`, replies by `sendMessage` and `sendPhoto`.
+//! at `POST /telegram` (or by polling, `telegram_api.rs`), replies by `sendMessage` and
+//! `sendPhoto`.
 //!
 //! A reply that is the only one of its turn, and a text, rides in the answer to the
 //! webhook: Telegram executes it once it has the answer, and asks again if it does
-//! not get it. So there is no call of ours, and the reply is sent once. The answer to
-//! a pressed button is `answerCallbackQuery`, which ends the button's waiting. Without
+//! not get it. So there is no call of ours, and the reply is sent once. Telegram says
+//! nothing of one that came too fast, so it rides only where the limits leave a place.
+//! To an update that was polled for all replies are sent. The answer to a pressed button is `answerCallbackQuery`, which ends the button's waiting. Without
 //! a token the first reply rides in any case, and others are lost.
 //!
 //! Taken: messages and edited messages (text, photos with their caption), callback
@@ -17,18 +19,20 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::{HeaderMap, StatusCode, Uri};
+use hyper::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use turnkey_storage::ReplyId;
 
-use super::client::{Client, Response};
+use super::client::Client;
 use super::content::{self, Limits};
 use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, update_id};
 use super::signature::same_secret;
+use super::telegram_api::{outcome, webhook_secret};
 use super::{Channel, Plan, Received, Refusal, SendError, SendFuture, method_address};
 use crate::config::TelegramConfig;
 use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
+use crate::pacing::{Pace, Rate};
 
 /// Telegram names no limits for the number of buttons and their labels; beyond these
 /// its apps cannot show them.
@@ -39,6 +43,19 @@ const LIMITS: Limits = Limits {
     buttons: 100,
     label: 64,
     data: 64,
+};
+
+/// "Avoid sending more than one message per second" to a chat; short bursts pass
+/// (<https://core.telegram.org/bots/faq#my-bot-is-hitting-limits-how-do-i-avoid-this>).
+const CHAT: Rate = Rate {
+    every: Duration::from_secs(1),
+    burst: 5,
+};
+
+/// "Not more than 20 messages per minute" to a group: 3, and 17 in the next minute.
+const GROUP: Rate = Rate {
+    every: Duration::from_millis(3500),
+    burst: 3,
 };
 
 /// Fields of a message that are not what it says.
@@ -54,6 +71,10 @@ const NOT_CONTENT: [&str; 7] = [
 
 pub(super) struct Telegram {
     secret: Option<String>,
+    /// Updates are polled for: nothing can ride.
+    polls: bool,
+    rate: Rate,
+    pace: Pace,
     /// None without a token.
     methods: Option<Methods>,
     client: Client,
@@ -132,24 +153,8 @@ struct Send<'a> {
     reply_markup: Option<serde_json::Value>,
 }
 
-/// <https://core.telegram.org/bots/api#making-requests>
-#[derive(Deserialize)]
-struct ApiAnswer {
-    ok: bool,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    parameters: Parameters,
-}
-
-#[derive(Default, Deserialize)]
-struct Parameters {
-    /// Seconds.
-    retry_after: Option<u64>,
-}
-
 impl Telegram {
-    pub(super) fn new(config: &TelegramConfig) -> crate::Result<Self> {
+    pub(super) fn new(config: &TelegramConfig, pace: Pace) -> crate::Result<Self> {
         let base = config.api_url.trim_end_matches('/');
         let method = |token: &str, name: &str| {
             let address = format!("{base}/bot{token}/{name}");
@@ -162,12 +167,27 @@ impl Telegram {
                 send_photo: method(token, "sendPhoto")?,
             }),
         };
+        let secret = match &config.token {
+            // We give it to Telegram, with the address.
+            Some(token) if config.registers => {
+                Some(webhook_secret(config.secret.as_deref(), token))
+            }
+            _ => config.secret.clone(),
+        };
         Ok(Telegram {
-            secret: config.secret.clone(),
+            secret,
+            polls: config.polls,
+            rate: Rate::per_second(config.rate),
+            pace,
             methods,
             client: Client::new(),
             not_handled: NotHandled::new("telegram"),
         })
+    }
+
+    /// Takes a place within the limits for a reply that rides, if there is one now.
+    fn has_place(&self, chat: &str) -> bool {
+        self.pace.ride(self.rate(), self.chat_rate(chat), chat)
     }
 }
 
@@ -236,8 +256,12 @@ impl Channel for Telegram {
         }]))
     }
 
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        content::fit(replies, &LIMITS)
+    }
+
     fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
-        let send = content::fit(replies, &LIMITS)?;
+        let send = self.fit(replies)?;
         let ride = |reply: &Reply| {
             let method = Some(match reply.picture {
                 Some(_) => "sendPhoto",
@@ -264,15 +288,26 @@ impl Channel for Telegram {
         }
         match send.as_slice() {
             // What becomes of it we would not learn; of a picture it matters.
-            [only] if only.picture.is_none() => Ok(Plan {
-                answer: ride(only)?,
-                send: Vec::new(),
-            }),
+            [only] if only.picture.is_none() && !self.polls && self.has_place(&update.address) => {
+                Ok(Plan {
+                    answer: ride(only)?,
+                    send: Vec::new(),
+                })
+            }
             _ => Ok(Plan {
                 answer: Vec::new(),
                 send,
             }),
         }
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        Some(self.rate)
+    }
+
+    fn chat_rate(&self, to: &str) -> Option<Rate> {
+        // Groups and channels have negative ids.
+        Some(if to.starts_with('-') { GROUP } else { CHAT })
     }
 
     fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
@@ -339,24 +374,4 @@ fn sort(raw: &str) -> String {
         }
         _ => kind,
     }
-}
-
-/// What an answer of the Bot API means for the reply.
-pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
-    let status = response.status;
-    let answer: ApiAnswer = response.json()?;
-    if answer.ok {
-        return Ok(());
-    }
-    let reason = format!("{status}: {}", answer.description);
-    let after = answer.parameters.retry_after.map(Duration::from_secs);
-    // 401 and 404 mean a wrong token: whoever mends it wants the replies to go
-    // out then. 400 and 403 are about this reply or chat and will not change.
-    Err(match status {
-        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => SendError::Refused(reason),
-        _ => SendError::Retry {
-            reason,
-            after: after.or(response.retry_after),
-        },
-    })
 }

@@ -3,6 +3,7 @@
 //! blame itself.
 
 use std::collections::HashSet;
+use std::sync::atomic::AtomicU64;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,19 +14,29 @@ use super::signature::sign;
 use super::*;
 use crate::config::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
 use crate::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
+use crate::pacing::{Pacer, WORDS as WORDS_OF_ALL};
 
 const SECRET: &str = "s3cret";
 
 fn channels() -> Vec<Box<dyn Channel>> {
+    static WORDS: [AtomicU64; WORDS_OF_ALL] = [const { AtomicU64::new(0) }; WORDS_OF_ALL];
     let api_url = String::from("http://localhost:1");
+    let pace = Pacer::new(&WORDS).channel(0);
     vec![
         Box::new(http::Http::new(&HttpConfig { token: None })),
         Box::new(
-            telegram::Telegram::new(&TelegramConfig {
-                token: Some(SECRET.to_owned()),
-                secret: Some(SECRET.to_owned()),
-                api_url: api_url.clone(),
-            })
+            telegram::Telegram::new(
+                &TelegramConfig {
+                    token: Some(SECRET.to_owned()),
+                    secret: Some(SECRET.to_owned()),
+                    api_url: api_url.clone(),
+                    rate: 30,
+                    polls: false,
+                    delete_webhook: false,
+                    registers: false,
+                },
+                pace,
+            )
             .unwrap(),
         ),
         Box::new(
@@ -46,12 +57,15 @@ fn channels() -> Vec<Box<dyn Channel>> {
             .unwrap(),
         ),
         Box::new(
-            vk::Vk::new(&VkConfig {
-                token: SECRET.to_owned(),
-                secret: SECRET.to_owned(),
-                confirmation: Some("c0nf1rm".to_owned()),
-                api_url,
-            })
+            vk::Vk::new(
+                &VkConfig {
+                    token: SECRET.to_owned(),
+                    secret: Some(SECRET.to_owned()),
+                    confirmation: Some("c0nf1rm".to_owned()),
+                    api_url,
+                },
+                pace,
+            )
             .unwrap(),
         ),
     ]
@@ -264,22 +278,30 @@ fn answered(status: u16, body: &str) -> Response {
 }
 
 /// `Ok`, `refused`, or `retry` and the seconds named.
+fn seconds(after: Option<Duration>) -> u64 {
+    after.map_or(0, |after| after.as_secs())
+}
+
 fn meaning(outcome: Result<(), SendError>) -> (&'static str, u64) {
     match outcome {
         Ok(()) => ("ok", 0),
         Err(SendError::Refused(_)) => ("refused", 0),
-        Err(SendError::Retry { after, .. }) => ("retry", after.map_or(0, |a| a.as_secs())),
+        Err(SendError::Retry { after, .. }) => ("retry", seconds(after)),
+        Err(SendError::TooMany { after, all, .. }) => {
+            (if all { "all" } else { "chat" }, seconds(after))
+        }
     }
 }
 
 #[test]
 fn answers_of_telegrams_api_are_told_apart() {
-    let of = |status, body: Value| meaning(telegram::outcome(&answered(status, &body.to_string())));
+    let of =
+        |status, body: Value| meaning(telegram_api::outcome(&answered(status, &body.to_string())));
     assert_eq!(of(200, json!({"ok": true, "result": {}})), ("ok", 0));
     let blocked = json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"});
     assert_eq!(of(403, blocked), ("refused", 0));
     let flood = json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 35}});
-    assert_eq!(of(429, flood), ("retry", 35));
+    assert_eq!(of(429, flood), ("chat", 35));
     assert_eq!(
         of(401, json!({"ok": false, "description": "Unauthorized"})),
         ("retry", 0)
@@ -297,9 +319,10 @@ fn answers_of_vibers_api_are_told_apart() {
     for refused in [3, 4, 5, 6, 11, 13] {
         assert_eq!(of(refused), ("refused", 0), "{refused}");
     }
-    for later in [2, 7, 10, 12, 24, 99] {
+    for later in [2, 7, 10, 24, 99] {
         assert_eq!(of(later), ("retry", 0), "{later}");
     }
+    assert_eq!(of(12), ("all", 0));
     assert_eq!(
         meaning(viber::outcome(&answered(200, ""), "")),
         ("retry", 0)
@@ -319,13 +342,16 @@ fn answers_of_facebooks_api_are_told_apart() {
     for refused in [10, 100, 200, 551] {
         assert_eq!(of(400, refused), ("refused", 0), "{refused}");
     }
-    for later in [2, 4, 190, 613] {
+    for later in [2, 190] {
         assert_eq!(of(400, later), ("retry", 0), "{later}");
+    }
+    for too_many in [4, 17, 32, 613, 80006] {
+        assert_eq!(of(400, too_many), ("all", 0), "{too_many}");
     }
     assert_eq!(of(503, 100), ("retry", 0));
     let mut flood = answered(429, "");
     flood.retry_after = Some(Duration::from_secs(7));
-    assert_eq!(meaning(facebook::outcome(&flood, SECRET)), ("retry", 7));
+    assert_eq!(meaning(facebook::outcome(&flood, SECRET)), ("all", 7));
 }
 
 #[test]
@@ -339,9 +365,13 @@ fn answers_of_vks_api_are_told_apart() {
     for refused in [7, 100, 901, 902, 914, 917] {
         assert_eq!(of(refused), ("refused", 0), "{refused}");
     }
-    for later in [1, 5, 6, 9, 10] {
+    for later in [1, 5, 10] {
         assert_eq!(of(later), ("retry", 0), "{later}");
     }
+    assert_eq!(
+        [of(6), of(29), of(9)],
+        [("all", 0), ("all", 0), ("chat", 0)]
+    );
     for strange in ["", "{}", "[]"] {
         let strange = vk::outcome(&answered(200, strange), SECRET);
         assert_eq!(meaning(strange), ("retry", 0));

@@ -267,8 +267,12 @@ impl Channel for Viber {
         }
     }
 
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        content::fit(replies, &LIMITS)
+    }
+
     fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
-        let mut send = content::fit(replies, &LIMITS)?;
+        let mut send = self.fit(replies)?;
         let answer = match send.first() {
             Some(first) if update.kind == Kind::Opened => {
                 let welcome = self.render(None, first)?;
@@ -307,8 +311,9 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
         // Bad or missing data; the user is unknown, has left, or has no device for
         // it; too new for their version; not allowed to this user or country.
         3 | 4 | 5 | 6 | 11 | 13 | 14 | 16 | 17 | 18 | 20 | 21 | 22 => SendError::Refused(reason),
-        // 12 is "too many". The rest is about the bot's account: whoever mends it
-        // wants the replies to go out then.
+        12 => response.too_many(reason),
+        // The rest is about the bot's account: whoever mends it wants the replies to
+        // go out then.
         _ => response.retry(reason),
     })
 }

@@ -1,5 +1,5 @@
 //! VK's Callback API (<https://dev.vk.com/en/api/callback/getting-started>): events of
-//! a community at `POST /vk`, replies by `messages.send`.
+//! a community at `POST /vk` (or by polling, `vk_api.rs`), replies by `messages.send`.
 //!
 //! The secret is a field of each body. Taken: `message_new` (text, photos, buttons).
 //! Anything else is answered `ok` and logged once for each kind. `confirmation`, which
@@ -22,12 +22,14 @@ use super::client::{Client, Response};
 use super::content::{self, Limits};
 use super::incoming::{NotHandled, dialog, genuine, parse_json, update_id};
 use super::signature::same_secret;
+use super::vk_api::API_VERSION;
 use super::{
     Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
     without,
 };
 use crate::config::VkConfig;
 use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
+use crate::pacing::{Pace, Rate};
 
 /// A picture's address may stand in the text, and is part of its length there.
 const LIMITS: Limits = Limits {
@@ -45,15 +47,19 @@ const MAX_PAYLOAD: usize = 255;
 /// Rows of buttons inside a message.
 const ROWS: usize = 6;
 
-const API_VERSION: &str = "5.199";
+/// Calls of a community's token in a second
+/// (<https://dev.vk.com/en/api/api-requests#Limitations>).
+const RATE: u32 = 20;
 
 /// VK takes a `Retry-After` only as a date, and dates have whole seconds.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) struct Vk {
     token: String,
-    secret: String,
+    /// None where updates are polled for: then nothing that is posted is genuine.
+    secret: Option<String>,
     confirmation: Option<String>,
+    pace: Pace,
     messages_send: Uri,
     client: Client,
     not_handled: NotHandled,
@@ -134,13 +140,14 @@ struct ApiError {
 }
 
 impl Vk {
-    pub(super) fn new(config: &VkConfig) -> crate::Result<Self> {
+    pub(super) fn new(config: &VkConfig, pace: Pace) -> crate::Result<Self> {
         let base = config.api_url.trim_end_matches('/');
         let address = format!("{base}/method/messages.send");
         Ok(Vk {
             token: config.token.clone(),
             secret: config.secret.clone(),
             confirmation: config.confirmation.clone(),
+            pace,
             messages_send: method_address(&address, "--vk-api-url")?,
             client: Client::new(),
             not_handled: NotHandled::new("vk"),
@@ -227,8 +234,9 @@ impl Channel for Vk {
         let is_genuine = head.is_ok_and(|head| {
             // VK asks for the confirmation without the secret. Its answer is worth
             // nothing to anybody else.
+            let secret = self.secret.as_ref();
             head.kind == "confirmation"
-                || same_secret(head.secret.as_bytes(), self.secret.as_bytes())
+                || secret.is_some_and(|s| same_secret(head.secret.as_bytes(), s.as_bytes()))
         });
         genuine(is_genuine, "secret")
     }
@@ -237,7 +245,10 @@ impl Channel for Vk {
         let event: Event<'_> = parse_json(body)?;
         let update = match event.kind.as_str() {
             "confirmation" => {
-                let confirmation = self.confirmation.clone().ok_or_else(|| {
+                // Of the settings, else as it was asked for when the address was
+                // registered.
+                let known = self.confirmation.clone();
+                let confirmation = known.or_else(|| self.pace.confirmation()).ok_or_else(|| {
                     let reason = "TURNKEY_VK_CONFIRMATION is not set";
                     Refusal::new(StatusCode::BAD_REQUEST, reason)
                 })?;
@@ -255,7 +266,7 @@ impl Channel for Vk {
         })
     }
 
-    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
         let send = content::fit(replies, &LIMITS)?;
         for button in send.iter().flat_map(|reply| &reply.buttons) {
             if payload(&button.data).chars().count() > MAX_PAYLOAD {
@@ -263,10 +274,18 @@ impl Channel for Vk {
                 return Err(format!("the data of button {label:?} is too long for VK"));
             }
         }
+        Ok(send)
+    }
+
+    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
         Ok(Plan {
             answer: b"ok".to_vec(),
-            send,
+            send: self.fit(replies)?,
         })
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        Some(Rate::per_second(RATE))
     }
 
     fn answer(&self, body: Vec<u8>) -> PlatformAnswer {
@@ -360,9 +379,17 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
     };
     let reason = format!("{}: {}", error.error_code, without(token, &error.error_msg));
     Err(match error.error_code {
-        // Unknown, token, too many, flood, internal, token of the community or the
-        // app, limit reached: with another token, or later, it may go out.
-        1 | 5 | 6 | 9 | 10 | 27 | 28 | 29 => response.retry(reason),
+        // Too many a second; the limit of this method.
+        6 | 29 => response.too_many(reason),
+        // Too much of the same.
+        9 => SendError::TooMany {
+            reason,
+            after: response.retry_after,
+            all: false,
+        },
+        // Unknown, token, internal, token of the community or the app: with another
+        // token, or later, it may go out.
+        1 | 5 | 10 | 27 | 28 => response.retry(reason),
         // The user does not allow it, is gone; the message cannot be.
         _ => SendError::Refused(reason),
     })

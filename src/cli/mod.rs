@@ -4,10 +4,14 @@
 mod bench;
 mod check;
 mod copy;
+mod dead;
+mod dialogs;
 #[cfg(feature = "drill")]
 mod drill;
 mod dump;
 mod log;
+mod operator;
+mod outbox;
 mod run;
 
 use std::process::ExitCode;
@@ -38,6 +42,13 @@ enum Command {
     /// Move everything to another database: SQLite to PostgreSQL, back, or to another
     /// file or server.
     Copy(copy::Copy),
+    /// Look at dead letters, updates whose turns failed too often; try them again or drop
+    /// them.
+    Dead(dead::Dead),
+    /// List dialogs, show one, or make it start anew.
+    Dialogs(dialogs::Dialogs),
+    /// List the replies that wait to be sent.
+    Outbox(outbox::Outbox),
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
@@ -60,6 +71,9 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
         Command::Copy(copy) => copy.run(&author),
+        Command::Dead(dead) => dead.run(),
+        Command::Dialogs(dialogs) => dialogs.run(),
+        Command::Outbox(outbox) => outbox.run(),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
         #[cfg(feature = "drill")]

@@ -19,6 +19,7 @@ in the environment. Secrets have no flag, only a variable or a line in the file:
   TURNKEY_TELEGRAM_TOKEN         telegram-token         the bot's token, for sending replies
   TURNKEY_TELEGRAM_SECRET        telegram-secret        the webhook's secret token
   TURNKEY_HTTP_TOKEN             http-token             the bearer token of POST /http
+  TURNKEY_RPC_TOKEN              rpc-token              the bearer token of POST /rpc/CHANNEL/USER
   TURNKEY_VIBER_TOKEN            viber-token            the bot's token
   TURNKEY_FACEBOOK_TOKEN         facebook-token         the page's access token
   TURNKEY_FACEBOOK_SECRET        facebook-secret        the app's secret
@@ -34,7 +35,7 @@ again and replaces the workers; SIGUSR2 starts the program file anew, which take
 over; SIGTTIN, SIGTTOU: a worker more, less. docs/OPERATING.md has them all.
 
 Exit codes: 0 stopped, nothing cut off; 1 turns were cut off after --grace;
-2 bad settings or no place to listen or write; 3 a worker could not start;
+2 bad settings, a token that is not known, or no place to listen or write; 3 a worker could not start;
 4 workers died again and again; 130 forced by a second Ctrl-C, 131 by SIGQUIT.
 
 Try it:
@@ -68,7 +69,8 @@ impl Run {
             self.settings.prefer_flags(matches);
         }
         let (settings, file) = (self.settings, self.config);
-        let read = move || settings.clone().into_config(file.as_deref());
+        let has_channels = !author.channels.is_empty();
+        let read = move || settings.clone().into_config(file.as_deref(), has_channels);
         let config = read().map_err(|e| anyhow::anyhow!("{e}"))?;
         log::start(&config, self.verbose, self.quiet)?;
         let result = match config.processes {

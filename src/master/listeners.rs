@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use listenfd::ListenFd;
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
+use crate::config::{Config, Updater};
 use crate::error::Error;
 
 /// Connections that the kernel completes and keeps for us while workers are
@@ -60,11 +61,22 @@ pub(super) fn welcome(listener: &TcpListener) -> std::io::Result<()> {
     }
 }
 
+/// The sockets of a configuration; none when updates are polled for.
+///
+/// # Errors
+/// [`Error::Start`]: port taken, no right to it, no such host.
+pub(crate) fn open(config: &Config) -> crate::Result<Vec<TcpListener>> {
+    match config.updater {
+        Updater::Webhooks => bind(&config.host, config.port),
+        Updater::Polling => Ok(Vec::new()),
+    }
+}
+
 /// Binds every address of `host`: `localhost` is mostly both 127.0.0.1 and ::1.
 ///
 /// # Errors
 /// [`Error::Start`]: port taken, no right to it, no such host.
-pub(crate) fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
+fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let mut addresses: Vec<SocketAddr> = (bare, port)
         .to_socket_addrs()

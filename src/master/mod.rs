@@ -57,6 +57,7 @@ use self::terminal::Terminal;
 use self::upgrade::{Alive, Program, Upgrade};
 use self::watch::Watch;
 use crate::app::Author;
+use crate::channels::check_names;
 use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
 use crate::notices::{self, Cut, counted, say};
@@ -93,6 +94,8 @@ pub(crate) struct Master {
     reread: Reread,
     /// Taken by the one child that needs it.
     author: Option<Author>,
+    /// The names of the author's channels.
+    own_channels: Vec<String>,
     database: Database,
     listeners: Vec<TcpListener>,
     /// The sockets outlive this program: the init system has them, too.
@@ -134,13 +137,14 @@ pub(crate) fn run(
     author: Author,
     workers: usize,
 ) -> crate::Result<ExitCode> {
+    check_names(&author.channels)?;
     signals::before_the_start()?;
     let program = Program::this();
     let mut predecessor = Predecessor::find()?;
     let (listeners, sockets_stay) = match &mut predecessor {
         Some(before) => before.take_listeners()?,
         None => match listeners::given()? {
-            given if given.is_empty() => (listeners::bind(&config.host, config.port)?, false),
+            given if given.is_empty() => (listeners::open(&config)?, false),
             given => (given, true),
         },
     };
@@ -172,6 +176,11 @@ pub(crate) fn run(
     let mut master = Master {
         config,
         reread,
+        own_channels: author
+            .channels
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect(),
         author: Some(author),
         database,
         listeners,
@@ -282,6 +291,7 @@ impl Master {
         let bound = self.listeners.first().map(TcpListener::local_addr);
         notices::announce(
             &self.config,
+            &self.own_channels,
             bound.and_then(Result::ok),
             &workers,
             &self.database,

@@ -24,6 +24,7 @@ use super::stop::WRITER_GRACE;
 use super::{Master, listeners, sys};
 use crate::control::{DRAIN, LAST_WORDS, LEAVE, READY};
 use crate::error::Error;
+use crate::notices::say;
 use crate::scoreboard::{Scoreboard, Shared};
 use crate::worker::{Leave, Requests, Worker, terminated};
 use crate::{exit, writer};
@@ -60,7 +61,7 @@ impl Master {
             self.become_child(master, role)?;
             match role {
                 Role::Writer => self.be_writer(lifeline),
-                Role::Worker(_) => self.be_worker(master, slot, owner, lifeline),
+                Role::Worker(index) => self.be_worker(master, index == 0, slot, owner, lifeline),
             }
         });
         // The hook has printed what a panic said.
@@ -70,6 +71,10 @@ impl Master {
             Err(Error::Storage(turnkey_storage::Error::Undone(reason))) => {
                 tracing::warn!("{role}: starting over: {reason}");
                 exit::START_OVER
+            }
+            Err(Error::Token(sentence)) => {
+                say!("error: {sentence}");
+                exit::BAD_START
             }
             Err(error) => {
                 tracing::error!("{role}: {error}");
@@ -143,6 +148,7 @@ impl Master {
     fn be_worker(
         &mut self,
         master: Pid,
+        is_first: bool,
         slot: usize,
         owner: Owner,
         lifeline: UnixStream,
@@ -167,6 +173,7 @@ impl Master {
         let scoreboard = self.scoreboard;
         let at_the_end = requests.clone();
         let worker = Worker {
+            is_first,
             slot,
             owner,
             config: &self.config,

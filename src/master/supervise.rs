@@ -240,6 +240,12 @@ impl Master {
                 tracing::info!("{role} left on SIGTERM; another takes its place");
                 return;
             }
+            // A platform does not know the token: no other child would fare better.
+            End::Code(exit::BAD_START) => {
+                tracing::debug!("{role} {end}");
+                self.give_up(exit::BAD_START);
+                return;
+            }
             _ => {}
         }
         let hint = self.explain(child, end);

@@ -1,4 +1,9 @@
 //! How updates arrive. Each updater turns what it received into turns and tells
 //! the platform how they ended.
 
+pub(crate) mod backoff;
+pub(crate) mod polling;
+pub(crate) mod registration;
+pub(crate) mod rpc;
 pub(crate) mod webhooks;
+mod window;

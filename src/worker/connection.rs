@@ -8,6 +8,7 @@
 //! the head, body and idle time-outs of the server.
 
 use std::cell::Cell;
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -108,6 +109,7 @@ impl State {
 pub(super) async fn serve(
     server: Rc<Server>,
     stream: TcpStream,
+    peer: IpAddr,
     full: bool,
     mut draining: watch::Receiver<bool>,
 ) {
@@ -130,7 +132,7 @@ pub(super) async fn serve(
             let mut response = if full {
                 routes::too_many_connections()
             } else {
-                routes::route(&server.bot, &server.limits, request).await
+                routes::route(&server, peer, request).await
             };
             drop(noted);
             if state.closing.get() || *leaving.borrow() {

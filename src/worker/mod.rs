@@ -2,9 +2,10 @@
 //!
 //! The body of a worker process ([`run`]), or of the one process under
 //! `--single-process`. Start order: runtime, storage, channels, then the
-//! listeners, then "ready". Drain order: accept what is queued, finish requests,
+//! listeners, then "ready", then polling and registering. Drain order: accept what is queued, finish requests,
 //! turns and their replies, leave. Bounds: the limits of [`Config`].
 
+mod address;
 mod connection;
 mod requests;
 mod routes;
@@ -20,16 +21,18 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use turnkey_storage::Owner;
 
 pub(crate) use self::requests::Requests;
 use crate::app::Author;
-use crate::channels::Channels;
-use crate::config::Config;
+use crate::channels::{Channels, poll, register};
+use crate::config::{Config, Updater};
 use crate::database::Database;
 use crate::outbox;
 use crate::scoreboard::{Field, Scoreboard};
 use crate::turn::{Bot, Limits};
+use crate::updaters::{polling, registration};
 
 /// Between two signs of life. They are given by the runtime itself, so one that
 /// is blocked gives none.
@@ -38,6 +41,9 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Open files besides connections and replies: the database's, and what libraries
 /// need.
 const OTHER_FILES: u64 = 256;
+
+/// For the pauses of an earlier run, before connections are accepted.
+const RECALL: Duration = Duration::from_secs(5);
 
 /// Between two looks at whether a draining worker is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -53,6 +59,8 @@ pub(crate) enum Leave {
 
 /// What a worker is started with.
 pub(crate) struct Worker<'a> {
+    /// It does what one worker does for all: registers webhooks.
+    pub(crate) is_first: bool,
     /// Its place on the scoreboard.
     pub(crate) slot: usize,
     pub(crate) owner: Owner,
@@ -77,6 +85,8 @@ impl Worker<'_> {
         stop: impl AsyncFnOnce() -> Leave,
     ) -> crate::Result<()> {
         raise_open_files(self.config);
+        // A number drawn in the master would be drawn again in each worker.
+        fastrand::seed(self.owner.0 ^ u64::from(std::process::id()).rotate_left(32));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -98,7 +108,8 @@ impl Worker<'_> {
         let bot = Rc::new(Bot {
             storage: self.database.connect(self.owner)?,
             handler: self.author.handler,
-            channels: Channels::open(self.config)?,
+            channels: Channels::open(self.config, &self.author.channels, self.scoreboard.pacer())?,
+            user_lock: self.author.user_lock.map(|make| make()).transpose()?,
             limits: Limits {
                 turns: self.config.max_turns,
                 lock_wait: self.config.lock_wait,
@@ -115,10 +126,16 @@ impl Worker<'_> {
                 tokio::time::sleep(HEARTBEAT).await;
             }
         });
+        if tokio::time::timeout(RECALL, outbox::recall_pauses(&bot))
+            .await
+            .is_err()
+        {
+            tracing::warn!("pauses of an earlier run are not known yet: the database is slow");
+        }
         let resume = tokio::task::spawn_local(outbox::look_for_unsent(bot.clone()));
         let server = Rc::new(server::Server::new(
             bot.clone(),
-            self.config.server,
+            self.config,
             self.scoreboard,
             self.slot,
             self.requests,
@@ -134,15 +151,37 @@ impl Worker<'_> {
         let mut stop = pin!(stop());
         let asked = poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx))).await;
         ready();
+        let mut registering = JoinSet::new();
+        if let (true, Some(url)) = (self.is_first, &self.config.public_url) {
+            for platform in register::platforms(self.config)? {
+                let (bot, url) = (bot.clone(), url.clone());
+                registering.spawn_local(registration::run(bot, platform, url));
+            }
+        }
+        let mut polling = JoinSet::new();
+        if self.config.updater == Updater::Polling {
+            for source in poll::sources(self.config)? {
+                polling.spawn_local(polling::run(bot.clone(), source));
+            }
+        }
+        let mut polled = Ok(());
         let leave = match asked {
             Poll::Ready(leave) => leave,
-            Poll::Pending => stop.await,
+            Poll::Pending => tokio::select! {
+                leave = stop.as_mut() => leave,
+                failed = first_failure(&mut polling) => {
+                    polled = failed;
+                    Leave::Stop
+                }
+            },
         };
 
         server.leave(leave);
         slot.set(Field::Accepting, 0);
         resume.abort();
+        registering.abort_all();
         drain.send_replace(true);
+        while polling.join_next().await.is_some() {}
         for task in accepting {
             // A listener that failed has said so.
             drop(task.await);
@@ -151,8 +190,20 @@ impl Worker<'_> {
             tokio::time::sleep(DRAIN_LOOK).await;
         }
         beat.abort();
-        Ok(())
+        polled
     }
+}
+
+/// Resolves with the first platform that cannot be asked ever; not at all without.
+async fn first_failure(polling: &mut JoinSet<crate::Result<()>>) -> crate::Result<()> {
+    while let Some(ended) = polling.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error),
+            Err(panic) => return Err(crate::Error::msg(format!("polling ended: {panic}"))),
+        }
+    }
+    std::future::pending().await
 }
 
 /// Each connection and each reply on its way is an open file, and many systems

@@ -1,9 +1,10 @@
 //! Paths and methods; what every error answer looks like.
 //!
 //! Called by `connection.rs` for each request. A channel is served at `/` and
-//! its name.
+//! its name, calls of other systems at `/rpc/`. What is refused is logged (`-v`), with the
+//! client's address.
 
-use std::rc::Rc;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -11,19 +12,42 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 
-use crate::config::ServerLimits;
-use crate::turn::Bot;
-use crate::updaters::webhooks;
+use super::address;
+use super::server::Server;
+use crate::updaters::{rpc, webhooks};
 
 /// `Retry-After`, where no channel says otherwise.
 const ONE_SECOND: &str = "1";
 
 pub(super) async fn route(
-    bot: &Rc<Bot>,
-    limits: &ServerLimits,
+    server: &Server,
+    peer: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
-    let Some(channel) = bot.channels.at(request.uri().path()) else {
+    // What a refusal is logged with, for whoever looks for its sender.
+    let client = address::of_client(peer, request.headers(), &server.trusted_proxies);
+    let path = request.uri().path().to_owned();
+    let response = answer(server, request).await;
+    let status = response.status();
+    if status.is_client_error() || status.is_server_error() {
+        tracing::debug!("{status} to {client} at {path:?}");
+    }
+    response
+}
+
+async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (bot, limits) = (&server.bot, &server.limits);
+    let path = request.uri().path().to_owned();
+    if let (Some(token), Some(target)) = (&server.rpc_token, rpc::target(&path)) {
+        if request.method() != Method::POST {
+            return wrong_method(false);
+        }
+        return match rpc::receive(bot, token, limits, target, request).await {
+            Ok(answer) => respond(answer.status, answer.media_type, answer.body),
+            Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
+        };
+    }
+    let Some(channel) = bot.channels.at(&path) else {
         return error(StatusCode::NOT_FOUND, "no such path", ONE_SECOND);
     };
     let answered = if request.method() == Method::POST {

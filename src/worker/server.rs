@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,7 +20,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Leave, Requests, connection};
-use crate::config::ServerLimits;
+use crate::config::{Config, ServerLimits};
+use crate::network::Network;
 use crate::scoreboard::{Field, Scoreboard, Slot};
 use crate::turn::Bot;
 
@@ -60,6 +61,8 @@ pub(super) struct Server {
     pub(super) bot: Rc<Bot>,
     pub(super) limits: ServerLimits,
     pub(super) requests: Requests,
+    pub(super) rpc_token: Option<String>,
+    pub(super) trusted_proxies: Vec<Network>,
     scoreboard: Scoreboard,
     index: usize,
     slot: Slot,
@@ -70,7 +73,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(
         bot: Rc<Bot>,
-        limits: ServerLimits,
+        config: &Config,
         scoreboard: Scoreboard,
         index: usize,
         requests: Requests,
@@ -78,7 +81,9 @@ impl Server {
     ) -> Self {
         Server {
             bot,
-            limits,
+            limits: config.server,
+            rpc_token: config.rpc_token.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             slot: scoreboard.worker(index),
             scoreboard,
             index,
@@ -118,17 +123,17 @@ impl Server {
         while let Ok(accepted) =
             tokio::time::timeout_at(closing.min(Instant::now() + SETTLE), listener.accept()).await
         {
-            self.take(accepted.map(|(stream, _)| stream)).await;
+            self.take(accepted).await;
         }
         // Once more, with nothing between the last look and the close.
         let Ok(listener) = listener.into_std() else {
             return;
         };
-        while let Ok((stream, _)) = listener.accept() {
+        while let Ok((stream, client)) = listener.accept() {
             let stream = stream
                 .set_nonblocking(true)
                 .and_then(|()| TcpStream::from_std(stream));
-            self.take(stream).await;
+            self.take(stream.map(|stream| (stream, client))).await;
         }
     }
 
@@ -136,7 +141,7 @@ impl Server {
     async fn accept_in_turn(
         &self,
         listener: &tokio::net::TcpListener,
-    ) -> std::io::Result<TcpStream> {
+    ) -> std::io::Result<(TcpStream, SocketAddr)> {
         let mut look = FIRST_LOOK;
         let mut left = 0;
         loop {
@@ -144,7 +149,7 @@ impl Server {
                 self.slot.get(Field::Connections) >= self.limits.connections as u64 + OVERFLOW;
             let leave_it = left < LEFT && self.is_ahead();
             if !full && !leave_it {
-                return listener.accept().await.map(|(stream, _)| stream);
+                return listener.accept().await;
             }
             tokio::time::sleep(look).await;
             if is_pending(listener) {
@@ -156,9 +161,9 @@ impl Server {
         }
     }
 
-    async fn take(self: &Rc<Self>, accepted: std::io::Result<TcpStream>) {
-        let stream = match accepted {
-            Ok(stream) => stream,
+    async fn take(self: &Rc<Self>, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => return accept_failed(&error).await,
         };
         if let Err(error) = stream.set_nodelay(true) {
@@ -171,7 +176,7 @@ impl Server {
         let server = self.clone();
         let draining = self.draining.clone();
         tokio::task::spawn_local(async move {
-            connection::serve(server, stream, full, draining).await;
+            connection::serve(server, stream, peer.ip(), full, draining).await;
             drop(open);
         });
     }

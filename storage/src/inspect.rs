@@ -24,6 +24,10 @@ pub struct Finding {
     pub remedy: String,
 }
 
+/// How many updates in the inbox were committed, in words that every engine understands.
+pub(crate) const HANDLED: &str = "SELECT COUNT(*) FROM turnkey_inbox i WHERE EXISTS
+     (SELECT 1 FROM turnkey_seen s WHERE s.id = i.id AND s.channel = i.channel)";
+
 impl Finding {
     /// Something that so many rows are wrong with, if there are any.
     pub(crate) fn of(count: u64, problem: &str, remedy: &str) -> Option<Self> {
@@ -39,6 +43,15 @@ impl Finding {
             count,
             "unsent replies belong to no dialog",
             "some other program deleted dialogs; delete these rows too",
+        )
+    }
+
+    /// Updates in the inbox that were committed.
+    pub(crate) fn handled(count: u64) -> Option<Self> {
+        Self::of(
+            count,
+            "updates in the inbox were handled already",
+            "start the bot, which removes them",
         )
     }
 

@@ -30,14 +30,19 @@
 //! `postgres` and `mysql`: row locks, for many machines.
 //! [`copy`] moves everything from one database to another.
 
+pub mod admin;
 pub mod copy;
+pub mod dead;
 mod error;
+pub mod inbox;
 mod inspect;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod retention;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server;
 pub mod sqlite;
@@ -48,6 +53,7 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use error::{Error, Result};
+pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};
 pub use value::{FromValue, Params, Row, Statement, Value};
 
@@ -99,19 +105,48 @@ pub enum Sync {
     Normal,
 }
 
-/// When an update arrived: CLOCK_MONOTONIC in nanoseconds, one clock for all
-/// processes of a machine. It orders the queue for a dialog's lock, also when a
-/// turn has to begin again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Arrival(pub(crate) u64);
+/// When an update arrived. It orders the queue for a dialog's lock, also when a turn has
+/// to begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// The order within a machine: CLOCK_MONOTONIC in nanoseconds, one clock for all its
+    /// processes, and [`BEFORE_BOOT`] more.
+    pub(crate) order: u64,
+    /// Microseconds since 1970: the order within the inbox and between machines.
+    unix_us: i64,
+}
+
+/// Nanoseconds, 146 years: what arrived before the machine started has its order too.
+const BEFORE_BOOT: u64 = 1 << 62;
 
 impl Arrival {
     /// This moment.
     pub fn now() -> Self {
         use nix::time::{ClockId, clock_gettime};
-        Arrival(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
+        let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
             t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
-        }))
+        });
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Arrival {
+            order: BEFORE_BOOT + monotonic,
+            unix_us: unix.map_or(0, |d| d.as_micros() as i64),
+        }
+    }
+
+    /// An update that arrived at this moment of the wall clock, in microseconds since
+    /// 1970. It keeps exactly this place in the order of the inbox.
+    pub fn at(unix_us: i64) -> Self {
+        let now = Arrival::now();
+        let age_ns = now.unix_us.saturating_sub(unix_us).saturating_mul(1000);
+        Arrival {
+            order: now.order.saturating_add_signed(age_ns.saturating_neg()),
+            unix_us,
+        }
+    }
+
+    /// Microseconds since 1970.
+    pub fn unix_us(self) -> i64 {
+        self.unix_us
     }
 }
 
@@ -140,6 +175,10 @@ pub struct Begun {
     pub state: Option<String>,
     /// Replies of earlier turns that were never marked as sent, in order.
     pub unsent: Vec<Unsent>,
+    /// The oldest update of this dialog in the inbox that arrived before this one: it
+    /// goes first, due or not. With no `update` in [`Begin`]: the oldest of all, if it
+    /// is due.
+    pub earlier: Option<Pending>,
 }
 
 /// The trace of an update that was handled before.
@@ -189,6 +228,8 @@ pub struct Commit {
     pub history: Option<String>,
     /// Give the lock back with this commit: there is nothing to send.
     pub end: bool,
+    /// The update is in the inbox: this commit takes it out.
+    pub pending: bool,
 }
 
 /// A dialog's lock, held. Dropping it gives the lock back.
@@ -275,6 +316,35 @@ pub trait Storage: Send + std::marker::Sync {
     /// # Errors
     /// [`Error::Unavailable`].
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// Our own statements, in one transaction that is durable when this returns: how
+    /// many rows each changed. They may be executed twice, when their answer was lost,
+    /// and so are written to take effect once. For this crate's own modules.
+    #[doc(hidden)]
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
+
+    /// A question of our own tables, which sees all that was acknowledged. Texts that are
+    /// keys may come as bytes: read them with [`Row::key`].
+    #[doc(hidden)]
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
+
+    /// [`inbox::due_dialogs`]: only an engine knows where a turn is under way.
+    #[doc(hidden)]
+    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// Whether the outbox and the history name a dialog by its number, rather than by its
+    /// key.
+    #[doc(hidden)]
+    fn numbers_dialogs(&self) -> bool;
+}
+
+/// This bit of a dialog's version says that its state was forgotten; versions without it
+/// are fences.
+pub(crate) const FORGOTTEN: u64 = 1 << 62;
+
+/// The state as its caller knows it.
+pub(crate) fn unless_forgotten(version: u64, state: Option<String>) -> Option<String> {
+    state.filter(|_| version & FORGOTTEN == 0)
 }
 
 /// Milliseconds since 1970, for columns that people read.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{Error, Result};
+use crate::{DialogKey, Error, Result};
 
 /// A value of a column or a parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,6 +143,37 @@ impl Row {
                 "column {column:?} holds {value:?}, which is not a {}",
                 std::any::type_name::<T>()
             ))
+        })
+    }
+
+    /// The value of a column that is one of our keys: text, which MySQL keeps as bytes.
+    pub(crate) fn key(&self, column: &str) -> Result<String> {
+        match self.get::<Value>(column)? {
+            Value::Blob(bytes) => String::from_utf8(bytes)
+                .map_err(|_| Error::Unavailable("a key in our tables is not UTF-8".to_owned())),
+            Value::Text(text) => Ok(text),
+            other => Err(Error::Unavailable(format!(
+                "the key {column:?} in our tables is {other:?}"
+            ))),
+        }
+    }
+
+    /// With every text changed.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn map_text(mut self, change: impl Fn(String) -> String) -> Self {
+        for value in &mut self.values {
+            if let Value::Text(text) = value {
+                *text = change(std::mem::take(text));
+            }
+        }
+        self
+    }
+
+    /// The dialog in `user_id` and `channel`.
+    pub(crate) fn dialog(&self) -> Result<DialogKey> {
+        Ok(DialogKey {
+            channel: self.key("channel")?,
+            user_id: self.key("user_id")?,
         })
     }
 

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod keeping;
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use std::time::Duration;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 use common::server::{Kind, TestServer};
 use common::{LONG, Served, asks, begin, dialog, last, turn, until};
+use keeping::*;
 use tokio::task::JoinSet;
 use turnkey_storage::{
     Arrival, Begin, Commit, DialogKey, Error, Grant, ReplyId, Seen, Statement, Storage, Value,
@@ -1053,4 +1055,16 @@ on_every_engine! {
     no_update_is_lost_on_hot_dialogs
     abandoned_begins_leave_no_lock
     a_client_in_use_may_be_dropped
+    what_is_in_the_inbox_goes_first_in_the_order_of_arrival
+    one_that_waited_for_the_lock_learns_what_came_meanwhile
+    a_commit_takes_its_update_out_of_the_inbox
+    many_commits_take_out_what_is_theirs
+    the_inbox_takes_an_update_once_and_up_to_its_bounds
+    the_inbox_says_which_dialogs_are_due
+    an_update_that_is_buried_is_answered_and_out_of_the_way
+    dead_letters_are_listed_tried_again_and_dropped
+    pauses_are_kept_until_they_are_over
+    a_reset_forgets_the_state_even_under_a_turn
+    an_operator_sees_dialogs_and_what_waits
+    a_sweep_deletes_what_is_old_and_comes_to_an_end
 }

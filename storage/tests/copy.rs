@@ -18,7 +18,7 @@ use turnkey_storage::{
     Commit, DialogKey, DialogLine, Error, Result, Seen, Statement, Storage, Sync,
 };
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-use turnkey_storage::{mysql, postgres};
+use turnkey_storage::{admin, dead, inbox, mysql, pauses, postgres};
 
 fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| (*s).to_owned()).collect()
@@ -113,6 +113,7 @@ async fn fill(storage: Arc<SqliteStorage>) {
         });
     }
     many.join_all().await;
+    keep_beside(&*storage).await;
     let insert = "INSERT INTO notes (id, body, data, size) VALUES (?1, ?2, ?3, ?4)";
     let notes = vec![
         Statement::new(insert, (7, "a\tb\\\n🦀", vec![0_u8, 255, 92], 0.1)),
@@ -121,6 +122,41 @@ async fn fill(storage: Arc<SqliteStorage>) {
         Statement::new(insert, (10, "12", None::<Vec<u8>>, None::<f64>)),
     ];
     storage.write(notes).await.unwrap();
+}
+
+/// The inbox, dead letters, a pause and a state that was forgotten.
+async fn keep_beside(storage: &dyn Storage) {
+    for (n, user) in AWKWARD.iter().enumerate() {
+        let pending = inbox::Pending {
+            dialog: dialog(user),
+            update: format!("{user} waits"),
+            arrived: n as i64,
+            body: b"\0\xff".to_vec(),
+            attempts: 1,
+            due: 0,
+            error: (n > 0).then(|| format!("because of {user}")),
+        };
+        let bounds = inbox::Bounds {
+            per_dialog: 10,
+            all: 100,
+        };
+        inbox::accept(storage, &pending, bounds).await.unwrap();
+        let letter = dead::DeadLetter {
+            dialog: pending.dialog,
+            update: format!("{user} is dead"),
+            arrived: 1,
+            digest: Vec::new(),
+            answer: b"\0".to_vec(),
+            body: pending.body,
+            error: (*user).to_owned(),
+            attempts: 5,
+            died: 7,
+        };
+        dead::bury(storage, &letter).await.unwrap();
+    }
+    pauses::set(storage, "telegram \0", i64::MAX).await.unwrap();
+    turn(storage, &dialog("forgotten"), "forgotten", "1").await;
+    assert!(admin::reset(storage, &dialog("forgotten")).await.unwrap());
 }
 
 /// A file that was filled and is not served any more.
@@ -189,14 +225,17 @@ fn a_file_becomes_another_file() {
             .iter()
             .map(|t| (t.table.as_str(), t.to.rows))
             .collect();
-        let dialogs = (AWKWARD.len() + MAX_ROWS + 100) as u64;
+        let dialogs = (AWKWARD.len() + MAX_ROWS + 101) as u64;
         assert_eq!(
             rows,
             [
                 ("turnkey_dialog", dialogs),
-                ("turnkey_seen", dialogs + 10),
+                ("turnkey_seen", dialogs + 10 + 5),
                 ("turnkey_outbox", 30),
                 ("turnkey_history", 15),
+                ("turnkey_inbox", 5),
+                ("turnkey_dead", 5),
+                ("turnkey_pause", 1),
                 ("notes", 4)
             ]
         );
@@ -270,7 +309,7 @@ fn what_may_not_be_copied_or_into_is_refused() {
         let left = file_to_file(&at("from.db"), &at("to3.db"), &[NOTES], &none)
             .await
             .unwrap();
-        assert_eq!((left.left_out, left.tables.len()), (strings(&["notes"]), 4));
+        assert_eq!((left.left_out, left.tables.len()), (strings(&["notes"]), 7));
         // What is there is kept.
         let refused = attempt("from.db", "to3.db", &[NOTES], &none).await;
         assert!(

@@ -2,9 +2,11 @@
 //! each, and answers as a test wants, in each platform's own words. It runs on a
 //! thread of its own, so that it answers whatever the test is doing.
 
+mod words;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -13,8 +15,14 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use crate::bot::Setup;
+use crate::client::Failure;
+use crate::queues::Queues;
+
+use words::{Platform, accepted, blocked, flood, read};
+pub(crate) use words::{fields, respond};
 
 /// How a call is answered.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +39,44 @@ pub(crate) enum Mood {
     Blocked,
     /// Never.
     Hanging,
+    /// Accepted, but not answered before [`Api::release`].
+    Taken,
+    /// Neither accepted nor answered before [`Api::release`].
+    Held,
+    /// Not accepted, and the connection is closed.
+    Reset,
+    /// Accepted, after so many milliseconds.
+    Slow(u64),
+}
+
+/// How often calls go wrong, when a test does not say how each is answered:
+/// probabilities of the moods of these names.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Weather {
+    pub(crate) flood: f64,
+    pub(crate) broken: f64,
+    pub(crate) lost: f64,
+    pub(crate) reset: f64,
+    pub(crate) slow: f64,
+}
+
+impl Weather {
+    fn mood(self, random: &mut fastrand::Rng) -> Mood {
+        let mut dice = random.f64();
+        for (probability, mood) in [
+            (self.flood, Mood::Flood(1)),
+            (self.broken, Mood::Broken),
+            (self.lost, Mood::Lost),
+            (self.reset, Mood::Reset),
+            (self.slow, Mood::Slow(random.u64(1..50))),
+        ] {
+            if dice < probability {
+                return mood;
+            }
+            dice -= probability;
+        }
+        Mood::Well
+    }
 }
 
 /// A call that sends a message.
@@ -49,11 +95,24 @@ pub(crate) struct Call {
     pub(crate) accepted: bool,
 }
 
-#[derive(Default)]
+/// The method of what [`Api::rode`] takes.
+const IN_AN_ANSWER: &str = "in an answer";
+
+impl Call {
+    /// It came as a call, not in an answer.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.method != IN_AN_ANSWER
+    }
+}
+
 struct State {
     calls: Vec<Call>,
-    /// For the next calls of a chat, in order; then [`Mood::Well`].
+    /// For the next calls of a chat, in order; then the weather.
     moods: HashMap<String, Vec<Mood>>,
+    weather: Weather,
+    random: fastrand::Rng,
+    /// Rises when held calls are let go.
+    releases: watch::Sender<u64>,
     /// VK takes a message with a `random_id` that a chat had before for that one.
     random_ids: HashSet<(String, String)>,
 }
@@ -73,11 +132,13 @@ pub(crate) const SECRETS: [(&str, &str); 8] = [
 pub(crate) struct Api {
     port: u16,
     state: Arc<Mutex<State>>,
+    /// What gives updates and takes addresses.
+    pub(crate) queues: Arc<Queues>,
     /// Dropped to end the thread.
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
-const TOKEN: &str = "12345:secret-of-the-bot";
+pub(crate) const TOKEN: &str = "12345:secret-of-the-bot";
 pub(crate) const VIBER_TOKEN: &str = "4453b6ac12345678-e02c5f12174805f9-daec9cbb5448c51f";
 pub(crate) const FACEBOOK_TOKEN: &str = "EAAG/secret of the page";
 pub(crate) const FACEBOOK_SECRET: &str = "secret of the app";
@@ -89,9 +150,17 @@ impl Api {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         listener.set_nonblocking(true).expect("a socket");
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State {
+            calls: Vec::new(),
+            moods: HashMap::new(),
+            weather: Weather::default(),
+            random: fastrand::Rng::with_seed(7),
+            releases: watch::Sender::new(0),
+            random_ids: HashSet::new(),
+        }));
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let shared = state.clone();
+        let queues = Arc::new(Queues::new(port));
+        let shared = (state.clone(), queues.clone());
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -104,19 +173,57 @@ impl Api {
         Api {
             port,
             state,
+            queues,
             _stop: stop,
         }
     }
 
     /// A bot on all platforms that sends its replies here.
     pub(crate) fn configure(&self, setup: Setup) -> Setup {
-        configure(setup, &format!("http://127.0.0.1:{}", self.port))
+        configure(setup, &self.url())
+    }
+
+    /// Where it listens.
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     /// How the next calls of a chat are answered.
     pub(crate) fn be(&self, chat: &str, moods: &[Mood]) {
         let mut state = self.state.lock().expect("no panic under this lock");
         state.moods.insert(chat.to_owned(), moods.to_vec());
+    }
+
+    /// How calls are answered of which a test does not say it.
+    pub(crate) fn weather(&self, weather: Weather) {
+        self.state.lock().expect("no panic under this lock").weather = weather;
+    }
+
+    /// Lets all calls go that are held.
+    pub(crate) fn release(&self) {
+        let state = self.state.lock().expect("no panic under this lock");
+        state.releases.send_modify(|releases| *releases += 1);
+    }
+
+    /// Answers well from now on, held calls too.
+    pub(crate) fn calm(&self) {
+        let mut state = self.state.lock().expect("no panic under this lock");
+        state.moods.clear();
+        state.weather = Weather::default();
+        state.releases.send_modify(|releases| *releases += 1);
+    }
+
+    /// A message that came without a call: in the answer to a webhook.
+    pub(crate) fn rode(&self, chat: &str, text: &str, body: &Value) {
+        let mut state = self.state.lock().expect("no panic under this lock");
+        state.calls.push(Call {
+            at: Instant::now(),
+            chat: chat.to_owned(),
+            text: text.to_owned(),
+            body: body.clone(),
+            method: IN_AN_ANSWER.to_owned(),
+            accepted: true,
+        });
     }
 
     /// All calls so far.
@@ -155,7 +262,9 @@ pub(crate) fn configure(mut setup: Setup, url: &str) -> Setup {
     setup
 }
 
-async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>) {
+type Shared = (Arc<Mutex<State>>, Arc<Queues>);
+
+async fn serve(listener: std::net::TcpListener, state: Shared) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     while let Ok((stream, _)) = listener.accept().await {
         drop(stream.set_nodelay(true));
@@ -169,10 +278,13 @@ async fn serve(listener: std::net::TcpListener, state: Arc<Mutex<State>>) {
 
 async fn answer(
     request: Request<Incoming>,
-    state: Arc<Mutex<State>>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    (state, queues): Shared,
+) -> Result<Response<Full<Bytes>>, Failure> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
+    if let Some(answer) = queues.answer(&head, &body).await {
+        return Ok(answer);
+    }
     let Some((platform, body)) = read(&head, &body) else {
         return Ok(respond(
             404,
@@ -187,148 +299,58 @@ async fn answer(
     };
     let chat = chat.as_str().unwrap_or("?").to_owned();
     let text = text.and_then(Value::as_str).unwrap_or("?").to_owned();
-    let mood = {
+    let random_id = body["random_id"].as_str().unwrap_or_default().to_owned();
+    let path = head.uri.path();
+    let method = path[path.rfind('/').unwrap_or(0) + 1..].to_owned();
+    let (mood, index, mut releases) = {
         let mut state = state.lock().expect("no panic under this lock");
         let mood = match state.moods.get_mut(&chat) {
             Some(moods) if !moods.is_empty() => moods.remove(0),
-            _ => Mood::Well,
+            _ => {
+                let State {
+                    weather, random, ..
+                } = &mut *state;
+                weather.mood(random)
+            }
         };
-        let arrives = matches!(mood, Mood::Well | Mood::Lost);
-        let random_id = body["random_id"].as_str().unwrap_or_default().to_owned();
-        let accepted = arrives
-            && (platform != Platform::Vk || state.random_ids.insert((chat.clone(), random_id)));
-        let path = head.uri.path();
         state.calls.push(Call {
             at: Instant::now(),
-            chat,
+            chat: chat.clone(),
             text,
             body,
-            method: path[path.rfind('/').unwrap_or(0) + 1..].to_owned(),
-            accepted,
+            method,
+            accepted: false,
         });
-        mood
+        (mood, state.calls.len() - 1, state.releases.subscribe())
     };
+    match mood {
+        Mood::Held => released(&mut releases).await,
+        Mood::Slow(ms) => tokio::time::sleep(Duration::from_millis(ms)).await,
+        _ => {}
+    }
+    let arrives = matches!(
+        mood,
+        Mood::Well | Mood::Lost | Mood::Taken | Mood::Held | Mood::Slow(_)
+    );
+    if arrives {
+        let mut state = state.lock().expect("no panic under this lock");
+        state.calls[index].accepted =
+            platform != Platform::Vk || state.random_ids.insert((chat, random_id));
+    }
+    if let Mood::Taken = mood {
+        released(&mut releases).await;
+    }
     Ok(match mood {
-        Mood::Well => respond(200, accepted(platform)),
+        Mood::Well | Mood::Held | Mood::Taken | Mood::Slow(_) => respond(200, accepted(platform)),
         Mood::Flood(seconds) => flood(platform, seconds),
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
         Mood::Blocked => blocked(platform),
         Mood::Hanging => std::future::pending().await,
+        Mood::Reset => return Err("the connection is reset".into()),
     })
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Platform {
-    Telegram,
-    Viber,
-    Facebook,
-    Vk,
-}
-
-/// Whose call it is, and what it holds; none if address or token are wrong.
-fn read(head: &hyper::http::request::Parts, body: &[u8]) -> Option<(Platform, Value)> {
-    let json = || serde_json::from_slice(body).ok();
-    let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok());
-    let fields = |text: &[u8]| -> HashMap<String, String> {
-        form_urlencoded::parse(text).into_owned().collect()
-    };
-    let path = head.uri.path();
-    if let Some(method) = path.strip_prefix(&format!("/bot{TOKEN}/")) {
-        let known = ["sendMessage", "sendPhoto"].contains(&method);
-        return known.then(json)?.map(|body| (Platform::Telegram, body));
-    }
-    match path {
-        "/pa/send_message" if header("x-viber-auth-token") == Some(VIBER_TOKEN) => {
-            Some((Platform::Viber, json()?))
-        }
-        "/me/messages" => {
-            let query = fields(head.uri.query()?.as_bytes());
-            let is_ours = query["access_token"] == FACEBOOK_TOKEN
-                && query["appsecret_proof"]
-                    == crate::platforms::signature(FACEBOOK_SECRET, FACEBOOK_TOKEN.as_bytes());
-            is_ours.then(json)?.map(|body| (Platform::Facebook, body))
-        }
-        "/method/messages.send" => {
-            let form = fields(body);
-            let is_form = header("content-type") == Some("application/x-www-form-urlencoded");
-            let is_ours = is_form && form["access_token"] == VK_TOKEN && form["v"] == "5.199";
-            is_ours.then(|| (Platform::Vk, json!(form)))
-        }
-        _ => None,
-    }
-}
-
-fn accepted(platform: Platform) -> String {
-    match platform {
-        Platform::Telegram => json!({"ok": true, "result": {}}),
-        Platform::Viber => {
-            json!({"status": 0, "status_message": "ok", "message_token": 5_741_311_803_571_721_087_u64})
-        }
-        Platform::Facebook => json!({"recipient_id": "1", "message_id": "m_1"}),
-        Platform::Vk => json!({"response": 1}),
-    }
-    .to_string()
-}
-
-fn flood(platform: Platform, seconds: u64) -> Response<Full<Bytes>> {
-    let (status, body) = match platform {
-        Platform::Telegram => (
-            429,
-            json!({
-                "ok": false, "error_code": 429, "description": "Too Many Requests",
-                "parameters": {"retry_after": seconds}
-            }),
-        ),
-        Platform::Viber => (
-            200,
-            json!({"status": 12, "status_message": "tooManyRequests"}),
-        ),
-        Platform::Facebook => (
-            400,
-            json!({"error": {"message": "(#613) Calls to this api have exceeded the rate limit.",
-                "type": "OAuthException", "code": 613, "fbtrace_id": "x"}}),
-        ),
-        Platform::Vk => (
-            200,
-            json!({"error": {"error_code": 6, "error_msg": "Too many requests per second"}}),
-        ),
-    };
-    let mut response = respond(status, body.to_string());
-    if platform != Platform::Telegram {
-        let headers = response.headers_mut();
-        headers.insert("retry-after", seconds.into());
-    }
-    response
-}
-
-fn blocked(platform: Platform) -> Response<Full<Bytes>> {
-    let (status, body) = match platform {
-        Platform::Telegram => (
-            403,
-            json!({
-                "ok": false, "error_code": 403,
-                "description": "Forbidden: bot was blocked by the user"
-            }),
-        ),
-        Platform::Viber => (
-            200,
-            json!({"status": 6, "status_message": "blocked by the user: notSubscribed"}),
-        ),
-        // Facebook is known to quote the token.
-        Platform::Facebook => (
-            400,
-            json!({"error": {"message": format!("(#551) blocked by the user {FACEBOOK_TOKEN}"),
-                "type": "OAuthException", "code": 551, "error_subcode": 1_545_041}}),
-        ),
-        Platform::Vk => (
-            200,
-            json!({"error": {"error_code": 901, "error_msg": "blocked by the user"}}),
-        ),
-    };
-    respond(status, body.to_string())
-}
-
-fn respond(status: u16, body: String) -> Response<Full<Bytes>> {
-    let response = Response::builder().status(status);
-    response.body(Full::from(body)).expect("a response")
+async fn released(releases: &mut watch::Receiver<u64>) {
+    // An error: the test is over.
+    drop(releases.changed().await);
 }

@@ -1,4 +1,4 @@
-//! Starts a real bot: the program of this crate, or the example `commands`, on a
+//! Starts a real bot: the program of this crate, or one of the examples, on a
 //! free port, with a directory and a process group of its own. Whatever happens
 //! to a test, the bot and its children are killed when [`Bot`] is dropped, and a
 //! test that fails prints what the bot wrote.
@@ -54,6 +54,14 @@ pub(crate) fn example(name: &str) -> PathBuf {
         if profile.ends_with("release") {
             build.arg("--release");
         }
+        // What cargo tells tests about their package; seen by the build scripts of
+        // others they would be reasons to compile those anew, each time.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if name.starts_with("CARGO_") && name != "CARGO_HOME" {
+                build.env_remove(name);
+            }
+        }
         let built = build.status().expect("cargo");
         assert!(built.success(), "the example `{name}` does not build");
     }
@@ -104,6 +112,30 @@ impl Setup {
         Self::of(EXAMPLE.clone())
     }
 
+    /// The example that says what it is told.
+    pub(crate) fn echo() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("echo"));
+        Self::of(EXAMPLE.clone())
+    }
+
+    /// The example that books hours.
+    pub(crate) fn booking() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("booking"));
+        Self::of(EXAMPLE.clone())
+    }
+
+    /// The example with a channel of its own.
+    pub(crate) fn custom_channel() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("custom_channel"));
+        Self::of(EXAMPLE.clone())
+    }
+
+    /// The example with a user lock of its own.
+    pub(crate) fn custom_lock() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("custom_lock"));
+        Self::of(EXAMPLE.clone())
+    }
+
     /// A copy of the program, which can be replaced while it runs.
     pub(crate) fn copied(mut self) -> Self {
         let copy = self.path("bot");
@@ -130,6 +162,12 @@ impl Setup {
 
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Without a variable that was set before.
+    pub(crate) fn without_env(mut self, name: &str) -> Self {
+        self.env.retain(|(set, _)| set != name);
         self
     }
 
@@ -383,6 +421,9 @@ impl Bot {
                 self.port = port;
                 return;
             }
+            if self.stderr().contains("Started polling updater") {
+                return;
+            }
             let ended = self.child.try_wait().expect("our own child");
             assert!(ended.is_none(), "it ended instead of starting: {ended:?}");
             assert!(Instant::now() < deadline, "it did not start");
@@ -452,8 +493,13 @@ impl Bot {
     /// The pid of a child such as `turnkey: worker 0`, once there is one.
     pub(crate) async fn child(&self, name: &str) -> i32 {
         let what = format!("a process {name:?} among {:?}", self.processes());
-        until(&what, SOON, || self.named(name).is_some()).await;
-        self.named(name).unwrap_or_else(|| panic!("{name} died"))
+        let mut found = None;
+        until(&what, SOON, || {
+            found = self.named(name);
+            found.is_some()
+        })
+        .await;
+        found.expect("it was waited for")
     }
 
     pub(crate) async fn writer(&self) -> i32 {
@@ -552,19 +598,36 @@ impl Bot {
         .await;
     }
 
+    /// Every byte was read, and each process sleeps or was stopped by a signal.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let rests = |pid: &i32| stat(*pid).is_some_and(|s| ['S', 'T'].contains(&s.state));
+        self.unread() == 0 && self.processes().iter().all(|(pid, _)| rests(pid))
+    }
+
+    /// Bytes and connections at its port that nobody has read yet.
+    pub(crate) fn unread(&self) -> u64 {
+        unread_bytes(self.port)
+    }
+
+    /// Connections that anybody has with it.
+    pub(crate) fn connections_now(&self) -> usize {
+        established(self.port).len()
+    }
+
+    /// Connections that a process of it has.
+    pub(crate) fn connections_of(&self, pid: i32) -> usize {
+        let (inodes, sockets) = (established(self.port), sockets(pid));
+        inodes
+            .iter()
+            .filter(|inode| sockets.contains(*inode))
+            .count()
+    }
+
     /// Connections that each worker has, by index.
     pub(crate) async fn connections(&self, workers: usize) -> Vec<usize> {
-        let inodes = established(self.port);
         let mut counts = Vec::new();
         for index in 0..workers {
-            let pid = self.worker(index).await;
-            let sockets = sockets(pid);
-            counts.push(
-                inodes
-                    .iter()
-                    .filter(|inode| sockets.contains(*inode))
-                    .count(),
-            );
+            counts.push(self.connections_of(self.worker(index).await));
         }
         counts
     }

@@ -6,9 +6,21 @@ use std::path::Path;
 
 /// What each part may import, all of it below the part itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("lib", &["app", "error", "handler", "message"]),
+    (
+        "lib",
+        &[
+            "app",
+            "channels",
+            "error",
+            "handler",
+            "message",
+            "pacing",
+            "testing",
+            "user_lock",
+        ],
+    ),
     ("main", &[]),
-    ("app", &["cli", "error", "handler"]),
+    ("app", &["channels", "cli", "error", "handler", "user_lock"]),
     (
         "cli",
         &[
@@ -16,6 +28,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "single",
         ],
     ),
+    // For authors: nothing below knows that it is tested.
+    ("testing", &["error", "message", "user_lock"]),
     // Nothing below knows that it is measured.
     (
         "bench",
@@ -31,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "single",
         &[
             "app",
+            "channels",
             "config",
             "database",
             "error",
@@ -47,6 +62,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "master",
         &[
             "app",
+            "channels",
             "config",
             "control",
             "database",
@@ -69,13 +85,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "channels",
             "config",
             "database",
+            "network",
             "outbox",
             "scoreboard",
             "turn",
             "updaters",
         ],
     ),
-    ("updaters", &["channels", "config", "message", "turn"]),
+    (
+        "updaters",
+        &[
+            "channels",
+            "config",
+            "error",
+            "message",
+            "scoreboard",
+            "turn",
+        ],
+    ),
     (
         "turn",
         &[
@@ -85,18 +112,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "message",
             "outbox",
             "scoreboard",
+            "user_lock",
         ],
     ),
     // The one pair that knows each other: a turn sends its replies, and what is
     // found in the outbox is sent in a turn.
     ("outbox", &["channels", "message", "scoreboard", "turn"]),
-    ("channels", &["config", "error", "message"]),
+    ("channels", &["config", "error", "message", "pacing"]),
+    ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),
     ("database", &["config", "error"]),
-    ("config", &["error"]),
+    ("config", &["error", "network"]),
+    ("network", &["error"]),
     ("message", &[]),
     ("error", &[]),
-    ("scoreboard", &[]),
+    ("scoreboard", &["pacing"]),
+    ("pacing", &[]),
     ("control", &[]),
     ("logfile", &[]),
     ("systemd", &[]),

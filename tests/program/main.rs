@@ -2,36 +2,51 @@
 //! network, and kills what is to be killed.
 //!
 //! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
-//! platforms), `telegram.rs` (what Telegram posts), `load.rs` (traffic whose every request
-//! is accounted for). The tests, by subject: everything else.
+//! platforms), `queues.rs` (their half that gives updates), `fake/` (their half that
+//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `load.rs`
+//! (traffic whose every request is accounted for). The tests, by subject: everything else.
 
 #![allow(clippy::unwrap_used)]
 
 mod api;
 mod bot;
 mod client;
+mod engine;
+mod fake;
 mod load;
+mod queues;
 mod telegram;
 
 mod accept;
 #[cfg(feature = "bench")]
 mod bench;
+mod booking;
 mod command_line;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
+mod custom;
 mod dedupe;
 mod disk;
 #[cfg(feature = "drill")]
 mod drill;
+mod emulator;
 mod handler;
 mod hang_up;
 mod input;
 mod layers;
+mod matrix;
+mod odd;
+mod operator;
 mod order;
+mod pacing;
 mod platforms;
+mod polling;
+mod proxy;
+mod registration;
 mod reload;
 mod replies;
+mod rpc;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
@@ -40,6 +55,7 @@ mod servers;
 mod signals;
 mod single;
 mod slow;
+mod soak;
 mod start;
 mod startup;
 mod stop;

@@ -35,7 +35,7 @@ fn with(
     request
 }
 
-fn viber(event: &Value) -> Request<Full<Bytes>> {
+pub(crate) fn viber(event: &Value) -> Request<Full<Bytes>> {
     let body = event.to_string();
     let signature = signature(VIBER_TOKEN, body.as_bytes());
     with("/viber", body, "x-viber-content-signature", &signature)
@@ -47,18 +47,18 @@ fn viber_message(token: u64, user: &str, message: Value) -> Value {
         "message": message})
 }
 
-fn viber_text(token: u64, user: &str, text: &str) -> Value {
+pub(crate) fn viber_text(token: u64, user: &str, text: &str) -> Value {
     viber_message(token, user, json!({"type": "text", "text": text}))
 }
 
-fn facebook(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+pub(crate) fn facebook(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let body = body.into();
     let signature = format!("sha256={}", signature(FACEBOOK_SECRET, &body));
     with("/facebook", body, "x-hub-signature-256", &signature)
 }
 
 /// A batch with one entry for each event.
-fn batch(events: &[Value]) -> String {
+pub(crate) fn batch(events: &[Value]) -> String {
     let entry = |event: &Value| json!({"id": "1067280970047460", "time": 1, "messaging": [event]});
     let entries: Vec<_> = events.iter().map(entry).collect();
     json!({"object": "page", "entry": entries}).to_string()
@@ -73,7 +73,7 @@ fn facebook_event(user: &str, fields: Value) -> Value {
     event
 }
 
-fn facebook_text(mid: &str, user: &str, text: &str) -> Value {
+pub(crate) fn facebook_text(mid: &str, user: &str, text: &str) -> Value {
     facebook_event(user, json!({"message": {"mid": mid, "text": text}}))
 }
 

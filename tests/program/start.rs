@@ -188,7 +188,12 @@ fn flags_that_contradict_each_other() {
             &["--workers", "257"],
             &["--workers takes 1 to 256, not 257"],
         ),
-        (&["--updater", "polling"], &["webhooks"]),
+        (&["--updater", "polling"], &["polling", "--port"]),
+        (
+            &["--trusted-proxy", "localhost"],
+            &["--trusted-proxy", "10.0.0.0/8"],
+        ),
+        (&["--telegram-rate", "0"], &["--telegram-rate"]),
         (&["--worker-timeout", "1s"], &["--worker-timeout", "3s"]),
         (&["--max-header", "100"], &["--max-header", "8192"]),
         (

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 pub use digest::{Checksum, Summary};
 
-use crate::{BoxFuture, Error, Fence, Result, Value};
+use crate::{BoxFuture, Error, FORGOTTEN, Fence, Result, Value};
 
 /// Rows of a batch.
 pub const MAX_ROWS: usize = 1000;
@@ -47,6 +47,22 @@ const OURS: &[(&str, &[&str], usize)] = &[
     ),
     ("turnkey_outbox", &["dialog", "turn", "n", "body"], 3),
     ("turnkey_history", &["id", "dialog", "at", "turn"], 1),
+    (
+        "turnkey_inbox",
+        &[
+            "id", "channel", "user_id", "arrived", "body", "attempts", "due", "error",
+        ],
+        2,
+    ),
+    (
+        "turnkey_dead",
+        &[
+            "id", "channel", "user_id", "arrived", "digest", "answer", "body", "error", "attempts",
+            "died",
+        ],
+        2,
+    ),
+    ("turnkey_pause", &["scope", "until_ms"], 1),
 ];
 
 /// The columns that hold fences.
@@ -325,7 +341,8 @@ fn largest_fence(table: &Table, rows: &Rows) -> Fence {
         return Fence(0);
     };
     let fences = rows.iter().filter_map(|row| match row[at] {
-        Value::Integer(fence) => Some(Fence(fence as u64)),
+        // A state that was forgotten has none.
+        Value::Integer(fence) if fence as u64 & FORGOTTEN == 0 => Some(Fence(fence as u64)),
         _ => None,
     });
     fences.max().unwrap_or(Fence(0))

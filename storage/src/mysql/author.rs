@@ -23,6 +23,7 @@ use super::values;
 use super::wire::{Calls, Look, is_guard};
 use crate::server::idle::{ATTEMPTS, Idle, RECONNECT, in_a_circle};
 use crate::server::lanes::{Failure, Shared, Turn};
+use crate::server::sql::Use;
 use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement};
 
 /// A statement that the server itself does not stop in time is stopped by us.
@@ -52,6 +53,18 @@ impl crate::server::Author for Author {
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
         Box::pin(self.dialogs_with_unsent(limit))
     }
+
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.own(statements))
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.query(query))
+    }
+
+    fn numbers_dialogs(&self) -> bool {
+        false
+    }
 }
 
 /// How an attempt ended that is not to be repeated.
@@ -74,7 +87,7 @@ impl Author {
             .commit
             .statements
             .iter()
-            .map(|statement| sql::translate(statement, true))
+            .map(|statement| sql::translate(statement, Use::Turn))
             .collect::<Result<_>>()?;
         let mut deadlocks = 0;
         loop {
@@ -88,7 +101,7 @@ impl Author {
     }
 
     async fn query(&self, query: Statement) -> Result<Vec<Row>> {
-        let query = sql::translate(&query, false)?;
+        let query = sql::translate(&query, Use::Question)?;
         let mut deadlocks = 0;
         loop {
             let (_permit, calls) = self.connection().await?;
@@ -96,6 +109,23 @@ impl Author {
             let ended = self.try_query(&mut calls, &query).await;
             if let Some(rows) = self.settle(calls, ended, &mut deadlocks).await {
                 return values::rows(rows?);
+            }
+        }
+    }
+
+    async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
+        let statements: Vec<Prepared> = statements
+            .iter()
+            .map(|statement| sql::translate(statement, Use::Ours))
+            .collect::<Result<_>>()?;
+        // Two that make the same row at one moment: looked at again, it is there.
+        let mut in_the_way = 0;
+        loop {
+            let (_permit, calls) = self.connection().await?;
+            let Some(mut calls) = calls else { continue };
+            let ended = self.try_own(&mut calls, &statements).await;
+            if let Some(answer) = self.settle(calls, ended, &mut in_the_way).await {
+                return answer;
             }
         }
     }
@@ -185,6 +215,24 @@ impl Author {
         }
         calls.write(Sql::default(), &[turn]).await?;
         Ok(Ended::Done(()))
+    }
+
+    async fn try_own(&self, calls: &mut Calls, statements: &[Prepared]) -> Tried<Ended<Vec<u64>>> {
+        calls.conn.run(&Sql::new("START TRANSACTION")).await?;
+        let mut changed = Vec::new();
+        for statement in statements {
+            let params = mysql_async::Params::from(statement.params.clone());
+            let done = calls.conn.my.exec_drop(&statement.sql, params).await;
+            if let Err(error) = calls.conn.note(done.map_err(Failed::My)) {
+                if !calls.conn.is_lost() {
+                    calls.conn.roll_back().await?;
+                }
+                return Err(error);
+            }
+            changed.push(calls.conn.my.affected_rows());
+        }
+        calls.conn.run(&Sql::new("COMMIT")).await?;
+        Ok(Ended::Done(changed))
     }
 
     async fn try_query(&self, calls: &mut Calls, query: &Prepared) -> Tried<Ended<Vec<MyRow>>> {

@@ -10,6 +10,7 @@ use super::errors::{self, Failed};
 use super::literal::Sql;
 use super::schema;
 use super::server::Server;
+use crate::inspect::HANDLED;
 use crate::server::findings;
 use crate::{DialogLine, Error, Finding, Result};
 
@@ -125,6 +126,7 @@ async fn look(conn: &mut Conn) -> Tried<Vec<Finding>> {
     let ask = "SELECT COUNT(*) FROM turnkey_lock l WHERE l.waiters<>(SELECT COUNT(*) \
                FROM turnkey_waiter w WHERE w.user_id=l.user_id AND w.channel=l.channel)";
     all.extend(findings::miscounted(schema::count(conn, ask).await?));
+    all.extend(Finding::handled(schema::count(conn, HANDLED).await?));
     // Those of a process that died this moment are freed within the second.
     let ask = "SELECT COUNT(*) FROM turnkey_lock WHERE IS_FREE_LOCK(CONCAT('turnkey_',owner))";
     if schema::count(conn, ask).await? > 0 {

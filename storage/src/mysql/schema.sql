@@ -80,4 +80,39 @@ CREATE TABLE IF NOT EXISTS turnkey_history (
     channel VARBINARY(255) NOT NULL,
     at BIGINT NOT NULL,
     turn LONGTEXT NOT NULL
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Updates that were answered before their turn was committed.
+CREATE TABLE IF NOT EXISTS turnkey_inbox (
+    id VARBINARY(1024) NOT NULL,
+    channel VARBINARY(255) NOT NULL,
+    user_id VARBINARY(1024) NOT NULL,
+    arrived BIGINT NOT NULL,
+    body LONGBLOB NOT NULL,
+    attempts BIGINT NOT NULL,
+    due BIGINT NOT NULL,
+    error LONGTEXT,
+    PRIMARY KEY (id, channel),
+    KEY turnkey_inbox_order (user_id, channel, arrived)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Updates that were given up.
+CREATE TABLE IF NOT EXISTS turnkey_dead (
+    id VARBINARY(1024) NOT NULL,
+    channel VARBINARY(255) NOT NULL,
+    user_id VARBINARY(1024) NOT NULL,
+    arrived BIGINT NOT NULL,
+    digest LONGBLOB NOT NULL,
+    answer LONGBLOB NOT NULL,
+    body LONGBLOB NOT NULL,
+    error LONGTEXT NOT NULL,
+    attempts BIGINT NOT NULL,
+    died BIGINT NOT NULL,
+    PRIMARY KEY (id, channel)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Until when platforms asked us to wait.
+CREATE TABLE IF NOT EXISTS turnkey_pause (
+    scope VARBINARY(1024) NOT NULL PRIMARY KEY,
+    until_ms BIGINT NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC

@@ -4,7 +4,7 @@
 
 use mysql_async::Value as My;
 
-use crate::server::sql::{Dialect, Token, Tokens};
+use crate::server::sql::{Dialect, Token, Tokens, Use};
 use crate::{Error, Result, Statement, Value};
 
 /// What a turn's statements may start with. Not what ends the transaction, as whatever
@@ -32,8 +32,9 @@ pub(super) struct Prepared {
 ///
 /// # Errors
 /// [`Error::Statement`] when the statement is none, may not be used in a turn
-/// (`writes`) or a question, names a table of ours, or its values do not fit.
-pub(super) fn translate(statement: &Statement, writes: bool) -> Result<Prepared> {
+/// (in a turn) or a question, names a table of ours, or its values do not fit.
+pub(super) fn translate(statement: &Statement, purpose: Use) -> Result<Prepared> {
+    let (writes, ours) = (purpose == Use::Turn, purpose == Use::Ours);
     let refuse = |why: &str| Err(Error::Statement(format!("{why}: {}", statement.sql)));
     let mut sql = String::with_capacity(statement.sql.len() + 8);
     let mut params = Vec::new();
@@ -84,7 +85,7 @@ pub(super) fn translate(statement: &Statement, writes: bool) -> Result<Prepared>
              half-way at another one: make tables in App::migrations",
         );
     }
-    if !writes && !READS.contains(&first.as_str()) {
+    if !writes && !ours && !READS.contains(&first.as_str()) {
         return refuse("a question selects, shows or explains");
     }
     if writes && names_ours {
@@ -113,7 +114,7 @@ mod tests {
             sql: sql.to_owned(),
             params,
         };
-        let prepared = translate(&statement, true).unwrap();
+        let prepared = translate(&statement, Use::Turn).unwrap();
         (prepared.sql, prepared.params)
     }
 
@@ -151,7 +152,7 @@ mod tests {
         }
         let blob = Statement::new("SELECT ?1", (vec![0_u8],));
         assert_eq!(
-            translate(&blob, false).unwrap().sql,
+            translate(&blob, Use::Question).unwrap().sql,
             "SELECT CAST(? AS BINARY)"
         );
     }
@@ -177,15 +178,15 @@ mod tests {
             "SELECT ?99999999999999999999",
         ] {
             let statement = Statement::new(sql, ());
-            assert!(translate(&statement, true).is_err(), "{sql}");
+            assert!(translate(&statement, Use::Turn).is_err(), "{sql}");
         }
         let unused = Statement::new("SELECT ?1", (1, 2));
-        assert!(translate(&unused, true).is_err());
+        assert!(translate(&unused, Use::Turn).is_err());
         let fine = Statement::new("(SELECT 'turnkey_lock', my_turnkey_x)", ());
-        assert!(translate(&fine, true).is_ok());
+        assert!(translate(&fine, Use::Turn).is_ok());
         let look = Statement::new("SELECT count(*) FROM turnkey_lock", ());
-        assert!(translate(&look, false).is_ok());
+        assert!(translate(&look, Use::Question).is_ok());
         let write = Statement::new("DELETE FROM a", ());
-        assert!(translate(&write, false).is_err());
+        assert!(translate(&write, Use::Question).is_err());
     }
 }

@@ -23,7 +23,7 @@ use crate::server::lanes::{
     ATTEMPTS, Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Shared, Turn,
     Wire,
 };
-use crate::{DialogKey, Error, Fence, Release, ReplyId, Result, Seen, Unsent, unix_ms};
+use crate::{DialogKey, Error, Fence, Pending, Release, ReplyId, Result, Seen, Unsent, unix_ms};
 
 /// Fences that a row of `turnkey_fence` stands for: one for each lock of a batch.
 pub(super) const FENCES: u64 = 1024;
@@ -520,6 +520,18 @@ fn write(sql: &mut Sql, turns: &[&Turn]) {
             })
             .push(";");
     }
+    let pending: Vec<&&Turn> = turns.iter().filter(|turn| turn.commit.pending).collect();
+    if !pending.is_empty() {
+        sql.push("DELETE i FROM turnkey_inbox i FORCE INDEX (PRIMARY) WHERE (id,channel) IN (")
+            .list(pending, |sql, turn| {
+                sql.push("(")
+                    .bytes(turn.commit.update.as_bytes())
+                    .push(",")
+                    .bytes(turn.dialog.channel.as_bytes())
+                    .push(")");
+            })
+            .push(");");
+    }
     let ends = ends(turns);
     if !ends.is_empty() {
         free(sql, &ends);
@@ -605,6 +617,25 @@ fn look_up<'a>(
     .push("; SELECT user_id,channel,turn,n,body FROM turnkey_outbox FORCE INDEX (PRIMARY) WHERE ")
     .among(dialogs.iter().copied())
     .push(" ORDER BY user_id,channel,turn,n;");
+    // The oldest of each dialog in the inbox, but for those that were committed while they
+    // came in.
+    let open = |row: &str| {
+        format!(
+            "NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id={row}.id AND s.channel={row}.channel)"
+        )
+    };
+    sql.push(
+        "SELECT user_id,channel,id,arrived,body,attempts,due,error FROM turnkey_inbox i \
+         FORCE INDEX (turnkey_inbox_order) WHERE ",
+    )
+    .among(dialogs.iter().copied())
+    .push(&format!(
+        " AND {} AND NOT EXISTS (SELECT 1 FROM turnkey_inbox b WHERE b.user_id=i.user_id \
+         AND b.channel=i.channel AND (b.arrived<i.arrived OR (b.arrived=i.arrived AND b.id<i.id)) \
+         AND {});",
+        open("i"),
+        open("b")
+    ));
     let updates: Vec<_> = updates
         .filter_map(|(dialog, id)| Some((dialog, id?)))
         .collect();
@@ -629,6 +660,7 @@ fn look_up<'a>(
 struct Known {
     states: HashMap<DialogKey, (u64, String)>,
     unsent: HashMap<DialogKey, Vec<Unsent>>,
+    pending: HashMap<DialogKey, Pending>,
     /// By channel and update.
     seen: HashMap<(String, String), Seen>,
 }
@@ -650,6 +682,22 @@ impl Known {
                 body: row.text(4)?,
             };
             known.unsent.entry(row.dialog(0)?).or_default().push(unsent);
+        }
+        for mut row in rows() {
+            let dialog = row.dialog(0)?;
+            let pending = Pending {
+                dialog: dialog.clone(),
+                update: row.text(2)?,
+                arrived: row.number(3)?,
+                body: row.bytes(4)?,
+                attempts: row.number(5)?,
+                due: row.number(6)?,
+                error: match row.is_null(7) {
+                    true => None,
+                    false => Some(row.text(7)?),
+                },
+            };
+            known.pending.insert(dialog, pending);
         }
         for mut row in rows() {
             let seen = Seen {
@@ -674,6 +722,7 @@ impl Known {
             state: state.map(|(_, state)| state),
             seen,
             unsent: self.unsent.remove(dialog).unwrap_or_default(),
+            oldest: self.pending.remove(dialog),
         }
     }
 }

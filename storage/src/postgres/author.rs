@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::server::{Purpose, Server};
@@ -18,6 +19,7 @@ use super::wire::{COMMIT, commit_one};
 use super::{errors, sql, values};
 use crate::server::idle::{ATTEMPTS, Idle, RECONNECT, in_a_circle};
 use crate::server::lanes::Turn;
+use crate::server::sql::Use;
 use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement, Sync, Value};
 
 /// Prepared statements that a connection keeps; then it starts over.
@@ -65,6 +67,18 @@ impl Failure {
     }
 }
 
+impl Failure {
+    fn of_ours(error: &tokio_postgres::Error) -> Self {
+        if errors::is_lost(error) {
+            Failure::Lost
+        } else if errors::is_deadlock(error) {
+            Failure::Deadlock
+        } else {
+            Failure::Answer(crate::server::lanes::Failure::ours(error))
+        }
+    }
+}
+
 impl crate::server::Author for Author {
     fn commit<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.commit(turn))
@@ -77,6 +91,31 @@ impl crate::server::Author for Author {
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
         Box::pin(self.dialogs_with_unsent(limit))
     }
+
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.own(statements))
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(async move {
+            let rows = self.query(keepable(query)).await?;
+            Ok(rows.into_iter().map(|row| row.map_text(original)).collect())
+        })
+    }
+
+    fn numbers_dialogs(&self) -> bool {
+        true
+    }
+}
+
+/// With texts as our tables keep them.
+fn keepable(mut statement: Statement) -> Statement {
+    for value in &mut statement.params {
+        if let Value::Text(text) = value {
+            *text = stored(text).into_owned();
+        }
+    }
+    statement
 }
 
 impl Author {
@@ -95,7 +134,7 @@ impl Author {
             .iter()
             .map(|s| {
                 Ok(Statement {
-                    sql: sql::translate(&s.sql, true)?,
+                    sql: sql::translate(&s.sql, Use::Turn)?,
                     params: s.params.clone(),
                 })
             })
@@ -132,7 +171,7 @@ impl Author {
 
     async fn query(&self, query: Statement) -> Result<Vec<Row>> {
         let query = Statement {
-            sql: sql::translate(&query.sql, false)?,
+            sql: sql::translate(&query.sql, Use::Question)?,
             params: query.params,
         };
         loop {
@@ -148,6 +187,42 @@ impl Author {
                 }
                 Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
                 Err(Failure::Deadlock) => self.idle.put_back(conn),
+                Err(Failure::Answer(error)) => {
+                    self.idle.put_back(conn);
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
+        let statements: Vec<Statement> = statements
+            .into_iter()
+            .map(|s| {
+                let sql = sql::translate(&s.sql, Use::Ours)?;
+                Ok(Statement { sql, ..keepable(s) })
+            })
+            .collect::<Result<_>>()?;
+        let mut in_the_way = 0;
+        loop {
+            let _permit = self.idle.permit().await?;
+            let Ok(mut conn) = self.take().await else {
+                tokio::time::sleep(RECONNECT).await;
+                continue;
+            };
+            match conn.own(&statements).await {
+                Ok(changed) => {
+                    self.idle.put_back(conn);
+                    return Ok(changed);
+                }
+                Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
+                Err(Failure::Deadlock) => {
+                    self.idle.put_back(conn);
+                    in_the_way += 1;
+                    if in_the_way == ATTEMPTS {
+                        return Err(in_a_circle());
+                    }
+                }
                 Err(Failure::Answer(error)) => {
                     self.idle.put_back(conn);
                     return Err(error);
@@ -235,6 +310,49 @@ impl Conn {
         commit_one(&self.client, &self.commit, turn)
             .await
             .map_err(|e| Failure::of_author(&e))
+    }
+
+    async fn own(&mut self, statements: &[Statement]) -> Tried<Vec<u64>> {
+        let ours = |e: tokio_postgres::Error| match e.code() {
+            // Somebody made the row at the same moment: looked at again, it is there.
+            Some(&SqlState::UNIQUE_VIOLATION) => Failure::Deadlock,
+            _ => Failure::of_ours(&e),
+        };
+        self.client.batch_execute("BEGIN").await.map_err(ours)?;
+        let mut changed = Vec::new();
+        let mut outcome = Ok(());
+        for statement in statements {
+            let prepared = match self.prepare(statement).await {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    outcome = Err(error);
+                    break;
+                }
+            };
+            let params: Vec<values::Param<'_>> =
+                statement.params.iter().map(values::Param).collect();
+            let params = params
+                .iter()
+                .map(|p| p as &(dyn ToSql + std::marker::Sync))
+                .collect::<Vec<_>>();
+            match self.client.execute(&prepared, &params).await {
+                Ok(rows) => changed.push(rows),
+                Err(error) => {
+                    outcome = Err(ours(error));
+                    break;
+                }
+            }
+        }
+        if matches!(outcome, Err(Failure::Lost)) {
+            return Err(Failure::Lost);
+        }
+        let end = if outcome.is_ok() {
+            "COMMIT"
+        } else {
+            "ROLLBACK"
+        };
+        self.client.batch_execute(end).await.map_err(ours)?;
+        outcome.map(|()| changed)
     }
 
     async fn query(&mut self, query: &Statement) -> Tried<Vec<tokio_postgres::Row>> {

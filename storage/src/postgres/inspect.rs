@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::server::Server;
 use super::text::original;
 use super::{errors, schema};
+use crate::inspect::HANDLED;
 use crate::server::findings;
 use crate::{DialogKey, DialogLine, Error, Finding, Result};
 
@@ -102,6 +103,7 @@ pub async fn check(server: &Server) -> Result<Vec<Finding>> {
         )
         .await?,
     ));
+    all.extend(Finding::handled(count(HANDLED).await?));
     // Those of a process that died this moment are freed within the second.
     let dead = "SELECT count(*) FROM turnkey_lock l
          WHERE NOT EXISTS (SELECT 1 FROM pg_locks p

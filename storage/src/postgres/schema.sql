@@ -72,3 +72,38 @@ CREATE TABLE turnkey_history (
     at BIGINT NOT NULL,
     turn TEXT NOT NULL
 );
+
+-- Updates that were answered before their turn was committed.
+CREATE TABLE turnkey_inbox (
+    channel TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    arrived BIGINT NOT NULL,
+    body BYTEA NOT NULL,
+    attempts BIGINT NOT NULL,
+    due BIGINT NOT NULL,
+    error TEXT,
+    PRIMARY KEY (id, channel)
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX turnkey_inbox_order ON turnkey_inbox (user_id, channel, arrived);
+
+-- Updates that were given up.
+CREATE TABLE turnkey_dead (
+    channel TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    arrived BIGINT NOT NULL,
+    digest BYTEA NOT NULL,
+    answer BYTEA NOT NULL,
+    body BYTEA NOT NULL,
+    error TEXT NOT NULL,
+    attempts BIGINT NOT NULL,
+    died BIGINT NOT NULL,
+    PRIMARY KEY (id, channel)
+);
+
+-- Until when platforms asked us to wait.
+CREATE TABLE turnkey_pause (
+    scope TEXT COLLATE "C" PRIMARY KEY,
+    until_ms BIGINT NOT NULL
+);

@@ -3,7 +3,7 @@
 //!
 //! Called by `author.rs`; `server/sql.rs` reads the statement.
 
-use crate::server::sql::{Dialect, Token, Tokens};
+use crate::server::sql::{Dialect, Token, Tokens, Use};
 use crate::{Error, Result};
 
 /// What would end or outlive the transaction that the statement runs in. The
@@ -36,8 +36,9 @@ const SESSION: &[&str] = &[
 ///
 /// # Errors
 /// [`Error::Statement`] when the statement is none, would end the transaction, or
-/// (`writes`) names a table of ours.
-pub(super) fn translate(sql: &str, writes: bool) -> Result<String> {
+/// (in a turn) names a table of ours.
+pub(super) fn translate(sql: &str, purpose: Use) -> Result<String> {
+    let writes = purpose == Use::Turn;
     let mut out = String::with_capacity(sql.len() + 8);
     let mut words: Vec<String> = Vec::new(); // The first few.
     let mut names_ours = false;
@@ -108,7 +109,7 @@ mod tests {
                 "SELECT 'é?1', é1 FROM ü WHERE $1",
             ),
         ] {
-            assert_eq!(translate(sql, true).unwrap(), sent);
+            assert_eq!(translate(sql, Use::Turn).unwrap(), sent);
         }
         for open in [
             "SELECT '?1",
@@ -117,7 +118,7 @@ mod tests {
             "SELECT $$ ?1",
             "SELECT ?",
         ] {
-            assert_eq!(translate(open, true).unwrap(), open);
+            assert_eq!(translate(open, Use::Turn).unwrap(), open);
         }
     }
 
@@ -134,9 +135,9 @@ mod tests {
             "DELETE FROM \"Turnkey_lock\"",
             "drop table TURNKEY_SEEN",
         ] {
-            assert!(translate(sql, true).is_err(), "{sql}");
+            assert!(translate(sql, Use::Turn).is_err(), "{sql}");
         }
-        assert!(translate("SELECT 'turnkey_lock', my_turnkey_x", true).is_ok());
-        assert!(translate("SELECT count(*) FROM turnkey_lock", false).is_ok());
+        assert!(translate("SELECT 'turnkey_lock', my_turnkey_x", Use::Turn).is_ok());
+        assert!(translate("SELECT count(*) FROM turnkey_lock", Use::Question).is_ok());
     }
 }

@@ -11,7 +11,7 @@ use super::Server;
 use super::server::Purpose;
 use super::text::{original, stored};
 use crate::server::lanes::{Ask, Asked, Connect, Found, MAX_WAITERS, Reading, Turn, Wire};
-use crate::{DialogKey, Error, Fence, ReplyId, Result, Seen, Sync, Unsent};
+use crate::{DialogKey, Error, Fence, Pending, ReplyId, Result, Seen, Sync, Unsent};
 
 type Tried<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -42,7 +42,8 @@ pub(super) struct Calls {
 
 impl Calls {
     async fn prepare(client: Client) -> Tried<Self> {
-        let columns = "ticket, fence, version, state, digest, answer, turns, numbers, bodies";
+        let columns = "ticket, fence, version, state, digest, answer, turns, numbers, bodies, \
+                       e_id, e_arrived, e_body, e_attempts, e_due, e_error";
         Ok(Calls {
             begin: client
                 .prepare(&format!(
@@ -57,7 +58,7 @@ impl Calls {
             commit: client.prepare(COMMIT).await?,
             commit_all: client
                 .prepare(
-                    "SELECT turnkey_commit_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                    "SELECT turnkey_commit_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                 )
                 .await?,
             sent: client.prepare("SELECT turnkey_sent($1, $2, $3, $4, $5, $6, $7)").await?,
@@ -69,7 +70,7 @@ impl Calls {
 
 /// Writes one turn; also called by `author.rs`.
 pub(super) const COMMIT: &str =
-    "SELECT turnkey_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    "SELECT turnkey_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 /// One turn through [`COMMIT`].
 pub(super) async fn commit_one(
@@ -93,6 +94,7 @@ pub(super) async fn commit_one(
                 &turn.commit.history.as_deref().map(stored),
                 &turn.commit.end,
                 &replies,
+                &turn.commit.pending,
             ],
         )
         .await?;
@@ -134,12 +136,18 @@ impl Wire for Calls {
         Ok(rows
             .iter()
             .map(|row| {
+                let ticket = row.get("ticket");
                 let asked = match row.get::<_, i32>("status") {
-                    0 => Asked::Granted(found(row)),
+                    0 => {
+                        let mut asks = asks.iter();
+                        Asked::Granted(found(row, || {
+                            Some(&asks.find(|ask| ask.ticket == ticket)?.dialog)
+                        }))
+                    }
                     1 => Asked::Queued,
                     _ => Asked::Refused,
                 };
-                (row.get("ticket"), asked)
+                (ticket, asked)
             })
             .collect())
     }
@@ -165,7 +173,12 @@ impl Wire for Calls {
             .await?;
         Ok(rows
             .iter()
-            .map(|row| (row.get("ticket"), found(row)))
+            .map(|row| {
+                let ticket = row.get("ticket");
+                let mut readings = readings.iter();
+                let dialog = || Some(&readings.find(|reading| reading.ticket == ticket)?.dialog);
+                (ticket, found(row, dialog))
+            })
             .collect())
     }
 
@@ -200,6 +213,7 @@ impl Wire for Calls {
                     &replies.0,
                     &replies.1,
                     &replies.2,
+                    &column!(turn => turn.commit.pending),
                 ],
             )
             .await
@@ -251,7 +265,8 @@ impl Wire for Calls {
     }
 }
 
-fn found(row: &Row) -> Found {
+/// `dialog`: whose row it is, asked for where the inbox has something.
+fn found<'a>(row: &Row, dialog: impl FnOnce() -> Option<&'a DialogKey>) -> Found {
     let turns: Vec<i64> = row.get::<_, Option<_>>("turns").unwrap_or_default();
     let numbers: Vec<i32> = row.get::<_, Option<_>>("numbers").unwrap_or_default();
     let bodies: Vec<String> = row.get::<_, Option<_>>("bodies").unwrap_or_default();
@@ -275,5 +290,19 @@ fn found(row: &Row) -> Found {
                 body: original(body),
             })
             .collect(),
+        oldest: oldest(row, dialog),
     }
+}
+
+fn oldest<'a>(row: &Row, dialog: impl FnOnce() -> Option<&'a DialogKey>) -> Option<Pending> {
+    let update = original(row.get::<_, Option<String>>("e_id")?);
+    Some(Pending {
+        dialog: dialog()?.clone(),
+        update,
+        arrived: row.get("e_arrived"),
+        body: row.get("e_body"),
+        attempts: row.get::<_, i64>("e_attempts") as u32,
+        due: row.get("e_due"),
+        error: row.get::<_, Option<String>>("e_error").map(original),
+    })
 }

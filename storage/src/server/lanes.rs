@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::waiting::{Stage, Waiters};
 use crate::{
-    Begun, Commit, DialogKey, Error, Fence, Grant, Release, ReplyId, Result, Seen, Unsent,
+    Begun, Commit, DialogKey, Error, Fence, Grant, Pending, Release, ReplyId, Result, Seen, Unsent,
 };
 
 /// Requests that travel together.
@@ -69,6 +69,10 @@ pub(crate) struct Reading {
 
 /// What became of an [`Ask`].
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived; a box would cost every turn an allocation"
+)]
 pub(crate) enum Asked {
     Granted(Found),
     Queued,
@@ -83,6 +87,8 @@ pub(crate) struct Found {
     pub(crate) state: Option<String>,
     pub(crate) seen: Option<Seen>,
     pub(crate) unsent: Vec<Unsent>,
+    /// The oldest of the dialog in the inbox, be it this one, earlier or later.
+    pub(crate) oldest: Option<Pending>,
 }
 
 /// Why a call failed.
@@ -673,7 +679,13 @@ impl Lane {
             };
             drop(waiters);
             let answer = match asked {
-                Asked::Granted(found) => Ok(begun(shared, waiter.dialog, found)),
+                Asked::Granted(found) => Ok(begun(
+                    shared,
+                    waiter.dialog,
+                    waiter.update.as_deref(),
+                    waiter.arrived,
+                    found,
+                )),
                 _ => Err(Error::Busy(format!(
                     "{MAX_WAITERS} updates of this user wait already"
                 ))),
@@ -708,7 +720,16 @@ fn order(a: &DialogKey, b: &DialogKey) -> std::cmp::Ordering {
     (&a.user_id, &a.channel).cmp(&(&b.user_id, &b.channel))
 }
 
-fn begun(shared: &Arc<Shared>, dialog: DialogKey, found: Found) -> Begun {
+fn begun(
+    shared: &Arc<Shared>,
+    dialog: DialogKey,
+    update: Option<&str>,
+    arrived: i64,
+    found: Found,
+) -> Begun {
+    // Who only repeats an answer waits for nobody.
+    let oldest = found.oldest.filter(|_| found.seen.is_none());
+    let earlier = oldest.filter(|oldest| oldest.goes_before(update, arrived));
     let release: Weak<Shared> = Arc::downgrade(shared);
     let grant = Grant {
         dialog,
@@ -721,7 +742,8 @@ fn begun(shared: &Arc<Shared>, dialog: DialogKey, found: Found) -> Begun {
         // Nothing to do but repeat the answer: dropped, the grant is given back.
         grant: (found.seen.is_none() || !found.unsent.is_empty()).then_some(grant),
         seen: found.seen,
-        state: found.state,
+        state: crate::unless_forgotten(found.version, found.state),
         unsent: found.unsent,
+        earlier,
     }
 }

@@ -6,6 +6,7 @@
 //! | `lanes.rs` | gathers what waits for a connection into one call of each kind |
 //! | `waiting.rs` | those of this process that wait for a lock |
 //! | `bounds.rs` | what `?pool=` and `?lease=` take |
+//! | `inbox.rs` | which dialogs have something due in the inbox |
 //! | `idle.rs` | the connections of the author's own SQL |
 //! | `sql.rs` | reads an author's statement just far enough |
 //! | `findings.rs` | what a check says of locks |
@@ -17,6 +18,7 @@
 pub(crate) mod bounds;
 pub(crate) mod findings;
 pub(crate) mod idle;
+mod inbox;
 pub(crate) mod lanes;
 pub(crate) mod sql;
 pub(crate) mod waiting;
@@ -52,6 +54,15 @@ pub(crate) trait Author: Send + std::marker::Sync + std::fmt::Debug {
 
     /// Dialogs with unsent replies and without a turn, the oldest turns first.
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// [`Storage::own`]. Its caller limits the time.
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
+
+    /// [`Storage::own_query`].
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
+
+    /// [`Storage::numbers_dialogs`].
+    fn numbers_dialogs(&self) -> bool;
 }
 
 /// The storage of a process that takes turns, kept by a database server.
@@ -186,6 +197,25 @@ impl Storage for ServerStorage {
             self.shared.arrived().await?;
             self.author.dialogs_with_unsent(limit).await
         }))
+    }
+
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.patiently(self.author.own(statements)))
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.patiently(self.author.own_query(query)))
+    }
+
+    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
+        Box::pin(self.patiently(async move {
+            self.shared.arrived().await?;
+            inbox::due_dialogs(&*self.author, limit).await
+        }))
+    }
+
+    fn numbers_dialogs(&self) -> bool {
+        self.author.numbers_dialogs()
     }
 }
 

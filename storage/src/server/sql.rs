@@ -33,6 +33,17 @@ pub(crate) enum Token<'a> {
     Other(&'a str),
 }
 
+/// What a statement is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Written by the author, for a turn.
+    Turn,
+    /// Asked by the author.
+    Question,
+    /// This crate's own.
+    Ours,
+}
+
 /// The pieces of a statement, in order.
 pub(crate) struct Tokens<'a> {
     dialect: Dialect,

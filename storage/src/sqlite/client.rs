@@ -91,10 +91,15 @@ enum Then {
     Done(Ends, Option<oneshot::Sender<Result<()>>>),
     Dialogs(oneshot::Sender<Result<Vec<DialogKey>>>),
     Owners(oneshot::Sender<Result<Vec<Owner>>>),
+    Changed(oneshot::Sender<Result<Vec<u64>>>),
 }
 
 /// An answer on its way to its caller. Sent outside the mutex: when nobody takes
 /// it, a grant inside is dropped, which takes the mutex to give the lock back.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived; a box would cost every turn an allocation"
+)]
 enum Delivery {
     Begun(oneshot::Sender<Result<Begun>>, Result<Begun>),
     Done(oneshot::Sender<Result<()>>, Result<()>),
@@ -103,6 +108,7 @@ enum Delivery {
         Result<Vec<DialogKey>>,
     ),
     Owners(oneshot::Sender<Result<Vec<Owner>>>, Result<Vec<Owner>>),
+    Changed(oneshot::Sender<Result<Vec<u64>>>, Result<Vec<u64>>),
 }
 
 impl WriterClient {
@@ -123,7 +129,8 @@ impl WriterClient {
         let request = Request::Begin {
             dialog: begin.dialog.clone(),
             update: begin.update.as_deref(),
-            arrived: begin.arrived.0,
+            arrived: begin.arrived.order,
+            unix_us: begin.arrived.unix_us(),
         };
         let id = self
             .shared
@@ -212,6 +219,21 @@ impl WriterClient {
     pub(crate) async fn owners(&self) -> Result<Vec<Owner>> {
         let (sender, receiver) = oneshot::channel();
         self.shared.send(&Request::Owners, Then::Owners(sender))?;
+        patiently(receiver).await
+    }
+
+    pub(crate) async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared
+            .send(&Request::Own { statements }, Then::Changed(sender))?;
+        patiently(receiver).await
+    }
+
+    pub(crate) async fn due(&self, limit: u32) -> Result<Vec<DialogKey>> {
+        let (sender, receiver) = oneshot::channel();
+        let now = crate::unix_ms();
+        self.shared
+            .send(&Request::Due { limit, now }, Then::Dialogs(sender))?;
         patiently(receiver).await
     }
 
@@ -381,6 +403,7 @@ impl Shared {
                 Delivery::Done(to, answer) => drop(to.send(answer)),
                 Delivery::Dialogs(to, answer) => drop(to.send(answer)),
                 Delivery::Owners(to, answer) => drop(to.send(answer)),
+                Delivery::Changed(to, answer) => drop(to.send(answer)),
             }
         }
         Ok(used)
@@ -402,6 +425,7 @@ impl Shared {
                         state: text,
                         seen,
                         unsent,
+                        earlier,
                     } => Ok(Begun {
                         grant: fence.map(|fence| {
                             state.held.insert(fence, dialog.clone());
@@ -415,8 +439,9 @@ impl Shared {
                             }
                         }),
                         seen,
-                        state: text,
+                        state: crate::unless_forgotten(version, text),
                         unsent,
+                        earlier,
                     }),
                     Response::Failed(error) => Err(error),
                     _ => Err(unexpected()),
@@ -448,6 +473,14 @@ impl Shared {
                 to,
                 match response {
                     Response::Owners(owners) => Ok(owners),
+                    Response::Failed(error) => Err(error),
+                    _ => Err(unexpected()),
+                },
+            )),
+            Then::Changed(to) => Some(Delivery::Changed(
+                to,
+                match response {
+                    Response::Changed(rows) => Ok(rows),
                     Response::Failed(error) => Err(error),
                     _ => Err(unexpected()),
                 },

@@ -10,6 +10,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{Files, client::WriterClient, pragmas, schema};
+use crate::inspect::HANDLED;
 use crate::{DialogKey, DialogLine, Error, Finding, Owner, Result};
 
 /// Refuses a file that is not there.
@@ -157,6 +158,10 @@ pub async fn check(path: &Path) -> Result<Vec<Finding>> {
         )
         .map_err(failed)?;
     findings.extend(Finding::orphans(orphans as u64));
+    let handled: i64 = conn
+        .query_row(HANDLED, [], |row| row.get(0))
+        .map_err(failed)?;
+    findings.extend(Finding::handled(handled as u64));
     findings.extend(dead_locks(path, &conn).await?);
     Ok(findings)
 }

@@ -9,10 +9,12 @@
 //! the first message guards against an old and a new one meeting in an upgrade.
 //! Bounds: [`MAX_FRAME`].
 
-use crate::{DialogKey, Error, Fence, Owner, ReplyId, Result, Seen, Statement, Unsent, Value};
+use crate::{
+    DialogKey, Error, Fence, Owner, Pending, ReplyId, Result, Seen, Statement, Unsent, Value,
+};
 
 /// Raised with every change of the frames.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Bytes of one frame: 32 MiB. Who sends a longer one does not speak this protocol.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
@@ -40,6 +42,8 @@ pub(crate) enum Request<'a> {
         update: Option<&'a str>,
         /// CLOCK_MONOTONIC in nanoseconds: one clock for all processes of a machine.
         arrived: u64,
+        /// Microseconds since 1970.
+        unix_us: i64,
     },
     /// The request with this number is not waited for any more.
     Cancel {
@@ -66,6 +70,16 @@ pub(crate) enum Request<'a> {
     },
     /// Who is connected?
     Owners,
+    /// Our own statements.
+    Own {
+        statements: Vec<Statement>,
+    },
+    /// Which dialogs have a due update in the inbox and no holder?
+    Due {
+        limit: u32,
+        /// Milliseconds since 1970.
+        now: i64,
+    },
 }
 
 /// A turn's commit on the wire.
@@ -87,6 +101,10 @@ pub(crate) struct CommitRequest<'a> {
 
 /// Writer to worker.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived; a box would cost every turn an allocation"
+)]
 pub(crate) enum Response {
     Begun {
         /// None when the update was seen and nothing is left to send.
@@ -97,11 +115,14 @@ pub(crate) enum Response {
         state: Option<String>,
         seen: Option<Seen>,
         unsent: Vec<Unsent>,
+        earlier: Option<Pending>,
     },
     Done,
     Failed(Error),
     Dialogs(Vec<DialogKey>),
     Owners(Vec<Owner>),
+    /// Rows that each statement changed.
+    Changed(Vec<u64>),
 }
 
 /// Writes one frame behind `buffer`'s content.
@@ -157,10 +178,12 @@ impl Request<'_> {
                 dialog,
                 update,
                 arrived,
+                unix_us,
             } => frame(buffer, id, 1, |b| {
                 put_dialog(b, dialog);
                 put_option(b, update.map(str::as_bytes));
                 put_u64(b, *arrived);
+                put_u64(b, *unix_us as u64);
             }),
             Request::Cancel { dialog, begin } => frame(buffer, id, 2, |b| {
                 put_dialog(b, dialog);
@@ -188,6 +211,13 @@ impl Request<'_> {
             Request::Barrier => frame(buffer, id, 6, |_| {}),
             Request::Unsent { limit } => frame(buffer, id, 7, |b| put_u32(b, *limit)),
             Request::Owners => frame(buffer, id, 8, |_| {}),
+            Request::Own { statements } => {
+                frame(buffer, id, 9, |b| put_statements(b, statements));
+            }
+            Request::Due { limit, now } => frame(buffer, id, 10, |b| {
+                put_u32(b, *limit);
+                put_u64(b, *now as u64);
+            }),
         }
     }
 }
@@ -208,6 +238,7 @@ impl<'a> Request<'a> {
                 dialog: input.dialog()?,
                 update: input.option()?.map(text).transpose()?,
                 arrived: input.u64()?,
+                unix_us: input.u64()? as i64,
             },
             2 => Request::Cancel {
                 dialog: input.dialog()?,
@@ -228,6 +259,13 @@ impl<'a> Request<'a> {
                 limit: input.u32()?,
             },
             8 => Request::Owners,
+            9 => Request::Own {
+                statements: input.statements()?,
+            },
+            10 => Request::Due {
+                limit: input.u32()?,
+                now: input.u64()? as i64,
+            },
             _ => return Err(garbled()),
         };
         Ok((id, request))
@@ -280,6 +318,7 @@ impl Response {
                 state,
                 seen,
                 unsent,
+                earlier,
             } => frame(buffer, id, 0, |b| {
                 put_u64(b, fence.map_or(0, |f| f.0));
                 put_u64(b, *version);
@@ -295,6 +334,10 @@ impl Response {
                     put_u64(b, reply.id.turn.0);
                     put_u32(b, reply.id.index);
                     put_bytes(b, reply.body.as_bytes());
+                }
+                b.push(u8::from(earlier.is_some()));
+                if let Some(pending) = earlier {
+                    put_pending(b, pending);
                 }
             }),
             Response::Done => frame(buffer, id, 1, |_| {}),
@@ -324,6 +367,12 @@ impl Response {
                     put_u64(b, owner.0);
                 }
             }),
+            Response::Changed(rows) => frame(buffer, id, 5, |b| {
+                put_u32(b, rows.len() as u32);
+                for count in rows {
+                    put_u64(b, *count);
+                }
+            }),
         }
     }
 
@@ -350,6 +399,10 @@ impl Response {
                         body: text(i.bytes()?)?.to_owned(),
                     })
                 })?,
+                earlier: match input.u8()? {
+                    0 => None,
+                    _ => Some(input.pending()?),
+                },
             },
             1 => Response::Done,
             2 => {
@@ -369,6 +422,7 @@ impl Response {
             }
             3 => Response::Dialogs(input.list(Input::dialog)?),
             4 => Response::Owners(input.list(|i| Ok(Owner(i.u64()?)))?),
+            5 => Response::Changed(input.list(Input::u64)?),
             _ => return Err(garbled()),
         };
         Ok((id, response))
@@ -406,6 +460,16 @@ fn put_option(buffer: &mut Vec<u8>, bytes: Option<&[u8]>) {
 fn put_dialog(buffer: &mut Vec<u8>, dialog: &DialogKey) {
     put_bytes(buffer, dialog.channel.as_bytes());
     put_bytes(buffer, dialog.user_id.as_bytes());
+}
+
+fn put_pending(buffer: &mut Vec<u8>, pending: &Pending) {
+    put_dialog(buffer, &pending.dialog);
+    put_bytes(buffer, pending.update.as_bytes());
+    put_u64(buffer, pending.arrived as u64);
+    put_bytes(buffer, &pending.body);
+    put_u32(buffer, pending.attempts);
+    put_u64(buffer, pending.due as u64);
+    put_option(buffer, pending.error.as_deref().map(str::as_bytes));
 }
 
 fn put_statements(buffer: &mut Vec<u8>, statements: &[Statement]) {
@@ -496,6 +560,18 @@ impl<'a> Input<'a> {
         Ok(ReplyId {
             turn: Fence(self.u64()?),
             index: self.u32()?,
+        })
+    }
+
+    fn pending(&mut self) -> Result<Pending> {
+        Ok(Pending {
+            dialog: self.dialog()?,
+            update: text(self.bytes()?)?.to_owned(),
+            arrived: self.u64()? as i64,
+            body: self.bytes()?.to_vec(),
+            attempts: self.u32()?,
+            due: self.u64()? as i64,
+            error: self.option()?.map(text).transpose()?.map(str::to_owned),
         })
     }
 

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::locks::RowChange;
 use super::protocol::CommitRequest;
-use crate::{DialogKey, Fence, ReplyId, Seen, Statement, Unsent, Value};
+use crate::{DialogKey, Fence, Pending, ReplyId, Seen, Statement, Unsent, Value};
 
 /// Every table of ours starts so.
 const OUR_PREFIX: &str = "turnkey_";
@@ -67,6 +67,9 @@ pub(crate) struct Statements<'c> {
     insert_history: rusqlite::Statement<'c>,
     insert_lock: rusqlite::Statement<'c>,
     delete_lock: rusqlite::Statement<'c>,
+    earlier: rusqlite::Statement<'c>,
+    delete_pending: rusqlite::Statement<'c>,
+    has_inbox: rusqlite::Statement<'c>,
 }
 
 impl<'c> Statements<'c> {
@@ -107,6 +110,13 @@ impl<'c> Statements<'c> {
                 .prepare("INSERT OR REPLACE INTO turnkey_lock VALUES (?1, ?2, ?3, ?4, ?5)")?,
             delete_lock: conn
                 .prepare("DELETE FROM turnkey_lock WHERE channel = ?1 AND user_id = ?2")?,
+            earlier: conn.prepare(
+                "SELECT id, arrived, body, attempts, due, error FROM turnkey_inbox
+                 WHERE user_id = ?1 AND channel = ?2 ORDER BY arrived, id LIMIT 1",
+            )?,
+            delete_pending: conn
+                .prepare("DELETE FROM turnkey_inbox WHERE id = ?1 AND channel = ?2")?,
+            has_inbox: conn.prepare("SELECT EXISTS (SELECT 1 FROM turnkey_inbox)")?,
             author,
             conn,
         })
@@ -213,6 +223,61 @@ impl<'c> Statements<'c> {
             .collect()
     }
 
+    /// The oldest update of a dialog in the inbox.
+    pub(crate) fn oldest_pending(&mut self, key: &DialogKey) -> rusqlite::Result<Option<Pending>> {
+        self.earlier
+            .query_row((&key.user_id, &key.channel), |row| {
+                Ok(Pending {
+                    dialog: key.clone(),
+                    update: row.get(0)?,
+                    arrived: row.get(1)?,
+                    body: row.get(2)?,
+                    attempts: row.get(3)?,
+                    due: row.get(4)?,
+                    error: row.get(5)?,
+                })
+            })
+            .optional()
+    }
+
+    /// Takes an update out of the inbox, if it is there.
+    pub(crate) fn take_out(&mut self, channel: &str, update: &str) -> rusqlite::Result<()> {
+        self.delete_pending.execute((update, channel)).map(drop)
+    }
+
+    /// Whether anything is in the inbox.
+    pub(crate) fn has_inbox(&mut self) -> rusqlite::Result<bool> {
+        self.has_inbox.query_row([], |row| row.get(0))
+    }
+
+    /// Takes out what was committed, which a copy of another engine's inbox may bring in.
+    pub(crate) fn clear_inbox(&self) -> rusqlite::Result<()> {
+        self.conn.execute_batch(
+            "DELETE FROM turnkey_inbox WHERE EXISTS (SELECT 1 FROM turnkey_seen s
+                 WHERE s.id = turnkey_inbox.id AND s.channel = turnkey_inbox.channel)",
+        )
+    }
+
+    /// Dialogs whose oldest update in the inbox is due, the longest waiting first.
+    pub(crate) fn due_dialogs(&self, now: i64) -> rusqlite::Result<Vec<DialogKey>> {
+        // `due` is that of the row with the smallest `arrived`:
+        // <https://www.sqlite.org/lang_select.html#bareagg>
+        self.conn
+            .prepare_cached(
+                "SELECT channel, user_id FROM (
+                     SELECT channel, user_id, due, MIN(arrived) AS first FROM turnkey_inbox
+                     GROUP BY user_id, channel
+                 ) WHERE due <= ?1 ORDER BY first",
+            )?
+            .query_map([now], |row| {
+                Ok(DialogKey {
+                    channel: row.get(0)?,
+                    user_id: row.get(1)?,
+                })
+            })?
+            .collect()
+    }
+
     /// The lock rows in the file.
     pub(crate) fn locks(&self) -> rusqlite::Result<Vec<(DialogKey, Fence)>> {
         self.conn
@@ -266,20 +331,44 @@ impl<'c> Statements<'c> {
 
     /// The author's statements outside a turn: all or none.
     pub(crate) fn write(&mut self, statements: &[Statement]) -> rusqlite::Result<Option<String>> {
+        let written = self.together(|this| this.run_author(statements))?;
+        Ok(written.err())
+    }
+
+    /// Our own statements: all or none, and how many rows each changed.
+    pub(crate) fn own(
+        &mut self,
+        statements: &[Statement],
+    ) -> rusqlite::Result<std::result::Result<Vec<u64>, String>> {
+        self.together(|this| {
+            let run = |statement: &Statement| {
+                let mut prepared = this.conn.prepare_cached(&statement.sql)?;
+                let changed = prepared.execute(params_from_iter(&statement.params))?;
+                Ok(changed as u64)
+            };
+            statements.iter().map(run).collect()
+        })
+    }
+
+    /// Runs statements that may fail half-way; inside, why they did.
+    fn together<T>(
+        &self,
+        run: impl FnOnce(&Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<std::result::Result<T, String>> {
         self.conn.execute_batch("SAVEPOINT turn")?;
-        let refused = match self.run_author(statements) {
-            Ok(()) => None,
+        let outcome = match run(self) {
+            Ok(done) => Ok(done),
             Err(error) if is_disk(&error) => return Err(error),
-            Err(error) => Some(reason(&error)),
+            Err(error) => Err(reason(&error)),
         };
         if self.transaction_lost() {
-            return Ok(refused);
+            return Ok(outcome);
         }
-        if refused.is_some() {
+        if outcome.is_err() {
             self.conn.execute_batch("ROLLBACK TO turn")?;
         }
         self.conn.execute_batch("RELEASE turn")?;
-        Ok(refused)
+        Ok(outcome)
     }
 
     fn write_turn(
@@ -370,7 +459,7 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
-    fn run_author(&mut self, statements: &[Statement]) -> rusqlite::Result<()> {
+    fn run_author(&self, statements: &[Statement]) -> rusqlite::Result<()> {
         let deadline = Instant::now() + MAX_WRITE;
         let late = move || Instant::now() >= deadline;
         self.conn.progress_handler(STEPS, Some(late))?;

@@ -8,8 +8,8 @@
 //!
 //! Run by [`Writer::run`], in a process or a thread of its own. Invariants:
 //!
-//! * An answer that says "durable", and a stored answer or unsent reply read
-//!   from the file, leaves only after the commit of its batch and, under
+//! * An answer that says "durable", a stored answer, an unsent reply or an update of
+//!   the inbox read from the file, leaves only after the commit of its batch and, under
 //!   [`Sync::Full`], a sync that began after it.
 //! * A grant leaves at once: whatever its holder does becomes durable later
 //!   than what the grant was based on, or not at all.
@@ -143,14 +143,21 @@ impl Writer {
         let none_yet = WriterStats::default();
         let generation = once_writable(|| new_generation(&conn), || (self.monitor)(&none_yet))
             .map_err(|e| unusable(&e))?;
-        let statements = Statements::prepare(&conn).map_err(|e| unusable(&e))?;
+        let mut statements = Statements::prepare(&conn).map_err(|e| unusable(&e))?;
         statements.guard().map_err(|e| unusable(&e))?;
-        // 2^40 grants in a writer's life, 2^23 lives of writers in a file's.
+        // 2^40 grants in a writer's life, 2^22 lives of writers in a file's: the bit
+        // above says that a state was forgotten.
         let mut locks = LockTable::new(Fence(generation << 40));
         for (dialog, fence) in statements.locks().map_err(|e| unusable(&e))? {
             locks.note_saved(&dialog, fence);
         }
         let unsent = statements.count_unsent().map_err(|e| unusable(&e))?;
+        let mut inbox = statements.has_inbox().map_err(|e| unusable(&e))?;
+        if inbox {
+            once_writable(|| statements.clear_inbox(), || (self.monitor)(&none_yet))
+                .map_err(|e| unusable(&e))?;
+            inbox = statements.has_inbox().map_err(|e| unusable(&e))?;
+        }
         let checkpointer = Checkpointer::start(&conn, &self.database)?;
         let syncer = match self.sync {
             Sync::Full => Some(Syncer::start(&self.database)?),
@@ -163,6 +170,7 @@ impl Writer {
             checkpointer,
             locks,
             unsent,
+            inbox,
             syncer,
             syncs: 0,
             connections: HashMap::default(),
@@ -254,6 +262,8 @@ struct Running<'c> {
     locks: LockTable<Waiting>,
     /// Rows in the outbox; while it is 0, a begin need not look there.
     unsent: u64,
+    /// There is something in the inbox: while it is empty it costs nothing.
+    inbox: bool,
     /// None when commits need not reach the disk.
     syncer: Option<Syncer>,
     /// Syncs of commits.

@@ -10,10 +10,13 @@ use crate::sqlite::statements::Committed;
 use crate::{DialogKey, Error, Fence, Result};
 
 /// What a waiter is remembered by.
+#[derive(Clone)]
 pub(super) struct Waiting {
     pub(super) token: u64,
     pub(super) request: u64,
     pub(super) update: Option<String>,
+    /// Microseconds since 1970.
+    pub(super) unix_us: i64,
 }
 
 impl Running<'_> {
@@ -37,6 +40,7 @@ impl Running<'_> {
                 dialog,
                 update,
                 arrived,
+                unix_us,
             } => {
                 let Some(owner) = self.connections.get(&token).and_then(|p| p.owner) else {
                     return Ok(());
@@ -45,12 +49,10 @@ impl Running<'_> {
                     token,
                     request: id,
                     update: update.map(str::to_owned),
+                    unix_us,
                 };
-                let update = waiting.update.clone();
-                match self.locks.request(&dialog, owner, arrived, waiting) {
-                    Requested::Granted(fence) => {
-                        self.grant(&dialog, fence, token, id, update.as_deref())?;
-                    }
+                match self.locks.request(&dialog, owner, arrived, waiting.clone()) {
+                    Requested::Granted(fence) => self.grant(&dialog, fence, &waiting)?,
                     Requested::Queued => {}
                     Requested::Refused => {
                         let busy = Error::Busy(format!(
@@ -106,6 +108,16 @@ impl Running<'_> {
                 self.check_transaction(token, id, &answer)?;
                 self.answer_after_commit(token, id, &answer, None);
             }
+            Request::Own { statements } => {
+                self.open_batch()?;
+                let answer = match self.statements.own(&statements) {
+                    Ok(Ok(changed)) => Response::Changed(changed),
+                    Ok(Err(reason)) => Response::Failed(Error::Statement(reason)),
+                    Err(e) => return self.fail_batch(&e, Some((token, id))),
+                };
+                self.inbox = self.statements.has_inbox().map_err(poisoned)?;
+                self.answer_after_commit(token, id, &answer, None);
+            }
             Request::Barrier => {
                 if self.batch.must_commit {
                     self.answer_after_commit(token, id, &Response::Done, None);
@@ -117,6 +129,15 @@ impl Running<'_> {
                 let mut dialogs = Vec::new();
                 if self.unsent > 0 {
                     dialogs = self.statements.dialogs_with_unsent().map_err(poisoned)?;
+                    dialogs.retain(|dialog| self.locks.holder(dialog).is_none());
+                    dialogs.truncate(limit as usize);
+                }
+                self.answer(token, id, &Response::Dialogs(dialogs));
+            }
+            Request::Due { limit, now } => {
+                let mut dialogs = Vec::new();
+                if self.inbox {
+                    dialogs = self.statements.due_dialogs(now).map_err(poisoned)?;
                     dialogs.retain(|dialog| self.locks.holder(dialog).is_none());
                     dialogs.truncate(limit as usize);
                 }
@@ -160,6 +181,11 @@ impl Running<'_> {
         };
         let answer = match committed {
             Committed::Now(row) => {
+                if self.inbox
+                    && let Err(e) = self.take_out(&turn.dialog.channel, turn.update)
+                {
+                    return self.fail_batch(&e, Some((token, id)));
+                }
                 self.batch.turns += 1;
                 self.unsent += turn.replies.len() as u64;
                 if let Some(holder) = self.locks.holder_mut(&turn.dialog) {
@@ -178,6 +204,14 @@ impl Running<'_> {
             self.release(&turn.dialog, turn.fence);
         }
         self.answer_after_commit(token, id, &answer, None);
+        Ok(())
+    }
+
+    /// A committed update leaves the inbox, whether or not its worker knows that it was
+    /// in there: the platform may have sent it to another worker too.
+    fn take_out(&mut self, channel: &str, update: &str) -> rusqlite::Result<()> {
+        self.statements.take_out(channel, update)?;
+        self.inbox = self.statements.has_inbox()?;
         Ok(())
     }
 
@@ -220,13 +254,11 @@ impl Running<'_> {
         &mut self,
         dialog: &DialogKey,
         fence: Fence,
-        token: u64,
-        request: u64,
-        update: Option<&str>,
+        asked: &Waiting,
     ) -> Result<()> {
         self.open_batch()?;
         self.batch.grants += 1;
-        let seen = match update {
+        let seen = match &asked.update {
             Some(update) => self
                 .statements
                 .seen(&dialog.channel, update)
@@ -248,8 +280,14 @@ impl Running<'_> {
                 holder.row = Some(found.row);
             }
         }
+        let mut earlier = None;
+        if self.inbox && seen.is_none() {
+            let oldest = self.statements.oldest_pending(dialog).map_err(poisoned)?;
+            let update = asked.update.as_deref();
+            earlier = oldest.filter(|oldest| oldest.goes_before(update, asked.unix_us));
+        }
         // What the holder would pass on to the outside must be durable first.
-        let hold_back = seen.is_some() || !unsent.is_empty();
+        let hold_back = seen.is_some() || !unsent.is_empty() || earlier.is_some();
         let keep = seen.is_none() || !unsent.is_empty();
         let answer = Response::Begun {
             fence: keep.then_some(fence),
@@ -258,12 +296,13 @@ impl Running<'_> {
             state,
             seen,
             unsent,
+            earlier,
         };
         if hold_back {
             let grant = keep.then(|| (dialog.clone(), fence));
-            self.answer_after_commit(token, request, &answer, grant);
+            self.answer_after_commit(asked.token, asked.request, &answer, grant);
         } else {
-            self.answer(token, request, &answer);
+            self.answer(asked.token, asked.request, &answer);
         }
         if !keep {
             self.release(dialog, fence);
@@ -278,12 +317,7 @@ impl Running<'_> {
 
     pub(super) fn grant_ready(&mut self) -> Result<()> {
         while let Some(next) = self.ready.pop() {
-            let Waiting {
-                token,
-                request,
-                update,
-            } = next.waiter;
-            self.grant(&next.dialog, next.fence, token, request, update.as_deref())?;
+            self.grant(&next.dialog, next.fence, &next.waiter)?;
         }
         Ok(())
     }

@@ -1,0 +1,204 @@
+//! The channels of a worker: ours that are configured, and the author's.
+//!
+//! Made by the worker after its fork, asked by everyone who has a dialog. Bound:
+//! [`MAX_CHANNELS`].
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use hyper::{HeaderMap, StatusCode};
+use turnkey_storage::ReplyId;
+
+use super::{
+    Channel, Plan, Received, Refusal, SendError, SendFuture, facebook, http, telegram, viber, vk,
+};
+use crate::config::Config;
+use crate::error::Error;
+use crate::message::{DialogKey, Kind, Outgoing, Reply, Update};
+use crate::pacing::{MAX_CHANNELS, Pace, Pacer};
+
+/// Makes a channel of the author's, in each worker after the fork.
+pub(crate) type Factory = Box<dyn Fn() -> crate::Result<Box<dyn Channel>>>;
+
+/// A channel, and how fast it may send.
+#[derive(Clone, Copy)]
+pub(crate) struct Outlet<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) channel: &'a dyn Channel,
+    pub(crate) pace: Pace,
+}
+
+/// Names of our own, which no channel of an author's may have.
+const RESERVED: [&str; 6] = ["http", "telegram", "viber", "facebook", "vk", "rpc"];
+
+/// The channels of a worker, by name.
+pub(crate) struct Channels {
+    by_name: HashMap<String, (Box<dyn Channel>, Pace)>,
+    /// Stands in for a channel that is no longer configured.
+    gone: (Gone, Pace),
+}
+
+impl Channels {
+    /// Makes the channels of this configuration, and the author's. To be called after
+    /// any fork: some hold connections.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, in a sentence.
+    pub(crate) fn open(
+        config: &Config,
+        authors: &[(String, Factory)],
+        pacer: Pacer,
+    ) -> crate::Result<Self> {
+        // The numbers are the same in all workers, and those of ours in all versions.
+        let [of_http, of_telegram, of_viber, of_facebook, of_vk, of_gone] =
+            std::array::from_fn(|number| pacer.channel(number));
+        let mut all: Vec<(Box<dyn Channel>, Pace)> = vec![
+            (Box::new(http::Http::new(&config.http)), of_http),
+            (
+                Box::new(telegram::Telegram::new(&config.telegram, of_telegram)?),
+                of_telegram,
+            ),
+        ];
+        if let Some(config) = &config.viber {
+            all.push((Box::new(viber::Viber::new(config)?), of_viber));
+        }
+        if let Some(config) = &config.facebook {
+            all.push((Box::new(facebook::Facebook::new(config)?), of_facebook));
+        }
+        if let Some(config) = &config.vk {
+            all.push((Box::new(vk::Vk::new(config, of_vk)?), of_vk));
+        }
+        for (place, (name, make)) in authors.iter().enumerate() {
+            let channel = make()?;
+            if channel.name() != name {
+                let other = channel.name();
+                return Err(Error::Start(format!(
+                    "the channel given to App::channel as {name:?} calls itself {other:?}; let both be the same"
+                )));
+            }
+            all.push((channel, pacer.channel(RESERVED.len() + place)));
+        }
+        Ok(Channels {
+            by_name: all
+                .into_iter()
+                .map(|c| (c.0.name().to_owned(), c))
+                .collect(),
+            gone: (Gone, of_gone),
+        })
+    }
+
+    /// The channel served at a path such as `/telegram`.
+    pub(crate) fn at(&self, path: &str) -> Option<&dyn Channel> {
+        self.named(path.strip_prefix('/')?)
+    }
+
+    /// The channel of this name.
+    pub(crate) fn named(&self, name: &str) -> Option<&dyn Channel> {
+        self.by_name.get(name).map(|(channel, _)| channel.as_ref())
+    }
+
+    /// The channel of a dialog.
+    pub(crate) fn of(&self, dialog: &DialogKey) -> &dyn Channel {
+        self.named(&dialog.channel).unwrap_or(&self.gone.0)
+    }
+
+    /// The same with its budgets.
+    pub(crate) fn outlet<'a>(&'a self, dialog: &'a DialogKey) -> Outlet<'a> {
+        self.outlet_named(&dialog.channel).unwrap_or(Outlet {
+            name: &dialog.channel,
+            channel: &self.gone.0,
+            pace: self.gone.1,
+        })
+    }
+
+    /// The channel of this name with its budgets.
+    pub(crate) fn outlet_named<'a>(&'a self, name: &'a str) -> Option<Outlet<'a>> {
+        let (channel, pace) = self.by_name.get(name)?;
+        Some(Outlet {
+            name,
+            channel: channel.as_ref(),
+            pace: *pace,
+        })
+    }
+
+    /// What becomes of a turn's replies: the channel's plan. What another system
+    /// started is answered to that system, and all replies are sent.
+    ///
+    /// # Errors
+    /// As [`Channel::plan`].
+    pub(crate) fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        let channel = self.of(&update.dialog);
+        if update.kind != Kind::Rpc {
+            return channel.plan(update, replies);
+        }
+        let mut result = serde_json::json!({ "update": update.id.0, "replies": replies.len() });
+        let mut send = Vec::new();
+        if channel.can_send() {
+            send = channel.fit(replies)?;
+        } else {
+            result["replies"] = serde_json::to_value(replies).map_err(|e| e.to_string())?;
+        }
+        Ok(Plan {
+            answer: result.to_string().into_bytes(),
+            send,
+        })
+    }
+}
+
+/// Checks the names of the author's channels, before anything is bound or forked.
+///
+/// # Errors
+/// A sentence that says which name cannot be.
+pub(crate) fn check_names(authors: &[(String, Factory)]) -> crate::Result<()> {
+    let room = MAX_CHANNELS - RESERVED.len();
+    if authors.len() > room {
+        return Err(Error::Start(format!(
+            "{} channels of your own; {room} is the limit",
+            authors.len()
+        )));
+    }
+    for (place, (name, _)) in authors.iter().enumerate() {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+        if name.is_empty() || !name.chars().all(is_plain) {
+            return Err(Error::Start(format!(
+                "a channel's name is made of a to z, 0 to 9, - and _; {name:?} is not"
+            )));
+        }
+        let is_second = authors.iter().take(place).any(|(other, _)| other == name);
+        if is_second || RESERVED.contains(&name.as_str()) {
+            return Err(Error::Start(format!(
+                "there is a channel {name:?} already; give yours another name"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A channel whose dialogs are in the file but which this program does not serve.
+struct Gone;
+
+impl Channel for Gone {
+    fn name(&self) -> &'static str {
+        ""
+    }
+
+    fn verify(&self, _: &HeaderMap, _: &[u8]) -> Result<(), Refusal> {
+        Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"))
+    }
+
+    fn parse(&self, _: &HeaderMap, _: &Bytes) -> Result<Received, Refusal> {
+        Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"))
+    }
+
+    fn fit(&self, _: &[Reply]) -> Result<Vec<Reply>, String> {
+        Err("its channel is not served by this program".to_owned())
+    }
+
+    fn send<'a>(&'a self, _: ReplyId, _: &'a Outgoing) -> SendFuture<'a> {
+        Box::pin(async {
+            Err(SendError::retry(
+                "its channel is not served by this program",
+            ))
+        })
+    }
+}

@@ -1,0 +1,250 @@
+//! The calls to Telegram's Bot API beside those that send: `getUpdates` and
+//! `setWebhook` (<https://core.telegram.org/bots/api#getting-updates>); and what its
+//! answers mean.
+//!
+//! Used by `telegram.rs`, and through [`Poll`] and [`Register`]. Bounds: [`LIMIT`] updates a call.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::client::{Client, Response};
+use super::poll::{Asked, Batch, Mark, Poll, PollError};
+use super::register::{Register, Registered, Webhook};
+use super::signature::sign;
+use super::{SendError, method_address};
+use crate::config::TelegramConfig;
+
+/// Updates of one answer: the most that Telegram gives.
+const LIMIT: u32 = 100;
+
+/// What is taken; `channels/telegram.rs` reads it.
+const ALLOWED: [&str; 3] = ["message", "edited_message", "callback_query"];
+
+/// Telegram's most, on its public servers. Ours wait for each other's locks, not for
+/// connections.
+const MAX_CONNECTIONS: u32 = 100;
+
+/// For the call that only confirms, at the end.
+const CONFIRM: Duration = Duration::from_secs(2);
+
+/// The API of one bot.
+pub(super) struct TelegramApi {
+    get_updates: Uri,
+    set_webhook: Uri,
+    delete_webhook: Uri,
+    answer_callback_query: Uri,
+    secret: String,
+    /// A webhook is to be deleted before the first question.
+    delete: Cell<bool>,
+    client: Client,
+}
+
+/// <https://core.telegram.org/bots/api#making-requests>
+#[derive(Deserialize)]
+struct Answer<'a> {
+    ok: bool,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    parameters: Parameters,
+}
+
+#[derive(Default, Deserialize)]
+struct Parameters {
+    /// Seconds.
+    retry_after: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    update_id: u64,
+}
+
+impl TelegramApi {
+    /// None without a token.
+    pub(super) fn new(config: &TelegramConfig) -> crate::Result<Option<Self>> {
+        let Some(token) = &config.token else {
+            return Ok(None);
+        };
+        let base = config.api_url.trim_end_matches('/');
+        let method = |name: &str| {
+            let address = format!("{base}/bot{token}/{name}");
+            method_address(&address, "the Telegram token or --telegram-api-url")
+        };
+        Ok(Some(TelegramApi {
+            get_updates: method("getUpdates")?,
+            set_webhook: method("setWebhook")?,
+            delete_webhook: method("deleteWebhook")?,
+            answer_callback_query: method("answerCallbackQuery")?,
+            secret: webhook_secret(config.secret.as_deref(), token),
+            delete: Cell::new(config.delete_webhook),
+            client: Client::new(),
+        }))
+    }
+
+    async fn get(&self, offset: Option<Mark>, limit: u32, wait: Duration) -> Asks {
+        if self.delete.get() {
+            self.post(&self.delete_webhook, &serde_json::json!({}), Duration::ZERO)
+                .await?;
+            self.delete.set(false);
+        }
+        let body = serde_json::json!({
+            "offset": offset.unwrap_or(0), "limit": limit, "timeout": wait.as_secs(),
+            "allowed_updates": ALLOWED,
+        });
+        self.post(&self.get_updates, &body, wait).await
+    }
+
+    /// Calls a method; whatever is not `ok` is an error.
+    async fn post(&self, uri: &Uri, body: &serde_json::Value, wait: Duration) -> Asks {
+        let body = body.to_string().into_bytes();
+        let response = self.client.poll(uri.clone(), body, wait).await?;
+        let answer: Answer<'_> = parse(&response)?;
+        if answer.ok {
+            return Ok(response.body.clone());
+        }
+        let reason = format!("{}: {}", response.status, answer.description);
+        Err(match response.status {
+            // What a token that never was, or is no more, is answered with.
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => PollError::Token(format!(
+                "Telegram does not know the token in TURNKEY_TELEGRAM_TOKEN ({reason}); @BotFather shows the right one"
+            )),
+            StatusCode::CONFLICT if answer.description.contains("webhook") => PollError::Taken(
+                "Telegram posts the updates of this bot to a webhook, so it cannot be polled; start it with --delete-webhook to delete that, or with --updater webhooks".to_owned(),
+            ),
+            StatusCode::CONFLICT => PollError::Taken(
+                "another program polls this bot's updates, and Telegram gives them to one only; stop the other, or make a bot of its own for each".to_owned(),
+            ),
+            _ => PollError::Away {
+                reason,
+                after: answer
+                    .parameters
+                    .retry_after
+                    .map(Duration::from_secs)
+                    .or(response.retry_after),
+            },
+        })
+    }
+}
+
+/// The body of an answer that is `ok`.
+type Asks = Result<Bytes, PollError>;
+
+fn parse<'a, T: Deserialize<'a>>(response: &'a Response) -> Result<T, SendError> {
+    serde_json::from_slice(&response.body).map_err(|_| response.not_the_api())
+}
+
+/// The secret of the webhook: the configured one, else one that whoever knows the token,
+/// and so each worker, can make.
+pub(super) fn webhook_secret(configured: Option<&str>, token: &str) -> String {
+    configured.map_or_else(|| sign(token, b"turnkey webhook"), str::to_owned)
+}
+
+/// What an answer of the Bot API means for the reply.
+pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
+    let status = response.status;
+    let answer: Answer<'_> = parse(response)?;
+    if answer.ok {
+        return Ok(());
+    }
+    let reason = format!("{status}: {}", answer.description);
+    let after = answer.parameters.retry_after.map(Duration::from_secs);
+    // 401 and 404 mean a wrong token: whoever mends it wants the replies to go
+    // out then. 400 and 403 are about this reply or chat and will not change.
+    Err(match status {
+        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => SendError::Refused(reason),
+        // Whether the chat or the bot was too fast Telegram does not say.
+        StatusCode::TOO_MANY_REQUESTS => SendError::TooMany {
+            reason,
+            after: after.or(response.retry_after),
+            all: false,
+        },
+        _ => SendError::Retry {
+            reason,
+            after: after.or(response.retry_after),
+        },
+    })
+}
+
+impl Poll for TelegramApi {
+    fn channel(&self) -> &'static str {
+        "telegram"
+    }
+
+    fn platform(&self) -> &'static str {
+        "Telegram"
+    }
+
+    fn ask(&self, mark: Option<Mark>, wait: Duration) -> Asked<'_, Batch> {
+        Box::pin(async move {
+            let body = self.get(mark, LIMIT, wait).await?;
+            let answer: Answer<'_> =
+                serde_json::from_slice(&body).map_err(|e| SendError::retry(e.to_string()))?;
+            let raw = answer.result.map_or("[]", RawValue::get);
+            let raw: Vec<&RawValue> =
+                serde_json::from_str(raw).map_err(|e| SendError::retry(e.to_string()))?;
+            let mut updates = Vec::with_capacity(raw.len());
+            for update in raw {
+                let Id { update_id } = serde_json::from_str(update.get())
+                    .map_err(|e| SendError::retry(format!("an update without an id: {e}")))?;
+                updates.push((update_id + 1, body.slice_ref(update.get().as_bytes())));
+            }
+            // After an idle week the ids begin anew, anywhere: where nothing is left, the
+            // next question must not exclude those.
+            let next = updates.last().map(|(mark, _)| *mark);
+            Ok(Batch { updates, next })
+        })
+    }
+
+    fn forgets(&self) -> bool {
+        true
+    }
+
+    /// Of polled updates only pressed buttons have an answer.
+    fn call(&self, answer: Vec<u8>) -> Asked<'_, ()> {
+        Box::pin(async move {
+            let body: serde_json::Value =
+                serde_json::from_slice(&answer).map_err(|e| SendError::retry(e.to_string()))?;
+            let uri = &self.answer_callback_query;
+            self.post(uri, &body, Duration::ZERO).await.map(drop)
+        })
+    }
+
+    fn confirm(&self, mark: Mark) -> Asked<'_, ()> {
+        Box::pin(async move {
+            let confirm = self.get(Some(mark), 1, Duration::ZERO);
+            match tokio::time::timeout(CONFIRM, confirm).await {
+                Ok(answer) => answer.map(drop),
+                Err(_) => Err(SendError::retry("no answer").into()),
+            }
+        })
+    }
+}
+
+impl Register for TelegramApi {
+    fn channel(&self) -> &'static str {
+        "telegram"
+    }
+
+    fn platform(&self) -> &'static str {
+        "Telegram"
+    }
+
+    fn register<'a>(&'a self, webhook: &'a Webhook) -> Registered<'a> {
+        Box::pin(async move {
+            let body = serde_json::json!({
+                "url": webhook.url, "secret_token": self.secret,
+                "max_connections": MAX_CONNECTIONS, "allowed_updates": ALLOWED,
+            });
+            self.post(&self.set_webhook, &body, Duration::ZERO).await?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,38 @@
+//! Pauses that grow while something does not work, each cut at random so that those who
+//! failed together do not come back together.
+
+use std::time::Duration;
+
+/// Doubles from a first to a longest pause.
+pub(crate) struct Backoff {
+    first: Duration,
+    longest: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        Backoff {
+            first,
+            longest,
+            next: first,
+        }
+    }
+
+    /// Whether nothing has failed since it last worked.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.next == self.first
+    }
+
+    /// It works.
+    pub(crate) fn reset(&mut self) {
+        self.next = self.first;
+    }
+
+    /// How long to wait now: between a half of the pause and the whole.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
+        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+}

@@ -1,0 +1,360 @@
+//! We ask the platform for updates.
+//!
+//! Run by the worker, one [`run`] for each platform (`channels/poll.rs`), as long as it
+//! lives. Updates of one dialog run one after another, those of others beside them. The
+//! platform is told, or the mark is kept, only for updates that are ours: committed, or
+//! seen before. One whose turn could not be had, or failed, is tried again, and those of
+//! its dialog wait; what is behind it comes again after a crash and is known by its id.
+//! A leaving worker drops the question that waits, at once, and finishes the turns that
+//! run. Bounds: [`MAX_OPEN`] updates that are not done, or what the platform gives from
+//! its first one that is not.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use turnkey_storage::{Arrival, pauses};
+
+use super::backoff::Backoff;
+use super::window::{Place, Window};
+use crate::channels::Received;
+use crate::channels::poll::{Batch, Mark, Poll, PollError};
+use crate::error::Error;
+use crate::message::{DialogKey, Kind, Update};
+use crate::turn::{self, Answer, Bot};
+
+/// How long a platform may wait for something to tell. Telegram takes up to 50 s, VK up
+/// to 90; many a router forgets a silent connection after a minute.
+const LONG_POLL: Duration = Duration::from_secs(25);
+
+/// Updates that are not done; beyond it nothing is asked.
+const MAX_OPEN: usize = 1000;
+
+/// While updates are open, a platform that gives them again is asked not more often than
+/// this: Telegram gives only one update to who asks for the same within half a second.
+const ASK_AGAIN: Duration = Duration::from_millis(600);
+
+/// And not less often.
+const ASK_AT_LAST: Duration = Duration::from_secs(1);
+
+/// Pauses while the platform is away.
+const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// Pauses while somebody else gets the updates.
+const TAKEN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+
+/// Pauses before an update whose turn could not be had, or failed, is tried again.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+
+/// The longest that a platform may ask to be left alone for.
+const LONGEST_AWAY: Duration = Duration::from_secs(300);
+
+/// A mark is kept among the pauses, as a time so far away that it is never over.
+const FAR: i64 = 1 << 60;
+
+/// What the parts of a poller share.
+struct Poller {
+    bot: Rc<Bot>,
+    source: Box<dyn Poll>,
+    window: RefCell<Window>,
+    /// What waits behind an update of its dialog; a dialog is here while one runs.
+    lanes: RefCell<HashMap<DialogKey, VecDeque<(Place, Update)>>>,
+    /// An update is done.
+    moved: Notify,
+    /// The mark that was kept, or that the platform was told, last.
+    kept: Cell<Option<Mark>>,
+}
+
+/// Asks a platform until the worker leaves.
+///
+/// # Errors
+/// [`Error::Token`] when the platform does not know the token.
+pub(crate) async fn run(bot: Rc<Bot>, source: Box<dyn Poll>) -> crate::Result<()> {
+    let mut draining = bot.draining.clone();
+    let kept = if source.forgets() {
+        None
+    } else {
+        tokio::select! {
+            kept = recall(&bot, source.as_ref()) => kept,
+            () = is_set(&mut draining) => return Ok(()),
+        }
+    };
+    let poller = Rc::new(Poller {
+        bot,
+        source,
+        window: RefCell::new(Window::new(kept)),
+        lanes: RefCell::default(),
+        moved: Notify::new(),
+        kept: Cell::new(kept),
+    });
+    let asked = tokio::select! {
+        asked = poller.ask_on(kept) => asked,
+        never = poller.keep_marks() => never,
+        () = is_set(&mut draining) => Ok(()),
+    };
+    poller.leave().await;
+    asked
+}
+
+impl Poller {
+    /// Asks again and again. Returns only when there is no use in it.
+    async fn ask_on(self: &Rc<Self>, mut next: Option<Mark>) -> crate::Result<()> {
+        let platform = self.source.platform();
+        let (mut away, mut taken) = (backoff(AWAY), backoff(TAKEN));
+        loop {
+            let low = self.window.borrow().low();
+            let has_open = self.window.borrow().len() > 0;
+            let (from, wait) = match self.source.forgets() {
+                // What is open comes at once, with whatever is new.
+                true if has_open => (low, Duration::ZERO),
+                true => (low, LONG_POLL),
+                false => (next, LONG_POLL),
+            };
+            let asked = Instant::now();
+            if self.source.forgets() {
+                self.kept.set(from);
+            }
+            match self.source.ask(from, wait).await {
+                Ok(batch) => {
+                    if !away.is_fresh() || !taken.is_fresh() {
+                        tracing::info!("{platform} gives updates again");
+                    }
+                    away.reset();
+                    taken.reset();
+                    next = batch.next;
+                    if batch.updates.is_empty() && asked.elapsed() < ASK_AGAIN {
+                        // A server that does not wait.
+                        tokio::time::sleep(ASK_AGAIN).await;
+                    }
+                    self.take(batch);
+                }
+                Err(PollError::Token(sentence)) => return Err(Error::Token(sentence)),
+                Err(PollError::Taken(sentence)) => {
+                    if taken.is_fresh() {
+                        tracing::error!("{sentence}; asking again until it is so");
+                    }
+                    tokio::time::sleep(taken.pause()).await;
+                }
+                Err(PollError::Away { reason, after }) => {
+                    if away.is_fresh() {
+                        tracing::warn!("cannot ask {platform} for updates, trying again: {reason}");
+                    } else {
+                        tracing::debug!("cannot ask {platform} for updates: {reason}");
+                    }
+                    let pause = away.pause();
+                    let pause = after.map_or(pause, |after| pause.max(after.min(LONGEST_AWAY)));
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            self.worth_asking(from, asked).await;
+        }
+    }
+
+    /// Resolves when asking may bring something new.
+    async fn worth_asking(&self, from: Option<Mark>, asked: Instant) {
+        loop {
+            let (open, low) = {
+                let window = self.window.borrow();
+                (window.len(), window.low())
+            };
+            let deadline = match self.source.forgets() {
+                true if open == 0 => return,
+                true if low != from => asked + ASK_AGAIN,
+                true => asked + ASK_AT_LAST,
+                false if open < MAX_OPEN => return,
+                false => asked + LONG_POLL,
+            };
+            if self.source.forgets() && Instant::now() >= deadline {
+                return;
+            }
+            tokio::select! {
+                () = self.moved.notified() => {}
+                () = tokio::time::sleep_until(deadline) => {}
+            }
+        }
+    }
+
+    /// Puts new updates into the lanes of their dialogs.
+    fn take(self: &Rc<Self>, batch: Batch) {
+        if batch.updates.is_empty() {
+            self.window.borrow_mut().restart(batch.next);
+            return self.moved.notify_waiters();
+        }
+        for (mark, raw) in batch.updates {
+            if self.source.forgets() && self.window.borrow().holds(mark) {
+                continue;
+            }
+            let place = self.window.borrow_mut().push(mark);
+            let Some(update) = self.read(&raw) else {
+                self.done(place);
+                continue;
+            };
+            let dialog = update.dialog.clone();
+            let mut lanes = self.lanes.borrow_mut();
+            if let Some(lane) = lanes.get_mut(&dialog) {
+                lane.push_back((place, update));
+            } else {
+                lanes.insert(dialog, VecDeque::new());
+                tokio::task::spawn_local(self.clone().run_lane(place, update));
+            }
+        }
+    }
+
+    /// What the channel reads of an update; none if it is not handled.
+    fn read(&self, raw: &Bytes) -> Option<Update> {
+        let name = self.source.channel();
+        let channel = self.bot.channels.named(name)?;
+        match channel.parse(&HeaderMap::new(), raw) {
+            Ok(Received::Updates(mut updates)) => updates.pop(),
+            Ok(Received::Answer(_)) => None,
+            Err(refusal) => {
+                let reason = refusal.reason;
+                tracing::error!("an update of {name} cannot be read, and is left out: {reason}");
+                None
+            }
+        }
+    }
+
+    /// Runs the updates of a dialog, one after another, until none is left or the worker
+    /// leaves.
+    async fn run_lane(self: Rc<Self>, mut place: Place, mut update: Update) {
+        let dialog = update.dialog.clone();
+        while self.run_turn(&update).await {
+            self.done(place);
+            let mut lanes = self.lanes.borrow_mut();
+            let next = lanes.get_mut(&dialog).and_then(VecDeque::pop_front);
+            let Some(next) = next else {
+                lanes.remove(&dialog);
+                return;
+            };
+            (place, update) = next;
+        }
+    }
+
+    /// Runs an update's turn until it is ours; false when the worker leaves before.
+    async fn run_turn(&self, update: &Update) -> bool {
+        let arrived = Arrival::now();
+        let mut again = backoff(AGAIN);
+        let mut draining = self.bot.draining.clone();
+        while !*draining.borrow() {
+            match turn::start(&self.bot, update.clone(), arrived).await {
+                Ok(Answer::Committed(answer)) => {
+                    if update.kind == Kind::Button && !answer.is_empty() {
+                        self.call(answer).await;
+                    }
+                    return true;
+                }
+                Ok(Answer::Seen(_)) => return true,
+                Ok(Answer::Busy(reason)) => {
+                    let dialog = &update.dialog;
+                    tracing::debug!("{dialog} update {} has to wait: {reason}", update.id);
+                }
+                // `turn.rs` has said why; or the worker is leaving.
+                Ok(Answer::Failed) | Err(_) => {}
+            }
+            tokio::select! {
+                () = tokio::time::sleep(again.pause()) => {}
+                () = is_set(&mut draining) => return false,
+            }
+        }
+        false
+    }
+
+    /// What would ride in the answer to a webhook. It matters to nobody's state, and is
+    /// not tried again.
+    async fn call(&self, answer: Vec<u8>) {
+        if let Err(PollError::Away { reason, .. }) = self.source.call(answer).await {
+            tracing::debug!("a button goes on waiting: {reason}");
+        }
+    }
+
+    fn done(&self, place: Place) {
+        self.window.borrow_mut().done(place);
+        self.moved.notify_waiters();
+    }
+
+    /// Keeps marks that the platform does not, as they move. Never returns.
+    async fn keep_marks(&self) -> crate::Result<()> {
+        loop {
+            let moved = self.moved.notified();
+            if !self.source.forgets() {
+                self.keep_mark().await;
+            }
+            moved.await;
+        }
+    }
+
+    async fn keep_mark(&self) {
+        let low = self.window.borrow().low();
+        let (Some(mark), true) = (low, low != self.kept.get()) else {
+            return;
+        };
+        let (scope, storage) = (scope(self.source.as_ref()), &self.bot.storage);
+        match pauses::set(storage.as_ref(), &scope, FAR + mark as i64).await {
+            Ok(()) => self.kept.set(low),
+            // The next one is kept; after a crash before that, ids tell what was done.
+            Err(error) => tracing::debug!("a mark is not kept: {error}"),
+        }
+    }
+
+    /// Finishes what runs, then tells the platform: a run on another database would not
+    /// know these updates.
+    async fn leave(&self) {
+        while !self.lanes.borrow().is_empty() && self.is_running() {
+            tokio::select! {
+                () = self.moved.notified() => {}
+                () = tokio::time::sleep(Duration::from_millis(10)) => {}
+            }
+        }
+        if !self.source.forgets() {
+            return self.keep_mark().await;
+        }
+        let low = self.window.borrow().low();
+        if let (Some(mark), true) = (low, low != self.kept.get()) {
+            // Whether it arrives: they come again otherwise, and are known.
+            drop(self.source.confirm(mark).await);
+        }
+    }
+
+    /// Whether turns of this worker are in flight.
+    fn is_running(&self) -> bool {
+        self.bot.slot.get(crate::scoreboard::Field::InFlight) > 0
+    }
+}
+
+fn backoff((first, longest): (Duration, Duration)) -> Backoff {
+    Backoff::new(first, longest)
+}
+
+/// The name of a platform's mark.
+fn scope(source: &dyn Poll) -> String {
+    format!("mark:{}", source.channel())
+}
+
+/// The mark that an earlier run has kept, once the storage can be asked.
+async fn recall(bot: &Bot, source: &dyn Poll) -> Option<Mark> {
+    let mut away = backoff(AWAY);
+    let scope = scope(source);
+    loop {
+        match pauses::all(bot.storage.as_ref()).await {
+            Ok(all) => {
+                let kept = all.into_iter().find(|(name, _)| *name == scope);
+                return kept.and_then(|(_, until)| Mark::try_from(until - FAR).ok());
+            }
+            Err(error) => {
+                tracing::warn!("cannot read where to go on asking: {error}");
+                tokio::time::sleep(away.pause()).await;
+            }
+        }
+    }
+}
+
+/// Resolves when the worker leaves, or is gone.
+async fn is_set(draining: &mut watch::Receiver<bool>) {
+    drop(draining.wait_for(|drain| *drain).await);
+}

@@ -1,0 +1,234 @@
+//! What an operator asks of a database: dialogs, their state, what waits to be sent.
+//!
+//! Called by the command line. Works while a bot runs. Bounds: every list has a limit.
+
+use crate::{DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value};
+
+/// Attempts at a reset that meets a commit each time.
+const ATTEMPTS: u32 = 10;
+
+/// A dialog in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialogSummary {
+    /// Whose it is.
+    pub dialog: DialogKey,
+    /// Bytes of its state; none when it was forgotten.
+    pub state_bytes: Option<u64>,
+    /// Its last turn, in milliseconds since 1970.
+    pub updated_at: i64,
+}
+
+/// A dialog with all that is known of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DialogDetail {
+    /// Whose it is.
+    pub dialog: DialogKey,
+    /// JSON text; none when it was forgotten.
+    pub state: Option<String>,
+    /// Its last turn, in milliseconds since 1970.
+    pub updated_at: i64,
+    /// Its last turns, oldest first, each as JSON text.
+    pub history: Vec<String>,
+    /// Replies that are not marked as sent.
+    pub unsent: u64,
+    /// Updates in the inbox.
+    pub pending: u64,
+}
+
+/// A reply that is not marked as sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxLine {
+    /// Whose it is.
+    pub dialog: DialogKey,
+    /// Its place.
+    pub id: ReplyId,
+    /// What the commit carried.
+    pub body: String,
+    /// The dialog's last turn, in milliseconds since 1970: replies are sent before a
+    /// newer turn.
+    pub since: i64,
+}
+
+/// Up to `limit` dialogs whose user id contains `user`, in the order of user id and
+/// channel, behind `after`.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn dialogs(
+    storage: &dyn Storage,
+    user: Option<&str>,
+    after: Option<&DialogKey>,
+    limit: u32,
+) -> Result<Vec<DialogSummary>> {
+    let mut conditions = vec!["1 = 1"];
+    let mut params = vec![Value::from(limit)];
+    let first = DialogKey::new("", "");
+    let after = after.unwrap_or(&first);
+    conditions.push("(user_id > ?2 OR (user_id = ?2 AND channel > ?3))");
+    params.extend([Value::from(&after.user_id), Value::from(&after.channel)]);
+    if let Some(user) = user {
+        conditions.push("user_id LIKE ?4 ESCAPE '!'");
+        params.push(Value::from(format!("%{}%", escaped(user))));
+    }
+    let query = format!(
+        "SELECT user_id, channel, version, OCTET_LENGTH(state) AS state_bytes, updated_at
+         FROM turnkey_dialog WHERE {} ORDER BY user_id, channel LIMIT ?1",
+        conditions.join(" AND ")
+    );
+    let rows = storage.own_query(Statement::new(query, params)).await?;
+    rows.iter()
+        .map(|row| {
+            let bytes = row.get::<i64>("state_bytes")? as u64;
+            Ok(DialogSummary {
+                dialog: row.dialog()?,
+                state_bytes: (!is_forgotten(row)?).then_some(bytes),
+                updated_at: row.get("updated_at")?,
+            })
+        })
+        .collect()
+}
+
+/// A text for LIKE that stands for itself.
+fn escaped(text: &str) -> String {
+    text.replace('!', "!!")
+        .replace('%', "!%")
+        .replace('_', "!_")
+}
+
+fn is_forgotten(row: &Row) -> Result<bool> {
+    Ok(row.get::<i64>("version")? as u64 & FORGOTTEN != 0)
+}
+
+/// A dialog with up to `history` of its last turns; none when it is not known.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn dialog(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    history: u32,
+) -> Result<Option<DialogDetail>> {
+    let key = || (&dialog.user_id, &dialog.channel);
+    let query = "SELECT version, state, updated_at FROM turnkey_dialog
+         WHERE user_id = ?1 AND channel = ?2";
+    let rows = storage.own_query(Statement::new(query, key())).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let state: String = row.get("state")?;
+    let of_dialog = match storage.numbers_dialogs() {
+        true => {
+            "dialog = (SELECT d.id FROM turnkey_dialog d WHERE d.user_id = ?1 AND d.channel = ?2)"
+        }
+        false => "user_id = ?1 AND channel = ?2",
+    };
+    let query =
+        format!("SELECT turn FROM turnkey_history WHERE {of_dialog} ORDER BY id DESC LIMIT ?3");
+    let params = (&dialog.user_id, &dialog.channel, history);
+    let mut turns = storage
+        .own_query(Statement::new(query, params))
+        .await?
+        .iter()
+        .map(|row| row.get("turn"))
+        .collect::<Result<Vec<String>>>()?;
+    turns.reverse();
+    let count = async |table: &str, of_dialog: &str| -> Result<u64> {
+        let query = format!("SELECT COUNT(*) AS n FROM {table} WHERE {of_dialog}");
+        let rows = storage.own_query(Statement::new(query, key())).await?;
+        rows.first()
+            .map_or(Ok(0), |row| row.get::<i64>("n").map(|n| n as u64))
+    };
+    Ok(Some(DialogDetail {
+        dialog: dialog.clone(),
+        state: (!is_forgotten(row)?).then_some(state),
+        updated_at: row.get("updated_at")?,
+        history: turns,
+        unsent: count("turnkey_outbox", of_dialog).await?,
+        pending: count("turnkey_inbox", "user_id = ?1 AND channel = ?2").await?,
+    }))
+}
+
+/// Forgets a dialog's state: its next turn starts as a new dialog's. A turn under way is
+/// told [`Error::Stale`] and runs again. Replies that wait to be sent, and the history,
+/// stay. False when there is no state.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
+    let mut tried = None;
+    for _ in 0..ATTEMPTS {
+        let query = Statement::new(
+            "SELECT version FROM turnkey_dialog WHERE user_id = ?1 AND channel = ?2",
+            (&dialog.user_id, &dialog.channel),
+        );
+        let rows = storage.own_query(query).await?;
+        let Some(row) = rows.first() else {
+            return Ok(false);
+        };
+        let version: i64 = row.get("version")?;
+        if is_forgotten(row)? {
+            // It may be this very call that did it, and only its answer was lost.
+            return Ok(tried == Some(version));
+        }
+        let forgotten = version | FORGOTTEN as i64;
+        tried = Some(forgotten);
+        // The lock's row first, as a commit takes it: between its look at the version
+        // and its write nobody comes in.
+        let hold = Statement::new(
+            "UPDATE turnkey_lock SET since = since WHERE user_id = ?1 AND channel = ?2",
+            (&dialog.user_id, &dialog.channel),
+        );
+        let forget = Statement::new(
+            "UPDATE turnkey_dialog SET version = ?1, state = 'null'
+             WHERE user_id = ?2 AND channel = ?3 AND version = ?4",
+            (forgotten, &dialog.user_id, &dialog.channel, version),
+        );
+        if storage.own(vec![hold, forget]).await?.last() == Some(&1) {
+            return Ok(true);
+        }
+    }
+    Err(Error::Busy(
+        "this dialog has one turn after another".to_owned(),
+    ))
+}
+
+/// Up to `limit` replies that are not marked as sent, behind `after`, the oldest turns
+/// first.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn outbox(
+    storage: &dyn Storage,
+    after: Option<ReplyId>,
+    limit: u32,
+) -> Result<Vec<OutboxLine>> {
+    let join = match storage.numbers_dialogs() {
+        true => "d.id = o.dialog",
+        false => "d.user_id = o.user_id AND d.channel = o.channel",
+    };
+    let after = after.unwrap_or(ReplyId {
+        turn: Fence(0),
+        index: 0,
+    });
+    let query = format!(
+        "SELECT d.user_id AS user_id, d.channel AS channel, d.updated_at AS since,
+             o.turn AS turn, o.n AS n, o.body AS body
+         FROM turnkey_outbox o JOIN turnkey_dialog d ON {join}
+         WHERE o.turn > ?1 OR (o.turn = ?1 AND o.n > ?2) ORDER BY o.turn, o.n LIMIT ?3"
+    );
+    let params = (after.turn.0 as i64, after.index, limit);
+    let rows = storage.own_query(Statement::new(query, params)).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(OutboxLine {
+                dialog: row.dialog()?,
+                id: ReplyId {
+                    turn: Fence(row.get::<i64>("turn")? as u64),
+                    index: row.get::<i64>("n")? as u32,
+                },
+                body: row.get("body")?,
+                since: row.get("since")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,170 @@
+//! The inbox: updates that were answered before their turn was committed.
+//!
+//! Whoever takes an update in and cannot finish its turn soon calls [`accept`]; from
+//! then on the update is ours and survives any crash. [`Begun::earlier`](crate::Begun)
+//! hands it to whoever holds its dialog's lock next, [`Commit::pending`](crate::Commit)
+//! takes it out together with the turn.
+//!
+//! Invariants: an update is in the inbox, among those that were seen, or nowhere; the
+//! updates of a dialog are in the order of their arrival. Bounds: [`Bounds`].
+
+use crate::{DialogKey, Error, Result, Seen, Statement, Storage, Value, dead, unix_ms};
+
+/// An update in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Whose it is.
+    pub dialog: DialogKey,
+    /// Its id within its channel.
+    pub update: String,
+    /// When it arrived, in microseconds since 1970: the order within a dialog.
+    pub arrived: i64,
+    /// The update, as its caller wrote it.
+    pub body: Vec<u8>,
+    /// How often its turn failed.
+    pub attempts: u32,
+    /// Not to be tried before: milliseconds since 1970.
+    pub due: i64,
+    /// Why it failed last.
+    pub error: Option<String>,
+}
+
+impl Pending {
+    /// Whether this one, the oldest of its dialog, goes before a turn for `update`, which
+    /// arrived at this moment (microseconds since 1970); without an update, whether it is
+    /// due.
+    pub(crate) fn goes_before(&self, update: Option<&str>, arrived: i64) -> bool {
+        match update {
+            // Of those that arrived at the same moment the ids decide.
+            Some(update) => (self.arrived, self.update.as_str()) < (arrived, update),
+            None => self.due <= unix_ms(),
+        }
+    }
+}
+
+/// How many updates the inbox takes; one more is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of one dialog.
+    pub per_dialog: u32,
+    /// Of all dialogs.
+    pub all: u32,
+}
+
+/// What is known of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdateState {
+    /// Nothing: it never came, is under way, or was forgotten.
+    Unknown,
+    /// It is in the inbox.
+    Pending,
+    /// It was committed.
+    Done(Seen),
+    /// It is among the dead letters, for this reason.
+    Dead(String),
+}
+
+/// Takes an update into the inbox. It is durable when this returns. Nothing happens when
+/// it is there already, or was handled before.
+///
+/// # Errors
+/// [`Error::Busy`] when the inbox is at one of its bounds; else as
+/// [`Storage::commit`].
+pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) -> Result<()> {
+    let insert = Statement::new(
+        "INSERT INTO turnkey_inbox
+             (channel, id, user_id, arrived, body, attempts, due, error)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM (SELECT 1 AS one) t
+         WHERE NOT EXISTS (SELECT 1 FROM turnkey_inbox i WHERE i.id = ?2 AND i.channel = ?1)
+             AND NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id = ?2 AND s.channel = ?1)
+             AND (SELECT COUNT(*) FROM turnkey_inbox i
+                 WHERE i.user_id = ?3 AND i.channel = ?1) < ?9
+             AND (SELECT COUNT(*) FROM turnkey_inbox i) < ?10",
+        vec![
+            Value::from(&pending.dialog.channel),
+            Value::from(&pending.update),
+            Value::from(&pending.dialog.user_id),
+            Value::from(pending.arrived),
+            Value::from(&pending.body[..]),
+            Value::from(pending.attempts),
+            Value::from(pending.due),
+            Value::from(pending.error.as_deref()),
+            Value::from(bounds.per_dialog),
+            Value::from(bounds.all),
+        ],
+    );
+    if storage.own(vec![insert]).await? == [1] {
+        return Ok(());
+    }
+    match state_of(storage, &pending.dialog.channel, &pending.update).await? {
+        UpdateState::Unknown => Err(Error::Busy(
+            "too many updates wait in the inbox already".to_owned(),
+        )),
+        UpdateState::Pending | UpdateState::Done(_) | UpdateState::Dead(_) => Ok(()),
+    }
+}
+
+/// Notes that a turn of this update failed, and when the next may be tried
+/// (milliseconds since 1970). Nothing happens when it is not in the inbox.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn note_failure(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    update: &str,
+    attempts: u32,
+    error: &str,
+    due: i64,
+) -> Result<()> {
+    let update = Statement::new(
+        "UPDATE turnkey_inbox SET attempts = ?1, error = ?2, due = ?3
+         WHERE id = ?4 AND channel = ?5 AND user_id = ?6",
+        (
+            attempts,
+            error,
+            due,
+            update,
+            &dialog.channel,
+            &dialog.user_id,
+        ),
+    );
+    storage.own(vec![update]).await.map(drop)
+}
+
+/// Up to `limit` dialogs whose oldest update in the inbox is due and that have no turn
+/// under way, the longest waiting first.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn due_dialogs(storage: &dyn Storage, limit: u32) -> Result<Vec<DialogKey>> {
+    storage.due(limit).await
+}
+
+/// What is known of an update.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn state_of(storage: &dyn Storage, channel: &str, update: &str) -> Result<UpdateState> {
+    if let Some(letter) = dead::get(storage, channel, update).await? {
+        return Ok(UpdateState::Dead(letter.error));
+    }
+    let seen = Statement::new(
+        "SELECT digest, answer FROM turnkey_seen WHERE id = ?1 AND channel = ?2",
+        (update, channel),
+    );
+    if let Some(row) = storage.own_query(seen).await?.first() {
+        return Ok(UpdateState::Done(Seen {
+            digest: row.get("digest")?,
+            answer: row.get("answer")?,
+        }));
+    }
+    let pending = Statement::new(
+        "SELECT due FROM turnkey_inbox WHERE id = ?1 AND channel = ?2",
+        (update, channel),
+    );
+    Ok(match storage.own_query(pending).await?.is_empty() {
+        true => UpdateState::Unknown,
+        false => UpdateState::Pending,
+    })
+}

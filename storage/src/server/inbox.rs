@@ -1,0 +1,33 @@
+//! Which dialogs have something due in the inbox.
+//!
+//! Used by [`ServerStorage`](super::ServerStorage), for every engine. An update may be
+//! taken into the inbox at the very moment in which it is committed by somebody else, and
+//! neither sees the other's row: such a row is passed over, and removed here.
+
+use super::Author;
+use crate::{DialogKey, Result, Statement, unix_ms};
+
+/// Dialogs whose oldest update is due and without a turn, the longest waiting first.
+pub(super) async fn due_dialogs(author: &dyn Author, limit: u32) -> Result<Vec<DialogKey>> {
+    let done = "EXISTS (SELECT 1 FROM turnkey_seen s
+         WHERE s.id = turnkey_inbox.id AND s.channel = turnkey_inbox.channel)";
+    let count = format!("SELECT COUNT(*) AS n FROM turnkey_inbox WHERE {done}");
+    let rows = author.own_query(Statement::new(count, ())).await?;
+    if rows.first().map_or(Ok(0), |row| row.get::<i64>("n"))? > 0 {
+        let delete = format!("DELETE FROM turnkey_inbox WHERE {done}");
+        author.own(vec![Statement::new(delete, ())]).await?;
+    }
+    let query = Statement::new(
+        "SELECT i.user_id AS user_id, i.channel AS channel FROM turnkey_inbox i
+         WHERE i.due <= ?1
+             AND NOT EXISTS (SELECT 1 FROM turnkey_inbox b
+                 WHERE b.user_id = i.user_id AND b.channel = i.channel
+                     AND (b.arrived < i.arrived OR (b.arrived = i.arrived AND b.id < i.id)))
+             AND NOT EXISTS (SELECT 1 FROM turnkey_lock l
+                 WHERE l.user_id = i.user_id AND l.channel = i.channel)
+         ORDER BY i.arrived, i.id LIMIT ?2",
+        (unix_ms(), limit),
+    );
+    let rows = author.own_query(query).await?;
+    rows.iter().map(crate::Row::dialog).collect()
+}
