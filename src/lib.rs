@@ -34,7 +34,10 @@
 //! * **Once.** A message that a platform sends again gets its stored answer; the
 //!   handler does not run a second time.
 //! * **Nothing acknowledged is lost.** The platform is told 200 when the turn is
-//!   on the disk.
+//!   on the disk, or, should that take longer than `--ack-after`, the update itself: it
+//!   is handled then whatever happens, in its order.
+//! * **Again after a failure.** An error, a panic or a time-out changes nothing, and the
+//!   update is tried again ([`Turn::attempt`]), up to `--max-attempts` times.
 
 /// glibc's allocator takes a sixth of a turn's instructions, this one a twentieth.
 /// Turn the feature off to bring another.
@@ -43,6 +46,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod app;
+mod attempts;
 #[cfg(feature = "bench")]
 mod bench;
 mod channels;
@@ -53,10 +57,12 @@ mod database;
 mod error;
 mod exit;
 mod handler;
+mod inbox;
 mod master;
 mod message;
 mod notices;
 mod outbox;
+mod recovery;
 mod scoreboard;
 mod single;
 mod turn;

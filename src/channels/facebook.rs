@@ -276,10 +276,14 @@ impl Channel for Facebook {
         Ok(Received::Updates(updates))
     }
 
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        content::fit(replies, &LIMITS)
+    }
+
     fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
         Ok(Plan {
             answer: Vec::new(),
-            send: content::fit(replies, &LIMITS)?,
+            send: self.fit(replies)?,
         })
     }
 

@@ -16,18 +16,21 @@ mod tests;
 mod viber;
 mod vk;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, StatusCode, Uri};
 use turnkey_storage::{ReplyId, Seen};
 
+pub(crate) use self::http::UPDATES;
 use crate::config::Config;
 use crate::error::Error;
-use crate::message::{DialogKey, Outgoing, Reply, Update};
+use crate::message::{DialogKey, Outgoing, Reply, Update, UpdateId};
 
 /// Something that came in and is answered without a turn.
 #[derive(Debug)]
@@ -81,14 +84,17 @@ impl SendError {
 pub(crate) struct PlatformAnswer {
     pub(crate) status: StatusCode,
     pub(crate) media_type: &'static str,
+    /// Header lines beside the media type. Mostly none.
+    pub(crate) headers: Vec<(HeaderName, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl PlatformAnswer {
-    fn json(body: Vec<u8>) -> Self {
+    pub(crate) fn json(body: Vec<u8>) -> Self {
         PlatformAnswer {
             status: StatusCode::OK,
             media_type: "application/json",
+            headers: Vec::new(),
             body,
         }
     }
@@ -97,6 +103,7 @@ impl PlatformAnswer {
         PlatformAnswer {
             status: StatusCode::OK,
             media_type: "text/plain",
+            headers: Vec::new(),
             body: body.into(),
         }
     }
@@ -107,6 +114,8 @@ impl PlatformAnswer {
 pub(crate) enum Received {
     /// Updates, in order. Each is a turn.
     Updates(Vec<Update>),
+    /// An update whose caller asks not to wait: it is accepted at once.
+    Async(Update),
     /// Nothing for a handler: this is the answer.
     Answer(PlatformAnswer),
 }
@@ -152,6 +161,14 @@ pub(crate) trait Channel {
     /// Reads what a request holds.
     fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
 
+    /// The messages that these replies become: cuts what is too long for the platform.
+    ///
+    /// # Errors
+    /// As [`plan`](Channel::plan).
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        Ok(replies.to_vec())
+    }
+
     /// Decides, before the commit, which replies ride in the answer and which are
     /// sent, and cuts them to what the platform takes.
     ///
@@ -169,6 +186,33 @@ pub(crate) trait Channel {
         self.answer(seen.answer)
     }
 
+    /// Whether a caller waits for the turn's own answer, however long it takes; if not,
+    /// `--ack-after` bounds it.
+    fn waits_for_answer(&self) -> bool {
+        false
+    }
+
+    /// The body of the answer to an update that was accepted and is not handled yet. No
+    /// reply can ride in it.
+    fn accepted(&self, _update: &Update) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// The whole answer to a caller who asked not to wait.
+    fn answer_async(&self, _id: &UpdateId, body: Vec<u8>) -> PlatformAnswer {
+        self.answer(body)
+    }
+
+    /// The answer that is stored with an update that was given up.
+    fn given_up(&self, update: &Update) -> Vec<u8> {
+        self.accepted(update)
+    }
+
+    /// Whether there is anybody to send to. If not, all replies ride in the answers.
+    fn can_send(&self) -> bool {
+        true
+    }
+
     /// `Retry-After` of a 503.
     fn retry_after(&self) -> String {
         "1".to_owned()
@@ -184,6 +228,8 @@ pub(crate) struct Channels {
     by_name: HashMap<&'static str, Box<dyn Channel>>,
     /// Stands in for a channel that is no longer configured.
     gone: Gone,
+    /// That replies are lost was said.
+    said_lost: Cell<bool>,
 }
 
 impl Channels {
@@ -209,6 +255,7 @@ impl Channels {
         Ok(Channels {
             by_name: all.into_iter().map(|c| (c.name(), c)).collect(),
             gone: Gone,
+            said_lost: Cell::new(false),
         })
     }
 
@@ -222,6 +269,26 @@ impl Channels {
         self.by_name
             .get(dialog.channel.as_str())
             .map_or(&self.gone as &dyn Channel, Box::as_ref)
+    }
+
+    /// What becomes of the replies of a turn whose update was answered before: all are
+    /// sent. Where callers come back for the answer, they ride in the stored one.
+    pub(crate) fn plan_accepted(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        let channel = self.of(&update.dialog);
+        if channel.can_send() {
+            return Ok(Plan {
+                answer: channel.accepted(update),
+                send: channel.fit(replies)?,
+            });
+        }
+        if !channel.waits_for_answer() && !replies.is_empty() && !self.said_lost.replace(true) {
+            tracing::warn!(
+                "{}: a reply that is ready only after --ack-after cannot be sent without a \
+                 token, and is lost: set the channel's token (said once)",
+                update.dialog
+            );
+        }
+        channel.plan(update, replies)
     }
 }
 

@@ -236,8 +236,24 @@ impl Channel for Telegram {
         }]))
     }
 
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        content::fit(replies, &LIMITS)
+    }
+
+    fn can_send(&self) -> bool {
+        self.methods.is_some()
+    }
+
+    /// A pressed button stops waiting in any case.
+    fn accepted(&self, update: &Update) -> Vec<u8> {
+        match update.kind {
+            Kind::Button => end_waiting(update.raw()).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
     fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
-        let send = content::fit(replies, &LIMITS)?;
+        let send = self.fit(replies)?;
         let ride = |reply: &Reply| {
             let method = Some(match reply.picture {
                 Some(_) => "sendPhoto",

@@ -267,8 +267,12 @@ impl Channel for Viber {
         }
     }
 
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
+        content::fit(replies, &LIMITS)
+    }
+
     fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
-        let mut send = content::fit(replies, &LIMITS)?;
+        let mut send = self.fit(replies)?;
         let answer = match send.first() {
             Some(first) if update.kind == Kind::Opened => {
                 let welcome = self.render(None, first)?;

@@ -255,7 +255,7 @@ impl Channel for Vk {
         })
     }
 
-    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
+    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
         let send = content::fit(replies, &LIMITS)?;
         for button in send.iter().flat_map(|reply| &reply.buttons) {
             if payload(&button.data).chars().count() > MAX_PAYLOAD {
@@ -263,10 +263,18 @@ impl Channel for Vk {
                 return Err(format!("the data of button {label:?} is too long for VK"));
             }
         }
+        Ok(send)
+    }
+
+    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
         Ok(Plan {
             answer: b"ok".to_vec(),
-            send,
+            send: self.fit(replies)?,
         })
+    }
+
+    fn accepted(&self, _: &Update) -> Vec<u8> {
+        b"ok".to_vec()
     }
 
     fn answer(&self, body: Vec<u8>) -> PlatformAnswer {

@@ -19,13 +19,16 @@ use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use turnkey_storage::Owner;
 
 use crate::app::Author;
 use crate::channels::Channels;
 use crate::config::Config;
 use crate::database::Database;
+use crate::inbox::Inbox;
 use crate::outbox;
+use crate::recovery;
 use crate::scoreboard::{Field, Scoreboard};
 use crate::turn::{Bot, Limits};
 
@@ -36,6 +39,11 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Open files besides connections and replies: the database's, and what libraries
 /// need.
 const OTHER_FILES: u64 = 256;
+
+/// The part of the grace time in which a draining worker lets handlers of accepted
+/// updates go on. What has not ended then is in the inbox, and is handled again after the
+/// next start; so nothing of it is cut off.
+const PATIENCE: f32 = 0.75;
 
 /// Between two looks at whether a draining worker is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -73,14 +81,22 @@ impl Worker<'_> {
     async fn serve(self, ready: impl FnOnce(), stop: impl AsyncFnOnce()) -> crate::Result<()> {
         let slot = self.scoreboard.worker(self.index);
         let (drain, draining) = watch::channel(false);
+        let storage = self.database.connect(self.owner)?;
         let bot = Rc::new(Bot {
-            storage: self.database.connect(self.owner)?,
+            inbox: Inbox::new(
+                storage.clone(),
+                self.config.pending,
+                self.config.ack_after,
+                draining.clone(),
+            ),
+            storage,
             handler: self.author.handler,
             channels: Channels::open(self.config)?,
             limits: Limits {
                 turns: self.config.max_turns,
                 lock_wait: self.config.lock_wait,
                 turn_timeout: self.config.turn_timeout,
+                attempts: self.config.max_attempts,
             },
             history: self.config.history,
             slot,
@@ -94,6 +110,7 @@ impl Worker<'_> {
             }
         });
         let resume = tokio::task::spawn_local(outbox::look_for_unsent(bot.clone()));
+        let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone()));
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config.server,
@@ -117,12 +134,20 @@ impl Worker<'_> {
 
         slot.set(Field::Accepting, 0);
         resume.abort();
+        recovery.abort();
         drain.send_replace(true);
         for task in accepting {
             // A listener that failed has said so.
             drop(task.await);
         }
+        let patience = Instant::now() + self.config.grace.mul_f32(PATIENCE);
         while slot.get(Field::Connections) > 0 || slot.get(Field::InFlight) > 0 {
+            let in_hand = bot.inbox.in_hand();
+            let rest = slot.get(Field::InFlight).saturating_sub(in_hand);
+            if slot.get(Field::Connections) == 0 && rest == 0 && Instant::now() >= patience {
+                tracing::info!("{in_hand} updates stay in the inbox for the next start");
+                break;
+            }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
         beat.abort();

@@ -1,7 +1,7 @@
 //! Paths and methods; what every error answer looks like.
 //!
 //! Called by `connection.rs` for each request. A channel is served at `/` and
-//! its name.
+//! its name, what became of updates at `/http/updates/`.
 
 use std::rc::Rc;
 
@@ -11,9 +11,10 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::channels::PlatformAnswer;
 use crate::config::ServerLimits;
 use crate::turn::Bot;
-use crate::updaters::webhooks;
+use crate::updaters::{status, webhooks};
 
 /// `Retry-After`, where no channel says otherwise.
 const ONE_SECOND: &str = "1";
@@ -23,6 +24,15 @@ pub(super) async fn route(
     limits: &ServerLimits,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
+    if let Some(id) = status::target(request.uri().path()) {
+        if request.method() != Method::GET {
+            return wrong_method("GET");
+        }
+        return match status::answer(bot, request.headers(), id).await {
+            Ok(answer) => respond(answer),
+            Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
+        };
+    }
     let Some(channel) = bot.channels.at(request.uri().path()) else {
         return error(StatusCode::NOT_FOUND, "no such path", ONE_SECOND);
     };
@@ -32,11 +42,12 @@ pub(super) async fn route(
         let query = request.uri().query().unwrap_or_default();
         match channel.challenge(query) {
             Some(answer) if request.method() == Method::GET => answer,
-            challenge => return wrong_method(challenge.is_some()),
+            Some(_) => return wrong_method("GET, POST"),
+            None => return wrong_method("POST"),
         }
     };
     match answered {
-        Ok(answer) => respond(answer.status, answer.media_type, answer.body),
+        Ok(answer) => respond(answer),
         Err(refusal) => error(refusal.status, &refusal.reason, &channel.retry_after()),
     }
 }
@@ -49,8 +60,7 @@ pub(super) fn too_many_connections() -> Response<Full<Bytes>> {
     )
 }
 
-fn wrong_method(get: bool) -> Response<Full<Bytes>> {
-    let allowed = if get { "GET, POST" } else { "POST" };
+fn wrong_method(allowed: &'static str) -> Response<Full<Bytes>> {
     let reason = format!("{allowed} only");
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, &reason, ONE_SECOND);
     let allowed = HeaderValue::from_static(allowed);
@@ -60,7 +70,10 @@ fn wrong_method(get: bool) -> Response<Full<Bytes>> {
 
 fn error(status: StatusCode, reason: &str, retry_after: &str) -> Response<Full<Bytes>> {
     let body = serde_json::json!({ "error": reason }).to_string();
-    let mut response = respond(status, "application/json", body.into_bytes());
+    let mut response = respond(PlatformAnswer {
+        status,
+        ..PlatformAnswer::json(body.into_bytes())
+    });
     if status == StatusCode::SERVICE_UNAVAILABLE
         && let Ok(when) = HeaderValue::from_str(retry_after)
     {
@@ -70,13 +83,19 @@ fn error(status: StatusCode, reason: &str, retry_after: &str) -> Response<Full<B
     response
 }
 
-fn respond(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let typed = !body.is_empty();
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
+fn respond(answer: PlatformAnswer) -> Response<Full<Bytes>> {
+    let typed = !answer.body.is_empty();
+    let mut response = Response::new(Full::from(answer.body));
+    *response.status_mut() = answer.status;
     if typed {
-        let media_type = HeaderValue::from_static(media_type);
+        let media_type = HeaderValue::from_static(answer.media_type);
         response.headers_mut().insert(CONTENT_TYPE, media_type);
+    }
+    for (name, value) in answer.headers {
+        // Ours are ASCII; a channel's that is not is left out.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }

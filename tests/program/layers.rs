@@ -56,19 +56,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "channels",
             "config",
             "database",
+            "inbox",
             "outbox",
+            "recovery",
             "scoreboard",
             "turn",
             "updaters",
         ],
     ),
     ("updaters", &["channels", "config", "message", "turn"]),
+    ("recovery", &["message", "turn"]),
     (
         "turn",
         &[
+            "attempts",
             "channels",
             "error",
             "handler",
+            "inbox",
             "message",
             "outbox",
             "scoreboard",
@@ -77,6 +82,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The one pair that knows each other: a turn sends its replies, and what is
     // found in the outbox is sent in a turn.
     ("outbox", &["channels", "message", "scoreboard", "turn"]),
+    ("attempts", &["channels", "error", "inbox", "message"]),
+    ("inbox", &["message"]),
     ("channels", &["config", "error", "message"]),
     ("handler", &["error", "message"]),
     ("database", &["config", "error"]),
