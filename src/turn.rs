@@ -255,6 +255,7 @@ fn prepare_commit(
             .collect::<Result<_, _>>()?,
         statements: handled.statements,
         history,
+        pending: false,
         end: outgoing.is_empty(),
     })
 }

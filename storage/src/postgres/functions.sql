@@ -12,11 +12,13 @@ CREATE FUNCTION turnkey_read(
     p_tickets BIGINT[], p_fences BIGINT[], p_channels TEXT[], p_users TEXT[], p_updates TEXT[]
 ) RETURNS TABLE (
     ticket BIGINT, fence BIGINT, version BIGINT, state TEXT, digest BYTEA, answer BYTEA,
-    turns BIGINT[], numbers INTEGER[], bodies TEXT[]
+    turns BIGINT[], numbers INTEGER[], bodies TEXT[],
+    pending TEXT, arrived BIGINT, due BIGINT, attempts INTEGER, error TEXT, body BYTEA
 ) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     RETURN QUERY
-    SELECT r.ticket, r.fence, d.version, d.state, s.digest, s.answer, o.turns, o.numbers, o.bodies
+    SELECT r.ticket, r.fence, d.version, d.state, s.digest, s.answer, o.turns, o.numbers, o.bodies,
+        i.id, i.arrived, i.due, i.attempts, i.error, i.body
     FROM unnest(p_tickets, p_fences, p_channels, p_users, p_updates)
         AS r (ticket, fence, channel, user_id, update_id)
     LEFT JOIN turnkey_seen s ON s.id = r.update_id AND s.channel = r.channel
@@ -26,7 +28,12 @@ BEGIN
             array_agg(b.n ORDER BY b.turn, b.n) AS numbers,
             array_agg(b.body ORDER BY b.turn, b.n) AS bodies
         FROM turnkey_outbox b WHERE b.dialog = d.id
-    ) o ON true;
+    ) o ON true
+    LEFT JOIN LATERAL (
+        SELECT p.id, p.arrived, p.due, p.attempts, p.error, p.body FROM turnkey_inbox p
+        WHERE p.user_id = r.user_id AND p.channel = r.channel
+        ORDER BY p.user_id, p.channel, p.arrived, p.id LIMIT 1
+    ) i ON true;
 END $$;
 
 -- Takes locks, or places in their queues. A lock row need not survive a crash of
@@ -41,7 +48,8 @@ CREATE FUNCTION turnkey_begin(
     p_users TEXT[], p_updates TEXT[], p_arrived BIGINT[]
 ) RETURNS TABLE (
     status INTEGER, ticket BIGINT, fence BIGINT, version BIGINT, state TEXT, digest BYTEA,
-    answer BYTEA, turns BIGINT[], numbers INTEGER[], bodies TEXT[]
+    answer BYTEA, turns BIGINT[], numbers INTEGER[], bodies TEXT[],
+    pending TEXT, arrived BIGINT, due BIGINT, attempts INTEGER, error TEXT, body BYTEA
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     places INTEGER[] := '{}';
@@ -165,7 +173,8 @@ END $$;
 -- committed by another turn, 2 the lock was lost.
 CREATE FUNCTION turnkey_commit(
     p_channel TEXT, p_user TEXT, p_fence BIGINT, p_version BIGINT, p_update TEXT, p_digest BYTEA,
-    p_answer BYTEA, p_state TEXT, p_history TEXT, p_end BOOLEAN, p_replies TEXT[]
+    p_answer BYTEA, p_state TEXT, p_history TEXT, p_end BOOLEAN, p_replies TEXT[],
+    p_pending BOOLEAN
 ) RETURNS INTEGER LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     before BIGINT;
@@ -210,6 +219,9 @@ BEGIN
     IF p_history IS NOT NULL THEN
         INSERT INTO turnkey_history (dialog, at, turn) VALUES (row_id, now_ms, p_history);
     END IF;
+    IF p_pending THEN
+        DELETE FROM turnkey_inbox i WHERE i.id = p_update AND i.channel = p_channel;
+    END IF;
     IF p_end THEN PERFORM turnkey_release(p_channel, p_user, p_fence); END IF;
     RETURN 0;
 END $$;
@@ -219,7 +231,8 @@ END $$;
 CREATE FUNCTION turnkey_commit_all(
     p_channels TEXT[], p_users TEXT[], p_fences BIGINT[], p_versions BIGINT[], p_updates TEXT[],
     p_digests BYTEA[], p_answers BYTEA[], p_states TEXT[], p_histories TEXT[], p_ends BOOLEAN[],
-    p_reply_fences BIGINT[], p_reply_numbers INTEGER[], p_reply_bodies TEXT[]
+    p_reply_fences BIGINT[], p_reply_numbers INTEGER[], p_reply_bodies TEXT[],
+    p_pendings BOOLEAN[]
 ) RETURNS VOID LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     wanted INTEGER := cardinality(p_fences);
@@ -276,6 +289,11 @@ BEGIN
         FROM unnest(p_reply_fences, p_reply_numbers, p_reply_bodies) AS b (fence, n, body)
         JOIN unnest(p_channels, p_users, p_fences) AS a (channel, user_id, fence) ON a.fence = b.fence
         JOIN turnkey_dialog d ON d.user_id = a.user_id AND d.channel = a.channel;
+    END IF;
+    IF true = ANY (p_pendings) THEN
+        DELETE FROM turnkey_inbox i
+        USING unnest(p_channels, p_updates, p_pendings) AS a (channel, update_id, pending)
+        WHERE i.id = a.update_id AND i.channel = a.channel AND a.pending;
     END IF;
     IF array_remove(p_histories, NULL) <> '{}' THEN
         INSERT INTO turnkey_history (dialog, at, turn)

@@ -366,4 +366,12 @@ impl Storage for SqliteStorage {
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
         Box::pin(self.writer.dialogs_with_unsent(limit))
     }
+
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.writer.own(statements))
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.readers.query(query))
+    }
 }
