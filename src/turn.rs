@@ -362,6 +362,7 @@ fn prepare(
             .collect::<Result<_, _>>()?,
         statements: handled.statements,
         history,
+        pending: false,
         end: outgoing.is_empty(),
         pending: receipt.is_accepted(),
     };

@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
@@ -36,6 +37,10 @@ enum Command {
     /// Move everything to another database: SQLite to PostgreSQL, back, or to another
     /// file or server.
     Copy(copy::Copy),
+    /// Copy a SQLite database to a file, while the bot runs or not.
+    Backup(backup::Backup),
+    /// Put a backup back in its place.
+    Restore(backup::Restore),
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
@@ -50,6 +55,8 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
         Command::Copy(copy) => copy.run(&author),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
     };

@@ -30,14 +30,19 @@
 //! `postgres` and `mysql`: row locks, for many machines.
 //! [`copy`] moves everything from one database to another.
 
+pub mod admin;
 pub mod copy;
+pub mod dead;
 mod error;
+pub mod inbox;
 mod inspect;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod retention;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server;
 pub mod sqlite;
@@ -48,6 +53,7 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use error::{Error, Result};
+pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};
 pub use value::{FromValue, Params, Row, Statement, Value};
 
@@ -113,6 +119,20 @@ impl Arrival {
             t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
         }))
     }
+
+    /// That of an update that arrived at this moment of the wall clock, in
+    /// microseconds since 1970: in another life of the program, mostly. A clock that
+    /// was set meanwhile moves it.
+    pub fn at(unix_us: i64) -> Self {
+        let ago = (crate::unix_us() - unix_us).max(0) as u64;
+        Arrival(Self::now().0.saturating_sub(ago.saturating_mul(1000)))
+    }
+
+    /// The same moment of the wall clock, in microseconds since 1970.
+    pub fn unix_us(self) -> i64 {
+        let ago = Self::now().0.saturating_sub(self.0) / 1000;
+        crate::unix_us() - ago as i64
+    }
 }
 
 /// A request for a dialog's lock.
@@ -140,6 +160,10 @@ pub struct Begun {
     pub state: Option<String>,
     /// Replies of earlier turns that were never marked as sent, in order.
     pub unsent: Vec<Unsent>,
+    /// The oldest update of this dialog in the inbox, when it arrived before this one
+    /// and is not this one: its turn comes first. Where no update was named, the oldest
+    /// once it is due.
+    pub earlier: Option<Pending>,
 }
 
 /// The trace of an update that was handled before.
@@ -187,6 +211,8 @@ pub struct Commit {
     pub statements: Vec<Statement>,
     /// A line for the dialog's history, as JSON text, if one is kept.
     pub history: Option<String>,
+    /// The update is in the inbox: this commit takes it out.
+    pub pending: bool,
     /// Give the lock back with this commit: there is nothing to send.
     pub end: bool,
 }
@@ -275,11 +301,40 @@ pub trait Storage: Send + std::marker::Sync {
     /// # Errors
     /// [`Error::Unavailable`].
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// Our own statements, in words that every engine understands, in one transaction
+    /// that is durable when this returns; the rows that each changed. They may be run
+    /// again when an answer was lost, so each must be one that does no harm twice.
+    /// For this crate's own modules: it sees and changes our tables.
+    ///
+    /// # Errors
+    /// [`Error::Full`], [`Error::Unavailable`]; [`Error::Statement`] when one is wrong.
+    #[doc(hidden)]
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
+
+    /// A question of our own tables, as of the last commit.
+    ///
+    /// # Errors
+    /// As [`own`](Storage::own).
+    #[doc(hidden)]
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
+
+    /// Whether rows of the outbox and the history name their dialog by its number, not
+    /// by user and channel.
+    #[doc(hidden)]
+    fn rows_have_dialog_id(&self) -> bool {
+        true
+    }
 }
 
 /// Milliseconds since 1970, for columns that people read.
 pub(crate) fn unix_ms() -> i64 {
+    unix_us() / 1000
+}
+
+/// Microseconds since 1970.
+pub(crate) fn unix_us() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as i64)
+        .map_or(0, |d| d.as_micros() as i64)
 }

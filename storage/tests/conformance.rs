@@ -20,8 +20,12 @@ use std::time::Duration;
 use common::server::{Kind, TestServer};
 use common::{LONG, Served, asks, begin, dialog, last, turn, until};
 use tokio::task::JoinSet;
+use turnkey_storage::dead::{self, DeadLetter};
+use turnkey_storage::inbox::{self, Bounds, UpdateState};
+use turnkey_storage::retention::{STEP, Sweep};
 use turnkey_storage::{
-    Arrival, Begin, Commit, DialogKey, Error, Grant, ReplyId, Seen, Statement, Storage, Value,
+    Arrival, Begin, Commit, DialogKey, Error, Grant, Pending, ReplyId, Seen, Statement, Storage,
+    Value, admin, pauses,
 };
 
 type Client = Arc<dyn Storage>;
@@ -1026,6 +1030,398 @@ async fn a_client_in_use_may_be_dropped(engine: &dyn Engine) {
     turn(&*b, &dialog(1), "u2", "1").await;
 }
 
+const ROOM: Bounds = Bounds {
+    per_dialog: 10,
+    all: 100,
+};
+
+/// Microseconds since 1970, now and so many seconds ago.
+fn ago(seconds: i64) -> i64 {
+    Arrival::now().unix_us() - seconds * 1_000_000
+}
+
+/// An update that arrived so many seconds ago and is due.
+fn pending(user: impl std::fmt::Display, update: &str, seconds: i64) -> Pending {
+    Pending {
+        dialog: dialog(user),
+        update: update.to_owned(),
+        arrived: ago(seconds),
+        body: b"{\"text\":\"\0\"}".to_vec(),
+        attempts: 0,
+        due: 0,
+        error: None,
+    }
+}
+
+async fn an_accepted_update_goes_first(engine: &dyn Engine) {
+    let (a, b) = (engine.open(), engine.open());
+    let first = pending(1, "u1", 60);
+    for update in [&pending(1, "u2", 30), &first, &pending("x", "other", 90)] {
+        inbox::accept(&*a, update, ROOM).await.unwrap();
+    }
+    // A newer update is told of the oldest one of its dialog, whole.
+    let begun = begin(&*b, &dialog(1), "u3").await;
+    assert_eq!(begun.earlier, Some(first.clone()));
+    assert_eq!(begun.state, None);
+    drop(begun);
+    // It is not told of itself, nor of later ones.
+    let mut asked = asks(&dialog(1), "u1");
+    asked.arrived = Arrival::at(first.arrived);
+    let mut begun = b.begin(asked).await.unwrap();
+    assert_eq!(begun.earlier, None);
+    let mut grant = begun.grant.take().unwrap();
+    let commit = Commit {
+        pending: true,
+        ..last("u1", "1")
+    };
+    b.commit(&mut grant, commit).await.unwrap();
+    drop(grant);
+    let begun = begin(&*a, &dialog(1), "u3").await;
+    assert_eq!(begun.earlier.map(|e| e.update).as_deref(), Some("u2"));
+    assert_eq!(begun.state.as_deref(), Some("1"));
+    drop(begun.grant);
+    // Another dialog's is nobody else's.
+    assert_eq!(begin(&*a, &dialog(2), "u4").await.earlier, None);
+}
+
+async fn a_waiter_is_told_of_an_accepted_update(engine: &dyn Engine) {
+    let (a, b) = (engine.open(), engine.open());
+    let held = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
+    let waits = begin_later(&b, &dialog(1), "u2").await;
+    inbox::accept(&*a, &pending(1, "u0", 60), ROOM)
+        .await
+        .unwrap();
+    drop(held);
+    let begun = waits.await.unwrap().unwrap();
+    assert_eq!(begun.earlier.map(|e| e.update).as_deref(), Some("u0"));
+}
+
+async fn an_update_is_accepted_once(engine: &dyn Engine) {
+    let (a, b) = (engine.open(), engine.open());
+    let update = pending(1, "u1", 60);
+    let state = async || inbox::state_of(&*a, "http", "u1").await.unwrap();
+    assert_eq!(state().await, UpdateState::Unknown);
+    let both = tokio::join!(
+        inbox::accept(&*a, &update, ROOM),
+        inbox::accept(&*b, &update, ROOM),
+    );
+    assert_eq!(both, (Ok(()), Ok(())));
+    assert_eq!(state().await, UpdateState::Pending);
+    let mut begun = begin(&*b, &dialog(1), "u1").await;
+    let mut grant = begun.grant.take().unwrap();
+    let commit = || Commit {
+        pending: true,
+        end: false,
+        ..last("u1", "1")
+    };
+    a_turns_commit(&*b, &mut grant, commit()).await;
+    // Sent again, it is still the same turn.
+    a_turns_commit(&*b, &mut grant, commit()).await;
+    drop(grant);
+    inbox::accept(&*a, &update, ROOM).await.unwrap();
+    let done = Seen {
+        digest: b"digest".to_vec(),
+        answer: b"answer".to_vec(),
+    };
+    assert_eq!(state().await, UpdateState::Done(done));
+    assert_eq!(begin(&*a, &dialog(1), "u9").await.earlier, None);
+}
+
+async fn a_turns_commit(client: &dyn Storage, grant: &mut Grant, commit: Commit) {
+    client.commit(grant, commit).await.unwrap();
+}
+
+async fn a_refused_commit_leaves_its_update_in_the_inbox(engine: &dyn Engine) {
+    let a = engine.open();
+    inbox::accept(&*a, &pending(1, "u1", 60), ROOM)
+        .await
+        .unwrap();
+    let mut grant = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
+    let commit = Commit {
+        pending: true,
+        statements: vec![Statement::new("INSERT INTO nowhere VALUES (1)", ())],
+        ..last("u1", "1")
+    };
+    let refused = a.commit(&mut grant, commit).await;
+    assert!(matches!(refused, Err(Error::Statement(_))), "{refused:?}");
+    drop(grant);
+    let state = inbox::state_of(&*a, "http", "u1").await.unwrap();
+    assert_eq!(state, UpdateState::Pending);
+}
+
+async fn an_author_s_statements_and_the_inbox(engine: &dyn Engine) {
+    let a = engine.open();
+    inbox::accept(&*a, &pending(1, "u1", 60), ROOM)
+        .await
+        .unwrap();
+    let mut grant = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
+    let commit = Commit {
+        pending: true,
+        statements: vec![Statement::new(
+            "INSERT INTO booking (name, seats) VALUES (?1, ?2)",
+            ("x", 1),
+        )],
+        ..last("u1", "1")
+    };
+    a.commit(&mut grant, commit).await.unwrap();
+    drop(grant);
+    assert_eq!(begin(&*a, &dialog(1), "u2").await.earlier, None);
+}
+
+async fn the_inbox_is_bounded(engine: &dyn Engine) {
+    let a = engine.open();
+    let bounds = Bounds {
+        per_dialog: 2,
+        all: 3,
+    };
+    let accept = async |user: u32, update: &str| {
+        inbox::accept(&*a, &pending(user, update, 60), bounds).await
+    };
+    for (user, update) in [(1, "u1"), (1, "u2"), (2, "u3")] {
+        accept(user, update).await.unwrap();
+    }
+    for (user, update) in [(1, "u4"), (2, "u5"), (3, "u6")] {
+        let refused = accept(user, update).await;
+        assert!(matches!(refused, Err(Error::Busy(_))), "{refused:?}");
+    }
+    // One that is there is no further one.
+    accept(1, "u2").await.unwrap();
+    inbox::forget(&*a, "http", "u2").await.unwrap();
+    accept(1, "u4").await.unwrap();
+}
+
+async fn due_updates_are_those_without_a_turn(engine: &dyn Engine) {
+    let a = engine.open();
+    let later = ago(0) / 1000 + 3_600_000;
+    for update in [
+        pending(1, "u1", 90),
+        pending(2, "u2", 60),
+        Pending {
+            due: later,
+            ..pending(3, "u3", 50)
+        },
+        pending(3, "u4", 40), // Waits for the one before it.
+        pending(4, "u5", 30),
+    ] {
+        inbox::accept(&*a, &update, ROOM).await.unwrap();
+    }
+    let due = async |limit| {
+        let dialogs = inbox::due_dialogs(&*a, limit).await.unwrap();
+        let users = dialogs.into_iter().map(|d| d.user_id);
+        users.collect::<Vec<_>>()
+    };
+    assert_eq!(due(10).await, ["1", "2", "4"]);
+    assert_eq!(due(2).await, ["1", "2"]);
+    let held = begin(&*a, &dialog(2), "u9").await;
+    // SQLite's rows show the holders at the last commit.
+    turn(&*a, &dialog(9), "u10", "1").await;
+    assert_eq!(due(10).await, ["1", "4"]);
+    drop(held);
+    // Without an update of its own, a turn is shown the oldest once it is due.
+    let resume = async |user: u32| {
+        let begin = Begin {
+            update: None,
+            ..asks(&dialog(user), "")
+        };
+        a.begin(begin).await.unwrap()
+    };
+    let oldest = pending_like(&a, 1).await;
+    assert_eq!(oldest.update, "u1");
+    assert_eq!(resume(1).await.earlier, Some(oldest));
+    assert_eq!(resume(3).await.earlier, None);
+    inbox::note_failure(&*a, &dialog(1), "u1", 2, "it \u{e9} failed", later)
+        .await
+        .unwrap();
+    assert_eq!(due(10).await, ["2", "4"]);
+    assert_eq!(resume(1).await.earlier, None);
+    // A newer one is told, due or not: it waits behind.
+    let earlier = begin(&*a, &dialog(1), "u11").await.earlier.unwrap();
+    assert_eq!((earlier.attempts, earlier.due), (2, later));
+    assert_eq!(earlier.error.as_deref(), Some("it \u{e9} failed"));
+}
+
+/// The oldest in the inbox of a user, as a newer update is told of it.
+async fn pending_like(client: &Client, user: u32) -> Pending {
+    begin(&**client, &dialog(user), "newer")
+        .await
+        .earlier
+        .unwrap()
+}
+
+fn letter(user: u32, update: &str, died: i64) -> DeadLetter {
+    DeadLetter {
+        dialog: dialog(user),
+        update: update.to_owned(),
+        arrived: ago(60),
+        digest: b"digest".to_vec(),
+        answer: b"sorry".to_vec(),
+        body: vec![0, 255],
+        error: "too \u{1f40c}".to_owned(),
+        attempts: 5,
+        died,
+    }
+}
+
+async fn a_dead_letter_leaves_the_dialog_to_others(engine: &dyn Engine) {
+    let a = engine.open();
+    inbox::accept(&*a, &pending(1, "u1", 60), ROOM)
+        .await
+        .unwrap();
+    let one = letter(1, "u1", 1000);
+    for _ in 0..2 {
+        dead::bury(&*a, &one).await.unwrap();
+    }
+    let begun = begin(&*a, &dialog(1), "u1").await;
+    assert!(begun.grant.is_none());
+    assert_eq!(begun.seen.unwrap().answer, b"sorry");
+    assert_eq!(begin(&*a, &dialog(1), "u2").await.earlier, None);
+    let state = inbox::state_of(&*a, "http", "u1").await.unwrap();
+    assert_eq!(state, UpdateState::Dead("too \u{1f40c}".to_owned()));
+    // The inbox does not take it in again.
+    inbox::accept(&*a, &pending(1, "u1", 60), ROOM)
+        .await
+        .unwrap();
+    assert_eq!(begin(&*a, &dialog(1), "u2").await.earlier, None);
+
+    for (n, died) in [(2, 900), (3, 1000), (4, 1100)] {
+        let next = letter(n, &format!("u{n}"), died);
+        dead::bury(&*a, &next).await.unwrap();
+    }
+    let names = |letters: Vec<DeadLetter>| -> Vec<String> {
+        letters.into_iter().map(|l| l.update).collect()
+    };
+    let all = dead::list(&*a, None, 3).await.unwrap();
+    assert_eq!(all[1], one);
+    assert_eq!(names(all), ["u2", "u1", "u3"]);
+    let rest = dead::list(&*a, Some((1000, "u1")), 10).await.unwrap();
+    assert_eq!(names(rest), ["u3", "u4"]);
+    assert_eq!(dead::get(&*a, "http", "u1").await.unwrap(), Some(one));
+    assert_eq!(dead::get(&*a, "vk", "u1").await.unwrap(), None);
+}
+
+async fn a_committed_update_is_not_buried(engine: &dyn Engine) {
+    let a = engine.open();
+    turn(&*a, &dialog(1), "u1", "1").await;
+    dead::bury(&*a, &letter(1, "u1", 1)).await.unwrap();
+    assert_eq!(dead::get(&*a, "http", "u1").await.unwrap(), None);
+    let seen = begin(&*a, &dialog(1), "u1").await.seen.unwrap();
+    assert_eq!(seen.answer, b"answer");
+}
+
+async fn a_dead_letter_is_tried_again_or_dropped(engine: &dyn Engine) {
+    let a = engine.open();
+    let one = letter(1, "u1", 1);
+    dead::bury(&*a, &one).await.unwrap();
+    dead::bury(&*a, &letter(1, "u2", 2)).await.unwrap();
+    assert!(dead::retry(&*a, "http", "u1").await.unwrap());
+    assert!(!dead::retry(&*a, "http", "u1").await.unwrap());
+    let earlier = begin(&*a, &dialog(1), "u3").await.earlier.unwrap();
+    assert_eq!((earlier.update.as_str(), earlier.attempts), ("u1", 0));
+    assert_eq!((earlier.arrived, earlier.body), (one.arrived, one.body));
+    let begun = begin(&*a, &dialog(1), "u1").await;
+    assert!(begun.seen.is_none() && begun.grant.is_some());
+    drop(begun);
+    assert!(dead::drop_letter(&*a, "http", "u2").await.unwrap());
+    assert!(!dead::drop_letter(&*a, "http", "u2").await.unwrap());
+    assert!(begin(&*a, &dialog(1), "u2").await.seen.is_some());
+}
+
+async fn pauses_are_kept_until_they_are_over(engine: &dyn Engine) {
+    let (a, b) = (engine.open(), engine.open());
+    let now = ago(0) / 1000;
+    let pauses = async || {
+        let mut all = pauses::all(&*b).await.unwrap();
+        all.sort();
+        all
+    };
+    pauses::set(&*a, "telegram", now + 60_000).await.unwrap();
+    pauses::set(&*a, "telegram:7", now + 90_000).await.unwrap();
+    pauses::set(&*a, "over", now - 1).await.unwrap();
+    pauses::set(&*b, "telegram", now + 80_000).await.unwrap();
+    let expected = [("telegram", now + 80_000), ("telegram:7", now + 90_000)];
+    let expected = expected.map(|(scope, until)| (scope.to_owned(), until));
+    assert_eq!(pauses().await, expected);
+}
+
+async fn a_sweep_forgets_what_is_old(engine: &dyn Engine) {
+    let a = engine.open();
+    for n in 0..250 {
+        let update = format!("u{n}");
+        let mut grant = begin(&*a, &dialog(n % 3), &update).await.grant.unwrap();
+        let commit = Commit {
+            history: Some(format!("{n}")),
+            ..last(&update, "1")
+        };
+        a.commit(&mut grant, commit).await.unwrap();
+    }
+    let round = async |seen_before, history_before| {
+        let mut sweep = Sweep::new(seen_before, history_before);
+        let mut removed = 0;
+        for _ in 0..20 {
+            let swept = sweep.step(&*a).await.unwrap();
+            assert!(swept.removed <= u64::from(STEP));
+            removed += swept.removed;
+            if swept.over {
+                return removed;
+            }
+        }
+        panic!("a round without end");
+    };
+    let (past, future) = (ago(3600) / 1000, ago(-3600) / 1000);
+    assert_eq!(round(past, Some(past)).await, 0);
+    assert_eq!(round(past, Some(future)).await, 250);
+    assert_eq!(round(future, None).await, 250);
+    let begun = begin(&*a, &dialog(0), "u0").await;
+    assert_eq!((begun.seen, begun.state.as_deref()), (None, Some("1")));
+}
+
+async fn dialogs_are_listed_shown_and_reset(engine: &dyn Engine) {
+    let a = engine.open();
+    for (user, update) in [("ann", "u1"), ("a%b", "u2"), ("bob\0\u{1}", "u3")] {
+        let mut grant = begin(&*a, &dialog(user), update).await.grant.unwrap();
+        let commit = Commit {
+            history: Some(format!("\"{update}\"")),
+            replies: vec![format!("hi {update}")],
+            end: false,
+            ..last(update, "7")
+        };
+        a.commit(&mut grant, commit).await.unwrap();
+    }
+    let list = async |search, after: Option<&DialogKey>, limit| {
+        let found = admin::dialogs(&*a, search, after, limit).await.unwrap();
+        let users = found.into_iter().map(|d| d.dialog.user_id);
+        users.collect::<Vec<_>>()
+    };
+    assert_eq!(list("", None, 9).await, ["a%b", "ann", "bob\0\u{1}"]);
+    assert_eq!(list("", Some(&dialog("ann")), 9).await, ["bob\0\u{1}"]);
+    assert_eq!(list("", None, 1).await, ["a%b"]);
+    assert_eq!(list("%", None, 9).await, ["a%b"]);
+    assert_eq!(list("b", None, 9).await, ["a%b", "bob\0\u{1}"]);
+    let line = admin::dialog(&*a, &dialog("bob\0\u{1}"), 5).await.unwrap();
+    let line = line.unwrap();
+    assert_eq!(
+        (line.state.as_str(), line.history),
+        ("7", vec!["\"u3\"".to_owned()])
+    );
+    let unsent = admin::outbox(&*a, 9).await.unwrap();
+    let bodies: Vec<_> = unsent.iter().map(|o| o.body.as_str()).collect();
+    assert_eq!(bodies, ["hi u1", "hi u2", "hi u3"]);
+    assert_eq!(unsent[2].dialog, dialog("bob\0\u{1}"));
+
+    let turn_under_way = begin(&*a, &dialog("ann"), "u4").await;
+    assert_eq!(turn_under_way.unsent.len(), 1);
+    assert!(admin::reset(&*a, &dialog("ann")).await.unwrap());
+    assert!(!admin::reset(&*a, &dialog("ann")).await.unwrap());
+    assert_eq!(admin::dialog(&*a, &dialog("ann"), 5).await.unwrap(), None);
+    let mut grant = turn_under_way.grant.unwrap();
+    let late = a.commit(&mut grant, last("u4", "8")).await;
+    assert_eq!(late, Err(Error::Stale));
+    drop(grant);
+    let begun = begin(&*a, &dialog("ann"), "u4").await;
+    assert_eq!((begun.state, begun.unsent), (None, Vec::new()));
+    assert_eq!(admin::outbox(&*a, 9).await.unwrap().len(), 2);
+}
+
 on_every_engine! {
     a_turn_goes_round
     a_new_dialog_has_no_state_and_later_it_has
@@ -1053,4 +1449,17 @@ on_every_engine! {
     no_update_is_lost_on_hot_dialogs
     abandoned_begins_leave_no_lock
     a_client_in_use_may_be_dropped
+    an_accepted_update_goes_first
+    a_waiter_is_told_of_an_accepted_update
+    an_update_is_accepted_once
+    a_refused_commit_leaves_its_update_in_the_inbox
+    an_author_s_statements_and_the_inbox
+    the_inbox_is_bounded
+    due_updates_are_those_without_a_turn
+    a_dead_letter_leaves_the_dialog_to_others
+    a_committed_update_is_not_buried
+    a_dead_letter_is_tried_again_or_dropped
+    pauses_are_kept_until_they_are_over
+    a_sweep_forgets_what_is_old
+    dialogs_are_listed_shown_and_reset
 }

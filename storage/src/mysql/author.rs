@@ -18,7 +18,7 @@ use super::conn::Tried;
 use super::errors::{self, Failed};
 use super::literal::Sql;
 use super::server::{MAX_STATEMENT, Purpose, Server};
-use super::sql::{self, Prepared};
+use super::sql::{self, Place, Prepared};
 use super::values;
 use super::wire::{Calls, Look, is_guard};
 use crate::server::idle::{ATTEMPTS, Idle, RECONNECT, in_a_circle};
@@ -52,6 +52,18 @@ impl crate::server::Author for Author {
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
         Box::pin(self.dialogs_with_unsent(limit))
     }
+
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.own(statements))
+    }
+
+    fn rows_have_dialog_id(&self) -> bool {
+        false
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.query(query))
+    }
 }
 
 /// How an attempt ended that is not to be repeated.
@@ -74,7 +86,7 @@ impl Author {
             .commit
             .statements
             .iter()
-            .map(|statement| sql::translate(statement, true))
+            .map(|statement| sql::translate(statement, Place::Turn))
             .collect::<Result<_>>()?;
         let mut deadlocks = 0;
         loop {
@@ -87,8 +99,25 @@ impl Author {
         }
     }
 
+    /// Statements of this crate, as [`Storage::own`](crate::Storage::own) has them.
+    async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
+        let statements: Vec<Prepared> = statements
+            .iter()
+            .map(|statement| sql::translate(statement, Place::Ours))
+            .collect::<Result<_>>()?;
+        let mut deadlocks = 0;
+        loop {
+            let (_permit, calls) = self.connection().await?;
+            let Some(mut calls) = calls else { continue };
+            let ended = self.try_own(&mut calls, &statements).await;
+            if let Some(answer) = self.settle(calls, ended, &mut deadlocks).await {
+                return answer;
+            }
+        }
+    }
+
     async fn query(&self, query: Statement) -> Result<Vec<Row>> {
-        let query = sql::translate(&query, false)?;
+        let query = sql::translate(&query, Place::Question)?;
         let mut deadlocks = 0;
         loop {
             let (_permit, calls) = self.connection().await?;
@@ -185,6 +214,20 @@ impl Author {
         }
         calls.write(Sql::default(), &[turn]).await?;
         Ok(Ended::Done(()))
+    }
+
+    async fn try_own(&self, calls: &mut Calls, statements: &[Prepared]) -> Tried<Ended<Vec<u64>>> {
+        calls.conn.run(&Sql::new("START TRANSACTION")).await?;
+        let mut counts = Vec::new();
+        for statement in statements {
+            if let Err(refused) = self.execute(calls, statement).await? {
+                calls.conn.roll_back_if_there().await?;
+                return Ok(Ended::Refused(refused));
+            }
+            counts.push(calls.conn.my.affected_rows());
+        }
+        calls.conn.run(&Sql::new("COMMIT")).await?;
+        Ok(Ended::Done(counts))
     }
 
     async fn try_query(&self, calls: &mut Calls, query: &Prepared) -> Tried<Ended<Vec<MyRow>>> {

@@ -80,4 +80,39 @@ CREATE TABLE IF NOT EXISTS turnkey_history (
     channel VARBINARY(255) NOT NULL,
     at BIGINT NOT NULL,
     turn LONGTEXT NOT NULL
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Updates that were taken in before their turn was committed.
+CREATE TABLE IF NOT EXISTS turnkey_inbox (
+    id VARBINARY(1024) NOT NULL,
+    channel VARBINARY(255) NOT NULL,
+    user_id VARBINARY(1024) NOT NULL,
+    arrived BIGINT NOT NULL,
+    due BIGINT NOT NULL,
+    attempts INT NOT NULL,
+    error LONGTEXT,
+    body LONGBLOB NOT NULL,
+    PRIMARY KEY (id, channel),
+    KEY turnkey_inbox_dialog (user_id, channel, arrived)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Updates that were given up.
+CREATE TABLE IF NOT EXISTS turnkey_dead (
+    id VARBINARY(1024) NOT NULL,
+    channel VARBINARY(255) NOT NULL,
+    user_id VARBINARY(1024) NOT NULL,
+    arrived BIGINT NOT NULL,
+    died BIGINT NOT NULL,
+    attempts INT NOT NULL,
+    error LONGTEXT NOT NULL,
+    digest LONGBLOB NOT NULL,
+    answer LONGBLOB NOT NULL,
+    body LONGBLOB NOT NULL,
+    PRIMARY KEY (id, channel)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- Until when a platform asked not to be sent anything.
+CREATE TABLE IF NOT EXISTS turnkey_pause (
+    scope VARBINARY(1024) NOT NULL PRIMARY KEY,
+    until_ms BIGINT NOT NULL
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC

@@ -18,6 +18,17 @@ const READS: &[&str] = &[
     "desc", "describe", "explain", "select", "show", "table", "values", "with",
 ];
 
+/// Where a statement stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Place {
+    /// In a turn.
+    Turn,
+    /// In a transaction that only reads.
+    Question,
+    /// In this crate.
+    Ours,
+}
+
 /// A statement as the server takes it.
 #[derive(Debug, PartialEq)]
 pub(super) struct Prepared {
@@ -31,9 +42,9 @@ pub(super) struct Prepared {
 /// largest so far, as in SQLite.
 ///
 /// # Errors
-/// [`Error::Statement`] when the statement is none, may not be used in a turn
-/// (`writes`) or a question, names a table of ours, or its values do not fit.
-pub(super) fn translate(statement: &Statement, writes: bool) -> Result<Prepared> {
+/// [`Error::Statement`] when the statement is none, may not be used in that place, names
+/// a table of ours, or its values do not fit.
+pub(super) fn translate(statement: &Statement, place: Place) -> Result<Prepared> {
     let refuse = |why: &str| Err(Error::Statement(format!("{why}: {}", statement.sql)));
     let mut sql = String::with_capacity(statement.sql.len() + 8);
     let mut params = Vec::new();
@@ -78,16 +89,16 @@ pub(super) fn translate(statement: &Statement, writes: bool) -> Result<Prepared>
             statement.params.len()
         ));
     }
-    if writes && !WRITES.contains(&first.as_str()) {
+    if place != Place::Question && !WRITES.contains(&first.as_str()) {
         return refuse(
             "a turn's statement inserts, updates, deletes or selects; MySQL would commit the turn \
              half-way at another one: make tables in App::migrations",
         );
     }
-    if !writes && !READS.contains(&first.as_str()) {
+    if place == Place::Question && !READS.contains(&first.as_str()) {
         return refuse("a question selects, shows or explains");
     }
-    if writes && names_ours {
+    if place == Place::Turn && names_ours {
         return refuse("tables whose names start with turnkey_ are not the bot's to use");
     }
     Ok(Prepared { sql, params })
@@ -113,7 +124,7 @@ mod tests {
             sql: sql.to_owned(),
             params,
         };
-        let prepared = translate(&statement, true).unwrap();
+        let prepared = translate(&statement, Place::Turn).unwrap();
         (prepared.sql, prepared.params)
     }
 
@@ -151,7 +162,7 @@ mod tests {
         }
         let blob = Statement::new("SELECT ?1", (vec![0_u8],));
         assert_eq!(
-            translate(&blob, false).unwrap().sql,
+            translate(&blob, Place::Question).unwrap().sql,
             "SELECT CAST(? AS BINARY)"
         );
     }
@@ -177,15 +188,15 @@ mod tests {
             "SELECT ?99999999999999999999",
         ] {
             let statement = Statement::new(sql, ());
-            assert!(translate(&statement, true).is_err(), "{sql}");
+            assert!(translate(&statement, Place::Turn).is_err(), "{sql}");
         }
         let unused = Statement::new("SELECT ?1", (1, 2));
-        assert!(translate(&unused, true).is_err());
+        assert!(translate(&unused, Place::Turn).is_err());
         let fine = Statement::new("(SELECT 'turnkey_lock', my_turnkey_x)", ());
-        assert!(translate(&fine, true).is_ok());
+        assert!(translate(&fine, Place::Turn).is_ok());
         let look = Statement::new("SELECT count(*) FROM turnkey_lock", ());
-        assert!(translate(&look, false).is_ok());
+        assert!(translate(&look, Place::Question).is_ok());
         let write = Statement::new("DELETE FROM a", ());
-        assert!(translate(&write, false).is_err());
+        assert!(translate(&write, Place::Question).is_err());
     }
 }

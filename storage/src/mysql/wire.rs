@@ -23,7 +23,7 @@ use crate::server::lanes::{
     ATTEMPTS, Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Shared, Turn,
     Wire,
 };
-use crate::{DialogKey, Error, Fence, Release, ReplyId, Result, Seen, Unsent, unix_ms};
+use crate::{DialogKey, Error, Fence, Pending, Release, ReplyId, Result, Seen, Unsent, unix_ms};
 
 /// Fences that a row of `turnkey_fence` stands for: one for each lock of a batch.
 pub(super) const FENCES: u64 = 1024;
@@ -520,6 +520,18 @@ fn write(sql: &mut Sql, turns: &[&Turn]) {
             })
             .push(";");
     }
+    let pending: Vec<&&Turn> = turns.iter().filter(|turn| turn.commit.pending).collect();
+    if !pending.is_empty() {
+        sql.push("DELETE i FROM turnkey_inbox i FORCE INDEX (PRIMARY) WHERE (id,channel) IN (")
+            .list(pending, |sql, turn| {
+                sql.push("(")
+                    .bytes(turn.commit.update.as_bytes())
+                    .push(",")
+                    .bytes(turn.dialog.channel.as_bytes())
+                    .push(")");
+            })
+            .push(");");
+    }
     let ends = ends(turns);
     if !ends.is_empty() {
         free(sql, &ends);
@@ -604,7 +616,17 @@ fn look_up<'a>(
     .among(dialogs.iter().copied())
     .push("; SELECT user_id,channel,turn,n,body FROM turnkey_outbox FORCE INDEX (PRIMARY) WHERE ")
     .among(dialogs.iter().copied())
-    .push(" ORDER BY user_id,channel,turn,n;");
+    .push(
+        " ORDER BY user_id,channel,turn,n; \
+         SELECT user_id,channel,id,arrived,due,attempts,error,body FROM turnkey_inbox i \
+         FORCE INDEX (turnkey_inbox_dialog) WHERE ",
+    )
+    .among(dialogs.iter().copied())
+    // The first of each.
+    .push(
+        " AND NOT EXISTS (SELECT 1 FROM turnkey_inbox o WHERE o.user_id=i.user_id \
+         AND o.channel=i.channel AND (o.arrived<i.arrived OR (o.arrived=i.arrived AND o.id<i.id)));",
+    );
     let updates: Vec<_> = updates
         .filter_map(|(dialog, id)| Some((dialog, id?)))
         .collect();
@@ -629,6 +651,7 @@ fn look_up<'a>(
 struct Known {
     states: HashMap<DialogKey, (u64, String)>,
     unsent: HashMap<DialogKey, Vec<Unsent>>,
+    oldest: HashMap<DialogKey, Pending>,
     /// By channel and update.
     seen: HashMap<(String, String), Seen>,
 }
@@ -650,6 +673,21 @@ impl Known {
                 body: row.text(4)?,
             };
             known.unsent.entry(row.dialog(0)?).or_default().push(unsent);
+        }
+        for mut row in rows() {
+            let pending = Pending {
+                dialog: row.dialog(0)?,
+                update: row.text(2)?,
+                arrived: row.number(3)?,
+                due: row.number(4)?,
+                attempts: row.number(5)?,
+                error: match row.is_null(6) {
+                    true => None,
+                    false => Some(row.text(6)?),
+                },
+                body: row.bytes(7)?,
+            };
+            known.oldest.insert(pending.dialog.clone(), pending);
         }
         for mut row in rows() {
             let seen = Seen {
@@ -674,6 +712,7 @@ impl Known {
             state: state.map(|(_, state)| state),
             seen,
             unsent: self.unsent.remove(dialog).unwrap_or_default(),
+            oldest: self.oldest.remove(dialog),
         }
     }
 }

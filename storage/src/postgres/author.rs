@@ -77,6 +77,18 @@ impl crate::server::Author for Author {
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
         Box::pin(self.dialogs_with_unsent(limit))
     }
+
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.own(statements))
+    }
+
+    fn rows_have_dialog_id(&self) -> bool {
+        true
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.own_query(query))
+    }
 }
 
 impl Author {
@@ -86,6 +98,43 @@ impl Author {
             server,
             sync,
         }
+    }
+
+    /// Statements of this crate, as [`Storage::own`](crate::Storage::own) has them.
+    async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
+        let statements: Vec<Statement> = statements.into_iter().map(ours).collect::<Result<_>>()?;
+        let mut deadlocks = 0;
+        loop {
+            let _permit = self.idle.permit().await?;
+            let Ok(mut conn) = self.take().await else {
+                tokio::time::sleep(RECONNECT).await;
+                continue;
+            };
+            let tried = conn.own(&statements).await;
+            if !matches!(tried, Err(Failure::Lost)) {
+                self.idle.put_back(conn);
+            }
+            match tried {
+                Ok(counts) => return Ok(counts),
+                Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
+                Err(Failure::Deadlock) if deadlocks < ATTEMPTS => deadlocks += 1,
+                Err(Failure::Deadlock) => return Err(in_a_circle()),
+                Err(Failure::Answer(error)) => return Err(error),
+            }
+        }
+    }
+
+    async fn own_query(&self, query: Statement) -> Result<Vec<Row>> {
+        let rows = self.query_translated(ours(query)?, true).await?;
+        let text = |value: &Value| match value {
+            Value::Text(text) => Value::Text(original(text.clone())),
+            other => other.clone(),
+        };
+        let rows = rows.iter().map(|row| {
+            let values = row.values().iter().map(text).collect();
+            Row::new(row.columns().into(), values)
+        });
+        Ok(rows.collect())
     }
 
     async fn commit(&self, turn: &Turn) -> Result<()> {
@@ -135,13 +184,17 @@ impl Author {
             sql: sql::translate(&query.sql, false)?,
             params: query.params,
         };
+        self.query_translated(query, false).await
+    }
+
+    async fn query_translated(&self, query: Statement, ours: bool) -> Result<Vec<Row>> {
         loop {
             let _permit = self.idle.permit().await?;
             let Ok(mut conn) = self.take().await else {
                 tokio::time::sleep(RECONNECT).await;
                 continue;
             };
-            match conn.query(&query).await {
+            match conn.query(&query, ours).await {
                 Ok(rows) => {
                     self.idle.put_back(conn);
                     return values::rows(&rows);
@@ -229,7 +282,7 @@ impl Conn {
         }
         if looked.get::<_, i32>(0) == 0 {
             for statement in statements {
-                self.run(statement).await?;
+                self.run(statement, false).await?;
             }
         }
         commit_one(&self.client, &self.commit, turn)
@@ -237,12 +290,57 @@ impl Conn {
             .map_err(|e| Failure::of_author(&e))
     }
 
-    async fn query(&mut self, query: &Statement) -> Tried<Vec<tokio_postgres::Row>> {
+    async fn own(&mut self, statements: &[Statement]) -> Tried<Vec<u64>> {
+        let failure = |e| Failure::of_author(&e);
+        self.client.batch_execute("BEGIN").await.map_err(failure)?;
+        let mut counts = Vec::new();
+        let mut failed = None;
+        for statement in statements {
+            match self.run_own(statement).await {
+                Ok(count) => counts.push(count),
+                Err(Failure::Lost) => return Err(Failure::Lost),
+                Err(other) => {
+                    failed = Some(other);
+                    break;
+                }
+            }
+        }
+        let end = match failed {
+            None => "COMMIT",
+            Some(_) => "ROLLBACK",
+        };
+        self.client.batch_execute(end).await.map_err(failure)?;
+        failed.map_or(Ok(counts), Err)
+    }
+
+    async fn run_own(&mut self, statement: &Statement) -> Tried<u64> {
+        let prepared = self.prepare_own(statement).await?;
+        let params: Vec<values::Param<'_>> = statement.params.iter().map(values::Param).collect();
+        let count = self
+            .client
+            .execute_raw(&prepared, params)
+            .await
+            .map_err(|e| Failure::of_author(&e))?;
+        Ok(count)
+    }
+
+    /// The types are the values' own: a column takes them, where it differs.
+    async fn prepare_own(&mut self, statement: &Statement) -> Tried<tokio_postgres::Statement> {
+        let types = statement.params.iter().map(|value| match value {
+            Value::Null | Value::Text(_) => Type::TEXT,
+            Value::Integer(_) => Type::INT8,
+            Value::Real(_) => Type::FLOAT8,
+            Value::Blob(_) => Type::BYTEA,
+        });
+        self.prepare_typed(&statement.sql, types.collect()).await
+    }
+
+    async fn query(&mut self, query: &Statement, ours: bool) -> Tried<Vec<tokio_postgres::Row>> {
         self.client
             .batch_execute("START TRANSACTION READ ONLY")
             .await
             .map_err(|e| Failure::of_author(&e))?;
-        let rows = self.run(query).await;
+        let rows = self.run(query, ours).await;
         if matches!(rows, Err(Failure::Lost)) {
             return rows;
         }
@@ -253,8 +351,11 @@ impl Conn {
         rows
     }
 
-    async fn run(&mut self, statement: &Statement) -> Tried<Vec<tokio_postgres::Row>> {
-        let prepared = self.prepare(statement).await?;
+    async fn run(&mut self, statement: &Statement, ours: bool) -> Tried<Vec<tokio_postgres::Row>> {
+        let prepared = match ours {
+            true => self.prepare_own(statement).await?,
+            false => self.prepare(statement).await?,
+        };
         let params: Vec<values::Param<'_>> = statement.params.iter().map(values::Param).collect();
         let params: Vec<&(dyn ToSql + std::marker::Sync)> = params
             .iter()
@@ -317,4 +418,16 @@ impl Conn {
         self.prepared.insert(key, prepared.clone());
         Ok(prepared)
     }
+}
+
+/// A statement of this crate as the server takes it, its texts as they are stored.
+fn ours(statement: Statement) -> Result<Statement> {
+    let param = |value| match value {
+        Value::Text(text) => Value::Text(stored(&text).into_owned()),
+        other => other,
+    };
+    Ok(Statement {
+        sql: sql::translate(&statement.sql, false)?,
+        params: statement.params.into_iter().map(param).collect(),
+    })
 }

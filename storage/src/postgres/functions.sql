@@ -12,11 +12,13 @@ CREATE FUNCTION turnkey_read(
     p_tickets BIGINT[], p_fences BIGINT[], p_channels TEXT[], p_users TEXT[], p_updates TEXT[]
 ) RETURNS TABLE (
     ticket BIGINT, fence BIGINT, version BIGINT, state TEXT, digest BYTEA, answer BYTEA,
-    turns BIGINT[], numbers INTEGER[], bodies TEXT[]
+    turns BIGINT[], numbers INTEGER[], bodies TEXT[],
+    pending TEXT, arrived BIGINT, due BIGINT, attempts INTEGER, error TEXT, body BYTEA
 ) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     RETURN QUERY
-    SELECT r.ticket, r.fence, d.version, d.state, s.digest, s.answer, o.turns, o.numbers, o.bodies
+    SELECT r.ticket, r.fence, d.version, d.state, s.digest, s.answer, o.turns, o.numbers, o.bodies,
+        i.id, i.arrived, i.due, i.attempts, i.error, i.body
     FROM unnest(p_tickets, p_fences, p_channels, p_users, p_updates)
         AS r (ticket, fence, channel, user_id, update_id)
     LEFT JOIN turnkey_seen s ON s.id = r.update_id AND s.channel = r.channel
@@ -26,90 +28,70 @@ BEGIN
             array_agg(b.n ORDER BY b.turn, b.n) AS numbers,
             array_agg(b.body ORDER BY b.turn, b.n) AS bodies
         FROM turnkey_outbox b WHERE b.dialog = d.id
-    ) o ON true;
+    ) o ON true
+    LEFT JOIN LATERAL (
+        SELECT p.id, p.arrived, p.due, p.attempts, p.error, p.body FROM turnkey_inbox p
+        WHERE p.user_id = r.user_id AND p.channel = r.channel
+        ORDER BY p.user_id, p.channel, p.arrived, p.id LIMIT 1
+    ) i ON true;
 END $$;
 
 -- Takes locks, or places in their queues. A lock row need not survive a crash of
 -- the server: the sessions of those who held it do not either. So this does not
 -- wait for the disk.
+-- One pass in the order of the keys, each with one statement that finds the lock
+-- free or counts itself among its waiters: two calls whose keys overlap never wait
+-- for each other in a circle, and nobody can slip in between.
 -- `status`: 0 granted, 1 queued, 2 refused.
 CREATE FUNCTION turnkey_begin(
     p_owner BIGINT, p_max_waiters INTEGER, p_tickets BIGINT[], p_channels TEXT[],
     p_users TEXT[], p_updates TEXT[], p_arrived BIGINT[]
 ) RETURNS TABLE (
     status INTEGER, ticket BIGINT, fence BIGINT, version BIGINT, state TEXT, digest BYTEA,
-    answer BYTEA, turns BIGINT[], numbers INTEGER[], bodies TEXT[]
+    answer BYTEA, turns BIGINT[], numbers INTEGER[], bodies TEXT[],
+    pending TEXT, arrived BIGINT, due BIGINT, attempts INTEGER, error TEXT, body BYTEA
 ) LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
-    granted BIGINT[];
-    fences BIGINT[];
-    r RECORD;
-    f BIGINT;
-    queued BOOLEAN;
+    places INTEGER[] := '{}';
+    fences BIGINT[] := '{}';
+    k RECORD;
     server_us BIGINT;
     now_ms BIGINT := (date_part('epoch', clock_timestamp()) * 1000)::bigint;
 BEGIN
     PERFORM set_config('synchronous_commit', 'off', true);
-    WITH taken AS (
+    FOR i IN 1 .. cardinality(p_tickets) LOOP
         INSERT INTO turnkey_lock AS l (channel, user_id, owner, ticket, fence, since, waiters)
-        SELECT a.channel, a.user_id, p_owner, a.ticket, nextval('turnkey_fence'), now_ms, 0
-        FROM unnest(p_tickets, p_channels, p_users) AS a (ticket, channel, user_id)
-        ON CONFLICT DO NOTHING
-        RETURNING l.ticket, l.fence
-    )
-    SELECT array_agg(t.ticket), array_agg(t.fence) INTO granted, fences FROM taken t;
-    IF coalesce(cardinality(granted), 0) < cardinality(p_tickets) THEN
-        FOR r IN
-            SELECT a.* FROM unnest(p_tickets, p_channels, p_users, p_arrived) WITH ORDINALITY
-                AS a (ticket, channel, user_id, arrived, n)
-            WHERE granted IS NULL OR a.ticket <> ALL (granted)
-            ORDER BY a.n
-        LOOP
-            LOOP
-                INSERT INTO turnkey_lock AS l (channel, user_id, owner, ticket, fence, since, waiters)
-                VALUES (r.channel, r.user_id, p_owner, r.ticket, nextval('turnkey_fence'), now_ms, 0)
-                ON CONFLICT DO NOTHING RETURNING l.fence INTO f;
-                IF FOUND THEN
-                    granted := granted || r.ticket;
-                    fences := fences || f;
-                    EXIT;
-                END IF;
-                UPDATE turnkey_lock l SET waiters = l.waiters + 1
-                WHERE l.user_id = r.user_id AND l.channel = r.channel AND l.waiters < p_max_waiters;
-                queued := FOUND;
-                IF queued THEN
-                    -- The order of arrival, as far as clocks can be believed: a
-                    -- box whose clock is wrong gains or loses a second at most.
-                    server_us := (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
-                    INSERT INTO turnkey_waiter (channel, user_id, arrived, owner, ticket)
-                    VALUES (r.channel, r.user_id,
-                        least(greatest(r.arrived, server_us - 1000000), server_us),
-                        p_owner, r.ticket);
-                ELSE
-                    -- Given back meanwhile, and perhaps taken by another: once more.
-                    PERFORM 1 FROM turnkey_lock l
-                    WHERE l.user_id = r.user_id AND l.channel = r.channel
-                        AND l.waiters >= p_max_waiters;
-                    CONTINUE WHEN NOT FOUND;
-                END IF;
-                status := CASE WHEN queued THEN 1 ELSE 2 END;
-                ticket := r.ticket;
-                RETURN NEXT;
-                EXIT;
-            END LOOP;
-        END LOOP;
-    END IF;
-    IF granted IS NOT NULL THEN
+        VALUES (p_channels[i], p_users[i], p_owner, p_tickets[i], nextval('turnkey_fence'), now_ms, 0)
+        ON CONFLICT ON CONSTRAINT turnkey_lock_pkey
+            DO UPDATE SET waiters = l.waiters + 1 WHERE l.waiters < p_max_waiters
+        RETURNING l.owner, l.ticket, l.fence INTO k;
+        IF FOUND AND k.owner = p_owner AND k.ticket = p_tickets[i] THEN
+            places := places || i;
+            fences := fences || k.fence;
+            CONTINUE;
+        END IF;
+        status := 2;
+        IF FOUND THEN
+            status := 1;
+            -- The order of arrival, as far as clocks can be believed: a box whose
+            -- clock is wrong gains or loses a second at most.
+            server_us := (date_part('epoch', clock_timestamp()) * 1000000)::bigint;
+            INSERT INTO turnkey_waiter (channel, user_id, arrived, owner, ticket)
+            VALUES (p_channels[i], p_users[i],
+                least(greatest(p_arrived[i], server_us - 1000000), server_us),
+                p_owner, p_tickets[i]);
+        END IF;
+        ticket := p_tickets[i];
+        RETURN NEXT;
+    END LOOP;
+    IF places <> '{}' THEN
         RETURN QUERY
         SELECT 0, f.*
         FROM (
-            SELECT array_agg(g.ticket) AS tickets, array_agg(g.fence) AS fences,
-                array_agg(a.channel) AS channels, array_agg(a.user_id) AS users,
-                array_agg(a.update_id) AS updates
-            FROM unnest(granted, fences) AS g (ticket, fence)
-            JOIN unnest(p_tickets, p_channels, p_users, p_updates)
-                AS a (ticket, channel, user_id, update_id) ON a.ticket = g.ticket
-        ) k, turnkey_read(k.tickets, k.fences, k.channels, k.users, k.updates) f;
+            SELECT array_agg(p_tickets[i]) AS tickets, array_agg(p_channels[i]) AS channels,
+                array_agg(p_users[i]) AS users, array_agg(p_updates[i]) AS updates
+            FROM unnest(places) AS p (i)
+        ) g, turnkey_read(g.tickets, fences, g.channels, g.users, g.updates) f;
     END IF;
 END $$;
 
@@ -191,7 +173,8 @@ END $$;
 -- committed by another turn, 2 the lock was lost.
 CREATE FUNCTION turnkey_commit(
     p_channel TEXT, p_user TEXT, p_fence BIGINT, p_version BIGINT, p_update TEXT, p_digest BYTEA,
-    p_answer BYTEA, p_state TEXT, p_history TEXT, p_end BOOLEAN, p_replies TEXT[]
+    p_answer BYTEA, p_state TEXT, p_history TEXT, p_end BOOLEAN, p_replies TEXT[],
+    p_pending BOOLEAN
 ) RETURNS INTEGER LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     before BIGINT;
@@ -236,6 +219,9 @@ BEGIN
     IF p_history IS NOT NULL THEN
         INSERT INTO turnkey_history (dialog, at, turn) VALUES (row_id, now_ms, p_history);
     END IF;
+    IF p_pending THEN
+        DELETE FROM turnkey_inbox i WHERE i.id = p_update AND i.channel = p_channel;
+    END IF;
     IF p_end THEN PERFORM turnkey_release(p_channel, p_user, p_fence); END IF;
     RETURN 0;
 END $$;
@@ -245,7 +231,8 @@ END $$;
 CREATE FUNCTION turnkey_commit_all(
     p_channels TEXT[], p_users TEXT[], p_fences BIGINT[], p_versions BIGINT[], p_updates TEXT[],
     p_digests BYTEA[], p_answers BYTEA[], p_states TEXT[], p_histories TEXT[], p_ends BOOLEAN[],
-    p_reply_fences BIGINT[], p_reply_numbers INTEGER[], p_reply_bodies TEXT[]
+    p_reply_fences BIGINT[], p_reply_numbers INTEGER[], p_reply_bodies TEXT[],
+    p_pendings BOOLEAN[]
 ) RETURNS VOID LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     wanted INTEGER := cardinality(p_fences);
@@ -256,6 +243,15 @@ DECLARE
     made INTEGER;
     r RECORD;
 BEGIN
+    -- In the order of the keys, as everybody does; and until the end nobody can join
+    -- a queue, so who has no waiters keeps none.
+    PERFORM 1
+    FROM unnest(p_channels, p_users, p_fences) WITH ORDINALITY AS a (channel, user_id, fence, n)
+    JOIN turnkey_lock l ON l.user_id = a.user_id AND l.channel = a.channel AND l.fence = a.fence
+    ORDER BY a.n
+    FOR UPDATE OF l;
+    GET DIAGNOSTICS done = ROW_COUNT;
+    IF done <> wanted THEN RAISE 'not so simple' USING ERRCODE = 'TK001'; END IF;
     WITH gone AS (
         DELETE FROM turnkey_lock l
         USING unnest(p_channels, p_users, p_fences, p_ends) AS a (channel, user_id, fence, ends)
@@ -265,12 +261,6 @@ BEGIN
     )
     SELECT array_agg(gone.fence) INTO freed FROM gone;
     rest := wanted - coalesce(cardinality(freed), 0);
-    IF rest > 0 THEN
-        PERFORM 1 FROM turnkey_lock l, unnest(p_channels, p_users, p_fences) AS a (channel, user_id, fence)
-        WHERE l.user_id = a.user_id AND l.channel = a.channel AND l.fence = a.fence FOR UPDATE OF l;
-        GET DIAGNOSTICS done = ROW_COUNT;
-        IF done <> rest THEN RAISE 'not so simple' USING ERRCODE = 'TK001'; END IF;
-    END IF;
     INSERT INTO turnkey_seen (channel, id, fence, at, digest, answer)
     SELECT a.channel, a.update_id, a.fence, now_ms, a.digest, a.answer
     FROM unnest(p_channels, p_updates, p_fences, p_digests, p_answers)
@@ -299,6 +289,11 @@ BEGIN
         FROM unnest(p_reply_fences, p_reply_numbers, p_reply_bodies) AS b (fence, n, body)
         JOIN unnest(p_channels, p_users, p_fences) AS a (channel, user_id, fence) ON a.fence = b.fence
         JOIN turnkey_dialog d ON d.user_id = a.user_id AND d.channel = a.channel;
+    END IF;
+    IF true = ANY (p_pendings) THEN
+        DELETE FROM turnkey_inbox i
+        USING unnest(p_channels, p_updates, p_pendings) AS a (channel, update_id, pending)
+        WHERE i.id = a.update_id AND i.channel = a.channel AND a.pending;
     END IF;
     IF array_remove(p_histories, NULL) <> '{}' THEN
         INSERT INTO turnkey_history (dialog, at, turn)

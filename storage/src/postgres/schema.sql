@@ -72,3 +72,38 @@ CREATE TABLE turnkey_history (
     at BIGINT NOT NULL,
     turn TEXT NOT NULL
 );
+
+-- Updates that were taken in before their turn was committed.
+CREATE TABLE turnkey_inbox (
+    channel TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    arrived BIGINT NOT NULL,
+    due BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    error TEXT,
+    body BYTEA NOT NULL,
+    PRIMARY KEY (id, channel)
+);
+CREATE INDEX turnkey_inbox_dialog ON turnkey_inbox (user_id, channel, arrived, id);
+
+-- Updates that were given up.
+CREATE TABLE turnkey_dead (
+    channel TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    user_id TEXT COLLATE "C" NOT NULL,
+    arrived BIGINT NOT NULL,
+    died BIGINT NOT NULL,
+    attempts INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    digest BYTEA NOT NULL,
+    answer BYTEA NOT NULL,
+    body BYTEA NOT NULL,
+    PRIMARY KEY (id, channel)
+);
+
+-- Until when a platform asked not to be sent anything.
+CREATE TABLE turnkey_pause (
+    scope TEXT COLLATE "C" PRIMARY KEY,
+    until_ms BIGINT NOT NULL
+);

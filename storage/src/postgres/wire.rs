@@ -11,7 +11,7 @@ use super::Server;
 use super::server::Purpose;
 use super::text::{original, stored};
 use crate::server::lanes::{Ask, Asked, Connect, Found, MAX_WAITERS, Reading, Turn, Wire};
-use crate::{DialogKey, Error, Fence, ReplyId, Result, Seen, Sync, Unsent};
+use crate::{DialogKey, Error, Fence, Pending, ReplyId, Result, Seen, Sync, Unsent};
 
 type Tried<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -42,7 +42,8 @@ pub(super) struct Calls {
 
 impl Calls {
     async fn prepare(client: Client) -> Tried<Self> {
-        let columns = "ticket, fence, version, state, digest, answer, turns, numbers, bodies";
+        let columns = "ticket, fence, version, state, digest, answer, turns, numbers, bodies, \
+                       pending, arrived, due, attempts, error, body";
         Ok(Calls {
             begin: client
                 .prepare(&format!(
@@ -57,7 +58,7 @@ impl Calls {
             commit: client.prepare(COMMIT).await?,
             commit_all: client
                 .prepare(
-                    "SELECT turnkey_commit_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                    "SELECT turnkey_commit_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                 )
                 .await?,
             sent: client.prepare("SELECT turnkey_sent($1, $2, $3, $4, $5, $6, $7)").await?,
@@ -69,7 +70,7 @@ impl Calls {
 
 /// Writes one turn; also called by `author.rs`.
 pub(super) const COMMIT: &str =
-    "SELECT turnkey_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    "SELECT turnkey_commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 /// One turn through [`COMMIT`].
 pub(super) async fn commit_one(
@@ -93,6 +94,7 @@ pub(super) async fn commit_one(
                 &turn.commit.history.as_deref().map(stored),
                 &turn.commit.end,
                 &replies,
+                &turn.commit.pending,
             ],
         )
         .await?;
@@ -135,7 +137,10 @@ impl Wire for Calls {
             .iter()
             .map(|row| {
                 let asked = match row.get::<_, i32>("status") {
-                    0 => Asked::Granted(found(row)),
+                    0 => Asked::Granted(found(row, || {
+                        let asks = asks.iter().map(|ask| (ask.ticket, &ask.dialog));
+                        of_ticket(row, asks)
+                    })),
                     1 => Asked::Queued,
                     _ => Asked::Refused,
                 };
@@ -165,7 +170,13 @@ impl Wire for Calls {
             .await?;
         Ok(rows
             .iter()
-            .map(|row| (row.get("ticket"), found(row)))
+            .map(|row| {
+                let found = found(row, || {
+                    let readings = readings.iter().map(|r| (r.ticket, &r.dialog));
+                    of_ticket(row, readings)
+                });
+                (row.get("ticket"), found)
+            })
             .collect())
     }
 
@@ -200,6 +211,7 @@ impl Wire for Calls {
                     &replies.0,
                     &replies.1,
                     &replies.2,
+                    &column!(turn => turn.commit.pending),
                 ],
             )
             .await
@@ -251,7 +263,18 @@ impl Wire for Calls {
     }
 }
 
-fn found(row: &Row) -> Found {
+/// The dialog that a row speaks of.
+fn of_ticket<'a>(
+    row: &Row,
+    mut dialogs: impl Iterator<Item = (i64, &'a DialogKey)>,
+) -> Option<DialogKey> {
+    let ticket: i64 = row.get("ticket");
+    let found = dialogs.find(|(of, _)| *of == ticket);
+    found.map(|(_, dialog)| dialog.clone())
+}
+
+/// What a row says; `dialog` is asked for rarely.
+fn found(row: &Row, dialog: impl FnOnce() -> Option<DialogKey>) -> Found {
     let turns: Vec<i64> = row.get::<_, Option<_>>("turns").unwrap_or_default();
     let numbers: Vec<i32> = row.get::<_, Option<_>>("numbers").unwrap_or_default();
     let bodies: Vec<String> = row.get::<_, Option<_>>("bodies").unwrap_or_default();
@@ -275,5 +298,16 @@ fn found(row: &Row) -> Found {
                 body: original(body),
             })
             .collect(),
+        oldest: row.get::<_, Option<String>>("pending").and_then(|update| {
+            Some(Pending {
+                dialog: dialog()?,
+                update: original(update),
+                arrived: row.get("arrived"),
+                due: row.get("due"),
+                attempts: row.get::<_, i32>("attempts") as u32,
+                error: row.get::<_, Option<String>>("error").map(original),
+                body: row.get("body"),
+            })
+        }),
     }
 }

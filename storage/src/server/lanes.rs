@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::waiting::{Stage, Waiters};
+use super::waiting::{Stage, Waiter, Waiters};
 use crate::{
-    Begun, Commit, DialogKey, Error, Fence, Grant, Release, ReplyId, Result, Seen, Unsent,
+    Begun, Commit, DialogKey, Error, Fence, Grant, Pending, Release, ReplyId, Result, Seen, Unsent,
 };
 
 /// Requests that travel together.
@@ -83,6 +83,8 @@ pub(crate) struct Found {
     pub(crate) state: Option<String>,
     pub(crate) seen: Option<Seen>,
     pub(crate) unsent: Vec<Unsent>,
+    /// The oldest update of the dialog in the inbox.
+    pub(crate) oldest: Option<Pending>,
 }
 
 /// Why a call failed.
@@ -673,7 +675,7 @@ impl Lane {
             };
             drop(waiters);
             let answer = match asked {
-                Asked::Granted(found) => Ok(begun(shared, waiter.dialog, found)),
+                Asked::Granted(found) => Ok(begun(shared, &waiter, found)),
                 _ => Err(Error::Busy(format!(
                     "{MAX_WAITERS} updates of this user wait already"
                 ))),
@@ -708,20 +710,22 @@ fn order(a: &DialogKey, b: &DialogKey) -> std::cmp::Ordering {
     (&a.user_id, &a.channel).cmp(&(&b.user_id, &b.channel))
 }
 
-fn begun(shared: &Arc<Shared>, dialog: DialogKey, found: Found) -> Begun {
+fn begun(shared: &Arc<Shared>, asked: &Waiter, found: Found) -> Begun {
     let release: Weak<Shared> = Arc::downgrade(shared);
     let grant = Grant {
-        dialog,
+        dialog: asked.dialog.clone(),
         fence: found.fence,
         version: found.version,
         open: false,
         release,
     };
+    let oldest = found.oldest;
     Begun {
         // Nothing to do but repeat the answer: dropped, the grant is given back.
         grant: (found.seen.is_none() || !found.unsent.is_empty()).then_some(grant),
         seen: found.seen,
         state: found.state,
         unsent: found.unsent,
+        earlier: oldest.and_then(|oldest| oldest.before(asked.update.as_deref(), asked.arrived)),
     }
 }

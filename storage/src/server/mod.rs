@@ -52,6 +52,15 @@ pub(crate) trait Author: Send + std::marker::Sync + std::fmt::Debug {
 
     /// Dialogs with unsent replies and without a turn, the oldest turns first.
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// As [`Storage::own`].
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
+
+    /// As [`Storage::own_query`].
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
+
+    /// As [`Storage::rows_have_dialog_id`].
+    fn rows_have_dialog_id(&self) -> bool;
 }
 
 /// The storage of a process that takes turns, kept by a database server.
@@ -186,6 +195,18 @@ impl Storage for ServerStorage {
             self.shared.arrived().await?;
             self.author.dialogs_with_unsent(limit).await
         }))
+    }
+
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.patiently(self.author.own(statements)))
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.patiently(self.author.own_query(query)))
+    }
+
+    fn rows_have_dialog_id(&self) -> bool {
+        self.author.rows_have_dialog_id()
     }
 }
 

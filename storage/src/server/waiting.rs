@@ -65,7 +65,9 @@ impl Place {
         let waiter = Waiter {
             dialog,
             update,
-            arrived: unix_us(arrived),
+            // On the clock that boxes share, as far as they do: the server takes it for at
+            // most a second old, and never for the future.
+            arrived: arrived.unix_us(),
             to,
             stage: Stage::Fresh,
         };
@@ -178,14 +180,4 @@ impl Shared {
             drop(waiter.to.send(Err(self.not_there())));
         }
     }
-}
-
-/// On the clock that boxes share, as far as they do: the server takes it for at most
-/// a second old, and never for the future.
-fn unix_us(arrived: Arrival) -> i64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |d| d.as_micros() as i64);
-    let age = Arrival::now().0.saturating_sub(arrived.0) / 1000;
-    now.saturating_sub_unsigned(age)
 }

@@ -82,6 +82,7 @@ fn batch(statements: &mut Statements<'_>, turns: &[Turn<'_>], fence: &mut u64) -
             history: commit.history.as_deref(),
             replies: commit.replies.iter().map(String::as_str).collect(),
             statements: commit.statements.clone(),
+            pending: false,
             end: commit.end,
         };
         let row = found.map(|found| found.row);

@@ -91,6 +91,7 @@ enum Then {
     Done(Ends, Option<oneshot::Sender<Result<()>>>),
     Dialogs(oneshot::Sender<Result<Vec<DialogKey>>>),
     Owners(oneshot::Sender<Result<Vec<Owner>>>),
+    Changed(oneshot::Sender<Result<Vec<u64>>>),
 }
 
 /// An answer on its way to its caller. Sent outside the mutex: when nobody takes
@@ -103,6 +104,7 @@ enum Delivery {
         Result<Vec<DialogKey>>,
     ),
     Owners(oneshot::Sender<Result<Vec<Owner>>>, Result<Vec<Owner>>),
+    Changed(oneshot::Sender<Result<Vec<u64>>>, Result<Vec<u64>>),
 }
 
 impl WriterClient {
@@ -158,6 +160,7 @@ impl WriterClient {
             history: commit.history.as_deref(),
             replies: commit.replies.iter().map(String::as_str).collect(),
             statements: commit.statements,
+            pending: commit.pending,
             end: commit.end,
         });
         let ends = match commit.end {
@@ -196,6 +199,13 @@ impl WriterClient {
     pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<()> {
         self.done(&Request::Write { statements }, Ends::Nothing)
             .await
+    }
+
+    pub(crate) async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
+        let (sender, receiver) = oneshot::channel();
+        self.shared
+            .send(&Request::Own { statements }, Then::Changed(sender))?;
+        patiently(receiver).await
     }
 
     pub(crate) async fn barrier(&self) -> Result<()> {
@@ -381,6 +391,7 @@ impl Shared {
                 Delivery::Done(to, answer) => drop(to.send(answer)),
                 Delivery::Dialogs(to, answer) => drop(to.send(answer)),
                 Delivery::Owners(to, answer) => drop(to.send(answer)),
+                Delivery::Changed(to, answer) => drop(to.send(answer)),
             }
         }
         Ok(used)
@@ -402,6 +413,7 @@ impl Shared {
                         state: text,
                         seen,
                         unsent,
+                        earlier,
                     } => Ok(Begun {
                         grant: fence.map(|fence| {
                             state.held.insert(fence, dialog.clone());
@@ -417,6 +429,7 @@ impl Shared {
                         seen,
                         state: text,
                         unsent,
+                        earlier,
                     }),
                     Response::Failed(error) => Err(error),
                     _ => Err(unexpected()),
@@ -440,6 +453,14 @@ impl Shared {
                 to,
                 match response {
                     Response::Dialogs(dialogs) => Ok(dialogs),
+                    Response::Failed(error) => Err(error),
+                    _ => Err(unexpected()),
+                },
+            )),
+            Then::Changed(to) => Some(Delivery::Changed(
+                to,
+                match response {
+                    Response::Changed(counts) => Ok(counts),
                     Response::Failed(error) => Err(error),
                     _ => Err(unexpected()),
                 },

@@ -9,7 +9,9 @@
 //! the first message guards against an old and a new one meeting in an upgrade.
 //! Bounds: [`MAX_FRAME`].
 
-use crate::{DialogKey, Error, Fence, Owner, ReplyId, Result, Seen, Statement, Unsent, Value};
+use crate::{
+    DialogKey, Error, Fence, Owner, Pending, ReplyId, Result, Seen, Statement, Unsent, Value,
+};
 
 /// Raised with every change of the frames.
 pub(crate) const VERSION: u32 = 1;
@@ -66,6 +68,10 @@ pub(crate) enum Request<'a> {
     },
     /// Who is connected?
     Owners,
+    /// Statements of our own; they may be executed again.
+    Own {
+        statements: Vec<Statement>,
+    },
 }
 
 /// A turn's commit on the wire.
@@ -82,6 +88,7 @@ pub(crate) struct CommitRequest<'a> {
     pub(crate) history: Option<&'a str>,
     pub(crate) replies: Vec<&'a str>,
     pub(crate) statements: Vec<Statement>,
+    pub(crate) pending: bool,
     pub(crate) end: bool,
 }
 
@@ -97,11 +104,14 @@ pub(crate) enum Response {
         state: Option<String>,
         seen: Option<Seen>,
         unsent: Vec<Unsent>,
+        earlier: Option<Pending>,
     },
     Done,
     Failed(Error),
     Dialogs(Vec<DialogKey>),
     Owners(Vec<Owner>),
+    /// Rows that each statement changed.
+    Changed(Vec<u64>),
 }
 
 /// Writes one frame behind `buffer`'s content.
@@ -188,6 +198,7 @@ impl Request<'_> {
             Request::Barrier => frame(buffer, id, 6, |_| {}),
             Request::Unsent { limit } => frame(buffer, id, 7, |b| put_u32(b, *limit)),
             Request::Owners => frame(buffer, id, 8, |_| {}),
+            Request::Own { statements } => frame(buffer, id, 9, |b| put_statements(b, statements)),
         }
     }
 }
@@ -228,6 +239,9 @@ impl<'a> Request<'a> {
                 limit: input.u32()?,
             },
             8 => Request::Owners,
+            9 => Request::Own {
+                statements: input.statements()?,
+            },
             _ => return Err(garbled()),
         };
         Ok((id, request))
@@ -249,6 +263,7 @@ impl<'a> CommitRequest<'a> {
             put_bytes(b, reply.as_bytes());
         }
         put_statements(b, &self.statements);
+        b.push(u8::from(self.pending));
         b.push(u8::from(self.end));
     }
 
@@ -264,6 +279,7 @@ impl<'a> CommitRequest<'a> {
             history: input.option()?.map(text).transpose()?,
             replies: input.list(|i| text(i.bytes()?))?,
             statements: input.statements()?,
+            pending: input.u8()? != 0,
             end: input.u8()? != 0,
         })
     }
@@ -280,6 +296,7 @@ impl Response {
                 state,
                 seen,
                 unsent,
+                earlier,
             } => frame(buffer, id, 0, |b| {
                 put_u64(b, fence.map_or(0, |f| f.0));
                 put_u64(b, *version);
@@ -295,6 +312,10 @@ impl Response {
                     put_u64(b, reply.id.turn.0);
                     put_u32(b, reply.id.index);
                     put_bytes(b, reply.body.as_bytes());
+                }
+                b.push(u8::from(earlier.is_some()));
+                if let Some(pending) = earlier {
+                    put_pending(b, pending);
                 }
             }),
             Response::Done => frame(buffer, id, 1, |_| {}),
@@ -324,6 +345,12 @@ impl Response {
                     put_u64(b, owner.0);
                 }
             }),
+            Response::Changed(counts) => frame(buffer, id, 5, |b| {
+                put_u32(b, counts.len() as u32);
+                for count in counts {
+                    put_u64(b, *count);
+                }
+            }),
         }
     }
 
@@ -350,6 +377,10 @@ impl Response {
                         body: text(i.bytes()?)?.to_owned(),
                     })
                 })?,
+                earlier: match input.u8()? {
+                    0 => None,
+                    _ => Some(input.pending()?),
+                },
             },
             1 => Response::Done,
             2 => {
@@ -369,6 +400,7 @@ impl Response {
             }
             3 => Response::Dialogs(input.list(Input::dialog)?),
             4 => Response::Owners(input.list(|i| Ok(Owner(i.u64()?)))?),
+            5 => Response::Changed(input.list(Input::u64)?),
             _ => return Err(garbled()),
         };
         Ok((id, response))
@@ -406,6 +438,16 @@ fn put_option(buffer: &mut Vec<u8>, bytes: Option<&[u8]>) {
 fn put_dialog(buffer: &mut Vec<u8>, dialog: &DialogKey) {
     put_bytes(buffer, dialog.channel.as_bytes());
     put_bytes(buffer, dialog.user_id.as_bytes());
+}
+
+fn put_pending(buffer: &mut Vec<u8>, pending: &Pending) {
+    put_dialog(buffer, &pending.dialog);
+    put_bytes(buffer, pending.update.as_bytes());
+    put_u64(buffer, pending.arrived as u64);
+    put_u64(buffer, pending.due as u64);
+    put_u32(buffer, pending.attempts);
+    put_option(buffer, pending.error.as_deref().map(str::as_bytes));
+    put_bytes(buffer, &pending.body);
 }
 
 fn put_statements(buffer: &mut Vec<u8>, statements: &[Statement]) {
@@ -499,6 +541,18 @@ impl<'a> Input<'a> {
         })
     }
 
+    fn pending(&mut self) -> Result<Pending> {
+        Ok(Pending {
+            dialog: self.dialog()?,
+            update: text(self.bytes()?)?.to_owned(),
+            arrived: self.u64()? as i64,
+            due: self.u64()? as i64,
+            attempts: self.u32()?,
+            error: self.option()?.map(text).transpose()?.map(str::to_owned),
+            body: self.bytes()?.to_vec(),
+        })
+    }
+
     fn statements(&mut self) -> Result<Vec<Statement>> {
         self.list(|i| {
             Ok(Statement {
@@ -544,7 +598,7 @@ mod tests {
                 dialog: DialogKey::new("http", user.clone()),
                 fence: Fence(7), read_version: 6, update: "u1", digest: b"d", answer: &answer,
                 state: &state, history: Some("{}"), replies: vec!["a", ""],
-                statements: statements.clone(), end,
+                statements: statements.clone(), pending: true, end,
             });
             let mut buffer = Vec::new();
             request.encode(9, &mut buffer);

@@ -75,6 +75,38 @@ const MIGRATIONS: &[&str] = &[
         at INTEGER NOT NULL,
         turn TEXT NOT NULL
     ) STRICT;
+    -- Updates that were taken in before their turn was committed.
+    CREATE TABLE turnkey_inbox (
+        channel TEXT NOT NULL,
+        id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        arrived INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        error TEXT,
+        body BLOB NOT NULL,
+        PRIMARY KEY (id, channel)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX turnkey_inbox_dialog ON turnkey_inbox (user_id, channel, arrived, id);
+    -- Updates that were given up.
+    CREATE TABLE turnkey_dead (
+        channel TEXT NOT NULL,
+        id TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        arrived INTEGER NOT NULL,
+        died INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        error TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        answer BLOB NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (id, channel)
+    ) STRICT, WITHOUT ROWID;
+    -- Until when a platform asked not to be sent anything.
+    CREATE TABLE turnkey_pause (
+        scope TEXT PRIMARY KEY,
+        until_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
     -- The lives of the writer; the number of the last one starts its fences.
     CREATE TABLE turnkey_generation (
         number INTEGER PRIMARY KEY AUTOINCREMENT,

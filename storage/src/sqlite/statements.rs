@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::locks::RowChange;
 use super::protocol::CommitRequest;
-use crate::{DialogKey, Fence, ReplyId, Seen, Statement, Unsent, Value};
+use crate::{DialogKey, Fence, Pending, ReplyId, Seen, Statement, Unsent, Value};
 
 /// Every table of ours starts so.
 const OUR_PREFIX: &str = "turnkey_";
@@ -65,6 +65,8 @@ pub(crate) struct Statements<'c> {
     insert_reply: rusqlite::Statement<'c>,
     delete_reply: rusqlite::Statement<'c>,
     insert_history: rusqlite::Statement<'c>,
+    oldest_pending: rusqlite::Statement<'c>,
+    delete_pending: rusqlite::Statement<'c>,
     insert_lock: rusqlite::Statement<'c>,
     delete_lock: rusqlite::Statement<'c>,
 }
@@ -103,6 +105,12 @@ impl<'c> Statements<'c> {
                 .prepare("DELETE FROM turnkey_outbox WHERE dialog = ?1 AND turn = ?2 AND n = ?3")?,
             insert_history: conn
                 .prepare("INSERT INTO turnkey_history (dialog, at, turn) VALUES (?1, ?2, ?3)")?,
+            oldest_pending: conn.prepare(
+                "SELECT id, arrived, due, attempts, error, body FROM turnkey_inbox
+                 WHERE user_id = ?1 AND channel = ?2 ORDER BY arrived, id LIMIT 1",
+            )?,
+            delete_pending: conn
+                .prepare("DELETE FROM turnkey_inbox WHERE channel = ?1 AND id = ?2")?,
             insert_lock: conn
                 .prepare("INSERT OR REPLACE INTO turnkey_lock VALUES (?1, ?2, ?3, ?4, ?5)")?,
             delete_lock: conn
@@ -195,6 +203,56 @@ impl<'c> Statements<'c> {
             .query_row("SELECT COUNT(*) FROM turnkey_outbox", [], |row| {
                 row.get::<_, i64>(0).map(|n| n as u64)
             })
+    }
+
+    /// Updates in the inbox, of all dialogs.
+    pub(crate) fn count_pending(&self) -> rusqlite::Result<u64> {
+        self.conn
+            .query_row("SELECT COUNT(*) FROM turnkey_inbox", [], |row| {
+                row.get::<_, i64>(0).map(|n| n as u64)
+            })
+    }
+
+    /// The oldest update of a dialog in the inbox.
+    pub(crate) fn oldest_pending(&mut self, key: &DialogKey) -> rusqlite::Result<Option<Pending>> {
+        self.oldest_pending
+            .query_row((&key.user_id, &key.channel), |row| {
+                Ok(Pending {
+                    dialog: key.clone(),
+                    update: row.get(0)?,
+                    arrived: row.get(1)?,
+                    due: row.get(2)?,
+                    attempts: row.get(3)?,
+                    error: row.get(4)?,
+                    body: row.get(5)?,
+                })
+            })
+            .optional()
+    }
+
+    /// Our own statements outside a turn: all or none; the rows that each changed, or
+    /// why one failed.
+    pub(crate) fn own(
+        &mut self,
+        statements: &[Statement],
+    ) -> rusqlite::Result<std::result::Result<Vec<u64>, String>> {
+        self.conn.execute_batch("SAVEPOINT own")?;
+        let run = |statement: &Statement| {
+            let mut prepared = self.conn.prepare_cached(&statement.sql)?;
+            let changed = prepared.execute(params_from_iter(&statement.params))?;
+            Ok(changed as u64)
+        };
+        let outcome: rusqlite::Result<_> = statements.iter().map(run).collect();
+        let outcome = match outcome {
+            Ok(counts) => Ok(counts),
+            Err(error) if is_disk(&error) => return Err(error),
+            Err(error) => {
+                self.conn.execute_batch("ROLLBACK TO own")?;
+                Err(reason(&error))
+            }
+        };
+        self.conn.execute_batch("RELEASE own")?;
+        Ok(outcome)
     }
 
     /// Dialogs with unsent replies, the oldest turns first.
@@ -338,6 +396,9 @@ impl<'c> Statements<'c> {
         for (index, body) in turn.replies.iter().enumerate() {
             self.insert_reply
                 .execute((row, fence, index as i64, body))?;
+        }
+        if turn.pending {
+            self.delete_pending.execute((channel, turn.update))?;
         }
         if let Some(history) = turn.history {
             self.insert_history.execute((row, now, history))?;

@@ -201,6 +201,7 @@ impl Running<'_> {
         }
         self.locks.forget_rows();
         self.unsent = self.statements.count_unsent().map_err(poisoned)?;
+        self.pending = self.statements.count_pending().map_err(poisoned)?;
         let undone = std::mem::take(&mut self.batch.held_back);
         self.end_batch();
         for peer in self.connections.values_mut() {

@@ -151,6 +151,7 @@ impl Writer {
             locks.note_saved(&dialog, fence);
         }
         let unsent = statements.count_unsent().map_err(|e| unusable(&e))?;
+        let pending = statements.count_pending().map_err(|e| unusable(&e))?;
         let checkpointer = Checkpointer::start(&conn, &self.database)?;
         let syncer = match self.sync {
             Sync::Full => Some(Syncer::start(&self.database)?),
@@ -163,6 +164,7 @@ impl Writer {
             checkpointer,
             locks,
             unsent,
+            pending,
             syncer,
             syncs: 0,
             connections: HashMap::default(),
@@ -254,6 +256,8 @@ struct Running<'c> {
     locks: LockTable<Waiting>,
     /// Rows in the outbox; while it is 0, a begin need not look there.
     unsent: u64,
+    /// Rows in the inbox; likewise.
+    pending: u64,
     /// None when commits need not reach the disk.
     syncer: Option<Syncer>,
     /// Syncs of commits.

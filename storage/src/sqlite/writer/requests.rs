@@ -7,13 +7,15 @@ use super::{Running, poisoned};
 use crate::sqlite::locks::{self, Requested};
 use crate::sqlite::protocol::{CommitRequest, Request, Response};
 use crate::sqlite::statements::Committed;
-use crate::{DialogKey, Error, Fence, Result};
+use crate::{Arrival, DialogKey, Error, Fence, Result};
 
 /// What a waiter is remembered by.
 pub(super) struct Waiting {
     pub(super) token: u64,
     pub(super) request: u64,
     pub(super) update: Option<String>,
+    /// CLOCK_MONOTONIC in nanoseconds.
+    pub(super) arrived: u64,
 }
 
 impl Running<'_> {
@@ -45,11 +47,17 @@ impl Running<'_> {
                     token,
                     request: id,
                     update: update.map(str::to_owned),
+                    arrived,
                 };
-                let update = waiting.update.clone();
                 match self.locks.request(&dialog, owner, arrived, waiting) {
                     Requested::Granted(fence) => {
-                        self.grant(&dialog, fence, token, id, update.as_deref())?;
+                        let asked = Waiting {
+                            token,
+                            request: id,
+                            update: update.map(str::to_owned),
+                            arrived,
+                        };
+                        self.grant(&dialog, fence, &asked)?;
                     }
                     Requested::Queued => {}
                     Requested::Refused => {
@@ -104,6 +112,23 @@ impl Running<'_> {
                     Err(e) => return self.fail_batch(&e, Some((token, id))),
                 };
                 self.check_transaction(token, id, &answer)?;
+                self.answer_after_commit(token, id, &answer, None);
+            }
+            Request::Own { statements } => {
+                self.open_batch()?;
+                let answer = match self.statements.own(&statements) {
+                    Ok(Ok(counts)) => Response::Changed(counts),
+                    Ok(Err(reason)) => Response::Failed(Error::Statement(reason)),
+                    Err(e) => return self.fail_batch(&e, Some((token, id))),
+                };
+                // Some go by another table's rows: counting is simpler than adding up.
+                let touches = |table| statements.iter().any(|s| s.sql.contains(table));
+                if touches("turnkey_inbox") {
+                    self.pending = self.statements.count_pending().map_err(poisoned)?;
+                }
+                if touches("turnkey_outbox") {
+                    self.unsent = self.statements.count_unsent().map_err(poisoned)?;
+                }
                 self.answer_after_commit(token, id, &answer, None);
             }
             Request::Barrier => {
@@ -162,6 +187,7 @@ impl Running<'_> {
             Committed::Now(row) => {
                 self.batch.turns += 1;
                 self.unsent += turn.replies.len() as u64;
+                self.pending = self.pending.saturating_sub(u64::from(turn.pending));
                 if let Some(holder) = self.locks.holder_mut(&turn.dialog) {
                     holder.row = Some(row);
                 }
@@ -220,10 +246,9 @@ impl Running<'_> {
         &mut self,
         dialog: &DialogKey,
         fence: Fence,
-        token: u64,
-        request: u64,
-        update: Option<&str>,
+        asked: &Waiting,
     ) -> Result<()> {
+        let (token, request, update) = (asked.token, asked.request, asked.update.as_deref());
         self.open_batch()?;
         self.batch.grants += 1;
         let seen = match update {
@@ -248,8 +273,14 @@ impl Running<'_> {
                 holder.row = Some(found.row);
             }
         }
+        let mut earlier = None;
+        if self.pending > 0 {
+            let oldest = self.statements.oldest_pending(dialog).map_err(poisoned)?;
+            let arrived = Arrival(asked.arrived).unix_us();
+            earlier = oldest.and_then(|oldest| oldest.before(update, arrived));
+        }
         // What the holder would pass on to the outside must be durable first.
-        let hold_back = seen.is_some() || !unsent.is_empty();
+        let hold_back = seen.is_some() || !unsent.is_empty() || earlier.is_some();
         let keep = seen.is_none() || !unsent.is_empty();
         let answer = Response::Begun {
             fence: keep.then_some(fence),
@@ -258,6 +289,7 @@ impl Running<'_> {
             state,
             seen,
             unsent,
+            earlier,
         };
         if hold_back {
             let grant = keep.then(|| (dialog.clone(), fence));
@@ -278,12 +310,7 @@ impl Running<'_> {
 
     pub(super) fn grant_ready(&mut self) -> Result<()> {
         while let Some(next) = self.ready.pop() {
-            let Waiting {
-                token,
-                request,
-                update,
-            } = next.waiter;
-            self.grant(&next.dialog, next.fence, token, request, update.as_deref())?;
+            self.grant(&next.dialog, next.fence, &next.waiter)?;
         }
         Ok(())
     }
