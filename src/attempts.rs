@@ -47,7 +47,10 @@ impl Attempts<'_> {
                 self.bury(receipt, &error).await;
                 return false;
             }
-            if !self.note(receipt, receipt.attempts + 1, DIED, now_ms()).await {
+            if !self
+                .note(receipt, receipt.attempts + 1, DIED, now_ms())
+                .await
+            {
                 return false;
             }
         }
@@ -116,8 +119,8 @@ impl Attempts<'_> {
         if !receipt.is_accepted() {
             return;
         }
-        // Of one that was committed, or is buried, this removes the row and no more.
-        match dead::bury(&*self.inbox.storage, &self.letter(receipt, "done")).await {
+        let Update { dialog, id, .. } = &*receipt.update;
+        match row::forget(&*self.inbox.storage, &dialog.channel, &id.0).await {
             Ok(()) => receipt.settled(),
             Err(error) => tracing::warn!("an update that is done stays in the inbox: {error}"),
         }

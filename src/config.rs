@@ -803,7 +803,9 @@ fn age(text: &str) -> Result<Duration, String> {
     };
     match days.parse() {
         Ok(days @ 1..=MAX_DAYS) => Ok(Duration::from_secs(u64::from(days) * 24 * 3600)),
-        _ => Err(format!("{text:?} is not a time such as 72h or 90d, up to {MAX_DAYS}d")),
+        _ => Err(format!(
+            "{text:?} is not a time such as 72h or 90d, up to {MAX_DAYS}d"
+        )),
     }
 }
 

@@ -127,7 +127,9 @@ impl<'a> Receipt<'a> {
         caller: oneshot::Sender<Answer>,
     ) -> Self {
         let since = now_us().saturating_sub(arrived.unix_us()).max(0);
-        let left = inbox.ack_after.saturating_sub(Duration::from_micros(since as u64));
+        let left = inbox
+            .ack_after
+            .saturating_sub(Duration::from_micros(since as u64));
         Receipt {
             update,
             arrived,
@@ -150,22 +152,16 @@ impl<'a> Receipt<'a> {
     pub(crate) fn recovered(inbox: &'a Inbox, update: Arc<Update>, row: Pending) -> Self {
         inbox.in_hand.set(inbox.in_hand.get() + 1);
         let (sender, _) = oneshot::channel();
-        Receipt {
-            is_recovered: true,
-            is_accepted: true,
-            attempts: row.attempts,
-            error: row.error,
-            due: row.due,
-            caller: None,
-            ..Receipt::new(
-                inbox,
-                update,
-                Arrival::at(row.arrived),
-                Vec::new(),
-                WaitsFor::Answer,
-                sender,
-            )
-        }
+        let arrived = Arrival::at(row.arrived);
+        let mut receipt =
+            Receipt::new(inbox, update, arrived, Vec::new(), WaitsFor::Answer, sender);
+        receipt.caller = None;
+        receipt.is_recovered = true;
+        receipt.is_accepted = true;
+        receipt.attempts = row.attempts;
+        receipt.error = row.error;
+        receipt.due = row.due;
+        receipt
     }
 
     /// Its update is in the inbox, and answered for.
@@ -235,17 +231,33 @@ impl<'a> Receipt<'a> {
         }
     }
 
-    /// The answer of its commit, should it be committed by now.
+    /// The answer of its commit, should it be committed by now; that it is not the one in
+    /// the inbox, should another came before under its id.
     async fn how_it_ended(&self) -> Option<Seen> {
-        let channel = &self.update.dialog.channel;
-        match inbox::state_of(&*self.inbox.storage, channel, &self.update.id.0).await {
-            Ok(UpdateState::Done(seen)) => Some(seen),
+        let (storage, channel) = (&*self.inbox.storage, &self.update.dialog.channel);
+        let id = &self.update.id.0;
+        let found = match inbox::state_of(storage, channel, id).await {
+            Ok(UpdateState::Done(seen)) => return Some(seen),
+            // Where ids are the platform's own, they do not lie.
+            Ok(UpdateState::Pending) if !self.update.digest.is_empty() => {
+                inbox::body_of(storage, channel, id).await
+            }
+            Ok(_) => return None,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(body) => {
+                let other: Update = serde_json::from_slice(&body?).ok()?;
+                (other.digest != self.update.digest).then(|| Seen {
+                    digest: other.digest,
+                    answer: Vec::new(),
+                })
+            }
             // It is in the inbox all the same.
             Err(error) => {
                 tracing::warn!("cannot ask what became of an update: {error}");
                 None
             }
-            Ok(_) => None,
         }
     }
 

@@ -65,6 +65,7 @@ mod outbox;
 mod recovery;
 mod scoreboard;
 mod single;
+mod sweep;
 mod turn;
 mod updaters;
 mod worker;

@@ -330,7 +330,10 @@ fn prepare(
 ) -> crate::Result<(Commit, Vec<Outgoing>)> {
     let update = &*receipt.update;
     let planned = match receipt.is_accepted() {
-        false => bot.channels.of(&update.dialog).plan(update, &handled.replies),
+        false => bot
+            .channels
+            .of(&update.dialog)
+            .plan(update, &handled.replies),
         // The answer has left: nothing can ride in it.
         true => bot.channels.plan_accepted(update, &handled.replies),
     };
@@ -362,7 +365,6 @@ fn prepare(
             .collect::<Result<_, _>>()?,
         statements: handled.statements,
         history,
-        pending: false,
         end: outgoing.is_empty(),
         pending: receipt.is_accepted(),
     };

@@ -34,9 +34,8 @@ pub(crate) async fn answer(
         return Err(Refusal::new(StatusCode::BAD_REQUEST, reason));
     };
     let state = inbox::state_of(&*bot.storage, CHANNEL, &id).await;
-    let state = state.map_err(|error| {
-        Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    })?;
+    let state =
+        state.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     let pending = || serde_json::json!({ "id": id, "status": "pending" }).to_string();
     match state {
         UpdateState::Done(seen) => {

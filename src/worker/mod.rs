@@ -30,6 +30,7 @@ use crate::inbox::Inbox;
 use crate::outbox;
 use crate::recovery;
 use crate::scoreboard::{Field, Scoreboard};
+use crate::sweep;
 use crate::turn::{Bot, Limits};
 
 /// Between two signs of life. They are given by the runtime itself, so one that
@@ -111,6 +112,10 @@ impl Worker<'_> {
         });
         let resume = tokio::task::spawn_local(outbox::look_for_unsent(bot.clone()));
         let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone()));
+        let sweep = (self.index == 0).then(|| {
+            let (seen, history) = (self.config.keep_seen, self.config.keep_history);
+            tokio::task::spawn_local(sweep::run(bot.clone(), seen, history))
+        });
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config.server,
@@ -135,6 +140,9 @@ impl Worker<'_> {
         slot.set(Field::Accepting, 0);
         resume.abort();
         recovery.abort();
+        if let Some(sweep) = sweep {
+            sweep.abort();
+        }
         drain.send_replace(true);
         for task in accepting {
             // A listener that failed has said so.

@@ -104,6 +104,22 @@ pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) ->
     }
 }
 
+/// An update's body, if it is in the inbox.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn body_of(
+    storage: &dyn Storage,
+    channel: &str,
+    update: &str,
+) -> Result<Option<Vec<u8>>> {
+    let ask = "SELECT body FROM turnkey_inbox WHERE id = ?2 AND channel = ?1";
+    let rows = storage
+        .own_query(Statement::new(ask, (channel, update)))
+        .await?;
+    rows.first().map(|row| row.get("body")).transpose()
+}
+
 /// Notes that an attempt failed, or (before it) that it is made.
 ///
 /// # Errors

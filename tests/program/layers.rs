@@ -60,12 +60,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "outbox",
             "recovery",
             "scoreboard",
+            "sweep",
             "turn",
             "updaters",
         ],
     ),
     ("updaters", &["channels", "config", "message", "turn"]),
     ("recovery", &["message", "turn"]),
+    ("sweep", &["inbox", "turn"]),
     (
         "turn",
         &[

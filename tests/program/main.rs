@@ -22,10 +22,12 @@ mod dedupe;
 mod disk;
 mod handler;
 mod hang_up;
+mod inbox;
 mod input;
 mod layers;
 mod order;
 mod platforms;
+mod poison;
 mod replies;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
