@@ -28,6 +28,10 @@ use crate::turn::{self, Answer, Bot, WaitsFor};
 /// Bytes of all bodies that a worker is reading; beyond it 503.
 const MAX_BODIES: usize = 128 << 20;
 
+/// Microseconds between the arrivals of a batch's updates of one dialog: in the inbox each
+/// needs a place of its own, further from the next than two readings of a clock differ.
+const APART: i64 = 100;
+
 /// How long a leaving worker waits for the rest of a body.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -115,10 +119,9 @@ async fn run_in_order(
     let mut answer = Err(stopping());
     for (place, update) in updates.into_iter().enumerate() {
         let channel = bot.channels.of(&update.dialog);
-        // In the inbox each needs a place of its own.
         let arrived = match place {
             0 => arrived,
-            place => Arrival::at(arrived.unix_us() + place as i64),
+            place => Arrival::at(arrived.unix_us() + place as i64 * APART),
         };
         answer = run(&bot, channel, update, arrived).await;
         if answer.is_err() {
