@@ -37,7 +37,7 @@ use crate::error::Error;
 use crate::handler::{AnyHandler, Call, Handled, MAX_REPLIES};
 pub(crate) use crate::inbox::{Answer, WaitsFor};
 use crate::inbox::{Inbox, Receipt, now_ms};
-use crate::message::{Outgoing, Reply, Update};
+use crate::message::{Outgoing, Update};
 use crate::outbox;
 use crate::scoreboard::{Field, Slot};
 
@@ -45,8 +45,7 @@ use crate::scoreboard::{Field, Slot};
 /// Each loss means that a writer died or this worker was given up for dead.
 const MAX_RUNS: u32 = 5;
 
-/// How long an accepted update waits for the lock. Nobody waits for its answer, and past
-/// it `recovery.rs` sees to it.
+/// How long an accepted update waits for the lock; past it `recovery.rs` sees to it.
 const ACCEPTED_WAIT: Duration = Duration::from_secs(3600);
 
 /// What whoever waits is told when an older update is not done yet.
@@ -103,14 +102,16 @@ pub(crate) fn start_for(
 ) -> oneshot::Receiver<Answer> {
     let (sender, receiver) = oneshot::channel();
     let Some(place) = InFlight::enter(bot) else {
-        let busy = format!("{} turns are in flight", bot.limits.turns);
-        // Whoever brought it may have hung up.
-        drop(sender.send(Answer::Busy(busy)));
+        let busy = Answer::Busy(format!("{} turns are in flight", bot.limits.turns));
+        drop(sender.send(busy));
         return receiver;
     };
     tokio::task::spawn_local(async move {
         let bot = &place.0;
-        let plain = bot.channels.of(&update.dialog).accepted(&update);
+        let plain = match waits_for {
+            WaitsFor::Answer => Vec::new(),
+            _ => bot.channels.of(&update.dialog).accepted(&update),
+        };
         let update = Arc::new(update);
         let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
         if waits_for == WaitsFor::Row {
@@ -309,17 +310,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         }
         return;
     }
-    let busy = format!("the lock was lost {MAX_RUNS} times");
-    receipt.answer(Answer::Busy(busy));
-}
-
-fn outgoing(update: &Update, replies: Vec<Reply>) -> Vec<Outgoing> {
-    let one = |reply| Outgoing {
-        to: update.address.clone(),
-        update: update.id.0.clone(),
-        reply,
-    };
-    replies.into_iter().map(one).collect()
+    receipt.answer(Answer::Busy(format!("the lock was lost {MAX_RUNS} times")));
 }
 
 /// What a turn leaves behind, and what is sent then.
@@ -353,7 +344,12 @@ fn prepare(
     } else {
         None
     };
-    let outgoing = outgoing(update, send);
+    let one = |reply| Outgoing {
+        to: update.address.clone(),
+        update: update.id.0.clone(),
+        reply,
+    };
+    let outgoing: Vec<_> = send.into_iter().map(one).collect();
     let commit = Commit {
         update: update.id.0.clone(),
         digest: update.digest.clone(),
