@@ -7,6 +7,8 @@
 //! | `spin 200` | blocks its worker's only thread for 200 ms |
 //! | `fail` | counts, then returns an error |
 //! | `panic` | counts, then panics |
+//! | `try 3` | fails until the third attempt, then counts |
+//! | `die 200` | after 200 ms the whole process dies |
 //! | `order tea` | a row in a table of its own, in the turn's transaction |
 //! | `order` | breaks the table's rule: the statement fails |
 //! | `orders` | how many orders there are |
@@ -54,6 +56,18 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
         "spin" => std::thread::sleep(Duration::from_millis(rest.parse()?)),
         "fail" => return Err(turnkey::Error::msg("told to fail")),
         "panic" => panic!("told to panic"),
+        "try" => {
+            if turn.attempt() < rest.parse()? {
+                return Err(turnkey::Error::msg("told to fail at first"));
+            }
+            let said = format!("{}: {text} (attempt {})", turn.state.count, turn.attempt());
+            turn.reply(said);
+            return Ok(());
+        }
+        "die" => {
+            tokio::time::sleep(Duration::from_millis(rest.parse()?)).await;
+            std::process::abort();
+        }
         "order" => {
             let user = turn.user_id().to_owned();
             turn.execute(

@@ -14,6 +14,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
 use turnkey_storage::Sync;
+use turnkey_storage::inbox::Bounds;
 #[cfg(feature = "mysql")]
 use turnkey_storage::mysql;
 #[cfg(feature = "postgres")]
@@ -27,6 +28,9 @@ pub(crate) const MAX_WORKERS: usize = 256;
 
 /// The longest time that can be set, in seconds: a week.
 const LONGEST: f64 = 7.0 * 24.0 * 3600.0;
+
+/// The longest time that something is kept, in days: ten years.
+const MAX_DAYS: u32 = 3650;
 
 /// The largest number of turns or connections of a worker that can be set.
 const MANY: usize = 1_000_000;
@@ -167,10 +171,40 @@ pub(crate) struct Settings {
     turn_timeout: Option<Duration>,
 
     /// How long an update waits behind earlier ones of its user before it is
-    /// answered 503 [default: 15s].
+    /// answered 503, unless --ack-after comes first [default: 15s].
     #[arg(long, env = "TURNKEY_LOCK_WAIT", value_name = "TIME", value_parser = duration)]
     #[serde(default, deserialize_with = "optional_duration")]
     lock_wait: Option<Duration>,
+
+    /// How long a platform waits for a turn. What takes longer is written to the inbox,
+    /// answered 200 and handled all the same, whatever happens [default: 2s].
+    #[arg(long, env = "TURNKEY_ACK_AFTER", value_name = "TIME", value_parser = duration)]
+    #[serde(default, deserialize_with = "optional_duration")]
+    ack_after: Option<Duration>,
+
+    /// Updates in the inbox; one more is answered 503 [default: 10000].
+    #[arg(long, env = "TURNKEY_MAX_PENDING", value_name = "N")]
+    max_pending: Option<usize>,
+
+    /// Updates of one user in the inbox; one more is answered 503 [default: 100].
+    #[arg(long, env = "TURNKEY_MAX_PENDING_PER_USER", value_name = "N")]
+    max_pending_per_user: Option<usize>,
+
+    /// How often an update is tried whose handler fails, before it goes to the dead
+    /// letters [default: 5].
+    #[arg(long, env = "TURNKEY_MAX_ATTEMPTS", value_name = "N")]
+    max_attempts: Option<usize>,
+
+    /// How long an update that comes again is known, with its answer, such as 72h or 7d.
+    /// At least 36h: Facebook sends again for so long [default: 72h].
+    #[arg(long, env = "TURNKEY_KEEP_SEEN", value_name = "TIME", value_parser = age)]
+    #[serde(default, deserialize_with = "optional_age")]
+    keep_seen: Option<Duration>,
+
+    /// How long the history is kept, such as 90d [default: for ever].
+    #[arg(long, env = "TURNKEY_KEEP_HISTORY", value_name = "TIME", value_parser = age)]
+    #[serde(default, deserialize_with = "optional_age")]
+    keep_history: Option<Duration>,
 
     /// Turns in flight in a worker; one more is answered 503 [default: 4096].
     #[arg(long, env = "TURNKEY_MAX_TURNS", value_name = "N")]
@@ -402,6 +436,16 @@ pub(crate) struct Config {
     pub(crate) turn_timeout: Duration,
     /// For a dialog's lock.
     pub(crate) lock_wait: Duration,
+    /// For a commit, before an update is accepted.
+    pub(crate) ack_after: Duration,
+    /// Updates in the inbox.
+    pub(crate) pending: Bounds,
+    /// Attempts at an update.
+    pub(crate) max_attempts: u32,
+    /// How long ids and answers of updates are kept.
+    pub(crate) keep_seen: Duration,
+    /// How long the history is kept; none for ever.
+    pub(crate) keep_history: Option<Duration>,
     /// Turns in flight in a worker.
     pub(crate) max_turns: usize,
     /// Limits of the HTTP server.
@@ -501,8 +545,9 @@ impl Settings {
         either! { file;
             updater, host, port, workers, fast, single_process, public_url, trusted_proxy,
             delete_webhook, storage, sync,
-            history, grace, worker_timeout, max_requests, max_age, turn_timeout, lock_wait, max_turns,
-            max_connections,
+            history, grace, worker_timeout, max_requests, max_age, turn_timeout, lock_wait,
+            ack_after, max_pending, max_pending_per_user, max_attempts, keep_seen, keep_history,
+            max_turns, max_connections,
             max_body, max_header, header_timeout, body_timeout, idle_timeout, telegram_api_url,
             telegram_rate, viber_api_url, viber_sender, facebook_api_url, vk_api_url,
             log, log_file, telegram_token, telegram_secret, http_token, rpc_token, viber_token,
@@ -634,6 +679,14 @@ impl Settings {
             max_age: self.max_age,
             turn_timeout: self.turn_timeout.unwrap_or(Duration::from_secs(60)),
             lock_wait: self.lock_wait.unwrap_or(Duration::from_secs(15)),
+            ack_after: self.ack_after.unwrap_or(Duration::from_secs(2)),
+            pending: Bounds {
+                per_dialog: count("--max-pending-per-user", self.max_pending_per_user, 100)?,
+                all: count("--max-pending", self.max_pending, 10_000)?,
+            },
+            max_attempts: count("--max-attempts", self.max_attempts, 5)?,
+            keep_seen: longer_than_resends(self.keep_seen)?,
+            keep_history: self.keep_history,
             max_turns: at_least("--max-turns", self.max_turns, 4096, 1)?.min(MANY),
             server: ServerLimits {
                 connections: at_least("--max-connections", self.max_connections, 4096, 1)?
@@ -819,6 +872,22 @@ fn at_least(
     }
 }
 
+/// At least one, at most [`MANY`].
+fn count(flag: &str, value: Option<usize>, default: usize) -> crate::Result<u32> {
+    Ok(at_least(flag, value, default, 1)?.min(MANY) as u32)
+}
+
+/// An update that is forgotten too soon takes effect twice.
+fn longer_than_resends(value: Option<Duration>) -> crate::Result<Duration> {
+    let value = value.unwrap_or(Duration::from_secs(72 * 3600));
+    if value < Duration::from_secs(36 * 3600) {
+        return refuse(
+            "--keep-seen takes at least 36h: Telegram sends an update again for 24 hours, Facebook for 36",
+        );
+    }
+    Ok(value)
+}
+
 /// A worker shows that it is alive once a second.
 fn longer_than_heartbeat(value: Option<Duration>) -> crate::Result<Duration> {
     let value = value.unwrap_or(Duration::from_secs(30));
@@ -899,6 +968,26 @@ fn optional_duration<'de, D: serde::Deserializer<'de>>(
 ) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     duration(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+/// Reads `72h` or `90d`: how long something is kept.
+fn age(text: &str) -> Result<Duration, String> {
+    let Some(days) = text.strip_suffix('d') else {
+        return duration(text);
+    };
+    match days.parse() {
+        Ok(days @ 1..=MAX_DAYS) => Ok(Duration::from_secs(u64::from(days) * 24 * 3600)),
+        _ => Err(format!(
+            "{text:?} is not a time such as 72h or 90d, up to {MAX_DAYS}d"
+        )),
+    }
+}
+
+fn optional_age<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    age(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]
@@ -1070,6 +1159,19 @@ mod tests {
             let config = config(settings).unwrap();
             assert!(!format!("{config:?}").contains("hunter2"));
         }
+    }
+
+    #[test]
+    fn what_is_kept_outlives_the_platforms_patience() {
+        assert_eq!(age("90d"), Ok(Duration::from_secs(90 * 86400)));
+        assert_eq!(age("48h"), Ok(Duration::from_secs(48 * 3600)));
+        assert!(age("0d").is_err() && age("4000d").is_err() && age("xd").is_err());
+        let keep = |hours: u64| Settings {
+            keep_seen: Some(Duration::from_secs(hours * 3600)),
+            ..Settings::default()
+        };
+        assert!(refused(keep(35)).contains("--keep-seen takes at least 36h"));
+        assert!(config(keep(36)).is_ok());
     }
 
     #[test]

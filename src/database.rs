@@ -17,7 +17,7 @@ use turnkey_storage::copy::{self, CopySource, CopyTarget, Progress, Report, Want
 use turnkey_storage::mysql;
 #[cfg(feature = "postgres")]
 use turnkey_storage::postgres;
-use turnkey_storage::sqlite::{self, FileLock, Files};
+use turnkey_storage::sqlite::{self, BackedUp, FileLock, Files};
 use turnkey_storage::{DialogLine, Finding, Owner, Storage, Sync};
 
 use crate::config::{Address, Config};
@@ -377,6 +377,43 @@ fn operate_alone<T>(
 /// Our own error, whose words are for people already.
 fn plain(error: Error) -> anyhow::Error {
     anyhow::anyhow!("{error}")
+}
+
+/// Copies a database to a file, as of one moment.
+///
+/// # Errors
+/// With the remedy; also when the engine's own tools are to be used.
+pub(crate) fn backup(
+    address: &Address,
+    to: &Path,
+    progress: impl FnMut(u64, u64),
+) -> turnkey_storage::Result<BackedUp> {
+    sqlite::backup(sqlite_file(address)?, to, progress)
+}
+
+/// Puts a copy in a database's place; the name under which what was there is kept.
+///
+/// # Errors
+/// As [`backup`]; also when a bot uses the database.
+pub(crate) fn restore(
+    from: &Path,
+    address: &Address,
+    replace: bool,
+    progress: impl FnMut(u64, u64),
+) -> turnkey_storage::Result<(BackedUp, Option<PathBuf>)> {
+    let files = Files::of(sqlite_file(address)?);
+    let lock = files.lock()?;
+    sqlite::restore(from, &files, &lock, replace, progress)
+}
+
+fn sqlite_file(address: &Address) -> turnkey_storage::Result<&Path> {
+    match address {
+        Address::Sqlite(path) => Ok(path),
+        #[cfg(any(feature = "mysql", feature = "postgres"))]
+        other => Err(turnkey_storage::Error::Open(format!(
+            "{other} is no SQLite file: use its server's own tools, such as pg_dump or mariadb-dump, or `turnkey copy` to a file while no bot runs"
+        ))),
+    }
 }
 
 /// Copies everything from one database to another; none when Ctrl-C stopped it.

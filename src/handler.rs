@@ -27,7 +27,8 @@ pub const MAX_REPLIES: usize = 1000;
 pub struct Turn<S> {
     /// The user's state. For a new user it is `S::default()`.
     pub state: S,
-    update: Update,
+    update: Arc<Update>,
+    attempt: u32,
     replies: Vec<Reply>,
     statements: Vec<Statement>,
     storage: Arc<dyn Storage>,
@@ -70,6 +71,13 @@ impl<S> Turn<S> {
         &self.update
     }
 
+    /// Which attempt at this update this is, from 1. After an error, a panic, a time-out
+    /// or the death of the process the same update is tried again, up to
+    /// `--max-attempts` times: a handler that calls something costly can do less then.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
     /// Queues a reply. It is sent after the turn is committed, in order.
     pub fn reply(&mut self, reply: impl Into<Reply>) {
         self.replies.push(reply.into());
@@ -107,7 +115,9 @@ pub(crate) struct Handled {
 
 /// What a handler is called with.
 pub(crate) struct Call {
-    pub(crate) update: Update,
+    pub(crate) update: Arc<Update>,
+    /// From 1.
+    pub(crate) attempt: u32,
     /// JSON text; none for a new user.
     pub(crate) state: Option<String>,
     pub(crate) storage: Arc<dyn Storage>,
@@ -115,9 +125,9 @@ pub(crate) struct Call {
     pub(crate) timeout: Duration,
 }
 
-/// What comes back: the update and the lock in any case.
+/// What comes back: the lock and the state as it was, in any case.
 pub(crate) struct Returned {
-    pub(crate) update: Update,
+    pub(crate) state: Option<String>,
     pub(crate) grant: Grant,
     pub(crate) outcome: Result<Handled>,
 }
@@ -160,7 +170,7 @@ where
                 Ok(state) => state,
                 Err(error) => {
                     return Returned {
-                        update: call.update,
+                        state: call.state,
                         grant: call.grant,
                         outcome: Err(error),
                     };
@@ -169,6 +179,7 @@ where
             let mut turn = Turn {
                 state,
                 update: call.update,
+                attempt: call.attempt,
                 replies: Vec::new(),
                 statements: Vec::new(),
                 storage: call.storage,
@@ -192,7 +203,7 @@ where
                 })
             });
             Returned {
-                update: turn.update,
+                state: call.state,
                 grant: turn.grant,
                 outcome,
             }

@@ -34,7 +34,10 @@
 //! * **Once.** A message that a platform sends again gets its stored answer; the
 //!   handler does not run a second time.
 //! * **Nothing acknowledged is lost.** The platform is told 200 when the turn is
-//!   on the disk.
+//!   on the disk, or, should that take longer than `--ack-after`, the update itself: it
+//!   is handled then whatever happens, in its order.
+//! * **Again after a failure.** An error, a panic or a time-out changes nothing, and the
+//!   update is tried again ([`Turn::attempt`]), up to `--max-attempts` times.
 //!
 //! Beside the platforms that it knows, a bot may bring a [`Channel`] and a [`UserLock`]
 //! of its own.
@@ -46,6 +49,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod app;
+mod attempts;
 #[cfg(feature = "bench")]
 mod bench;
 mod channels;
@@ -58,6 +62,7 @@ pub mod drill;
 mod error;
 mod exit;
 mod handler;
+mod inbox;
 mod logfile;
 mod master;
 mod message;
@@ -65,12 +70,14 @@ mod network;
 mod notices;
 mod outbox;
 mod pacing;
+mod recovery;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod report;
 mod scoreboard;
 mod single;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod stop;
+mod sweep;
 mod systemd;
 pub mod testing;
 mod turn;

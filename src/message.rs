@@ -1,6 +1,8 @@
 //! What goes in and what comes out: plain data that every other part speaks of.
 //!
-//! Imports nothing of ours but the storage crate's keys.
+//! Imports nothing of ours but the storage crate's keys. Updates and replies are kept as
+//! JSON, in the inbox and in the outbox, and outlive the version that wrote them: each new
+//! field needs a default.
 
 use std::fmt;
 
@@ -17,7 +19,8 @@ pub const MAX_USER_ID: usize = 256;
 pub const MAX_UPDATE_ID: usize = 256;
 
 /// The id of an update within its channel.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct UpdateId(pub String);
 
 impl fmt::Display for UpdateId {
@@ -27,10 +30,12 @@ impl fmt::Display for UpdateId {
 }
 
 /// What sort of update it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
     /// The user wrote, or sent pictures.
+    #[default]
     Message,
     /// The user pressed a button.
     Button,
@@ -41,41 +46,49 @@ pub enum Kind {
 }
 
 /// A picture that a user sent. At least one of the two is there.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Picture {
     /// The platform's own name for it, such as Telegram's `file_id`. On the same
     /// platform [`Reply::picture`] takes it in place of an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// Where it can be fetched, mostly for a limited time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
 
-/// One incoming message or event.
-#[derive(Clone, Debug)]
+/// One incoming message or event. As JSON it is what the inbox keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
     /// Whose it is: the channel and the user.
+    #[serde(with = "DialogFields")]
     pub dialog: DialogKey,
     /// Its id; the same one coming again is the same update.
     pub id: UpdateId,
     /// What sort it is.
+    #[serde(default)]
     pub kind: Kind,
     /// The text, the caption, the data of the button that was pressed, or what the
     /// link carried through which the conversation was opened. May be empty.
+    #[serde(default)]
     pub text: String,
     /// The pictures, in order. Mostly none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pictures: Vec<Picture>,
     /// Where replies go, in the channel's terms: a chat, mostly the user.
     pub address: String,
     /// A digest of the request, where a channel tells apart different requests
     /// under one id; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub digest: Vec<u8>,
     /// The platform's own JSON, untouched.
+    #[serde(default, with = "raw")]
     pub(crate) raw: Bytes,
 }
 
 /// What another system asks for (JSON-RPC 2.0).
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rpc {
     /// The method's name: what is to be done.
@@ -83,6 +96,42 @@ pub struct Rpc {
     /// An array or an object; null when there were none.
     #[serde(default)]
     pub params: serde_json::Value,
+}
+
+/// How a dialog's key looks as JSON: the storage crate has no opinion.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "DialogKey")]
+struct DialogFields {
+    channel: String,
+    user_id: String,
+}
+
+/// A platform's own JSON inside ours: as a string, so that it comes back byte for byte;
+/// what is no text, from a channel that takes something else, as numbers.
+mod raw {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(raw: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(raw) {
+            Ok(text) => to.serialize_str(text),
+            Err(_) => raw.as_ref().serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        Ok(match Stored::deserialize(from)? {
+            Stored::Text(text) => text.into(),
+            Stored::Bytes(bytes) => bytes.into(),
+        })
+    }
 }
 
 impl Update {
@@ -230,6 +279,36 @@ mod tests {
         let row: Outgoing = serde_json::from_str(r#"{"to":"7","text":"1: hi"}"#).unwrap();
         assert_eq!((row.to.as_str(), row.update.as_str()), ("7", ""));
         assert_eq!(row.reply, "1: hi".into());
+    }
+
+    #[test]
+    fn an_update_comes_back_from_the_inbox_byte_for_byte() {
+        let mut update = Update {
+            dialog: DialogKey::new("telegram", "7"),
+            id: UpdateId("12".to_owned()),
+            kind: Kind::Button,
+            text: "tea:1".to_owned(),
+            pictures: vec![Picture {
+                id: Some("x".to_owned()),
+                url: None,
+            }],
+            address: "-100".to_owned(),
+            digest: vec![0, 255],
+            raw: Bytes::from_static(b"{ \"update_id\":12, \"x\": \"\\u00e4\" }\n"),
+        };
+        for raw in [update.raw.clone(), Bytes::from_static(&[255, 0, 254])] {
+            update.raw = raw;
+            let json = serde_json::to_vec(&update).unwrap();
+            assert_eq!(serde_json::from_slice::<Update>(&json).unwrap(), update);
+        }
+    }
+
+    #[test]
+    fn an_update_of_the_first_version_can_be_read() {
+        let row = r#"{"dialog":{"channel":"vk","user_id":"7"},"id":"a","address":"7"}"#;
+        let update: Update = serde_json::from_str(row).unwrap();
+        assert_eq!((update.kind, update.text.as_str()), (Kind::Message, ""));
+        assert!(update.raw.is_empty() && update.digest.is_empty());
     }
 
     #[test]

@@ -2,32 +2,42 @@
 //!
 //! ```text
 //! begin   take the dialog's lock, learn whether this update was seen, read the state
-//! handle  the author's code
+//!         (an older update that a dead worker left in the inbox comes first)
+//! handle  the author's code; after a failure again, with growing pauses
 //! commit  state + replies + update id + the author's SQL, in one transaction
 //! answer  to the platform: from here on nothing can be lost
 //! send    the replies, in order; each marked as sent
 //! end     give the lock back, with the last mark
 //! ```
 //!
+//! What takes longer than `--ack-after` is answered sooner, once the update is in the
+//! inbox (`inbox.rs`); the order stays. Attempts and their end are in `attempts.rs`.
+//!
 //! Called by the updaters with [`start`], for each update, in arrival order.
 //! Invariants: once begun, a turn runs to its end in a task of its own, whether
 //! or not anybody still waits for its answer; nothing leaves the program before
 //! the commit; the lock is given back on every path (a dropped
 //! [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
-//! `--lock-wait`, `--turn-timeout`, [`MAX_RUNS`].
+//! `--lock-wait` for what was not accepted, `--turn-timeout`, [`MAX_RUNS`].
 
 use std::cell::Cell;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use turnkey_storage::{Arrival, Begin, Commit, Error as StorageError, Seen, Storage};
+use tokio::time::Instant;
+use turnkey_storage::inbox::Pending;
+use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error as StorageError, Seen, Storage};
 
-use crate::channels::{Channels, SendError};
+use crate::attempts::Attempts;
+use crate::channels::{Channels, Plan, SendError};
 use crate::error::Error;
 use crate::handler::{AnyHandler, Call, Handled, MAX_REPLIES};
-use crate::message::{Outgoing, Reply, Update};
+pub(crate) use crate::inbox::{Answer, WaitsFor};
+use crate::inbox::{Inbox, Receipt, now_ms};
+use crate::message::{Outgoing, Update};
 use crate::outbox;
 use crate::scoreboard::{Field, Slot};
 use crate::user_lock::{Held, UserLock};
@@ -36,9 +46,16 @@ use crate::user_lock::{Held, UserLock};
 /// Each loss means that a writer died or this worker was given up for dead.
 const MAX_RUNS: u32 = 5;
 
+/// How long an accepted update waits for the lock; past it `recovery.rs` sees to it.
+const ACCEPTED_WAIT: Duration = Duration::from_secs(3600);
+
+/// What whoever waits is told when an older update is not done yet.
+const BEHIND: &str = "an earlier update of this user takes long";
+
 /// What a worker's turns share.
 pub(crate) struct Bot {
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) inbox: Inbox,
     pub(crate) handler: Box<dyn AnyHandler>,
     pub(crate) channels: Channels,
     /// The author's, taken before the storage's.
@@ -62,48 +79,68 @@ pub(crate) struct Limits {
     pub(crate) lock_wait: Duration,
     /// How long a handler may take.
     pub(crate) turn_timeout: Duration,
+    /// Attempts at an update before it goes to the dead letters.
+    pub(crate) attempts: u32,
 }
 
-/// How a turn ended, for whoever brought the update.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    /// It is committed; this is the channel's answer to it.
-    Committed(Vec<u8>),
-    /// It was committed earlier, with this answer to this digest.
-    Seen(Seen),
-    /// Not now: too many turns, the lock is taken, the storage is away.
-    Busy(String),
-    /// The handler failed; nothing was changed.
-    Failed,
-}
-
-/// Starts a turn in a task of its own. Dropping the receiver cancels nothing.
+/// Starts a turn in a task of its own. The answer comes with the commit, or, should that
+/// take longer than `--ack-after`, once the update is in the inbox: it is ours then, and
+/// need not be sent again. Where the channel's caller wants the turn's own answer, it
+/// comes with the commit in any case. Dropping the receiver cancels nothing.
 pub(crate) fn start(bot: &Rc<Bot>, update: Update, arrived: Arrival) -> oneshot::Receiver<Answer> {
+    let waits_for = match bot.channels.of(&update.dialog).waits_for_answer() {
+        true => WaitsFor::Answer,
+        false => WaitsFor::Commit,
+    };
+    start_for(bot, update, arrived, waits_for)
+}
+
+/// As [`start`], for whoever waits for the turn's own answer or for the row only,
+/// whatever the channel is.
+pub(crate) fn start_for(
+    bot: &Rc<Bot>,
+    update: Update,
+    arrived: Arrival,
+    waits_for: WaitsFor,
+) -> oneshot::Receiver<Answer> {
     let (sender, receiver) = oneshot::channel();
     let Some(place) = InFlight::enter(bot) else {
-        let busy = format!("{} turns are in flight", bot.limits.turns);
-        answer(sender, Answer::Busy(busy));
+        let busy = Answer::Busy(format!("{} turns are in flight", bot.limits.turns));
+        drop(sender.send(busy));
         return receiver;
     };
     tokio::task::spawn_local(async move {
         let bot = &place.0;
-        match user_lock(bot, &update.dialog).await {
-            Ok(held) => {
-                run(bot, update, arrived, sender).await;
-                drop(held);
-            }
-            Err(reason) => answer(sender, Answer::Busy(reason)),
+        let plain = match waits_for {
+            WaitsFor::Answer => Vec::new(),
+            _ => bot.channels.of(&update.dialog).accepted(&update),
+        };
+        let update = Arc::new(update);
+        let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
+        if waits_for == WaitsFor::Row {
+            receipt.accept().await;
         }
+        if !receipt.is_refused() {
+            // Not around `run` itself: what runs an older update of the same dialog there
+            // has the lock already.
+            let dialog = receipt.update.dialog.clone();
+            match receipt.wait(user_lock(bot, &dialog)).await {
+                Some(Ok(held)) => {
+                    run(bot, &mut receipt).await;
+                    drop(held);
+                }
+                Some(Err(reason)) => receipt.answer(Answer::Busy(reason)),
+                None => {}
+            }
+        }
+        drop(receipt);
         drop(place);
     });
     receiver
 }
 
 /// Takes the author's lock, if there is one. It is given back when it is dropped.
-async fn user_lock(
-    bot: &Bot,
-    dialog: &turnkey_storage::DialogKey,
-) -> Result<Option<Box<dyn Held>>, String> {
+async fn user_lock(bot: &Bot, dialog: &DialogKey) -> Result<Option<Box<dyn Held>>, String> {
     let Some(lock) = &bot.user_lock else {
         return Ok(None);
     };
@@ -114,127 +151,187 @@ async fn user_lock(
     }
 }
 
-/// Sends what earlier turns of a dialog left unsent, without a new update: after
-/// a crash, when the user stays silent. Should the platform's limits not allow it yet, the
-/// result says when they will.
-pub(crate) async fn resume(bot: &Rc<Bot>, dialog: turnkey_storage::DialogKey) -> Option<Duration> {
+/// Does what earlier turns of a dialog left, without a new update: after a crash, when
+/// the user stays silent. Replies that were not sent, then updates in the inbox. Should
+/// the platform's limits not allow it yet, the result says when they will.
+pub(crate) async fn resume(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
     let place = InFlight::enter(bot)?;
     let held = user_lock(bot, &dialog).await.ok()?;
-    let begin = Begin {
-        dialog,
-        update: None,
-        arrived: Arrival::now(),
-        wait: bot.limits.lock_wait,
-    };
-    // An error here is not the end: the next look at the outbox tries again.
-    let begun = bot.storage.begin(begin).await.ok()?;
-    let grant = begun.grant?;
-    match outbox::send(bot, &grant, begun.unsent).await {
-        Ok(()) => {
-            if let Err(error) = bot.storage.end(grant, Vec::new()).await {
-                tracing::warn!("cannot end a resumed turn: {error}");
-            }
-            drop((held, place));
-            None
+    let left = do_what_is_left(bot, dialog).await;
+    drop((held, place));
+    left
+}
+
+async fn do_what_is_left(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
+    loop {
+        let begin = Begin {
+            dialog: dialog.clone(),
+            update: None,
+            arrived: Arrival::now(),
+            wait: bot.limits.lock_wait,
+        };
+        // An error here is not the end: the next look tries again.
+        let begun = bot.storage.begin(begin).await.ok()?;
+        let grant = begun.grant?;
+        match outbox::send(bot, &grant, begun.unsent).await {
+            Ok(()) => {}
+            Err(SendError::Retry { after, .. }) => return after,
+            Err(_) => return None,
         }
-        Err(SendError::Retry { after, .. }) => after,
-        Err(_) => None,
+        if let Err(error) = bot.storage.end(grant, Vec::new()).await {
+            tracing::warn!("cannot end a resumed turn: {error}");
+        }
+        let row = begun.earlier?;
+        if row.due > now_ms() || *bot.draining.borrow() || !run_row(bot, row).await {
+            return None;
+        }
     }
 }
 
-async fn run(
-    bot: &Rc<Bot>,
-    mut update: Update,
-    arrived: Arrival,
-    receipt: oneshot::Sender<Answer>,
-) {
-    let dialog = update.dialog.clone();
-    for _ in 0..MAX_RUNS {
+/// Runs an update of the inbox, once it is due. False: it is still there.
+fn run_row<'a>(bot: &'a Rc<Bot>, row: Pending) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
+    Box::pin(async move {
+        let update: Update = match serde_json::from_slice(&row.body) {
+            Ok(update) => update,
+            Err(error) => return attempts(bot).bury_unreadable(row, &error.to_string()).await,
+        };
+        let mut receipt = Receipt::recovered(&bot.inbox, Arc::new(update), row);
+        let pause = u64::try_from(receipt.due - now_ms()).unwrap_or_default();
+        if !bot.inbox.sleep(Duration::from_millis(pause)).await {
+            return false;
+        }
+        run(bot, &mut receipt).await;
+        !receipt.is_accepted()
+    })
+}
+
+fn attempts(bot: &Bot) -> Attempts<'_> {
+    Attempts {
+        inbox: &bot.inbox,
+        channels: &bot.channels,
+        most: bot.limits.attempts,
+    }
+}
+
+async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
+    let update = receipt.update.clone();
+    let dialog = &update.dialog;
+    let attempts = attempts(bot);
+    let patience = Instant::now() + bot.limits.lock_wait;
+    let mut losses = 0;
+    'begin: while losses < MAX_RUNS {
         // begin
+        let was_accepted = receipt.is_accepted();
         let begin = Begin {
             dialog: dialog.clone(),
             update: Some(update.id.0.clone()),
-            arrived,
-            wait: bot.limits.lock_wait,
+            arrived: receipt.arrived,
+            wait: match was_accepted {
+                true => ACCEPTED_WAIT,
+                false => bot.limits.lock_wait,
+            },
         };
-        let begun = match bot.storage.begin(begin).await {
-            Ok(begun) => begun,
-            Err(error) => return answer(receipt, Answer::Busy(error.to_string())),
+        let begun = match receipt.wait(bot.storage.begin(begin)).await {
+            Some(Ok(begun)) => begun,
+            // It was accepted while it waited: from now on it has more patience.
+            Some(Err(StorageError::Busy(_))) if receipt.is_accepted() && !was_accepted => continue,
+            Some(Err(error)) => return receipt.answer(Answer::Busy(error.to_string())),
+            None => return,
         };
         let Some(mut grant) = begun.grant else {
             let seen = begun.seen.unwrap_or_else(|| Seen {
                 digest: Vec::new(),
                 answer: Vec::new(),
             });
-            return answer(receipt, Answer::Seen(seen));
+            receipt.answer(Answer::Seen(seen));
+            return attempts.take_out(receipt).await;
         };
 
         // An earlier turn was cut off between its commit and its last reply:
         // those replies come first.
         if let Some(seen) = begun.seen {
-            answer(receipt, Answer::Seen(seen));
+            receipt.answer(Answer::Seen(seen));
+            attempts.take_out(receipt).await;
             if outbox::send(bot, &grant, begun.unsent).await.is_ok() {
-                end(bot, grant, Vec::new(), &dialog).await;
+                end(bot, grant, Vec::new(), dialog).await;
             }
             return;
         }
-        if let Err(error) = outbox::send(bot, &grant, begun.unsent).await {
+
+        // An older update is in the inbox, and whoever accepted it is gone: it comes
+        // first, as a turn of its own.
+        if let Some(row) = begun.earlier {
+            drop(grant);
+            if !receipt.behind(patience, run_row(bot, row)).await {
+                return receipt.answer(Answer::Busy(BEHIND.to_owned()));
+            }
+            continue;
+        }
+        let sent = receipt.during(outbox::send(bot, &grant, begun.unsent));
+        if let Err(error) = sent.await {
             let busy = format!("replies of an earlier turn cannot be sent yet: {error}");
-            return answer(receipt, Answer::Busy(busy));
+            return receipt.answer(Answer::Busy(busy));
         }
 
         // handle
-        let returned = bot
-            .handler
-            .call(Call {
-                update,
-                state: begun.state,
+        let mut state = begun.state;
+        let (outgoing, platform_answer) = loop {
+            if !attempts.start(receipt).await {
+                return;
+            }
+            let handled = bot.handler.call(Call {
+                update: update.clone(),
+                attempt: receipt.attempts,
+                state,
                 storage: bot.storage.clone(),
                 grant,
                 timeout: bot.limits.turn_timeout,
-            })
-            .await;
-        update = returned.update;
-        grant = returned.grant;
-        let handled = match returned.outcome {
-            Ok(handled) => handled,
-            Err(error) => return fail(bot, &update, receipt, &error),
-        };
+            });
+            let returned = receipt.during(handled).await;
+            state = returned.state;
+            grant = returned.grant;
 
-        // commit
-        let plan = match bot.channels.plan(&update, &handled.replies) {
-            Ok(plan) => plan,
-            Err(reason) => return fail(bot, &update, receipt, &Error::msg(reason)),
-        };
-        let platform_answer = plan.answer;
-        let outgoing = outgoing(&update, plan.send);
-        let commit = match prepare_commit(bot, &update, handled, &outgoing, &platform_answer) {
-            Ok(commit) => commit,
-            Err(error) => return fail(bot, &update, receipt, &error),
-        };
-        let ended = commit.end;
-        match bot.storage.commit(&mut grant, commit).await {
-            Ok(()) => {}
-            // The lock was lost, or the same update was handled under another
-            // dialog: begin again, and learn.
-            Err(StorageError::Stale | StorageError::Seen) => continue,
-            Err(StorageError::Statement(reason)) => {
-                let error = Error::msg(format!("its SQL failed: {reason}"));
-                return fail(bot, &update, receipt, &error);
+            // commit
+            let prepared = returned
+                .outcome
+                .and_then(|handled| prepare(bot, receipt, handled));
+            let error = match prepared {
+                Ok((commit, outgoing)) => {
+                    let answer = commit.answer.clone();
+                    match bot.storage.commit(&mut grant, commit).await {
+                        Ok(()) => break (outgoing, answer),
+                        // The lock was lost, or the same update was handled under
+                        // another dialog: begin again, and learn.
+                        Err(StorageError::Stale | StorageError::Seen) => {
+                            attempts.undo(receipt);
+                            losses += 1;
+                            continue 'begin;
+                        }
+                        Err(StorageError::Statement(reason)) => {
+                            Error::msg(format!("its SQL failed: {reason}"))
+                        }
+                        Err(error) => return receipt.answer(Answer::Busy(error.to_string())),
+                    }
+                }
+                Err(error) => error,
+            };
+            bot.slot.add(Field::Failed, 1);
+            if !attempts.failed(receipt, &error).await {
+                return;
             }
-            Err(error) => return answer(receipt, Answer::Busy(error.to_string())),
-        }
+        };
         bot.slot.add(Field::Turns, 1);
+        receipt.settled();
 
         // answer
-        answer(receipt, Answer::Committed(platform_answer));
+        receipt.answer(Answer::Committed(platform_answer));
 
         // send, end
-        if !ended {
+        if !outgoing.is_empty() {
             let replies = outgoing.len() as u64;
             bot.slot.add(Field::Sending, replies);
             match outbox::send_new(bot, &grant, outgoing).await {
-                Ok(last) => end(bot, grant, last, &dialog).await,
+                Ok(last) => end(bot, grant, last, dialog).await,
                 // They stay in the outbox; the lock goes back.
                 Err(error) => tracing::warn!("{dialog}: replies wait in the outbox: {error}"),
             }
@@ -242,30 +339,26 @@ async fn run(
         }
         return;
     }
-    let busy = format!("the lock was lost {MAX_RUNS} times");
-    answer(receipt, Answer::Busy(busy));
+    receipt.answer(Answer::Busy(format!("the lock was lost {MAX_RUNS} times")));
 }
 
-fn outgoing(update: &Update, replies: Vec<Reply>) -> Vec<Outgoing> {
-    let one = |reply| Outgoing {
-        to: update.address.clone(),
-        update: update.id.0.clone(),
-        reply,
-    };
-    replies.into_iter().map(one).collect()
-}
-
-fn prepare_commit(
+/// What a turn leaves behind, and what is sent then.
+fn prepare(
     bot: &Bot,
-    update: &Update,
+    receipt: &Receipt<'_>,
     handled: Handled,
-    outgoing: &[Outgoing],
-    platform_answer: &[u8],
-) -> crate::Result<Commit> {
-    if outgoing.len() > MAX_REPLIES {
+) -> crate::Result<(Commit, Vec<Outgoing>)> {
+    let update = &*receipt.update;
+    let planned = match receipt.is_accepted() {
+        false => bot.channels.plan(update, &handled.replies),
+        // The answer has left: nothing can ride in it.
+        true => bot.channels.plan_accepted(update, &handled.replies),
+    };
+    let Plan { answer, send } = planned.map_err(Error::msg)?;
+    if send.len() > MAX_REPLIES {
         return Err(Error::msg(format!(
             "its replies make {} messages; {MAX_REPLIES} is the limit",
-            outgoing.len()
+            send.len()
         )));
     }
     let history = if bot.history {
@@ -277,10 +370,16 @@ fn prepare_commit(
     } else {
         None
     };
-    Ok(Commit {
+    let one = |reply| Outgoing {
+        to: update.address.clone(),
+        update: update.id.0.clone(),
+        reply,
+    };
+    let outgoing: Vec<_> = send.into_iter().map(one).collect();
+    let commit = Commit {
         update: update.id.0.clone(),
         digest: update.digest.clone(),
-        answer: platform_answer.to_vec(),
+        answer,
         state: handled.state,
         replies: outgoing
             .iter()
@@ -289,15 +388,9 @@ fn prepare_commit(
         statements: handled.statements,
         history,
         end: outgoing.is_empty(),
-        pending: false,
-    })
-}
-
-fn fail(bot: &Bot, update: &Update, receipt: oneshot::Sender<Answer>, error: &Error) {
-    bot.slot.add(Field::Failed, 1);
-    tracing::error!("{} update {} failed: {error}", update.dialog, update.id);
-    // What went wrong is the author's business, not the sender's: it is in the log.
-    answer(receipt, Answer::Failed);
+        pending: receipt.is_accepted(),
+    };
+    Ok((commit, outgoing))
 }
 
 async fn end(
@@ -310,11 +403,6 @@ async fn end(
         // The lock is given back all the same; the mark is not on the disk.
         tracing::warn!("{dialog}: a reply may be sent twice: {error}");
     }
-}
-
-/// Whoever brought the update may have hung up: the turn stands all the same.
-fn answer(receipt: oneshot::Sender<Answer>, answer: Answer) {
-    drop(receipt.send(answer));
 }
 
 /// A place among the turns in flight.

@@ -10,13 +10,18 @@
 //! made up here. The same id with the same body gets the stored answer, byte for
 //! byte; with another body 409. With a token configured, requests carry
 //! `Authorization: Bearer TOKEN`.
+//!
+//! With `Prefer: respond-async` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) the
+//! answer is 202 at once, with the address at which the answer can be asked for
+//! (`updaters/status.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hyper::header::AUTHORIZATION;
+use hyper::header::{AUTHORIZATION, HeaderName, LOCATION};
 use hyper::{HeaderMap, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use turnkey_storage::{ReplyId, Seen};
@@ -31,6 +36,19 @@ use crate::message::{
 
 /// Bytes of the digest that tells bodies apart.
 const DIGEST: usize = 16;
+
+/// What an id's bytes look like in a path: all but the unreserved ones of RFC 3986.
+const IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// Where answers can be asked for: before the id.
+pub(crate) const UPDATES: &str = "/http/updates/";
+
+/// The stored answer to an update that was given up. Those of turns start with `replies`.
+const GIVEN_UP: &[u8] = br#"{"error":"the handler failed; this update was given up"}"#;
 
 pub(super) struct Http {
     token: Option<String>,
@@ -75,12 +93,27 @@ impl Http {
     }
 }
 
+/// Whether a `Prefer` header has `respond-async` among its preferences.
+fn prefers_async(headers: &HeaderMap) -> bool {
+    headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|preference| preference.split(';').next())
+        .any(|name| name.trim().eq_ignore_ascii_case("respond-async"))
+}
+
 impl Channel for Http {
     fn name(&self) -> &'static str {
         "http"
     }
 
     fn wants_json_type(&self) -> bool {
+        true
+    }
+
+    fn waits_for_answer(&self) -> bool {
         true
     }
 
@@ -138,7 +171,7 @@ impl Channel for Http {
                 "the update's id: 1 to {MAX_UPDATE_ID} bytes, not starting with `~`"
             )));
         }
-        Ok(Received::Updates(vec![Update {
+        let update = Update {
             address: body.user_id.clone(),
             dialog: DialogKey::new(self.name(), body.user_id),
             digest: if id.is_some() {
@@ -151,7 +184,11 @@ impl Channel for Http {
             text,
             pictures: picture.into_iter().collect(),
             raw: bytes.clone(),
-        }]))
+        };
+        Ok(match prefers_async(headers) {
+            true => Received::Async(update),
+            false => Received::Updates(vec![update]),
+        })
     }
 
     /// All replies ride in the answer, as they are: there is nobody to send to.
@@ -166,9 +203,41 @@ impl Channel for Http {
         false
     }
 
+    fn accepted(&self, update: &Update) -> Vec<u8> {
+        serde_json::json!({ "id": update.id.0, "status": "pending" })
+            .to_string()
+            .into_bytes()
+    }
+
+    fn answer_async(&self, id: &UpdateId, body: Vec<u8>) -> PlatformAnswer {
+        let address = format!("{UPDATES}{}", utf8_percent_encode(&id.0, IN_A_PATH));
+        PlatformAnswer {
+            status: StatusCode::ACCEPTED,
+            headers: vec![
+                (LOCATION, address),
+                (
+                    HeaderName::from_static("preference-applied"),
+                    "respond-async".to_owned(),
+                ),
+            ],
+            ..PlatformAnswer::json(body)
+        }
+    }
+
+    fn given_up(&self, _: &Update) -> Vec<u8> {
+        GIVEN_UP.to_vec()
+    }
+
     fn answer_seen(&self, digest: &[u8], seen: Seen) -> PlatformAnswer {
         if seen.digest == digest {
-            return self.answer(seen.answer);
+            let status = match seen.answer == GIVEN_UP {
+                true => StatusCode::GONE,
+                false => StatusCode::OK,
+            };
+            return PlatformAnswer {
+                status,
+                ..self.answer(seen.answer)
+            };
         }
         PlatformAnswer {
             status: StatusCode::CONFLICT,

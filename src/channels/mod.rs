@@ -28,13 +28,15 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, StatusCode, Uri};
 use turnkey_storage::{ReplyId, Seen};
 
+pub(crate) use self::http::UPDATES;
 pub(crate) use self::registry::{Channels, Factory, Outlet, check_names};
 pub use self::signature::{is_signed, same_secret};
 use crate::error::Error;
-use crate::message::{Outgoing, Reply, Update};
+use crate::message::{Outgoing, Reply, Update, UpdateId};
 use crate::pacing::Rate;
 
 /// Something that came in and is answered without a turn.
@@ -109,6 +111,8 @@ pub struct PlatformAnswer {
     pub status: StatusCode,
     /// `Content-Type`, unless the body is empty.
     pub media_type: &'static str,
+    /// Header lines beside the media type. Mostly none.
+    pub headers: Vec<(HeaderName, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -119,6 +123,7 @@ impl PlatformAnswer {
         PlatformAnswer {
             status: StatusCode::OK,
             media_type: "application/json",
+            headers: Vec::new(),
             body,
         }
     }
@@ -128,6 +133,7 @@ impl PlatformAnswer {
         PlatformAnswer {
             status: StatusCode::OK,
             media_type: "text/plain",
+            headers: Vec::new(),
             body: body.into(),
         }
     }
@@ -138,6 +144,8 @@ impl PlatformAnswer {
 pub enum Received {
     /// Updates, in order. Each is a turn.
     Updates(Vec<Update>),
+    /// An update whose caller asks not to wait: it is accepted at once.
+    Async(Update),
     /// Nothing for a handler: this is the answer.
     Answer(PlatformAnswer),
 }
@@ -247,6 +255,28 @@ pub trait Channel {
     /// How fast calls to one address may go out.
     fn chat_rate(&self, _to: &str) -> Option<Rate> {
         None
+    }
+
+    /// Whether a caller waits for the turn's own answer, however long it takes; if not,
+    /// `--ack-after` bounds it.
+    fn waits_for_answer(&self) -> bool {
+        false
+    }
+
+    /// The body of the answer to an update that was accepted and is not handled yet. No
+    /// reply can ride in it.
+    fn accepted(&self, _update: &Update) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// The whole answer to a caller who asked not to wait.
+    fn answer_async(&self, _id: &UpdateId, body: Vec<u8>) -> PlatformAnswer {
+        self.answer(body)
+    }
+
+    /// The answer that is stored with an update that was given up.
+    fn given_up(&self, update: &Update) -> Vec<u8> {
+        self.accepted(update)
     }
 
     /// Whether there is anybody to send to. If not, all replies ride in the answers.

@@ -3,6 +3,7 @@
 //! Made by the worker after its fork, asked by everyone who has a dialog. Bound:
 //! [`MAX_CHANNELS`].
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -36,6 +37,8 @@ pub(crate) struct Channels {
     by_name: HashMap<String, (Box<dyn Channel>, Pace)>,
     /// Stands in for a channel that is no longer configured.
     gone: (Gone, Pace),
+    /// That replies are lost was said.
+    said_lost: Cell<bool>,
 }
 
 impl Channels {
@@ -84,6 +87,7 @@ impl Channels {
                 .map(|c| (c.0.name().to_owned(), c))
                 .collect(),
             gone: (Gone, of_gone),
+            said_lost: Cell::new(false),
         })
     }
 
@@ -142,6 +146,26 @@ impl Channels {
             answer: result.to_string().into_bytes(),
             send,
         })
+    }
+
+    /// What becomes of the replies of a turn whose update was answered before: all are
+    /// sent. Where callers come back for the answer, they ride in the stored one.
+    pub(crate) fn plan_accepted(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+        let channel = self.of(&update.dialog);
+        if channel.can_send() {
+            return Ok(Plan {
+                answer: channel.accepted(update),
+                send: channel.fit(replies)?,
+            });
+        }
+        if !channel.waits_for_answer() && !replies.is_empty() && !self.said_lost.replace(true) {
+            tracing::warn!(
+                "{}: a reply that is ready only after --ack-after cannot be sent without a \
+                 token, and is lost: set the channel's token (said once)",
+                update.dialog
+            );
+        }
+        channel.plan(update, replies)
     }
 }
 

@@ -260,6 +260,14 @@ impl Channel for Telegram {
         content::fit(replies, &LIMITS)
     }
 
+    /// A pressed button stops waiting in any case.
+    fn accepted(&self, update: &Update) -> Vec<u8> {
+        match update.kind {
+            Kind::Button => end_waiting(update.raw()).unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
     fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
         let send = self.fit(replies)?;
         let ride = |reply: &Reply| {

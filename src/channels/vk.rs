@@ -288,6 +288,10 @@ impl Channel for Vk {
         Some(Rate::per_second(RATE))
     }
 
+    fn accepted(&self, _: &Update) -> Vec<u8> {
+        b"ok".to_vec()
+    }
+
     fn answer(&self, body: Vec<u8>) -> PlatformAnswer {
         PlatformAnswer::text(body)
     }

@@ -1,5 +1,6 @@
 //! The command line: one file for each command.
 
+mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
@@ -49,6 +50,10 @@ enum Command {
     Dialogs(dialogs::Dialogs),
     /// List the replies that wait to be sent.
     Outbox(outbox::Outbox),
+    /// Copy a SQLite database to a file, while the bot runs or not.
+    Backup(backup::Backup),
+    /// Put a backup back in its place.
+    Restore(backup::Restore),
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
@@ -74,6 +79,8 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Dead(dead) => dead.run(),
         Command::Dialogs(dialogs) => dialogs.run(),
         Command::Outbox(outbox) => outbox.run(),
+        Command::Backup(backup) => backup.run(),
+        Command::Restore(restore) => restore.run(),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
         #[cfg(feature = "drill")]

@@ -5,5 +5,6 @@ pub(crate) mod backoff;
 pub(crate) mod polling;
 pub(crate) mod registration;
 pub(crate) mod rpc;
+pub(crate) mod status;
 pub(crate) mod webhooks;
 mod window;

@@ -211,6 +211,7 @@ impl Poller {
         let channel = self.bot.channels.named(name)?;
         match channel.parse(&HeaderMap::new(), raw) {
             Ok(Received::Updates(mut updates)) => updates.pop(),
+            Ok(Received::Async(update)) => Some(update),
             Ok(Received::Answer(_)) => None,
             Err(refusal) => {
                 let reason = refusal.reason;
@@ -243,7 +244,8 @@ impl Poller {
         let mut draining = self.bot.draining.clone();
         while !*draining.borrow() {
             match turn::start(&self.bot, update.clone(), arrived).await {
-                Ok(Answer::Committed(answer)) => {
+                // Accepted: it is in the inbox, and so ours.
+                Ok(Answer::Committed(answer) | Answer::Accepted(answer)) => {
                     if update.kind == Kind::Button && !answer.is_empty() {
                         self.call(answer).await;
                     }

@@ -27,7 +27,7 @@ use turnkey_storage::Arrival;
 use crate::channels::{PlatformAnswer, Refusal, same_secret};
 use crate::config::ServerLimits;
 use crate::message::{DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Update};
-use crate::turn::{self, Answer, Bot};
+use crate::turn::{self, Answer, Bot, WaitsFor};
 
 /// Calls of one request.
 const MAX_BATCH: usize = 100;
@@ -147,14 +147,14 @@ async fn answer_one(bot: &Rc<Bot>, dialog: &DialogKey, raw: &RawValue) -> Option
     };
     let update = update(dialog, &call, id.as_ref());
     let digest = update.digest.clone();
-    let ended = turn::start(bot, update, Arrival::now()).await;
+    let ended = turn::start_for(bot, update, Arrival::now(), WaitsFor::Answer).await;
     let id = id?;
     let committed = |answer: Vec<u8>| match serde_json::from_slice::<Value>(&answer) {
         Ok(result) => json!({ "jsonrpc": "2.0", "result": result, "id": id.clone() }),
         Err(e) => error(id.clone(), FAILED, &format!("no result was stored: {e}")),
     };
     Some(match ended {
-        Ok(Answer::Committed(answer)) => committed(answer),
+        Ok(Answer::Committed(answer) | Answer::Accepted(answer)) => committed(answer),
         Ok(Answer::Seen(seen)) if seen.digest == digest => committed(seen.answer),
         Ok(Answer::Seen(_)) => error(id, CONFLICT, "this id came before with another call"),
         Ok(Answer::Busy(reason)) => error(id, BUSY, &reason),

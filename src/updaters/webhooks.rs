@@ -2,9 +2,9 @@
 //!
 //! Called by `worker/routes.rs` for each request to a channel's path: reads the
 //! body, has the channel verify and parse it, runs a turn for each update and
-//! answers when all of them have ended. Updates of one dialog run one after another
-//! and stop at the first that fails: the platform sends them all again, and those
-//! that were committed are known. Bounds: `--max-body`, `--body-timeout`,
+//! answers when all of them are committed, or in the inbox. Updates of one dialog run one
+//! after another and stop at the first that is refused: the platform sends them all
+//! again, and those that were taken are known. Bounds: `--max-body`, `--body-timeout`,
 //! [`MAX_BODIES`].
 
 use std::collections::HashMap;
@@ -16,16 +16,21 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, EXPECT};
 use hyper::{HeaderMap, Request, StatusCode};
+use tokio::sync::oneshot::error::RecvError;
 use tokio::task::JoinSet;
 use turnkey_storage::Arrival;
 
 use crate::channels::{Channel, PlatformAnswer, Received, Refusal};
 use crate::config::ServerLimits;
 use crate::message::Update;
-use crate::turn::{self, Answer, Bot};
+use crate::turn::{self, Answer, Bot, WaitsFor};
 
 /// Bytes of all bodies that a worker is reading; beyond it 503.
 const MAX_BODIES: usize = 128 << 20;
+
+/// Microseconds between the arrivals of a batch's updates of one dialog: in the inbox each
+/// needs a place of its own, further from the next than two readings of a clock differ.
+const APART: i64 = 100;
 
 /// How long a leaving worker waits for the rest of a body.
 const DRAIN_LIMIT: Duration = Duration::from_secs(2);
@@ -60,14 +65,15 @@ pub(crate) async fn receive(
     let received = channel.parse(&head.headers, &body)?;
     drop(body);
     drop(room);
-    let updates = match received {
-        Received::Updates(updates) => updates,
-        Received::Answer(answer) => return Ok(answer),
-    };
-
     // All of a request arrived now, however long an update waits for the one
     // before it.
     let arrived = Arrival::now();
+    let updates = match received {
+        Received::Updates(updates) => updates,
+        Received::Async(update) => return accept(bot, channel, update, arrived).await,
+        Received::Answer(answer) => return Ok(answer),
+    };
+
     let mut answer = channel.answer(Vec::new());
     if updates.len() == 1 {
         for update in updates {
@@ -111,8 +117,12 @@ async fn run_in_order(
     arrived: Arrival,
 ) -> Result<PlatformAnswer, Refusal> {
     let mut answer = Err(stopping());
-    for update in updates {
+    for (place, update) in updates.into_iter().enumerate() {
         let channel = bot.channels.of(&update.dialog);
+        let arrived = match place {
+            0 => arrived,
+            place => Arrival::at(arrived.unix_us() + place as i64 * APART),
+        };
         answer = run(&bot, channel, update, arrived).await;
         if answer.is_err() {
             break;
@@ -130,10 +140,33 @@ async fn run(
     arrived: Arrival,
 ) -> Result<PlatformAnswer, Refusal> {
     let digest = update.digest.clone();
+    let ended = turn::start(bot, update, arrived).await;
+    otherwise(channel, &digest, ended)
+}
+
+/// Takes an update into the inbox, for a caller who asked not to wait.
+async fn accept(
+    bot: &Rc<Bot>,
+    channel: &dyn Channel,
+    update: Update,
+    arrived: Arrival,
+) -> Result<PlatformAnswer, Refusal> {
+    let (digest, id) = (update.digest.clone(), update.id.clone());
+    match turn::start_for(bot, update, arrived, WaitsFor::Row).await {
+        Ok(Answer::Accepted(body)) => Ok(channel.answer_async(&id, body)),
+        ended => otherwise(channel, &digest, ended),
+    }
+}
+
+fn otherwise(
+    channel: &dyn Channel,
+    digest: &[u8],
+    ended: Result<Answer, RecvError>,
+) -> Result<PlatformAnswer, Refusal> {
     let busy = |reason: String| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason);
-    match turn::start(bot, update, arrived).await {
-        Ok(Answer::Committed(body)) => Ok(channel.answer(body)),
-        Ok(Answer::Seen(seen)) => Ok(channel.answer_seen(&digest, seen)),
+    match ended {
+        Ok(Answer::Committed(body) | Answer::Accepted(body)) => Ok(channel.answer(body)),
+        Ok(Answer::Seen(seen)) => Ok(channel.answer_seen(digest, seen)),
         Ok(Answer::Busy(reason)) => Err(busy(reason)),
         Ok(Answer::Failed) => Err(busy("the handler failed".to_owned())),
         Err(_) => Err(stopping()),

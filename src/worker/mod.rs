@@ -22,6 +22,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use turnkey_storage::Owner;
 
 pub(crate) use self::requests::Requests;
@@ -29,8 +30,11 @@ use crate::app::Author;
 use crate::channels::{Channels, poll, register};
 use crate::config::{Config, Updater};
 use crate::database::Database;
+use crate::inbox::Inbox;
 use crate::outbox;
+use crate::recovery;
 use crate::scoreboard::{Field, Scoreboard};
+use crate::sweep;
 use crate::turn::{Bot, Limits};
 use crate::updaters::{polling, registration};
 
@@ -44,6 +48,11 @@ const OTHER_FILES: u64 = 256;
 
 /// For the pauses of an earlier run, before connections are accepted.
 const RECALL: Duration = Duration::from_secs(5);
+
+/// The part of the grace time in which a draining worker lets handlers of accepted
+/// updates go on. What has not ended then is in the inbox, and is handled again after the
+/// next start; so nothing of it is cut off.
+const PATIENCE: f32 = 0.75;
 
 /// Between two looks at whether a draining worker is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -105,8 +114,15 @@ impl Worker<'_> {
     ) -> crate::Result<()> {
         let slot = self.scoreboard.worker(self.slot);
         let (drain, draining) = watch::channel(false);
+        let storage = self.database.connect(self.owner)?;
         let bot = Rc::new(Bot {
-            storage: self.database.connect(self.owner)?,
+            inbox: Inbox::new(
+                storage.clone(),
+                self.config.pending,
+                self.config.ack_after,
+                draining.clone(),
+            ),
+            storage,
             handler: self.author.handler,
             channels: Channels::open(self.config, &self.author.channels, self.scoreboard.pacer())?,
             user_lock: self.author.user_lock.map(|make| make()).transpose()?,
@@ -114,6 +130,7 @@ impl Worker<'_> {
                 turns: self.config.max_turns,
                 lock_wait: self.config.lock_wait,
                 turn_timeout: self.config.turn_timeout,
+                attempts: self.config.max_attempts,
             },
             history: self.config.history,
             slot,
@@ -133,6 +150,11 @@ impl Worker<'_> {
             tracing::warn!("pauses of an earlier run are not known yet: the database is slow");
         }
         let resume = tokio::task::spawn_local(outbox::look_for_unsent(bot.clone()));
+        let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone()));
+        let sweep = self.is_first.then(|| {
+            let (seen, history) = (self.config.keep_seen, self.config.keep_history);
+            tokio::task::spawn_local(sweep::run(bot.clone(), seen, history))
+        });
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config,
@@ -180,13 +202,24 @@ impl Worker<'_> {
         slot.set(Field::Accepting, 0);
         resume.abort();
         registering.abort_all();
+        recovery.abort();
+        if let Some(sweep) = sweep {
+            sweep.abort();
+        }
         drain.send_replace(true);
         while polling.join_next().await.is_some() {}
         for task in accepting {
             // A listener that failed has said so.
             drop(task.await);
         }
+        let patience = Instant::now() + self.config.grace.mul_f32(PATIENCE);
         while slot.get(Field::Connections) > 0 || slot.get(Field::InFlight) > 0 {
+            let in_hand = bot.inbox.in_hand();
+            let rest = slot.get(Field::InFlight).saturating_sub(in_hand);
+            if slot.get(Field::Connections) == 0 && rest == 0 && Instant::now() >= patience {
+                tracing::info!("{in_hand} updates stay in the inbox for the next start");
+                break;
+            }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
         beat.abort();

@@ -1,8 +1,8 @@
 //! Paths and methods; what every error answer looks like.
 //!
 //! Called by `connection.rs` for each request. A channel is served at `/` and
-//! its name, calls of other systems at `/rpc/`. What is refused is logged (`-v`), with the
-//! client's address.
+//! its name, calls of other systems at `/rpc/`, what became of updates at
+//! `/http/updates/`. What is refused is logged (`-v`), with the client's address.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,8 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::address;
 use super::server::Server;
-use crate::updaters::{rpc, webhooks};
+use crate::channels::PlatformAnswer;
+use crate::updaters::{rpc, status, webhooks};
 
 /// `Retry-After`, where no channel says otherwise.
 const ONE_SECOND: &str = "1";
@@ -40,10 +41,19 @@ async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<By
     let path = request.uri().path().to_owned();
     if let (Some(token), Some(target)) = (&server.rpc_token, rpc::target(&path)) {
         if request.method() != Method::POST {
-            return wrong_method(false);
+            return wrong_method("POST");
         }
         return match rpc::receive(bot, token, limits, target, request).await {
-            Ok(answer) => respond(answer.status, answer.media_type, answer.body),
+            Ok(answer) => respond(answer),
+            Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
+        };
+    }
+    if let Some(id) = status::target(&path) {
+        if request.method() != Method::GET {
+            return wrong_method("GET");
+        }
+        return match status::answer(bot, request.headers(), id).await {
+            Ok(answer) => respond(answer),
             Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
         };
     }
@@ -56,11 +66,12 @@ async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<By
         let query = request.uri().query().unwrap_or_default();
         match channel.challenge(query) {
             Some(answer) if request.method() == Method::GET => answer,
-            challenge => return wrong_method(challenge.is_some()),
+            Some(_) => return wrong_method("GET, POST"),
+            None => return wrong_method("POST"),
         }
     };
     match answered {
-        Ok(answer) => respond(answer.status, answer.media_type, answer.body),
+        Ok(answer) => respond(answer),
         Err(refusal) => error(refusal.status, &refusal.reason, &channel.retry_after()),
     }
 }
@@ -73,8 +84,7 @@ pub(super) fn too_many_connections() -> Response<Full<Bytes>> {
     )
 }
 
-fn wrong_method(get: bool) -> Response<Full<Bytes>> {
-    let allowed = if get { "GET, POST" } else { "POST" };
+fn wrong_method(allowed: &'static str) -> Response<Full<Bytes>> {
     let reason = format!("{allowed} only");
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, &reason, ONE_SECOND);
     let allowed = HeaderValue::from_static(allowed);
@@ -84,7 +94,10 @@ fn wrong_method(get: bool) -> Response<Full<Bytes>> {
 
 fn error(status: StatusCode, reason: &str, retry_after: &str) -> Response<Full<Bytes>> {
     let body = serde_json::json!({ "error": reason }).to_string();
-    let mut response = respond(status, "application/json", body.into_bytes());
+    let mut response = respond(PlatformAnswer {
+        status,
+        ..PlatformAnswer::json(body.into_bytes())
+    });
     if status == StatusCode::SERVICE_UNAVAILABLE
         && let Ok(when) = HeaderValue::from_str(retry_after)
     {
@@ -94,13 +107,19 @@ fn error(status: StatusCode, reason: &str, retry_after: &str) -> Response<Full<B
     response
 }
 
-fn respond(status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let typed = !body.is_empty();
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = status;
+fn respond(answer: PlatformAnswer) -> Response<Full<Bytes>> {
+    let typed = !answer.body.is_empty();
+    let mut response = Response::new(Full::from(answer.body));
+    *response.status_mut() = answer.status;
     if typed {
-        let media_type = HeaderValue::from_static(media_type);
+        let media_type = HeaderValue::from_static(answer.media_type);
         response.headers_mut().insert(CONTENT_TYPE, media_type);
+    }
+    for (name, value) in answer.headers {
+        // Ours are ASCII; a channel's that is not is left out.
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
     }
     response
 }

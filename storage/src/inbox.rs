@@ -104,6 +104,34 @@ pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) ->
     }
 }
 
+/// Takes an update out that was committed otherwise.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn forget(storage: &dyn Storage, channel: &str, update: &str) -> Result<()> {
+    let delete = Statement::new(
+        "DELETE FROM turnkey_inbox WHERE id = ?2 AND channel = ?1",
+        (channel, update),
+    );
+    storage.own(vec![delete]).await.map(drop)
+}
+
+/// An update's body, if it is in the inbox.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn body_of(
+    storage: &dyn Storage,
+    channel: &str,
+    update: &str,
+) -> Result<Option<Vec<u8>>> {
+    let ask = "SELECT body FROM turnkey_inbox WHERE id = ?2 AND channel = ?1";
+    let rows = storage
+        .own_query(Statement::new(ask, (channel, update)))
+        .await?;
+    rows.first().map(|row| row.get("body")).transpose()
+}
+
 /// Notes that a turn of this update failed, and when the next may be tried
 /// (milliseconds since 1970). Nothing happens when it is not in the inbox.
 ///

@@ -85,9 +85,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "channels",
             "config",
             "database",
+            "inbox",
             "network",
             "outbox",
+            "recovery",
             "scoreboard",
+            "sweep",
             "turn",
             "updaters",
         ],
@@ -103,12 +106,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "turn",
         ],
     ),
+    ("recovery", &["message", "turn"]),
+    ("sweep", &["inbox", "turn"]),
     (
         "turn",
         &[
+            "attempts",
             "channels",
             "error",
             "handler",
+            "inbox",
             "message",
             "outbox",
             "scoreboard",
@@ -118,6 +125,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The one pair that knows each other: a turn sends its replies, and what is
     // found in the outbox is sent in a turn.
     ("outbox", &["channels", "message", "scoreboard", "turn"]),
+    ("attempts", &["channels", "error", "inbox", "message"]),
+    ("inbox", &["message"]),
     ("channels", &["config", "error", "message", "pacing"]),
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),

@@ -7,8 +7,10 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::api::Api;
 use crate::bot::{SOON, Setup, until};
 use crate::client::{join, message, say, try_once};
+use crate::platforms::{told, vk};
 use crate::server::{Kind, TestServer};
 
 const PASSWORD: &str = "never-to-be-shown";
@@ -139,6 +141,37 @@ async fn a_server_that_is_away_is_503_and_comes_back(server: TestServer) {
     .await;
 }
 
+/// With so short a time every turn is acknowledged from the inbox; everything is killed
+/// in the midst of it, and both workers look for what is left.
+async fn acknowledged_updates_outlive_a_killed_program(server: TestServer) {
+    let api = Api::start();
+    let database = server.create().await;
+    let args = ["--workers", "2", "--ack-after", "1ms"];
+    let setup = api.configure(on(&server, &database).await.args(&args));
+    let bot = setup.start().await;
+    for n in 1..=10 {
+        for user in 1..=4 {
+            told(&bot, vk(&format!("{user}-{n}"), user, "hi"), "ok").await;
+        }
+    }
+    let bot = bot.kill_all().await.start().await;
+    for user in 1..=4 {
+        told(&bot, vk(&format!("{user}-11"), user, "hi"), "ok").await;
+    }
+    for user in 1..=4 {
+        let user = user.to_string();
+        let all: Vec<_> = (1..=11).map(|n| format!("{n}: hi")).collect();
+        until("eleven replies", SOON * 3, || {
+            api.received(&user).len() >= 11
+        })
+        .await;
+        assert_eq!(api.received(&user), all);
+    }
+    let setup = bot.stop().await;
+    assert_eq!(setup.sum(), 44);
+    setup.assert_sound();
+}
+
 macro_rules! on_server {
     ($module:ident, $kind:expr; $($case:ident)*) => {
         mod $module {
@@ -165,4 +198,5 @@ macro_rules! on_every_server {
 on_every_server! {
     two_bots_share_a_server_and_outlive_a_killed_worker
     a_server_that_is_away_is_503_and_comes_back
+    acknowledged_updates_outlive_a_killed_program
 }

@@ -52,6 +52,7 @@ pub(crate) async fn assert_graceful(mut bot: Bot, signal: impl FnOnce(&Bot)) {
     );
     assert_eq!(bot.ended(SOON).await, 0);
     bot.gone(Duration::from_secs(2)).await;
+    bot.wait_for_stderr("Stopped").await;
     let stderr = bot.stderr();
     assert!(
         !stderr.contains("panicked") && !stderr.contains("ERROR"),

@@ -12,6 +12,7 @@
 //! | `readers.rs` | read-only connections |
 //! | `checkpoint.rs` | when the log is copied into the file |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
+//! | `backup.rs` | a copy of the file while it is written to, and the way back |
 //! | `copy.rs` | its side of a move to or from another database |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
 //!
@@ -22,6 +23,7 @@
 //! Beside `bot.db` stand SQLite's own `bot.db-wal` and `bot.db-shm`, and ours:
 //! `bot.db-lock`, held while the file is served, and `bot.db-writer`, the socket.
 
+mod backup;
 #[doc(hidden)]
 pub mod ceiling;
 mod checkpoint;
@@ -49,6 +51,7 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAdd
 use nix::sys::stat::{Mode, fchmod};
 use rusqlite::Connection;
 
+pub use backup::{BackedUp, backup, restore};
 pub use copy::{CopyFile, copy_source, copy_target};
 pub use inspect::{check, dump};
 pub use schema::{is_current, prepare};

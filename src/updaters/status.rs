@@ -1,0 +1,60 @@
+//! What became of an update that was accepted: `GET /http/updates/{id}`.
+//!
+//! Called by `worker/routes.rs`. The address is the one that `Prefer: respond-async` was
+//! answered with; who may ask is who may post. An update that is in the inbox is 202,
+//! the answer of a committed one 200, byte for byte.
+
+use hyper::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode_str;
+use turnkey_storage::inbox::{self, UpdateState};
+
+use crate::channels::{PlatformAnswer, Refusal, UPDATES};
+use crate::turn::Bot;
+
+/// The channel whose updates can be asked for.
+const CHANNEL: &str = "http";
+
+/// The id in a path of this sort, as it stands there.
+pub(crate) fn target(path: &str) -> Option<&str> {
+    path.strip_prefix(UPDATES)
+}
+
+/// The answer to a question about `id`, percent-encoded.
+pub(crate) async fn answer(
+    bot: &Bot,
+    headers: &HeaderMap,
+    id: &str,
+) -> Result<PlatformAnswer, Refusal> {
+    let Some(channel) = bot.channels.at("/http") else {
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "no such path"));
+    };
+    channel.verify(headers, &[])?;
+    let Ok(id) = percent_decode_str(id).decode_utf8() else {
+        let reason = "an id is UTF-8, percent-encoded";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, reason));
+    };
+    let state = inbox::state_of(&*bot.storage, CHANNEL, &id).await;
+    let state =
+        state.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+    let pending = || serde_json::json!({ "id": id, "status": "pending" }).to_string();
+    match state {
+        UpdateState::Done(seen) => {
+            // It is what was committed under this id that is asked for.
+            let digest = seen.digest.clone();
+            Ok(channel.answer_seen(&digest, seen))
+        }
+        UpdateState::Pending => Ok(PlatformAnswer {
+            status: StatusCode::ACCEPTED,
+            ..channel.answer(pending().into_bytes())
+        }),
+        // Why is in the log: it is the author's business.
+        UpdateState::Dead(_) => Err(Refusal::new(
+            StatusCode::GONE,
+            "the handler failed; this update was given up",
+        )),
+        UpdateState::Unknown => Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            "no update with this id is known",
+        )),
+    }
+}

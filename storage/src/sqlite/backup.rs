@@ -1,0 +1,265 @@
+//! A copy of a file while it is written to, and the way back.
+//!
+//! [`backup`] reads through a connection of its own, so a bot may run meanwhile: it gets
+//! the file as of one moment (SQLite's online backup,
+//! <https://www.sqlite.org/backup.html>, under a read transaction, without which every
+//! commit of the writer would make it start anew). Nothing has the target's name before
+//! it is complete, verified and on the disk. Bounds: while a backup reads, the log cannot
+//! begin anew; it grows by what is committed meanwhile.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use super::{FileLock, Files, inspect, pragmas, schema};
+use crate::{Error, Result, Sync};
+
+/// Pages copied between two looks at the clock: 2 MiB.
+const STEP: i32 = 1024;
+
+/// Steps that find the source locked, each after a pause, before the backup fails.
+const LOCKED: u32 = 600;
+
+/// Before a source that is locked is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What was copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackedUp {
+    /// Bytes of the copy.
+    pub bytes: u64,
+    /// Dialogs in it.
+    pub dialogs: u64,
+}
+
+/// Copies a database to a new file, mode 0600, as of one moment, and verifies it.
+/// `progress` is told the bytes that are copied, and all.
+///
+/// # Errors
+/// [`Error::Open`] when the source is not a database of ours, the target exists or
+/// cannot be written, or the copy turns out to be damaged. Then there is no target.
+pub fn backup(database: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Result<BackedUp> {
+    let source = match inspect::open(database) {
+        Err(Error::Poisoned(reason)) => Err(Error::Open(format!(
+            "{} is damaged ({reason}); `turnkey check` says more",
+            database.display()
+        ))),
+        other => other,
+    }?;
+    copy(&source, database, target, progress)
+}
+
+/// Puts a copy where a bot's database belongs. What is there already is kept beside it
+/// if `replace` says so; its new name comes back.
+///
+/// # Errors
+/// As [`backup`], and when there is a database and `replace` is false.
+pub fn restore(
+    from: &Path,
+    files: &Files,
+    _lock: &FileLock,
+    replace: bool,
+    progress: impl FnMut(u64, u64),
+) -> Result<(BackedUp, Option<PathBuf>)> {
+    let database = &files.database;
+    if !replace && exists(database) {
+        return Err(Error::Open(format!(
+            "{} exists; add --replace to keep it beside the restored one under another name, or name another file with --storage",
+            database.display()
+        )));
+    }
+    // Beside it first, so that a source that is no good changes nothing.
+    let new = beside(database, "-restored");
+    remove(&new)?;
+    let copied = backup(from, &new, progress)?;
+    let mut kept = None;
+    if exists(database) {
+        // What is still in its log goes into the file: they belong together.
+        let conn = pragmas::open_writer(database, Sync::Full)?;
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .map_err(|e| pragmas::cannot_open(database, &e))?;
+        conn.close()
+            .map_err(|(_, e)| pragmas::cannot_open(database, &e))?;
+        let old = beside(
+            database,
+            &format!("-before-restore-{}", crate::unix_ms() / 1000),
+        );
+        rename(database, &old)?;
+        kept = Some(old);
+    }
+    rename(&new, database)?;
+    Ok((copied, kept))
+}
+
+fn copy(
+    source: &Connection,
+    name: &Path,
+    target: &Path,
+    progress: impl FnMut(u64, u64),
+) -> Result<BackedUp> {
+    if exists(target) {
+        return Err(Error::Open(format!(
+            "{} exists already; name a new file",
+            target.display()
+        )));
+    }
+    let part = beside(target, "-part");
+    create(&part)?;
+    let copied = fill(source, name, &part, progress).and_then(|()| {
+        let copied = verify(&part)?;
+        sync(&part)?;
+        rename(&part, target)?;
+        Ok(copied)
+    });
+    if copied.is_err() {
+        // What is left of a copy that failed is of no use, and the error says why.
+        drop(fs::remove_file(&part));
+    }
+    copied
+}
+
+fn fill(
+    source: &Connection,
+    name: &Path,
+    part: &Path,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<()> {
+    let failed = |e: rusqlite::Error| {
+        Error::Open(format!(
+            "cannot copy {} to {}: {e}",
+            name.display(),
+            part.display()
+        ))
+    };
+    // One moment: it begins with the first read.
+    source.execute_batch("BEGIN").map_err(failed)?;
+    let page: i64 = source
+        .pragma_query_value(None, "page_size", |row| row.get(0))
+        .map_err(failed)?;
+    source
+        .query_row("SELECT COUNT(*) FROM turnkey_generation", [], |_| Ok(()))
+        .map_err(failed)?;
+    let mut to = Connection::open(part).map_err(failed)?;
+    let mut locked = 0;
+    {
+        let backup = Backup::new(source, &mut to).map_err(failed)?;
+        loop {
+            let step = backup.step(STEP).map_err(failed)?;
+            let at = backup.progress();
+            let bytes = |pages: i32| (i64::from(pages) * page) as u64;
+            progress(bytes(at.pagecount - at.remaining), bytes(at.pagecount));
+            match step {
+                StepResult::Done => break,
+                StepResult::More => {}
+                _ => {
+                    locked += 1;
+                    if locked > LOCKED {
+                        return Err(Error::Open(format!(
+                            "{} is locked by another program; end its transaction and try again",
+                            name.display()
+                        )));
+                    }
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
+    }
+    // One file that stands for itself, without a log beside it.
+    to.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
+        .map_err(failed)?;
+    to.close().map_err(|(_, e)| failed(e))?;
+    source.execute_batch("COMMIT").map_err(failed)
+}
+
+/// Opens the copy as a bot would, and reads all of it.
+fn verify(part: &Path) -> Result<BackedUp> {
+    let bad = |why: &dyn std::fmt::Display| {
+        Error::Open(format!(
+            "the copy cannot be read back ({why}): the source or the disk is damaged; `turnkey check` says more"
+        ))
+    };
+    let conn = pragmas::open_reader(part)?;
+    if let Some(problem) = schema::problem(&conn).map_err(|e| bad(&e))? {
+        return Err(bad(&problem));
+    }
+    let found: String = conn
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(|e| bad(&e))?;
+    if found != "ok" {
+        return Err(bad(&found));
+    }
+    let dialogs: i64 = conn
+        .query_row("SELECT COUNT(*) FROM turnkey_dialog", [], |row| row.get(0))
+        .map_err(|e| bad(&e))?;
+    let bytes = fs::metadata(part).map_err(|e| bad(&e))?.len();
+    Ok(BackedUp {
+        bytes,
+        dialogs: dialogs as u64,
+    })
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Also a link that leads nowhere is there.
+fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+fn create(path: &Path) -> Result<()> {
+    remove(path)?; // Of a backup that was killed.
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|e| {
+            Error::Open(match e.kind() {
+                ErrorKind::NotFound => format!(
+                    "the directory of {} does not exist; create it, or name another file",
+                    path.display()
+                ),
+                ErrorKind::PermissionDenied => format!(
+                    "no right to write {}; name a file in a directory this user may write to",
+                    path.display()
+                ),
+                _ => format!("cannot create {}: {e}", path.display()),
+            })
+        })
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::Open(format!(
+            "cannot remove {}: {e}",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|e| Error::Open(format!("cannot write {} to the disk: {e}", path.display())))
+}
+
+/// The new name is on the disk, too.
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    let directory = match to.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    fs::rename(from, to)
+        .and_then(|()| File::open(directory)?.sync_all())
+        .map_err(|e| Error::Open(format!("cannot name the file {}: {e}", to.display())))
+}
