@@ -80,4 +80,8 @@ matrix! {
     in_mark_of_the_first: Point::Mark(1);
     in_mark_of_the_last: Point::Mark(3);
     after_end: Point::Ended;
+    in_accept: Point::Accepting;
+    accepted_and_in_handle: Point::Accepted;
+    accepted_and_in_commit: Point::AcceptedCommit;
+    accepted_and_after_send: Point::AcceptedTaken(2);
 }

@@ -3,6 +3,7 @@
 //! locked, the handler waits for a file, the platform's API does not answer.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,7 +11,10 @@ use nix::unistd::Pid;
 use super::case::{User, quiet};
 use crate::api::{Api, Mood};
 use crate::bot::{Bot, SOON, Setup, until};
-use crate::fake::Fake;
+use crate::fake::{Fake, Kind};
+
+/// The bots' `--ack-after` where updates are to be accepted.
+pub(super) const ACK_AFTER: Duration = Duration::from_millis(200);
 
 /// Where a turn is when something is killed. The numbers are those of replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,25 @@ pub(super) enum Point {
     Mark(usize),
     /// All is done.
     Ended,
+    /// The handler takes long; that the update is to be kept is on its way.
+    Accepting,
+    /// It is in the inbox and answered 200, and so is the user's next one; the handler
+    /// runs.
+    Accepted,
+    /// The same, and the commit is on its way.
+    AcceptedCommit,
+    /// The same after the commit; the platform has taken this reply.
+    AcceptedTaken(usize),
+}
+
+impl Point {
+    /// Its updates are answered before they are committed.
+    pub(super) fn is_accepted(self) -> bool {
+        matches!(
+            self,
+            Point::Accepting | Point::Accepted | Point::AcceptedCommit | Point::AcceptedTaken(_)
+        )
+    }
 }
 
 impl std::fmt::Display for Point {
@@ -48,6 +71,10 @@ impl std::fmt::Display for Point {
             Point::Mark(3) => f.write_str("in end (mark 3)"),
             Point::Mark(n) => write!(f, "in mark {n}"),
             Point::Ended => f.write_str("after end"),
+            Point::Accepting => f.write_str("in accept"),
+            Point::Accepted => f.write_str("accepted, in handle"),
+            Point::AcceptedCommit => f.write_str("accepted, in commit"),
+            Point::AcceptedTaken(n) => write!(f, "accepted, after send {n}"),
         }
     }
 }
@@ -64,6 +91,7 @@ pub(super) struct Stage<'a> {
     sibling: i32,
     /// Handlers wait until this file is there.
     gate: PathBuf,
+    has_said_the_next: bool,
     /// Processes that we stopped.
     stopped: Vec<i32>,
     /// Holds PostgreSQL's table of locks for as long as it lives.
@@ -86,6 +114,7 @@ impl<'a> Stage<'a> {
             worker: bot.worker(0).await,
             sibling: bot.worker(1).await,
             gate: bot.setup.path("gate"),
+            has_said_the_next: false,
             stopped: Vec::new(),
             #[cfg(feature = "postgres")]
             table_lock: None,
@@ -154,6 +183,35 @@ impl<'a> Stage<'a> {
                 self.all_accepted(3).await;
                 quiet(bot).await;
             }
+            Point::Accepting => {
+                self.post(bot).await;
+                self.all_handle().await;
+                self.hold_storage(bot).await;
+                // Only the clock says when it is sent.
+                tokio::time::sleep(3 * ACK_AFTER).await;
+                quiet(bot).await;
+            }
+            Point::Accepted => self.accepted(bot).await,
+            Point::AcceptedCommit => {
+                self.accepted(bot).await;
+                self.hold_storage(bot).await;
+                self.pass_gate(bot).await;
+            }
+            Point::AcceptedTaken(n) => {
+                self.calls_are(n, Mood::Taken);
+                self.accepted(bot).await;
+                self.open_gate();
+                self.all_accepted(n).await;
+            }
+        }
+    }
+
+    /// Every user says the second thing, unless they did.
+    pub(super) fn says_the_next(&mut self) {
+        if !std::mem::replace(&mut self.has_said_the_next, true) {
+            for user in User::all() {
+                self.fake.says(user.says(2, "hi"));
+            }
         }
     }
 
@@ -220,8 +278,27 @@ impl<'a> Stage<'a> {
         self.post(bot).await;
         self.all_handle().await;
         self.hold_storage(bot).await;
+        self.pass_gate(bot).await;
+    }
+
+    async fn pass_gate(&self, bot: &Bot) {
         self.open_gate();
         until("every handler is through", SOON, || self.at_gate() == 0).await;
+        quiet(bot).await;
+    }
+
+    /// Every first update is at the gate and answered 200, and each user's next one too;
+    /// but callers of plain HTTP wait for their answers.
+    async fn accepted(&mut self, bot: &Bot) {
+        self.post(bot).await;
+        self.all_handle().await;
+        self.says_the_next();
+        let of_http = User::all()
+            .iter()
+            .filter(|user| user.kind == Kind::Http)
+            .count();
+        let answered = || self.fake.waiting() == 2 * of_http as u64;
+        until("every update is accepted", SOON, answered).await;
         quiet(bot).await;
     }
 
