@@ -53,11 +53,10 @@ async fn kills_at_random_lose_and_repeat_nothing() {
     };
     let (kills, seed) = (setting("SOAK_KILLS", 40), setting("SOAK_SEED", 1));
     let api = Arc::new(Api::start());
-    let setup = engine
-        .setup()
-        .await
-        .0
-        .args(&["--workers", &WORKERS.to_string()]);
+    let setup = engine.setup().await.0;
+    let setup = setup.args(&["--workers", &WORKERS.to_string()]);
+    // Slow turns go through the inbox; nobody but us is to blame for failed attempts.
+    let setup = setup.args(&["--ack-after", "30ms", "--max-attempts", "1000"]);
     let mut bot = api.configure(setup).start().await;
     let again = bot.setup.clone().without_port();
     let again = again.args(&["--port", &bot.port.to_string()]);
