@@ -133,6 +133,15 @@ pub(crate) async fn try_once(port: u16, request: Request<Full<Bytes>>) -> Result
     Connection::try_open(port).await?.try_send(request).await
 }
 
+/// The same in a task; to hang up, abort it.
+pub(crate) async fn begin_request(
+    port: u16,
+    request: Request<Full<Bytes>>,
+) -> JoinHandle<Result<Answer, Failure>> {
+    let connection = Connection::try_open(port).await;
+    tokio::spawn(async move { connection?.try_send(request).await })
+}
+
 /// As [`try_once`]; it must succeed.
 pub(crate) async fn once(port: u16, request: Request<Full<Bytes>>) -> Answer {
     try_once(port, request).await.expect("an answer")

@@ -49,6 +49,7 @@ mod registration;
 mod reload;
 mod replies;
 mod rpc;
+mod resent;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
