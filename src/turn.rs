@@ -243,17 +243,24 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 digest: Vec::new(),
                 answer: Vec::new(),
             });
+            let rode = rode(bot, receipt, &seen);
             receipt.answer(Answer::Seen(seen));
-            return attempts.take_out(receipt).await;
+            if send_what_rode(bot, dialog, rode).await {
+                attempts.take_out(receipt).await;
+            }
+            return;
         };
 
         // An earlier turn was cut off between its commit and its last reply:
         // those replies come first.
         if let Some(seen) = begun.seen {
+            let rode = rode(bot, receipt, &seen);
             receipt.answer(Answer::Seen(seen));
-            attempts.take_out(receipt).await;
             if outbox::send(bot, &grant, begun.unsent).await.is_ok() {
                 end(bot, grant, Vec::new(), dialog).await;
+            }
+            if send_what_rode(bot, dialog, rode).await {
+                attempts.take_out(receipt).await;
             }
             return;
         }
@@ -391,6 +398,43 @@ fn prepare(
         pending: receipt.is_accepted(),
     };
     Ok((commit, outgoing))
+}
+
+/// What rides in the answer of another turn of this update, if this one was answered
+/// before: the platform came again since it did not get that answer, and has ours, in
+/// which nothing rides.
+fn rode(bot: &Bot, receipt: &Receipt<'_>, seen: &Seen) -> Option<Outgoing> {
+    let update = &receipt.update;
+    let channel = bot.channels.of(&update.dialog);
+    if !receipt.is_accepted() || !channel.can_send() {
+        return None;
+    }
+    Some(Outgoing {
+        to: update.address.clone(),
+        update: update.id.0.clone(),
+        reply: channel.rode(&seen.answer)?,
+    })
+}
+
+/// Sends it, in the dialog's order. False: it is still to be sent.
+async fn send_what_rode(bot: &Rc<Bot>, dialog: &DialogKey, rode: Option<Outgoing>) -> bool {
+    let Some(rode) = rode else { return true };
+    let begin = Begin {
+        dialog: dialog.clone(),
+        update: None,
+        arrived: Arrival::now(),
+        wait: ACCEPTED_WAIT,
+    };
+    let Ok(begun) = bot.storage.begin(begin).await else {
+        return false;
+    };
+    let Some(grant) = begun.grant else {
+        return false;
+    };
+    let is_sent = outbox::send(bot, &grant, begun.unsent).await.is_ok()
+        && outbox::send_new(bot, &grant, vec![rode]).await.is_ok();
+    end(bot, grant, Vec::new(), dialog).await;
+    is_sent
 }
 
 async fn end(

@@ -269,6 +269,11 @@ pub trait Channel {
         Vec::new()
     }
 
+    /// The reply that rides in this answer, to be sent when nobody got it.
+    fn rode(&self, _answer: &[u8]) -> Option<Reply> {
+        None
+    }
+
     /// The whole answer to a caller who asked not to wait.
     fn answer_async(&self, _id: &UpdateId, body: Vec<u8>) -> PlatformAnswer {
         self.answer(body)

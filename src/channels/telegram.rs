@@ -318,6 +318,23 @@ impl Channel for Telegram {
         Some(if to.starts_with('-') { GROUP } else { CHAT })
     }
 
+    fn rode(&self, answer: &[u8]) -> Option<Reply> {
+        let call: serde_json::Value = serde_json::from_slice(answer).ok()?;
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let reply = match call["method"].as_str()? {
+            "sendMessage" => Reply::from(text(&call["text"])?),
+            "sendPhoto" => Reply::picture(text(&call["photo"])?)
+                .caption(text(&call["caption"]).unwrap_or_default()),
+            _ => return None,
+        };
+        let rows = call["reply_markup"]["inline_keyboard"].as_array();
+        let buttons = rows
+            .into_iter()
+            .flatten()
+            .filter_map(|row| Some((text(&row[0]["text"])?, text(&row[0]["callback_data"])?)));
+        Some(buttons.fold(reply, |reply, (label, data)| reply.button(label, data)))
+    }
+
     fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
             let methods = self

@@ -567,3 +567,28 @@ proptest! {
         }
     }
 }
+
+/// What rides in an answer can be read from it again.
+#[test]
+fn what_rode_can_be_sent() {
+    let picture = Reply::picture("https://example.org/1.jpg").caption("look");
+    let asked = Reply::from("Tea?")
+        .button("Yes", "yes:1")
+        .button("No", "no");
+    for (name, sample, replies) in [
+        ("telegram", 2, vec![asked.clone(), "hi".into()]),
+        ("viber", 7, vec![asked, picture.button("More", "more")]),
+    ] {
+        let update = updates(name, SAMPLES[sample].1).remove(0);
+        for reply in replies {
+            let plan = channel(name)
+                .plan(&update, std::slice::from_ref(&reply))
+                .unwrap();
+            assert_eq!(channel(name).rode(&plan.answer), Some(reply), "{name}");
+        }
+    }
+    for answer in [&b""[..], b"{}", br#"{"method":"answerCallbackQuery"}"#] {
+        assert_eq!(channel("telegram").rode(answer), None);
+        assert_eq!(channel("vk").rode(answer), None);
+    }
+}

@@ -284,6 +284,22 @@ impl Channel for Viber {
         Ok(Plan { answer, send })
     }
 
+    fn rode(&self, answer: &[u8]) -> Option<Reply> {
+        let message: serde_json::Value = serde_json::from_slice(answer).ok()?;
+        let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+        let said = text(&message["text"]).unwrap_or_default();
+        let reply = match text(&message["media"]) {
+            Some(media) => Reply::picture(media).caption(said),
+            None => Reply::from(said),
+        };
+        let buttons = message["keyboard"]["Buttons"].as_array();
+        let buttons = buttons
+            .into_iter()
+            .flatten()
+            .filter_map(|button| Some((text(&button["Text"])?, text(&button["ActionBody"])?)));
+        Some(buttons.fold(reply, |reply, (label, data)| reply.button(label, data)))
+    }
+
     fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
             let body = self

@@ -48,8 +48,8 @@ mod proxy;
 mod registration;
 mod reload;
 mod replies;
-mod rpc;
 mod resent;
+mod rpc;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
