@@ -18,6 +18,7 @@ mod queues;
 mod telegram;
 
 mod accept;
+mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod booking;
