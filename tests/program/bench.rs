@@ -128,7 +128,10 @@ fn engines_are_measured_checked_and_reported() {
     assert!(ours["cpu_us_per_turn"]["writer"].is_number(), "{ours:#}");
     for row in json["medians"].as_array().unwrap() {
         let direct = row["engine"] == "sqlite-direct";
-        assert_eq!(direct, row["ratio_to_sqlite_direct"] == 1.0, "{row:#}");
+        let ratio = &row["ratio_to_sqlite_direct"];
+        // Others may happen to be as fast; the ceiling has nothing beside it.
+        let is_right = if direct { *ratio == 1.0 } else { *ratio != 0.0 };
+        assert!(is_right, "{row:#}");
     }
 
     // Drawn again, it is the same report.
