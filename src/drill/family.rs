@@ -43,6 +43,19 @@ fn stat(pid: i32) -> Option<Stat> {
     stat_of(&text)
 }
 
+/// Whether each thread of a process is stopped or gone.
+fn stands_still(pid: i32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    let is_still = |entry: std::io::Result<fs::DirEntry>| {
+        let text = entry.and_then(|entry| fs::read_to_string(entry.path().join("stat")));
+        let state = text.ok().and_then(|text| stat_of(&text)).map(|s| s.state);
+        state.is_none_or(|state| matches!(state, 'T' | 't' | 'Z' | 'X'))
+    };
+    threads.into_iter().all(is_still)
+}
+
 /// The name is in parentheses and may hold anything.
 fn stat_of(text: &str) -> Option<Stat> {
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
@@ -124,6 +137,19 @@ impl Family {
             .member(process.pid)
             .is_some_and(|found| found.began == process.began);
         still && kill(Pid::from_raw(process.pid), signal).is_ok()
+    }
+
+    /// Stops a process and waits until it stands still: a signal is under way for a moment,
+    /// in which it goes on. False if it is none of ours.
+    pub(super) fn freeze(&mut self, process: &Process) -> bool {
+        if !self.signal(process, Signal::SIGSTOP) {
+            return false;
+        }
+        let deadline = Instant::now() + VANISH;
+        while !stands_still(process.pid) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        true
     }
 
     /// Kills all, and those that they start meanwhile; whether all are gone.

@@ -247,7 +247,7 @@ impl Drill<'_> {
             self.moments.signal = Some(self.load.signalled());
             return family.signal(worker, signal).then_some(()).ok_or_else(gone);
         }
-        let stopped = family.signal(worker, Signal::SIGSTOP);
+        let stopped = family.freeze(worker);
         self.moments.signal = Some(self.load.signalled());
         let held = sockets(worker.pid);
         self.moments.held = connections(self.port)
