@@ -140,6 +140,13 @@ impl Round {
         self.problems.is_empty()
     }
 
+    /// What was wrong, and how requests were cut, a line each.
+    pub(super) fn details(&self) -> Vec<String> {
+        let cut = self.cut_how.iter();
+        let cut = cut.map(|(how, number)| format!("{number} {how}"));
+        self.problems.iter().cloned().chain(cut).collect()
+    }
+
     /// How many requests ended so.
     #[must_use]
     pub fn number(&self, verdict: Verdict) -> u64 {

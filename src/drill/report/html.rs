@@ -65,20 +65,13 @@ fn problems(body: &mut String, report: &Report) {
     }
     body.push_str("<div class=\"note\"><b>Not clean</b><ul>\n");
     for round in faulty {
-        let mut details: Vec<String> = round.problems.clone();
-        details.extend(
-            round
-                .cut_how
-                .iter()
-                .map(|(how, number)| format!("{number} {how}")),
-        );
         let _ = writeln!(
             body,
             "<li><span class=\"bad\">{}, {}, round {}</span>: {}</li>",
             escape(&round.scenario),
             round.load,
             round.repeat,
-            escape(&details.join("; "))
+            escape(&round.details().join("; "))
         );
     }
     body.push_str("</ul></div>\n");

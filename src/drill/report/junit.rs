@@ -68,18 +68,11 @@ fn case(xml: &mut String, round: &Round) {
         xml.push_str("/>\n");
         return;
     }
-    let mut details: Vec<String> = round.problems.clone();
-    details.extend(
-        round
-            .cut_how
-            .iter()
-            .map(|(how, number)| format!("{number} {how}")),
-    );
     let _ = writeln!(
         xml,
         ">\n<failure message=\"{}\">{}</failure>",
         escape(&round.problems.join("; ")),
-        escape(&details.join("\n"))
+        escape(&round.details().join("\n"))
     );
     if !round.output.is_empty() {
         let skipped = round.output.chars().count().saturating_sub(OUTPUT);
