@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::config::{Config, Updater};
+use crate::config::{Config, Listen, Updater};
 use crate::database::Database;
 use crate::scoreboard::{Field, Scoreboard};
 
@@ -107,16 +107,23 @@ pub(crate) fn announce(
         say!("Started {updater} updater ({workers}, {database}). Press Ctrl-C to exit.");
         return;
     }
-    let port = bound.map_or(config.port, |address| address.port());
-    let host = if config.host.contains(':') && !config.host.starts_with('[') {
-        format!("[{}]", config.host)
+    let scheme = if config.tls.is_some() {
+        "https"
     } else {
-        config.host.clone()
+        "http"
+    };
+    let at = match &config.listen {
+        Listen::Unix(path) => format!("unix:{}", path.display()),
+        Listen::Tcp { host, port } => {
+            let port = bound.map_or(*port, |address| address.port());
+            match host.contains(':') {
+                true => format!("{scheme}://[{host}]:{port}"),
+                false => format!("{scheme}://{host}:{port}"),
+            }
+        }
     };
     say!("Serving {}.", served(config, own));
-    say!(
-        "Started {updater} updater on http://{host}:{port} ({workers}, {database}). Press Ctrl-C to exit.",
-    );
+    say!("Started {updater} updater on {at} ({workers}, {database}). Press Ctrl-C to exit.",);
     let set_up = platforms(config).into_iter().filter(|(.., set_up)| *set_up);
     let set_up: Vec<_> = set_up.collect();
     match &config.public_url {

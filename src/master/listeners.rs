@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use listenfd::ListenFd;
 use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 
-use crate::config::{Config, Updater};
+use crate::config::{Config, Listen, Updater};
 use crate::error::Error;
 
 /// Connections that the kernel completes and keeps for us while workers are
@@ -67,8 +67,11 @@ pub(super) fn welcome(listener: &TcpListener) -> std::io::Result<()> {
 /// [`Error::Start`]: port taken, no right to it, no such host.
 pub(crate) fn open(config: &Config) -> crate::Result<Vec<TcpListener>> {
     match config.updater {
-        Updater::Webhooks => bind(&config.host, config.port),
         Updater::Polling => Ok(Vec::new()),
+        Updater::Webhooks => match &config.listen {
+            Listen::Tcp { host, port } => bind(host, *port),
+            Listen::Unix(_) => Err(Error::Start("unix: is not there yet".to_owned())),
+        },
     }
 }
 
@@ -77,8 +80,7 @@ pub(crate) fn open(config: &Config) -> crate::Result<Vec<TcpListener>> {
 /// # Errors
 /// [`Error::Start`]: port taken, no right to it, no such host.
 fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let mut addresses: Vec<SocketAddr> = (bare, port)
+    let mut addresses: Vec<SocketAddr> = (host, port)
         .to_socket_addrs()
         .map_err(|e| {
             Error::Start(format!(

@@ -1,0 +1,66 @@
+//! What each channel needs to know.
+//!
+//! Made by `validate.rs`; read by `channels/`.
+
+/// The `http` channel.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HttpConfig {
+    /// The bearer token that requests must carry.
+    pub(crate) token: Option<String>,
+}
+
+/// The `telegram` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct TelegramConfig {
+    /// The bot's token.
+    pub(crate) token: Option<String>,
+    /// The secret of its webhook.
+    pub(crate) secret: Option<String>,
+    /// The Bot API server.
+    pub(crate) api_url: String,
+    /// Messages a second.
+    pub(crate) rate: u32,
+    /// Updates are polled for.
+    pub(crate) polls: bool,
+    /// Before that, the webhook is deleted.
+    pub(crate) delete_webhook: bool,
+    /// The webhook is registered by us.
+    pub(crate) registers: bool,
+}
+
+/// The `viber` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct ViberConfig {
+    /// The bot's token, which also signs what comes in.
+    pub(crate) token: String,
+    /// The name that messages are from.
+    pub(crate) sender: String,
+    /// The bot API.
+    pub(crate) api_url: String,
+}
+
+/// The `facebook` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct FacebookConfig {
+    /// The page's access token.
+    pub(crate) token: String,
+    /// The app's secret, which signs what comes in.
+    pub(crate) secret: String,
+    /// What Facebook shows when it tries out the webhook's address.
+    pub(crate) verify_token: String,
+    /// The Graph API, with its version.
+    pub(crate) api_url: String,
+}
+
+/// The `vk` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct VkConfig {
+    /// The community's access token.
+    pub(crate) token: String,
+    /// The secret key that is in all that is posted; none when updates are polled for.
+    pub(crate) secret: Option<String>,
+    /// The string that confirms the webhook's address; needed for that only.
+    pub(crate) confirmation: Option<String>,
+    /// The API.
+    pub(crate) api_url: String,
+}
