@@ -140,12 +140,32 @@ impl Settings {
         {
             return refuse(format!("{flag} is for --tls-domain; give that too"));
         }
+        if let (Listen::Unix(_), true) = (
+            &listen,
+            self.tls_cert.is_some() || self.tls_domain.is_some(),
+        ) {
+            return refuse(
+                "HTTPS is not served at --listen unix:PATH; leave it to the proxy, or listen at HOST:PORT",
+            );
+        }
         let tls = match (self.tls_cert, self.tls_key, self.tls_domain) {
             (None, None, None) => None,
             (Some(cert), Some(key), None) => Some(Tls::Files { cert, key }),
             (None, None, Some(domains)) => Some(Tls::Acme(AcmeConfig {
                 domains: domain_names(&domains)?,
-                dir: self.acme_dir,
+                dir: match (self.acme_dir, &database) {
+                    (Some(dir), _) => dir,
+                    (None, Some(Address::Sqlite(path))) => {
+                        let mut beside = path.clone().into_os_string();
+                        beside.push("-acme");
+                        beside.into()
+                    }
+                    _ => {
+                        return refuse(
+                            "--tls-domain keeps its certificate for the next start; say where with --acme-dir",
+                        );
+                    }
+                },
                 url: match self.acme_url {
                     Some(url) if !is_web_address(&url) => {
                         return refuse(format!(
