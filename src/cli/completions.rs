@@ -23,9 +23,16 @@ pub(super) struct Completions {
 
 impl Completions {
     /// `name` is the program's: a bot of an author's has one of its own.
-    pub(super) fn run(&self, mut command: Command, name: &str) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(&self, command: &Command, name: &str) -> anyhow::Result<ExitCode> {
+        // The generator for bash would offer hidden commands, too.
+        let shown = command.get_subcommands().filter(|c| !c.is_hide_set());
+        let mut visible = Command::new(name.to_owned())
+            .version(env!("CARGO_PKG_VERSION"))
+            .propagate_version(true)
+            .args(command.get_arguments())
+            .subcommands(shown);
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut command, name, &mut script);
+        clap_complete::generate(self.shell, &mut visible, name, &mut script);
         std::io::stdout().write_all(&script)?;
         Ok(ExitCode::from(exit::CLEAN))
     }

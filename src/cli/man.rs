@@ -31,9 +31,7 @@ impl ManPages {
         command.build();
         match &self.out {
             None => {
-                let mut page = Vec::new();
-                Man::new(command).render(&mut page)?;
-                std::io::stdout().write_all(&page)?;
+                std::io::stdout().write_all(page(&command, name)?.as_bytes())?;
             }
             Some(directory) => {
                 let cannot = || format!("cannot write pages to {}", directory.display());
@@ -49,11 +47,7 @@ impl ManPages {
 /// Writes a command's page and those of the commands below it: `turnkey-dead-list.1`.
 /// How many.
 fn write(command: &Command, name: &str, directory: &Path) -> std::io::Result<usize> {
-    let mut page = Vec::new();
-    Man::new(command.clone().name(name.to_owned()))
-        .title(name.to_uppercase())
-        .render(&mut page)?;
-    fs::write(directory.join(format!("{name}.1")), page)?;
+    fs::write(directory.join(format!("{name}.1")), page(command, name)?)?;
     let mut written = 1;
     // `help` says the same again.
     let visible = |c: &&Command| !c.is_hide_set() && c.get_name() != "help";
@@ -61,4 +55,21 @@ fn write(command: &Command, name: &str, directory: &Path) -> std::io::Result<usi
         written += write(below, &format!("{name}-{}", below.get_name()), directory)?;
     }
     Ok(written)
+}
+
+/// A page in roff, ASCII alone: not each reader of pages guesses UTF-8.
+fn page(command: &Command, name: &str) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    Man::new(command.clone().name(name.to_owned()))
+        .title(name.to_uppercase())
+        .render(&mut bytes)?;
+    let mut text = String::with_capacity(bytes.len());
+    for c in String::from_utf8_lossy(&bytes).chars() {
+        match c.is_ascii() {
+            true => text.push(c),
+            // groff_char(7): by its number, four hexadecimal digits or more.
+            false => text.push_str(&format!("\\[u{:04X}]", u32::from(c))),
+        }
+    }
+    Ok(text)
 }

@@ -99,7 +99,7 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Drill(drill) => drill.run(),
         Command::New(new) => new.run(),
         Command::Systemd(systemd) => systemd.run(),
-        Command::Completions(shell) => shell.run(Cli::command(), &own_name()),
+        Command::Completions(shell) => shell.run(&Cli::command(), &own_name()),
         Command::Man(man) => man.run(Cli::command(), &own_name()),
         #[cfg(feature = "drill")]
         Command::DrillShell(shell) => Ok(shell.run()),
