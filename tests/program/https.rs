@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -43,9 +43,9 @@ impl Http2 {
         let io = TokioIo::new(stream);
         let (sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
             .await
-            .unwrap();
+            .ok()?;
         tokio::spawn(connection);
-        Http2(sender)
+        Some(Http2(sender))
     }
 
     fn say(&self, user: &str, text: &str) -> JoinHandle<Result<Answer, Failure>> {
@@ -153,8 +153,13 @@ async fn a_stop_answers_what_is_in_flight() {
 
 /// Requests over HTTP/2, many at once, until told to stop; what failed of them. A request
 /// that the server says it has not looked at is sent again, as every client does.
-async fn talk(port: u16, authority: Arc<Authority>, user: String, stop: Arc<AtomicBool>) -> u64 {
-    let mut answered = 0;
+async fn talk(
+    port: u16,
+    authority: Arc<Authority>,
+    user: String,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+) {
     while !stop.load(Ordering::Relaxed) {
         let Some(connection) = Http2::try_open(port, &authority).await else {
             // The door is closed.
@@ -166,7 +171,9 @@ async fn talk(port: u16, authority: Arc<Authority>, user: String, stop: Arc<Atom
             let mut is_over = false;
             for answer in asked {
                 match join(answer).await {
-                    Ok(answer) if answer.status == 200 => answered += 1,
+                    Ok(answer) if answer.status == 200 => {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
                     Ok(answer) => panic!("{}: {}", answer.status, answer.text()),
                     Err(error) if was_refused(&error) => is_over = true,
                     Err(error) => panic!("cut: {error:?}"),
@@ -177,7 +184,6 @@ async fn talk(port: u16, authority: Arc<Authority>, user: String, stop: Arc<Atom
             }
         }
     }
-    answered
 }
 
 /// Whether the server never looked at it: it came after GOAWAY (RFC 9113, 8.7).
@@ -198,32 +204,37 @@ async fn http_2_is_cut_by_no_reload_and_no_stop() {
     let mut bot = setup.start().await;
     let authority = Arc::new(authority);
     let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new(AtomicU64::new(0));
     let talking: Vec<_> = (0..6)
         .map(|n| {
-            tokio::spawn(talk(
-                bot.port,
-                authority.clone(),
-                format!("user-{n}"),
-                stop.clone(),
-            ))
+            let (authority, stop) = (authority.clone(), stop.clone());
+            let user = format!("user-{n}");
+            tokio::spawn(talk(bot.port, authority, user, stop, answered.clone()))
         })
         .collect();
+    let flows = async || {
+        let before = answered.load(Ordering::Relaxed);
+        until("turns", SOON, || {
+            answered.load(Ordering::Relaxed) > before + 100
+        })
+        .await;
+    };
+    flows().await;
     for round in 1..=2 {
         bot.signal(Signal::SIGHUP);
         until("a reload", SOON, || {
             bot.stderr().matches("Reloaded").count() == round
         })
         .await;
+        flows().await;
     }
     bot.signal(Signal::SIGTERM);
     assert_eq!(bot.ended(SOON).await, 0, "{}", bot.stderr());
     stop.store(true, Ordering::Relaxed);
-    let mut answered = 0;
     for one in talking {
-        answered += join(one).await;
+        join(one).await;
     }
-    assert!(answered > 100, "{answered}");
-    assert_eq!(bot.setup.sum(), answered);
+    assert_eq!(bot.setup.sum(), answered.load(Ordering::Relaxed));
 }
 
 async fn served_changes(bot: &Bot, client: &TlsClient, before: &[u8]) {
