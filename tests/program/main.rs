@@ -42,6 +42,7 @@ mod https;
 mod inbox;
 mod input;
 mod layers;
+mod log_lines;
 mod matrix;
 mod odd;
 mod operator;
