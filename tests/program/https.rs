@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -141,8 +141,16 @@ async fn a_stop_answers_what_is_in_flight() {
     join(connection.say("ann", "hi")).await.unwrap();
     let load = Load::start(Target::Tls(bot.port, authority.client(&["http/1.1"])));
     tokio::time::sleep(Duration::from_millis(200)).await;
+    // One that stays silent.
+    let silent = tcp(bot.port).await.unwrap();
     bot.signal(Signal::SIGINT);
+    let stopping = Instant::now();
     assert_eq!(bot.ended(SOON).await, 0, "{}", bot.stderr());
+    assert!(
+        stopping.elapsed() < Duration::from_secs(6),
+        "it was held up"
+    );
+    drop(silent);
     for answer in slow {
         assert_eq!(join(answer).await.unwrap().status, 200);
     }
