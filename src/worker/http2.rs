@@ -2,9 +2,10 @@
 //!
 //! Called by `connection.rs`. A drain is GOAWAY: the client is told that it shall send no
 //! more, what was on its way is answered, then the connection closes (RFC 9113, 6.8); so
-//! nothing need linger here. Bounds: [`MAX_STREAMS`] requests and [`CONNECTION_WINDOW`] at once, `--max-header` for
-//! a head, `--idle-timeout` without a request, `--header-timeout` for the first one and
-//! for a client that does not read its last answers.
+//! nothing need linger here. Bounds: [`MAX_STREAMS`] requests and [`CONNECTION_WINDOW`]
+//! bytes at once, `--max-header` for a head, `--idle-timeout` without a request,
+//! `--header-timeout` for the first one and for a client that does not read its last
+//! answers.
 
 use std::cell::Cell;
 use std::convert::Infallible;
