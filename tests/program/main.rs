@@ -42,6 +42,7 @@ mod https;
 mod inbox;
 mod input;
 mod layers;
+mod litestream;
 mod log_lines;
 mod matrix;
 mod odd;
