@@ -104,7 +104,10 @@ Example:
   turnkey new mybot
   cd mybot
   cargo test
-  cargo run -- run")]
+  cargo run -- run
+
+A turnkey that was built in a checkout and is run from there makes projects that are built
+with that checkout; any other one names its own version in Cargo.toml.")]
 pub(super) struct New {
     /// The bot's name: a to z, digits, - and _; a letter first.
     #[arg(value_name = "NAME")]
@@ -114,7 +117,8 @@ pub(super) struct New {
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
 
-    /// Build it with the Turnkey of this checkout instead of a released one.
+    /// Build it with the Turnkey of this checkout [default: the one that this program is
+    /// in, else a released one].
     #[arg(long, value_name = "DIR")]
     turnkey: Option<PathBuf>,
 }
@@ -124,7 +128,10 @@ impl New {
         check_name(&self.name)?;
         let directory = self.path.unwrap_or_else(|| PathBuf::from(&self.name));
         check_free(&directory)?;
-        let dependency = dependency(self.turnkey.as_deref())?;
+        let dependency = match self.turnkey.or_else(own_checkout) {
+            Some(checkout) => of_checkout(&checkout)?,
+            None => released(),
+        };
         let cannot = || format!("cannot write the project to {}", directory.display());
         for (file, template) in FILES {
             let path = directory.join(file);
@@ -186,30 +193,42 @@ fn check_free(directory: &Path) -> anyhow::Result<()> {
 }
 
 /// The line of Cargo.toml.
-fn dependency(checkout: Option<&Path>) -> anyhow::Result<String> {
-    let Some(checkout) = checkout else {
-        let version = env!("CARGO_PKG_VERSION");
-        return Ok(format!(
-            "# Or of a checkout: turnkey = {{ path = \"../turnkey\" }}\nturnkey = \"{version}\""
-        ));
-    };
-    let path = checkout
+fn released() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("# Or of a checkout: turnkey = {{ path = \"../turnkey\" }}\nturnkey = \"{version}\"")
+}
+
+/// The same, for a directory that must be a checkout.
+fn of_checkout(directory: &Path) -> anyhow::Result<String> {
+    let path = directory
         .canonicalize()
-        .with_context(|| format!("there is no --turnkey {}", checkout.display()))?;
-    let manifest = fs::read_to_string(path.join("Cargo.toml")).unwrap_or_default();
-    if !manifest.contains("name = \"turnkey\"") {
+        .with_context(|| format!("there is no --turnkey {}", directory.display()))?;
+    if !is_checkout(&path) {
         bail!(
             "--turnkey {} is no checkout of Turnkey: its Cargo.toml is not that of the package turnkey",
-            checkout.display()
+            directory.display()
         );
     }
     let path = path
         .to_str()
         .context("the path of --turnkey is not UTF-8")?;
-    Ok(format!(
-        "turnkey = {{ path = {} }}",
-        toml::Value::String(path.to_owned())
-    ))
+    let path = toml::Value::String(path.to_owned());
+    Ok(format!("turnkey = {{ path = {path} }}"))
+}
+
+fn is_checkout(directory: &Path) -> bool {
+    let manifest = fs::read_to_string(directory.join("Cargo.toml"));
+    manifest.is_ok_and(|text| text.lines().any(|line| line == "name = \"turnkey\""))
+}
+
+/// The checkout that this program was built in, if it is still there: above
+/// `target/release`.
+fn own_checkout() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let mut above = program.ancestors().skip(1);
+    above
+        .find(|directory| is_checkout(directory))
+        .map(Path::to_owned)
 }
 
 fn fill(template: &str, name: &str, dependency: &str) -> String {

@@ -56,7 +56,8 @@ fn its_tests_pass_with_this_checkout() {
 
 #[test]
 fn it_is_formatted_and_complete() {
-    let setup = Setup::counter();
+    // Out of its checkout, as when it is installed.
+    let setup = Setup::counter().copied();
     let made = setup.bare(&["new", "my-bot", "--path", "elsewhere"]);
     assert_eq!(made.code, Some(0), "{made:?}");
     let project = setup.path("elsewhere");
@@ -127,8 +128,11 @@ fn nothing_is_written_over() {
     refused(&["other", "--turnkey", "nowhere"], "there is no --turnkey");
     assert!(!setup.path("other").exists());
     assert_eq!(fs::read_dir(setup.path("mybot")).unwrap().count(), 1);
-    // An empty directory will do.
+    // An empty directory will do; and a program in its checkout takes that one.
     fs::create_dir(setup.path("empty")).unwrap();
     let made = setup.bare(&["new", "other", "--path", "empty"]);
     assert_eq!(made.code, Some(0), "{made:?}");
+    let manifest = fs::read_to_string(setup.path("empty/Cargo.toml")).unwrap();
+    let line = format!("turnkey = {{ path = {:?} }}", checkout());
+    assert!(manifest.lines().any(|l| l == line), "{manifest}");
 }
