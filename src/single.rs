@@ -190,6 +190,7 @@ fn keep_writing(
                 in_a_row = 0;
             }
             Err(error) => {
+                slot.add(Field::Crashes, 1);
                 tracing::error!("the writer ended, starting another: {error}");
                 in_a_row = if started.elapsed() < SHORT_LIFE {
                     in_a_row + 1

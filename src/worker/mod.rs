@@ -126,6 +126,7 @@ impl Worker<'_> {
                 self.config.pending,
                 self.config.ack_after,
                 draining.clone(),
+                slot,
             ),
             storage,
             handler: self.author.handler,
@@ -142,9 +143,18 @@ impl Worker<'_> {
             body_bytes: Cell::new(0),
             draining: draining.clone(),
         });
+        slot.introduce();
+        let beating = bot.clone();
         let beat = tokio::task::spawn_local(async move {
             loop {
                 slot.beat();
+                match beating.inbox.longest() {
+                    Some((since, dialog)) => {
+                        let since = u64::try_from(since).unwrap_or(1);
+                        slot.longest().set(since, &dialog.to_string());
+                    }
+                    None => slot.longest().clear(),
+                }
                 tokio::time::sleep(HEARTBEAT).await;
             }
         });

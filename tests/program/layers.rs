@@ -131,8 +131,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The one pair that knows each other: a turn sends its replies, and what is
     // found in the outbox is sent in a turn.
     ("outbox", &["channels", "message", "scoreboard", "turn"]),
-    ("attempts", &["channels", "error", "inbox", "message"]),
-    ("inbox", &["message"]),
+    (
+        "attempts",
+        &["channels", "error", "inbox", "message", "scoreboard"],
+    ),
+    ("inbox", &["message", "scoreboard"]),
     ("channels", &["config", "error", "message", "pacing"]),
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),
