@@ -4,7 +4,9 @@
 //! sees that by the version before and after, and looks again. Bounds: [`NAME`] bytes of
 //! the dialog's name, [`LOOKS`] looks.
 
-use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
+use std::sync::atomic::{
+    AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence,
+};
 
 /// Bytes of a name that are kept.
 const NAME: usize = 88;

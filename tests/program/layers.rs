@@ -85,6 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            "admin",
             "app",
             "channels",
             "config",
@@ -100,6 +101,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "turn",
             "updaters",
         ],
+    ),
+    (
+        "admin",
+        &["channels", "config", "listener", "scoreboard", "turn"],
     ),
     (
         "updaters",
