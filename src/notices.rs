@@ -102,7 +102,10 @@ pub(crate) fn announce(
     let database = database.url();
     match config.admin.as_ref().map(|admin| &admin.listen) {
         Some(Listen::Unix(path)) => {
-            say!("Status page at unix:{} (turnkey top shows it).", path.display());
+            say!(
+                "Status page at unix:{} (turnkey top shows it).",
+                path.display()
+            );
         }
         Some(Listen::Tcp { host, port }) => {
             let port = admin.map_or(*port, |address| address.port());

@@ -21,6 +21,8 @@ mod small_disk;
 mod telegram;
 
 mod accept;
+mod admin;
+mod admin_docs;
 mod backup;
 #[cfg(feature = "bench")]
 mod bench;

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 use turnkey_storage::DialogKey;
 use turnkey_storage::admin::{self, DialogDetail, DialogSummary};
 
@@ -152,24 +153,59 @@ fn shown(found: &DialogDetail) -> String {
     if found.history.is_empty() {
         html.push_str("<p class=\"note\">None are kept; run with --history to keep them.</p>");
     }
-    for turn in found.history.iter().rev() {
-        html.push_str(&json(turn));
+    if !found.history.is_empty() {
+        html.push_str("<div class=\"scroll\"><table class=\"turns\"><thead><tr><th class=\"left\">Said</th><th class=\"left\">Replies</th><th>Update</th></tr></thead><tbody>");
+        for turn in found.history.iter().rev() {
+            html.push_str(&turn_of(turn));
+        }
+        html.push_str("</tbody></table></div>");
     }
     html
 }
 
-/// JSON, or what was meant to be.
-pub(super) fn json(text: &str) -> String {
-    let pretty = serde_json::from_str::<serde_json::Value>(text)
-        .and_then(|value| serde_json::to_string_pretty(&value));
-    let text = pretty.map_or(Cow::Borrowed(text), Cow::Owned);
+/// A turn of the history, as `turn.rs` writes it: a row. Another's is shown whole.
+fn turn_of(text: &str) -> String {
+    let turn: Value = serde_json::from_str(text).unwrap_or_default();
+    let (Some(said), Some(replies)) = (turn["text"].as_str(), turn["replies"].as_array()) else {
+        return format!(
+            "<tr><td class=\"left\" colspan=\"3\">{}</td></tr>",
+            json(text)
+        );
+    };
+    let replies: String = replies
+        .iter()
+        .map(|reply| {
+            let is_plain = reply.as_object().is_some_and(|fields| fields.len() == 1);
+            let text = reply["text"].as_str().filter(|_| is_plain);
+            let text = text.map_or_else(|| reply.to_string(), str::to_owned);
+            format!("<p class=\"said\">{}</p>", escape(cut(&text).0))
+        })
+        .collect();
+    format!(
+        "<tr><td class=\"left\">{}</td><td class=\"left\">{replies}</td><td><small>{}</small></td></tr>",
+        escape(cut(said).0),
+        escape(turn["update_id"].as_str().unwrap_or("-")),
+    )
+}
+
+/// As much of a text as is shown, and how many bytes are not.
+fn cut(text: &str) -> (&str, usize) {
     let mut end = text.len().min(SHOWN);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let rest = match text.len() - end {
+    (&text[..end], text.len() - end)
+}
+
+/// JSON, or what was meant to be.
+pub(super) fn json(text: &str) -> String {
+    let pretty =
+        serde_json::from_str::<Value>(text).and_then(|value| serde_json::to_string_pretty(&value));
+    let text = pretty.map_or(Cow::Borrowed(text), Cow::Owned);
+    let (start, rest) = cut(&text);
+    let rest = match rest {
         0 => String::new(),
         rest => format!("\n… and {} more", bytes(rest as u64)),
     };
-    format!("<pre>{}{rest}</pre>", escape(&text[..end]))
+    format!("<pre>{}{rest}</pre>", escape(start))
 }

@@ -86,7 +86,11 @@ fn list(rows: &[(&str, String)]) -> String {
 
 fn turns(html: &mut String, status: &Status) {
     let turns = &status.turns;
-    let chart = sparkline("Turns a second", &[("c0", &status.series.turns_per_second)]);
+    let chart = sparkline(
+        "Turns a second",
+        &[("c0", &status.series.turns_per_second)],
+        rate,
+    );
     tile(
         html,
         "turns",
@@ -111,13 +115,14 @@ fn latency(html: &mut String, status: &Status) {
     let chart = sparkline(
         "Time of a turn",
         &[("c1", &series.p99), ("c0", &series.p50)],
+        seconds,
     );
     tile(
         html,
         "latency",
-        "Arrival to commit",
+        "Arrival to commit, last minute",
         &maybe_seconds(took.p50),
-        "median, last minute",
+        "<i class=\"key c0\"></i>median",
         &chart,
         &[
             ("p90", maybe_seconds(took.p90)),
@@ -134,6 +139,7 @@ fn commits(html: &mut String, status: &Status) {
     let chart = sparkline(
         "Commits a second",
         &[("c4", &status.series.commits_per_second)],
+        rate,
     );
     let per_commit = commits.turns_per_commit.map_or("-".to_owned(), rate);
     tile(
@@ -157,6 +163,7 @@ fn in_flight(html: &mut String, status: &Status) {
     let chart = sparkline(
         "Turns in flight",
         &[("c0", &series.in_flight), ("c1", &series.waiting)],
+        rate,
     );
     let longest = turns.longest.as_ref();
     tile(
@@ -168,7 +175,7 @@ fn in_flight(html: &mut String, status: &Status) {
         &chart,
         &[
             (
-                "<i class=\"key c1\"></i>behind their dialog's",
+                "<i class=\"key c1\"></i>waiting for their turn",
                 count(turns.waiting),
             ),
             ("connections", count(status.requests.connections)),
