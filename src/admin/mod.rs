@@ -34,8 +34,11 @@ use std::rc::Rc;
 use tokio::task::JoinSet;
 
 use self::history::{History, LOOK, Look};
+#[cfg(feature = "top")]
+pub(crate) use self::page::figures;
 use self::queues::Cached;
-pub(crate) use self::status::Status;
+#[cfg(feature = "top")]
+pub(crate) use self::status::{Process, State, Status};
 use crate::config::Config;
 use crate::listener::Listener;
 use crate::scoreboard::Scoreboard;

@@ -57,7 +57,10 @@ pub(crate) async fn get(port: u16, path: &str) -> Answer {
 
 async fn status(port: u16) -> Value {
     let answer = get(port, "/status.json").await;
-    assert_eq!((answer.status, answer.header("content-type")), (200, JSON_TYPE));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, JSON_TYPE)
+    );
     answer.json()
 }
 
@@ -121,12 +124,20 @@ async fn the_figures_add_up_with_the_turns_that_were_made() {
     let commits = metric(port, "turnkey_commits_total").await;
     assert!((1.0..=60.0).contains(&commits), "{commits}");
     let waits = metric(port, "turnkey_sync_duration_seconds_count").await;
-    assert!(waits >= 20.0, "each of these turns waited for the disk: {waits}");
+    assert!(
+        waits >= 20.0,
+        "each of these turns waited for the disk: {waits}"
+    );
     let told = status(port).await;
     assert_eq!(told["turns"]["total"], 20);
     assert_eq!(told["not_ready"], Value::Null);
     assert_eq!(told["workers"].as_array().unwrap().len(), 2);
-    let pids: Vec<_> = told["workers"].as_array().unwrap().iter().map(|w| w["pid"].as_i64()).collect();
+    let pids: Vec<_> = told["workers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| w["pid"].as_i64())
+        .collect();
     for index in 0..2 {
         let pid = i64::from(bot.worker(index).await);
         assert!(pids.contains(&Some(pid)), "{pids:?}");
@@ -186,8 +197,19 @@ async fn with_a_token_it_is_asked_for_and_no_secret_is_told() {
         .start()
         .await;
     let port = admin_port(&bot);
-    for path in ["/healthz", "/readyz", "/metrics", "/status", "/status.json", "/nowhere"] {
-        for wrong in [None, Some("Bearer operators-onl"), Some("Basic b3BlcmF0b3Jz")] {
+    for path in [
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/status",
+        "/status.json",
+        "/nowhere",
+    ] {
+        for wrong in [
+            None,
+            Some("Bearer operators-onl"),
+            Some("Basic b3BlcmF0b3Jz"),
+        ] {
             let header = wrong.map(|value| ("authorization", value));
             let answer = get_with(port, path, header.as_slice()).await;
             assert_eq!(answer.status, 401, "{path} with {wrong:?}");
@@ -201,7 +223,10 @@ async fn with_a_token_it_is_asked_for_and_no_secret_is_told() {
         let answer = get_with(port, path, &right).await;
         assert_eq!(answer.status, if path == "/nowhere" { 404 } else { 200 });
         let text = answer.text();
-        assert!(!text.contains("secret-of") && !text.contains("operators-only"), "{text}");
+        assert!(
+            !text.contains("secret-of") && !text.contains("operators-only"),
+            "{text}"
+        );
     }
     // A browser asks its user: any name, and the token as the password.
     let browser = [("authorization", "Basic bWU6b3BlcmF0b3JzLW9ubHk=")];
@@ -231,13 +256,24 @@ async fn a_unix_socket_is_for_its_user_alone_and_works_in_a_single_process() {
     let setup = Setup::counter();
     let path = setup.path("admin.sock");
     let listen = format!("unix:{}", path.display());
-    let bot = setup.args(&["--single-process", "--admin", &listen]).start().await;
+    let bot = setup
+        .args(&["--single-process", "--admin", &listen])
+        .start()
+        .await;
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
-    let mut connection = Connection::try_open_at(&Target::Unix(path.clone())).await.unwrap();
-    let told = connection.send(request("GET", "/status.json", &[("host", "x.example")])).await.json();
-    assert_eq!((&told["turns"]["total"], &told["not_ready"]), (&1.into(), &Value::Null));
+    let mut connection = Connection::try_open_at(&Target::Unix(path.clone()))
+        .await
+        .unwrap();
+    let told = connection
+        .send(request("GET", "/status.json", &[("host", "x.example")]))
+        .await
+        .json();
+    assert_eq!(
+        (&told["turns"]["total"], &told["not_ready"]),
+        (&1.into(), &Value::Null)
+    );
     drop(connection);
     bot.stop().await.assert_sound();
     assert!(!path.exists(), "the socket's file is left");
@@ -267,18 +303,30 @@ async fn what_users_wrote_stays_text() {
         .append_pair("user", HOSTILE)
         .finish();
     let found = get(port, &format!("/status/dialogs?{query}")).await.text();
-    let link = found.split("href=\"").find(|part| part.starts_with("/status/dialogs/http/"));
-    let link = link.expect("the dialog is found").split('"').next().unwrap();
+    let link = found
+        .split("href=\"")
+        .find(|part| part.starts_with("/status/dialogs/http/"));
+    let link = link
+        .expect("the dialog is found")
+        .split('"')
+        .next()
+        .unwrap();
     let one = get(port, link).await;
     assert_eq!(one.status, 200, "{}", one.text());
-    assert!(one.text().contains("&quot;count&quot;: 1"), "{}", one.text());
+    assert!(
+        one.text().contains("&quot;count&quot;: 1"),
+        "{}",
+        one.text()
+    );
     until("the look at the queues is a new one", SOON, || true).await;
     let pages = [
         found.clone(),
         one.text(),
         get(port, "/status/dead").await.text(),
         get(port, "/status").await.text(),
-        get(port, &format!("/status/dialogs/{query}/{query}")).await.text(),
+        get(port, &format!("/status/dialogs/{query}/{query}"))
+            .await
+            .text(),
     ];
     for page in pages {
         for tag in ["<script>", "<img", "alert('", "\u{202e}"] {
@@ -286,14 +334,25 @@ async fn what_users_wrote_stays_text() {
         }
     }
     let letters = get(port, "/status/dead").await.text();
-    assert!(letters.contains("&lt;script&gt;alert(&#39;1&#39;)"), "{letters}");
+    assert!(
+        letters.contains("&lt;script&gt;alert(&#39;1&#39;)"),
+        "{letters}"
+    );
     // Their number is looked at once a second.
     let deadline = std::time::Instant::now() + SOON;
     while metric(port, "turnkey_dead_letters").await != 1.0 {
-        assert!(std::time::Instant::now() < deadline, "the letter is not counted");
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the letter is not counted"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    assert!(get(port, "/status").await.text().contains("href=\"/status/dead\">1<"));
+    assert!(
+        get(port, "/status")
+            .await
+            .text()
+            .contains("href=\"/status/dead\">1<")
+    );
     bot.stop().await;
 }
 
@@ -305,8 +364,16 @@ async fn it_is_not_ready_while_the_writer_hangs() {
     let writer = Pid::from_raw(bot.writer().await);
     kill(writer, Signal::SIGSTOP).unwrap();
     let answer = until_answered(port, "/readyz", 503).await;
-    assert!(answer.text().contains("the writer is silent"), "{}", answer.text());
-    assert_eq!(get(port, "/healthz").await.status, 200, "this process answers");
+    assert!(
+        answer.text().contains("the writer is silent"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(
+        get(port, "/healthz").await.status,
+        200,
+        "this process answers"
+    );
     assert_eq!(metric(port, "turnkey_ready").await, 0.0);
     assert!(get(port, "/status").await.text().contains("not ready"));
     kill(writer, Signal::SIGCONT).unwrap();
@@ -329,7 +396,10 @@ async fn it_is_not_ready_while_it_stops() {
         open.push(Connection::open(port).await);
     }
     for connection in &mut open {
-        assert_eq!(connection.send(request("GET", "/readyz", &[])).await.status, 200);
+        assert_eq!(
+            connection.send(request("GET", "/readyz", &[])).await.status,
+            200
+        );
     }
     bot.signal(Signal::SIGTERM);
     let answer = 'stopping: loop {
@@ -343,7 +413,11 @@ async fn it_is_not_ready_while_it_stops() {
         assert!(std::time::Instant::now() < deadline, "it stays ready");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    assert!(answer.text().contains("no worker serves"), "{}", answer.text());
+    assert!(
+        answer.text().contains("no worker serves"),
+        "{}",
+        answer.text()
+    );
     std::fs::write(&gate, "").unwrap();
     assert_eq!(join(slow).await.unwrap().number(), 1);
     // Operators who stay hold up no stop.
@@ -362,7 +436,12 @@ async fn a_crash_is_counted_and_who_waits_is_named() {
     let deadline = std::time::Instant::now() + SOON;
     loop {
         let told = status(port).await;
-        let serving = told["workers"].as_array().unwrap().iter().filter(|w| w["state"] == "serving").count();
+        let serving = told["workers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|w| w["state"] == "serving")
+            .count();
         if (&told["crashes"], &told["starts"], serving) == (&1.into(), &4.into(), 2) {
             break;
         }
@@ -397,13 +476,21 @@ async fn slow_and_greedy_clients_are_cut_off() {
     let bot = setup(Setup::counter()).start().await;
     let port = admin_port(&bot);
     let mut slow = connect(port).await;
-    slow.write_all(b"GET /status HTTP/1.1\r\nHost: local").await.unwrap();
+    slow.write_all(b"GET /status HTTP/1.1\r\nHost: local")
+        .await
+        .unwrap();
     let mut greedy = connect(port).await;
-    let head = format!("GET /status HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(20 << 10));
+    let head = format!(
+        "GET /status HTTP/1.1\r\nHost: localhost\r\nX: {}",
+        "x".repeat(20 << 10)
+    );
     greedy.write_all(head.as_bytes()).await.unwrap();
     assert!(read_to_end(&mut greedy).await.starts_with("HTTP/1.1 431"));
     let said = read_to_end(&mut slow).await;
-    assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said}");
+    assert!(
+        said.is_empty() || said.starts_with("HTTP/1.1 408"),
+        "{said}"
+    );
     assert_eq!(get(port, "/healthz").await.status, 200);
     // A flood of silent ones leaves the bot itself alone.
     let mut silent = Vec::new();

@@ -24,8 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "bench", "config", "database", "drill", "exit", "logfile", "master", "notices",
-            "single",
+            "admin", "app", "bench", "config", "database", "drill", "exit", "logfile", "master",
+            "notices", "single",
         ],
     ),
     // For authors: nothing below knows that it is tested.

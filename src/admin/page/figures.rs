@@ -1,9 +1,10 @@
-//! Figures as people read them. They take little room, and say their unit.
+//! Figures as people read them, on the page and in `turnkey top`. They take little room,
+//! and say their unit.
 
 use std::time::{Duration, SystemTime};
 
 /// 12345 as 12,345.
-pub(super) fn count(number: u64) -> String {
+pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -16,7 +17,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// A rate: 12,345, 12.3, 0.
-pub(super) fn rate(number: f64) -> String {
+pub(crate) fn rate(number: f64) -> String {
     match number {
         n if n >= 99.95 => count(n.round() as u64),
         n if n >= 0.05 => format!("{n:.1}"),
@@ -25,7 +26,7 @@ pub(super) fn rate(number: f64) -> String {
 }
 
 /// Seconds with a unit that fits: 830 µs, 1.24 ms, 12.4 ms, 3.2 s, 4 min 10 s, 2 d 3 h.
-pub(super) fn seconds(s: f64) -> String {
+pub(crate) fn seconds(s: f64) -> String {
     let whole = s.max(0.0) as u64;
     match s {
         s if s < 0.001 => format!("{:.0} µs", s.max(0.0) * 1e6),
@@ -40,12 +41,12 @@ pub(super) fn seconds(s: f64) -> String {
 }
 
 /// The same, or a dash.
-pub(super) fn maybe_seconds(s: Option<f64>) -> String {
+pub(crate) fn maybe_seconds(s: Option<f64>) -> String {
     s.map_or_else(|| "-".to_owned(), seconds)
 }
 
 /// 4,096 as 4.0 KiB.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -60,7 +61,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// A moment, in milliseconds since 1970: `Sun, 29 Nov 2026 01:53:08 GMT`.
-pub(super) fn moment(ms: u64) -> String {
+pub(crate) fn moment(ms: u64) -> String {
     // Later than the year 9999, which a damaged row may say, is no date.
     let latest = 253_402_300_799_000;
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(ms.min(latest)))

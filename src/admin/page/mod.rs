@@ -8,7 +8,7 @@
 mod chart;
 mod dead;
 mod dialogs;
-mod figures;
+pub(crate) mod figures;
 mod overview;
 
 use hyper::StatusCode;

@@ -163,7 +163,7 @@ fn in_flight(html: &mut String, status: &Status) {
     let chart = sparkline(
         "Turns in flight",
         &[("c0", &series.in_flight), ("c1", &series.waiting)],
-        rate,
+        |turns| count(turns as u64),
     );
     let longest = turns.longest.as_ref();
     tile(
