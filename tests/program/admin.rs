@@ -318,7 +318,6 @@ async fn what_users_wrote_stays_text() {
         "{}",
         one.text()
     );
-    until("the look at the queues is a new one", SOON, || true).await;
     let pages = [
         found.clone(),
         one.text(),

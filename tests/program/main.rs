@@ -27,6 +27,7 @@ mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod booking;
+mod browser;
 mod command_line;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
@@ -73,5 +74,7 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 mod unix;
 mod upgrade;
