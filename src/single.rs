@@ -81,8 +81,12 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         .iter()
         .map(Listener::try_clone)
         .collect::<Result<Vec<_>, _>>()?;
-    let public = |listener: &&Listener| listener.purpose == Purpose::Public;
-    let bound = listeners.iter().find(public).and_then(Listener::local_addr);
+    let bound = |purpose| {
+        let mut all = listeners.iter();
+        all.find(|listener| listener.purpose == purpose)
+            .and_then(Listener::local_addr)
+    };
+    let bound = (bound(Purpose::Public), bound(Purpose::Admin));
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -190,6 +194,7 @@ fn keep_writing(
                 in_a_row = 0;
             }
             Err(error) => {
+                slot.add(Field::Crashes, 1);
                 tracing::error!("the writer ended, starting another: {error}");
                 in_a_row = if started.elapsed() < SHORT_LIFE {
                     in_a_row + 1

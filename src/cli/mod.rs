@@ -18,6 +18,8 @@ mod operator;
 mod outbox;
 mod run;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 
 use std::process::ExitCode;
 
@@ -58,6 +60,9 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup back in its place.
     Restore(backup::Restore),
+    /// Watch a running bot in the terminal, through its --admin address.
+    #[cfg(feature = "top")]
+    Top(top::Top),
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
@@ -93,6 +98,8 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Outbox(outbox) => outbox.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        #[cfg(feature = "top")]
+        Command::Top(top) => top.run(),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
         #[cfg(feature = "drill")]

@@ -300,12 +300,15 @@ impl Master {
         }
         self.phase = Phase::Serving;
         let workers = counted(self.workers().count() as u64, "worker");
-        let public = |listener: &&Listener| listener.purpose == Purpose::Public;
-        let bound = self.listeners.iter().find(public);
+        let bound = |purpose| {
+            let mut all = self.listeners.iter();
+            all.find(|listener| listener.purpose == purpose)
+                .and_then(Listener::local_addr)
+        };
         notices::announce(
             &self.config,
             &self.own_channels,
-            bound.and_then(Listener::local_addr),
+            (bound(Purpose::Public), bound(Purpose::Admin)),
             &workers,
             &self.database,
         );

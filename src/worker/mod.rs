@@ -29,6 +29,7 @@ use turnkey_storage::Owner;
 
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
+use crate::admin::Admin;
 use crate::app::Author;
 use crate::channels::{Channels, poll, register};
 use crate::config::{Config, Updater};
@@ -126,6 +127,7 @@ impl Worker<'_> {
                 self.config.pending,
                 self.config.ack_after,
                 draining.clone(),
+                slot,
             ),
             storage,
             handler: self.author.handler,
@@ -142,9 +144,18 @@ impl Worker<'_> {
             body_bytes: Cell::new(0),
             draining: draining.clone(),
         });
+        slot.introduce();
+        let beating = bot.clone();
         let beat = tokio::task::spawn_local(async move {
             loop {
                 slot.beat();
+                match beating.inbox.longest() {
+                    Some((since, dialog)) => {
+                        let since = u64::try_from(since).unwrap_or(1);
+                        slot.longest().set(since, &dialog.to_string());
+                    }
+                    None => slot.longest().clear(),
+                }
                 tokio::time::sleep(HEARTBEAT).await;
             }
         });
@@ -179,10 +190,14 @@ impl Worker<'_> {
             draining,
         ));
         let mut accepting = Vec::new();
-        let public = self
-            .listeners
-            .into_iter()
-            .filter(|l| l.purpose == Purpose::Public);
+        let is_public = |listener: &Listener| listener.purpose == Purpose::Public;
+        let (public, operators) = self.listeners.into_iter().partition::<Vec<_>, _>(is_public);
+        // Until this worker ends: its drain is watched, too.
+        if !operators.is_empty() {
+            let (url, has_writer) = (self.database.url(), self.database.files().is_some());
+            let admin = Admin::new(bot.clone(), self.scoreboard, self.config, url, has_writer);
+            tokio::task::spawn_local(admin.serve(operators));
+        }
         for listener in public {
             let door = Door::open(listener)?;
             accepting.push(tokio::task::spawn_local(server.clone().accept(door)));

@@ -26,8 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "bench", "config", "database", "drill", "exit", "logfile", "master", "notices",
-            "single",
+            "admin", "app", "bench", "config", "database", "drill", "exit", "logfile", "master",
+            "notices", "single",
         ],
     ),
     // For authors: nothing below knows that it is tested.
@@ -87,6 +87,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            "admin",
             "app",
             "channels",
             "config",
@@ -102,6 +103,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "turn",
             "updaters",
         ],
+    ),
+    (
+        "admin",
+        &["channels", "config", "listener", "scoreboard", "turn"],
     ),
     (
         "updaters",
@@ -133,8 +138,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The one pair that knows each other: a turn sends its replies, and what is
     // found in the outbox is sent in a turn.
     ("outbox", &["channels", "message", "scoreboard", "turn"]),
-    ("attempts", &["channels", "error", "inbox", "message"]),
-    ("inbox", &["message"]),
+    (
+        "attempts",
+        &["channels", "error", "inbox", "message", "scoreboard"],
+    ),
+    ("inbox", &["message", "scoreboard"]),
     ("channels", &["config", "error", "message", "pacing"]),
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),

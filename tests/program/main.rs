@@ -21,10 +21,13 @@ mod small_disk;
 mod telegram;
 
 mod accept;
+mod admin;
+mod admin_docs;
 mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod booking;
+mod browser;
 mod command_line;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
@@ -74,5 +77,7 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 mod unix;
 mod upgrade;
