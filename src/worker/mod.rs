@@ -29,9 +29,10 @@ use turnkey_storage::Owner;
 
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
+use crate::acme;
 use crate::app::Author;
 use crate::channels::{Channels, poll, register};
-use crate::config::{Config, Updater};
+use crate::config::{Config, Tls, Updater};
 use crate::database::Database;
 use crate::inbox::Inbox;
 use crate::listener::{Listener, Purpose};
@@ -73,7 +74,7 @@ pub(crate) enum Leave {
 
 /// What a worker is started with.
 pub(crate) struct Worker<'a> {
-    /// It does what one worker does for all: registers webhooks.
+    /// It does what one worker does for all: registers webhooks, gets certificates.
     pub(crate) is_first: bool,
     /// Its place on the scoreboard.
     pub(crate) slot: usize,
@@ -200,6 +201,10 @@ impl Worker<'_> {
                 registering.spawn_local(registration::run(bot, platform, url));
             }
         }
+        let mut ordering = JoinSet::new();
+        if let (true, Some(Tls::Acme(acme))) = (self.is_first, &self.config.tls) {
+            ordering.spawn_local(acme::run(acme.clone(), bot.draining.clone()));
+        }
         let mut polling = JoinSet::new();
         if self.config.updater == Updater::Polling {
             for source in poll::sources(self.config)? {
@@ -226,6 +231,10 @@ impl Worker<'_> {
         if let Some(sweep) = sweep {
             sweep.abort();
         }
+        if leave == Leave::Stop {
+            // Nobody would be there to answer a check.
+            ordering.abort_all();
+        }
         drain.send_replace(true);
         while polling.join_next().await.is_some() {}
         for task in accepting {
@@ -242,6 +251,8 @@ impl Worker<'_> {
             }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
+        // A certificate that is being got: whoever serves on answers the checks.
+        while let Ok(Some(_)) = tokio::time::timeout_at(patience, ordering.join_next()).await {}
         beat.abort();
         polled
     }

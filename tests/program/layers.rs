@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "single",
         &[
+            "acme",
             "app",
             "channels",
             "config",
@@ -63,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "master",
         &[
+            "acme",
             "app",
             "channels",
             "config",
@@ -85,6 +87,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            "acme",
             "app",
             "channels",
             "config",
@@ -137,6 +140,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),
     ("database", &["config", "error"]),
+    ("acme", &["config", "tls"]),
     ("tls", &["config", "error"]),
     ("config", &["error", "network"]),
     ("network", &["error"]),
