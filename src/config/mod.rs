@@ -177,10 +177,24 @@ impl Config {
     /// different here, by their flags.
     pub(crate) fn keep_fixed(&mut self, old: &Config) -> Vec<&'static str> {
         let address = |config: &Config| config.database.as_ref().map(ToString::to_string);
+        let host = |config: &Config| match &config.listen {
+            Listen::Tcp { host, .. } => Some(host.clone()),
+            Listen::Unix(_) => None,
+        };
+        let port = |config: &Config| match config.listen {
+            Listen::Tcp { port, .. } => Some(port),
+            Listen::Unix(_) => None,
+        };
+        let socket = |config: &Config| match &config.listen {
+            Listen::Tcp { .. } => None,
+            Listen::Unix(path) => Some(path.clone()),
+        };
         let admin = |config: &Config| config.admin.as_ref().map(|admin| admin.listen.clone());
         let mut changed = Vec::new();
         for (flag, differs) in [
-            ("--listen, --host or --port", self.listen != old.listen),
+            ("--host", host(self) != host(old)),
+            ("--port", port(self) != port(old)),
+            ("--listen", socket(self) != socket(old)),
             (
                 "--tls-cert or --tls-domain",
                 self.tls.is_some() != old.tls.is_some(),

@@ -2,10 +2,12 @@
 //!
 //! Called by `server.rs` for each connection. HTTPS begins with a handshake, which also
 //! chooses between HTTP/2 (`http2.rs`) and HTTP/1.1 (`http1.rs`); a port without
-//! certificates speaks HTTP/1.1. Bounds: a handshake has `--header-timeout`.
+//! certificates speaks HTTP/1.1. Bounds: a handshake has
+//! `--header-timeout`, and [`LAST_HANDSHAKE`] in a drain.
 
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -20,6 +22,10 @@ use super::server::Server;
 use super::{http1, http2, routes};
 use crate::scoreboard::Field;
 use crate::tls;
+
+/// For a handshake that is under way when the worker drains: some round trips over a slow
+/// line. A client that stays silent must not hold up a stop.
+const LAST_HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends. `full`: it is one too many.
 pub(super) async fn serve(
@@ -54,11 +60,22 @@ async fn serve_tls(
     draining: watch::Receiver<bool>,
 ) {
     let Some(tls) = &server.tls else { return };
-    let shaken = tokio::time::timeout(server.limits.header_timeout, tls.accept(stream)).await;
-    let stream = match shaken {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!("no handshake with {peer}: {error}"),
-        Err(_) => return tracing::debug!("no handshake with {peer}: it took too long"),
+    let mut leaving = draining.clone();
+    let too_long = async {
+        let limit = server.limits.header_timeout;
+        tokio::select! {
+            () = tokio::time::sleep(limit) => {}
+            _ = leaving.wait_for(|drain| *drain) => {
+                tokio::time::sleep(limit.min(LAST_HANDSHAKE)).await;
+            }
+        }
+    };
+    let stream = tokio::select! {
+        shaken = tls.accept(stream) => match shaken {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!("no handshake with {peer}: {error}"),
+        },
+        () = too_long => return tracing::debug!("no handshake with {peer}: it took too long"),
     };
     let caller = Caller {
         peer: Some(peer),

@@ -2,9 +2,10 @@
 //!
 //! Called by `connection.rs`. A drain is GOAWAY: the client is told that it shall send no
 //! more, what was on its way is answered, then the connection closes (RFC 9113, 6.8); so
-//! nothing need linger here. Bounds: [`MAX_STREAMS`] requests at once, `--max-header` for
-//! a head, `--idle-timeout` without a request, `--header-timeout` for the first one and
-//! for a client that does not read its last answers.
+//! nothing need linger here. Bounds: [`MAX_STREAMS`] requests and [`CONNECTION_WINDOW`]
+//! bytes at once, `--max-header` for a head, `--idle-timeout` without a request,
+//! `--header-timeout` for the first one and for a client that does not read its last
+//! answers.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -24,6 +25,11 @@ use super::server::Server;
 /// Requests of a connection at once; the client is told, and waits. What RFC 9113, 6.5.2
 /// recommends at least.
 const MAX_STREAMS: u32 = 100;
+
+/// Bytes of bodies that a client may send before they are read: of one request (the
+/// protocol's own default) and of all, so that many connections cannot fill the memory.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
 
 /// What a connection is doing.
 struct State {
@@ -61,6 +67,9 @@ pub(super) async fn serve(
     let mut connection = pin!(
         hyper::server::conn::http2::Builder::new(Local)
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(CONNECTION_WINDOW as usize)
             .max_header_list_size(u32::try_from(limits.header).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(stream), service)
     );
