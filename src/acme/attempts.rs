@@ -67,9 +67,9 @@ impl Attempts {
         self.began.len()
     }
 
-    /// How long to wait before the next. A program that has just started does not wait
-    /// for what an earlier one would have: somebody may have removed the cause.
-    pub(super) fn wait(&self, now: SystemTime, has_just_started: bool) -> Duration {
+    /// How long to wait before the next. A process that has not tried yet need not wait as
+    /// an earlier one would have: somebody may have removed the cause.
+    pub(super) fn wait(&self, now: SystemTime, has_tried: bool) -> Duration {
         let now = seconds(now);
         // A clock that was put back leaves attempts in the future.
         let past = || self.began.iter().copied().filter(|began| *began <= now);
@@ -80,7 +80,7 @@ impl Attempts {
         if let Some(oldest) = lately.len().checked_sub(PER_HOUR) {
             at = at.max(lately[oldest] + HOUR.as_secs());
         }
-        if let (false, Some(last)) = (has_just_started, past().next_back()) {
+        if let (true, Some(last)) = (has_tried, past().next_back()) {
             let pause = PAUSES.get(self.began.len() - 1).unwrap_or(&HOUR);
             at = at.max(last + pause.as_secs());
         }
@@ -145,7 +145,7 @@ mod tests {
             ..Attempts::default()
         };
         let now = UNIX_EPOCH + Duration::from_secs(NOW);
-        [true, false].map(|is_new| attempts.wait(now, is_new).as_secs())
+        [false, true].map(|has_tried| attempts.wait(now, has_tried).as_secs())
     }
 
     #[test]

@@ -66,7 +66,11 @@ impl Failure {
             reason.push_str(&format!(", {}", one_line(&sub.to_string())));
         }
         reason.push_str(&format!(" ({kind})"));
-        if let Some(advice) = advice(kind) {
+        let advice = match name {
+            Some(_) => advice_for_name(kind),
+            None => advice(kind),
+        };
+        if let Some(advice) = advice {
             reason.push_str(&format!("; {advice}"));
         }
         Failure {
@@ -82,17 +86,21 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What to do, for those problems where it is known.
+/// What to do about a check of a name, where it is known. Servers do not agree on what
+/// they call a port that nobody answers at.
+fn advice_for_name(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "connection" | "unauthorized" | "incorrectResponse" | "tls" => {
+            "port 443 of that name must be open to the internet and lead to the port that this bot listens at, all its A and AAAA records to this machine, and nothing may end TLS before the bot"
+        }
+        _ => return advice(kind),
+    })
+}
+
+/// What to do about other problems.
 fn advice(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        "connection" => {
-            "port 443 of that name must be open to the internet and lead to the port that this bot listens at"
-        }
         "dns" => "the name must have an A or AAAA record, and it must lead to this machine",
-        "unauthorized" | "incorrectResponse" => {
-            "something else answers there: let the name's A and AAAA records lead to this machine only, and no proxy end TLS before the bot"
-        }
-        "tls" => "something else answers there, such as a proxy that ends TLS before the bot",
         "caa" => "the name's CAA record must allow this ACME server",
         "rateLimited" => {
             "wait; for trials there is https://acme-staging-v02.api.letsencrypt.org/directory (--acme-url)"
@@ -103,6 +111,9 @@ fn advice(kind: &str) -> Option<&'static str> {
         "invalidContact" | "unsupportedContact" => "correct --acme-contact, or leave it out",
         "externalAccountRequired" => {
             "this ACME server wants an account that is bound to one of its own, which is not supported: choose another with --acme-url"
+        }
+        "unauthorized" => {
+            "should the account have been closed: remove account.json in the ACME directory, and another is made"
         }
         "userActionRequired" => "visit the address that is named there",
         _ => return None,

@@ -62,16 +62,15 @@ pub(crate) fn check(config: &AcmeConfig) -> crate::Result<()> {
 /// Sees to it that there is a certificate, until the worker leaves. An order under way
 /// is finished then.
 pub(crate) async fn run(config: AcmeConfig, mut leaving: watch::Receiver<bool>) {
-    let mut has_just_started = true;
+    let mut has_tried = false;
     while !*leaving.borrow() {
-        let pause = match look(&config, has_just_started).await {
+        let pause = match look(&config, &mut has_tried).await {
             Ok(pause) => pause,
             Err(failure) => {
                 tracing::error!("no certificate can be got: {failure}");
                 UNUSABLE
             }
         };
-        has_just_started = false;
         // Those who were started together do not ask together.
         let pause = pause.mul_f64(1.0 + fastrand::f64() / 4.0);
         tokio::select! {
@@ -82,15 +81,15 @@ pub(crate) async fn run(config: AcmeConfig, mut leaving: watch::Receiver<bool>) 
 }
 
 /// Looks whether one is needed, and gets it. Returns when to look again.
-async fn look(config: &AcmeConfig, has_just_started: bool) -> Result<Duration, Failure> {
+async fn look(config: &AcmeConfig, has_tried: &mut bool) -> Result<Duration, Failure> {
     let store = Store::open(config)?;
     let Some(need) = need(config, store.certificate()) else {
         return Ok(until_next_look(&store));
     };
     let mut attempts = Attempts::load(&store, config)?;
-    let wait = attempts.wait(SystemTime::now(), has_just_started);
+    let wait = attempts.wait(SystemTime::now(), *has_tried);
     if wait > Duration::ZERO {
-        if has_just_started {
+        if !*has_tried {
             tracing::warn!(
                 "a certificate for {} is asked for in {}, since {} attempts have failed",
                 config.domains.join(", "),
@@ -108,6 +107,7 @@ async fn look(config: &AcmeConfig, has_just_started: bool) -> Result<Duration, F
     if self::need(config, store.certificate()).is_none() {
         return Ok(until_next_look(&store));
     }
+    *has_tried = true;
     attempts.begin(&store, SystemTime::now()).await?;
     let names = config.domains.join(", ");
     tracing::info!(
@@ -134,7 +134,7 @@ async fn look(config: &AcmeConfig, has_just_started: bool) -> Result<Duration, F
             if let Some(after) = failure.after {
                 attempts.put_off(&store, SystemTime::now(), after).await?;
             }
-            let wait = attempts.wait(SystemTime::now(), false);
+            let wait = attempts.wait(SystemTime::now(), true);
             let meanwhile = match store.certificate() {
                 Some(held) => format!(
                     "the one that is there is valid until {}",
