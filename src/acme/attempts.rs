@@ -1,6 +1,6 @@
 //! How often a certificate is asked for, over all starts of the program.
 //!
-//! Kept in `attempts.json`, read and written by `mod.rs`. An attempt is noted before it
+//! Kept in `NAME.attempts.json`, read and written by `mod.rs`. An attempt is noted before it
 //! begins, so one that a kill cut off counts. Bounds: after the first, second, third
 //! failure in a row [`PAUSES`], then an hour each; never more than [`PER_HOUR`] in an
 //! hour, however often the program starts (Let's Encrypt takes five failed checks of a
@@ -14,8 +14,6 @@ use serde::{Deserialize, Serialize};
 use super::failure::Failure;
 use super::store::Store;
 use crate::config::AcmeConfig;
-
-const FILE: &str = "attempts.json";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -53,7 +51,7 @@ impl Attempts {
     /// The file cannot be read. One that makes no sense counts as none.
     pub(super) fn load(store: &Store, config: &AcmeConfig) -> Result<Self, Failure> {
         let of = (config.url.clone(), config.domains.clone());
-        let saved = store.get(FILE)?.unwrap_or_default();
+        let saved = store.get(&file(&of.1))?.unwrap_or_default();
         let saved = serde_json::from_str::<Attempts>(&saved).ok();
         let none = Attempts {
             of: of.clone(),
@@ -124,8 +122,14 @@ impl Attempts {
 
     async fn save(&self, store: &Store) -> Result<(), Failure> {
         let text = serde_json::to_string(self).map_err(|e| Failure::new(e.to_string()))?;
-        store.put(FILE, text).await
+        store.put(&file(&self.of.1), text).await
     }
+}
+
+/// As the certificate's, so bots of different names may share the directory.
+fn file(domains: &[String]) -> String {
+    let name = domains.first().map_or("certificate", String::as_str);
+    format!("{name}.attempts.json")
 }
 
 fn seconds(at: SystemTime) -> u64 {

@@ -8,9 +8,9 @@
 //! | file | what |
 //! | --- | --- |
 //! | `account.json` | the account and its key |
-//! | `certificate.pem` | the chain and its key, and where they come from |
+//! | `NAME.pem` | the chain and its key, and where they come from; NAME is the first domain |
+//! | `NAME.attempts.json` | attempts that failed lately |
 //! | `challenges/NAME.pem` | what a check of NAME is answered with, while it lasts |
-//! | `attempts.json` | attempts that failed lately |
 //! | `lock` | locked while a certificate is got |
 
 use std::fs::{self, DirBuilder, File, OpenOptions};

@@ -52,14 +52,15 @@ impl Certificates {
     /// Reads them.
     ///
     /// # Errors
-    /// [`Error::Start`] with the remedy. One that is got by ACME may be missing.
+    /// [`Error::Start`] with the remedy; none for one that is got by ACME.
     pub(crate) fn open(tls: &Tls) -> crate::Result<Arc<Self>> {
         let paths = Paths::of(tls);
         let first = paths.stamp();
-        let is_awaited = matches!(tls, Tls::Acme(_)) && !paths.cert.exists();
-        let current = match is_awaited {
-            true => None,
-            false => Some(read_pair(&paths.cert, &paths.key).map_err(Error::Start)?),
+        let current = match read_pair(&paths.cert, &paths.key) {
+            Ok(pair) => Some(pair),
+            // One that cannot be read is got again, as if there were none.
+            Err(_) if matches!(tls, Tls::Acme(_)) => None,
+            Err(reason) => return Err(Error::Start(reason)),
         };
         Ok(Arc::new(Certificates {
             paths,
@@ -71,6 +72,18 @@ impl Certificates {
     /// Whether somebody may come to check a name.
     pub(super) fn answers_challenges(&self) -> bool {
         self.paths.challenges.is_some()
+    }
+
+    /// Waits until there is one: nobody can be told to come before.
+    pub(crate) async fn awaited(&self) {
+        while self.current().is_none() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn current(&self) -> Option<Arc<CertifiedKey>> {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at the files again and again; never ends.
@@ -118,8 +131,7 @@ impl ResolvesServerCert for Certificates {
         if is_challenge {
             return self.challenge(hello.server_name()?);
         }
-        let current = self.current.read();
-        current.unwrap_or_else(PoisonError::into_inner).clone()
+        self.current()
     }
 }
 

@@ -161,15 +161,17 @@ impl Worker<'_> {
             let (seen, history) = (self.config.keep_seen, self.config.keep_history);
             tokio::task::spawn_local(sweep::run(bot.clone(), seen, history))
         });
-        let mut certificates = JoinSet::new();
-        let tls = match &self.config.tls {
-            Some(tls) => {
-                let served = Certificates::open(tls)?;
-                certificates.spawn_local(served.clone().keep_current());
-                Some(tls::acceptor(served)?)
-            }
-            None => None,
-        };
+        let mut looking = JoinSet::new();
+        let certificates = self
+            .config
+            .tls
+            .as_ref()
+            .map(Certificates::open)
+            .transpose()?;
+        if let Some(certificates) = &certificates {
+            looking.spawn_local(certificates.clone().keep_current());
+        }
+        let tls = certificates.clone().map(tls::acceptor).transpose()?;
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config,
@@ -197,8 +199,13 @@ impl Worker<'_> {
         let mut registering = JoinSet::new();
         if let (true, Some(url)) = (self.is_first, &self.config.public_url) {
             for platform in register::platforms(self.config)? {
-                let (bot, url) = (bot.clone(), url.clone());
-                registering.spawn_local(registration::run(bot, platform, url));
+                let (bot, url, certificates) = (bot.clone(), url.clone(), certificates.clone());
+                registering.spawn_local(async move {
+                    if let Some(certificates) = certificates {
+                        certificates.awaited().await;
+                    }
+                    registration::run(bot, platform, url).await;
+                });
             }
         }
         let mut ordering = JoinSet::new();

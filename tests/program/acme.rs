@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::api::{Api, TOKEN};
 use crate::bot::{Bot, SOON, Setup, until};
 use crate::certificate::TlsClient;
 use crate::client::{Connection, Target};
@@ -104,6 +105,57 @@ async fn a_certificate_is_got_while_it_serves_and_kept_for_the_next_start() {
     all_serve(&bot, &pebble.client("b.example.org").await).await;
     assert_eq!((pebble.orders(), pebble.accounts()), (2, 1));
     bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn what_is_lost_is_got_again() {
+    let Some(mut pebble) = Pebble::start(90 * DAY).await else {
+        return;
+    };
+    let setup = Setup::counter().args(&["--single-process"]);
+    let setup = pebble.serve(setup, NAME);
+    let bot = setup.start().await;
+    pebble.road.set(Gate::Open(bot.port));
+    bot.wait_for_stderr(GOT).await;
+    bot.stop().await;
+    // The file is damaged, the server was set up anew, and there is somebody to write to.
+    let file = directory(&setup).join("bot.example.org.pem");
+    fs::write(&file, "no certificate").unwrap();
+    pebble.restart().await;
+    let setup = setup.args(&["--acme-contact", "ann@example.org"]);
+    let bot = setup.start().await;
+    pebble.road.set(Gate::Open(bot.port));
+    bot.wait_for_stderr("does not know the account any more")
+        .await;
+    bot.wait_for_stderr(GOT).await;
+    all_serve(&bot, &pebble.client(NAME).await).await;
+    assert_eq!((pebble.orders(), pebble.accounts()), (1, 1));
+    let account = fs::read_to_string(directory(&setup).join("account.json")).unwrap();
+    assert!(account.contains("ann@example.org"), "{account}");
+    bot.stop().await;
+}
+
+/// Platforms try an address before they take it.
+#[tokio::test]
+async fn platforms_are_told_once_there_is_a_certificate() {
+    let Some(pebble) = Pebble::start(90 * DAY).await else {
+        return;
+    };
+    pebble.road.set(Gate::Held);
+    let api = Api::start();
+    let setup = Setup::counter().args(&["--public-url", "https://bot.example.org"]);
+    let setup = setup.env("TURNKEY_TELEGRAM_TOKEN", TOKEN);
+    let setup = setup.args(&["--telegram-api-url", &api.url()]);
+    let bot = pebble.serve(setup, NAME).start().await;
+    check_begins(&pebble).await;
+    pebble.road.set(Gate::Open(bot.port));
+    bot.wait_for_stderr("Telegram posts to https://bot.example.org/telegram")
+        .await;
+    let stderr = bot.stderr();
+    let got = stderr.find(GOT).expect("it was waited for");
+    assert!(got < stderr.find("Telegram posts to").unwrap());
+    assert!(!stderr.contains("ERROR"), "{stderr}");
+    bot.stop().await;
 }
 
 #[tokio::test]

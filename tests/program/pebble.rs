@@ -7,9 +7,9 @@
 //! all nonces by itself.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -95,7 +95,8 @@ pub(crate) struct Pebble {
     port: u16,
     management: u16,
     authority: Authority,
-    _server: Running,
+    dns: u16,
+    server: Running,
     _names: Running,
 }
 
@@ -132,31 +133,16 @@ impl Pebble {
             "tlsPort": road.port,
             "certificateValidityPeriod": lifetime.as_secs(),
         }});
-        let config_file = dir.path().join("pebble.json");
-        fs::write(&config_file, config.to_string()).unwrap();
-        let log = fs::File::create(dir.path().join("log")).unwrap();
+        fs::write(dir.path().join("pebble.json"), config.to_string()).unwrap();
         let mut names = Command::new("pebble-challtestsrv");
         names.args(["-dns01", &local(dns), "-management", &local(control)]);
         names.args(["-http01", "", "-https01", "", "-tlsalpn01", ""]);
         names.args(["-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""]);
         let names = names.stdout(Stdio::null()).stderr(Stdio::null());
         let names = Running(names.spawn().unwrap());
-        let mut server = Command::new("pebble");
-        server.arg("-config").arg(config_file);
-        server.args(["-dnsserver", &local(dns)]);
-        // Checks begin at once, and each order is checked.
-        server.env("PEBBLE_VA_NOSLEEP", "1");
-        server.env("PEBBLE_AUTHZREUSE", "0");
-        server.stdout(log.try_clone().unwrap()).stderr(log);
-        let mut server = Running(server.spawn().unwrap());
-        let deadline = std::time::Instant::now() + SOON;
-        let answers = async |port| TcpStream::connect(("127.0.0.1", port)).await.is_ok();
-        while !(answers(port).await && answers(management).await && answers(control).await) {
-            let ended = server.0.try_wait().unwrap().is_some();
-            if ended || std::time::Instant::now() > deadline {
-                return None;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut server = spawn(dir.path(), dns);
+        for port in [port, management, control] {
+            wait_for(port, &mut server).await?;
         }
         Some(Pebble {
             road,
@@ -164,9 +150,21 @@ impl Pebble {
             port,
             management,
             authority,
-            _server: server,
+            dns,
+            server,
             _names: names,
         })
+    }
+
+    /// Another, at the same address, that knows nothing of the one before.
+    pub(crate) async fn restart(&mut self) {
+        self.server.0.kill().unwrap();
+        self.server.0.wait().unwrap();
+        self.server = spawn(self.dir.path(), self.dns);
+        for port in [self.port, self.management] {
+            let listens = wait_for(port, &mut self.server).await;
+            listens.expect("Pebble on the same port");
+        }
     }
 
     /// A bot that gets its certificate here.
@@ -208,6 +206,31 @@ impl Pebble {
     pub(crate) fn accounts(&self) -> usize {
         self.log().matches("accounts in memory").count()
     }
+}
+
+fn spawn(dir: &Path, dns: u16) -> Running {
+    let log = fs::File::create(dir.join("log")).unwrap();
+    let mut server = Command::new("pebble");
+    server.arg("-config").arg(dir.join("pebble.json"));
+    server.args(["-dnsserver", &format!("127.0.0.1:{dns}")]);
+    // Checks begin at once, and each order is checked.
+    server.env("PEBBLE_VA_NOSLEEP", "1");
+    server.env("PEBBLE_AUTHZREUSE", "0");
+    server.stdout(log.try_clone().unwrap()).stderr(log);
+    Running(server.spawn().unwrap())
+}
+
+/// Waits until somebody listens there; none if the server has ended.
+async fn wait_for(port: u16, server: &mut Running) -> Option<()> {
+    let deadline = Instant::now() + SOON;
+    while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+        let has_ended = server.0.try_wait().unwrap().is_some();
+        if has_ended || Instant::now() > deadline {
+            return None;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Some(())
 }
 
 fn free_ports<const N: usize>() -> [u16; N] {
