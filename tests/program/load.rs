@@ -61,6 +61,15 @@ impl Load {
         )
     }
 
+    /// Ends it, whatever became of the last requests: the turns that were answered.
+    pub(crate) async fn abandon(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        for sender in &self.senders {
+            sender.abort();
+        }
+        self.so_far().0
+    }
+
     pub(crate) async fn end(self) -> Verdict {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Verdict::default();

@@ -44,6 +44,7 @@ mod https;
 mod inbox;
 mod input;
 mod layers;
+mod litestream;
 mod log_lines;
 mod matrix;
 mod odd;
