@@ -6,15 +6,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use instant_acme::CertificateIdentifier;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, Der, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_cert::Certificate;
-use x509_cert::der::Decode;
-use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectAltName};
 
 use super::failure::Failure;
 
@@ -22,12 +23,14 @@ use super::failure::Failure;
 const FROM: &str = "Certificate and key from ";
 
 /// A certificate that is there.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Held {
     /// The directory of the ACME server that gave it.
     pub(super) from: String,
     names: Vec<String>,
-    not_before: SystemTime,
+    /// The key identifier of its issuer, and its number as DER has it.
+    id: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
 }
 
@@ -54,6 +57,10 @@ impl Held {
             .get::<SubjectAltName>()
             .map_err(|e| wrong(e.to_string()))?;
         let names = names.into_iter().flat_map(|(_, names)| names.0);
+        let issuer = own.get::<AuthorityKeyIdentifier>().unwrap_or_default();
+        let issuer = issuer.and_then(|(_, issuer)| issuer.key_identifier);
+        let number = own.serial_number.to_der();
+        let number = number.map_err(|e| wrong(e.to_string()))?;
         let from = pem.lines().next().and_then(|line| line.strip_prefix(FROM));
         Ok(Held {
             from: from.unwrap_or_default().to_owned(),
@@ -63,9 +70,18 @@ impl Held {
                     _ => None,
                 })
                 .collect(),
+            // Without tag and length: a number has 20 bytes at most (RFC 5280, 4.1.2.2).
+            id: issuer.map(|issuer| (issuer.into_bytes(), number[2..].to_vec())),
             not_before: own.validity.not_before.to_system_time(),
             not_after: own.validity.not_after.to_system_time(),
         })
+    }
+
+    /// What the server calls it (RFC 9773, 4.1); none without a key identifier.
+    pub(super) fn id(&self) -> Option<CertificateIdentifier<'static>> {
+        let (issuer, number) = self.id.as_ref()?;
+        let (issuer, number) = (Der::from_slice(issuer), Der::from_slice(number));
+        Some(CertificateIdentifier::new(issuer, number))
     }
 
     /// Whether it is for all these names.
@@ -157,5 +173,25 @@ mod tests {
         let other = file("", &chain, &new_key().unwrap());
         assert!(Held::parse(&other).is_err());
         assert!(Held::parse(&chain).is_err() && Held::parse("").is_err());
+    }
+
+    /// The example of RFC 9773, 4.1.
+    #[test]
+    fn a_certificate_is_named_as_the_server_does() {
+        let issuer_key = new_key().unwrap();
+        let mut issuer = CertificateParams::default();
+        issuer.key_identifier_method = rcgen::KeyIdMethod::PreSpecified(vec![
+            0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0,
+            0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4,
+        ]);
+        let issuer = rcgen::Issuer::new(issuer, issuer_key);
+        let key = new_key().unwrap();
+        let mut params = params(&["bot.example.org".to_owned()]).unwrap();
+        params.serial_number = Some(rcgen::SerialNumber::from_slice(&[0x87, 0x65, 0x43, 0x21]));
+        params.use_authority_key_identifier_extension = true;
+        let chain = params.signed_by(&key, &issuer).unwrap().pem();
+        let held = Held::parse(&file("", &chain, &key)).unwrap();
+        let id = held.id().unwrap().to_string();
+        assert_eq!(id, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
     }
 }

@@ -11,18 +11,22 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | when |
-//! | `order.rs` | one certificate, from the account to the file |
+//! | `order.rs` | one certificate, from the order to the file |
+//! | `account.rs` | the account |
+//! | `renewal.rs` | when the server wants a renewal |
 //! | `attempts.rs` | how often it may be tried |
 //! | `certificate.rs` | requests, answers to challenges, what is known of a certificate |
 //! | `client.rs` | HTTPS to the ACME server |
 //! | `store.rs` | the directory |
 //! | `failure.rs` | problems, and what to do |
 
+mod account;
 mod attempts;
 mod certificate;
 mod client;
 mod failure;
 mod order;
+mod renewal;
 mod store;
 
 use std::time::{Duration, SystemTime};
@@ -32,6 +36,7 @@ use tokio::sync::watch;
 use self::attempts::Attempts;
 use self::certificate::Held;
 use self::failure::Failure;
+use self::renewal::Renewal;
 use self::store::Store;
 use crate::config::AcmeConfig;
 
@@ -62,9 +67,13 @@ pub(crate) fn check(config: &AcmeConfig) -> crate::Result<()> {
 /// Sees to it that there is a certificate, until the worker leaves. An order under way
 /// is finished then.
 pub(crate) async fn run(config: AcmeConfig, mut leaving: watch::Receiver<bool>) {
-    let mut has_tried = false;
+    let mut schedule = Schedule {
+        config,
+        has_tried: false,
+        renewal: Renewal::new(),
+    };
     while !*leaving.borrow() {
-        let pause = match look(&config, &mut has_tried).await {
+        let pause = match schedule.look().await {
             Ok(pause) => pause,
             Err(failure) => {
                 tracing::error!("no certificate can be got: {failure}");
@@ -80,87 +89,112 @@ pub(crate) async fn run(config: AcmeConfig, mut leaving: watch::Receiver<bool>) 
     }
 }
 
-/// Looks whether one is needed, and gets it. Returns when to look again.
-async fn look(config: &AcmeConfig, has_tried: &mut bool) -> Result<Duration, Failure> {
-    let store = Store::open(config)?;
-    let Some(need) = need(config, store.certificate()) else {
-        return Ok(until_next_look(&store));
-    };
-    let mut attempts = Attempts::load(&store, config)?;
-    let wait = attempts.wait(SystemTime::now(), *has_tried);
-    if wait > Duration::ZERO {
-        if !*has_tried {
-            tracing::warn!(
-                "a certificate for {} is asked for in {}, since {} attempts have failed",
-                config.domains.join(", "),
-                minutes(wait),
-                attempts.failed()
-            );
-        }
-        return Ok(wait);
-    }
-    let Some(lock) = store.try_lock()? else {
-        tracing::debug!("another process gets a certificate");
-        return Ok(LOCKED);
-    };
-    // Whoever had the lock may have got it.
-    if self::need(config, store.certificate()).is_none() {
-        return Ok(until_next_look(&store));
-    }
-    *has_tried = true;
-    attempts.begin(&store, SystemTime::now()).await?;
-    let names = config.domains.join(", ");
-    tracing::info!(
-        "Getting a certificate for {names} from {}: {need}",
-        config.url
-    );
-    let got = order::get(config, &store).await;
-    let pause = match got {
-        Ok(held) if need_of(config, &held).is_none() => {
-            attempts.forget(&store).await?;
-            tracing::info!(
-                "Got a certificate for {names}, valid until {}; the next is got after {}",
-                httpdate::fmt_http_date(held.not_after),
-                httpdate::fmt_http_date(held.due())
-            );
-            until_next_look(&store)
-        }
-        got => {
-            let failure = got.err().unwrap_or_else(|| {
-                Failure::new(
-                    "what was got is due for renewal already; is this machine's clock right?",
-                )
-            });
-            if let Some(after) = failure.after {
-                attempts.put_off(&store, SystemTime::now(), after).await?;
+/// What is remembered from one look to the next.
+struct Schedule {
+    config: AcmeConfig,
+    /// This process has asked for a certificate.
+    has_tried: bool,
+    renewal: Renewal,
+}
+
+impl Schedule {
+    /// Looks whether a certificate is needed, and gets it. Returns when to look again.
+    async fn look(&mut self) -> Result<Duration, Failure> {
+        let config = &self.config;
+        let store = Store::open(config)?;
+        let before = store.certificate();
+        let Some(need) = self.need(&store, before.as_ref()).await else {
+            return Ok(until_next_look(&store));
+        };
+        let config = &self.config;
+        let mut attempts = Attempts::load(&store, config)?;
+        let wait = attempts.wait(SystemTime::now(), self.has_tried);
+        let names = config.domains.join(", ");
+        if wait > Duration::ZERO {
+            if !self.has_tried {
+                tracing::warn!(
+                    "a certificate for {names} is asked for in {}, since {} attempts have failed",
+                    spoken(wait),
+                    attempts.failed()
+                );
             }
-            let wait = attempts.wait(SystemTime::now(), true);
-            let meanwhile = match store.certificate() {
-                Some(held) => format!(
-                    "the one that is there is valid until {}",
-                    httpdate::fmt_http_date(held.not_after)
-                ),
-                None => "until there is one, HTTPS connections are refused".to_owned(),
-            };
-            tracing::error!(
-                "no certificate for {names}: {failure}. Trying again in {}; {meanwhile}",
-                minutes(wait)
-            );
-            wait
+            return Ok(wait);
         }
-    };
-    drop(lock);
-    Ok(pause)
-}
+        let Some(lock) = store.try_lock()? else {
+            tracing::debug!("another process gets a certificate");
+            return Ok(LOCKED);
+        };
+        // Whoever had the lock may have got it.
+        if store.certificate() != before {
+            return Ok(Duration::ZERO);
+        }
+        self.has_tried = true;
+        attempts.begin(&store, SystemTime::now()).await?;
+        tracing::info!(
+            "Getting a certificate for {names} from {}: {need}",
+            config.url
+        );
+        let pause = match order::get(config, &store).await {
+            Ok(held) if need_of(config, &held).is_none() => {
+                attempts.forget(&store).await?;
+                tracing::info!(
+                    "Got a certificate for {names}, valid until {}; the next is got after {}",
+                    httpdate::fmt_http_date(held.not_after),
+                    httpdate::fmt_http_date(held.due())
+                );
+                until_next_look(&store)
+            }
+            Ok(_) => {
+                let clock = "what was got is due for renewal already; is the clock right?";
+                self.failed(&store, &mut attempts, &Failure::new(clock))
+                    .await?
+            }
+            Err(failure) => self.failed(&store, &mut attempts, &failure).await?,
+        };
+        drop(lock);
+        Ok(pause)
+    }
 
-/// Why a certificate is to be got; none if the one that is there will do.
-fn need(config: &AcmeConfig, held: Option<Held>) -> Option<&'static str> {
-    match held {
-        None => Some("there is none yet, so HTTPS connections are refused until it is there"),
-        Some(held) => need_of(config, &held),
+    /// Why a certificate is to be got; none if the one that is there will do.
+    async fn need(&mut self, store: &Store, held: Option<&Held>) -> Option<&'static str> {
+        let Some(held) = held else {
+            return Some("there is none yet, so HTTPS connections are refused until it is there");
+        };
+        if let Some(need) = need_of(&self.config, held) {
+            return Some(need);
+        }
+        let is_wanted = self.renewal.is_wanted(&self.config, store, held).await;
+        is_wanted.then_some("it wants the one that is there to be renewed")
+    }
+
+    /// Says so; returns when the next attempt may be made.
+    async fn failed(
+        &self,
+        store: &Store,
+        attempts: &mut Attempts,
+        failure: &Failure,
+    ) -> Result<Duration, Failure> {
+        if let Some(after) = failure.after {
+            attempts.put_off(store, SystemTime::now(), after).await?;
+        }
+        let wait = attempts.wait(SystemTime::now(), true);
+        let meanwhile = match store.certificate() {
+            Some(held) => format!(
+                "the one that is there is valid until {}",
+                httpdate::fmt_http_date(held.not_after)
+            ),
+            None => "until there is one, HTTPS connections are refused".to_owned(),
+        };
+        tracing::error!(
+            "no certificate for {}: {failure}. Trying again in {}; {meanwhile}",
+            self.config.domains.join(", "),
+            spoken(wait)
+        );
+        Ok(wait)
     }
 }
 
+/// Why it is to be replaced, as far as can be seen from here.
 fn need_of(config: &AcmeConfig, held: &Held) -> Option<&'static str> {
     if !held.is_for(&config.domains) {
         Some("the one that is there is for other names")
@@ -180,7 +214,7 @@ fn until_next_look(store: &Store) -> Duration {
 }
 
 /// As one says it.
-fn minutes(pause: Duration) -> String {
+fn spoken(pause: Duration) -> String {
     match pause.as_secs() {
         seconds @ ..90 => format!("{seconds} s"),
         seconds @ ..5400 => format!("{} min", seconds.div_ceil(60)),

@@ -8,11 +8,11 @@
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AccountCredentials, AuthorizationStatus, ChallengeType, Identifier, NewAccount,
-    NewOrder, Order, OrderStatus, RetryPolicy,
+    Account, AuthorizationStatus, ChallengeType, Identifier, NewOrder, Order, OrderStatus,
+    RetryPolicy,
 };
-use serde::{Deserialize, Serialize};
 
+use super::account::Accounts;
 use super::certificate::{self, Held};
 use super::client::Client;
 use super::failure::Failure;
@@ -28,18 +28,6 @@ const DECISION: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(250))
     .backoff(1.5)
     .timeout(Duration::from_secs(80));
-
-const ACCOUNT: &str = "account.json";
-
-/// The file of the account.
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    /// The server that it is an account of.
-    server: String,
-    contact: Option<String>,
-    /// The library's own form: address and key.
-    credentials: serde_json::Value,
-}
 
 /// Gets a certificate and puts it in its place.
 ///
@@ -75,9 +63,15 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn run(&self) -> Result<Held, Failure> {
-        let account = match self.saved()? {
-            Some(saved) => self.open_account(saved).await,
-            None => self.new_account().await,
+        let accounts = Accounts {
+            config: self.config,
+            store: self.store,
+            client: &self.client,
+        };
+        let account = match accounts.open().await {
+            Ok(None) => accounts.create().await,
+            Ok(Some(account)) => Ok(account),
+            Err(failure) => Err(failure),
         };
         let order = match account {
             Ok(account) => self.place(&account).await,
@@ -87,7 +81,7 @@ impl Attempt<'_> {
             // Servers for trials forget accounts now and then.
             Err(failure) if failure.is_stranger => {
                 tracing::info!("{} does not know the account any more", self.config.url);
-                self.place(&self.new_account().await?).await?
+                self.place(&accounts.create().await?).await?
             }
             order => order?,
         };
@@ -108,68 +102,6 @@ impl Attempt<'_> {
         }
         self.store.put_certificate(file).await?;
         Ok(held)
-    }
-
-    /// The account of an earlier time, at this server. A file that makes no sense is
-    /// none: another account is as good.
-    fn saved(&self) -> Result<Option<Saved>, Failure> {
-        let text = self.store.get(ACCOUNT)?;
-        let saved = text.and_then(|text| serde_json::from_str::<Saved>(&text).ok());
-        Ok(saved.filter(|saved| saved.server == self.config.url))
-    }
-
-    async fn open_account(&self, mut saved: Saved) -> Result<Account, Failure> {
-        let credentials = serde_json::from_value(saved.credentials.clone());
-        let Ok(credentials) = credentials else {
-            return self.new_account().await;
-        };
-        let builder = Account::builder_with_http(Box::new(self.client.clone()));
-        let opened = builder.from_credentials(credentials).await;
-        let account = opened.map_err(|e| self.failure(e))?;
-        if saved.contact != self.config.contact {
-            let contact = self.contact();
-            let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-            let updated = account.update_contacts(&contact).await;
-            updated.map_err(|e| self.failure(e))?;
-            saved.contact.clone_from(&self.config.contact);
-            self.save(&saved).await?;
-        }
-        Ok(account)
-    }
-
-    async fn new_account(&self) -> Result<Account, Failure> {
-        let contact = self.contact();
-        let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
-        let new = NewAccount {
-            contact: &contact,
-            // That is what the flag says.
-            terms_of_service_agreed: true,
-            only_return_existing: false,
-        };
-        let builder = Account::builder_with_http(Box::new(self.client.clone()));
-        let created = builder.create(&new, self.config.url.clone(), None).await;
-        let (account, credentials): (Account, AccountCredentials) =
-            created.map_err(|e| self.failure(e))?;
-        let credentials =
-            serde_json::to_value(&credentials).map_err(|e| Failure::new(e.to_string()))?;
-        self.save(&Saved {
-            server: self.config.url.clone(),
-            contact: self.config.contact.clone(),
-            credentials,
-        })
-        .await?;
-        Ok(account)
-    }
-
-    async fn save(&self, account: &Saved) -> Result<(), Failure> {
-        let text = serde_json::to_string(account).map_err(|e| Failure::new(e.to_string()))?;
-        self.store.put(ACCOUNT, text).await
-    }
-
-    fn contact(&self) -> Option<String> {
-        let contact = self.config.contact.as_ref()?;
-        let mail = contact.strip_prefix("mailto:").unwrap_or(contact);
-        Some(format!("mailto:{mail}"))
     }
 
     async fn place(&self, account: &Account) -> Result<Order, Failure> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -282,64 +283,127 @@ async fn a_name_that_does_not_lead_here_is_told_and_stops_nothing() {
     bot.stop().await;
 }
 
-/// An ACME server that has had enough; how many requests it has had.
-async fn busy_server() -> (u16, watch::Receiver<usize>) {
+/// A status, a header, a body.
+type Given = (&'static str, &'static str, String);
+
+/// A server that gives what a path gets; its address, and the paths that were asked for.
+async fn small_server(
+    give: impl Fn(&str, &str) -> Given + Send + 'static,
+) -> (String, watch::Receiver<Vec<String>>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let (counted, count) = watch::channel(0);
-    let base = format!("http://127.0.0.1:{port}");
-    let directory = serde_json::json!({
-        "newNonce": format!("{base}/nonce"),
-        "newAccount": format!("{base}/account"),
-        "newOrder": format!("{base}/order"),
-    });
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let (note, asked) = watch::channel(Vec::new());
+    let own = base.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            counted.send_modify(|count| *count += 1);
             let mut head = Vec::new();
             let mut buffer = [0; 4096];
             while !head.windows(4).any(|four| four == b"\r\n\r\n") {
                 let read = stream.read(&mut buffer).await.unwrap();
                 head.extend_from_slice(&buffer[..read]);
             }
-            let (status, headers, body) = match head.split(|b| *b == b' ').nth(1) {
-                Some(b"/dir") => ("200 OK", "", directory.to_string()),
-                Some(b"/nonce") => ("200 OK", "Replay-Nonce: once\r\n", String::new()),
-                _ => (
-                    "429 Too Many Requests",
-                    "Retry-After: 5000\r\n",
-                    serde_json::json!({
-                        "type": "urn:ietf:params:acme:error:rateLimited",
-                        "detail": "too many new registrations",
-                    })
-                    .to_string(),
-                ),
-            };
+            let head = String::from_utf8_lossy(&head);
+            let path = head.split(' ').nth(1).unwrap().to_owned();
+            let (status, header, body) = give(&own, &path);
+            note.send_modify(|asked| asked.push(path));
             let length = body.len();
             let answer = format!(
-                "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                "HTTP/1.1 {status}\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
             );
             stream.write_all(answer.as_bytes()).await.unwrap();
         }
     });
-    (port, count)
+    (base, asked)
+}
+
+/// Pebble of this version knows nothing of the time for a renewal: the directory and that
+/// answer are ours, all else is Pebble's.
+#[tokio::test]
+async fn a_server_may_ask_for_an_early_renewal() {
+    // Due by itself after two minutes only.
+    let Some(pebble) = Pebble::start(Duration::from_secs(180)).await else {
+        return;
+    };
+    let at_pebble = pebble.url("");
+    let first = std::sync::Mutex::new(None);
+    let (base, asked) = small_server(move |base, path| {
+        let Some(id) = path.strip_prefix("/renewal/") else {
+            let directory = json!({
+                "newNonce": format!("{at_pebble}nonce-plz"),
+                "newAccount": format!("{at_pebble}sign-me-up"),
+                "newOrder": format!("{at_pebble}order-plz"),
+                "renewalInfo": format!("{base}/renewal"),
+            });
+            return ("200 OK", "", directory.to_string());
+        };
+        // The first certificate is to go, those after it may stay.
+        let mut first = first.lock().unwrap();
+        let year = match first.get_or_insert(id.to_owned()) == id {
+            true => 2001,
+            false => 2999,
+        };
+        let window = json!({ "suggestedWindow": {
+            "start": format!("{year}-01-01T00:00:00Z"),
+            "end": format!("{year}-01-02T00:00:00Z"),
+        }});
+        ("200 OK", "Retry-After: 60\r\n", window.to_string())
+    })
+    .await;
+    let setup = pebble.serve_by(Setup::counter(), NAME, &format!("{base}/dir"));
+    let bot = setup.start().await;
+    pebble.road.set(Gate::Open(bot.port));
+    bot.wait_for_stderr("it wants the one that is there to be renewed")
+        .await;
+    wait_for_times(&bot, GOT, 2, SOON).await;
+    // The new one is asked about, and stays.
+    let about = || {
+        let mut ids: Vec<_> = asked.borrow().clone();
+        ids.retain(|path| path.starts_with("/renewal/"));
+        ids
+    };
+    until("a question about each", SOON, || about().len() == 2).await;
+    assert_ne!(about()[0], about()[1]);
+    assert_eq!(times(&bot, "Getting a certificate"), 2);
+    assert_eq!((pebble.orders(), pebble.accounts()), (2, 1));
+    bot.stop().await;
 }
 
 #[tokio::test]
 async fn a_server_that_has_had_enough_is_left_alone_over_restarts() {
-    let (port, count) = busy_server().await;
-    let url = format!("http://127.0.0.1:{port}/dir");
+    let (base, asked) = small_server(|base, path| match path {
+        "/dir" => {
+            let directory = json!({
+                "newNonce": format!("{base}/nonce"),
+                "newAccount": format!("{base}/account"),
+                "newOrder": format!("{base}/order"),
+            });
+            ("200 OK", "", directory.to_string())
+        }
+        "/nonce" => ("200 OK", "Replay-Nonce: once\r\n", String::new()),
+        _ => {
+            let problem = json!({
+                "type": "urn:ietf:params:acme:error:rateLimited",
+                "detail": "too many new registrations",
+            });
+            (
+                "429 Too Many Requests",
+                "Retry-After: 5000\r\n",
+                problem.to_string(),
+            )
+        }
+    })
+    .await;
+    let url = format!("{base}/dir");
     let setup = Setup::counter().args(&["--tls-domain", NAME, "--acme-url", &url]);
     let bot = setup.start().await;
     bot.wait_for_stderr("too many new registrations (rateLimited); wait")
         .await;
     bot.wait_for_stderr("Trying again in 84 min").await;
-    let asked = *count.borrow();
-    assert_eq!(asked, 3, "the directory, a nonce, an account");
+    assert_eq!(*asked.borrow(), ["/dir", "/nonce", "/account"]);
     let bot = bot.stop().await.start().await;
     bot.wait_for_stderr("a certificate for bot.example.org is asked for in 84 min")
         .await;
-    assert_eq!(*count.borrow(), asked);
+    assert_eq!(asked.borrow().len(), 3);
     bot.stop().await;
 }
 

@@ -169,9 +169,18 @@ impl Pebble {
 
     /// A bot that gets its certificate here.
     pub(crate) fn serve(&self, setup: Setup, names: &str) -> Setup {
+        self.serve_by(setup, names, &self.url("dir"))
+    }
+
+    /// The same, by means of another directory.
+    pub(crate) fn serve_by(&self, setup: Setup, names: &str, directory: &str) -> Setup {
         let ca = self.dir.path().join("root.pem").display().to_string();
-        let url = format!("https://localhost:{}/dir", self.port);
-        setup.args(&["--tls-domain", names, "--acme-url", &url, "--acme-ca", &ca])
+        let setup = setup.args(&["--tls-domain", names, "--acme-url", directory]);
+        setup.args(&["--acme-ca", &ca])
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}/{path}", self.port)
     }
 
     /// A client that trusts only what comes from here.
