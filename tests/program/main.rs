@@ -47,6 +47,7 @@ mod layers;
 mod litestream;
 mod log_lines;
 mod matrix;
+mod nginx;
 mod odd;
 mod operator;
 mod order;

@@ -80,7 +80,7 @@ async fn pass(mut stream: TcpStream, mut gates: watch::Receiver<Gate>) {
 }
 
 /// A process that does not outlive the test.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -242,7 +242,8 @@ async fn wait_for(port: u16, server: &mut Running) -> Option<()> {
     Some(())
 }
 
-fn free_ports<const N: usize>() -> [u16; N] {
+/// Ports that nobody listens at; another program may take them.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     let held = [(); N].map(|()| std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap());
     held.map(|listener| listener.local_addr().unwrap().port())
 }
