@@ -6,7 +6,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -141,14 +141,11 @@ fn bind_unix(path: &Path, purpose: Purpose) -> crate::Result<Listener> {
 /// # Errors
 /// [`Error::Start`]: port taken, no right to it, no such host.
 fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::Result<Vec<TcpListener>> {
-    let mut addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|e| {
-            Error::Start(format!(
-                "cannot resolve {host}: {e}; give an address of this machine, such as 0.0.0.0"
-            ))
-        })?
-        .collect();
+    let mut addresses = resolve(host, port).map_err(|e| {
+        Error::Start(format!(
+            "cannot resolve {host}: {e}; give an address of this machine, such as 0.0.0.0"
+        ))
+    })?;
     addresses.sort_unstable_by_key(|address| (address.is_ipv6(), *address));
     addresses.dedup();
     let begun = Instant::now();
@@ -167,6 +164,19 @@ fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::Result<Vec<TcpLis
         }
     }
     Err(Error::Start(format!("no port is free at {host}")))
+}
+
+/// The addresses of a host. For `localhost` neither a file nor a server is needed (RFC
+/// 6761, 6.3): an empty root has none.
+fn resolve(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    match (host, port).to_socket_addrs() {
+        Ok(found) => Ok(found.collect()),
+        Err(_) if host == "localhost" => Ok(vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv6Addr::LOCALHOST, port).into(),
+        ]),
+        Err(e) => Err(e),
+    }
 }
 
 fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {

@@ -20,6 +20,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("main", &[]),
+    // Text.
+    ("guide", &[]),
     ("app", &["channels", "cli", "error", "handler", "user_lock"]),
     (
         "cli",
