@@ -17,7 +17,7 @@ use turnkey_storage::copy::{self, CopySource, CopyTarget, Progress, Report, Want
 use turnkey_storage::mysql;
 #[cfg(feature = "postgres")]
 use turnkey_storage::postgres;
-use turnkey_storage::sqlite::{self, BackedUp, FileLock, Files};
+use turnkey_storage::sqlite::{self, BackedUp, FileLock, Files, Series};
 use turnkey_storage::{DialogLine, Finding, Owner, Storage, Sync};
 
 use crate::config::{Address, Config};
@@ -133,11 +133,12 @@ impl Database {
     }
 
     /// Creates or migrates the tables. Opens and closes the database: for a process
-    /// that ends, or has no other connection to it.
+    /// that ends, or has no other connection to it. Where a backup was made before, it
+    /// comes back.
     ///
     /// # Errors
     /// [`Error::Start`] with the remedy.
-    pub(crate) fn prepare(&self, migrations: &[String]) -> crate::Result<()> {
+    pub(crate) fn prepare(&self, migrations: &[String]) -> crate::Result<Option<PathBuf>> {
         match &self.engine {
             Engine::Sqlite { files, .. } => {
                 sqlite::prepare(&files.database, self.sync, migrations).map_err(start_error)
@@ -145,10 +146,12 @@ impl Database {
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => runtime()?
                 .block_on(postgres::prepare(server, migrations))
+                .map(|()| None)
                 .map_err(start_error),
             #[cfg(feature = "mysql")]
             Engine::Mysql(server) => runtime()?
                 .block_on(mysql::prepare(server, self.sync, migrations))
+                .map(|()| None)
                 .map_err(start_error),
         }
     }
@@ -404,6 +407,23 @@ pub(crate) fn restore(
     let files = Files::of(sqlite_file(address)?);
     let lock = files.lock()?;
     sqlite::restore(from, &files, &lock, replace, progress)
+}
+
+/// Backups of the database in a directory.
+///
+/// # Errors
+/// As [`backup`].
+pub(crate) fn series(address: &Address, directory: &Path) -> turnkey_storage::Result<Series> {
+    sqlite::must_exist(sqlite_file(address)?)?;
+    series_of(address, directory)
+}
+
+/// As [`series`], of a database that may not be there yet.
+///
+/// # Errors
+/// When it is no SQLite file.
+pub(crate) fn series_of(address: &Address, directory: &Path) -> turnkey_storage::Result<Series> {
+    Ok(Series::scheduled(sqlite_file(address)?, directory))
 }
 
 fn sqlite_file(address: &Address) -> turnkey_storage::Result<&Path> {

@@ -50,6 +50,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod app;
 mod attempts;
+mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod channels;

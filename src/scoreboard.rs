@@ -60,6 +60,11 @@ pub(crate) enum Shared {
     Others,
     /// How often the log file was to be opened anew.
     LogFile,
+    /// When the newest backup was made: milliseconds since 1970, 0 for never. The first
+    /// worker's.
+    BackupAt,
+    /// Backups that failed. The first worker's.
+    BackupFailures,
 }
 
 /// Words of a slot: whole cache lines, so that no two children share one.
@@ -116,7 +121,7 @@ impl Scoreboard {
         &self.words[MASTER * SLOT + field as usize]
     }
 
-    /// Only the master writes here.
+    /// Only the master writes here, save what is said to be somebody else's.
     pub(crate) fn share(&self, field: Shared, value: u64) {
         self.slot(MASTER).words[field as usize].store(value, Relaxed);
     }

@@ -20,6 +20,7 @@ use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
 
 use crate::app::Author;
+use crate::backup;
 use crate::channels::check_names;
 use crate::config::Config;
 use crate::database::{self, Database};
@@ -51,7 +52,8 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
     let listeners = listeners::open(config)?;
     let database = Database::take(config)?;
-    database.prepare(&author.migrations)?;
+    backup::check(config)?;
+    notices::kept(database.prepare(&author.migrations)?.as_deref());
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
     let held = signals::hold(&[

@@ -14,6 +14,7 @@ mod log;
 mod operator;
 mod outbox;
 mod run;
+mod storage;
 
 use std::process::ExitCode;
 

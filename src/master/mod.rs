@@ -57,6 +57,7 @@ use self::terminal::Terminal;
 use self::upgrade::{Alive, Program, Upgrade};
 use self::watch::Watch;
 use crate::app::Author;
+use crate::backup;
 use crate::channels::check_names;
 use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
@@ -152,6 +153,7 @@ pub(crate) fn run(
         Some(before) => before.take_database(&config)?,
         None => Database::take(&config)?,
     };
+    backup::check(&config)?;
     let signals = signals::watch()?;
     match start::prepare(&database, &author, &signals, &mut predecessor)? {
         Prepared::Done => {}

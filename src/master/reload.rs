@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use super::child::{ChildHandle, Place, Role, Stage};
 use super::{Master, Phase};
+use crate::backup;
 use crate::config::{Config, MAX_WORKERS, Processes};
 use crate::notices::{counted, say};
 use crate::systemd;
@@ -78,6 +79,9 @@ impl Master {
             return self.reload_failed("--single-process takes a restart");
         };
         let fixed = new.keep_fixed(&self.config);
+        if let Err(error) = backup::check(&new) {
+            return self.reload_failed(&error.to_string());
+        }
         if !fixed.is_empty() {
             say!(
                 "Reload: a new {} takes a restart; the old one stays.",

@@ -27,6 +27,7 @@ use turnkey_storage::Owner;
 
 pub(crate) use self::requests::Requests;
 use crate::app::Author;
+use crate::backup;
 use crate::channels::{Channels, poll, register};
 use crate::config::{Config, Updater};
 use crate::database::Database;
@@ -155,6 +156,12 @@ impl Worker<'_> {
             let (seen, history) = (self.config.keep_seen, self.config.keep_history);
             tokio::task::spawn_local(sweep::run(bot.clone(), seen, history))
         });
+        let backups = self.config.backup.clone().filter(|_| self.is_first);
+        let backups = backups
+            .zip(self.database.files().cloned())
+            .map(|(config, files)| {
+                tokio::task::spawn_local(backup::run(config, files.database, self.scoreboard))
+            });
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config,
@@ -205,6 +212,9 @@ impl Worker<'_> {
         recovery.abort();
         if let Some(sweep) = sweep {
             sweep.abort();
+        }
+        if let Some(backups) = backups {
+            backups.abort(); // The process that makes one is killed with it.
         }
         drain.send_replace(true);
         while polling.join_next().await.is_some() {}

@@ -14,10 +14,10 @@ use crate::client::say;
 
 /// A small file system in memory; unmounted when dropped, and only then is the
 /// directory that holds it removed.
-struct SmallDisk(PathBuf, #[expect(dead_code)] Arc<TempDir>);
+pub(crate) struct SmallDisk(pub(crate) PathBuf, #[expect(dead_code)] Arc<TempDir>);
 
 impl SmallDisk {
-    fn mount(setup: &Setup) -> Option<Self> {
+    pub(crate) fn mount(setup: &Setup) -> Option<Self> {
         let at = &setup.path("disk");
         fs::create_dir(at).unwrap();
         let mount = Command::new("mount")
@@ -35,12 +35,12 @@ impl SmallDisk {
         }
     }
 
-    fn fill(&self) {
+    pub(crate) fn fill(&self) {
         let mut file = File::create(self.0.join("filler")).unwrap();
         while file.write_all(&[1; 4096]).is_ok() {}
     }
 
-    fn free(&self) {
+    pub(crate) fn free(&self) {
         fs::remove_file(self.0.join("filler")).unwrap();
     }
 }

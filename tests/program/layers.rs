@@ -24,8 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "bench", "config", "database", "drill", "exit", "logfile", "master", "notices",
-            "single",
+            "app", "backup", "bench", "config", "database", "drill", "exit", "logfile", "master",
+            "notices", "single",
         ],
     ),
     // For authors: nothing below knows that it is tested.
@@ -45,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "single",
         &[
             "app",
+            "backup",
             "channels",
             "config",
             "database",
@@ -62,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "master",
         &[
             "app",
+            "backup",
             "channels",
             "config",
             "control",
@@ -82,6 +84,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "worker",
         &[
             "app",
+            "backup",
             "channels",
             "config",
             "database",
@@ -108,6 +111,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("recovery", &["message", "turn"]),
     ("sweep", &["inbox", "turn"]),
+    ("backup", &["config", "database", "scoreboard"]),
     (
         "turn",
         &[
