@@ -22,6 +22,7 @@ use turnkey_storage::{DialogLine, Finding, Owner, Storage, Sync};
 
 use crate::config::{Address, Config};
 use crate::error::Error;
+use crate::running::Running;
 
 /// A database that this program uses.
 pub(crate) struct Database {
@@ -193,6 +194,18 @@ impl Database {
             Engine::Postgres(server) => connect_postgres(server, self.sync),
             #[cfg(feature = "mysql")]
             Engine::Mysql(server) => connect_mysql(server, self.sync),
+        }
+    }
+
+    /// Leaves word for the commands that signal this program.
+    pub(crate) fn note(&self, running: &Running) {
+        let Some(lock) = self.lock() else { return };
+        let noted = serde_json::to_string(running)
+            .map_err(std::io::Error::from)
+            .and_then(|line| lock.note(&line));
+        if let Err(error) = noted {
+            // A full disk, say. Only `--pid` is left to those commands then.
+            tracing::warn!("cannot note in the lock file which process this is: {error}");
         }
     }
 

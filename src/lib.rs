@@ -74,6 +74,7 @@ mod pacing;
 mod recovery;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod report;
+mod running;
 mod scoreboard;
 mod single;
 #[cfg(any(feature = "bench", feature = "drill"))]

@@ -27,6 +27,7 @@ use crate::database::{self, Database};
 use crate::error::Error;
 use crate::master::{listeners, signals};
 use crate::notices::{self, Cut, counted, say};
+use crate::running::Running;
 use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
 use crate::{exit, logfile, writer};
@@ -53,6 +54,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let listeners = listeners::open(config)?;
     let database = Database::take(config)?;
     backup::check(config)?;
+    database.note(&Running::this());
     notices::kept(database.prepare(&author.migrations)?.as_deref());
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.

@@ -14,7 +14,9 @@ mod log;
 mod operator;
 mod outbox;
 mod run;
+mod signals;
 mod storage;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -55,6 +57,12 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup back in its place.
     Restore(backup::Restore),
+    /// Let a new version of the program take over from a running bot.
+    Upgrade(upgrade::Upgrade),
+    /// Let a running bot read its settings again.
+    Reload(upgrade::Reload),
+    /// Stop a running bot, and wait for its end.
+    Stop(upgrade::Stop),
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
@@ -82,6 +90,9 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Outbox(outbox) => outbox.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        Command::Upgrade(upgrade) => upgrade.run(),
+        Command::Reload(reload) => reload.run(),
+        Command::Stop(stop) => stop.run(),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
         #[cfg(feature = "drill")]

@@ -62,6 +62,7 @@ use crate::channels::check_names;
 use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
 use crate::notices::{self, Cut, counted, say};
+use crate::running::Running;
 use crate::scoreboard::{Scoreboard, Shared};
 use crate::{exit, logfile, systemd};
 
@@ -118,6 +119,8 @@ pub(crate) struct Master {
     upgrade: Option<Upgrade>,
     predecessor: Option<Predecessor>,
     watch: Watch,
+    /// What is told to commands that signal this program.
+    running: Running,
     /// The number of the next child's life.
     next_owner: u64,
     stop_asked: Option<Instant>,
@@ -154,6 +157,9 @@ pub(crate) fn run(
         None => Database::take(&config)?,
     };
     backup::check(&config)?;
+    if predecessor.is_none() {
+        database.note(&Running::this());
+    }
     let signals = signals::watch()?;
     match start::prepare(&database, &author, &signals, &mut predecessor)? {
         Prepared::Done => {}
@@ -201,6 +207,7 @@ pub(crate) fn run(
         upgrade: None,
         predecessor,
         watch: Watch::new(),
+        running: Running::this(),
         next_owner: start::first_owner(),
         stop_asked: None,
         told: Instant::now(),
@@ -299,8 +306,18 @@ impl Master {
             &self.database,
         );
         systemd::ready(&format!("serving with {workers}"));
+        // Before the old program is told: it may have something to say until then.
+        self.note(|running| running.serves = true);
         if let Some(before) = &self.predecessor {
             before.tell_ready();
+        }
+    }
+
+    /// Notes something for the commands that signal this program: see `running.rs`.
+    fn note(&mut self, change: impl FnOnce(&mut Running)) {
+        change(&mut self.running);
+        if !self.is_succeeded() {
+            self.database.note(&self.running);
         }
     }
 

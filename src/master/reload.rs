@@ -64,7 +64,7 @@ impl Master {
     pub(super) fn reload(&mut self) {
         if self.phase != Phase::Serving || self.upgrade.is_some() {
             say!("Reload: not now.");
-            return;
+            return self.note(|running| running.failed("not now; only while it serves"));
         }
         if self.rolling.reload.is_some() {
             self.rolling.again = true;
@@ -115,6 +115,7 @@ impl Master {
         let workers = counted(self.wanted_workers() as u64, "worker");
         say!("Reload failed, the old settings and {workers} stay: {why}");
         systemd::ready("reload failed, the old settings stay");
+        self.note(|running| running.failed(why));
     }
 
     /// Moves the replacing on.
@@ -152,6 +153,7 @@ impl Master {
             let took = reload.begun.elapsed().as_secs_f32();
             let workers = counted(self.wanted_workers() as u64, "worker");
             say!("Reloaded: {workers}, {took:.1} s.");
+            self.note(|running| running.reloads += 1);
             systemd::ready(&format!("serving with {workers}"));
         }
         if std::mem::take(&mut self.rolling.again) {
@@ -200,6 +202,7 @@ impl Master {
                     reload.replaced
                 );
                 systemd::ready("reload failed half-way");
+                self.note(|running| running.failed(&format!("half-way: {how}")));
             }
             None => tracing::error!("{how}; the old {} stays", child.role),
         }

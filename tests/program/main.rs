@@ -66,3 +66,4 @@ mod stop;
 mod supervise;
 mod systemd;
 mod upgrade;
+mod upgrade_command;
