@@ -5,7 +5,6 @@
 //! here, save that a writer that ends is started again.
 
 use std::future::{Future, poll_fn};
-use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -25,12 +24,13 @@ use crate::channels::check_names;
 use crate::config::Config;
 use crate::database::{self, Database};
 use crate::error::Error;
+use crate::listener::{Listener, Purpose};
 use crate::master::{listeners, signals};
 use crate::notices::{self, Cut, counted, say};
 use crate::running::Running;
 use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use crate::{exit, logfile, writer};
+use crate::{exit, logfile, tls, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -51,10 +51,14 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     check_names(&author.channels)?;
     signals::before_the_start()?;
     let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
-    let listeners = listeners::open(config)?;
+    let mut listeners = Vec::new();
+    listeners::open(config, &mut listeners)?;
     let database = Database::take(config)?;
     backup::check(config)?;
     database.note(&Running::this());
+    if let Some(tls) = &config.tls {
+        tls::check(tls)?;
+    }
     notices::kept(database.prepare(&author.migrations)?.as_deref());
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
@@ -79,9 +83,10 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let owner = sqlite::random_owner().map_err(database::start_error)?;
     let door = listeners
         .iter()
-        .map(TcpListener::try_clone)
+        .map(Listener::try_clone)
         .collect::<Result<Vec<_>, _>>()?;
-    let port = listeners.first().map(TcpListener::local_addr).transpose()?;
+    let public = |listener: &&Listener| listener.purpose == Purpose::Public;
+    let bound = listeners.iter().find(public).and_then(Listener::local_addr);
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -111,7 +116,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             requests,
         };
         let served = worker.run(
-            || notices::announce(config, &own, port, "single process", &database),
+            || notices::announce(config, &own, bound, "single process", &database),
             async || {
                 let forced = asked_to_stop(&held, scoreboard).await;
                 let since = *asked.get_or_init(Instant::now);

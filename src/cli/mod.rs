@@ -4,6 +4,7 @@ mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
+mod completions;
 mod copy;
 mod dead;
 mod dialogs;
@@ -11,11 +12,14 @@ mod dialogs;
 mod drill;
 mod dump;
 mod log;
+mod man;
+mod new;
 mod operator;
 mod outbox;
 mod run;
 mod signals;
 mod storage;
+mod systemd;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -70,6 +74,14 @@ enum Command {
     /// every request.
     #[cfg(feature = "drill")]
     Drill(Box<drill::DrillArgs>),
+    /// Write a new bot's project: a program, its tests, a unit.
+    New(new::New),
+    /// Print the systemd unit that runs this bot.
+    Systemd(systemd::Systemd),
+    /// Print what bash, zsh, fish … complete this command line with.
+    Completions(completions::Completions),
+    /// Print or write manual pages.
+    Man(man::ManPages),
     /// Stands in for a shell in a drill; no person calls it.
     #[cfg(feature = "drill")]
     #[command(hide = true, name = crate::drill::SHELL_COMMAND)]
@@ -97,6 +109,10 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Bench(bench) => bench.run(),
         #[cfg(feature = "drill")]
         Command::Drill(drill) => drill.run(),
+        Command::New(new) => new.run(),
+        Command::Systemd(systemd) => systemd.run(),
+        Command::Completions(shell) => shell.run(&Cli::command(), &own_name()),
+        Command::Man(man) => man.run(Cli::command(), &own_name()),
         #[cfg(feature = "drill")]
         Command::DrillShell(shell) => Ok(shell.run()),
     };
@@ -104,4 +120,14 @@ pub(crate) fn main(author: Author) -> ExitCode {
         say!("error: {error:#}");
         ExitCode::from(exit::BAD_START)
     })
+}
+
+/// The name of this program's file: a bot of an author's has its own.
+fn own_name() -> String {
+    let program = std::env::current_exe().ok();
+    let name = program.as_deref().and_then(std::path::Path::file_name);
+    name.map_or_else(
+        || env!("CARGO_PKG_NAME").to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

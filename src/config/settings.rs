@@ -416,7 +416,7 @@ impl Settings {
     }
 }
 
-fn read_file(path: &Path) -> crate::Result<Settings> {
+pub(super) fn read_file(path: &Path) -> crate::Result<Settings> {
     let text = fs::read_to_string(path)
         .map_err(|e| Error::Start(format!("cannot read --config {}: {e}", path.display())))?;
     toml::from_str(&text).map_err(|e| Error::Start(format!("{} is wrong: {e}", path.display())))

@@ -231,6 +231,13 @@ fn settings_of_one_thing_come_together() {
         }),
         ("also needs --tls-key", |s| s.tls_cert = Some("c".into())),
         ("also needs --tls-cert", |s| s.tls_key = Some("k".into())),
+        ("--acme-dir", |s| {
+            s.tls_domain = Some("a.example".to_owned())
+        }),
+        ("leave it to the proxy", |s| {
+            s.listen = Some("unix:a".to_owned());
+            s.tls_cert = Some("c".into());
+        }),
         ("leave out --tls-cert", |s| {
             s.tls_domain = Some("a.example".to_owned());
             s.tls_cert = Some("c".into());

@@ -37,7 +37,6 @@ mod terminal;
 mod upgrade;
 mod watch;
 
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,10 +60,11 @@ use crate::backup;
 use crate::channels::check_names;
 use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
+use crate::listener::{Listener, Purpose};
 use crate::notices::{self, Cut, counted, say};
 use crate::running::Running;
 use crate::scoreboard::{Scoreboard, Shared};
-use crate::{exit, logfile, systemd};
+use crate::{exit, logfile, systemd, tls};
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -99,7 +99,7 @@ pub(crate) struct Master {
     /// The names of the author's channels.
     own_channels: Vec<String>,
     database: Database,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     /// The sockets outlive this program: the init system has them, too.
     sockets_stay: bool,
     /// None when the database needs no writer; then there is no place for one.
@@ -145,20 +145,32 @@ pub(crate) fn run(
     signals::before_the_start()?;
     let program = Program::this();
     let mut predecessor = Predecessor::find()?;
-    let (listeners, sockets_stay) = match &mut predecessor {
+    let (mut listeners, sockets_stay) = match &mut predecessor {
         Some(before) => before.take_listeners()?,
-        None => match listeners::given()? {
-            given if given.is_empty() => (listeners::open(&config)?, false),
-            given => (given, true),
-        },
+        None => {
+            let given = listeners::given()?;
+            let sockets_stay = !given.is_empty();
+            (given, sockets_stay)
+        }
     };
-    let database = match &mut predecessor {
-        Some(before) => before.take_database(&config)?,
+    // Before the sockets: the children of a master that was killed finish within a few
+    // seconds, and hold both.
+    let mut database = match &mut predecessor {
+        Some(before) => Some(before.take_database(&config)?),
+        None if config.database.is_some() => Some(Database::take(&config)?),
+        None => None,
+    };
+    listeners::open(&config, &mut listeners)?;
+    let database = match database.take() {
+        Some(database) => database,
         None => Database::take(&config)?,
     };
     backup::check(&config)?;
     if predecessor.is_none() {
         database.note(&Running::this());
+    }
+    if let Some(tls) = &config.tls {
+        tls::check(tls)?;
     }
     let signals = signals::watch()?;
     match start::prepare(&database, &author, &signals, &mut predecessor)? {
@@ -297,11 +309,12 @@ impl Master {
         }
         self.phase = Phase::Serving;
         let workers = counted(self.workers().count() as u64, "worker");
-        let bound = self.listeners.first().map(TcpListener::local_addr);
+        let public = |listener: &&Listener| listener.purpose == Purpose::Public;
+        let bound = self.listeners.iter().find(public);
         notices::announce(
             &self.config,
             &self.own_channels,
-            bound.and_then(Result::ok),
+            bound.and_then(Listener::local_addr),
             &workers,
             &self.database,
         );

@@ -5,15 +5,17 @@
 //! listeners, then "ready", then polling and registering. Drain order: accept what is queued, finish requests,
 //! turns and their replies, leave. Bounds: the limits of [`Config`].
 
+mod accept;
 mod address;
 mod connection;
+mod http1;
+mod http2;
 mod requests;
 mod routes;
 mod server;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::net::TcpListener;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -25,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use turnkey_storage::Owner;
 
+use self::accept::Door;
 pub(crate) use self::requests::Requests;
 use crate::app::Author;
 use crate::backup;
@@ -32,10 +35,12 @@ use crate::channels::{Channels, poll, register};
 use crate::config::{Config, Updater};
 use crate::database::Database;
 use crate::inbox::Inbox;
+use crate::listener::{Listener, Purpose};
 use crate::outbox;
 use crate::recovery;
 use crate::scoreboard::{Field, Scoreboard};
 use crate::sweep;
+use crate::tls::{self, Certificates};
 use crate::turn::{Bot, Limits};
 use crate::updaters::{polling, registration};
 
@@ -77,7 +82,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) config: &'a Config,
     pub(crate) author: Author,
     pub(crate) database: &'a Database,
-    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) scoreboard: Scoreboard,
     /// Where it notes what it has in hand.
     pub(crate) requests: Requests,
@@ -162,17 +167,32 @@ impl Worker<'_> {
             .map(|(config, files)| {
                 tokio::task::spawn_local(backup::run(config, files.database, self.scoreboard))
             });
+        let mut certificates = JoinSet::new();
+        let tls = match &self.config.tls {
+            Some(tls) => {
+                let served = Certificates::open(tls)?;
+                certificates.spawn_local(served.clone().keep_current());
+                Some(tls::acceptor(served)?)
+            }
+            None => None,
+        };
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config,
             self.scoreboard,
             self.slot,
             self.requests,
+            tls,
             draining,
         ));
         let mut accepting = Vec::new();
-        for listener in self.listeners {
-            accepting.push(tokio::task::spawn_local(server.clone().accept(listener)));
+        let public = self
+            .listeners
+            .into_iter()
+            .filter(|l| l.purpose == Purpose::Public);
+        for listener in public {
+            let door = Door::open(listener)?;
+            accepting.push(tokio::task::spawn_local(server.clone().accept(door)));
         }
         slot.set(Field::Accepting, 1);
         // It listens for signals from its first poll on: that must be before

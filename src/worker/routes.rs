@@ -22,7 +22,7 @@ const ONE_SECOND: &str = "1";
 
 pub(super) async fn route(
     server: &Server,
-    peer: IpAddr,
+    peer: Option<IpAddr>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     // What a refusal is logged with, for whoever looks for its sender.
@@ -31,7 +31,10 @@ pub(super) async fn route(
     let response = answer(server, request).await;
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        tracing::debug!("{status} to {client} at {path:?}");
+        match client {
+            Some(client) => tracing::debug!("{status} to {client} at {path:?}"),
+            None => tracing::debug!("{status} at {path:?}"),
+        }
     }
     response
 }

@@ -10,8 +10,8 @@ use nix::unistd::Pid;
 
 use crate::bot::{Bot, SOON, Setup, until, url};
 use crate::client::say;
-use crate::disk::SmallDisk;
 use crate::load::Load;
+use crate::small_disk::SmallDisk;
 
 #[tokio::test]
 async fn a_backup_of_a_running_bot_is_whole_and_can_be_restored() {
@@ -286,11 +286,11 @@ async fn a_backup_that_is_killed_leaves_nothing_with_a_good_name() {
 #[tokio::test]
 async fn a_full_disk_for_backups_is_told_and_the_bot_goes_on() {
     let setup = Setup::counter();
-    let Some(disk) = SmallDisk::mount(&setup) else {
+    let Some(disk) = SmallDisk::mount(&setup, 3) else {
         return;
     };
     disk.fill();
-    let setup = with_backups(setup, &disk.0, "1s").args(&["--workers", "2"]);
+    let setup = with_backups(setup, disk.path(), "1s").args(&["--workers", "2"]);
     let bot = setup.start().await;
     let load = Load::start(bot.port);
     bot.wait_for_stderr("no backup in").await;
@@ -299,15 +299,15 @@ async fn a_full_disk_for_backups_is_told_and_the_bot_goes_on() {
         text.contains("disk is full") || text.contains("No space left")
     })
     .await;
-    assert!(backups(&disk.0).is_empty(), "{:?}", names(&disk.0));
+    assert!(backups(disk.path()).is_empty(), "{:?}", names(disk.path()));
     assert!(
-        names(&disk.0).iter().all(|name| name == "filler"),
+        names(disk.path()).iter().all(|name| name == "filler"),
         "{:?}",
-        names(&disk.0)
+        names(disk.path())
     );
     disk.free();
     until("a backup once there is room", SOON, || {
-        !backups(&disk.0).is_empty()
+        !backups(disk.path()).is_empty()
     })
     .await;
     let answered = load.end_unharmed().await;

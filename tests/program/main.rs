@@ -3,18 +3,21 @@
 //!
 //! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
 //! platforms), `queues.rs` (their half that gives updates), `fake/` (their half that
-//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `load.rs`
+//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs` (HTTPS),
+//! `small_disk.rs` (a disk to fill), `load.rs`
 //! (traffic whose every request is accounted for). The tests, by subject: everything else.
 
 #![allow(clippy::unwrap_used)]
 
 mod api;
 mod bot;
+mod certificate;
 mod client;
 mod engine;
 mod fake;
 mod load;
 mod queues;
+mod small_disk;
 mod telegram;
 
 mod accept;
@@ -27,6 +30,7 @@ mod command_line;
 mod copy;
 mod crash;
 mod custom;
+mod day;
 mod dedupe;
 mod disk;
 #[cfg(feature = "drill")]
@@ -34,14 +38,19 @@ mod drill;
 mod emulator;
 mod handler;
 mod hang_up;
+mod https;
 mod inbox;
 mod input;
 mod layers;
+mod litestream;
+mod log_lines;
 mod matrix;
+mod new;
 mod odd;
 mod operator;
 mod order;
 mod pacing;
+mod packaging;
 mod platforms;
 mod poison;
 mod polling;
@@ -65,5 +74,6 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
+mod unix;
 mod upgrade;
 mod upgrade_command;
