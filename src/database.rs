@@ -359,11 +359,12 @@ fn operate_alone<T>(
     owner: Owner,
     work: impl AsyncFnOnce(&dyn Storage) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    database.prepare(&[]).map_err(plain)?;
     let listener = database.bind().map_err(plain)?;
     let (Some(listener), Some(files)) = (listener, database.files()) else {
         anyhow::bail!("this database needs no writer");
     };
+    sqlite::prepare_for_operator(&files.database, database.sync)
+        .inspect_err(|_| database.leave())?;
     let (lifeline, stop) = UnixStream::pair()?;
     let writer = sqlite::Writer {
         database: files.database.clone(),

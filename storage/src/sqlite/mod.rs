@@ -56,7 +56,7 @@ use rusqlite::Connection;
 pub use backup::{BackedUp, backup, restore};
 pub use copy::{CopyFile, copy_source, copy_target};
 pub use inspect::{check, dump, must_exist};
-pub use schema::{is_current, prepare};
+pub use schema::{is_current, prepare, prepare_for_operator};
 pub use series::{Series, SeriesLock};
 pub use writer::{Writer, WriterStats};
 

@@ -137,7 +137,15 @@ pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<Option<Path
             )));
         }
     }
-    bring_up_to_date(path, sync, author)
+    bring_up_to_date(path, sync, Some(author))
+}
+
+/// [`prepare`] for a program that is not the bot: its own migrations are left alone.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_for_operator(path: &Path, sync: Sync) -> Result<Option<PathBuf>> {
+    bring_up_to_date(path, sync, None)
 }
 
 /// Whether [`prepare`] would change nothing. It only reads: the file may be served.
@@ -164,7 +172,7 @@ pub(super) fn is_unfinished(conn: &Connection) -> rusqlite::Result<bool> {
 pub(super) fn bring_up_to_date(
     path: &Path,
     sync: Sync,
-    author: &[String],
+    author: Option<&[String]>,
 ) -> Result<Option<PathBuf>> {
     create_private(path)?;
     let ours = is_ours(path)?;
@@ -189,7 +197,11 @@ pub(super) fn bring_up_to_date(
     )
     .map_err(|e| pragmas::cannot_open(path, &e))?;
     let program = done(&conn, path, Whose::Program, MIGRATIONS)?;
-    let bot = done(&conn, path, Whose::Bot, author)?;
+    let bot = match author {
+        Some(author) => done(&conn, path, Whose::Bot, author)?,
+        None => 0,
+    };
+    let author = author.unwrap_or_default();
     let mut kept = None;
     if program < MIGRATIONS.len() || bot < author.len() {
         // Without tables there is nothing to keep.
