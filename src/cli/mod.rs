@@ -17,9 +17,12 @@ mod new;
 mod operator;
 mod outbox;
 mod run;
+mod signals;
+mod storage;
 mod systemd;
 #[cfg(feature = "top")]
 mod top;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -63,6 +66,12 @@ enum Command {
     /// Watch a running bot in the terminal, through its --admin address.
     #[cfg(feature = "top")]
     Top(top::Top),
+    /// Let a new version of the program take over from a running bot.
+    Upgrade(upgrade::Upgrade),
+    /// Let a running bot read its settings again.
+    Reload(upgrade::Reload),
+    /// Stop a running bot, and wait for its end.
+    Stop(upgrade::Stop),
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
@@ -100,6 +109,9 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Restore(restore) => restore.run(),
         #[cfg(feature = "top")]
         Command::Top(top) => top.run(),
+        Command::Upgrade(upgrade) => upgrade.run(),
+        Command::Reload(reload) => reload.run(),
+        Command::Stop(stop) => stop.run(),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
         #[cfg(feature = "drill")]

@@ -38,7 +38,6 @@ pub(crate) use self::outline::Outline;
 pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::storage::{Address, database};
-#[cfg(any(feature = "bench", feature = "drill"))]
 pub(crate) use self::values::duration;
 use crate::network::Network;
 

@@ -26,8 +26,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "app", "bench", "config", "database", "drill", "exit", "logfile", "master",
-            "notices", "single",
+            "admin", "app", "backup", "bench", "config", "database", "drill", "exit", "logfile",
+            "master", "notices", "running", "single",
         ],
     ),
     // For authors: nothing below knows that it is tested.
@@ -48,6 +48,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "acme",
             "app",
+            "backup",
             "channels",
             "config",
             "database",
@@ -57,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "master",
             "notices",
             "listener",
+            "running",
             "scoreboard",
             "tls",
             "worker",
@@ -68,6 +70,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "acme",
             "app",
+            "backup",
             "channels",
             "config",
             "control",
@@ -77,6 +80,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "logfile",
             "notices",
             "listener",
+            "running",
             "scoreboard",
             "systemd",
             "tls",
@@ -92,6 +96,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "admin",
             "acme",
             "app",
+            "backup",
             "channels",
             "config",
             "database",
@@ -124,6 +129,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("recovery", &["message", "turn"]),
     ("sweep", &["inbox", "turn"]),
+    ("backup", &["config", "database", "scoreboard"]),
     (
         "turn",
         &[
@@ -149,7 +155,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("channels", &["config", "error", "message", "pacing"]),
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),
-    ("database", &["config", "error"]),
+    ("database", &["config", "error", "running"]),
     ("acme", &["config", "tls"]),
     ("tls", &["config", "error"]),
     ("config", &["error", "network"]),
@@ -162,6 +168,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &[]),
     ("logfile", &[]),
     ("systemd", &[]),
+    ("running", &[]),
     ("exit", &[]),
 ];
 
