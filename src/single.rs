@@ -20,7 +20,7 @@ use turnkey_storage::sqlite::{self, Files};
 
 use crate::app::Author;
 use crate::channels::check_names;
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::database::{self, Database};
 use crate::error::Error;
 use crate::listener::{Listener, Purpose};
@@ -28,7 +28,7 @@ use crate::master::{listeners, signals};
 use crate::notices::{self, Cut, counted, say};
 use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use crate::{exit, logfile, tls, writer};
+use crate::{acme, exit, logfile, tls, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -54,6 +54,9 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let database = Database::take(config)?;
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
+        if let Tls::Acme(acme) = tls {
+            acme::check(acme)?;
+        }
     }
     database.prepare(&author.migrations)?;
     // From here on there is something to clean up: a signal waits until the worker

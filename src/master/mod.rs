@@ -57,12 +57,12 @@ use self::upgrade::{Alive, Program, Upgrade};
 use self::watch::Watch;
 use crate::app::Author;
 use crate::channels::check_names;
-use crate::config::{Config, MAX_WORKERS};
+use crate::config::{Config, MAX_WORKERS, Tls};
 use crate::database::Database;
 use crate::listener::{Listener, Purpose};
 use crate::notices::{self, Cut, counted, say};
 use crate::scoreboard::{Scoreboard, Shared};
-use crate::{exit, logfile, systemd, tls};
+use crate::{acme, exit, logfile, systemd, tls};
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -163,6 +163,9 @@ pub(crate) fn run(
     };
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
+        if let Tls::Acme(acme) = tls {
+            acme::check(acme)?;
+        }
     }
     let signals = signals::watch()?;
     match start::prepare(&database, &author, &signals, &mut predecessor)? {

@@ -29,10 +29,11 @@ use turnkey_storage::Owner;
 
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
+use crate::acme;
 use crate::admin::Admin;
 use crate::app::Author;
 use crate::channels::{Channels, poll, register};
-use crate::config::{Config, Updater};
+use crate::config::{Config, Tls, Updater};
 use crate::database::Database;
 use crate::inbox::Inbox;
 use crate::listener::{Listener, Purpose};
@@ -74,7 +75,7 @@ pub(crate) enum Leave {
 
 /// What a worker is started with.
 pub(crate) struct Worker<'a> {
-    /// It does what one worker does for all: registers webhooks.
+    /// It does what one worker does for all: registers webhooks, gets certificates.
     pub(crate) is_first: bool,
     /// Its place on the scoreboard.
     pub(crate) slot: usize,
@@ -171,15 +172,17 @@ impl Worker<'_> {
             let (seen, history) = (self.config.keep_seen, self.config.keep_history);
             tokio::task::spawn_local(sweep::run(bot.clone(), seen, history))
         });
-        let mut certificates = JoinSet::new();
-        let tls = match &self.config.tls {
-            Some(tls) => {
-                let served = Certificates::open(tls)?;
-                certificates.spawn_local(served.clone().keep_current());
-                Some(tls::acceptor(served)?)
-            }
-            None => None,
-        };
+        let mut looking = JoinSet::new();
+        let certificates = self
+            .config
+            .tls
+            .as_ref()
+            .map(Certificates::open)
+            .transpose()?;
+        if let Some(certificates) = &certificates {
+            looking.spawn_local(certificates.clone().keep_current());
+        }
+        let tls = certificates.clone().map(tls::acceptor).transpose()?;
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config,
@@ -211,9 +214,18 @@ impl Worker<'_> {
         let mut registering = JoinSet::new();
         if let (true, Some(url)) = (self.is_first, &self.config.public_url) {
             for platform in register::platforms(self.config)? {
-                let (bot, url) = (bot.clone(), url.clone());
-                registering.spawn_local(registration::run(bot, platform, url));
+                let (bot, url, certificates) = (bot.clone(), url.clone(), certificates.clone());
+                registering.spawn_local(async move {
+                    if let Some(certificates) = certificates {
+                        certificates.awaited().await;
+                    }
+                    registration::run(bot, platform, url).await;
+                });
             }
+        }
+        let mut ordering = JoinSet::new();
+        if let (true, Some(Tls::Acme(acme))) = (self.is_first, &self.config.tls) {
+            ordering.spawn_local(acme::run(acme.clone(), bot.draining.clone()));
         }
         let mut polling = JoinSet::new();
         if self.config.updater == Updater::Polling {
@@ -241,6 +253,10 @@ impl Worker<'_> {
         if let Some(sweep) = sweep {
             sweep.abort();
         }
+        if leave == Leave::Stop {
+            // Nobody would be there to answer a check.
+            ordering.abort_all();
+        }
         drain.send_replace(true);
         while polling.join_next().await.is_some() {}
         for task in accepting {
@@ -257,6 +273,8 @@ impl Worker<'_> {
             }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
+        // A certificate that is being got: whoever serves on answers the checks.
+        while let Ok(Some(_)) = tokio::time::timeout_at(patience, ordering.join_next()).await {}
         beat.abort();
         polled
     }

@@ -46,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "single",
         &[
+            "acme",
             "app",
             "channels",
             "config",
@@ -65,6 +66,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "master",
         &[
+            "acme",
             "app",
             "channels",
             "config",
@@ -88,6 +90,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "worker",
         &[
             "admin",
+            "acme",
             "app",
             "channels",
             "config",
@@ -147,6 +150,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),
     ("database", &["config", "error"]),
+    ("acme", &["config", "tls"]),
     ("tls", &["config", "error"]),
     ("config", &["error", "network"]),
     ("network", &["error"]),

@@ -3,7 +3,7 @@
 //!
 //! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
 //! platforms), `queues.rs` (their half that gives updates), `fake/` (their half that
-//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs` (HTTPS),
+//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs` (HTTPS), `pebble.rs` (ACME),
 //! `small_disk.rs` (a disk to fill), `load.rs`
 //! (traffic whose every request is accounted for). The tests, by subject: everything else.
 
@@ -16,11 +16,13 @@ mod client;
 mod engine;
 mod fake;
 mod load;
+mod pebble;
 mod queues;
 mod small_disk;
 mod telegram;
 
 mod accept;
+mod acme;
 mod admin;
 mod admin_docs;
 mod backup;
@@ -49,6 +51,7 @@ mod litestream;
 mod log_lines;
 mod matrix;
 mod new;
+mod nginx;
 mod odd;
 mod operator;
 mod order;
