@@ -63,6 +63,21 @@ fn program(text: &mut Text, status: &Status) {
         "Connections open now.",
         open,
     );
+    if let Some(seconds) = status.certificate.as_ref().and_then(|ends| ends.seconds) {
+        text.gauge(
+            "turnkey_certificate_expiry_seconds",
+            "seconds",
+            "Until the certificate that is served ends.",
+            seconds,
+        );
+    }
+    if let Some(backup) = &status.backup {
+        text.counter(
+            "turnkey_backup_failures",
+            "Backups that could not be made.",
+            backup.failures,
+        );
+    }
     if let Some(at) = status.backup.as_ref().and_then(|backup| backup.at_ms) {
         text.gauge(
             "turnkey_last_backup_time_seconds",

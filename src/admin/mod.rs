@@ -28,8 +28,8 @@ mod server;
 mod settings;
 mod status;
 
-use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
@@ -42,6 +42,7 @@ pub(crate) use self::status::{Process, State, Status};
 use crate::config::Config;
 use crate::listener::Listener;
 use crate::scoreboard::Scoreboard;
+use crate::tls::Certificates;
 use crate::turn::Bot;
 
 /// What a worker tells operators.
@@ -53,7 +54,8 @@ pub(crate) struct Admin {
     /// The database's address, without a password.
     database: String,
     updater: &'static str,
-    backup_dir: Option<PathBuf>,
+    backup_dir: Option<String>,
+    certificates: Option<Arc<Certificates>>,
     settings: Vec<(String, String)>,
     history: History,
     queues: Cached,
@@ -68,6 +70,7 @@ impl Admin {
         config: &Config,
         database: String,
         has_writer: bool,
+        certificates: Option<Arc<Certificates>>,
     ) -> Rc<Self> {
         Rc::new(Admin {
             bot,
@@ -76,7 +79,11 @@ impl Admin {
             has_writer,
             database,
             updater: config.updater.name(),
-            backup_dir: config.backup.as_ref().map(|backup| backup.dir.clone()),
+            backup_dir: config
+                .backup
+                .as_ref()
+                .map(|backup| backup.dir.display().to_string()),
+            certificates,
             settings: settings::shown(config),
             history: History::default(),
             queues: Cached::default(),

@@ -44,6 +44,8 @@ pub(crate) struct Status {
     pub(crate) queues: Option<Waiting>,
     /// None without `--backup-dir`.
     pub(crate) backup: Option<Backup>,
+    /// None without HTTPS.
+    pub(crate) certificate: Option<Ends>,
     /// Name and value, without secrets.
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) series: Series,
@@ -161,9 +163,17 @@ pub(crate) struct Waiting {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Backup {
     pub(crate) dir: String,
-    /// The newest file there, if there is any.
-    pub(crate) newest: Option<String>,
+    /// When the newest was made, as this program knows.
     pub(crate) at_ms: Option<u64>,
+    /// Those that could not be made.
+    pub(crate) failures: u64,
+}
+
+/// The certificate that is served.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Ends {
+    /// Until it ends, less than zero when it has; none before there is one.
+    pub(crate) seconds: Option<f64>,
 }
 
 impl Admin {
@@ -234,7 +244,14 @@ impl Admin {
                 too_many: board.sum(Field::TooMany),
             },
             queues: queues.ok().map(waiting),
-            backup: self.backup_dir.as_deref().map(newest_backup),
+            backup: self.backup_dir.clone().map(|dir| Backup {
+                dir,
+                at_ms: Some(board.shared(Shared::BackupAt)).filter(|at| *at > 0),
+                failures: board.shared(Shared::BackupFailures),
+            }),
+            certificate: self.certificates.as_ref().map(|certificates| Ends {
+                seconds: certificates.valid_until().map(until),
+            }),
             settings: self.settings.clone(),
             series: self.history.series(),
         }
@@ -309,29 +326,15 @@ fn waiting(queues: Queues) -> Waiting {
     }
 }
 
+/// Seconds until then.
+fn until(end: SystemTime) -> f64 {
+    match end.duration_since(SystemTime::now()) {
+        Ok(rest) => rest.as_secs_f64(),
+        Err(over) => -over.duration().as_secs_f64(),
+    }
+}
+
 /// Seconds since then, of milliseconds since 1970.
 fn age(since_ms: u64) -> f64 {
     unix_ms().saturating_sub(since_ms) as f64 / 1000.0
-}
-
-/// The newest file of the directory whose name does not say that it is unfinished.
-fn newest_backup(dir: &std::path::Path) -> Backup {
-    let files = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let newest = files
-        .filter_map(|file| {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let meta = file.metadata().ok()?;
-            let is_whole = meta.is_file() && name.ends_with(".db") && !name.starts_with('.');
-            is_whole.then_some((meta.modified().ok()?, name))
-        })
-        .max();
-    let ms = |at: SystemTime| {
-        at.duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64)
-    };
-    Backup {
-        dir: dir.display().to_string(),
-        at_ms: newest.as_ref().map(|(at, _)| ms(*at)),
-        newest: newest.map(|(_, name)| name),
-    }
 }

@@ -10,13 +10,15 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use super::{ACME, Paths};
 use crate::config::Tls;
@@ -79,6 +81,13 @@ impl Certificates {
         while self.current().is_none() {
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// When the one that is served ends; none before there is one.
+    pub(crate) fn valid_until(&self) -> Option<SystemTime> {
+        let current = self.current()?;
+        let own = Certificate::from_der(current.cert.first()?).ok()?;
+        Some(own.tbs_certificate.validity.not_after.to_system_time())
     }
 
     fn current(&self) -> Option<Arc<CertifiedKey>> {

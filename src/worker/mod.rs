@@ -205,7 +205,14 @@ impl Worker<'_> {
         // Until this worker ends: its drain is watched, too.
         if !operators.is_empty() {
             let (url, has_writer) = (self.database.url(), self.database.files().is_some());
-            let admin = Admin::new(bot.clone(), self.scoreboard, self.config, url, has_writer);
+            let admin = Admin::new(
+                bot.clone(),
+                self.scoreboard,
+                self.config,
+                url,
+                has_writer,
+                certificates.clone(),
+            );
             tokio::task::spawn_local(admin.serve(operators));
         }
         for listener in public {

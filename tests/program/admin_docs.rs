@@ -6,10 +6,12 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::admin::{admin_port, get, setup};
-use crate::bot::{Setup, skipped};
-use crate::client::say;
+use crate::bot::{SOON, Setup, skipped};
+use crate::client::{Connection, Target};
+use crate::https::with_certificate;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,14 +30,23 @@ fn names(text: &str) -> BTreeSet<String> {
 async fn metrics() -> String {
     let backups = Setup::counter();
     let dir = backups.path("backups");
-    fs::create_dir(&dir).unwrap();
-    fs::write(dir.join("old.db"), "").unwrap();
     let setup = setup(backups).args(&["--backup-dir", dir.to_str().unwrap()]);
+    let (setup, authority) = with_certificate(setup);
     let bot = setup.start().await;
-    assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
-    let text = get(admin_port(&bot), "/metrics").await.text();
-    bot.stop().await;
-    text
+    let target = Target::Tls(bot.port, authority.client(&["http/1.1"]));
+    let mut connection = Connection::try_open_at(&target).await.unwrap();
+    assert_eq!(connection.say("ann", "hi").await.number(), 1);
+    let deadline = Instant::now() + SOON;
+    loop {
+        let text = get(admin_port(&bot), "/metrics").await.text();
+        // The first backup is made soon after the start.
+        if text.contains("\nturnkey_last_backup_time_seconds ") {
+            bot.stop().await;
+            return text;
+        }
+        assert!(Instant::now() < deadline, "no backup: {text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::client::{Answer, Connection, Failure, Target, join, tcp};
 use crate::load::Load;
 
 /// A bot with a certificate of a new authority's.
-fn with_certificate(setup: Setup) -> (Setup, Authority) {
+pub(crate) fn with_certificate(setup: Setup) -> (Setup, Authority) {
     let authority = Authority::new();
     let (cert, key) = authority.issue(setup.dir.path());
     let (cert, key) = (cert.display().to_string(), key.display().to_string());

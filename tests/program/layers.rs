@@ -114,7 +114,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "admin",
-        &["channels", "config", "listener", "scoreboard", "turn"],
+        &[
+            "channels",
+            "config",
+            "listener",
+            "scoreboard",
+            "tls",
+            "turn",
+        ],
     ),
     (
         "updaters",

@@ -12,6 +12,9 @@ use super::figures::{bytes, count, maybe_seconds, moment, rate, seconds};
 /// A log that is longer than this has readers that keep it from being emptied.
 const LONG_LOG: u64 = 64 << 20;
 
+/// Seconds: a certificate that is not renewed by then is looked after by nobody.
+const LITTLE_REST: f64 = 7.0 * 86400.0;
+
 pub(super) fn body(status: &Status) -> String {
     let mut html = String::new();
     head(&mut html, status);
@@ -293,6 +296,20 @@ fn database(html: &mut String, status: &Status) {
         },
     };
     rows.push(("last backup", backup));
+    if let Some(failures) = status.backup.as_ref().map(|backup| backup.failures) {
+        rows.push((
+            "backups that failed",
+            flagged(count(failures), failures > 0),
+        ));
+    }
+    if let Some(ends) = &status.certificate {
+        let rest = match ends.seconds {
+            None => flagged("none yet".to_owned(), true),
+            Some(rest) if rest <= 0.0 => flagged("has ended".to_owned(), true),
+            Some(rest) => flagged(format!("ends in {}", seconds(rest)), rest < LITTLE_REST),
+        };
+        rows.push(("certificate", rest));
+    }
     card(html, "database", "Database", &rows);
 }
 

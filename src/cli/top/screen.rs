@@ -176,7 +176,7 @@ mod tests {
             "replies": { "sent": 0, "sending": 0, "refused": 0, "too_many": 7 },
             "queues": { "counted": 10000, "inbox": 0, "outbox": 0, "dead": 3,
                 "oldest_update": null, "oldest_reply": null },
-            "backup": null, "settings": [],
+            "backup": null, "certificate": null, "settings": [],
             "series": { "turns_per_second": [1.0, 2.0, 1.5], "p50": [0.0, 0.0, 0.0], "p99": [0.0, 0.1, 0.2],
                 "commits_per_second": [], "in_flight": [3.0, 3.0, 3.0], "waiting": [0.0, 0.0, 0.0] }
         }))
