@@ -48,6 +48,8 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod acme;
+mod admin;
 mod app;
 mod attempts;
 mod backup;

@@ -21,7 +21,7 @@ use turnkey_storage::sqlite::{self, Files};
 use crate::app::Author;
 use crate::backup;
 use crate::channels::check_names;
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::database::{self, Database};
 use crate::error::Error;
 use crate::listener::{Listener, Purpose};
@@ -30,7 +30,7 @@ use crate::notices::{self, Cut, counted, say};
 use crate::running::Running;
 use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use crate::{exit, logfile, tls, writer};
+use crate::{acme, exit, logfile, tls, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -58,6 +58,9 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     database.note(&Running::this());
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
+        if let Tls::Acme(acme) = tls {
+            acme::check(acme)?;
+        }
     }
     notices::kept(database.prepare(&author.migrations)?.as_deref());
     // From here on there is something to clean up: a signal waits until the worker
@@ -85,8 +88,12 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         .iter()
         .map(Listener::try_clone)
         .collect::<Result<Vec<_>, _>>()?;
-    let public = |listener: &&Listener| listener.purpose == Purpose::Public;
-    let bound = listeners.iter().find(public).and_then(Listener::local_addr);
+    let bound = |purpose| {
+        let mut all = listeners.iter();
+        all.find(|listener| listener.purpose == purpose)
+            .and_then(Listener::local_addr)
+    };
+    let bound = (bound(Purpose::Public), bound(Purpose::Admin));
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -194,6 +201,7 @@ fn keep_writing(
                 in_a_row = 0;
             }
             Err(error) => {
+                slot.add(Field::Crashes, 1);
                 tracing::error!("the writer ended, starting another: {error}");
                 in_a_row = if started.elapsed() < SHORT_LIFE {
                     in_a_row + 1

@@ -20,6 +20,8 @@ mod run;
 mod signals;
 mod storage;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 mod upgrade;
 
 use std::process::ExitCode;
@@ -61,6 +63,9 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup back in its place.
     Restore(backup::Restore),
+    /// Watch a running bot in the terminal, through its --admin address.
+    #[cfg(feature = "top")]
+    Top(top::Top),
     /// Let a new version of the program take over from a running bot.
     Upgrade(upgrade::Upgrade),
     /// Let a running bot read its settings again.
@@ -102,6 +107,8 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Outbox(outbox) => outbox.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        #[cfg(feature = "top")]
+        Command::Top(top) => top.run(),
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Reload(reload) => reload.run(),
         Command::Stop(stop) => stop.run(),

@@ -241,7 +241,8 @@ pub(crate) struct Settings {
     pub(super) tls_key: Option<PathBuf>,
 
     /// Serve HTTPS under these names, with a certificate that is got and renewed by ACME:
-    /// bot.example.org. The port must be reached from outside as 443.
+    /// bot.example.org. The port must be reached from outside as 443. Whoever gives this
+    /// agrees to the terms of service of the ACME server (docs/HTTPS.md).
     #[arg(long, env = "TURNKEY_TLS_DOMAIN", value_name = "NAME,…")]
     pub(super) tls_domain: Option<String>,
 

@@ -58,13 +58,13 @@ use self::watch::Watch;
 use crate::app::Author;
 use crate::backup;
 use crate::channels::check_names;
-use crate::config::{Config, MAX_WORKERS};
+use crate::config::{Config, MAX_WORKERS, Tls};
 use crate::database::Database;
 use crate::listener::{Listener, Purpose};
 use crate::notices::{self, Cut, counted, say};
 use crate::running::Running;
 use crate::scoreboard::{Scoreboard, Shared};
-use crate::{exit, logfile, systemd, tls};
+use crate::{acme, exit, logfile, systemd, tls};
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -171,6 +171,9 @@ pub(crate) fn run(
     }
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
+        if let Tls::Acme(acme) = tls {
+            acme::check(acme)?;
+        }
     }
     let signals = signals::watch()?;
     match start::prepare(&database, &author, &signals, &mut predecessor)? {
@@ -309,12 +312,15 @@ impl Master {
         }
         self.phase = Phase::Serving;
         let workers = counted(self.workers().count() as u64, "worker");
-        let public = |listener: &&Listener| listener.purpose == Purpose::Public;
-        let bound = self.listeners.iter().find(public);
+        let bound = |purpose| {
+            let mut all = self.listeners.iter();
+            all.find(|listener| listener.purpose == purpose)
+                .and_then(Listener::local_addr)
+        };
         notices::announce(
             &self.config,
             &self.own_channels,
-            bound.and_then(Listener::local_addr),
+            (bound(Purpose::Public), bound(Purpose::Admin)),
             &workers,
             &self.database,
         );

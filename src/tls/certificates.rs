@@ -31,9 +31,20 @@ const MAX_FILE: u64 = 1 << 20;
 /// What the files were when they were read: size, time, inode of each.
 type Stamp = [Option<(u64, i64, i64, u64)>; 2];
 
+impl Paths {
+    fn stamp(&self) -> Stamp {
+        [&self.cert, &self.key].map(|path| {
+            let meta = fs::metadata(path).ok()?;
+            Some((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
+        })
+    }
+}
+
 /// The certificates of a worker.
 pub(crate) struct Certificates {
     paths: Paths,
+    /// Taken before they were read for the first time: what changes since is seen.
+    first: Stamp,
     current: RwLock<Option<Arc<CertifiedKey>>>,
 }
 
@@ -41,16 +52,19 @@ impl Certificates {
     /// Reads them.
     ///
     /// # Errors
-    /// [`Error::Start`] with the remedy. One that is got by ACME may be missing.
+    /// [`Error::Start`] with the remedy; none for one that is got by ACME.
     pub(crate) fn open(tls: &Tls) -> crate::Result<Arc<Self>> {
         let paths = Paths::of(tls);
-        let is_awaited = matches!(tls, Tls::Acme(_)) && !paths.cert.exists();
-        let current = match is_awaited {
-            true => None,
-            false => Some(read_pair(&paths.cert, &paths.key).map_err(Error::Start)?),
+        let first = paths.stamp();
+        let current = match read_pair(&paths.cert, &paths.key) {
+            Ok(pair) => Some(pair),
+            // One that cannot be read is got again, as if there were none.
+            Err(_) if matches!(tls, Tls::Acme(_)) => None,
+            Err(reason) => return Err(Error::Start(reason)),
         };
         Ok(Arc::new(Certificates {
             paths,
+            first,
             current: RwLock::new(current),
         }))
     }
@@ -60,12 +74,24 @@ impl Certificates {
         self.paths.challenges.is_some()
     }
 
+    /// Waits until there is one: nobody can be told to come before.
+    pub(crate) async fn awaited(&self) {
+        while self.current().is_none() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn current(&self) -> Option<Arc<CertifiedKey>> {
+        let current = self.current.read();
+        current.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Looks at the files again and again; never ends.
     pub(crate) async fn keep_current(self: Arc<Self>) {
-        let mut seen = self.stamp();
+        let mut seen = self.first;
         loop {
             tokio::time::sleep(LOOK).await;
-            let stamp = self.stamp();
+            let stamp = self.paths.stamp();
             if stamp == seen {
                 continue;
             }
@@ -81,19 +107,12 @@ impl Certificates {
         }
     }
 
-    fn stamp(&self) -> Stamp {
-        [&self.paths.cert, &self.paths.key].map(|path| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
-        })
-    }
-
     /// The certificate for whoever checks that a name leads here.
     fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         // rustls has made sure that it is a name: no path.
         let name = name.to_ascii_lowercase();
         let file = self.paths.challenges.as_ref()?.join(format!("{name}.pem"));
-        match read_pair(&file, &file) {
+        match read_challenge(&file) {
             Ok(pair) => Some(pair),
             Err(reason) => {
                 tracing::info!("{name} was asked for, but {reason}");
@@ -112,8 +131,7 @@ impl ResolvesServerCert for Certificates {
         if is_challenge {
             return self.challenge(hello.server_name()?);
         }
-        let current = self.current.read();
-        current.unwrap_or_else(PoisonError::into_inner).clone()
+        self.current()
     }
 }
 
@@ -123,19 +141,18 @@ impl fmt::Debug for Certificates {
     }
 }
 
+/// Reads the answer to a check. Its certificate holds an extension that rustls would
+/// refuse if it looked whether the key belongs to it (RFC 8737, 3): critical, and unknown.
+fn read_challenge(file: &Path) -> Result<Arc<CertifiedKey>, String> {
+    let (chain, key) = (read_chain(file)?, read_key(file)?);
+    let key = ring::default_provider().key_provider.load_private_key(key);
+    let key = key.map_err(|e| format!("the key in {} is not known: {e}", file.display()))?;
+    Ok(Arc::new(CertifiedKey::new(chain, key)))
+}
+
 /// Reads a chain and its key. The reason says which file is wrong, and how.
 fn read_pair(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, String> {
-    let chain = CertificateDer::pem_slice_iter(&read(cert)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| format!("{} is no PEM file: {e}", cert.display()))?;
-    if chain.is_empty() {
-        return Err(format!(
-            "{} holds no certificate; give a PEM file that begins with the server's own",
-            cert.display()
-        ));
-    }
-    let key_der = PrivateKeyDer::from_pem_slice(&read(key)?)
-        .map_err(|e| format!("{} holds no private key: {e}", key.display()))?;
+    let (chain, key_der) = (read_chain(cert)?, read_key(key)?);
     let pair = CertifiedKey::from_der(chain, key_der, &ring::default_provider()).map_err(|e| {
         format!(
             "{} and {} do not belong together, or are of a kind that is not known: {e}",
@@ -144,6 +161,24 @@ fn read_pair(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, String> {
         )
     })?;
     Ok(Arc::new(pair))
+}
+
+fn read_chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = CertificateDer::pem_slice_iter(&read(cert)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|e| format!("{} is no PEM file: {e}", cert.display()))?;
+    match chain.is_empty() {
+        true => Err(format!(
+            "{} holds no certificate; give a PEM file that begins with the server's own",
+            cert.display()
+        )),
+        false => Ok(chain),
+    }
+}
+
+fn read_key(key: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(&read(key)?)
+        .map_err(|e| format!("{} holds no private key: {e}", key.display()))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

@@ -47,9 +47,12 @@ impl Paths {
         }
     }
 
-    /// What `--tls-domain` keeps. Chain and key are one file, so that they change at once.
+    /// What `--tls-domain` keeps. Chain and key are one file, so that they change at once;
+    /// it has the name of the first domain, so bots of different names may share the
+    /// directory.
     pub(crate) fn of_acme(acme: &AcmeConfig) -> Self {
-        let pair = acme.dir.join("certificate.pem");
+        let name = acme.domains.first().map_or("certificate", String::as_str);
+        let pair = acme.dir.join(format!("{name}.pem"));
         Paths {
             cert: pair.clone(),
             key: pair,

@@ -73,7 +73,8 @@ pub(super) async fn serve(
             .max_header_list_size(u32::try_from(limits.header).unwrap_or(u32::MAX))
             .serve_connection(TokioIo::new(stream), service)
     );
-    while !caller.full {
+    let mut leaves = caller.full;
+    while !leaves {
         let patience = match state.is_new.get() {
             true => limits.header_timeout,
             false => limits.idle_timeout,
@@ -88,11 +89,10 @@ pub(super) async fn serve(
             // A client that breaks off is no error of ours.
             _ = connection.as_mut() => return,
             () = tokio::time::sleep_until(due) => {
-                if state.open.get() == 0 && Instant::now() >= state.idle_since.get() + patience {
-                    break;
-                }
+                leaves = state.open.get() == 0
+                    && Instant::now() >= state.idle_since.get() + patience;
             }
-            _ = draining.wait_for(|drain| *drain) => break,
+            _ = draining.wait_for(|drain| *drain) => leaves = true,
         }
     }
     connection.as_mut().graceful_shutdown();

@@ -29,10 +29,12 @@ use turnkey_storage::Owner;
 
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
+use crate::acme;
+use crate::admin::Admin;
 use crate::app::Author;
 use crate::backup;
 use crate::channels::{Channels, poll, register};
-use crate::config::{Config, Updater};
+use crate::config::{Config, Tls, Updater};
 use crate::database::Database;
 use crate::inbox::Inbox;
 use crate::listener::{Listener, Purpose};
@@ -74,7 +76,7 @@ pub(crate) enum Leave {
 
 /// What a worker is started with.
 pub(crate) struct Worker<'a> {
-    /// It does what one worker does for all: registers webhooks.
+    /// It does what one worker does for all: registers webhooks, gets certificates.
     pub(crate) is_first: bool,
     /// Its place on the scoreboard.
     pub(crate) slot: usize,
@@ -127,6 +129,7 @@ impl Worker<'_> {
                 self.config.pending,
                 self.config.ack_after,
                 draining.clone(),
+                slot,
             ),
             storage,
             handler: self.author.handler,
@@ -143,9 +146,18 @@ impl Worker<'_> {
             body_bytes: Cell::new(0),
             draining: draining.clone(),
         });
+        slot.introduce();
+        let beating = bot.clone();
         let beat = tokio::task::spawn_local(async move {
             loop {
                 slot.beat();
+                match beating.inbox.longest() {
+                    Some((since, dialog)) => {
+                        let since = u64::try_from(since).unwrap_or(1);
+                        slot.longest().set(since, &dialog.to_string());
+                    }
+                    None => slot.longest().clear(),
+                }
                 tokio::time::sleep(HEARTBEAT).await;
             }
         });
@@ -167,15 +179,17 @@ impl Worker<'_> {
             .map(|(config, files)| {
                 tokio::task::spawn_local(backup::run(config, files.database, self.scoreboard))
             });
-        let mut certificates = JoinSet::new();
-        let tls = match &self.config.tls {
-            Some(tls) => {
-                let served = Certificates::open(tls)?;
-                certificates.spawn_local(served.clone().keep_current());
-                Some(tls::acceptor(served)?)
-            }
-            None => None,
-        };
+        let mut looking = JoinSet::new();
+        let certificates = self
+            .config
+            .tls
+            .as_ref()
+            .map(Certificates::open)
+            .transpose()?;
+        if let Some(certificates) = &certificates {
+            looking.spawn_local(certificates.clone().keep_current());
+        }
+        let tls = certificates.clone().map(tls::acceptor).transpose()?;
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config,
@@ -186,10 +200,14 @@ impl Worker<'_> {
             draining,
         ));
         let mut accepting = Vec::new();
-        let public = self
-            .listeners
-            .into_iter()
-            .filter(|l| l.purpose == Purpose::Public);
+        let is_public = |listener: &Listener| listener.purpose == Purpose::Public;
+        let (public, operators) = self.listeners.into_iter().partition::<Vec<_>, _>(is_public);
+        // Until this worker ends: its drain is watched, too.
+        if !operators.is_empty() {
+            let (url, has_writer) = (self.database.url(), self.database.files().is_some());
+            let admin = Admin::new(bot.clone(), self.scoreboard, self.config, url, has_writer);
+            tokio::task::spawn_local(admin.serve(operators));
+        }
         for listener in public {
             let door = Door::open(listener)?;
             accepting.push(tokio::task::spawn_local(server.clone().accept(door)));
@@ -203,9 +221,18 @@ impl Worker<'_> {
         let mut registering = JoinSet::new();
         if let (true, Some(url)) = (self.is_first, &self.config.public_url) {
             for platform in register::platforms(self.config)? {
-                let (bot, url) = (bot.clone(), url.clone());
-                registering.spawn_local(registration::run(bot, platform, url));
+                let (bot, url, certificates) = (bot.clone(), url.clone(), certificates.clone());
+                registering.spawn_local(async move {
+                    if let Some(certificates) = certificates {
+                        certificates.awaited().await;
+                    }
+                    registration::run(bot, platform, url).await;
+                });
             }
+        }
+        let mut ordering = JoinSet::new();
+        if let (true, Some(Tls::Acme(acme))) = (self.is_first, &self.config.tls) {
+            ordering.spawn_local(acme::run(acme.clone(), bot.draining.clone()));
         }
         let mut polling = JoinSet::new();
         if self.config.updater == Updater::Polling {
@@ -236,6 +263,10 @@ impl Worker<'_> {
         if let Some(backups) = backups {
             backups.abort(); // The process that makes one is killed with it.
         }
+        if leave == Leave::Stop {
+            // Nobody would be there to answer a check.
+            ordering.abort_all();
+        }
         drain.send_replace(true);
         while polling.join_next().await.is_some() {}
         for task in accepting {
@@ -252,6 +283,8 @@ impl Worker<'_> {
             }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
+        // A certificate that is being got: whoever serves on answers the checks.
+        while let Ok(Some(_)) = tokio::time::timeout_at(patience, ordering.join_next()).await {}
         beat.abort();
         polled
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -18,6 +19,7 @@ use crate::client::{Failure, tcp};
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
+    root_pem: String,
 }
 
 impl Authority {
@@ -25,11 +27,12 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let root = params.self_signed(&key).unwrap();
-        let root = CertificateDer::from_pem_slice(root.pem().as_bytes()).unwrap();
+        let root_pem = params.self_signed(&key).unwrap().pem();
+        let root = CertificateDer::from_pem_slice(root_pem.as_bytes()).unwrap();
         Authority {
             issuer: Issuer::new(params, key),
             root,
+            root_pem,
         }
     }
 
@@ -52,27 +55,45 @@ impl Authority {
 
     /// A client that trusts this authority alone and offers these protocols.
     pub(crate) fn client(&self, protocols: &[&str]) -> TlsClient {
+        TlsClient::trusting(self.root.clone(), "localhost", protocols)
+    }
+
+    /// Its own certificate, PEM.
+    pub(crate) fn root_pem(&self) -> &str {
+        &self.root_pem
+    }
+}
+
+/// A client of HTTPS.
+#[derive(Clone)]
+pub(crate) struct TlsClient {
+    connector: TlsConnector,
+    name: String,
+}
+
+impl TlsClient {
+    /// Trusts this root alone, asks for this name and offers these protocols.
+    pub(crate) fn trusting(root: CertificateDer<'_>, name: &str, protocols: &[&str]) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(self.root.clone()).unwrap();
+        roots.add(root.into_owned()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        // Each handshake shows what is served now.
+        config.resumption = Resumption::disabled();
         config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
-        TlsClient(TlsConnector::from(Arc::new(config)))
+        TlsClient {
+            connector: TlsConnector::from(Arc::new(config)),
+            name: name.to_owned(),
+        }
     }
-}
 
-/// A client of HTTPS.
-#[derive(Clone)]
-pub(crate) struct TlsClient(TlsConnector);
-
-impl TlsClient {
     pub(crate) async fn connect(&self, port: u16) -> Result<TlsStream<TcpStream>, Failure> {
-        let name = ServerName::try_from("localhost")?;
-        Ok(self.0.connect(name, tcp(port).await?).await?)
+        let name = ServerName::try_from(self.name.clone())?;
+        Ok(self.connector.connect(name, tcp(port).await?).await?)
     }
 
     /// The certificate that is served.

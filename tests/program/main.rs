@@ -3,7 +3,7 @@
 //!
 //! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
 //! platforms), `queues.rs` (their half that gives updates), `fake/` (their half that
-//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs` (HTTPS),
+//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs` (HTTPS), `pebble.rs` (ACME),
 //! `small_disk.rs` (a disk to fill), `load.rs`
 //! (traffic whose every request is accounted for). The tests, by subject: everything else.
 
@@ -16,15 +16,20 @@ mod client;
 mod engine;
 mod fake;
 mod load;
+mod pebble;
 mod queues;
 mod small_disk;
 mod telegram;
 
 mod accept;
+mod acme;
+mod admin;
+mod admin_docs;
 mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod booking;
+mod browser;
 mod command_line;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
@@ -46,6 +51,7 @@ mod litestream;
 mod log_lines;
 mod matrix;
 mod new;
+mod nginx;
 mod odd;
 mod operator;
 mod order;
@@ -74,6 +80,8 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
 mod unix;
 mod upgrade;
 mod upgrade_command;
