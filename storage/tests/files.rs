@@ -141,6 +141,61 @@ fn a_start_that_was_killed_is_finished_by_the_next() {
     prepare(&path, Sync::Full, &["CREATE TABLE one (a TEXT)".to_owned()]).unwrap();
 }
 
+/// All migrations of a start or none; a backup first, and only if they were applied.
+#[test]
+fn migrations_are_one_step_with_a_way_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bot.db");
+    let list = |n: usize| -> Vec<String> {
+        let one = |i| format!("CREATE TABLE t{i} (a TEXT)");
+        (0..n).map(one).collect()
+    };
+    let tables = || -> i64 {
+        let conn = Connection::open(&path).unwrap();
+        let count = "SELECT COUNT(*) FROM sqlite_schema WHERE name LIKE 't_'";
+        conn.query_row(count, [], |row| row.get(0)).unwrap()
+    };
+    let backups = || {
+        let entries = fs::read_dir(dir.path()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.contains("-before-")).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(prepare(&path, Sync::Full, &list(1)).unwrap(), None);
+    // The second of two fails: the first did not happen either.
+    let bad = [
+        "CREATE TABLE t0 (a TEXT)",
+        "CREATE TABLE t1 (a TEXT)",
+        "CREATE TABLE t0 (a TEXT)",
+    ];
+    assert!(refusal(&path, &bad).contains("migration 3 of the bot failed"));
+    assert_eq!((tables(), backups().len()), (1, 0));
+
+    for n in 2..7 {
+        let kept = prepare(&path, Sync::Full, &list(n)).unwrap().unwrap();
+        assert_eq!(
+            fs::metadata(&kept).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let before: i64 = Connection::open(&kept)
+            .unwrap()
+            .query_row(
+                "SELECT COUNT(*) FROM sqlite_schema WHERE name LIKE 't_'",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!((tables(), before), (n as i64, n as i64 - 1));
+        assert_eq!(prepare(&path, Sync::Full, &list(n)).unwrap(), None);
+    }
+    let versions: Vec<String> = backups()
+        .iter()
+        .map(|name| name["bot.db-before-".len()..][..4].to_owned())
+        .collect();
+    assert_eq!(versions, ["1.4-", "1.5-", "1.6-"], "the newest three");
+}
+
 #[test]
 fn a_file_of_another_kind_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
