@@ -236,9 +236,9 @@ pub(crate) fn refuse_newcomers(listeners: &[Listener]) {
 
 fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> String {
     let port = address.port();
-    let flag = match purpose {
-        Purpose::Public => "--port",
-        Purpose::Admin => "--admin",
+    let (host, flag) = match purpose {
+        Purpose::Public => ("--host", "--port"),
+        Purpose::Admin => ("--admin", "--admin"),
     };
     match error.kind() {
         ErrorKind::AddrInUse => format!(
@@ -248,7 +248,7 @@ fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> Str
             "no right to listen on port {port}; ports below 1024 need root or CAP_NET_BIND_SERVICE: give a higher one with {flag}"
         ),
         ErrorKind::AddrNotAvailable => format!(
-            "{} is not an address of this machine; give one that is, such as 0.0.0.0",
+            "{} is not an address of this machine; give one that is with {host}, such as 0.0.0.0",
             address.ip()
         ),
         _ => format!("cannot listen on {address}: {error}"),

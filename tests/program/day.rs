@@ -45,8 +45,6 @@ struct Day {
 
 impl Day {
     async fn begin(setup: Setup, load: impl Fn(u16, &TlsClient) -> Load) -> Self {
-        let seconds = std::env::var("DAY_SECONDS").ok();
-        let seconds: u32 = seconds.map_or(12, |text| text.parse().expect("DAY_SECONDS"));
         let certificates = setup.path("certificates");
         fs::create_dir(&certificates).unwrap();
         let authority = Authority::new();
@@ -64,7 +62,7 @@ impl Day {
             client,
             authority,
             certificates,
-            part: Duration::from_secs(seconds.into()) / PARTS,
+            part: Duration::from_secs(seconds().into()) / PARTS,
         }
     }
 
@@ -138,17 +136,50 @@ impl Day {
             "memory grew from {first} to {last} KiB"
         );
         let seconds = (self.part * PARTS).as_secs();
-        writeln!(
-            std::io::stderr(),
-            "DAY on {what}: {seconds} s, {} turns answered, {} requests told to come again, none failed; memory {} to {} MiB",
+        say(&format!(
+            "on {what}: {seconds} s, {} turns answered, {} requests told to come again, none failed; memory {} to {} MiB",
             verdict.answered,
             verdict.busy,
             first >> 10,
             last >> 10,
-        )
-        .unwrap();
+        ));
         (self.bot.setup.clone(), verdict.answered, verdict.busy)
     }
+}
+
+/// How long a day is.
+fn seconds() -> u32 {
+    let seconds = std::env::var("DAY_SECONDS").ok();
+    seconds.map_or(12, |text| text.parse().expect("DAY_SECONDS"))
+}
+
+/// A line of figures, past the test runner.
+fn say(line: &str) {
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "DAY {line}").unwrap();
+}
+
+/// The sum of the counters in each backup, oldest first; each must be sound.
+fn sums_of(setup: &Setup, backups: &Path) -> Vec<u64> {
+    let files = fs::read_dir(backups).unwrap().flatten();
+    let mut files: Vec<PathBuf> = files
+        .map(|file| file.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "db"))
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|file| {
+            let of = setup.clone().storage(Some(file));
+            // It is of a moment at which turns were under way: their locks are in it.
+            let check = of.tool(&["check"]);
+            let found = check.stdout.lines();
+            let wrong: Vec<&str> = found.filter(|line| !line.contains("lock row")).collect();
+            let is_sound = check.code == Some(0) || wrong.is_empty();
+            assert!(is_sound && check.stderr.is_empty(), "{check:?}");
+            of.sum()
+        })
+        .collect()
 }
 
 /// Memory of a process that is its own, or its share of what it shares: KiB.
@@ -169,7 +200,13 @@ async fn a_day_on_sqlite() {
     let Some(disk) = SmallDisk::mount(&setup, DISK) else {
         return;
     };
-    let setup = setup.storage(Some(disk.path().join("bot.db")));
+    let backups = setup.path("backups");
+    // Twice in each part.
+    let every = format!("{}ms", (seconds() * 1000 / PARTS / 2).max(1000));
+    let setup = setup
+        .storage(Some(disk.path().join("bot.db")))
+        .args(&["--backup-dir", backups.to_str().unwrap()])
+        .args(&["--backup-every", &every, "--backup-keep", "1000"]);
     let mut day = Day::begin(setup, over_tls).await;
     day.flows().await;
     let first = day.pass().await;
@@ -197,6 +234,11 @@ async fn a_day_on_sqlite() {
     let (setup, answered, _) = day.end("SQLite", first, last).await;
     assert_eq!(setup.sum(), answered);
     setup.assert_sound();
+    let sums = sums_of(&setup, &backups);
+    assert!(sums.len() >= PARTS as usize, "backups: {sums:?}");
+    assert!(sums.is_sorted(), "a backup lost turns: {sums:?}");
+    assert!(sums.last() <= Some(&answered), "{sums:?}");
+    say(&format!("{} backups, all sound", sums.len()));
 }
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
