@@ -281,17 +281,22 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_BACKUP_KEEP", value_name = "N")]
     pub(super) backup_keep: Option<usize>,
 
-    /// When started as root: become this user once the sockets are bound.
+    /// When started as root: become this user once the sockets are bound, and before the
+    /// database is opened: a name, a number, or either with a group, such as bot:www-data.
     #[arg(long, env = "TURNKEY_USER", value_name = "NAME")]
     pub(super) user: Option<String>,
 
-    /// Updates a second that are taken of one user; more are answered 429, and platforms
-    /// send them again [default: no limit].
+    /// Updates a second that are taken of one user, over all workers; three seconds' worth
+    /// may come at once. More are answered 429 with Retry-After, and platforms send them
+    /// again; with polling they wait their turn [default: no limit].
     #[arg(long, env = "TURNKEY_RATE_PER_USER", value_name = "N")]
     pub(super) rate_per_user: Option<u32>,
 
-    /// Requests a second that are taken from one address; more are answered 429
-    /// [default: no limit].
+    /// Requests a second that are taken from one address (an IPv6 network of 64 bits), over
+    /// all workers; three seconds' worth may come at once. More are answered 429 with
+    /// Retry-After. A platform posts for all its users from few addresses, and is counted
+    /// too: give several times what the whole bot gets, and --trusted-proxy when there is a
+    /// proxy, or all are one address [default: no limit].
     #[arg(long, env = "TURNKEY_RATE_PER_ADDRESS", value_name = "N")]
     pub(super) rate_per_address: Option<u32>,
 

@@ -46,6 +46,7 @@ mod platforms;
 mod poison;
 mod polling;
 mod proxy;
+mod rates;
 mod registration;
 mod reload;
 mod replies;
