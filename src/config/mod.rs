@@ -10,10 +10,12 @@
 //! | --- | --- |
 //! | `settings.rs` | what can be set, and where it is read from |
 //! | `validate.rs` | whether it fits together |
+//! | `secrets.rs` | the list of secrets; files they stand in |
 //! | `values.rs`, `storage.rs`, `channels.rs` | times, databases, channels |
 //! | `serving.rs` | addresses, certificates, limits, backups |
 
 mod channels;
+mod secrets;
 mod serving;
 mod settings;
 mod storage;
@@ -32,6 +34,7 @@ use turnkey_storage::inbox::Bounds;
 pub(crate) use self::channels::{
     FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig,
 };
+pub(crate) use self::secrets::{Secret, environment, find};
 pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::storage::{Address, database};
@@ -123,7 +126,7 @@ pub(crate) struct Config {
     /// Whose X-Forwarded-For is believed.
     pub(crate) trusted_proxies: Vec<Network>,
     /// The bearer token of calls by other systems, which are not served without.
-    pub(crate) rpc_token: Option<String>,
+    pub(crate) rpc_token: Option<Secret>,
     /// The database; none for a new one in the temporary directory.
     pub(crate) database: Option<Address>,
     /// What an acknowledged turn survives.
@@ -166,6 +169,8 @@ pub(crate) struct Config {
     pub(crate) facebook: Option<FacebookConfig>,
     /// The `vk` channel, if it is served.
     pub(crate) vk: Option<VkConfig>,
+    /// What is not as it should be with the settings' files, for the log.
+    pub(crate) remarks: Vec<String>,
     /// The log's format.
     pub(crate) log: LogFormat,
     /// Where it is written to; none for stderr.
