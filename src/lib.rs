@@ -70,6 +70,7 @@ mod network;
 mod notices;
 mod outbox;
 mod pacing;
+mod privileges;
 mod rate;
 mod recovery;
 #[cfg(any(feature = "bench", feature = "drill"))]

@@ -28,7 +28,7 @@ use crate::master::{listeners, signals};
 use crate::notices::{self, Cut, counted, say};
 use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use crate::{exit, logfile, writer};
+use crate::{exit, logfile, privileges, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -50,6 +50,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     signals::before_the_start()?;
     let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
     let listeners = listeners::open(config)?;
+    privileges::give_up(config)?;
     let database = Database::take(config)?;
     database.prepare(&author.migrations)?;
     // From here on there is something to clean up: a signal waits until the worker
@@ -107,7 +108,12 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             requests,
         };
         let served = worker.run(
-            || notices::announce(config, &own, port, "single process", &database),
+            || {
+                notices::announce(config, &own, port, "single process", &database);
+                if let Some(remark) = privileges::remark() {
+                    say!("{remark}");
+                }
+            },
             async || {
                 let forced = asked_to_stop(&held, scoreboard).await;
                 let since = *asked.get_or_init(Instant::now);

@@ -7,6 +7,7 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::config::{Config, LogFormat};
 use crate::logfile::LogFile;
+use crate::privileges;
 
 /// Starts logging: to stderr, or to a file. To be called once, before the first fork.
 ///
@@ -25,7 +26,9 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
             (BoxMakeWriter::new(std::io::stderr), is_terminal)
         }
         Some(path) => {
-            let file = LogFile::open(path).map_err(|e| {
+            // It will be opened anew by the user that the bot becomes.
+            let opened = privileges::with_rights_of(config.user.as_deref(), || LogFile::open(path));
+            let file = opened.map_err(|e| anyhow::anyhow!("{e}"))?.map_err(|e| {
                 anyhow::anyhow!(
                     "cannot write to --log-file {}: {e}; give a file in a directory that this user may write to",
                     path.display()

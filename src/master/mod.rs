@@ -62,7 +62,7 @@ use crate::config::{Config, MAX_WORKERS};
 use crate::database::Database;
 use crate::notices::{self, Cut, counted, say};
 use crate::scoreboard::{Scoreboard, Shared};
-use crate::{exit, logfile, systemd};
+use crate::{exit, logfile, privileges, systemd};
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -148,6 +148,12 @@ pub(crate) fn run(
             given => (given, true),
         },
     };
+    privileges::give_up(&config)?;
+    if config.user.is_some()
+        && let Err(error) = reread()
+    {
+        tracing::warn!("SIGHUP will not be able to read the settings again: {error}");
+    }
     let database = match &mut predecessor {
         Some(before) => before.take_database(&config)?,
         None => Database::take(&config)?,
@@ -296,6 +302,9 @@ impl Master {
             &workers,
             &self.database,
         );
+        if let Some(remark) = privileges::remark() {
+            say!("{remark}");
+        }
         systemd::ready(&format!("serving with {workers}"));
         if let Some(before) = &self.predecessor {
             before.tell_ready();

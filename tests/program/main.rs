@@ -45,6 +45,7 @@ mod pacing;
 mod platforms;
 mod poison;
 mod polling;
+mod privileges;
 mod proxy;
 mod rates;
 mod registration;
