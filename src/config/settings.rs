@@ -411,10 +411,20 @@ fn read_file(path: &Path) -> crate::Result<Settings> {
     toml::from_str(&text).map_err(|e| {
         // Not the line itself, as the error would show it: a secret may stand there.
         let before = e.span().and_then(|span| text.get(..span.start));
-        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+        let index = before.map_or(0, |before| before.matches('\n').count());
+        let setting = text
+            .lines()
+            .nth(index)
+            .and_then(|line| line.split_once('='));
+        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let setting = setting
+            .map(|(name, _)| name.trim())
+            .filter(|name| is_name(name));
+        let setting = setting.map_or(String::new(), |name| format!(", {name}"));
         Error::Start(format!(
-            "{} is wrong in line {line}: {}",
+            "{} is wrong: line {}{setting}: {}",
             path.display(),
+            index + 1,
             e.message()
         ))
     })

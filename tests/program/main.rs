@@ -53,6 +53,7 @@ mod reload;
 mod replies;
 mod resent;
 mod rpc;
+mod security;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
