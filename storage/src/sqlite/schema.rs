@@ -121,6 +121,7 @@ const MIGRATIONS: &[&str] = &[
 /// [`Error::Open`] with a sentence that names the remedy.
 pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<()> {
     create_private(path)?;
+    pragmas::refuse_planted(path)?;
     if is_ours(path)? {
         let conn = pragmas::open_reader(path)?;
         if is_unfinished(&conn).map_err(|e| pragmas::cannot_open(path, &e))? {
