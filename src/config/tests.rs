@@ -94,6 +94,29 @@ fn a_channel_needs_all_of_its_secrets() {
 }
 
 #[test]
+fn two_tokens_may_mean_polling() {
+    let both = Settings {
+        telegram_token: Some("t0ken".into()),
+        vk_token: Some("t0ken".into()),
+        ..Settings::default()
+    };
+    let sentence = refused(both.clone());
+    assert!(sentence.contains("TURNKEY_VK_SECRET"), "{sentence}");
+    assert!(sentence.contains("--updater polling"), "{sentence}");
+    let polled = Settings {
+        updater: Some(Updater::Polling),
+        ..both.clone()
+    };
+    assert_eq!(config(polled).unwrap().updater, Updater::Polling);
+    // Where it would be refused it is not recommended.
+    let posted = Settings {
+        port: Some(8080),
+        ..both
+    };
+    assert!(!refused(posted).contains("polling"));
+}
+
+#[test]
 fn one_token_and_nothing_else_is_polled() {
     let some = |value: &str| Some(value.to_owned());
     let telegram = Settings {

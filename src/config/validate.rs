@@ -22,6 +22,10 @@ const MANY: usize = 1_000_000;
 impl Settings {
     pub(super) fn validate(self, has_channels: bool) -> crate::Result<Config> {
         let updater = self.updater(has_channels)?;
+        // Nothing but tokens of those who can be asked: that may be what is meant.
+        let may_poll = self.web_side().is_empty()
+            && self.viber_token.is_none()
+            && self.facebook_token.is_none();
         let fast = self.fast.unwrap_or(false);
         let single = self.single_process.unwrap_or(false);
         let processes = match (self.workers, fast, single) {
@@ -84,6 +88,11 @@ impl Settings {
         let vk_secrets = match (self.vk_token, self.vk_secret) {
             // Nothing is posted, so nothing holds a secret.
             (Some(token), secret) if polls => Some((token, secret)),
+            (Some(_), None) if may_poll => {
+                return refuse(
+                    "the channel vk also needs TURNKEY_VK_SECRET (vk-secret in the file) for what VK posts; docs/CHANNELS.md says where to find it. Or give --updater polling, and VK and Telegram are asked for updates",
+                );
+            }
             (token, secret) => all_or_none([("vk-token", token), ("vk-secret", secret)])?
                 .map(|[token, secret]| (token, Some(secret))),
         };
