@@ -17,6 +17,7 @@ use crate::channels::Channels;
 use crate::error::Error;
 use crate::inbox::{Answer, Inbox, Receipt, now_ms};
 use crate::message::Update;
+use crate::scoreboard::Field;
 
 /// After the first failure; doubled after each further one. Each is cut by up to a half,
 /// at random: those who failed together do not come back together.
@@ -179,6 +180,7 @@ impl Attempts<'_> {
         } = letter;
         match dead::bury(&*self.inbox.storage, letter).await {
             Ok(()) => {
+                self.inbox.slot.add(Field::Buried, 1);
                 tracing::error!(
                     "{dialog} update {update} was given up after {attempts} attempts: {error} \
                      (turnkey dead show {} {update})",

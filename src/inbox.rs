@@ -9,7 +9,8 @@
 //! dialog's next turn or by `recovery.rs`. Bounds: `--max-pending`,
 //! `--max-pending-per-user`.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use tokio::time::Instant;
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::{Arrival, Seen, Storage};
 
-use crate::message::Update;
+use crate::message::{DialogKey, Update};
+use crate::scoreboard::{Field, Slot};
 
 /// How a turn ended, for whoever brought the update.
 #[derive(Debug)]
@@ -48,7 +50,16 @@ pub(crate) struct Inbox {
     pub(crate) draining: watch::Receiver<bool>,
     /// Turns in flight whose updates are in the inbox: nothing is lost with them.
     in_hand: Cell<u64>,
+    /// The updates of all receipts, by their arrival; the second number tells those of
+    /// one moment apart.
+    under_way: RefCell<BTreeMap<Place, Arc<Update>>>,
+    receipts: Cell<u64>,
+    /// This worker's counters.
+    pub(crate) slot: Slot,
 }
+
+/// Microseconds since 1970, and a number.
+type Place = (i64, u64);
 
 /// What whoever brought an update waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +92,7 @@ pub(crate) struct Receipt<'a> {
     /// The channel's plain answer.
     plain: Vec<u8>,
     is_accepted: bool,
+    place: Place,
 }
 
 impl Inbox {
@@ -89,6 +101,7 @@ impl Inbox {
         bounds: Bounds,
         ack_after: Duration,
         draining: watch::Receiver<bool>,
+        slot: Slot,
     ) -> Self {
         Inbox {
             storage,
@@ -96,7 +109,18 @@ impl Inbox {
             ack_after,
             draining,
             in_hand: Cell::new(0),
+            under_way: RefCell::default(),
+            receipts: Cell::new(0),
+            slot,
         }
+    }
+
+    /// The update under way that arrived first: when (microseconds since 1970), and whose
+    /// it is.
+    pub(crate) fn longest(&self) -> Option<(i64, DialogKey)> {
+        let under_way = self.under_way.borrow();
+        let ((arrived, _), update) = under_way.first_key_value()?;
+        Some((*arrived, update.dialog.clone()))
     }
 
     /// Turns in flight whose updates are in the inbox.
@@ -130,6 +154,9 @@ impl<'a> Receipt<'a> {
         let left = inbox
             .ack_after
             .saturating_sub(Duration::from_micros(since as u64));
+        let place = (arrived.unix_us(), inbox.receipts.get());
+        inbox.receipts.set(place.1.wrapping_add(1));
+        inbox.under_way.borrow_mut().insert(place, update.clone());
         Receipt {
             update,
             arrived,
@@ -145,7 +172,14 @@ impl<'a> Receipt<'a> {
             },
             plain,
             is_accepted: false,
+            place,
         }
+    }
+
+    /// How long ago it arrived.
+    pub(crate) fn age(&self) -> Duration {
+        let us = now_us().saturating_sub(self.arrived.unix_us());
+        Duration::from_micros(u64::try_from(us).unwrap_or_default())
     }
 
     /// For an update found in the inbox.
@@ -224,6 +258,7 @@ impl<'a> Receipt<'a> {
                 None => {
                     self.is_accepted = true;
                     self.inbox.in_hand.set(self.inbox.in_hand() + 1);
+                    self.inbox.slot.add(Field::Inboxed, 1);
                     self.answer_accepted();
                 }
             },
@@ -339,6 +374,7 @@ impl<'a> Receipt<'a> {
 impl Drop for Receipt<'_> {
     fn drop(&mut self) {
         self.settled();
+        self.inbox.under_way.borrow_mut().remove(&self.place);
     }
 }
 

@@ -39,7 +39,7 @@
 //! * **Again after a failure.** An error, a panic or a time-out changes nothing, and the
 //!   update is tried again ([`Turn::attempt`]), up to `--max-attempts` times.
 //!
-//! Beside the platforms that it knows, a bot may bring a [`Channel`] and a [`UserLock`]
+//! The [`guide`] goes from here to a bot in operation. Beside the platforms that it knows, a bot may bring a [`Channel`] and a [`UserLock`]
 //! of its own.
 
 /// glibc's allocator takes a sixth of a turn's instructions, this one a twentieth.
@@ -48,6 +48,8 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod acme;
+mod admin;
 mod app;
 mod attempts;
 #[cfg(feature = "bench")]
@@ -61,8 +63,10 @@ mod database;
 pub mod drill;
 mod error;
 mod exit;
+pub mod guide;
 mod handler;
 mod inbox;
+mod listener;
 mod logfile;
 mod master;
 mod message;
@@ -82,6 +86,7 @@ mod stop;
 mod sweep;
 mod systemd;
 pub mod testing;
+mod tls;
 mod turn;
 mod updaters;
 mod user_lock;

@@ -89,16 +89,30 @@ fn grouped(count: u64) -> String {
 }
 
 /// The lines that say: it runs, there, for these channels, and this is where its data
-/// is. `own` are the names of the author's channels.
+/// is. `own` are the names of the author's channels; then where it is bound to, for the
+/// world and for operators.
 pub(crate) fn announce(
     config: &Config,
     own: &[String],
-    bound: Option<SocketAddr>,
+    (bound, admin): (Option<SocketAddr>, Option<SocketAddr>),
     workers: &str,
     database: &Database,
 ) {
     let updater = config.updater.name();
     let database = database.url();
+    match config.admin.as_ref().map(|admin| &admin.listen) {
+        Some(Listen::Unix(path)) => {
+            say!(
+                "Status page at unix:{} (turnkey top shows it).",
+                path.display()
+            );
+        }
+        Some(Listen::Tcp { host, port }) => {
+            let port = admin.map_or(*port, |address| address.port());
+            say!("Status page at {}/status.", url("http", host, port));
+        }
+        None => {}
+    }
     if config.updater == Updater::Polling {
         say!(
             "Asking {} for updates; nothing listens here.",
@@ -116,10 +130,7 @@ pub(crate) fn announce(
         Listen::Unix(path) => format!("unix:{}", path.display()),
         Listen::Tcp { host, port } => {
             let port = bound.map_or(*port, |address| address.port());
-            match host.contains(':') {
-                true => format!("{scheme}://[{host}]:{port}"),
-                false => format!("{scheme}://{host}:{port}"),
-            }
+            url(scheme, host, port)
         }
     };
     say!("Serving {}.", served(config, own));
@@ -150,6 +161,13 @@ pub(crate) fn announce(
                 all.join(", ")
             );
         }
+    }
+}
+
+fn url(scheme: &str, host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("{scheme}://[{host}]:{port}"),
+        false => format!("{scheme}://{host}:{port}"),
     }
 }
 

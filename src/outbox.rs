@@ -165,6 +165,7 @@ async fn deliver(
                 return Ok(());
             }
             Err(SendError::TooMany { reason, after, all }) => {
+                bot.slot.add(Field::TooMany, 1);
                 let pause = after.unwrap_or(delay).min(LONGEST_RETRY_AFTER);
                 heed(bot, outlet, &reply.to, pause, all);
                 // The wait is for the next place.

@@ -1,8 +1,9 @@
 //! `--user`: a start as root, for a port below 1024 say, that does not stay root.
 //!
-//! Called by the master and by `single.rs` once the sockets are bound and before anything
-//! of the database is opened; for the log file by `cli/log.rs`, before that. Everything
-//! from then on has the user's rights: every child (they are forked later), what is opened
+//! Called by the master and by `single.rs` once the sockets are bound and before the
+//! database is opened. What is opened before that and belongs to the user is opened with
+//! the user's rights, lent for that moment: the log file (`cli/log.rs`), and the lock on
+//! the database's file, which is taken before the sockets. Everything from then on has the user's rights: every child (they are forked later), what is opened
 //! anew on SIGUSR1 and SIGHUP, the program that SIGUSR2 starts. Invariants: all of root's
 //! rights are gone (supplementary groups, real, effective and saved ids), it is tried that
 //! they cannot be got back, and nothing is done with half of them.
@@ -18,8 +19,9 @@ use std::ffi::CString;
 use std::fs;
 use std::path::Path;
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{
-    AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid, getgroups, getuid, initgroups,
+    AccessFlags, Gid, Group, Uid, User, faccessat, getegid, geteuid, getgroups, getuid, initgroups,
     setegid, seteuid, setgid, setgroups, setresgid, setresuid, setuid,
 };
 
@@ -55,10 +57,7 @@ pub(crate) fn give_up(config: &Config) -> crate::Result<()> {
     if account.is_to_become()? {
         account.enter()?;
     }
-    match &config.database {
-        Some(Address::Sqlite(path)) => account.must_reach(path),
-        _ => Ok(()),
-    }
+    must_reach(config)
 }
 
 /// A line for whoever started it, when root's rights are kept. In a container that may be
@@ -74,8 +73,8 @@ pub(crate) fn remark() -> Option<&'static str> {
 ///
 /// # Errors
 /// As [`give_up`].
-pub(crate) fn with_rights_of<T>(user: Option<&str>, work: impl FnOnce() -> T) -> crate::Result<T> {
-    let Some(text) = user else {
+pub(crate) fn lent<T>(config: &Config, work: impl FnOnce() -> T) -> crate::Result<T> {
+    let Some(text) = &config.user else {
         return Ok(work());
     };
     let account = Account::find(text)?;
@@ -92,6 +91,17 @@ pub(crate) fn with_rights_of<T>(user: Option<&str>, work: impl FnOnce() -> T) ->
         .and_then(|()| setgroups(&groups));
     back.map_err(|e| account.refused(e))?;
     Ok(result)
+}
+
+/// Whether the configured user, whose rights this process has now, can use the database.
+///
+/// # Errors
+/// [`Error::Start`] with a sentence that says what to do.
+pub(crate) fn must_reach(config: &Config) -> crate::Result<()> {
+    match (&config.user, &config.database) {
+        (Some(user), Some(Address::Sqlite(path))) => Account::find(user)?.must_reach(path),
+        _ => Ok(()),
+    }
 }
 
 impl Account {
@@ -197,7 +207,7 @@ impl Account {
             _ => Path::new("."),
         };
         // One that is not there is somebody else's sentence.
-        if access(directory, AccessFlags::W_OK | AccessFlags::X_OK) == Err(nix::Error::EACCES) {
+        if may(directory, AccessFlags::W_OK | AccessFlags::X_OK) == Err(nix::Error::EACCES) {
             return refuse(format!(
                 "the user {user} may not write to the directory of {}, where SQLite keeps files beside it; chown {user} that directory, or name another file with --storage",
                 database.display()
@@ -206,8 +216,8 @@ impl Account {
         for suffix in ["", "-wal", "-shm", "-lock"] {
             let mut file = database.as_os_str().to_owned();
             file.push(suffix);
-            let may = access(Path::new(&file), AccessFlags::R_OK | AccessFlags::W_OK);
-            if may == Err(nix::Error::EACCES) {
+            let opened = may(Path::new(&file), AccessFlags::R_OK | AccessFlags::W_OK);
+            if opened == Err(nix::Error::EACCES) {
                 return refuse(format!(
                     "the user {user} may not write to {}; chown {user} {}* while no bot runs",
                     Path::new(&file).display(),
@@ -217,6 +227,11 @@ impl Account {
         }
         Ok(())
     }
+}
+
+/// As far as the effective ids go: they may be lent.
+fn may(path: &Path, what: AccessFlags) -> nix::Result<()> {
+    faccessat(AT_FDCWD, path, what, AtFlags::AT_EACCESS)
 }
 
 /// One line of the user database.

@@ -6,11 +6,21 @@
 //! last one in its slot stopped counting. Behind the slots is the room of what all
 //! workers share: budgets of what goes out (`pacing.rs`), limits of what comes in
 //! (`rate.rs`).
+//!
+//! A slot is numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
+//! worker's, of syncs in the writer's), and who waits longest (`scoreboard/longest.rs`).
+//! Read by the master, by workers that share out connections, and by `admin/`.
+
+mod histogram;
+mod longest;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
+pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
+pub(crate) use self::longest::Longest;
 use crate::pacing::{self, Pacer};
 use crate::rate::{self, Limiter};
 
@@ -51,6 +61,18 @@ pub(crate) enum Field {
     Sending,
     /// Replies that a platform refused for good.
     Refused,
+    /// Its process id; 0 without a child.
+    Pid,
+    /// When its child was started: milliseconds since 1970; 0 without a child.
+    Started,
+    /// Children of this slot that ended without being asked to.
+    Crashes,
+    /// How often a platform said "too many" (429 and its like).
+    TooMany,
+    /// Updates that were given up, and are dead letters since.
+    Buried,
+    /// Updates that went to the inbox, since their turn took long.
+    Inboxed,
 }
 
 /// What the whole program shares.
@@ -62,10 +84,15 @@ pub(crate) enum Shared {
     Others,
     /// How often the log file was to be opened anew.
     LogFile,
+    /// When the map was made: milliseconds since 1970.
+    Since,
 }
 
+/// Words of a slot for [`Field`]s.
+const FIELDS: usize = 32;
+
 /// Words of a slot: whole cache lines, so that no two children share one.
-const SLOT: usize = 32;
+const SLOT: usize = (FIELDS + histogram::WORDS + longest::WORDS).next_multiple_of(8);
 
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;
@@ -95,6 +122,9 @@ impl Scoreboard {
     pub(crate) fn new(words: &'static [AtomicU64]) -> Self {
         let scoreboard = Scoreboard { words };
         Limiter::seed(scoreboard.limits());
+        if scoreboard.shared(Shared::Since) == 0 {
+            scoreboard.share(Shared::Since, unix_ms());
+        }
         scoreboard
     }
 
@@ -190,9 +220,29 @@ impl Slot {
         self.add(Field::Lives, 1);
     }
 
+    /// Called in the child itself.
+    pub(crate) fn introduce(&self) {
+        self.set(Field::Pid, std::process::id().into());
+        self.set(Field::Started, unix_ms());
+    }
+
+    /// How long things took: turns in a worker's slot, syncs in the writer's.
+    pub(crate) fn histogram(&self) -> Histogram {
+        Histogram::new(&self.words[FIELDS..FIELDS + histogram::WORDS])
+    }
+
+    /// Which of its updates has waited longest.
+    pub(crate) fn longest(&self) -> Longest {
+        let start = FIELDS + histogram::WORDS;
+        Longest::new(&self.words[start..start + longest::WORDS])
+    }
+
     /// Its child is dead: what was "now" is zero again.
     pub(crate) fn end_life(&self) {
+        self.longest().clear();
         for gauge in [
+            Field::Pid,
+            Field::Started,
             Field::Heartbeat,
             Field::Accepting,
             Field::Connections,
@@ -216,6 +266,13 @@ impl Slot {
             beat => Some(monotonic_ms().saturating_sub(beat)),
         }
     }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// A clock that is the same in all processes and never set.

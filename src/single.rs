@@ -5,7 +5,6 @@
 //! here, save that a writer that ends is started again.
 
 use std::future::{Future, poll_fn};
-use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::pin;
 use std::process::ExitCode;
@@ -21,14 +20,15 @@ use turnkey_storage::sqlite::{self, Files};
 
 use crate::app::Author;
 use crate::channels::check_names;
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::database::{self, Database};
 use crate::error::Error;
+use crate::listener::{Listener, Purpose};
 use crate::master::{listeners, signals};
 use crate::notices::{self, Cut, counted, say};
 use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use crate::{exit, logfile, privileges, writer};
+use crate::{acme, exit, logfile, privileges, tls, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -49,9 +49,16 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     check_names(&author.channels)?;
     signals::before_the_start()?;
     let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
-    let listeners = listeners::open(config)?;
+    let mut listeners = Vec::new();
+    listeners::open(config, &mut listeners)?;
     privileges::give_up(config)?;
     let database = Database::take(config)?;
+    if let Some(tls) = &config.tls {
+        tls::check(tls)?;
+        if let Tls::Acme(acme) = tls {
+            acme::check(acme)?;
+        }
+    }
     database.prepare(&author.migrations)?;
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
@@ -76,9 +83,14 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let owner = sqlite::random_owner().map_err(database::start_error)?;
     let door = listeners
         .iter()
-        .map(TcpListener::try_clone)
+        .map(Listener::try_clone)
         .collect::<Result<Vec<_>, _>>()?;
-    let port = listeners.first().map(TcpListener::local_addr).transpose()?;
+    let bound = |purpose| {
+        let mut all = listeners.iter();
+        all.find(|listener| listener.purpose == purpose)
+            .and_then(Listener::local_addr)
+    };
+    let bound = (bound(Purpose::Public), bound(Purpose::Admin));
     std::thread::scope(|scope| {
         let writer = std::thread::Builder::new()
             .name("writer".to_owned())
@@ -109,7 +121,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         };
         let served = worker.run(
             || {
-                notices::announce(config, &own, port, "single process", &database);
+                notices::announce(config, &own, bound, "single process", &database);
                 if let Some(remark) = privileges::remark() {
                     say!("{remark}");
                 }
@@ -191,6 +203,7 @@ fn keep_writing(
                 in_a_row = 0;
             }
             Err(error) => {
+                slot.add(Field::Crashes, 1);
                 tracing::error!("the writer ended, starting another: {error}");
                 in_a_row = if started.elapsed() < SHORT_LIFE {
                     in_a_row + 1

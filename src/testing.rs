@@ -1,7 +1,10 @@
 //! What an author can test their own parts with.
 //!
-//! Nothing of the program calls it. [`check_user_lock`] drives a [`UserLock`] through the
-//! cases that the program relies on. Bound: ten seconds for each wait.
+//! Nothing of the program calls it. [`Program`] starts a bot's real program and talks to
+//! it. [`check_user_lock`] drives a [`UserLock`] through the cases that the program relies
+//! on. Bound: ten seconds for each wait.
+
+mod program;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -13,6 +16,8 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 use crate::error::{Error, Result};
 use crate::message::DialogKey;
 use crate::user_lock::{Held, UserLock};
+
+pub use self::program::Program;
 
 /// For what must happen: a lock may look again only now and then.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -331,6 +331,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             }
         };
         bot.slot.add(Field::Turns, 1);
+        bot.slot.histogram().record(receipt.age());
         receipt.settled();
 
         // answer

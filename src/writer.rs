@@ -6,6 +6,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
+use std::time::Duration;
 
 use turnkey_storage::sqlite::{Files, Writer, WriterStats};
 use turnkey_storage::{Owner, Result, Sync};
@@ -34,6 +35,8 @@ pub(crate) fn run(
         (Field::Checkpoints, slot.get(Field::Checkpoints)),
     ];
     let mut ready = Some(ready);
+    slot.introduce();
+    let mut timed = (0, Duration::ZERO);
     let monitor = move |stats: &WriterStats| {
         slot.beat();
         if stats.serving
@@ -45,6 +48,12 @@ pub(crate) fn run(
         for ((field, before), now) in base.iter().zip(now) {
             slot.set(*field, before + now);
         }
+        // Called after each batch, so it is one that is new.
+        let (count, time) = (stats.waits - timed.0, stats.wait_time - timed.1);
+        for _ in 0..count {
+            slot.histogram().record(time / count as u32);
+        }
+        timed = (stats.waits, stats.wait_time);
         slot.set(Field::LogBytes, stats.log_bytes);
         slot.set(Field::Waiting, stats.waiting);
     };

@@ -34,7 +34,7 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
         }
         Some(path) => {
             // It will be opened anew by the user that the bot becomes.
-            let opened = privileges::with_rights_of(config.user.as_deref(), || LogFile::open(path));
+            let opened = privileges::lent(config, || LogFile::open(path));
             let file = opened.map_err(|e| anyhow::anyhow!("{e}"))?.map_err(|e| {
                 anyhow::anyhow!(
                     "cannot write to --log-file {}: {e}; give a file in a directory that this user may write to",

@@ -4,6 +4,7 @@ mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod check;
+mod completions;
 mod copy;
 mod dead;
 mod dialogs;
@@ -11,10 +12,15 @@ mod dialogs;
 mod drill;
 mod dump;
 mod log;
+mod man;
+mod new;
 mod operator;
 mod outbox;
 mod run;
 mod storage;
+mod systemd;
+#[cfg(feature = "top")]
+mod top;
 
 use std::process::ExitCode;
 
@@ -55,6 +61,9 @@ enum Command {
     Backup(backup::Backup),
     /// Put a backup back in its place.
     Restore(backup::Restore),
+    /// Watch a running bot in the terminal, through its --admin address.
+    #[cfg(feature = "top")]
+    Top(top::Top),
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
@@ -62,6 +71,14 @@ enum Command {
     /// every request.
     #[cfg(feature = "drill")]
     Drill(Box<drill::DrillArgs>),
+    /// Write a new bot's project: a program, its tests, a unit.
+    New(new::New),
+    /// Print the systemd unit that runs this bot.
+    Systemd(systemd::Systemd),
+    /// Print what bash, zsh, fish … complete this command line with.
+    Completions(completions::Completions),
+    /// Print or write manual pages.
+    Man(man::ManPages),
     /// Stands in for a shell in a drill; no person calls it.
     #[cfg(feature = "drill")]
     #[command(hide = true, name = crate::drill::SHELL_COMMAND)]
@@ -88,10 +105,16 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Outbox(outbox) => outbox.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
+        #[cfg(feature = "top")]
+        Command::Top(top) => top.run(),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
         #[cfg(feature = "drill")]
         Command::Drill(drill) => drill.run(),
+        Command::New(new) => new.run(),
+        Command::Systemd(systemd) => systemd.run(),
+        Command::Completions(shell) => shell.run(&Cli::command(), &own_name()),
+        Command::Man(man) => man.run(Cli::command(), &own_name()),
         #[cfg(feature = "drill")]
         Command::DrillShell(shell) => Ok(shell.run()),
     };
@@ -99,4 +122,14 @@ pub(crate) fn main(author: Author) -> ExitCode {
         say!("error: {error:#}");
         ExitCode::from(exit::BAD_START)
     })
+}
+
+/// The name of this program's file: a bot of an author's has its own.
+fn own_name() -> String {
+    let program = std::env::current_exe().ok();
+    let name = program.as_deref().and_then(std::path::Path::file_name);
+    name.map_or_else(
+        || env!("CARGO_PKG_NAME").to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

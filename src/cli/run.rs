@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Args};
+use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::log;
 use crate::app::Author;
-use crate::config::{Config, Processes, Settings};
+use crate::config::{Config, Outline, Processes, Settings};
 use crate::{master, single};
 
 /// The settings can also stand in the file (a line `workers = 2`) or in the
@@ -98,4 +98,17 @@ fn remark(config: &Config) {
     for remark in &config.remarks {
         tracing::warn!("{remark}");
     }
+}
+
+/// What a unit of an init system has to know of these arguments. Variables are left out:
+/// those of this shell are not the unit's.
+pub(super) fn outline(arguments: &[String]) -> anyhow::Result<Outline> {
+    let command = Run::augment_args(clap::Command::new("run"))
+        .no_binary_name(true)
+        .mut_args(|argument| argument.env(None::<&str>));
+    let matches = command.try_get_matches_from(arguments);
+    let matches = matches.unwrap_or_else(|error| error.exit());
+    let run = Run::from_arg_matches(&matches)?;
+    let outline = run.settings.outline(run.config.as_deref());
+    outline.map_err(|e| anyhow::anyhow!("{e}"))
 }

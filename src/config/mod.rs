@@ -12,9 +12,11 @@
 //! | `validate.rs` | whether it fits together |
 //! | `secrets.rs` | the list of secrets; files they stand in |
 //! | `values.rs`, `storage.rs`, `channels.rs` | times, databases, channels |
+//! | `outline.rs` | what an init system's unit says of them |
 //! | `serving.rs` | addresses, certificates, limits, backups |
 
 mod channels;
+mod outline;
 mod secrets;
 mod serving;
 mod settings;
@@ -34,6 +36,7 @@ use turnkey_storage::inbox::Bounds;
 pub(crate) use self::channels::{
     FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig,
 };
+pub(crate) use self::outline::Outline;
 pub(crate) use self::secrets::{Secret, environment, find};
 pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 pub(crate) use self::settings::Settings;
@@ -44,6 +47,13 @@ use crate::network::Network;
 
 /// Workers of one machine: far more than its processors is a slip of the finger.
 pub(crate) const MAX_WORKERS: usize = 256;
+
+/// Where the bot listens unless told otherwise.
+const DEFAULT_HOST: &str = "localhost";
+const DEFAULT_PORT: u16 = 8080;
+
+/// How long a stop may take unless told otherwise.
+const DEFAULT_GRACE: Duration = Duration::from_secs(8);
 
 /// How updates arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Deserialize)]
@@ -182,10 +192,24 @@ impl Config {
     /// different here, by their flags.
     pub(crate) fn keep_fixed(&mut self, old: &Config) -> Vec<&'static str> {
         let address = |config: &Config| config.database.as_ref().map(ToString::to_string);
+        let host = |config: &Config| match &config.listen {
+            Listen::Tcp { host, .. } => Some(host.clone()),
+            Listen::Unix(_) => None,
+        };
+        let port = |config: &Config| match config.listen {
+            Listen::Tcp { port, .. } => Some(port),
+            Listen::Unix(_) => None,
+        };
+        let socket = |config: &Config| match &config.listen {
+            Listen::Tcp { .. } => None,
+            Listen::Unix(path) => Some(path.clone()),
+        };
         let admin = |config: &Config| config.admin.as_ref().map(|admin| admin.listen.clone());
         let mut changed = Vec::new();
         for (flag, differs) in [
-            ("--listen, --host or --port", self.listen != old.listen),
+            ("--host", host(self) != host(old)),
+            ("--port", port(self) != port(old)),
+            ("--listen", socket(self) != socket(old)),
             (
                 "--tls-cert or --tls-domain",
                 self.tls.is_some() != old.tls.is_some(),

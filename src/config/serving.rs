@@ -91,8 +91,8 @@ pub(crate) enum Tls {
 pub(crate) struct AcmeConfig {
     /// The names in the certificate, lower case; at least one.
     pub(crate) domains: Vec<String>,
-    /// The account and certificates; none: beside the database.
-    pub(crate) dir: Option<PathBuf>,
+    /// The account and certificates.
+    pub(crate) dir: PathBuf,
     /// The server's directory.
     pub(crate) url: String,
     /// What the server's own certificate is checked against; none: the web's roots.

@@ -240,7 +240,8 @@ pub(crate) struct Settings {
     pub(super) tls_key: Option<PathBuf>,
 
     /// Serve HTTPS under these names, with a certificate that is got and renewed by ACME:
-    /// bot.example.org. The port must be reached from outside as 443.
+    /// bot.example.org. The port must be reached from outside as 443. Whoever gives this
+    /// agrees to the terms of service of the ACME server (docs/HTTPS.md).
     #[arg(long, env = "TURNKEY_TLS_DOMAIN", value_name = "NAME,…")]
     pub(super) tls_domain: Option<String>,
 
@@ -405,7 +406,7 @@ impl Settings {
     }
 }
 
-fn read_file(path: &Path) -> crate::Result<Settings> {
+pub(super) fn read_file(path: &Path) -> crate::Result<Settings> {
     let text = fs::read_to_string(path)
         .map_err(|e| Error::Start(format!("cannot read --config {}: {e}", path.display())))?;
     toml::from_str(&text).map_err(|e| {

@@ -118,7 +118,6 @@ fn two_tokens_may_mean_polling() {
 
 #[test]
 fn one_token_and_nothing_else_is_polled() {
-    let some = |value: &str| Some(value.to_owned());
     let telegram = Settings {
         telegram_token: Some("t0ken".into()),
         ..Settings::default()
@@ -254,6 +253,13 @@ fn settings_of_one_thing_come_together() {
         }),
         ("also needs --tls-key", |s| s.tls_cert = Some("c".into())),
         ("also needs --tls-cert", |s| s.tls_key = Some("k".into())),
+        ("--acme-dir", |s| {
+            s.tls_domain = Some("a.example".to_owned())
+        }),
+        ("leave it to the proxy", |s| {
+            s.listen = Some("unix:a".to_owned());
+            s.tls_cert = Some("c".into());
+        }),
         ("leave out --tls-cert", |s| {
             s.tls_domain = Some("a.example".to_owned());
             s.tls_cert = Some("c".into());

@@ -12,7 +12,10 @@ use super::secrets::{Secret, variable};
 use super::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 use super::settings::{Settings, SyncMode};
 use super::storage::{Address, database};
-use super::{Config, MAX_WORKERS, Processes, ServerLimits, Updater};
+use super::{
+    Config, DEFAULT_GRACE, DEFAULT_HOST, DEFAULT_PORT, MAX_WORKERS, Processes, ServerLimits,
+    Updater,
+};
 use crate::error::Error;
 use crate::network;
 
@@ -114,8 +117,8 @@ impl Settings {
                 return refuse("--listen says it all; leave out --host and --port");
             }
             (None, host, port) => Listen::Tcp {
-                host: host.map_or_else(|| "localhost".to_owned(), without_brackets),
-                port: port.unwrap_or(8080),
+                host: host.map_or_else(|| DEFAULT_HOST.to_owned(), without_brackets),
+                port: port.unwrap_or(DEFAULT_PORT),
             },
         };
         let acme = [
@@ -129,12 +132,32 @@ impl Settings {
         {
             return refuse(format!("{flag} is for --tls-domain; give that too"));
         }
+        if let (Listen::Unix(_), true) = (
+            &listen,
+            self.tls_cert.is_some() || self.tls_domain.is_some(),
+        ) {
+            return refuse(
+                "HTTPS is not served at --listen unix:PATH; leave it to the proxy, or listen at HOST:PORT",
+            );
+        }
         let tls = match (self.tls_cert, self.tls_key, self.tls_domain) {
             (None, None, None) => None,
             (Some(cert), Some(key), None) => Some(Tls::Files { cert, key }),
             (None, None, Some(domains)) => Some(Tls::Acme(AcmeConfig {
                 domains: domain_names(&domains)?,
-                dir: self.acme_dir,
+                dir: match (self.acme_dir, &database) {
+                    (Some(dir), _) => dir,
+                    (None, Some(Address::Sqlite(path))) => {
+                        let mut beside = path.clone().into_os_string();
+                        beside.push("-acme");
+                        beside.into()
+                    }
+                    _ => {
+                        return refuse(
+                            "--tls-domain keeps its certificate for the next start; say where with --acme-dir",
+                        );
+                    }
+                },
                 url: match self.acme_url {
                     Some(url) if !is_web_address(&url) => {
                         return refuse(format!(
@@ -221,7 +244,7 @@ impl Settings {
                 SyncMode::Normal => Sync::Normal,
             },
             history: self.history.unwrap_or(false),
-            grace: self.grace.unwrap_or(Duration::from_secs(8)),
+            grace: self.grace.unwrap_or(DEFAULT_GRACE),
             worker_timeout: longer_than_heartbeat(self.worker_timeout)?,
             max_requests: match self.max_requests {
                 Some(0) => return refuse("--max-requests takes at least 1, not 0"),
@@ -338,7 +361,7 @@ impl Settings {
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// `[::1]` is how an address with a port is written.
-fn without_brackets(host: String) -> String {
+pub(super) fn without_brackets(host: String) -> String {
     match host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))

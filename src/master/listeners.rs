@@ -4,15 +4,23 @@
 //! One queue for all of them: the death or restart of a worker resets nobody.
 //! With SO_REUSEPORT each worker has a queue of its own, which dies with it.
 
+use std::fs::{self, Permissions};
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use listenfd::ListenFd;
-use socket2::{Domain, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::sys;
 use crate::config::{Config, Listen, Updater};
 use crate::error::Error;
+use crate::listener::{Listener, ListeningSocket, Purpose, SocketFile};
+use crate::privileges;
 
 /// Connections that the kernel completes and keeps for us while workers are
 /// busy. The kernel's own limit, net.core.somaxconn, is 4096 by default.
@@ -26,68 +34,125 @@ const FREE_PORT_TRIES: u32 = 20;
 const TAKEN: Duration = Duration::from_secs(1);
 
 /// The sockets that the init system has opened for this program (LISTEN_FDS,
-/// sd_listen_fds(3)); none if it has not.
+/// sd_listen_fds(3)); none if it has not. They are for the world.
 ///
 /// # Errors
-/// [`Error::Start`]: one of them is no listening TCP socket.
-pub(crate) fn given() -> crate::Result<Vec<TcpListener>> {
+/// [`Error::Start`]: one of them is no listening socket.
+pub(crate) fn given() -> crate::Result<Vec<Listener>> {
     let mut given = ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..given.len() {
-        let refused = |e: &dyn std::fmt::Display| {
-            Error::Start(format!(
-                "socket {index} of LISTEN_FDS is of no use ({e}); give TCP sockets only: ListenStream=8080 in the .socket unit"
-            ))
+        let Ok(Some(number)) = given.take_raw_fd(index) else {
+            continue;
         };
-        let listener = given.take_tcp_listener(index).map_err(|e| refused(&e))?;
-        let Some(listener) = listener else { continue };
-        let socket = SockRef::from(&listener);
-        if !socket.is_listener().map_err(|e| refused(&e))? {
-            return Err(refused(&"it does not listen"));
-        }
-        welcome(&listener).map_err(|e| refused(&e))?;
+        let listener = sys::adopt(number)
+            .and_then(|file| Listener::adopt(Purpose::Public, file))
+            .map_err(|e| {
+                Error::Start(format!(
+                    "socket {index} of LISTEN_FDS is of no use ({e}); give stream sockets only: ListenStream=8080 in the .socket unit"
+                ))
+            })?;
         listeners.push(listener);
     }
     Ok(listeners)
 }
 
-/// Makes a socket that others opened ours.
-pub(super) fn welcome(listener: &TcpListener) -> std::io::Result<()> {
-    listener.set_nonblocking(true)?;
-    // Should an earlier program have closed the door on its way out.
-    match SockRef::from(listener).detach_filter() {
-        Err(e) if e.raw_os_error() != Some(nix::libc::ENOENT) => Err(e),
-        _ => Ok(()),
+/// The sockets of a configuration that are not there yet. For the world: none when
+/// updates are polled for.
+///
+/// # Errors
+/// [`Error::Start`]: port or file taken, no right to it, no such host.
+pub(crate) fn open(config: &Config, listeners: &mut Vec<Listener>) -> crate::Result<()> {
+    let has = |listeners: &[Listener], purpose| listeners.iter().any(|l| l.purpose == purpose);
+    if config.updater == Updater::Webhooks && !has(listeners, Purpose::Public) {
+        bind(config, &config.listen, Purpose::Public, listeners)?;
+    }
+    match &config.admin {
+        Some(admin) if !has(listeners, Purpose::Admin) => {
+            bind(config, &admin.listen, Purpose::Admin, listeners)
+        }
+        Some(_) => Ok(()),
+        None => {
+            listeners.retain(|listener| listener.purpose != Purpose::Admin);
+            Ok(())
+        }
     }
 }
 
-/// The sockets of a configuration; none when updates are polled for.
+fn bind(
+    config: &Config,
+    listen: &Listen,
+    purpose: Purpose,
+    into: &mut Vec<Listener>,
+) -> crate::Result<()> {
+    match listen {
+        Listen::Tcp { host, port } => {
+            let bound = bind_tcp(host, *port, purpose)?;
+            into.extend(bound.into_iter().map(|l| Listener::tcp(purpose, l)));
+        }
+        // The user that the bot becomes removes it in the end, so it makes it, too.
+        Listen::Unix(path) => into.push(privileges::lent(config, || bind_unix(path, purpose))??),
+    }
+    Ok(())
+}
+
+/// Binds a socket in the file system. One that a dead program left is replaced. The
+/// world's may be connected to by everybody on this machine, as a port may: who shall not
+/// is kept out of its directory. The operators' is for this user alone.
 ///
 /// # Errors
-/// [`Error::Start`]: port taken, no right to it, no such host.
-pub(crate) fn open(config: &Config) -> crate::Result<Vec<TcpListener>> {
-    match config.updater {
-        Updater::Polling => Ok(Vec::new()),
-        Updater::Webhooks => match &config.listen {
-            Listen::Tcp { host, port } => bind(host, *port),
-            Listen::Unix(_) => Err(Error::Start("unix: is not there yet".to_owned())),
-        },
+/// [`Error::Start`]: another program listens there, no right to it.
+fn bind_unix(path: &Path, purpose: Purpose) -> crate::Result<Listener> {
+    let refused = |e: &dyn std::fmt::Display| {
+        Error::Start(format!("cannot listen on {}: {e}", path.display()))
+    };
+    // A reload may come from another directory, and removing works by name.
+    let path = std::path::absolute(path).map_err(|e| refused(&e))?;
+    match UnixStream::connect(&path) {
+        Ok(_) => {
+            return Err(refused(
+                &"another program listens there; stop it, or name another file",
+            ));
+        }
+        Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
+            let is_socket = fs::symlink_metadata(&path).is_ok_and(|m| m.file_type().is_socket());
+            if !is_socket {
+                return Err(refused(&"there is a file that is no socket; name another"));
+            }
+            fs::remove_file(&path).map_err(|e| refused(&e))?;
+        }
+        // Nothing is there, or binding will say what is wrong.
+        Err(_) => {}
     }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(|e| refused(&e))?;
+    let bound = socket
+        .set_nonblocking(true)
+        .and_then(|()| SockAddr::unix(&path))
+        .and_then(|address| socket.bind(&address));
+    bound.map_err(|e| refused(&e))?;
+    let mode = match purpose {
+        Purpose::Public => 0o666,
+        Purpose::Admin => 0o600,
+    };
+    fs::set_permissions(&path, Permissions::from_mode(mode))
+        .and_then(|()| socket.listen(BACKLOG))
+        .map_err(|e| refused(&e))?;
+    Ok(Listener {
+        purpose,
+        socket: ListeningSocket::Unix(OwnedFd::from(socket).into(), SocketFile::at(path)),
+    })
 }
 
 /// Binds every address of `host`: `localhost` is mostly both 127.0.0.1 and ::1.
 ///
 /// # Errors
 /// [`Error::Start`]: port taken, no right to it, no such host.
-fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
-    let mut addresses: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|e| {
-            Error::Start(format!(
-                "cannot resolve --host {host}: {e}; give an address of this machine, such as 0.0.0.0"
-            ))
-        })?
-        .collect();
+fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::Result<Vec<TcpListener>> {
+    let mut addresses = resolve(host, port).map_err(|e| {
+        Error::Start(format!(
+            "cannot resolve {host}: {e}; give an address of this machine, such as 0.0.0.0"
+        ))
+    })?;
     addresses.sort_unstable_by_key(|address| (address.is_ipv6(), *address));
     addresses.dedup();
     let begun = Instant::now();
@@ -101,11 +166,24 @@ fn bind(host: &str, port: u16) -> crate::Result<Vec<TcpListener>> {
             {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err((address, e)) => return Err(Error::Start(explain(address, &e))),
+            Err((address, e)) => return Err(Error::Start(explain(address, purpose, &e))),
             Ok(listeners) => return Ok(listeners),
         }
     }
     Err(Error::Start(format!("no port is free at {host}")))
+}
+
+/// The addresses of a host. For `localhost` neither a file nor a server is needed (RFC
+/// 6761, 6.3): an empty root has none.
+fn resolve(host: &str, port: u16) -> std::io::Result<Vec<SocketAddr>> {
+    match (host, port).to_socket_addrs() {
+        Ok(found) => Ok(found.collect()),
+        Err(_) if host == "localhost" => Ok(vec![
+            (Ipv4Addr::LOCALHOST, port).into(),
+            (Ipv6Addr::LOCALHOST, port).into(),
+        ]),
+        Err(e) => Err(e),
+    }
 }
 
 fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, (SocketAddr, std::io::Error)> {
@@ -149,45 +227,35 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Lets nobody new in: from now on the kernel drops bare SYNs, so the queue of a
-/// listener can only shrink and, once it is empty, be closed without resetting
-/// anybody. A client that comes now sees its refusal when it sends its SYN again,
-/// after a second. Without it (the kernel refuses filters) a connection that is
-/// completed in the last moment is reset; its client may safely try again.
-///
-/// Not for sockets that outlive this program: the filter would, too.
-pub(crate) fn refuse_newcomers(listeners: &[TcpListener]) {
-    // The filter sees the TCP header; byte 13 holds the flags (RFC 9293, 3.1).
-    const SYN: u32 = 0x02;
-    const SYN_OR_ACK: u32 = 0x12;
-    let program = [
-        SockFilter::new(0x30, 0, 0, 13),         // A = flags
-        SockFilter::new(0x54, 0, 0, SYN_OR_ACK), // A &= SYN | ACK
-        SockFilter::new(0x15, 0, 1, SYN),        // a bare SYN?
-        SockFilter::new(0x06, 0, 0, 0),          // yes: drop
-        SockFilter::new(0x06, 0, 0, u32::MAX),   // no: take all of it
-    ];
+/// Closes the door: see [`Listener::refuse_newcomers`].
+pub(crate) fn refuse_newcomers(listeners: &[Listener]) {
+    let mut told = false;
     for listener in listeners {
-        if let Err(error) = SockRef::from(listener).attach_filter(&program) {
+        if let Err(error) = listener.refuse_newcomers()
+            && !std::mem::replace(&mut told, true)
+        {
             tracing::info!(
-                "the kernel takes no filter ({error}): a connection that is made in the very last moment may be reset; its client may safely try again"
+                "the door cannot be closed ({error}): a connection that is made in the very last moment may be reset; its client may safely try again"
             );
-            return;
         }
     }
 }
 
-fn explain(address: SocketAddr, error: &std::io::Error) -> String {
+fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> String {
     let port = address.port();
+    let flag = match purpose {
+        Purpose::Public => "--port",
+        Purpose::Admin => "--admin",
+    };
     match error.kind() {
         ErrorKind::AddrInUse => format!(
-            "port {port} is taken by another program; stop it, or give another port with --port (0 picks a free one)"
+            "port {port} is taken by another program; stop it, or give another port with {flag} (0 picks a free one)"
         ),
         ErrorKind::PermissionDenied => format!(
-            "no right to listen on port {port}; ports below 1024 need root or CAP_NET_BIND_SERVICE: give a higher one with --port"
+            "no right to listen on port {port}; ports below 1024 need root or CAP_NET_BIND_SERVICE: give a higher one with {flag}"
         ),
         ErrorKind::AddrNotAvailable => format!(
-            "{} is not an address of this machine; give one that is with --host, such as 0.0.0.0",
+            "{} is not an address of this machine; give one that is, such as 0.0.0.0",
             address.ip()
         ),
         _ => format!("cannot listen on {address}: {error}"),

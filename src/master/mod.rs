@@ -37,7 +37,6 @@ mod terminal;
 mod upgrade;
 mod watch;
 
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,11 +57,12 @@ use self::upgrade::{Alive, Program, Upgrade};
 use self::watch::Watch;
 use crate::app::Author;
 use crate::channels::check_names;
-use crate::config::{Config, MAX_WORKERS};
+use crate::config::{Config, MAX_WORKERS, Tls};
 use crate::database::Database;
+use crate::listener::{Listener, Purpose};
 use crate::notices::{self, Cut, counted, say};
 use crate::scoreboard::{Scoreboard, Shared};
-use crate::{exit, logfile, privileges, systemd};
+use crate::{acme, exit, logfile, privileges, systemd, tls};
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -97,7 +97,7 @@ pub(crate) struct Master {
     /// The names of the author's channels.
     own_channels: Vec<String>,
     database: Database,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     /// The sockets outlive this program: the init system has them, too.
     sockets_stay: bool,
     /// None when the database needs no writer; then there is no place for one.
@@ -141,23 +141,41 @@ pub(crate) fn run(
     signals::before_the_start()?;
     let program = Program::this();
     let mut predecessor = Predecessor::find()?;
-    let (listeners, sockets_stay) = match &mut predecessor {
+    let (mut listeners, sockets_stay) = match &mut predecessor {
         Some(before) => before.take_listeners()?,
-        None => match listeners::given()? {
-            given if given.is_empty() => (listeners::open(&config)?, false),
-            given => (given, true),
-        },
+        None => {
+            let given = listeners::given()?;
+            let sockets_stay = !given.is_empty();
+            (given, sockets_stay)
+        }
     };
+    // Before the sockets: the children of a master that was killed finish within a few
+    // seconds, and hold both.
+    let mut database = match &mut predecessor {
+        Some(before) => Some(before.take_database(&config)?),
+        None if config.database.is_some() => Some(privileges::lent(&config, || {
+            privileges::must_reach(&config)?;
+            Database::take(&config)
+        })??),
+        None => None,
+    };
+    listeners::open(&config, &mut listeners)?;
     privileges::give_up(&config)?;
     if config.user.is_some()
         && let Err(error) = reread()
     {
         tracing::warn!("SIGHUP will not be able to read the settings again: {error}");
     }
-    let database = match &mut predecessor {
-        Some(before) => before.take_database(&config)?,
+    let database = match database.take() {
+        Some(database) => database,
         None => Database::take(&config)?,
     };
+    if let Some(tls) = &config.tls {
+        tls::check(tls)?;
+        if let Tls::Acme(acme) = tls {
+            acme::check(acme)?;
+        }
+    }
     let signals = signals::watch()?;
     match start::prepare(&database, &author, &signals, &mut predecessor)? {
         Prepared::Done => {}
@@ -294,11 +312,15 @@ impl Master {
         }
         self.phase = Phase::Serving;
         let workers = counted(self.workers().count() as u64, "worker");
-        let bound = self.listeners.first().map(TcpListener::local_addr);
+        let bound = |purpose| {
+            let mut all = self.listeners.iter();
+            all.find(|listener| listener.purpose == purpose)
+                .and_then(Listener::local_addr)
+        };
         notices::announce(
             &self.config,
             &self.own_channels,
-            bound.and_then(Result::ok),
+            (bound(Purpose::Public), bound(Purpose::Admin)),
             &workers,
             &self.database,
         );

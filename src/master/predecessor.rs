@@ -6,7 +6,6 @@
 //! pipe that every possible writer of the old program holds has ended.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -17,11 +16,12 @@ use nix::sys::signalfd::SignalFd;
 use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 
-use super::{listeners, start, sys};
+use super::{start, sys};
 use crate::config::Config;
 use crate::control::{READY, YIELD};
 use crate::database::Database;
 use crate::error::Error;
+use crate::listener::{Listener, Purpose};
 
 /// How long the new program waits for the old one's children to leave the database:
 /// their grace time is the old program's setting.
@@ -35,7 +35,7 @@ pub(super) const VARIABLE: &str = "TURNKEY_UPGRADE";
 pub(super) struct Legacy {
     /// The process that this is meant for: its children inherit the environment.
     pub(super) pid: i32,
-    pub(super) listeners: Vec<RawFd>,
+    pub(super) listeners: Vec<(Purpose, RawFd)>,
     pub(super) sockets_stay: bool,
     pub(super) line: RawFd,
     pub(super) alive: RawFd,
@@ -83,12 +83,10 @@ impl Predecessor {
     }
 
     /// Its sockets, and whether they outlive us, too.
-    pub(super) fn take_listeners(&mut self) -> crate::Result<(Vec<TcpListener>, bool)> {
+    pub(super) fn take_listeners(&mut self) -> crate::Result<(Vec<Listener>, bool)> {
         let mut listeners = Vec::new();
-        for number in std::mem::take(&mut self.legacy.listeners) {
-            let listener = TcpListener::from(adopt(number)?);
-            listeners::welcome(&listener)?;
-            listeners.push(listener);
+        for (purpose, number) in std::mem::take(&mut self.legacy.listeners) {
+            listeners.push(Listener::adopt(purpose, adopt(number)?)?);
         }
         Ok((listeners, self.legacy.sockets_stay))
     }

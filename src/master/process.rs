@@ -6,7 +6,6 @@
 //! its master is gone; [`WRITER_GRACE`] more for a writer's.
 
 use std::io::Write;
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,6 +23,7 @@ use super::stop::WRITER_GRACE;
 use super::{Master, listeners, sys};
 use crate::control::{DRAIN, LAST_WORDS, LEAVE, READY};
 use crate::error::Error;
+use crate::listener::Listener;
 use crate::notices::say;
 use crate::scoreboard::{Scoreboard, Shared};
 use crate::worker::{Leave, Requests, Worker, terminated};
@@ -163,10 +163,10 @@ impl Master {
         tell_when_aborted(requests.clone(), lifeline.try_clone()?)?;
         // Only to close the door, should the master be gone; let go of when the
         // drain begins, so that it does not keep the sockets open.
-        let door: Vec<TcpListener> = if self.sockets_stay {
+        let door: Vec<Listener> = if self.sockets_stay {
             Vec::new()
         } else {
-            let clones = self.listeners.iter().map(TcpListener::try_clone);
+            let clones = self.listeners.iter().map(Listener::try_clone);
             clones.collect::<Result<_, _>>()?
         };
         let grace = self.config.grace;
@@ -224,7 +224,7 @@ impl Master {
 }
 
 /// Lets nobody in any more, unless another program serves them.
-fn close_door(door: &[TcpListener], scoreboard: Scoreboard) {
+fn close_door(door: &[Listener], scoreboard: Scoreboard) {
     if scoreboard.shared(Shared::Others) == 0 {
         listeners::refuse_newcomers(door);
     }

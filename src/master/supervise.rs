@@ -184,10 +184,8 @@ impl Master {
         let words = child.last_words();
         let slot = self.slot_of(&child);
         let in_flight = slot.get(Field::InFlight);
-        if child.is_worker() {
-            // Nothing of it is in flight any more.
-            slot.end_life();
-        }
+        // Nothing of it is in flight any more.
+        slot.end_life();
         let clean = matches!(end, End::Code(exit::CLEAN));
         if self.is_stopping() || child.stage == Stage::Leaving {
             if child.is_worker() && !clean && self.is_stopping() {
@@ -262,6 +260,7 @@ impl Master {
             return;
         };
         let delay = place.bury(child.started.elapsed());
+        self.slot_of(child).add(Field::Crashes, 1);
         tracing::error!(
             "{role} (process {}) {end}{hint}{words}; starting another{}",
             child.pid,

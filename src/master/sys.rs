@@ -11,7 +11,9 @@ use std::num::NonZeroUsize;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::AtomicU64;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::unistd::{ForkResult, Pid};
@@ -31,8 +33,13 @@ pub(super) enum Forked {
 /// child only the forking thread goes on: a lock that another one held (the
 /// allocator's, say) would stay locked for ever.
 pub(super) fn fork() -> io::Result<Forked> {
-    let threads = std::fs::read_dir("/proc/self/task")?.count();
-    if threads != 1 {
+    let threads = match std::fs::read_dir("/proc/self/task") {
+        Ok(tasks) => tasks.count().to_string(),
+        // An empty root has no /proc; the kernel can be asked another way.
+        Err(_) if !is_threaded() => "1".to_owned(),
+        Err(_) => "several".to_owned(),
+    };
+    if threads != "1" {
         return Err(io::Error::other(format!(
             "cannot fork: the master runs {threads} threads; something started before the workers starts threads (it belongs in the handler)"
         )));
@@ -42,6 +49,23 @@ pub(super) fn fork() -> io::Result<Forked> {
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Child => Ok(Forked::Child),
         ForkResult::Parent { child } => Ok(Forked::Master(child)),
+    }
+}
+
+/// Whether this process has more than one thread, asked without /proc: the kernel
+/// refuses to part the threads of a process that has several, and does nothing for one
+/// that has one (unshare(2), EINVAL). Where a filter of system calls forbids the question
+/// we rely on what starts no thread: nothing of ours does in the master.
+fn is_threaded() -> bool {
+    match unshare(CloneFlags::CLONE_THREAD) {
+        Ok(()) => false,
+        Err(Errno::EINVAL) => true,
+        Err(error) => {
+            tracing::debug!(
+                "cannot count the master's threads before a fork: there is no /proc, and unshare(2) says {error}"
+            );
+            false
+        }
     }
 }
 
@@ -157,4 +181,34 @@ fn command_line() -> Option<(usize, usize)> {
     let start: usize = fields.next()?.parse().ok()?;
     let end: usize = fields.next()?.parse().ok()?;
     (start != 0 && start < end).then_some((start, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::wait::{WaitStatus, waitpid};
+
+    use super::*;
+
+    /// The test runner has a thread for each test and one that waits for them; a process
+    /// that was forked has one.
+    #[test]
+    fn threads_are_noticed_without_proc() {
+        assert!(is_threaded(), "here are several");
+        // SAFETY: the child makes one system call, then another that ends it: nothing of
+        // what other threads may have held is touched.
+        match unsafe { nix::unistd::fork() }.unwrap() {
+            ForkResult::Child => exit_child(i32::from(is_threaded())),
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_with_threads_is_not_forked() {
+        let Err(error) = fork() else {
+            panic!("forked beside other threads")
+        };
+        assert!(error.to_string().contains("threads"), "{error}");
+    }
 }

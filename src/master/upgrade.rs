@@ -167,7 +167,11 @@ impl Master {
         let lock = self.database.lock();
         let legacy = Legacy {
             pid: getpid().as_raw(),
-            listeners: self.listeners.iter().map(AsRawFd::as_raw_fd).collect(),
+            listeners: self
+                .listeners
+                .iter()
+                .map(|l| (l.purpose, l.as_raw_fd()))
+                .collect(),
             sockets_stay: self.sockets_stay,
             line: line.as_raw_fd(),
             alive: self.alive.1.as_raw_fd(),

@@ -1,7 +1,7 @@
 //! Whose request it is: the address at the other end of the connection, or what a
-//! trusted proxy says in `X-Forwarded-For`.
+//! trusted proxy says in `X-Forwarded-For`. Who comes through a Unix socket is one.
 //!
-//! Called by `routes.rs` for what it logs. Invariant: what a client writes into that
+//! Called by `routes.rs` for what it logs and for `--rate-per-address`. Invariant: what a client writes into that
 //! header itself is never believed. Each proxy adds the address that it saw at the end,
 //! so it is read from there, and only as far as trusted proxies have written it.
 
@@ -11,10 +11,17 @@ use hyper::HeaderMap;
 
 use crate::network::Network;
 
-/// The client's address.
-pub(super) fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
-    let mut client = peer.to_canonical();
+/// The client's address; none when a proxy behind a Unix socket does not tell.
+pub(super) fn of_client(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    trusted: &[Network],
+) -> Option<IpAddr> {
+    let is_trusted = |address: Option<IpAddr>| match address {
+        Some(address) => trusted.iter().any(|network| network.contains(address)),
+        None => true,
+    };
+    let mut client = peer.map(|address| address.to_canonical());
     let forwarded = headers.get_all("x-forwarded-for").into_iter();
     let mut hops: Vec<&str> = forwarded
         .filter_map(|value| value.to_str().ok())
@@ -27,7 +34,7 @@ pub(super) fn of_client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) 
         let Ok(address) = hop.trim().parse::<IpAddr>() else {
             break;
         };
-        client = address.to_canonical();
+        client = Some(address.to_canonical());
     }
     client
 }
@@ -45,9 +52,14 @@ mod tests {
             for list in lists {
                 headers.append("x-forwarded-for", list.parse().unwrap());
             }
-            of_client(peer.parse().unwrap(), &headers, &trusted).to_string()
+            let peer = Some(peer).filter(|peer| !peer.is_empty());
+            let peer = peer.map(|peer| peer.parse().unwrap());
+            let client = of_client(peer, &headers, &trusted);
+            client.map_or("?".to_owned(), |client| client.to_string())
         };
         assert_eq!(of("1.1.1.1", &[]), "1.1.1.1");
+        assert_eq!(of("", &[]), "?");
+        assert_eq!(of("", &["9.9.9.9, 2.2.2.2"]), "2.2.2.2");
         assert_eq!(of("1.1.1.1", &["2.2.2.2"]), "1.1.1.1");
         assert_eq!(of("10.0.0.1", &[]), "10.0.0.1");
         assert_eq!(of("10.0.0.1", &["2.2.2.2"]), "2.2.2.2");

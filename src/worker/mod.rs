@@ -5,15 +5,17 @@
 //! listeners, then "ready", then polling and registering. Drain order: accept what is queued, finish requests,
 //! turns and their replies, leave. Bounds: the limits of [`Config`].
 
+mod accept;
 mod address;
 mod connection;
+mod http1;
+mod http2;
 mod requests;
 mod routes;
 mod server;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::net::TcpListener;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -25,16 +27,21 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use turnkey_storage::Owner;
 
+use self::accept::Door;
 pub(crate) use self::requests::Requests;
+use crate::acme;
+use crate::admin::Admin;
 use crate::app::Author;
 use crate::channels::{Channels, poll, register};
-use crate::config::{Config, Updater};
+use crate::config::{Config, Tls, Updater};
 use crate::database::Database;
 use crate::inbox::Inbox;
+use crate::listener::{Listener, Purpose};
 use crate::outbox;
 use crate::recovery;
 use crate::scoreboard::{Field, Scoreboard};
 use crate::sweep;
+use crate::tls::{self, Certificates};
 use crate::turn::{Bot, Limits};
 use crate::updaters::{polling, registration};
 
@@ -68,7 +75,7 @@ pub(crate) enum Leave {
 
 /// What a worker is started with.
 pub(crate) struct Worker<'a> {
-    /// It does what one worker does for all: registers webhooks.
+    /// It does what one worker does for all: registers webhooks, gets certificates.
     pub(crate) is_first: bool,
     /// Its place on the scoreboard.
     pub(crate) slot: usize,
@@ -76,7 +83,7 @@ pub(crate) struct Worker<'a> {
     pub(crate) config: &'a Config,
     pub(crate) author: Author,
     pub(crate) database: &'a Database,
-    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) scoreboard: Scoreboard,
     /// Where it notes what it has in hand.
     pub(crate) requests: Requests,
@@ -121,6 +128,7 @@ impl Worker<'_> {
                 self.config.pending,
                 self.config.ack_after,
                 draining.clone(),
+                slot,
             ),
             storage,
             handler: self.author.handler,
@@ -140,9 +148,18 @@ impl Worker<'_> {
             body_bytes: Cell::new(0),
             draining: draining.clone(),
         });
+        slot.introduce();
+        let beating = bot.clone();
         let beat = tokio::task::spawn_local(async move {
             loop {
                 slot.beat();
+                match beating.inbox.longest() {
+                    Some((since, dialog)) => {
+                        let since = u64::try_from(since).unwrap_or(1);
+                        slot.longest().set(since, &dialog.to_string());
+                    }
+                    None => slot.longest().clear(),
+                }
                 tokio::time::sleep(HEARTBEAT).await;
             }
         });
@@ -158,17 +175,38 @@ impl Worker<'_> {
             let (seen, history) = (self.config.keep_seen, self.config.keep_history);
             tokio::task::spawn_local(sweep::run(bot.clone(), seen, history))
         });
+        let mut looking = JoinSet::new();
+        let certificates = self
+            .config
+            .tls
+            .as_ref()
+            .map(Certificates::open)
+            .transpose()?;
+        if let Some(certificates) = &certificates {
+            looking.spawn_local(certificates.clone().keep_current());
+        }
+        let tls = certificates.clone().map(tls::acceptor).transpose()?;
         let server = Rc::new(server::Server::new(
             bot.clone(),
             self.config,
             self.scoreboard,
             self.slot,
             self.requests,
+            tls,
             draining,
         ));
         let mut accepting = Vec::new();
-        for listener in self.listeners {
-            accepting.push(tokio::task::spawn_local(server.clone().accept(listener)));
+        let is_public = |listener: &Listener| listener.purpose == Purpose::Public;
+        let (public, operators) = self.listeners.into_iter().partition::<Vec<_>, _>(is_public);
+        // Until this worker ends: its drain is watched, too.
+        if !operators.is_empty() {
+            let (url, has_writer) = (self.database.url(), self.database.files().is_some());
+            let admin = Admin::new(bot.clone(), self.scoreboard, self.config, url, has_writer);
+            tokio::task::spawn_local(admin.serve(operators));
+        }
+        for listener in public {
+            let door = Door::open(listener)?;
+            accepting.push(tokio::task::spawn_local(server.clone().accept(door)));
         }
         slot.set(Field::Accepting, 1);
         // It listens for signals from its first poll on: that must be before
@@ -179,9 +217,18 @@ impl Worker<'_> {
         let mut registering = JoinSet::new();
         if let (true, Some(url)) = (self.is_first, &self.config.public_url) {
             for platform in register::platforms(self.config)? {
-                let (bot, url) = (bot.clone(), url.clone());
-                registering.spawn_local(registration::run(bot, platform, url));
+                let (bot, url, certificates) = (bot.clone(), url.clone(), certificates.clone());
+                registering.spawn_local(async move {
+                    if let Some(certificates) = certificates {
+                        certificates.awaited().await;
+                    }
+                    registration::run(bot, platform, url).await;
+                });
             }
+        }
+        let mut ordering = JoinSet::new();
+        if let (true, Some(Tls::Acme(acme))) = (self.is_first, &self.config.tls) {
+            ordering.spawn_local(acme::run(acme.clone(), bot.draining.clone()));
         }
         let mut polling = JoinSet::new();
         if self.config.updater == Updater::Polling {
@@ -209,6 +256,10 @@ impl Worker<'_> {
         if let Some(sweep) = sweep {
             sweep.abort();
         }
+        if leave == Leave::Stop {
+            // Nobody would be there to answer a check.
+            ordering.abort_all();
+        }
         drain.send_replace(true);
         while polling.join_next().await.is_some() {}
         for task in accepting {
@@ -225,6 +276,8 @@ impl Worker<'_> {
             }
             tokio::time::sleep(DRAIN_LOOK).await;
         }
+        // A certificate that is being got: whoever serves on answers the checks.
+        while let Ok(Some(_)) = tokio::time::timeout_at(patience, ordering.join_next()).await {}
         beat.abort();
         polled
     }

@@ -22,20 +22,24 @@ const ONE_SECOND: &str = "1";
 
 pub(super) async fn route(
     server: &Server,
-    peer: IpAddr,
+    peer: Option<IpAddr>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     // What a refusal is logged with, for whoever looks for its sender.
     let client = address::of_client(peer, request.headers(), &server.trusted_proxies);
     let path = request.uri().path().to_owned();
     // Before anything else is done for it.
-    let response = match server.bot.limiter.address(client) {
-        Ok(()) => answer(server, request).await,
-        Err(_) => too_many_requests(server, &path),
+    let response = match client.map(|client| server.bot.limiter.address(client)) {
+        // A proxy behind a Unix socket that tells no address is not limited.
+        None | Some(Ok(())) => answer(server, request).await,
+        Some(Err(_)) => too_many_requests(server, &path),
     };
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        tracing::debug!("{status} to {client} at {path:?}");
+        match client {
+            Some(client) => tracing::debug!("{status} to {client} at {path:?}"),
+            None => tracing::debug!("{status} at {path:?}"),
+        }
     }
     response
 }

@@ -1,4 +1,4 @@
-//! Accepts connections from the shared listeners and serves HTTP/1.1 on them.
+//! Accepts connections from the shared listeners and has them served.
 //!
 //! Run by [`super::Worker`], one [`Server::accept`] for each listener. Workers
 //! share one queue of connections; a worker that holds more than its share lets
@@ -9,16 +9,14 @@
 
 use std::cell::Cell;
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 
+use super::accept::{Accepted, Door};
 use super::{Leave, Requests, connection};
 use crate::config::{Config, ServerLimits};
 use crate::network::Network;
@@ -63,6 +61,8 @@ pub(super) struct Server {
     pub(super) requests: Requests,
     pub(super) rpc_token: Option<String>,
     pub(super) trusted_proxies: Vec<Network>,
+    /// HTTPS is served.
+    pub(super) tls: Option<TlsAcceptor>,
     scoreboard: Scoreboard,
     index: usize,
     slot: Slot,
@@ -77,6 +77,7 @@ impl Server {
         scoreboard: Scoreboard,
         index: usize,
         requests: Requests,
+        tls: Option<TlsAcceptor>,
         draining: watch::Receiver<bool>,
     ) -> Self {
         Server {
@@ -84,6 +85,7 @@ impl Server {
             limits: config.server,
             rpc_token: config.rpc_token.as_deref().map(str::to_owned),
             trusted_proxies: config.trusted_proxies.clone(),
+            tls,
             slot: scoreboard.worker(index),
             scoreboard,
             index,
@@ -99,18 +101,11 @@ impl Server {
     }
 
     /// Accepts until the worker drains and the queue stays empty.
-    pub(super) async fn accept(self: Rc<Self>, listener: TcpListener) {
-        let listener = match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => listener,
-            Err(error) => {
-                tracing::error!("cannot watch a listener: {error}");
-                return;
-            }
-        };
+    pub(super) async fn accept(self: Rc<Self>, door: Door) {
         let mut draining = self.draining.clone();
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept_in_turn(&listener) => accepted,
+                accepted = self.accept_in_turn(&door) => accepted,
                 _ = draining.wait_for(|drain| *drain) => break,
             };
             self.take(accepted).await;
@@ -121,27 +116,17 @@ impl Server {
         // What the kernel has completed is answered too.
         let closing = Instant::now() + CLOSE;
         while let Ok(accepted) =
-            tokio::time::timeout_at(closing.min(Instant::now() + SETTLE), listener.accept()).await
+            tokio::time::timeout_at(closing.min(Instant::now() + SETTLE), door.accept()).await
         {
             self.take(accepted).await;
         }
-        // Once more, with nothing between the last look and the close.
-        let Ok(listener) = listener.into_std() else {
-            return;
-        };
-        while let Ok((stream, client)) = listener.accept() {
-            let stream = stream
-                .set_nonblocking(true)
-                .and_then(|()| TcpStream::from_std(stream));
-            self.take(stream.map(|stream| (stream, client))).await;
+        for accepted in door.close() {
+            self.take(accepted).await;
         }
     }
 
     /// The next connection that is this worker's to take.
-    async fn accept_in_turn(
-        &self,
-        listener: &tokio::net::TcpListener,
-    ) -> std::io::Result<(TcpStream, SocketAddr)> {
+    async fn accept_in_turn(&self, door: &Door) -> std::io::Result<Accepted> {
         let mut look = FIRST_LOOK;
         let mut left = 0;
         loop {
@@ -149,10 +134,10 @@ impl Server {
                 self.slot.get(Field::Connections) >= self.limits.connections as u64 + OVERFLOW;
             let leave_it = left < LEFT && self.is_ahead();
             if !full && !leave_it {
-                return listener.accept().await;
+                return door.accept().await;
             }
             tokio::time::sleep(look).await;
-            if is_pending(listener) {
+            if door.is_pending() {
                 left += 1;
             } else {
                 left = 0;
@@ -161,12 +146,14 @@ impl Server {
         }
     }
 
-    async fn take(self: &Rc<Self>, accepted: std::io::Result<(TcpStream, SocketAddr)>) {
-        let (stream, peer) = match accepted {
+    async fn take(self: &Rc<Self>, accepted: std::io::Result<Accepted>) {
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => return accept_failed(&error).await,
         };
-        if let Err(error) = stream.set_nodelay(true) {
+        if let Accepted::Tcp(stream, _) = &accepted
+            && let Err(error) = stream.set_nodelay(true)
+        {
             tracing::debug!("a connection broke while it was accepted: {error}");
             return;
         }
@@ -176,7 +163,7 @@ impl Server {
         let server = self.clone();
         let draining = self.draining.clone();
         tokio::task::spawn_local(async move {
-            connection::serve(server, stream, peer.ip(), full, draining).await;
+            connection::serve(server, accepted, full, draining).await;
             drop(open);
         });
     }
@@ -199,12 +186,6 @@ impl Server {
             .min();
         least.is_some_and(|least| mine > least + LEAD)
     }
-}
-
-/// Whether a connection waits in the queue.
-fn is_pending(listener: &tokio::net::TcpListener) -> bool {
-    let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
-    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 async fn accept_failed(error: &std::io::Error) {

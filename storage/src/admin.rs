@@ -1,6 +1,6 @@
 //! What an operator asks of a database: dialogs, their state, what waits to be sent.
 //!
-//! Called by the command line. Works while a bot runs. Bounds: every list has a limit.
+//! Called by the command line and the admin address. Works while a bot runs. Bounds: every list has a limit.
 
 use crate::{DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value};
 
@@ -47,6 +47,80 @@ pub struct OutboxLine {
     /// The dialog's last turn, in milliseconds since 1970: replies are sent before a
     /// newer turn.
     pub since: i64,
+}
+
+/// Rows that [`queues`] counts at most, and looks at for the oldest: a table of any size
+/// costs no more.
+pub const COUNTED: u64 = 10_000;
+
+/// How much waits in the database.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Updates in the inbox; [`COUNTED`] stands for that many or more.
+    pub inbox: u64,
+    /// Replies that are not marked as sent; the same.
+    pub outbox: u64,
+    /// Dead letters; the same.
+    pub dead: u64,
+    /// Whose update in the inbox arrived first, and when: microseconds since 1970.
+    pub oldest_update: Option<(DialogKey, i64)>,
+    /// Whose turn with an unsent reply is the oldest (of [`COUNTED`] replies), and when
+    /// that dialog had its last turn: milliseconds since 1970.
+    pub oldest_reply: Option<(DialogKey, i64)>,
+}
+
+/// How much waits. A few short queries, whatever the size of the tables.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn queues(storage: &dyn Storage) -> Result<Queues> {
+    let counts = format!(
+        "SELECT (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_inbox LIMIT {COUNTED}) i) AS inbox,
+             (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_outbox LIMIT {COUNTED}) o) AS outbox,
+             (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_dead LIMIT {COUNTED}) d) AS dead"
+    );
+    let rows = storage.own_query(Statement::new(counts, ())).await?;
+    let count = |name| match rows.first() {
+        Some(row) => row.get::<i64>(name).map(|n| n as u64),
+        None => Ok(0),
+    };
+    let mut queues = Queues {
+        inbox: count("inbox")?,
+        outbox: count("outbox")?,
+        dead: count("dead")?,
+        ..Queues::default()
+    };
+    if queues.inbox > 0 {
+        let oldest = format!(
+            "SELECT user_id, channel, arrived AS since
+             FROM (SELECT user_id, channel, arrived FROM turnkey_inbox LIMIT {COUNTED}) i
+             ORDER BY arrived LIMIT 1"
+        );
+        queues.oldest_update = first(storage, oldest).await?;
+    }
+    if queues.outbox > 0 {
+        let (key, join) = match storage.numbers_dialogs() {
+            true => ("dialog", "d.id = o.dialog"),
+            false => (
+                "user_id, channel",
+                "d.user_id = o.user_id AND d.channel = o.channel",
+            ),
+        };
+        let oldest = format!(
+            "SELECT d.user_id AS user_id, d.channel AS channel, d.updated_at AS since
+             FROM (SELECT {key}, turn FROM turnkey_outbox LIMIT {COUNTED}) o
+             JOIN turnkey_dialog d ON {join} ORDER BY o.turn LIMIT 1"
+        );
+        queues.oldest_reply = first(storage, oldest).await?;
+    }
+    Ok(queues)
+}
+
+async fn first(storage: &dyn Storage, query: String) -> Result<Option<(DialogKey, i64)>> {
+    let rows = storage.own_query(Statement::new(query, ())).await?;
+    rows.first()
+        .map(|row| Ok((row.dialog()?, row.get("since")?)))
+        .transpose()
 }
 
 /// Up to `limit` dialogs whose user id contains `user`, in the order of user id and

@@ -421,7 +421,8 @@ impl Bot {
                 self.port = port;
                 return;
             }
-            if self.stderr().contains("Started polling updater") {
+            let others = ["Started polling updater", "updater on unix:"];
+            if others.iter().any(|other| self.stderr().contains(other)) {
                 return;
             }
             let ended = self.child.try_wait().expect("our own child");
@@ -653,7 +654,7 @@ impl Drop for Bot {
 /// The port in a line such as `Started webhooks updater on http://localhost:1 (…`.
 fn started_port(stderr: &str) -> Option<u16> {
     let line = stderr.lines().find(|line| line.starts_with("Started "))?;
-    let (_, rest) = line.split_once(" on http://")?;
+    let (_, rest) = line.split_once("://")?;
     let (address, _) = rest.split_once(' ')?;
     address.rsplit_once(':')?.1.parse().ok()
 }

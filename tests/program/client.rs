@@ -1,6 +1,7 @@
 //! A small HTTP/1.1 client: connections that are kept, one for each request, and
 //! raw bytes for what no proper client would send.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +11,11 @@ use hyper::header::HeaderName;
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
+
+use crate::certificate::TlsClient;
 
 /// For one request: longer than any limit of the bots under test.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -62,6 +65,26 @@ impl Answer {
     }
 }
 
+/// Where a bot is reached.
+#[derive(Clone)]
+pub(crate) enum Target {
+    Tcp(u16),
+    Tls(u16, TlsClient),
+    Unix(PathBuf),
+}
+
+impl From<u16> for Target {
+    fn from(port: u16) -> Self {
+        Target::Tcp(port)
+    }
+}
+
+pub(crate) async fn tcp(port: u16) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// A kept-alive connection.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
@@ -75,8 +98,20 @@ impl Connection {
     }
 
     pub(crate) async fn try_open(port: u16) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.set_nodelay(true)?;
+        Self::try_open_at(&Target::Tcp(port)).await
+    }
+
+    pub(crate) async fn try_open_at(target: &Target) -> Result<Self, Failure> {
+        match target {
+            Target::Tcp(port) => Self::over(tcp(*port).await?).await,
+            Target::Tls(port, tls) => Self::over(tls.connect(*port).await?).await,
+            Target::Unix(path) => Self::over(UnixStream::connect(path).await?).await,
+        }
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Self, Failure> {
         let (sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);

@@ -187,8 +187,9 @@ async fn children_leave_when_the_master_is_killed_and_a_new_start_works_at_once(
     kill_9(bot.pid());
     assert_eq!(bot.ended(SOON).await, -(Signal::SIGKILL as i32));
     // Not waiting for the children of the dead one: that is the program's affair.
-    let next = bot.setup.start().await;
-    assert_eq!(say(next.port, "ann", "hi").await.number(), 2);
+    let same = bot.setup.clone().without_port();
+    let next = same.args(&["--port", &port.to_string()]).start().await;
+    assert_eq!(say(port, "ann", "hi").await.number(), 2);
     assert_eq!(join(slow).await.unwrap().number(), 1);
     bot.gone(Duration::from_secs(3)).await;
     assert!(!bot.stderr().contains("panicked"));

@@ -1,68 +1,17 @@
 //! A full disk: turns are refused, nothing acknowledged is lost, and once there is
 //! room they go on.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::Arc;
-
-use tempfile::TempDir;
-
-use crate::bot::{SOON, Setup, skipped, until};
+use crate::bot::{SOON, Setup, until};
 use crate::client::say;
-
-/// A small file system in memory; unmounted when dropped, and only then is the
-/// directory that holds it removed.
-struct SmallDisk(PathBuf, #[expect(dead_code)] Arc<TempDir>);
-
-impl SmallDisk {
-    fn mount(setup: &Setup) -> Option<Self> {
-        let at = &setup.path("disk");
-        fs::create_dir(at).unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=3m", "tmpfs"])
-            .arg(at)
-            .output();
-        match mount {
-            Ok(output) if output.status.success() => {
-                Some(SmallDisk(at.to_owned(), setup.dir.clone()))
-            }
-            other => {
-                skipped(&format!("a full disk (mounting takes root): {other:?}"));
-                None
-            }
-        }
-    }
-
-    fn fill(&self) {
-        let mut file = File::create(self.0.join("filler")).unwrap();
-        while file.write_all(&[1; 4096]).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let umount = Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(
-            umount.is_ok_and(|status| status.success()),
-            "cannot unmount {:?}",
-            self.0
-        );
-    }
-}
+use crate::small_disk::SmallDisk;
 
 #[tokio::test]
 async fn a_full_disk_refuses_turns_and_loses_none() {
     let setup = Setup::counter().args(&["--workers", "2"]);
-    let Some(disk) = SmallDisk::mount(&setup) else {
+    let Some(disk) = SmallDisk::mount(&setup, 3) else {
         return;
     };
-    let database = disk.0.join("bot.db");
+    let database = disk.path().join("bot.db");
     let bot = setup.storage(Some(database)).start().await;
     let text = "x".repeat(2000);
     let mut acknowledged = 0;
@@ -121,11 +70,11 @@ async fn a_full_disk_refuses_turns_and_loses_none() {
 #[tokio::test]
 async fn a_start_on_a_full_disk_is_refused() {
     let setup = Setup::counter();
-    let Some(disk) = SmallDisk::mount(&setup) else {
+    let Some(disk) = SmallDisk::mount(&setup, 3) else {
         return;
     };
     disk.fill();
-    let ended = setup.storage(Some(disk.0.join("bot.db"))).run_to_end();
+    let ended = setup.storage(Some(disk.path().join("bot.db"))).run_to_end();
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.contains("full"), "{ended:?}");
 }

@@ -20,10 +20,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("main", &[]),
+    // Text.
+    ("guide", &[]),
     ("app", &["channels", "cli", "error", "handler", "user_lock"]),
     (
         "cli",
         &[
+            "admin",
             "app",
             "bench",
             "config",
@@ -53,6 +56,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "single",
         &[
+            "acme",
             "app",
             "channels",
             "config",
@@ -63,7 +67,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "master",
             "notices",
             "privileges",
+            "listener",
             "scoreboard",
+            "tls",
             "worker",
             "writer",
         ],
@@ -71,6 +77,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "master",
         &[
+            "acme",
             "app",
             "channels",
             "config",
@@ -81,8 +88,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "logfile",
             "notices",
             "privileges",
+            "listener",
             "scoreboard",
             "systemd",
+            "tls",
             "worker",
             "writer",
         ],
@@ -92,19 +101,27 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "worker",
         &[
+            "admin",
+            "acme",
             "app",
             "channels",
             "config",
             "database",
             "inbox",
+            "listener",
             "network",
             "outbox",
             "recovery",
             "scoreboard",
             "sweep",
+            "tls",
             "turn",
             "updaters",
         ],
+    ),
+    (
+        "admin",
+        &["channels", "config", "listener", "scoreboard", "turn"],
     ),
     (
         "updaters",
@@ -137,13 +154,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The one pair that knows each other: a turn sends its replies, and what is
     // found in the outbox is sent in a turn.
     ("outbox", &["channels", "message", "scoreboard", "turn"]),
-    ("attempts", &["channels", "error", "inbox", "message"]),
-    ("inbox", &["message"]),
+    (
+        "attempts",
+        &["channels", "error", "inbox", "message", "scoreboard"],
+    ),
+    ("inbox", &["message", "scoreboard"]),
     ("channels", &["config", "error", "message", "pacing"]),
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),
     ("database", &["config", "error"]),
     ("privileges", &["config", "error"]),
+    ("acme", &["config", "tls"]),
+    ("tls", &["config", "error"]),
     ("config", &["error", "network"]),
     ("network", &["error"]),
     ("message", &[]),
@@ -151,6 +173,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scoreboard", &["pacing", "rate"]),
     ("pacing", &[]),
     ("rate", &[]),
+    ("listener", &[]),
     ("control", &[]),
     ("logfile", &[]),
     ("systemd", &[]),

@@ -3,30 +3,39 @@
 //!
 //! The harness: `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the
 //! platforms), `queues.rs` (their half that gives updates), `fake/` (their half that
-//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `load.rs`
+//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs` (HTTPS), `pebble.rs` (ACME),
+//! `small_disk.rs` (a disk to fill), `load.rs`
 //! (traffic whose every request is accounted for). The tests, by subject: everything else.
 
 #![allow(clippy::unwrap_used)]
 
 mod api;
 mod bot;
+mod certificate;
 mod client;
 mod engine;
 mod fake;
 mod load;
+mod pebble;
 mod queues;
+mod small_disk;
 mod telegram;
 
 mod accept;
+mod acme;
+mod admin;
+mod admin_docs;
 mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod booking;
+mod browser;
 mod command_line;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
 mod custom;
+mod day;
 mod dedupe;
 mod disk;
 #[cfg(feature = "drill")]
@@ -34,14 +43,20 @@ mod drill;
 mod emulator;
 mod handler;
 mod hang_up;
+mod https;
 mod inbox;
 mod input;
 mod layers;
+mod litestream;
+mod log_lines;
 mod matrix;
+mod new;
+mod nginx;
 mod odd;
 mod operator;
 mod order;
 mod pacing;
+mod packaging;
 mod platforms;
 mod poison;
 mod polling;
@@ -68,4 +83,7 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
+#[cfg(feature = "top")]
+mod top;
+mod unix;
 mod upgrade;

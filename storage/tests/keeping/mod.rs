@@ -449,6 +449,11 @@ pub(crate) async fn an_operator_sees_dialogs_and_what_waits(engine: &dyn Engine)
         .await
         .unwrap();
     assert_eq!(rest, outbox[1..]);
+    let queues = admin::queues(&*client).await.unwrap();
+    assert_eq!((queues.inbox, queues.outbox, queues.dead), (1, 2, 0));
+    assert_eq!(queues.oldest_update, Some((dialog("bob"), 1000)));
+    let oldest = queues.oldest_reply.unwrap();
+    assert_eq!(oldest, (dialog("bob"), detail.updated_at));
 }
 
 pub(crate) async fn a_sweep_deletes_what_is_old_and_comes_to_an_end(engine: &dyn Engine) {

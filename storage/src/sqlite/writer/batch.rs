@@ -140,7 +140,8 @@ impl Running<'_> {
             if wait {
                 syncer.order()?;
             } else {
-                syncer.now()?;
+                self.stats.wait_time += syncer.now()?;
+                self.stats.waits += 1;
             }
         }
         for done in &self.batch.held_back {
@@ -166,7 +167,8 @@ impl Running<'_> {
         let Some(syncer) = self.syncer.as_mut().filter(|s| s.under_way()) else {
             return Ok(());
         };
-        syncer.finish()?;
+        self.stats.wait_time += syncer.finish()?;
+        self.stats.waits += 1;
         for peer in self.connections.values_mut() {
             peer.output.append(&mut peer.syncing);
         }

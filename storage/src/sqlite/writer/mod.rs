@@ -112,6 +112,10 @@ pub struct WriterStats {
     pub log_bytes: u64,
     /// Updates that wait for a dialog's lock.
     pub waiting: u64,
+    /// Commits that waited for the disk.
+    pub waits: u64,
+    /// How long they did, all together.
+    pub wait_time: Duration,
 }
 
 /// What a writer needs to know.

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -25,7 +26,7 @@ pub(super) struct Syncer {
     log: File,
     /// Each word is an order.
     orders: Option<Sender<()>>,
-    outcomes: Receiver<io::Result<()>>,
+    outcomes: Receiver<io::Result<Duration>>,
     /// Readable when there is an outcome.
     done: Arc<EventFd>,
     under_way: bool,
@@ -47,7 +48,7 @@ impl Syncer {
         let (file, ring) = (log.try_clone().map_err(poisoned)?, done.clone());
         let thread = std::thread::spawn(move || {
             while ordered.recv().is_ok() {
-                let synced = file.sync_data();
+                let synced = timed(&file);
                 if ring.write(1).is_err() || outcome.send(synced).is_err() {
                     return;
                 }
@@ -64,8 +65,9 @@ impl Syncer {
     }
 
     /// Syncs on this thread: when nobody could use the time, that is cheaper.
-    pub(super) fn now(&self) -> Result<()> {
-        self.log.sync_data().map_err(poisoned)
+    /// How long it took.
+    pub(super) fn now(&self) -> Result<Duration> {
+        timed(&self.log).map_err(poisoned)
     }
 
     pub(super) fn order(&mut self) -> Result<()> {
@@ -80,16 +82,22 @@ impl Syncer {
         self.under_way
     }
 
-    /// Waits for the sync that is under way.
+    /// Waits for the sync that is under way; how long that took on the disk.
     ///
     /// # Errors
     /// [`Error::Poisoned`](crate::Error::Poisoned) when it failed.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> Result<Duration> {
         let outcome = self.outcomes.recv().map_err(poisoned)?;
         self.under_way = false;
         self.done.read().map_err(poisoned)?;
         outcome.map_err(poisoned)
     }
+}
+
+fn timed(file: &File) -> io::Result<Duration> {
+    let begun = Instant::now();
+    file.sync_data()?;
+    Ok(begun.elapsed())
 }
 
 impl AsFd for Syncer {

@@ -1,0 +1,356 @@
+//! `/status`: how the bot is, on one page.
+//!
+//! What has `data-live` is replaced by `live.js`. Bounds: one row for each process.
+
+use std::fmt::Write as _;
+
+use super::super::status::{Process, State, Status, Waiting};
+use super::chart::sparkline;
+use super::escape;
+use super::figures::{bytes, count, maybe_seconds, moment, rate, seconds};
+
+/// A log that is longer than this has readers that keep it from being emptied.
+const LONG_LOG: u64 = 64 << 20;
+
+pub(super) fn body(status: &Status) -> String {
+    let mut html = String::new();
+    head(&mut html, status);
+    html.push_str("<section class=\"tiles\">");
+    turns(&mut html, status);
+    latency(&mut html, status);
+    commits(&mut html, status);
+    in_flight(&mut html, status);
+    html.push_str("</section>");
+    html.push_str("<section class=\"cards\">");
+    queues(&mut html, status);
+    replies(&mut html, status);
+    database(&mut html, status);
+    html.push_str("</section>");
+    processes(&mut html, status);
+    settings(&mut html, status);
+    html
+}
+
+fn head(html: &mut String, status: &Status) {
+    let (class, word) = match &status.not_ready {
+        None => ("good", "ready"),
+        Some(_) => ("bad", "not ready"),
+    };
+    let _ = write!(
+        html,
+        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {} workers, {}</h1>\
+         <p class=\"soft\">Version {}, up for <time title=\"since {}\">{}</time>, {}</p></div>\
+         <span id=\"live\" hidden>live</span>",
+        status
+            .workers
+            .iter()
+            .filter(|w| w.state == State::Serving)
+            .count(),
+        escape(&status.updater),
+        escape(&status.version),
+        moment(status.since_ms),
+        seconds(status.now_ms.saturating_sub(status.since_ms) as f64 / 1000.0),
+        escape(&status.storage),
+    );
+    let problem = match &status.not_ready {
+        Some(reason) => format!("<p class=\"note bad\">{}.</p>", escape(reason)),
+        None => String::new(),
+    };
+    let _ = write!(html, "<div data-live=\"problem\">{problem}</div>");
+}
+
+/// A figure with a chart and lines below it.
+fn tile(
+    html: &mut String,
+    key: &str,
+    name: &str,
+    figure: &str,
+    unit: &str,
+    chart: &str,
+    rows: &[(&str, String)],
+) {
+    let _ = write!(
+        html,
+        "<div class=\"tile\" data-live=\"{key}\"><h2>{name}</h2><p class=\"figure\">{figure} <small>{unit}</small></p>{chart}{}</div>",
+        list(rows)
+    );
+}
+
+fn list(rows: &[(&str, String)]) -> String {
+    let rows: String = rows
+        .iter()
+        .map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>"))
+        .collect();
+    format!("<dl>{rows}</dl>")
+}
+
+fn turns(html: &mut String, status: &Status) {
+    let turns = &status.turns;
+    let chart = sparkline(
+        "Turns a second",
+        &[("c0", &status.series.turns_per_second)],
+        rate,
+    );
+    tile(
+        html,
+        "turns",
+        "Turns",
+        &rate(turns.per_second),
+        "a second",
+        &chart,
+        &[
+            ("since the start", count(turns.total)),
+            (
+                "attempts that failed",
+                flagged(count(turns.failed), turns.failed > 0),
+            ),
+            ("requests a second", rate(status.requests.per_second)),
+        ],
+    );
+}
+
+fn latency(html: &mut String, status: &Status) {
+    let took = &status.turns.duration;
+    let series = &status.series;
+    let chart = sparkline(
+        "Time of a turn",
+        &[("c1", &series.p99), ("c0", &series.p50)],
+        seconds,
+    );
+    tile(
+        html,
+        "latency",
+        "Arrival to commit, last minute",
+        &maybe_seconds(took.p50),
+        "<i class=\"key c0\"></i>median",
+        &chart,
+        &[
+            ("p90", maybe_seconds(took.p90)),
+            ("<i class=\"key c1\"></i>p99", maybe_seconds(took.p99)),
+            ("p99.9", maybe_seconds(took.p999)),
+        ],
+    );
+}
+
+fn commits(html: &mut String, status: &Status) {
+    let Some(commits) = &status.commits else {
+        return;
+    };
+    let chart = sparkline(
+        "Commits a second",
+        &[("c4", &status.series.commits_per_second)],
+        rate,
+    );
+    let per_commit = commits.turns_per_commit.map_or("-".to_owned(), rate);
+    tile(
+        html,
+        "commits",
+        "Commits",
+        &rate(commits.per_second),
+        "a second",
+        &chart,
+        &[
+            ("turns in each", per_commit),
+            ("sync, p50", maybe_seconds(commits.sync.p50)),
+            ("sync, p99", maybe_seconds(commits.sync.p99)),
+        ],
+    );
+}
+
+fn in_flight(html: &mut String, status: &Status) {
+    let turns = &status.turns;
+    let series = &status.series;
+    let chart = sparkline(
+        "Turns in flight",
+        &[("c0", &series.in_flight), ("c1", &series.waiting)],
+        |turns| count(turns as u64),
+    );
+    let longest = turns.longest.as_ref();
+    tile(
+        html,
+        "flight",
+        "In flight",
+        &count(turns.in_flight),
+        "turns",
+        &chart,
+        &[
+            (
+                "<i class=\"key c1\"></i>waiting for their turn",
+                count(turns.waiting),
+            ),
+            ("connections", count(status.requests.connections)),
+            (
+                "longest here",
+                longest.map_or("-".to_owned(), |l| {
+                    format!(
+                        "{}<br><small>{}</small>",
+                        seconds(l.seconds),
+                        escape(&l.dialog)
+                    )
+                }),
+            ),
+        ],
+    );
+}
+
+fn flagged(text: String, is_bad: bool) -> String {
+    match is_bad {
+        true => format!("<b class=\"bad\">{text}</b>"),
+        false => text,
+    }
+}
+
+fn card(html: &mut String, key: &str, name: &str, rows: &[(&str, String)]) {
+    let _ = write!(
+        html,
+        "<div class=\"card\" data-live=\"{key}\"><h2>{name}</h2>{}</div>",
+        list(rows)
+    );
+}
+
+/// A count that stops at a bound.
+fn depth(queues: &Waiting, number: u64) -> String {
+    match number >= queues.counted {
+        true => format!("{} or more", count(queues.counted)),
+        false => count(number),
+    }
+}
+
+fn queues(html: &mut String, status: &Status) {
+    let Some(queues) = &status.queues else {
+        let unknown = flagged("the database does not answer".to_owned(), true);
+        return card(html, "queues", "Waiting", &[("queues", unknown)]);
+    };
+    let oldest = |oldest: &Option<super::super::status::Longest>| match oldest {
+        Some(who) => format!(
+            "{}<br><small>{}</small>",
+            seconds(who.seconds),
+            escape(&who.dialog)
+        ),
+        None => "-".to_owned(),
+    };
+    let dead = depth(queues, queues.dead);
+    let dead = match queues.dead {
+        0 => dead,
+        _ => format!("<a class=\"bad\" href=\"/status/dead\">{dead}</a>"),
+    };
+    card(
+        html,
+        "queues",
+        "Waiting",
+        &[
+            ("updates in the inbox", depth(queues, queues.inbox)),
+            ("the oldest of them", oldest(&queues.oldest_update)),
+            ("replies in the outbox", depth(queues, queues.outbox)),
+            ("the oldest of them", oldest(&queues.oldest_reply)),
+            ("dead letters", dead),
+        ],
+    );
+}
+
+fn replies(html: &mut String, status: &Status) {
+    let replies = &status.replies;
+    card(
+        html,
+        "replies",
+        "Replies",
+        &[
+            ("sent by call", count(replies.sent)),
+            ("on their way", count(replies.sending)),
+            (
+                "told \"too many\" (429)",
+                flagged(count(replies.too_many), replies.too_many > 0),
+            ),
+            (
+                "refused for good",
+                flagged(count(replies.refused), replies.refused > 0),
+            ),
+            (
+                "updates that went through the inbox",
+                count(status.turns.inboxed),
+            ),
+        ],
+    );
+}
+
+fn database(html: &mut String, status: &Status) {
+    let mut rows = Vec::new();
+    if let Some(commits) = &status.commits {
+        let log = flagged(bytes(commits.wal_bytes), commits.wal_bytes > LONG_LOG);
+        rows.push(("write-ahead log", log));
+        rows.push(("slowest sync ever", seconds(commits.slowest_sync)));
+        rows.push(("syncs", count(commits.syncs)));
+        rows.push(("checkpoints", count(commits.checkpoints)));
+    }
+    let backup = match &status.backup {
+        None => "none is made here".to_owned(),
+        Some(backup) => match backup.at_ms {
+            None => flagged("none yet".to_owned(), true),
+            Some(at) => {
+                let age = status.now_ms.saturating_sub(at) as f64 / 1000.0;
+                format!("<time title=\"{}\">{} ago</time>", moment(at), seconds(age))
+            }
+        },
+    };
+    rows.push(("last backup", backup));
+    card(html, "database", "Database", &rows);
+}
+
+fn processes(html: &mut String, status: &Status) {
+    html.push_str(
+        "<h2>Processes</h2><div class=\"scroll\"><table><thead><tr><th class=\"left\">Process</th><th class=\"left\">State</th>\
+         <th>Pid</th><th>Up for</th><th>In flight</th><th>Connections</th><th>Requests</th><th>Turns</th>\
+         <th>Starts</th><th>Crashes</th></tr></thead><tbody data-live=\"processes\">",
+    );
+    for process in status.writer.iter().chain(&status.workers) {
+        row(html, status, process);
+    }
+    html.push_str("</tbody></table></div>");
+}
+
+fn row(html: &mut String, status: &Status, process: &Process) {
+    let is_writer = process.name == "writer";
+    let of_worker = |number: u64| match is_writer {
+        true => "<td class=\"soft\">-</td>".to_owned(),
+        false => format!("<td>{}</td>", count(number)),
+    };
+    let class = if process.state == State::Serving {
+        "good"
+    } else {
+        "bad"
+    };
+    let up = match process.since_ms {
+        0 => "-".to_owned(),
+        since => format!(
+            "<time title=\"since {}\">{}</time>",
+            moment(since),
+            seconds(status.now_ms.saturating_sub(since) as f64 / 1000.0)
+        ),
+    };
+    let _ = write!(
+        html,
+        "<tr><th class=\"left\">{}</th><td class=\"left\"><i class=\"dot {class}\"></i>{}</td><td>{}</td><td>{up}</td>{}{}{}<td>{}</td><td>{}</td><td>{}</td></tr>",
+        escape(&process.name),
+        process.state.name(),
+        process.pid,
+        of_worker(process.in_flight),
+        of_worker(process.connections),
+        of_worker(process.requests),
+        count(process.turns),
+        count(process.starts),
+        flagged(count(process.crashes), process.crashes > 0),
+    );
+}
+
+fn settings(html: &mut String, status: &Status) {
+    html.push_str("<details><summary>Settings</summary><div class=\"scroll\"><table class=\"settings\"><tbody>");
+    for (name, value) in &status.settings {
+        let _ = write!(
+            html,
+            "<tr><th class=\"left\">{}</th><td class=\"left\">{}</td></tr>",
+            escape(name),
+            escape(value)
+        );
+    }
+    html.push_str("</tbody></table></div></details>");
+}

@@ -1,0 +1,56 @@
+//! What waits in the database, looked at once a second at most.
+//!
+//! Asked for by every page and scrape of this worker. One look is under way at a time,
+//! and whoever comes meanwhile waits for it: a storm of scrapes costs the database
+//! nothing. Bounds: [`FRESH`], [`PATIENCE`], and those of
+//! [`turnkey_storage::admin::queues`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+use turnkey_storage::Storage;
+use turnkey_storage::admin::{self, Queues};
+
+/// How long a look is told of again.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// For the database to answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// See the module's page.
+#[derive(Default)]
+pub(super) struct Cached {
+    last: Mutex<Option<(Instant, Outcome)>>,
+}
+
+/// What waits, or why that is not known.
+pub(super) type Outcome = Result<Queues, String>;
+
+impl Cached {
+    pub(super) async fn get(&self, storage: &Arc<dyn Storage>) -> Outcome {
+        let mut last = self.last.lock().await;
+        if let Some((at, outcome)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return outcome.clone();
+        }
+        let outcome = within(admin::queues(&**storage)).await;
+        *last = Some((Instant::now(), outcome.clone()));
+        outcome
+    }
+}
+
+/// Asks the database, for so long.
+pub(super) async fn within<T>(
+    question: impl Future<Output = turnkey_storage::Result<T>>,
+) -> Result<T, String> {
+    match timeout(PATIENCE, question).await {
+        Ok(answer) => answer.map_err(|e| format!("the database does not answer: {e}")),
+        Err(_) => Err(format!(
+            "the database has not answered for {} s",
+            PATIENCE.as_secs()
+        )),
+    }
+}

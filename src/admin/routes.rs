@@ -1,0 +1,143 @@
+//! Paths of the admin address, and the headers that each answer has.
+//!
+//! Called by `server.rs` for each request. GET and HEAD only: nothing here changes
+//! anything. Bounds: [`QUERY`] bytes of a query; each question to the database has the
+//! patience of `queues.rs`.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+    REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use hyper::{Method, Request, Response, StatusCode};
+
+use super::{Admin, gate, metrics, page};
+
+/// Bytes of a query string.
+const QUERY: usize = 2048;
+
+/// Pages hold no script and no style of their own, ask nobody else, and stand in no
+/// frame: whatever a user may have smuggled in stays text.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+     img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// An answer's status, type and body.
+pub(super) struct Content {
+    pub(super) status: StatusCode,
+    pub(super) media_type: &'static str,
+    pub(super) body: String,
+}
+
+impl Content {
+    pub(super) fn html(status: StatusCode, body: String) -> Self {
+        Content {
+            status,
+            media_type: HTML,
+            body,
+        }
+    }
+
+    fn ok(media_type: &'static str, body: impl Into<String>) -> Self {
+        Content {
+            status: StatusCode::OK,
+            media_type,
+            body: body.into(),
+        }
+    }
+
+    fn text(status: StatusCode, line: &str) -> Self {
+        Content {
+            status,
+            media_type: TEXT,
+            body: format!("{line}\n"),
+        }
+    }
+}
+
+/// Answers a request.
+pub(super) async fn answer(
+    admin: &Admin,
+    is_unix: bool,
+    request: &Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let content = match gate::check(admin.token.as_deref(), is_unix, request.headers()) {
+        Err(refused) => Content::text(refused.status, refused.reason),
+        Ok(()) if !matches!(*request.method(), Method::GET | Method::HEAD) => Content::text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "GET only: nothing is changed here",
+        ),
+        Ok(()) => match request.uri().query() {
+            Some(query) if query.len() > QUERY => {
+                Content::text(StatusCode::URI_TOO_LONG, "this question is too long")
+            }
+            query => content(admin, request.uri().path(), query.unwrap_or_default()).await,
+        },
+    };
+    respond(content)
+}
+
+async fn content(admin: &Admin, path: &str, query: &str) -> Content {
+    match path {
+        "/healthz" => Content::text(StatusCode::OK, "ok"),
+        "/readyz" => match admin.status().await.not_ready {
+            None => Content::text(StatusCode::OK, "ok"),
+            Some(reason) => Content::text(StatusCode::SERVICE_UNAVAILABLE, &reason),
+        },
+        "/metrics" => Content::ok(metrics::MEDIA_TYPE, metrics::text(admin).await),
+        "/status.json" => match serde_json::to_string(&admin.status().await) {
+            Ok(json) => Content::ok(JSON, json),
+            Err(error) => Content::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        },
+        "/" => Content::text(StatusCode::SEE_OTHER, "see /status"),
+        "/status" => page::overview(&admin.status().await),
+        "/status/style.css" => Content::ok("text/css; charset=utf-8", page::STYLE),
+        "/status/live.js" => Content::ok("text/javascript; charset=utf-8", page::SCRIPT),
+        "/status/dialogs" => page::dialogs(admin, query).await,
+        "/status/dead" => page::dead(admin, query).await,
+        path => match path
+            .strip_prefix("/status/dialogs/")
+            .and_then(|p| p.split_once('/'))
+        {
+            Some((channel, user)) => page::dialog(admin, channel, user).await,
+            None => Content::text(
+                StatusCode::NOT_FOUND,
+                "no such path; there are /status, /status.json, /metrics, /readyz and /healthz",
+            ),
+        },
+    }
+}
+
+fn respond(content: Content) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(content.body));
+    *response.status_mut() = content.status;
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    set(CONTENT_TYPE, content.media_type);
+    set(CACHE_CONTROL, "no-store");
+    set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(CONTENT_SECURITY_POLICY, POLICY);
+    set(REFERRER_POLICY, "no-referrer");
+    set(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
+    match content.status {
+        StatusCode::UNAUTHORIZED => {
+            set(WWW_AUTHENTICATE, "Basic realm=\"turnkey\", Bearer");
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            set(ALLOW, "GET, HEAD");
+        }
+        StatusCode::SEE_OTHER => {
+            set(LOCATION, "/status");
+        }
+        _ => {}
+    }
+    response
+}

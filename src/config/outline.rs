@@ -1,0 +1,88 @@
+//! What a unit of an init system has to say about a bot, told from its settings before
+//! it ever runs there.
+//!
+//! Called by `cli/systemd.rs` with flags and a file alone: variables and secrets are those
+//! of the place where the bot will run. So unlike `validate.rs` this does not judge
+//! whether all settings fit together; the bot does, at its start.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::settings::{Settings, read_file};
+use super::validate::{refuse, without_brackets};
+use super::{Address, DEFAULT_GRACE, DEFAULT_HOST, DEFAULT_PORT, Listen, Updater, database};
+
+/// What of the settings matters to whoever starts the program.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Outline {
+    /// How long a stop may take.
+    pub(crate) grace: Duration,
+    /// Where the world connects; none when the bot asks for updates.
+    pub(crate) listen: Option<Listen>,
+    /// Where operators connect, if anywhere.
+    pub(crate) admin: Option<Listen>,
+    /// Whether it was said where states are kept.
+    pub(crate) has_storage: bool,
+    /// Directories that it writes to, as far as they were named with their whole paths;
+    /// sorted, each once.
+    pub(crate) writes: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// Reads these flags over a file, if one was named.
+    ///
+    /// # Errors
+    /// [`crate::Error::Start`]: the file or an address cannot be read, or a setting has no
+    /// place under an init system.
+    pub(crate) fn outline(self, file: Option<&Path>) -> crate::Result<Outline> {
+        let settings = match file {
+            Some(path) => self.over(read_file(path)?),
+            None => self,
+        };
+        if let Some(user) = &settings.user {
+            return refuse(format!(
+                "run's --user is for a start as root; here the init system starts the bot as its user: leave it out and give --user {user} before the --"
+            ));
+        }
+        let listen = match &settings.listen {
+            Some(text) => Listen::parse("--listen", text)?,
+            None => Listen::Tcp {
+                host: settings
+                    .host
+                    .map_or_else(|| DEFAULT_HOST.to_owned(), without_brackets),
+                port: settings.port.unwrap_or(DEFAULT_PORT),
+            },
+        };
+        let listen = Some(listen).filter(|_| settings.updater != Some(Updater::Polling));
+        let admin = settings.admin.as_deref();
+        let admin = admin
+            .map(|text| Listen::parse("--admin", text))
+            .transpose()?;
+        let storage = settings.storage.as_deref().map(database).transpose()?;
+
+        let parent = |path: &PathBuf| path.parent().map(Path::to_owned);
+        let socket = |listen: &Option<Listen>| match listen {
+            Some(Listen::Unix(path)) => parent(path),
+            _ => None,
+        };
+        let file = match &storage {
+            Some(Address::Sqlite(path)) => parent(path),
+            _ => None,
+        };
+        let log = settings.log_file.as_ref().and_then(parent);
+        let directories = [settings.backup_dir, settings.acme_dir];
+        let named = directories.into_iter().flatten();
+        let named = named.chain(file).chain(log);
+        let named = named.chain(socket(&listen)).chain(socket(&admin));
+        let mut writes: Vec<PathBuf> = named.filter(|path| path.is_absolute()).collect();
+        writes.sort();
+        writes.dedup();
+        Ok(Outline {
+            grace: settings.grace.unwrap_or(DEFAULT_GRACE),
+            listen,
+            admin,
+            has_storage: storage.is_some(),
+            writes,
+        })
+    }
+}

@@ -1,0 +1,43 @@
+//! A guide, from the first bot to its operation, a chapter a module. Each takes a few
+//! minutes; the code in them is compiled by this crate's tests.
+//!
+//! `turnkey new mybot` writes a project to try things out in.
+//!
+//! 1. [`first_bot`]: a program, and what it does with a message
+//! 2. [`state`]: what is remembered of each user
+//! 3. [`replies`]: texts, pictures, buttons
+//! 4. [`own_sql`]: tables of your own, in the same transaction
+//! 5. [`errors`]: attempts, dead letters, messages that come twice
+//! 6. [`slow_work`]: calls of other services, and computing
+//! 7. [`testing`]: your bot's tests
+//! 8. [`own_channels`]: a platform, or a lock, of your own
+//! 9. [`operating`]: start, stop, new versions, backups
+
+// Nothing but text: the chapters stand in guide/, and the compiler reads their code.
+
+#[doc = include_str!("guide/first_bot.md")]
+pub mod first_bot {}
+
+#[doc = include_str!("guide/state.md")]
+pub mod state {}
+
+#[doc = include_str!("guide/replies.md")]
+pub mod replies {}
+
+#[doc = include_str!("guide/own_sql.md")]
+pub mod own_sql {}
+
+#[doc = include_str!("guide/errors.md")]
+pub mod errors {}
+
+#[doc = include_str!("guide/slow_work.md")]
+pub mod slow_work {}
+
+#[doc = include_str!("guide/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("guide/own_channels.md")]
+pub mod own_channels {}
+
+#[doc = include_str!("guide/operating.md")]
+pub mod operating {}

@@ -1,0 +1,238 @@
+//! A connection that speaks HTTP/1.1.
+//!
+//! Called by `connection.rs`. Served by hyper; here are its time limits and its end. Invariants: a slow
+//! client holds up nobody but itself; a drain never closes a connection whose
+//! request may be on the wire: one that was just busy, or has not spoken yet,
+//! lingers for [`LINGER`] first, since hyper's graceful shutdown closes an idle
+//! connection at once; every answer from then on says that it is the last. Bounds:
+//! the head, body and idle time-outs of the server.
+
+use std::cell::Cell;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::connection::{Caller, Stream, answer};
+use super::server::Server;
+use crate::config::ServerLimits;
+
+/// How long a draining worker waits for one more request on a connection that is
+/// idle: longer than a request takes to arrive.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// A connection that was idle for longer is closed at once: its client will hardly
+/// come back within [`LINGER`], and might as well come a moment after.
+const LONG_IDLE: Duration = Duration::from_secs(5);
+
+/// Before an idle connection is closed the sockets are looked at once more: its
+/// request may have arrived while this worker was busy with others.
+const LAST_LOOK: Duration = Duration::from_millis(2);
+
+/// Header lines of a request; more is answered 431.
+const MAX_HEADERS: usize = 64;
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The first byte of a request.
+    Idle,
+    /// The rest of its head.
+    Head,
+    /// Us.
+    Busy,
+}
+
+struct State {
+    phase: Cell<Phase>,
+    since: Cell<Instant>,
+    closing: Cell<bool>,
+    /// No request has come yet.
+    is_new: Cell<bool>,
+    /// Its time is over, and it was looked at once more.
+    looked: Cell<bool>,
+}
+
+impl State {
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(Instant::now());
+        self.is_new.set(false);
+        self.looked.set(false);
+    }
+
+    /// The worker drains: this connection's next answer is its last.
+    fn close_soon(&self) {
+        self.closing.set(true);
+        // It lingers from now on.
+        if self.phase.get() == Phase::Idle
+            && (self.is_new.get() || self.since.get().elapsed() < LONG_IDLE)
+        {
+            self.since.set(Instant::now());
+        }
+    }
+
+    /// When to look again: a head that begins to arrive shortens the deadline
+    /// without waking anybody.
+    fn next_look(&self, limits: &ServerLimits) -> Instant {
+        self.deadline(limits)
+            .min(Instant::now() + limits.header_timeout / 2)
+    }
+
+    /// When its patience with the client ends.
+    fn deadline(&self, limits: &ServerLimits) -> Instant {
+        let limit = match self.phase.get() {
+            Phase::Idle if self.closing.get() => LINGER,
+            Phase::Idle => limits.idle_timeout,
+            Phase::Head if self.closing.get() => limits.header_timeout.min(LINGER * 4),
+            Phase::Head => limits.header_timeout,
+            // The body and the turn have limits of their own.
+            Phase::Busy => return Instant::now() + limits.idle_timeout,
+        };
+        self.since.get() + limit
+    }
+}
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(
+    server: Rc<Server>,
+    stream: impl Stream,
+    caller: Caller,
+    mut draining: watch::Receiver<bool>,
+) {
+    let state = Rc::new(State {
+        phase: Cell::new(Phase::Idle),
+        since: Cell::new(Instant::now()),
+        closing: Cell::new(caller.full),
+        is_new: Cell::new(true),
+        looked: Cell::new(false),
+    });
+    let leaving = draining.clone();
+    let service = service_fn(|request: Request<Incoming>| {
+        let server = server.clone();
+        let state = state.clone();
+        let leaving = leaving.clone();
+        async move {
+            state.enter(Phase::Busy);
+            let mut response = answer(&server, caller, request).await;
+            if state.closing.get() || *leaving.borrow() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            state.enter(Phase::Idle);
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let watched = Watched {
+        stream,
+        state: state.clone(),
+    };
+    let mut connection = pin!(
+        hyper::server::conn::http1::Builder::new()
+            .max_buf_size(server.limits.header)
+            .max_headers(MAX_HEADERS)
+            .header_read_timeout(None)
+            // A client may close its half when it has sent all.
+            .half_close(true)
+            .serve_connection(TokioIo::new(watched), service)
+    );
+    let mut alarm = pin!(tokio::time::sleep_until(state.next_look(&server.limits)));
+    loop {
+        tokio::select! {
+            // What has arrived counts before what falls due.
+            biased;
+            // A client that breaks off is no error of ours.
+            _ = connection.as_mut() => return,
+            () = alarm.as_mut() => {
+                if Instant::now() >= state.deadline(&server.limits) {
+                    match state.phase.get() {
+                        Phase::Head => return,
+                        Phase::Idle if !state.looked.replace(true) => {
+                            alarm.as_mut().reset(Instant::now() + LAST_LOOK);
+                            continue;
+                        }
+                        Phase::Idle => {
+                            connection.as_mut().graceful_shutdown();
+                            // Whoever does not read the last answer is cut off.
+                            let rest = server.limits.header_timeout;
+                            drop(tokio::time::timeout(rest, connection).await);
+                            return;
+                        }
+                        Phase::Busy => {}
+                    }
+                }
+                alarm.as_mut().reset(state.next_look(&server.limits));
+            }
+            _ = draining.wait_for(|drain| *drain), if !state.closing.get() => {
+                state.close_soon();
+                alarm.as_mut().reset(state.next_look(&server.limits));
+            }
+        }
+    }
+}
+
+/// A stream that notes when a request begins to arrive.
+struct Watched<S> {
+    stream: S,
+    state: Rc<State>,
+}
+
+impl<S: Stream> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before && self.state.phase.get() == Phase::Idle {
+            self.state.enter(Phase::Head);
+        }
+        polled
+    }
+}
+
+impl<S: Stream> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
