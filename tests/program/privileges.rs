@@ -73,6 +73,8 @@ async fn all_of_it_becomes_the_user() {
     let setup = setup_of(&user).args(&["--workers", "2", "--user", "nobody", "-v"]);
     let log = setup.path("log");
     let setup = setup.args(&["--log-file", log.to_str().unwrap()]);
+    let admin = format!("unix:{}", setup.path("admin").display());
+    let setup = setup.args(&["--admin", &admin]);
     let bot = setup.start().await;
     assert!(!bot.stderr().contains("root"), "{}", bot.stderr());
     assert_eq!(bot.processes().len(), 4);
@@ -106,6 +108,7 @@ async fn all_of_it_becomes_the_user() {
     is_without_rights(&bot, &user);
     kill(Pid::from_raw(new), Signal::SIGTERM).unwrap();
     bot.gone(SOON).await;
+    assert!(!bot.setup.path("admin").exists(), "its socket is left");
     bot.setup.assert_sound();
 }
 

@@ -273,13 +273,13 @@ async fn requests_that_mean_two_things_are_refused() {
         ),
         format!("Content-Length: {length}, {}\r\n", length + 1),
         format!("Content-Length: +{length}\r\n"),
-        format!("Content-Length: -1\r\n"),
+        "Content-Length: -1\r\n".to_owned(),
         format!("Content-Length: 0x{length:x}\r\n"),
         format!("Content-Length : {length}\r\n"),
         format!("Content-Length: {length}\r\n X: y\r\n"),
         format!("Transfer-Encoding: gzip\r\nContent-Length: {length}\r\n"),
-        format!("Transfer-Encoding: chunked, identity\r\n"),
-        format!("Transfer-Encoding: xchunked\r\n"),
+        "Transfer-Encoding: chunked, identity\r\n".to_owned(),
+        "Transfer-Encoding: xchunked\r\n".to_owned(),
         format!("Transfer-Encoding:\x0bchunked\r\nContent-Length: {length}\r\n"),
     ] {
         let request = format!("{post}{head}\r\n{body}{hidden}");
