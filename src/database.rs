@@ -17,11 +17,12 @@ use turnkey_storage::copy::{self, CopySource, CopyTarget, Progress, Report, Want
 use turnkey_storage::mysql;
 #[cfg(feature = "postgres")]
 use turnkey_storage::postgres;
-use turnkey_storage::sqlite::{self, BackedUp, FileLock, Files};
+use turnkey_storage::sqlite::{self, BackedUp, FileLock, Files, Series};
 use turnkey_storage::{DialogLine, Finding, Owner, Storage, Sync};
 
 use crate::config::{Address, Config};
 use crate::error::Error;
+use crate::running::Running;
 
 /// A database that this program uses.
 pub(crate) struct Database {
@@ -133,11 +134,12 @@ impl Database {
     }
 
     /// Creates or migrates the tables. Opens and closes the database: for a process
-    /// that ends, or has no other connection to it.
+    /// that ends, or has no other connection to it. Where a backup was made before, it
+    /// comes back.
     ///
     /// # Errors
     /// [`Error::Start`] with the remedy.
-    pub(crate) fn prepare(&self, migrations: &[String]) -> crate::Result<()> {
+    pub(crate) fn prepare(&self, migrations: &[String]) -> crate::Result<Option<PathBuf>> {
         match &self.engine {
             Engine::Sqlite { files, .. } => {
                 sqlite::prepare(&files.database, self.sync, migrations).map_err(start_error)
@@ -145,10 +147,12 @@ impl Database {
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => runtime()?
                 .block_on(postgres::prepare(server, migrations))
+                .map(|()| None)
                 .map_err(start_error),
             #[cfg(feature = "mysql")]
             Engine::Mysql(server) => runtime()?
                 .block_on(mysql::prepare(server, self.sync, migrations))
+                .map(|()| None)
                 .map_err(start_error),
         }
     }
@@ -190,6 +194,18 @@ impl Database {
             Engine::Postgres(server) => connect_postgres(server, self.sync),
             #[cfg(feature = "mysql")]
             Engine::Mysql(server) => connect_mysql(server, self.sync),
+        }
+    }
+
+    /// Leaves word for the commands that signal this program.
+    pub(crate) fn note(&self, running: &Running) {
+        let Some(lock) = self.lock() else { return };
+        let noted = serde_json::to_string(running)
+            .map_err(std::io::Error::from)
+            .and_then(|line| lock.note(&line));
+        if let Err(error) = noted {
+            // A full disk, say. Only `--pid` is left to those commands then.
+            tracing::warn!("cannot note in the lock file which process this is: {error}");
         }
     }
 
@@ -343,11 +359,12 @@ fn operate_alone<T>(
     owner: Owner,
     work: impl AsyncFnOnce(&dyn Storage) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    database.prepare(&[]).map_err(plain)?;
     let listener = database.bind().map_err(plain)?;
     let (Some(listener), Some(files)) = (listener, database.files()) else {
         anyhow::bail!("this database needs no writer");
     };
+    sqlite::prepare_for_operator(&files.database, database.sync)
+        .inspect_err(|_| database.leave())?;
     let (lifeline, stop) = UnixStream::pair()?;
     let writer = sqlite::Writer {
         database: files.database.clone(),
@@ -404,6 +421,23 @@ pub(crate) fn restore(
     let files = Files::of(sqlite_file(address)?);
     let lock = files.lock()?;
     sqlite::restore(from, &files, &lock, replace, progress)
+}
+
+/// Backups of the database in a directory.
+///
+/// # Errors
+/// As [`backup`].
+pub(crate) fn series(address: &Address, directory: &Path) -> turnkey_storage::Result<Series> {
+    sqlite::must_exist(sqlite_file(address)?)?;
+    series_of(address, directory)
+}
+
+/// As [`series`], of a database that may not be there yet.
+///
+/// # Errors
+/// When it is no SQLite file.
+pub(crate) fn series_of(address: &Address, directory: &Path) -> turnkey_storage::Result<Series> {
+    Ok(Series::scheduled(sqlite_file(address)?, directory))
 }
 
 fn sqlite_file(address: &Address) -> turnkey_storage::Result<&Path> {

@@ -52,6 +52,7 @@ mod acme;
 mod admin;
 mod app;
 mod attempts;
+mod backup;
 #[cfg(feature = "bench")]
 mod bench;
 mod channels;
@@ -79,6 +80,7 @@ mod rate;
 mod recovery;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod report;
+mod running;
 mod scoreboard;
 mod single;
 #[cfg(any(feature = "bench", feature = "drill"))]

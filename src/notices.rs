@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::config::{Config, Listen, Updater};
@@ -20,6 +21,17 @@ macro_rules! say {
     }};
 }
 pub(crate) use say;
+
+/// The tables were changed: where the backup from before is, if there was something to
+/// back up.
+pub(crate) fn kept(backup: Option<&Path>) {
+    if let Some(backup) = backup {
+        say!(
+            "The database's tables were changed; as it was before, it is in {}.",
+            backup.display()
+        );
+    }
+}
 
 /// The last line: what was done, and what was lost of it.
 pub(crate) fn goodbye(scoreboard: Scoreboard, has_writer: bool, cut: &Cut, took: Duration) {

@@ -86,6 +86,11 @@ pub(crate) enum Shared {
     LogFile,
     /// When the map was made: milliseconds since 1970.
     Since,
+    /// When the newest backup was made: milliseconds since 1970, 0 for never. The first
+    /// worker's.
+    BackupAt,
+    /// Backups that failed. The first worker's.
+    BackupFailures,
 }
 
 /// Words of a slot for [`Field`]s.
@@ -151,7 +156,7 @@ impl Scoreboard {
         &self.words[MASTER * SLOT + field as usize]
     }
 
-    /// Only the master writes here.
+    /// Only the master writes here, save what is said to be somebody else's.
     pub(crate) fn share(&self, field: Shared, value: u64) {
         self.slot(MASTER).words[field as usize].store(value, Relaxed);
     }

@@ -19,6 +19,7 @@ use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
 
 use crate::app::Author;
+use crate::backup;
 use crate::channels::check_names;
 use crate::config::{Config, Tls};
 use crate::database::{self, Database};
@@ -26,6 +27,7 @@ use crate::error::Error;
 use crate::listener::{Listener, Purpose};
 use crate::master::{listeners, signals};
 use crate::notices::{self, Cut, counted, say};
+use crate::running::Running;
 use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
 use crate::{acme, exit, logfile, privileges, tls, writer};
@@ -53,13 +55,15 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     listeners::open(config, &mut listeners)?;
     privileges::give_up(config)?;
     let database = Database::take(config)?;
+    backup::check(config)?;
+    database.note(&Running::this());
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
         if let Tls::Acme(acme) = tls {
             acme::check(acme)?;
         }
     }
-    database.prepare(&author.migrations)?;
+    notices::kept(database.prepare(&author.migrations)?.as_deref());
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
     let held = signals::hold(&[

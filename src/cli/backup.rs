@@ -6,9 +6,15 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::getppid;
 use serde_json::json;
 
-use crate::config::{self, Address};
+use super::storage::DatabaseFile;
+use crate::backup::{self, Outcome};
+use crate::config;
+use crate::master::sys;
 use crate::notices::say;
 use crate::{database, exit};
 
@@ -22,23 +28,40 @@ and only then gives it its name. Other databases have tools of their own (pg_dum
 mariadb-dump); `turnkey copy --from postgres://… --to sqlite:backup.db` works for them
 while no bot runs.
 
-A running bot makes backups by itself: `turnkey run --backup-dir DIR`.
+With --dir the name is made of the database's and the time, and the oldest are removed:
+/backups/bot-2026-11-29T10-00-00Z.db. Only names of that form are counted and removed. A
+running bot does the same by itself: `turnkey run --backup-dir DIR`. docs/BACKUP.md has
+the whole drill, there and back.
 
-Example:
-  turnkey backup --storage sqlite:bot.db /backups/bot-$(date +%F).db")]
+Exit code 0: made, or not due yet. 2: not made, and why.
+
+Examples:
+  turnkey backup --storage sqlite:bot.db /mnt/stick/bot.db
+  turnkey backup --storage sqlite:bot.db --dir /backups --keep 7")]
 pub(super) struct Backup {
-    /// The bot's database, such as sqlite:bot.db.
-    #[arg(
-        long,
-        env = "TURNKEY_STORAGE",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    storage: String,
+    #[command(flatten)]
+    database: DatabaseFile,
 
     /// The file to make. It must not exist.
-    #[arg(value_name = "FILE")]
-    to: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "dir")]
+    to: Option<PathBuf>,
+
+    /// Instead of FILE: a directory, where the backup is named by the time. It is made if
+    /// it is not there.
+    #[arg(long, value_name = "DIR", conflicts_with = "to")]
+    dir: Option<PathBuf>,
+
+    /// How many backups stay in --dir; older ones are removed.
+    #[arg(long, value_name = "N", default_value_t = 24, requires = "dir", value_parser = clap::value_parser!(u64).range(1..))]
+    keep: u64,
+
+    /// Only if the newest backup in --dir is older than this, such as 1h.
+    #[arg(long, value_name = "TIME", requires = "dir", value_parser = config::duration)]
+    every: Option<Duration>,
+
+    /// The process that wants it: at its end this one ends, too.
+    #[arg(long, hide = true)]
+    parent: Option<i32>,
 
     /// Print the result as JSON.
     #[arg(long)]
@@ -52,14 +75,8 @@ The backup is verified first and copied; no bot may use the database meanwhile.
 Example:
   turnkey restore --storage sqlite:bot.db /backups/bot-2026-11-25.db --replace")]
 pub(super) struct Restore {
-    /// Where the bot's database belongs, such as sqlite:bot.db.
-    #[arg(
-        long,
-        env = "TURNKEY_STORAGE",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    storage: String,
+    #[command(flatten)]
+    database: DatabaseFile,
 
     /// The backup.
     #[arg(value_name = "FILE")]
@@ -76,31 +93,61 @@ pub(super) struct Restore {
 
 impl Backup {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let address = address(&self.storage)?;
+        if let Some(parent) = self.parent {
+            follow(parent)?;
+        }
+        let address = self.database.address()?;
         let mut line = Line::new("Copying");
-        let done = database::backup(&address, &self.to, |done, all| line.show(done, all));
+        let show = |done, all| line.show(done, all);
+        let outcome = match (&self.dir, self.to) {
+            (Some(dir), _) => database::series(&address, dir)
+                .and_then(|series| backup::make(&series, self.every, self.keep as usize, show)),
+            (None, Some(to)) => database::backup(&address, &to, show).map(|made| Outcome {
+                file: Some(to),
+                bytes: made.bytes,
+                dialogs: made.dialogs,
+                newest: 0,
+                busy: false,
+            }),
+            (None, None) => anyhow::bail!("name a file, or a directory with --dir"),
+        };
         line.end();
-        let done = done?;
+        let outcome = outcome?;
         if self.json {
-            println!(
-                "{}",
-                json!({ "file": self.to, "bytes": done.bytes, "dialogs": done.dialogs })
-            );
+            println!("{}", serde_json::to_string(&outcome)?);
         } else {
-            println!(
-                "{}: {} dialogs, {} bytes, verified",
-                self.to.display(),
-                done.dialogs,
-                done.bytes
-            );
+            println!("{}", text(&outcome));
         }
         Ok(ExitCode::from(exit::CLEAN))
     }
 }
 
+fn text(outcome: &Outcome) -> String {
+    match &outcome.file {
+        Some(file) => format!(
+            "{}: {} dialogs, {} bytes, verified",
+            file.display(),
+            outcome.dialogs,
+            outcome.bytes
+        ),
+        None if outcome.busy => "Another process makes a backup there now.".to_owned(),
+        None => "The newest backup is not older than --every; none was made.".to_owned(),
+    }
+}
+
+/// A worker's helper: behind its turns, and no longer than it.
+fn follow(parent: i32) -> anyhow::Result<()> {
+    sys::be_nice();
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if getppid().as_raw() != parent {
+        anyhow::bail!("the worker that wanted a backup is gone");
+    }
+    Ok(())
+}
+
 impl Restore {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let address = address(&self.storage)?;
+        let address = self.database.address()?;
         let mut line = Line::new("Restoring");
         let show = |done, all| line.show(done, all);
         let done = database::restore(&self.from, &address, self.replace, show);
@@ -119,10 +166,6 @@ impl Restore {
         }
         Ok(ExitCode::from(exit::CLEAN))
     }
-}
-
-fn address(url: &str) -> anyhow::Result<Address> {
-    config::database(url).map_err(|e| anyhow::anyhow!("{e}"))
 }
 
 /// The line that says how far it is, on a terminal.

@@ -4,22 +4,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::{config, database, exit};
+use super::storage::Database;
+use crate::{database, exit};
 
 #[derive(Args)]
 #[command(
     after_help = "Exit code 0: all is well. 1: something is wrong, and is named. 2: cannot be read."
 )]
 pub(super) struct Check {
-    /// The database, such as sqlite:bot.db, postgres://user:password@host/db or
-    /// mysql://user:password@host/db.
-    #[arg(
-        long,
-        env = "TURNKEY_STORAGE",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    storage: String,
+    #[command(flatten)]
+    database: Database,
 
     /// Print the findings as JSON.
     #[arg(long)]
@@ -28,7 +22,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let address = config::database(&self.storage).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let address = self.database.address()?;
         let findings = database::check(&address)?;
         if self.json {
             let list: Vec<_> = findings

@@ -8,20 +8,14 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::{config, database, exit};
+use super::storage::Database;
+use crate::{database, exit};
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  turnkey dump --storage sqlite:bot.db | jq .state")]
 pub(super) struct Dump {
-    /// The database, such as sqlite:bot.db, postgres://user:password@host/db or
-    /// mysql://user:password@host/db.
-    #[arg(
-        long,
-        env = "TURNKEY_STORAGE",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    storage: String,
+    #[command(flatten)]
+    database: Database,
 
     /// Also print the turns that `run --history` kept.
     #[arg(long)]
@@ -41,7 +35,7 @@ struct Line<'a> {
 
 impl Dump {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        let address = config::database(&self.storage).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let address = self.database.address()?;
         let mut out = BufWriter::new(std::io::stdout().lock());
         let printed = database::dump(&address, self.history, |line| -> anyhow::Result<()> {
             let state: &RawValue = serde_json::from_str(&line.state)

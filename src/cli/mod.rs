@@ -17,10 +17,13 @@ mod new;
 mod operator;
 mod outbox;
 mod run;
+mod signals;
 mod storage;
+mod storage_file;
 mod systemd;
 #[cfg(feature = "top")]
 mod top;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -64,6 +67,12 @@ enum Command {
     /// Watch a running bot in the terminal, through its --admin address.
     #[cfg(feature = "top")]
     Top(top::Top),
+    /// Let a new version of the program take over from a running bot.
+    Upgrade(upgrade::Upgrade),
+    /// Let a running bot read its settings again.
+    Reload(upgrade::Reload),
+    /// Stop a running bot, and wait for its end.
+    Stop(upgrade::Stop),
     /// Measure: storage engines side by side, or whole turns over HTTP.
     #[cfg(feature = "bench")]
     Bench(bench::Bench),
@@ -88,9 +97,9 @@ enum Command {
 /// Obeys the command line.
 pub(crate) fn main(author: Author) -> ExitCode {
     // Where the database is may stand in a file; read before, for every command that asks.
-    let storage = storage::in_a_file();
-    let matches = storage::known_to(Cli::command(), &storage).get_matches();
-    if let Err(error) = storage::was_wanted(&matches, storage) {
+    let storage = storage_file::in_a_file();
+    let matches = storage_file::known_to(Cli::command(), &storage).get_matches();
+    if let Err(error) = storage_file::was_wanted(&matches, storage) {
         say!("error: {error}");
         return ExitCode::from(exit::BAD_START);
     }
@@ -107,6 +116,9 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Restore(restore) => restore.run(),
         #[cfg(feature = "top")]
         Command::Top(top) => top.run(),
+        Command::Upgrade(upgrade) => upgrade.run(),
+        Command::Reload(reload) => reload.run(),
+        Command::Stop(stop) => stop.run(),
         #[cfg(feature = "bench")]
         Command::Bench(bench) => bench.run(),
         #[cfg(feature = "drill")]

@@ -9,19 +9,13 @@ use clap::Args;
 use serde::Serialize;
 use turnkey_storage::Storage;
 
-use crate::{config, database};
+use super::storage::Database;
+use crate::database;
 
 #[derive(Args)]
 pub(super) struct Operator {
-    /// The database, such as sqlite:bot.db, postgres://user:password@host/db or
-    /// mysql://user:password@host/db.
-    #[arg(
-        long,
-        env = "TURNKEY_STORAGE",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    storage: String,
+    #[command(flatten)]
+    database: Database,
     /// Print JSON, one object a line.
     #[arg(long)]
     pub(super) json: bool,
@@ -33,7 +27,7 @@ impl Operator {
         &self,
         work: impl AsyncFnOnce(&dyn Storage) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let address = config::database(&self.storage).map_err(|e| anyhow::anyhow!("{e}"))?;
+        let address = self.database.address()?;
         database::operate(&address, work)
     }
 }

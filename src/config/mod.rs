@@ -41,7 +41,6 @@ pub(crate) use self::secrets::{Secret, environment, find};
 pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::storage::{Address, database};
-#[cfg(any(feature = "bench", feature = "drill"))]
 pub(crate) use self::values::duration;
 use crate::network::Network;
 

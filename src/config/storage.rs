@@ -10,6 +10,7 @@ use turnkey_storage::mysql;
 use turnkey_storage::postgres;
 
 use super::validate::refuse;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 use crate::error::Error;
 
 /// A database, as `--storage` names it. It never shows its password.

@@ -56,11 +56,13 @@ use self::terminal::Terminal;
 use self::upgrade::{Alive, Program, Upgrade};
 use self::watch::Watch;
 use crate::app::Author;
+use crate::backup;
 use crate::channels::check_names;
 use crate::config::{Config, MAX_WORKERS, Tls};
 use crate::database::Database;
 use crate::listener::{Listener, Purpose};
 use crate::notices::{self, Cut, counted, say};
+use crate::running::Running;
 use crate::scoreboard::{Scoreboard, Shared};
 use crate::{acme, exit, logfile, privileges, systemd, tls};
 
@@ -117,6 +119,8 @@ pub(crate) struct Master {
     upgrade: Option<Upgrade>,
     predecessor: Option<Predecessor>,
     watch: Watch,
+    /// What is told to commands that signal this program.
+    running: Running,
     /// The number of the next child's life.
     next_owner: u64,
     stop_asked: Option<Instant>,
@@ -170,6 +174,10 @@ pub(crate) fn run(
         Some(database) => database,
         None => Database::take(&config)?,
     };
+    backup::check(&config)?;
+    if predecessor.is_none() {
+        database.note(&Running::this());
+    }
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
         if let Tls::Acme(acme) = tls {
@@ -223,6 +231,7 @@ pub(crate) fn run(
         upgrade: None,
         predecessor,
         watch: Watch::new(),
+        running: Running::this(),
         next_owner: start::first_owner(),
         stop_asked: None,
         told: Instant::now(),
@@ -328,8 +337,18 @@ impl Master {
             say!("{remark}");
         }
         systemd::ready(&format!("serving with {workers}"));
+        // Before the old program is told: it may have something to say until then.
+        self.note(|running| running.serves = true);
         if let Some(before) = &self.predecessor {
             before.tell_ready();
+        }
+    }
+
+    /// Notes something for the commands that signal this program: see `running.rs`.
+    fn note(&mut self, change: impl FnOnce(&mut Running)) {
+        change(&mut self.running);
+        if !self.is_succeeded() {
+            self.database.note(&self.running);
         }
     }
 

@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 
 use super::child::{ChildHandle, Place, Role, Stage};
 use super::{Master, Phase};
+use crate::backup;
 use crate::config::{Config, MAX_WORKERS, Processes};
 use crate::notices::{counted, say};
 use crate::systemd;
@@ -63,7 +64,7 @@ impl Master {
     pub(super) fn reload(&mut self) {
         if self.phase != Phase::Serving || self.upgrade.is_some() {
             say!("Reload: not now.");
-            return;
+            return self.note(|running| running.failed("not now; only while it serves"));
         }
         if self.rolling.reload.is_some() {
             self.rolling.again = true;
@@ -78,6 +79,9 @@ impl Master {
             return self.reload_failed("--single-process takes a restart");
         };
         let fixed = new.keep_fixed(&self.config);
+        if let Err(error) = backup::check(&new) {
+            return self.reload_failed(&error.to_string());
+        }
         if !fixed.is_empty() {
             say!(
                 "Reload: a new {} takes a restart; the old one stays.",
@@ -111,6 +115,7 @@ impl Master {
         let workers = counted(self.wanted_workers() as u64, "worker");
         say!("Reload failed, the old settings and {workers} stay: {why}");
         systemd::ready("reload failed, the old settings stay");
+        self.note(|running| running.failed(why));
     }
 
     /// Moves the replacing on.
@@ -148,6 +153,7 @@ impl Master {
             let took = reload.begun.elapsed().as_secs_f32();
             let workers = counted(self.wanted_workers() as u64, "worker");
             say!("Reloaded: {workers}, {took:.1} s.");
+            self.note(|running| running.reloads += 1);
             systemd::ready(&format!("serving with {workers}"));
         }
         if std::mem::take(&mut self.rolling.again) {
@@ -196,6 +202,7 @@ impl Master {
                     reload.replaced
                 );
                 systemd::ready("reload failed half-way");
+                self.note(|running| running.failed(&format!("half-way: {how}")));
             }
             None => tracing::error!("{how}; the old {} stays", child.role),
         }

@@ -23,7 +23,7 @@ use crate::app::Author;
 use crate::database::Database;
 use crate::error::Error;
 use crate::exit;
-use crate::notices::say;
+use crate::notices::{self, say};
 
 /// How long a stop waits for the child that prepares the database.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -71,7 +71,10 @@ pub(super) fn prepare(
         }
     }
     let change = || match database.prepare(&author.migrations) {
-        Ok(()) => exit::CLEAN,
+        Ok(kept) => {
+            notices::kept(kept.as_deref());
+            exit::CLEAN
+        }
         Err(error) => refused(&error),
     };
     let patience = if database.prepares_in_transactions() {

@@ -18,6 +18,9 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::unistd::{ForkResult, Pid};
 
+/// What [`be_nice`] asks for: the last in line, but not without any share.
+const NICE: i32 = 15;
+
 /// Which side of a fork this is.
 pub(super) enum Forked {
     /// The new process.
@@ -121,6 +124,12 @@ pub(super) fn leave_on(signals: &[Signal]) -> io::Result<()> {
         unsafe { sigaction(*which, &action) }?;
     }
     Ok(())
+}
+
+/// Lets all others go first on the processor. Best effort.
+pub(crate) fn be_nice() {
+    // SAFETY: it changes this process's priority and touches no memory of ours.
+    unsafe { nix::libc::nice(NICE) };
 }
 
 /// Back to what the system does with a signal.

@@ -110,12 +110,11 @@ impl Master {
     /// Starts the program file anew beside this program.
     pub(super) fn start_upgrade(&mut self) {
         if self.phase != Phase::Serving || self.upgrade.is_some() || self.predecessor.is_some() {
-            say!("Upgrade: not now; one at a time, and only while it serves.");
-            return;
+            return self.upgrade_refused("not now; one at a time, and only while it serves.");
         }
         if getpid().as_raw() == 1 {
-            say!("Upgrade: as process 1 this program is the container; start another one.");
-            return;
+            return self
+                .upgrade_refused("as process 1 this program is the container; start another one.");
         }
         self.scoreboard.share(Shared::Others, 1);
         match self.exec_successor() {
@@ -126,6 +125,11 @@ impl Master {
             }
             Err(error) => self.upgrade_failed(&error.to_string()),
         }
+    }
+
+    fn upgrade_refused(&mut self, why: &str) {
+        say!("Upgrade: {why}");
+        self.note(|running| running.failed(why));
     }
 
     fn exec_successor(&mut self) -> crate::Result<Upgrade> {
@@ -353,6 +357,7 @@ impl Master {
         self.upgrade = None;
         self.scoreboard.share(Shared::Others, 0);
         say!("Upgrade failed, this program goes on: {why}");
+        self.note(|running| running.failed(why));
         if !self.is_stopping() {
             return;
         }

@@ -32,6 +32,7 @@ pub(crate) use self::requests::Requests;
 use crate::acme;
 use crate::admin::Admin;
 use crate::app::Author;
+use crate::backup;
 use crate::channels::{Channels, poll, register};
 use crate::config::{Config, Tls, Updater};
 use crate::database::Database;
@@ -175,6 +176,12 @@ impl Worker<'_> {
             let (seen, history) = (self.config.keep_seen, self.config.keep_history);
             tokio::task::spawn_local(sweep::run(bot.clone(), seen, history))
         });
+        let backups = self.config.backup.clone().filter(|_| self.is_first);
+        let backups = backups
+            .zip(self.database.files().cloned())
+            .map(|(config, files)| {
+                tokio::task::spawn_local(backup::run(config, files.database, self.scoreboard))
+            });
         let mut looking = JoinSet::new();
         let certificates = self
             .config
@@ -255,6 +262,9 @@ impl Worker<'_> {
         recovery.abort();
         if let Some(sweep) = sweep {
             sweep.abort();
+        }
+        if let Some(backups) = backups {
+            backups.abort(); // The process that makes one is killed with it.
         }
         if leave == Leave::Stop {
             // Nobody would be there to answer a check.

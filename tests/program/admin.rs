@@ -14,8 +14,10 @@ use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::sqlite::{Files, connect as open_file, random_owner};
 use turnkey_storage::{DialogKey, Storage};
 
+use crate::api::{Api, Mood};
 use crate::bot::{Bot, SOON, Setup, until};
 use crate::client::{Answer, Connection, Target, begin, connect, join, once, read_to_end, say};
+use crate::telegram::{text, webhook};
 
 /// What a user may call himself.
 const HOSTILE: &str = "\"><script>alert('1')</script><img src=x onerror=alert(2)>\u{202e}";
@@ -337,15 +339,7 @@ async fn what_users_wrote_stays_text() {
         letters.contains("&lt;script&gt;alert(&#39;1&#39;)"),
         "{letters}"
     );
-    // Their number is looked at once a second.
-    let deadline = std::time::Instant::now() + SOON;
-    while metric(port, "turnkey_dead_letters").await != 1.0 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "the letter is not counted"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_metric(port, "turnkey_dead_letters", |n| n == 1.0).await;
     assert!(
         get(port, "/status")
             .await
@@ -467,6 +461,48 @@ async fn a_crash_is_counted_and_who_waits_is_named() {
         assert!(std::time::Instant::now() < deadline, "she waits no more");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    bot.stop().await.assert_sound();
+}
+
+/// A figure that is looked at once a second, once it is what it should be.
+async fn until_metric(port: u16, name: &str, is_so: impl Fn(f64) -> bool) {
+    let deadline = std::time::Instant::now() + SOON;
+    loop {
+        let value = metric(port, name).await;
+        if is_so(value) {
+            return;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{name} is still {value}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn replies_that_cannot_be_sent_are_seen() {
+    let api = Api::start();
+    let bot = api.configure(setup(Setup::commands())).start().await;
+    let port = admin_port(&bot);
+    // Told "too many" once, then held until the test lets go.
+    api.be("7", &[Mood::Flood(1), Mood::Held]);
+    let answer = once(bot.port, webhook(&text(1, 7, "many 2"))).await;
+    assert_eq!(answer.status, 200);
+    until_metric(port, "turnkey_platform_too_many_total", |n| n == 1.0).await;
+    until_metric(port, "turnkey_replies_sending", |n| n == 2.0).await;
+    until_metric(port, "turnkey_outbox_replies", |n| n == 2.0).await;
+    until_metric(port, "turnkey_outbox_lag_seconds", |s| s > 0.5).await;
+    until_metric(port, "turnkey_longest_wait_seconds", |s| s > 0.5).await;
+    let told = status(port).await;
+    assert_eq!(told["queues"]["oldest_reply"]["dialog"], "telegram:7");
+    // Its turn is committed all the same, and in time.
+    assert_eq!(told["turns"]["total"], 1);
+    api.calm();
+    api.release();
+    until_metric(port, "turnkey_replies_sent_total", |n| n == 2.0).await;
+    until_metric(port, "turnkey_outbox_replies", |n| n == 0.0).await;
+    until_metric(port, "turnkey_outbox_lag_seconds", |s| s == 0.0).await;
     bot.stop().await.assert_sound();
 }
 

@@ -1,7 +1,17 @@
-//! Backups of a file that is written to, and the way back.
+//! Backups of a file that is written to, and the way back; by hand, on a schedule, and
+//! before tables are changed.
 
-use crate::bot::{Setup, url};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::bot::{Bot, SOON, Setup, until, url};
 use crate::client::say;
+use crate::load::Load;
+use crate::small_disk::SmallDisk;
 
 #[tokio::test]
 async fn a_backup_of_a_running_bot_is_whole_and_can_be_restored() {
@@ -80,4 +90,381 @@ async fn a_backup_of_something_else_is_refused() {
         strange.stderr
     );
     assert!(!std::path::Path::new(to).exists());
+}
+
+/// What is in a directory, in order; without the lock.
+fn names(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with("-backup-lock"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Complete backups of `bot.db`, oldest first.
+fn backups(dir: &Path) -> Vec<String> {
+    let mut names = names(dir);
+    names
+        .retain(|name| name.len() == "bot-2026-11-29T10-00-00Z.db".len() && name.ends_with("Z.db"));
+    names
+}
+
+fn with_backups(setup: Setup, dir: &Path, every: &str) -> Setup {
+    let dir = dir.to_str().unwrap();
+    setup.args(&["--backup-dir", dir, "--backup-every", every])
+}
+
+/// Sound, but for the locks of turns that were in flight at that moment.
+fn assert_good(setup: &Setup, backup: &Path) {
+    let check = setup.bare(&["check", "--storage", &url(backup)]);
+    let is_sound = check
+        .stdout
+        .lines()
+        .all(|line| line.contains("all is well") || line.contains("lock row"));
+    assert!(is_sound && check.code != Some(2), "{check:?}");
+}
+
+/// Makes the file so large that a backup takes a while.
+fn grow(database: &Path, mebibytes: u32) {
+    let conn = rusqlite::Connection::open(database).unwrap();
+    conn.execute_batch(&format!(
+        "CREATE TABLE filler (a BLOB);
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {mebibytes})
+         INSERT INTO filler SELECT randomblob(1048576) FROM n;"
+    ))
+    .unwrap();
+}
+
+/// The helper's process, once it writes.
+async fn writing(bot: &Bot, dir: &Path) -> i32 {
+    let mut found = None;
+    until("a backup under way", SOON, || {
+        let is_begun = names(dir).iter().any(|name| name.ends_with("-part"));
+        found = bot.all_named("turnkey: backup").first().copied();
+        is_begun && found.is_some()
+    })
+    .await;
+    found.expect("it was waited for")
+}
+
+#[tokio::test]
+async fn a_running_bot_makes_backups_and_removes_the_oldest() {
+    let setup = Setup::counter();
+    let dir = setup.path("backups");
+    let setup = with_backups(setup, &dir, "1s").args(&["--backup-keep", "3", "--workers", "2"]);
+    let bot = setup.start().await;
+    let load = Load::start(bot.port);
+    until("the first backup", SOON, || !backups(&dir).is_empty()).await;
+    let first = backups(&dir).remove(0);
+    for other in ["bot-old.db", "bot-2-2020-01-01T00-00-00Z.db", "other.db"] {
+        fs::write(dir.join(other), "not ours").unwrap();
+    }
+    until("the first is gone", SOON, || {
+        let there = backups(&dir);
+        there.len() >= 3 && !there.contains(&first)
+    })
+    .await;
+    let answered = load.end_unharmed().await;
+    let setup = bot.stop().await;
+    assert!((3..=4).contains(&backups(&dir).len()), "{:?}", names(&dir));
+    for other in ["bot-old.db", "bot-2-2020-01-01T00-00-00Z.db", "other.db"] {
+        assert!(dir.join(other).exists(), "{other} was not ours to remove");
+    }
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    for backup in backups(&dir) {
+        let backup = dir.join(backup);
+        assert_eq!(mode(&backup), 0o600);
+        assert_good(&setup, &backup);
+    }
+    assert_eq!(setup.sum(), answered);
+    setup.assert_sound();
+}
+
+/// A reload, the death of the worker that keeps the schedule, a restart and an upgrade:
+/// the next one is due an hour after the one that is there.
+#[tokio::test]
+async fn a_replaced_worker_keeps_the_schedule() {
+    let setup = Setup::counter();
+    let dir = setup.path("backups");
+    let setup = with_backups(setup, &dir, "1h").args(&["--workers", "2", "-v"]);
+    let mut bot = setup.start().await;
+    let mut looks = 0;
+    let mut looked = async |bot: &Bot, of: usize| {
+        looks += 1;
+        until("a look at the directory", SOON, || {
+            bot.stderr().matches("next backup is due in").count() >= looks - of
+        })
+        .await;
+        assert_eq!(backups(&dir).len(), 1, "{:?}", names(&dir));
+    };
+    looked(&bot, 0).await;
+    bot.signal(Signal::SIGHUP);
+    bot.wait_for_stderr("Reloaded: ").await;
+    looked(&bot, 0).await;
+    let first = bot.worker(0).await;
+    kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    bot.successor("turnkey: worker 0", first).await;
+    looked(&bot, 0).await;
+    bot.signal(Signal::SIGUSR2);
+    let new = bot.successor_program().await;
+    looked(&bot, 0).await;
+    assert_eq!(bot.ended(SOON).await, 0);
+    kill(Pid::from_raw(new), Signal::SIGTERM).unwrap();
+    bot.gone(SOON).await;
+    let bot = setup.start().await;
+    looked(&bot, 4).await;
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn a_backup_that_is_killed_leaves_nothing_with_a_good_name() {
+    let setup = Setup::counter();
+    let dir = setup.path("backups");
+    let bot = setup.start().await;
+    say(bot.port, "ann", "hi").await.number();
+    let setup = bot.stop().await;
+    grow(&setup.database(), 48);
+    let setup = with_backups(setup, &dir, "2s").args(&["--workers", "2"]);
+
+    // Its own process alone: told, and tried again.
+    let bot = setup.start().await;
+    let load = Load::start(bot.port);
+    let helper = writing(&bot, &dir).await;
+    // It has nothing of the bot's, least of all the lock on the file.
+    let files = fs::read_dir(format!("/proc/{helper}/fd")).unwrap();
+    let files: Vec<PathBuf> = files
+        .filter_map(|file| fs::read_link(file.unwrap().path()).ok())
+        .collect();
+    let lock = setup.path("bot.db-lock").canonicalize().unwrap();
+    assert!(!files.contains(&lock), "{files:?}");
+    kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
+    bot.wait_for_stderr("no backup in").await;
+    assert!(backups(&dir).is_empty(), "{:?}", names(&dir));
+    until("another attempt", SOON, || backups(&dir).len() == 1).await;
+    load.end_unharmed().await;
+
+    // Everything at once, in the middle of the next one.
+    let helper = writing(&bot, &dir).await;
+    let before = backups(&dir);
+    let setup = bot.kill_all().await;
+    until("its end", SOON, || crate::bot::stat(helper).is_none()).await;
+    let left = names(&dir);
+    assert_eq!(backups(&dir), before);
+    for backup in &before {
+        assert_good(&setup, &dir.join(backup));
+    }
+    let part = left.iter().find(|name| name.ends_with("-part"));
+    let part = dir.join(part.expect("what was begun"));
+    let bot = setup.start().await;
+    until("a backup by the next program", SOON, || {
+        backups(&dir).len() > before.len()
+    })
+    .await;
+    assert!(!part.exists(), "{:?}", names(&dir));
+
+    // The worker that wanted it: its helper goes with it, the next worker begins anew.
+    let helper = writing(&bot, &dir).await;
+    let worker = bot.worker(0).await;
+    kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    until("the helper's end", SOON, || {
+        crate::bot::stat(helper).is_none_or(|stat| stat.state == 'Z')
+    })
+    .await;
+    let count = backups(&dir).len();
+    until("the next worker's backup", SOON, || {
+        backups(&dir).len() > count
+    })
+    .await;
+    bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn a_full_disk_for_backups_is_told_and_the_bot_goes_on() {
+    let setup = Setup::counter();
+    let Some(disk) = SmallDisk::mount(&setup, 3) else {
+        return;
+    };
+    disk.fill();
+    let setup = with_backups(setup, disk.path(), "1s").args(&["--workers", "2"]);
+    let bot = setup.start().await;
+    let load = Load::start(bot.port);
+    bot.wait_for_stderr("no backup in").await;
+    until("the reason", SOON, || {
+        let text = bot.stderr();
+        text.contains("disk is full") || text.contains("No space left")
+    })
+    .await;
+    assert!(backups(disk.path()).is_empty(), "{:?}", names(disk.path()));
+    assert!(
+        names(disk.path()).iter().all(|name| name == "filler"),
+        "{:?}",
+        names(disk.path())
+    );
+    disk.free();
+    until("a backup once there is room", SOON, || {
+        !backups(disk.path()).is_empty()
+    })
+    .await;
+    let answered = load.end_unharmed().await;
+    assert_eq!(bot.setup.sum(), answered);
+    bot.stop().await;
+}
+
+#[tokio::test]
+async fn a_directory_that_is_no_good_refuses_the_start() {
+    let setup = Setup::counter();
+    let file = setup.path("file");
+    fs::write(&file, "").unwrap();
+    for dir in [file.clone(), file.join("below"), setup.path("no/such")] {
+        let ended = with_backups(setup.clone(), &dir, "1h").run_to_end();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        let (stderr, dir) = (&ended.stderr, dir.to_str().unwrap());
+        assert!(
+            stderr.contains(dir) && stderr.contains("backups: "),
+            "{stderr}"
+        );
+    }
+    // Nor does a reload to one change anything.
+    let config = setup.path("bot.toml");
+    fs::write(&config, "workers = 1\n").unwrap();
+    let bot = setup
+        .args(&["--config", config.to_str().unwrap()])
+        .start()
+        .await;
+    fs::write(&config, format!("workers = 1\nbackup-dir = {file:?}\n")).unwrap();
+    bot.signal(Signal::SIGHUP);
+    bot.wait_for_stderr("Reload failed, the old settings").await;
+    // And to a good one starts with a backup.
+    let dir = bot.setup.path("backups");
+    fs::write(&config, format!("workers = 1\nbackup-dir = {dir:?}\n")).unwrap();
+    bot.signal(Signal::SIGHUP);
+    until("a backup", SOON, || backups(&dir).len() == 1).await;
+
+    // Two bots of one name would remove each other's.
+    let other = with_backups(Setup::counter(), &dir, "1h").run_to_end();
+    assert_eq!(other.code, Some(2), "{other:?}");
+    assert!(other.stderr.contains("another database"), "{other:?}");
+    bot.stop().await;
+}
+
+/// `backup --dir`, for whoever has a scheduler already.
+#[tokio::test]
+async fn a_backup_by_hand_is_named_by_the_time() {
+    let bot = Setup::counter().start().await;
+    say(bot.port, "ann", "hi").await.number();
+    let setup = bot.setup.clone();
+    let dir = setup.path("backups");
+    let make = |more: &[&str]| {
+        let base = ["backup", "--dir", dir.to_str().unwrap(), "--json"];
+        let ended = setup.tool(&[&base, more].concat());
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        serde_json::from_str::<serde_json::Value>(&ended.stdout).unwrap()
+    };
+    let first = make(&[]);
+    assert_eq!(first["dialogs"], 1);
+    assert!(Path::new(first["file"].as_str().unwrap()).exists());
+    assert!(make(&["--every", "1h"])["file"].is_null(), "not due yet");
+    make(&[]);
+    make(&["--keep", "2"]);
+    assert_eq!(backups(&dir).len(), 2);
+    let both = setup.tool(&["backup", "x.db", "--dir", "d"]);
+    assert_eq!(both.code, Some(2), "{both:?}");
+    let neither = setup.tool(&["backup"]);
+    assert_eq!(neither.code, Some(2), "{neither:?}");
+    bot.stop().await;
+}
+
+/// The copies from before a change of the tables.
+fn before(setup: &Setup) -> Vec<String> {
+    let mut names = names(setup.dir.path());
+    names.retain(|name| name.starts_with("bot.db-before-"));
+    names
+}
+
+#[tokio::test]
+async fn tables_are_backed_up_before_they_are_changed() {
+    let counter = Setup::counter();
+    let database = counter.database();
+    let bot = counter.start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
+    bot.stop().await;
+    assert!(
+        before(&counter).is_empty(),
+        "a new file has nothing to keep"
+    );
+
+    // The example has a migration of its own.
+    let example = Setup::commands().storage(Some(database.clone()));
+    let bot = example.start().await;
+    bot.wait_for_stderr("as it was before, it is in ").await;
+    say(bot.port, "ann", "order tea").await.number();
+    bot.stop().await;
+    let [kept] = &before(&counter)[..] else {
+        panic!("{:?}", before(&counter));
+    };
+    assert!(kept.starts_with("bot.db-before-1.1-2"), "{kept}");
+    // Not again when nothing is changed.
+    example.start().await.stop().await;
+    assert_eq!(before(&counter).len(), 1);
+
+    // Made by a newer version: refused by name, and nothing is touched.
+    let refused = counter.run_to_end();
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused.stderr.contains("newer version of the bot"),
+        "{refused:?}"
+    );
+    // The way back is the copy.
+    let kept = counter.path(kept);
+    let restore = ["restore", kept.to_str().unwrap(), "--replace"];
+    let restored = counter.tool(&restore);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    let bot = counter.start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
+    bot.stop().await;
+
+    // Of Turnkey itself.
+    let conn = rusqlite::Connection::open(&database).unwrap();
+    conn.execute(
+        "INSERT INTO turnkey_migration VALUES ('turnkey', 999, 'SELECT 1', 0)",
+        [],
+    )
+    .unwrap();
+    drop(conn);
+    let refused = counter.run_to_end();
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(
+        refused.stderr.contains("newer version of Turnkey"),
+        "{refused:?}"
+    );
+}
+
+/// The table that the migration makes is there already.
+#[tokio::test]
+async fn a_migration_that_fails_leaves_the_file_as_it_was() {
+    let counter = Setup::counter();
+    let bot = counter.start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
+    bot.stop().await;
+    let conn = rusqlite::Connection::open(counter.database()).unwrap();
+    conn.execute_batch("CREATE TABLE orders (what TEXT)")
+        .unwrap();
+    drop(conn);
+    let failed = Setup::commands()
+        .storage(Some(counter.database()))
+        .run_to_end();
+    assert_eq!(failed.code, Some(2), "{failed:?}");
+    assert!(
+        failed.stderr.contains("migration 1 of the bot failed"),
+        "{failed:?}"
+    );
+    assert!(before(&counter).is_empty(), "{:?}", before(&counter));
+    let bot = counter.start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
+    bot.stop().await.assert_sound();
 }

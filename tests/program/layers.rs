@@ -28,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "admin",
             "app",
+            "backup",
             "bench",
             "config",
             "database",
@@ -37,6 +38,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "master",
             "notices",
             "privileges",
+            "running",
             "single",
         ],
     ),
@@ -58,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "acme",
             "app",
+            "backup",
             "channels",
             "config",
             "database",
@@ -68,6 +71,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "notices",
             "privileges",
             "listener",
+            "running",
             "scoreboard",
             "tls",
             "worker",
@@ -79,6 +83,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "acme",
             "app",
+            "backup",
             "channels",
             "config",
             "control",
@@ -89,6 +94,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "notices",
             "privileges",
             "listener",
+            "running",
             "scoreboard",
             "systemd",
             "tls",
@@ -104,6 +110,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "admin",
             "acme",
             "app",
+            "backup",
             "channels",
             "config",
             "database",
@@ -136,6 +143,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("recovery", &["message", "turn"]),
     ("sweep", &["inbox", "turn"]),
+    ("backup", &["config", "database", "scoreboard"]),
     (
         "turn",
         &[
@@ -162,7 +170,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("channels", &["config", "error", "message", "pacing"]),
     ("user_lock", &["error", "message"]),
     ("handler", &["error", "message"]),
-    ("database", &["config", "error"]),
+    ("database", &["config", "error", "running"]),
     ("privileges", &["config", "error"]),
     ("acme", &["config", "tls"]),
     ("tls", &["config", "error"]),
@@ -177,6 +185,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("control", &[]),
     ("logfile", &[]),
     ("systemd", &[]),
+    ("running", &[]),
     ("exit", &[]),
 ];
 

@@ -87,3 +87,4 @@ mod systemd;
 mod top;
 mod unix;
 mod upgrade;
+mod upgrade_command;

@@ -89,3 +89,16 @@ fn a_file_that_is_not_there_is_not_made() {
     assert!(said.contains("there is no file"), "{said}");
     assert!(!setup.database().exists());
 }
+
+/// A bot that has tables of its own, and does not run.
+#[tokio::test]
+async fn a_stopped_bot_with_migrations_can_be_looked_at() {
+    let bot = Setup::commands().start().await;
+    say(bot.port, "ann", "order tea").await.number();
+    let setup = bot.stop().await;
+    for args in [["dialogs", "list"], ["dead", "list"]] {
+        let ended = setup.tool(&args);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    setup.start().await.stop().await.assert_sound();
+}

@@ -192,6 +192,7 @@ async fn all_that_is_made_is_private() {
     let log = setup.path("bot.log");
     let temporary = setup.path("tmp");
     fs::create_dir(&temporary).unwrap();
+    let backups = setup.path("backups");
     let setup = setup.env("TMPDIR", temporary.to_str().unwrap());
     let open_to_all = |setup: &Setup, args: &[&str]| {
         let mut shell = setup.command_of("sh");
@@ -202,10 +203,21 @@ async fn all_that_is_made_is_private() {
     let storage = crate::bot::url(&setup.database());
     let args = ["run", "--port", "0", "--storage", &storage, "--history"];
     let args = [&args[..], &["--log-file", log.to_str().unwrap()]].concat();
+    let regular = [
+        "--backup-dir",
+        backups.to_str().unwrap(),
+        "--backup-every",
+        "1s",
+    ];
+    let args = [&args[..], &regular].concat();
     let bot = setup.start_as(open_to_all(&setup, &args)).await;
     for n in 0..50 {
         say(bot.port, &format!("u{n}"), "hi").await.number();
     }
+    until("a regular backup", SOON, || {
+        fs::read_dir(&backups).is_ok_and(|mut entries| entries.next().is_some())
+    })
+    .await;
     let mut found = BTreeMap::new();
     let copy = setup.path("copy.db");
     let backup = ["backup", "--storage", &storage, copy.to_str().unwrap()];
@@ -249,6 +261,7 @@ async fn all_that_is_made_is_private() {
         assert_eq!(found.get(name), Some(&0o600), "{name} of {found:?}");
     }
     found.remove("tmp");
+    assert_eq!(found.remove("backups"), Some(0o700));
     // The group of the log may read it, as that of other programs' logs.
     assert_eq!(found.remove("bot.log"), Some(0o640));
     assert!(found.len() > 10, "{found:?}");

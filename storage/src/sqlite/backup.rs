@@ -51,7 +51,12 @@ pub fn backup(database: &Path, target: &Path, progress: impl FnMut(u64, u64)) ->
         ))),
         other => other,
     }?;
-    copy(&source, database, target, progress)
+    copy(&source, database, target, verify, progress)
+}
+
+/// Copies a database that may be of an older version, through the only connection to it.
+pub(super) fn as_it_is(source: &Connection, name: &Path, target: &Path) -> Result<()> {
+    copy(source, name, target, verify_structure, |_, _| {}).map(drop)
 }
 
 /// Puts a copy where a bot's database belongs. What is there already is kept beside it
@@ -96,12 +101,13 @@ pub fn restore(
     Ok((copied, kept))
 }
 
-fn copy(
+fn copy<T>(
     source: &Connection,
     name: &Path,
     target: &Path,
+    verify: impl FnOnce(&Path) -> Result<T>,
     progress: impl FnMut(u64, u64),
-) -> Result<BackedUp> {
+) -> Result<T> {
     if exists(target) {
         return Err(Error::Open(format!(
             "{} exists already; name a new file",
@@ -142,9 +148,13 @@ fn fill(
         .pragma_query_value(None, "page_size", |row| row.get(0))
         .map_err(failed)?;
     source
-        .query_row("SELECT COUNT(*) FROM turnkey_generation", [], |_| Ok(()))
+        .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))
         .map_err(failed)?;
     let mut to = Connection::open(part).map_err(failed)?;
+    // It has no name that counts yet, so a crash may ruin it; it is synced once, when the
+    // source is read no more: while it is, its log cannot begin anew.
+    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")
+        .map_err(failed)?;
     let mut locked = 0;
     {
         let backup = Backup::new(source, &mut to).map_err(failed)?;
@@ -169,29 +179,36 @@ fn fill(
             }
         }
     }
+    source.execute_batch("COMMIT").map_err(failed)?;
     // One file that stands for itself, without a log beside it.
     to.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
         .map_err(failed)?;
-    to.close().map_err(|(_, e)| failed(e))?;
-    source.execute_batch("COMMIT").map_err(failed)
+    to.close().map_err(|(_, e)| failed(e))
+}
+
+fn bad(why: &dyn std::fmt::Display) -> Error {
+    Error::Open(format!(
+        "the copy cannot be read back ({why}): the source or the disk is damaged; `turnkey check` says more"
+    ))
+}
+
+/// Reads all of the copy.
+fn verify_structure(part: &Path) -> Result<Connection> {
+    let conn = pragmas::open_reader(part)?;
+    let found: String = conn
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .map_err(|e| bad(&e))?;
+    match found.as_str() {
+        "ok" => Ok(conn),
+        other => Err(bad(&other)),
+    }
 }
 
 /// Opens the copy as a bot would, and reads all of it.
 fn verify(part: &Path) -> Result<BackedUp> {
-    let bad = |why: &dyn std::fmt::Display| {
-        Error::Open(format!(
-            "the copy cannot be read back ({why}): the source or the disk is damaged; `turnkey check` says more"
-        ))
-    };
-    let conn = pragmas::open_reader(part)?;
+    let conn = verify_structure(part)?;
     if let Some(problem) = schema::problem(&conn).map_err(|e| bad(&e))? {
         return Err(bad(&problem));
-    }
-    let found: String = conn
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(|e| bad(&e))?;
-    if found != "ok" {
-        return Err(bad(&found));
     }
     let dialogs: i64 = conn
         .query_row("SELECT COUNT(*) FROM turnkey_dialog", [], |row| row.get(0))
@@ -210,7 +227,7 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Also a link that leads nowhere is there.
-fn exists(path: &Path) -> bool {
+pub(super) fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
@@ -237,7 +254,7 @@ fn create(path: &Path) -> Result<()> {
         })
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::Open(format!(
             "cannot remove {}: {e}",

@@ -338,7 +338,7 @@ fn start(path: &Path, author: &[String], tables: &[String]) -> Result<Connection
             }
         }
     }
-    schema::bring_up_to_date(path, Sync::Full, author)?;
+    schema::bring_up_to_date(path, Sync::Full, Some(author))?;
     let conn = pragmas::open_writer(path, Sync::Full)?;
     conn.execute_batch(&format!(
         "PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};

@@ -14,7 +14,10 @@ use crate::inspect::HANDLED;
 use crate::{DialogKey, DialogLine, Error, Finding, Owner, Result};
 
 /// Refuses a file that is not there.
-pub(super) fn must_exist(path: &Path) -> Result<()> {
+///
+/// # Errors
+/// [`Error::Open`] with the remedy.
+pub fn must_exist(path: &Path) -> Result<()> {
     if !path.exists() {
         return Err(Error::Open(format!(
             "there is no file {}; name the bot's database with --storage sqlite:PATH",

@@ -13,6 +13,7 @@
 //! | `checkpoint.rs` | when the log is copied into the file |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
 //! | `backup.rs` | a copy of the file while it is written to, and the way back |
+//! | `series.rs` | backups that are named by the time, the oldest removed |
 //! | `copy.rs` | its side of a move to or from another database |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
 //!
@@ -35,13 +36,14 @@ mod pragmas;
 mod protocol;
 mod readers;
 mod schema;
+mod series;
 mod statements;
 mod writer;
 
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -53,8 +55,9 @@ use rusqlite::Connection;
 
 pub use backup::{BackedUp, backup, restore};
 pub use copy::{CopyFile, copy_source, copy_target};
-pub use inspect::{check, dump};
-pub use schema::{is_current, prepare};
+pub use inspect::{check, dump, must_exist};
+pub use schema::{is_current, prepare, prepare_for_operator};
+pub use series::{Series, SeriesLock};
 pub use writer::{Writer, WriterStats};
 
 use crate::{
@@ -98,6 +101,17 @@ impl FileLock {
             Err((_, e)) => Err(Error::Open(format!("the lock was not left to us: {e}"))),
         }
     }
+
+    /// Leaves a line for whoever looks at the running program: see [`Files::note`].
+    /// Whoever reads meanwhile sees this line or the one before.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn note(&self, line: &str) -> std::io::Result<()> {
+        let line = format!("{line}\n");
+        self.lock.write_all_at(line.as_bytes(), 0)?;
+        self.lock.set_len(line.len() as u64)
+    }
 }
 
 impl AsFd for FileLock {
@@ -135,7 +149,13 @@ impl Files {
         let mut said = false;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(FileLock { lock }),
+                Ok(lock) => {
+                    // What an earlier program noted there is not true any more.
+                    lock.set_len(0).map_err(|e| {
+                        Error::Open(format!("cannot write {}: {e}", self.lock.display()))
+                    })?;
+                    return Ok(FileLock { lock });
+                }
                 Err((back, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
                     file = back;
                     if !std::mem::replace(&mut said, true) {
@@ -178,6 +198,20 @@ impl Files {
                 self.lock.display()
             ))),
         }
+    }
+
+    /// The line that the program which serves the database has noted, empty if it has
+    /// not; none when no program does.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when that cannot be found out.
+    pub fn note(&self) -> Result<Option<String>> {
+        if !self.is_served()? {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&self.lock)
+            .map_err(|e| Error::Open(format!("cannot read {}: {e}", self.lock.display())))?;
+        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
     }
 
     /// Binds the writer's socket, mode 0600. Only whoever holds the lock may: a

@@ -2,17 +2,20 @@
 //!
 //! Called once per start by [`prepare`], in a process that ends afterwards or
 //! closes the connection: nothing of SQLite lives across a fork. Migrations of
-//! Turnkey and of the bot's author go through the same list, each in a
-//! transaction of its own, recorded in `turnkey_migration`.
+//! Turnkey and of the bot's author go through the same list, all that are due in one
+//! transaction, recorded in `turnkey_migration`: one that fails leaves the file as it
+//! was. Before it, a file that has something in it is backed up beside itself; the
+//! newest [`KEPT`] of these stay.
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::pragmas;
+use super::series::Series;
+use super::{backup, pragmas};
 use crate::copy::{MARK, UNFINISHED};
 use crate::migration::{self, Whose};
 use crate::{Error, Result, Sync};
@@ -24,6 +27,9 @@ const APPLICATION_ID: i32 = 0x7475_726e;
 /// Files up to this size, 64 MiB, are looked through at each start (0.15 s from
 /// memory); larger ones by `turnkey check` when somebody asks for it.
 const CHECKED_AT_START: u64 = 64 << 20;
+
+/// Backups from before a change that stay.
+const KEPT: usize = 3;
 
 /// Turnkey's own migrations, oldest first. Never change one that was released.
 const MIGRATIONS: &[&str] = &[
@@ -115,11 +121,12 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// Makes the file if there is none (mode 0600) and brings it up to date.
-/// `author` are the bot's own migrations, oldest first.
+/// `author` are the bot's own migrations, oldest first. If that changed tables that
+/// were there, the backup from before comes back.
 ///
 /// # Errors
-/// [`Error::Open`] with a sentence that names the remedy.
-pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<()> {
+/// [`Error::Open`] with a sentence that names the remedy. Then nothing was changed.
+pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<Option<PathBuf>> {
     create_private(path)?;
     pragmas::refuse_planted(path)?;
     if is_ours(path)? {
@@ -131,7 +138,15 @@ pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<()> {
             )));
         }
     }
-    bring_up_to_date(path, sync, author)
+    bring_up_to_date(path, sync, Some(author))
+}
+
+/// [`prepare`] for a program that is not the bot: its own migrations are left alone.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prepare_for_operator(path: &Path, sync: Sync) -> Result<Option<PathBuf>> {
+    bring_up_to_date(path, sync, None)
 }
 
 /// Whether [`prepare`] would change nothing. It only reads: the file may be served.
@@ -155,7 +170,11 @@ pub(super) fn is_unfinished(conn: &Connection) -> rusqlite::Result<bool> {
 }
 
 /// [`prepare`] for whoever knows what to do about an unfinished copy.
-pub(super) fn bring_up_to_date(path: &Path, sync: Sync, author: &[String]) -> Result<()> {
+pub(super) fn bring_up_to_date(
+    path: &Path,
+    sync: Sync,
+    author: Option<&[String]>,
+) -> Result<Option<PathBuf>> {
     create_private(path)?;
     let ours = is_ours(path)?;
     let mut conn = pragmas::open_writer(path, sync)?;
@@ -178,11 +197,43 @@ pub(super) fn bring_up_to_date(path: &Path, sync: Sync, author: &[String]) -> Re
             PRIMARY KEY (owner, number)) STRICT, WITHOUT ROWID;",
     )
     .map_err(|e| pragmas::cannot_open(path, &e))?;
-    migrate(&mut conn, path, Whose::Program, MIGRATIONS)?;
-    migrate(&mut conn, path, Whose::Bot, author)?;
+    let program = done(&conn, path, Whose::Program, MIGRATIONS)?;
+    let bot = match author {
+        Some(author) => done(&conn, path, Whose::Bot, author)?,
+        None => 0,
+    };
+    let author = author.unwrap_or_default();
+    let mut kept = None;
+    if program < MIGRATIONS.len() || bot < author.len() {
+        // Without tables there is nothing to keep.
+        if program > 0 {
+            let version = format!("{}.{}", MIGRATIONS.len(), author.len());
+            let backup = Series::before_change(path, version).make_as_it_is(&conn, KEPT);
+            kept = Some(backup.map_err(|e| cannot_keep(path, &e))?);
+        }
+        if let Err(error) = migrate(&mut conn, path, (program, bot), author) {
+            // The file is as it was, and the next start would make another.
+            if let Some(kept) = kept {
+                backup::remove(&kept)?;
+            }
+            return Err(error);
+        }
+    }
     // Refreshes the planner's statistics where they are stale; a no-op mostly.
     conn.execute_batch("PRAGMA optimize;")
-        .map_err(|e| pragmas::cannot_open(path, &e))
+        .map_err(|e| pragmas::cannot_open(path, &e))?;
+    Ok(kept)
+}
+
+fn cannot_keep(path: &Path, error: &Error) -> Error {
+    let why = match error {
+        Error::Open(sentence) => sentence.clone(),
+        other => other.to_string(),
+    };
+    Error::Open(format!(
+        "the tables of {} have to be changed, and a backup beside it cannot be made first: {why}",
+        path.display()
+    ))
 }
 
 /// Refuses a damaged file before it takes in more: the older the damage, the older
@@ -307,27 +358,39 @@ fn done<M: AsRef<str>>(conn: &Connection, path: &Path, whose: Whose, list: &[M])
     migration::done(whose, &path.display(), &recorded, list)
 }
 
-fn migrate<M: AsRef<str>>(
+/// Applies all that are not done yet, or none.
+fn migrate(
     conn: &mut Connection,
+    path: &Path,
+    (program, bot): (usize, usize),
+    author: &[String],
+) -> Result<()> {
+    let begun = |e: rusqlite::Error| pragmas::cannot_open(path, &e);
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(begun)?;
+    apply(&tx, path, Whose::Program, MIGRATIONS, program)?;
+    apply(&tx, path, Whose::Bot, author, bot)?;
+    tx.commit().map_err(begun)
+}
+
+fn apply<M: AsRef<str>>(
+    tx: &Transaction<'_>,
     path: &Path,
     whose: Whose,
     list: &[M],
+    done: usize,
 ) -> Result<()> {
-    let owner = owner(whose);
-    let done = done(conn, path, whose, list)?;
     for (index, sql) in list.iter().enumerate().skip(done) {
-        let number = index + 1;
-        let sql = sql.as_ref();
-        let mut apply = || -> rusqlite::Result<()> {
-            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            tx.execute_batch(sql)?;
-            tx.execute(
-                "INSERT INTO turnkey_migration VALUES (?1, ?2, ?3, ?4)",
-                (owner, number as i64, sql, crate::unix_ms()),
-            )?;
-            tx.commit()
-        };
-        apply().map_err(|e| migration::failed(whose, number, &path.display(), e))?;
+        let (number, sql) = (index + 1, sql.as_ref());
+        tx.execute_batch(sql)
+            .and_then(|()| {
+                tx.execute(
+                    "INSERT INTO turnkey_migration VALUES (?1, ?2, ?3, ?4)",
+                    (owner(whose), number as i64, sql, crate::unix_ms()),
+                )
+            })
+            .map_err(|e| migration::failed(whose, number, &path.display(), e))?;
     }
     Ok(())
 }

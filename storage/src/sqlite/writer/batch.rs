@@ -98,8 +98,12 @@ impl Running<'_> {
             self.commit_batch()?;
             self.flush();
         }
-        // After the answers: whoever waits now waits for a later batch.
-        self.checkpointer.run_if_due(self.conn)?;
+        // After the answers: whoever waits now waits for a later batch. Not with a
+        // transaction open (one of locks alone, not due yet): SQLite refuses that
+        // (SQLITE_LOCKED), and the writer would have to start over.
+        if self.batch.open.is_none() {
+            self.checkpointer.run_if_due(self.conn)?;
+        }
         self.stats.checkpoints = self.checkpointer.checkpoints;
         (self.monitor)(&self.stats);
         Ok(())

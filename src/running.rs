@@ -1,0 +1,45 @@
+//! What a running bot leaves in the lock file of its SQLite database, for the commands
+//! that signal it: which process is the master, and how the last reload or upgrade went.
+//!
+//! Written by the master, and by the one process of `--single-process`; read by `upgrade`,
+//! `reload` and `stop`. One line of JSON. The kernel's own lists would not do: the lock is
+//! handed on in an upgrade, and they name the process that took it first. Invariants:
+//! whoever takes the lock empties the file, so a line is that of the program which holds
+//! it; in an upgrade the new program writes its line when it serves, not before.
+
+use serde::{Deserialize, Serialize};
+
+/// The line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Running {
+    /// The master.
+    pub(crate) pid: i32,
+    /// It has served.
+    #[serde(default)]
+    pub(crate) serves: bool,
+    /// Reloads that succeeded.
+    #[serde(default)]
+    pub(crate) reloads: u64,
+    /// Reloads and upgrades that were refused or failed.
+    #[serde(default)]
+    pub(crate) failures: u64,
+    /// Why the last of them did.
+    #[serde(default)]
+    pub(crate) why: String,
+}
+
+impl Running {
+    /// Of this process.
+    pub(crate) fn this() -> Self {
+        Running {
+            pid: nix::unistd::getpid().as_raw(),
+            ..Self::default()
+        }
+    }
+
+    /// Something failed.
+    pub(crate) fn failed(&mut self, why: &str) {
+        self.failures += 1;
+        why.clone_into(&mut self.why);
+    }
+}

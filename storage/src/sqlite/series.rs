@@ -1,0 +1,401 @@
+//! Backups of one database in one directory: named by the moment, so that they sort by
+//! time, the oldest removed when there are enough.
+//!
+//! Called by [`super::schema`] before it changes a file's tables, and by whoever makes
+//! backups on a schedule. Invariants: only names of the series' own form are ever counted
+//! or removed; nothing has such a name before it was verified ([`super::backup`]); what a
+//! backup that was killed has left is removed by the next one; the newest is never
+//! removed. One process at a time makes backups of a series: the lock is a file, since
+//! not every file system locks directories.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use rusqlite::Connection;
+
+use super::backup::{self, BackedUp};
+use super::real_path;
+use crate::{Error, Result};
+
+/// Bytes of a moment in a name, such as `2026-11-29T10-00-00Z`.
+const STAMP: usize = 20;
+
+/// Of a backup that is not complete yet; SQLite may have added more.
+const PART: &[u8] = b"-part";
+
+/// Bytes of a path that are read from the lock file.
+const MAX_PATH: u64 = 4096;
+
+/// Names of a kind in a directory.
+#[derive(Clone, Debug)]
+pub struct Series {
+    database: PathBuf,
+    directory: PathBuf,
+    /// What stands before the moment, without a version.
+    before: Vec<u8>,
+    after: &'static [u8],
+    /// Between the two, such as `1.2-`.
+    version: Option<String>,
+}
+
+/// Nobody else makes backups of a series as long as this lives.
+#[derive(Debug)]
+pub struct SeriesLock(#[expect(dead_code)] Flock<File>);
+
+impl Series {
+    /// Backups of a database in a directory: `bot-2026-11-29T10-00-00Z.db`.
+    pub fn scheduled(database: &Path, directory: &Path) -> Self {
+        let database = real_path(database);
+        let mut before = database
+            .file_stem()
+            .map_or_else(Vec::new, |stem| stem.as_bytes().to_vec());
+        before.push(b'-');
+        Series {
+            database,
+            directory: directory.to_owned(),
+            before,
+            after: b".db",
+            version: None,
+        }
+    }
+
+    /// Backups beside a database from before its tables were changed:
+    /// `bot.db-before-1.2-2026-11-29T10-00-00Z`.
+    pub(super) fn before_change(database: &Path, version: String) -> Self {
+        let database = real_path(database);
+        let mut before = database
+            .file_name()
+            .map_or_else(Vec::new, |name| name.as_bytes().to_vec());
+        before.extend_from_slice(b"-before-");
+        let directory = match database.parent() {
+            Some(parent) if parent != Path::new("") => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Series {
+            database,
+            directory,
+            before,
+            after: b"",
+            version: Some(version),
+        }
+    }
+
+    /// Makes the directory (mode 0700) if there is none, and tries whether it can be
+    /// written to, and is not another database's.
+    ///
+    /// # Errors
+    /// [`Error::Open`] with the remedy.
+    pub fn check(&self) -> Result<()> {
+        let directory = self.directory.display();
+        match fs::DirBuilder::new().mode(0o700).create(&self.directory) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            Err(e) => {
+                return Err(Error::Open(format!(
+                    "cannot make the directory {directory} for backups: {e}; create it, or name another one"
+                )));
+            }
+            Ok(()) => {}
+        }
+        let trial = self.directory.join(OsString::from_vec(
+            [self.before.as_slice(), b"trial"].concat(),
+        ));
+        self.open_lock()
+            .and_then(|_| File::create(&trial))
+            .and_then(|_| fs::remove_file(&trial))
+            .map_err(|e| {
+                Error::Open(format!(
+                    "cannot write to {directory} for backups: {e}; give this user write access to it, or name another directory"
+                ))
+            })?;
+        self.refuse_strangers()
+    }
+
+    /// Locks the series; none when another process makes a backup now.
+    ///
+    /// # Errors
+    /// [`Error::Open`] as of [`Series::check`].
+    pub fn lock(&self) -> Result<Option<SeriesLock>> {
+        self.check()?;
+        let failed = |e: std::io::Error| {
+            Error::Open(format!(
+                "cannot lock {}: {e}",
+                self.directory.join(self.lock_name()).display()
+            ))
+        };
+        match Flock::lock(
+            self.open_lock().map_err(failed)?,
+            FlockArg::LockExclusiveNonblock,
+        ) {
+            Ok(lock) => {
+                let path = self.database.as_os_str().as_bytes();
+                lock.set_len(0).map_err(failed)?;
+                lock.write_all_at(path, 0).map_err(failed)?;
+                Ok(Some(SeriesLock(lock)))
+            }
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, e)) => Err(failed(e.into())),
+        }
+    }
+
+    /// The newest backup that is not from the future, as the clock says it: seconds
+    /// since 1970.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the directory cannot be read. One that is not there is empty.
+    pub fn newest(&self) -> Result<Option<u64>> {
+        let now = now();
+        let all = self.list()?;
+        Ok(all.into_iter().map(|(at, _)| at).rfind(|at| *at <= now))
+    }
+
+    /// Makes one, verifies it, then removes the oldest beyond `keep`.
+    ///
+    /// # Errors
+    /// As [`backup`](super::backup()).
+    pub fn make(
+        &self,
+        _lock: &SeriesLock,
+        keep: usize,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<(PathBuf, BackedUp)> {
+        self.clean()?;
+        let (_, target) = self.free_name();
+        let made = backup::backup(&self.database, &target, progress)?;
+        self.prune(keep, &target)?;
+        Ok((target, made))
+    }
+
+    /// As [`Series::make`], of a file that may be of an older version and that nobody
+    /// else has.
+    pub(super) fn make_as_it_is(&self, conn: &Connection, keep: usize) -> Result<PathBuf> {
+        self.clean()?;
+        let (_, target) = self.free_name();
+        backup::as_it_is(conn, &self.database, &target)?;
+        self.prune(keep, &target)?;
+        Ok(target)
+    }
+
+    /// Complete backups, oldest first.
+    fn list(&self) -> Result<Vec<(u64, PathBuf)>> {
+        let mut found: Vec<_> = self
+            .names()?
+            .into_iter()
+            .filter_map(|name| Some((self.moment(name.as_bytes())?, self.directory.join(name))))
+            .collect();
+        found.sort_unstable();
+        Ok(found)
+    }
+
+    fn names(&self) -> Result<Vec<OsString>> {
+        let failed = |e: std::io::Error| {
+            Error::Open(format!(
+                "cannot read the directory {}: {e}",
+                self.directory.display()
+            ))
+        };
+        let entries = match fs::read_dir(&self.directory) {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(failed)?,
+        };
+        entries
+            .map(|entry| entry.map(|entry| entry.file_name()).map_err(failed))
+            .collect()
+    }
+
+    /// When a complete backup of this name was made; none of another name.
+    fn moment(&self, name: &[u8]) -> Option<u64> {
+        let rest = name
+            .strip_prefix(self.before.as_slice())?
+            .strip_suffix(self.after)?;
+        let (version, stamp) = rest.split_at_checked(rest.len().checked_sub(STAMP)?)?;
+        let fits = match self.version {
+            None => version.is_empty(),
+            Some(_) => version
+                .strip_suffix(b"-")
+                .is_some_and(|v| v.iter().all(|c| c.is_ascii_digit() || *c == b'.')),
+        };
+        fits.then(|| seconds(std::str::from_utf8(stamp).ok()?))?
+    }
+
+    /// Removes what backups that were killed have left.
+    fn clean(&self) -> Result<()> {
+        for name in self.names()? {
+            let bytes = name.as_bytes();
+            let part = bytes.windows(PART.len()).rposition(|window| window == PART);
+            if part.is_some_and(|at| self.moment(&bytes[..at]).is_some()) {
+                backup::remove(&self.directory.join(&name))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prune(&self, keep: usize, made: &Path) -> Result<()> {
+        let mut all = self.list()?;
+        // By a clock that was set back it may be among the oldest.
+        all.retain(|(_, path)| path != made);
+        let surplus = (all.len() + 1).saturating_sub(keep.max(1));
+        for (_, path) in all.into_iter().take(surplus) {
+            backup::remove(&path)?;
+        }
+        Ok(())
+    }
+
+    /// Of this second, or the next that has no backup yet.
+    fn free_name(&self) -> (u64, PathBuf) {
+        let mut at = now();
+        loop {
+            let mut name = self.before.clone();
+            if let Some(version) = &self.version {
+                name.extend_from_slice(version.as_bytes());
+                name.push(b'-');
+            }
+            name.extend_from_slice(stamp(at).as_bytes());
+            name.extend_from_slice(self.after);
+            let path = self.directory.join(OsString::from_vec(name));
+            if !backup::exists(&path) {
+                return (at, path);
+            }
+            at += 1;
+        }
+    }
+
+    fn lock_name(&self) -> OsString {
+        OsString::from_vec([self.before.as_slice(), b"backup-lock"].concat())
+    }
+
+    fn open_lock(&self) -> std::io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(self.directory.join(self.lock_name()))
+    }
+
+    /// Two databases of one name would remove each other's backups.
+    fn refuse_strangers(&self) -> Result<()> {
+        let mut path = Vec::new();
+        let read = self
+            .open_lock()
+            .and_then(|file| file.take(MAX_PATH).read_to_end(&mut path));
+        let other = Path::new(OsStr::from_bytes(&path));
+        if read.is_ok() && other != self.database && !path.is_empty() && other.exists() {
+            return Err(Error::Open(format!(
+                "{} has the backups of another database, {}; name another directory",
+                self.directory.display(),
+                other.display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn now() -> u64 {
+    crate::unix_ms().unsigned_abs() / 1000
+}
+
+/// `2026-11-29T10-00-00Z` of seconds since 1970: no colon, which other systems do not
+/// take in names.
+fn stamp(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's civil_from_days, <https://howardhinnant.github.io/date_algorithms.html>.
+    let z = days + 719_468;
+    let (era, of_era) = (z / 146_097, z % 146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}-{second:02}Z")
+}
+
+/// What [`stamp`] was made of; none of anything else.
+fn seconds(text: &str) -> Option<u64> {
+    let number = |at: std::ops::Range<usize>| text.get(at)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let year_shifted = year.checked_sub(u64::from(month <= 2))?;
+    let (era, of_era) = (year_shifted / 400, year_shifted % 400);
+    let shifted = if month > 2 { month - 3 } else { month + 9 };
+    let of_year = (153 * shifted + 2) / 5 + day.checked_sub(1)?;
+    let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    let seconds = days.checked_sub(719_468)? * 86_400 + hour * 3600 + minute * 60 + second;
+    // What is no date does not come back as it was.
+    (stamp(seconds) == text).then_some(seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_written_and_read() {
+        for (at, text) in [
+            (0, "1970-01-01T00-00-00Z"),
+            (951_782_399, "2000-02-28T23-59-59Z"),
+            (951_782_400, "2000-02-29T00-00-00Z"),
+            (1_795_946_400, "2026-11-29T10-00-00Z"),
+            (4_107_542_400, "2100-03-01T00-00-00Z"),
+        ] {
+            assert_eq!(stamp(at), text);
+            assert_eq!(seconds(text), Some(at));
+        }
+        for n in 0..40_000 {
+            let at = n * 86_399;
+            assert_eq!(seconds(&stamp(at)), Some(at));
+        }
+        for text in [
+            "2026-02-30T10-00-00Z",
+            "2026-13-01T10-00-00Z",
+            "2026-11-29T10:00:00Z",
+            "2026-11-29T25-00-00Z",
+            "+026-11-29T10-00-00Z",
+            "1969-12-31T00-00-00Z",
+            "0000-00-00T00-00-00Z",
+        ] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_our_own_names_count() {
+        let series = Series::scheduled(Path::new("/nowhere/bot.db"), Path::new("/nowhere/b"));
+        let at = |name: &str| series.moment(name.as_bytes());
+        assert_eq!(at("bot-2026-11-29T10-00-00Z.db"), Some(1_795_946_400));
+        for other in [
+            "bot-2.db-2026-11-29T10-00-00Z.db",
+            "other-2026-11-29T10-00-00Z.db",
+            "bot-2-2026-11-29T10-00-00Z.db",
+            "bot-2026-11-29T10-00-00Z.db-part",
+            "bot-2026-11-29.db",
+            "bot-backup-lock",
+            "bot-.db",
+            "",
+        ] {
+            assert_eq!(at(other), None, "{other}");
+        }
+        let series = Series::before_change(Path::new("/nowhere/bot.db"), "1.2".to_owned());
+        let at = |name: &str| series.moment(name.as_bytes());
+        assert!(at("bot.db-before-1.2-2026-11-29T10-00-00Z").is_some());
+        assert!(at("bot.db-before-1.10-2026-11-29T10-00-00Z").is_some());
+        for other in [
+            "bot.db-before-restore-2026-11-29T10-00-00Z",
+            "bot.db-before-2026-11-29T10-00-00Z",
+            "bot.db-before-1.2-2026-11-29T10-00-00Z-part",
+        ] {
+            assert_eq!(at(other), None, "{other}");
+        }
+    }
+}
