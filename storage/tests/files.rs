@@ -635,7 +635,7 @@ fn files_that_others_have_put_there_are_refused() {
         std::os::unix::fs::chown(beside(suffix), Some(1), None).unwrap();
         mode(0o1777);
         for opened in [
-            prepare(&path, Sync::Full, &[]),
+            prepare(&path, Sync::Full, &[]).map(drop),
             block_on(check(&path)).map(drop),
         ] {
             let Err(Error::Open(sentence)) = opened else {
