@@ -75,6 +75,8 @@ mod network;
 mod notices;
 mod outbox;
 mod pacing;
+mod privileges;
+mod rate;
 mod recovery;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod report;

@@ -3,8 +3,9 @@
 //!
 //! One slot for each child, written by that child alone, so a plain store is
 //! enough and no process can hold up another. A replaced child goes on where the
-//! last one in its slot stopped counting. Behind the slots is the room of the budgets
-//! that all workers share (`pacing.rs`).
+//! last one in its slot stopped counting. Behind the slots is the room of what all
+//! workers share: budgets of what goes out (`pacing.rs`), limits of what comes in
+//! (`rate.rs`).
 //!
 //! A slot is numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
 //! worker's, of syncs in the writer's), and who waits longest (`scoreboard/longest.rs`).
@@ -21,6 +22,7 @@ use nix::time::{ClockId, clock_gettime};
 pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
 pub(crate) use self::longest::Longest;
 use crate::pacing::{self, Pacer};
+use crate::rate::{self, Limiter};
 
 /// What a slot holds. Counters only rise, within the life of the master.
 #[derive(Clone, Copy, Debug)]
@@ -118,11 +120,13 @@ pub(crate) struct Slot {
 impl Scoreboard {
     /// Words that a map for this many workers takes.
     pub(crate) const fn words(workers: usize) -> usize {
-        (workers + 2) * SLOT + pacing::WORDS
+        (workers + 2) * SLOT + pacing::WORDS + rate::WORDS
     }
 
+    /// Over that many words. Once, before the first fork.
     pub(crate) fn new(words: &'static [AtomicU64]) -> Self {
         let scoreboard = Scoreboard { words };
+        Limiter::seed(scoreboard.limits());
         if scoreboard.shared(Shared::Since) == 0 {
             scoreboard.share(Shared::Since, unix_ms());
         }
@@ -167,12 +171,22 @@ impl Scoreboard {
 
     /// The budgets that all workers share.
     pub(crate) fn pacer(&self) -> Pacer {
-        Pacer::new(&self.words[self.slots()..])
+        Pacer::new(&self.words[self.slots()..][..pacing::WORDS])
+    }
+
+    /// The limits of what is taken of whom, as they are set: updates of one user,
+    /// requests from one address, a second.
+    pub(crate) fn limiter(&self, user: Option<u32>, address: Option<u32>) -> Limiter {
+        Limiter::new(self.limits(), user, address)
+    }
+
+    fn limits(&self) -> &'static [AtomicU64] {
+        &self.words[self.slots() + pacing::WORDS..]
     }
 
     /// Words of all slots.
     fn slots(&self) -> usize {
-        self.words.len() - pacing::WORDS
+        self.words.len() - pacing::WORDS - rate::WORDS
     }
 
     /// The sum of a field over all workers.

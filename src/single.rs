@@ -30,7 +30,7 @@ use crate::notices::{self, Cut, counted, say};
 use crate::running::Running;
 use crate::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use crate::{acme, exit, logfile, tls, writer};
+use crate::{acme, exit, logfile, privileges, tls, writer};
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -53,6 +53,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
     let mut listeners = Vec::new();
     listeners::open(config, &mut listeners)?;
+    privileges::give_up(config)?;
     let database = Database::take(config)?;
     backup::check(config)?;
     database.note(&Running::this());
@@ -123,7 +124,12 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             requests,
         };
         let served = worker.run(
-            || notices::announce(config, &own, bound, "single process", &database),
+            || {
+                notices::announce(config, &own, bound, "single process", &database);
+                if let Some(remark) = privileges::remark() {
+                    say!("{remark}");
+                }
+            },
             async || {
                 let forced = asked_to_stop(&held, scoreboard).await;
                 let since = *asked.get_or_init(Instant::now);

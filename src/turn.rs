@@ -39,6 +39,7 @@ pub(crate) use crate::inbox::{Answer, WaitsFor};
 use crate::inbox::{Inbox, Receipt, now_ms};
 use crate::message::{Outgoing, Update};
 use crate::outbox;
+use crate::rate::Limiter;
 use crate::scoreboard::{Field, Slot};
 use crate::user_lock::{Held, UserLock};
 
@@ -62,6 +63,8 @@ pub(crate) struct Bot {
     pub(crate) user_lock: Option<Box<dyn UserLock>>,
     pub(crate) limits: Limits,
     pub(crate) history: bool,
+    /// How much is taken of whom.
+    pub(crate) limiter: Limiter,
     /// This worker's counters; `InFlight` is its number of turns.
     pub(crate) slot: Slot,
     /// Bytes of bodies that are being read.

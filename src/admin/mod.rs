@@ -75,7 +75,10 @@ impl Admin {
         Rc::new(Admin {
             bot,
             board,
-            token: config.admin.as_ref().and_then(|admin| admin.token.clone()),
+            token: config
+                .admin
+                .as_ref()
+                .and_then(|admin| admin.token.as_deref().map(str::to_owned)),
             has_writer,
             database,
             updater: config.updater.name(),

@@ -144,9 +144,9 @@ impl Facebook {
             .finish();
         let address = format!("{base}/me/messages?{query}");
         Ok(Facebook {
-            secret: config.secret.clone(),
-            verify_token: config.verify_token.clone(),
-            token: config.token.clone(),
+            secret: config.secret.to_string(),
+            verify_token: config.verify_token.to_string(),
+            token: config.token.to_string(),
             messages: method_address(&address, "--facebook-api-url")?,
             client: Client::new(),
             not_handled: NotHandled::new("facebook"),

@@ -81,7 +81,7 @@ impl Http {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |d| d.as_nanos());
         Http {
-            token: config.token.clone(),
+            token: config.token.as_deref().map(str::to_owned),
             prefix: format!("~{started:x}-{:x}", std::process::id()),
             made_up: AtomicU64::new(0),
         }

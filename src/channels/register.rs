@@ -85,7 +85,7 @@ impl ViberApi {
         })?;
         token_header.set_sensitive(true);
         Ok(ViberApi {
-            token: config.token.clone(),
+            token: config.token.to_string(),
             token_header,
             set_webhook: method_address(&address, "--viber-api-url")?,
             client: Client::new(),

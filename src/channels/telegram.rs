@@ -172,7 +172,7 @@ impl Telegram {
             Some(token) if config.registers => {
                 Some(webhook_secret(config.secret.as_deref(), token))
             }
-            _ => config.secret.clone(),
+            _ => config.secret.as_deref().map(str::to_owned),
         };
         Ok(Telegram {
             secret,

@@ -70,7 +70,7 @@ struct Id {
 impl TelegramApi {
     /// None without a token.
     pub(super) fn new(config: &TelegramConfig) -> crate::Result<Option<Self>> {
-        let Some(token) = &config.token else {
+        let Some(token) = config.token.as_deref() else {
             return Ok(None);
         };
         let base = config.api_url.trim_end_matches('/');

@@ -27,8 +27,8 @@ fn channels() -> Vec<Box<dyn Channel>> {
         Box::new(
             telegram::Telegram::new(
                 &TelegramConfig {
-                    token: Some(SECRET.to_owned()),
-                    secret: Some(SECRET.to_owned()),
+                    token: Some(SECRET.into()),
+                    secret: Some(SECRET.into()),
                     api_url: api_url.clone(),
                     rate: 30,
                     polls: false,
@@ -41,7 +41,7 @@ fn channels() -> Vec<Box<dyn Channel>> {
         ),
         Box::new(
             viber::Viber::new(&ViberConfig {
-                token: SECRET.to_owned(),
+                token: SECRET.into(),
                 sender: "Bot".to_owned(),
                 api_url: api_url.clone(),
             })
@@ -49,9 +49,9 @@ fn channels() -> Vec<Box<dyn Channel>> {
         ),
         Box::new(
             facebook::Facebook::new(&FacebookConfig {
-                token: SECRET.to_owned(),
-                secret: SECRET.to_owned(),
-                verify_token: SECRET.to_owned(),
+                token: SECRET.into(),
+                secret: SECRET.into(),
+                verify_token: SECRET.into(),
                 api_url: api_url.clone(),
             })
             .unwrap(),
@@ -59,9 +59,9 @@ fn channels() -> Vec<Box<dyn Channel>> {
         Box::new(
             vk::Vk::new(
                 &VkConfig {
-                    token: SECRET.to_owned(),
-                    secret: Some(SECRET.to_owned()),
-                    confirmation: Some("c0nf1rm".to_owned()),
+                    token: SECRET.into(),
+                    secret: Some(SECRET.into()),
+                    confirmation: Some("c0nf1rm".into()),
                     api_url,
                 },
                 pace,

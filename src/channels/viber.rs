@@ -133,7 +133,7 @@ impl Viber {
         })?;
         token_header.set_sensitive(true);
         Ok(Viber {
-            token: config.token.clone(),
+            token: config.token.to_string(),
             token_header,
             sender: config.sender.clone(),
             send_message: method_address(&address, "--viber-api-url")?,

@@ -144,9 +144,9 @@ impl Vk {
         let base = config.api_url.trim_end_matches('/');
         let address = format!("{base}/method/messages.send");
         Ok(Vk {
-            token: config.token.clone(),
-            secret: config.secret.clone(),
-            confirmation: config.confirmation.clone(),
+            token: config.token.to_string(),
+            secret: config.secret.as_deref().map(str::to_owned),
+            confirmation: config.confirmation.as_deref().map(str::to_owned),
             pace,
             messages_send: method_address(&address, "--vk-api-url")?,
             client: Client::new(),

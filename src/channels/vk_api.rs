@@ -133,9 +133,9 @@ impl VkApi {
         method_address(&format!("{base}/method/groups.getById"), "--vk-api-url")?;
         Ok(VkApi {
             base,
-            token: config.token.clone(),
-            secret: config.secret.clone(),
-            confirmation: config.confirmation.clone(),
+            token: config.token.to_string(),
+            secret: config.secret.as_deref().map(str::to_owned),
+            confirmation: config.confirmation.as_deref().map(str::to_owned),
             client: Client::new(),
             group: Cell::new(None),
             session: RefCell::new(None),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use turnkey_storage::Storage;
 use turnkey_storage::dead::{self, DeadLetter};
 
-use super::operator::{Operator, print, text};
+use super::operator::{Operator, one_line, print, text};
 use crate::exit;
 
 /// Letters read at a time.
@@ -62,10 +62,10 @@ fn list(operator: &Operator) -> anyhow::Result<ExitCode> {
                     format!(
                         "{} {}  user {}, {} attempts: {}",
                         letter.dialog.channel,
-                        letter.update,
-                        letter.dialog.user_id,
+                        one_line(&letter.update),
+                        one_line(&letter.dialog.user_id),
                         letter.attempts,
-                        letter.error
+                        one_line(&letter.error)
                     )
                 })?;
             }
@@ -96,10 +96,10 @@ impl One {
             format!(
                 "{} {}  user {}, {} attempts: {}\n{}",
                 letter.dialog.channel,
-                letter.update,
-                letter.dialog.user_id,
+                one_line(&letter.update),
+                one_line(&letter.dialog.user_id),
                 letter.attempts,
-                letter.error,
+                one_line(&letter.error),
                 text(&letter.body)
             )
         })?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use turnkey_storage::{DialogKey, Storage, admin};
 
-use super::operator::{Operator, print};
+use super::operator::{Operator, one_line, print};
 use crate::exit;
 
 /// Dialogs read at a time.
@@ -74,8 +74,8 @@ impl List {
                         "updated_at": line.updated_at,
                     });
                     print(self.operator.json, &shown, || match line.state_bytes {
-                        Some(bytes) => format!("{}  {bytes} bytes of state", line.dialog),
-                        None => format!("{}  forgotten", line.dialog),
+                        Some(bytes) => format!("{}  {bytes} bytes of state", name(&line.dialog)),
+                        None => format!("{}  forgotten", name(&line.dialog)),
                     })?;
                 }
                 after = found.last().map(|line| line.dialog.clone());
@@ -85,6 +85,10 @@ impl List {
             }
         })
     }
+}
+
+fn name(dialog: &DialogKey) -> String {
+    one_line(&dialog.to_string())
 }
 
 /// Turns of the history that are shown.
@@ -120,7 +124,7 @@ impl One {
         print(self.operator.json, &shown, || {
             let mut text = format!(
                 "{}  {} replies to be sent, {} updates in the inbox\nstate: {}",
-                self.key(),
+                name(&self.key()),
                 detail.unsent,
                 detail.pending,
                 detail.state.as_deref().unwrap_or("forgotten")

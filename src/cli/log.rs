@@ -1,12 +1,17 @@
 //! The log: lines on stderr or in a file, for people or machines.
 //!
-//! Written synchronously: a writer with a thread would not survive the fork.
+//! Written synchronously: a writer with a thread would not survive the fork. Each event
+//! is one line, whatever is told in it: what a user wrote, in their id say, cannot look
+//! like a line of ours.
+
+use std::io::{self, Write};
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::config::{Config, LogFormat};
 use crate::logfile::LogFile;
+use crate::privileges;
 
 /// Starts logging: to stderr, or to a file. To be called once, before the first fork.
 ///
@@ -22,16 +27,21 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
     let (writer, colours) = match &config.log_file {
         None => {
             let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            (BoxMakeWriter::new(std::io::stderr), is_terminal)
+            (
+                BoxMakeWriter::new(|| OneLine(std::io::stderr())),
+                is_terminal,
+            )
         }
         Some(path) => {
-            let file = LogFile::open(path).map_err(|e| {
+            // It will be opened anew by the user that the bot becomes.
+            let opened = privileges::lent(config, || LogFile::open(path));
+            let file = opened.map_err(|e| anyhow::anyhow!("{e}"))?.map_err(|e| {
                 anyhow::anyhow!(
                     "cannot write to --log-file {}: {e}; give a file in a directory that this user may write to",
                     path.display()
                 )
             })?;
-            (BoxMakeWriter::new(move || file.current()), false)
+            (BoxMakeWriter::new(move || OneLine(file.current())), false)
         }
     };
     let builder = tracing_subscriber::fmt()
@@ -46,4 +56,33 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+/// Writes an event, which comes in one piece, as one line. Escape sequences in what is
+/// told were replaced before; those that are left are our own colours.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let line = event.strip_suffix(b"\n").unwrap_or(event);
+        let is_odd = |byte: &u8| byte.is_ascii_control() && ![b'\t', 0x1b].contains(byte);
+        if !line.iter().any(is_odd) {
+            self.0.write_all(event)?;
+            return Ok(event.len());
+        }
+        let mut plain = Vec::with_capacity(event.len() + 16);
+        for byte in line {
+            match is_odd(byte) {
+                true => plain.extend(byte.escape_ascii()),
+                false => plain.push(*byte),
+            }
+        }
+        plain.extend(&event[line.len()..]);
+        self.0.write_all(&plain)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }

@@ -19,6 +19,7 @@ mod outbox;
 mod run;
 mod signals;
 mod storage;
+mod storage_file;
 mod systemd;
 #[cfg(feature = "top")]
 mod top;
@@ -95,7 +96,13 @@ enum Command {
 
 /// Obeys the command line.
 pub(crate) fn main(author: Author) -> ExitCode {
-    let matches = Cli::command().get_matches();
+    // Where the database is may stand in a file; read before, for every command that asks.
+    let storage = storage_file::in_a_file();
+    let matches = storage_file::known_to(Cli::command(), &storage).get_matches();
+    if let Err(error) = storage_file::was_wanted(&matches, storage) {
+        say!("error: {error}");
+        return ExitCode::from(exit::BAD_START);
+    }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match cli.command {
         Command::Run(run) => run.run(author, matches.subcommand_matches("run")),

@@ -41,12 +41,29 @@ pub(super) fn print(
 ) -> anyhow::Result<()> {
     let line = match as_json {
         true => serde_json::to_string(shown)?,
-        false => text(),
+        false => without_controls(&text(), |c| c == '\n'),
     };
     match writeln!(std::io::stdout().lock(), "{line}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// What somebody else wrote, such as a user's id, as part of a line: it makes no lines of
+/// its own and tells the terminal nothing.
+pub(super) fn one_line(text: &str) -> String {
+    without_controls(text, |_| false)
+}
+
+fn without_controls(text: &str, is_meant: impl Fn(char) -> bool) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() && !is_meant(c) {
+            true => plain.extend(c.escape_default()),
+            false => plain.push(c),
+        }
+    }
+    plain
 }
 
 /// Bytes as a person reads them.

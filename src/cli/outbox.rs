@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use turnkey_storage::admin;
 
-use super::operator::{Operator, print};
+use super::operator::{Operator, one_line, print};
 use crate::exit;
 
 /// Replies read at a time.
@@ -43,7 +43,10 @@ impl Outbox {
                     print(operator.json, &shown, || {
                         format!(
                             "{}  turn {} reply {}: {}",
-                            line.dialog, line.id.turn.0, line.id.index, line.body
+                            one_line(&line.dialog.to_string()),
+                            line.id.turn.0,
+                            line.id.index,
+                            one_line(&line.body)
                         )
                     })?;
                 }

@@ -7,7 +7,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::log;
 use crate::app::Author;
-use crate::config::{Outline, Processes, Settings};
+use crate::config::{Config, Outline, Processes, Settings};
 use crate::{master, single};
 
 /// The settings can also stand in the file (a line `workers = 2`) or in the
@@ -16,6 +16,7 @@ use crate::{master, single};
 #[command(after_help = "\
 All settings but --config, -v and -q can also stand in the file (workers = 2) or
 in the environment. Secrets have no flag, only a variable or a line in the file:
+  TURNKEY_ADMIN_TOKEN            admin-token            the bearer token of --admin
   TURNKEY_TELEGRAM_TOKEN         telegram-token         the bot's token, for sending replies
   TURNKEY_TELEGRAM_SECRET        telegram-secret        the webhook's secret token
   TURNKEY_HTTP_TOKEN             http-token             the bearer token of POST /http
@@ -27,6 +28,10 @@ in the environment. Secrets have no flag, only a variable or a line in the file:
   TURNKEY_VK_TOKEN               vk-token               the community's access token
   TURNKEY_VK_SECRET              vk-secret              the webhook's secret key
   TURNKEY_VK_CONFIRMATION        vk-confirmation        confirms the webhook's address
+Each can stand in a file of its own, too: TURNKEY_TELEGRAM_TOKEN_FILE=/run/secrets/token
+names it, or systemd's LoadCredential=telegram-token:FILE hands it over. So can the
+database's address: TURNKEY_STORAGE_FILE, LoadCredential=storage:FILE. SIGHUP reads them
+again.
 /viber, /facebook and /vk are served once their secrets are there; docs/CHANNELS.md
 says where to find them.
 
@@ -70,14 +75,28 @@ impl Run {
         }
         let (settings, file) = (self.settings, self.config);
         let has_channels = !author.channels.is_empty();
-        let read = move || settings.clone().into_config(file.as_deref(), has_channels);
-        let config = read().map_err(|e| anyhow::anyhow!("{e}"))?;
+        let read = move || {
+            let config = settings
+                .clone()
+                .into_config(file.as_deref(), has_channels)?;
+            // The first time there is no log yet.
+            remark(&config);
+            Ok(config)
+        };
+        let config = read().map_err(|e: crate::Error| anyhow::anyhow!("{e}"))?;
         log::start(&config, self.verbose, self.quiet)?;
+        remark(&config);
         let result = match config.processes {
             Processes::Workers(workers) => master::run(config, Box::new(read), author, workers),
             Processes::Single => single::run(&config, author),
         };
         result.map_err(|e| anyhow::anyhow!("{e}"))
+    }
+}
+
+fn remark(config: &Config) {
+    for remark in &config.remarks {
+        tracing::warn!("{remark}");
     }
 }
 

@@ -2,20 +2,22 @@
 //!
 //! Made by `validate.rs`; read by `channels/`.
 
+use super::secrets::Secret;
+
 /// The `http` channel.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HttpConfig {
     /// The bearer token that requests must carry.
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Secret>,
 }
 
 /// The `telegram` channel.
 #[derive(Clone, Debug)]
 pub(crate) struct TelegramConfig {
     /// The bot's token.
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Secret>,
     /// The secret of its webhook.
-    pub(crate) secret: Option<String>,
+    pub(crate) secret: Option<Secret>,
     /// The Bot API server.
     pub(crate) api_url: String,
     /// Messages a second.
@@ -32,7 +34,7 @@ pub(crate) struct TelegramConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct ViberConfig {
     /// The bot's token, which also signs what comes in.
-    pub(crate) token: String,
+    pub(crate) token: Secret,
     /// The name that messages are from.
     pub(crate) sender: String,
     /// The bot API.
@@ -43,11 +45,11 @@ pub(crate) struct ViberConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct FacebookConfig {
     /// The page's access token.
-    pub(crate) token: String,
+    pub(crate) token: Secret,
     /// The app's secret, which signs what comes in.
-    pub(crate) secret: String,
+    pub(crate) secret: Secret,
     /// What Facebook shows when it tries out the webhook's address.
-    pub(crate) verify_token: String,
+    pub(crate) verify_token: Secret,
     /// The Graph API, with its version.
     pub(crate) api_url: String,
 }
@@ -56,11 +58,11 @@ pub(crate) struct FacebookConfig {
 #[derive(Clone, Debug)]
 pub(crate) struct VkConfig {
     /// The community's access token.
-    pub(crate) token: String,
+    pub(crate) token: Secret,
     /// The secret key that is in all that is posted; none when updates are polled for.
-    pub(crate) secret: Option<String>,
+    pub(crate) secret: Option<Secret>,
     /// The string that confirms the webhook's address; needed for that only.
-    pub(crate) confirmation: Option<String>,
+    pub(crate) confirmation: Option<Secret>,
     /// The API.
     pub(crate) api_url: String,
 }

@@ -10,12 +10,14 @@
 //! | --- | --- |
 //! | `settings.rs` | what can be set, and where it is read from |
 //! | `validate.rs` | whether it fits together |
+//! | `secrets.rs` | the list of secrets; files they stand in |
 //! | `values.rs`, `storage.rs`, `channels.rs` | times, databases, channels |
 //! | `outline.rs` | what an init system's unit says of them |
 //! | `serving.rs` | addresses, certificates, limits, backups |
 
 mod channels;
 mod outline;
+mod secrets;
 mod serving;
 mod settings;
 mod storage;
@@ -35,6 +37,7 @@ pub(crate) use self::channels::{
     FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig,
 };
 pub(crate) use self::outline::Outline;
+pub(crate) use self::secrets::{Secret, environment, find};
 pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 pub(crate) use self::settings::Settings;
 pub(crate) use self::storage::{Address, database};
@@ -132,7 +135,7 @@ pub(crate) struct Config {
     /// Whose X-Forwarded-For is believed.
     pub(crate) trusted_proxies: Vec<Network>,
     /// The bearer token of calls by other systems, which are not served without.
-    pub(crate) rpc_token: Option<String>,
+    pub(crate) rpc_token: Option<Secret>,
     /// The database; none for a new one in the temporary directory.
     pub(crate) database: Option<Address>,
     /// What an acknowledged turn survives.
@@ -175,6 +178,8 @@ pub(crate) struct Config {
     pub(crate) facebook: Option<FacebookConfig>,
     /// The `vk` channel, if it is served.
     pub(crate) vk: Option<VkConfig>,
+    /// What is not as it should be with the settings' files, for the log.
+    pub(crate) remarks: Vec<String>,
     /// The log's format.
     pub(crate) log: LogFormat,
     /// Where it is written to; none for stderr.

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::secrets::Secret;
 use super::validate::refuse;
 
 /// An address to listen on.
@@ -106,7 +107,7 @@ pub(crate) struct AdminConfig {
     /// Where.
     pub(crate) listen: Listen,
     /// The bearer token that requests must carry, if any.
-    pub(crate) token: Option<String>,
+    pub(crate) token: Option<Secret>,
 }
 
 /// Backups that the bot makes by itself.

@@ -2,9 +2,8 @@
 //!
 //! Filled by clap in `cli/run.rs`; becomes a [`Config`] in `validate.rs`. A new setting
 //! stands in four places: here with its help, in `over` below, in `validate.rs` and in
-//! [`Config`].
+//! [`Config`]; a secret also in the list of `secrets.rs`.
 
-use std::env::VarError;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use serde::Deserialize;
 
-use super::validate::refuse;
+use super::secrets::{self, Secret};
 use super::values::{age, duration, optional_age, optional_duration};
 use super::{Config, LogFormat, Updater};
 use crate::error::Error;
@@ -31,7 +30,7 @@ pub(crate) enum SyncMode {
 
 /// What can be set by flag, by variable (`TURNKEY_` and the flag's name) or in
 /// the file given with `--config` (the flag's name, `=`, the value).
-#[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+#[derive(Clone, Default, clap::Args, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Settings {
     /// How updates arrive: webhooks, the platforms post them; polling, we ask for them,
@@ -282,45 +281,57 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_BACKUP_KEEP", value_name = "N")]
     pub(super) backup_keep: Option<usize>,
 
-    /// When started as root: become this user once the sockets are bound.
+    /// When started as root: become this user once the sockets are bound, and before the
+    /// database is opened: a name, a number, or either with a group, such as bot:www-data.
     #[arg(long, env = "TURNKEY_USER", value_name = "NAME")]
     pub(super) user: Option<String>,
 
-    /// Updates a second that are taken of one user; more are answered 429, and platforms
-    /// send them again [default: no limit].
+    /// Updates a second that are taken of one user, over all workers; three seconds' worth
+    /// may come at once. More are answered 429 with Retry-After, and platforms send them
+    /// again; with polling they wait their turn [default: no limit].
     #[arg(long, env = "TURNKEY_RATE_PER_USER", value_name = "N")]
     pub(super) rate_per_user: Option<u32>,
 
-    /// Requests a second that are taken from one address; more are answered 429
-    /// [default: no limit].
+    /// Requests a second that are taken from one address (an IPv6 network of 64 bits), over
+    /// all workers; three seconds' worth may come at once. More are answered 429 with
+    /// Retry-After. A platform posts for all its users from few addresses, and is counted
+    /// too: give several times what the whole bot gets, and --trusted-proxy when there is a
+    /// proxy, or all are one address [default: no limit].
     #[arg(long, env = "TURNKEY_RATE_PER_ADDRESS", value_name = "N")]
     pub(super) rate_per_address: Option<u32>,
 
-    /// Secrets: no flag, by variable or file only.
+    /// Secrets: no flag (`secrets.rs`).
     #[arg(skip)]
-    pub(super) admin_token: Option<String>,
+    pub(super) admin_token: Option<Secret>,
     #[arg(skip)]
-    pub(super) telegram_token: Option<String>,
+    pub(super) telegram_token: Option<Secret>,
     #[arg(skip)]
-    pub(super) telegram_secret: Option<String>,
+    pub(super) telegram_secret: Option<Secret>,
     #[arg(skip)]
-    pub(super) http_token: Option<String>,
+    pub(super) http_token: Option<Secret>,
     #[arg(skip)]
-    pub(super) rpc_token: Option<String>,
+    pub(super) rpc_token: Option<Secret>,
     #[arg(skip)]
-    pub(super) viber_token: Option<String>,
+    pub(super) viber_token: Option<Secret>,
     #[arg(skip)]
-    pub(super) facebook_token: Option<String>,
+    pub(super) facebook_token: Option<Secret>,
     #[arg(skip)]
-    pub(super) facebook_secret: Option<String>,
+    pub(super) facebook_secret: Option<Secret>,
     #[arg(skip)]
-    pub(super) facebook_verify_token: Option<String>,
+    pub(super) facebook_verify_token: Option<Secret>,
     #[arg(skip)]
-    pub(super) vk_token: Option<String>,
+    pub(super) vk_token: Option<Secret>,
     #[arg(skip)]
-    pub(super) vk_secret: Option<String>,
+    pub(super) vk_secret: Option<Secret>,
     #[arg(skip)]
-    pub(super) vk_confirmation: Option<String>,
+    pub(super) vk_confirmation: Option<Secret>,
+}
+
+/// Nothing of it: the database's address may hold a password.
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").finish_non_exhaustive()
+    }
 }
 
 impl Settings {
@@ -334,36 +345,14 @@ impl Settings {
         file: Option<&Path>,
         has_channels: bool,
     ) -> crate::Result<Config> {
-        // Secrets have no flag, so clap does not read their variables.
-        let secrets = [
-            ("TURNKEY_ADMIN_TOKEN", &mut self.admin_token),
-            ("TURNKEY_TELEGRAM_TOKEN", &mut self.telegram_token),
-            ("TURNKEY_TELEGRAM_SECRET", &mut self.telegram_secret),
-            ("TURNKEY_HTTP_TOKEN", &mut self.http_token),
-            ("TURNKEY_RPC_TOKEN", &mut self.rpc_token),
-            ("TURNKEY_VIBER_TOKEN", &mut self.viber_token),
-            ("TURNKEY_FACEBOOK_TOKEN", &mut self.facebook_token),
-            ("TURNKEY_FACEBOOK_SECRET", &mut self.facebook_secret),
-            (
-                "TURNKEY_FACEBOOK_VERIFY_TOKEN",
-                &mut self.facebook_verify_token,
-            ),
-            ("TURNKEY_VK_TOKEN", &mut self.vk_token),
-            ("TURNKEY_VK_SECRET", &mut self.vk_secret),
-            ("TURNKEY_VK_CONFIRMATION", &mut self.vk_confirmation),
-        ];
-        for (variable, setting) in secrets {
-            *setting = match std::env::var(variable) {
-                Ok(value) => Some(value),
-                Err(VarError::NotPresent) => None,
-                Err(VarError::NotUnicode(_)) => return refuse(format!("{variable} is not UTF-8")),
-            };
-        }
+        let remarks = self.read_secrets(&secrets::environment)?;
         let merged = match file {
             Some(path) => self.over(read_file(path)?),
             None => self,
         };
-        merged.validate(has_channels)
+        let mut config = merged.validate(has_channels)?;
+        config.remarks = remarks;
+        Ok(config)
     }
 
     /// `--workers`, `--fast` and `--single-process` are one choice between three:
@@ -420,5 +409,24 @@ impl Settings {
 pub(super) fn read_file(path: &Path) -> crate::Result<Settings> {
     let text = fs::read_to_string(path)
         .map_err(|e| Error::Start(format!("cannot read --config {}: {e}", path.display())))?;
-    toml::from_str(&text).map_err(|e| Error::Start(format!("{} is wrong: {e}", path.display())))
+    toml::from_str(&text).map_err(|e| {
+        // Not the line itself, as the error would show it: a secret may stand there.
+        let before = e.span().and_then(|span| text.get(..span.start));
+        let index = before.map_or(0, |before| before.matches('\n').count());
+        let setting = text
+            .lines()
+            .nth(index)
+            .and_then(|line| line.split_once('='));
+        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let setting = setting
+            .map(|(name, _)| name.trim())
+            .filter(|name| is_name(name));
+        let setting = setting.map_or(String::new(), |name| format!(", {name}"));
+        Error::Start(format!(
+            "{} is wrong: line {}{setting}: {}",
+            path.display(),
+            index + 1,
+            e.message()
+        ))
+    })
 }

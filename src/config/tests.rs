@@ -76,16 +76,16 @@ fn an_unknown_setting_in_the_file_is_named() {
 #[test]
 fn a_channel_needs_all_of_its_secrets() {
     let some = Settings {
-        facebook_token: Some("t0ken".to_owned()),
-        facebook_verify_token: Some("v".to_owned()),
+        facebook_token: Some("t0ken".into()),
+        facebook_verify_token: Some("v".into()),
         ..Settings::default()
     };
     let reason = refused(some);
     assert!(reason.contains("TURNKEY_FACEBOOK_SECRET"), "{reason}");
     assert!(!reason.contains("t0ken"), "{reason}");
     let vk = Settings {
-        vk_token: Some("t".to_owned()),
-        vk_secret: Some("s".to_owned()),
+        vk_token: Some("t".into()),
+        vk_secret: Some("s".into()),
         ..Settings::default()
     };
     let config = config(vk).unwrap();
@@ -94,14 +94,36 @@ fn a_channel_needs_all_of_its_secrets() {
 }
 
 #[test]
+fn two_tokens_may_mean_polling() {
+    let both = Settings {
+        telegram_token: Some("t0ken".into()),
+        vk_token: Some("t0ken".into()),
+        ..Settings::default()
+    };
+    let sentence = refused(both.clone());
+    assert!(sentence.contains("TURNKEY_VK_SECRET"), "{sentence}");
+    assert!(sentence.contains("--updater polling"), "{sentence}");
+    let polled = Settings {
+        updater: Some(Updater::Polling),
+        ..both.clone()
+    };
+    assert_eq!(config(polled).unwrap().updater, Updater::Polling);
+    // Where it would be refused it is not recommended.
+    let posted = Settings {
+        port: Some(8080),
+        ..both
+    };
+    assert!(!refused(posted).contains("polling"));
+}
+
+#[test]
 fn one_token_and_nothing_else_is_polled() {
-    let some = |value: &str| Some(value.to_owned());
     let telegram = Settings {
-        telegram_token: some("t0ken"),
+        telegram_token: Some("t0ken".into()),
         ..Settings::default()
     };
     let vk = Settings {
-        vk_token: some("t0ken"),
+        vk_token: Some("t0ken".into()),
         ..Settings::default()
     };
     let of = |settings: &Settings| config(settings.clone()).unwrap().updater;
@@ -117,8 +139,8 @@ fn one_token_and_nothing_else_is_polled() {
         |s| s.workers = Some(1),
         |s| s.fast = Some(true),
         |s| s.single_process = Some(true),
-        |s| s.viber_token = Some("v".to_owned()),
-        |s| s.rpc_token = Some("r".to_owned()),
+        |s| s.viber_token = Some("v".into()),
+        |s| s.rpc_token = Some("r".into()),
     ];
     for set in of_web_side {
         let mut settings = telegram.clone();
@@ -129,8 +151,8 @@ fn one_token_and_nothing_else_is_polled() {
         assert_eq!(refused.is_some(), settings.rpc_token.is_none());
     }
     let both = Settings {
-        vk_token: some("t0ken"),
-        vk_secret: some("s"),
+        vk_token: Some("t0ken".into()),
+        vk_secret: Some("s".into()),
         ..telegram.clone()
     };
     assert_eq!(of(&both), Updater::Webhooks);
@@ -254,9 +276,7 @@ fn settings_of_one_thing_come_together() {
         ("TURNKEY_ADMIN_TOKEN, or", |s| {
             s.admin = Some("0.0.0.0:81".to_owned())
         }),
-        ("for --admin ADDRESS", |s| {
-            s.admin_token = Some("t".to_owned())
-        }),
+        ("for --admin ADDRESS", |s| s.admin_token = Some("t".into())),
         ("are for --backup-dir", |s| s.backup_keep = Some(1)),
         ("--storage sqlite:bot.db too", |s| {
             s.backup_dir = Some("b".into())

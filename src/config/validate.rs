@@ -8,6 +8,7 @@ use turnkey_storage::Sync;
 use turnkey_storage::inbox::Bounds;
 
 use super::channels::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
+use super::secrets::{Secret, variable};
 use super::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 use super::settings::{Settings, SyncMode};
 use super::storage::{Address, database};
@@ -24,6 +25,10 @@ const MANY: usize = 1_000_000;
 impl Settings {
     pub(super) fn validate(self, has_channels: bool) -> crate::Result<Config> {
         let updater = self.updater(has_channels)?;
+        // Nothing but tokens of those who can be asked: that may be what is meant.
+        let may_poll = self.web_side().is_empty()
+            && self.viber_token.is_none()
+            && self.facebook_token.is_none();
         let fast = self.fast.unwrap_or(false);
         let single = self.single_process.unwrap_or(false);
         let processes = match (self.workers, fast, single) {
@@ -47,28 +52,7 @@ impl Settings {
             }
         };
         let database = self.storage.as_deref().map(database).transpose()?;
-        // An empty secret would let everybody in.
-        for (name, secret) in [
-            ("admin-token", &self.admin_token),
-            ("telegram-token", &self.telegram_token),
-            ("telegram-secret", &self.telegram_secret),
-            ("http-token", &self.http_token),
-            ("rpc-token", &self.rpc_token),
-            ("viber-token", &self.viber_token),
-            ("facebook-token", &self.facebook_token),
-            ("facebook-secret", &self.facebook_secret),
-            ("facebook-verify-token", &self.facebook_verify_token),
-            ("vk-token", &self.vk_token),
-            ("vk-secret", &self.vk_secret),
-            ("vk-confirmation", &self.vk_confirmation),
-        ] {
-            if secret.as_ref().is_some_and(String::is_empty) {
-                return refuse(format!(
-                    "{name} ({}) is empty; give it a value, or leave it out",
-                    variable(name)
-                ));
-            }
-        }
+        self.refuse_empty_secrets()?;
         if let Some(url) = &self.public_url
             && !is_web_address(url)
         {
@@ -107,6 +91,11 @@ impl Settings {
         let vk_secrets = match (self.vk_token, self.vk_secret) {
             // Nothing is posted, so nothing holds a secret.
             (Some(token), secret) if polls => Some((token, secret)),
+            (Some(_), None) if may_poll => {
+                return refuse(
+                    "the channel vk also needs TURNKEY_VK_SECRET (vk-secret in the file) for what VK posts; docs/CHANNELS.md says where to find it. Or give --updater polling, and VK and Telegram are asked for updates",
+                );
+            }
             (token, secret) => all_or_none([("vk-token", token), ("vk-secret", secret)])?
                 .map(|[token, secret]| (token, Some(secret))),
         };
@@ -302,6 +291,7 @@ impl Settings {
             viber,
             facebook,
             vk,
+            remarks: Vec::new(),
             log: self.log.unwrap_or_default(),
             log_file: self.log_file,
         })
@@ -436,8 +426,8 @@ fn api(flag: &str, given: Option<String>, default: &str) -> crate::Result<String
 /// The secrets of a channel: it is served when all of them are there, and not when
 /// none is. Some of them are a mistake.
 fn all_or_none<const N: usize>(
-    secrets: [(&str, Option<String>); N],
-) -> crate::Result<Option<[String; N]>> {
+    secrets: [(&str, Option<Secret>); N],
+) -> crate::Result<Option<[Secret; N]>> {
     let given = secrets.iter().filter(|(_, value)| value.is_some()).count();
     if given > 0
         && let Some((name, _)) = secrets.iter().find(|(_, value)| value.is_none())
@@ -449,11 +439,6 @@ fn all_or_none<const N: usize>(
         ));
     }
     Ok((given == N).then(|| secrets.map(|(_, value)| value.unwrap_or_default())))
-}
-
-/// The variable of a setting in the file.
-fn variable(name: &str) -> String {
-    format!("TURNKEY_{}", name.to_uppercase().replace('-', "_"))
 }
 
 fn is_web_address(url: &str) -> bool {

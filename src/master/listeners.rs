@@ -20,6 +20,7 @@ use super::sys;
 use crate::config::{Config, Listen, Updater};
 use crate::error::Error;
 use crate::listener::{Listener, ListeningSocket, Purpose, SocketFile};
+use crate::privileges;
 
 /// Connections that the kernel completes and keeps for us while workers are
 /// busy. The kernel's own limit, net.core.somaxconn, is 4096 by default.
@@ -64,11 +65,11 @@ pub(crate) fn given() -> crate::Result<Vec<Listener>> {
 pub(crate) fn open(config: &Config, listeners: &mut Vec<Listener>) -> crate::Result<()> {
     let has = |listeners: &[Listener], purpose| listeners.iter().any(|l| l.purpose == purpose);
     if config.updater == Updater::Webhooks && !has(listeners, Purpose::Public) {
-        bind(&config.listen, Purpose::Public, listeners)?;
+        bind(config, &config.listen, Purpose::Public, listeners)?;
     }
     match &config.admin {
         Some(admin) if !has(listeners, Purpose::Admin) => {
-            bind(&admin.listen, Purpose::Admin, listeners)
+            bind(config, &admin.listen, Purpose::Admin, listeners)
         }
         Some(_) => Ok(()),
         None => {
@@ -78,13 +79,19 @@ pub(crate) fn open(config: &Config, listeners: &mut Vec<Listener>) -> crate::Res
     }
 }
 
-fn bind(listen: &Listen, purpose: Purpose, into: &mut Vec<Listener>) -> crate::Result<()> {
+fn bind(
+    config: &Config,
+    listen: &Listen,
+    purpose: Purpose,
+    into: &mut Vec<Listener>,
+) -> crate::Result<()> {
     match listen {
         Listen::Tcp { host, port } => {
             let bound = bind_tcp(host, *port, purpose)?;
             into.extend(bound.into_iter().map(|l| Listener::tcp(purpose, l)));
         }
-        Listen::Unix(path) => into.push(bind_unix(path, purpose)?),
+        // The user that the bot becomes removes it in the end, so it makes it, too.
+        Listen::Unix(path) => into.push(privileges::lent(config, || bind_unix(path, purpose))??),
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ use crate::listener::{Listener, Purpose};
 use crate::notices::{self, Cut, counted, say};
 use crate::running::Running;
 use crate::scoreboard::{Scoreboard, Shared};
-use crate::{acme, exit, logfile, systemd, tls};
+use crate::{acme, exit, logfile, privileges, systemd, tls};
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -157,10 +157,19 @@ pub(crate) fn run(
     // seconds, and hold both.
     let mut database = match &mut predecessor {
         Some(before) => Some(before.take_database(&config)?),
-        None if config.database.is_some() => Some(Database::take(&config)?),
+        None if config.database.is_some() => Some(privileges::lent(&config, || {
+            privileges::must_reach(&config)?;
+            Database::take(&config)
+        })??),
         None => None,
     };
     listeners::open(&config, &mut listeners)?;
+    privileges::give_up(&config)?;
+    if config.user.is_some()
+        && let Err(error) = reread()
+    {
+        tracing::warn!("SIGHUP will not be able to read the settings again: {error}");
+    }
     let database = match database.take() {
         Some(database) => database,
         None => Database::take(&config)?,
@@ -324,6 +333,9 @@ impl Master {
             &workers,
             &self.database,
         );
+        if let Some(remark) = privileges::remark() {
+            say!("{remark}");
+        }
         systemd::ready(&format!("serving with {workers}"));
         // Before the old program is told: it may have something to say until then.
         self.note(|running| running.serves = true);

@@ -7,7 +7,8 @@
 //! its dialog wait; what is behind it comes again after a crash and is known by its id.
 //! A leaving worker drops the question that waits, at once, and finishes the turns that
 //! run. Bounds: [`MAX_OPEN`] updates that are not done, or what the platform gives from
-//! its first one that is not.
+//! its first one that is not. A user above `--rate-per-user` waits in its lane: nothing
+//! is refused, and others go on until that many updates are open.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -242,6 +243,13 @@ impl Poller {
         let arrived = Arrival::now();
         let mut again = backoff(AGAIN);
         let mut draining = self.bot.draining.clone();
+        let dialog = &update.dialog;
+        while let Err(wait) = self.bot.limiter.user(&dialog.channel, &dialog.user_id) {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = is_set(&mut draining) => return false,
+            }
+        }
         while !*draining.borrow() {
             match turn::start(&self.bot, update.clone(), arrived).await {
                 // Accepted: it is in the inbox, and so ours.
@@ -251,9 +259,11 @@ impl Poller {
                     }
                     return true;
                 }
-                Ok(Answer::Seen(_)) => return true,
+                Ok(Answer::Seen(_)) => {
+                    self.bot.limiter.forgive(&dialog.channel, &dialog.user_id);
+                    return true;
+                }
                 Ok(Answer::Busy(reason)) => {
-                    let dialog = &update.dialog;
                     tracing::debug!("{dialog} update {} has to wait: {reason}", update.id);
                 }
                 // `turn.rs` has said why; or the worker is leaving.

@@ -5,7 +5,7 @@
 //! answers when all of them are committed, or in the inbox. Updates of one dialog run one
 //! after another and stop at the first that is refused: the platform sends them all
 //! again, and those that were taken are known. Bounds: `--max-body`, `--body-timeout`,
-//! [`MAX_BODIES`].
+//! [`MAX_BODIES`], `--rate-per-user`.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -22,7 +22,7 @@ use turnkey_storage::Arrival;
 
 use crate::channels::{Channel, PlatformAnswer, Received, Refusal};
 use crate::config::ServerLimits;
-use crate::message::Update;
+use crate::message::{DialogKey, Update};
 use crate::turn::{self, Answer, Bot, WaitsFor};
 
 /// Bytes of all bodies that a worker is reading; beyond it 503.
@@ -139,8 +139,10 @@ async fn run(
     update: Update,
     arrived: Arrival,
 ) -> Result<PlatformAnswer, Refusal> {
+    let place = UserPlace::take(bot, &update)?;
     let digest = update.digest.clone();
     let ended = turn::start(bot, update, arrived).await;
+    place.forgive_if_known(bot, &ended);
     otherwise(channel, &digest, ended)
 }
 
@@ -151,10 +153,40 @@ async fn accept(
     update: Update,
     arrived: Arrival,
 ) -> Result<PlatformAnswer, Refusal> {
+    let place = UserPlace::take(bot, &update)?;
     let (digest, id) = (update.digest.clone(), update.id.clone());
-    match turn::start_for(bot, update, arrived, WaitsFor::Row).await {
+    let ended = turn::start_for(bot, update, arrived, WaitsFor::Row).await;
+    place.forgive_if_known(bot, &ended);
+    match ended {
         Ok(Answer::Accepted(body)) => Ok(channel.answer_async(&id, body)),
         ended => otherwise(channel, &digest, ended),
+    }
+}
+
+/// A place of `--rate-per-user`; without that limit, nothing.
+struct UserPlace(Option<DialogKey>);
+
+impl UserPlace {
+    /// Refuses with 429 when the user has none left now: the platform sends again.
+    fn take(bot: &Bot, update: &Update) -> Result<Self, Refusal> {
+        if !bot.limiter.limits_users() {
+            return Ok(UserPlace(None));
+        }
+        let DialogKey { channel, user_id } = &update.dialog;
+        match bot.limiter.user(channel, user_id) {
+            Ok(()) => Ok(UserPlace(Some(update.dialog.clone()))),
+            Err(_) => Err(Refusal::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many updates of this user",
+            )),
+        }
+    }
+
+    /// What was handled before costs its user nothing.
+    fn forgive_if_known(self, bot: &Bot, ended: &Result<Answer, RecvError>) {
+        if let (Some(dialog), Ok(Answer::Seen(_))) = (self.0, ended) {
+            bot.limiter.forgive(&dialog.channel, &dialog.user_id);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whose request it is: the address at the other end of the connection, or what a
 //! trusted proxy says in `X-Forwarded-For`. Who comes through a Unix socket is one.
 //!
-//! Called by `routes.rs` for what it logs. Invariant: what a client writes into that
+//! Called by `routes.rs` for what it logs and for `--rate-per-address`. Invariant: what a client writes into that
 //! header itself is never believed. Each proxy adds the address that it saw at the end,
 //! so it is read from there, and only as far as trusted proxies have written it.
 

@@ -142,6 +142,9 @@ impl Worker<'_> {
                 attempts: self.config.max_attempts,
             },
             history: self.config.history,
+            limiter: self
+                .scoreboard
+                .limiter(self.config.rates.user, self.config.rates.address),
             slot,
             body_bytes: Cell::new(0),
             draining: draining.clone(),

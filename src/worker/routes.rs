@@ -28,7 +28,12 @@ pub(super) async fn route(
     // What a refusal is logged with, for whoever looks for its sender.
     let client = address::of_client(peer, request.headers(), &server.trusted_proxies);
     let path = request.uri().path().to_owned();
-    let response = answer(server, request).await;
+    // Before anything else is done for it.
+    let response = match client.map(|client| server.bot.limiter.address(client)) {
+        // A proxy behind a Unix socket that tells no address is not limited.
+        None | Some(Ok(())) => answer(server, request).await,
+        Some(Err(_)) => too_many_requests(server, &path),
+    };
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
         match client {
@@ -79,6 +84,14 @@ async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<By
     }
 }
 
+/// There is a place within a second: one a second is the lowest limit.
+fn too_many_requests(server: &Server, path: &str) -> Response<Full<Bytes>> {
+    let channel = server.bot.channels.at(path);
+    let when = channel.map_or_else(|| ONE_SECOND.to_owned(), |channel| channel.retry_after());
+    let reason = "too many requests from this address";
+    error(StatusCode::TOO_MANY_REQUESTS, reason, &when)
+}
+
 pub(super) fn too_many_connections() -> Response<Full<Bytes>> {
     error(
         StatusCode::SERVICE_UNAVAILABLE,
@@ -101,7 +114,11 @@ fn error(status: StatusCode, reason: &str, retry_after: &str) -> Response<Full<B
         status,
         ..PlatformAnswer::json(body.into_bytes())
     });
-    if status == StatusCode::SERVICE_UNAVAILABLE
+    let comes_again = [
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    if comes_again.contains(&status)
         && let Ok(when) = HeaderValue::from_str(retry_after)
     {
         // Telegram and others obey it.

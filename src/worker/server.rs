@@ -83,7 +83,7 @@ impl Server {
         Server {
             bot,
             limits: config.server,
-            rpc_token: config.rpc_token.clone(),
+            rpc_token: config.rpc_token.as_deref().map(str::to_owned),
             trusted_proxies: config.trusted_proxies.clone(),
             tls,
             slot: scoreboard.worker(index),

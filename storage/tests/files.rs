@@ -662,3 +662,48 @@ fn dump_shows_every_dialog_with_its_history() {
     }
     served.finish();
 }
+
+/// Where everybody may write (/tmp), others may put files beside the database before it is
+/// opened: a log with changes of theirs, say, or a link in place of the lock.
+#[test]
+fn files_that_others_have_put_there_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bot.db");
+    let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+    let beside = |suffix: &str| dir.path().join(format!("bot.db{suffix}"));
+    prepare(&path, Sync::Full, &[]).unwrap();
+    let target = dir.path().join("target");
+    std::os::unix::fs::symlink(&target, beside("-lock")).unwrap();
+    let Err(Error::Open(sentence)) = Files::of(&path).lock() else {
+        panic!("it follows a link");
+    };
+    assert!(sentence.contains("bot.db-lock"), "{sentence}");
+    assert!(!target.exists(), "made by way of the link");
+    fs::remove_file(beside("-lock")).unwrap();
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("SKIPPED: files of others beside the database: takes root");
+        return;
+    }
+    std::os::unix::fs::chown(&path, Some(65534), None).unwrap();
+    for suffix in ["-wal", "-shm", "-journal"] {
+        fs::write(beside(suffix), "").unwrap();
+        std::os::unix::fs::chown(beside(suffix), Some(1), None).unwrap();
+        mode(0o1777);
+        for opened in [
+            prepare(&path, Sync::Full, &[]).map(drop),
+            block_on(check(&path)).map(drop),
+        ] {
+            let Err(Error::Open(sentence)) = opened else {
+                panic!("{suffix}: {opened:?}");
+            };
+            assert!(sentence.contains("by another user"), "{sentence}");
+            assert!(sentence.contains(suffix), "{sentence}");
+        }
+        // Nobody but its owner and root could have put it there.
+        mode(0o755);
+        prepare(&path, Sync::Full, &[]).unwrap();
+        drop(fs::remove_file(beside(suffix)));
+    }
+    mode(0o1777);
+    prepare(&path, Sync::Full, &[]).unwrap();
+}

@@ -60,12 +60,15 @@ mod packaging;
 mod platforms;
 mod poison;
 mod polling;
+mod privileges;
 mod proxy;
+mod rates;
 mod registration;
 mod reload;
 mod replies;
 mod resent;
 mod rpc;
+mod security;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;

@@ -248,6 +248,8 @@ impl Files {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // Where everybody may write, a link of somebody else's leads anywhere.
+            .custom_flags(nix::libc::O_NOFOLLOW)
             .open(&self.lock)
             .map_err(|e| {
                 Error::Open(match e.kind() {

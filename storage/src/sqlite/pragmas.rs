@@ -8,6 +8,8 @@
 //! [`super::writer`] for the one that writes, [`super::readers`] for the others.
 
 use rusqlite::{Connection, OpenFlags};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -52,6 +54,7 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Opens the one connection that writes.
 pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<Connection> {
     check_version()?;
+    refuse_planted(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
     check_options(path, &conn)?;
@@ -79,6 +82,8 @@ pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<Connection> {
         limit = LOG_CAP,
     ))
     .map_err(|e| cannot_open(path, &e))?;
+    // Once more: by now the log is open, and one that came between would be seen.
+    refuse_planted(path)?;
     conn.set_prepared_statement_cache_capacity(256);
     Ok(conn)
 }
@@ -86,6 +91,7 @@ pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<Connection> {
 /// Opens a connection that can only read.
 pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     check_version()?;
+    refuse_planted(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
     set_up_reader(&conn).map_err(|e| cannot_open(path, &e))?;
@@ -98,6 +104,41 @@ pub(crate) fn set_up_reader(conn: &Connection) -> rusqlite::Result<()> {
         "PRAGMA busy_timeout = {}; PRAGMA query_only = ON; PRAGMA temp_store = MEMORY;",
         BUSY_TIMEOUT.as_millis()
     ))
+}
+
+/// Refuses a file beside the database that some other user has put there, where everybody
+/// may: in /tmp, say. SQLite would believe what it finds in a log or journal, and write
+/// what it writes into a file of theirs.
+///
+/// # Errors
+/// [`Error::Open`] that names the file.
+pub(crate) fn refuse_planted(path: &Path) -> Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // What is not there, or not to be seen, opening it will tell.
+    let (Ok(directory), Ok(database)) = (fs::metadata(directory), fs::metadata(path)) else {
+        return Ok(());
+    };
+    if directory.mode() & 0o002 == 0 {
+        return Ok(());
+    }
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        let Ok(file) = fs::symlink_metadata(&name) else {
+            continue;
+        };
+        if ![0, database.uid()].contains(&file.uid()) {
+            return Err(Error::Open(format!(
+                "{} was put there by another user (the one with the number {}); keep the database in a directory where only its own user may write",
+                Path::new(&name).display(),
+                file.uid()
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn check_version() -> Result<()> {

@@ -128,6 +128,7 @@ const MIGRATIONS: &[&str] = &[
 /// [`Error::Open`] with a sentence that names the remedy. Then nothing was changed.
 pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<Option<PathBuf>> {
     create_private(path)?;
+    pragmas::refuse_planted(path)?;
     if is_ours(path)? {
         let conn = pragmas::open_reader(path)?;
         if is_unfinished(&conn).map_err(|e| pragmas::cannot_open(path, &e))? {
