@@ -265,3 +265,24 @@ async fn who_serves_as_root_is_told_so() {
     bot.wait_for_stderr("Running as root").await;
     bot.stop().await;
 }
+
+/// What root puts back, the bot can open.
+#[tokio::test]
+async fn a_backup_that_root_restores_is_the_users() {
+    let Some(user) = nobody() else { return };
+    let setup = setup_of(&user).args(&["--user", "nobody"]);
+    let bot = setup.start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("copy.db").display().to_string();
+    let storage = crate::bot::url(&setup.database());
+    let backup = setup.bare(&["backup", "--storage", &storage, &copy]);
+    assert_eq!(backup.code, Some(0), "{backup:?}");
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
+    bot.stop().await;
+    let restore = setup.bare(&["restore", "--storage", &storage, &copy, "--replace"]);
+    assert_eq!(restore.code, Some(0), "{restore:?}");
+    let bot = setup.start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
+    bot.stop().await;
+}

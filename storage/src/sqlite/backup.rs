@@ -9,7 +9,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -97,8 +97,37 @@ pub fn restore(
         rename(database, &old)?;
         kept = Some(old);
     }
+    for made in [&new, &files.lock] {
+        give_to_owner(made)?;
+    }
     rename(&new, database)?;
     Ok((copied, kept))
+}
+
+/// What root has made here belongs to whom the directory belongs to: a bot that runs as
+/// another user has to open it. Its owner may put anything in its place at any moment, so
+/// only a plain file of root's own is given away, by its handle.
+fn give_to_owner(path: &Path) -> Result<()> {
+    let failed = |e| {
+        Error::Open(format!(
+            "cannot give {} to the directory's owner: {e}",
+            path.display()
+        ))
+    };
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let owner = fs::metadata(parent.unwrap_or(Path::new("."))).map_err(failed)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(failed)?;
+    let made = file.metadata().map_err(failed)?;
+    if made.is_file() && made.uid() == 0 && made.nlink() == 1 && owner.uid() != 0 {
+        fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn copy<T>(
