@@ -148,9 +148,10 @@ fn bind_unix(path: &Path, purpose: Purpose) -> crate::Result<Listener> {
 /// # Errors
 /// [`Error::Start`]: port taken, no right to it, no such host.
 fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::Result<Vec<TcpListener>> {
+    let (flag, _) = flags(purpose);
     let mut addresses = resolve(host, port).map_err(|e| {
         Error::Start(format!(
-            "cannot resolve {host}: {e}; give an address of this machine, such as 0.0.0.0"
+            "cannot resolve {host}: {e}; give an address of this machine with {flag}, such as 0.0.0.0"
         ))
     })?;
     addresses.sort_unstable_by_key(|address| (address.is_ipv6(), *address));
@@ -241,12 +242,17 @@ pub(crate) fn refuse_newcomers(listeners: &[Listener]) {
     }
 }
 
-fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> String {
-    let port = address.port();
-    let (host, flag) = match purpose {
+/// What names the address, and its port.
+fn flags(purpose: Purpose) -> (&'static str, &'static str) {
+    match purpose {
         Purpose::Public => ("--host", "--port"),
         Purpose::Admin => ("--admin", "--admin"),
-    };
+    }
+}
+
+fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> String {
+    let port = address.port();
+    let (host, flag) = flags(purpose);
     match error.kind() {
         ErrorKind::AddrInUse => format!(
             "port {port} is taken by another program; stop it, or give another port with {flag} (0 picks a free one)"

@@ -174,6 +174,15 @@ pub async fn due_dialogs(storage: &dyn Storage, limit: u32) -> Result<Vec<Dialog
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn state_of(storage: &dyn Storage, channel: &str, update: &str) -> Result<UpdateState> {
+    // These are three questions, and an update moves on meanwhile. It leaves the inbox in
+    // the step in which it becomes one of the others, so the inbox is asked first.
+    let pending = Statement::new(
+        "SELECT due FROM turnkey_inbox WHERE id = ?1 AND channel = ?2",
+        (update, channel),
+    );
+    if !storage.own_query(pending).await?.is_empty() {
+        return Ok(UpdateState::Pending);
+    }
     if let Some(letter) = dead::get(storage, channel, update).await? {
         return Ok(UpdateState::Dead(letter.error));
     }
@@ -181,18 +190,11 @@ pub async fn state_of(storage: &dyn Storage, channel: &str, update: &str) -> Res
         "SELECT digest, answer FROM turnkey_seen WHERE id = ?1 AND channel = ?2",
         (update, channel),
     );
-    if let Some(row) = storage.own_query(seen).await?.first() {
-        return Ok(UpdateState::Done(Seen {
+    Ok(match storage.own_query(seen).await?.first() {
+        Some(row) => UpdateState::Done(Seen {
             digest: row.get("digest")?,
             answer: row.get("answer")?,
-        }));
-    }
-    let pending = Statement::new(
-        "SELECT due FROM turnkey_inbox WHERE id = ?1 AND channel = ?2",
-        (update, channel),
-    );
-    Ok(match storage.own_query(pending).await?.is_empty() {
-        true => UpdateState::Unknown,
-        false => UpdateState::Pending,
+        }),
+        None => UpdateState::Unknown,
     })
 }

@@ -328,8 +328,10 @@ async fn a_lost_turn_is_found() {
         "UPDATE state SET state = '{\"count\":0}' WHERE state NOT LIKE '{\"count\":0%'";
     until("a turn to take back", LONG, || {
         database().is_some_and(|conn| {
-            // It is busy, or the table is not there yet: again.
-            conn.execute(taken_back, []).is_ok_and(|rows| rows == 1)
+            // It is free for a moment between two turns only: SQLite's own patience, which
+            // sleeps, may miss all of them. Or the table is not there yet: again.
+            conn.busy_timeout(Duration::ZERO).unwrap();
+            (0..10_000).any(|_| conn.execute(taken_back, []).is_ok_and(|rows| rows == 1))
         })
     })
     .await;
