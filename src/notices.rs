@@ -17,7 +17,9 @@ use crate::scoreboard::{Field, Scoreboard};
 macro_rules! say {
     ($($argument:tt)*) => {{
         use std::io::Write;
-        drop(writeln!(std::io::stderr(), $($argument)*));
+        // In one piece: other processes write there, too.
+        let line = format!("{}\n", format_args!($($argument)*));
+        drop(std::io::stderr().write_all(line.as_bytes()));
     }};
 }
 pub(crate) use say;

@@ -51,7 +51,8 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     check_names(&author.channels)?;
     signals::before_the_start()?;
     let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
-    let mut listeners = Vec::new();
+    let mut listeners = listeners::given()?;
+    let sockets_stay = !listeners.is_empty();
     listeners::open(config, &mut listeners)?;
     privileges::give_up(config)?;
     let database = Database::take(config)?;
@@ -85,6 +86,11 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     logfile::watch(scoreboard.word(Shared::LogFile));
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
+    let operators = listeners
+        .iter()
+        .filter(|listener| listener.purpose == Purpose::Admin)
+        .map(Listener::try_clone)
+        .collect::<Result<Vec<_>, _>>()?;
     let door = listeners
         .iter()
         .map(Listener::try_clone)
@@ -157,7 +163,9 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                     "Stopping: {turns} in flight, at most {} s. Press Ctrl-C again to force.",
                     grace.as_secs_f32()
                 );
-                listeners::refuse_newcomers(&door);
+                if !sockets_stay {
+                    listeners::refuse_newcomers(&door);
+                }
                 drop(door);
                 tokio::task::spawn_local(async move {
                     let code = tokio::select! {
@@ -175,6 +183,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let written = writer
             .join()
             .unwrap_or_else(|_| Err(Error::Start("the writer panicked".to_owned())));
+        listeners::remove_admin(&operators);
         database.leave();
         served?;
         written?;

@@ -31,6 +31,7 @@ mod status;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::history::{History, LOOK, Look};
@@ -93,20 +94,30 @@ impl Admin {
         })
     }
 
-    /// Serves for as long as it is polled.
-    pub(crate) async fn serve(self: Rc<Self>, listeners: Vec<Listener>) {
+    /// Serves until others are to do it, then finishes what is asked for.
+    pub(crate) async fn serve(
+        self: Rc<Self>,
+        listeners: Vec<Listener>,
+        leaving: watch::Receiver<bool>,
+    ) {
         let mut tasks = JoinSet::new();
         for listener in listeners {
-            let admin = self.clone();
+            let (admin, leaving) = (self.clone(), leaving.clone());
             tasks.spawn_local(async move {
-                if let Err(error) = server::accept(admin, listener).await {
+                if let Err(error) = server::accept(admin, listener, leaving).await {
                     tracing::error!("--admin is not served: {error}");
                 }
             });
         }
-        loop {
-            self.history.push(Look::now(self.board));
-            tokio::time::sleep(LOOK).await;
+        let looks = async {
+            loop {
+                self.history.push(Look::now(self.board));
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = looks => {}
+            _ = async { while tasks.join_next().await.is_some() {} } => {}
         }
     }
 }

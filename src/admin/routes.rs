@@ -85,7 +85,7 @@ pub(super) async fn answer(
 async fn content(admin: &Admin, path: &str, query: &str) -> Content {
     match path {
         "/healthz" => Content::text(StatusCode::OK, "ok"),
-        "/readyz" => match admin.status().await.not_ready {
+        "/readyz" => match admin.not_ready().await {
             None => Content::text(StatusCode::OK, "ok"),
             Some(reason) => Content::text(StatusCode::SERVICE_UNAVAILABLE, &reason),
         },

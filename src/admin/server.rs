@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Admin, routes};
 use crate::listener::{Listener, ListeningSocket};
@@ -41,38 +42,59 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// Of a connection.
 const LIFE: Duration = Duration::from_secs(60);
 
+/// For the request of a connection that is open when others are to serve.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// For those who are being answered when others are to serve.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
 /// Before the next attempt when the process has no more files to open.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
-/// Accepts and serves for as long as it is polled.
-pub(super) async fn accept(admin: Rc<Admin>, listener: Listener) -> io::Result<()> {
+/// Accepts and serves until others are to do it, then finishes what is asked for.
+pub(super) async fn accept(
+    admin: Rc<Admin>,
+    listener: Listener,
+    leaving: watch::Receiver<bool>,
+) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut leaves = leaving.clone();
     match listener.socket {
         ListeningSocket::Tcp(listener) => {
             let listener = TcpListener::from_std(listener)?;
-            loop {
-                let Some(place) = place(&places).await else {
-                    return Ok(());
-                };
-                match listener.accept().await {
-                    Ok((stream, _)) => start(&admin, stream, false, place),
-                    Err(error) => failed(&error).await,
+            while let Some(place) = place(&places).await {
+                tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((stream, _)) => start(&admin, stream, false, place, &leaving),
+                        Err(error) => failed(&error).await,
+                    },
+                    () = told(&mut leaves) => break,
                 }
             }
         }
         ListeningSocket::Unix(listener, _) => {
             let listener = UnixListener::from_std(listener)?;
-            loop {
-                let Some(place) = place(&places).await else {
-                    return Ok(());
-                };
-                match listener.accept().await {
-                    Ok((stream, _)) => start(&admin, stream, true, place),
-                    Err(error) => failed(&error).await,
+            while let Some(place) = place(&places).await {
+                tokio::select! {
+                    accepted = listener.accept() => match accepted {
+                        Ok((stream, _)) => start(&admin, stream, true, place, &leaving),
+                        Err(error) => failed(&error).await,
+                    },
+                    () = told(&mut leaves) => break,
                 }
             }
         }
     }
+    // All places are free: nobody is being answered any more.
+    let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+    drop(tokio::time::timeout(LAST_ANSWERS, places.acquire_many(all)).await);
+    Ok(())
+}
+
+/// Resolves when others are to serve. What `wait_for` gives is a lock on the value: not to
+/// be held while anything is waited for.
+async fn told(leaving: &mut watch::Receiver<bool>) {
+    drop(leaving.wait_for(|leaves| *leaves).await);
 }
 
 /// None when the semaphore is closed, which nobody does.
@@ -85,24 +107,37 @@ async fn failed(error: &io::Error) {
     tokio::time::sleep(OUT_OF_FILES).await;
 }
 
-fn start<S>(admin: &Rc<Admin>, stream: S, is_unix: bool, place: OwnedSemaphorePermit)
-where
+fn start<S>(
+    admin: &Rc<Admin>,
+    stream: S,
+    is_unix: bool,
+    place: OwnedSemaphorePermit,
+    leaving: &watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let admin = admin.clone();
+    let (admin, leaving) = (admin.clone(), leaving.clone());
     tokio::task::spawn_local(async move {
-        serve(admin, stream, is_unix).await;
+        serve(admin, stream, is_unix, leaving).await;
         drop(place);
     });
 }
 
-async fn serve<S>(admin: Rc<Admin>, stream: S, is_unix: bool)
+async fn serve<S>(admin: Rc<Admin>, stream: S, is_unix: bool, mut leaving: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let leaves = leaving.clone();
     let service = service_fn(|request: Request<Incoming>| {
-        let admin = admin.clone();
-        async move { Ok::<_, std::convert::Infallible>(routes::answer(&admin, is_unix, &request).await) }
+        let (admin, leaves) = (admin.clone(), leaves.clone());
+        async move {
+            let mut response = routes::answer(&admin, is_unix, &request).await;
+            if *leaves.borrow() {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let mut connection = pin!(
         hyper::server::conn::http1::Builder::new()
@@ -113,10 +148,17 @@ where
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service)
     );
-    let ended = tokio::time::timeout(LIFE, connection.as_mut()).await;
-    if ended.is_err() {
-        connection.as_mut().graceful_shutdown();
-        // Whoever does not read the last answer is cut off.
-        drop(tokio::time::timeout(ANSWER_TIME, connection).await);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = tokio::time::sleep(LIFE) => {}
+        () = told(&mut leaving) => {
+            // Its request may be on the way, and hyper would close an idle one at once.
+            if tokio::time::timeout(LINGER, connection.as_mut()).await.is_ok() {
+                return;
+            }
+        }
     }
+    connection.as_mut().graceful_shutdown();
+    // Whoever does not read the last answer is cut off.
+    drop(tokio::time::timeout(ANSWER_TIME, connection).await);
 }

@@ -9,6 +9,7 @@
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use turnkey_storage::admin::{COUNTED, Queues};
 
 use super::Admin;
@@ -17,6 +18,9 @@ use crate::scoreboard::{Field, Scoreboard, Shared, Slot, unix_ms};
 
 /// A child that gave no sign of life for longer is silent: it blocks, or is stopped.
 const SILENT: Duration = Duration::from_secs(4);
+
+/// How long a writer may be away before the bot is not ready: longer than one is replaced.
+const REPLACED: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
@@ -177,6 +181,20 @@ pub(crate) struct Ends {
 }
 
 impl Admin {
+    /// Why it is not ready. A writer that is being replaced is waited for, as turns do.
+    pub(super) async fn not_ready(&self) -> Option<String> {
+        let deadline = Instant::now() + REPLACED;
+        loop {
+            let status = self.status().await;
+            let is_away = |writer: &Process| matches!(writer.state, State::Gone | State::Idle);
+            let is_replaced = self.has_writer && status.writer.as_ref().is_none_or(is_away);
+            if status.not_ready.is_none() || !is_replaced || Instant::now() >= deadline {
+                return status.not_ready;
+            }
+            tokio::time::sleep(REPLACED / 50).await;
+        }
+    }
+
     /// How things are now.
     pub(crate) async fn status(&self) -> Status {
         let queues = self.queues.get(&self.bot.storage).await;
@@ -214,7 +232,11 @@ impl Admin {
             now_ms: unix_ms(),
             since_ms: board.shared(Shared::Since),
             storage: self.database.clone(),
-            not_ready: not_ready(&workers, writer_process.as_ref(), queues.as_ref().err()),
+            not_ready: match board.shared(Shared::Others) {
+                0 => not_ready(&workers, writer_process.as_ref(), queues.as_ref().err()),
+                // In an upgrade one of two programs serves, and this may be the other.
+                _ => queues.as_ref().err().cloned(),
+            },
             starts: all().map(|slot| slot.get(Field::Lives)).sum(),
             crashes: all().map(|slot| slot.get(Field::Crashes)).sum(),
             workers,

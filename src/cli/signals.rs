@@ -98,7 +98,7 @@ impl Which {
         })?;
         if !holds(running.pid, &files.lock) {
             bail!(
-                "{address} is in use, but process {} is not the bot's (any more): it was killed and its workers still finish, or it runs in another container, or as another user; name its first process with --pid",
+                "{address} is in use, but process {} is not the bot's (any more): it was killed and its workers still finish, or it runs in another container, or its files may only be looked at by root (--user): run this as root, or name its first process with --pid",
                 running.pid
             );
         }

@@ -9,7 +9,6 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -108,8 +107,12 @@ fn bind_unix(path: &Path, purpose: Purpose) -> crate::Result<Listener> {
     };
     // A reload may come from another directory, and removing works by name.
     let path = std::path::absolute(path).map_err(|e| refused(&e))?;
-    match UnixStream::connect(&path) {
-        Ok(_) => {
+    let begun = Instant::now();
+    while is_served(&path) && begun.elapsed() < TAKEN {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    match connect(&path) {
+        Ok(()) => {
             return Err(refused(
                 &"another program listens there; stop it, or name another file",
             ));
@@ -141,6 +144,21 @@ fn bind_unix(path: &Path, purpose: Purpose) -> crate::Result<Listener> {
         purpose,
         socket: ListeningSocket::Unix(OwnedFd::from(socket).into(), SocketFile::at(path)),
     })
+}
+
+/// Whether a program listens at a socket in the file system.
+fn is_served(path: &Path) -> bool {
+    connect(path).is_ok()
+}
+
+/// Never waits: a queue that is full is one that is served.
+fn connect(path: &Path) -> std::io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Err(e) if e.kind() == ErrorKind::WouldBlock => Ok(()),
+        connected => connected,
+    }
 }
 
 /// Binds every address of `host`: `localhost` is mostly both 127.0.0.1 and ::1.
@@ -228,10 +246,19 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Closes the door: see [`Listener::refuse_newcomers`].
+/// Closes the door of the public: see [`Listener::refuse_newcomers`].
 pub(crate) fn refuse_newcomers(listeners: &[Listener]) {
+    close(listeners, Purpose::Public);
+}
+
+/// At the very end: the operators' socket leaves no file.
+pub(crate) fn remove_admin(listeners: &[Listener]) {
+    close(listeners, Purpose::Admin);
+}
+
+fn close(listeners: &[Listener], purpose: Purpose) {
     let mut told = false;
-    for listener in listeners {
+    for listener in listeners.iter().filter(|l| l.purpose == purpose) {
         if let Err(error) = listener.refuse_newcomers()
             && !std::mem::replace(&mut told, true)
         {

@@ -146,7 +146,7 @@ pub(crate) fn run(
     let program = Program::this();
     let mut predecessor = Predecessor::find()?;
     let (mut listeners, sockets_stay) = match &mut predecessor {
-        Some(before) => before.take_listeners()?,
+        Some(before) => before.take_listeners(&config)?,
         None => {
             let given = listeners::given()?;
             let sockets_stay = !given.is_empty();
@@ -259,6 +259,7 @@ pub(crate) fn run(
         // file's lock would open it for both of us.
         std::mem::forget(master.database);
     } else {
+        listeners::remove_admin(&master.listeners);
         master.database.leave();
     }
     code.map(ExitCode::from)

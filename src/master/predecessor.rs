@@ -17,7 +17,7 @@ use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 
 use super::{start, sys};
-use crate::config::Config;
+use crate::config::{Config, Listen, Updater};
 use crate::control::{READY, YIELD};
 use crate::database::Database;
 use crate::error::Error;
@@ -37,11 +37,32 @@ pub(super) struct Legacy {
     pub(super) pid: i32,
     pub(super) listeners: Vec<(Purpose, RawFd)>,
     pub(super) sockets_stay: bool,
+    /// What they are for.
+    pub(super) serving: Serving,
     pub(super) line: RawFd,
     pub(super) alive: RawFd,
     pub(super) lock: Option<RawFd>,
     pub(super) writer: Option<RawFd>,
     pub(super) database: Option<PathBuf>,
+}
+
+/// What a program's sockets are for.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Serving {
+    /// None when updates are polled for.
+    public: Option<Listen>,
+    tls: bool,
+    admin: Option<Listen>,
+}
+
+impl Serving {
+    pub(super) fn of(config: &Config) -> Self {
+        Serving {
+            public: (config.updater == Updater::Webhooks).then(|| config.listen.clone()),
+            tls: config.tls.is_some(),
+            admin: config.admin.as_ref().map(|admin| admin.listen.clone()),
+        }
+    }
 }
 
 /// The program that this one takes over from.
@@ -83,7 +104,27 @@ impl Predecessor {
     }
 
     /// Its sockets, and whether they outlive us, too.
-    pub(super) fn take_listeners(&mut self) -> crate::Result<(Vec<Listener>, bool)> {
+    ///
+    /// # Errors
+    /// [`Error::Start`]: the settings are for others. A socket is what it was bound as: what
+    /// was meant for this machine must not be reached from elsewhere, nor the other way.
+    pub(super) fn take_listeners(
+        &mut self,
+        config: &Config,
+    ) -> crate::Result<(Vec<Listener>, bool)> {
+        let (before, now) = (&self.legacy.serving, Serving::of(config));
+        if before.public != now.public && !self.legacy.sockets_stay || before.tls != now.tls {
+            return Err(Error::Start(
+                "an upgrade keeps the address, and HTTPS or not; stop the bot to change them"
+                    .to_owned(),
+            ));
+        }
+        if before.admin != now.admin {
+            // The old sockets go; new ones are bound.
+            self.legacy
+                .listeners
+                .retain(|(purpose, _)| *purpose != Purpose::Admin);
+        }
         let mut listeners = Vec::new();
         for (purpose, number) in std::mem::take(&mut self.legacy.listeners) {
             listeners.push(Listener::adopt(purpose, adopt(number)?)?);

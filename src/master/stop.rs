@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::child::{Role, Stage};
 use super::{Master, Phase, listeners};
+use crate::listener::Purpose;
 use crate::notices::{self, counted, say};
 use crate::scoreboard::{Field, Shared};
 use crate::{exit, systemd};
@@ -49,7 +50,7 @@ impl Master {
         if !self.sockets_stay && self.scoreboard.shared(Shared::Others) == 0 {
             listeners::refuse_newcomers(&self.listeners);
         }
-        self.listeners.clear();
+        self.keep_admin();
         let leave_by = Instant::now() + grace;
         for child in self.children.iter_mut().filter(|child| child.is_worker()) {
             match child.stage {
@@ -62,6 +63,11 @@ impl Master {
         self.phase = Phase::StoppingWorkers;
     }
 
+    /// The stop can be watched: operators are answered until the last worker leaves.
+    fn keep_admin(&mut self) {
+        self.listeners.retain(|l| l.purpose == Purpose::Admin);
+    }
+
     /// Stops at once. Turns that were not committed did not happen.
     pub(super) fn force(&mut self, code: u8) {
         self.note_stop();
@@ -71,7 +77,7 @@ impl Master {
             return;
         }
         say!("Forced: cutting off {}.", self.in_hand());
-        self.listeners.clear();
+        self.keep_admin();
         for child in &mut self.children {
             child.abort(LAST_MOMENT);
         }

@@ -34,7 +34,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, execve, getpid, pipe2};
 
 use super::child::Stage;
-use super::predecessor::{Legacy, VARIABLE};
+use super::predecessor::{Legacy, Serving, VARIABLE};
 use super::sys::{self, Forked};
 use super::{Master, Phase};
 use crate::control::{READY, YIELD};
@@ -177,6 +177,7 @@ impl Master {
                 .map(|l| (l.purpose, l.as_raw_fd()))
                 .collect(),
             sockets_stay: self.sockets_stay,
+            serving: Serving::of(&self.config),
             line: line.as_raw_fd(),
             alive: self.alive.1.as_raw_fd(),
             lock: lock.as_ref().map(|lock| lock.as_fd().as_raw_fd()),

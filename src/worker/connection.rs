@@ -65,7 +65,8 @@ async fn serve_tls(
         let limit = server.limits.header_timeout;
         tokio::select! {
             () = tokio::time::sleep(limit) => {}
-            _ = leaving.wait_for(|drain| *drain) => {
+            // Its result is a lock on the value: not to be held while we wait.
+            () = async { drop(leaving.wait_for(|drain| *drain).await) } => {
                 tokio::time::sleep(limit.min(LAST_HANDSHAKE)).await;
             }
         }
@@ -111,7 +112,9 @@ pub(super) async fn answer(
 ) -> Response<Full<Bytes>> {
     let noted = server.requests.enter(request.method(), request.uri());
     server.bot.slot.add(Field::Requests, 1);
-    let response = match caller.full {
+    // HTTP/2 brings many on one connection: no more of them than connections may be open.
+    let is_one_too_many = caller.full || server.requests.count() > server.limits.connections;
+    let response = match is_one_too_many {
         true => routes::too_many_connections(),
         false => routes::route(server, caller.peer, request).await,
     };

@@ -205,7 +205,10 @@ impl Worker<'_> {
         let mut accepting = Vec::new();
         let is_public = |listener: &Listener| listener.purpose == Purpose::Public;
         let (public, operators) = self.listeners.into_iter().partition::<Vec<_>, _>(is_public);
-        // Until this worker ends: its drain is watched, too.
+        // Until this worker ends, so that its drain can be watched; but once others serve
+        // on, it is for them to answer.
+        let (relieve, relieved) = watch::channel(false);
+        let mut administering = JoinSet::new();
         if !operators.is_empty() {
             let (url, has_writer) = (self.database.url(), self.database.files().is_some());
             let admin = Admin::new(
@@ -216,7 +219,7 @@ impl Worker<'_> {
                 has_writer,
                 certificates.clone(),
             );
-            tokio::task::spawn_local(admin.serve(operators));
+            administering.spawn_local(admin.serve(operators, relieved));
         }
         for listener in public {
             let door = Door::open(listener)?;
@@ -277,6 +280,7 @@ impl Worker<'_> {
             // Nobody would be there to answer a check.
             ordering.abort_all();
         }
+        relieve.send_replace(leave == Leave::Replaced);
         drain.send_replace(true);
         while polling.join_next().await.is_some() {}
         for task in accepting {
@@ -295,6 +299,8 @@ impl Worker<'_> {
         }
         // A certificate that is being got: whoever serves on answers the checks.
         while let Ok(Some(_)) = tokio::time::timeout_at(patience, ordering.join_next()).await {}
+        relieve.send_replace(true);
+        while administering.join_next().await.is_some() {}
         beat.abort();
         polled
     }

@@ -52,6 +52,11 @@ impl Requests {
         }
     }
 
+    /// Their number.
+    pub(super) fn count(&self) -> usize {
+        self.table().open.len()
+    }
+
     /// Their number, then the oldest of them by name, one a line:
     /// `7`, `POST /http for 8.0 s`, …
     pub(crate) fn list(&self) -> String {

@@ -1,6 +1,7 @@
 //! `--admin`: what an operator is told of a running bot, and who is told nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,9 @@ use turnkey_storage::{DialogKey, Storage};
 
 use crate::api::{Api, Mood};
 use crate::bot::{Bot, SOON, Setup, until};
-use crate::client::{Answer, Connection, Target, begin, connect, join, once, read_to_end, say};
+use crate::client::{
+    Answer, Connection, Target, begin, connect, join, once, read_to_end, say, try_once,
+};
 use crate::telegram::{text, webhook};
 
 /// What a user may call himself.
@@ -383,25 +386,13 @@ async fn it_is_not_ready_while_it_stops() {
     let waits = bot.setup.path("gate.http.ann");
     until("the turn waits", SOON, || waits.exists()).await;
     let deadline = std::time::Instant::now() + SOON;
-    // Which worker answers is chance: only the one that has the turn lives on.
-    let mut open = Vec::new();
-    for _ in 0..16 {
-        open.push(Connection::open(port).await);
-    }
-    for connection in &mut open {
-        assert_eq!(
-            connection.send(request("GET", "/readyz", &[])).await.status,
-            200
-        );
-    }
     bot.signal(Signal::SIGTERM);
-    let answer = 'stopping: loop {
-        for connection in &mut open {
-            if let Ok(answer) = connection.try_send(request("GET", "/readyz", &[])).await
-                && answer.status == 503
-            {
-                break 'stopping answer;
-            }
+    let answer = loop {
+        // Whoever asks now for the first time is answered, too.
+        match try_once(port, request("GET", "/readyz", &[])).await {
+            Ok(answer) if answer.status == 503 => break answer,
+            Ok(answer) => assert_eq!(answer.status, 200),
+            Err(error) => panic!("nobody answers: {error}"),
         }
         assert!(std::time::Instant::now() < deadline, "it stays ready");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -416,7 +407,6 @@ async fn it_is_not_ready_while_it_stops() {
     // Operators who stay hold up no stop.
     let mut bot = bot;
     assert_eq!(bot.ended(SOON).await, 0, "{}", bot.stderr());
-    drop(open);
 }
 
 #[tokio::test]
@@ -535,4 +525,32 @@ async fn slow_and_greedy_clients_are_cut_off() {
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
     drop(silent);
     bot.stop().await.assert_sound();
+}
+
+/// A balancer in front of it must not take it out.
+#[tokio::test]
+async fn it_is_ready_all_through_a_reload_and_an_upgrade() {
+    let mut bot = setup(Setup::counter()).start().await;
+    let port = admin_port(&bot);
+    let stop = Arc::new(AtomicBool::new(false));
+    let over = stop.clone();
+    let probes = tokio::spawn(async move {
+        let mut count = 0;
+        while !over.load(Ordering::Relaxed) {
+            let answer = get(port, "/readyz").await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            count += 1;
+        }
+        count
+    });
+    bot.signal(Signal::SIGHUP);
+    bot.wait_for_stderr("Reloaded").await;
+    bot.signal(Signal::SIGUSR2);
+    let new = bot.successor_program().await;
+    assert_eq!(bot.ended(SOON).await, 0);
+    get(port, "/readyz").await;
+    stop.store(true, Ordering::Relaxed);
+    assert!(crate::client::join(probes).await > 20);
+    kill(Pid::from_raw(new), Signal::SIGTERM).unwrap();
+    bot.gone(SOON).await;
 }

@@ -468,3 +468,55 @@ async fn a_migration_that_fails_leaves_the_file_as_it_was() {
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
     bot.stop().await.assert_sound();
 }
+
+/// The file is lost, its log is not: that is not the log of what is restored.
+#[tokio::test]
+async fn a_log_that_is_left_stays_out_of_what_is_restored() {
+    let bot = Setup::counter().start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
+    let setup = bot.setup.clone();
+    let (copy, storage) = (setup.path("copy.db"), url(&setup.database()));
+    let copy = copy.to_str().unwrap();
+    let backup = setup.bare(&["backup", "--storage", &storage, copy]);
+    assert_eq!(backup.code, Some(0), "{backup:?}");
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
+    assert_eq!(say(bot.port, "bob", "hi").await.number(), 1);
+    for (pid, _) in bot.processes() {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+    bot.gone(SOON).await;
+    fs::rename(setup.database(), setup.path("lost.db")).unwrap();
+    let log = format!("{}-wal", setup.database().display());
+    assert!(fs::metadata(&log).unwrap().len() > 0);
+    let restored = setup.bare(&["restore", "--storage", &storage, copy]);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert_eq!((setup.sum(), setup.count("ann")), (1, 1));
+    setup.assert_sound();
+}
+
+#[tokio::test]
+async fn nothing_is_restored_under_a_reader() {
+    let bot = Setup::counter().start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
+    let setup = bot.setup.clone();
+    let (copy, storage) = (setup.path("copy.db"), url(&setup.database()));
+    let copy = copy.to_str().unwrap();
+    let backup = setup.bare(&["backup", "--storage", &storage, copy]);
+    assert_eq!(backup.code, Some(0), "{backup:?}");
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
+    let reader = rusqlite::Connection::open(setup.database()).unwrap();
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM turnkey_dialog")
+        .unwrap();
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 3);
+    bot.stop().await;
+    let restore = ["restore", "--storage", &storage, copy, "--replace"];
+    let refused = setup.bare_within(&restore, SOON);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("reads"), "{refused:?}");
+    drop(reader);
+    assert_eq!(setup.sum(), 3);
+    let restored = setup.bare(&restore);
+    assert_eq!(restored.code, Some(0), "{restored:?}");
+    assert_eq!(setup.sum(), 1);
+}

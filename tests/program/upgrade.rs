@@ -186,3 +186,24 @@ async fn ctrl_c_during_an_upgrade_ends_both() {
     assert_eq!(bot.setup.sum(), 1);
     bot.setup.assert_sound();
 }
+
+/// A socket is what it was bound as, whatever the settings say now.
+#[tokio::test]
+async fn an_upgrade_keeps_the_address() {
+    let setup = Setup::counter().without_port();
+    let settings = setup.path("turnkey.toml");
+    fs::write(&settings, "listen = \"127.0.0.1:0\"\n").unwrap();
+    let bot = setup
+        .args(&["--config", settings.to_str().unwrap()])
+        .start()
+        .await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
+    fs::write(&settings, "listen = \"0.0.0.0:0\"\n").unwrap();
+    bot.signal(Signal::SIGUSR2);
+    bot.wait_for_stderr("Upgrade failed, this program goes on")
+        .await;
+    let stderr = bot.stderr();
+    assert!(stderr.contains("an upgrade keeps the address"), "{stderr}");
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
+    bot.stop().await;
+}

@@ -35,6 +35,7 @@ impl Unit<'_> {
             .to_str()
             .context("the program's path is not UTF-8")?;
         let mut command = quoted(program, false);
+        let stopping = command.clone();
         for argument in std::iter::once("run").chain(self.arguments.iter().map(String::as_str)) {
             command.push(' ');
             command.push_str(&quoted(argument, true));
@@ -43,7 +44,7 @@ impl Unit<'_> {
         let storage = match outline.has_storage {
             true => "",
             false => {
-                "# Another database: a line in the file below, which wins.\nEnvironment=TURNKEY_STORAGE=sqlite:bot.db\n"
+                "# Another database: TURNKEY_STORAGE=... in the file below, which wins. With\n# TURNKEY_STORAGE_FILE or LoadCredential=storage:... take this line out.\nEnvironment=TURNKEY_STORAGE=sqlite:bot.db\n"
             }
         };
         let user = match self.user {
@@ -68,6 +69,9 @@ ExecStart={command}
 # New settings and workers without a gap. With systemd 253 or newer Type=notify-reload,
 # without this line, makes `systemctl reload` wait until they are in force.
 ExecReload=kill -HUP $MAINPID
+# It waits for the end: after an upgrade the main process is no child of systemd's, which
+# would not wait for it, and kill the others at once.
+ExecStop=-{stopping} stop --pid $MAINPID
 
 # Restarted when the master gives no sign of life for this long.
 WatchdogSec=30
@@ -189,7 +193,8 @@ WantedBy=multi-user.target
 # {name}.socket, as printed by `systemd --socket`. systemd listens and hands the sockets to
 # {name}.service, whose own --host, --port and --listen are not used then: connections wait
 # while it is restarted, and nobody is refused.
-#   sudo systemctl daemon-reload && sudo systemctl enable --now {name}.socket
+#   sudo systemctl daemon-reload && sudo systemctl stop {name}
+#   sudo systemctl enable --now {name}.socket && sudo systemctl start {name}
 
 [Unit]
 Description=Sockets of {name}, a bot

@@ -83,19 +83,33 @@ pub fn restore(
     remove(&new)?;
     let copied = backup(from, &new, progress)?;
     let mut kept = None;
+    let before = format!("-before-restore-{}", crate::unix_ms() / 1000);
     if exists(database) {
         // What is still in its log goes into the file: they belong together.
         let conn = pragmas::open_writer(database, Sync::Full)?;
-        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        let is_busy: bool = conn
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
             .map_err(|e| pragmas::cannot_open(database, &e))?;
         conn.close()
             .map_err(|(_, e)| pragmas::cannot_open(database, &e))?;
-        let old = beside(
-            database,
-            &format!("-before-restore-{}", crate::unix_ms() / 1000),
-        );
+        if is_busy {
+            remove(&new)?;
+            return Err(Error::Open(format!(
+                "another program reads {} at this moment (sqlite3, a backup, Litestream); end it first",
+                database.display()
+            )));
+        }
+        let old = beside(database, &before);
         rename(database, &old)?;
         kept = Some(old);
+    }
+    // A log that is left, of a file that is lost or that somebody still has open, is not
+    // that of the restored one: SQLite would put it into it.
+    for suffix in ["-wal", "-journal", "-shm"] {
+        let stray = beside(database, suffix);
+        if exists(&stray) {
+            rename(&stray, &beside(database, &format!("{before}{suffix}")))?;
+        }
     }
     for made in [&new, &files.lock] {
         give_to_owner(made)?;

@@ -102,10 +102,16 @@ impl Series {
             Ok(()) => {}
         }
         let trial = self.directory.join(OsString::from_vec(
-            [self.before.as_slice(), b"trial"].concat(),
+            [
+                self.before.as_slice(),
+                format!("trial-{}", std::process::id()).as_bytes(),
+            ]
+            .concat(),
         ));
+        // Not through a link that somebody else put there.
+        let create = || File::options().write(true).create_new(true).open(&trial);
         self.open_lock()
-            .and_then(|_| File::create(&trial))
+            .and_then(|_| create())
             .and_then(|_| fs::remove_file(&trial))
             .map_err(|e| {
                 Error::Open(format!(
