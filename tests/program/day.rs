@@ -66,12 +66,14 @@ impl Day {
         }
     }
 
-    /// A part of the day in which nothing happens; memory at its end, in KiB.
+    /// A part of the day in which nothing happens; memory at its end, in KiB, without that
+    /// of a backup that may be under way.
     async fn pass(&self) -> u64 {
         tokio::time::sleep(self.part).await;
         self.bot
             .processes()
             .iter()
+            .filter(|(_, title)| !title.contains("backup"))
             .map(|(pid, _)| memory(*pid))
             .sum()
     }
