@@ -89,8 +89,8 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
     format!("{} {plural}", grouped(count))
 }
 
-/// `48210` as people write it.
-fn grouped(count: u64) -> String {
+/// `48210` as people write it: `48,210`.
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

@@ -113,7 +113,7 @@ pub(super) async fn answer(
     let noted = server.requests.enter(request.method(), request.uri());
     server.bot.slot.add(Field::Requests, 1);
     // HTTP/2 brings many on one connection: no more of them than connections may be open.
-    let is_one_too_many = caller.full || server.requests.count() > server.limits.connections;
+    let is_one_too_many = caller.full || noted.open > server.limits.connections;
     let response = match is_one_too_many {
         true => routes::too_many_connections(),
         false => routes::route(server, caller.peer, request).await,

@@ -47,14 +47,10 @@ impl Requests {
         };
         table.open.insert(key, entry);
         Noted {
+            open: table.open.len(),
             requests: self.clone(),
             key,
         }
-    }
-
-    /// Their number.
-    pub(super) fn count(&self) -> usize {
-        self.table().open.len()
     }
 
     /// Their number, then the oldest of them by name, one a line:
@@ -78,6 +74,8 @@ impl Requests {
 
 /// A request that is being answered.
 pub(super) struct Noted {
+    /// How many were, when it came: it is one of them.
+    pub(super) open: usize,
     requests: Requests,
     key: u64,
 }

@@ -102,7 +102,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "writer",
         ],
     ),
-    ("notices", &["config", "database", "scoreboard"]),
     ("writer", &["scoreboard"]),
     (
         "worker",
@@ -132,11 +131,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "channels",
             "config",
             "listener",
+            "notices",
             "scoreboard",
             "tls",
             "turn",
         ],
     ),
+    ("notices", &["config", "database", "scoreboard"]),
     (
         "updaters",
         &[

@@ -3,18 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-/// 12345 as 12,345.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(crate) use crate::notices::grouped as count;
 
 /// A rate: 12,345, 12.3, 0.
 pub(crate) fn rate(number: f64) -> String {
