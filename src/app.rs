@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::author::error::Result;
+use crate::author::user_lock::{LockFactory, UserLock};
 use crate::channels::{Channel, Factory};
-use crate::error::Result;
-use crate::handler::{AnyHandler, Turn, Typed};
-use crate::user_lock::{LockFactory, UserLock};
+use crate::handlers::rust::{AnyHandler, Turn, Typed};
 
 /// What the author brings.
 pub(crate) struct Author {

@@ -20,9 +20,9 @@ use turnkey_storage::postgres;
 use turnkey_storage::sqlite::{self, BackedUp, FileLock, Files, Series};
 use turnkey_storage::{DialogLine, Finding, Owner, Storage, Sync};
 
+use crate::author::error::Error;
 use crate::config::{Address, Config};
-use crate::error::Error;
-use crate::running::Running;
+use crate::process::lock_note::Running;
 
 /// A database that this program uses.
 pub(crate) struct Database {

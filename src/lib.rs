@@ -48,66 +48,44 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-mod acme;
-mod admin;
 mod app;
-mod attempts;
-mod backup;
+mod author;
 #[cfg(feature = "bench")]
 mod bench;
 mod channels;
 mod cli;
 mod config;
-mod control;
 mod database;
 #[cfg(feature = "drill")]
 pub mod drill;
-mod error;
-mod exit;
 pub mod guide;
-mod handler;
-mod inbox;
-mod listener;
-mod logfile;
-mod master;
-mod message;
-mod network;
-mod notices;
-mod outbox;
-mod pacing;
-mod privileges;
-mod rate;
-mod recovery;
+mod handlers;
+mod net;
+mod operator;
+mod process;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod report;
-mod running;
-mod scoreboard;
-mod single;
+mod shared;
 #[cfg(any(feature = "bench", feature = "drill"))]
 mod stop;
-mod sweep;
-mod systemd;
 pub mod testing;
-mod tls;
 mod turn;
 mod updaters;
-mod user_lock;
 mod worker;
-mod writer;
 
 pub use app::App;
-pub use channels::{
-    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, is_signed, same_secret,
-};
-pub use error::{Error, Result};
-pub use handler::{MAX_REPLIES, Turn};
-pub use message::{
+pub use author::error::{Error, Result};
+pub use author::message::{
     Button, DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Rpc, Update,
     UpdateId,
 };
-pub use pacing::Rate;
+pub use author::user_lock::{Held, LockFuture, UserLock};
+pub use channels::{
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, is_signed, same_secret,
+};
+pub use handlers::rust::{MAX_REPLIES, Turn};
+pub use shared::pacing::Rate;
 pub use turnkey_storage::{Fence, FromValue, Params, ReplyId, Row, Seen, Value};
-pub use user_lock::{Held, LockFuture, UserLock};
 
 /// What a [`Channel`] is given: a request's body.
 pub use bytes::Bytes;

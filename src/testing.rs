@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tokio::task::{LocalSet, spawn_local, yield_now};
 
-use crate::error::{Error, Result};
-use crate::message::DialogKey;
-use crate::user_lock::{Held, UserLock};
+use crate::author::error::{Error, Result};
+use crate::author::message::DialogKey;
+use crate::author::user_lock::{Held, UserLock};
 
 pub use self::program::Program;
 

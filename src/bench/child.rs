@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use super::order::{Line, Order};
-use crate::error::Error;
+use crate::author::error::Error;
 use crate::stop::Stop;
 
 /// For a keeper to stop its server or bot: longer than it gives them itself.

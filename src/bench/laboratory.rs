@@ -16,8 +16,8 @@ use super::plan::{Plan, StorageOptions};
 use super::progress::{Progress, words};
 use super::run::{Bench, Server};
 use super::{Outcome, order, report, results, servers, summary, table};
-use crate::error::Error;
-use crate::notices::say;
+use crate::author::error::Error;
+use crate::operator::banner::say;
 use crate::stop::Stop;
 
 /// For a private server to be made and started.

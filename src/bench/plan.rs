@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::engines::{CEILING_BATCH, Engine};
 use super::order::SyncLevel;
 use super::servers::Kind;
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// Far beyond what one machine can use; each is a real process.
 const MAX_PROCESSES: usize = 128;

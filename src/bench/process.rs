@@ -17,9 +17,9 @@ use turnkey_storage::sqlite::{Writer, WriterStats};
 
 use super::order::{Line, Load, Order, Window, Written};
 use super::{engines, http, measure, servers};
+use crate::author::error::Error;
 use crate::config;
 use crate::database::{Database, start_error};
-use crate::error::Error;
 
 /// After its input has ended, for a writer whose clients do not hang up.
 const LEAVE: Duration = Duration::from_secs(5);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::plan::Case;
 use super::results::Run;
-use crate::notices::say;
+use crate::operator::banner::say;
 use crate::report::figures::{thousands, time};
 
 const BAR: usize = 20;

@@ -16,7 +16,7 @@ use super::order::{Line, Load, Loaded, Order, Window, Written};
 use super::plan::{Case, Plan};
 use super::results::{CpuPerTurn, Run};
 use super::servers::{Admin, Counters, Kind};
-use crate::notices::say;
+use crate::operator::banner::say;
 use crate::stop::Stop;
 
 /// For a process to get ready, or to answer after the window.

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::error::Error;
+use crate::author::error::Error;
 
 #[derive(Deserialize)]
 struct Counter {

@@ -5,7 +5,7 @@
 //! in the outbox. Lengths are in UTF-16 code units: no platform counts more of them
 //! for a text than these, so what fits here fits there.
 
-use crate::message::Reply;
+use crate::author::message::Reply;
 
 /// Bytes of a picture's address. The strictest platform takes 2000.
 const MAX_ADDRESS: usize = 2000;

@@ -20,9 +20,9 @@ use super::signature::{is_signed, same_secret, sign};
 use super::{
     Channel, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address, without,
 };
+use crate::author::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 use crate::config::FacebookConfig;
-use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
-use crate::pacing::Rate;
+use crate::shared::pacing::Rate;
 
 /// Pictures have no caption there: it follows as a text.
 const LIMITS: Limits = Limits {

@@ -29,10 +29,10 @@ use turnkey_storage::{ReplyId, Seen};
 use super::incoming::parse_json;
 use super::signature::same_secret;
 use super::{Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture};
-use crate::config::HttpConfig;
-use crate::message::{
+use crate::author::message::{
     DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Update, UpdateId,
 };
+use crate::config::HttpConfig;
 
 /// Bytes of the digest that tells bodies apart.
 const DIGEST: usize = 16;

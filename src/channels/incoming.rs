@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use sha2::{Digest, Sha256};
 
 use super::Refusal;
-use crate::message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, UpdateId};
+use crate::author::message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, UpdateId};
 
 /// Kinds that are logged: whoever posts made-up ones does not fill the memory.
 const MAX_KINDS: usize = 100;

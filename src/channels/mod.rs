@@ -35,9 +35,9 @@ use turnkey_storage::{ReplyId, Seen};
 pub(crate) use self::http::UPDATES;
 pub(crate) use self::registry::{Channels, Factory, Outlet, check_names};
 pub use self::signature::{is_signed, same_secret};
-use crate::error::Error;
-use crate::message::{Outgoing, Reply, Update, UpdateId};
-use crate::pacing::Rate;
+use crate::author::error::Error;
+use crate::author::message::{Outgoing, Reply, Update, UpdateId};
+use crate::shared::pacing::Rate;
 
 /// Something that came in and is answered without a turn.
 #[derive(Debug)]

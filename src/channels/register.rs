@@ -16,9 +16,9 @@ use super::poll::PollError;
 use super::telegram_api::TelegramApi;
 use super::vk_api::VkApi;
 use super::{SendError, method_address, without};
+use crate::author::error::Error;
 use crate::config::{Config, ViberConfig};
-use crate::error::Error;
-use crate::pacing::Pace;
+use crate::shared::pacing::Pace;
 
 /// Where a platform is to post.
 pub(crate) struct Webhook {

@@ -13,10 +13,10 @@ use turnkey_storage::ReplyId;
 use super::{
     Channel, Plan, Received, Refusal, SendError, SendFuture, facebook, http, telegram, viber, vk,
 };
+use crate::author::error::Error;
+use crate::author::message::{DialogKey, Kind, Outgoing, Reply, Update};
 use crate::config::Config;
-use crate::error::Error;
-use crate::message::{DialogKey, Kind, Outgoing, Reply, Update};
-use crate::pacing::{MAX_CHANNELS, Pace, Pacer};
+use crate::shared::pacing::{MAX_CHANNELS, Pace, Pacer};
 
 /// Makes a channel of the author's, in each worker after the fork.
 pub(crate) type Factory = Box<dyn Fn() -> crate::Result<Box<dyn Channel>>>;

@@ -30,9 +30,9 @@ use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, upd
 use super::signature::same_secret;
 use super::telegram_api::{outcome, webhook_secret};
 use super::{Channel, Plan, Received, Refusal, SendError, SendFuture, method_address};
+use crate::author::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 use crate::config::TelegramConfig;
-use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
-use crate::pacing::{Pace, Rate};
+use crate::shared::pacing::{Pace, Rate};
 
 /// Telegram names no limits for the number of buttons and their labels; beyond these
 /// its apps cannot show them.

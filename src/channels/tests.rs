@@ -12,9 +12,9 @@ use turnkey_storage::Fence;
 use super::client::Response;
 use super::signature::sign;
 use super::*;
+use crate::author::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
 use crate::config::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
-use crate::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
-use crate::pacing::{Pacer, WORDS as WORDS_OF_ALL};
+use crate::shared::pacing::{Pacer, WORDS as WORDS_OF_ALL};
 
 const SECRET: &str = "s3cret";
 

@@ -24,9 +24,9 @@ use super::{
     Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
     without,
 };
+use crate::author::error::Error;
+use crate::author::message::{Kind, Outgoing, Picture, Reply, Update};
 use crate::config::ViberConfig;
-use crate::error::Error;
-use crate::message::{Kind, Outgoing, Picture, Reply, Update};
 
 /// A message has at most 30 kB, as JSON. So that it always fits, labels and data have
 /// limits of our own here.

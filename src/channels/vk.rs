@@ -27,9 +27,9 @@ use super::{
     Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
     without,
 };
+use crate::author::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 use crate::config::VkConfig;
-use crate::message::{Button, Kind, Outgoing, Picture, Reply, Update};
-use crate::pacing::{Pace, Rate};
+use crate::shared::pacing::{Pace, Rate};
 
 /// A picture's address may stand in the text, and is part of its length there.
 const LIMITS: Limits = Limits {

@@ -12,11 +12,12 @@ use nix::unistd::getppid;
 use serde_json::json;
 
 use super::storage::DatabaseFile;
-use crate::backup::{self, Outcome};
 use crate::config;
-use crate::master::sys;
-use crate::notices::say;
-use crate::{database, exit};
+use crate::database;
+use crate::operator::backup::{self, Outcome};
+use crate::operator::banner::say;
+use crate::process::exit;
+use crate::process::master::sys;
 
 /// Between two updates of the line of progress.
 const EVERY: Duration = Duration::from_millis(100);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use crate::bench::{self, HttpOptions, Outcome, StorageOptions};
-use crate::exit;
+use crate::process::exit;
 
 #[derive(Args)]
 pub(super) struct Bench {

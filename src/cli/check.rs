@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::storage::Database;
-use crate::{database, exit};
+use crate::database;
+use crate::process::exit;
 
 #[derive(Args)]
 #[command(

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::exit;
+use crate::process::exit;
 
 #[derive(Args)]
 #[command(after_help = "\

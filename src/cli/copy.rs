@@ -9,8 +9,10 @@ use serde_json::json;
 use turnkey_storage::copy::{Progress, Report, Wanted};
 
 use crate::app::Author;
-use crate::notices::say;
-use crate::{config, database, exit};
+use crate::config;
+use crate::database;
+use crate::operator::banner::say;
+use crate::process::exit;
 
 /// Between two lines of progress; on a terminal one line is written over.
 const EVERY: Duration = Duration::from_secs(5);

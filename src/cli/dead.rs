@@ -8,7 +8,7 @@ use turnkey_storage::Storage;
 use turnkey_storage::dead::{self, DeadLetter};
 
 use super::operator::{Operator, one_line, print, text};
-use crate::exit;
+use crate::process::exit;
 
 /// Letters read at a time.
 const PORTION: u32 = 200;

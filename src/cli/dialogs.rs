@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use turnkey_storage::{DialogKey, Storage, admin};
 
 use super::operator::{Operator, one_line, print};
-use crate::exit;
+use crate::process::exit;
 
 /// Dialogs read at a time.
 const PORTION: u32 = 500;

@@ -11,8 +11,8 @@ use clap::Args;
 
 use crate::config::duration;
 use crate::drill::{self, Drill, Mode, Request, Scenario, ShellRole, To};
-use crate::exit;
-use crate::notices::say;
+use crate::operator::banner::say;
+use crate::process::exit;
 
 #[derive(Args)]
 #[command(after_help = format!("\

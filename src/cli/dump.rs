@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::storage::Database;
-use crate::{database, exit};
+use crate::database;
+use crate::process::exit;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  turnkey dump --storage sqlite:bot.db | jq .state")]

@@ -10,8 +10,8 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::config::{Config, LogFormat};
-use crate::logfile::LogFile;
-use crate::privileges;
+use crate::process::logfile::LogFile;
+use crate::process::privileges;
 
 /// Starts logging: to stderr, or to a file. To be called once, before the first fork.
 ///

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::{Args, Command};
 use clap_mangen::Man;
 
-use crate::exit;
+use crate::process::exit;
 
 #[derive(Args)]
 #[command(after_help = "\

@@ -30,8 +30,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::Author;
-use crate::exit;
-use crate::notices::say;
+use crate::operator::banner::say;
+use crate::process::exit;
 
 /// Bots and webhooks, one turn at a time for each user, in SQLite, PostgreSQL
 /// or MySQL.

@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::run;
 use super::systemd::Unit;
-use crate::exit;
+use crate::process::exit;
 
 /// What each file is made of.
 const FILES: [(&str, &str); 9] = [

@@ -7,7 +7,7 @@ use serde_json::json;
 use turnkey_storage::admin;
 
 use super::operator::{Operator, one_line, print};
-use crate::exit;
+use crate::process::exit;
 
 /// Replies read at a time.
 const PORTION: u32 = 500;

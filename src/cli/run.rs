@@ -8,7 +8,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use super::log;
 use crate::app::Author;
 use crate::config::{Config, Outline, Processes, Settings};
-use crate::{master, single};
+use crate::process::master;
+use crate::process::single;
 
 /// The settings can also stand in the file (a line `workers = 2`) or in the
 /// environment (`TURNKEY_WORKERS=2`). Secrets have no flag: see the end of `--help`.

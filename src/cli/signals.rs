@@ -21,7 +21,7 @@ use turnkey_storage::sqlite::Files;
 
 use super::storage;
 use crate::config::{self, Address};
-use crate::running::Running;
+use crate::process::lock_note::Running;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);

@@ -26,8 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use self::client::Client;
 use super::operator;
-use crate::admin::Status;
-use crate::exit;
+use crate::operator::admin::Status;
+use crate::process::exit;
 
 /// Between two questions.
 const LOOK: Duration = Duration::from_secs(1);

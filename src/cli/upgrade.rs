@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::signals::{Went, Which};
-use crate::exit;
+use crate::process::exit;
 
 #[derive(Args)]
 #[command(after_help = "\

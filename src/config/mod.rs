@@ -16,6 +16,7 @@
 //! | `serving.rs` | addresses, certificates, limits, backups |
 
 mod channels;
+pub(crate) mod network;
 mod outline;
 mod secrets;
 mod serving;
@@ -42,7 +43,7 @@ pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, Ra
 pub(crate) use self::settings::Settings;
 pub(crate) use self::storage::{Address, database};
 pub(crate) use self::values::duration;
-use crate::network::Network;
+use crate::config::network::Network;
 
 /// Workers of one machine: far more than its processors is a slip of the finger.
 pub(crate) const MAX_WORKERS: usize = 256;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::secrets::{self, Secret};
 use super::values::{age, duration, optional_age, optional_duration};
 use super::{Config, LogFormat, Updater};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// How durable an acknowledged turn is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]

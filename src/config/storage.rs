@@ -11,7 +11,7 @@ use turnkey_storage::postgres;
 
 use super::validate::refuse;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// A database, as `--storage` names it. It never shows its password.
 #[derive(Clone, Debug)]

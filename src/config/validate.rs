@@ -16,8 +16,8 @@ use super::{
     Config, DEFAULT_GRACE, DEFAULT_HOST, DEFAULT_PORT, MAX_WORKERS, Processes, ServerLimits,
     Updater,
 };
-use crate::error::Error;
-use crate::network;
+use crate::author::error::Error;
+use crate::config::network;
 
 /// The largest number of turns or connections of a worker that can be set.
 const MANY: usize = 1_000_000;

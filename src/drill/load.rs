@@ -23,7 +23,7 @@ use super::random::Random;
 use super::record::{End, Kind, Micros, Record};
 use super::recorder::{Recorded, Recorder};
 use super::template::{Counters, Request};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// After a refusal, before the next try.
 const AGAIN: Duration = Duration::from_millis(10);

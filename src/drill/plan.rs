@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::scenario::Scenario;
 use super::template::Request;
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// How clients use connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

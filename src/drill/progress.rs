@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 
 use super::record::Verdict;
 use super::results::Round;
-use crate::notices::say;
+use crate::operator::banner::say;
 
 /// How far a drill has got.
 pub(super) struct Progress {

@@ -18,7 +18,7 @@ use super::shell::{CANNOT_START, Exit};
 use super::sockets::{is_listening, listening};
 use super::storage;
 use super::template::{Counters, Request};
-use crate::error::Error;
+use crate::author::error::Error;
 use crate::stop::Stop;
 
 /// Between two looks.

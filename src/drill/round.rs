@@ -24,7 +24,7 @@ use super::session::Session;
 use super::sockets::{connections, is_listening, listening};
 use super::storage;
 use super::witness;
-use crate::error::Error;
+use crate::author::error::Error;
 use crate::stop::Stop;
 
 /// Between two looks at what happens.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// What is done to the server while it is under load.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -22,7 +22,7 @@ use super::family::{Family, MARK};
 use super::output::Output;
 use super::plan::Plan;
 use super::shell::{self, Exit, Word};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// For the stand-in to do what takes it milliseconds.
 const SOON: Duration = Duration::from_secs(20);

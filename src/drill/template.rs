@@ -4,7 +4,7 @@
 //! that of the round, `{run}` a word that no other drill has. Other braces stand for
 //! themselves, so that JSON needs no escapes.
 
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// A request with counters in its path, headers and body.
 #[derive(Clone, Debug, PartialEq, Eq)]

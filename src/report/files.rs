@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// Makes the directory of a report, or finds it, before anything is measured.
 ///

@@ -18,8 +18,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::PATIENCE;
-use crate::error::{Error, Result};
-use crate::message::Reply;
+use crate::author::error::{Error, Result};
+use crate::author::message::Reply;
 
 /// Between two looks at something that takes milliseconds.
 const PAUSE: Duration = Duration::from_millis(5);

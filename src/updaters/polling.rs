@@ -23,11 +23,11 @@ use turnkey_storage::{Arrival, pauses};
 
 use super::backoff::Backoff;
 use super::window::{Place, Window};
+use crate::author::error::Error;
+use crate::author::message::{DialogKey, Kind, Update};
 use crate::channels::Received;
 use crate::channels::poll::{Batch, Mark, Poll, PollError};
-use crate::error::Error;
-use crate::message::{DialogKey, Kind, Update};
-use crate::turn::{self, Answer, Bot};
+use crate::turn::turn::{self, Answer, Bot};
 
 /// How long a platform may wait for something to tell. Telegram takes up to 50 s, VK up
 /// to 90; many a router forgets a silent connection after a minute.
@@ -335,7 +335,10 @@ impl Poller {
 
     /// Whether turns of this worker are in flight.
     fn is_running(&self) -> bool {
-        self.bot.slot.get(crate::scoreboard::Field::InFlight) > 0
+        self.bot
+            .slot
+            .get(crate::shared::scoreboard::Field::InFlight)
+            > 0
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use crate::channels::poll::PollError;
 use crate::channels::register::{Register, Webhook};
-use crate::turn::Bot;
+use crate::turn::turn::Bot;
 
 /// Pauses between two attempts.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));

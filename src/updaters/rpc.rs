@@ -24,10 +24,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use turnkey_storage::Arrival;
 
+use crate::author::message::{DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Update};
 use crate::channels::{PlatformAnswer, Refusal, same_secret};
 use crate::config::ServerLimits;
-use crate::message::{DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Update};
-use crate::turn::{self, Answer, Bot, WaitsFor};
+use crate::turn::turn::{self, Answer, Bot, WaitsFor};
 
 /// Calls of one request.
 const MAX_BATCH: usize = 100;

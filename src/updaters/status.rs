@@ -9,7 +9,7 @@ use percent_encoding::percent_decode_str;
 use turnkey_storage::inbox::{self, UpdateState};
 
 use crate::channels::{PlatformAnswer, Refusal, UPDATES};
-use crate::turn::Bot;
+use crate::turn::turn::Bot;
 
 /// The channel whose updates can be asked for.
 const CHANNEL: &str = "http";

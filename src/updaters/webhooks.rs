@@ -20,10 +20,10 @@ use tokio::sync::oneshot::error::RecvError;
 use tokio::task::JoinSet;
 use turnkey_storage::Arrival;
 
+use crate::author::message::{DialogKey, Update};
 use crate::channels::{Channel, PlatformAnswer, Received, Refusal};
 use crate::config::ServerLimits;
-use crate::message::{DialogKey, Update};
-use crate::turn::{self, Answer, Bot, WaitsFor};
+use crate::turn::turn::{self, Answer, Bot, WaitsFor};
 
 /// Bytes of all bodies that a worker is reading; beyond it 503.
 const MAX_BODIES: usize = 128 << 20;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::listener::{Listener, ListeningSocket};
+use crate::net::listener::{Listener, ListeningSocket};
 
 /// One of the two kinds of sockets.
 pub(super) enum Door {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use hyper::HeaderMap;
 
-use crate::network::Network;
+use crate::config::network::Network;
 
 /// The client's address; none when a proxy behind a Unix socket does not tell.
 pub(super) fn of_client(
@@ -42,7 +42,7 @@ pub(super) fn of_client(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::list;
+    use crate::config::network::list;
 
     #[test]
     fn only_trusted_proxies_are_believed() {

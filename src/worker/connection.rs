@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use super::accept::Accepted;
 use super::server::Server;
 use super::{http1, http2, routes};
-use crate::scoreboard::Field;
-use crate::tls;
+use crate::net::tls;
+use crate::shared::scoreboard::Field;
 
 /// For a handshake that is under way when the worker drains: some round trips over a slow
 /// line. A client that stays silent must not hold up a stop.

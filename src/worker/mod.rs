@@ -11,6 +11,7 @@ mod connection;
 mod http1;
 mod http2;
 mod requests;
+pub(crate) mod retention;
 mod routes;
 mod server;
 
@@ -29,21 +30,20 @@ use turnkey_storage::Owner;
 
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
-use crate::acme;
-use crate::admin::Admin;
 use crate::app::Author;
-use crate::backup;
 use crate::channels::{Channels, poll, register};
 use crate::config::{Config, Tls, Updater};
 use crate::database::Database;
-use crate::inbox::Inbox;
-use crate::listener::{Listener, Purpose};
-use crate::outbox;
-use crate::recovery;
-use crate::scoreboard::{Field, Scoreboard};
-use crate::sweep;
-use crate::tls::{self, Certificates};
-use crate::turn::{Bot, Limits};
+use crate::net::acme;
+use crate::net::listener::{Listener, Purpose};
+use crate::net::tls::{self, Certificates};
+use crate::operator::admin::Admin;
+use crate::operator::backup;
+use crate::shared::scoreboard::{Field, Scoreboard};
+use crate::turn::receipt::Inbox;
+use crate::turn::recovery;
+use crate::turn::send;
+use crate::turn::turn::{Bot, Limits};
 use crate::updaters::{polling, registration};
 
 /// Between two signs of life. They are given by the runtime itself, so one that
@@ -164,17 +164,17 @@ impl Worker<'_> {
                 tokio::time::sleep(HEARTBEAT).await;
             }
         });
-        if tokio::time::timeout(RECALL, outbox::recall_pauses(&bot))
+        if tokio::time::timeout(RECALL, send::recall_pauses(&bot))
             .await
             .is_err()
         {
             tracing::warn!("pauses of an earlier run are not known yet: the database is slow");
         }
-        let resume = tokio::task::spawn_local(outbox::look_for_unsent(bot.clone()));
+        let resume = tokio::task::spawn_local(send::look_for_unsent(bot.clone()));
         let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone()));
         let sweep = self.is_first.then(|| {
             let (seen, history) = (self.config.keep_seen, self.config.keep_history);
-            tokio::task::spawn_local(sweep::run(bot.clone(), seen, history))
+            tokio::task::spawn_local(retention::run(bot.clone(), seen, history))
         });
         let backups = self.config.backup.clone().filter(|_| self.is_first);
         let backups = backups

@@ -18,10 +18,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::accept::{Accepted, Door};
 use super::{Leave, Requests, connection};
+use crate::config::network::Network;
 use crate::config::{Config, ServerLimits};
-use crate::network::Network;
-use crate::scoreboard::{Field, Scoreboard, Slot};
-use crate::turn::Bot;
+use crate::shared::scoreboard::{Field, Scoreboard, Slot};
+use crate::turn::turn::Bot;
 
 /// Connections above the limit that are told so.
 const OVERFLOW: u64 = 64;

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use super::super::measure::{self, Meter};
 use super::super::order::{Load, SyncLevel, Window};
 use super::super::state::{self, Random};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// The usual one; SQLite polls for so long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

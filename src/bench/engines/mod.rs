@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::measure::Meter;
 use super::order::{Load, Window};
 use super::servers::Kind;
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// A way to keep states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use super::super::order::Load;
 use super::super::servers::mysql_admin::connect;
 use super::super::state;
 use super::plain::{Connection, Ended};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// Users made in one statement.
 const FILLING: u64 = 1000;

@@ -16,8 +16,9 @@ use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Storage, sqlite};
 use super::super::measure::{self, Meter};
 use super::super::order::{Load, Window};
 use super::super::state::{self, Random};
-use crate::error::Error;
-use crate::{config, database};
+use crate::author::error::Error;
+use crate::config;
+use crate::database;
 
 /// For a lock: longer than any turn here takes.
 const WAIT: Duration = Duration::from_secs(30);

@@ -13,7 +13,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::super::measure::{self, Meter};
 use super::super::order::{Load, Window};
 use super::super::state::{self, Random};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// How a turn ended. What is told is the kind of error.
 pub(super) enum Ended {

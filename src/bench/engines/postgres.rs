@@ -8,7 +8,7 @@ use super::super::order::{Load, SyncLevel};
 use super::super::servers::postgres_admin::{connect, parse};
 use super::super::state;
 use super::plain::{Connection, Ended};
-use crate::error::Error;
+use crate::author::error::Error;
 
 fn config(load: &Load) -> crate::Result<Config> {
     let mut config = parse(&load.url)?;

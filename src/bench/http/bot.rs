@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 
 use super::super::order::Serving;
 use super::super::servers::Running;
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// Starts it and waits until it says where it listens.
 pub(in super::super) fn start(storage: &str, workers: usize, sync: &str) -> crate::Result<Running> {

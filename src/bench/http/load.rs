@@ -23,7 +23,7 @@ use tokio::task::{JoinSet, LocalSet};
 use super::super::measure::{self, Meter};
 use super::super::order::{Loaded, Window};
 use super::super::state::{self, Random};
-use crate::error::Error;
+use crate::author::error::Error;
 use crate::stop::Stop;
 
 /// For a connection, or an answer: longer than the bot's own limits.

@@ -25,10 +25,11 @@ use super::measure::{self, FileSystem, Machine, Percentiles, Usage, sync_times};
 use super::order::{Line, Order, Serving, Window};
 use super::plan::{list, within};
 use super::{Outcome, check, laboratory, state};
-use crate::error::Error;
-use crate::notices::say;
+use crate::author::error::Error;
+use crate::config;
+use crate::database;
+use crate::operator::banner::say;
 use crate::stop::Stop;
-use crate::{config, database};
 use load::{Load, Target};
 use show::{Results, Run};
 

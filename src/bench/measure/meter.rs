@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::super::order::{Loaded, Window};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// The longest latency that is told from a longer one: ten minutes.
 const LONGEST: u64 = 600_000_000_000;

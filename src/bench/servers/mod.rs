@@ -22,7 +22,7 @@ mod private;
 use serde::{Deserialize, Serialize};
 
 use super::order::SyncLevel;
-use crate::error::Error;
+use crate::author::error::Error;
 
 pub(super) use private::{Running, start};
 

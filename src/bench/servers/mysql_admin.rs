@@ -15,7 +15,7 @@ use turnkey_storage::mysql::Server;
 use super::super::measure;
 use super::super::order::SyncLevel;
 use super::{Admin, Counters, Kind, with_database};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::mysql_admin::connect;
 use super::private::{Home, Private, Start, program};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// Bytes of a Unix socket's path, less our file's name and the final NUL.
 const MAX_SOCKET_DIRECTORY: usize = 100;

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::super::measure;
 use super::super::order::SyncLevel;
 use super::{Admin, Counters, Kind, with_database};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// For the sessions of a run to leave the server.
 const LEAVE: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use nix::sys::signal::Signal;
 
 use super::private::{Home, Private, Start, program};
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// Bytes of a Unix socket's path, less PostgreSQL's own file name and the final NUL.
 const MAX_SOCKET_DIRECTORY: usize = 85;

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::super::order::Serving;
 use super::Kind;
-use crate::error::Error;
+use crate::author::error::Error;
 
 /// For a server to answer after its start, and to leave when asked.
 const PATIENCE: Duration = Duration::from_secs(60);

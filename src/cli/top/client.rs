@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::admin::Status;
+use crate::operator::admin::Status;
 
 /// For an answer.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -10,8 +10,8 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, BorderType, Paragraph, Row, Sparkline, Table};
 
 use super::text;
-use crate::admin::figures::{count, maybe_seconds, rate};
-use crate::admin::{State, Status};
+use crate::operator::admin::figures::{count, maybe_seconds, rate};
+use crate::operator::admin::{State, Status};
 
 /// A chart: its title, its figure, and the last two minutes.
 struct Chart<'a> {

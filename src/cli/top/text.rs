@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use crate::admin::figures::{bytes, count, maybe_seconds, rate, seconds};
-use crate::admin::{Process, Status};
+use crate::operator::admin::figures::{bytes, count, maybe_seconds, rate, seconds};
+use crate::operator::admin::{Process, Status};
 
 /// Lines for people.
 pub(super) fn snapshot(status: &Status) -> String {

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use super::super::results::{Report, Round};
-use crate::error::Error;
+use crate::author::error::Error;
 use crate::report::svg::escape;
 
 /// Characters of output in a failure.

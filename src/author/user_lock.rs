@@ -1,0 +1,45 @@
+//! A user lock of the author's own, taken before the database's.
+//!
+//! The database's lock keeps every promise of a turn by itself. An author brings another
+//! ([`App::user_lock`](crate::App::user_lock)) where a user is served by something else
+//! too: a second system with a lock of its own. `turn.rs` takes it before a turn begins,
+//! waits for it no longer than `--lock-wait`, and drops what it got when the turn has
+//! ended, whichever way. `testing.rs` tries a lock out.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::author::error::Result;
+use crate::author::message::DialogKey;
+
+/// What [`UserLock::acquire`] returns.
+pub type LockFuture<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Held>>> + 'a>>;
+
+/// A lock for each user, with a queue.
+///
+/// * **One holder.** Whoever acquires a user's lock waits until the last holder's
+///   [`Held`] was dropped, in whichever worker that is.
+/// * **First come, first served**, in one worker at least.
+/// * **Nobody else waits.** A user's lock holds up no other user.
+/// * **Waiting can be given up**: the future is dropped when `--lock-wait` is over. It
+///   then leaves the queue, and holds nothing.
+/// * **A dead worker holds nothing.**
+///
+/// One is made in each worker, after the fork, and stays on its one thread. Waiting must
+/// not block that thread.
+pub trait UserLock {
+    /// Waits for the lock of a user.
+    ///
+    /// # Errors
+    /// When it cannot be had. The update is then refused, and the platform sends it again.
+    fn acquire<'a>(&'a self, user: &'a DialogKey) -> LockFuture<'a>;
+}
+
+/// A lock that is held; dropping it gives it back. Any type is one: it is its `Drop`
+/// that counts.
+pub trait Held {}
+
+impl<T> Held for T {}
+
+/// Makes a lock, in each worker after the fork.
+pub(crate) type LockFactory = Box<dyn Fn() -> Result<Box<dyn UserLock>>>;

@@ -1,0 +1,7 @@
+//! Sockets and certificates: what connections are accepted at, and HTTPS.
+//!
+//! Used by the worker, the process room and the operator's page. Knows nothing of turns.
+
+pub(crate) mod acme;
+pub(crate) mod listener;
+pub(crate) mod tls;

@@ -1,0 +1,220 @@
+//! The last two minutes of the counters, a look a second: what rates, percentiles and
+//! the small charts are computed from.
+//!
+//! Each worker keeps its own, in memory, from the scoreboard that all share; so all tell
+//! the same, and a worker that is young knows less of the past. Bounds: [`LOOKS`] looks
+//! of about a kilobyte and a half.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::shared::scoreboard::{BUCKETS, Field, Scoreboard, upper_bound};
+
+/// Between two looks.
+pub(super) const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks that are kept.
+const LOOKS: usize = 121;
+
+/// Looks that a rate is taken over.
+const RATE: usize = 5;
+
+/// Looks that percentiles are taken over.
+const RECENT: usize = 60;
+
+/// The counters at one moment.
+#[derive(Clone)]
+pub(super) struct Look {
+    at: Instant,
+    turns: u64,
+    commits: u64,
+    requests: u64,
+    in_flight: u64,
+    waiting: u64,
+    turn_times: [u64; BUCKETS],
+    sync_times: [u64; BUCKETS],
+}
+
+impl Look {
+    pub(super) fn now(board: Scoreboard) -> Self {
+        let writer = board.writer();
+        Look {
+            at: Instant::now(),
+            turns: board.sum(Field::Turns),
+            commits: writer.get(Field::Commits),
+            requests: board.sum(Field::Requests),
+            in_flight: board.sum(Field::InFlight),
+            waiting: writer.get(Field::Waiting),
+            turn_times: turn_times(board),
+            sync_times: writer.histogram().counts(),
+        }
+    }
+}
+
+/// The turns of all workers.
+pub(super) fn turn_times(board: Scoreboard) -> [u64; BUCKETS] {
+    board.workers().fold([0; BUCKETS], |mut sum, slot| {
+        for (all, one) in sum.iter_mut().zip(slot.histogram().counts()) {
+            *all += one;
+        }
+        sum
+    })
+}
+
+/// See the module's page.
+#[derive(Default)]
+pub(super) struct History {
+    looks: RefCell<VecDeque<Look>>,
+}
+
+/// How long things took, in seconds; none when there were none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Percentiles {
+    /// How many there were in the last minute.
+    pub(crate) count: u64,
+    pub(crate) p50: Option<f64>,
+    pub(crate) p90: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) p999: Option<f64>,
+}
+
+/// How much a second, over the last few.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rates {
+    pub(super) turns: f64,
+    pub(super) commits: f64,
+    pub(super) requests: f64,
+    pub(super) turn_times: Percentiles,
+    pub(super) sync_times: Percentiles,
+}
+
+/// For the charts: one figure a second, the oldest first.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Series {
+    pub(crate) turns_per_second: Vec<f64>,
+    /// Seconds; 0 where there were no turns.
+    pub(crate) p50: Vec<f64>,
+    pub(crate) p99: Vec<f64>,
+    pub(crate) commits_per_second: Vec<f64>,
+    pub(crate) in_flight: Vec<f64>,
+    pub(crate) waiting: Vec<f64>,
+}
+
+impl History {
+    pub(super) fn push(&self, look: Look) {
+        let mut looks = self.looks.borrow_mut();
+        if looks.len() == LOOKS {
+            looks.pop_front();
+        }
+        looks.push_back(look);
+    }
+
+    pub(super) fn rates(&self, now: &Look) -> Rates {
+        let looks = self.looks.borrow();
+        let back = |n: usize| looks.get(looks.len().saturating_sub(n));
+        let mut rates = Rates::default();
+        if let Some(before) = back(RATE) {
+            let per_second = |from: u64, to: u64| rate(before.at, now.at, from, to);
+            rates.turns = per_second(before.turns, now.turns);
+            rates.commits = per_second(before.commits, now.commits);
+            rates.requests = per_second(before.requests, now.requests);
+        }
+        if let Some(before) = back(RECENT) {
+            rates.turn_times = percentiles(&before.turn_times, &now.turn_times);
+            rates.sync_times = percentiles(&before.sync_times, &now.sync_times);
+        }
+        rates
+    }
+
+    pub(super) fn series(&self) -> Series {
+        let looks = self.looks.borrow();
+        let mut series = Series::default();
+        for (n, now) in looks.iter().enumerate().skip(1) {
+            let before = &looks[n - 1];
+            let per_second = |from, to| rate(before.at, now.at, from, to);
+            series
+                .turns_per_second
+                .push(per_second(before.turns, now.turns));
+            series
+                .commits_per_second
+                .push(per_second(before.commits, now.commits));
+            let window = &looks[n.saturating_sub(RATE)];
+            let times = percentiles(&window.turn_times, &now.turn_times);
+            series.p50.push(times.p50.unwrap_or_default());
+            series.p99.push(times.p99.unwrap_or_default());
+            series.in_flight.push(now.in_flight as f64);
+            series.waiting.push(now.waiting as f64);
+        }
+        series
+    }
+}
+
+fn rate(since: Instant, until: Instant, from: u64, to: u64) -> f64 {
+    let seconds = until.saturating_duration_since(since).as_secs_f64();
+    match seconds > 0.05 {
+        true => to.saturating_sub(from) as f64 / seconds,
+        false => 0.0,
+    }
+}
+
+/// Of what was counted between two looks.
+fn percentiles(before: &[u64; BUCKETS], now: &[u64; BUCKETS]) -> Percentiles {
+    let counts: [u64; BUCKETS] = std::array::from_fn(|n| now[n].saturating_sub(before[n]));
+    let of = |share| percentile(&counts, share);
+    Percentiles {
+        count: counts.iter().sum(),
+        p50: of(0.5),
+        p90: of(0.9),
+        p99: of(0.99),
+        p999: of(0.999),
+    }
+}
+
+/// The time that this share took no longer than, in seconds: within its bucket as if
+/// all were spread evenly.
+fn percentile(counts: &[u64; BUCKETS], share: f64) -> Option<f64> {
+    let all: u64 = counts.iter().sum();
+    if all == 0 {
+        return None;
+    }
+    let wanted = all as f64 * share;
+    let mut below = 0.0;
+    let bound = |n: usize| upper_bound(n).map(|us| us as f64 / 1e6);
+    for (n, count) in counts.iter().enumerate() {
+        let count = *count as f64;
+        if count > 0.0 && below + count >= wanted {
+            let from = n.checked_sub(1).and_then(bound).unwrap_or(0.0);
+            // Nothing is known of the last bucket but that it is longer.
+            let to = bound(n).unwrap_or(from);
+            return Some(from + (to - from) * (wanted - below) / count);
+        }
+        below += count;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_within_an_eighth() {
+        let mut counts = [0; BUCKETS];
+        assert_eq!(percentile(&counts, 0.5), None);
+        // 100 of 1 ms to 2 ms, and one of a second.
+        for us in 0..100 {
+            let us = 1000 + us * 10;
+            let n = (0..BUCKETS).find(|n| upper_bound(*n).is_none_or(|b| us < b));
+            counts[n.unwrap()] += 1;
+        }
+        let slow = (0..BUCKETS).find(|n| upper_bound(*n).is_none_or(|b| 1_000_000 < b));
+        counts[slow.unwrap()] += 1;
+        let p50 = percentile(&counts, 0.5).unwrap();
+        assert!((0.00135..0.00165).contains(&p50), "{p50}");
+        let p999 = percentile(&counts, 0.999).unwrap();
+        assert!((0.85..1.15).contains(&p999), "{p999}");
+    }
+}

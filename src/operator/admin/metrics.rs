@@ -1,0 +1,357 @@
+//! `/metrics`: the figures as OpenMetrics text (version 1.0.0), for Prometheus.
+//!
+//! Called by `routes.rs`. Written by hand: the figures are words of shared memory that
+//! other processes count in, and the libraries want to count themselves. Each metric is
+//! in `docs/METRICS.md`. Families of what there is none of (no writer, a database that
+//! does not answer) are left out. Bounds: labels are names of processes; no user's.
+
+use std::fmt::Write as _;
+
+use super::Admin;
+use super::history::turn_times;
+use super::status::{Process, State, Status};
+use crate::shared::scoreboard::{BUCKETS, Histogram, upper_bound};
+
+/// What the answer is.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Of the buckets in memory, every so manieth is a bucket here: one for each doubling.
+const STEP: usize = 4;
+
+/// The whole text.
+pub(super) async fn text(admin: &Admin) -> String {
+    let status = admin.status().await;
+    let mut text = Text::default();
+    text.family("turnkey_build", "info", "", "Version of the program.");
+    let version = status.version.replace(['\\', '"', '\n'], "");
+    text.line(&format!(
+        "turnkey_build_info{{version=\"{version}\",updater=\"{}\"}} 1",
+        status.updater
+    ));
+    program(&mut text, &status);
+    processes(&mut text, &status);
+    turns(&mut text, admin, &status);
+    commits(&mut text, admin, &status);
+    replies(&mut text, &status);
+    text.line("# EOF");
+    text.0
+}
+
+fn program(text: &mut Text, status: &Status) {
+    let ready = u8::from(status.not_ready.is_none());
+    text.gauge("turnkey_ready", "", "1 when /readyz says so.", ready.into());
+    text.gauge(
+        "turnkey_start_time_seconds",
+        "seconds",
+        "When the program was started, in seconds since 1970.",
+        status.since_ms as f64 / 1000.0,
+    );
+    text.counter(
+        "turnkey_http_requests",
+        "Requests received.",
+        status.requests.total,
+    );
+    text.counter(
+        "turnkey_http_connections",
+        "Connections accepted.",
+        status.requests.accepted,
+    );
+    let open = status.requests.connections as f64;
+    text.gauge(
+        "turnkey_http_connections_open",
+        "",
+        "Connections open now.",
+        open,
+    );
+    if let Some(seconds) = status.certificate.as_ref().and_then(|ends| ends.seconds) {
+        text.gauge(
+            "turnkey_certificate_expiry_seconds",
+            "seconds",
+            "Until the certificate that is served ends.",
+            seconds,
+        );
+    }
+    if let Some(backup) = &status.backup {
+        text.counter(
+            "turnkey_backup_failures",
+            "Backups that could not be made.",
+            backup.failures,
+        );
+    }
+    if let Some(at) = status.backup.as_ref().and_then(|backup| backup.at_ms) {
+        text.gauge(
+            "turnkey_last_backup_time_seconds",
+            "seconds",
+            "When the newest backup was made, in seconds since 1970.",
+            at as f64 / 1000.0,
+        );
+    }
+}
+
+fn processes(text: &mut Text, status: &Status) {
+    text.family("turnkey_workers", "gauge", "", "Workers by what they do.");
+    for (state, label) in [
+        (State::Serving, "serving"),
+        (State::Idle, "idle"),
+        (State::Silent, "silent"),
+    ] {
+        let count = status.workers.iter().filter(|w| w.state == state).count();
+        text.line(&format!("turnkey_workers{{state=\"{label}\"}} {count}"));
+    }
+    if let Some(writer) = &status.writer {
+        let serves = f64::from(u8::from(writer.state == State::Serving));
+        text.gauge(
+            "turnkey_writer_up",
+            "",
+            "1 while the writer gives signs of life.",
+            serves,
+        );
+    }
+    text.counter(
+        "turnkey_process_starts",
+        "Workers and writers that were started.",
+        status.starts,
+    );
+    text.counter(
+        "turnkey_process_crashes",
+        "Workers and writers that ended without being asked to.",
+        status.crashes,
+    );
+    let all: Vec<&Process> = status.workers.iter().chain(&status.writer).collect();
+    let mut each = |name: &str, unit: &str, help: &str, value: &dyn Fn(&Process) -> Option<f64>| {
+        text.family(name, "gauge", unit, help);
+        for process in &all {
+            if let Some(value) = value(process) {
+                text.line(&format!(
+                    "{name}{{process=\"{}\"}} {}",
+                    process.name,
+                    number(value)
+                ));
+            }
+        }
+    };
+    each(
+        "turnkey_process_start_time_seconds",
+        "seconds",
+        "When the process was started, in seconds since 1970.",
+        &|process| (process.since_ms > 0).then(|| process.since_ms as f64 / 1000.0),
+    );
+    each(
+        "turnkey_process_heartbeat_age_seconds",
+        "seconds",
+        "Since the process gave its last sign of life.",
+        &|process| process.silent_seconds,
+    );
+}
+
+fn turns(text: &mut Text, admin: &Admin, status: &Status) {
+    let turns = &status.turns;
+    text.counter("turnkey_turns", "Turns committed.", turns.total);
+    text.counter(
+        "turnkey_turn_failures",
+        "Attempts at a turn that failed.",
+        turns.failed,
+    );
+    let sum: u64 = admin
+        .board
+        .workers()
+        .map(|slot| slot.histogram().sum_us())
+        .sum();
+    text.histogram(
+        "turnkey_turn_duration_seconds",
+        "From the arrival of an update to the commit of its turn.",
+        &turn_times(admin.board),
+        sum,
+    );
+    text.gauge(
+        "turnkey_turns_in_flight",
+        "",
+        "Turns in flight now.",
+        turns.in_flight as f64,
+    );
+    if status.writer.is_some() {
+        text.gauge(
+            "turnkey_updates_waiting",
+            "",
+            "Updates that wait for an earlier one of their dialog.",
+            turns.waiting as f64,
+        );
+    }
+    text.gauge(
+        "turnkey_longest_wait_seconds",
+        "seconds",
+        "How long the update in flight that arrived first has been here.",
+        turns
+            .longest
+            .as_ref()
+            .map_or(0.0, |longest| longest.seconds),
+    );
+    text.counter(
+        "turnkey_updates_inboxed",
+        "Updates that were acknowledged from the inbox, before their turn.",
+        turns.inboxed,
+    );
+    text.counter(
+        "turnkey_updates_buried",
+        "Updates that became dead letters.",
+        turns.buried,
+    );
+}
+
+fn commits(text: &mut Text, admin: &Admin, status: &Status) {
+    if let Some(commits) = &status.commits {
+        text.counter(
+            "turnkey_commits",
+            "Transactions of the writer.",
+            commits.total,
+        );
+        text.counter(
+            "turnkey_syncs",
+            "Calls of fsync and fdatasync by the writer.",
+            commits.syncs,
+        );
+        let syncs: Histogram = admin.board.writer().histogram();
+        text.histogram(
+            "turnkey_sync_duration_seconds",
+            "How long commits waited for the disk.",
+            &syncs.counts(),
+            syncs.sum_us(),
+        );
+        text.counter(
+            "turnkey_checkpoints",
+            "Times that the write-ahead log was copied to the database.",
+            commits.checkpoints,
+        );
+        text.gauge(
+            "turnkey_wal_bytes",
+            "bytes",
+            "Bytes in the write-ahead log.",
+            commits.wal_bytes as f64,
+        );
+    }
+    text.gauge(
+        "turnkey_database_up",
+        "",
+        "1 when the database answered the last look.",
+        f64::from(u8::from(status.queues.is_some())),
+    );
+    let Some(queues) = &status.queues else {
+        return;
+    };
+    for (name, help, value) in [
+        (
+            "turnkey_inbox_updates",
+            "Updates in the inbox (10000: that many or more).",
+            queues.inbox,
+        ),
+        (
+            "turnkey_outbox_replies",
+            "Committed replies that are not marked as sent (10000: that many or more).",
+            queues.outbox,
+        ),
+        (
+            "turnkey_dead_letters",
+            "Dead letters (10000: that many or more).",
+            queues.dead,
+        ),
+    ] {
+        text.gauge(name, "", help, value as f64);
+    }
+    for (name, help, value) in [
+        (
+            "turnkey_inbox_oldest_seconds",
+            "Age of the oldest update in the inbox.",
+            &queues.oldest_update,
+        ),
+        (
+            "turnkey_outbox_lag_seconds",
+            "Age of the oldest turn with an unsent reply.",
+            &queues.oldest_reply,
+        ),
+    ] {
+        let seconds = value.as_ref().map_or(0.0, |oldest| oldest.seconds);
+        text.gauge(name, "seconds", help, seconds);
+    }
+}
+
+fn replies(text: &mut Text, status: &Status) {
+    let replies = &status.replies;
+    text.counter(
+        "turnkey_replies_sent",
+        "Replies that a platform accepted.",
+        replies.sent,
+    );
+    text.counter(
+        "turnkey_replies_refused",
+        "Replies that a platform refused for good.",
+        replies.refused,
+    );
+    text.gauge(
+        "turnkey_replies_sending",
+        "",
+        "Replies on their way now.",
+        replies.sending as f64,
+    );
+    text.counter(
+        "turnkey_platform_too_many",
+        "Times that a platform said \"too many\" (429).",
+        replies.too_many,
+    );
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+
+    fn family(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
+        self.line(&format!("# TYPE {name} {kind}"));
+        if !unit.is_empty() {
+            self.line(&format!("# UNIT {name} {unit}"));
+        }
+        let help = help.replace('\\', "\\\\").replace('"', "\\\"");
+        self.line(&format!("# HELP {name} {help}"));
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) {
+        self.family(name, "counter", "", help);
+        self.line(&format!("{name}_total {value}"));
+    }
+
+    fn gauge(&mut self, name: &str, unit: &str, help: &str, value: f64) {
+        self.family(name, "gauge", unit, help);
+        self.line(&format!("{name} {}", number(value)));
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, counts: &[u64; BUCKETS], sum_us: u64) {
+        self.family(name, "histogram", "seconds", help);
+        let mut all = 0;
+        for (n, count) in counts.iter().enumerate() {
+            all += count;
+            if let Some(us) = upper_bound(n)
+                && n.is_multiple_of(STEP)
+            {
+                let bound = number(us as f64 / 1e6);
+                self.line(&format!("{name}_bucket{{le=\"{bound}\"}} {all}"));
+            }
+        }
+        self.line(&format!("{name}_bucket{{le=\"+Inf\"}} {all}"));
+        self.line(&format!("{name}_sum {}", number(sum_us as f64 / 1e6)));
+        self.line(&format!("{name}_count {all}"));
+    }
+}
+
+/// As OpenMetrics wants a float: 1.0, 0.000032.
+fn number(value: f64) -> String {
+    let mut text = String::new();
+    // Writing to a String does not fail.
+    let _ = write!(text, "{value:?}");
+    match text.contains('e') {
+        true => format!("{value}"),
+        false => text,
+    }
+}

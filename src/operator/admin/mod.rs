@@ -1,0 +1,123 @@
+//! The operator's side of a running bot: `--admin ADDRESS`.
+//!
+//! Run by each worker (`worker/mod.rs`), which share the admin listeners; any of them
+//! answers for the whole program, since the figures are in the map that all processes
+//! share. Invariants: GET only, and nothing that is asked here changes anything; no
+//! secret leaves; whatever a user wrote is escaped. Bounds: those of `server.rs`,
+//! `queues.rs` and `history.rs`.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `server.rs` | connections, their limits |
+//! | `gate.rs` | the token, names of hosts |
+//! | `routes.rs` | paths, headers of answers |
+//! | `status.rs` | all figures as one value, `/status.json` |
+//! | `history.rs` | the last two minutes: rates, percentiles, charts |
+//! | `queues.rs` | what waits in the database |
+//! | `settings.rs` | the settings that are shown |
+//! | `metrics.rs` | `/metrics` in OpenMetrics |
+//! | `page/` | `/status` and the pages below it |
+
+mod gate;
+mod history;
+mod metrics;
+mod page;
+mod queues;
+mod routes;
+mod server;
+mod settings;
+mod status;
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::history::{History, LOOK, Look};
+#[cfg(feature = "top")]
+pub(crate) use self::page::figures;
+use self::queues::Cached;
+#[cfg(feature = "top")]
+pub(crate) use self::status::{Process, State, Status};
+use crate::config::Config;
+use crate::net::listener::Listener;
+use crate::net::tls::Certificates;
+use crate::shared::scoreboard::Scoreboard;
+use crate::turn::turn::Bot;
+
+/// What a worker tells operators.
+pub(crate) struct Admin {
+    bot: Rc<Bot>,
+    board: Scoreboard,
+    token: Option<String>,
+    has_writer: bool,
+    /// The database's address, without a password.
+    database: String,
+    updater: &'static str,
+    backup_dir: Option<String>,
+    certificates: Option<Arc<Certificates>>,
+    settings: Vec<(String, String)>,
+    history: History,
+    queues: Cached,
+}
+
+impl Admin {
+    /// `database` is its address without a password; `has_writer`: it has a writer of
+    /// ours.
+    pub(crate) fn new(
+        bot: Rc<Bot>,
+        board: Scoreboard,
+        config: &Config,
+        database: String,
+        has_writer: bool,
+        certificates: Option<Arc<Certificates>>,
+    ) -> Rc<Self> {
+        Rc::new(Admin {
+            bot,
+            board,
+            token: config
+                .admin
+                .as_ref()
+                .and_then(|admin| admin.token.as_deref().map(str::to_owned)),
+            has_writer,
+            database,
+            updater: config.updater.name(),
+            backup_dir: config
+                .backup
+                .as_ref()
+                .map(|backup| backup.dir.display().to_string()),
+            certificates,
+            settings: settings::shown(config),
+            history: History::default(),
+            queues: Cached::default(),
+        })
+    }
+
+    /// Serves until others are to do it, then finishes what is asked for.
+    pub(crate) async fn serve(
+        self: Rc<Self>,
+        listeners: Vec<Listener>,
+        leaving: watch::Receiver<bool>,
+    ) {
+        let mut tasks = JoinSet::new();
+        for listener in listeners {
+            let (admin, leaving) = (self.clone(), leaving.clone());
+            tasks.spawn_local(async move {
+                if let Err(error) = server::accept(admin, listener, leaving).await {
+                    tracing::error!("--admin is not served: {error}");
+                }
+            });
+        }
+        let looks = async {
+            loop {
+                self.history.push(Look::now(self.board));
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            () = looks => {}
+            _ = async { while tasks.join_next().await.is_some() {} } => {}
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `/status/dead`: the dead letters, with the commands that try them again.
+//!
+//! Bounds: [`PORTION`] letters on a page, and what `dialogs.rs` shows of a text.
+
+use std::fmt::Write as _;
+
+use hyper::StatusCode;
+use turnkey_storage::dead::{self, After, DeadLetter};
+
+use super::dialogs::{ago, field, json};
+use super::figures::count;
+use super::{Tab, escape, frame, link_to, sorry};
+use crate::operator::admin::Admin;
+use crate::operator::admin::queues::within;
+use crate::operator::admin::routes::Content;
+
+/// Letters on a page; their bodies are on it.
+const PORTION: u32 = 20;
+
+/// `/status/dead`
+pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Content {
+    let after = || {
+        Some(After {
+            died: field(query, "died")?.parse().ok()?,
+            channel: field(query, "channel")?,
+            update: field(query, "update")?,
+        })
+    };
+    let after = after();
+    let asked = dead::list(&*admin.bot.storage, after.as_ref(), PORTION);
+    let letters = match within(asked).await {
+        Ok(letters) => letters,
+        Err(reason) => {
+            return sorry(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Dead letters",
+                Tab::Dead,
+                &reason,
+            );
+        }
+    };
+    let mut html = "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
+         <code>turnkey dead retry CHANNEL UPDATE</code> has one tried again, <code>turnkey dead drop</code> throws it away.</p>"
+        .to_owned();
+    if letters.is_empty() {
+        html.push_str("<p class=\"note\">There are none here.</p>");
+    }
+    for letter in &letters {
+        one(&mut html, letter);
+    }
+    if let Some(last) = letters.last().filter(|_| letters.len() == PORTION as usize) {
+        let next: String = form_urlencoded::Serializer::new(String::new())
+            .append_pair("died", &last.died.to_string())
+            .append_pair("channel", &last.dialog.channel)
+            .append_pair("update", &last.update)
+            .finish();
+        let _ = write!(
+            html,
+            "<p><a href=\"/status/dead?{}\">The next {PORTION}</a></p>",
+            escape(&next)
+        );
+    }
+    Content::html(
+        StatusCode::OK,
+        frame("Dead letters", Tab::Dead, false, &html),
+    )
+}
+
+fn one(html: &mut String, letter: &DeadLetter) {
+    let (channel, user) = (&letter.dialog.channel, &letter.dialog.user_id);
+    let _ = write!(
+        html,
+        "<article class=\"card\"><h2>{} <small>{}</small></h2><p class=\"bad\">{}</p>\
+         <p class=\"soft\"><a href=\"{}\">{}</a>, {} attempts, given up {}</p>\
+         <details><summary>The update</summary>{}</details></article>",
+        escape(&letter.update),
+        escape(channel),
+        escape(&letter.error),
+        link_to(channel, user),
+        escape(user),
+        count(letter.attempts.into()),
+        ago(letter.died),
+        json(&String::from_utf8_lossy(&letter.body)),
+    );
+}

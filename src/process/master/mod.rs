@@ -1,0 +1,414 @@
+//! The master: forks the writer (SQLite only) and the workers, watches them, obeys
+//! signals.
+//!
+//! Called by `cli/run.rs`. One thread, no runtime, no database: one loop over a
+//! signalfd, a lifeline to each child, and the next deadline; one event, one
+//! action. Invariants: it never starts a thread, so it may fork at any time
+//! (`sys::fork` refuses otherwise); children never see the terminal's SIGINT,
+//! the master alone decides; a dead child is replaced, with a growing delay if
+//! it dies young; when the master is gone the children notice and leave.
+//! Bounds: `--grace` for a stop, `--worker-timeout` for a silent child,
+//! [`MAX_WORKERS`].
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mod.rs` | the loop |
+//! | `start.rs` | the database is made ready |
+//! | `signals.rs` | what each signal does |
+//! | `stop.rs` | a stop, from the first word to the last |
+//! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
+//! | `reload.rs` | workers are replaced one by one |
+//! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
+//! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
+//! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
+//! | `sys.rs` | all that is unsafe |
+
+mod child;
+pub(crate) mod listeners;
+mod predecessor;
+mod process;
+mod reload;
+pub(crate) mod signals;
+mod start;
+mod stop;
+mod supervise;
+pub(crate) mod sys;
+mod terminal;
+mod upgrade;
+mod watch;
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signalfd::SignalFd;
+use turnkey_storage::Owner;
+
+use self::child::{ChildHandle, Place, Role, Stage};
+use self::predecessor::Predecessor;
+use self::reload::Rolling;
+use self::start::Prepared;
+use self::terminal::Terminal;
+use self::upgrade::{Alive, Program, Upgrade};
+use self::watch::Watch;
+use crate::app::Author;
+use crate::channels::check_names;
+use crate::config::{Config, MAX_WORKERS, Tls};
+use crate::database::Database;
+use crate::net::acme;
+use crate::net::listener::{Listener, Purpose};
+use crate::net::tls;
+use crate::operator::backup;
+use crate::operator::banner::{self, Cut, counted, say};
+use crate::process::exit;
+use crate::process::lock_note::Running;
+use crate::process::logfile;
+use crate::process::privileges;
+use crate::process::systemd;
+use crate::shared::scoreboard::{Scoreboard, Shared};
+
+/// Slots on the scoreboard: each worker may have a successor beside it, and some
+/// that still leave.
+const SLOTS: usize = 3 * MAX_WORKERS;
+
+/// The longest sleep of the loop.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Reads the settings again, as at the start.
+pub(crate) type Reread = Box<dyn Fn() -> crate::Result<Config>>;
+
+/// Where the master is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Serving,
+    /// Workers finish.
+    StoppingWorkers,
+    /// The writer finishes, until then.
+    StoppingWriter(Instant),
+    /// Everyone was told to end at once.
+    Forced,
+    /// All children have left the database to a successor that changes it.
+    Yielded,
+}
+
+pub(crate) struct Master {
+    config: Config,
+    reread: Reread,
+    /// Taken by the one child that needs it.
+    author: Option<Author>,
+    /// The names of the author's channels.
+    own_channels: Vec<String>,
+    database: Database,
+    listeners: Vec<Listener>,
+    /// The sockets outlive this program: the init system has them, too.
+    sockets_stay: bool,
+    /// None when the database needs no writer; then there is no place for one.
+    writer_listener: Option<UnixListener>,
+    /// Open as long as a writer of this program may live.
+    alive: Alive,
+    scoreboard: Scoreboard,
+    signals: SignalFd,
+    terminal: Terminal,
+    program: Program,
+    places: Vec<Place>,
+    children: Vec<ChildHandle>,
+    /// The workers that the next writer waits for.
+    expected: Vec<Owner>,
+    phase: Phase,
+    rolling: Rolling,
+    upgrade: Option<Upgrade>,
+    predecessor: Option<Predecessor>,
+    watch: Watch,
+    /// What is told to commands that signal this program.
+    running: Running,
+    /// The number of the next child's life.
+    next_owner: u64,
+    stop_asked: Option<Instant>,
+    /// When something was last said about a stop.
+    told: Instant,
+    started: Instant,
+    code: u8,
+    cut: Cut,
+}
+
+/// Runs a bot with this many workers until it is stopped.
+///
+/// # Errors
+/// [`crate::Error::Start`] when it cannot start.
+pub(crate) fn run(
+    config: Config,
+    reread: Reread,
+    author: Author,
+    workers: usize,
+) -> crate::Result<ExitCode> {
+    check_names(&author.channels)?;
+    signals::before_the_start()?;
+    let program = Program::this();
+    let mut predecessor = Predecessor::find()?;
+    let (mut listeners, sockets_stay) = match &mut predecessor {
+        Some(before) => before.take_listeners(&config)?,
+        None => {
+            let given = listeners::given()?;
+            let sockets_stay = !given.is_empty();
+            (given, sockets_stay)
+        }
+    };
+    // Before the sockets: the children of a master that was killed finish within a few
+    // seconds, and hold both.
+    let mut database = match &mut predecessor {
+        Some(before) => Some(before.take_database(&config)?),
+        None if config.database.is_some() => Some(privileges::lent(&config, || {
+            privileges::must_reach(&config)?;
+            Database::take(&config)
+        })??),
+        None => None,
+    };
+    listeners::open(&config, &mut listeners)?;
+    privileges::give_up(&config)?;
+    if config.user.is_some()
+        && let Err(error) = reread()
+    {
+        tracing::warn!("SIGHUP will not be able to read the settings again: {error}");
+    }
+    let database = match database.take() {
+        Some(database) => database,
+        None => Database::take(&config)?,
+    };
+    backup::check(&config)?;
+    if predecessor.is_none() {
+        database.note(&Running::this());
+    }
+    if let Some(tls) = &config.tls {
+        tls::check(tls)?;
+        if let Tls::Acme(acme) = tls {
+            acme::check(acme)?;
+        }
+    }
+    let signals = signals::watch()?;
+    match start::prepare(&database, &author, &signals, &mut predecessor)? {
+        Prepared::Done => {}
+        Prepared::Failed(code) => return Ok(ExitCode::from(code)),
+        Prepared::Stopped => {
+            say!("Stopped before it served.");
+            return Ok(ExitCode::from(exit::CLEAN));
+        }
+    }
+    let writer_listener = match &mut predecessor {
+        Some(before) => before.take_writer_listener()?,
+        None => database.bind()?,
+    };
+    let mut places = Vec::new();
+    if writer_listener.is_some() {
+        places.push(Place::new(Role::Writer));
+    }
+    places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
+    let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
+    scoreboard.share(Shared::Others, predecessor.is_some().into());
+    logfile::watch(scoreboard.word(Shared::LogFile));
+    let mut master = Master {
+        config,
+        reread,
+        own_channels: author
+            .channels
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect(),
+        author: Some(author),
+        database,
+        listeners,
+        sockets_stay,
+        writer_listener,
+        alive: Alive::new()?,
+        scoreboard,
+        signals,
+        terminal: Terminal::find(),
+        program,
+        places,
+        children: Vec::new(),
+        expected: Vec::new(),
+        phase: Phase::Starting,
+        rolling: Rolling::default(),
+        upgrade: None,
+        predecessor,
+        watch: Watch::new(),
+        running: Running::this(),
+        next_owner: start::first_owner(),
+        stop_asked: None,
+        told: Instant::now(),
+        started: Instant::now(),
+        code: exit::CLEAN,
+        cut: Cut::default(),
+    };
+    let code = catch_unwind(AssertUnwindSafe(|| master.supervise()));
+    let code = match code {
+        Ok(Err(error)) if master.phase == Phase::Starting => Err(error),
+        Ok(Ok(code)) => Ok(code),
+        // Its end is what the children notice.
+        Ok(Err(error)) => {
+            say!("error: the master cannot go on: {error}");
+            Ok(exit::BUG)
+        }
+        // The hook has printed what it said.
+        Err(_) => Ok(exit::BUG),
+    };
+    if code.as_ref().is_ok_and(|code| *code == exit::BUG) {
+        // The children finish, and need the database until then.
+        std::mem::forget(master.database);
+    } else if master.is_succeeded() {
+        // The database and its socket are the successor's. Dropping our share of the
+        // file's lock would open it for both of us.
+        std::mem::forget(master.database);
+    } else {
+        listeners::remove_admin(&master.listeners);
+        master.database.leave();
+    }
+    code.map(ExitCode::from)
+}
+
+impl Master {
+    fn supervise(&mut self) -> crate::Result<u8> {
+        loop {
+            self.start_due()?;
+            self.announce();
+            self.watch_over();
+            self.roll()?;
+            self.look_at_upgrade();
+            if let Some(code) = self.proceed() {
+                return Ok(code);
+            }
+            self.wait()?;
+            self.obey_signals();
+            self.listen();
+            self.reap();
+        }
+    }
+
+    fn workers(&self) -> impl Iterator<Item = &Place> {
+        self.places
+            .iter()
+            .filter(|place| place.role != Role::Writer)
+    }
+
+    /// The child that fills a place, if there is one: not one that leaves.
+    fn child_of(&self, role: Role) -> Option<&ChildHandle> {
+        self.children
+            .iter()
+            .find(|child| child.role == role && child.stage != Stage::Leaving)
+    }
+
+    fn is_served(&self, role: Role) -> bool {
+        self.children
+            .iter()
+            .any(|child| child.role == role && child.stage == Stage::Serving)
+    }
+
+    fn is_stopping(&self) -> bool {
+        !matches!(self.phase, Phase::Starting | Phase::Serving)
+    }
+
+    /// Whether a writer serves: ours, or a predecessor's.
+    fn has_writer(&self) -> bool {
+        let of_before = self.predecessor.as_ref().is_some_and(Predecessor::writes);
+        self.writer_listener.is_none() || of_before || self.is_served(Role::Writer)
+    }
+
+    /// Says that the bot serves, once it does.
+    fn announce(&mut self) {
+        if self.phase != Phase::Starting
+            || !self.has_writer()
+            || !self.workers().all(|place| self.is_served(place.role))
+        {
+            return;
+        }
+        self.phase = Phase::Serving;
+        let workers = counted(self.workers().count() as u64, "worker");
+        let bound = |purpose| {
+            let mut all = self.listeners.iter();
+            all.find(|listener| listener.purpose == purpose)
+                .and_then(Listener::local_addr)
+        };
+        banner::announce(
+            &self.config,
+            &self.own_channels,
+            (bound(Purpose::Public), bound(Purpose::Admin)),
+            &workers,
+            &self.database,
+        );
+        if let Some(remark) = privileges::remark() {
+            say!("{remark}");
+        }
+        systemd::ready(&format!("serving with {workers}"));
+        // Before the old program is told: it may have something to say until then.
+        self.note(|running| running.serves = true);
+        if let Some(before) = &self.predecessor {
+            before.tell_ready();
+        }
+    }
+
+    /// Notes something for the commands that signal this program: see `running.rs`.
+    fn note(&mut self, change: impl FnOnce(&mut Running)) {
+        change(&mut self.running);
+        if !self.is_succeeded() {
+            self.database.note(&self.running);
+        }
+    }
+
+    /// Hears what the children say, and the programs before and after this one.
+    fn listen(&mut self) {
+        let mut ready = Vec::new();
+        for child in &mut self.children {
+            if child.listen() {
+                ready.push(child.pid);
+            }
+        }
+        for pid in ready {
+            self.note_ready(pid);
+        }
+        self.listen_to_others();
+    }
+
+    /// Sleeps until something happens or falls due.
+    fn wait(&self) -> crate::Result<()> {
+        let now = Instant::now();
+        let mut next = now + self.watch.tick(TICK);
+        for place in &self.places {
+            // A worker that is due and not started waits for the writer.
+            if place.due > now && self.child_of(place.role).is_none() {
+                next = next.min(place.due);
+            }
+        }
+        for child in &self.children {
+            let ends = [child.leave_by, child.kill_at, child.replace_at];
+            for due in ends.into_iter().flatten().filter(|due| *due > now) {
+                next = next.min(due);
+            }
+        }
+        if let Phase::StoppingWriter(deadline) = self.phase {
+            next = next.min(deadline);
+        }
+        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        for child in self.children.iter().filter(|child| child.is_heard) {
+            fds.push(PollFd::new(child.line().as_fd(), PollFlags::POLLIN));
+        }
+        if let Some(upgrade) = &self.upgrade {
+            fds.extend(upgrade.poll_fd());
+        }
+        if let Some(before) = &self.predecessor {
+            fds.extend(before.poll_fds());
+        }
+        match poll(&mut fds, poll_timeout(next.saturating_duration_since(now))) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
+
+/// Rounded up: a wait of 0.4 ms must not become a busy loop of 0 ms.
+fn poll_timeout(wait: Duration) -> PollTimeout {
+    PollTimeout::try_from(wait.as_micros().div_ceil(1000) as i32).unwrap_or(PollTimeout::MAX)
+}

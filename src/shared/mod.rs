@@ -1,0 +1,8 @@
+//! What all processes of a bot share (the map made before the first fork and the
+//! budgets in it), and the small things that every room uses.
+//!
+//! Imports nothing of ours from other rooms.
+
+pub(crate) mod pacing;
+pub(crate) mod rate;
+pub(crate) mod scoreboard;

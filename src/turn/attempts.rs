@@ -1,0 +1,216 @@
+//! How often an update is tried, with which pauses, and what becomes of one that is
+//! given up.
+//!
+//! Called by `turn.rs`, which holds the dialog's lock also in the pauses: so nobody
+//! overtakes, and followers wait with attempts of their own. (A lock that is held while
+//! nothing runs costs its row, nothing else; should the worker die in a pause, the lock
+//! is freed and the row in the inbox says when the update is due.) An attempt at an
+//! update that was found in the inbox is counted before it runs: one that kills its
+//! worker is given up in the end. Bounds: `--max-attempts`, [`LONGEST_PAUSE`].
+
+use std::time::Duration;
+
+use turnkey_storage::dead::{self, DeadLetter};
+use turnkey_storage::inbox as row;
+
+use crate::author::error::Error;
+use crate::author::message::Update;
+use crate::channels::Channels;
+use crate::shared::scoreboard::Field;
+use crate::turn::receipt::{Answer, Inbox, Receipt, now_ms};
+
+/// After the first failure; doubled after each further one. Each is cut by up to a half,
+/// at random: those who failed together do not come back together.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What is known of an attempt that never came back.
+const DIED: &str = "its process ended while it was handled";
+
+/// What attempts have to do with.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempts<'a> {
+    pub(crate) inbox: &'a Inbox,
+    pub(crate) channels: &'a Channels,
+    /// `--max-attempts`
+    pub(crate) most: u32,
+}
+
+impl Attempts<'_> {
+    /// Counts the attempt that follows. False: there is none, the update is buried, or
+    /// stays in the inbox since that could not be written.
+    pub(crate) async fn start(self, receipt: &mut Receipt<'_>) -> bool {
+        if receipt.is_recovered {
+            if receipt.attempts >= self.most {
+                let error = receipt.error.take().unwrap_or_else(|| DIED.to_owned());
+                self.bury(receipt, &error).await;
+                return false;
+            }
+            if !self
+                .note(receipt, receipt.attempts + 1, DIED, now_ms())
+                .await
+            {
+                return false;
+            }
+        }
+        receipt.attempts += 1;
+        true
+    }
+
+    /// The attempt was none: its lock was lost.
+    pub(crate) fn undo(self, receipt: &mut Receipt<'_>) {
+        receipt.attempts = receipt.attempts.saturating_sub(1);
+    }
+
+    /// An attempt failed. True: it may be tried again now, the pause is over. False: the
+    /// turn ends, and the update is buried, or stays in the inbox, or comes again.
+    pub(crate) async fn failed(self, receipt: &mut Receipt<'_>, error: &Error) -> bool {
+        let update = receipt.update.clone();
+        tracing::error!(
+            "{} update {} failed (attempt {} of {}): {error}",
+            update.dialog,
+            update.id,
+            receipt.attempts,
+            self.most
+        );
+        if receipt.waits_for_answer() {
+            // What went wrong is the author's business, not the sender's: it is in the
+            // log.
+            receipt.answer(Answer::Failed);
+        }
+        if receipt.is_refused() {
+            return false;
+        }
+        if receipt.attempts >= self.most {
+            self.bury(receipt, &error.to_string()).await;
+            return false;
+        }
+        let pause = pause_after(receipt.attempts);
+        receipt.due = now_ms() + pause.as_millis() as i64;
+        receipt.error = Some(error.to_string());
+        if receipt.is_accepted() {
+            let error = error.to_string();
+            self.note(receipt, receipt.attempts, &error, receipt.due)
+                .await;
+        }
+        if receipt.during(self.inbox.sleep(pause)).await {
+            return true;
+        }
+        receipt.answer(Answer::Busy("the worker is stopping".to_owned()));
+        false
+    }
+
+    async fn note(self, receipt: &Receipt<'_>, attempts: u32, error: &str, due: i64) -> bool {
+        let Update { dialog, id, .. } = &*receipt.update;
+        let storage = &*self.inbox.storage;
+        match row::note_failure(storage, dialog, &id.0, attempts, error, due).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!("{dialog} update {id}: its attempt cannot be noted: {error}");
+                false
+            }
+        }
+    }
+
+    /// Takes an update out of the inbox that turned out to be done: another task, perhaps
+    /// of another worker, was sooner.
+    pub(crate) async fn take_out(self, receipt: &mut Receipt<'_>) {
+        if !receipt.is_accepted() {
+            return;
+        }
+        let Update { dialog, id, .. } = &*receipt.update;
+        match row::forget(&*self.inbox.storage, &dialog.channel, &id.0).await {
+            Ok(()) => receipt.settled(),
+            Err(error) => tracing::warn!("an update that is done stays in the inbox: {error}"),
+        }
+    }
+
+    fn letter(self, receipt: &Receipt<'_>, error: &str) -> DeadLetter {
+        let update = &*receipt.update;
+        DeadLetter {
+            dialog: update.dialog.clone(),
+            update: update.id.0.clone(),
+            arrived: receipt.arrived.unix_us(),
+            digest: update.digest.clone(),
+            answer: self.channels.of(&update.dialog).given_up(update),
+            body: serde_json::to_vec(update).unwrap_or_default(),
+            error: error.to_owned(),
+            attempts: receipt.attempts,
+            died: now_ms(),
+        }
+    }
+
+    /// Gives an update up: it goes to the dead letters, and to whoever sends it again it
+    /// is done.
+    async fn bury(self, receipt: &mut Receipt<'_>, error: &str) {
+        let letter = self.letter(receipt, error);
+        if self.bury_letter(&letter).await {
+            receipt.answer_accepted();
+            receipt.settled();
+        } else {
+            receipt.answer(Answer::Busy("the storage is away".to_owned()));
+        }
+    }
+
+    /// Gives up an update of the inbox that cannot be read: another version wrote it.
+    pub(crate) async fn bury_unreadable(self, row: row::Pending, reason: &str) -> bool {
+        let letter = DeadLetter {
+            dialog: row.dialog,
+            update: row.update,
+            arrived: row.arrived,
+            digest: Vec::new(),
+            answer: Vec::new(),
+            body: row.body,
+            error: format!("it cannot be read: {reason}"),
+            attempts: row.attempts,
+            died: now_ms(),
+        };
+        self.bury_letter(&letter).await
+    }
+
+    async fn bury_letter(self, letter: &DeadLetter) -> bool {
+        let DeadLetter {
+            dialog,
+            update,
+            attempts,
+            error,
+            ..
+        } = letter;
+        match dead::bury(&*self.inbox.storage, letter).await {
+            Ok(()) => {
+                self.inbox.slot.add(Field::Buried, 1);
+                tracing::error!(
+                    "{dialog} update {update} was given up after {attempts} attempts: {error} \
+                     (turnkey dead show {} {update})",
+                    dialog.channel
+                );
+                true
+            }
+            Err(error) => {
+                tracing::warn!("{dialog} update {update} cannot be given up yet: {error}");
+                false
+            }
+        }
+    }
+}
+
+fn pause_after(attempts: u32) -> Duration {
+    let doubled = FIRST_PAUSE * 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
+    let longest = doubled.min(LONGEST_PAUSE);
+    longest.mul_f64(fastrand::f64().mul_add(-0.5, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit() {
+        for (attempts, most) in [(1, 500), (2, 1000), (5, 8000), (7, 30_000), (40, 30_000)] {
+            let pause = pause_after(attempts).as_millis();
+            assert!((most / 2..=most).contains(&pause), "{attempts}: {pause}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! One update, from begin to end: `turn.rs` is the order, the other files are its parts.
+//!
+//! Called by `updaters/`, which bring updates, and by the worker's tasks.
+
+pub(crate) mod attempts;
+pub(crate) mod receipt;
+pub(crate) mod recovery;
+pub(crate) mod send;
+#[expect(clippy::module_inception, reason = "the room is named after its heart")]
+pub(crate) mod turn;

@@ -1,0 +1,390 @@
+//! What is owed to whoever brought an update, and the inbox: updates that were answered
+//! before their turn was committed, because it took longer than `--ack-after`.
+//!
+//! A [`Receipt`] belongs to the one task that runs its update's turn, so writing to the
+//! inbox and committing never race: the task starts the one while a handler runs, and
+//! has it behind itself when it comes to the other. Invariants: 200 leaves after the row
+//! is durable, never before; an accepted update is out of the inbox only with its commit
+//! or its burial. An accepted turn that cannot go on simply ends: its row is found by the
+//! dialog's next turn or by `recovery.rs`. Bounds: `--max-pending`,
+//! `--max-pending-per-user`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
+use turnkey_storage::{Arrival, Seen, Storage};
+
+use crate::author::message::{DialogKey, Update};
+use crate::shared::scoreboard::{Field, Slot};
+
+/// How a turn ended, for whoever brought the update.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It is committed; this is the channel's answer to it.
+    Committed(Vec<u8>),
+    /// It was committed earlier, with this answer to this digest.
+    Seen(Seen),
+    /// It is in our hands and need not be sent again: in the inbox, or given up. This is
+    /// the channel's plain answer.
+    Accepted(Vec<u8>),
+    /// Not now: too many turns, the lock is taken, the storage is away.
+    Busy(String),
+    /// The handler failed; nothing was changed.
+    Failed,
+}
+
+/// A worker's way to the inbox.
+pub(crate) struct Inbox {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) bounds: Bounds,
+    /// How long a platform waits for a commit.
+    pub(crate) ack_after: Duration,
+    /// The worker is leaving.
+    pub(crate) draining: watch::Receiver<bool>,
+    /// Turns in flight whose updates are in the inbox: nothing is lost with them.
+    in_hand: Cell<u64>,
+    /// The updates of all receipts, by their arrival; the second number tells those of
+    /// one moment apart.
+    under_way: RefCell<BTreeMap<Place, Arc<Update>>>,
+    receipts: Cell<u64>,
+    /// This worker's counters.
+    pub(crate) slot: Slot,
+}
+
+/// Microseconds since 1970, and a number.
+type Place = (i64, u64);
+
+/// What whoever brought an update waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitsFor {
+    /// The commit, until `--ack-after` is over; then for a row in the inbox.
+    Commit,
+    /// The turn's own answer, however long it takes.
+    Answer,
+    /// A row in the inbox, at once.
+    Row,
+}
+
+/// See the module's page.
+pub(crate) struct Receipt<'a> {
+    pub(crate) update: Arc<Update>,
+    pub(crate) arrived: Arrival,
+    /// Attempts that were begun, the one under way included.
+    pub(crate) attempts: u32,
+    /// Found in the inbox: whoever began it is gone, perhaps because of it.
+    pub(crate) is_recovered: bool,
+    /// Why the last attempt failed.
+    pub(crate) error: Option<String>,
+    /// Not to be tried before; milliseconds since 1970.
+    pub(crate) due: i64,
+    inbox: &'a Inbox,
+    /// None once answered, or when nobody ever waited.
+    caller: Option<oneshot::Sender<Answer>>,
+    /// When it is written to the inbox; none when never, or when that was tried.
+    accept_at: Option<Instant>,
+    /// The channel's plain answer.
+    plain: Vec<u8>,
+    is_accepted: bool,
+    place: Place,
+}
+
+impl Inbox {
+    pub(crate) fn new(
+        storage: Arc<dyn Storage>,
+        bounds: Bounds,
+        ack_after: Duration,
+        draining: watch::Receiver<bool>,
+        slot: Slot,
+    ) -> Self {
+        Inbox {
+            storage,
+            bounds,
+            ack_after,
+            draining,
+            in_hand: Cell::new(0),
+            under_way: RefCell::default(),
+            receipts: Cell::new(0),
+            slot,
+        }
+    }
+
+    /// The update under way that arrived first: when (microseconds since 1970), and whose
+    /// it is.
+    pub(crate) fn longest(&self) -> Option<(i64, DialogKey)> {
+        let under_way = self.under_way.borrow();
+        let ((arrived, _), update) = under_way.first_key_value()?;
+        Some((*arrived, update.dialog.clone()))
+    }
+
+    /// Turns in flight whose updates are in the inbox.
+    pub(crate) fn in_hand(&self) -> u64 {
+        self.in_hand.get()
+    }
+
+    /// Sleeps; false when the worker began to leave meanwhile.
+    pub(crate) async fn sleep(&self, pause: Duration) -> bool {
+        let mut draining = self.draining.clone();
+        tokio::select! {
+            biased;
+            _ = draining.wait_for(|leaving| *leaving) => false,
+            () = tokio::time::sleep(pause) => true,
+        }
+    }
+}
+
+impl<'a> Receipt<'a> {
+    /// For an update that just came in. `plain` is the channel's answer to one that was
+    /// accepted.
+    pub(crate) fn new(
+        inbox: &'a Inbox,
+        update: Arc<Update>,
+        arrived: Arrival,
+        plain: Vec<u8>,
+        waits_for: WaitsFor,
+        caller: oneshot::Sender<Answer>,
+    ) -> Self {
+        let since = now_us().saturating_sub(arrived.unix_us()).max(0);
+        let left = inbox
+            .ack_after
+            .saturating_sub(Duration::from_micros(since as u64));
+        let place = (arrived.unix_us(), inbox.receipts.get());
+        inbox.receipts.set(place.1.wrapping_add(1));
+        inbox.under_way.borrow_mut().insert(place, update.clone());
+        Receipt {
+            update,
+            arrived,
+            attempts: 0,
+            is_recovered: false,
+            error: None,
+            due: 0,
+            inbox,
+            caller: Some(caller),
+            accept_at: match waits_for {
+                WaitsFor::Commit => Some(Instant::now() + left),
+                WaitsFor::Answer | WaitsFor::Row => None,
+            },
+            plain,
+            is_accepted: false,
+            place,
+        }
+    }
+
+    /// How long ago it arrived.
+    pub(crate) fn age(&self) -> Duration {
+        let us = now_us().saturating_sub(self.arrived.unix_us());
+        Duration::from_micros(u64::try_from(us).unwrap_or_default())
+    }
+
+    /// For an update found in the inbox.
+    pub(crate) fn recovered(inbox: &'a Inbox, update: Arc<Update>, row: Pending) -> Self {
+        inbox.in_hand.set(inbox.in_hand.get() + 1);
+        let (sender, _) = oneshot::channel();
+        let arrived = Arrival::at(row.arrived);
+        let mut receipt =
+            Receipt::new(inbox, update, arrived, Vec::new(), WaitsFor::Answer, sender);
+        receipt.caller = None;
+        receipt.is_recovered = true;
+        receipt.is_accepted = true;
+        receipt.attempts = row.attempts;
+        receipt.error = row.error;
+        receipt.due = row.due;
+        receipt
+    }
+
+    /// Its update is in the inbox, and answered for.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.is_accepted
+    }
+
+    /// Whoever brought it still waits, and for its turn's own answer.
+    pub(crate) fn waits_for_answer(&self) -> bool {
+        self.caller.is_some() && self.accept_at.is_none()
+    }
+
+    /// It was answered otherwise than with 200: it will come again.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.caller.is_none() && !self.is_accepted
+    }
+
+    /// Answers, unless that was done. Whoever brought the update may have hung up: the
+    /// turn stands all the same.
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        if let Some(caller) = self.caller.take() {
+            drop(caller.send(answer));
+        }
+        self.accept_at = None;
+    }
+
+    /// It is out of the inbox.
+    pub(crate) fn settled(&mut self) {
+        if std::mem::replace(&mut self.is_accepted, false) {
+            self.inbox.in_hand.set(self.inbox.in_hand() - 1);
+        }
+    }
+
+    /// Answers that it is in our hands.
+    pub(crate) fn answer_accepted(&mut self) {
+        let plain = std::mem::take(&mut self.plain);
+        self.answer(Answer::Accepted(plain));
+    }
+
+    /// Writes the update to the inbox and answers.
+    pub(crate) async fn accept(&mut self) {
+        self.accept_at = None;
+        let body = match serde_json::to_vec(&*self.update) {
+            Ok(body) => body,
+            Err(error) => return self.answer(Answer::Busy(error.to_string())),
+        };
+        let row = Pending {
+            dialog: self.update.dialog.clone(),
+            update: self.update.id.0.clone(),
+            arrived: self.arrived.unix_us(),
+            body,
+            attempts: self.attempts,
+            due: self.due,
+            error: self.error.clone(),
+        };
+        match inbox::accept(&*self.inbox.storage, &row, self.inbox.bounds).await {
+            Ok(()) => match self.how_it_ended().await {
+                // Another task committed it: what rode in its answer rides again.
+                Some(seen) => self.answer(Answer::Seen(seen)),
+                None => {
+                    self.is_accepted = true;
+                    self.inbox.in_hand.set(self.inbox.in_hand() + 1);
+                    self.inbox.slot.add(Field::Inboxed, 1);
+                    self.answer_accepted();
+                }
+            },
+            Err(error) => self.answer(Answer::Busy(error.to_string())),
+        }
+    }
+
+    /// The answer of its commit, should it be committed by now; that it is not the one in
+    /// the inbox, should another came before under its id.
+    async fn how_it_ended(&self) -> Option<Seen> {
+        let (storage, channel) = (&*self.inbox.storage, &self.update.dialog.channel);
+        let id = &self.update.id.0;
+        let found = match inbox::state_of(storage, channel, id).await {
+            Ok(UpdateState::Done(seen)) => return Some(seen),
+            // Where ids are the platform's own, they do not lie.
+            Ok(UpdateState::Pending) if !self.update.digest.is_empty() => {
+                inbox::body_of(storage, channel, id).await
+            }
+            Ok(_) => return None,
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok(body) => {
+                let other: Update = serde_json::from_slice(&body?).ok()?;
+                (other.digest != self.update.digest).then(|| Seen {
+                    digest: other.digest,
+                    answer: Vec::new(),
+                })
+            }
+            // It is in the inbox all the same.
+            Err(error) => {
+                tracing::warn!("cannot ask what became of an update: {error}");
+                None
+            }
+        }
+    }
+
+    /// Does some of the turn's work. Should `--ack-after` end meanwhile, the update is
+    /// accepted; the work goes on while it is written, but what comes after waits.
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let Some(at) = self.accept_at else {
+            return work.await;
+        };
+        let mut work = pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = tokio::time::sleep_until(at) => {}
+        }
+        tokio::join!(work, self.accept()).0
+    }
+
+    /// Waits for something that is not the turn's own, such as the dialog's lock. None:
+    /// there is nothing to wait for any more, since the update was answered and either
+    /// will come again, or is done, or is in the inbox while the worker leaves.
+    pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        if let Some(at) = self.accept_at {
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = tokio::time::sleep_until(at) => {}
+            }
+            let mut accept = pin!(self.accept());
+            let done = tokio::select! {
+                biased;
+                () = &mut accept => None,
+                done = &mut work => Some(done),
+            };
+            if done.is_some() {
+                accept.await;
+                return done;
+            }
+        }
+        if self.is_refused() {
+            return None;
+        }
+        if !self.is_accepted {
+            return Some(work.await);
+        }
+        let mut draining = self.inbox.draining.clone();
+        tokio::select! {
+            biased;
+            done = &mut work => Some(done),
+            _ = draining.wait_for(|leaving| *leaving) => None,
+        }
+    }
+
+    /// Waits behind an older update. Whoever wants the turn's own answer waits until
+    /// `patience`; the older one is finished even so. False: this turn is not to go on.
+    pub(crate) async fn behind(
+        &mut self,
+        patience: Instant,
+        older: impl Future<Output = bool>,
+    ) -> bool {
+        if !self.waits_for_answer() {
+            return self.during(older).await && !self.is_refused();
+        }
+        let mut older = pin!(older);
+        tokio::select! {
+            biased;
+            done = &mut older => return done,
+            () = tokio::time::sleep_until(patience) => {}
+        }
+        self.answer(Answer::Busy(
+            "an earlier update of this user takes long".to_owned(),
+        ));
+        older.await;
+        false
+    }
+}
+
+impl Drop for Receipt<'_> {
+    fn drop(&mut self) {
+        self.settled();
+        self.inbox.under_way.borrow_mut().remove(&self.place);
+    }
+}
+
+/// Milliseconds since 1970, in which rows say when they are due.
+pub(crate) fn now_ms() -> i64 {
+    now_us() / 1000
+}
+
+fn now_us() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_micros() as i64)
+}

@@ -1,0 +1,55 @@
+//! Looks for updates in the inbox that nobody takes care of: their worker died, the
+//! program was stopped or killed, or a pause between attempts ended meanwhile.
+//!
+//! Run by each worker. Two workers may find the same dialog: each update has its id, so
+//! whoever comes second learns that it is done. (Replies that were not sent are looked for
+//! by `outbox.rs`, which knows how long a platform wants to be left alone.) Bounds:
+//! [`AT_ONCE`].
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use turnkey_storage::inbox;
+
+use crate::author::message::DialogKey;
+use crate::turn::turn::{self, Bot};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Dialogs of a worker whose updates are made up for at a time; new updates must not
+/// lack their places.
+const AT_ONCE: usize = 64;
+
+/// Looks for as long as it is polled.
+pub(crate) async fn look_for_pending(bot: Rc<Bot>) {
+    let running: Rc<RefCell<HashSet<DialogKey>>> = Rc::default();
+    loop {
+        let busy = running.borrow().len();
+        if busy < AT_ONCE {
+            // Those that run may be about to take their locks.
+            match inbox::due_dialogs(&*bot.storage, (AT_ONCE + busy) as u32).await {
+                Ok(dialogs) => {
+                    for dialog in dialogs {
+                        if running.borrow().len() >= AT_ONCE
+                            || !running.borrow_mut().insert(dialog.clone())
+                        {
+                            continue;
+                        }
+                        let (bot, running) = (bot.clone(), running.clone());
+                        tokio::task::spawn_local(async move {
+                            turn::resume(&bot, dialog.clone()).await;
+                            running.borrow_mut().remove(&dialog);
+                        });
+                    }
+                }
+                Err(error) => tracing::warn!("cannot look into the inbox: {error}"),
+            }
+        }
+        if !bot.inbox.sleep(LOOK).await {
+            return;
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Sends committed replies: in order, within the platforms' limits, with retries, each
+//! marked as sent.
+//!
+//! Called by `turn.rs` while it holds the dialog's lock. Invariants: a reply is
+//! sent only after its commit is durable; the next one only after the one before
+//! was accepted or refused for good; a mark follows each; a platform's "too many" is
+//! heeded by all workers of the box, and after a restart. Whoever waits here holds no
+//! connection. Bounds: [`ATTEMPTS`] for each reply, [`PATIENCE`] for each wait; then it
+//! stays in the outbox, the lock goes back, and [`look_for_unsent`] or the dialog's
+//! next turn tries again.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+use turnkey_storage::{Grant, ReplyId, Unsent, pauses};
+
+use crate::author::message::{DialogKey, Outgoing};
+use crate::channels::{Outlet, SendError};
+use crate::shared::scoreboard::Field;
+use crate::turn::turn::{self, Bot};
+
+/// Attempts to send one reply before its turn ends without it: two minutes of
+/// pauses, more when the platform asks for longer ones.
+const ATTEMPTS: u32 = 10;
+
+/// Before the second attempt; doubled before each further one. Each is cut by up to a
+/// half, at random: those who failed together do not come back together.
+const FIRST_DELAY: Duration = Duration::from_millis(250);
+
+/// The longest wait between two attempts.
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+
+/// The longest wait that a platform's `retry_after` is believed for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+/// The longest wait for a platform's limit in which a turn keeps its lock.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A shorter pause is not worth a row: a restart takes about as long.
+const WORTH_KEEPING: Duration = Duration::from_secs(1);
+
+/// Between two looks for replies that a dead worker or an earlier life left.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Turns of a worker that only send what others left. While a platform is away they
+/// last for minutes; new updates must not lack their places.
+const RESUMED: u32 = 64;
+
+/// Dialogs whose replies must wait, remembered so as not to be looked at before.
+const REMEMBERED: usize = 4096;
+
+/// Sends replies read from the storage, and marks each.
+pub(crate) async fn send(bot: &Bot, grant: &Grant, unsent: Vec<Unsent>) -> Result<(), SendError> {
+    for reply in unsent {
+        match serde_json::from_str::<Outgoing>(&reply.body) {
+            Ok(outgoing) => deliver(bot, grant.dialog(), reply.id, &outgoing).await?,
+            // Written by another version: nobody will ever be able to send it.
+            Err(error) => tracing::error!(
+                "{}: dropping a reply that cannot be read: {error}",
+                grant.dialog()
+            ),
+        }
+        mark(bot, grant, reply.id).await?;
+    }
+    Ok(())
+}
+
+/// Sends the replies that the turn of this grant just committed. The mark of the
+/// last is left to the caller: it rides with the end of the turn.
+pub(crate) async fn send_new(
+    bot: &Bot,
+    grant: &Grant,
+    replies: Vec<Outgoing>,
+) -> Result<Vec<ReplyId>, SendError> {
+    let last = replies.len().saturating_sub(1);
+    for (index, reply) in replies.iter().enumerate() {
+        let id = ReplyId {
+            turn: grant.fence(),
+            index: index as u32,
+        };
+        deliver(bot, grant.dialog(), id, reply).await?;
+        if index == last {
+            return Ok(vec![id]);
+        }
+        mark(bot, grant, id).await?;
+    }
+    Ok(Vec::new())
+}
+
+/// Looks for replies without a turn that sends them, for as long as it is polled.
+pub(crate) async fn look_for_unsent(bot: Rc<Bot>) {
+    // None while its turn runs, else when it is due again.
+    let waiting: Rc<RefCell<HashMap<DialogKey, Option<Instant>>>> = Rc::default();
+    loop {
+        let now = Instant::now();
+        waiting
+            .borrow_mut()
+            .retain(|_, due| due.is_none_or(|due| due > now));
+        let running = waiting
+            .borrow()
+            .values()
+            .filter(|due| due.is_none())
+            .count();
+        let free = (RESUMED as usize).saturating_sub(running);
+        if free > 0 {
+            // Those that are remembered may stand before all others.
+            let limit = free + waiting.borrow().len();
+            match bot.storage.dialogs_with_unsent(limit as u32).await {
+                Ok(dialogs) => {
+                    let due = |dialog: &DialogKey| {
+                        let paused = bot.channels.outlet(dialog).pace.pause_left();
+                        paused.is_none() && !waiting.borrow().contains_key(dialog)
+                    };
+                    for dialog in dialogs.into_iter().filter(due).take(free) {
+                        waiting.borrow_mut().insert(dialog.clone(), None);
+                        let (bot, waiting) = (bot.clone(), waiting.clone());
+                        tokio::task::spawn_local(async move {
+                            let pause = turn::resume(&bot, dialog.clone()).await;
+                            let mut waiting = waiting.borrow_mut();
+                            match pause {
+                                Some(pause) if waiting.len() < REMEMBERED => {
+                                    waiting.insert(dialog, Some(Instant::now() + pause))
+                                }
+                                _ => waiting.remove(&dialog),
+                            }
+                        });
+                    }
+                }
+                Err(error) => tracing::warn!("cannot look into the outbox: {error}"),
+            }
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn mark(bot: &Bot, grant: &Grant, reply: ReplyId) -> Result<(), SendError> {
+    bot.storage
+        .sent(grant, vec![reply])
+        .await
+        .map_err(|e| SendError::Retry {
+            reason: e.to_string(),
+            after: None,
+        })
+}
+
+/// Sends one reply until it is accepted or refused for good.
+async fn deliver(
+    bot: &Bot,
+    dialog: &DialogKey,
+    id: ReplyId,
+    reply: &Outgoing,
+) -> Result<(), SendError> {
+    let outlet = bot.channels.outlet(dialog);
+    let mut delay = FIRST_DELAY;
+    for attempt in 1.. {
+        wait_for_place(bot, outlet, &reply.to).await?;
+        let (reason, after) = match outlet.channel.send(id, reply).await {
+            Ok(()) => break,
+            Err(SendError::Refused(reason)) => {
+                bot.slot.add(Field::Refused, 1);
+                tracing::warn!("{dialog}: a reply was refused for good: {reason}");
+                return Ok(());
+            }
+            Err(SendError::TooMany { reason, after, all }) => {
+                bot.slot.add(Field::TooMany, 1);
+                let pause = after.unwrap_or(delay).min(LONGEST_RETRY_AFTER);
+                heed(bot, outlet, &reply.to, pause, all);
+                // The wait is for the next place.
+                (reason, Some(Duration::ZERO))
+            }
+            Err(SendError::Retry { reason, after }) => (reason, after),
+        };
+        if attempt == ATTEMPTS || after > Some(PATIENCE) {
+            return Err(SendError::Retry { reason, after });
+        }
+        if attempt == 1 {
+            tracing::warn!("{dialog}: cannot send yet, trying again: {reason}");
+        } else {
+            tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
+        }
+        let pause = after.unwrap_or_else(|| jitter(delay));
+        if !sleep(bot, pause).await {
+            return Err(SendError::Retry { reason, after });
+        }
+        delay = (delay * 2).min(LONGEST_DELAY);
+    }
+    bot.slot.add(Field::Replies, 1);
+    Ok(())
+}
+
+/// Waits until the platform's limits allow one more call to this chat.
+///
+/// # Errors
+/// When that is further away than a turn waits.
+async fn wait_for_place(bot: &Bot, outlet: Outlet<'_>, chat: &str) -> Result<(), SendError> {
+    let too_long = |wait: Duration| SendError::Retry {
+        reason: format!("the platform's limits allow it in {} s", wait.as_secs() + 1),
+        after: Some(wait),
+    };
+    let (channel, pace) = (outlet.channel, outlet.pace);
+    let place = pace.chat(channel.chat_rate(chat), chat, PATIENCE);
+    let mut wait = place.map_err(too_long)?;
+    let mut is_reserved = false;
+    loop {
+        if !sleep(bot, wait).await {
+            return Err(too_long(wait));
+        }
+        wait = match pace.pause_left() {
+            // A pause may have begun meanwhile; those who wait then line up again.
+            Some(pause) if pause > PATIENCE => return Err(too_long(pause)),
+            Some(pause) => {
+                is_reserved = false;
+                pause
+            }
+            None if is_reserved => return Ok(()),
+            None => {
+                is_reserved = true;
+                pace.bot(channel.rate(), PATIENCE).map_err(too_long)?
+            }
+        };
+    }
+}
+
+/// Heeds a platform's "too many": for the chat, or for all where the platform says so or
+/// several chats were told.
+fn heed(bot: &Bot, outlet: Outlet<'_>, chat: &str, pause: Duration, all: bool) {
+    let (channel, pace) = (outlet.channel, outlet.pace);
+    let scope = if all || pace.is_flooded(pause) {
+        pace.pause(pause);
+        outlet.name.to_owned()
+    } else {
+        pace.pause_chat(channel.chat_rate(chat), chat, pause);
+        format!("{}:{chat}", outlet.name)
+    };
+    if pause < WORTH_KEEPING {
+        return;
+    }
+    let storage = bot.storage.clone();
+    tokio::task::spawn_local(async move {
+        let until = unix_ms() + pause.as_millis() as i64;
+        if let Err(error) = pauses::set(storage.as_ref(), &scope, until).await {
+            tracing::debug!("a pause is not kept: {error}");
+        }
+    });
+}
+
+/// Heeds pauses of an earlier life, or of other boxes, that are not over. Called before
+/// anything is sent.
+pub(crate) async fn recall_pauses(bot: &Bot) {
+    let all = match pauses::all(bot.storage.as_ref()).await {
+        Ok(all) => all,
+        Err(error) => return tracing::warn!("pauses of an earlier run are not known: {error}"),
+    };
+    for (scope, until) in all {
+        let Ok(left) = u64::try_from(until - unix_ms()) else {
+            continue;
+        };
+        let pause = Duration::from_millis(left).min(LONGEST_RETRY_AFTER);
+        let (name, chat) = match scope.split_once(':') {
+            Some((name, chat)) => (name, Some(chat)),
+            None => (scope.as_str(), None),
+        };
+        let Some(outlet) = bot.channels.outlet_named(name) else {
+            continue;
+        };
+        match chat {
+            Some(chat) => {
+                let rate = outlet.channel.chat_rate(chat);
+                outlet.pace.pause_chat(rate, chat, pause);
+            }
+            None => outlet.pace.pause(pause),
+        }
+    }
+}
+
+/// Sleeps, unless the worker leaves: a pause may be longer than a stop may take, and the
+/// next start sends what was left. Whether it slept.
+async fn sleep(bot: &Bot, time: Duration) -> bool {
+    if time.is_zero() {
+        return true;
+    }
+    let mut draining = bot.draining.clone();
+    tokio::select! {
+        () = tokio::time::sleep(time) => true,
+        _ = draining.wait_for(|drain| *drain) => false,
+    }
+}
+
+/// Between a half of it and the whole.
+fn jitter(time: Duration) -> Duration {
+    time.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+fn unix_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_millis() as i64)
+}

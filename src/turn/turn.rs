@@ -1,0 +1,473 @@
+//! One update, from begin to end. Only this file knows the order:
+//!
+//! ```text
+//! begin   take the dialog's lock, learn whether this update was seen, read the state
+//!         (an older update that a dead worker left in the inbox comes first)
+//! handle  the author's code; after a failure again, with growing pauses
+//! commit  state + replies + update id + the author's SQL, in one transaction
+//! answer  to the platform: from here on nothing can be lost
+//! send    the replies, in order; each marked as sent
+//! end     give the lock back, with the last mark
+//! ```
+//!
+//! What takes longer than `--ack-after` is answered sooner, once the update is in the
+//! inbox (`inbox.rs`); the order stays. Attempts and their end are in `attempts.rs`.
+//!
+//! Called by the updaters with [`start`], for each update, in arrival order.
+//! Invariants: once begun, a turn runs to its end in a task of its own, whether
+//! or not anybody still waits for its answer; nothing leaves the program before
+//! the commit; the lock is given back on every path (a dropped
+//! [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
+//! `--lock-wait` for what was not accepted, `--turn-timeout`, [`MAX_RUNS`].
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use turnkey_storage::inbox::Pending;
+use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error as StorageError, Seen, Storage};
+
+use crate::author::error::Error;
+use crate::author::message::{Outgoing, Update};
+use crate::author::user_lock::{Held, UserLock};
+use crate::channels::{Channels, Plan, SendError};
+use crate::handlers::rust::{AnyHandler, Call, Handled, MAX_REPLIES};
+use crate::shared::rate::Limiter;
+use crate::shared::scoreboard::{Field, Slot};
+use crate::turn::attempts::Attempts;
+pub(crate) use crate::turn::receipt::{Answer, WaitsFor};
+use crate::turn::receipt::{Inbox, Receipt, now_ms};
+use crate::turn::send;
+
+/// How often a turn that lost its lock is run again before its update is refused.
+/// Each loss means that a writer died or this worker was given up for dead.
+const MAX_RUNS: u32 = 5;
+
+/// How long an accepted update waits for the lock; past it `recovery.rs` sees to it.
+const ACCEPTED_WAIT: Duration = Duration::from_secs(3600);
+
+/// What whoever waits is told when an older update is not done yet.
+const BEHIND: &str = "an earlier update of this user takes long";
+
+/// What a worker's turns share.
+pub(crate) struct Bot {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) inbox: Inbox,
+    pub(crate) handler: Box<dyn AnyHandler>,
+    pub(crate) channels: Channels,
+    /// The author's, taken before the storage's.
+    pub(crate) user_lock: Option<Box<dyn UserLock>>,
+    pub(crate) limits: Limits,
+    pub(crate) history: bool,
+    /// How much is taken of whom.
+    pub(crate) limiter: Limiter,
+    /// This worker's counters; `InFlight` is its number of turns.
+    pub(crate) slot: Slot,
+    /// Bytes of bodies that are being read.
+    pub(crate) body_bytes: Cell<usize>,
+    /// The worker is leaving: what cannot be sent at once stays in the outbox.
+    pub(crate) draining: watch::Receiver<bool>,
+}
+
+/// How much and how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Turns in flight in a worker; one more is answered "busy".
+    pub(crate) turns: usize,
+    /// How long an update waits behind earlier ones of its dialog.
+    pub(crate) lock_wait: Duration,
+    /// How long a handler may take.
+    pub(crate) turn_timeout: Duration,
+    /// Attempts at an update before it goes to the dead letters.
+    pub(crate) attempts: u32,
+}
+
+/// Starts a turn in a task of its own. The answer comes with the commit, or, should that
+/// take longer than `--ack-after`, once the update is in the inbox: it is ours then, and
+/// need not be sent again. Where the channel's caller wants the turn's own answer, it
+/// comes with the commit in any case. Dropping the receiver cancels nothing.
+pub(crate) fn start(bot: &Rc<Bot>, update: Update, arrived: Arrival) -> oneshot::Receiver<Answer> {
+    let waits_for = match bot.channels.of(&update.dialog).waits_for_answer() {
+        true => WaitsFor::Answer,
+        false => WaitsFor::Commit,
+    };
+    start_for(bot, update, arrived, waits_for)
+}
+
+/// As [`start`], for whoever waits for the turn's own answer or for the row only,
+/// whatever the channel is.
+pub(crate) fn start_for(
+    bot: &Rc<Bot>,
+    update: Update,
+    arrived: Arrival,
+    waits_for: WaitsFor,
+) -> oneshot::Receiver<Answer> {
+    let (sender, receiver) = oneshot::channel();
+    let Some(place) = InFlight::enter(bot) else {
+        let busy = Answer::Busy(format!("{} turns are in flight", bot.limits.turns));
+        drop(sender.send(busy));
+        return receiver;
+    };
+    tokio::task::spawn_local(async move {
+        let bot = &place.0;
+        let plain = match waits_for {
+            WaitsFor::Answer => Vec::new(),
+            _ => bot.channels.of(&update.dialog).accepted(&update),
+        };
+        let update = Arc::new(update);
+        let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
+        if waits_for == WaitsFor::Row {
+            receipt.accept().await;
+        }
+        if !receipt.is_refused() {
+            // Not around `run` itself: what runs an older update of the same dialog there
+            // has the lock already.
+            let dialog = receipt.update.dialog.clone();
+            match receipt.wait(user_lock(bot, &dialog)).await {
+                Some(Ok(held)) => {
+                    run(bot, &mut receipt).await;
+                    drop(held);
+                }
+                Some(Err(reason)) => receipt.answer(Answer::Busy(reason)),
+                None => {}
+            }
+        }
+        drop(receipt);
+        drop(place);
+    });
+    receiver
+}
+
+/// Takes the author's lock, if there is one. It is given back when it is dropped.
+async fn user_lock(bot: &Bot, dialog: &DialogKey) -> Result<Option<Box<dyn Held>>, String> {
+    let Some(lock) = &bot.user_lock else {
+        return Ok(None);
+    };
+    match tokio::time::timeout(bot.limits.lock_wait, lock.acquire(dialog)).await {
+        Ok(Ok(held)) => Ok(Some(held)),
+        Ok(Err(error)) => Err(format!("the user lock cannot be had: {error}")),
+        Err(_) => Err("the user lock is taken".to_owned()),
+    }
+}
+
+/// Does what earlier turns of a dialog left, without a new update: after a crash, when
+/// the user stays silent. Replies that were not sent, then updates in the inbox. Should
+/// the platform's limits not allow it yet, the result says when they will.
+pub(crate) async fn resume(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
+    let place = InFlight::enter(bot)?;
+    let held = user_lock(bot, &dialog).await.ok()?;
+    let left = do_what_is_left(bot, dialog).await;
+    drop((held, place));
+    left
+}
+
+async fn do_what_is_left(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
+    loop {
+        let begin = Begin {
+            dialog: dialog.clone(),
+            update: None,
+            arrived: Arrival::now(),
+            wait: bot.limits.lock_wait,
+        };
+        // An error here is not the end: the next look tries again.
+        let begun = bot.storage.begin(begin).await.ok()?;
+        let grant = begun.grant?;
+        match send::send(bot, &grant, begun.unsent).await {
+            Ok(()) => {}
+            Err(SendError::Retry { after, .. }) => return after,
+            Err(_) => return None,
+        }
+        if let Err(error) = bot.storage.end(grant, Vec::new()).await {
+            tracing::warn!("cannot end a resumed turn: {error}");
+        }
+        let row = begun.earlier?;
+        if row.due > now_ms() || *bot.draining.borrow() || !run_row(bot, row).await {
+            return None;
+        }
+    }
+}
+
+/// Runs an update of the inbox, once it is due. False: it is still there.
+fn run_row<'a>(bot: &'a Rc<Bot>, row: Pending) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
+    Box::pin(async move {
+        let update: Update = match serde_json::from_slice(&row.body) {
+            Ok(update) => update,
+            Err(error) => return attempts(bot).bury_unreadable(row, &error.to_string()).await,
+        };
+        let mut receipt = Receipt::recovered(&bot.inbox, Arc::new(update), row);
+        let pause = u64::try_from(receipt.due - now_ms()).unwrap_or_default();
+        if !bot.inbox.sleep(Duration::from_millis(pause)).await {
+            return false;
+        }
+        run(bot, &mut receipt).await;
+        !receipt.is_accepted()
+    })
+}
+
+fn attempts(bot: &Bot) -> Attempts<'_> {
+    Attempts {
+        inbox: &bot.inbox,
+        channels: &bot.channels,
+        most: bot.limits.attempts,
+    }
+}
+
+async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
+    let update = receipt.update.clone();
+    let dialog = &update.dialog;
+    let attempts = attempts(bot);
+    let patience = Instant::now() + bot.limits.lock_wait;
+    let mut losses = 0;
+    'begin: while losses < MAX_RUNS {
+        // begin
+        let was_accepted = receipt.is_accepted();
+        let begin = Begin {
+            dialog: dialog.clone(),
+            update: Some(update.id.0.clone()),
+            arrived: receipt.arrived,
+            wait: match was_accepted {
+                true => ACCEPTED_WAIT,
+                false => bot.limits.lock_wait,
+            },
+        };
+        let begun = match receipt.wait(bot.storage.begin(begin)).await {
+            Some(Ok(begun)) => begun,
+            // It was accepted while it waited: from now on it has more patience.
+            Some(Err(StorageError::Busy(_))) if receipt.is_accepted() && !was_accepted => continue,
+            Some(Err(error)) => return receipt.answer(Answer::Busy(error.to_string())),
+            None => return,
+        };
+        let Some(mut grant) = begun.grant else {
+            let seen = begun.seen.unwrap_or_else(|| Seen {
+                digest: Vec::new(),
+                answer: Vec::new(),
+            });
+            let rode = rode(bot, receipt, &seen);
+            receipt.answer(Answer::Seen(seen));
+            if send_what_rode(bot, dialog, rode).await {
+                attempts.take_out(receipt).await;
+            }
+            return;
+        };
+
+        // An earlier turn was cut off between its commit and its last reply:
+        // those replies come first.
+        if let Some(seen) = begun.seen {
+            let rode = rode(bot, receipt, &seen);
+            receipt.answer(Answer::Seen(seen));
+            if send::send(bot, &grant, begun.unsent).await.is_ok() {
+                end(bot, grant, Vec::new(), dialog).await;
+            }
+            if send_what_rode(bot, dialog, rode).await {
+                attempts.take_out(receipt).await;
+            }
+            return;
+        }
+
+        // An older update is in the inbox, and whoever accepted it is gone: it comes
+        // first, as a turn of its own.
+        if let Some(row) = begun.earlier {
+            drop(grant);
+            if !receipt.behind(patience, run_row(bot, row)).await {
+                return receipt.answer(Answer::Busy(BEHIND.to_owned()));
+            }
+            continue;
+        }
+        let sent = receipt.during(send::send(bot, &grant, begun.unsent));
+        if let Err(error) = sent.await {
+            let busy = format!("replies of an earlier turn cannot be sent yet: {error}");
+            return receipt.answer(Answer::Busy(busy));
+        }
+
+        // handle
+        let mut state = begun.state;
+        let (outgoing, platform_answer) = loop {
+            if !attempts.start(receipt).await {
+                return;
+            }
+            let handled = bot.handler.call(Call {
+                update: update.clone(),
+                attempt: receipt.attempts,
+                state,
+                storage: bot.storage.clone(),
+                grant,
+                timeout: bot.limits.turn_timeout,
+            });
+            let returned = receipt.during(handled).await;
+            state = returned.state;
+            grant = returned.grant;
+
+            // commit
+            let prepared = returned
+                .outcome
+                .and_then(|handled| prepare(bot, receipt, handled));
+            let error = match prepared {
+                Ok((commit, outgoing)) => {
+                    let answer = commit.answer.clone();
+                    match bot.storage.commit(&mut grant, commit).await {
+                        Ok(()) => break (outgoing, answer),
+                        // The lock was lost, or the same update was handled under
+                        // another dialog: begin again, and learn.
+                        Err(StorageError::Stale | StorageError::Seen) => {
+                            attempts.undo(receipt);
+                            losses += 1;
+                            continue 'begin;
+                        }
+                        Err(StorageError::Statement(reason)) => {
+                            Error::msg(format!("its SQL failed: {reason}"))
+                        }
+                        Err(error) => return receipt.answer(Answer::Busy(error.to_string())),
+                    }
+                }
+                Err(error) => error,
+            };
+            bot.slot.add(Field::Failed, 1);
+            if !attempts.failed(receipt, &error).await {
+                return;
+            }
+        };
+        bot.slot.add(Field::Turns, 1);
+        bot.slot.histogram().record(receipt.age());
+        receipt.settled();
+
+        // answer
+        receipt.answer(Answer::Committed(platform_answer));
+
+        // send, end
+        if !outgoing.is_empty() {
+            let replies = outgoing.len() as u64;
+            bot.slot.add(Field::Sending, replies);
+            match send::send_new(bot, &grant, outgoing).await {
+                Ok(last) => end(bot, grant, last, dialog).await,
+                // They stay in the outbox; the lock goes back.
+                Err(error) => tracing::warn!("{dialog}: replies wait in the outbox: {error}"),
+            }
+            bot.slot.subtract(Field::Sending, replies);
+        }
+        return;
+    }
+    receipt.answer(Answer::Busy(format!("the lock was lost {MAX_RUNS} times")));
+}
+
+/// What a turn leaves behind, and what is sent then.
+fn prepare(
+    bot: &Bot,
+    receipt: &Receipt<'_>,
+    handled: Handled,
+) -> crate::Result<(Commit, Vec<Outgoing>)> {
+    let update = &*receipt.update;
+    let planned = match receipt.is_accepted() {
+        false => bot.channels.plan(update, &handled.replies),
+        // The answer has left: nothing can ride in it.
+        true => bot.channels.plan_accepted(update, &handled.replies),
+    };
+    let Plan { answer, send } = planned.map_err(Error::msg)?;
+    if send.len() > MAX_REPLIES {
+        return Err(Error::msg(format!(
+            "its replies make {} messages; {MAX_REPLIES} is the limit",
+            send.len()
+        )));
+    }
+    let history = if bot.history {
+        Some(serde_json::to_string(&serde_json::json!({
+            "update_id": update.id.0,
+            "text": update.text,
+            "replies": handled.replies,
+        }))?)
+    } else {
+        None
+    };
+    let one = |reply| Outgoing {
+        to: update.address.clone(),
+        update: update.id.0.clone(),
+        reply,
+    };
+    let outgoing: Vec<_> = send.into_iter().map(one).collect();
+    let commit = Commit {
+        update: update.id.0.clone(),
+        digest: update.digest.clone(),
+        answer,
+        state: handled.state,
+        replies: outgoing
+            .iter()
+            .map(serde_json::to_string)
+            .collect::<Result<_, _>>()?,
+        statements: handled.statements,
+        history,
+        end: outgoing.is_empty(),
+        pending: receipt.is_accepted(),
+    };
+    Ok((commit, outgoing))
+}
+
+/// What rides in the answer of another turn of this update, if this one was answered
+/// before: the platform came again since it did not get that answer, and has ours, in
+/// which nothing rides.
+fn rode(bot: &Bot, receipt: &Receipt<'_>, seen: &Seen) -> Option<Outgoing> {
+    let update = &receipt.update;
+    let channel = bot.channels.of(&update.dialog);
+    if !receipt.is_accepted() || !channel.can_send() {
+        return None;
+    }
+    Some(Outgoing {
+        to: update.address.clone(),
+        update: update.id.0.clone(),
+        reply: channel.rode(&seen.answer)?,
+    })
+}
+
+/// Sends it, in the dialog's order. False: it is still to be sent.
+async fn send_what_rode(bot: &Rc<Bot>, dialog: &DialogKey, rode: Option<Outgoing>) -> bool {
+    let Some(rode) = rode else { return true };
+    let begin = Begin {
+        dialog: dialog.clone(),
+        update: None,
+        arrived: Arrival::now(),
+        wait: ACCEPTED_WAIT,
+    };
+    let Ok(begun) = bot.storage.begin(begin).await else {
+        return false;
+    };
+    let Some(grant) = begun.grant else {
+        return false;
+    };
+    let is_sent = send::send(bot, &grant, begun.unsent).await.is_ok()
+        && send::send_new(bot, &grant, vec![rode]).await.is_ok();
+    end(bot, grant, Vec::new(), dialog).await;
+    is_sent
+}
+
+async fn end(
+    bot: &Bot,
+    grant: turnkey_storage::Grant,
+    sent: Vec<turnkey_storage::ReplyId>,
+    dialog: &turnkey_storage::DialogKey,
+) {
+    if let Err(error) = bot.storage.end(grant, sent).await {
+        // The lock is given back all the same; the mark is not on the disk.
+        tracing::warn!("{dialog}: a reply may be sent twice: {error}");
+    }
+}
+
+/// A place among the turns in flight.
+struct InFlight(Rc<Bot>);
+
+impl InFlight {
+    fn enter(bot: &Rc<Bot>) -> Option<Self> {
+        if bot.slot.get(Field::InFlight) >= bot.limits.turns as u64 {
+            return None;
+        }
+        bot.slot.add(Field::InFlight, 1);
+        Some(InFlight(bot.clone()))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.slot.subtract(Field::InFlight, 1);
+    }
+}

@@ -1,0 +1,57 @@
+//! Forgets what is old: ids and answers of updates after `--keep-seen`, turns of the
+//! history after `--keep-history`.
+//!
+//! Run by the first worker only. The tables are walked in steps of a hundred rows with a
+//! pause after each, so that turns wait for one step at most; without an index on the
+//! time, which would cost every turn, a round reads all of them. One that was broken off
+//! begins anew. Bounds: [`PAUSE`], [`ROUND`].
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use turnkey_storage::retention::{Kept, Sweep};
+
+use crate::turn::receipt::now_ms;
+use crate::turn::turn::Bot;
+
+/// After each step: 10,000 rows a second at most, which is more than come in.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two rounds, and after a step that failed.
+const ROUND: Duration = Duration::from_secs(60);
+
+/// Sweeps until the worker leaves.
+pub(crate) async fn run(bot: Rc<Bot>, keep_seen: Duration, keep_history: Option<Duration>) {
+    loop {
+        let mut kept = vec![(Kept::Updates, keep_seen)];
+        kept.extend(keep_history.map(|age| (Kept::History, age)));
+        let mut gone = 0;
+        for (kept, age) in kept {
+            let cutoff = now_ms().saturating_sub(age.as_millis() as i64);
+            let mut sweep = Sweep::of(kept);
+            loop {
+                match sweep.step(&*bot.storage, cutoff).await {
+                    Ok(step) => {
+                        gone += step.gone;
+                        if step.over {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!("cannot forget what is old: {error}");
+                        break;
+                    }
+                }
+                if !bot.inbox.sleep(PAUSE).await {
+                    return;
+                }
+            }
+        }
+        if gone > 0 {
+            tracing::debug!("{gone} old rows are gone (--keep-seen, --keep-history)");
+        }
+        if !bot.inbox.sleep(ROUND).await {
+            return;
+        }
+    }
+}
