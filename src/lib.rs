@@ -55,7 +55,6 @@ mod bench;
 mod channels;
 mod cli;
 mod config;
-mod database;
 #[cfg(feature = "drill")]
 pub mod drill;
 pub mod guide;

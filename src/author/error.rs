@@ -33,6 +33,11 @@ impl Error {
     pub fn msg(text: impl Into<String>) -> Self {
         Error::Handler(text.into().into())
     }
+
+    /// The program cannot start, for this reason.
+    pub(crate) fn start(reason: impl fmt::Display) -> Self {
+        Error::Start(reason.to_string())
+    }
 }
 
 impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {

@@ -19,7 +19,7 @@ use super::order::{Line, Load, Order, Window, Written};
 use super::{engines, http, measure, servers};
 use crate::author::error::Error;
 use crate::config;
-use crate::database::{Database, start_error};
+use turnkey_storage::Database;
 
 /// After its input has ended, for a writer whose clients do not hang up.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -119,9 +119,11 @@ struct Seen {
 
 /// The real writer of the engine, with a monitor that looks at the clock.
 fn write(load: &Load) -> crate::Result<()> {
-    let database = Database::at(&config::database(&load.url)?, load.sync.storage())?;
-    database.prepare(&[])?;
-    let (Some(listener), Some(files)) = (database.bind()?, database.files()) else {
+    let database =
+        Database::at(&config::database(&load.url)?, load.sync.storage()).map_err(Error::start)?;
+    database.prepare(&[]).map_err(Error::start)?;
+    let (Some(listener), Some(files)) = (database.bind().map_err(Error::start)?, database.files())
+    else {
         return Err(Error::Start("this engine has no writer".to_owned()));
     };
     let (stop, stopped) = UnixStream::pair()?;
@@ -168,7 +170,7 @@ fn write(load: &Load) -> crate::Result<()> {
         expected: Vec::new(),
         monitor: Box::new(monitor),
     };
-    writer.run(stopped.as_fd()).map_err(start_error)?;
+    writer.run(stopped.as_fd()).map_err(Error::start)?;
     database.leave();
     let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let before = seen.before.unwrap_or(seen.last);

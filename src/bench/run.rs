@@ -101,8 +101,7 @@ impl Bench<'_> {
 
     fn place(&self, case: &Case) -> crate::Result<(Place<'_>, String)> {
         if let Some(server) = self.server(case.engine) {
-            let random =
-                turnkey_storage::sqlite::random_owner().map_err(crate::database::start_error)?;
+            let random = turnkey_storage::sqlite::random_owner().map_err(crate::Error::start)?;
             let name = format!("turnkey_bench_{:x}", random.0);
             server.admin.set_durability(case.sync)?;
             let url = server.admin.create(&name)?;

@@ -13,11 +13,11 @@ use serde_json::json;
 
 use super::storage::DatabaseFile;
 use crate::config;
-use crate::database;
 use crate::operator::backup::{self, Outcome};
 use crate::operator::banner::say;
 use crate::process::exit;
 use crate::process::master::sys;
+use turnkey_storage::tools;
 
 /// Between two updates of the line of progress.
 const EVERY: Duration = Duration::from_millis(100);
@@ -101,9 +101,9 @@ impl Backup {
         let mut line = Line::new("Copying");
         let show = |done, all| line.show(done, all);
         let outcome = match (&self.dir, self.to) {
-            (Some(dir), _) => database::series(&address, dir)
+            (Some(dir), _) => tools::series(&address, dir)
                 .and_then(|series| backup::make(&series, self.every, self.keep as usize, show)),
-            (None, Some(to)) => database::backup(&address, &to, show).map(|made| Outcome {
+            (None, Some(to)) => tools::backup(&address, &to, show).map(|made| Outcome {
                 file: Some(to),
                 bytes: made.bytes,
                 dialogs: made.dialogs,
@@ -151,7 +151,7 @@ impl Restore {
         let address = self.database.address()?;
         let mut line = Line::new("Restoring");
         let show = |done, all| line.show(done, all);
-        let done = database::restore(&self.from, &address, self.replace, show);
+        let done = tools::restore(&self.from, &address, self.replace, show);
         line.end();
         let (done, kept) = done?;
         if self.json {

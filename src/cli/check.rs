@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::storage::Database;
-use crate::database;
 use crate::process::exit;
+use turnkey_storage::tools;
 
 #[derive(Args)]
 #[command(
@@ -24,7 +24,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let address = self.database.address()?;
-        let findings = database::check(&address)?;
+        let findings = tools::check(&address)?;
         if self.json {
             let list: Vec<_> = findings
                 .iter()

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::json;
 use turnkey_storage::copy::{Progress, Report, Wanted};
+use turnkey_storage::tools::{self, Side};
 
 use crate::app::Author;
 use crate::config;
-use crate::database;
 use crate::operator::banner::say;
 use crate::process::exit;
 
@@ -88,17 +88,34 @@ impl Copy {
             true => Wanted::All,
             false => Wanted::Named(self.tables.iter().map(|t| t.trim().to_owned()).collect()),
         };
+        if tools::is_same(&from, &to) {
+            anyhow::bail!(
+                "--from and --to are the same database, {to}; name another one with --to"
+            );
+        }
         let mut line = Line::new();
-        let copied = database::copy(&from, &to, &author.migrations, &wanted, |progress| {
-            line.show(progress);
-        });
+        let copied = until_interrupted(tools::copy(
+            &from,
+            &to,
+            &author.migrations,
+            &wanted,
+            |progress| line.show(progress),
+        ));
         line.end();
-        let Some(report) = copied? else {
+        let Some(copied) = copied? else {
             say!(
                 "Stopped. What was copied to {to} does not count: run the same command again, which starts anew."
             );
             return Ok(ExitCode::from(exit::INTERRUPTED));
         };
+        let report = copied.map_err(|(side, error)| {
+            let flag = match side {
+                Side::From => "--from",
+                Side::To => "--to",
+            };
+            // They say what is wrong with --storage.
+            anyhow::anyhow!("{}", error.to_string().replace("--storage", flag))
+        })?;
         if self.json {
             println!("{}", as_json(&report));
         } else {
@@ -119,6 +136,22 @@ impl Copy {
         say!("Copied: {to} has what {from} has.");
         Ok(ExitCode::from(exit::CLEAN))
     }
+}
+
+/// What the work comes to, or none when Ctrl-C stopped it.
+fn until_interrupted<T>(work: impl Future<Output = T>) -> anyhow::Result<Option<T>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = work => Ok(Some(done)),
+            pressed = tokio::signal::ctrl_c() => pressed.map(|()| None),
+        }
+    });
+    // A thread that still reads is not waited for.
+    runtime.shutdown_background();
+    Ok(done?)
 }
 
 fn as_json(report: &Report) -> serde_json::Value {

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::storage::Database;
-use crate::database;
 use crate::process::exit;
+use turnkey_storage::tools;
 
 #[derive(Args)]
 #[command(after_help = "Example:\n  turnkey dump --storage sqlite:bot.db | jq .state")]
@@ -38,7 +38,7 @@ impl Dump {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let address = self.database.address()?;
         let mut out = BufWriter::new(std::io::stdout().lock());
-        let printed = database::dump(&address, self.history, |line| -> anyhow::Result<()> {
+        let printed = tools::dump(&address, self.history, |line| -> anyhow::Result<()> {
             let state: &RawValue = serde_json::from_str(&line.state)
                 .with_context(|| format!("the state of {} is not JSON", line.dialog))?;
             let history = line.history.into_iter().map(RawValue::from_string);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use turnkey_storage::Storage;
 
 use super::storage::Database;
-use crate::database;
+use turnkey_storage::tools;
 
 #[derive(Args)]
 pub(super) struct Operator {
@@ -28,7 +28,7 @@ impl Operator {
         work: impl AsyncFnOnce(&dyn Storage) -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let address = self.database.address()?;
-        database::operate(&address, work)
+        tools::operate(&address, work)
     }
 }
 

@@ -21,7 +21,6 @@ mod outline;
 mod secrets;
 mod serving;
 mod settings;
-mod storage;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -41,9 +40,9 @@ pub(crate) use self::outline::Outline;
 pub(crate) use self::secrets::{Secret, environment, find};
 pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 pub(crate) use self::settings::Settings;
-pub(crate) use self::storage::{Address, database};
-pub(crate) use self::values::duration;
+pub(crate) use self::values::{database, duration};
 use crate::config::network::Network;
+pub(crate) use turnkey_storage::Address;
 
 /// Workers of one machine: far more than its processors is a slip of the finger.
 pub(crate) const MAX_WORKERS: usize = 256;

@@ -11,7 +11,7 @@ use super::channels::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, V
 use super::secrets::{Secret, variable};
 use super::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 use super::settings::{Settings, SyncMode};
-use super::storage::{Address, database};
+use super::{Address, database};
 use super::{
     Config, DEFAULT_GRACE, DEFAULT_HOST, DEFAULT_PORT, MAX_WORKERS, Processes, ServerLimits,
     Updater,

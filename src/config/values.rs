@@ -5,12 +5,19 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use turnkey_storage::Address;
 
 /// The longest time that can be set, in seconds: a week.
 const LONGEST: f64 = 7.0 * 24.0 * 3600.0;
 
 /// The longest time that something is kept, in days: ten years.
 const MAX_DAYS: u32 = 3650;
+
+/// Reads a storage address such as `sqlite:bot.db`.
+pub(crate) fn database(url: &str) -> crate::Result<Address> {
+    url.parse()
+        .map_err(|e: turnkey_storage::Error| crate::Error::start(e))
+}
 
 /// Reads `8s`, `500ms`, `2m` or `1h`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -14,7 +14,6 @@ use super::plan::Plan;
 use super::recorder::OfClients;
 use super::template::Request;
 use crate::config::{self, Address};
-use crate::database;
 
 /// A database to check.
 pub(super) struct Place {
@@ -117,7 +116,7 @@ pub(super) fn check(
 ) -> crate::Result<StorageCheck> {
     let prefix = format!("drill-{run}-{round}-");
     let mut found: HashMap<usize, Option<u64>> = HashMap::new();
-    database::dump(&place.address, false, |line| -> crate::Result<()> {
+    turnkey_storage::tools::dump(&place.address, false, |line| -> crate::Result<()> {
         if let Some(client) = line.dialog.user_id.strip_prefix(&prefix)
             && let Ok(client) = client.parse()
         {

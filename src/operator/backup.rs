@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use turnkey_storage::sqlite::Series;
+use turnkey_storage::tools;
 
 use crate::config::{BackupConfig, Config};
-use crate::database;
 use crate::shared::scoreboard::{Scoreboard, Shared};
 
 /// A backup that takes longer than an hour is given up.
@@ -68,8 +68,8 @@ pub(crate) fn check(config: &Config) -> crate::Result<()> {
     let (Some(backup), Some(address)) = (&config.backup, &config.database) else {
         return Ok(());
     };
-    let series = database::series_of(address, &backup.dir).map_err(database::start_error)?;
-    series.check().map_err(database::start_error)
+    let series = tools::series_of(address, &backup.dir).map_err(crate::Error::start)?;
+    series.check().map_err(crate::Error::start)
 }
 
 /// Makes a backup in a directory if the newest is older than `every`: what `backup --dir`

@@ -9,8 +9,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use turnkey_storage::Database;
+
 use crate::config::{Config, Listen, Updater};
-use crate::database::Database;
 use crate::shared::scoreboard::{Field, Scoreboard};
 
 /// Writes a line to stderr, if there is one.

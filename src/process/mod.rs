@@ -3,6 +3,7 @@
 //!
 //! Called by `cli/run.rs`. Only this room forks, and only `sys.rs` is unsafe.
 
+pub(crate) mod database;
 pub(crate) mod exit;
 pub(crate) mod lifeline;
 pub(crate) mod lock_note;

@@ -22,12 +22,12 @@ use crate::app::Author;
 use crate::author::error::Error;
 use crate::channels::check_names;
 use crate::config::{Config, Tls};
-use crate::database::{self, Database};
 use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls;
 use crate::operator::backup;
 use crate::operator::banner::{self, Cut, counted, say};
+use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::Running;
 use crate::process::logfile;
@@ -36,6 +36,7 @@ use crate::process::privileges;
 use crate::process::writer;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
+use turnkey_storage::Database;
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -60,16 +61,21 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let sockets_stay = !listeners.is_empty();
     listeners::open(config, &mut listeners)?;
     privileges::give_up(config)?;
-    let database = Database::take(config)?;
+    let database = database::take(config)?;
     backup::check(config)?;
-    database.note(&Running::this());
+    database::note(&database, &Running::this());
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
         if let Tls::Acme(acme) = tls {
             acme::check(acme)?;
         }
     }
-    banner::kept(database.prepare(&author.migrations)?.as_deref());
+    banner::kept(
+        database
+            .prepare(&author.migrations)
+            .map_err(Error::start)?
+            .as_deref(),
+    );
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
     let held = signals::hold(&[
@@ -78,7 +84,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         Signal::SIGHUP,
         Signal::SIGQUIT,
     ])?;
-    let writer_listener = database.bind()?;
+    let writer_listener = database.bind().map_err(Error::start)?;
     let needs_writer = writer_listener.as_ref().zip(database.files());
     let words = WORDS.get_or_init(|| {
         let zero = || AtomicU64::new(0);
@@ -90,7 +96,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     scoreboard.open(0);
     logfile::watch(scoreboard.word(Shared::LogFile));
     let (lifeline, stop) = UnixStream::pair()?;
-    let owner = sqlite::random_owner().map_err(database::start_error)?;
+    let owner = sqlite::random_owner().map_err(Error::start)?;
     let operators = listeners
         .iter()
         .filter(|listener| listener.purpose == Purpose::Admin)

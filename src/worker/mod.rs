@@ -33,7 +33,6 @@ pub(crate) use self::requests::Requests;
 use crate::app::Author;
 use crate::channels::{Channels, poll, register};
 use crate::config::{Config, Tls, Updater};
-use crate::database::Database;
 use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls::{self, Certificates};
@@ -45,6 +44,7 @@ use crate::turn::recovery;
 use crate::turn::send;
 use crate::turn::turn::{Bot, Limits};
 use crate::updaters::{polling, registration};
+use turnkey_storage::Database;
 
 /// Between two signs of life. They are given by the runtime itself, so one that
 /// is blocked gives none.
@@ -122,7 +122,10 @@ impl Worker<'_> {
     ) -> crate::Result<()> {
         let slot = self.scoreboard.worker(self.slot);
         let (drain, draining) = watch::channel(false);
-        let storage = self.database.connect(self.owner)?;
+        let storage = self
+            .database
+            .connect(self.owner)
+            .map_err(crate::Error::start)?;
         let bot = Rc::new(Bot {
             inbox: Inbox::new(
                 storage.clone(),

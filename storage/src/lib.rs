@@ -30,8 +30,10 @@
 //! `postgres` and `mysql`: row locks, for many machines.
 //! [`copy`] moves everything from one database to another.
 
+mod address;
 pub mod admin;
 pub mod copy;
+mod database;
 pub mod dead;
 mod error;
 pub mod inbox;
@@ -46,12 +48,15 @@ pub mod retention;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server;
 pub mod sqlite;
+pub mod tools;
 mod value;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use address::Address;
+pub use database::Database;
 pub use error::{Error, Result};
 pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};

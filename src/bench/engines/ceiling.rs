@@ -7,7 +7,6 @@ use super::super::measure::{self, Meter};
 use super::super::order::{Load, Window};
 use super::super::state::{self, Random};
 use super::{CEILING_BATCH, ours};
-use crate::database::start_error;
 use turnkey_storage::sqlite::ceiling::{self, Counts, Turn};
 use turnkey_storage::{Commit, DialogKey, Error, sqlite};
 
@@ -15,7 +14,7 @@ use turnkey_storage::{Commit, DialogKey, Error, sqlite};
 const FILLING: u64 = 1000;
 
 pub(super) fn fill(load: &Load) -> crate::Result<()> {
-    sqlite::prepare(&load.path(), load.sync.storage(), &[]).map_err(start_error)?;
+    sqlite::prepare(&load.path(), load.sync.storage(), &[]).map_err(crate::Error::start)?;
     ceiling::run(&load.path(), load.sync.storage(), |batch| {
         let mut user = 0;
         while user < load.users {
@@ -38,7 +37,7 @@ pub(super) fn fill(load: &Load) -> crate::Result<()> {
         }
         Ok(())
     })
-    .map_err(start_error)
+    .map_err(crate::Error::start)
 }
 
 pub(super) fn turns(
@@ -95,6 +94,6 @@ pub(super) fn turns(
     });
     match failure {
         Some(error) => Err(error),
-        None => measured.map_err(start_error),
+        None => measured.map_err(crate::Error::start),
     }
 }

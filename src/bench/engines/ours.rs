@@ -18,7 +18,6 @@ use super::super::order::{Load, Window};
 use super::super::state::{self, Random};
 use crate::author::error::Error;
 use crate::config;
-use crate::database;
 
 /// For a lock: longer than any turn here takes.
 const WAIT: Duration = Duration::from_secs(30);
@@ -33,8 +32,10 @@ const ANSWER: &[u8] = br#"{"replies":[{"text":"1: hi"}]}"#;
 
 /// The one place that opens an engine of ours.
 fn open(load: &Load) -> crate::Result<Arc<dyn Storage>> {
-    let owner = sqlite::random_owner().map_err(database::start_error)?;
-    database::connect(&config::database(&load.url)?, load.sync.storage(), owner)
+    let owner = sqlite::random_owner().map_err(Error::start)?;
+    config::database(&load.url)?
+        .connect(load.sync.storage(), owner)
+        .map_err(Error::start)
 }
 
 pub(super) fn dialog(user: u64) -> DialogKey {
@@ -56,7 +57,9 @@ pub(super) fn commit(update: String, state: String) -> Commit {
 pub(super) fn fill(load: &Load) -> crate::Result<()> {
     if !load.engine.has_writer() {
         let address = config::database(&load.url)?;
-        database::Database::at(&address, load.sync.storage())?.prepare(&[])?;
+        turnkey_storage::Database::at(&address, load.sync.storage())
+            .and_then(|database| database.prepare(&[]))
+            .map_err(Error::start)?;
     }
     super::runtime()?.block_on(async {
         let storage = open(load)?;
@@ -69,14 +72,14 @@ pub(super) fn fill(load: &Load) -> crate::Result<()> {
                     let update = format!("fill-{user}");
                     let begun = storage.begin(begin(user, &update)).await;
                     let mut grant = begun
-                        .map_err(database::start_error)?
+                        .map_err(Error::start)?
                         .grant
                         .ok_or_else(|| Error::Start("a user was there before".to_owned()))?;
                     let state = state::padded(0, load.state_bytes);
                     storage
                         .commit(&mut grant, commit(update, state))
                         .await
-                        .map_err(database::start_error)?;
+                        .map_err(Error::start)?;
                 }
                 Ok::<_, Error>(())
             });
@@ -106,10 +109,7 @@ pub(super) fn turns(
     local.block_on(&runtime, async {
         let storage = open(load)?;
         // One call through the whole path: connected, and answered.
-        storage
-            .dialogs_with_unsent(1)
-            .await
-            .map_err(database::start_error)?;
+        storage.dialogs_with_unsent(1).await.map_err(Error::start)?;
         let meter = Rc::new(RefCell::new(Meter::new(start()?)?));
         let mut lanes = JoinSet::new();
         for lane in 0..load.in_flight {
@@ -184,7 +184,7 @@ fn kind(error: &turnkey_storage::Error) -> &'static str {
 
 pub(super) fn sum(load: &Load) -> crate::Result<u64> {
     let mut sum = 0;
-    database::dump(&config::database(&load.url)?, false, |line| {
+    turnkey_storage::tools::dump(&config::database(&load.url)?, false, |line| {
         sum += state::count(Some(&line.state)).map_err(|e| std::io::Error::other(e.to_string()))?;
         Ok::<_, DumpError>(())
     })

@@ -27,7 +27,6 @@ use super::plan::{list, within};
 use super::{Outcome, check, laboratory, state};
 use crate::author::error::Error;
 use crate::config;
-use crate::database;
 use crate::operator::banner::say;
 use crate::stop::Stop;
 use load::{Load, Target};
@@ -241,7 +240,7 @@ fn costs(run: &mut Run, first: &Look, last: &Look) {
 /// The sum of all counters; none when this bot's states are no counters.
 fn sum(storage: &str) -> crate::Result<Option<u64>> {
     let mut sum = Some(0);
-    database::dump(&config::database(storage)?, false, |line| {
+    turnkey_storage::tools::dump(&config::database(storage)?, false, |line| {
         let count = state::count(Some(&line.state)).ok();
         sum = sum.zip(count).map(|(sum, count)| sum + count);
         Ok::<_, Unreadable>(())

@@ -79,8 +79,7 @@ impl Mysql {
             private,
         };
         // What a user may is spread over users, roles and patterns: it is tried.
-        let random =
-            turnkey_storage::sqlite::random_owner().map_err(crate::database::start_error)?;
+        let random = turnkey_storage::sqlite::random_owner().map_err(crate::Error::start)?;
         let name = format!("turnkey_bench_{:x}", random.0);
         admin.run(&format!("CREATE DATABASE {name}")).map_err(|e| {
             Error::Start(format!(

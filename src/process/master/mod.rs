@@ -56,20 +56,22 @@ use self::terminal::Terminal;
 use self::upgrade::{Alive, Program, Upgrade};
 use self::watch::Watch;
 use crate::app::Author;
+use crate::author::error::Error;
 use crate::channels::check_names;
 use crate::config::{Config, MAX_WORKERS, Tls};
-use crate::database::Database;
 use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls;
 use crate::operator::backup;
 use crate::operator::banner::{self, Cut, counted, say};
+use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::Running;
 use crate::process::logfile;
 use crate::process::privileges;
 use crate::process::systemd;
 use crate::shared::scoreboard::{Scoreboard, Shared};
+use turnkey_storage::Database;
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -164,7 +166,7 @@ pub(crate) fn run(
         Some(before) => Some(before.take_database(&config)?),
         None if config.database.is_some() => Some(privileges::lent(&config, || {
             privileges::must_reach(&config)?;
-            Database::take(&config)
+            database::take(&config)
         })??),
         None => None,
     };
@@ -177,11 +179,11 @@ pub(crate) fn run(
     }
     let database = match database.take() {
         Some(database) => database,
-        None => Database::take(&config)?,
+        None => database::take(&config)?,
     };
     backup::check(&config)?;
     if predecessor.is_none() {
-        database.note(&Running::this());
+        database::note(&database, &Running::this());
     }
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
@@ -200,7 +202,7 @@ pub(crate) fn run(
     }
     let writer_listener = match &mut predecessor {
         Some(before) => before.take_writer_listener()?,
-        None => database.bind()?,
+        None => database.bind().map_err(Error::start)?,
     };
     let mut places = Vec::new();
     if writer_listener.is_some() {
@@ -354,7 +356,7 @@ impl Master {
     fn note(&mut self, change: impl FnOnce(&mut Running)) {
         change(&mut self.running);
         if !self.is_succeeded() {
-            self.database.note(&self.running);
+            database::note(&self.database, &self.running);
         }
     }
 

@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use super::{start, sys};
 use crate::author::error::Error;
 use crate::config::{Config, Listen, Updater};
-use crate::database::Database;
 use crate::net::listener::{Listener, Purpose};
+use crate::process::database;
 use crate::process::lifeline::{READY, YIELD};
+use turnkey_storage::Database;
 
 /// How long the new program waits for the old one's children to leave the database:
 /// their grace time is the old program's setting.
@@ -136,8 +137,8 @@ impl Predecessor {
     pub(super) fn take_database(&mut self, config: &Config) -> crate::Result<Database> {
         let lock = self.legacy.lock.take().map(adopt).transpose()?;
         match (lock, self.legacy.database.take()) {
-            (Some(lock), Some(path)) => Database::inherit(config, &path, lock),
-            _ => Database::take(config),
+            (Some(lock), Some(path)) => database::inherit(config, &path, lock),
+            _ => database::take(config),
         }
     }
 

@@ -21,9 +21,9 @@ use super::sys::{self, Forked};
 use super::{poll_timeout, signals};
 use crate::app::Author;
 use crate::author::error::Error;
-use crate::database::Database;
 use crate::operator::banner::{self, say};
 use crate::process::exit;
+use turnkey_storage::Database;
 
 /// How long a stop waits for the child that prepares the database.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -85,7 +85,7 @@ pub(super) fn prepare(
     in_child(change, signals, patience)
 }
 
-fn refused(error: &Error) -> u8 {
+fn refused(error: &turnkey_storage::Error) -> u8 {
     say!("error: {error}");
     exit::BAD_START
 }

@@ -1,0 +1,74 @@
+//! The configured database, as the processes of one program take it.
+//!
+//! Called by the master and by `--single-process` before anything is forked; what it
+//! gives opens nothing, so it may cross a fork. Preparing opens and closes the database,
+//! and therefore runs in a child that ends afterwards.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use turnkey_storage::Database;
+use turnkey_storage::sqlite::Files;
+
+use crate::author::error::Error;
+use crate::config::{Address, Config};
+use crate::process::lock_note::Running;
+
+/// Takes the configured database, or makes a name for a new one.
+///
+/// # Errors
+/// [`Error::Start`] with the remedy.
+pub(crate) fn take(config: &Config) -> crate::Result<Database> {
+    let taken = match &config.database {
+        Some(address) => Database::at(address, config.sync),
+        None => Database::at(&Address::Sqlite(new_in_temporary_directory()?), config.sync),
+    };
+    taken.map_err(Error::start)
+}
+
+/// Takes over a file, with the lock on it, from a program that still serves it.
+///
+/// # Errors
+/// [`Error::Start`]: another database is configured now.
+pub(crate) fn inherit(config: &Config, path: &Path, lock: OwnedFd) -> crate::Result<Database> {
+    let is_other = match &config.database {
+        None => false,
+        Some(Address::Sqlite(configured)) => Files::of(configured) != Files::of(path),
+        #[cfg(any(feature = "mysql", feature = "postgres"))]
+        Some(_) => true,
+    };
+    if is_other {
+        return Err(Error::Start(format!(
+            "an upgrade keeps the database, {}; stop the bot to change --storage",
+            path.display()
+        )));
+    }
+    Database::inherit(path, config.sync, lock).map_err(Error::start)
+}
+
+/// Leaves word for the commands that signal this program.
+pub(crate) fn note(database: &Database, running: &Running) {
+    let Some(lock) = database.lock() else { return };
+    let noted = serde_json::to_string(running)
+        .map_err(std::io::Error::from)
+        .and_then(|line| lock.note(&line));
+    if let Err(error) = noted {
+        // A full disk, say. Only `--pid` is left to those commands then.
+        tracing::warn!("cannot note in the lock file which process this is: {error}");
+    }
+}
+
+/// A file of its own for this run, empty and readable by this user alone.
+fn new_in_temporary_directory() -> crate::Result<PathBuf> {
+    let made = tempfile::Builder::new()
+        .prefix("turnkey-")
+        .suffix(".db")
+        .tempfile()
+        .and_then(|file| file.into_temp_path().keep().map_err(|e| e.error));
+    made.map_err(|e| {
+        Error::Start(format!(
+            "cannot make a database in {}: {e}; name a file with --storage sqlite:bot.db",
+            std::env::temp_dir().display()
+        ))
+    })
+}

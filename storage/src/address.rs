@@ -1,0 +1,92 @@
+//! Addresses of databases, such as `sqlite:bot.db`: which engine, and where.
+//!
+//! Parsing opens nothing. What can be done at an address is in `database.rs` (as the
+//! program that serves it) and in `tools.rs` (as an operator). Invariant: no text made
+//! from an address shows its password.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+#[cfg(feature = "mysql")]
+use crate::mysql;
+#[cfg(feature = "postgres")]
+use crate::postgres;
+
+/// Where a database is. It never shows its password.
+///
+/// ```
+/// use turnkey_storage::Address;
+///
+/// let address: Address = "sqlite:bot.db".parse()?;
+/// assert_eq!(address.to_string(), "bot.db");
+/// # Ok::<(), turnkey_storage::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// `sqlite:PATH`
+    Sqlite(PathBuf),
+    /// `postgres://…`
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Server),
+    /// `mysql://…`
+    #[cfg(feature = "mysql")]
+    Mysql(mysql::Server),
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    /// Reads an address such as `sqlite:bot.db` or `postgres://user:password@host/bot`.
+    fn from_str(url: &str) -> Result<Self> {
+        match url.split_once(':') {
+            Some(("sqlite", path)) => {
+                // sqlite:///var/lib/bot.db is how other programs write it.
+                let path = path.strip_prefix("//").unwrap_or(path);
+                if path.is_empty() || path == ":memory:" {
+                    return refuse(
+                        "--storage sqlite: names no file, and several processes need one; write sqlite:bot.db",
+                    );
+                }
+                Ok(Address::Sqlite(PathBuf::from(path)))
+            }
+            #[cfg(feature = "postgres")]
+            Some(("postgres" | "postgresql", _)) => {
+                postgres::Server::parse(url).map(Address::Postgres)
+            }
+            #[cfg(not(feature = "postgres"))]
+            Some(("postgres" | "postgresql", _)) => refuse(
+                "--storage postgres: this program was built without it; build it with --features postgres",
+            ),
+            #[cfg(feature = "mysql")]
+            Some(("mysql" | "mariadb", _)) => mysql::Server::parse(url).map(Address::Mysql),
+            #[cfg(not(feature = "mysql"))]
+            Some(("mysql" | "mariadb", _)) => refuse(
+                "--storage mysql: this program was built without it; build it with --features mysql",
+            ),
+            // Not the whole of it: it may hold a password.
+            _ => refuse(format!(
+                "--storage takes an address such as sqlite:bot.db, not {:?}",
+                url.split_once("://").map_or(url, |(engine, _)| engine)
+            )),
+        }
+    }
+}
+
+/// As the user named it, without a password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Sqlite(path) => write!(f, "{}", path.display()),
+            #[cfg(feature = "postgres")]
+            Address::Postgres(server) => write!(f, "{server}"),
+            #[cfg(feature = "mysql")]
+            Address::Mysql(server) => write!(f, "{server}"),
+        }
+    }
+}
+
+fn refuse(sentence: impl Into<String>) -> Result<Address> {
+    Err(Error::Open(sentence.into()))
+}
