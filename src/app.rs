@@ -87,6 +87,12 @@ impl App {
 
     /// Obeys the command line, until the program is stopped.
     pub fn run(self) -> ExitCode {
-        crate::cli::main(self.author)
+        crate::cli::main(self.author, Vec::new())
+    }
+
+    /// As [`App::run`], with commands beside ours: for the program `turnkey`.
+    #[doc(hidden)]
+    pub fn run_with(self, extras: Vec<crate::cli::Extra>) -> ExitCode {
+        crate::cli::main(self.author, extras)
     }
 }

@@ -42,35 +42,31 @@
 //! The [`guide`] goes from here to a bot in operation. Beside the platforms that it knows, a bot may bring a [`Channel`] and a [`UserLock`]
 //! of its own.
 
-/// glibc's allocator takes a sixth of a turn's instructions, this one a twentieth.
-/// Turn the feature off to bring another.
-#[cfg(feature = "mimalloc")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 mod app;
 mod author;
-#[cfg(feature = "bench")]
-mod bench;
 mod channels;
 mod cli;
 mod config;
-#[cfg(feature = "drill")]
-pub mod drill;
 pub mod guide;
 mod handlers;
 mod net;
 mod operator;
 mod process;
-#[cfg(any(feature = "bench", feature = "drill"))]
-mod report;
 mod shared;
-#[cfg(any(feature = "bench", feature = "drill"))]
-mod stop;
 pub mod testing;
+#[doc(hidden)]
+pub mod tool;
 mod turn;
 mod updaters;
 mod worker;
+
+/// An allocator that takes a twentieth of a turn's instructions where glibc's takes a
+/// sixth. A program chooses it with `#[global_allocator]`.
+#[cfg(feature = "mimalloc")]
+pub use mimalloc::MiMalloc;
+/// Tests of a bot's own shutdown.
+#[cfg(feature = "drill")]
+pub use turnkey_drill as drill;
 
 pub use app::App;
 pub use author::error::{Error, Result};

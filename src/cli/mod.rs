@@ -1,19 +1,16 @@
 //! The command line: one file for each command.
 
 mod backup;
-#[cfg(feature = "bench")]
-mod bench;
 mod check;
 mod completions;
 mod copy;
 mod dead;
 mod dialogs;
 #[cfg(feature = "drill")]
-mod drill;
+mod drill_shell;
 mod dump;
 mod log;
 mod man;
-mod new;
 mod operator;
 mod outbox;
 mod run;
@@ -27,7 +24,7 @@ mod upgrade;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::app::Author;
 use crate::operator::banner::say;
@@ -73,15 +70,6 @@ enum Command {
     Reload(upgrade::Reload),
     /// Stop a running bot, and wait for its end.
     Stop(upgrade::Stop),
-    /// Measure: storage engines side by side, or whole turns over HTTP.
-    #[cfg(feature = "bench")]
-    Bench(bench::Bench),
-    /// Test the graceful shutdown of a server, this bot or any other: what becomes of
-    /// every request.
-    #[cfg(feature = "drill")]
-    Drill(Box<drill::DrillArgs>),
-    /// Write a new bot's project: a program, its tests, a unit.
-    New(new::New),
     /// Print the systemd unit that runs this bot.
     Systemd(systemd::Systemd),
     /// Print what bash, zsh, fish … complete this command line with.
@@ -90,21 +78,46 @@ enum Command {
     Man(man::ManPages),
     /// Stands in for a shell in a drill; no person calls it.
     #[cfg(feature = "drill")]
-    #[command(hide = true, name = crate::drill::SHELL_COMMAND)]
-    DrillShell(drill::Shell),
+    #[command(hide = true, name = turnkey_drill::SHELL_COMMAND)]
+    DrillShell(drill_shell::Shell),
+}
+
+/// A command that a program brings beside ours.
+pub struct Extra {
+    /// How it is called and explained.
+    pub command: clap::Command,
+    /// What it does with its arguments.
+    pub run: Box<dyn FnOnce(&ArgMatches) -> anyhow::Result<ExitCode>>,
 }
 
 /// Obeys the command line.
-pub(crate) fn main(author: Author) -> ExitCode {
+pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
     // Where the database is may stand in a file; read before, for every command that asks.
     let storage = storage_file::in_a_file();
-    let matches = storage_file::known_to(Cli::command(), &storage).get_matches();
+    let commands = extras.iter().map(|extra| extra.command.clone());
+    let whole = Cli::command().subcommands(commands);
+    let matches = storage_file::known_to(whole.clone(), &storage).get_matches();
     if let Err(error) = storage_file::was_wanted(&matches, storage) {
         say!("error: {error}");
         return ExitCode::from(exit::BAD_START);
     }
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let result = match cli.command {
+    let extra = matches.subcommand().and_then(|(name, matches)| {
+        let extra = extras
+            .into_iter()
+            .find(|extra| extra.command.get_name() == name)?;
+        Some((extra.run)(matches))
+    });
+    let result = extra.unwrap_or_else(|| ours(author, whole, &matches));
+    result.unwrap_or_else(|error| {
+        say!("error: {error:#}");
+        ExitCode::from(exit::BAD_START)
+    })
+}
+
+/// Obeys a command of every bot's.
+fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let cli = Cli::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
         Command::Run(run) => run.run(author, matches.subcommand_matches("run")),
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
@@ -119,21 +132,28 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Reload(reload) => reload.run(),
         Command::Stop(stop) => stop.run(),
-        #[cfg(feature = "bench")]
-        Command::Bench(bench) => bench.run(),
-        #[cfg(feature = "drill")]
-        Command::Drill(drill) => drill.run(),
-        Command::New(new) => new.run(),
         Command::Systemd(systemd) => systemd.run(),
-        Command::Completions(shell) => shell.run(&Cli::command(), &own_name()),
-        Command::Man(man) => man.run(Cli::command(), &own_name()),
+        Command::Completions(shell) => shell.run(&whole, &own_name()),
+        Command::Man(man) => man.run(whole, &own_name()),
         #[cfg(feature = "drill")]
         Command::DrillShell(shell) => Ok(shell.run()),
-    };
-    result.unwrap_or_else(|error| {
-        say!("error: {error:#}");
-        ExitCode::from(exit::BAD_START)
-    })
+    }
+}
+
+/// The systemd unit of a bot.
+pub(crate) fn unit(
+    name: &str,
+    program: &std::path::Path,
+    arguments: &[String],
+) -> anyhow::Result<String> {
+    systemd::Unit {
+        name,
+        user: None,
+        program,
+        arguments,
+        outline: &run::outline(arguments)?,
+    }
+    .service()
 }
 
 /// The name of this program's file: a bot of an author's has its own.

@@ -1,10 +1,10 @@
 //! Exit codes, for scripts and init systems.
 
 /// A clean stop: nothing was cut off.
-pub(crate) const CLEAN: u8 = 0;
+pub const CLEAN: u8 = 0;
 /// It stopped, but turns were cut off at the end of the grace time; or a tool
 /// found something wrong.
-pub(crate) const CUT: u8 = 1;
+pub const CUT: u8 = 1;
 /// Bad flags or settings, or something that is needed cannot be had.
 pub(crate) const BAD_START: u8 = 2;
 /// A worker or the writer could not start.
@@ -18,6 +18,6 @@ pub(crate) const ABORTED: u8 = 134;
 /// A child's, to its master: nothing is wrong, start another at once.
 pub(crate) const START_OVER: u8 = 75;
 /// Forced by a second Ctrl-C.
-pub(crate) const INTERRUPTED: u8 = 130;
+pub const INTERRUPTED: u8 = 130;
 /// Forced by SIGQUIT.
 pub(crate) const QUIT: u8 = 131;

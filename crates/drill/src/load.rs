@@ -1,0 +1,379 @@
+//! The load: clients that send one request after another, slow ones beside them, and
+//! some that are held in the middle of their request when the signal comes.
+//!
+//! One thread with an event loop: a server under test on a small machine needs the
+//! others. Called by `round.rs`. Bounds: the clients of the plan; a request ends at its
+//! time limit; records are bounded by `recorder.rs`.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::sleep;
+
+use super::client::{Client, Connection, Hold, Idle, Order};
+use super::plan::{Mode, Plan};
+use super::random::Random;
+use super::record::{End, Kind, Micros, Record};
+use super::recorder::{Recorded, Recorder};
+use super::template::{Counters, Request};
+use turnkey_report::Error;
+
+/// After a refusal, before the next try.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// The longest time before the signal at which a request that is held begins.
+const EARLIEST: Duration = Duration::from_millis(60);
+
+/// What a round's load needs beside the plan.
+pub(super) struct Setting {
+    pub(super) target: SocketAddr,
+    pub(super) host: String,
+    pub(super) request: Request,
+    pub(super) mode: Mode,
+    pub(super) round: usize,
+    pub(super) seed: u64,
+    /// When the signal is to be sent.
+    pub(super) due: Instant,
+    /// The first number that is free.
+    pub(super) first: u64,
+}
+
+/// How far the load goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    Told,
+    /// No new request; those under way end by themselves.
+    Finish,
+    /// Everything ends now.
+    Abandon,
+}
+
+/// A load under way.
+pub(super) struct Load {
+    base: Instant,
+    signalled: Arc<AtomicU64>,
+    until: watch::Sender<Until>,
+    thread: JoinHandle<turnkey_report::Result<Recorded>>,
+}
+
+impl Load {
+    pub(super) fn start(plan: &Plan, setting: Setting) -> turnkey_report::Result<Self> {
+        let base = Instant::now();
+        let (until, told) = watch::channel(Until::Told);
+        let signalled = Arc::new(AtomicU64::new(0));
+        let generator = Generator {
+            client: Client {
+                target: setting.target,
+                timeout: plan.timeout,
+                base,
+            },
+            next: AtomicU64::new(setting.first),
+            recorder: RefCell::new(Recorder::new(signalled.clone())),
+            plan: plan.clone(),
+            setting,
+            told,
+        };
+        let thread = std::thread::Builder::new()
+            .name("load".to_owned())
+            .spawn(move || generator.run())?;
+        Ok(Load {
+            base,
+            signalled,
+            until,
+            thread,
+        })
+    }
+
+    pub(super) fn now(&self) -> Micros {
+        self.base.elapsed().as_micros() as Micros
+    }
+
+    /// A moment of the same clock.
+    pub(super) fn moment(&self, at: Instant) -> Micros {
+        at.saturating_duration_since(self.base).as_micros() as Micros
+    }
+
+    /// The signal goes out now: from here on every record is kept.
+    pub(super) fn signalled(&self) -> Micros {
+        let now = self.now().max(1);
+        self.signalled.store(now, Ordering::Release);
+        now
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// No new requests.
+    pub(super) fn finish(&self) {
+        self.until.send_if_modified(|until| {
+            let told = *until == Until::Told;
+            *until = if told { Until::Finish } else { *until };
+            told
+        });
+    }
+
+    /// Ends what is under way, too.
+    pub(super) fn abandon(&self) {
+        self.until.send_replace(Until::Abandon);
+    }
+
+    /// Waits for the last request.
+    pub(super) fn join(self) -> turnkey_report::Result<Recorded> {
+        self.finish();
+        self.thread
+            .join()
+            .map_err(|_| Error::msg("a thread of the load panicked"))?
+    }
+}
+
+struct Generator {
+    client: Client,
+    next: AtomicU64,
+    recorder: RefCell<Recorder>,
+    plan: Plan,
+    setting: Setting,
+    told: watch::Receiver<Until>,
+}
+
+/// What one client sends.
+#[derive(Clone)]
+struct Errand {
+    client: usize,
+    kind: Kind,
+    request: Request,
+    keep_alive: bool,
+    /// From the start of a request to that of the next, at least.
+    every: Duration,
+    /// From the end of a request to the start of the next.
+    think: Duration,
+}
+
+impl Generator {
+    fn run(self) -> turnkey_report::Result<Recorded> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let generator = Rc::new(self);
+        let mut told = generator.told.clone();
+        LocalSet::new().block_on(&runtime, async {
+            let mut clients = JoinSet::new();
+            for errand in generator.errands() {
+                let generator = generator.clone();
+                clients.spawn_local(async move { generator.steady(&errand).await });
+            }
+            for errand in generator.held_errands() {
+                let generator = generator.clone();
+                clients.spawn_local(async move { generator.held(&errand).await });
+            }
+            let all = async { while clients.join_next().await.is_some() {} };
+            tokio::select! {
+                () = all => {}
+                _ = told.wait_for(|until| *until == Until::Abandon) => {}
+            }
+        });
+        drop(runtime);
+        let generator = Rc::try_unwrap(generator).map_err(|_| Error::msg("a client is left"))?;
+        let next = generator.next.into_inner();
+        Ok(generator.recorder.into_inner().into_recorded(next))
+    }
+
+    fn errands(&self) -> Vec<Errand> {
+        let (plan, keep_alive) = (&self.plan, self.setting.mode == Mode::KeepAlive);
+        let every = plan.rate.map_or(Duration::ZERO, |rate| {
+            Duration::from_secs_f64(plan.connections as f64 / rate)
+        });
+        let mut errands: Vec<Errand> = (0..plan.connections)
+            .map(|client| Errand {
+                client,
+                kind: Kind::Steady,
+                request: self.setting.request.clone(),
+                keep_alive,
+                every,
+                think: if plan.rate.is_some() {
+                    Duration::ZERO
+                } else {
+                    plan.think
+                },
+            })
+            .collect();
+        if let Some(slow) = &plan.slow {
+            errands.extend((0..slow.connections).map(|n| Errand {
+                client: plan.connections + n,
+                kind: Kind::Slow,
+                request: slow.request.clone(),
+                keep_alive,
+                every: Duration::ZERO,
+                think: plan.think,
+            }));
+        }
+        errands
+    }
+
+    /// Those whose requests are held when the signal comes, on connections of their own.
+    fn held_errands(&self) -> Vec<Errand> {
+        let first = self.plan.connections + self.plan.slow.as_ref().map_or(0, |s| s.connections);
+        let mut kinds = vec![Kind::Connect, Kind::Head, Kind::Read];
+        if self.setting.request.body.is_some() {
+            kinds.push(Kind::Body);
+        }
+        let each = self.plan.held;
+        let errands = kinds.iter().flat_map(|kind| (0..each).map(move |_| *kind));
+        errands
+            .enumerate()
+            .map(|(n, kind)| Errand {
+                client: first + n,
+                kind,
+                request: self.setting.request.clone(),
+                keep_alive: self.setting.mode == Mode::KeepAlive,
+                every: Duration::ZERO,
+                think: Duration::ZERO,
+            })
+            .collect()
+    }
+
+    fn is_told_to_end(&self) -> bool {
+        *self.told.borrow() != Until::Told
+    }
+
+    fn random(&self, client: usize) -> Random {
+        Random::new(self.setting.seed.wrapping_add(client as u64 * 7919 + 1))
+    }
+
+    async fn send(
+        &self,
+        errand: &Errand,
+        kept: Option<Connection>,
+        hold: Option<Hold>,
+    ) -> (Record, Option<Connection>) {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        let counters = Counters {
+            n,
+            client: errand.client,
+            round: self.setting.round,
+            run: &self.plan.run,
+        };
+        let host = &self.setting.host;
+        let wire = errand.request.wire(host, !errand.keep_alive, &counters);
+        let order = Order {
+            n,
+            client: errand.client,
+            kind: errand.kind,
+            method: &errand.request.method,
+            wire: &wire,
+            keep_alive: errand.keep_alive,
+            hold,
+        };
+        self.recorder
+            .borrow_mut()
+            .begin(n, errand.client, errand.kind, self.client.now());
+        self.client.request(kept, &order).await
+    }
+
+    /// One request after another until told to end.
+    async fn steady(&self, errand: &Errand) {
+        let mut random = self.random(errand.client);
+        // All at the same moment would be a burst, not a load.
+        let spread = errand.every.max(errand.think).max(Duration::from_millis(2));
+        self.pause(random.part_of(spread)).await;
+        let mut kept: Option<Connection> = None;
+        // Its last request: a second answer may still come.
+        let mut last: Option<Record> = None;
+        while !self.is_told_to_end() {
+            let begun = Instant::now();
+            if let Some(connection) = kept.take() {
+                match connection.look() {
+                    Idle::Open => kept = Some(connection),
+                    Idle::Closed => {}
+                    Idle::Bytes => last.iter_mut().for_each(|record| record.extra = true),
+                }
+            }
+            self.keep(last.take());
+            let (record, connection) = self.send(errand, kept.take(), None).await;
+            let nobody = record.connected.is_none();
+            kept = connection;
+            last = Some(record);
+            let pause = match nobody {
+                true => AGAIN,
+                // Half to one and a half times, so that clients do not fall into step.
+                false => (errand.think / 2 + random.part_of(errand.think))
+                    .max(errand.every.saturating_sub(begun.elapsed())),
+            };
+            self.pause(pause).await;
+        }
+        if let Some(connection) = kept
+            && matches!(connection.look(), Idle::Bytes)
+        {
+            last.iter_mut().for_each(|record| record.extra = true);
+        }
+        self.keep(last);
+    }
+
+    /// One request that begins shortly before the signal and goes on after it.
+    async fn held(&self, errand: &Errand) {
+        let mut random = self.random(errand.client);
+        let begin = self.setting.due - random.part_of(EARLIEST);
+        self.pause(begin.saturating_duration_since(Instant::now()))
+            .await;
+        if self.is_told_to_end() {
+            return;
+        }
+        let until = self.setting.due + random.part_of(self.plan.latency);
+        let hold = Hold {
+            at: errand.kind,
+            until,
+        };
+        let (record, _) = self.send(errand, None, Some(hold)).await;
+        self.keep(Some(record));
+    }
+
+    fn keep(&self, record: Option<Record>) {
+        if let Some(record) = record {
+            self.recorder.borrow_mut().keep(record);
+        }
+    }
+
+    /// Or until told to end.
+    async fn pause(&self, time: Duration) {
+        let mut told = self.told.clone();
+        tokio::select! {
+            () = sleep(time) => {}
+            _ = told.wait_for(|until| *until != Until::Told) => {}
+        }
+    }
+}
+
+/// One request before the load: whether the server answers, and how.
+pub(super) fn probe(
+    client: Client,
+    request: &Request,
+    host: &str,
+    counters: &Counters<'_>,
+) -> turnkey_report::Result<Record> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let wire = request.wire(host, true, counters);
+    let order = Order {
+        n: counters.n,
+        client: counters.client,
+        kind: Kind::Steady,
+        method: &request.method,
+        wire: &wire,
+        keep_alive: false,
+        hold: None,
+    };
+    Ok(runtime.block_on(client.request(None, &order)).0)
+}
+
+/// Whether a probe was answered.
+pub(super) fn is_answer(record: &Record) -> bool {
+    record.outcome == End::Complete
+}

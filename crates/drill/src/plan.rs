@@ -1,0 +1,214 @@
+//! What a drill does, checked: every number within its bound before anything starts.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::scenario::Scenario;
+use super::template::Request;
+use turnkey_report::Error;
+
+/// How clients use connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Many requests on one connection.
+    KeepAlive,
+    /// A new connection for each request.
+    New,
+}
+
+impl Mode {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Mode::KeepAlive => "keep-alive",
+            Mode::New => "new",
+        }
+    }
+}
+
+/// Requests that take their time.
+#[derive(Clone, Debug)]
+pub(super) struct Slow {
+    pub(super) request: Request,
+    pub(super) connections: usize,
+}
+
+/// A drill, as it was ordered.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) command: Vec<OsString>,
+    pub(super) envs: Vec<(String, OsString)>,
+    pub(super) directory: Option<PathBuf>,
+    /// The program that plays the shell: one with our command line.
+    pub(super) shell: Option<PathBuf>,
+    pub(super) url: Option<String>,
+    pub(super) port: Option<u16>,
+    pub(super) allowed_host: Option<String>,
+    pub(super) scenarios: Vec<Scenario>,
+    pub(super) modes: Vec<Mode>,
+    pub(super) repeat: usize,
+    pub(super) seed: u64,
+    pub(super) connections: usize,
+    /// Requests a second of all steady clients; none: each after its think time.
+    pub(super) rate: Option<f64>,
+    pub(super) think: Duration,
+    /// None: chosen when it is known whether the server is a bot of ours.
+    pub(super) request: Option<Request>,
+    pub(super) slow: Option<Slow>,
+    /// Requests of each kind that are held when the signal comes.
+    pub(super) held: usize,
+    /// After the signal, at most, what is held goes on.
+    pub(super) latency: Duration,
+    pub(super) timeout: Duration,
+    pub(super) start_timeout: Duration,
+    /// Load before the signal, at least; up to half as much again by chance.
+    pub(super) before: Duration,
+    /// Load after a signal that the server survives, at least.
+    pub(super) after: Duration,
+    /// Between the two signals of a double Ctrl-C.
+    pub(super) gap: Duration,
+    /// For the server to leave.
+    pub(super) limit: Duration,
+    /// For a worker that was hit to be replaced.
+    pub(super) replace_limit: Duration,
+    /// The database that is checked, if it is a bot of ours.
+    pub(super) storage: Option<String>,
+    pub(super) check_storage: bool,
+    /// A word that no other drill has.
+    pub(super) run: String,
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+impl Plan {
+    /// With the defaults.
+    pub(super) fn of(command: Vec<OsString>) -> Self {
+        // Every drill another word, and the same for all processes of one.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |time| time.as_nanos() as u64);
+        Plan {
+            command,
+            envs: Vec::new(),
+            directory: None,
+            shell: None,
+            url: None,
+            port: None,
+            allowed_host: None,
+            scenarios: Vec::new(),
+            modes: Vec::new(),
+            repeat: 1,
+            seed: now % 1_000_000,
+            connections: 16,
+            rate: None,
+            think: Duration::from_millis(10),
+            request: None,
+            slow: None,
+            held: 2,
+            latency: Duration::from_millis(100),
+            timeout: Duration::from_secs(5),
+            start_timeout: Duration::from_secs(30),
+            before: Duration::from_secs(1),
+            after: Duration::from_secs(3),
+            gap: Duration::from_millis(300),
+            limit: Duration::from_secs(20),
+            replace_limit: Duration::from_secs(40),
+            storage: None,
+            check_storage: true,
+            run: format!("{now:x}{:x}", std::process::id()),
+        }
+    }
+
+    /// # Errors
+    /// [`Error::Start`] that names what is wrong and what would be right.
+    pub(super) fn check(&self) -> turnkey_report::Result<()> {
+        if self.command.is_empty() || self.command[0].is_empty() {
+            return refuse(
+                "name the server's command after --, as in: turnkey drill -- gunicorn app:app",
+            );
+        }
+        if self.scenarios.is_empty() || self.modes.is_empty() {
+            return refuse("a drill needs at least one scenario and one kind of load");
+        }
+        if self.port.is_some() && self.url.is_some() {
+            return refuse("--port and --url say the same; give one of them");
+        }
+        if self.port == Some(0) {
+            return refuse("--port is where the server listens; leave it out to have it found");
+        }
+        for scenario in &self.scenarios {
+            scenario.act()?;
+        }
+        within("--repeat", self.repeat, 1, 10_000)?;
+        within("--connections", self.connections, 1, 2_000)?;
+        within("--held", self.held, 0, 100)?;
+        if let Some(slow) = &self.slow {
+            within("--slow-connections", slow.connections, 1, 1_000)?;
+            slow.request.check()?;
+        }
+        if let Some(request) = &self.request {
+            request.check()?;
+        }
+        if self
+            .rate
+            .is_some_and(|rate| !(0.1..=100_000.0).contains(&rate))
+        {
+            return refuse("--rate is between 0.1 and 100000 requests a second");
+        }
+        let second = Duration::from_secs(1);
+        let milli = Duration::from_millis(1);
+        for (name, time, least, most) in [
+            ("--before", self.before, 50 * milli, HOUR),
+            ("--after", self.after, Duration::ZERO, HOUR),
+            ("--think", self.think, Duration::ZERO, 60 * second),
+            ("--latency", self.latency, Duration::ZERO, 10 * second),
+            ("--timeout", self.timeout, 10 * milli, HOUR),
+            ("--start-timeout", self.start_timeout, 10 * milli, HOUR),
+            ("--gap", self.gap, milli, 60 * second),
+            ("--limit", self.limit, 10 * milli, HOUR),
+            ("--replace-limit", self.replace_limit, 10 * milli, HOUR),
+        ] {
+            if time < least || time > most {
+                return Err(Error::Start(format!(
+                    "{name} is between {} and {} s",
+                    least.as_secs_f64(),
+                    most.as_secs_f64()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn rounds(&self) -> usize {
+        self.scenarios.len() * self.modes.len() * self.repeat
+    }
+
+    /// As a person would type it.
+    pub(super) fn command_line(&self) -> String {
+        let words: Vec<String> = self
+            .command
+            .iter()
+            .map(|word| {
+                let word = word.to_string_lossy();
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+?&".contains(c);
+                match !word.is_empty() && word.chars().all(plain) {
+                    true => word.into_owned(),
+                    false => format!("'{}'", word.replace('\'', "'\\''")),
+                }
+            })
+            .collect();
+        words.join(" ")
+    }
+}
+
+fn refuse<T>(sentence: &str) -> turnkey_report::Result<T> {
+    Err(Error::Start(sentence.to_owned()))
+}
+
+fn within(name: &str, number: usize, least: usize, most: usize) -> turnkey_report::Result<()> {
+    match (least..=most).contains(&number) {
+        true => Ok(()),
+        false => Err(Error::Start(format!(
+            "{name} is between {least} and {most}"
+        ))),
+    }
+}

@@ -1,0 +1,130 @@
+//! `report.html`: what was found, in one computed sentence; the table; a timeline for
+//! each scenario and load; what the server printed; how to read it.
+
+use std::fmt::Write as _;
+
+use super::super::results::{Report, Round};
+use super::super::table::{COLUMNS, rows};
+use super::timeline::Timeline;
+use turnkey_report::machine::Machine;
+use turnkey_report::page;
+use turnkey_report::svg::escape;
+
+pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
+    let mut body = format!(
+        "<h1>Turnkey drill</h1>\n<p class=\"headline\">{}</p>\n<p class=\"soft\"><code>{}</code></p>\n",
+        escape(report.verdict().trim()),
+        escape(&report.command)
+    );
+    if let Some(sentence) = report.database() {
+        let _ = writeln!(body, "<p class=\"soft\">{}</p>", escape(&sentence));
+    }
+    facts(&mut body, report);
+    problems(&mut body, report);
+    table(&mut body, report);
+    body.push_str("<h2>Timelines</h2>\n");
+    for timeline in timelines {
+        let _ = writeln!(
+            body,
+            "<figure><div class=\"sheet\">{}</div><figcaption>{}</figcaption></figure>",
+            timeline.svg,
+            escape(&timeline.caption)
+        );
+    }
+    outputs(&mut body, report);
+    method(&mut body);
+    page::page("Turnkey drill", &body)
+}
+
+fn facts(body: &mut String, report: &Report) {
+    let machine = Machine::this();
+    let facts = [
+        (
+            "Processor",
+            format!("{} x {}", machine.processors, machine.processor),
+        ),
+        ("Kernel", machine.kernel),
+        ("Program", report.program.clone()),
+        ("Seed", report.seed.to_string()),
+    ];
+    body.push_str("<div class=\"facts\">\n");
+    for (name, value) in facts {
+        let _ = writeln!(body, "<div><b>{name}</b>{}</div>", escape(&value));
+    }
+    body.push_str("</div>\n");
+}
+
+fn problems(body: &mut String, report: &Report) {
+    let faulty: Vec<&Round> = report
+        .rounds
+        .iter()
+        .filter(|round| !round.is_clean())
+        .collect();
+    if faulty.is_empty() {
+        return;
+    }
+    body.push_str("<div class=\"note\"><b>Not clean</b><ul>\n");
+    for round in faulty {
+        let _ = writeln!(
+            body,
+            "<li><span class=\"bad\">{}, {}, round {}</span>: {}</li>",
+            escape(&round.scenario),
+            round.load,
+            round.repeat,
+            escape(&round.details().join("; "))
+        );
+    }
+    body.push_str("</ul></div>\n");
+}
+
+fn table(body: &mut String, report: &Report) {
+    body.push_str("<h2>All rounds</h2>\n<div class=\"scroll\"><table><thead><tr>");
+    for [first, second] in COLUMNS {
+        let _ = write!(body, "<th>{first}<br>{second}</th>");
+    }
+    body.push_str("</tr></thead><tbody>\n");
+    for row in rows(report) {
+        body.push_str("<tr>");
+        for cell in row.cells() {
+            let class = if cell == "FAILED" {
+                " class=\"bad\""
+            } else {
+                ""
+            };
+            let _ = write!(body, "<td{class}>{}</td>", escape(&cell));
+        }
+        body.push_str("</tr>\n");
+    }
+    body.push_str("</tbody></table></div>\n");
+}
+
+fn outputs(body: &mut String, report: &Report) {
+    let printed = report
+        .rounds
+        .iter()
+        .filter(|round| !round.output.is_empty());
+    body.push_str("<h2>What it printed</h2>\n");
+    for round in printed {
+        let _ = writeln!(
+            body,
+            "<details><summary>{}, {}, round {}</summary><pre style=\"overflow-x:auto\">{}</pre></details>",
+            escape(&round.scenario),
+            round.load,
+            round.repeat,
+            escape(&round.output)
+        );
+    }
+}
+
+fn method(body: &mut String) {
+    body.push_str(
+        "<h2>How to read it</h2>\n<ul>\n\
+         <li>The server runs in the foreground of a terminal of its own; Ctrl-C is typed there, and the kernel signals the whole group.</li>\n\
+         <li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>, which is as it should be.</li>\n\
+         <li>Clients look whether a kept-alive connection was closed before they use it again, and never send a request twice.</li>\n\
+         <li>Some requests are held on purpose, after connecting, in the middle of their head or body, or while their answer is read, and go on up to --latency after the signal.</li>\n\
+         <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined), not answered in time, or refused while the server should serve.</li>\n\
+         <li>Lost as must: held by the worker that was killed or stopped, or cut by the second Ctrl-C.</li>\n\
+         </ul>\n<p class=\"soft\">Every number is in <code>results.json</code>. docs/DRILL.md has the method and its limits.</p>\n",
+    );
+}

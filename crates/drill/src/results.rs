@@ -1,0 +1,293 @@
+//! What a drill found, in numbers and sentences.
+//!
+//! Made by `round.rs`, shown by `table.rs` and `report/`, and what [`Drill::run`]
+//! returns. The JSON of `--json` is these types as they stand.
+//!
+//! [`Drill::run`]: crate::Drill::run
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::family::Process;
+use super::output::Traces;
+use super::plan::Plan;
+use super::record::{Kind, Micros, Moments, Record, Verdict};
+use super::recorder::Recorded;
+use super::scenario::Scenario;
+use super::shell::Exit;
+use super::storage::StorageCheck;
+
+/// One round: the server was started, loaded, signalled, and ended.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Round {
+    /// What was done to it.
+    pub scenario: String,
+    /// `keep-alive` or `new`.
+    pub load: &'static str,
+    /// From 1.
+    pub repeat: usize,
+    /// Repeats this round's moments of chance.
+    pub seed: u64,
+    /// Where it listened.
+    pub port: u16,
+    /// Seconds of load before the signal.
+    pub signal_after_s: f64,
+    /// All requests.
+    pub requests: u64,
+    /// Requests that were under way at the signal.
+    pub in_flight_at_signal: usize,
+    /// What became of them.
+    pub counts: BTreeMap<Verdict, u64>,
+    /// How far those had got that were cut.
+    pub cut_how: BTreeMap<String, u64>,
+    /// Whole answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Slow requests under way at the signal: answered, and all.
+    pub slow_answered: (u64, u64),
+    /// Seconds from the signal until a client was refused.
+    pub refused_after_s: Option<f64>,
+    /// Seconds from the signal (or the SIGTERM at the end) until nobody listened.
+    pub stopped_listening_after_s: Option<f64>,
+    /// Seconds from the signal (or the SIGTERM at the end) until the first process ended.
+    pub left_after_s: Option<f64>,
+    /// The same, until no process was left.
+    pub gone_after_s: Option<f64>,
+    /// How the first process ended by itself.
+    pub exit: Option<Exit>,
+    /// It did not leave in time.
+    pub killed_at_limit: bool,
+    /// Seconds from the signal until a new process answered.
+    pub replaced_after_s: Option<f64>,
+    /// Processes 0.3 s after the first one's end.
+    pub left_early: usize,
+    /// Processes 2 s after the first one's end; after the death of a master, at the
+    /// limit.
+    pub left_behind: Vec<Process>,
+    /// Whether its port could be bound again at once; none while processes were left.
+    pub port_is_free: Option<bool>,
+    /// Tracebacks and panics after the signal.
+    pub traces: Traces,
+    /// What it printed.
+    #[serde(skip)]
+    pub output: String,
+    /// For bots of ours: whether what was acknowledged is in the database.
+    pub storage: Option<StorageCheck>,
+    /// What is wrong, in sentences; nothing for a clean round.
+    pub problems: Vec<String>,
+    /// Its requests, for the timeline.
+    #[serde(skip)]
+    pub(super) showing: Option<Showing>,
+}
+
+/// What the timeline shows.
+#[derive(Clone, Debug)]
+pub(super) struct Showing {
+    pub(super) records: Vec<Record>,
+    pub(super) moments: Moments,
+    pub(super) stopped_listening: Option<Micros>,
+    pub(super) left: Option<Micros>,
+    pub(super) successor: Option<Micros>,
+}
+
+/// All rounds of a drill.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// This program and its version.
+    pub program: String,
+    /// What was drilled, as one would type it.
+    pub command: String,
+    /// Repeats the drill's moments of chance.
+    pub seed: u64,
+    /// Rounds that were planned.
+    pub planned: usize,
+    /// Rounds in the order in which they ran.
+    pub rounds: Vec<Round>,
+    /// Whether somebody stopped the drill before its end.
+    pub interrupted: bool,
+    /// Where the files of the report are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<std::path::PathBuf>,
+}
+
+impl Report {
+    /// Whether every round was run and nothing was wrong in any.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        !self.interrupted && self.rounds.iter().all(Round::is_clean)
+    }
+
+    /// Requests of this kind in all rounds.
+    #[must_use]
+    pub fn total(&self, verdict: Verdict) -> u64 {
+        self.rounds.iter().map(|round| round.number(verdict)).sum()
+    }
+
+    /// # Panics
+    /// When something was wrong: with the table of all rounds and every problem.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        assert!(self.is_clean(), "the shutdown is not clean\n{self}");
+    }
+}
+
+impl Round {
+    /// Whether nothing was wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// What was wrong, and how requests were cut, a line each.
+    pub(super) fn details(&self) -> Vec<String> {
+        let cut = self.cut_how.iter();
+        let cut = cut.map(|(how, number)| format!("{number} {how}"));
+        self.problems.iter().cloned().chain(cut).collect()
+    }
+
+    /// How many requests ended so.
+    #[must_use]
+    pub fn number(&self, verdict: Verdict) -> u64 {
+        self.counts.get(&verdict).copied().unwrap_or_default()
+    }
+
+    pub(super) fn count(recorded: &Recorded, moments: &Moments) -> BTreeMap<Verdict, u64> {
+        let mut counts = BTreeMap::new();
+        for record in &recorded.records {
+            *counts.entry(record.verdict(moments)).or_default() += 1;
+        }
+        let unrecorded = [
+            (Verdict::Answered, recorded.answered),
+            (
+                match moments.stops {
+                    true => Verdict::Refused,
+                    false => Verdict::Unreachable,
+                },
+                recorded.refused,
+            ),
+        ];
+        for (verdict, count) in unrecorded {
+            if count > 0 {
+                *counts.entry(verdict).or_default() += count;
+            }
+        }
+        counts
+    }
+
+    pub(super) fn how(recorded: &Recorded, moments: &Moments) -> BTreeMap<String, u64> {
+        let mut how = BTreeMap::new();
+        for record in &recorded.records {
+            if record.verdict(moments) == Verdict::Cut {
+                *how.entry(record.how()).or_default() += 1;
+            }
+        }
+        how
+    }
+
+    pub(super) fn in_flight(recorded: &Recorded, signal: Option<Micros>) -> usize {
+        let under_way = |record: &&Record| record.spans(signal);
+        recorded.records.iter().filter(under_way).count()
+    }
+
+    pub(super) fn slow(recorded: &Recorded, moments: &Moments) -> (u64, u64) {
+        let slow = recorded
+            .records
+            .iter()
+            .filter(|record| record.kind == Kind::Slow && record.spans(moments.signal));
+        slow.fold((0, 0), |(answered, all), record| {
+            let good = record.verdict(moments) == Verdict::Answered;
+            (answered + u64::from(good), all + 1)
+        })
+    }
+
+    /// Fills in what is wrong.
+    pub(super) fn judge(
+        &mut self,
+        scenario: &Scenario,
+        gone_though_it_should_stay: bool,
+        dropped: u64,
+        plan: &Plan,
+    ) {
+        let mut problems = Vec::new();
+        let failures = Verdict::ALL
+            .into_iter()
+            .filter(|verdict| verdict.is_failure());
+        for verdict in failures {
+            let number = self.number(verdict);
+            if number > 0 {
+                problems.push(format!("{} {}", requests(number), verdict.words()));
+            }
+        }
+        if self.killed_at_limit {
+            problems.push(format!(
+                "it did not leave within {} s and was killed",
+                plan.limit.as_secs_f64()
+            ));
+        }
+        if gone_though_it_should_stay {
+            let how = self
+                .exit
+                .map_or(String::new(), |exit| format!(" with {exit}"));
+            problems.push(format!("it left{how}, though it should have gone on"));
+        } else if scenario.needs_a_successor() && self.replaced_after_s.is_none() {
+            problems.push(format!(
+                "no new worker served within {} s",
+                plan.replace_limit.as_secs_f64()
+            ));
+        }
+        match self.left_behind.as_slice() {
+            [] => {}
+            [one] => problems.push(format!(
+                "a process was left behind: {} {}",
+                one.pid, one.name
+            )),
+            [one, ..] => problems.push(format!(
+                "{} processes were left behind, the first: {} {}",
+                self.left_behind.len(),
+                one.pid,
+                one.name
+            )),
+        }
+        if self.port_is_free == Some(false) {
+            problems.push(format!("port {} cannot be bound again", self.port));
+        }
+        if self.traces.count > 0 {
+            problems.push(match self.traces.count {
+                1 => "it printed a traceback or panic after the signal".to_owned(),
+                many => format!("it printed {many} tracebacks or panics after the signal"),
+            });
+        }
+        if let Some(check) = &self.storage {
+            for (number, what) in [
+                (check.lost, "acknowledged messages are not in the database"),
+                (check.twice, "messages took effect twice"),
+            ] {
+                if number > 0 {
+                    problems.push(format!("{number} {what}"));
+                }
+            }
+        }
+        if dropped > 0 {
+            problems.push(format!(
+                "{dropped} failed requests are beyond the bound of what is kept and were not judged"
+            ));
+        }
+        self.problems = problems;
+    }
+}
+
+fn requests(number: u64) -> String {
+    match number {
+        1 => "1 request was".to_owned(),
+        many => format!("{many} requests were"),
+    }
+}
+
+impl Record {
+    /// Whether it was under way at this moment.
+    pub(super) fn spans(&self, moment: Option<Micros>) -> bool {
+        moment.is_some_and(|moment| self.start <= moment && self.end >= moment)
+    }
+}

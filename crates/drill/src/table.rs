@@ -1,0 +1,289 @@
+//! The results on a terminal: a line for each scenario under each load, then what is
+//! wrong. Plain text of at most some 130 columns.
+
+use std::fmt;
+
+use super::record::Verdict;
+use super::results::{Report, Round};
+use turnkey_report::figures::thousands;
+
+/// Problems that are listed; the rest is in the JSON.
+const LISTED: usize = 20;
+
+/// The rounds of one scenario under one load.
+pub(super) struct Row<'a> {
+    pub(super) scenario: &'a str,
+    pub(super) load: &'a str,
+    pub(super) rounds: Vec<&'a Round>,
+}
+
+/// The rows of a report, in the order of their first rounds.
+pub(super) fn rows(report: &Report) -> Vec<Row<'_>> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
+    for round in &report.rounds {
+        let known = rows
+            .iter_mut()
+            .find(|row| row.scenario == round.scenario && row.load == round.load);
+        match known {
+            Some(row) => row.rounds.push(round),
+            None => rows.push(Row {
+                scenario: &round.scenario,
+                load: round.load,
+                rounds: vec![round],
+            }),
+        }
+    }
+    rows
+}
+
+impl Row<'_> {
+    pub(super) fn sum(&self, verdict: Verdict) -> u64 {
+        self.rounds.iter().map(|round| round.number(verdict)).sum()
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.rounds.iter().all(|round| round.is_clean())
+    }
+
+    /// From the least to the most, in seconds.
+    pub(super) fn seconds(&self, pick: impl Fn(&Round) -> Option<f64>) -> String {
+        let values: Vec<f64> = self.rounds.iter().filter_map(|round| pick(round)).collect();
+        let least = values.iter().copied().fold(f64::MAX, f64::min);
+        let most = values.iter().copied().fold(0.0, f64::max);
+        match values.len() {
+            0 => "-".to_owned(),
+            _ if format!("{least:.2}") == format!("{most:.2}") => format!("{most:.2}"),
+            _ => format!("{least:.2}-{most:.2}"),
+        }
+    }
+
+    /// Exit codes, each once.
+    pub(super) fn exits(&self) -> String {
+        let mut exits: Vec<String> = self
+            .rounds
+            .iter()
+            .map(|round| match round.exit {
+                Some(exit) => exit.to_string(),
+                None if round.killed_at_limit => "never".to_owned(),
+                None => "-".to_owned(),
+            })
+            .collect();
+        exits.sort();
+        exits.dedup();
+        exits.join(" ")
+    }
+
+    pub(super) fn slow(&self) -> String {
+        let (answered, all) = self.rounds.iter().fold((0, 0), |(a, b), round| {
+            (a + round.slow_answered.0, b + round.slow_answered.1)
+        });
+        match all {
+            0 => "-".to_owned(),
+            all => format!("{answered}/{all}"),
+        }
+    }
+
+    /// The columns of a table.
+    pub(super) fn cells(&self) -> Vec<String> {
+        let number = |n: u64| match n {
+            0 => "0".to_owned(),
+            n => thousands(n as f64),
+        };
+        let sum = |verdict| number(self.sum(verdict));
+        let failed = Verdict::ALL
+            .into_iter()
+            .filter(|verdict| verdict.is_failure() && *verdict != Verdict::Cut);
+        let others: u64 = failed.map(|verdict| self.sum(verdict)).sum();
+        let excused = self.sum(Verdict::WithWorker) + self.sum(Verdict::Forced);
+        let in_flight: u64 = self
+            .rounds
+            .iter()
+            .map(|r| r.in_flight_at_signal as u64)
+            .sum();
+        let traces: u64 = self.rounds.iter().map(|r| r.traces.count as u64).sum();
+        let left: u64 = self.rounds.iter().map(|r| r.left_behind.len() as u64).sum();
+        let missing = self.rounds.iter().filter_map(|r| r.storage.as_ref());
+        let missing = match missing.clone().next() {
+            None => "-".to_owned(),
+            Some(_) => number(missing.map(|check| check.lost + check.twice).sum()),
+        };
+        vec![
+            self.scenario.to_owned(),
+            self.load.to_owned(),
+            self.rounds.len().to_string(),
+            number(self.rounds.iter().map(|round| round.requests).sum()),
+            number(in_flight),
+            sum(Verdict::Cut),
+            number(others),
+            number(excused),
+            sum(Verdict::Declined),
+            sum(Verdict::Refused),
+            self.slow(),
+            self.seconds(|round| round.refused_after_s),
+            self.seconds(|round| round.gone_after_s.or(round.left_after_s)),
+            self.exits(),
+            self.seconds(|round| round.replaced_after_s),
+            number(left),
+            number(traces),
+            missing,
+            if self.is_clean() { "ok" } else { "FAILED" }.to_owned(),
+        ]
+    }
+}
+
+/// The names of the columns, in two lines.
+pub(super) const COLUMNS: [[&str; 2]; 19] = [
+    ["scenario", ""],
+    ["load", ""],
+    ["rounds", ""],
+    ["requests", ""],
+    ["at", "signal"],
+    ["cut", ""],
+    ["other", "faults"],
+    ["lost", "as must"],
+    ["declined", ""],
+    ["refused", ""],
+    ["slow", "answered"],
+    ["refuses", "after s"],
+    ["left", "after s"],
+    ["exit", ""],
+    ["replaced", "after s"],
+    ["left", "behind"],
+    ["traces", ""],
+    ["database", "faults"],
+    ["", ""],
+];
+
+/// Columns of words; the others are of figures.
+const WORDS: usize = 2;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.command)?;
+        let rows: Vec<Vec<String>> = rows(self).iter().map(Row::cells).collect();
+        // A column that says nothing is left out.
+        let shown: Vec<usize> = (0..COLUMNS.len())
+            .filter(|column| {
+                let silent = |row: &Vec<String>| row[*column] == "-" || row[*column] == "0";
+                let always = matches!(column, 0..=5 | 11..=13 | 15) || *column == 18;
+                always || !rows.iter().all(silent)
+            })
+            .collect();
+        let width = |column: usize| {
+            let cells = rows.iter().map(|row| row[column].len());
+            let names = COLUMNS[column].iter().map(|name| name.len());
+            cells.chain(names).max().unwrap_or_default()
+        };
+        let mut line = |cell: &dyn Fn(usize) -> String| {
+            let mut text = String::new();
+            for column in &shown {
+                let (cell, width) = (cell(*column), width(*column));
+                match *column < WORDS || *column == COLUMNS.len() - 1 {
+                    true => text.push_str(&format!("{cell:width$}  ")),
+                    false => text.push_str(&format!("{cell:>width$}  ")),
+                }
+            }
+            writeln!(f, "{}", text.trim_end())
+        };
+        line(&|column| COLUMNS[column][0].to_owned())?;
+        line(&|column| COLUMNS[column][1].to_owned())?;
+        for row in &rows {
+            line(&|column| row[column].clone())?;
+        }
+        self.problems(f)?;
+        if let Some(sentence) = self.database() {
+            writeln!(f, "\n{sentence}")?;
+        }
+        f.write_str(&self.verdict())
+    }
+}
+
+impl Report {
+    fn problems(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faulty: Vec<&Round> = self
+            .rounds
+            .iter()
+            .filter(|round| !round.is_clean())
+            .collect();
+        for round in faulty.iter().take(LISTED) {
+            let (scenario, load, repeat) = (&round.scenario, round.load, round.repeat);
+            writeln!(
+                f,
+                "\n{scenario}, {load}, round {repeat} (--seed {}):",
+                round.seed
+            )?;
+            for problem in &round.problems {
+                writeln!(f, "  {problem}")?;
+            }
+            for (how, number) in &round.cut_how {
+                writeln!(f, "    {number} {how}")?;
+            }
+            for trace in round.traces.shown.iter().take(1) {
+                for text in trace.lines() {
+                    writeln!(f, "    | {text}")?;
+                }
+            }
+        }
+        if faulty.len() > LISTED {
+            writeln!(
+                f,
+                "\n… and {} more rounds; --json has them",
+                faulty.len() - LISTED
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What was found in the database of a bot of ours.
+    pub(super) fn database(&self) -> Option<String> {
+        let checks = || {
+            self.rounds
+                .iter()
+                .filter_map(|round| round.storage.as_ref())
+        };
+        let first = checks().next()?;
+        let acknowledged = thousands(checks().map(|c| c.acknowledged).sum::<u64>() as f64);
+        let lost: u64 = checks().map(|check| check.lost).sum();
+        let twice: u64 = checks().map(|check| check.twice).sum();
+        let counted = checks().all(|check| check.counted);
+        Some(match (lost, twice) {
+            (0, 0) if counted => format!(
+                "{}: all {acknowledged} acknowledged messages are there, each once.",
+                first.storage
+            ),
+            (0, 0) => format!(
+                "{}: every user with an acknowledged message is there; their states have no \
+                 field `count`, so the {acknowledged} messages themselves could not be counted.",
+                first.storage
+            ),
+            (lost, twice) => format!(
+                "{}: {lost} of {acknowledged} acknowledged messages are missing, {twice} took \
+                 effect twice.",
+                first.storage
+            ),
+        })
+    }
+
+    /// The whole in one sentence.
+    pub(super) fn verdict(&self) -> String {
+        let rounds = match (self.rounds.len(), self.planned) {
+            (1, 1) => "1 round".to_owned(),
+            (done, planned) if done == planned => format!("{done} rounds"),
+            (done, planned) => format!("{done} of {planned} rounds"),
+        };
+        let requests: u64 = self.rounds.iter().map(|round| round.requests).sum();
+        let requests = thousands(requests as f64);
+        let failed = self.rounds.iter().filter(|round| !round.is_clean()).count();
+        let stopped = match self.interrupted {
+            true => " Interrupted.",
+            false => "",
+        };
+        if failed > 0 {
+            let cut = thousands(self.total(Verdict::Cut) as f64);
+            return format!(
+                "\nFAILED: {failed} of {rounds} are not clean; {cut} of {requests} requests were cut.{stopped}"
+            );
+        }
+        format!("\nClean: {rounds}, {requests} requests, none cut, nothing left behind.{stopped}")
+    }
+}

@@ -1,0 +1,235 @@
+//! The requests of a load: a template, and the bytes that it makes.
+//!
+//! `{n}` is a number that no other request has, `{client}` that of the client, `{round}`
+//! that of the round, `{run}` a word that no other drill has. Other braces stand for
+//! themselves, so that JSON needs no escapes.
+
+use turnkey_report::Error;
+
+/// A request with counters in its path, headers and body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Option<String>,
+}
+
+/// Bytes of a body; larger ones would measure the network.
+const MAX_BODY: usize = 1 << 20;
+
+/// Header fields of a request.
+const MAX_HEADERS: usize = 50;
+
+/// What is put into a template.
+pub(super) struct Counters<'a> {
+    pub(super) n: u64,
+    pub(super) client: usize,
+    pub(super) round: usize,
+    pub(super) run: &'a str,
+}
+
+/// A request as it goes out.
+pub(super) struct Wire {
+    pub(super) bytes: Vec<u8>,
+    /// Bytes of the head, with the empty line.
+    pub(super) head: usize,
+}
+
+impl Request {
+    /// `GET` of a path.
+    #[must_use]
+    pub fn get(path: impl Into<String>) -> Self {
+        Request::new("GET", path)
+    }
+
+    /// `POST` of a body to a path.
+    #[must_use]
+    pub fn post(path: impl Into<String>, body: impl Into<String>) -> Self {
+        Request::new("POST", path).body(body)
+    }
+
+    /// Any method, without a body.
+    #[must_use]
+    pub fn new(method: impl Into<String>, path: impl Into<String>) -> Self {
+        Request {
+            method: method.into(),
+            path: path.into(),
+            headers: Vec::new(),
+            body: None,
+        }
+    }
+
+    /// Adds a header field.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sets the body; `Content-Length` is added when it is sent.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<String>) -> Self {
+        self.body = Some(body.into());
+        self
+    }
+
+    /// # Errors
+    /// [`Error::Start`] when it would be no HTTP, or is over a bound.
+    pub(super) fn check(&self) -> turnkey_report::Result<()> {
+        let refuse = |sentence: String| Err(Error::Start(sentence));
+        let is_token = |text: &str| {
+            !text.is_empty()
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_.!#$%&'*+^`|~".contains(&b))
+        };
+        if !is_token(&self.method) {
+            return refuse(format!(
+                "{:?} is no method; write --method POST",
+                self.method
+            ));
+        }
+        if !self.path.starts_with('/') || self.path.bytes().any(|b| b <= b' ' || b > b'~') {
+            return refuse(format!(
+                "{:?} is no path; it starts with / and has neither spaces nor letters outside ASCII",
+                self.path
+            ));
+        }
+        if self.headers.len() > MAX_HEADERS {
+            return refuse(format!("at most {MAX_HEADERS} headers can be sent"));
+        }
+        for (name, value) in &self.headers {
+            if !is_token(name) || value.bytes().any(|b| b < b' ' && b != b'\t') {
+                return refuse(format!(
+                    "\"{name}: {value}\" is no header; write --header 'Name: value'"
+                ));
+            }
+            let ours = [
+                "content-length",
+                "transfer-encoding",
+                "connection",
+                "expect",
+            ];
+            if ours.contains(&name.to_ascii_lowercase().as_str()) {
+                return refuse(format!(
+                    "the drill itself sends the header {name}; leave it out"
+                ));
+            }
+        }
+        if self.body.as_ref().is_some_and(|body| body.len() > MAX_BODY) {
+            return refuse("a body has at most 1 MiB".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The bytes; `close` asks the server to close the connection after the answer.
+    pub(super) fn wire(&self, host: &str, close: bool, counters: &Counters<'_>) -> Wire {
+        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, counters.fill(&self.path));
+        let has = |wanted: &str| {
+            self.headers
+                .iter()
+                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+        };
+        let mut line = |name: &str, value: &str| {
+            text.push_str(name);
+            text.push_str(": ");
+            text.push_str(value);
+            text.push_str("\r\n");
+        };
+        if !has("host") {
+            line("Host", host);
+        }
+        if !has("user-agent") {
+            line(
+                "User-Agent",
+                concat!("turnkey-drill/", env!("CARGO_PKG_VERSION")),
+            );
+        }
+        for (name, value) in &self.headers {
+            line(name, &counters.fill(value));
+        }
+        let body = self.body.as_ref().map(|body| counters.fill(body));
+        if let Some(body) = &body {
+            if !has("content-type") {
+                let json = body.starts_with(['{', '[']);
+                let kind = if json {
+                    "application/json"
+                } else {
+                    "text/plain"
+                };
+                line("Content-Type", kind);
+            }
+            line("Content-Length", &body.len().to_string());
+        }
+        if close {
+            line("Connection", "close");
+        }
+        text.push_str("\r\n");
+        let head = text.len();
+        let mut bytes = text.into_bytes();
+        bytes.extend(body.unwrap_or_default().into_bytes());
+        Wire { bytes, head }
+    }
+}
+
+impl Counters<'_> {
+    fn fill(&self, template: &str) -> String {
+        if !template.contains('{') {
+            return template.to_owned();
+        }
+        template
+            .replace("{n}", &self.n.to_string())
+            .replace("{client}", &self.client.to_string())
+            .replace("{round}", &self.round.to_string())
+            .replace("{run}", self.run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTERS: Counters<'static> = Counters {
+        n: 7,
+        client: 3,
+        round: 1,
+        run: "abc",
+    };
+
+    #[test]
+    fn counters_fill_everything_and_json_needs_no_escapes() {
+        let request = Request::post("/a/{n}", r#"{"id":"{run}-{round}-{client}-{n}","x":{}}"#)
+            .header("X-Client", "c{client}");
+        request.check().unwrap();
+        let wire = request.wire("localhost:1", true, &COUNTERS);
+        let text = String::from_utf8(wire.bytes).unwrap();
+        let (head, body) = text.split_at(wire.head);
+        assert!(head.starts_with("POST /a/7 HTTP/1.1\r\nHost: localhost:1\r\n"));
+        for line in [
+            "X-Client: c3",
+            "Content-Type: application/json",
+            "Content-Length: 25",
+            "Connection: close",
+        ] {
+            assert!(head.contains(&format!("{line}\r\n")), "{line} in {head}");
+        }
+        assert!(head.ends_with("\r\n\r\n"));
+        assert_eq!(body, r#"{"id":"abc-1-3-7","x":{}}"#);
+    }
+
+    #[test]
+    fn what_is_no_http_is_refused() {
+        for request in [
+            Request::get("no-slash"),
+            Request::get("/a b"),
+            Request::new("GE T", "/"),
+            Request::get("/").header("a b", "c"),
+            Request::get("/").header("a", "c\r\nd: e"),
+            Request::get("/").header("Content-Length", "3"),
+            Request::post("/", "x".repeat(MAX_BODY + 1)),
+        ] {
+            assert!(request.check().is_err(), "{request:?}");
+        }
+    }
+}

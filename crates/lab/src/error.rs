@@ -1,0 +1,62 @@
+//! Why the laboratory could not measure.
+
+/// Why the laboratory could not measure.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Correct what was asked for, or what is missing: one sentence that names the remedy.
+    #[error("{0}")]
+    Start(String),
+    /// The system refused something that should have worked; try again.
+    #[error("{0}")]
+    System(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The result of a step of a measurement.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// It cannot start, for this reason.
+    pub fn start(reason: impl std::fmt::Display) -> Self {
+        Error::Start(reason.to_string())
+    }
+
+    /// A failure that is only a sentence.
+    pub fn msg(text: impl Into<String>) -> Self {
+        Error::System(text.into().into())
+    }
+}
+
+/// What the system, a parser or a task says is passed on as it is.
+macro_rules! passed_on {
+    ($($error:ty),* $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Error::System(Box::new(error))
+            }
+        }
+    )*};
+}
+
+passed_on!(
+    std::io::Error,
+    nix::Error,
+    hyper::Error,
+    hyper::http::Error,
+    mysql_async::Error,
+    rusqlite::Error,
+    serde_json::Error,
+    tokio::sync::AcquireError,
+    tokio::task::JoinError,
+    tokio_postgres::Error,
+    turnkey_storage::Error
+);
+
+impl From<turnkey_report::Error> for Error {
+    fn from(error: turnkey_report::Error) -> Self {
+        match error {
+            turnkey_report::Error::Start(sentence) => Error::Start(sentence),
+            other => Error::System(Box::new(other)),
+        }
+    }
+}

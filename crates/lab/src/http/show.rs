@@ -1,0 +1,265 @@
+//! The results of `bench turn`: every run, their medians, as a table or JSON.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::super::laboratory::NOISY;
+use super::super::measure::{FileSystem, Machine, Percentiles, SyncTimes};
+use super::super::summary::median;
+use super::super::table::print;
+use super::{HttpOptions, tell};
+use turnkey_report::figures::{short, thousands, time};
+
+/// All runs.
+#[derive(Serialize)]
+pub(super) struct Results {
+    program: &'static str,
+    pub(super) interrupted: bool,
+    machine: Machine,
+    file_system: FileSystem,
+    disk_sync: SyncTimes,
+    settings: Settings,
+    medians: Vec<Median>,
+    pub(super) runs: Vec<Run>,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    /// None: a bot of its own.
+    url: Option<String>,
+    workers: Option<usize>,
+    sync: Option<String>,
+    users: u64,
+    seconds: f64,
+    warm_up_seconds: f64,
+    repeat: usize,
+}
+
+/// One run.
+#[derive(Clone, Default, Serialize)]
+pub(super) struct Run {
+    pub(super) connections: usize,
+    /// From 1.
+    pub(super) repeat: usize,
+    pub(super) failed: Option<String>,
+    pub(super) seconds: f64,
+    /// Answered 200 within the window.
+    pub(super) turns: u64,
+    pub(super) turns_per_second: f64,
+    pub(super) latency_us: Percentiles,
+    /// By status, or what went wrong; warm-up included.
+    pub(super) answers: BTreeMap<String, u64>,
+    pub(super) acknowledged: u64,
+    pub(super) uncertain: u64,
+    /// None when nobody could look: another's bot, or one that does not count.
+    pub(super) sum_of_counters: Option<u64>,
+    pub(super) bot_cpu_us_per_turn: Option<f64>,
+    pub(super) generator_cpu_us_per_turn: Option<f64>,
+    pub(super) others_share: Option<f64>,
+}
+
+/// The middle of the runs with as many connections.
+#[derive(Serialize)]
+struct Median {
+    connections: usize,
+    runs: usize,
+    turns_per_second: f64,
+    least_turns_per_second: f64,
+    most_turns_per_second: f64,
+    latency_us: Percentiles,
+    bot_cpu_us_per_turn: Option<f64>,
+    others_share: Option<f64>,
+}
+
+impl Results {
+    pub(super) fn new(
+        machine: Machine,
+        file_system: FileSystem,
+        disk_sync: SyncTimes,
+        options: &HttpOptions,
+    ) -> Self {
+        let own = options.url.is_none();
+        Results {
+            program: concat!("turnkey ", env!("CARGO_PKG_VERSION")),
+            interrupted: false,
+            machine,
+            file_system,
+            disk_sync,
+            settings: Settings {
+                url: options.url.clone(),
+                workers: own.then_some(options.workers),
+                sync: own.then(|| options.sync.clone()),
+                users: options.users,
+                seconds: options.seconds,
+                warm_up_seconds: options.warm_up,
+                repeat: options.repeat,
+            },
+            medians: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
+    pub(super) fn announce(&self, runs: usize) {
+        let machine = &self.machine;
+        tell(&format!(
+            "{}, {} processors, {}; {} on {}, a sync of 4 KiB takes {}.",
+            machine.processor,
+            machine.processors,
+            machine.kernel,
+            self.file_system.kind,
+            self.file_system.device,
+            time(self.disk_sync.append_us)
+        ));
+        if self.file_system.is_memory() && self.settings.url.is_none() {
+            tell(
+                "warning: the database is in memory: a sync costs nothing there; name a directory on a disk with --directory",
+            );
+        }
+        if cfg!(debug_assertions) {
+            tell("warning: a debug build: build with --release to compare");
+        }
+        let each = self.settings.warm_up_seconds + self.settings.seconds + 1.0;
+        tell(&format!(
+            "{runs} runs, about {:.0} s in all.",
+            each * runs as f64
+        ));
+    }
+
+    pub(super) fn ended(&mut self, run: Run) {
+        match &run.failed {
+            Some(sentence) => tell(&format!(
+                "FAILED {} connections, repeat {}: {sentence}",
+                run.connections, run.repeat
+            )),
+            None => tell(&format!(
+                "{} connections, repeat {}: {} turns/s, p99 {}",
+                run.connections,
+                run.repeat,
+                thousands(run.turns_per_second),
+                time(run.latency_us.p99)
+            )),
+        }
+        self.runs.push(run);
+    }
+
+    pub(super) fn ok(&self) -> bool {
+        self.runs.iter().all(|run| run.failed.is_none())
+    }
+
+    fn summarize(&mut self) {
+        let mut seen = Vec::new();
+        for run in &self.runs {
+            if !seen.contains(&run.connections) {
+                seen.push(run.connections);
+            }
+        }
+        let runs = &self.runs;
+        self.medians = seen.into_iter().map(|n| middle(runs, n)).collect();
+    }
+
+    pub(super) fn present(&mut self, json: bool) -> crate::error::Result<()> {
+        self.summarize();
+        if json {
+            return print(&(serde_json::to_string_pretty(self)? + "\n"));
+        }
+        print(&self.table())
+    }
+
+    fn table(&self) -> String {
+        if self.runs.is_empty() {
+            return self.verdict();
+        }
+        let mut text = format!(
+            "\n{:>11}  {:>9}  {:>19}  {:>8}  {:>8}  {:>8}  {:>8}  {:>10}\n",
+            "connections", "turns/s", "(min-max)", "p50", "p99", "p99.9", "max", "bot CPU us"
+        );
+        for row in &self.medians {
+            let range = format!(
+                "({}-{})",
+                thousands(row.least_turns_per_second),
+                thousands(row.most_turns_per_second)
+            );
+            let l = &row.latency_us;
+            let _ = write!(
+                text,
+                "{:>11}  {:>9}  {range:>19}  {:>8}  {:>8}  {:>8}  {:>8}  {:>10}",
+                row.connections,
+                thousands(row.turns_per_second),
+                time(l.p50),
+                time(l.p99),
+                time(l.p99_9),
+                time(l.max),
+                short(row.bot_cpu_us_per_turn)
+            );
+            if let Some(share) = row.others_share.filter(|share| *share > NOISY) {
+                let _ = write!(text, "  noisy: {:.0} % by others", share * 100.0);
+            }
+            text.push('\n');
+        }
+        let mut answers = BTreeMap::<&str, u64>::new();
+        for (kind, count) in self.runs.iter().flat_map(|run| &run.answers) {
+            *answers.entry(kind).or_default() += count;
+        }
+        let answers: Vec<String> = answers.iter().map(|(k, n)| format!("{k}: {n}")).collect();
+        let _ = writeln!(text, "\nAnswers: {}.", answers.join(", "));
+        text.push_str(&self.verdict());
+        text
+    }
+
+    fn verdict(&self) -> String {
+        let failed: Vec<&str> = self
+            .runs
+            .iter()
+            .filter_map(|run| run.failed.as_deref())
+            .collect();
+        if !failed.is_empty() {
+            return format!("FAILED: {}.\n", failed.join("; "));
+        }
+        let mut text = String::new();
+        if self.runs.iter().all(|run| run.sum_of_counters.is_some()) && !self.runs.is_empty() {
+            text.push_str("No turn was lost: after each run the counters in the database added up to the answers.\n");
+        } else if !self.runs.is_empty() {
+            text.push_str("Not checked whether a turn was lost: the states cannot be read as counters from here.\n");
+        }
+        if self.interrupted {
+            let _ = writeln!(text, "Interrupted after {} runs.", self.runs.len());
+        }
+        text
+    }
+}
+
+fn middle(all: &[Run], connections: usize) -> Median {
+    let runs: Vec<&Run> = all
+        .iter()
+        .filter(|run| run.connections == connections && run.failed.is_none())
+        .collect();
+    let of = |pick: fn(&Run) -> f64| {
+        median(runs.iter().map(|run| pick(run)).collect()).unwrap_or_default()
+    };
+    let speeds = || runs.iter().map(|run| run.turns_per_second);
+    Median {
+        connections,
+        runs: runs.len(),
+        turns_per_second: of(|run| run.turns_per_second),
+        least_turns_per_second: speeds().reduce(f64::min).unwrap_or_default(),
+        most_turns_per_second: speeds().reduce(f64::max).unwrap_or_default(),
+        latency_us: Percentiles {
+            p50: of(|run| run.latency_us.p50),
+            p90: of(|run| run.latency_us.p90),
+            p99: of(|run| run.latency_us.p99),
+            p99_9: of(|run| run.latency_us.p99_9),
+            max: of(|run| run.latency_us.max),
+        },
+        bot_cpu_us_per_turn: median(
+            runs.iter()
+                .filter_map(|run| run.bot_cpu_us_per_turn)
+                .collect(),
+        ),
+        others_share: runs
+            .iter()
+            .filter_map(|run| run.others_share)
+            .reduce(f64::max),
+    }
+}

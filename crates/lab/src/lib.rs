@@ -1,0 +1,63 @@
+//! Measuring: the storage laboratory (`turnkey bench storage`) and whole turns over
+//! HTTP (`turnkey bench turn`).
+//!
+//! Called by `cli/bench.rs` only. Nothing else in the program knows of it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `plan.rs` | what is to be measured, with its bounds |
+//! | `laboratory.rs` | all runs, in turn, until the end or Ctrl-C |
+//! | `run.rs` | one run: processes, window, counters, check |
+//! | `process.rs` `child.rs` `order.rs` | the processes of a run from the inside, from the outside, and what they are told |
+//! | `engines/` | the engines that are compared |
+//! | `servers/` | private database servers |
+//! | `measure/` | histograms, `/proc`, the disk, the machine |
+//! | `state.rs` `check.rs` | the counter in each state, and whether one was lost |
+//! | `results.rs` `summary.rs` | every number, and their medians |
+//! | `report/` `table.rs` | HTML, charts, the terminal (with `crate::report`) |
+//! | `progress.rs` | what is shown meanwhile |
+//! | `http/` | `bench turn` |
+//!
+//! Invariants: a turn counts when it was acknowledged; after every run the counters in
+//! the database must add up to the acknowledged turns, or the run has failed. Every
+//! process that is started here ends with this one: it watches its input.
+
+mod check;
+mod child;
+mod engines;
+mod error;
+mod http;
+mod laboratory;
+mod measure;
+mod order;
+mod plan;
+mod process;
+mod progress;
+mod report;
+mod results;
+mod run;
+mod servers;
+mod state;
+mod summary;
+mod table;
+
+pub use engines::known_engines;
+pub use error::{Error, Result};
+pub use http::{HttpOptions, bench as http};
+pub use laboratory::{bench as storage, redraw};
+pub use plan::StorageOptions;
+pub use process::main as process;
+
+/// Workers that `bench turn` can start: as many as a bot has.
+const MAX_WORKERS: usize = 256;
+
+/// How a benchmark ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every run was measured and no turn was lost.
+    Good,
+    /// A run failed, or lost a turn.
+    Failed,
+    /// Ctrl-C.
+    Interrupted,
+}

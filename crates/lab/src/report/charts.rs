@@ -1,0 +1,503 @@
+//! The charts of a report: which figures go where.
+//!
+//! For each sync level: turns a second by processes, the same by turns in flight,
+//! latencies and processor time in the busiest situation. A chart that would show
+//! nothing is left out.
+
+use super::super::results::Results;
+use super::super::summary::Median;
+use super::panels::{FILLED, LEFT, LEGIBLE, Plots, TOP, WIDTH, compact, plain, round_time};
+use turnkey_report::figures::{short, thousands, time};
+use turnkey_report::svg::{Anchor, Svg, steps};
+
+/// A chart that is drawn.
+pub(super) struct Chart {
+    /// Its sync level.
+    pub(super) sync: &'static str,
+    /// Its file, without `.svg`.
+    pub(super) name: String,
+    /// What it shows, in a sentence.
+    pub(super) caption: String,
+    pub(super) svg: String,
+}
+
+/// A bar that its figure fits on.
+const WIDE: f64 = 34.0;
+
+/// The ceiling has one situation of its own and is no way to run a bot.
+const CEILING: &str = "sqlite-ceiling";
+
+/// All charts.
+pub(super) fn draw(results: &Results) -> Vec<Chart> {
+    let mut charts = Vec::new();
+    for sync in results.sync_levels() {
+        let rows: Vec<&Median> = results
+            .medians
+            .iter()
+            .filter(|row| row.sync == sync && row.runs > 0)
+            .collect();
+        let sheet = Sheet {
+            results,
+            sync,
+            rows,
+        };
+        charts.extend(sheet.by_processes());
+        charts.extend(sheet.by_in_flight());
+        charts.extend(sheet.latencies());
+        charts.extend(sheet.processor());
+    }
+    charts
+}
+
+/// What is known at one sync level.
+struct Sheet<'a> {
+    results: &'a Results,
+    sync: &'static str,
+    rows: Vec<&'a Median>,
+}
+
+/// In words: what a commit survives.
+pub(super) fn durability(sync: &str) -> &'static str {
+    match sync {
+        "full" => "each commit on the disk before it was acknowledged",
+        _ => "each commit safe from the program's death, not from a power cut",
+    }
+}
+
+impl<'a> Sheet<'a> {
+    fn engines(&self) -> Vec<&'a str> {
+        let mut names: Vec<&str> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.engine != CEILING) {
+            if !names.contains(&row.engine.as_str()) {
+                names.push(&row.engine);
+            }
+        }
+        names
+    }
+
+    /// The same colour in every chart of a report.
+    fn colour(&self, engine: &str) -> usize {
+        let engines = &self.results.settings.engines;
+        engines
+            .iter()
+            .position(|known| known.name() == engine)
+            .unwrap_or_default()
+    }
+
+    fn ceiling(&self) -> Option<&'a Median> {
+        self.rows.iter().find(|row| row.engine == CEILING).copied()
+    }
+
+    fn row(&self, engine: &str, processes: usize, in_flight: usize) -> Option<&'a Median> {
+        self.rows
+            .iter()
+            .find(|row| {
+                row.engine == engine && row.processes == processes && row.in_flight == in_flight
+            })
+            .copied()
+    }
+
+    fn values(&self, pick: fn(&Median) -> usize) -> Vec<usize> {
+        let mut values: Vec<usize> = self
+            .rows
+            .iter()
+            .filter(|row| row.engine != CEILING)
+            .map(|row| pick(row))
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
+    /// The most processes and the most turns in flight.
+    fn busiest(&self) -> Option<(usize, usize)> {
+        self.rows
+            .iter()
+            .filter(|row| row.engine != CEILING)
+            .map(|row| (row.processes, row.in_flight))
+            .max_by_key(|(processes, in_flight)| (processes * in_flight, *processes))
+    }
+
+    fn start(&self, title: &str, about: &str) -> Svg {
+        let mut svg = Svg::new(WIDTH, title);
+        svg.text(LEFT, 32.0, "title", Anchor::Start, title);
+        svg.text(LEFT, 53.0, "sub", Anchor::Start, about);
+        let mut x = LEFT;
+        for engine in self.engines() {
+            svg.bar(x, 66.0, (12.0, 12.0), self.colour(engine), engine);
+            svg.text(x + 18.0, 76.5, "legend", Anchor::Start, engine);
+            x += 18.0 + 7.4 * engine.len() as f64 + 22.0;
+        }
+        svg
+    }
+
+    fn about(&self, rest: &str) -> String {
+        format!("Sync {}: {}. {rest}", self.sync, durability(self.sync))
+    }
+
+    /// Bars: groups of processes, one panel for each number in flight.
+    fn by_processes(&self) -> Option<Chart> {
+        let (engines, panels) = (self.engines(), self.values(|row| row.in_flight));
+        let groups = self.values(|row| row.processes);
+        if engines.is_empty() {
+            return None;
+        }
+        let title = "Turns a second, by number of processes";
+        let mut svg = self.start(
+            title,
+            &self.about("Higher is better. Marks: lowest and highest run."),
+        );
+        let plots = Plots::of_bars(panels.len(), groups.len() * engines.len());
+        for (n, in_flight) in panels.iter().enumerate() {
+            let plot = plots.at(n);
+            let name = match in_flight {
+                1 => "1 turn in flight in each process".to_owned(),
+                many => format!("{many} turns in flight in each process"),
+            };
+            let in_panel = |row: &&&Median| row.in_flight == *in_flight && row.engine != CEILING;
+            let most = self
+                .rows
+                .iter()
+                .filter(in_panel)
+                .map(|row| row.most_turns_per_second);
+            let most = most.fold(0.0, f64::max);
+            let group = plot.width / groups.len() as f64;
+            let bar = (group * FILLED / engines.len() as f64).min(46.0);
+            // Room for the figure of the highest bar.
+            let room = if bar >= WIDE { 1.07 } else { 1.18 };
+            let scale = plot.frame(&mut svg, &name, most * room, "turns/s", "processes");
+            for (g, processes) in groups.iter().enumerate() {
+                let middle = plot.x + group * (g as f64 + 0.5);
+                svg.text(
+                    middle,
+                    plot.bottom() + 18.0,
+                    "tick",
+                    Anchor::Middle,
+                    &processes.to_string(),
+                );
+                let first = middle - bar * engines.len() as f64 / 2.0;
+                for (e, engine) in engines.iter().enumerate() {
+                    let Some(row) = self.row(engine, *processes, *in_flight) else {
+                        continue;
+                    };
+                    let x = first + bar * e as f64;
+                    let top = plot.bottom() - row.turns_per_second * scale;
+                    let hint = format!(
+                        "{engine}, {processes} x {in_flight}: {} turns/s ({} to {})",
+                        thousands(row.turns_per_second),
+                        thousands(row.least_turns_per_second),
+                        thousands(row.most_turns_per_second)
+                    );
+                    let size = ((bar - 2.0).max(bar * 0.7), plot.bottom() - top);
+                    svg.bar(x + 1.0, top, size, self.colour(engine), &hint);
+                    let y = |speed: f64| plot.bottom() - speed * scale;
+                    let (low, high) = (y(row.least_turns_per_second), y(row.most_turns_per_second));
+                    svg.line((x + bar / 2.0, low), (x + bar / 2.0, high), "axis");
+                    let label = compact(row.turns_per_second);
+                    if bar >= WIDE {
+                        svg.text(x + bar / 2.0, high - 5.0, "value", Anchor::Middle, &label);
+                    } else if bar >= LEGIBLE {
+                        svg.value_up(x + bar / 2.0 + 4.0, high - 5.0, &label);
+                    }
+                }
+            }
+        }
+        Some(Chart {
+            sync: self.sync,
+            name: format!("throughput-by-processes-{}", self.sync),
+            caption: "How many turns all processes together complete in a second.".to_owned(),
+            svg: svg.finish(plots.height()),
+        })
+    }
+
+    /// Lines over turns in flight, one panel for the fewest and one for the most processes.
+    fn by_in_flight(&self) -> Option<Chart> {
+        let engines = self.engines();
+        let points = self.values(|row| row.in_flight);
+        let all = self.values(|row| row.processes);
+        let mut panels = vec![*all.first()?, *all.last()?];
+        panels.dedup();
+        if engines.is_empty() || points.len() < 2 {
+            return None;
+        }
+        let title = "Turns a second, by turns in flight";
+        let mut svg = self.start(
+            title,
+            &self.about("More waiting turns: larger batches, where an engine makes batches."),
+        );
+        let plots = Plots::new(panels.len());
+        for (n, processes) in panels.iter().enumerate() {
+            let plot = plots.at(n);
+            let name = match processes {
+                1 => "1 process".to_owned(),
+                many => format!("{many} processes"),
+            };
+            let in_panel = |row: &&&Median| row.processes == *processes && row.engine != CEILING;
+            let most = self
+                .rows
+                .iter()
+                .filter(in_panel)
+                .map(|row| row.turns_per_second);
+            let most = most.fold(0.0, f64::max);
+            let scale = plot.frame(
+                &mut svg,
+                &name,
+                most,
+                "turns/s",
+                "turns in flight in each process",
+            );
+            let step = plot.width / points.len() as f64;
+            let x = |p: usize| plot.x + step * (p as f64 + 0.5);
+            for (p, in_flight) in points.iter().enumerate() {
+                svg.text(
+                    x(p),
+                    plot.bottom() + 18.0,
+                    "tick",
+                    Anchor::Middle,
+                    &in_flight.to_string(),
+                );
+            }
+            for engine in &engines {
+                let found: Vec<(f64, f64, &Median)> = points
+                    .iter()
+                    .enumerate()
+                    .filter_map(|(p, in_flight)| {
+                        let row = self.row(engine, *processes, *in_flight)?;
+                        Some((x(p), plot.bottom() - row.turns_per_second * scale, row))
+                    })
+                    .collect();
+                let line: Vec<(f64, f64)> = found.iter().map(|(x, y, _)| (*x, *y)).collect();
+                svg.path(&line, self.colour(engine), 2.5);
+                for (x, y, row) in found {
+                    let speed = thousands(row.turns_per_second);
+                    let hint = format!(
+                        "{engine}, {} x {}: {speed} turns/s",
+                        row.processes, row.in_flight
+                    );
+                    svg.dot(x, y, 4.0, self.colour(engine), &hint);
+                }
+            }
+        }
+        Some(Chart {
+            sync: self.sync,
+            name: format!("scaling-in-flight-{}", self.sync),
+            caption: "What each engine makes of more turns that wait at the same time.".to_owned(),
+            svg: svg.finish(plots.height()),
+        })
+    }
+
+    /// Dots on a logarithmic axis: p50, p99, p99.9, max in the busiest situation.
+    fn latencies(&self) -> Option<Chart> {
+        let (processes, in_flight) = self.busiest()?;
+        let title = format!("Latency of a turn: {}", situation(processes, in_flight));
+        let rows: Vec<&Median> = self
+            .engines()
+            .iter()
+            .filter_map(|engine| self.row(engine, processes, in_flight))
+            .collect();
+        let about = self.about("Left is better. The scale is logarithmic.");
+        let mut svg = self.start(&title, &about);
+        let least = rows
+            .iter()
+            .map(|row| row.latency_us.p50)
+            .fold(f64::MAX, f64::min);
+        let most = rows
+            .iter()
+            .map(|row| row.latency_us.max)
+            .fold(1.0, f64::max);
+        let from = least.max(1.0).log10().floor();
+        let to = most.log10().ceil().max(from + 1.0);
+        let (left, right) = (150.0, WIDTH - 330.0);
+        let x = |us: f64| left + (us.max(1.0).log10() - from) / (to - from) * (right - left);
+        // Figures stand in columns: beside their dots they would cover each other.
+        let columns = [0.0, 78.0, 156.0, 234.0].map(|offset| right + 84.0 + offset);
+        let each = 34.0;
+        let bottom = TOP + 12.0 + each * rows.len() as f64;
+        let mut power = from;
+        while power <= to {
+            let us = 10f64.powf(power);
+            svg.line((x(us), TOP), (x(us), bottom), "grid");
+            let label = round_time(us);
+            svg.text(x(us), bottom + 18.0, "tick", Anchor::Middle, &label);
+            power += 1.0;
+        }
+        for (name, column) in ["p50", "p99", "p99.9", "max"].into_iter().zip(columns) {
+            svg.text(column, TOP + 2.0, "sub", Anchor::End, name);
+        }
+        for (n, row) in rows.iter().enumerate() {
+            let y = TOP + 12.0 + each * (n as f64 + 0.5);
+            let colour = self.colour(&row.engine);
+            svg.text(LEFT, y + 4.0, "panel", Anchor::Start, &row.engine);
+            let l = &row.latency_us;
+            svg.path(&[(x(l.p50), y), (x(l.max), y)], colour, 2.0);
+            let marks = [
+                ("p50", l.p50, 7.0),
+                ("p99", l.p99, 5.5),
+                ("p99.9", l.p99_9, 4.5),
+                ("max", l.max, 3.5),
+            ];
+            for ((name, us, radius), column) in marks.into_iter().zip(columns) {
+                let hint = format!("{} {name}: {}", row.engine, time(us));
+                svg.dot(x(us), y, radius, colour, &hint);
+                svg.text(column, y + 4.0, "value", Anchor::End, &time(us));
+            }
+        }
+        svg.text(
+            (left + right) / 2.0,
+            bottom + 40.0,
+            "sub",
+            Anchor::Middle,
+            "latency of a turn; dots from large to small: p50, p99, p99.9, max",
+        );
+        Some(Chart {
+            sync: self.sync,
+            name: format!("latency-{}", self.sync),
+            caption: "Half of all turns are faster than p50; one in a hundred is slower than p99, one in a thousand than p99.9.".to_owned(),
+            svg: svg.finish(bottom + 58.0),
+        })
+    }
+
+    /// Bars from the left, in parts, in the busiest situation.
+    fn processor(&self) -> Option<Chart> {
+        let (processes, in_flight) = self.busiest()?;
+        let known = |row: &&Median| row.cpu_us_per_turn.total.is_some();
+        let mut rows: Vec<&Median> = self
+            .engines()
+            .iter()
+            .filter_map(|engine| self.row(engine, processes, in_flight))
+            .filter(known)
+            .collect();
+        rows.extend(self.ceiling().filter(known));
+        if rows.is_empty() {
+            return None;
+        }
+        let title = format!(
+            "Processor time of a turn: {}",
+            situation(processes, in_flight)
+        );
+        let about = self.about("Lower is better. Shades: clients (full), writer or server (pale).");
+        let mut svg = self.start(&title, &about);
+        let most = rows
+            .iter()
+            .filter_map(|row| row.cpu_us_per_turn.total)
+            .fold(0.0, f64::max);
+        let steps = steps(most, 6);
+        let (left, right) = (150.0, WIDTH - 90.0);
+        let scale = (right - left) / steps.last().copied().unwrap_or(1.0);
+        let each = 36.0;
+        let bottom = TOP + each * rows.len() as f64;
+        for step in &steps {
+            let x = left + step * scale;
+            svg.line((x, TOP), (x, bottom), "grid");
+            svg.text(x, bottom + 18.0, "tick", Anchor::Middle, &plain(*step));
+        }
+        for (n, row) in rows.iter().enumerate() {
+            let y = TOP + each * n as f64 + 6.0;
+            let colour = self.colour(&row.engine);
+            svg.text(LEFT, y + 17.0, "panel", Anchor::Start, &row.engine);
+            let cpu = &row.cpu_us_per_turn;
+            let mut x = left;
+            let parts = [
+                ("clients", cpu.clients, 1.0),
+                ("writer", cpu.writer, 0.55),
+                ("server", cpu.server, 0.55),
+            ];
+            for (part, us, opacity) in parts {
+                let width = us.unwrap_or_default() * scale;
+                if width > 0.0 {
+                    let hint = format!("{} {part}: {} us a turn", row.engine, short(us));
+                    svg.bar_of(x, y, (width, each - 12.0), colour, opacity, &hint);
+                    x += width;
+                }
+            }
+            let label = format!("{} us", short(cpu.total));
+            svg.text(x + 6.0, y + 17.0, "value", Anchor::Start, &label);
+        }
+        svg.text(
+            (left + right) / 2.0,
+            bottom + 40.0,
+            "sub",
+            Anchor::Middle,
+            "microseconds of processor time for a turn, all processes together",
+        );
+        Some(Chart {
+            sync: self.sync,
+            name: format!("processor-time-{}", self.sync),
+            caption:
+                "What a turn costs the machine, the writer's and the server's processes included."
+                    .to_owned(),
+            svg: svg.finish(bottom + 58.0),
+        })
+    }
+}
+
+/// In words.
+fn situation(processes: usize, in_flight: usize) -> String {
+    let number = |n: usize, one: &str, many: &str| match n {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    };
+    format!(
+        "{}, {} in flight in each",
+        number(processes, "process", "processes"),
+        number(in_flight, "turn", "turns")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sample;
+    use super::*;
+
+    /// Tags open and close in order, attributes are quoted, and every figure is one.
+    fn assert_well_formed(svg: &str) {
+        let mut open = Vec::new();
+        let mut rest = svg;
+        while let Some(start) = rest.find('<') {
+            let end = start + rest[start..].find('>').expect("a tag's end");
+            let tag = &rest[start + 1..end];
+            if let Some(name) = tag.strip_prefix('/') {
+                assert_eq!(open.pop(), Some(name), "in {svg}");
+            } else {
+                assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+                let name = tag.split([' ', '/']).next().unwrap();
+                if !tag.ends_with('/') {
+                    open.push(name);
+                }
+            }
+            rest = &rest[end + 1..];
+        }
+        assert!(open.is_empty(), "{open:?} are not closed");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn charts_are_well_formed_and_show_the_figures() {
+        let results = sample();
+        let charts = draw(&results);
+        let names: Vec<&str> = charts.iter().map(|chart| chart.name.as_str()).collect();
+        assert!(names.contains(&"throughput-by-processes-full"), "{names:?}");
+        assert!(names.contains(&"latency-full"), "{names:?}");
+        for chart in &charts {
+            assert_well_formed(&chart.svg);
+        }
+        let bars = &charts[0].svg;
+        for row in results.medians.iter().filter(|row| row.engine != CEILING) {
+            if row.sync == "full" {
+                let figure = thousands(row.turns_per_second);
+                assert!(bars.contains(&figure), "{figure} is not in the chart");
+            }
+        }
+    }
+
+    #[test]
+    fn results_without_a_good_run_make_no_chart() {
+        let mut results = sample();
+        for median in &mut results.medians {
+            median.runs = 0;
+        }
+        assert!(draw(&results).is_empty());
+        results.medians.clear();
+        assert!(draw(&results).is_empty());
+    }
+}

@@ -1,0 +1,353 @@
+//! One run: starts its processes, lets them begin at the same moment, looks at the
+//! machine at both ends of the window, adds up, checks the counters.
+//!
+//! Called by `laboratory.rs`. Invariant: when [`measure`] returns, whatever happened,
+//! its processes have ended and its database is gone. Bounds: [`PATIENCE`] for a
+//! process to get ready and to answer.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::check;
+use super::child::{Answer, NoAnswer, Process, failed};
+use super::engines::{self, Engine};
+use super::measure::{self, Device, Percentiles, Usage};
+use super::order::{Line, Load, Loaded, Order, Window, Written};
+use super::plan::{Case, Plan};
+use super::results::{CpuPerTurn, Run};
+use super::servers::{Admin, Counters, Kind};
+use turnkey_report::say;
+use turnkey_report::stop::Stop;
+
+/// For a process to get ready, or to answer after the window.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// For users to be made: ten million take minutes.
+const FILLING: Duration = Duration::from_secs(1800);
+
+/// From the last word to all processes until the first turn.
+const HEAD_START: Duration = Duration::from_millis(50);
+
+/// What a run needs to know of its surroundings.
+pub(super) struct Bench<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) directory: &'a Path,
+    pub(super) device: Option<&'a Device>,
+    pub(super) servers: &'a [Server],
+    pub(super) stop: &'a Stop,
+}
+
+/// A server that engines are measured on.
+pub(super) struct Server {
+    pub(super) kind: Kind,
+    pub(super) admin: Box<dyn Admin>,
+    /// Its first process, on this machine.
+    pub(super) pid: Option<u32>,
+}
+
+/// Where a run's states are; dropping it removes them.
+enum Place<'a> {
+    Directory { _kept: tempfile::TempDir },
+    Database { server: &'a Server, name: String },
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Place::Database { server, name } = self
+            && let Err(error) = server.admin.remove(name)
+        {
+            say!("warning: {error}");
+        }
+    }
+}
+
+/// What the machine had done at a moment.
+struct Sample {
+    at: u64,
+    clients: Usage,
+    writer: Usage,
+    server: Option<Usage>,
+    own: Usage,
+    machine: Option<(f64, f64)>,
+    flushes: Option<u64>,
+}
+
+impl Bench<'_> {
+    /// Measures a case once. `during` is called while it waits.
+    ///
+    /// # Errors
+    /// None when it was interrupted. A run that failed is a [`Run`] that says so.
+    pub(super) fn measure(&self, case: &Case, repeat: usize, during: impl Fn()) -> Option<Run> {
+        let mut run = Run {
+            engine: case.engine.name().to_owned(),
+            sync: case.sync.name().to_owned(),
+            processes: case.processes,
+            in_flight: case.in_flight,
+            repeat,
+            ..Run::default()
+        };
+        match self.try_measure(case, repeat, &mut run, during) {
+            Ok(()) => {}
+            Err(NoAnswer::Interrupted) => return None,
+            Err(NoAnswer::Failed(error)) => run.failed = Some(error.to_string()),
+        }
+        Some(run)
+    }
+
+    fn server(&self, engine: Engine) -> Option<&Server> {
+        let kind = engine.server()?;
+        self.servers.iter().find(|server| server.kind == kind)
+    }
+
+    fn place(&self, case: &Case) -> crate::error::Result<(Place<'_>, String)> {
+        if let Some(server) = self.server(case.engine) {
+            let random =
+                turnkey_storage::sqlite::random_owner().map_err(crate::error::Error::start)?;
+            let name = format!("turnkey_bench_{:x}", random.0);
+            server.admin.set_durability(case.sync)?;
+            let url = server.admin.create(&name)?;
+            return Ok((Place::Database { server, name }, url));
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("run-")
+            .tempdir_in(self.directory)?;
+        let url = format!("sqlite:{}", directory.path().join("bench.db").display());
+        Ok((Place::Directory { _kept: directory }, url))
+    }
+
+    fn try_measure(
+        &self,
+        case: &Case,
+        repeat: usize,
+        run: &mut Run,
+        during: impl Fn(),
+    ) -> Answer<()> {
+        let (place, url) = self.place(case)?;
+        let load = Load {
+            engine: case.engine,
+            url,
+            sync: case.sync,
+            users: self.plan.users,
+            state_bytes: self.plan.state_bytes,
+            in_flight: case.in_flight,
+            pool: self.plan.pool_of(case),
+            // The same users in every engine.
+            seed: repeat as u64 * 1_000_003,
+        };
+        if case.engine.server().is_some() && !case.engine.is_ours() {
+            run.pool = Some(load.pool);
+        }
+        let mut writer = None;
+        if case.engine.has_writer() {
+            let process = Process::start(&Order::Write(load.clone()))?;
+            process.answer(PATIENCE, self.stop)?;
+            writer = Some(process);
+        }
+        let mut filling = Process::start(&Order::Fill(load.clone()))?;
+        filling.answer(FILLING, self.stop)?;
+        filling.wait(PATIENCE);
+        drop(filling);
+        let before = self.server_counters(&place)?;
+        let mut clients = Vec::new();
+        for process in 0..case.processes {
+            let mut load = load.clone();
+            load.seed += process as u64 * 97;
+            clients.push(Process::start(&Order::Load(load))?);
+        }
+        for client in &clients {
+            client.answer(PATIENCE, self.stop)?;
+        }
+        let begin = measure::now() + HEAD_START.as_nanos() as u64;
+        let from = begin + Duration::from_secs_f64(self.plan.warm_up_seconds).as_nanos() as u64;
+        let window = Window {
+            begin,
+            from,
+            until: from + Duration::from_secs_f64(self.plan.seconds).as_nanos() as u64,
+        };
+        for process in writer.iter_mut().chain(&mut clients) {
+            process.tell(&window)?;
+        }
+        let pids: Vec<u32> = clients.iter().map(Process::pid).collect();
+        let writer_pid = writer.as_ref().map(Process::pid);
+        self.sleep_until(window.from, &during)?;
+        let first = self.sample(&pids, writer_pid, case.engine);
+        self.sleep_until(window.until, &during)?;
+        let last = self.sample(&pids, writer_pid, case.engine);
+        let mut loaded = Vec::new();
+        for client in &clients {
+            match client.answer(PATIENCE, self.stop)? {
+                Line::Loaded(answer) => loaded.push(answer),
+                other => return failed(format!("an answer that was not asked for: {other:?}")),
+            }
+        }
+        for client in &mut clients {
+            client.let_go();
+            client.wait(PATIENCE);
+        }
+        drop(clients);
+        let mut written = None;
+        if let Some(mut process) = writer {
+            process.let_go();
+            match process.answer(PATIENCE, self.stop)? {
+                Line::Written(answer) => written = Some(answer),
+                other => return failed(format!("an answer that was not asked for: {other:?}")),
+            }
+            process.wait(PATIENCE);
+        }
+        self.add_up(run, &loaded)?;
+        self.per_turn(run, &first, &last, case.engine);
+        self.commits_and_syncs(run, &loaded, written, before, &place)?;
+        run.sum_of_counters = engines::sum(&load)?;
+        if let Err(sentence) = check::counters(run.sum_of_counters, run.acknowledged, run.uncertain)
+        {
+            run.failed = Some(sentence);
+        } else if run.turns == 0 {
+            run.failed = Some(format!("no turn ended within {} s", self.plan.seconds));
+        }
+        Ok(())
+    }
+
+    fn sleep_until(&self, moment: u64, during: impl Fn()) -> Answer<()> {
+        loop {
+            let left = Duration::from_nanos(moment.saturating_sub(measure::now()));
+            if left.is_zero() {
+                return Ok(());
+            }
+            if self.stop.sleep(left.min(Duration::from_millis(200))) {
+                return Err(NoAnswer::Interrupted);
+            }
+            // Not at the end: the sample must be on time.
+            if left > Duration::from_millis(300) {
+                during();
+            }
+        }
+    }
+
+    fn sample(&self, clients: &[u32], writer: Option<u32>, engine: Engine) -> Sample {
+        let server = self
+            .server(engine)
+            .and_then(|server| server.pid)
+            .map(|pid| measure::usage(&measure::tree(pid), true));
+        Sample {
+            at: measure::now(),
+            clients: measure::usage(clients, false),
+            writer: measure::usage(writer.as_slice(), false),
+            server,
+            own: measure::usage(&[std::process::id()], false),
+            machine: measure::machine_time(),
+            flushes: self.device.and_then(Device::flushes),
+        }
+    }
+
+    fn add_up(&self, run: &mut Run, loaded: &[Loaded]) -> crate::error::Result<()> {
+        let mut latencies = measure::histogram()?;
+        for part in loaded {
+            for (value, count) in &part.latencies {
+                latencies.saturating_record_n(*value, *count);
+            }
+            run.turns += part.turns;
+            run.acknowledged += part.acknowledged;
+            run.uncertain += part.uncertain;
+            run.turns_of_processes.push(part.turns);
+            for (kind, count) in &part.errors {
+                *run.errors.entry(kind.clone()).or_default() += count;
+            }
+        }
+        run.seconds = self.plan.seconds;
+        run.turns_per_second = run.turns as f64 / self.plan.seconds;
+        run.latency_us = Percentiles::of(&latencies);
+        Ok(())
+    }
+
+    /// What /proc and /sys tell of the window.
+    fn per_turn(&self, run: &mut Run, first: &Sample, last: &Sample, engine: Engine) {
+        let elapsed = last.at.saturating_sub(first.at) as f64 / 1e9;
+        // Turns between the two looks, which are never quite the window.
+        let turns = run.turns_per_second * elapsed;
+        if turns <= 0.0 || elapsed <= 0.0 {
+            return;
+        }
+        let cpu = |a: &Usage, b: &Usage| (b.cpu - a.cpu).max(0.0);
+        let clients = cpu(&first.clients, &last.clients);
+        let writer = engine
+            .has_writer()
+            .then(|| cpu(&first.writer, &last.writer));
+        let server = first.server.zip(last.server).map(|(a, b)| cpu(&a, &b));
+        let each = |seconds: f64| seconds * 1e6 / turns;
+        let all_known = engine.server().is_none() || server.is_some();
+        let ours = clients + writer.unwrap_or_default() + server.unwrap_or_default();
+        run.cpu_us_per_turn = CpuPerTurn {
+            clients: Some(each(clients)),
+            writer: writer.map(each),
+            server: server.map(each),
+            total: all_known.then(|| each(ours)),
+        };
+        if let Some(((all_before, busy_before), (all, busy))) = first.machine.zip(last.machine)
+            && all > all_before
+        {
+            let own = cpu(&first.own, &last.own);
+            let others = (busy - busy_before - ours - own) / (all - all_before);
+            run.others_share = Some(others.clamp(0.0, 1.0));
+        }
+        let written = |usage: fn(&Sample) -> Option<u64>| {
+            let bytes = usage(last)?.saturating_sub(usage(first)?);
+            Some(bytes as f64 / turns)
+        };
+        run.bytes_written_per_turn = if engine.server().is_some() {
+            written(|s| s.server?.written)
+        } else {
+            written(|s| Some(s.clients.written? + s.writer.written?))
+        };
+        run.device_flushes_per_turn = first
+            .flushes
+            .zip(last.flushes)
+            .map(|(a, b)| b.saturating_sub(a) as f64 / turns);
+    }
+
+    /// Commits and syncs, from whoever knows them best.
+    fn commits_and_syncs(
+        &self,
+        run: &mut Run,
+        loaded: &[Loaded],
+        written: Option<Written>,
+        before: Option<Counters>,
+        place: &Place<'_>,
+    ) -> crate::error::Result<()> {
+        let ratio = |a: u64, b: u64| (b > 0).then(|| a as f64 / b as f64);
+        if let Some(written) = written {
+            run.turns_per_commit = ratio(written.turns, written.commits);
+            run.syncs_per_turn = ratio(written.syncs, written.turns);
+            run.syncs_source = Some("the writer's counter".to_owned());
+        } else if let Some((commits, syncs)) =
+            loaded.first().and_then(|part| part.commits.zip(part.syncs))
+        {
+            run.turns_per_commit = ratio(run.turns, commits);
+            run.syncs_per_turn = ratio(syncs, run.turns);
+            run.syncs_source = Some("counted at each commit and checkpoint".to_owned());
+        } else if let Some(before) = before {
+            if let Some(after) = self.server_counters(place)? {
+                let commits = after.commits.saturating_sub(before.commits);
+                run.turns_per_commit = ratio(run.acknowledged, commits);
+                let syncs = after.syncs.saturating_sub(before.syncs);
+                run.syncs_per_turn = ratio(syncs, run.acknowledged);
+                run.syncs_source = Some(after.source.to_owned());
+            }
+        } else if matches!(place, Place::Directory { .. }) {
+            // A transaction is a turn.
+            run.turns_per_commit = Some(1.0);
+            run.syncs_per_turn = run.device_flushes_per_turn;
+            run.syncs_source = run
+                .device_flushes_per_turn
+                .map(|_| "flushes of the whole device, /sys/dev/block".to_owned());
+        }
+        Ok(())
+    }
+
+    fn server_counters(&self, place: &Place<'_>) -> crate::error::Result<Option<Counters>> {
+        let Place::Database { server, name } = place else {
+            return Ok(None);
+        };
+        server.admin.wait_until_left(name)?;
+        server.admin.counters(name)
+    }
+}

@@ -1,0 +1,301 @@
+//! `bench`: the storage laboratory, its report, whole turns over HTTP.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use turnkey::tool::exit;
+use turnkey_lab::{self as bench, HttpOptions, Outcome, StorageOptions};
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compare storage engines: real processes, real turns, every turn checked.
+    Storage(Box<Storage>),
+    /// Draw the report of a results.json again.
+    Report(Report),
+    /// Measure whole turns over HTTP, of this bot or of one that runs.
+    Turn(Turn),
+    /// A process of the laboratory; no person calls it.
+    #[command(hide = true)]
+    Process,
+}
+
+#[derive(Args)]
+#[command(after_help = format!("\
+Engines:
+{}
+
+A turn takes the lock of one of --users users, reads the state, adds one to its
+counter, writes it and gives the lock back. After each run the counters must add up
+to the acknowledged turns; a run that lost one is printed as FAILED.
+
+Exit codes: 0 measured, nothing lost; 1 a run failed; 2 bad options or no place to
+write; 130 stopped by Ctrl-C, what was measured is shown and written.
+
+Examples:
+  turnkey bench storage
+  turnkey bench storage --engines sqlite,postgres,postgres-plain --start-servers --out report/
+  turnkey bench storage --engines mysql,mysql-plain --mysql mysql://user:password@host/
+  turnkey bench storage --processes 1,2,4,8,16 --in-flight 1,16,64 --sync full,normal --seconds 5 --repeat 3", bench::known_engines()))]
+struct Storage {
+    /// Engines to compare.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "sqlite,sqlite-direct,sqlite-naive"
+    )]
+    engines: Vec<String>,
+
+    /// Numbers of client processes.
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "1,2,4,8"
+    )]
+    processes: Vec<usize>,
+
+    /// Numbers of turns at any time in each process.
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "1,16"
+    )]
+    in_flight: Vec<usize>,
+
+    /// What a commit survives: full, a power cut; normal, the death of the program.
+    #[arg(
+        long,
+        value_name = "LEVELS",
+        value_delimiter = ',',
+        default_value = "full"
+    )]
+    sync: Vec<String>,
+
+    /// Users, each with a state.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    users: u64,
+
+    /// Bytes of a state.
+    #[arg(long, value_name = "BYTES", default_value_t = 200)]
+    state_bytes: usize,
+
+    /// Seconds that are measured in each run.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 2.0,
+        allow_negative_numbers = true
+    )]
+    seconds: f64,
+
+    /// Seconds before them.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0.5,
+        allow_negative_numbers = true
+    )]
+    warm_up: f64,
+
+    /// Runs of each situation; the table shows their medians.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    repeat: usize,
+
+    /// Connections of each process of a plain engine [default: 16 in all, at most 8 each].
+    #[arg(long, value_name = "N")]
+    plain_pool: Option<usize>,
+
+    /// Where databases and private servers go [default: a new directory here].
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+
+    /// A MySQL or MariaDB server to measure: each run makes a database of its own there
+    /// and drops it.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TURNKEY_BENCH_MYSQL",
+        hide_env_values = true
+    )]
+    mysql: Option<String>,
+
+    /// A PostgreSQL server to measure: each run makes a database of its own there and
+    /// drops it.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TURNKEY_BENCH_POSTGRES",
+        hide_env_values = true
+    )]
+    postgres: Option<String>,
+
+    /// Start private servers from the programs that are installed, instead of those that
+    /// are named, and stop them at the end.
+    #[arg(long)]
+    start_servers: bool,
+
+    /// Write results.json, report.html and the charts there.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Print the medians as JSON instead of the table.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Report {
+    /// A results.json of `bench storage --out`.
+    results: PathBuf,
+
+    /// Where the report goes.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Posts messages of random users to POST /http over connections that are kept alive, each
+message with an id of its own, the next when the one before is answered. Without --url
+it starts this bot itself, on a new database, and compares the counters in it with the
+answers at the end.
+
+Exit codes: 0 measured, nothing lost; 1 a turn was lost or no answer was a 200; 2 bad
+options, or the bot does not answer; 130 stopped by Ctrl-C.
+
+Examples:
+  turnkey bench turn
+  turnkey bench turn --workers 4 --connections 64 --seconds 10
+  TURNKEY_HTTP_TOKEN=secret turnkey bench turn --url http://127.0.0.1:8080")]
+struct Turn {
+    /// A bot that runs. Its database keeps the messages.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+
+    /// Workers of the bot that is started.
+    #[arg(long, value_name = "N", default_value_t = 2, conflicts_with = "url")]
+    workers: usize,
+
+    /// Where the database of that bot is kept [default: a new SQLite file here].
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    directory: Option<PathBuf>,
+
+    /// What its commits survive: full or normal.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "full",
+        conflicts_with = "url"
+    )]
+    sync: String,
+
+    /// Numbers of connections.
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "32,128"
+    )]
+    connections: Vec<usize>,
+
+    /// Users that write.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    users: u64,
+
+    /// Seconds that are measured in each run.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 5.0,
+        allow_negative_numbers = true
+    )]
+    seconds: f64,
+
+    /// Seconds before them.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 1.0,
+        allow_negative_numbers = true
+    )]
+    warm_up: f64,
+
+    /// Runs with each number of connections.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    repeat: usize,
+
+    /// Print the results as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let outcome = match self.command {
+            Command::Process => return Ok(bench::process()),
+            Command::Report(report) => {
+                bench::redraw(&report.results, &report.out).map(|()| Outcome::Good)
+            }
+            Command::Storage(storage) => bench::storage(&storage.options()),
+            Command::Turn(turn) => bench::http(&turn.options()),
+        };
+        Ok(ExitCode::from(
+            match outcome.map_err(|e| anyhow::anyhow!("{e}"))? {
+                Outcome::Good => exit::CLEAN,
+                Outcome::Failed => exit::CUT,
+                Outcome::Interrupted => exit::INTERRUPTED,
+            },
+        ))
+    }
+}
+
+impl Storage {
+    fn options(self) -> StorageOptions {
+        StorageOptions {
+            engines: self.engines,
+            processes: self.processes,
+            in_flight: self.in_flight,
+            sync: self.sync,
+            users: self.users,
+            state_bytes: self.state_bytes,
+            seconds: self.seconds,
+            warm_up: self.warm_up,
+            repeat: self.repeat,
+            pool: self.plain_pool,
+            directory: self.directory,
+            mysql: self.mysql,
+            postgres: self.postgres,
+            start_servers: self.start_servers,
+            out: self.out,
+            json: self.json,
+        }
+    }
+}
+
+impl Turn {
+    fn options(self) -> HttpOptions {
+        HttpOptions {
+            url: self.url,
+            workers: self.workers,
+            directory: self.directory,
+            sync: self.sync,
+            connections: self.connections,
+            users: self.users,
+            seconds: self.seconds,
+            warm_up: self.warm_up,
+            repeat: self.repeat,
+            json: self.json,
+            token: std::env::var("TURNKEY_HTTP_TOKEN").ok(),
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What the program `turnkey` needs of the framework beside [`App`](crate::App). Not for
+//! bots: it changes with any version.
+
+use std::path::Path;
+use std::time::Duration;
+
+pub use crate::cli::Extra;
+
+/// Exit codes, as every command uses them.
+pub mod exit {
+    pub use crate::process::exit::{CLEAN, CUT, INTERRUPTED};
+}
+
+/// The most workers that a bot can have.
+pub const MAX_WORKERS: usize = crate::config::MAX_WORKERS;
+
+/// Reads a time such as `8s`, `500ms`, `2m` or `1h`.
+///
+/// # Errors
+/// A sentence with an example.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    crate::config::duration(text)
+}
+
+/// The systemd unit of a bot, as its command `systemd` prints it.
+///
+/// # Errors
+/// When the arguments are none of `run`.
+pub fn unit(name: &str, program: &Path, arguments: &[String]) -> anyhow::Result<String> {
+    crate::cli::unit(name, program, arguments)
+}
+
+/// Whether a text is one of settings, as `--config` reads them.
+///
+/// # Errors
+/// What is wrong, and in which line.
+pub fn check_settings(text: &str) -> Result<(), String> {
+    toml::from_str::<crate::config::Settings>(text)
+        .map(drop)
+        .map_err(|e| e.to_string())
+}
