@@ -6,19 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::author::error::Result;
+use crate::author::turn::Turn;
 use crate::author::user_lock::{LockFactory, UserLock};
 use crate::channels::{Channel, Factory};
-use crate::handlers::rust::{AnyHandler, Turn, Typed};
-
-/// What the author brings.
-pub(crate) struct Author {
-    pub(crate) handler: Box<dyn AnyHandler>,
-    pub(crate) migrations: Vec<String>,
-    /// Channels of the author's own, by name.
-    pub(crate) channels: Vec<(String, Factory)>,
-    /// A user lock of the author's own.
-    pub(crate) user_lock: Option<LockFactory>,
-}
+use crate::handlers::Author;
+use crate::handlers::rust::Typed;
 
 /// A bot: a handler and what it needs.
 pub struct App {

@@ -74,11 +74,11 @@ pub use author::message::{
     Button, DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Rpc, Update,
     UpdateId,
 };
+pub use author::turn::{MAX_REPLIES, Turn};
 pub use author::user_lock::{Held, LockFuture, UserLock};
 pub use channels::{
     Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, is_signed, same_secret,
 };
-pub use handlers::rust::{MAX_REPLIES, Turn};
 pub use shared::pacing::Rate;
 pub use turnkey_storage::{Fence, FromValue, Params, ReplyId, Row, Seen, Value};
 

@@ -5,4 +5,5 @@
 
 pub(crate) mod error;
 pub(crate) mod message;
+pub(crate) mod turn;
 pub(crate) mod user_lock;

@@ -9,8 +9,8 @@ use serde_json::json;
 use turnkey_storage::copy::{Progress, Report, Wanted};
 use turnkey_storage::tools::{self, Side};
 
-use crate::app::Author;
 use crate::config;
+use crate::handlers::Author;
 use crate::operator::banner::say;
 use crate::process::exit;
 

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::app::Author;
+use crate::handlers::Author;
 use crate::operator::banner::say;
 use crate::process::exit;
 

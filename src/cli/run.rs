@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::log;
-use crate::app::Author;
 use crate::config::{Config, Outline, Processes, Settings};
+use crate::handlers::Author;
 use crate::process::master;
 use crate::process::single;
 

@@ -18,10 +18,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
 
-use crate::app::Author;
 use crate::author::error::Error;
 use crate::channels::check_names;
 use crate::config::{Config, Tls};
+use crate::handlers::Author;
 use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls;

@@ -33,9 +33,10 @@ use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error as StorageError, 
 
 use crate::author::error::Error;
 use crate::author::message::{Outgoing, Update};
+use crate::author::turn::MAX_REPLIES;
 use crate::author::user_lock::{Held, UserLock};
 use crate::channels::{Channels, Plan, SendError};
-use crate::handlers::rust::{AnyHandler, Call, Handled, MAX_REPLIES};
+use crate::handlers::{AnyHandler, Call, Handled};
 use crate::shared::rate::Limiter;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::attempts::Attempts;

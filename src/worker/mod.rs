@@ -30,9 +30,9 @@ use turnkey_storage::Owner;
 
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
-use crate::app::Author;
 use crate::channels::{Channels, poll, register};
 use crate::config::{Config, Tls, Updater};
+use crate::handlers::Author;
 use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls::{self, Certificates};

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::address::Address;
 use crate::copy::{self, CopySource, CopyTarget, Progress, Report, Wanted};
-use crate::database::{self, Database, connect_sqlite, runtime};
+use crate::database::{Database, connect_sqlite, runtime};
 use crate::error::{Error, Result};
 #[cfg(feature = "mysql")]
 use crate::mysql;
@@ -83,12 +83,12 @@ pub fn operate<T, E: From<Error>>(
             operate_alone(&Database::at(address, Sync::Full)?, runtime, owner, work)
         }
         #[cfg(feature = "postgres")]
-        Address::Postgres(server) => runtime
-            .block_on(async { work(&*database::connect_postgres(server, Sync::Full)?).await }),
+        Address::Postgres(server) => runtime.block_on(async {
+            work(&*crate::database::connect_postgres(server, Sync::Full)?).await
+        }),
         #[cfg(feature = "mysql")]
-        Address::Mysql(server) => {
-            runtime.block_on(async { work(&*database::connect_mysql(server, Sync::Full)?).await })
-        }
+        Address::Mysql(server) => runtime
+            .block_on(async { work(&*crate::database::connect_mysql(server, Sync::Full)?).await }),
     }
 }
 
