@@ -125,8 +125,8 @@ def require_programs():
 
 
 def build():
-    print("Building (release) ...", flush=True)
-    command = ["cargo", "build", "--release", "--bin", "turnkey", "--example", "bare_hyper"]
+    print("Building (profile dist) ...", flush=True)
+    command = ["cargo", "build", "--profile", "dist", "--bin", "turnkey", "--example", "bare_hyper"]
     if subprocess.run(command, cwd=ROOT).returncode != 0:
         sys.exit("scripts/bench: the build failed")
 
@@ -247,7 +247,7 @@ class BareHyper(Server):
     started = r"listening on (\d+)"
 
     def __init__(self, options, _):
-        program = TARGET / "release" / "examples" / "bare_hyper"
+        program = TARGET / "dist" / "examples" / "bare_hyper"
         super().__init__([program, "--workers", str(options.workers)])
 
     def check(self, _):
@@ -257,7 +257,7 @@ class BareHyper(Server):
 class Turnkey(Server):
     name = "turnkey"
     started = rf"Started .* on http://{HOST}:(\d+)"
-    program = TARGET / "release" / "turnkey"
+    program = TARGET / "dist" / "turnkey"
 
     def __init__(self, options, scratch):
         self.directory = Path(tempfile.mkdtemp(dir=scratch))
