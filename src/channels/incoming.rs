@@ -84,7 +84,28 @@ pub(super) fn parse_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Resul
     serde_json::from_slice(body).map_err(|_| explain_json::<T>(body))
 }
 
+/// What bytes are that somebody takes for JSON; none for what may be text.
+pub(crate) fn what_it_is(body: &[u8]) -> Option<&'static str> {
+    Some(match body {
+        [0x1f, 0x8b, ..] => "the body is packed with gzip; send it as it is",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "the body is packed with zstd; send it as it is",
+        [0xef, 0xbb, 0xbf, ..] => {
+            "the body begins with a byte order mark (BOM); send UTF-8 without one"
+        }
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, _, ..] | [_, 0, 0, 0, ..] => {
+            "the body is UTF-32; send UTF-8"
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
+            "the body is UTF-16; send UTF-8"
+        }
+        _ => return None,
+    })
+}
+
 fn explain_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Refusal {
+    if let Some(reason) = what_it_is(body) {
+        return Refusal::new(StatusCode::BAD_REQUEST, format!("not JSON: {reason}"));
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
     let reason = match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Ok(_) => match json.end() {

@@ -33,6 +33,7 @@ use hyper::{HeaderMap, StatusCode, Uri};
 use turnkey_storage::{ReplyId, Seen};
 
 pub(crate) use self::http::UPDATES;
+pub(crate) use self::incoming::what_it_is;
 pub(crate) use self::registry::{Channels, Factory, Outlet, check_names};
 pub use self::signature::{is_signed, same_secret};
 use crate::author::error::Error;

@@ -132,7 +132,7 @@ pub(crate) struct Config {
     pub(crate) processes: Processes,
     /// Where the platforms reach us.
     pub(crate) public_url: Option<String>,
-    /// Whose X-Forwarded-For is believed.
+    /// Whose X-Forwarded-For and Forwarded are believed.
     pub(crate) trusted_proxies: Vec<Network>,
     /// The bearer token of calls by other systems, which are not served without.
     pub(crate) rpc_token: Option<Secret>,

@@ -65,7 +65,7 @@ pub(crate) struct Settings {
     pub(super) public_url: Option<String>,
 
     /// Networks of the proxies before this bot, such as 127.0.0.1,10.0.0.0/8: only from
-    /// them X-Forwarded-For is believed.
+    /// them X-Forwarded-For and Forwarded are believed.
     #[arg(long, env = "TURNKEY_TRUSTED_PROXY", value_name = "CIDR,…")]
     pub(super) trusted_proxy: Option<String>,
 

@@ -4,4 +4,5 @@
 
 pub(crate) mod acme;
 pub(crate) mod listener;
+pub(crate) mod request;
 pub(crate) mod tls;

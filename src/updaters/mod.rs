@@ -2,6 +2,7 @@
 //! the platform how they ended.
 
 pub(crate) mod backoff;
+pub(crate) mod body;
 pub(crate) mod polling;
 pub(crate) mod registration;
 pub(crate) mod rpc;

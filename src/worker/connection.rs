@@ -20,8 +20,10 @@ use tokio::sync::watch;
 use super::accept::Accepted;
 use super::server::Server;
 use super::{http1, http2, routes};
+use crate::net::request::{self, Body, DISCARD, FIRST};
 use crate::net::tls;
 use crate::shared::scoreboard::Field;
+use crate::updaters::body::too_long;
 
 /// For a handshake that is under way when the worker drains: some round trips over a slow
 /// line. A client that stays silent must not hold up a stop.
@@ -104,20 +106,46 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
 
-/// Answers a request, and notes it meanwhile.
+/// What a request is answered with.
+pub(super) struct Answered {
+    pub(super) response: Response<Full<Bytes>>,
+    /// Its body was read to its end, and where that is nobody doubts. If not, what comes
+    /// next on an HTTP/1.1 connection is no request.
+    pub(super) is_whole: bool,
+}
+
+/// Answers a request, and notes it meanwhile. What an answer leaves of a body is thrown
+/// away first: most clients send all before they read.
 pub(super) async fn answer(
     server: &Server,
     caller: Caller,
     request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
+) -> Answered {
     let noted = server.requests.enter(request.method(), request.uri());
     server.bot.slot.add(Field::Requests, 1);
+    let (head, mut body) = Body::of(request);
+    let checked = request::check(&head);
     // HTTP/2 brings many on one connection: no more of them than connections may be open.
     let is_one_too_many = caller.full || noted.open > server.limits.connections;
-    let response = match is_one_too_many {
-        true => routes::too_many_connections(),
-        false => routes::route(server, caller.peer, request).await,
+    let response = match checked {
+        Err(wrong) => routes::refused(wrong),
+        Ok(()) if is_one_too_many => routes::too_many_connections(),
+        Ok(()) => routes::route(server, caller.peer, &head, &mut body).await,
+    };
+    let limit = server.limits.body_timeout.min(FIRST);
+    let is_read = tokio::select! {
+        biased;
+        is_read = body.discard(most(server)) => is_read,
+        () = too_long(&server.bot, limit) => false,
     };
     drop(noted);
-    response
+    Answered {
+        response,
+        is_whole: is_read && checked.is_ok(),
+    }
+}
+
+/// Bytes of a body that are thrown away.
+pub(super) fn most(server: &Server) -> usize {
+    server.limits.body.saturating_mul(DISCARD)
 }

@@ -59,9 +59,10 @@ pub(super) async fn serve(
         let open = Open::new(&of_requests);
         let server = server.clone();
         async move {
-            let response = answer(&server, caller, request).await;
+            // What was left unread of a body is reset after its answer (RFC 9113, 8.1).
+            let answered = answer(&server, caller, request).await;
             drop(open);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(answered.response)
         }
     });
     let mut connection = pin!(

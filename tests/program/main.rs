@@ -60,6 +60,7 @@ mod polling;
 mod privileges;
 mod proxy;
 mod rates;
+mod refusals;
 mod registration;
 mod reload;
 mod replies;

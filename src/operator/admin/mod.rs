@@ -15,7 +15,7 @@
 //! | `history.rs` | the last two minutes: rates, percentiles, charts |
 //! | `queues.rs` | what waits in the database |
 //! | `settings.rs` | the settings that are shown |
-//! | `metrics.rs` | `/metrics` in OpenMetrics |
+//! | `metrics.rs` | `/metrics` |
 //! | `page/` | `/status` and the pages below it |
 
 mod gate;
