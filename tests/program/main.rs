@@ -26,20 +26,18 @@ mod acme;
 mod admin;
 mod admin_docs;
 mod backup;
-#[cfg(feature = "bench")]
 mod bench;
 mod booking;
 mod browser;
 mod command_line;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
 mod custom;
 mod day;
 mod dedupe;
 mod disk;
-#[cfg(feature = "drill")]
 mod drill;
+mod edits;
 mod emulator;
 mod handler;
 mod hang_up;
@@ -69,10 +67,8 @@ mod replies;
 mod resent;
 mod rpc;
 mod security;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;
 mod signals;
 mod single;
@@ -83,8 +79,9 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
-#[cfg(feature = "top")]
 mod top;
+mod topics;
 mod unix;
+mod unreadable;
 mod upgrade;
 mod upgrade_command;
