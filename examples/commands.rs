@@ -20,6 +20,7 @@
 //! | `picture https://…` | a picture, with a caption and a button |
 //! | a picture | says how many, and what stands under it |
 //! | `gate FILE many 3` | waits until FILE is there, and meanwhile says so in `FILE.CHANNEL.USER`; then the rest |
+//! | an edited message, with `COMMANDS_EDITS=1` in the environment | says what it is now |
 //! | anything else | counts |
 //!
 //! Run it: `cargo run --example commands -- run --workers 2`
@@ -133,8 +134,10 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
     if let Some(data) = turn.button() {
         return Some(format!("button {data}"));
     }
-    if turn.update().kind == Kind::Opened {
-        return Some(format!("opened {}", turn.text()));
+    match turn.update().kind {
+        Kind::Opened => return Some(format!("opened {}", turn.text())),
+        Kind::Edited => return Some(format!("edited {}", turn.text())),
+        _ => {}
     }
     let pictures = turn.pictures();
     let first = pictures.first()?;
@@ -147,5 +150,9 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
 }
 
 fn main() -> std::process::ExitCode {
-    turnkey::App::new(obey).migrations(MIGRATIONS).run()
+    let app = turnkey::App::new(obey).migrations(MIGRATIONS);
+    match std::env::var_os("COMMANDS_EDITS") {
+        Some(_) => app.handle_edits().run(),
+        None => app.run(),
+    }
 }

@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 
 use super::SendError;
+use super::lenient::readable;
 
 /// For connecting, sending and the whole answer. The platforms answer in well
 /// under a second; Telegram itself gives up after 60.
@@ -38,6 +39,7 @@ pub(super) struct Response {
     pub(super) status: StatusCode,
     /// Of its header, if it has one in seconds.
     pub(super) retry_after: Option<Duration>,
+    /// JSON, as text that can be read: see `lenient.rs`.
     pub(super) body: Bytes,
 }
 
@@ -156,7 +158,8 @@ impl Client {
             Ok(Response {
                 status,
                 retry_after,
-                body,
+                // It holds what users' clients sent.
+                body: readable(&body),
             })
         };
         tokio::time::timeout(limit, call)

@@ -183,6 +183,7 @@ impl Channel for Http {
             kind,
             text,
             pictures: picture.into_iter().collect(),
+            within: String::new(),
             raw: bytes.clone(),
         };
         Ok(match prefers_async(headers) {

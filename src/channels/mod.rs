@@ -11,12 +11,14 @@ mod content;
 mod facebook;
 mod http;
 mod incoming;
+mod lenient;
 pub(crate) mod poll;
 pub(crate) mod register;
 mod registry;
 mod signature;
 mod telegram;
 mod telegram_api;
+mod telegram_incoming;
 #[cfg(test)]
 mod tests;
 mod viber;
@@ -186,8 +188,9 @@ pub trait Channel {
     /// Reads what a request holds. Whatever the bytes are, it must not panic.
     ///
     /// # Errors
-    /// 400 for what cannot be read. What can be, and is not handled, is an answer:
-    /// platforms send again what was refused.
+    /// 400 for what is no update at all. What is not handled is an answer, since platforms
+    /// send again what was refused; an update whose content cannot be read is an
+    /// [`Update::unreadable`], and goes to the dead letters.
     fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
 
     /// Sends one reply. It is called again until it succeeds or is refused for good, and
@@ -289,6 +292,11 @@ pub trait Channel {
     fn can_send(&self) -> bool {
         true
     }
+}
+
+/// An update of which not even the envelope can be read.
+pub(crate) fn unreadable(channel: &str, reason: &str, raw: &Bytes) -> Update {
+    incoming::unreadable(channel, None, None, reason, raw.clone())
 }
 
 /// The address of a platform's method. The refusal leaves it out: it may hold a token.

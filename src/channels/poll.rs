@@ -75,17 +75,17 @@ pub(crate) trait Poll {
     fn confirm(&self, mark: Mark) -> Asked<'_, ()>;
 }
 
-/// The platforms that this configuration asks.
+/// The platforms that this configuration asks. `edits`: they are handled, too.
 ///
 /// # Errors
 /// What is wrong with the configuration, in a sentence.
-pub(crate) fn sources(config: &Config) -> crate::Result<Vec<Box<dyn Poll>>> {
+pub(crate) fn sources(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Poll>>> {
     let mut sources: Vec<Box<dyn Poll>> = Vec::new();
-    if let Some(api) = TelegramApi::new(&config.telegram)? {
+    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
         sources.push(Box::new(api));
     }
     if let Some(config) = &config.vk {
-        sources.push(Box::new(VkApi::new(config)?));
+        sources.push(Box::new(VkApi::new(config, edits)?));
     }
     Ok(sources)
 }

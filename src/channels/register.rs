@@ -41,20 +41,20 @@ pub(crate) trait Register {
     fn register<'a>(&'a self, webhook: &'a Webhook) -> Registered<'a>;
 }
 
-/// The platforms of this configuration.
+/// The platforms of this configuration. `edits`: they are handled, and asked for.
 ///
 /// # Errors
 /// What is wrong with the configuration, in a sentence.
-pub(crate) fn platforms(config: &Config) -> crate::Result<Vec<Box<dyn Register>>> {
+pub(crate) fn platforms(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Register>>> {
     let mut platforms: Vec<Box<dyn Register>> = Vec::new();
-    if let Some(api) = TelegramApi::new(&config.telegram)? {
+    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
         platforms.push(Box::new(api));
     }
     if let Some(config) = &config.viber {
         platforms.push(Box::new(ViberApi::new(config)?));
     }
     if let Some(config) = &config.vk {
-        platforms.push(Box::new(VkApi::new(config)?));
+        platforms.push(Box::new(VkApi::new(config, edits)?));
     }
     Ok(platforms)
 }

@@ -40,6 +40,8 @@ pub(super) struct VkApi {
     secret: Option<String>,
     confirmation: Option<String>,
     client: Client,
+    /// Edits are asked for, too: 1 or 0.
+    edits: &'static str,
     group: Cell<Option<u64>>,
     session: RefCell<Option<Session>>,
 }
@@ -128,7 +130,8 @@ fn some_mark<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mark>,
 }
 
 impl VkApi {
-    pub(super) fn new(config: &VkConfig) -> crate::Result<Self> {
+    /// `edits`: they are handled.
+    pub(super) fn new(config: &VkConfig, edits: bool) -> crate::Result<Self> {
         let base = config.api_url.trim_end_matches('/').to_owned();
         method_address(&format!("{base}/method/groups.getById"), "--vk-api-url")?;
         Ok(VkApi {
@@ -137,6 +140,7 @@ impl VkApi {
             secret: config.secret.as_deref().map(str::to_owned),
             confirmation: config.confirmation.as_deref().map(str::to_owned),
             client: Client::new(),
+            edits: if edits { "1" } else { "0" },
             group: Cell::new(None),
             session: RefCell::new(None),
         })
@@ -201,6 +205,7 @@ impl VkApi {
             ("enabled", "1"),
             ("api_version", API_VERSION),
             ("message_new", "1"),
+            ("message_edit", self.edits),
         ];
         // May be turned on already, by somebody whose token may do it.
         let turned_on: Result<IgnoredAny, _> =
@@ -366,6 +371,7 @@ impl Register for VkApi {
                 ("server_id", &server),
                 ("api_version", API_VERSION),
                 ("message_new", "1"),
+                ("message_edit", self.edits),
             ];
             let _: IgnoredAny = self.call("groups.setCallbackSettings", &settings).await?;
             Ok(())

@@ -73,6 +73,8 @@ pub(crate) enum Field {
     Buried,
     /// Updates that went to the inbox, since their turn took long.
     Inboxed,
+    /// Edits of messages that the handler does not want to see.
+    Edits,
 }
 
 /// What the whole program shares.

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use turnkey_storage::Arrival;
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox as row;
 
@@ -154,7 +155,24 @@ impl Attempts<'_> {
         }
     }
 
-    /// Gives up an update of the inbox that cannot be read: another version wrote it.
+    /// Gives up what came in and cannot be read. False: that could not be written.
+    pub(crate) async fn bury_unread(self, update: &Update, arrived: Arrival) -> bool {
+        let letter = DeadLetter {
+            dialog: update.dialog.clone(),
+            update: update.id.0.clone(),
+            arrived: arrived.unix_us(),
+            digest: update.digest.clone(),
+            answer: self.channels.of(&update.dialog).given_up(update),
+            body: serde_json::to_vec(update).unwrap_or_default(),
+            error: format!("it cannot be read: {}", update.text),
+            attempts: 0,
+            died: now_ms(),
+        };
+        self.bury_letter(&letter).await
+    }
+
+    /// Gives up an update of the inbox that cannot be read: another version wrote it, or
+    /// it could not be read when it came in.
     pub(crate) async fn bury_unreadable(self, row: row::Pending, reason: &str) -> bool {
         let letter = DeadLetter {
             dialog: row.dialog,
@@ -181,6 +199,14 @@ impl Attempts<'_> {
         match dead::bury(&*self.inbox.storage, letter).await {
             Ok(()) => {
                 self.inbox.slot.add(Field::Buried, 1);
+                if *attempts == 0 {
+                    tracing::error!(
+                        "{dialog} update {update} became a dead letter at once: {error} \
+                         (turnkey dead show {} {update})",
+                        dialog.channel
+                    );
+                    return true;
+                }
                 tracing::error!(
                     "{dialog} update {update} was given up after {attempts} attempts: {error} \
                      (turnkey dead show {} {update})",

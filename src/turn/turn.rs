@@ -32,7 +32,7 @@ use turnkey_storage::inbox::Pending;
 use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error as StorageError, Seen, Storage};
 
 use crate::author::error::Error;
-use crate::author::message::{Outgoing, Update};
+use crate::author::message::{Kind, Outgoing, Update};
 use crate::author::turn::MAX_REPLIES;
 use crate::author::user_lock::{Held, UserLock};
 use crate::channels::{Channels, Plan, SendError};
@@ -64,6 +64,8 @@ pub(crate) struct Bot {
     pub(crate) user_lock: Option<Box<dyn UserLock>>,
     pub(crate) limits: Limits,
     pub(crate) history: bool,
+    /// The handler sees edits.
+    pub(crate) edits: bool,
     /// How much is taken of whom.
     pub(crate) limiter: Limiter,
     /// This worker's counters; `InFlight` is its number of turns.
@@ -119,6 +121,10 @@ pub(crate) fn start_for(
             WaitsFor::Answer => Vec::new(),
             _ => bot.channels.of(&update.dialog).accepted(&update),
         };
+        if let Some(answer) = without_a_turn(bot, &update, arrived, &plain).await {
+            drop(sender.send(answer));
+            return;
+        }
         let update = Arc::new(update);
         let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
         if waits_for == WaitsFor::Row {
@@ -141,6 +147,25 @@ pub(crate) fn start_for(
         drop(place);
     });
     receiver
+}
+
+/// The answer to what is no handler's business: an edit, unless the author wants those,
+/// and what cannot be read.
+async fn without_a_turn(
+    bot: &Bot,
+    update: &Update,
+    arrived: Arrival,
+    plain: &[u8],
+) -> Option<Answer> {
+    match update.kind {
+        Kind::Edited if !bot.edits => bot.slot.add(Field::Edits, 1),
+        Kind::Unreadable if !attempts(bot).bury_unread(update, arrived).await => {
+            return Some(Answer::Busy("the storage is away".to_owned()));
+        }
+        Kind::Unreadable => {}
+        _ => return None,
+    }
+    Some(Answer::Accepted(plain.to_vec()))
 }
 
 /// Takes the author's lock, if there is one. It is given back when it is dropped.
@@ -199,6 +224,9 @@ fn run_row<'a>(bot: &'a Rc<Bot>, row: Pending) -> Pin<Box<dyn Future<Output = bo
             Ok(update) => update,
             Err(error) => return attempts(bot).bury_unreadable(row, &error.to_string()).await,
         };
+        if update.kind == Kind::Unreadable {
+            return attempts(bot).bury_unreadable(row, &update.text).await;
+        }
         let mut receipt = Receipt::recovered(&bot.inbox, Arc::new(update), row);
         let pause = u64::try_from(receipt.due - now_ms()).unwrap_or_default();
         if !bot.inbox.sleep(Duration::from_millis(pause)).await {
@@ -384,6 +412,7 @@ fn prepare(
     };
     let one = |reply| Outgoing {
         to: update.address.clone(),
+        within: update.within.clone(),
         update: update.id.0.clone(),
         reply,
     };
@@ -416,6 +445,7 @@ fn rode(bot: &Bot, receipt: &Receipt<'_>, seen: &Seen) -> Option<Outgoing> {
     }
     Some(Outgoing {
         to: update.address.clone(),
+        within: update.within.clone(),
         update: update.id.0.clone(),
         reply: channel.rode(&seen.answer)?,
     })

@@ -24,9 +24,9 @@ use turnkey_storage::{Arrival, pauses};
 use super::backoff::Backoff;
 use super::window::{Place, Window};
 use crate::author::error::Error;
-use crate::author::message::{DialogKey, Kind, Update};
-use crate::channels::Received;
+use crate::author::message::{DialogKey, Update};
 use crate::channels::poll::{Batch, Mark, Poll, PollError};
+use crate::channels::{Received, unreadable};
 use crate::turn::turn::{self, Answer, Bot};
 
 /// How long a platform may wait for something to tell. Telegram takes up to 50 s, VK up
@@ -57,6 +57,14 @@ const LONGEST_AWAY: Duration = Duration::from_secs(300);
 
 /// A mark is kept among the pauses, as a time so far away that it is never over.
 const FAR: i64 = 1 << 60;
+
+/// What an update turned out to hold.
+enum Read {
+    Update(Box<Update>),
+    /// Nothing for a handler: the platform is called with this.
+    Answer(Vec<u8>),
+    Nothing,
+}
 
 /// What the parts of a poller share.
 struct Poller {
@@ -191,9 +199,20 @@ impl Poller {
                 continue;
             }
             let place = self.window.borrow_mut().push(mark);
-            let Some(update) = self.read(&raw) else {
-                self.done(place);
-                continue;
+            let update = match self.read(&raw) {
+                Read::Update(update) => *update,
+                Read::Answer(answer) => {
+                    let poller = self.clone();
+                    tokio::task::spawn_local(async move {
+                        poller.call(answer).await;
+                        poller.done(place);
+                    });
+                    continue;
+                }
+                Read::Nothing => {
+                    self.done(place);
+                    continue;
+                }
             };
             let dialog = update.dialog.clone();
             let mut lanes = self.lanes.borrow_mut();
@@ -206,19 +225,22 @@ impl Poller {
         }
     }
 
-    /// What the channel reads of an update; none if it is not handled.
-    fn read(&self, raw: &Bytes) -> Option<Update> {
+    /// What the channel reads of an update.
+    fn read(&self, raw: &Bytes) -> Read {
         let name = self.source.channel();
-        let channel = self.bot.channels.named(name)?;
+        let Some(channel) = self.bot.channels.named(name) else {
+            return Read::Nothing;
+        };
         match channel.parse(&HeaderMap::new(), raw) {
-            Ok(Received::Updates(mut updates)) => updates.pop(),
-            Ok(Received::Async(update)) => Some(update),
-            Ok(Received::Answer(_)) => None,
-            Err(refusal) => {
-                let reason = refusal.reason;
-                tracing::error!("an update of {name} cannot be read, and is left out: {reason}");
-                None
-            }
+            Ok(Received::Updates(mut updates)) => match updates.pop() {
+                Some(update) => Read::Update(Box::new(update)),
+                None => Read::Nothing,
+            },
+            Ok(Received::Async(update)) => Read::Update(Box::new(update)),
+            Ok(Received::Answer(answer)) if answer.body.is_empty() => Read::Nothing,
+            Ok(Received::Answer(answer)) => Read::Answer(answer.body),
+            // Its place in the queue moves on: so it is kept where somebody can look.
+            Err(refusal) => Read::Update(Box::new(unreadable(name, &refusal.reason, raw))),
         }
     }
 
@@ -254,7 +276,7 @@ impl Poller {
             match turn::start(&self.bot, update.clone(), arrived).await {
                 // Accepted: it is in the inbox, and so ours.
                 Ok(Answer::Committed(answer) | Answer::Accepted(answer)) => {
-                    if update.kind == Kind::Button && !answer.is_empty() {
+                    if !answer.is_empty() {
                         self.call(answer).await;
                     }
                     return true;

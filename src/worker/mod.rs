@@ -145,6 +145,7 @@ impl Worker<'_> {
                 attempts: self.config.max_attempts,
             },
             history: self.config.history,
+            edits: self.author.edits,
             limiter: self
                 .scoreboard
                 .limiter(self.config.rates.user, self.config.rates.address),
@@ -236,7 +237,7 @@ impl Worker<'_> {
         ready();
         let mut registering = JoinSet::new();
         if let (true, Some(url)) = (self.is_first, &self.config.public_url) {
-            for platform in register::platforms(self.config)? {
+            for platform in register::platforms(self.config, self.author.edits)? {
                 let (bot, url, certificates) = (bot.clone(), url.clone(), certificates.clone());
                 registering.spawn_local(async move {
                     if let Some(certificates) = certificates {
@@ -252,7 +253,7 @@ impl Worker<'_> {
         }
         let mut polling = JoinSet::new();
         if self.config.updater == Updater::Polling {
-            for source in poll::sources(self.config)? {
+            for source in poll::sources(self.config, self.author.edits)? {
                 polling.spawn_local(polling::run(bot.clone(), source));
             }
         }

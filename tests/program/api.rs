@@ -21,7 +21,7 @@ use crate::bot::Setup;
 use crate::client::Failure;
 use crate::queues::Queues;
 
-use words::{Platform, accepted, blocked, flood, read};
+use words::{Platform, accepted, blocked, flood, moved, read};
 pub(crate) use words::{fields, respond};
 
 /// How a call is answered.
@@ -37,6 +37,8 @@ pub(crate) enum Mood {
     Lost,
     /// The user has blocked the bot.
     Blocked,
+    /// The group became a supergroup, with this id (Telegram).
+    Moved(i64),
     /// Never.
     Hanging,
     /// Accepted, but not answered before [`Api::release`].
@@ -345,6 +347,7 @@ async fn answer(
         Mood::Flood(seconds) => flood(platform, seconds),
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
         Mood::Blocked => blocked(platform),
+        Mood::Moved(new) => moved(new),
         Mood::Hanging => std::future::pending().await,
         Mood::Reset => return Err("the connection is reset".into()),
     })

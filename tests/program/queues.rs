@@ -36,6 +36,8 @@ pub(crate) struct Ask {
     pub(crate) at: Instant,
     /// Telegram's offset, VK's ts.
     pub(crate) from: u64,
+    /// The kinds that Telegram is asked for.
+    pub(crate) kinds: Value,
 }
 
 /// A call that registers something.
@@ -236,6 +238,7 @@ impl Queues {
             state.asks.push(Ask {
                 at: Instant::now(),
                 from,
+                kinds: ask["allowed_updates"].clone(),
             });
             state.poller += 1;
             state.waiting += 1;
@@ -259,10 +262,15 @@ impl Queues {
                         "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running",
                     ))
                 } else {
-                    let id = |update: &Value| update["update_id"].as_u64().expect("an id");
+                    let id = |update: &Value| {
+                        let id = &update["update_id"];
+                        let text = || id.as_str().and_then(|id| id.parse().ok());
+                        id.as_u64().or_else(text).expect("an id")
+                    };
                     state.telegram.retain(|update| id(update) >= from);
                     let given: Vec<_> = state.telegram.iter().take(limit).cloned().collect();
-                    (!given.is_empty()).then(|| ok(json!(given)))
+                    let answer = json!({"ok": true, "result": given});
+                    (!given.is_empty()).then(|| as_clients_wrote(&answer))
                 }
             };
             if let Some(answer) = answer {
@@ -355,6 +363,7 @@ impl Queues {
             state.asks.push(Ask {
                 at: Instant::now(),
                 from,
+                kinds: Value::Null,
             });
         });
         let _waiting = Waiting(self);
@@ -376,7 +385,7 @@ impl Queues {
                 }
             };
             if let Some(answer) = answer {
-                return respond(200, answer.to_string());
+                return as_clients_wrote(&answer);
             }
             if tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return respond(
@@ -386,6 +395,31 @@ impl Queues {
             }
         }
     }
+}
+
+/// Stands for two bytes that are no UTF-8, in what [`as_clients_wrote`] writes.
+pub(crate) const NO_UTF8: &str = "NO-UTF8";
+
+/// Stands for half of a surrogate pair.
+pub(crate) const HALF: &str = "HALF-A-PAIR";
+
+/// JSON with what users' clients put into it, and platforms pass on.
+pub(crate) fn clients_json(json: &Value) -> Bytes {
+    let text = json.to_string().replace(HALF, "\\ud83d");
+    let mut bytes = Vec::new();
+    for (place, part) in text.split(NO_UTF8).enumerate() {
+        if place > 0 {
+            bytes.extend([0xff, 0xfe]);
+        }
+        bytes.extend(part.as_bytes());
+    }
+    bytes.into()
+}
+
+fn as_clients_wrote(json: &Value) -> Response<Full<Bytes>> {
+    let mut response = respond(200, String::new());
+    *response.body_mut() = Full::from(clients_json(json));
+    response
 }
 
 fn ok(result: Value) -> Response<Full<Bytes>> {

@@ -299,6 +299,11 @@ fn turns(text: &mut Text, admin: &Admin, status: &Status) {
         "Updates that became dead letters.",
         turns.buried,
     );
+    text.counter(
+        "turnkey_updates_edits",
+        "Edits of messages that were left out, since the handler does not take them.",
+        turns.edits,
+    );
 }
 
 fn commits(text: &mut Text, admin: &Admin, status: &Status) {

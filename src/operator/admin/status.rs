@@ -121,6 +121,9 @@ pub(crate) struct Turns {
     /// Updates that went to the inbox, and to the dead letters.
     pub(crate) inboxed: u64,
     pub(crate) buried: u64,
+    /// Edits of messages, which were left out.
+    #[serde(default)]
+    pub(crate) edits: u64,
 }
 
 /// Who waits, and how long so far.
@@ -257,6 +260,7 @@ impl Admin {
                 longest: longest(board),
                 inboxed: board.sum(Field::Inboxed),
                 buried: board.sum(Field::Buried),
+                edits: board.sum(Field::Edits),
             },
             commits,
             replies: Replies {

@@ -122,6 +122,15 @@ pub(super) fn blocked(platform: Platform) -> Response<Full<Bytes>> {
     respond(status, body.to_string())
 }
 
+pub(super) fn moved(new: i64) -> Response<Full<Bytes>> {
+    let body = json!({
+        "ok": false, "error_code": 400,
+        "description": "Bad Request: group chat was upgraded to a supergroup chat",
+        "parameters": {"migrate_to_chat_id": new}
+    });
+    respond(400, body.to_string())
+}
+
 pub(crate) fn respond(status: u16, body: String) -> Response<Full<Bytes>> {
     let response = Response::builder().status(status);
     response.body(Full::from(body)).expect("a response")

@@ -1,13 +1,16 @@
-//! Unit tests of all channels: the platforms' own sample bodies, what their APIs'
-//! answers mean, and that nothing whatever that comes in makes a channel panic or
-//! blame itself.
+//! Unit tests of all channels: the platforms' own sample bodies, and that nothing whatever
+//! that comes in makes a channel panic, blame itself or lose what it could have kept. What
+//! is one platform's alone has a file of its own.
 
-use std::collections::HashSet;
+mod facebook;
+mod telegram;
+mod viber;
+mod vk;
+
 use std::sync::atomic::AtomicU64;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use turnkey_storage::Fence;
 
 use super::client::Response;
 use super::signature::sign;
@@ -23,9 +26,9 @@ fn channels() -> Vec<Box<dyn Channel>> {
     let api_url = String::from("http://localhost:1");
     let pace = Pacer::new(&WORDS).channel(0);
     vec![
-        Box::new(http::Http::new(&HttpConfig { token: None })),
+        Box::new(super::http::Http::new(&HttpConfig { token: None })),
         Box::new(
-            telegram::Telegram::new(
+            super::telegram::Telegram::new(
                 &TelegramConfig {
                     token: Some(SECRET.into()),
                     secret: Some(SECRET.into()),
@@ -40,7 +43,7 @@ fn channels() -> Vec<Box<dyn Channel>> {
             .unwrap(),
         ),
         Box::new(
-            viber::Viber::new(&ViberConfig {
+            super::viber::Viber::new(&ViberConfig {
                 token: SECRET.into(),
                 sender: "Bot".to_owned(),
                 api_url: api_url.clone(),
@@ -48,7 +51,7 @@ fn channels() -> Vec<Box<dyn Channel>> {
             .unwrap(),
         ),
         Box::new(
-            facebook::Facebook::new(&FacebookConfig {
+            super::facebook::Facebook::new(&FacebookConfig {
                 token: SECRET.into(),
                 secret: SECRET.into(),
                 verify_token: SECRET.into(),
@@ -57,7 +60,7 @@ fn channels() -> Vec<Box<dyn Channel>> {
             .unwrap(),
         ),
         Box::new(
-            vk::Vk::new(
+            super::vk::Vk::new(
                 &VkConfig {
                     token: SECRET.into(),
                     secret: Some(SECRET.into()),
@@ -217,7 +220,14 @@ fn the_platforms_samples_are_understood() {
                 "hello",
                 0
             ),
-            expect("2:9007199254740993:Button", "2", "2", Button, "yes", 0),
+            expect(
+                "2:9007199254740993:Button:911efc81bb3756de3b67fcfc3929bc08",
+                "2",
+                "2",
+                Button,
+                "yes",
+                0
+            ),
             expect("m_2", fb, fb, Message, "", 1),
             expect("m_3", "3", "3", Button, "red", 0),
             expect(
@@ -262,11 +272,11 @@ fn ids_that_are_too_long() {
         assert_ne!(of(&long), of(&format!("{long}y")));
     }
     let forged = SAMPLES[5].1.replace("01234567890A=", &long);
-    let refused = receive(channel("viber").as_ref(), forged.as_bytes()).unwrap_err();
-    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    assert_eq!(updates("viber", &forged)[0].kind, Kind::Unreadable);
     // One strange event does not hold up its batch.
     let batch = SAMPLES[9].1.replace("1254459154682919", &long);
-    assert_eq!(updates("facebook", &batch).len(), 1);
+    let kinds: Vec<_> = updates("facebook", &batch).iter().map(|u| u.kind).collect();
+    assert_eq!(kinds, [Kind::Unreadable, Kind::Button]);
 }
 
 fn answered(status: u16, body: &str) -> Response {
@@ -293,91 +303,6 @@ fn meaning(outcome: Result<(), SendError>) -> (&'static str, u64) {
     }
 }
 
-#[test]
-fn answers_of_telegrams_api_are_told_apart() {
-    let of =
-        |status, body: Value| meaning(telegram_api::outcome(&answered(status, &body.to_string())));
-    assert_eq!(of(200, json!({"ok": true, "result": {}})), ("ok", 0));
-    let blocked = json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"});
-    assert_eq!(of(403, blocked), ("refused", 0));
-    let flood = json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 35}});
-    assert_eq!(of(429, flood), ("chat", 35));
-    assert_eq!(
-        of(401, json!({"ok": false, "description": "Unauthorized"})),
-        ("retry", 0)
-    );
-    assert_eq!(of(502, json!("<html>")), ("retry", 0));
-}
-
-#[test]
-fn answers_of_vibers_api_are_told_apart() {
-    let of = |status: i64| {
-        let body = json!({"status": status, "status_message": SECRET}).to_string();
-        meaning(viber::outcome(&answered(200, &body), SECRET))
-    };
-    assert_eq!(of(0), ("ok", 0));
-    for refused in [3, 4, 5, 6, 11, 13] {
-        assert_eq!(of(refused), ("refused", 0), "{refused}");
-    }
-    for later in [2, 7, 10, 24, 99] {
-        assert_eq!(of(later), ("retry", 0), "{later}");
-    }
-    assert_eq!(of(12), ("all", 0));
-    assert_eq!(
-        meaning(viber::outcome(&answered(200, ""), "")),
-        ("retry", 0)
-    );
-}
-
-#[test]
-fn answers_of_facebooks_api_are_told_apart() {
-    let of = |status, code: i64| {
-        let body = json!({"error": {"message": "x", "code": code, "error_subcode": 1}});
-        meaning(facebook::outcome(
-            &answered(status, &body.to_string()),
-            SECRET,
-        ))
-    };
-    assert_eq!(of(200, 0), ("ok", 0));
-    for refused in [10, 100, 200, 551] {
-        assert_eq!(of(400, refused), ("refused", 0), "{refused}");
-    }
-    for later in [2, 190] {
-        assert_eq!(of(400, later), ("retry", 0), "{later}");
-    }
-    for too_many in [4, 17, 32, 613, 80006] {
-        assert_eq!(of(400, too_many), ("all", 0), "{too_many}");
-    }
-    assert_eq!(of(503, 100), ("retry", 0));
-    let mut flood = answered(429, "");
-    flood.retry_after = Some(Duration::from_secs(7));
-    assert_eq!(meaning(facebook::outcome(&flood, SECRET)), ("all", 7));
-}
-
-#[test]
-fn answers_of_vks_api_are_told_apart() {
-    let of = |code: i64| {
-        let body = json!({"error": {"error_code": code, "error_msg": SECRET}});
-        meaning(vk::outcome(&answered(200, &body.to_string()), SECRET))
-    };
-    let ok = vk::outcome(&answered(200, r#"{"response":5}"#), SECRET);
-    assert_eq!(meaning(ok), ("ok", 0));
-    for refused in [7, 100, 901, 902, 914, 917] {
-        assert_eq!(of(refused), ("refused", 0), "{refused}");
-    }
-    for later in [1, 5, 10] {
-        assert_eq!(of(later), ("retry", 0), "{later}");
-    }
-    assert_eq!(
-        [of(6), of(29), of(9)],
-        [("all", 0), ("all", 0), ("chat", 0)]
-    );
-    for strange in ["", "{}", "[]"] {
-        let strange = vk::outcome(&answered(200, strange), SECRET);
-        assert_eq!(meaning(strange), ("retry", 0));
-    }
-}
-
 /// An error may quote the token that it was given.
 #[test]
 fn tokens_are_not_in_reasons() {
@@ -385,34 +310,15 @@ fn tokens_are_not_in_reasons() {
         "error": {"message": SECRET, "code": 190, "error_code": 5, "error_msg": SECRET}});
     let response = answered(400, &body.to_string());
     for outcome in [
-        viber::outcome(&response, SECRET),
-        facebook::outcome(&response, SECRET),
-        vk::outcome(&response, SECRET),
+        super::viber::outcome(&response, SECRET),
+        super::facebook::outcome(&response, SECRET),
+        super::vk::outcome(&response, SECRET),
     ] {
         let reason = outcome.unwrap_err().to_string();
         assert!(
             reason.contains("(token)") && !reason.contains(SECRET),
             "{reason}"
         );
-    }
-}
-
-#[test]
-fn a_reply_has_one_random_id() {
-    let id = |turn, index| ReplyId {
-        turn: Fence(turn),
-        index,
-    };
-    let mut all = HashSet::new();
-    for turn in 1..=100 {
-        for index in 0..10 {
-            for update in ["", "a"] {
-                let random = vk::random_id(id(turn, index), update);
-                assert_eq!(random, vk::random_id(id(turn, index), update));
-                assert!((1..1 << 31).contains(&random));
-                assert!(all.insert(random), "{turn} {index} {update}");
-            }
-        }
     }
 }
 
@@ -446,6 +352,170 @@ fn mutate(value: &mut Value, path: &[usize], with: &Option<Value>) {
             mutate(&mut items[at], rest, with);
         }
         _ => {}
+    }
+}
+
+/// The same, as a program writes it that takes numbers for texts, texts for numbers, and
+/// null for nothing.
+fn written_otherwise(value: &mut Value, dice: &mut impl FnMut() -> bool) {
+    match value {
+        Value::Number(number) if dice() => *value = Value::from(number.to_string()),
+        Value::String(text) => {
+            let number = text.parse::<i64>().ok();
+            if let Some(number) = number.filter(|number| number.to_string() == *text)
+                && dice()
+            {
+                *value = Value::from(number);
+            }
+        }
+        Value::Bool(is_set) if dice() => *value = Value::from(u8::from(*is_set)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| written_otherwise(item, dice)),
+        Value::Object(fields) => {
+            fields
+                .values_mut()
+                .for_each(|field| written_otherwise(field, dice));
+            for absent in [
+                "attachments",
+                "photo",
+                "is_echo",
+                "payload",
+                "caption",
+                "data",
+            ] {
+                if !fields.contains_key(absent) && dice() {
+                    fields.insert(absent.to_owned(), Value::Null);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a handler gets of these updates. Without an id of the platform's own an update has
+/// one that is made of its JSON.
+fn essence(updates: Vec<Update>) -> Vec<Update> {
+    let mut updates = updates;
+    for update in &mut updates {
+        update.raw = Bytes::new();
+        if let Some((id, _)) = update.id.0.split_once(":Button:") {
+            update.id.0 = id.to_owned();
+        }
+    }
+    updates
+}
+
+/// Bytes that are no UTF-8, or half of a surrogate pair, in a text of a sample.
+fn with_a_clients_bytes(body: &str, mark: &str, bytes: &[u8]) -> Vec<u8> {
+    let (before, after) = body.split_once(mark).unwrap();
+    [before.as_bytes(), bytes, after.as_bytes()].concat()
+}
+
+/// Wherever in its texts: it is read, and what cannot be is U+FFFD.
+#[test]
+fn a_clients_bytes_are_no_reason_to_refuse() {
+    for (sample, mark, expected) in [
+        (2, "/start", "/st\u{fffd}"),
+        (3, "a cat", "/st\u{fffd}"),
+        (4, "Data from button callback", "/st\u{fffd}"),
+        (5, "a message to the service", "/st\u{fffd}"),
+        (7, "context information", "/st\u{fffd}"),
+        (9, "hello", "/st\u{fffd}"),
+        (11, "test\",", "/st\u{fffd}"),
+        // In a field of which nothing is read.
+        (2, "Test Lastname", "/start"),
+        (5, "John McClane", "a message to the service"),
+        (11, "c68d0e5e8a47ffc6ffc0a2d3c9a7fcd7c0e9a2d3", "test"),
+    ] {
+        let (name, body) = SAMPLES[sample];
+        for bytes in [&b"/st\xff"[..], b"/st\\ud800", b"/st\\uDFFF"] {
+            let end = mark.strip_prefix("test").unwrap_or_default();
+            let body = with_a_clients_bytes(body, mark, &[bytes, end.as_bytes()].concat());
+            let found = match receive(channel(name).as_ref(), &body) {
+                Ok(Received::Updates(updates)) => updates,
+                other => panic!("{name} {mark}: {other:?}"),
+            };
+            assert_eq!(found[0].text, expected, "{name} {mark}");
+            assert_ne!(found[0].kind, Kind::Unreadable, "{name} {mark}");
+            let raw: Value = serde_json::from_slice(found[0].raw()).unwrap();
+            assert!(raw.is_object());
+        }
+    }
+}
+
+/// The envelope is good, what is in it is not: it is for the dead letters, with its
+/// user where that much can be read, and the rest of its batch is read.
+#[test]
+fn what_cannot_be_read_is_kept() {
+    let event = |user: &str, message: &str| {
+        format!(r#"{{"sender":{{"id":{user}}},"timestamp":1,"message":{message}}}"#)
+    };
+    let batch = |events: &[String]| {
+        format!(
+            r#"{{"object":"page","entry":[5,{{"messaging":[{}]}}]}}"#,
+            events.join(",")
+        )
+    };
+    let events = [
+        event("[]", r#"{"mid":"a","text":"x"}"#),
+        event("7", r#"{"mid":"b","text":["x"]}"#),
+        event("7", r#"{"mid":"c","attachments":"x"}"#),
+        event("7", r#"{"mid":"d","text":"good"}"#),
+    ];
+    let found = updates("facebook", &batch(&events));
+    let users: Vec<_> = found.iter().map(|u| u.dialog.user_id.as_str()).collect();
+    assert_eq!(users, ["?", "?", "7", "7", "7"]);
+    let kinds: Vec<_> = found.iter().map(|u| u.kind).collect();
+    let bad = Kind::Unreadable;
+    assert_eq!(kinds, [bad, bad, bad, bad, Kind::Message]);
+    assert_eq!(found[1].raw(), events[0].as_bytes());
+    assert_eq!(
+        found,
+        updates("facebook", &batch(&events)),
+        "the same ids again"
+    );
+    for (name, body, id) in [
+        ("telegram", r#"{"update_id":5,"message":{"chat":"x"}}"#, "5"),
+        (
+            "telegram",
+            r#"{"update_id":6,"message":{"chat":{"id":1},"text":{}}}"#,
+            "6",
+        ),
+        ("telegram", r#"{"update_id":7,"callback_query":"x"}"#, "7"),
+        (
+            "viber",
+            r#"{"event":"message","message_token":8,"sender":{}}"#,
+            "8-message",
+        ),
+        (
+            "viber",
+            r#"{"event":"conversation_started","message_token":"9","user":null}"#,
+            "9-conversation_started",
+        ),
+        (
+            "vk",
+            r#"{"type":"message_new","event_id":"e","secret":"s3cret","object":{"message":{"text":"x"}}}"#,
+            "e",
+        ),
+        (
+            "vk",
+            r#"{"type":"message_new","event_id":"f","secret":"s3cret"}"#,
+            "f",
+        ),
+    ] {
+        let found = updates(name, body);
+        assert_eq!(found.len(), 1, "{body}");
+        assert_eq!((found[0].kind, found[0].id.0.as_str()), (bad, id), "{body}");
+        assert_eq!(found[0].raw(), body.as_bytes());
+        assert!(!found[0].text.is_empty(), "why?");
+    }
+    // What is no update at all is refused.
+    for name in ["telegram", "viber", "facebook"] {
+        for body in ["", "[", "5", "{\"a\":"] {
+            let refused = receive(channel(name).as_ref(), body.as_bytes()).unwrap_err();
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{name} {body}");
+        }
     }
 }
 
@@ -520,6 +590,21 @@ proptest! {
             mutate(&mut body, path, with);
         }
         harmless(body.to_string().as_bytes())?;
+    }
+
+    /// Numbers as texts, texts as numbers, null for nothing: the same is understood.
+    #[test]
+    fn samples_written_otherwise_mean_the_same(
+        sample in prop::sample::select(&SAMPLES[2..13]),
+        dice in prop::collection::vec(any::<bool>(), 64),
+    ) {
+        let (name, body) = sample;
+        prop_assume!(!body.contains("\"failed\""));
+        let mut otherwise: Value = serde_json::from_str(body).unwrap();
+        let mut dice = dice.into_iter().cycle();
+        written_otherwise(&mut otherwise, &mut || dice.next().unwrap_or(false));
+        let body = essence(updates(name, body));
+        prop_assert_eq!(essence(updates(name, &otherwise.to_string())), body);
     }
 
     #[test]
