@@ -1,7 +1,7 @@
 //! The platforms that updates come from and replies go to.
 //!
 //! One file each; `updaters/` asks a channel to verify and parse what came in,
-//! `turn.rs` what to answer, `outbox.rs` to send. A channel knows nothing of
+//! `turn.rs` what to answer, `turn/send.rs` to send. A channel knows nothing of
 //! locks, storage or processes. [`Channel`] is public: an author may bring more of them
 //! (`App::channel`); what only our own platforms have (polling, registering a webhook)
 //! is in [`poll`] and [`register`]. `registry.rs` has all channels of a worker.

@@ -2,7 +2,7 @@
 //!
 //! Called by `updaters/registration.rs`, which knows when; here and in `telegram_api.rs`
 //! and `vk_api.rs` are the calls. Facebook takes an address only from the app's owner:
-//! the line at the start says what to enter (`notices.rs`).
+//! the line at the start says what to enter (`operator/banner.rs`).
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,7 +1,7 @@
 //! What is common to all requests, whoever answers them: whether a head says plainly whom
 //! it is for and where its body ends, and what becomes of a body that nobody wants.
 //!
-//! Called by `worker/connection.rs` and `admin/server.rs` for each request; the body is
+//! Called by `worker/connection.rs` and `operator/admin/server.rs` for each request; the body is
 //! read by `updaters/body.rs`. Invariant: a request that is refused is answered so that
 //! its sender can read why. A sender that is still sending sees a reset connection instead
 //! (over HTTP/2, a reset stream) when its body is left unread; so what is left of it is

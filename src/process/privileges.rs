@@ -1,6 +1,6 @@
 //! `--user`: a start as root, for a port below 1024 say, that does not stay root.
 //!
-//! Called by the master and by `single.rs` once the sockets are bound and before the
+//! Called by the master and by `process/single.rs` once the sockets are bound and before the
 //! database is opened. What is opened before that and belongs to the user is opened with
 //! the user's rights, lent for that moment: the log file (`cli/log.rs`), and the lock on
 //! the database's file, which is taken before the sockets. Everything from then on has the user's rights: every child (they are forked later), what is opened
@@ -13,7 +13,7 @@
 //! files below /proc belong to root. It may read its own all the same. We leave it so:
 //! there are secrets in it. The kernel also forgets what should be told of a parent's
 //! death (PR_SET_PDEATHSIG) at that moment; our children ask for it after their fork,
-//! which is later (`master/process.rs`).
+//! which is later (`process/master/process.rs`).
 
 use std::ffi::CString;
 use std::fs;

@@ -1,6 +1,6 @@
 //! The writer as a process or thread of this program.
 //!
-//! Forked by the master, or started as a thread by `single.rs`; the work itself
+//! Forked by the master, or started as a thread by `process/single.rs`; the work itself
 //! is [`turnkey_storage::sqlite::Writer`]'s. Here it gets a place on the
 //! scoreboard.
 

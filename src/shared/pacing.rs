@@ -1,7 +1,7 @@
 //! How fast calls to a platform may go out: one budget for each bot and each chat,
 //! shared by all workers of the box.
 //!
-//! Used by `outbox.rs` before each call, and by channels whose replies ride in an
+//! Used by `turn/send.rs` before each call, and by channels whose replies ride in an
 //! answer. The budgets are words of the shared map (`scoreboard.rs`), changed by
 //! compare-and-swap, so no process can hold up another. Each is a *theoretical
 //! arrival time* (the generic cell rate algorithm, ITU-T I.371): one word says how

@@ -3,7 +3,7 @@
 //!
 //! Run by each worker. Two workers may find the same dialog: each update has its id, so
 //! whoever comes second learns that it is done. (Replies that were not sent are looked for
-//! by `outbox.rs`, which knows how long a platform wants to be left alone.) Bounds:
+//! by `turn/send.rs`, which knows how long a platform wants to be left alone.) Bounds:
 //! [`AT_ONCE`].
 
 use std::cell::RefCell;

@@ -59,6 +59,7 @@ mod platforms;
 mod poison;
 mod polling;
 mod privileges;
+mod prose;
 mod proxy;
 mod rates;
 mod refusals;

@@ -352,7 +352,7 @@ impl Master {
         }
     }
 
-    /// Notes something for the commands that signal this program: see `running.rs`.
+    /// Notes something for the commands that signal this program: see `process/lock_note.rs`.
     fn note(&mut self, change: impl FnOnce(&mut Running)) {
         change(&mut self.running);
         if !self.is_succeeded() {

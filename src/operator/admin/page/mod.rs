@@ -3,7 +3,7 @@
 //! same page, asked for again; so there is one place that writes figures.
 //!
 //! Called by `routes.rs`. Invariant: every text that is not a constant goes through
-//! [`escape`]. The look is that of the reports (`src/report/page.rs`).
+//! [`escape`]. The look is that of the reports (`crates/report/src/page.rs`).
 
 mod chart;
 mod dead;
