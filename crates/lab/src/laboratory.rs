@@ -23,9 +23,6 @@ use turnkey_report::stop::Stop;
 /// For a private server to be made and started.
 const SERVER_PATIENCE: Duration = Duration::from_secs(180);
 
-/// A run that others disturbed by more than this share of the machine is marked.
-pub(super) const NOISY: f64 = 0.08;
-
 /// Measures all of it.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 
-use super::laboratory::NOISY;
+use super::measure::NOISY;
 use super::results::Results;
 use super::summary::Median;
 use turnkey_report::figures::{short, thousands, time};

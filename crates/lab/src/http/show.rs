@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::super::laboratory::NOISY;
+use super::super::measure::NOISY;
 use super::super::measure::{FileSystem, Machine, Percentiles, SyncTimes};
 use super::super::summary::median;
 use super::super::table::print;

@@ -17,6 +17,9 @@ pub(crate) use meter::{Meter, Percentiles, histogram};
 pub(crate) use proc::{Usage, is_named, machine_time, parent_of, tree, usage};
 pub(crate) use turnkey_report::machine::{FileSystem, Machine};
 
+/// A run that others disturbed by more than this share of the machine is marked.
+pub(crate) const NOISY: f64 = 0.08;
+
 /// CLOCK_MONOTONIC in nanoseconds: one clock for all processes of a machine.
 pub(crate) fn now() -> u64 {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {

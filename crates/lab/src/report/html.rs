@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::laboratory::NOISY;
+use super::super::measure::NOISY;
 use super::super::results::Results;
 use super::super::summary::Median;
 use super::charts::{Chart, durability};
