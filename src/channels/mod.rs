@@ -22,6 +22,7 @@ mod telegram_incoming;
 #[cfg(test)]
 mod tests;
 mod viber;
+mod viber_api;
 mod vk;
 mod vk_api;
 
@@ -36,7 +37,7 @@ use turnkey_storage::{ReplyId, Seen};
 
 pub(crate) use self::http::UPDATES;
 pub(crate) use self::incoming::what_it_is;
-pub(crate) use self::registry::{Channels, Factory, Outlet, check_names};
+pub(crate) use self::registry::{Channels, Factory, Outlet, check_names, polled, registered};
 pub use self::signature::{is_signed, same_secret};
 use crate::author::error::Error;
 use crate::author::message::{Outgoing, Reply, Update, UpdateId};

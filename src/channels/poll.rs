@@ -10,9 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::SendError;
-use super::telegram_api::TelegramApi;
-use super::vk_api::VkApi;
-use crate::config::Config;
 
 /// A place in a platform's queue of updates: everything before it is ours.
 pub(crate) type Mark = u64;
@@ -73,19 +70,4 @@ pub(crate) trait Poll {
 
     /// Tells the platform that everything before the mark is ours.
     fn confirm(&self, mark: Mark) -> Asked<'_, ()>;
-}
-
-/// The platforms that this configuration asks. `edits`: they are handled, too.
-///
-/// # Errors
-/// What is wrong with the configuration, in a sentence.
-pub(crate) fn sources(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Poll>>> {
-    let mut sources: Vec<Box<dyn Poll>> = Vec::new();
-    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
-        sources.push(Box::new(api));
-    }
-    if let Some(config) = &config.vk {
-        sources.push(Box::new(VkApi::new(config, edits)?));
-    }
-    Ok(sources)
 }

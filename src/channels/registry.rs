@@ -10,6 +10,11 @@ use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 use turnkey_storage::ReplyId;
 
+use super::poll::Poll;
+use super::register::Register;
+use super::telegram_api::TelegramApi;
+use super::viber_api::ViberApi;
+use super::vk_api::VkApi;
 use super::{
     Channel, Plan, Received, Refusal, SendError, SendFuture, facebook, http, telegram, viber, vk,
 };
@@ -225,4 +230,37 @@ impl Channel for Gone {
             ))
         })
     }
+}
+
+/// The platforms that this configuration asks. `edits`: they are handled, too.
+///
+/// # Errors
+/// What is wrong with the configuration, in a sentence.
+pub(crate) fn polled(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Poll>>> {
+    let mut sources: Vec<Box<dyn Poll>> = Vec::new();
+    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
+        sources.push(Box::new(api));
+    }
+    if let Some(config) = &config.vk {
+        sources.push(Box::new(VkApi::new(config, edits)?));
+    }
+    Ok(sources)
+}
+
+/// The platforms of this configuration that are told where to post. `edits`: they are handled, and asked for.
+///
+/// # Errors
+/// What is wrong with the configuration, in a sentence.
+pub(crate) fn registered(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Register>>> {
+    let mut platforms: Vec<Box<dyn Register>> = Vec::new();
+    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
+        platforms.push(Box::new(api));
+    }
+    if let Some(config) = &config.viber {
+        platforms.push(Box::new(ViberApi::new(config)?));
+    }
+    if let Some(config) = &config.vk {
+        platforms.push(Box::new(VkApi::new(config, edits)?));
+    }
+    Ok(platforms)
 }

@@ -30,7 +30,7 @@ use turnkey_storage::Owner;
 
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
-use crate::channels::{Channels, poll, register};
+use crate::channels::{self, Channels};
 use crate::config::{Config, Tls, Updater};
 use crate::handlers::Author;
 use crate::net::acme;
@@ -237,7 +237,7 @@ impl Worker<'_> {
         ready();
         let mut registering = JoinSet::new();
         if let (true, Some(url)) = (self.is_first, &self.config.public_url) {
-            for platform in register::platforms(self.config, self.author.edits)? {
+            for platform in channels::registered(self.config, self.author.edits)? {
                 let (bot, url, certificates) = (bot.clone(), url.clone(), certificates.clone());
                 registering.spawn_local(async move {
                     if let Some(certificates) = certificates {
@@ -253,7 +253,7 @@ impl Worker<'_> {
         }
         let mut polling = JoinSet::new();
         if self.config.updater == Updater::Polling {
-            for source in poll::sources(self.config, self.author.edits)? {
+            for source in channels::polled(self.config, self.author.edits)? {
                 polling.spawn_local(polling::run(bot.clone(), source));
             }
         }
