@@ -23,8 +23,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection::{Caller, Stream, answer, most};
-use super::server::Server;
+use super::exchange::{Caller, Stream, answer, most};
+use super::serving::Serving;
 use crate::config::ServerLimits;
 use crate::net::request::Kept;
 use crate::updaters::body::too_long;
@@ -109,7 +109,7 @@ impl State {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
-    server: Rc<Server>,
+    server: Rc<Serving>,
     stream: impl Stream,
     caller: Caller,
     draining: watch::Receiver<bool>,
@@ -131,7 +131,7 @@ pub(super) async fn serve(
 }
 
 async fn serve_requests(
-    server: &Rc<Server>,
+    server: &Rc<Serving>,
     stream: impl Stream,
     state: &Rc<State>,
     caller: Caller,

@@ -19,8 +19,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection::{Caller, Stream, answer};
-use super::server::Server;
+use super::exchange::{Caller, Stream, answer};
+use super::serving::Serving;
 
 /// Requests of a connection at once; the client is told, and waits. What RFC 9113, 6.5.2
 /// recommends at least.
@@ -43,7 +43,7 @@ struct State {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
-    server: Rc<Server>,
+    server: Rc<Serving>,
     stream: impl Stream + 'static,
     caller: Caller,
     mut draining: watch::Receiver<bool>,

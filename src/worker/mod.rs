@@ -8,12 +8,14 @@
 mod accept;
 mod address;
 mod connection;
+mod exchange;
 mod http1;
 mod http2;
 mod requests;
 pub(crate) mod retention;
 mod routes;
 mod server;
+mod serving;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -198,12 +200,9 @@ impl Worker<'_> {
         }
         let tls = certificates.clone().map(tls::acceptor).transpose()?;
         let server = Rc::new(server::Server::new(
-            bot.clone(),
-            self.config,
+            serving::Serving::new(bot.clone(), self.config, self.requests, tls),
             self.scoreboard,
             self.slot,
-            self.requests,
-            tls,
             draining,
         ));
         let mut accepting = Vec::new();

@@ -13,7 +13,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
 use super::address;
-use super::server::Server;
+use super::serving::Serving;
 use crate::channels::PlatformAnswer;
 use crate::net::request::{Body, Wrong};
 use crate::updaters::{rpc, status, webhooks};
@@ -22,7 +22,7 @@ use crate::updaters::{rpc, status, webhooks};
 const ONE_SECOND: &str = "1";
 
 pub(super) async fn route(
-    server: &Server,
+    server: &Serving,
     peer: Option<IpAddr>,
     head: &Parts,
     body: &mut Body,
@@ -46,7 +46,7 @@ pub(super) async fn route(
     response
 }
 
-async fn answer(server: &Server, head: &Parts, body: &mut Body) -> Response<Full<Bytes>> {
+async fn answer(server: &Serving, head: &Parts, body: &mut Body) -> Response<Full<Bytes>> {
     let (bot, limits) = (&server.bot, &server.limits);
     let path = head.uri.path();
     if let (Some(token), Some(target)) = (&server.rpc_token, rpc::target(path)) {
@@ -87,7 +87,7 @@ async fn answer(server: &Server, head: &Parts, body: &mut Body) -> Response<Full
 }
 
 /// There is a place within a second: one a second is the lowest limit.
-fn too_many_requests(server: &Server, path: &str) -> Response<Full<Bytes>> {
+fn too_many_requests(server: &Serving, path: &str) -> Response<Full<Bytes>> {
     let channel = server.bot.channels.at(path);
     let when = channel.map_or_else(|| ONE_SECOND.to_owned(), |channel| channel.retry_after());
     let reason = "too many requests from this address";

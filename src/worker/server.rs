@@ -14,14 +14,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 
 use super::accept::{Accepted, Door};
-use super::{Leave, Requests, connection};
-use crate::config::network::Network;
-use crate::config::{Config, ServerLimits};
+use super::serving::Serving;
+use super::{Leave, connection};
 use crate::shared::scoreboard::{Field, Scoreboard, Slot};
-use crate::turn::turn::Bot;
 
 /// Connections above the limit that are told so.
 const OVERFLOW: u64 = 64;
@@ -56,13 +53,7 @@ const CLOSE: Duration = Duration::from_secs(1);
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
 pub(super) struct Server {
-    pub(super) bot: Rc<Bot>,
-    pub(super) limits: ServerLimits,
-    pub(super) requests: Requests,
-    pub(super) rpc_token: Option<String>,
-    pub(super) trusted_proxies: Vec<Network>,
-    /// HTTPS is served.
-    pub(super) tls: Option<TlsAcceptor>,
+    serving: Rc<Serving>,
     scoreboard: Scoreboard,
     index: usize,
     slot: Slot,
@@ -72,24 +63,16 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn new(
-        bot: Rc<Bot>,
-        config: &Config,
+        serving: Serving,
         scoreboard: Scoreboard,
         index: usize,
-        requests: Requests,
-        tls: Option<TlsAcceptor>,
         draining: watch::Receiver<bool>,
     ) -> Self {
         Server {
-            bot,
-            limits: config.server,
-            rpc_token: config.rpc_token.as_deref().map(str::to_owned),
-            trusted_proxies: config.trusted_proxies.clone(),
-            tls,
+            serving: Rc::new(serving),
             slot: scoreboard.worker(index),
             scoreboard,
             index,
-            requests,
             draining,
             leave: Cell::new(Leave::Stop),
         }
@@ -130,8 +113,8 @@ impl Server {
         let mut look = FIRST_LOOK;
         let mut left = 0;
         loop {
-            let full =
-                self.slot.get(Field::Connections) >= self.limits.connections as u64 + OVERFLOW;
+            let full = self.slot.get(Field::Connections)
+                >= self.serving.limits.connections as u64 + OVERFLOW;
             let leave_it = left < LEFT && self.is_ahead();
             if !full && !leave_it {
                 return door.accept().await;
@@ -159,11 +142,11 @@ impl Server {
         }
         self.slot.add(Field::Accepted, 1);
         let open = Open::new(self.slot);
-        let full = self.slot.get(Field::Connections) > self.limits.connections as u64;
-        let server = self.clone();
+        let full = self.slot.get(Field::Connections) > self.serving.limits.connections as u64;
+        let serving = self.serving.clone();
         let draining = self.draining.clone();
         tokio::task::spawn_local(async move {
-            connection::serve(server, accepted, full, draining).await;
+            connection::serve(serving, accepted, full, draining).await;
             drop(open);
         });
     }
