@@ -146,45 +146,6 @@ fn in_child(
     }
 }
 
-/// Waits until a file is closed at its other end. False when a signal came first.
-///
-/// # Errors
-/// It takes too long.
-pub(super) fn wait_for_end(
-    file: impl AsFd,
-    signals: &SignalFd,
-    limit: Duration,
-) -> crate::Result<bool> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let rest = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(file.as_fd(), PollFlags::empty()),
-        ];
-        match poll(&mut fds, poll_timeout(rest)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let over = fds[1]
-            .revents()
-            .is_some_and(|e| e.intersects(PollFlags::POLLHUP | PollFlags::POLLERR));
-        if over {
-            return Ok(true);
-        }
-        while let Ok(Some(signal)) = signals.read_signal() {
-            if signals::is_stop(signal.ssi_signo) {
-                return Ok(false);
-            }
-        }
-        if rest.is_zero() {
-            return Err(Error::Start(
-                "the old program did not leave the database in time".to_owned(),
-            ));
-        }
-    }
-}
-
 /// Numbers of lives never repeat, not even across restarts of the program.
 pub(super) fn first_owner() -> u64 {
     let ms = SystemTime::now()
