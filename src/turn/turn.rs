@@ -29,7 +29,9 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use turnkey_storage::inbox::Pending;
-use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error as StorageError, Seen, Storage};
+use turnkey_storage::{
+    Arrival, Begin, Begun, Commit, DialogKey, Error as StorageError, Seen, Storage,
+};
 
 use crate::author::error::Error;
 use crate::author::message::{Kind, Outgoing, Update};
@@ -200,8 +202,10 @@ async fn do_what_is_left(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
             wait: bot.limits.lock_wait,
         };
         // An error here is not the end: the next look tries again.
-        let begun = bot.storage.begin(begin).await.ok()?;
-        let grant = begun.grant?;
+        let Ok(Begun::Granted(begun)) = bot.storage.begin(begin).await else {
+            return None;
+        };
+        let grant = begun.grant;
         match send::send(bot, &grant, begun.unsent).await {
             Ok(()) => {}
             Err(SendError::Retry { after, .. }) => return after,
@@ -264,24 +268,21 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             },
         };
         let begun = match receipt.wait(bot.storage.begin(begin)).await {
-            Some(Ok(begun)) => begun,
+            Some(Ok(Begun::Granted(granted))) => granted,
+            Some(Ok(Begun::Seen(seen))) => {
+                let rode = rode(bot, receipt, &seen);
+                receipt.answer(Answer::Seen(seen));
+                if send_what_rode(bot, dialog, rode).await {
+                    attempts.take_out(receipt).await;
+                }
+                return;
+            }
             // It was accepted while it waited: from now on it has more patience.
             Some(Err(StorageError::Busy(_))) if receipt.is_accepted() && !was_accepted => continue,
             Some(Err(error)) => return receipt.answer(Answer::Busy(error.to_string())),
             None => return,
         };
-        let Some(mut grant) = begun.grant else {
-            let seen = begun.seen.unwrap_or_else(|| Seen {
-                digest: Vec::new(),
-                answer: Vec::new(),
-            });
-            let rode = rode(bot, receipt, &seen);
-            receipt.answer(Answer::Seen(seen));
-            if send_what_rode(bot, dialog, rode).await {
-                attempts.take_out(receipt).await;
-            }
-            return;
-        };
+        let mut grant = begun.grant;
 
         // An earlier turn was cut off between its commit and its last reply:
         // those replies come first.
@@ -460,12 +461,10 @@ async fn send_what_rode(bot: &Rc<Bot>, dialog: &DialogKey, rode: Option<Outgoing
         arrived: Arrival::now(),
         wait: ACCEPTED_WAIT,
     };
-    let Ok(begun) = bot.storage.begin(begin).await else {
+    let Ok(Begun::Granted(begun)) = bot.storage.begin(begin).await else {
         return false;
     };
-    let Some(grant) = begun.grant else {
-        return false;
-    };
+    let grant = begun.grant;
     let is_sent = send::send(bot, &grant, begun.unsent).await.is_ok()
         && send::send_new(bot, &grant, vec![rode]).await.is_ok();
     end(bot, grant, Vec::new(), dialog).await;

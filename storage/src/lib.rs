@@ -171,10 +171,30 @@ pub struct Begin {
 
 /// The answer to [`Begin`].
 #[derive(Debug)]
-pub struct Begun {
-    /// The lock; none when there is nothing to do but repeat `seen`.
-    pub grant: Option<Grant>,
-    /// What was answered to this update before, if it was.
+pub enum Begun {
+    /// The update was committed before, and all its replies were sent: repeat the answer.
+    Seen(Seen),
+    /// The dialog's lock.
+    Granted(Granted),
+}
+
+impl Begun {
+    /// The lock, unless there is nothing to do but repeat an answer.
+    pub fn granted(self) -> Option<Granted> {
+        match self {
+            Begun::Granted(granted) => Some(granted),
+            Begun::Seen(_) => None,
+        }
+    }
+}
+
+/// A lock, and what a turn needs to know.
+#[derive(Debug)]
+pub struct Granted {
+    /// The lock.
+    pub grant: Grant,
+    /// What was answered to this update before, if it was: then `unsent` has replies that
+    /// go first.
     pub seen: Option<Seen>,
     /// The dialog's state; none for a new dialog.
     pub state: Option<String>,

@@ -188,9 +188,9 @@ async fn begin_later(
     client: &Client,
     dialog: &DialogKey,
     update: &str,
-) -> tokio::task::JoinHandle<turnkey_storage::Result<turnkey_storage::Begun>> {
+) -> tokio::task::JoinHandle<turnkey_storage::Result<common::Flat>> {
     let (client, begin) = (client.clone(), asks(dialog, update));
-    tokio::spawn(started(async move { client.begin(begin).await }).await)
+    tokio::spawn(started(async move { client.begin(begin).await.map(common::flat) }).await)
 }
 
 async fn rows(client: &Client, sql: &str) -> Vec<Vec<Value>> {
@@ -631,12 +631,12 @@ async fn unsent_replies_come_back_in_order(engine: &dyn Engine) {
         update: None,
         ..asks(&dialog(1), "")
     };
-    let begun = a.begin(only_send.clone()).await.unwrap();
+    let begun = a.begin(only_send.clone()).await.map(common::flat).unwrap();
     assert_eq!(bodies(&begun.unsent), committed[5..]);
     a.end(begun.grant.unwrap(), ids[5..].to_vec())
         .await
         .unwrap();
-    let begun = b.begin(only_send).await.unwrap();
+    let begun = b.begin(only_send).await.map(common::flat).unwrap();
     assert_eq!(begun.unsent, []);
     drop(begun);
     assert!(begin(&*a, &dialog(1), "u0").await.grant.is_none());
@@ -833,7 +833,8 @@ async fn an_earlier_arrival_is_served_earlier(engine: &dyn Engine) {
     let later = begin_later(&a, &dialog(1), "u2").await;
     arrived(&a).await;
     let client = b.clone();
-    let again = tokio::spawn(started(async move { client.begin(earlier).await }).await);
+    let again =
+        tokio::spawn(started(async move { client.begin(earlier).await.map(common::flat) }).await);
     arrived(&b).await;
     drop(held);
     let first = again.await.unwrap().unwrap().grant.unwrap();
@@ -854,7 +855,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
             wait: Duration::from_millis(30),
             ..asks(&dialog(1), "short")
         };
-        let busy = client.begin(short).await;
+        let busy = client.begin(short).await.map(common::flat);
         assert!(matches!(busy, Err(Error::Busy(_))), "{busy:?}");
     }
     let waits = begin_later(&b, &dialog(1), "u2").await;
@@ -871,7 +872,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
                 wait: Duration::from_micros(n * 20),
                 ..asks(&dialog(n % 3), &format!("x{n}"))
             };
-            match client.begin(short).await {
+            match client.begin(short).await.map(common::flat) {
                 Ok(begun) => drop(begun.grant.unwrap()),
                 Err(Error::Busy(_)) => {}
                 Err(other) => panic!("{other}"),
@@ -891,11 +892,14 @@ async fn a_flood_on_one_dialog_is_refused(engine: &dyn Engine) {
     let mut waiting = JoinSet::new();
     for n in 0..1000 {
         let (client, begin) = (a.clone(), asks(&dialog(1), &format!("u{n}")));
-        waiting.spawn(started(async move { client.begin(begin).await }).await);
+        waiting.spawn(started(async move { client.begin(begin).await.map(common::flat) }).await);
     }
     arrived(&a).await;
     for client in [&a, &b] {
-        let refused = client.begin(asks(&dialog(1), "one too many")).await;
+        let refused = client
+            .begin(asks(&dialog(1), "one too many"))
+            .await
+            .map(common::flat);
         assert!(matches!(refused, Err(Error::Busy(_))), "{refused:?}");
     }
     turn(&*b, &dialog(2), "another user", "1").await;
@@ -991,7 +995,7 @@ async fn abandoned_begins_leave_no_lock(engine: &dyn Engine) {
         let client = if n % 2 == 0 { &a } else { &b };
         let future = started({
             let (client, begin) = (client.clone(), asks(&dialog(n % 4), &format!("u{n}")));
-            async move { client.begin(begin).await }
+            async move { client.begin(begin).await.map(common::flat) }
         });
         let future = future.await;
         match n % 3 {
@@ -1007,7 +1011,7 @@ async fn abandoned_begins_leave_no_lock(engine: &dyn Engine) {
     // They gave their places up too: there is room for a thousand others.
     for n in 0..1001 {
         let (client, begin) = (a.clone(), asks(&dialog(0), &format!("flood{n}")));
-        drop(started(async move { client.begin(begin).await }).await);
+        drop(started(async move { client.begin(begin).await.map(common::flat) }).await);
     }
     let waits = begin_later(&a, &dialog(0), "not refused").await;
     arrived(&a).await;

@@ -176,6 +176,7 @@ async fn goes_on(storage: &dyn Storage) -> u64 {
         let seen = storage
             .begin(common::asks(&dialog(user), &format!("{user}1")))
             .await
+            .map(common::flat)
             .unwrap();
         let expected = Seen {
             digest: (0..=255).collect(),
@@ -588,7 +589,7 @@ mod with_servers {
                 wait: std::time::Duration::from_secs(1),
                 ..common::asks(&dialog("ann"), update)
             };
-            let early = storage.begin(short("u")).await;
+            let early = storage.begin(short("u")).await.map(common::flat);
             assert!(matches!(early, Err(Error::Unavailable(_))), "{early:?}");
             drop(source);
             turn(&*storage, &dialog("ann"), "u", "1").await;
@@ -598,7 +599,7 @@ mod with_servers {
                 .sql(&name, "CREATE TABLE turnkey_copy (started_at BIGINT)")
                 .await;
             let storage = kind.open(&address);
-            let marked = storage.begin(short("v")).await;
+            let marked = storage.begin(short("v")).await.map(common::flat);
             assert!(matches!(marked, Err(Error::Unavailable(_))), "{marked:?}");
         });
     }

@@ -272,6 +272,7 @@ fn a_killed_writer_neither_loses_nor_doubles_what_is_in_the_inbox() {
                             ..asks(&key, "")
                         })
                         .await
+                        .map(common::flat)
                         .unwrap();
                     // In the order of arrival, each once.
                     let oldest = begun.earlier.unwrap();
@@ -436,7 +437,7 @@ fn a_killed_writer_fails_no_call_and_loses_nothing() {
                 update: None,
                 ..asks(&user, "")
             };
-            let begun = clients[0].begin(only_send).await.unwrap();
+            let begun = clients[0].begin(only_send).await.map(common::flat).unwrap();
             let mut ledgers = ledgers.lock().unwrap();
             let ledger = ledgers.get_mut(&user.user_id).unwrap();
             ledger
@@ -760,7 +761,11 @@ fn a_full_disk_refuses_and_loses_nothing() {
         let mut tries = 0..200;
         let refused = loop {
             assert!(tries.next().is_some(), "there is room without end");
-            match b.begin(asks(&dialog("unsent"), "u")).await {
+            match b
+                .begin(asks(&dialog("unsent"), "u"))
+                .await
+                .map(common::flat)
+            {
                 Ok(begun) => assert_eq!(begun.unsent.len(), 1),
                 Err(refused) => break refused,
             }

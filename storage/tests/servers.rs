@@ -95,7 +95,12 @@ fn child() {
             held.push(begin(&*storage, &dialog(n), "child").await.grant.unwrap());
         }
         let waits = storage.clone();
-        let _waits = tokio::spawn(async move { waits.begin(asks(&dialog("line"), "child")).await });
+        let _waits = tokio::spawn(async move {
+            waits
+                .begin(asks(&dialog("line"), "child"))
+                .await
+                .map(common::flat)
+        });
         tokio::time::sleep(Duration::from_millis(200)).await;
         say("held");
         let told =
@@ -182,7 +187,7 @@ async fn count_to(storage: Arc<dyn Storage>, user: String, turns: usize, sql: bo
                 wait: Duration::from_secs(5),
                 ..asks(&dialog(&user), &update)
             };
-            let begun = match storage.begin(short).await {
+            let begun = match storage.begin(short).await.map(common::flat) {
                 Ok(begun) => begun,
                 Err(Error::Unavailable(_) | Error::Busy(_)) => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -238,7 +243,10 @@ fn a_server_that_goes_and_comes_back_loses_nothing(kind: Kind) {
                 // Away for so long that callers are told.
                 tokio::time::sleep(Duration::from_millis(2500)).await;
                 let asked = Instant::now();
-                let away = clients[0].begin(asks(&dialog("away"), "u")).await;
+                let away = clients[0]
+                    .begin(asks(&dialog("away"), "u"))
+                    .await
+                    .map(common::flat);
                 assert!(matches!(away, Err(Error::Unavailable(_))), "{away:?}");
                 assert!(asked.elapsed() < Duration::from_secs(2));
             }
@@ -482,7 +490,10 @@ fn ids_up_to_the_bound_are_kept_and_longer_ones_refused(kind: Kind) {
         ] {
             assert_eq!(turn(&*storage, &dialog(&other), &other, "2").await, None);
         }
-        let longer = storage.begin(asks(&dialog(format!("{long}a")), "u")).await;
+        let longer = storage
+            .begin(asks(&dialog(format!("{long}a")), "u"))
+            .await
+            .map(common::flat);
         assert!(matches!(longer, Err(Error::Unavailable(why)) if why.contains("1025 bytes")));
     });
 }

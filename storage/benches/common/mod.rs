@@ -84,7 +84,13 @@ pub fn begin(number: u64) -> Begin {
 
 /// The turn with this number.
 pub async fn turn(storage: &dyn Storage, number: u64) {
-    let mut grant = storage.begin(begin(number)).await.unwrap().grant.unwrap();
+    let mut grant = storage
+        .begin(begin(number))
+        .await
+        .unwrap()
+        .granted()
+        .unwrap()
+        .grant;
     commit(storage, &mut grant, number).await;
 }
 

@@ -22,7 +22,8 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::waiting::{Stage, Waiters};
 use crate::{
-    Begun, Commit, DialogKey, Error, Fence, Grant, Pending, Release, ReplyId, Result, Seen, Unsent,
+    Begun, Commit, DialogKey, Error, Fence, Grant, Granted, Pending, Release, ReplyId, Result,
+    Seen, Unsent,
 };
 
 /// Requests that travel together.
@@ -731,6 +732,7 @@ fn begun(
     let oldest = found.oldest.filter(|_| found.seen.is_none());
     let earlier = oldest.filter(|oldest| oldest.goes_before(update, arrived));
     let release: Weak<Shared> = Arc::downgrade(shared);
+    // Also when it is dropped at once: so it is given back.
     let grant = Grant {
         dialog,
         fence: found.fence,
@@ -738,12 +740,16 @@ fn begun(
         open: false,
         release,
     };
-    Begun {
-        // Nothing to do but repeat the answer: dropped, the grant is given back.
-        grant: (found.seen.is_none() || !found.unsent.is_empty()).then_some(grant),
+    if found.unsent.is_empty()
+        && let Some(seen) = found.seen
+    {
+        return Begun::Seen(seen);
+    }
+    Begun::Granted(Granted {
+        grant,
         seen: found.seen,
         state: crate::unless_forgotten(found.version, found.state),
         unsent: found.unsent,
         earlier,
-    }
+    })
 }

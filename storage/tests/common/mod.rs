@@ -20,7 +20,10 @@ use std::time::{Duration, Instant};
 use turnkey_storage::sqlite::{
     FileLock, Files, SqliteStorage, Writer, WriterStats, check, connect, prepare,
 };
-use turnkey_storage::{Arrival, Begin, Begun, Commit, DialogKey, Owner, Result, Storage, Sync};
+use turnkey_storage::{
+    Arrival, Begin, Begun, Commit, DialogKey, Grant, Owner, Pending, Result, Seen, Storage, Sync,
+    Unsent,
+};
 
 /// Longer than anything here takes, also on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -177,9 +180,34 @@ pub(crate) fn asks(dialog: &DialogKey, update: &str) -> Begin {
     }
 }
 
+/// What a begin comes to, with the lock where there is one.
+#[derive(Debug)]
+pub(crate) struct Flat {
+    pub(crate) grant: Option<Grant>,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) state: Option<String>,
+    pub(crate) unsent: Vec<Unsent>,
+    pub(crate) earlier: Option<Pending>,
+}
+
+/// For tests that look at all of it.
+pub(crate) fn flat(begun: Begun) -> Flat {
+    let (grant, seen, state, unsent, earlier) = match begun {
+        Begun::Seen(seen) => (None, Some(seen), None, Vec::new(), None),
+        Begun::Granted(g) => (Some(g.grant), g.seen, g.state, g.unsent, g.earlier),
+    };
+    Flat {
+        grant,
+        seen,
+        state,
+        unsent,
+        earlier,
+    }
+}
+
 /// Begins a turn that is expected to get the lock.
-pub(crate) async fn begin(storage: &dyn Storage, dialog: &DialogKey, update: &str) -> Begun {
-    storage.begin(asks(dialog, update)).await.unwrap()
+pub(crate) async fn begin(storage: &dyn Storage, dialog: &DialogKey, update: &str) -> Flat {
+    storage.begin(asks(dialog, update)).await.map(flat).unwrap()
 }
 
 /// A commit that ends its turn.

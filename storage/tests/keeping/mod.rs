@@ -6,9 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::retention::{Kept, Sweep};
-use turnkey_storage::{
-    Arrival, Begin, Begun, Commit, DialogKey, Error, Seen, Statement, admin, pauses,
-};
+use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error, Seen, Statement, admin, pauses};
 
 use super::common::{LONG, asks, begin, dialog, last, turn};
 use super::{Client, Engine, arrived, begin_later, count, keep};
@@ -56,13 +54,18 @@ async fn accept(client: &Client, update: &Pending) {
     inbox::accept(&**client, update, ROOMY).await.unwrap();
 }
 
-async fn begin_at(client: &Client, user: u32, update: Option<&str>, unix_us: i64) -> Begun {
+async fn begin_at(
+    client: &Client,
+    user: u32,
+    update: Option<&str>,
+    unix_us: i64,
+) -> crate::common::Flat {
     let begin = Begin {
         update: update.map(str::to_owned),
         arrived: Arrival::at(unix_us),
         ..asks(&dialog(user), "")
     };
-    client.begin(begin).await.unwrap()
+    client.begin(begin).await.map(crate::common::flat).unwrap()
 }
 
 /// What goes before this update; the lock is given back.
