@@ -491,6 +491,9 @@ fn about(flag: &str, error: turnkey_storage::Error) -> turnkey_storage::Error {
         turnkey_storage::Error::Open(sentence) => {
             turnkey_storage::Error::Open(sentence.replace("--storage", flag))
         }
+        turnkey_storage::Error::NotYet(sentence) => {
+            turnkey_storage::Error::NotYet(sentence.replace("--storage", flag))
+        }
         other => other,
     }
 }
@@ -541,7 +544,12 @@ impl fmt::Display for Address {
 }
 
 pub(crate) fn start_error(error: turnkey_storage::Error) -> Error {
-    Error::Start(error.to_string())
+    match error {
+        turnkey_storage::Error::NotYet(sentence) => Error::NotYet(sentence),
+        // Others fill a disk and make room again.
+        turnkey_storage::Error::Full => Error::NotYet(error.to_string()),
+        other => Error::Start(other.to_string()),
+    }
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -21,6 +21,9 @@ pub enum Error {
     Storage(turnkey_storage::Error),
     /// The program cannot start. One sentence that names the remedy.
     Start(String),
+    /// As [`Error::Start`], of something that may pass by itself: a port that is taken, a
+    /// database that is not there yet.
+    NotYet(String),
     /// A platform does not know the bot's token. One sentence that names the remedy.
     Token(String),
 }
@@ -50,7 +53,9 @@ impl fmt::Display for Error {
                 write!(f, "the handler took longer than {} s", limit.as_secs_f32())
             }
             Error::Storage(e) => write!(f, "{e}"),
-            Error::Start(sentence) | Error::Token(sentence) => f.write_str(sentence),
+            Error::Start(sentence) | Error::NotYet(sentence) | Error::Token(sentence) => {
+                f.write_str(sentence)
+            }
         }
     }
 }

@@ -32,6 +32,8 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::app::Author;
 use crate::operator::banner::say;
 use crate::process::exit;
+use crate::process::master;
+use crate::shared::lines;
 
 /// Bots and webhooks, one turn at a time for each user, in SQLite, PostgreSQL
 /// or MySQL.
@@ -130,10 +132,12 @@ pub(crate) fn main(author: Author) -> ExitCode {
         #[cfg(feature = "drill")]
         Command::DrillShell(shell) => Ok(shell.run()),
     };
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         say!("error: {error:#}");
         ExitCode::from(exit::BAD_START)
-    })
+    });
+    lines::finish(master::LAST_LINES);
+    code
 }
 
 /// The name of this program's file: a bot of an author's has its own.

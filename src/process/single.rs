@@ -30,11 +30,13 @@ use crate::operator::backup;
 use crate::operator::banner::{self, Cut, counted, say};
 use crate::process::exit;
 use crate::process::lock_note::Running;
-use crate::process::logfile;
+use crate::process::master::LAST_LINES;
+use crate::process::master::pump::Pump;
 use crate::process::master::{listeners, signals};
 use crate::process::privileges;
 use crate::process::writer;
-use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
+use crate::shared::lines;
+use crate::shared::scoreboard::{Field, Scoreboard, Slot};
 use crate::worker::{Leave, Requests, Worker};
 
 /// Before a writer that ended is started again.
@@ -60,6 +62,8 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let sockets_stay = !listeners.is_empty();
     listeners::open(config, &mut listeners)?;
     privileges::give_up(config)?;
+    // Dropped last: the last lines are written then.
+    let _pump = Pump::start()?;
     let database = Database::take(config)?;
     backup::check(config)?;
     database.note(&Running::this());
@@ -88,7 +92,6 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     });
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
-    logfile::watch(scoreboard.word(Shared::LogFile));
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
     let operators = listeners
@@ -142,7 +145,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                 }
             },
             async || {
-                let forced = asked_to_stop(&held, scoreboard).await;
+                let forced = asked_to_stop(&held).await;
                 let since = *asked.get_or_init(Instant::now);
                 let files = database.files().cloned();
                 let has_writer = needs_writer.is_some();
@@ -157,6 +160,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                         names: lines.collect(),
                     };
                     banner::goodbye(scoreboard, has_writer, &cut, since.elapsed());
+                    lines::finish(LAST_LINES);
                     std::process::exit(code.into())
                 };
                 if forced {
@@ -235,16 +239,17 @@ fn keep_writing(
     }
     say!("error: the writer ended {HOPELESS} times in a row: giving up");
     database.leave();
+    lines::finish(LAST_LINES);
     // Turns cannot be committed any more; what was acknowledged is safe.
     std::process::exit(exit::CRASH_LOOP.into());
 }
 
 /// Resolves when the program is to stop; true when at once. Nothing is re-read here, so
 /// SIGHUP can only mean that the terminal was closed.
-async fn asked_to_stop(held: &SigSet, scoreboard: Scoreboard) -> bool {
+async fn asked_to_stop(held: &SigSet) -> bool {
     let asked = async {
         tokio::select! {
-            () = reopen_log(scoreboard) => false,
+            () = reopen_log() => false,
             () = arrives(SignalKind::interrupt()) => false,
             () = arrives(SignalKind::terminate()) => false,
             () = arrives(SignalKind::hangup()) => false,
@@ -263,11 +268,10 @@ async fn asked_to_stop(held: &SigSet, scoreboard: Scoreboard) -> bool {
 }
 
 /// On each SIGUSR1; it never ends.
-async fn reopen_log(scoreboard: Scoreboard) {
+async fn reopen_log() {
     loop {
         arrives(SignalKind::user_defined1()).await;
-        let times = scoreboard.shared(Shared::LogFile);
-        scoreboard.share(Shared::LogFile, times + 1);
+        lines::reopen();
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     if age(&example) < age(program) {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         build.args(["build", "--quiet", "--example", name, "--manifest-path"]);
-        build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+        build.arg(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("Cargo.toml"));
         build
             .arg("--target-dir")
             .arg(profile.parent().expect("target"));
@@ -286,6 +286,18 @@ impl Setup {
             port: 0,
             text,
             reader: Some(reader),
+        }
+    }
+
+    /// With a stderr that the test reads, or does not read.
+    pub(crate) fn spawn_into(&self, stderr: impl Into<Stdio>) -> Bot {
+        let child = self.run().stdout(Stdio::null()).stderr(stderr).spawn();
+        Bot {
+            setup: self.clone(),
+            child: child.unwrap_or_else(|e| panic!("cannot start {:?}: {e}", self.program)),
+            port: 0,
+            text: Arc::default(),
+            reader: None,
         }
     }
 
@@ -652,7 +664,7 @@ impl Drop for Bot {
 }
 
 /// The port in a line such as `Started webhooks updater on http://localhost:1 (…`.
-fn started_port(stderr: &str) -> Option<u16> {
+pub(crate) fn started_port(stderr: &str) -> Option<u16> {
     let line = stderr.lines().find(|line| line.starts_with("Started "))?;
     let (_, rest) = line.split_once("://")?;
     let (address, _) = rest.split_once(' ')?;

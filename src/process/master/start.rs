@@ -17,6 +17,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::predecessor::Predecessor;
+use super::process::LAST_LINES;
 use super::sys::{self, Forked};
 use super::{poll_timeout, signals};
 use crate::app::Author;
@@ -24,6 +25,7 @@ use crate::author::error::Error;
 use crate::database::Database;
 use crate::operator::banner::{self, say};
 use crate::process::exit;
+use crate::shared::lines;
 
 /// How long a stop waits for the child that prepares the database.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -87,7 +89,7 @@ pub(super) fn prepare(
 
 fn refused(error: &Error) -> u8 {
     say!("error: {error}");
-    exit::BAD_START
+    exit::of_start(error)
 }
 
 /// Runs something in a child and waits for its end.
@@ -104,7 +106,10 @@ fn in_child(
             if let Err(error) = prctl::set_pdeathsig(Signal::SIGKILL) {
                 tracing::debug!("no word of the master's death: {error}");
             }
-            sys::exit_child(job().into())
+            lines::forget();
+            let code = job();
+            lines::finish(LAST_LINES);
+            sys::exit_child(code.into())
         }
     };
     let mut stop: Option<Instant> = None;

@@ -42,6 +42,7 @@ use crate::operator::banner::say;
 use crate::process::exit;
 use crate::process::lifeline::{READY, YIELD};
 use crate::process::systemd;
+use crate::shared::lines;
 use crate::shared::scoreboard::Shared;
 
 /// How long the new program has until it serves.
@@ -148,6 +149,7 @@ impl Master {
                 state: State::Starting,
             }),
             Forked::Child => {
+                lines::forget();
                 let failed = match self.exec(&path, &arguments, &theirs) {
                     Ok(never) => match never {},
                     Err(error) => error,
