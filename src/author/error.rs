@@ -21,6 +21,9 @@ pub enum Error {
     Storage(turnkey_storage::Error),
     /// The program cannot start. One sentence that names the remedy.
     Start(String),
+    /// As [`Error::Start`], of something that may pass by itself: a port that is taken, a
+    /// database that is not there yet.
+    NotYet(String),
     /// A platform does not know the bot's token. One sentence that names the remedy.
     Token(String),
 }
@@ -34,9 +37,14 @@ impl Error {
         Error::Handler(text.into().into())
     }
 
-    /// The program cannot start, for this reason.
-    pub(crate) fn start(reason: impl fmt::Display) -> Self {
-        Error::Start(reason.to_string())
+    /// The program cannot start because of its database.
+    pub(crate) fn start(error: turnkey_storage::Error) -> Self {
+        match error {
+            turnkey_storage::Error::NotYet(sentence) => Error::NotYet(sentence),
+            // Others fill a disk and make room again.
+            turnkey_storage::Error::Full => Error::NotYet(error.to_string()),
+            other => Error::Start(other.to_string()),
+        }
     }
 }
 
@@ -55,7 +63,9 @@ impl fmt::Display for Error {
                 write!(f, "the handler took longer than {} s", limit.as_secs_f32())
             }
             Error::Storage(e) => write!(f, "{e}"),
-            Error::Start(sentence) | Error::Token(sentence) => f.write_str(sentence),
+            Error::Start(sentence) | Error::NotYet(sentence) | Error::Token(sentence) => {
+                f.write_str(sentence)
+            }
         }
     }
 }

@@ -14,9 +14,9 @@ use serde_json::json;
 use super::storage::DatabaseFile;
 use crate::config;
 use crate::operator::backup::{self, Outcome};
-use crate::operator::banner::say;
 use crate::process::exit;
 use crate::process::master::sys;
+use crate::shared::lines::say;
 use turnkey_storage::tools;
 
 /// Between two updates of the line of progress.

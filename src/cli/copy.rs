@@ -11,8 +11,8 @@ use turnkey_storage::tools::{self, Side};
 
 use crate::config;
 use crate::handlers::Author;
-use crate::operator::banner::say;
 use crate::process::exit;
+use crate::shared::lines::say;
 
 /// Between two lines of progress; on a terminal one line is written over.
 const EVERY: Duration = Duration::from_secs(5);

@@ -1,17 +1,18 @@
 //! The log: lines on stderr or in a file, for people or machines.
 //!
-//! Written synchronously: a writer with a thread would not survive the fork. Each event
-//! is one line, whatever is told in it: what a user wrote, in their id say, cannot look
+//! Written by way of `lines.rs`, which never waits and needs no thread: one would not
+//! survive the fork. Each event is one line, whatever is told in it: what a user wrote, in their id say, cannot look
 //! like a line of ours.
 
 use std::io::{self, Write};
 
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::config::{Config, LogFormat};
-use crate::process::logfile::LogFile;
+use crate::process::master;
 use crate::process::privileges;
+use crate::shared::lines::{self, Log};
+use crate::shared::logfile::LogFile;
 
 /// Starts logging: to stderr, or to a file. To be called once, before the first fork.
 ///
@@ -24,14 +25,8 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    let (writer, colours) = match &config.log_file {
-        None => {
-            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            (
-                BoxMakeWriter::new(|| OneLine(std::io::stderr())),
-                is_terminal,
-            )
-        }
+    let file = match &config.log_file {
+        None => None,
         Some(path) => {
             // It will be opened anew by the user that the bot becomes.
             let opened = privileges::lent(config, || LogFile::open(path));
@@ -41,12 +36,14 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
                     path.display()
                 )
             })?;
-            (BoxMakeWriter::new(move || OneLine(file.current())), false)
+            Some(file)
         }
     };
+    let colours = file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    lines::start(master::sys::shared_words(lines::WORDS)?, file);
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(writer)
+        .with_writer(|| OneLine(Log))
         .with_target(false)
         // A log pipe that is gone must not bring down the program.
         .log_internal_errors(false)

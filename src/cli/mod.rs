@@ -27,8 +27,10 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::handlers::Author;
-use crate::operator::banner::say;
 use crate::process::exit;
+use crate::process::master;
+use crate::shared::lines;
+use crate::shared::lines::say;
 
 /// Bots and webhooks, one turn at a time for each user, in SQLite, PostgreSQL
 /// or MySQL.
@@ -108,10 +110,12 @@ pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
         Some((extra.run)(matches))
     });
     let result = extra.unwrap_or_else(|| ours(author, whole, &matches));
-    result.unwrap_or_else(|error| {
+    let code = result.unwrap_or_else(|error| {
         say!("error: {error:#}");
         ExitCode::from(exit::BAD_START)
-    })
+    });
+    lines::finish(master::LAST_LINES);
+    code
 }
 
 /// Obeys a command of every bot's.

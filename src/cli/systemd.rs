@@ -12,8 +12,8 @@ use clap::Args;
 
 pub(super) use self::unit::Unit;
 use super::run;
-use crate::operator::banner::say;
 use crate::process::exit;
+use crate::shared::lines::say;
 
 /// Places that `ProtectHome=` and `PrivateTmp=` hide from the service.
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];

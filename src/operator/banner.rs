@@ -2,7 +2,8 @@
 //! stopped.
 //!
 //! Written to stderr whatever the log level. A terminal or pipe that is gone must
-//! not bring down the program, so unlike `eprintln!` they may be lost.
+//! not bring down the program, and one that nobody reads must not hold it up, so unlike
+//! `eprintln!` they may be lost (`lines.rs`).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,18 +13,9 @@ use std::time::Duration;
 use turnkey_storage::Database;
 
 use crate::config::{Config, Listen, Updater};
+use crate::shared::lines::say;
+use crate::shared::numbers::{counted, grouped};
 use crate::shared::scoreboard::{Field, Scoreboard};
-
-/// Writes a line to stderr, if there is one.
-macro_rules! say {
-    ($($argument:tt)*) => {{
-        use std::io::Write;
-        // In one piece: other processes write there, too.
-        let line = format!("{}\n", format_args!($($argument)*));
-        drop(std::io::stderr().write_all(line.as_bytes()));
-    }};
-}
-pub(crate) use say;
 
 /// The tables were changed: where the backup from before is, if there was something to
 /// back up.
@@ -78,29 +70,6 @@ impl fmt::Display for Cut {
         }
         Ok(())
     }
-}
-
-/// `1 turn`, `48,210 turns`.
-pub(crate) fn counted(count: u64, what: &str) -> String {
-    let plural = match what.strip_suffix('y') {
-        _ if count == 1 => what.to_owned(),
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{what}s"),
-    };
-    format!("{} {plural}", grouped(count))
-}
-
-/// `48210` as people write it: `48,210`.
-pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The lines that say: it runs, there, for these channels, and this is where its data

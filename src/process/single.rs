@@ -26,15 +26,19 @@ use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls;
 use crate::operator::backup;
-use crate::operator::banner::{self, Cut, counted, say};
+use crate::operator::banner::{self, Cut};
 use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::Running;
-use crate::process::logfile;
+use crate::process::master::LAST_LINES;
+use crate::process::master::pump::Pump;
 use crate::process::master::{listeners, signals};
 use crate::process::privileges;
 use crate::process::writer;
-use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
+use crate::shared::lines;
+use crate::shared::lines::say;
+use crate::shared::numbers::counted;
+use crate::shared::scoreboard::{Field, Scoreboard, Slot};
 use crate::worker::{Leave, Requests, Worker};
 use turnkey_storage::Database;
 
@@ -61,6 +65,8 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let sockets_stay = !listeners.is_empty();
     listeners::open(config, &mut listeners)?;
     privileges::give_up(config)?;
+    // Dropped last: the last lines are written then.
+    let _pump = Pump::start()?;
     let database = database::take(config)?;
     backup::check(config)?;
     database::note(&database, &Running::this());
@@ -94,7 +100,6 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     });
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
-    logfile::watch(scoreboard.word(Shared::LogFile));
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(Error::start)?;
     let operators = listeners
@@ -148,7 +153,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                 }
             },
             async || {
-                let forced = asked_to_stop(&held, scoreboard).await;
+                let forced = asked_to_stop(&held).await;
                 let since = *asked.get_or_init(Instant::now);
                 let files = database.files().cloned();
                 let has_writer = needs_writer.is_some();
@@ -163,6 +168,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                         names: lines.collect(),
                     };
                     banner::goodbye(scoreboard, has_writer, &cut, since.elapsed());
+                    lines::finish(LAST_LINES);
                     std::process::exit(code.into())
                 };
                 if forced {
@@ -241,16 +247,17 @@ fn keep_writing(
     }
     say!("error: the writer ended {HOPELESS} times in a row: giving up");
     database.leave();
+    lines::finish(LAST_LINES);
     // Turns cannot be committed any more; what was acknowledged is safe.
     std::process::exit(exit::CRASH_LOOP.into());
 }
 
 /// Resolves when the program is to stop; true when at once. Nothing is re-read here, so
 /// SIGHUP can only mean that the terminal was closed.
-async fn asked_to_stop(held: &SigSet, scoreboard: Scoreboard) -> bool {
+async fn asked_to_stop(held: &SigSet) -> bool {
     let asked = async {
         tokio::select! {
-            () = reopen_log(scoreboard) => false,
+            () = reopen_log() => false,
             () = arrives(SignalKind::interrupt()) => false,
             () = arrives(SignalKind::terminate()) => false,
             () = arrives(SignalKind::hangup()) => false,
@@ -269,11 +276,10 @@ async fn asked_to_stop(held: &SigSet, scoreboard: Scoreboard) -> bool {
 }
 
 /// On each SIGUSR1; it never ends.
-async fn reopen_log(scoreboard: Scoreboard) {
+async fn reopen_log() {
     loop {
         arrives(SignalKind::user_defined1()).await;
-        let times = scoreboard.shared(Shared::LogFile);
-        scoreboard.share(Shared::LogFile, times + 1);
+        lines::reopen();
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use turnkey_storage::sqlite::{Files, Writer, WriterStats};
 use turnkey_storage::{Owner, Result, Sync};
 
+use crate::shared::lines;
 use crate::shared::scoreboard::{Field, Slot};
 
 /// Serves until `stop` becomes readable or is closed, and the workers have left.
@@ -39,6 +40,7 @@ pub(crate) fn run(
     let mut timed = (0, Duration::ZERO);
     let monitor = move |stats: &WriterStats| {
         slot.beat();
+        lines::flow();
         if stats.serving
             && let Some(ready) = ready.take()
         {

@@ -84,8 +84,6 @@ pub(crate) enum Shared {
     Slots,
     /// 1 while the sockets are another program's, too: during an upgrade.
     Others,
-    /// How often the log file was to be opened anew.
-    LogFile,
     /// When the map was made: milliseconds since 1970.
     Since,
     /// When the newest backup was made: milliseconds since 1970, 0 for never. The first
@@ -93,6 +91,10 @@ pub(crate) enum Shared {
     BackupAt,
     /// Backups that failed. The first worker's.
     BackupFailures,
+    /// 1 once Telegram has given updates in this run. The first worker's, as the next.
+    TelegramWorked,
+    /// The same of VK.
+    VkWorked,
 }
 
 /// Words of a slot for [`Field`]s.

@@ -13,6 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -46,6 +47,9 @@ const ASK_AT_LAST: Duration = Duration::from_secs(1);
 /// Pauses while the platform is away.
 const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// Pauses while a token that worked is not taken.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// Pauses while somebody else gets the updates.
 const TAKEN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
@@ -77,13 +81,23 @@ struct Poller {
     moved: Notify,
     /// The mark that was kept, or that the platform was told, last.
     kept: Cell<Option<Mark>>,
+    /// Not zero once the platform has given updates, or none, in this run of the program:
+    /// to any worker, with any token.
+    worked: &'static AtomicU64,
 }
 
-/// Asks a platform until the worker leaves.
+/// Asks a platform until the worker leaves. `worked` is shared by all workers and zero at
+/// the start.
 ///
 /// # Errors
-/// [`Error::Token`] when the platform does not know the token.
-pub(crate) async fn run(bot: Rc<Bot>, source: Box<dyn Poll>) -> crate::Result<()> {
+/// [`Error::Token`] when the platform does not know the token, and nothing has worked
+/// before: then only a person can mend it. Later it may be the platform's own trouble, or
+/// a token that was exchanged: it is asked again.
+pub(crate) async fn run(
+    bot: Rc<Bot>,
+    source: Box<dyn Poll>,
+    worked: &'static AtomicU64,
+) -> crate::Result<()> {
     let mut draining = bot.draining.clone();
     let kept = if source.forgets() {
         None
@@ -100,6 +114,7 @@ pub(crate) async fn run(bot: Rc<Bot>, source: Box<dyn Poll>) -> crate::Result<()
         lanes: RefCell::default(),
         moved: Notify::new(),
         kept: Cell::new(kept),
+        worked,
     });
     let asked = tokio::select! {
         asked = poller.ask_on(kept) => asked,
@@ -115,6 +130,7 @@ impl Poller {
     async fn ask_on(self: &Rc<Self>, mut next: Option<Mark>) -> crate::Result<()> {
         let platform = self.source.platform();
         let (mut away, mut taken) = (backoff(AWAY), backoff(TAKEN));
+        let mut refused = backoff(REFUSED);
         loop {
             let low = self.window.borrow().low();
             let has_open = self.window.borrow().len() > 0;
@@ -130,11 +146,12 @@ impl Poller {
             }
             match self.source.ask(from, wait).await {
                 Ok(batch) => {
-                    if !away.is_fresh() || !taken.is_fresh() {
+                    self.worked.store(1, Relaxed);
+                    let all = [&mut away, &mut taken, &mut refused];
+                    if all.iter().any(|backoff| !backoff.is_fresh()) {
                         tracing::info!("{platform} gives updates again");
                     }
-                    away.reset();
-                    taken.reset();
+                    all.into_iter().for_each(Backoff::reset);
                     next = batch.next;
                     if batch.updates.is_empty() && asked.elapsed() < ASK_AGAIN {
                         // A server that does not wait.
@@ -142,7 +159,19 @@ impl Poller {
                     }
                     self.take(batch);
                 }
-                Err(PollError::Token(sentence)) => return Err(Error::Token(sentence)),
+                Err(PollError::Token(sentence)) if self.worked.load(Relaxed) == 0 => {
+                    return Err(Error::Token(sentence));
+                }
+                Err(PollError::Token(sentence)) => {
+                    if refused.is_fresh() {
+                        tracing::error!(
+                            "{platform} gave updates before and refuses the token now, asking again until it takes it: {sentence}"
+                        );
+                    } else {
+                        tracing::debug!("{platform} still refuses the token: {sentence}");
+                    }
+                    tokio::time::sleep(refused.pause()).await;
+                }
                 Err(PollError::Taken(sentence)) => {
                     if taken.is_fresh() {
                         tracing::error!("{sentence}; asking again until it is so");

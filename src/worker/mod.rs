@@ -40,7 +40,8 @@ use crate::net::listener::{Listener, Purpose};
 use crate::net::tls::{self, Certificates};
 use crate::operator::admin::Admin;
 use crate::operator::backup;
-use crate::shared::scoreboard::{Field, Scoreboard};
+use crate::shared::lines;
+use crate::shared::scoreboard::{Field, Scoreboard, Shared};
 use crate::turn::receipt::Inbox;
 use crate::turn::recovery;
 use crate::turn::send;
@@ -160,6 +161,7 @@ impl Worker<'_> {
         let beat = tokio::task::spawn_local(async move {
             loop {
                 slot.beat();
+                lines::flow();
                 match beating.inbox.longest() {
                     Some((since, dialog)) => {
                         let since = u64::try_from(since).unwrap_or(1);
@@ -253,7 +255,12 @@ impl Worker<'_> {
         let mut polling = JoinSet::new();
         if self.config.updater == Updater::Polling {
             for source in channels::polled(self.config, self.author.edits)? {
-                polling.spawn_local(polling::run(bot.clone(), source));
+                let worked = match source.channel() {
+                    "vk" => Shared::VkWorked,
+                    _ => Shared::TelegramWorked,
+                };
+                let worked = self.scoreboard.word(worked);
+                polling.spawn_local(polling::run(bot.clone(), source, worked));
             }
         }
         let mut polled = Ok(());

@@ -289,6 +289,18 @@ impl Setup {
         }
     }
 
+    /// With a stderr that the test reads, or does not read.
+    pub(crate) fn spawn_into(&self, stderr: impl Into<Stdio>) -> Bot {
+        let child = self.run().stdout(Stdio::null()).stderr(stderr).spawn();
+        Bot {
+            setup: self.clone(),
+            child: child.unwrap_or_else(|e| panic!("cannot start {:?}: {e}", self.program)),
+            port: 0,
+            text: Arc::default(),
+            reader: None,
+        }
+    }
+
     /// Runs it to its end, which must come by itself: for starts that fail.
     pub(crate) fn run_to_end(&self) -> Ended {
         finish(self.run(), SOON)
@@ -652,7 +664,7 @@ impl Drop for Bot {
 }
 
 /// The port in a line such as `Started webhooks updater on http://localhost:1 (…`.
-fn started_port(stderr: &str) -> Option<u16> {
+pub(crate) fn started_port(stderr: &str) -> Option<u16> {
     let line = stderr.lines().find(|line| line.starts_with("Started "))?;
     let (_, rest) = line.split_once("://")?;
     let (address, _) = rest.split_once(' ')?;

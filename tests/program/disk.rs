@@ -75,6 +75,6 @@ async fn a_start_on_a_full_disk_is_refused() {
     };
     disk.fill();
     let ended = setup.storage(Some(disk.path().join("bot.db"))).run_to_end();
-    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(ended.code, Some(75), "{ended:?}");
     assert!(ended.stderr.contains("full"), "{ended:?}");
 }

@@ -20,6 +20,7 @@
 //! | `reload.rs` | workers are replaced one by one |
 //! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
 //! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
+//! | `pump.rs` | the process that writes to files which may block |
 //! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
 //! | `sys.rs` | all that is unsafe |
 
@@ -27,6 +28,7 @@ mod child;
 pub(crate) mod listeners;
 mod predecessor;
 mod process;
+pub(crate) mod pump;
 mod reload;
 pub(crate) mod signals;
 mod start;
@@ -50,6 +52,8 @@ use turnkey_storage::Owner;
 
 use self::child::{ChildHandle, Place, Role, Stage};
 use self::predecessor::Predecessor;
+pub(crate) use self::process::LAST_LINES;
+use self::pump::Pump;
 use self::reload::Rolling;
 use self::start::Prepared;
 use self::terminal::Terminal;
@@ -63,13 +67,15 @@ use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls;
 use crate::operator::backup;
-use crate::operator::banner::{self, Cut, counted, say};
+use crate::operator::banner::{self, Cut};
 use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::Running;
-use crate::process::logfile;
 use crate::process::privileges;
 use crate::process::systemd;
+use crate::shared::lines;
+use crate::shared::lines::say;
+use crate::shared::numbers::counted;
 use crate::shared::scoreboard::{Scoreboard, Shared};
 use turnkey_storage::Database;
 
@@ -79,6 +85,9 @@ const SLOTS: usize = 3 * MAX_WORKERS;
 
 /// The longest sleep of the loop.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The same while it has something to say that nobody reads.
+const FLOW: Duration = Duration::from_millis(50);
 
 /// Reads the settings again, as at the start.
 pub(crate) type Reread = Box<dyn Fn() -> crate::Result<Config>>;
@@ -116,6 +125,8 @@ pub(crate) struct Master {
     scoreboard: Scoreboard,
     signals: SignalFd,
     terminal: Terminal,
+    /// The log's, if it goes to a file.
+    pump: Pump,
     program: Program,
     places: Vec<Place>,
     children: Vec<ChildHandle>,
@@ -172,6 +183,7 @@ pub(crate) fn run(
     };
     listeners::open(&config, &mut listeners)?;
     privileges::give_up(&config)?;
+    let pump = Pump::start()?;
     if config.user.is_some()
         && let Err(error) = reread()
     {
@@ -211,7 +223,9 @@ pub(crate) fn run(
     places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
     let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
     scoreboard.share(Shared::Others, predecessor.is_some().into());
-    logfile::watch(scoreboard.word(Shared::LogFile));
+    // An upgrade goes on with what has worked: it is no start that a person watches.
+    scoreboard.share(Shared::TelegramWorked, predecessor.is_some().into());
+    scoreboard.share(Shared::VkWorked, predecessor.is_some().into());
     let mut master = Master {
         config,
         reread,
@@ -229,6 +243,7 @@ pub(crate) fn run(
         scoreboard,
         signals,
         terminal: Terminal::find(),
+        pump,
         program,
         places,
         children: Vec::new(),
@@ -287,6 +302,7 @@ impl Master {
             self.obey_signals();
             self.listen();
             self.reap();
+            self.pump.keep();
         }
     }
 
@@ -378,6 +394,9 @@ impl Master {
     fn wait(&self) -> crate::Result<()> {
         let now = Instant::now();
         let mut next = now + self.watch.tick(TICK);
+        if lines::flow() {
+            next = next.min(now + FLOW);
+        }
         for place in &self.places {
             // A worker that is due and not started waits for the writer.
             if place.due > now && self.child_of(place.role).is_none() {

@@ -15,8 +15,9 @@ use super::child::{ChildHandle, Place, Role, Stage};
 use super::{Master, Phase};
 use crate::config::{Config, MAX_WORKERS, Processes};
 use crate::operator::backup;
-use crate::operator::banner::{counted, say};
 use crate::process::systemd;
+use crate::shared::lines::say;
+use crate::shared::numbers::counted;
 
 /// How long a new worker has until it serves.
 const READY_WAIT: Duration = Duration::from_secs(30);

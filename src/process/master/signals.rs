@@ -9,9 +9,9 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::{Master, Phase, sys};
-use crate::operator::banner::say;
 use crate::process::exit;
-use crate::shared::scoreboard::Shared;
+use crate::shared::lines;
+use crate::shared::lines::say;
 
 /// A second Ctrl-C within this time is the first one, delivered twice.
 const SAME_CTRL_C: Duration = Duration::from_millis(50);
@@ -100,11 +100,9 @@ impl Master {
         }
     }
 
-    /// Tells every process to open its log file anew: each looks at this number
-    /// before it writes a line.
+    /// The log file is opened anew.
     fn reopen_log(&self) {
-        let times = self.scoreboard.shared(Shared::LogFile);
-        self.scoreboard.share(Shared::LogFile, times + 1);
+        lines::reopen();
         if self.config.log_file.is_some() {
             tracing::info!("the log goes on here");
         }

@@ -17,12 +17,15 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::predecessor::Predecessor;
+use super::process::LAST_LINES;
 use super::sys::{self, Forked};
 use super::{poll_timeout, signals};
 use crate::author::error::Error;
 use crate::handlers::Author;
-use crate::operator::banner::{self, say};
+use crate::operator::banner::{self};
 use crate::process::exit;
+use crate::shared::lines;
+use crate::shared::lines::say;
 use turnkey_storage::Database;
 
 /// How long a stop waits for the child that prepares the database.
@@ -58,7 +61,7 @@ pub(super) fn prepare(
         let look = || match database.is_current(&author.migrations) {
             Ok(true) => exit::CLEAN,
             Ok(false) => OUTDATED,
-            Err(error) => refused(&error),
+            Err(error) => refused(error),
         };
         match in_child(look, signals, PATIENCE)? {
             Prepared::Failed(OUTDATED) => {
@@ -75,7 +78,7 @@ pub(super) fn prepare(
             banner::kept(kept.as_deref());
             exit::CLEAN
         }
-        Err(error) => refused(&error),
+        Err(error) => refused(error),
     };
     let patience = if database.prepares_in_transactions() {
         PATIENCE
@@ -85,9 +88,10 @@ pub(super) fn prepare(
     in_child(change, signals, patience)
 }
 
-fn refused(error: &turnkey_storage::Error) -> u8 {
+fn refused(error: turnkey_storage::Error) -> u8 {
+    let error = Error::start(error);
     say!("error: {error}");
-    exit::BAD_START
+    exit::of_start(&error)
 }
 
 /// Runs something in a child and waits for its end.
@@ -104,7 +108,10 @@ fn in_child(
             if let Err(error) = prctl::set_pdeathsig(Signal::SIGKILL) {
                 tracing::debug!("no word of the master's death: {error}");
             }
-            sys::exit_child(job().into())
+            lines::forget();
+            let code = job();
+            lines::finish(LAST_LINES);
+            sys::exit_child(code.into())
         }
     };
     let mut stop: Option<Instant> = None;

@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use super::child::{Role, Stage};
 use super::{Master, Phase, listeners};
 use crate::net::listener::Purpose;
-use crate::operator::banner::{self, counted, say};
+use crate::operator::banner::{self};
 use crate::process::exit;
 use crate::process::systemd;
+use crate::shared::lines::say;
+use crate::shared::numbers::counted;
 use crate::shared::scoreboard::{Field, Shared};
 
 /// What the writer gets for its last commit and checkpoint after the workers

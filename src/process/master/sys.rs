@@ -78,11 +78,28 @@ pub(super) fn exit_child(code: i32) -> ! {
     unsafe { nix::libc::_exit(code) }
 }
 
+/// Closes what this process has open, save these: for a child that needs nothing of what
+/// it was given, and never returns to whoever thinks that it is there.
+pub(super) fn close_others(keep: &[RawFd]) {
+    let open: Vec<RawFd> = match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect(),
+        // An empty root has no /proc.
+        Err(_) => (3..1024).collect(),
+    };
+    for number in open.into_iter().filter(|number| !keep.contains(number)) {
+        // SAFETY: what owned the file in the parent's memory is never dropped here: the
+        // caller ends with `_exit`. A number without a file is an error of the kernel's.
+        unsafe { nix::libc::close(number) };
+    }
+}
+
 /// Zeroed words that this process and all it forks share, for the rest of its life.
 ///
 /// # Errors
 /// No memory.
-pub(super) fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
+pub(crate) fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
     let bytes = NonZeroUsize::new(count * size_of::<AtomicU64>())
         .ok_or_else(|| io::Error::other("an empty map"))?;
     // SAFETY: a new anonymous mapping overlaps nothing.

@@ -38,10 +38,11 @@ use super::predecessor::{Legacy, Serving, VARIABLE};
 use super::sys::{self, Forked};
 use super::{Master, Phase};
 use crate::author::error::Error;
-use crate::operator::banner::say;
 use crate::process::exit;
 use crate::process::lifeline::{READY, YIELD};
 use crate::process::systemd;
+use crate::shared::lines;
+use crate::shared::lines::say;
 use crate::shared::scoreboard::Shared;
 
 /// How long the new program has until it serves.
@@ -148,6 +149,7 @@ impl Master {
                 state: State::Starting,
             }),
             Forked::Child => {
+                lines::forget();
                 let failed = match self.exec(&path, &arguments, &theirs) {
                     Ok(never) => match never {},
                     Err(error) => error,

@@ -11,8 +11,8 @@ use nix::unistd::Pid;
 
 use super::child::Stage;
 use super::{Master, Phase};
-use crate::operator::banner::counted;
 use crate::process::systemd;
+use crate::shared::numbers::counted;
 use crate::shared::scoreboard::Field;
 
 /// How long a worker that hangs has to tell what it has in hand.

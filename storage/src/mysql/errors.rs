@@ -163,5 +163,12 @@ pub(super) fn open(server: &Server, error: &Failed) -> Error {
             _ => "start the server, or correct host, port or socket in --storage",
         },
     };
-    Error::Open(format!("cannot use {server}: {reason}; {remedy}"))
+    let sentence = format!("cannot use {server}: {reason}; {remedy}");
+    // Not reached, not resolved, starting, full, read only: it may be there in a moment.
+    let is_tls = matches!(error, Failed::My(error) if is_tls(error));
+    if error.is_lost() && !is_tls {
+        Error::NotYet(sentence)
+    } else {
+        Error::Open(sentence)
+    }
 }

@@ -114,5 +114,11 @@ pub(super) fn open(server: &Server, error: &tokio_postgres::Error) -> Error {
         None if reason.contains("password missing") => "add the password to --storage",
         None => "start the server, or correct host and port in --storage",
     };
-    Error::Open(format!("cannot use {server}: {reason}; {remedy}"))
+    let sentence = format!("cannot use {server}: {reason}; {remedy}");
+    // Not reached, not resolved, starting, full: it may be there in a moment.
+    if is_lost(error) && tls::remedy(error).is_none() {
+        Error::NotYet(sentence)
+    } else {
+        Error::Open(sentence)
+    }
 }

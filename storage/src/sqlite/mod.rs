@@ -141,8 +141,8 @@ impl Files {
     /// one that is about to leave.
     ///
     /// # Errors
-    /// [`Error::Open`] when another program serves it, or there is no right to
-    /// write beside it.
+    /// [`Error::NotYet`] when another program serves it, [`Error::Open`] when there is no
+    /// right to write beside it.
     pub fn lock(&self) -> Result<FileLock> {
         let mut file = self.open_lock()?;
         let deadline = Instant::now() + LOCK_WAIT;
@@ -167,7 +167,7 @@ impl Files {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                    return Err(Error::Open(format!(
+                    return Err(Error::NotYet(format!(
                         "{} is in use by another running bot; stop it first, or name another file with --storage",
                         self.database.display()
                     )));

@@ -171,8 +171,20 @@ fn check_options(path: &Path, conn: &Connection) -> Result<()> {
 
 /// The sentence for a file that cannot be opened, by SQLite's reason.
 pub(crate) fn cannot_open(path: &Path, error: &rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, NotADatabase, PermissionDenied, ReadOnly};
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DiskFull, NotADatabase, PermissionDenied, ReadOnly,
+    };
     let path = path.display();
+    match error.sqlite_error_code() {
+        Some(DatabaseBusy) => {
+            return Error::NotYet(format!(
+                "{path} is locked by another program; end its transaction or close it, then start again"
+            ));
+        }
+        // Others fill it and make room again.
+        Some(DiskFull) => return Error::NotYet(format!("cannot use {path}: {error}")),
+        _ => {}
+    }
     Error::Open(match error.sqlite_error_code() {
         Some(NotADatabase) => format!(
             "{path} is not a SQLite database; name another file with --storage, or move this one away"
@@ -182,9 +194,6 @@ pub(crate) fn cannot_open(path: &Path, error: &rusqlite::Error) -> Error {
         ),
         Some(PermissionDenied | ReadOnly) => format!(
             "no right to write to {path}; give this user write access to the file and its directory"
-        ),
-        Some(DatabaseBusy) => format!(
-            "{path} is locked by another program; end its transaction or close it, then start again"
         ),
         _ => format!("cannot use {path}: {error}"),
     })

@@ -227,7 +227,7 @@ pub(super) fn bring_up_to_date(
 
 fn cannot_keep(path: &Path, error: &Error) -> Error {
     let why = match error {
-        Error::Open(sentence) => sentence.clone(),
+        Error::Open(sentence) | Error::NotYet(sentence) => sentence.clone(),
         other => other.to_string(),
     };
     Error::Open(format!(

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-pub(crate) use crate::operator::banner::grouped as count;
+pub(crate) use crate::shared::numbers::grouped as count;
 
 /// A rate: 12,345, 12.3, 0.
 pub(crate) fn rate(number: f64) -> String {
