@@ -136,7 +136,7 @@ impl VkApi {
             token: config.token.to_string(),
             secret: config.secret.as_deref().map(str::to_owned),
             confirmation: config.confirmation.as_deref().map(str::to_owned),
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             group: Cell::new(None),
             session: RefCell::new(None),
         })

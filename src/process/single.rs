@@ -89,6 +89,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
     logfile::watch(scoreboard.word(Shared::LogFile));
+    let tickets = tls::Tickets::new()?;
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
     let operators = listeners
@@ -133,6 +134,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             listeners,
             scoreboard,
             requests,
+            tickets,
         };
         let served = worker.run(
             || {

@@ -18,8 +18,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::accept::{Accepted, Door};
 use super::{Leave, Requests, connection};
+use crate::channels::Channel;
 use crate::config::network::Network;
-use crate::config::{Config, ServerLimits};
+use crate::config::{Config, ServerLimits, Updater};
 use crate::shared::scoreboard::{Field, Scoreboard, Slot};
 use crate::turn::turn::Bot;
 
@@ -61,6 +62,10 @@ pub(super) struct Server {
     pub(super) requests: Requests,
     pub(super) rpc_token: Option<String>,
     pub(super) trusted_proxies: Vec<Network>,
+    /// Updates are polled for, so nobody posts them: of the channels only `http` is
+    /// served, and only with a token.
+    polls: bool,
+    has_http_token: bool,
     /// HTTPS is served.
     pub(super) tls: Option<TlsAcceptor>,
     scoreboard: Scoreboard,
@@ -85,6 +90,8 @@ impl Server {
             limits: config.server,
             rpc_token: config.rpc_token.as_deref().map(str::to_owned),
             trusted_proxies: config.trusted_proxies.clone(),
+            polls: config.updater == Updater::Polling,
+            has_http_token: config.http.token.is_some(),
             tls,
             slot: scoreboard.worker(index),
             scoreboard,
@@ -93,6 +100,13 @@ impl Server {
             draining,
             leave: Cell::new(Leave::Stop),
         }
+    }
+
+    /// The channel that is served at a path.
+    pub(super) fn channel(&self, path: &str) -> Option<&dyn Channel> {
+        let channel = self.bot.channels.at(path)?;
+        let is_served = !self.polls || self.has_http_token && channel.name() == "http";
+        is_served.then_some(channel)
     }
 
     /// To be called before the drain begins.

@@ -13,7 +13,7 @@ use crate::queues::Weather;
 use crate::telegram::text;
 
 /// A bot that polls Telegram.
-fn telegram(api: &Api, setup: Setup) -> Setup {
+pub(crate) fn telegram(api: &Api, setup: Setup) -> Setup {
     setup
         .without_port()
         .args(&["--telegram-api-url", &api.url()])
