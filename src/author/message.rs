@@ -190,6 +190,21 @@ impl Update {
         }
     }
 
+    /// The command that the text is, and what stands behind it: see
+    /// [`Turn::command`](crate::Turn::command).
+    pub fn command(&self) -> Option<(&str, &str)> {
+        if self.kind != Kind::Message {
+            return None;
+        }
+        let text = self.text.trim().strip_prefix('/')?;
+        let (word, argument) = text
+            .split_once(char::is_whitespace)
+            .map_or((text, ""), |(word, rest)| (word, rest.trim_start()));
+        let command = word.split_once('@').map_or(word, |(command, _)| command);
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        (!command.is_empty() && command.chars().all(is_name)).then_some((command, argument))
+    }
+
     /// The data of the button that was pressed; none if it was not a button.
     pub fn button(&self) -> Option<&str> {
         (self.kind == Kind::Button).then_some(&self.text)
@@ -303,6 +318,37 @@ impl Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_known_however_they_are_written() {
+        let of = |kind, text: &str| {
+            let dialog = DialogKey::new("telegram", "7");
+            let mut update = Update::new(dialog, "1", text, Bytes::new());
+            update.kind = kind;
+            let command = update.command();
+            command.map(|(command, argument)| format!("{command}|{argument}"))
+        };
+        for (text, expected) in [
+            ("/start", Some("start|")),
+            ("/start ref_42", Some("start|ref_42")),
+            ("/start@my_bot", Some("start|")),
+            ("/start@my_bot  ref_42 now", Some("start|ref_42 now")),
+            ("/start\nref", Some("start|ref")),
+            (" /start ", Some("start|")),
+            ("/помощь", Some("помощь|")),
+            ("/started", Some("started|")),
+            ("start", None),
+            ("", None),
+            ("/", None),
+            ("/ start", None),
+            ("/@bot", None),
+            ("/etc/passwd", None),
+            ("say /start", None),
+        ] {
+            assert_eq!(of(Kind::Message, text).as_deref(), expected, "{text:?}");
+        }
+        assert_eq!(of(Kind::Button, "/start"), None);
+    }
 
     #[test]
     fn rows_of_the_first_version_can_be_read() {

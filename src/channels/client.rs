@@ -9,15 +9,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::http::Extensions;
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 
 use super::SendError;
 use super::lenient::readable;
+use crate::author::error::Error;
+use crate::config::Proxies;
+use crate::net::outgoing::{Connector, Remote};
 
 /// For connecting, sending and the whole answer. The platforms answer in well
 /// under a second; Telegram itself gives up after 60.
@@ -81,23 +84,24 @@ impl Response {
 
 #[derive(Clone)]
 pub(super) struct Client {
-    pooled: Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pooled: Pooled<Connector, Full<Bytes>>,
+    connector: Connector,
 }
 
 impl Client {
-    pub(super) fn new() -> Self {
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Client {
+    /// # Errors
+    /// [`Error::Start`]: HTTPS cannot be spoken.
+    pub(super) fn new(proxies: &Proxies) -> crate::Result<Self> {
+        let connector = Connector::new(proxies)
+            .map_err(|e| Error::Start(format!("cannot speak HTTPS: {e}")))?;
+        Ok(Client {
             pooled: Pooled::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(MAX_IDLE)
-                .build(connector),
-        }
+                .build(connector.clone()),
+            connector,
+        })
     }
 
     /// Posts something. The error is a sentence without the address, which may
@@ -143,9 +147,10 @@ impl Client {
 
     async fn call(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         limit: Duration,
     ) -> Result<Response, SendError> {
+        let connection = capture_connection(&mut request);
         let call = async {
             let response = self.pooled.request(request).await.map_err(describe)?;
             let status = response.status();
@@ -162,11 +167,28 @@ impl Client {
                 body: readable(&body),
             })
         };
-        tokio::time::timeout(limit, call)
+        let called = tokio::time::timeout(limit, call)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer in {} s", limit.as_secs())))
-            .map_err(SendError::retry)
+            .unwrap_or_else(|_| Err(format!("no answer in {} s", limit.as_secs())));
+        called.map_err(|reason| match remote(&connection) {
+            // Most errors name the address themselves; of silence nobody knows but us.
+            Some(Remote(address)) if !reason.contains(&address.to_string()) => {
+                self.connector.note_failed(address);
+                SendError::retry(format!("{reason} (at {address})"))
+            }
+            _ => SendError::retry(reason),
+        })
     }
+}
+
+/// The address that a call went to, if it was connected to.
+fn remote(connection: &CaptureConnection) -> Option<Remote> {
+    let mut extras = Extensions::new();
+    connection
+        .connection_metadata()
+        .as_ref()?
+        .get_extras(&mut extras);
+    extras.get().copied()
 }
 
 fn seconds(header: Option<&HeaderValue>) -> Option<Duration> {
@@ -185,4 +207,36 @@ fn describe(error: hyper_util::client::legacy::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads the log can tell which of a host's addresses it was.
+    #[tokio::test]
+    async fn an_error_names_the_address() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let of_silent = silent.local_addr().unwrap();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        let client = Client::new(&Proxies::default()).unwrap();
+        let get = |port: u16, limit: u64| {
+            let uri = format!("http://127.0.0.1:{port}/bot12:secret/x").parse();
+            client.call(
+                Request::get::<Uri>(uri.unwrap())
+                    .body(Full::default())
+                    .unwrap(),
+                Duration::from_secs(limit),
+            )
+        };
+        let reset = get(address.port(), 20).await.unwrap_err().to_string();
+        assert!(reset.contains(&address.to_string()), "{reset}");
+        let silence = get(of_silent.port(), 1).await.unwrap_err().to_string();
+        assert_eq!(silence, format!("no answer in 1 s (at {of_silent})"));
+        let refused = get(1, 20).await.unwrap_err().to_string();
+        assert!(refused.contains("127.0.0.1:1: "), "{refused}");
+        assert!(!format!("{reset} {silence} {refused}").contains("secret"));
+    }
 }

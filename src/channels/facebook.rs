@@ -189,7 +189,7 @@ impl Facebook {
             verify_token: config.verify_token.to_string(),
             token: config.token.to_string(),
             messages: method_address(&address, "--facebook-api-url")?,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("facebook"),
         })
     }

@@ -131,7 +131,7 @@ impl Telegram {
             rate: Rate::per_second(config.rate),
             pace,
             methods,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("telegram"),
             moved: RefCell::default(),
         })

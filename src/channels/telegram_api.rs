@@ -107,7 +107,7 @@ impl TelegramApi {
             answer_callback_query: method("answerCallbackQuery")?,
             secret: webhook_secret(config.secret.as_deref(), token),
             delete: Cell::new(config.delete_webhook),
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
         }))
     }
 

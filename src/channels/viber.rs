@@ -150,7 +150,7 @@ impl Viber {
             token_header,
             sender: config.sender.clone(),
             send_message: method_address(&address, "--viber-api-url")?,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("viber"),
         })
     }

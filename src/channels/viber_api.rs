@@ -41,7 +41,7 @@ impl ViberApi {
             token: config.token.to_string(),
             token_header,
             set_webhook: method_address(&address, "--viber-api-url")?,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
         })
     }
 }

@@ -162,7 +162,7 @@ impl Vk {
             confirmation: config.confirmation.as_deref().map(str::to_owned),
             pace,
             messages_send: method_address(&address, "--vk-api-url")?,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("vk"),
         })
     }

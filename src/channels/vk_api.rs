@@ -139,7 +139,7 @@ impl VkApi {
             token: config.token.to_string(),
             secret: config.secret.as_deref().map(str::to_owned),
             confirmation: config.confirmation.as_deref().map(str::to_owned),
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             edits: if edits { "1" } else { "0" },
             group: Cell::new(None),
             session: RefCell::new(None),

@@ -13,11 +13,13 @@
 //! | `secrets.rs` | the list of secrets; files they stand in |
 //! | `values.rs`, `storage.rs`, `channels.rs` | times, databases, channels |
 //! | `outline.rs` | what an init system's unit says of them |
+//! | `proxies.rs` | what calls to the platforms go through |
 //! | `serving.rs` | addresses, certificates, limits, backups |
 
 mod channels;
 pub(crate) mod network;
 mod outline;
+mod proxies;
 mod secrets;
 mod serving;
 mod settings;
@@ -37,6 +39,7 @@ pub(crate) use self::channels::{
     FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig,
 };
 pub(crate) use self::outline::Outline;
+pub(crate) use self::proxies::{Proxies, Proxy, ProxyKind};
 pub(crate) use self::secrets::{Secret, environment, find};
 pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 pub(crate) use self::settings::Settings;
@@ -187,6 +190,12 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Whether anybody is listened to: platforms that post, or, beside polling, other
+    /// systems that bring a token.
+    pub(crate) fn listens(&self) -> bool {
+        self.updater == Updater::Webhooks || self.rpc_token.is_some() || self.http.token.is_some()
+    }
+
     /// What was bound or opened once stays as it was in `old`; the settings that are
     /// different here, by their flags.
     pub(crate) fn keep_fixed(&mut self, old: &Config) -> Vec<&'static str> {
@@ -212,6 +221,10 @@ impl Config {
             (
                 "--tls-cert or --tls-domain",
                 self.tls.is_some() != old.tls.is_some(),
+            ),
+            (
+                "--updater, or TURNKEY_RPC_TOKEN or TURNKEY_HTTP_TOKEN beside polling",
+                self.listens() != old.listens(),
             ),
             ("--admin", admin(self) != admin(old)),
             ("--user", self.user != old.user),

@@ -17,7 +17,7 @@ use super::{Address, DEFAULT_GRACE, DEFAULT_HOST, DEFAULT_PORT, Listen, Updater,
 pub(crate) struct Outline {
     /// How long a stop may take.
     pub(crate) grace: Duration,
-    /// Where the world connects; none when the bot asks for updates.
+    /// Where the world connects; none when the bot asks for updates and no address is set.
     pub(crate) listen: Option<Listen>,
     /// Where operators connect, if anywhere.
     pub(crate) admin: Option<Listen>,
@@ -44,6 +44,8 @@ impl Settings {
                 "run's --user is for a start as root; here the init system starts the bot as its user: leave it out and give --user {user} before the --"
             ));
         }
+        let is_set =
+            settings.listen.is_some() || settings.host.is_some() || settings.port.is_some();
         let listen = match &settings.listen {
             Some(text) => Listen::parse("--listen", text)?,
             None => Listen::Tcp {
@@ -53,7 +55,7 @@ impl Settings {
                 port: settings.port.unwrap_or(DEFAULT_PORT),
             },
         };
-        let listen = Some(listen).filter(|_| settings.updater != Some(Updater::Polling));
+        let listen = Some(listen).filter(|_| is_set || settings.updater != Some(Updater::Polling));
         let admin = settings.admin.as_deref();
         let admin = admin
             .map(|text| Listen::parse("--admin", text))

@@ -113,6 +113,12 @@ impl Settings {
         }
         // Its value came by the command line's own way.
         remarks.extend(find("storage", get)?.and_then(|found| found.remark));
+        // It may hold a password, and has a flag all the same, which counts more.
+        if let Some(found) = find("platform-proxy", get)? {
+            remarks.extend(found.remark);
+            self.platform_proxy
+                .get_or_insert_with(|| found.secret.to_string());
+        }
         Ok(remarks)
     }
 
@@ -335,6 +341,7 @@ mod tests {
             admin: Some("127.0.0.1:0".to_owned()),
             ..Settings::default()
         };
+        let proxy = "http://bot:pa55word@proxy:3128";
         if !cfg!(feature = "postgres") {
             settings.storage = None;
         }
@@ -351,8 +358,12 @@ mod tests {
             .iter()
             .map(|name| (variable(name), format!("hush-{name}")));
         let values: HashMap<_, _> = values.collect();
-        let get = |name: &str| values.get(name).map(OsString::from);
+        let get = |name: &str| match name {
+            "TURNKEY_PLATFORM_PROXY" => Some(OsString::from(proxy)),
+            name => values.get(name).map(OsString::from),
+        };
         settings.read_secrets(&get).unwrap();
+        assert_eq!(settings.platform_proxy.as_deref(), Some(proxy));
         let config = settings.validate(false).unwrap();
         assert_eq!(
             config.rpc_token.as_deref(),

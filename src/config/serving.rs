@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::proxies::Proxies;
 use super::secrets::Secret;
 use super::validate::refuse;
 
@@ -101,6 +102,8 @@ pub(crate) struct AcmeConfig {
     pub(crate) ca: Option<PathBuf>,
     /// A mail address.
     pub(crate) contact: Option<String>,
+    /// What the server is called through.
+    pub(crate) proxies: Proxies,
 }
 
 /// The address for operators.

@@ -34,8 +34,10 @@ pub(crate) enum SyncMode {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Settings {
     /// How updates arrive: webhooks, the platforms post them; polling, we ask for them,
-    /// which needs no address that others reach [default: polling when Telegram's or
-    /// VK's token is set and nothing else of a channel or of the web side; else webhooks].
+    /// which needs no address that others reach; with TURNKEY_RPC_TOKEN or
+    /// TURNKEY_HTTP_TOKEN /rpc and /http are served beside it [default: polling when
+    /// Telegram's or VK's token is set and nothing else of a channel that is posted to or of
+    /// the web side; else webhooks].
     #[arg(long, env = "TURNKEY_UPDATER", value_enum, value_name = "HOW")]
     pub(super) updater: Option<Updater>,
 
@@ -215,6 +217,18 @@ pub(crate) struct Settings {
     /// VK's API [default: https://api.vk.com].
     #[arg(long, env = "TURNKEY_VK_API_URL", value_name = "URL")]
     pub(super) vk_api_url: Option<String>,
+
+    /// The proxy through which platforms and the ACME server are called:
+    /// http://USER:PASSWORD@HOST:PORT (CONNECT) or socks5://USER:PASSWORD@HOST:PORT; none for
+    /// none. NO_PROXY names what is reached directly (better in TURNKEY_PLATFORM_PROXY: a
+    /// command line can be read by everybody) [default: HTTPS_PROXY, else ALL_PROXY].
+    #[arg(
+        long,
+        env = "TURNKEY_PLATFORM_PROXY",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(super) platform_proxy: Option<String>,
 
     /// The log's format [default: text].
     #[arg(long, env = "TURNKEY_LOG", value_enum, value_name = "FORMAT")]
@@ -397,6 +411,7 @@ impl Settings {
             max_turns, max_connections,
             max_body, max_header, header_timeout, body_timeout, idle_timeout, telegram_api_url,
             telegram_rate, viber_api_url, viber_sender, facebook_api_url, vk_api_url,
+            platform_proxy,
             log, log_file, listen, tls_cert, tls_key, tls_domain, acme_dir, acme_url, acme_ca,
             acme_contact, admin, backup_dir, backup_every, backup_keep, user, rate_per_user,
             rate_per_address, admin_token, telegram_token, telegram_secret, http_token, rpc_token, viber_token,

@@ -132,7 +132,7 @@ fn one_token_and_nothing_else_is_polled() {
     assert_eq!(of(&Settings::default()), Updater::Webhooks);
     let with_channels = telegram.clone().validate(true).unwrap();
     assert_eq!(with_channels.updater, Updater::Webhooks);
-    let of_web_side: [fn(&mut Settings); 8] = [
+    let of_web_side: [fn(&mut Settings); 7] = [
         |s| s.host = Some("::1".to_owned()),
         |s| s.port = Some(0),
         |s| s.public_url = Some("https://a".to_owned()),
@@ -140,15 +140,31 @@ fn one_token_and_nothing_else_is_polled() {
         |s| s.fast = Some(true),
         |s| s.single_process = Some(true),
         |s| s.viber_token = Some("v".into()),
-        |s| s.rpc_token = Some("r".into()),
     ];
     for set in of_web_side {
         let mut settings = telegram.clone();
         set(&mut settings);
         assert_eq!(of(&settings), Updater::Webhooks, "{settings:?}");
         settings.updater = Some(Updater::Polling);
-        let refused = config(settings.clone()).map(|_| ()).err();
-        assert_eq!(refused.is_some(), settings.rpc_token.is_none());
+        assert!(config(settings).is_err());
+    }
+    // Other systems may call a bot that polls: their tokens change nothing else.
+    let of_calls: [fn(&mut Settings); 2] = [
+        |s| s.rpc_token = Some("r".into()),
+        |s| s.http_token = Some("h".into()),
+    ];
+    for set in of_calls {
+        let mut settings = telegram.clone();
+        assert!(!config(settings.clone()).unwrap().listens());
+        set(&mut settings);
+        assert_eq!(of(&settings), Updater::Polling);
+        assert!(config(settings.clone()).unwrap().listens());
+        settings.port = Some(0);
+        assert_eq!(of(&settings), Updater::Webhooks);
+        settings.updater = Some(Updater::Polling);
+        assert_eq!(of(&settings), Updater::Polling);
+        settings.workers = Some(2);
+        assert!(refused(settings).contains("--port, --workers"));
     }
     let both = Settings {
         vk_token: Some("t0ken".into()),

@@ -8,7 +8,8 @@ use turnkey_storage::Sync;
 use turnkey_storage::inbox::Bounds;
 
 use super::channels::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
-use super::secrets::{Secret, variable};
+use super::proxies::Proxies;
+use super::secrets::{Secret, environment, variable};
 use super::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
 use super::settings::{Settings, SyncMode};
 use super::{Address, database};
@@ -60,6 +61,7 @@ impl Settings {
                 "--public-url takes an address such as https://bot.example.org, not {url:?}"
             ));
         }
+        let proxies = Proxies::read(self.platform_proxy.as_deref(), &environment)?;
         let viber_api = api(
             "--viber-api-url",
             self.viber_api_url,
@@ -69,6 +71,7 @@ impl Settings {
             token,
             sender: self.viber_sender.unwrap_or_else(|| "Bot".to_owned()),
             api_url: viber_api,
+            proxies: proxies.clone(),
         });
         let facebook_api = api(
             "--facebook-api-url",
@@ -85,6 +88,7 @@ impl Settings {
             secret,
             verify_token,
             api_url: facebook_api,
+            proxies: proxies.clone(),
         });
         let vk_api = api("--vk-api-url", self.vk_api_url, "https://api.vk.com")?;
         let polls = updater == Updater::Polling;
@@ -104,6 +108,7 @@ impl Settings {
             secret,
             confirmation: self.vk_confirmation,
             api_url: vk_api,
+            proxies: proxies.clone(),
         });
         let delete_webhook = self.delete_webhook.unwrap_or(false);
         if delete_webhook && !polls {
@@ -168,6 +173,7 @@ impl Settings {
                 },
                 ca: self.acme_ca,
                 contact: self.acme_contact,
+                proxies: proxies.clone(),
             })),
             (_, _, Some(_)) => {
                 return refuse(
@@ -286,6 +292,7 @@ impl Settings {
                 polls,
                 delete_webhook,
                 registers: self.public_url.is_some(),
+                proxies,
             },
             public_url: self.public_url,
             viber,
@@ -299,12 +306,26 @@ impl Settings {
 
     /// What is set of the web side, by its flags' names.
     fn web_side(&self) -> Vec<&'static str> {
+        [self.of_addresses(), self.of_posts()].concat()
+    }
+
+    /// What is set of where others connect, be they platforms or other systems.
+    fn of_addresses(&self) -> Vec<&'static str> {
         [
             ("--host", self.host.is_some()),
             ("--port", self.port.is_some()),
             ("--listen", self.listen.is_some()),
             ("--tls-cert", self.tls_cert.is_some()),
             ("--tls-domain", self.tls_domain.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(flag, is_set)| is_set.then_some(flag))
+        .collect()
+    }
+
+    /// What is set of what only those who are posted to have.
+    fn of_posts(&self) -> Vec<&'static str> {
+        [
             ("--public-url", self.public_url.is_some()),
             ("--workers", self.workers.is_some()),
             ("--fast", self.fast == Some(true)),
@@ -317,16 +338,22 @@ impl Settings {
 
     /// How updates arrive, as it is set or as the other settings let one expect.
     fn updater(&self, has_channels: bool) -> crate::Result<Updater> {
-        let web_side = self.web_side();
+        // Other systems call the bot, however updates arrive.
+        let is_called = self.rpc_token.is_some() || self.http_token.is_some();
+        let (addresses, of_posts) = (self.of_addresses(), self.of_posts());
         let can_poll = [&self.telegram_token, &self.vk_token];
         let polled = can_poll.iter().filter(|token| token.is_some()).count();
         let posted = [&self.viber_token, &self.facebook_token];
         let is_posted = posted.iter().any(|token| token.is_some());
         match self.updater {
             Some(Updater::Webhooks) => Ok(Updater::Webhooks),
-            Some(Updater::Polling) if !web_side.is_empty() => refuse(format!(
-                "--updater polling listens to nobody and has one worker; leave out {} or --updater polling",
-                web_side.join(", ")
+            Some(Updater::Polling) if !of_posts.is_empty() => refuse(format!(
+                "--updater polling is posted nothing and has one worker; leave out {} or --updater polling",
+                self.web_side().join(", ")
+            )),
+            Some(Updater::Polling) if !addresses.is_empty() && !is_called => refuse(format!(
+                "--updater polling listens to nobody, unless TURNKEY_RPC_TOKEN or TURNKEY_HTTP_TOKEN is set; leave out {} or --updater polling",
+                addresses.join(", ")
             )),
             Some(Updater::Polling) if is_posted => refuse(
                 "Viber and Facebook cannot be polled; leave out --updater polling, or their tokens",
@@ -341,12 +368,11 @@ impl Settings {
                     &self.telegram_secret,
                     &self.vk_secret,
                     &self.vk_confirmation,
-                    &self.http_token,
-                    &self.rpc_token,
                 ];
                 let wants_posts = has_channels
                     || is_posted
-                    || !web_side.is_empty()
+                    || !addresses.is_empty()
+                    || !of_posts.is_empty()
                     || for_posts.iter().any(|secret| secret.is_some());
                 Ok(match polled {
                     1 if !wants_posts => Updater::Polling,

@@ -97,7 +97,7 @@ pub(crate) fn announce(
         }
         None => {}
     }
-    if config.updater == Updater::Polling {
+    if config.updater == Updater::Polling && !config.listens() {
         say!(
             "Asking {} for updates; nothing listens here.",
             polled(config)
@@ -117,8 +117,18 @@ pub(crate) fn announce(
             url(scheme, host, port)
         }
     };
-    say!("Serving {}.", served(config, own));
+    match config.updater {
+        Updater::Webhooks => say!("Serving {}.", served(config, own)),
+        Updater::Polling => say!(
+            "Asking {} for updates; serving {} to other systems.",
+            polled(config),
+            called(config).join(", ")
+        ),
+    }
     say!("Started {updater} updater on {at} ({workers}, {database}). Press Ctrl-C to exit.",);
+    if config.updater == Updater::Polling {
+        return;
+    }
     let set_up = platforms(config).into_iter().filter(|(.., set_up)| *set_up);
     let set_up: Vec<_> = set_up.collect();
     match &config.public_url {
@@ -170,6 +180,13 @@ fn polled(config: &Config) -> String {
     let set_up = platforms(config).into_iter().filter(|(.., set_up)| *set_up);
     let names: Vec<_> = set_up.map(|(name, ..)| name).collect();
     names.join(" and ")
+}
+
+/// The paths that other systems call with a token.
+fn called(config: &Config) -> Vec<&'static str> {
+    let http = config.http.token.as_ref().map(|_| "/http");
+    let rpc = config.rpc_token.as_ref().map(|_| "/rpc/…");
+    http.into_iter().chain(rpc).collect()
 }
 
 /// The paths that are served. Telegram's is in any case: without a token a reply

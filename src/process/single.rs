@@ -100,6 +100,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     });
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
+    let tickets = tls::Tickets::new()?;
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(Error::start)?;
     let operators = listeners
@@ -144,6 +145,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             listeners,
             scoreboard,
             requests,
+            tickets,
         };
         let served = worker.run(
             || {

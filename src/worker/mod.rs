@@ -37,7 +37,7 @@ use crate::config::{Config, Tls, Updater};
 use crate::handlers::Author;
 use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
-use crate::net::tls::{self, Certificates};
+use crate::net::tls::{self, Certificates, Tickets};
 use crate::operator::admin::Admin;
 use crate::operator::backup;
 use crate::shared::lines;
@@ -91,6 +91,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) scoreboard: Scoreboard,
     /// Where it notes what it has in hand.
     pub(crate) requests: Requests,
+    /// What all workers seal sessions of HTTPS with.
+    pub(crate) tickets: Tickets,
 }
 
 impl Worker<'_> {
@@ -200,7 +202,11 @@ impl Worker<'_> {
         if let Some(certificates) = &certificates {
             looking.spawn_local(certificates.clone().keep_current());
         }
-        let tls = certificates.clone().map(tls::acceptor).transpose()?;
+        let tickets = self.tickets;
+        let tls = certificates
+            .clone()
+            .map(|certificates| tls::acceptor(certificates, tickets))
+            .transpose()?;
         let server = Rc::new(server::Server::new(
             serving::Serving::new(bot.clone(), self.config, self.requests, tls),
             self.scoreboard,

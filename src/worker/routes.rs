@@ -58,7 +58,7 @@ async fn answer(server: &Serving, head: &Parts, body: &mut Body) -> Response<Ful
             Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
         };
     }
-    if let Some(id) = status::target(path) {
+    if let (Some(id), Some(_)) = (status::target(path), server.channel("/http")) {
         if head.method != Method::GET {
             return wrong_method("GET");
         }
@@ -67,7 +67,7 @@ async fn answer(server: &Serving, head: &Parts, body: &mut Body) -> Response<Ful
             Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
         };
     }
-    let Some(channel) = bot.channels.at(path) else {
+    let Some(channel) = server.channel(path) else {
         return error(StatusCode::NOT_FOUND, "no such path", ONE_SECOND);
     };
     let answered = if head.method == Method::POST {
@@ -88,7 +88,7 @@ async fn answer(server: &Serving, head: &Parts, body: &mut Body) -> Response<Ful
 
 /// There is a place within a second: one a second is the lowest limit.
 fn too_many_requests(server: &Serving, path: &str) -> Response<Full<Bytes>> {
-    let channel = server.bot.channels.at(path);
+    let channel = server.channel(path);
     let when = channel.map_or_else(|| ONE_SECOND.to_owned(), |channel| channel.retry_after());
     let reason = "too many requests from this address";
     error(StatusCode::TOO_MANY_REQUESTS, reason, &when)

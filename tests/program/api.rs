@@ -132,7 +132,7 @@ pub(crate) const SECRETS: [(&str, &str); 8] = [
 ];
 
 pub(crate) struct Api {
-    port: u16,
+    pub(crate) port: u16,
     state: Arc<Mutex<State>>,
     /// What gives updates and takes addresses.
     pub(crate) queues: Arc<Queues>,

@@ -222,7 +222,8 @@ impl Setup {
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.process_group(0);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TURNKEY_") {
+            let text = name.to_string_lossy().to_uppercase();
+            if text.starts_with("TURNKEY_") || text.ends_with("_PROXY") {
                 command.env_remove(name);
             }
         }

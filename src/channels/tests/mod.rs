@@ -16,7 +16,7 @@ use super::client::Response;
 use super::signature::sign;
 use super::*;
 use crate::author::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
-use crate::config::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
+use crate::config::{FacebookConfig, HttpConfig, Proxies, TelegramConfig, ViberConfig, VkConfig};
 use crate::shared::pacing::{Pacer, WORDS as WORDS_OF_ALL};
 
 const SECRET: &str = "s3cret";
@@ -37,6 +37,7 @@ fn channels() -> Vec<Box<dyn Channel>> {
                     polls: false,
                     delete_webhook: false,
                     registers: false,
+                    proxies: Proxies::default(),
                 },
                 pace,
             )
@@ -47,6 +48,7 @@ fn channels() -> Vec<Box<dyn Channel>> {
                 token: SECRET.into(),
                 sender: "Bot".to_owned(),
                 api_url: api_url.clone(),
+                proxies: Proxies::default(),
             })
             .unwrap(),
         ),
@@ -56,6 +58,7 @@ fn channels() -> Vec<Box<dyn Channel>> {
                 secret: SECRET.into(),
                 verify_token: SECRET.into(),
                 api_url: api_url.clone(),
+                proxies: Proxies::default(),
             })
             .unwrap(),
         ),
@@ -66,6 +69,7 @@ fn channels() -> Vec<Box<dyn Channel>> {
                     secret: Some(SECRET.into()),
                     confirmation: Some("c0nf1rm".into()),
                     api_url,
+                    proxies: Proxies::default(),
                 },
                 pace,
             )

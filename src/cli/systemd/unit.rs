@@ -188,7 +188,9 @@ WantedBy=multi-user.target
     pub(in crate::cli) fn socket(&self) -> anyhow::Result<String> {
         let name = self.name;
         let Some(listen) = &self.outline.listen else {
-            bail!("with --updater polling nothing listens; leave out --socket");
+            bail!(
+                "with --updater polling nothing listens unless other systems call it; leave out --socket, or give --port and set TURNKEY_RPC_TOKEN"
+            );
         };
         let mut text = format!(
             "\

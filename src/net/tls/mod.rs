@@ -3,9 +3,11 @@
 //! Opened by each worker (`worker/mod.rs`), after its fork; the master only looks whether
 //! it could be ([`check`]). Invariants: TLS 1.2 and 1.3 only, with ring's choice of
 //! ciphers; a certificate is replaced while it is served, and connections that are open
-//! go on. Bounds: a handshake has the time of a request's head.
+//! go on; whoever comes again resumes its session, in whichever worker (`tickets.rs`).
+//! Bounds: a handshake has the time of a request's head.
 
 mod certificates;
+mod tickets;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use rustls::crypto::ring;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::certificates::Certificates;
+use self::tickets::Ticketer;
+pub(crate) use self::tickets::Tickets;
 use crate::config::{AcmeConfig, Tls};
 
 /// The protocol of a client that comes to check that a name leads here (RFC 8737).
@@ -74,7 +78,10 @@ pub(crate) fn check(tls: &Tls) -> crate::Result<()> {
 ///
 /// # Errors
 /// [`crate::Error::Start`] when ring has no common protocol: a mistake of ours.
-pub(crate) fn acceptor(certificates: Arc<Certificates>) -> crate::Result<TlsAcceptor> {
+pub(crate) fn acceptor(
+    certificates: Arc<Certificates>,
+    tickets: Tickets,
+) -> crate::Result<TlsAcceptor> {
     let provider = Arc::new(ring::default_provider());
     let mut protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     if certificates.answers_challenges() {
@@ -86,5 +93,6 @@ pub(crate) fn acceptor(certificates: Arc<Certificates>) -> crate::Result<TlsAcce
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = protocols;
+    config.ticketer = Arc::new(Ticketer::new(tickets));
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

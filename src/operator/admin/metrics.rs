@@ -44,8 +44,9 @@ impl Format {
             best.map_or((0, 0), |(precision, quality)| (quality, precision))
         };
         let open = quality("application", "openmetrics-text", "1.0.0");
+        let classic = quality("text", "plain", "0.0.4");
         // As good, but named: that one was meant.
-        match quality("text", "plain", "0.0.4") > open {
+        match classic.0 > 0 && classic > open {
             true => Format::Classic,
             false => Format::OpenMetrics,
         }

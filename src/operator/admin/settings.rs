@@ -22,7 +22,10 @@ pub(super) fn shown(config: &Config) -> Vec<(String, String)> {
     let channels: Vec<_> = channels.map(|(name, _)| name).collect();
     let list = [
         ("updater", config.updater.name().to_owned()),
-        ("listen", address(&config.listen)),
+        (
+            "listen",
+            optional(config.listens().then(|| address(&config.listen)), "nowhere"),
+        ),
         (
             "admin",
             optional(config.admin.as_ref().map(|a| address(&a.listen)), "nowhere"),
@@ -36,6 +39,10 @@ pub(super) fn shown(config: &Config) -> Vec<(String, String)> {
         (
             "platforms with a token",
             optional((!channels.is_empty()).then(|| channels.join(", ")), "none"),
+        ),
+        (
+            "proxy to the platforms",
+            optional(config.telegram.proxies.shown(), "none"),
         ),
         (
             "calls of other systems (/rpc)",

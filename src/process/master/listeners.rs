@@ -17,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::sys;
 use crate::author::error::Error;
-use crate::config::{Config, Listen, Updater};
+use crate::config::{Config, Listen};
 use crate::net::listener::{Listener, ListeningSocket, Purpose, SocketFile};
 use crate::process::privileges;
 
@@ -57,13 +57,13 @@ pub(crate) fn given() -> crate::Result<Vec<Listener>> {
 }
 
 /// The sockets of a configuration that are not there yet. For the world: none when
-/// updates are polled for.
+/// updates are polled for and no other system calls.
 ///
 /// # Errors
 /// [`Error::Start`]: port or file taken, no right to it, no such host.
 pub(crate) fn open(config: &Config, listeners: &mut Vec<Listener>) -> crate::Result<()> {
     let has = |listeners: &[Listener], purpose| listeners.iter().any(|l| l.purpose == purpose);
-    if config.updater == Updater::Webhooks && !has(listeners, Purpose::Public) {
+    if config.listens() && !has(listeners, Purpose::Public) {
         bind(config, &config.listen, Purpose::Public, listeners)?;
     }
     match &config.admin {

@@ -139,6 +139,8 @@ pub(crate) struct Master {
     watch: Watch,
     /// What is told to commands that signal this program.
     running: Running,
+    /// What workers seal sessions of HTTPS with: the same in all of them.
+    tickets: tls::Tickets,
     /// The number of the next child's life.
     next_owner: u64,
     stop_asked: Option<Instant>,
@@ -254,6 +256,7 @@ pub(crate) fn run(
         predecessor,
         watch: Watch::new(),
         running: Running::this(),
+        tickets: tls::Tickets::new()?,
         next_owner: start::first_owner(),
         stop_asked: None,
         told: Instant::now(),
@@ -293,6 +296,7 @@ impl Master {
             self.start_due()?;
             self.announce();
             self.watch_over();
+            self.tickets.advance(Instant::now());
             self.roll()?;
             self.look_at_upgrade();
             if let Some(code) = self.proceed() {

@@ -20,7 +20,7 @@ use turnkey_storage::Database;
 
 use super::{poll_timeout, signals, sys};
 use crate::author::error::Error;
-use crate::config::{Config, Listen, Updater};
+use crate::config::{Config, Listen};
 use crate::net::listener::{Listener, Purpose};
 use crate::process::database;
 use crate::process::lifeline::{READY, YIELD};
@@ -51,7 +51,7 @@ pub(super) struct Legacy {
 /// What a program's sockets are for.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Serving {
-    /// None when updates are polled for.
+    /// None when nobody is listened to.
     public: Option<Listen>,
     tls: bool,
     admin: Option<Listen>,
@@ -60,7 +60,7 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) fn of(config: &Config) -> Self {
         Serving {
-            public: (config.updater == Updater::Webhooks).then(|| config.listen.clone()),
+            public: config.listens().then(|| config.listen.clone()),
             tls: config.tls.is_some(),
             admin: config.admin.as_ref().map(|admin| admin.listen.clone()),
         }

@@ -189,6 +189,7 @@ impl Master {
             listeners: std::mem::take(&mut self.listeners),
             scoreboard,
             requests,
+            tickets: self.tickets.clone(),
         };
         worker.run(
             move || ready(&to_master),
