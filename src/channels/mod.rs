@@ -6,6 +6,7 @@
 //! (`App::channel`); what only our own platforms have (polling, registering a webhook)
 //! is in [`poll`] and [`register`]. `registry.rs` has all channels of a worker.
 
+pub(crate) mod account;
 mod client;
 mod content;
 mod facebook;

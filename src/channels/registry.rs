@@ -66,7 +66,10 @@ impl Channels {
             all.push((Box::new(viber::Viber::new(config)?), of_viber));
         }
         if let Some(config) = &config.facebook {
-            all.push((Box::new(facebook::Facebook::new(config)?), of_facebook));
+            all.push((
+                Box::new(facebook::Facebook::new(config, of_facebook)?),
+                of_facebook,
+            ));
         }
         if let Some(config) = &config.vk {
             all.push((Box::new(vk::Vk::new(config, of_vk)?), of_vk));

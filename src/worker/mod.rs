@@ -31,7 +31,7 @@ use turnkey_storage::Owner;
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
 use crate::app::Author;
-use crate::channels::{Channels, poll, register};
+use crate::channels::{Channels, account, poll, register};
 use crate::config::{Config, Tls, Updater};
 use crate::database::Database;
 use crate::net::acme;
@@ -44,7 +44,7 @@ use crate::turn::receipt::Inbox;
 use crate::turn::recovery;
 use crate::turn::send;
 use crate::turn::turn::{Bot, Limits};
-use crate::updaters::{polling, registration};
+use crate::updaters::{account as whose, polling, registration};
 
 /// Between two signs of life. They are given by the runtime itself, so one that
 /// is blocked gives none.
@@ -242,6 +242,11 @@ impl Worker<'_> {
                     }
                     registration::run(bot, platform, url).await;
                 });
+            }
+        }
+        if self.is_first && self.config.updater == Updater::Webhooks {
+            for account in account::accounts(self.config)? {
+                registering.spawn_local(whose::learn(bot.clone(), account));
             }
         }
         let mut ordering = JoinSet::new();

@@ -51,12 +51,15 @@ fn channels() -> Vec<Box<dyn Channel>> {
             .unwrap(),
         ),
         Box::new(
-            super::facebook::Facebook::new(&FacebookConfig {
-                token: SECRET.into(),
-                secret: SECRET.into(),
-                verify_token: SECRET.into(),
-                api_url: api_url.clone(),
-            })
+            super::facebook::Facebook::new(
+                &FacebookConfig {
+                    token: SECRET.into(),
+                    secret: SECRET.into(),
+                    verify_token: SECRET.into(),
+                    api_url: api_url.clone(),
+                },
+                pace,
+            )
             .unwrap(),
         ),
         Box::new(
