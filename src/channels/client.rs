@@ -26,9 +26,9 @@ use crate::net::outgoing::{Connector, Remote};
 /// under a second; Telegram itself gives up after 60.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer that are read: a hundred updates, each with a long text, the
-/// message that it answers, and all their entities.
-const MAX_ANSWER: usize = 16 << 20;
+/// Bytes of an answer that are read: a hundred updates of the 512 KiB that Telegram takes
+/// for one, and some more. An answer that is not read comes again for ever.
+const MAX_ANSWER: usize = 64 << 20;
 
 /// Kept alive for the next reply. Servers close at 60 s or more.
 const IDLE: Duration = Duration::from_secs(50);

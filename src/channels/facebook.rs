@@ -5,7 +5,8 @@
 //! events of many users; "Test" in the app's settings brings one in another form. Taken:
 //! messages (text, pictures), edits of them, quick replies and postbacks. Echoes of the
 //! bot's own messages are left out; anything else is logged once for each kind, and does
-//! not hold up the rest of its batch.
+//! not hold up the rest of its batch. Events of another page than the token's go to the
+//! dead letters.
 //! `GET /facebook` answers the challenge that Facebook tries an address with.
 
 use bytes::Bytes;
@@ -14,19 +15,20 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use turnkey_storage::ReplyId;
 
+use super::account::credentials;
 use super::client::{Client, Response};
 use super::content::{self, Limits};
 use super::incoming::{
     NotHandled, dialog, digest, field_beside, genuine, parse_json, read_json, unreadable, update_id,
 };
 use super::lenient::{self, Id, List, or_default, readable};
-use super::signature::{is_signed, same_secret, sign};
+use super::signature::{is_signed, same_secret};
 use super::{
     Channel, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address, without,
 };
 use crate::author::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 use crate::config::FacebookConfig;
-use crate::shared::pacing::Rate;
+use crate::shared::pacing::{Pace, Rate};
 
 /// Pictures have no caption there: it follows as a text.
 const LIMITS: Limits = Limits {
@@ -45,6 +47,9 @@ const RATE: u32 = 300;
 /// Bytes of a batch that are taken at least.
 const BATCH: usize = 4 << 20;
 
+/// The page of what the app's settings send as a test.
+const TEST: u64 = 0;
+
 /// The fields of all events.
 const COMMON: [&str; 3] = ["sender", "recipient", "timestamp"];
 
@@ -52,6 +57,7 @@ pub(super) struct Facebook {
     secret: String,
     verify_token: String,
     token: String,
+    pace: Pace,
     messages: Uri,
     client: Client,
     not_handled: NotHandled,
@@ -67,6 +73,9 @@ struct Batch<'a> {
 
 #[derive(Deserialize)]
 struct Entry<'a> {
+    /// The page.
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    id: Option<Id>,
     #[serde(borrow, default, deserialize_with = "or_default")]
     messaging: Vec<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "or_default")]
@@ -85,8 +94,8 @@ struct Change<'a> {
 struct Event {
     sender: Option<User>,
     /// Only to tell events apart.
-    #[serde(default, deserialize_with = "lenient::text")]
-    timestamp: Option<String>,
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    timestamp: Option<Id>,
     message: Option<Message>,
     message_edit: Option<Edit>,
     postback: Option<Postback>,
@@ -173,21 +182,14 @@ struct ApiError {
 }
 
 impl Facebook {
-    pub(super) fn new(config: &FacebookConfig) -> crate::Result<Self> {
+    pub(super) fn new(config: &FacebookConfig, pace: Pace) -> crate::Result<Self> {
         let base = config.api_url.trim_end_matches('/');
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("access_token", &config.token)
-            // Asked for by apps that require it, welcome to all others.
-            .append_pair(
-                "appsecret_proof",
-                &sign(&config.secret, config.token.as_bytes()),
-            )
-            .finish();
-        let address = format!("{base}/me/messages?{query}");
+        let address = format!("{base}/me/messages?{}", credentials(config));
         Ok(Facebook {
             secret: config.secret.to_string(),
             verify_token: config.verify_token.to_string(),
             token: config.token.to_string(),
+            pace,
             messages: method_address(&address, "--facebook-api-url")?,
             client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("facebook"),
@@ -203,6 +205,14 @@ impl Facebook {
             Ok(entry) => entry,
             Err(reason) => return updates.push(left(raw, &reason)),
         };
+        let page = entry.id.and_then(|id| id.0.parse().ok());
+        if let (Some(theirs), Some(ours)) = (page, self.pace.account())
+            && ![ours, TEST].contains(&theirs)
+        {
+            // A reply would go out with the token of ours. Those beside it are taken.
+            let reason = self.not_handled.stranger("page", theirs, ours);
+            return updates.push(left(raw, &reason));
+        }
         if entry.messaging.is_empty() && entry.changes.is_empty() {
             self.not_handled.log("entry without messaging");
         }
@@ -285,7 +295,7 @@ impl Facebook {
         let id = match mid {
             Some(mid) if !mid.is_empty() => mid,
             _ => {
-                let time = event.timestamp.unwrap_or_default();
+                let time = event.timestamp.map_or(String::new(), |time| time.0);
                 format!("{sender}:{time}:{kind:?}:{}", digest_of_json(raw))
             }
         };
@@ -341,10 +351,13 @@ fn content(message: Message) -> Result<Content, String> {
     for attachment in message.attachments.items {
         let url = attachment.payload.and_then(|payload| payload.url);
         match (url, attachment.kind) {
-            (Some(url), Some(kind)) if kind == "image" => pictures.push(Picture {
-                id: None,
-                url: Some(url),
-            }),
+            // A sticker was an image, too, until August 2026.
+            (Some(url), Some(kind)) if ["image", "sticker"].contains(&kind.as_str()) => {
+                pictures.push(Picture {
+                    id: None,
+                    url: Some(url),
+                });
+            }
             (_, Some(kind)) => other = kind,
             (_, None) => {}
         }

@@ -85,7 +85,7 @@ pub(super) fn field_beside(json: &str, common: &[&str]) -> String {
     other.map_or("empty", |key| key).to_owned()
 }
 
-/// Logs what is not handled, once for each kind.
+/// Logs what is not handled, once for each kind; and what is meant for others.
 pub(super) struct NotHandled {
     channel: &'static str,
     logged: Mutex<HashSet<String>>,
@@ -101,11 +101,29 @@ impl NotHandled {
 
     pub(super) fn log(&self, kind: impl Into<String>) {
         let kind: String = kind.into().chars().take(64).collect();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < MAX_KINDS && logged.insert(kind.clone()) {
+        if self.is_new(&kind) {
             let channel = self.channel;
             tracing::info!("{channel} updates of kind {kind:?} are not handled (logged once)");
         }
+    }
+
+    /// Why this is not taken: it is meant for another page or community (`what`) than
+    /// the one whose token we have.
+    pub(super) fn stranger(&self, what: &str, theirs: u64, ours: u64) -> String {
+        let reason =
+            format!("it is an event of {what} {theirs}, and the token is of {what} {ours}");
+        if self.is_new(&reason) {
+            let channel = self.channel;
+            tracing::warn!(
+                "{channel} does not take what is meant for others: {reason} (said once)"
+            );
+        }
+        reason
+    }
+
+    fn is_new(&self, what: &str) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.len() < MAX_KINDS && logged.insert(what.to_owned())
     }
 }
 

@@ -15,7 +15,7 @@ use serde::de::{DeserializeOwned, Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-/// Integers up to here are exact as floating-point numbers.
+/// Integers below this are exact as floating-point numbers, and no others are they.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// What stands for half of a surrogate pair.
@@ -113,7 +113,7 @@ impl Visitor<'_> for AsText {
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
         // Its neighbours would have the same text.
-        if number.abs() > EXACT {
+        if number.abs() >= EXACT {
             return Err(E::invalid_value(Unexpected::Float(number), &self));
         }
         Ok(Some(number.to_string()))
@@ -146,7 +146,7 @@ impl Visitor<'_> for AsNumber {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
-        if number.fract() != 0.0 || number.abs() > EXACT {
+        if number.fract() != 0.0 || number.abs() >= EXACT {
             return Err(E::invalid_value(Unexpected::Float(number), &self));
         }
         Ok(Some(number as i64))
@@ -224,15 +224,36 @@ where
     Option::deserialize(json).map(Option::unwrap_or_default)
 }
 
-/// An id that must be there: a text or a number.
+/// What helps and is not needed: none when it is missing or cannot be read.
+pub(super) fn maybe<'de, D, T>(json: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let raw = <&RawValue>::deserialize(json)?;
+    Ok(serde_json::from_str(raw.get()).ok())
+}
+
+/// An id that must be there: a text, or a number of any length.
 #[derive(Clone, Debug)]
 pub(super) struct Id(pub(super) String);
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        let id = text(json)?.filter(|id| !id.is_empty());
-        id.map(Id)
-            .ok_or_else(|| D::Error::custom("an id that is empty"))
+        let raw = <&RawValue>::deserialize(json)?.get();
+        let is_digits = raw.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+        let id = match raw.parse::<f64>() {
+            Ok(number) if !is_digits && number.fract() == 0.0 && number.abs() < EXACT => {
+                number.to_string()
+            }
+            // Its own digits: as a number it would be its neighbours', too.
+            Ok(_) => raw.to_owned(),
+            Err(_) => serde_json::from_str(raw).map_err(D::Error::custom)?,
+        };
+        match id.is_empty() {
+            false => Ok(Id(id)),
+            true => Err(D::Error::custom("an id that is empty")),
+        }
     }
 }
 
@@ -368,14 +389,25 @@ mod tests {
             fields(r#"{"id":1536239175164.0}"#).unwrap().id.0,
             "1536239175164"
         );
+        for (number, id) in [
+            ("123456789012345678901234", "123456789012345678901234"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("9007199254740993", "9007199254740993"),
+            ("1.5e2", "150"),
+            ("-7", "-7"),
+        ] {
+            let json = format!(r#"{{"id":{number}}}"#);
+            assert_eq!(fields(&json).unwrap().id.0, id);
+        }
         assert!(fields(r#"{"id":"a","list":{}}"#).unwrap().list.is_strange);
         for wrong in [
             r#"{}"#,
             r#"{"id":null}"#,
             r#"{"id":""}"#,
             r#"{"id":[1]}"#,
-            // Others would have the same id.
-            r#"{"id":123456789012345678901234}"#,
+            r#"{"id":true}"#,
+            // Others would have the same text.
+            r#"{"id":"a","text":123456789012345678901234}"#,
             r#"{"id":"a","text":{}}"#,
             r#"{"id":"a","number":"secret"}"#,
             r#"{"id":"a","number":1.5}"#,

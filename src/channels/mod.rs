@@ -6,6 +6,7 @@
 //! (`App::channel`); what only our own platforms have (polling, registering a webhook)
 //! is in [`poll`] and [`register`]. `registry.rs` has all channels of a worker.
 
+pub(crate) mod account;
 mod client;
 mod content;
 mod facebook;
@@ -37,7 +38,9 @@ use turnkey_storage::{ReplyId, Seen};
 
 pub(crate) use self::http::UPDATES;
 pub(crate) use self::incoming::what_it_is;
-pub(crate) use self::registry::{Channels, Factory, Outlet, check_names, polled, registered};
+pub(crate) use self::registry::{
+    Channels, Factory, Outlet, accounts, check_names, polled, registered,
+};
 pub use self::signature::{is_signed, same_secret};
 use crate::author::error::Error;
 use crate::author::message::{Outgoing, Reply, Update, UpdateId};

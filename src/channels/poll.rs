@@ -58,6 +58,11 @@ pub(crate) trait Poll {
     /// Its name, for people.
     fn platform(&self) -> &'static str;
 
+    /// The page or community whose token it is, once it is known and where there is one.
+    fn account(&self) -> Option<u64> {
+        None
+    }
+
     /// Asks for what comes from `mark` on, and waits for `wait` if there is nothing.
     fn ask(&self, mark: Option<Mark>, wait: Duration) -> Asked<'_, Batch>;
 

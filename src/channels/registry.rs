@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 use turnkey_storage::ReplyId;
 
+use super::account::{Account, Page};
 use super::poll::Poll;
 use super::register::Register;
 use super::telegram_api::TelegramApi;
@@ -71,7 +72,10 @@ impl Channels {
             all.push((Box::new(viber::Viber::new(config)?), of_viber));
         }
         if let Some(config) = &config.facebook {
-            all.push((Box::new(facebook::Facebook::new(config)?), of_facebook));
+            all.push((
+                Box::new(facebook::Facebook::new(config, of_facebook)?),
+                of_facebook,
+            ));
         }
         if let Some(config) = &config.vk {
             all.push((Box::new(vk::Vk::new(config, of_vk)?), of_vk));
@@ -263,4 +267,16 @@ pub(crate) fn registered(config: &Config, edits: bool) -> crate::Result<Vec<Box<
         platforms.push(Box::new(VkApi::new(config, edits)?));
     }
     Ok(platforms)
+}
+
+/// What is wrong with the configuration, in a sentence.
+pub(crate) fn accounts(config: &Config) -> crate::Result<Vec<Box<dyn Account>>> {
+    let mut accounts: Vec<Box<dyn Account>> = Vec::new();
+    if let Some(config) = &config.facebook {
+        accounts.push(Box::new(Page::new(config)?));
+    }
+    if let Some(config) = &config.vk {
+        accounts.push(Box::new(VkApi::new(config, false)?));
+    }
+    Ok(accounts)
 }

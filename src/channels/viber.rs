@@ -56,8 +56,8 @@ pub(super) struct Viber {
 struct Head {
     event: String,
     /// Larger than 2^53: never a float.
-    #[serde(default, deserialize_with = "lenient::text")]
-    message_token: Option<String>,
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    message_token: Option<Id>,
 }
 
 #[derive(Deserialize)]
@@ -265,8 +265,8 @@ impl Channel for Viber {
                 Ok(None)
             }
         };
-        let id = head.message_token.filter(|token| !token.is_empty());
-        let id = id.map(|token| format!("{token}-{}", head.event));
+        let token = head.message_token.as_ref();
+        let id = token.map(|token| format!("{}-{}", token.0, head.event));
         let left = |reason: &str| unreadable("viber", None, id.clone(), reason, body.clone());
         let said = match (said, &id) {
             (Ok(None), _) => return Ok(Received::Answer(PlatformAnswer::json(Vec::new()))),

@@ -3,7 +3,8 @@
 //!
 //! The secret is a field of each body. Taken: `message_new` (text, photos, buttons) and
 //! `message_edit`. Anything else is answered `ok` and logged once for each kind. `confirmation`, which
-//! comes without the secret, is answered with the string that VK gave for it.
+//! comes without the secret, is answered with the string that VK gave for it. Events of
+//! another community than the token's are refused.
 //!
 //! `random_id` is made of the update's id and the reply's place: VK takes a second
 //! message with the same one for the first, so a reply is sent once.
@@ -21,7 +22,7 @@ use turnkey_storage::ReplyId;
 use super::client::{Client, Response};
 use super::content::{self, Limits};
 use super::incoming::{NotHandled, dialog, genuine, parse_json, read_json, unreadable, update_id};
-use super::lenient::{self, List, Number, readable};
+use super::lenient::{self, Id, List, Number, readable};
 use super::signature::same_secret;
 use super::vk_api::API_VERSION;
 use super::{
@@ -79,8 +80,10 @@ struct Head {
 struct Event<'a> {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default, deserialize_with = "lenient::text")]
-    event_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    event_id: Option<Id>,
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    group_id: Option<Number>,
     #[serde(borrow)]
     object: Option<&'a RawValue>,
 }
@@ -169,7 +172,7 @@ impl Vk {
 
     /// The update in a `message_new` or `message_edit`, if it is one that is taken.
     fn update(&self, event: &Event<'_>, body: &Bytes) -> Option<Update> {
-        let id = event.event_id.clone().filter(|id| !id.is_empty());
+        let id = event.event_id.as_ref().map(|id| id.0.clone());
         let left = |user: Option<i64>, reason: &str| {
             let user = user.map(|user| user.to_string());
             Some(unreadable("vk", user, id.clone(), reason, body.clone()))
@@ -302,6 +305,13 @@ impl Channel for Vk {
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
         let body = &readable(body);
         let event: Event<'_> = parse_json(body)?;
+        let group = event.group_id.and_then(|group| u64::try_from(group.0).ok());
+        if let (Some(theirs), Some(ours)) = (group, self.pace.account())
+            && theirs != ours
+        {
+            let reason = self.not_handled.stranger("community", theirs, ours);
+            return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+        }
         let update = match event.kind.as_str() {
             "confirmation" => {
                 // Of the settings, else as it was asked for when the address was

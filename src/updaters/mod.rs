@@ -1,6 +1,7 @@
 //! How updates arrive. Each updater turns what it received into turns and tells
 //! the platform how they ended.
 
+pub(crate) mod account;
 pub(crate) mod backoff;
 pub(crate) mod body;
 pub(crate) mod polling;

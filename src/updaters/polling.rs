@@ -219,6 +219,11 @@ impl Poller {
 
     /// Puts new updates into the lanes of their dialogs.
     fn take(self: &Rc<Self>, batch: Batch) {
+        if let Some(id) = self.source.account()
+            && let Some(outlet) = self.bot.channels.outlet_named(self.source.channel())
+        {
+            outlet.pace.set_account(id);
+        }
         if batch.updates.is_empty() {
             self.window.borrow_mut().restart(batch.next);
             return self.moved.notify_waiters();

@@ -46,7 +46,7 @@ use crate::turn::receipt::Inbox;
 use crate::turn::recovery;
 use crate::turn::send;
 use crate::turn::turn::{Bot, Limits};
-use crate::updaters::{polling, registration};
+use crate::updaters::{account as whose, polling, registration};
 use turnkey_storage::Database;
 
 /// Between two signs of life. They are given by the runtime itself, so one that
@@ -252,6 +252,11 @@ impl Worker<'_> {
                     }
                     registration::run(bot, platform, url).await;
                 });
+            }
+        }
+        if self.is_first && self.config.updater == Updater::Webhooks {
+            for account in channels::accounts(self.config)? {
+                registering.spawn_local(whose::learn(bot.clone(), account));
             }
         }
         let mut ordering = JoinSet::new();

@@ -22,6 +22,7 @@ mod small_disk;
 mod telegram;
 
 mod accept;
+mod accounts;
 mod acme;
 mod admin;
 mod admin_docs;

@@ -13,9 +13,9 @@ use hyper::http::request::Parts;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::api::{TOKEN, VIBER_TOKEN, VK_TOKEN, fields, respond};
+use crate::api::{FACEBOOK_TOKEN, TOKEN, VIBER_TOKEN, VK_TOKEN, fields, respond};
 use crate::client::{once, post};
-use crate::platforms::viber;
+use crate::platforms::{PAGE, viber};
 
 /// What VK's confirmation string is, here.
 pub(crate) const CONFIRMATION: &str = "a1b2c3d4";
@@ -28,6 +28,8 @@ pub(crate) enum Weather {
     Away,
     /// The token is not known.
     Unauthorized,
+    /// VK's Long Poll answers with an error, and with status 200.
+    Error,
 }
 
 /// A call that asks for updates.
@@ -204,6 +206,11 @@ impl Queues {
             assert_eq!(token, VIBER_TOKEN);
             return Some(self.set_viber(json).await);
         }
+        if path == "/me" {
+            let query = fields(head.uri.query()?.as_bytes());
+            let is_known = query["access_token"] == FACEBOOK_TOKEN;
+            return is_known.then(|| respond(200, json!({ "id": PAGE }).to_string()));
+        }
         if path == "/lp/1" {
             return Some(self.long_poll(&fields(head.uri.query()?.as_bytes())).await);
         }
@@ -319,6 +326,10 @@ impl Queues {
             return respond(200, json!({ "error": error }).to_string());
         }
         let response = match method {
+            "setLongPollSettings" if self.is_refused() => {
+                let error = json!({"error_code": 15, "error_msg": "Access denied"});
+                return respond(200, json!({ "error": error }).to_string());
+            }
             "getById" => json!({"groups": [{"id": 1, "name": "x"}], "profiles": []}),
             "getLongPollServer" => {
                 let (key, ts) = self.with(|state| (state.vk_key, state.vk.len()));
@@ -374,6 +385,9 @@ impl Queues {
                 let now = state.vk.len() as u64;
                 if state.weather == Weather::Away {
                     return respond(502, String::new());
+                } else if state.weather == Weather::Error {
+                    let key = &query["key"];
+                    Some(json!({"error": format!("internal, {key}")}))
                 } else if query["key"] != format!("k{}", state.vk_key) {
                     Some(json!({"failed": 2}))
                 } else if from < state.vk_forgotten {

@@ -192,3 +192,26 @@ async fn what_cannot_be_read_is_acknowledged_and_kept() {
     .await;
     bot.stop().await.assert_sound();
 }
+
+/// Many at once, each nearly as large as Telegram takes: an answer that was not read would
+/// come again for ever.
+#[tokio::test]
+async fn a_large_answer_is_read() {
+    let api = Api::start();
+    let setup = Setup::commands()
+        .without_port()
+        .args(&["--telegram-api-url", &api.url()])
+        .env("TURNKEY_TELEGRAM_TOKEN", TOKEN);
+    let bot = setup.start().await;
+    let filler = "x".repeat(450 << 10);
+    let large = |id: u64| {
+        let mut update = text(id, id, "hi");
+        update["message"]["reply_to_message"] = json!({ "text": filler });
+        update
+    };
+    // Above 16 MiB.
+    api.queues.push((1..=40).map(large));
+    until("an empty queue", SOON * 6, || api.queues.kept() == 0).await;
+    let setup = bot.stop().await;
+    assert_eq!(setup.sum(), 40);
+}

@@ -62,6 +62,8 @@ fn fields_may_be_written_otherwise() {
         "1536239175164",
         "1536239175164.0",
         "\"1536239175164\"",
+        "{}",
+        "[true]",
         "null",
         "1.5e12",
     ] {
@@ -113,4 +115,12 @@ fn edits_are_of_a_kind_of_their_own() {
         (first.id.0.as_str(), edit(2).id.0.as_str()),
         ("m:edit:1", "m:edit:2")
     );
+}
+
+#[test]
+fn a_sticker_is_a_picture() {
+    let update = one(
+        r#"{"sender":{"id":"1"},"message":{"mid":"m","attachments":[{"type":"sticker","payload":{"url":"u","sticker_id":369239263222822}}]}}"#,
+    );
+    assert_eq!(update.pictures[0].url.as_deref(), Some("u"));
 }

@@ -53,13 +53,16 @@ fn channels() -> Vec<Box<dyn Channel>> {
             .unwrap(),
         ),
         Box::new(
-            super::facebook::Facebook::new(&FacebookConfig {
-                token: SECRET.into(),
-                secret: SECRET.into(),
-                verify_token: SECRET.into(),
-                api_url: api_url.clone(),
-                proxies: Proxies::default(),
-            })
+            super::facebook::Facebook::new(
+                &FacebookConfig {
+                    token: SECRET.into(),
+                    secret: SECRET.into(),
+                    verify_token: SECRET.into(),
+                    api_url: api_url.clone(),
+                    proxies: Proxies::default(),
+                },
+                pace,
+            )
             .unwrap(),
         ),
         Box::new(

@@ -36,6 +36,13 @@ fn a_message_token_may_be_a_text() {
     assert_eq!(number[0].id.0, "18446744073709551615-message");
     let text = updates("viber", &body(r#""18446744073709551615""#));
     assert_eq!(text[0].id, number[0].id, "the same, however it is written");
+    let float = updates("viber", &body("4.912661846655238145e18"));
+    assert_eq!(float[0].id.0, "4.912661846655238145e18-message");
+    assert_eq!(
+        updates("viber", &body("[]"))[0].kind,
+        Kind::Unreadable,
+        "kept"
+    );
     // A text is not lost with a picture's address.
     let picture = r#"{"event":"message","message_token":1,"sender":{"id":"u"},"message":{"type":"picture","text":"look","media":null}}"#;
     let found = updates("viber", picture).remove(0);

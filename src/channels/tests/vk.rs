@@ -116,6 +116,33 @@ fn a_photo_that_is_not_as_described_costs_no_text() {
     );
 }
 
+/// Without its id it would run again each time it comes; so it is kept, under an id that
+/// is made of it.
+#[test]
+fn an_event_without_an_id_is_kept() {
+    for id in [
+        "",
+        r#""event_id":null,"#,
+        r#""event_id":[1],"#,
+        r#""event_id":"","#,
+    ] {
+        let body = format!(
+            r#"{{"type":"message_new",{id}"group_id":"x","secret":"{SECRET}","object":{{"message":{{"from_id":9,"text":"hi"}}}}}}"#
+        );
+        let found = updates("vk", &body);
+        assert_eq!(
+            (found[0].kind, found[0].dialog.user_id.as_str()),
+            (Kind::Unreadable, "9")
+        );
+        assert!(
+            found[0].text.contains("choose version 5.199"),
+            "{}",
+            found[0].text
+        );
+        assert_eq!(found[0].id, updates("vk", &body)[0].id);
+    }
+}
+
 #[test]
 fn edits_are_of_a_kind_of_their_own() {
     // The object of an edit is the message itself.
