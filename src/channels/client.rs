@@ -55,7 +55,7 @@ impl Response {
         let reason = format!("{} without an answer of the API", self.status);
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => self.too_many(reason),
-            _ => self.retry(reason),
+            _ => self.away(reason),
         }
     }
 
@@ -68,7 +68,15 @@ impl Response {
         }
     }
 
-    /// Try again, when the header says so.
+    /// It takes nothing of this bot for now: again when the header says so.
+    pub(super) fn away(&self, reason: String) -> SendError {
+        SendError::Away {
+            reason,
+            after: self.retry_after,
+        }
+    }
+
+    /// It did not take this reply: try again, when the header says so.
     pub(super) fn retry(&self, reason: String) -> SendError {
         SendError::Retry {
             reason,
@@ -162,7 +170,7 @@ impl Client {
         tokio::time::timeout(limit, call)
             .await
             .unwrap_or_else(|_| Err(format!("no answer in {} s", limit.as_secs())))
-            .map_err(SendError::retry)
+            .map_err(SendError::away)
     }
 }
 

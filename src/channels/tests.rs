@@ -277,7 +277,7 @@ fn answered(status: u16, body: &str) -> Response {
     }
 }
 
-/// `Ok`, `refused`, or `retry` and the seconds named.
+/// `Ok`, `refused`, or `retry`, `away` and the seconds named.
 fn seconds(after: Option<Duration>) -> u64 {
     after.map_or(0, |after| after.as_secs())
 }
@@ -287,6 +287,7 @@ fn meaning(outcome: Result<(), SendError>) -> (&'static str, u64) {
         Ok(()) => ("ok", 0),
         Err(SendError::Refused(_)) => ("refused", 0),
         Err(SendError::Retry { after, .. }) => ("retry", seconds(after)),
+        Err(SendError::Away { after, .. }) => ("away", seconds(after)),
         Err(SendError::TooMany { after, all, .. }) => {
             (if all { "all" } else { "chat" }, seconds(after))
         }
@@ -302,11 +303,17 @@ fn answers_of_telegrams_api_are_told_apart() {
     assert_eq!(of(403, blocked), ("refused", 0));
     let flood = json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 35}});
     assert_eq!(of(429, flood), ("chat", 35));
-    assert_eq!(
-        of(401, json!({"ok": false, "description": "Unauthorized"})),
-        ("retry", 0)
-    );
-    assert_eq!(of(502, json!("<html>")), ("retry", 0));
+    let error = |status: u16| of(status, json!({"ok": false, "description": "it fails"}));
+    // It knows no such bot, or is away: nothing of this reply.
+    for status in [401, 404, 502, 503, 504] {
+        assert_eq!(error(status), ("away", 0), "{status}");
+    }
+    assert_eq!(error(500), ("retry", 0));
+    assert_eq!(of(500, json!("<html>")), ("away", 0));
+    // Accepted: once more would be a second message.
+    let deleted = json!({"ok": false, "error_code": 500, "description":
+        "Internal Server Error: sent message was immediately deleted and can't be returned"});
+    assert_eq!(of(500, deleted), ("ok", 0));
 }
 
 #[test]
@@ -319,14 +326,14 @@ fn answers_of_vibers_api_are_told_apart() {
     for refused in [3, 4, 5, 6, 11, 13] {
         assert_eq!(of(refused), ("refused", 0), "{refused}");
     }
-    for later in [2, 7, 10, 24, 99] {
+    for account in [1, 2, 7, 8, 9, 10, 15, 19] {
+        assert_eq!(of(account), ("away", 0), "{account}");
+    }
+    for later in [24, 99] {
         assert_eq!(of(later), ("retry", 0), "{later}");
     }
     assert_eq!(of(12), ("all", 0));
-    assert_eq!(
-        meaning(viber::outcome(&answered(200, ""), "")),
-        ("retry", 0)
-    );
+    assert_eq!(meaning(viber::outcome(&answered(200, ""), "")), ("away", 0));
 }
 
 #[test]
@@ -342,9 +349,10 @@ fn answers_of_facebooks_api_are_told_apart() {
     for refused in [10, 100, 200, 551] {
         assert_eq!(of(400, refused), ("refused", 0), "{refused}");
     }
-    for later in [2, 190] {
+    for later in [1, 2, 341, 368] {
         assert_eq!(of(400, later), ("retry", 0), "{later}");
     }
+    assert_eq!(of(400, 190), ("away", 0));
     for too_many in [4, 17, 32, 613, 80006] {
         assert_eq!(of(400, too_many), ("all", 0), "{too_many}");
     }
@@ -365,8 +373,11 @@ fn answers_of_vks_api_are_told_apart() {
     for refused in [7, 100, 901, 902, 914, 917] {
         assert_eq!(of(refused), ("refused", 0), "{refused}");
     }
-    for later in [1, 5, 10] {
+    for later in [1, 10] {
         assert_eq!(of(later), ("retry", 0), "{later}");
+    }
+    for token in [5, 27, 28] {
+        assert_eq!(of(token), ("away", 0), "{token}");
     }
     assert_eq!(
         [of(6), of(29), of(9)],
@@ -374,7 +385,7 @@ fn answers_of_vks_api_are_told_apart() {
     );
     for strange in ["", "{}", "[]"] {
         let strange = vk::outcome(&answered(200, strange), SECRET);
-        assert_eq!(meaning(strange), ("retry", 0));
+        assert_eq!(meaning(strange), ("away", 0));
     }
 }
 

@@ -73,6 +73,8 @@ pub(crate) enum Field {
     Buried,
     /// Updates that went to the inbox, since their turn took long.
     Inboxed,
+    /// Replies that were given up, and are dead replies since.
+    BuriedReplies,
 }
 
 /// What the whole program shares.
