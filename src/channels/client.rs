@@ -60,7 +60,7 @@ impl Response {
         let reason = format!("{} without an answer of the API", self.status);
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => self.too_many(reason),
-            _ => self.retry(reason),
+            _ => self.away(reason),
         }
     }
 
@@ -73,7 +73,15 @@ impl Response {
         }
     }
 
-    /// Try again, when the header says so.
+    /// It takes nothing of this bot for now: again when the header says so.
+    pub(super) fn away(&self, reason: String) -> SendError {
+        SendError::Away {
+            reason,
+            after: self.retry_after,
+        }
+    }
+
+    /// It did not take this reply: try again, when the header says so.
     pub(super) fn retry(&self, reason: String) -> SendError {
         SendError::Retry {
             reason,
@@ -174,9 +182,9 @@ impl Client {
             // Most errors name the address themselves; of silence nobody knows but us.
             Some(Remote(address)) if !reason.contains(&address.to_string()) => {
                 self.connector.note_failed(address);
-                SendError::retry(format!("{reason} (at {address})"))
+                SendError::away(format!("{reason} (at {address})"))
             }
-            _ => SendError::retry(reason),
+            _ => SendError::away(reason),
         })
     }
 }

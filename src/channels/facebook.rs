@@ -487,9 +487,10 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
         // Too many calls: of the app, the user, the page, this call, Messenger's.
         4 | 17 | 32 | 613 | 80006 => response.too_many(reason),
         _ if response.status == StatusCode::TOO_MANY_REQUESTS => response.too_many(reason),
-        // Unknown, not available, session or token not valid, limits of other sorts.
-        // With another token, or later, it may go out.
-        1 | 2 | 102 | 190 | 341 | 368 | 1200 => response.retry(reason),
+        // Session or token not valid: with another one it may go out.
+        102 | 190 => response.away(reason),
+        // Unknown, not available, limits of other sorts: later it may go out.
+        1 | 2 | 341 | 368 | 1200 => response.retry(reason),
         _ if error.is_transient || response.status.is_server_error() => response.retry(reason),
         // No such user, they have left, outside of the 24 hours, not allowed.
         _ => SendError::Refused(reason),

@@ -69,9 +69,19 @@ impl Refusal {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Try again, after this time if the platform named one. Without one the pauses
-    /// double, from a quarter of a second to 30 s.
+    /// The platform did not take this reply: try again, after this time if it named one.
+    /// Without one the pauses double, from a quarter of a second to 30 s. After
+    /// `--max-reply-attempts` of these the reply is given up.
     Retry {
+        /// For the log; without secrets.
+        reason: String,
+        /// How long to wait.
+        after: Option<Duration>,
+    },
+    /// The platform was not reached, did not answer, or takes nothing of this bot: that
+    /// says nothing of this reply. Tried again likewise; it counts as an attempt only when
+    /// the platform took other replies meanwhile.
+    Away {
         /// For the log; without secrets.
         reason: String,
         /// How long to wait.
@@ -95,6 +105,7 @@ impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             SendError::Retry { reason, .. }
+            | SendError::Away { reason, .. }
             | SendError::TooMany { reason, .. }
             | SendError::Refused(reason) => f.write_str(reason),
         }
@@ -102,9 +113,17 @@ impl std::fmt::Display for SendError {
 }
 
 impl SendError {
-    /// Try again, as soon as usual.
+    /// This reply was not taken: try again, as soon as usual.
     pub fn retry(reason: impl Into<String>) -> Self {
         SendError::Retry {
+            reason: reason.into(),
+            after: None,
+        }
+    }
+
+    /// The platform is away: try again, as soon as usual.
+    pub fn away(reason: impl Into<String>) -> Self {
+        SendError::Away {
             reason: reason.into(),
             after: None,
         }
@@ -197,8 +216,8 @@ pub trait Channel {
     /// [`Update::unreadable`], and goes to the dead letters.
     fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
 
-    /// Sends one reply. It is called again until it succeeds or is refused for good, and
-    /// once more should a crash hide that it succeeded: where the platform takes a key
+    /// Sends one reply. It is called again until it succeeds, is refused for good, or the
+    /// reply is given up (`--max-reply-attempts`, `--max-reply-age`), and once more should a crash hide that it succeeded: where the platform takes a key
     /// by which it knows a message again, give it [`Outgoing::key`].
     fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a>;
 

@@ -41,7 +41,9 @@ impl From<SendError> for PollError {
     fn from(error: SendError) -> Self {
         let reason = error.to_string();
         let after = match error {
-            SendError::Retry { after, .. } | SendError::TooMany { after, .. } => after,
+            SendError::Retry { after, .. }
+            | SendError::Away { after, .. }
+            | SendError::TooMany { after, .. } => after,
             SendError::Refused(_) => None,
         };
         PollError::Away { reason, after }

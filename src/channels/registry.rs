@@ -33,16 +33,25 @@ pub(crate) struct Outlet<'a> {
     pub(crate) name: &'a str,
     pub(crate) channel: &'a dyn Channel,
     pub(crate) pace: Pace,
+    /// Replies that the platform took of this worker.
+    pub(crate) taken: &'a Cell<u64>,
 }
 
 /// Names of our own, which no channel of an author's may have.
 const RESERVED: [&str; 6] = ["http", "telegram", "viber", "facebook", "vk", "rpc"];
 
+/// As in [`Outlet`].
+struct Served {
+    channel: Box<dyn Channel>,
+    pace: Pace,
+    taken: Cell<u64>,
+}
+
 /// The channels of a worker, by name.
 pub(crate) struct Channels {
-    by_name: HashMap<String, (Box<dyn Channel>, Pace)>,
+    by_name: HashMap<String, Served>,
     /// Stands in for a channel that is no longer configured.
-    gone: (Gone, Pace),
+    gone: (Gone, Pace, Cell<u64>),
     /// That replies are lost was said.
     said_lost: Cell<bool>,
 }
@@ -93,9 +102,20 @@ impl Channels {
         Ok(Channels {
             by_name: all
                 .into_iter()
-                .map(|c| (c.0.name().to_owned(), c))
+                .map(|(channel, pace)| {
+                    let taken = Cell::new(0);
+                    let name = channel.name().to_owned();
+                    (
+                        name,
+                        Served {
+                            channel,
+                            pace,
+                            taken,
+                        },
+                    )
+                })
                 .collect(),
-            gone: (Gone, of_gone),
+            gone: (Gone, of_gone, Cell::new(0)),
             said_lost: Cell::new(false),
         })
     }
@@ -107,7 +127,7 @@ impl Channels {
 
     /// The channel of this name.
     pub(crate) fn named(&self, name: &str) -> Option<&dyn Channel> {
-        self.by_name.get(name).map(|(channel, _)| channel.as_ref())
+        self.by_name.get(name).map(|served| served.channel.as_ref())
     }
 
     /// The channel of a dialog.
@@ -121,16 +141,18 @@ impl Channels {
             name: &dialog.channel,
             channel: &self.gone.0,
             pace: self.gone.1,
+            taken: &self.gone.2,
         })
     }
 
     /// The channel of this name with its budgets.
     pub(crate) fn outlet_named<'a>(&'a self, name: &'a str) -> Option<Outlet<'a>> {
-        let (channel, pace) = self.by_name.get(name)?;
+        let served = self.by_name.get(name)?;
         Some(Outlet {
             name,
-            channel: channel.as_ref(),
-            pace: *pace,
+            channel: served.channel.as_ref(),
+            pace: served.pace,
+            taken: &served.taken,
         })
     }
 
@@ -228,11 +250,7 @@ impl Channel for Gone {
     }
 
     fn send<'a>(&'a self, _: ReplyId, _: &'a Outgoing) -> SendFuture<'a> {
-        Box::pin(async {
-            Err(SendError::retry(
-                "its channel is not served by this program",
-            ))
-        })
+        Box::pin(async { Err(SendError::away("its channel is not served by this program")) })
     }
 }
 

@@ -289,7 +289,7 @@ impl Channel for Telegram {
             let methods = self
                 .methods
                 .as_ref()
-                .ok_or_else(|| SendError::retry("no Telegram token is configured"))?;
+                .ok_or_else(|| SendError::away("no Telegram token is configured"))?;
             let uri = match reply.reply.picture {
                 Some(_) => methods.send_photo.clone(),
                 None => methods.send_message.clone(),

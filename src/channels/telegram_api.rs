@@ -33,6 +33,10 @@ const EDITS: [&str; 2] = ["edited_message", "edited_business_message"];
 /// connections.
 const MAX_CONNECTIONS: u32 = 100;
 
+/// How Telegram says, with 500, that a message was posted and taken away at once, by
+/// another bot of the group say.
+const DELETED: &str = "sent message was immediately deleted";
+
 /// For the call that only confirms, at the end.
 const CONFIRM: Duration = Duration::from_secs(2);
 
@@ -172,11 +176,23 @@ pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
     if answer.ok {
         return Ok(());
     }
+    // It was accepted; each further attempt would post it again.
+    if answer.description.contains(DELETED) {
+        return Ok(());
+    }
     let reason = format!("{status}: {}", answer.description);
     let after = answer.parameters.retry_after();
     // 401 and 404 mean a wrong token: whoever mends it wants the replies to go
     // out then. 400 and 403 are about this reply or chat and will not change.
     Err(match status {
+        StatusCode::UNAUTHORIZED
+        | StatusCode::NOT_FOUND
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => SendError::Away {
+            reason,
+            after: after.or(response.retry_after),
+        },
         StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => SendError::Refused(reason),
         // Whether the chat or the bot was too fast Telegram does not say.
         StatusCode::TOO_MANY_REQUESTS => SendError::TooMany {

@@ -343,8 +343,10 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
         // it; too new for their version; not allowed to this user or country.
         3 | 4 | 5 | 6 | 11 | 13 | 14 | 16 | 17 | 18 | 20 | 21 | 22 => SendError::Refused(reason),
         12 => response.too_many(reason),
-        // The rest is about the bot's account: whoever mends it wants the replies to
+        // About the bot's address, token or account: whoever mends it wants the replies to
         // go out then.
+        1 | 2 | 7 | 8 | 9 | 10 | 15 | 19 => response.away(reason),
+        // A general error.
         _ => response.retry(reason),
     })
 }

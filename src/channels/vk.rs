@@ -448,7 +448,7 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
     let error = match (answer.error, answer.response) {
         (Some(error), _) => error,
         (None, Some(_)) => return Ok(()),
-        (None, None) => return Err(response.retry("neither response nor error".to_owned())),
+        (None, None) => return Err(response.away("neither response nor error".to_owned())),
     };
     let reason = format!("{}: {}", error.error_code, without(token, &error.error_msg));
     Err(match error.error_code {
@@ -460,9 +460,10 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
             after: response.retry_after,
             all: false,
         },
-        // Unknown, token, internal, token of the community or the app: with another
-        // token, or later, it may go out.
-        1 | 5 | 10 | 27 | 28 => response.retry(reason),
+        // The token, of the community or the app: with another one it may go out.
+        5 | 27 | 28 => response.away(reason),
+        // Unknown, internal: later it may go out.
+        1 | 10 => response.retry(reason),
         // The user does not allow it, is gone; the message cannot be.
         _ => SendError::Refused(reason),
     })

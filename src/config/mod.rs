@@ -163,6 +163,10 @@ pub(crate) struct Config {
     pub(crate) pending: Bounds,
     /// Attempts at an update.
     pub(crate) max_attempts: u32,
+    /// Attempts at a reply.
+    pub(crate) max_reply_attempts: u32,
+    /// How old a reply may be that fails.
+    pub(crate) max_reply_age: Duration,
     /// How long ids and answers of updates are kept.
     pub(crate) keep_seen: Duration,
     /// How long the history is kept; none for ever.

@@ -148,6 +148,18 @@ pub(crate) struct Settings {
     #[arg(long, env = "TURNKEY_MAX_ATTEMPTS", value_name = "N")]
     pub(super) max_attempts: Option<usize>,
 
+    /// How often a reply is tried that the platform does not take, before it is a dead
+    /// reply and its user's next one goes on. While the platform is away for all,
+    /// attempts do not count [default: 50].
+    #[arg(long, env = "TURNKEY_MAX_REPLY_ATTEMPTS", value_name = "N")]
+    pub(super) max_reply_attempts: Option<usize>,
+
+    /// How old a reply may be that fails, for whatever reason, before it is a dead reply,
+    /// such as 2h or 3d [default: 24h].
+    #[arg(long, env = "TURNKEY_MAX_REPLY_AGE", value_name = "TIME", value_parser = age)]
+    #[serde(default, deserialize_with = "optional_age")]
+    pub(super) max_reply_age: Option<Duration>,
+
     /// How long an update that comes again is known, with its answer, such as 72h or 7d.
     /// At least 36h: Facebook sends again for so long [default: 72h].
     #[arg(long, env = "TURNKEY_KEEP_SEEN", value_name = "TIME", value_parser = age)]
@@ -407,7 +419,8 @@ impl Settings {
             updater, host, port, workers, fast, single_process, public_url, trusted_proxy,
             delete_webhook, storage, sync,
             history, grace, worker_timeout, max_requests, max_age, turn_timeout, lock_wait,
-            ack_after, max_pending, max_pending_per_user, max_attempts, keep_seen, keep_history,
+            ack_after, max_pending, max_pending_per_user, max_attempts,
+            max_reply_attempts, max_reply_age, keep_seen, keep_history,
             max_turns, max_connections,
             max_body, max_header, header_timeout, body_timeout, idle_timeout, telegram_api_url,
             telegram_rate, viber_api_url, viber_sender, facebook_api_url, vk_api_url,

@@ -265,6 +265,8 @@ impl Settings {
                 all: count("--max-pending", self.max_pending, 10_000)?,
             },
             max_attempts: count("--max-attempts", self.max_attempts, 5)?,
+            max_reply_attempts: count("--max-reply-attempts", self.max_reply_attempts, 50)?,
+            max_reply_age: self.max_reply_age.unwrap_or(Duration::from_secs(24 * 3600)),
             keep_seen: longer_than_resends(self.keep_seen)?,
             keep_history: self.keep_history,
             max_turns: at_least("--max-turns", self.max_turns, 4096, 1)?.min(MANY),

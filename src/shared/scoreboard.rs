@@ -75,6 +75,8 @@ pub(crate) enum Field {
     Inboxed,
     /// Edits of messages that the handler does not want to see.
     Edits,
+    /// Replies that were given up, and are dead replies since.
+    BuriedReplies,
 }
 
 /// What the whole program shares.

@@ -3,11 +3,13 @@
 //!
 //! Called by `turn.rs` while it holds the dialog's lock. Invariants: a reply is
 //! sent only after its commit is durable; the next one only after the one before
-//! was accepted or refused for good; a mark follows each; a platform's "too many" is
+//! was accepted, refused for good or given up; a mark follows each; a platform's "too many" is
 //! heeded by all workers of the box, and after a restart. Whoever waits here holds no
 //! connection. Bounds: [`ATTEMPTS`] for each reply, [`PATIENCE`] for each wait; then it
 //! stays in the outbox, the lock goes back, and [`look_for_unsent`] or the dialog's
-//! next turn tries again.
+//! next turn tries again: until `--max-reply-attempts` or `--max-reply-age`, when it is
+//! given up and is a dead reply. An attempt counts when the platform answered it; while
+//! the platform is away for all, only the age does.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
+use turnkey_storage::replies::{self, Waiting};
 use turnkey_storage::{Grant, ReplyId, Unsent, pauses};
 
 use crate::author::message::{DialogKey, Outgoing};
@@ -57,11 +60,11 @@ pub(crate) async fn send(bot: &Bot, grant: &Grant, unsent: Vec<Unsent>) -> Resul
     for reply in unsent {
         match serde_json::from_str::<Outgoing>(&reply.body) {
             Ok(outgoing) => deliver(bot, grant.dialog(), reply.id, &outgoing).await?,
-            // Written by another version: nobody will ever be able to send it.
-            Err(error) => tracing::error!(
-                "{}: dropping a reply that cannot be read: {error}",
-                grant.dialog()
-            ),
+            // Written by another version, say.
+            Err(error) => {
+                let reason = format!("it cannot be read: {error}");
+                give_up_unreadable(bot, grant.dialog(), reply.id, &reason).await?;
+            }
         }
         mark(bot, grant, reply.id).await?;
     }
@@ -136,6 +139,26 @@ pub(crate) async fn look_for_unsent(bot: Rc<Bot>) {
     }
 }
 
+/// Gives up a reply that nobody here will ever be able to send.
+async fn give_up_unreadable(
+    bot: &Bot,
+    dialog: &DialogKey,
+    id: ReplyId,
+    reason: &str,
+) -> Result<(), SendError> {
+    let given_up = async {
+        match replies::waiting(&*bot.storage, dialog, id).await? {
+            Some(last) => give_up(bot, dialog, id, &last, reason).await,
+            None => Ok(()),
+        }
+    };
+    let given_up: turnkey_storage::Result<()> = given_up.await;
+    given_up.map_err(|e| SendError::Retry {
+        reason: e.to_string(),
+        after: None,
+    })
+}
+
 async fn mark(bot: &Bot, grant: &Grant, reply: ReplyId) -> Result<(), SendError> {
     bot.storage
         .sent(grant, vec![reply])
@@ -146,7 +169,7 @@ async fn mark(bot: &Bot, grant: &Grant, reply: ReplyId) -> Result<(), SendError>
         })
 }
 
-/// Sends one reply until it is accepted or refused for good.
+/// Sends one reply until it is accepted, refused for good or given up.
 async fn deliver(
     bot: &Bot,
     dialog: &DialogKey,
@@ -155,9 +178,10 @@ async fn deliver(
 ) -> Result<(), SendError> {
     let outlet = bot.channels.outlet(dialog);
     let mut delay = FIRST_DELAY;
+    let mut taken = outlet.taken.get();
     for attempt in 1.. {
         wait_for_place(bot, outlet, &reply.to).await?;
-        let (reason, after) = match outlet.channel.send(id, reply).await {
+        let (reason, after, counts) = match outlet.channel.send(id, reply).await {
             Ok(()) => break,
             Err(SendError::Refused(reason)) => {
                 bot.slot.add(Field::Refused, 1);
@@ -169,9 +193,15 @@ async fn deliver(
                 let pause = after.unwrap_or(delay).min(LONGEST_RETRY_AFTER);
                 heed(bot, outlet, &reply.to, pause, all);
                 // The wait is for the next place.
-                (reason, Some(Duration::ZERO))
+                (reason, Some(Duration::ZERO), false)
             }
-            Err(SendError::Retry { reason, after }) => (reason, after),
+            Err(SendError::Retry { reason, after }) => (reason, after, true),
+            // If others got through meanwhile, it is this reply that does not.
+            Err(SendError::Away { reason, after }) => (reason, after, taken != outlet.taken.get()),
+        };
+        taken = outlet.taken.get();
+        let Some(failures) = failed(bot, dialog, id, counts, &reason).await? else {
+            return Ok(());
         };
         if attempt == ATTEMPTS || after > Some(PATIENCE) {
             return Err(SendError::Retry { reason, after });
@@ -181,13 +211,69 @@ async fn deliver(
         } else {
             tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
         }
+        // An earlier round may have waited longer already.
+        delay = delay.max(FIRST_DELAY * 2_u32.saturating_pow(failures.saturating_sub(1).min(16)));
+        delay = delay.min(LONGEST_DELAY);
         let pause = after.unwrap_or_else(|| jitter(delay));
         if !sleep(bot, pause).await {
             return Err(SendError::Retry { reason, after });
         }
-        delay = (delay * 2).min(LONGEST_DELAY);
+        delay *= 2;
     }
+    outlet.taken.set(outlet.taken.get().wrapping_add(1));
     bot.slot.add(Field::Replies, 1);
+    Ok(())
+}
+
+/// Notes that an attempt failed. How many have that count; none when there is nothing more
+/// to do about this reply: it was given up, or an operator dropped it meanwhile.
+///
+/// # Errors
+/// When the storage is away: the reply stays in the outbox.
+async fn failed(
+    bot: &Bot,
+    dialog: &DialogKey,
+    id: ReplyId,
+    counts: bool,
+    reason: &str,
+) -> Result<Option<u32>, SendError> {
+    let storage = &*bot.storage;
+    let away = |e: turnkey_storage::Error| SendError::Retry {
+        reason: e.to_string(),
+        after: None,
+    };
+    let Some(mut now) = replies::waiting(storage, dialog, id).await.map_err(away)? else {
+        return Ok(None);
+    };
+    now.attempts = now.attempts.saturating_add(u32::from(counts));
+    let age = Duration::from_millis(u64::try_from(unix_ms() - now.since).unwrap_or_default());
+    let limits = &bot.limits;
+    if now.attempts < limits.reply_attempts && age < limits.reply_age {
+        let noted = replies::note(storage, dialog, id, &now, reason).await;
+        return noted.map(|()| Some(now.attempts)).map_err(away);
+    }
+    give_up(bot, dialog, id, &now, reason).await.map_err(away)?;
+    Ok(None)
+}
+
+/// Gives a reply up: it is a dead reply, and those behind it go on.
+async fn give_up(
+    bot: &Bot,
+    dialog: &DialogKey,
+    id: ReplyId,
+    last: &Waiting,
+    reason: &str,
+) -> turnkey_storage::Result<()> {
+    replies::bury(&*bot.storage, dialog, id, last, reason).await?;
+    bot.slot.add(Field::BuriedReplies, 1);
+    let seconds = (unix_ms() - last.since) / 1000;
+    tracing::error!(
+        "{dialog}: a reply was given up after {} attempts, {seconds} s after its turn: {reason} \
+         (turnkey outbox show {}.{})",
+        last.attempts,
+        id.turn.0,
+        id.index
+    );
     Ok(())
 }
 

@@ -89,6 +89,10 @@ pub(crate) struct Limits {
     pub(crate) turn_timeout: Duration,
     /// Attempts at an update before it goes to the dead letters.
     pub(crate) attempts: u32,
+    /// Attempts at a reply before it is a dead reply.
+    pub(crate) reply_attempts: u32,
+    /// How old a reply may be that fails.
+    pub(crate) reply_age: Duration,
 }
 
 /// Starts a turn in a task of its own. The answer comes with the commit, or, should that

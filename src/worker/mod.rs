@@ -148,6 +148,8 @@ impl Worker<'_> {
                 lock_wait: self.config.lock_wait,
                 turn_timeout: self.config.turn_timeout,
                 attempts: self.config.max_attempts,
+                reply_attempts: self.config.max_reply_attempts,
+                reply_age: self.config.max_reply_age,
             },
             history: self.config.history,
             edits: self.author.edits,

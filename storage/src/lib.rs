@@ -44,6 +44,7 @@ pub mod mysql;
 pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod replies;
 pub mod retention;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server;

@@ -1067,6 +1067,8 @@ on_every_engine! {
     the_inbox_says_which_dialogs_are_due
     an_update_that_is_buried_is_answered_and_out_of_the_way
     dead_letters_are_listed_tried_again_and_dropped
+    a_reply_that_is_given_up_is_out_of_the_way
+    dead_replies_are_listed_tried_again_and_dropped
     pauses_are_kept_until_they_are_over
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits

@@ -17,6 +17,7 @@ use turnkey_storage::sqlite::{self, SqliteStorage};
 use turnkey_storage::{
     Commit, DialogKey, DialogLine, Error, Result, Seen, Statement, Storage, Sync,
 };
+use turnkey_storage::{ReplyId, replies};
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 use turnkey_storage::{admin, dead, inbox, mysql, pauses, postgres};
 
@@ -154,6 +155,39 @@ async fn keep_beside(storage: &dyn Storage) {
         };
         dead::bury(storage, &letter).await.unwrap();
     }
+    // One that failed, and one that was given up.
+    turn(storage, &dialog("failing"), "failing", "1").await;
+    let mut grant = begin(storage, &dialog("failing"), "failing 2")
+        .await
+        .grant
+        .unwrap();
+    let id = |index| ReplyId {
+        turn: grant.fence(),
+        index,
+    };
+    let ids = [id(0), id(1), id(2)];
+    let commit = Commit {
+        replies: vec![
+            "dead \0".to_owned(),
+            "dead too".to_owned(),
+            "fails".to_owned(),
+        ],
+        ..last("failing 2", "2")
+    };
+    storage.commit(&mut grant, commit).await.unwrap();
+    let failed = replies::Waiting {
+        attempts: 3,
+        since: 4,
+    };
+    let of = dialog("failing");
+    for id in &ids[..2] {
+        replies::bury(storage, &of, *id, &failed, "\0 no")
+            .await
+            .unwrap();
+    }
+    replies::note(storage, &of, ids[2], &failed, "🦀")
+        .await
+        .unwrap();
     pauses::set(storage, "telegram \0", i64::MAX).await.unwrap();
     turn(storage, &dialog("forgotten"), "forgotten", "1").await;
     assert!(admin::reset(storage, &dialog("forgotten")).await.unwrap());
@@ -207,6 +241,7 @@ async fn has_every_unsent(storage: &dyn Storage) {
     let mut users: Vec<DialogKey> = storage.dialogs_with_unsent(100).await.unwrap();
     users.sort();
     let mut expected: Vec<DialogKey> = AWKWARD.iter().map(dialog).collect();
+    expected.push(dialog("failing"));
     expected.sort();
     assert_eq!(users, expected);
 }
@@ -226,16 +261,17 @@ fn a_file_becomes_another_file() {
             .iter()
             .map(|t| (t.table.as_str(), t.to.rows))
             .collect();
-        let dialogs = (AWKWARD.len() + MAX_ROWS + 101) as u64;
+        let dialogs = (AWKWARD.len() + MAX_ROWS + 102) as u64;
         assert_eq!(
             rows,
             [
                 ("turnkey_dialog", dialogs),
-                ("turnkey_seen", dialogs + 10 + 5),
-                ("turnkey_outbox", 30),
+                ("turnkey_seen", dialogs + 10 + 5 + 1),
+                ("turnkey_outbox", 31),
                 ("turnkey_history", 15),
                 ("turnkey_inbox", 5),
                 ("turnkey_dead", 5),
+                ("turnkey_dead_reply", 2),
                 ("turnkey_pause", 1),
                 ("notes", 4)
             ]
@@ -310,7 +346,7 @@ fn what_may_not_be_copied_or_into_is_refused() {
         let left = file_to_file(&at("from.db"), &at("to3.db"), &[NOTES], &none)
             .await
             .unwrap();
-        assert_eq!((left.left_out, left.tables.len()), (strings(&["notes"]), 7));
+        assert_eq!((left.left_out, left.tables.len()), (strings(&["notes"]), 8));
         // What is there is kept.
         let refused = attempt("from.db", "to3.db", &[NOTES], &none).await;
         assert!(

@@ -453,7 +453,8 @@ fn a_dump_has_every_dialog_and_a_check_finds_what_is_wrong(kind: Kind) {
                     }
                     Kind::Mysql => {
                         "UPDATE turnkey_dialog SET state = 'nonsense' WHERE user_id = 'ann';
-                         INSERT INTO turnkey_outbox VALUES ('x', 'http', 1, 0, 'x')"
+                         INSERT INTO turnkey_outbox (user_id, channel, turn, n, body)
+                             VALUES ('x', 'http', 1, 0, 'x')"
                     }
                 },
             )

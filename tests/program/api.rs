@@ -21,7 +21,7 @@ use crate::bot::Setup;
 use crate::client::Failure;
 use crate::queues::Queues;
 
-use words::{Platform, accepted, blocked, flood, moved, read};
+use words::{Platform, accepted, blocked, failing, flood, moved, read};
 pub(crate) use words::{fields, respond};
 
 /// How a call is answered.
@@ -33,6 +33,10 @@ pub(crate) enum Mood {
     Flood(u64),
     /// 500, and no JSON.
     Broken,
+    /// The API's own words for an error of its own, which is about this message.
+    Failing,
+    /// Telegram's: accepted, and said to have been deleted at once.
+    Deleted,
     /// Accepted, but the answer does not arrive.
     Lost,
     /// The user has blocked the bot.
@@ -332,7 +336,7 @@ async fn answer(
     }
     let arrives = matches!(
         mood,
-        Mood::Well | Mood::Lost | Mood::Taken | Mood::Held | Mood::Slow(_)
+        Mood::Well | Mood::Lost | Mood::Taken | Mood::Held | Mood::Slow(_) | Mood::Deleted
     );
     if arrives {
         let mut state = state.lock().expect("no panic under this lock");
@@ -348,6 +352,13 @@ async fn answer(
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
         Mood::Blocked => blocked(platform),
         Mood::Moved(new) => moved(new),
+        Mood::Failing => failing(platform),
+        Mood::Deleted => respond(
+            500,
+            json!({"ok": false, "error_code": 500, "description":
+                "Internal Server Error: sent message was immediately deleted and can't be returned"})
+            .to_string(),
+        ),
         Mood::Hanging => std::future::pending().await,
         Mood::Reset => return Err("the connection is reset".into()),
     })

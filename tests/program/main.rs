@@ -36,6 +36,7 @@ mod copy;
 mod crash;
 mod custom;
 mod day;
+mod dead_replies;
 mod dedupe;
 mod disk;
 mod drill;

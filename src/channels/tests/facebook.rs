@@ -18,9 +18,10 @@ fn answers_of_facebooks_api_are_told_apart() {
     for refused in [10, 100, 200, 551] {
         assert_eq!(of(400, refused), ("refused", 0), "{refused}");
     }
-    for later in [2, 190] {
+    for later in [1, 2, 341, 368] {
         assert_eq!(of(400, later), ("retry", 0), "{later}");
     }
+    assert_eq!(of(400, 190), ("away", 0));
     for too_many in [4, 17, 32, 613, 80006] {
         assert_eq!(of(400, too_many), ("all", 0), "{too_many}");
     }

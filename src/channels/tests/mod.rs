@@ -294,7 +294,7 @@ fn answered(status: u16, body: &str) -> Response {
     }
 }
 
-/// `Ok`, `refused`, or `retry` and the seconds named.
+/// `Ok`, `refused`, or `retry`, `away` and the seconds named.
 fn seconds(after: Option<Duration>) -> u64 {
     after.map_or(0, |after| after.as_secs())
 }
@@ -304,6 +304,7 @@ fn meaning(outcome: Result<(), SendError>) -> (&'static str, u64) {
         Ok(()) => ("ok", 0),
         Err(SendError::Refused(_)) => ("refused", 0),
         Err(SendError::Retry { after, .. }) => ("retry", seconds(after)),
+        Err(SendError::Away { after, .. }) => ("away", seconds(after)),
         Err(SendError::TooMany { after, all, .. }) => {
             (if all { "all" } else { "chat" }, seconds(after))
         }

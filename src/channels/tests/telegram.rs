@@ -14,11 +14,17 @@ fn answers_of_telegrams_api_are_told_apart() {
     assert_eq!(of(403, blocked), ("refused", 0));
     let flood = json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 35}});
     assert_eq!(of(429, flood), ("chat", 35));
-    assert_eq!(
-        of(401, json!({"ok": false, "description": "Unauthorized"})),
-        ("retry", 0)
-    );
-    assert_eq!(of(502, json!("<html>")), ("retry", 0));
+    let error = |status: u16| of(status, json!({"ok": false, "description": "it fails"}));
+    // It knows no such bot, or is away: nothing of this reply.
+    for status in [401, 404, 502, 503, 504] {
+        assert_eq!(error(status), ("away", 0), "{status}");
+    }
+    assert_eq!(error(500), ("retry", 0));
+    assert_eq!(of(500, json!("<html>")), ("away", 0));
+    // Accepted: once more would be a second message.
+    let deleted = json!({"ok": false, "error_code": 500, "description":
+        "Internal Server Error: sent message was immediately deleted and can't be returned"});
+    assert_eq!(of(500, deleted), ("ok", 0));
 }
 
 fn one(body: &Value) -> Update {

@@ -15,14 +15,14 @@ fn answers_of_vibers_api_are_told_apart() {
     for refused in [3, 4, 5, 6, 11, 13] {
         assert_eq!(of(refused), ("refused", 0), "{refused}");
     }
-    for later in [2, 7, 10, 24, 99] {
+    for account in [1, 2, 7, 8, 9, 10, 15, 19] {
+        assert_eq!(of(account), ("away", 0), "{account}");
+    }
+    for later in [24, 99] {
         assert_eq!(of(later), ("retry", 0), "{later}");
     }
     assert_eq!(of(12), ("all", 0));
-    assert_eq!(
-        meaning(viber::outcome(&answered(200, ""), "")),
-        ("retry", 0)
-    );
+    assert_eq!(meaning(viber::outcome(&answered(200, ""), "")), ("away", 0));
 }
 
 #[test]

@@ -363,6 +363,11 @@ fn commits(text: &mut Text, admin: &Admin, status: &Status) {
             "Dead letters (10000: that many or more).",
             queues.dead,
         ),
+        (
+            "turnkey_dead_replies",
+            "Dead replies (10000: that many or more).",
+            queues.dead_replies,
+        ),
     ] {
         text.gauge(name, "", help, value as f64);
     }
@@ -394,6 +399,11 @@ fn replies(text: &mut Text, status: &Status) {
         "turnkey_replies_refused",
         "Replies that a platform refused for good.",
         replies.refused,
+    );
+    text.counter(
+        "turnkey_replies_buried",
+        "Replies that became dead replies.",
+        replies.buried,
     );
     text.gauge(
         "turnkey_replies_sending",

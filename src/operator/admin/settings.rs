@@ -63,6 +63,8 @@ pub(super) fn shown(config: &Config) -> Vec<(String, String)> {
         ("lock-wait", time(config.lock_wait)),
         ("ack-after", time(config.ack_after)),
         ("max-attempts", config.max_attempts.to_string()),
+        ("max-reply-attempts", config.max_reply_attempts.to_string()),
+        ("max-reply-age", time(config.max_reply_age)),
         ("max-pending", config.pending.all.to_string()),
         (
             "max-pending-per-user",

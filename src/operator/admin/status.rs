@@ -152,6 +152,9 @@ pub(crate) struct Replies {
     pub(crate) sent: u64,
     pub(crate) sending: u64,
     pub(crate) refused: u64,
+    /// Replies that were given up.
+    #[serde(default)]
+    pub(crate) buried: u64,
     /// How often a platform said "too many" (429).
     pub(crate) too_many: u64,
 }
@@ -163,6 +166,8 @@ pub(crate) struct Waiting {
     pub(crate) inbox: u64,
     pub(crate) outbox: u64,
     pub(crate) dead: u64,
+    #[serde(default)]
+    pub(crate) dead_replies: u64,
     pub(crate) oldest_update: Option<Longest>,
     pub(crate) oldest_reply: Option<Longest>,
 }
@@ -267,6 +272,7 @@ impl Admin {
                 sent: board.sum(Field::Replies),
                 sending: board.sum(Field::Sending),
                 refused: board.sum(Field::Refused),
+                buried: board.sum(Field::BuriedReplies),
                 too_many: board.sum(Field::TooMany),
             },
             queues: queues.ok().map(waiting),
@@ -345,6 +351,7 @@ fn waiting(queues: Queues) -> Waiting {
         inbox: queues.inbox,
         outbox: queues.outbox,
         dead: queues.dead,
+        dead_replies: queues.dead_replies,
         oldest_update: queues
             .oldest_update
             .map(|(who, us)| since((who, us / 1000))),

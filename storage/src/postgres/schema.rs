@@ -13,7 +13,11 @@ use crate::migration::{self, Whose};
 use crate::{Error, Result, Sync};
 
 /// Turnkey's own migrations, oldest first. Never change one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("functions.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("functions.sql"),
+    include_str!("replies.sql"),
+];
 
 /// The oldest server that this is tried with has a larger number; functions and
 /// statements here need nothing newer.

@@ -118,6 +118,24 @@ const MIGRATIONS: &[&str] = &[
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         started_at INTEGER NOT NULL
     ) STRICT;",
+    // How often a reply that waits has failed, from when its age counts (0: from its
+    // dialog's last turn), and why it failed last.
+    "ALTER TABLE turnkey_outbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE turnkey_outbox ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE turnkey_outbox ADD COLUMN error TEXT;
+    -- Replies that were given up.
+    CREATE TABLE turnkey_dead_reply (
+        turn INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        channel TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        error TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        died INTEGER NOT NULL,
+        PRIMARY KEY (turn, n)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Makes the file if there is none (mode 0600) and brings it up to date.

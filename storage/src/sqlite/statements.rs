@@ -101,7 +101,9 @@ impl<'c> Statements<'c> {
             unsent: conn.prepare(
                 "SELECT turn, n, body FROM turnkey_outbox WHERE dialog = ?1 ORDER BY turn, n",
             )?,
-            insert_reply: conn.prepare("INSERT INTO turnkey_outbox VALUES (?1, ?2, ?3, ?4)")?,
+            insert_reply: conn.prepare(
+                "INSERT INTO turnkey_outbox (dialog, turn, n, body) VALUES (?1, ?2, ?3, ?4)",
+            )?,
             delete_reply: conn
                 .prepare("DELETE FROM turnkey_outbox WHERE dialog = ?1 AND turn = ?2 AND n = ?3")?,
             insert_history: conn

@@ -1,12 +1,18 @@
 //! Cases of the conformance list about what a database keeps beside turns: the inbox, dead
 //! letters, pauses; what an operator asks of it; and how old rows go.
 
+mod replies;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::retention::{Kept, Sweep};
 use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error, Seen, Statement, admin, pauses};
+
+pub(crate) use replies::{
+    a_reply_that_is_given_up_is_out_of_the_way, dead_replies_are_listed_tried_again_and_dropped,
+};
 
 use super::common::{LONG, asks, begin, dialog, last, turn};
 use super::{Client, Engine, arrived, begin_later, count, keep};

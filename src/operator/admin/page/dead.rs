@@ -1,11 +1,12 @@
-//! `/status/dead`: the dead letters, with the commands that try them again.
+//! `/status/dead`: dead letters and dead replies, with the commands that try them again.
 //!
-//! Bounds: [`PORTION`] letters on a page, and what `dialogs.rs` shows of a text.
+//! Bounds: [`PORTION`] letters, and the first so many replies, on a page, and what `dialogs.rs` shows of a text.
 
 use std::fmt::Write as _;
 
 use hyper::StatusCode;
 use turnkey_storage::dead::{self, After, DeadLetter};
+use turnkey_storage::replies::{self, DeadReply};
 
 use super::dialogs::{ago, field, json};
 use super::figures::count;
@@ -39,6 +40,17 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             );
         }
     };
+    let dead_replies = match within(replies::list(&*admin.bot.storage, None, PORTION)).await {
+        Ok(dead) => dead,
+        Err(reason) => {
+            return sorry(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Dead letters",
+                Tab::Dead,
+                &reason,
+            );
+        }
+    };
     let mut html = "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
          <code>turnkey dead retry CHANNEL UPDATE</code> has one tried again, <code>turnkey dead drop</code> throws it away.</p>"
         .to_owned();
@@ -60,10 +72,46 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             escape(&next)
         );
     }
+    replies(&mut html, &dead_replies);
     Content::html(
         StatusCode::OK,
         frame("Dead letters", Tab::Dead, false, &html),
     )
+}
+
+/// The first of the dead replies.
+fn replies(html: &mut String, dead: &[DeadReply]) {
+    html.push_str(
+        "<h2>Dead replies</h2><p class=\"soft\">Replies that the platform did not take in the end, \
+         those of the oldest turns first. <code>turnkey outbox retry REPLY</code> has one sent again, \
+         <code>turnkey outbox drop</code> throws it away.</p>",
+    );
+    if dead.is_empty() {
+        html.push_str("<p class=\"note\">There are none.</p>");
+    }
+    for reply in dead {
+        let (channel, user) = (&reply.dialog.channel, &reply.dialog.user_id);
+        let _ = write!(
+            html,
+            "<article class=\"card\"><h3>{}.{} <small>{}</small></h3><p class=\"bad\">{}</p>\
+             <p class=\"soft\"><a href=\"{}\">{}</a>, {} attempts, given up {}</p>\
+             <details><summary>The reply</summary>{}</details></article>",
+            reply.id.turn.0,
+            reply.id.index,
+            escape(channel),
+            escape(&reply.error),
+            link_to(channel, user),
+            escape(user),
+            count(reply.attempts.into()),
+            ago(reply.died),
+            json(&reply.body),
+        );
+    }
+    if dead.len() == PORTION as usize {
+        html.push_str(
+            "<p class=\"note\">There may be more: <code>turnkey outbox list --dead</code> shows all.</p>",
+        );
+    }
 }
 
 fn one(html: &mut String, letter: &DeadLetter) {

@@ -232,10 +232,12 @@ fn queues(html: &mut String, status: &Status) {
         ),
         None => "-".to_owned(),
     };
-    let dead = depth(queues, queues.dead);
-    let dead = match queues.dead {
-        0 => dead,
-        _ => format!("<a class=\"bad\" href=\"/status/dead\">{dead}</a>"),
+    let dead = |number: u64| match number {
+        0 => depth(queues, 0),
+        _ => format!(
+            "<a class=\"bad\" href=\"/status/dead\">{}</a>",
+            depth(queues, number)
+        ),
     };
     card(
         html,
@@ -246,7 +248,8 @@ fn queues(html: &mut String, status: &Status) {
             ("the oldest of them", oldest(&queues.oldest_update)),
             ("replies in the outbox", depth(queues, queues.outbox)),
             ("the oldest of them", oldest(&queues.oldest_reply)),
-            ("dead letters", dead),
+            ("dead letters", dead(queues.dead)),
+            ("dead replies", dead(queues.dead_replies)),
         ],
     );
 }

@@ -4,10 +4,11 @@
 //! be durable first with the commit of the batch.
 
 use super::{Running, poisoned};
+use crate::replies::{PUTS_REPLIES, TAKES_REPLIES};
 use crate::sqlite::locks::{self, Requested};
 use crate::sqlite::protocol::{CommitRequest, Request, Response};
 use crate::sqlite::statements::Committed;
-use crate::{DialogKey, Error, Fence, Result};
+use crate::{DialogKey, Error, Fence, Result, Statement};
 
 /// What a waiter is remembered by.
 #[derive(Clone)]
@@ -111,7 +112,10 @@ impl Running<'_> {
             Request::Own { statements } => {
                 self.open_batch()?;
                 let answer = match self.statements.own(&statements) {
-                    Ok(Ok(changed)) => Response::Changed(changed),
+                    Ok(Ok(changed)) => {
+                        self.count_replies(&statements, &changed);
+                        Response::Changed(changed)
+                    }
                     Ok(Err(reason)) => Response::Failed(Error::Statement(reason)),
                     Err(e) => return self.fail_batch(&e, Some((token, id))),
                 };
@@ -205,6 +209,17 @@ impl Running<'_> {
         }
         self.answer_after_commit(token, id, &answer, None);
         Ok(())
+    }
+
+    /// Replies that our own statements took out of the outbox, or put back into it.
+    fn count_replies(&mut self, statements: &[Statement], changed: &[u64]) {
+        for (statement, rows) in statements.iter().zip(changed) {
+            if statement.sql.starts_with(TAKES_REPLIES) {
+                self.unsent = self.unsent.saturating_sub(*rows);
+            } else if statement.sql.starts_with(PUTS_REPLIES) {
+                self.unsent += rows;
+            }
+        }
     }
 
     /// A committed update leaves the inbox, whether or not its worker knows that it was
