@@ -90,7 +90,11 @@ impl Proxies {
             Some((value.to_string_lossy().into_owned(), name))
         };
         let read = |name: &str| match variable(name) {
-            Some((value, name)) => parse(&value, &name).map(Some),
+            Some((value, name)) => {
+                // It may be there for others.
+                let setting = format!("{name} (which --platform-proxy none silences)");
+                parse(&value, &setting).map(Some)
+            }
             None => Ok(None),
         };
         let (https, others) = match setting {

@@ -355,4 +355,34 @@ mod tests {
             }
         }
     }
+
+    /// Without TLS it shows only when the answer does not come.
+    #[tokio::test]
+    async fn an_address_that_hangs_up_unanswered_comes_second() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        use tokio::net::TcpListener;
+        let four = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let Ok(six) = TcpListener::bind("[::1]:0").await else {
+            return; // A machine without IPv6.
+        };
+        let found = vec![six.local_addr().unwrap(), four.local_addr().unwrap()];
+        tokio::spawn(async move { while six.accept().await.is_ok() {} });
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = four.accept().await {
+                stream.write_all(b"HTTP").await.unwrap();
+            }
+        });
+        let connector = Connector::new(&Proxies::default()).unwrap();
+        let target = Target::of(&Uri::from_static("http://bot.test"), connector.tls.clone());
+        let target = Arc::new(target.unwrap());
+        let mut text = [0; 4];
+        let first = connector.race(found.clone(), &target, None).await;
+        let mut first = first.unwrap_or_else(|reasons| panic!("{reasons}"));
+        let error = first.read_exact(&mut text).await.unwrap_err().to_string();
+        assert!(error.contains(&found[0].to_string()), "{error}");
+        let second = connector.race(found, &target, None).await;
+        let mut second = second.unwrap_or_else(|reasons| panic!("{reasons}"));
+        second.read_exact(&mut text).await.unwrap();
+        assert_eq!(&text, b"HTTP");
+    }
 }
