@@ -146,7 +146,7 @@ impl Database {
             }
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => runtime()?
-                .block_on(postgres::prepare(server, migrations))
+                .block_on(postgres::prepare(server, self.sync, migrations))
                 .map(|()| None)
                 .map_err(start_error),
             #[cfg(feature = "mysql")]

@@ -32,6 +32,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::app::Author;
 use crate::operator::banner::say;
 use crate::process::exit;
+use crate::process::master::arguments;
 
 /// Bots and webhooks, one turn at a time for each user, in SQLite, PostgreSQL
 /// or MySQL.
@@ -98,7 +99,18 @@ enum Command {
 pub(crate) fn main(author: Author) -> ExitCode {
     // Where the database is may stand in a file; read before, for every command that asks.
     let storage = storage_file::in_a_file();
-    let matches = storage_file::known_to(Cli::command(), &storage).get_matches();
+    let matches = storage_file::known_to(Cli::command(), &storage).try_get_matches();
+    let matches = matches.unwrap_or_else(|error| {
+        let words = error.to_string();
+        let shown = arguments::without_passwords(&words);
+        if shown == words {
+            error.exit();
+        }
+        // It quotes an address that stands where none is asked for.
+        say!("{}", shown.trim_end());
+        std::process::exit(error.exit_code());
+    });
+    arguments::hide_passwords();
     if let Err(error) = storage_file::was_wanted(&matches, storage) {
         say!("error: {error}");
         return ExitCode::from(exit::BAD_START);

@@ -26,19 +26,16 @@ mod acme;
 mod admin;
 mod admin_docs;
 mod backup;
-#[cfg(feature = "bench")]
 mod bench;
 mod booking;
 mod browser;
 mod command_line;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
 mod custom;
 mod day;
 mod dedupe;
 mod disk;
-#[cfg(feature = "drill")]
 mod drill;
 mod emulator;
 mod handler;
@@ -69,10 +66,8 @@ mod replies;
 mod resent;
 mod rpc;
 mod security;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;
 mod signals;
 mod single;
@@ -83,8 +78,8 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
-#[cfg(feature = "top")]
 mod top;
 mod unix;
+mod unwell;
 mod upgrade;
 mod upgrade_command;

@@ -21,8 +21,10 @@
 //! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
 //! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
 //! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
+//! | `arguments.rs` | the command line, its passwords out of sight |
 //! | `sys.rs` | all that is unsafe |
 
+pub(crate) mod arguments;
 mod child;
 pub(crate) mod listeners;
 mod predecessor;
