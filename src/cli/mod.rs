@@ -29,6 +29,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::handlers::Author;
 use crate::process::exit;
 use crate::process::master;
+use crate::process::master::arguments;
 use crate::shared::lines;
 use crate::shared::lines::say;
 
@@ -98,7 +99,18 @@ pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
     let storage = storage_file::in_a_file();
     let commands = extras.iter().map(|extra| extra.command.clone());
     let whole = Cli::command().subcommands(commands);
-    let matches = storage_file::known_to(whole.clone(), &storage).get_matches();
+    let matches = storage_file::known_to(whole.clone(), &storage).try_get_matches();
+    let matches = matches.unwrap_or_else(|error| {
+        let words = error.to_string();
+        let shown = arguments::without_passwords(&words);
+        if shown == words {
+            error.exit();
+        }
+        // It quotes an address that stands where none is asked for.
+        say!("{}", shown.trim_end());
+        std::process::exit(error.exit_code());
+    });
+    arguments::hide_passwords();
     if let Err(error) = storage_file::was_wanted(&matches, storage) {
         say!("error: {error}");
         return ExitCode::from(exit::BAD_START);

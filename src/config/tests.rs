@@ -190,7 +190,23 @@ fn storage_addresses() {
     let shown = |url| database(url).unwrap().to_string();
     assert_eq!(shown("sqlite:bot.db"), "bot.db");
     assert_eq!(shown("sqlite:///var/bot.db"), "/var/bot.db");
-    for secret in ["mysql://a:secret@b", "oracle://a:secret@b/c"] {
+    for secret in [
+        "mysql://a:secret@b",
+        "oracle://a:secret@b/c",
+        "postgre:a:secret@b/c",
+        "a:secret@b/c",
+        "a:secret",
+        "secret@b",
+        "a:s@secret@b/c",
+        "postgres://a:s@secret@b/c",
+        "postgres://a:s/secret@b/c",
+        "postgres://a:s?secret=1@b/c",
+        "postgres:a:secret=1",
+        "postgres://b/c?user=a&password=s@secret",
+        "mysql://a:s@secret@b/c",
+        "mariadb://a:s#secret@b/c",
+        "mysql:a:secret@b/c",
+    ] {
         let refused = database(secret).unwrap_err().to_string();
         assert!(!refused.contains("secret"), "{refused}");
     }

@@ -6,5 +6,6 @@ pub(crate) mod attempts;
 pub(crate) mod receipt;
 pub(crate) mod recovery;
 pub(crate) mod send;
+pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]
 pub(crate) mod turn;

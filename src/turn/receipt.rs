@@ -23,6 +23,7 @@ use turnkey_storage::{Arrival, Seen, Storage};
 
 use crate::author::message::{DialogKey, Update};
 use crate::shared::scoreboard::{Field, Slot};
+use crate::turn::told;
 
 /// How a turn ended, for whoever brought the update.
 #[derive(Debug)]
@@ -262,7 +263,7 @@ impl<'a> Receipt<'a> {
                     self.answer_accepted();
                 }
             },
-            Err(error) => self.answer(Answer::Busy(error.to_string())),
+            Err(error) => self.answer(Answer::Busy(told::of_storage(&error))),
         }
     }
 

@@ -45,6 +45,7 @@ use crate::turn::attempts::Attempts;
 pub(crate) use crate::turn::receipt::{Answer, WaitsFor};
 use crate::turn::receipt::{Inbox, Receipt, now_ms};
 use crate::turn::send;
+use crate::turn::told;
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
@@ -181,7 +182,7 @@ async fn user_lock(bot: &Bot, dialog: &DialogKey) -> Result<Option<Box<dyn Held>
     };
     match tokio::time::timeout(bot.limits.lock_wait, lock.acquire(dialog)).await {
         Ok(Ok(held)) => Ok(Some(held)),
-        Ok(Err(error)) => Err(format!("the user lock cannot be had: {error}")),
+        Ok(Err(error)) => Err(told::of_user_lock(&error)),
         Err(_) => Err("the user lock is taken".to_owned()),
     }
 }
@@ -283,7 +284,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             }
             // It was accepted while it waited: from now on it has more patience.
             Some(Err(StorageError::Busy(_))) if receipt.is_accepted() && !was_accepted => continue,
-            Some(Err(error)) => return receipt.answer(Answer::Busy(error.to_string())),
+            Some(Err(error)) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             None => return,
         };
         let mut grant = begun.grant;
@@ -313,8 +314,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         }
         let sent = receipt.during(send::send(bot, &grant, begun.unsent));
         if let Err(error) = sent.await {
-            let busy = format!("replies of an earlier turn cannot be sent yet: {error}");
-            return receipt.answer(Answer::Busy(busy));
+            return receipt.answer(Answer::Busy(told::of_replies(&error)));
         }
 
         // handle
@@ -354,7 +354,9 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         Err(StorageError::Statement(reason)) => {
                             Error::msg(format!("its SQL failed: {reason}"))
                         }
-                        Err(error) => return receipt.answer(Answer::Busy(error.to_string())),
+                        Err(error) => {
+                            return receipt.answer(Answer::Busy(told::of_storage(&error)));
+                        }
                     }
                 }
                 Err(error) => error,

@@ -65,10 +65,13 @@ impl FromStr for Address {
             Some(("mysql" | "mariadb", _)) => refuse(
                 "--storage mysql: this program was built without it; build it with --features mysql",
             ),
-            // Not the whole of it: it may hold a password.
+            // It may hold a password, and its beginning be the user.
+            _ if url.contains('@') => refuse(
+                "--storage takes an address such as sqlite:bot.db or postgres://user:password@host/db, and this begins with neither",
+            ),
             _ => refuse(format!(
                 "--storage takes an address such as sqlite:bot.db, not {:?}",
-                url.split_once("://").map_or(url, |(engine, _)| engine)
+                url.split_once(':').map_or(url, |(engine, _)| engine)
             )),
         }
     }

@@ -118,7 +118,7 @@ impl Database {
             Engine::Sqlite { files, .. } => sqlite::prepare(&files.database, self.sync, migrations),
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => runtime()?
-                .block_on(postgres::prepare(server, migrations))
+                .block_on(postgres::prepare(server, self.sync, migrations))
                 .map(|()| None),
             #[cfg(feature = "mysql")]
             Engine::Mysql(server) => runtime()?

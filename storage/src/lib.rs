@@ -358,6 +358,18 @@ pub trait Storage: Send + std::marker::Sync {
     #[doc(hidden)]
     fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
 
+    /// Whether a turn could be committed now. It asks whoever writes, as a commit does,
+    /// and changes nothing; questions are answered also where nothing can be written.
+    /// Readiness asks once a second at most. An engine in which whoever answers a question
+    /// also takes a commit need not say more.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the reason, [`Error::Full`]. It may also take long: the
+    /// caller sets the limit.
+    fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Whether the outbox and the history name a dialog by its number, rather than by its
     /// key.
     #[doc(hidden)]

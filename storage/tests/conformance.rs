@@ -82,15 +82,21 @@ impl Engine for Sqlite {
 
 /// A database of a server that the tests of this binary share, and its address.
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-struct OnServer<const MYSQL: bool>(String);
+struct OnServer<const MYSQL: bool, const ODD: bool>(String);
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-type Postgres = OnServer<false>;
+type Postgres = OnServer<false, false>;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-type Mysql = OnServer<true>;
+type Mysql = OnServer<true, false>;
+
+/// Servers whose every default is an odd one: all cases hold on them too.
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+type OddPostgres = OnServer<false, true>;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+type OddMysql = OnServer<true, true>;
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-impl<const MYSQL: bool> OnServer<MYSQL> {
+impl<const MYSQL: bool, const ODD: bool> OnServer<MYSQL, ODD> {
     const KIND: Kind = match MYSQL {
         true => Kind::Mysql,
         false => Kind::Postgres,
@@ -98,9 +104,12 @@ impl<const MYSQL: bool> OnServer<MYSQL> {
 }
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-impl<const MYSQL: bool> Engine for OnServer<MYSQL> {
+impl<const MYSQL: bool, const ODD: bool> Engine for OnServer<MYSQL, ODD> {
     fn start() -> Option<Self> {
-        let server = TestServer::shared(Self::KIND)?;
+        let server = match ODD {
+            true => TestServer::shared_odd(Self::KIND),
+            false => TestServer::shared(Self::KIND),
+        }?;
         // Half a MiB is more than MySQL's TEXT holds.
         let author = AUTHOR.map(|sql| match MYSQL {
             true => sql.replace("TEXT", "LONGTEXT"),
@@ -163,6 +172,10 @@ macro_rules! on_every_engine {
         on_engine!(postgres, super::Postgres; $($case)*);
         #[cfg(all(feature = "mysql", feature = "postgres"))]
         on_engine!(mysql, super::Mysql; $($case)*);
+        #[cfg(all(feature = "mysql", feature = "postgres"))]
+        on_engine!(odd_postgres, super::OddPostgres; $($case)*);
+        #[cfg(all(feature = "mysql", feature = "postgres"))]
+        on_engine!(odd_mysql, super::OddMysql; $($case)*);
     };
 }
 

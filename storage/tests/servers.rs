@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::server::{Kind, TestServer};
-use common::{LONG, asks, begin, block_on, dialog, last, turn, until};
+use common::{LONG, asks, begin, block_on, count_to, dialog, last, turn, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::task::JoinSet;
-use turnkey_storage::{Begin, Commit, Error, Statement, Storage, Sync, Value, mysql};
+use turnkey_storage::{Commit, Error, Statement, Storage, Sync, Value, mysql};
 
 /// The address that a child process works on.
 const CHILD: &str = "TURNKEY_TEST_CHILD";
@@ -176,48 +176,6 @@ fn a_frozen_process_loses_its_locks_and_its_late_commit_is_refused(kind: Kind) {
             Some("1")
         );
     });
-}
-
-/// Turns of a user, one after another, each tried until it is acknowledged.
-async fn count_to(storage: Arc<dyn Storage>, user: String, turns: usize, sql: bool) {
-    for n in 0..turns {
-        let update = format!("{user}.{n}");
-        loop {
-            let short = Begin {
-                wait: Duration::from_secs(5),
-                ..asks(&dialog(&user), &update)
-            };
-            let begun = match storage.begin(short).await.map(common::flat) {
-                Ok(begun) => begun,
-                Err(Error::Unavailable(_) | Error::Busy(_)) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-                Err(other) => panic!("{other}"),
-            };
-            if begun.seen.is_some() {
-                break; // Acknowledged all the same.
-            }
-            let count: usize = begun.state.as_deref().unwrap_or("0").parse().unwrap();
-            assert_eq!(
-                count, n,
-                "an acknowledged turn of {user} is lost, or one came twice"
-            );
-            let commit = Commit {
-                statements: match sql {
-                    true => vec![Statement::new("INSERT INTO note VALUES (?1)", (&update,))],
-                    false => vec![],
-                },
-                ..last(&update, &(n + 1).to_string())
-            };
-            let mut grant = begun.grant.unwrap();
-            match storage.commit(&mut grant, commit).await {
-                Ok(()) => break,
-                Err(Error::Unavailable(_) | Error::Stale | Error::Seen) => {}
-                Err(other) => panic!("{other}"),
-            }
-        }
-    }
 }
 
 fn a_server_that_goes_and_comes_back_loses_nothing(kind: Kind) {

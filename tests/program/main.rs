@@ -93,5 +93,6 @@ mod top;
 mod topics;
 mod unix;
 mod unreadable;
+mod unwell;
 mod upgrade;
 mod upgrade_command;

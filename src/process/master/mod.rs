@@ -22,8 +22,10 @@
 //! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
 //! | `pump.rs` | the process that writes to files which may block |
 //! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
+//! | `arguments.rs` | the command line, its passwords out of sight |
 //! | `sys.rs` | all that is unsafe |
 
+pub(crate) mod arguments;
 mod child;
 pub(crate) mod listeners;
 mod predecessor;

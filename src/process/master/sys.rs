@@ -183,20 +183,27 @@ pub(super) fn set_title(role: &str) {
     {
         tracing::debug!("cannot set the process's name: {error}");
     }
+    let title = format!("turnkey: {role}");
+    change_command_line(|line| {
+        line.fill(0);
+        // The last byte stays zero.
+        let room = line.len().saturating_sub(1);
+        for (byte, letter) in line.iter_mut().take(room).zip(title.bytes()) {
+            *byte = letter;
+        }
+    });
+}
+
+/// Lets `change` write what `ps` shows of this process. To be called while there is one
+/// thread.
+pub(super) fn change_command_line(change: impl FnOnce(&mut [u8])) {
     let Some((start, end)) = command_line() else {
         return;
     };
-    let mut title = format!("turnkey: {role}").into_bytes();
-    title.resize(end - start, 0);
-    if let Some(last) = title.last_mut() {
-        *last = 0;
-    }
     // SAFETY: the kernel says that the arguments' bytes lie from `start` to
     // `end` in this process's stack, writable and mapped for ever. Rust copies
-    // arguments when asked for them and keeps no reference; nobody asks again.
-    unsafe {
-        std::ptr::copy_nonoverlapping(title.as_ptr(), start as *mut u8, title.len());
-    }
+    // arguments when asked for them and keeps no reference; nobody asks meanwhile.
+    change(unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) });
 }
 
 /// Where the command line lies in memory: fields 48 and 49 of proc(5)'s stat.

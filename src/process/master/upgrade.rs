@@ -33,6 +33,7 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, execve, getpid, pipe2};
 
+use super::arguments;
 use super::child::Stage;
 use super::predecessor::{Legacy, Serving, VARIABLE};
 use super::sys::{self, Forked};
@@ -58,7 +59,7 @@ impl Program {
     /// To be called before anything changes the directory. A link is kept as it was
     /// named: it may point to another version by then.
     pub(super) fn this() -> Self {
-        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let arguments = arguments::original();
         let named = arguments.first().map(Path::new);
         let path = named
             .filter(|path| path.as_os_str().as_bytes().contains(&b'/'))

@@ -435,6 +435,11 @@ impl Storage for SqliteStorage {
         Box::pin(self.writer.due(limit))
     }
 
+    fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
+        // A transaction with nothing in it: it takes the file's write lock, and the writer.
+        Box::pin(async { self.writer.own(Vec::new()).await.map(drop) })
+    }
+
     fn numbers_dialogs(&self) -> bool {
         true
     }

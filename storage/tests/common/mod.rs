@@ -21,8 +21,8 @@ use turnkey_storage::sqlite::{
     FileLock, Files, SqliteStorage, Writer, WriterStats, check, connect, prepare,
 };
 use turnkey_storage::{
-    Arrival, Begin, Begun, Commit, DialogKey, Grant, Owner, Pending, Result, Seen, Storage, Sync,
-    Unsent,
+    Arrival, Begin, Begun, Commit, DialogKey, Error, Grant, Owner, Pending, Result, Seen,
+    Statement, Storage, Sync, Unsent,
 };
 
 /// Longer than anything here takes, also on a busy machine.
@@ -236,4 +236,46 @@ pub(crate) async fn turn(
         .await
         .unwrap();
     begun.state
+}
+
+/// Turns of a user, one after another, each tried until it is acknowledged.
+pub(crate) async fn count_to(storage: Arc<dyn Storage>, user: String, turns: usize, sql: bool) {
+    for n in 0..turns {
+        let update = format!("{user}.{n}");
+        loop {
+            let short = Begin {
+                wait: Duration::from_secs(5),
+                ..asks(&dialog(&user), &update)
+            };
+            let begun = match storage.begin(short).await.map(flat) {
+                Ok(begun) => begun,
+                Err(Error::Unavailable(_) | Error::Busy(_)) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                Err(other) => panic!("{other}"),
+            };
+            if begun.seen.is_some() {
+                break; // Acknowledged all the same.
+            }
+            let count: usize = begun.state.as_deref().unwrap_or("0").parse().unwrap();
+            assert_eq!(
+                count, n,
+                "an acknowledged turn of {user} is lost, or one came twice"
+            );
+            let commit = Commit {
+                statements: match sql {
+                    true => vec![Statement::new("INSERT INTO note VALUES (?1)", (&update,))],
+                    false => vec![],
+                },
+                ..last(&update, &(n + 1).to_string())
+            };
+            let mut grant = begun.grant.unwrap();
+            match storage.commit(&mut grant, commit).await {
+                Ok(()) => break,
+                Err(Error::Unavailable(_) | Error::Stale | Error::Seen) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
 }

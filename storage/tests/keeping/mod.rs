@@ -71,7 +71,11 @@ async fn begin_at(
         arrived: Arrival::at(unix_us),
         ..asks(&dialog(user), "")
     };
-    client.begin(begin).await.map(crate::common::flat).unwrap()
+    client
+        .begin(begin)
+        .await
+        .map(crate::common::flat)
+        .unwrap()
 }
 
 /// What goes before this update; the lock is given back.
