@@ -10,14 +10,14 @@ use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use turnkey_storage::copy::{self, CopySource, CopyTarget, Progress, Report, Wanted};
 #[cfg(feature = "mysql")]
 use turnkey_storage::mysql;
 #[cfg(feature = "postgres")]
 use turnkey_storage::postgres;
-use turnkey_storage::sqlite::{self, BackedUp, FileLock, Files, Series};
+use turnkey_storage::sqlite::{self, BackedUp, FileId, FileLock, Files, Series};
 use turnkey_storage::{DialogLine, Finding, Owner, Storage, Sync};
 
 use crate::author::error::Error;
@@ -35,6 +35,8 @@ enum Engine {
         files: Files,
         /// Held by every process of this program, and so until the last has left.
         lock: FileLock,
+        /// Which file has the name, once it is prepared.
+        file: OnceLock<FileId>,
     },
     #[cfg(feature = "postgres")]
     Postgres(postgres::Server),
@@ -63,7 +65,11 @@ impl Database {
             Address::Sqlite(path) => {
                 let files = Files::of(path);
                 let lock = files.lock().map_err(start_error)?;
-                Engine::Sqlite { files, lock }
+                Engine::Sqlite {
+                    files,
+                    lock,
+                    file: OnceLock::new(),
+                }
             }
             #[cfg(feature = "postgres")]
             Address::Postgres(server) => Engine::Postgres(server.clone()),
@@ -94,7 +100,11 @@ impl Database {
         let lock = FileLock::inherited(lock).map_err(start_error)?;
         Ok(Database {
             sync: config.sync,
-            engine: Engine::Sqlite { files, lock },
+            engine: Engine::Sqlite {
+                files,
+                lock,
+                file: OnceLock::new(),
+            },
         })
     }
 
@@ -157,6 +167,41 @@ impl Database {
         }
     }
 
+    /// Remembers which file has the name: to be called once it is prepared, before the
+    /// first writer. Another one under this name is not ours.
+    ///
+    /// # Errors
+    /// [`Error::Start`] when it is gone.
+    pub(crate) fn remember_file(&self) -> crate::Result<()> {
+        if let Engine::Sqlite { files, file, .. } = &self.engine {
+            let path = &files.database;
+            let id = FileId::of(path).map_err(|e| {
+                Error::Start(format!("{} was there a moment ago: {e}", path.display()))
+            })?;
+            file.get_or_init(|| id);
+        }
+        Ok(())
+    }
+
+    /// The file that this program serves, once that is known.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        match &self.engine {
+            Engine::Sqlite { file, .. } => file.get().copied(),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(_) => None,
+        }
+    }
+
+    /// Whether the file that this program serves still has its name.
+    pub(crate) fn is_in_place(&self) -> bool {
+        match (self.files(), self.file()) {
+            (Some(files), Some(file)) => FileId::of(&files.database).is_ok_and(|now| now == file),
+            _ => true,
+        }
+    }
+
     /// The files of a database that needs a writer.
     pub(crate) fn files(&self) -> Option<&Files> {
         match &self.engine {
@@ -175,7 +220,7 @@ impl Database {
     /// [`Error::Start`] with the remedy.
     pub(crate) fn bind(&self) -> crate::Result<Option<UnixListener>> {
         match &self.engine {
-            Engine::Sqlite { files, lock } => files.bind(lock).map(Some).map_err(start_error),
+            Engine::Sqlite { files, lock, .. } => files.bind(lock).map(Some).map_err(start_error),
             #[cfg(feature = "postgres")]
             Engine::Postgres(_) => Ok(None),
             #[cfg(feature = "mysql")]
@@ -367,7 +412,8 @@ fn operate_alone<T>(
         .inspect_err(|_| database.leave())?;
     let (lifeline, stop) = UnixStream::pair()?;
     let writer = sqlite::Writer {
-        database: files.database.clone(),
+        files: files.clone(),
+        file: None,
         sync: database.sync,
         listener,
         expected: Vec::new(),

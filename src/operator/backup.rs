@@ -27,6 +27,7 @@ use turnkey_storage::sqlite::Series;
 
 use crate::config::{BackupConfig, Config};
 use crate::database;
+use crate::process::writer;
 use crate::shared::scoreboard::{Scoreboard, Shared};
 
 /// A backup that takes longer than an hour is given up.
@@ -110,7 +111,12 @@ pub(crate) fn make(
 /// Has backups made until the worker leaves.
 pub(crate) async fn run(config: BackupConfig, database: PathBuf, scoreboard: Scoreboard) {
     loop {
-        let pause = match attempt(&config, &database).await {
+        let outcome = match writer::taken(scoreboard.writer()) {
+            None => attempt(&config, &database).await,
+            // It may be another database, and the oldest backups make room for the new.
+            Some(_) => Err("the database's file was taken away".to_owned()),
+        };
+        let pause = match outcome {
             Ok(outcome) => {
                 let at = scoreboard.word(Shared::BackupAt);
                 at.store(outcome.newest * 1000, Relaxed);

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
-use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
+use turnkey_storage::{Owner, clock};
 
 use crate::app::Author;
 use crate::author::error::Error;
@@ -70,6 +70,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         }
     }
     banner::kept(database.prepare(&author.migrations)?.as_deref());
+    database.remember_file()?;
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
     let held = signals::hold(&[
@@ -89,6 +90,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
     logfile::watch(scoreboard.word(Shared::LogFile));
+    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(database::start_error)?;
     let operators = listeners
@@ -195,7 +197,12 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let took = asked.get().map_or(Duration::ZERO, Instant::elapsed);
         let nothing = Cut::default();
         banner::goodbye(scoreboard, needs_writer.is_some(), &nothing, took);
-        Ok(ExitCode::from(exit::CLEAN))
+        let is_lost = banner::is_lost(scoreboard);
+        Ok(ExitCode::from(if is_lost {
+            exit::CUT
+        } else {
+            exit::CLEAN
+        }))
     })
 }
 
@@ -214,7 +221,9 @@ fn keep_writing(
         slot.start_life();
         let started = Instant::now();
         let listener = listener.try_clone()?;
-        match writer::run(files, database.sync, listener, expected, slot, stop, || {}) {
+        let file = database.file();
+        let sync = database.sync;
+        match writer::run((files, file), sync, listener, expected, slot, stop, || {}) {
             Ok(()) => return Ok(()),
             Err(turnkey_storage::Error::Undone(reason)) => {
                 tracing::warn!("the writer starts over: {reason}");

@@ -73,6 +73,11 @@ pub(crate) enum Field {
     Buried,
     /// Updates that went to the inbox, since their turn took long.
     Inboxed,
+    /// 1 while another program holds the file's write lock (the writer's).
+    HeldUp,
+    /// The file was taken away while it is open: see `writer.rs`. It stays when the writer
+    /// has ended.
+    Taken,
 }
 
 /// What the whole program shares.
@@ -91,6 +96,10 @@ pub(crate) enum Shared {
     BackupAt,
     /// Backups that failed. The first worker's.
     BackupFailures,
+    /// What leads from the machine's clock to ours, and to the wall's: see
+    /// `turnkey_storage::clock`, which alone writes here.
+    ClockOurs,
+    ClockWall,
 }
 
 /// Words of a slot for [`Field`]s.

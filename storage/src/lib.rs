@@ -31,6 +31,7 @@
 //! [`copy`] moves everything from one database to another.
 
 pub mod admin;
+pub mod clock;
 pub mod copy;
 pub mod dead;
 mod error;
@@ -112,7 +113,8 @@ pub struct Arrival {
     /// The order within a machine: CLOCK_MONOTONIC in nanoseconds, one clock for all its
     /// processes, and [`BEFORE_BOOT`] more.
     pub(crate) order: u64,
-    /// Microseconds since 1970: the order within the inbox and between machines.
+    /// Microseconds since 1970, by [`clock`]: the order within the inbox and between
+    /// machines.
     unix_us: i64,
 }
 
@@ -126,10 +128,9 @@ impl Arrival {
         let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
             t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
         });
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         Arrival {
             order: BEFORE_BOOT + monotonic,
-            unix_us: unix.map_or(0, |d| d.as_micros() as i64),
+            unix_us: clock::now_us(),
         }
     }
 
@@ -331,6 +332,18 @@ pub trait Storage: Send + std::marker::Sync {
     /// [`inbox::due_dialogs`]: only an engine knows where a turn is under way.
     #[doc(hidden)]
     fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// Whether a turn could be committed now. It asks whoever writes, as a commit does,
+    /// and changes nothing; questions are answered also where nothing can be written.
+    /// Readiness asks once a second at most. An engine in which whoever answers a question
+    /// also takes a commit need not say more.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the reason, [`Error::Full`]. It may also take long: the
+    /// caller sets the limit.
+    fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Whether the outbox and the history name a dialog by its number, rather than by its
     /// key.

@@ -418,7 +418,6 @@ async fn whole_turns_are_measured_on_a_bot_that_runs() {
 }
 
 /// Where servers' programs are, beside PATH.
-#[cfg(any(feature = "mysql", feature = "postgres"))]
 fn is_installed(name: &str, directories: impl IntoIterator<Item = std::path::PathBuf>) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     directories
@@ -427,7 +426,6 @@ fn is_installed(name: &str, directories: impl IntoIterator<Item = std::path::Pat
         .any(|directory| directory.join(name).exists())
 }
 
-#[cfg(feature = "postgres")]
 #[test]
 fn a_private_postgresql_is_started_and_gone() {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
@@ -442,7 +440,6 @@ fn a_private_postgresql_is_started_and_gone() {
 }
 
 /// Its durability is a setting of the whole server, which follows the runs.
-#[cfg(feature = "mysql")]
 #[test]
 fn a_private_mysql_is_started_and_gone() {
     let directories = ["/usr/sbin", "/usr/libexec"].map(Into::into);
@@ -463,7 +460,6 @@ fn a_private_mysql_is_started_and_gone() {
 }
 
 /// The results, after nothing was left.
-#[cfg(any(feature = "mysql", feature = "postgres"))]
 fn on_a_private_server(engines: &str, sync: &str, runs: usize) -> Value {
     let setup = Setup::counter();
     let args = ["--engines", engines, "--sync", sync, "--start-servers"];
@@ -482,7 +478,6 @@ fn on_a_private_server(engines: &str, sync: &str, runs: usize) -> Value {
 }
 
 /// A server of the user's: each run has a database there, and none is left.
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test]
 async fn a_named_postgresql_is_left_as_it_was() {
     let Some(server) = crate::server::TestServer::start(crate::server::Kind::Postgres) else {
@@ -503,7 +498,6 @@ async fn a_named_postgresql_is_left_as_it_was() {
     assert!(said.contains("CREATEDB"), "{said}");
 }
 
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 fn refused(setup: &Setup, args: &[&str]) -> String {
     let ended = setup.bare_within(&[&["bench", "storage"], args].concat(), LONG);
     assert_eq!(ended.code, Some(2), "{}", ended.stderr);
@@ -511,7 +505,6 @@ fn refused(setup: &Setup, args: &[&str]) -> String {
 }
 
 /// As a server of PostgreSQL; and its settings are left as they are.
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test]
 async fn a_named_mysql_is_left_as_it_was() {
     let Some(server) = crate::server::TestServer::start(crate::server::Kind::Mysql) else {

@@ -26,19 +26,16 @@ mod acme;
 mod admin;
 mod admin_docs;
 mod backup;
-#[cfg(feature = "bench")]
 mod bench;
 mod booking;
 mod browser;
 mod command_line;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
 mod custom;
 mod day;
 mod dedupe;
 mod disk;
-#[cfg(feature = "drill")]
 mod drill;
 mod emulator;
 mod handler;
@@ -63,16 +60,15 @@ mod polling;
 mod privileges;
 mod proxy;
 mod rates;
+mod read_only;
 mod registration;
 mod reload;
 mod replies;
 mod resent;
 mod rpc;
 mod security;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;
 mod signals;
 mod single;
@@ -83,7 +79,7 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
-#[cfg(feature = "top")]
+mod taken;
 mod top;
 mod unix;
 mod upgrade;

@@ -14,6 +14,7 @@ use turnkey_storage::admin::{COUNTED, Queues};
 
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
+use super::queues::Outcome;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot, unix_ms};
 
 /// A child that gave no sign of life for longer is silent: it blocks, or is stopped.
@@ -197,9 +198,18 @@ impl Admin {
 
     /// How things are now.
     pub(crate) async fn status(&self) -> Status {
-        let queues = self.queues.get(&self.bot.storage).await;
+        let Outcome {
+            queues,
+            cannot_write,
+        } = self.queues.get(&self.bot.storage).await;
         let board = self.board;
         let writer = board.writer();
+        let is_held_up = writer.get(Field::HeldUp) == 1;
+        let cannot_write = cannot_write.map(|why| match is_held_up {
+            true => "another program holds the write lock of the database's file".to_owned(),
+            false => why,
+        });
+        let trouble = queues.as_ref().err().cloned().or(cannot_write);
         let look = Look::now(board);
         let rates = self.history.rates(&look);
         let workers: Vec<Process> = board
@@ -233,9 +243,9 @@ impl Admin {
             since_ms: board.shared(Shared::Since),
             storage: self.database.clone(),
             not_ready: match board.shared(Shared::Others) {
-                0 => not_ready(&workers, writer_process.as_ref(), queues.as_ref().err()),
+                0 => not_ready(&workers, writer_process.as_ref(), trouble),
                 // In an upgrade one of two programs serves, and this may be the other.
-                _ => queues.as_ref().err().cloned(),
+                _ => trouble,
             },
             starts: all().map(|slot| slot.get(Field::Lives)).sum(),
             crashes: all().map(|slot| slot.get(Field::Crashes)).sum(),
@@ -308,7 +318,7 @@ fn process(name: String, slot: Slot, is_writer: bool) -> Process {
 fn not_ready(
     workers: &[Process],
     writer: Option<&Process>,
-    database: Option<&String>,
+    database: Option<String>,
 ) -> Option<String> {
     if let Some(writer) = writer
         && writer.state != State::Serving
@@ -319,7 +329,7 @@ fn not_ready(
     if !workers.iter().any(serving) {
         return Some("no worker serves".to_owned());
     }
-    database.cloned()
+    database
 }
 
 fn longest(board: Scoreboard) -> Option<Longest> {

@@ -46,7 +46,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
-use turnkey_storage::Owner;
+use turnkey_storage::{Owner, clock};
 
 use self::child::{ChildHandle, Place, Role, Stage};
 use self::predecessor::Predecessor;
@@ -198,6 +198,7 @@ pub(crate) fn run(
             return Ok(ExitCode::from(exit::CLEAN));
         }
     }
+    database.remember_file()?;
     let writer_listener = match &mut predecessor {
         Some(before) => before.take_writer_listener()?,
         None => database.bind()?,
@@ -210,6 +211,7 @@ pub(crate) fn run(
     let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
     scoreboard.share(Shared::Others, predecessor.is_some().into());
     logfile::watch(scoreboard.word(Shared::LogFile));
+    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
     let mut master = Master {
         config,
         reread,
