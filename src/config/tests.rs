@@ -217,6 +217,17 @@ fn storage_addresses() {
             .contains("sqlite:bot.db")
     );
     assert!(database("sqlite:").is_err());
+    for odd in [
+        "sqlite::memory:",
+        "sqlite:bot.db?mode=rwc",
+        "sqlite:///var/bot.db?cache=shared",
+        "sqlite:file::memory:?cache=shared",
+        "sqlite:file:bot.db",
+        "sqlite:bot.db#1",
+    ] {
+        let refused = database(odd).unwrap_err().to_string();
+        assert!(refused.contains("write sqlite:bot.db"), "{odd}: {refused}");
+    }
 }
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]

@@ -11,6 +11,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use turnkey_storage::Database;
+use turnkey_storage::sqlite::Taken;
+
+use crate::shared::taken::taken;
 
 use crate::config::{Config, Listen, Updater};
 use crate::shared::lines::say;
@@ -30,11 +33,11 @@ pub(crate) fn kept(backup: Option<&Path>) {
 
 /// The last line: what was done, and what was lost of it.
 pub(crate) fn goodbye(scoreboard: Scoreboard, has_writer: bool, cut: &Cut, took: Duration) {
-    let writer = scoreboard.writer();
+    let slot = scoreboard.writer();
     let (turns, wrote) = if has_writer {
-        let commits = counted(writer.get(Field::Commits), "commit");
-        let syncs = counted(writer.get(Field::Syncs), "sync");
-        let turns = writer.get(Field::Turns);
+        let commits = counted(slot.get(Field::Commits), "commit");
+        let syncs = counted(slot.get(Field::Syncs), "sync");
+        let turns = slot.get(Field::Turns);
         (turns, format!(" ({commits}, {syncs})"))
     } else {
         (scoreboard.sum(Field::Turns), String::new())
@@ -44,10 +47,33 @@ pub(crate) fn goodbye(scoreboard: Scoreboard, has_writer: bool, cut: &Cut, took:
         0 => String::new(),
         n => format!(", {} refused", counted(n, "reply")),
     };
+    let cut = match (outcome(taken(scoreboard.writer())), cut.count) {
+        (None, _) => cut.to_string(),
+        (Some(taken), 0) => taken,
+        (Some(taken), _) => format!("{cut}, {taken}"),
+    };
     say!(
         "Stopped: {}, {cut}{refused}, {seconds:.1} s{wrote}.",
         counted(turns, "turn")
     );
+}
+
+/// Whether what was acknowledged is not in the database's own file.
+pub(crate) fn is_lost(scoreboard: Scoreboard) -> bool {
+    outcome(taken(scoreboard.writer())).is_some()
+}
+
+/// What became of a file that was taken away; none when nothing is missing.
+fn outcome(taken: Option<Taken>) -> Option<String> {
+    match taken {
+        None | Some(Taken::InPlace) => None,
+        Some(Taken::Kept(number)) => Some(format!(
+            "the database's file was taken away: they are in the file that ends in -rescued-{number}"
+        )),
+        Some(Taken::Saving | Taken::NotKept) => {
+            Some("the database's file was taken away, and with it all that it held".to_owned())
+        }
+    }
 }
 
 /// What was cut off.

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
-use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
+use turnkey_storage::{Owner, clock};
 
 use crate::author::error::Error;
 use crate::channels::check_names;
@@ -38,7 +38,7 @@ use crate::process::writer;
 use crate::shared::lines;
 use crate::shared::lines::say;
 use crate::shared::numbers::counted;
-use crate::shared::scoreboard::{Field, Scoreboard, Slot};
+use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
 use turnkey_storage::Database;
 
@@ -82,6 +82,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             .map_err(Error::start)?
             .as_deref(),
     );
+    database.remember_file().map_err(Error::start)?;
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
     let held = signals::hold(&[
@@ -101,6 +102,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
     let tickets = tls::Tickets::new()?;
+    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(Error::start)?;
     let operators = listeners
@@ -209,7 +211,12 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let took = asked.get().map_or(Duration::ZERO, Instant::elapsed);
         let nothing = Cut::default();
         banner::goodbye(scoreboard, needs_writer.is_some(), &nothing, took);
-        Ok(ExitCode::from(exit::CLEAN))
+        let is_lost = banner::is_lost(scoreboard);
+        Ok(ExitCode::from(if is_lost {
+            exit::CUT
+        } else {
+            exit::CLEAN
+        }))
     })
 }
 
@@ -228,7 +235,9 @@ fn keep_writing(
         slot.start_life();
         let started = Instant::now();
         let listener = listener.try_clone()?;
-        match writer::run(files, database.sync, listener, expected, slot, stop, || {}) {
+        let file = database.file();
+        let sync = database.sync;
+        match writer::run((files, file), sync, listener, expected, slot, stop, || {}) {
             Ok(()) => return Ok(()),
             Err(turnkey_storage::Error::Undone(reason)) => {
                 tracing::warn!("the writer starts over: {reason}");

@@ -9,3 +9,4 @@ pub(crate) mod numbers;
 pub(crate) mod pacing;
 pub(crate) mod rate;
 pub(crate) mod scoreboard;
+pub(crate) mod taken;

@@ -77,6 +77,11 @@ pub(crate) enum Field {
     Edits,
     /// Replies that were given up, and are dead replies since.
     BuriedReplies,
+    /// 1 while another program holds the file's write lock (the writer's).
+    HeldUp,
+    /// The file was taken away while it is open: see `shared/taken.rs`. It stays when the writer
+    /// has ended.
+    Taken,
 }
 
 /// What the whole program shares.
@@ -97,6 +102,10 @@ pub(crate) enum Shared {
     TelegramWorked,
     /// The same of VK.
     VkWorked,
+    /// What leads from the machine's clock to ours, and to the wall's: see
+    /// `turnkey_storage::clock`, which alone writes here.
+    ClockOurs,
+    ClockWall,
 }
 
 /// Words of a slot for [`Field`]s.

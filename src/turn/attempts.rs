@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use turnkey_storage::Arrival;
 use turnkey_storage::dead::{self, DeadLetter};
-use turnkey_storage::inbox as row;
+use turnkey_storage::inbox::{self as row, LONGEST_PAUSE};
 
 use crate::author::error::Error;
 use crate::author::message::Update;
@@ -23,9 +23,6 @@ use crate::turn::receipt::{Answer, Inbox, Receipt, now_ms};
 /// After the first failure; doubled after each further one. Each is cut by up to a half,
 /// at random: those who failed together do not come back together.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is known of an attempt that never came back.
 const DIED: &str = "its process ended while it was handled";

@@ -14,10 +14,12 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+pub(crate) use turnkey_storage::clock::now_ms;
+use turnkey_storage::clock::now_us;
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::{Arrival, Seen, Storage};
 
@@ -377,15 +379,4 @@ impl Drop for Receipt<'_> {
         self.settled();
         self.inbox.under_way.borrow_mut().remove(&self.place);
     }
-}
-
-/// Milliseconds since 1970, in which rows say when they are due.
-pub(crate) fn now_ms() -> i64 {
-    now_us() / 1000
-}
-
-fn now_us() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_micros() as i64)
 }

@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
+use turnkey_storage::clock::{self, Jump};
 use turnkey_storage::inbox;
 
 use crate::author::message::DialogKey;
@@ -23,10 +24,44 @@ const LOOK: Duration = Duration::from_secs(1);
 /// lack their places.
 const AT_ONCE: usize = 64;
 
+/// Has new updates come after those of the inbox, by whatever clock those arrived. Called
+/// before the first is taken; true once it is done.
+pub(crate) async fn go_on_from_the_inbox(bot: &Bot) -> bool {
+    match inbox::latest_arrival(&*bot.storage).await {
+        Ok(latest) => {
+            latest.into_iter().for_each(clock::not_before);
+            true
+        }
+        Err(error) => {
+            tracing::warn!("cannot look into the inbox: {error}");
+            false
+        }
+    }
+}
+
+/// Says that somebody set the machine's clock.
+fn look_at_the_clock() {
+    match clock::follow() {
+        None => {}
+        Some(Jump::Forward(by)) => tracing::warn!(
+            "the machine's clock was set forward by {} s; the order of updates stays as it is",
+            by.as_secs()
+        ),
+        Some(Jump::Back(by)) => tracing::warn!(
+            "the machine's clock was set back by {} s; the order of updates stays as it is, their times are ahead until it has caught up or the bot is started again",
+            by.as_secs()
+        ),
+    }
+}
+
 /// Looks for as long as it is polled.
-pub(crate) async fn look_for_pending(bot: Rc<Bot>) {
+pub(crate) async fn look_for_pending(bot: Rc<Bot>, mut goes_on: bool) {
     let running: Rc<RefCell<HashSet<DialogKey>>> = Rc::default();
     loop {
+        look_at_the_clock();
+        if !goes_on {
+            goes_on = go_on_from_the_inbox(&bot).await;
+        }
         let busy = running.borrow().len();
         if busy < AT_ONCE {
             // Those that run may be about to take their locks.

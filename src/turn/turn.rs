@@ -43,7 +43,7 @@ use crate::shared::rate::Limiter;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::attempts::Attempts;
 pub(crate) use crate::turn::receipt::{Answer, WaitsFor};
-use crate::turn::receipt::{Inbox, Receipt, now_ms};
+use crate::turn::receipt::{Inbox, Receipt};
 use crate::turn::send;
 use crate::turn::told;
 
@@ -220,7 +220,7 @@ async fn do_what_is_left(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
             tracing::warn!("cannot end a resumed turn: {error}");
         }
         let row = begun.earlier?;
-        if row.due > now_ms() || *bot.draining.borrow() || !run_row(bot, row).await {
+        if !row.pause().is_zero() || *bot.draining.borrow() || !run_row(bot, row).await {
             return None;
         }
     }
@@ -236,9 +236,9 @@ fn run_row<'a>(bot: &'a Rc<Bot>, row: Pending) -> Pin<Box<dyn Future<Output = bo
         if update.kind == Kind::Unreadable {
             return attempts(bot).bury_unreadable(row, &update.text).await;
         }
+        let pause = row.pause();
         let mut receipt = Receipt::recovered(&bot.inbox, Arc::new(update), row);
-        let pause = u64::try_from(receipt.due - now_ms()).unwrap_or_default();
-        if !bot.inbox.sleep(Duration::from_millis(pause)).await {
+        if !bot.inbox.sleep(pause).await {
             return false;
         }
         run(bot, &mut receipt).await;

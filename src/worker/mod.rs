@@ -183,7 +183,9 @@ impl Worker<'_> {
             tracing::warn!("pauses of an earlier run are not known yet: the database is slow");
         }
         let resume = tokio::task::spawn_local(send::look_for_unsent(bot.clone()));
-        let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone()));
+        let goes_on = tokio::time::timeout(RECALL, recovery::go_on_from_the_inbox(&bot));
+        let goes_on = goes_on.await.unwrap_or(false);
+        let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone(), goes_on));
         let sweep = self.is_first.then(|| {
             let (seen, history) = (self.config.keep_seen, self.config.keep_history);
             tokio::task::spawn_local(retention::run(bot.clone(), seen, history))

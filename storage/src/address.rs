@@ -44,6 +44,11 @@ impl FromStr for Address {
             Some(("sqlite", path)) => {
                 // sqlite:///var/lib/bot.db is how other programs write it.
                 let path = path.strip_prefix("//").unwrap_or(path);
+                if path.starts_with("file:") || path.contains(['?', '#']) {
+                    return refuse(format!(
+                        "--storage {url:?}: sqlite: takes a path and nothing else, no file: and no ?options; write sqlite:bot.db"
+                    ));
+                }
                 if path.is_empty() || path == ":memory:" {
                     return refuse(
                         "--storage sqlite: names no file, and several processes need one; write sqlite:bot.db",

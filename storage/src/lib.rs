@@ -32,6 +32,7 @@
 
 mod address;
 pub mod admin;
+pub mod clock;
 pub mod copy;
 mod database;
 pub mod dead;
@@ -118,7 +119,8 @@ pub struct Arrival {
     /// The order within a machine: CLOCK_MONOTONIC in nanoseconds, one clock for all its
     /// processes, and [`BEFORE_BOOT`] more.
     pub(crate) order: u64,
-    /// Microseconds since 1970: the order within the inbox and between machines.
+    /// Microseconds since 1970, by [`clock`]: the order within the inbox and between
+    /// machines.
     unix_us: i64,
 }
 
@@ -132,10 +134,9 @@ impl Arrival {
         let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
             t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
         });
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         Arrival {
             order: BEFORE_BOOT + monotonic,
-            unix_us: unix.map_or(0, |d| d.as_micros() as i64),
+            unix_us: clock::now_us(),
         }
     }
 

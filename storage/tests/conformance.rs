@@ -1077,6 +1077,7 @@ on_every_engine! {
     a_commit_takes_its_update_out_of_the_inbox
     many_commits_take_out_what_is_theirs
     the_inbox_takes_an_update_once_and_up_to_its_bounds
+    what_is_due_in_a_day_is_due_now
     the_inbox_says_which_dialogs_are_due
     an_update_that_is_buried_is_answered_and_out_of_the_way
     dead_letters_are_listed_tried_again_and_dropped

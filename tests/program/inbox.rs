@@ -338,3 +338,33 @@ async fn old_ids_and_turns_are_forgotten() {
     assert_eq!(forgotten.replies(), ["251: hi"]);
     bot.stop().await.assert_sound();
 }
+
+/// The clock was a day ahead when the update was accepted, and was put right while nothing
+/// ran: it waits no day, and nobody overtakes it.
+#[tokio::test]
+async fn a_clock_that_is_put_right_changes_no_order() {
+    let api = Api::start();
+    let bot = start(&api, &["--ack-after", "200ms"]).await;
+    let answer = once(bot.port, webhook(&text(1, 7, "sleep 4000"))).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, ""));
+    let setup = bot.kill_all().await;
+    assert!(api.received("7").is_empty(), "too slow to prove anything");
+    let day: i64 = 86_400_000;
+    let file = rusqlite::Connection::open(setup.database()).unwrap();
+    let put_off = "UPDATE turnkey_inbox SET arrived = arrived + 1000 * ?1, due = ?2";
+    let due = turnkey_storage::clock::now_ms() + day;
+    assert_eq!(file.execute(put_off, [day, due]).unwrap(), 1);
+    drop(file);
+    let bot = setup.start().await;
+    let answer = once(bot.port, webhook(&text(2, 7, "hi"))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let both = ["1: sleep 4000", "2: hi"];
+    until("both to be handled", LATER, || bot.setup.count("7") == 2).await;
+    let mut received = api.received("7");
+    // The last may ride in the answer.
+    if received.len() < 2 {
+        received.extend(answer.json()["text"].as_str().map(str::to_owned));
+    }
+    assert_eq!(received, both);
+    bot.stop().await.assert_sound();
+}

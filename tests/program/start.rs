@@ -90,7 +90,8 @@ fn no_right_to_write() {
         setup = setup.uid(65534);
     }
     let new = setup.clone().storage(Some(directory.join("bot.db")));
-    assert_refused(&new.run_to_end(), &["no right to write", "write access"]);
+    let said = ["no right to write", "write access", "directory ", "closed;"];
+    assert_refused(&new.run_to_end(), &said);
     // The directory is open, the file is not ours.
     if is_root() {
         fs::set_permissions(&directory, mode(0o777)).unwrap();
@@ -98,7 +99,15 @@ fn no_right_to_write() {
         fs::write(&file, "").unwrap();
         fs::set_permissions(&file, mode(0o644)).unwrap();
         let ended = setup.clone().storage(Some(file)).run_to_end();
-        assert_refused(&ended, &["no right to write", "write access"]);
+        let said = ["no right to write to ", "theirs.db;", "write access"];
+        assert_refused(&ended, &said);
+        // The file would be ours, what root once left beside it is not.
+        let lock = directory.join("ours.db-lock");
+        fs::write(&lock, "").unwrap();
+        fs::set_permissions(&lock, mode(0o600)).unwrap();
+        let ours = setup.clone().storage(Some(directory.join("ours.db")));
+        let said = ["no right to write to ", "ours.db-lock;", "write access"];
+        assert_refused(&ours.run_to_end(), &said);
     }
     let lowest = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     if is_root() && lowest.is_ok_and(|lowest| lowest.trim() == "1024") {
@@ -318,4 +327,14 @@ fn flags_that_do_not_exist() {
     // Secrets are no flags.
     let ended = Setup::counter().args(&["--http-token", "x"]).run_to_end();
     assert_eq!(ended.code, Some(2));
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let setup = Setup::counter().storage(Some("/dev/null".into()));
+    assert_refused(&setup.run_to_end(), &["/dev/null is a device", "--storage"]);
+    assert!(!fs::exists("/dev/null-lock").unwrap());
+    let check = setup.tool(&["check"]);
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(check.stderr.contains("is a device"), "{check:?}");
 }

@@ -210,9 +210,14 @@ impl Admin {
             queues,
             cannot_write,
         } = self.queues.get(&self.bot.storage).await;
-        let trouble = queues.as_ref().err().cloned().or(cannot_write);
         let board = self.board;
         let writer = board.writer();
+        let is_held_up = writer.get(Field::HeldUp) == 1;
+        let cannot_write = cannot_write.map(|why| match is_held_up {
+            true => "another program holds the write lock of the database's file".to_owned(),
+            false => why,
+        });
+        let trouble = queues.as_ref().err().cloned().or(cannot_write);
         let look = Look::now(board);
         let rates = self.history.rates(&look);
         let workers: Vec<Process> = board

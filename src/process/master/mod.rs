@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
-use turnkey_storage::Owner;
+use turnkey_storage::{Owner, clock};
 
 use self::child::{ChildHandle, Place, Role, Stage};
 use self::predecessor::Predecessor;
@@ -216,6 +216,7 @@ pub(crate) fn run(
             return Ok(ExitCode::from(exit::CLEAN));
         }
     }
+    database.remember_file()?;
     let writer_listener = match &mut predecessor {
         Some(before) => before.take_writer_listener()?,
         None => database.bind().map_err(Error::start)?,
@@ -230,6 +231,7 @@ pub(crate) fn run(
     // An upgrade goes on with what has worked: it is no start that a person watches.
     scoreboard.share(Shared::TelegramWorked, predecessor.is_some().into());
     scoreboard.share(Shared::VkWorked, predecessor.is_some().into());
+    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
     let mut master = Master {
         config,
         reread,

@@ -148,7 +148,17 @@ impl Master {
         std::thread::Builder::new()
             .name("orphan".to_owned())
             .spawn(move || end_without_master(&line, longest))?;
-        writer::run(files, sync, listener, expected, slot, &lifeline, ready).map_err(Error::Storage)
+        let file = self.database.file();
+        writer::run(
+            (files, file),
+            sync,
+            listener,
+            expected,
+            slot,
+            &lifeline,
+            ready,
+        )
+        .map_err(Error::Storage)
     }
 
     /// A worker's process.

@@ -114,6 +114,11 @@ impl Master {
         if self.phase != Phase::Serving || self.upgrade.is_some() || self.predecessor.is_some() {
             return self.upgrade_refused("not now; one at a time, and only while it serves.");
         }
+        if !self.database.is_in_place() {
+            return self.upgrade_refused(
+                "the database's file was taken away; a new program would take another one for it.",
+            );
+        }
         if getpid().as_raw() == 1 {
             return self
                 .upgrade_refused("as process 1 this program is the container; start another one.");

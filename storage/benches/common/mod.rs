@@ -36,7 +36,8 @@ impl Served {
         let lock = files.lock().unwrap();
         prepare(&files.database, Sync::Full, &[]).unwrap();
         let writer = Writer {
-            database: files.database.clone(),
+            files: files.clone(),
+            file: None,
             sync: Sync::Full,
             listener: files.bind(&lock).unwrap(),
             expected: Vec::new(),

@@ -231,7 +231,7 @@ impl WriterClient {
 
     pub(crate) async fn due(&self, limit: u32) -> Result<Vec<DialogKey>> {
         let (sender, receiver) = oneshot::channel();
-        let now = crate::unix_ms();
+        let now = crate::clock::now_ms();
         self.shared
             .send(&Request::Due { limit, now }, Then::Dialogs(sender))?;
         patiently(receiver).await

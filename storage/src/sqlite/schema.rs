@@ -294,9 +294,13 @@ pub(crate) fn problem(conn: &Connection) -> rusqlite::Result<Option<String>> {
 fn create_private(path: &Path) -> Result<()> {
     let refused = |e: std::io::Error| {
         Error::Open(match e.kind() {
-            ErrorKind::PermissionDenied => format!(
-                "no right to write to {}; give this user write access to the file and its directory",
+            ErrorKind::PermissionDenied if path.exists() => format!(
+                "no right to write to {}; give this user write access to it",
                 path.display()
+            ),
+            ErrorKind::PermissionDenied => format!(
+                "no right to write to the directory {}; give this user write access to it",
+                super::directory_of(path).display()
             ),
             ErrorKind::NotFound => format!(
                 "the directory of {} does not exist; create it, or name another file with --storage",
@@ -309,6 +313,7 @@ fn create_private(path: &Path) -> Result<()> {
             _ => format!("cannot create {}: {e}", path.display()),
         })
     };
+    super::refuse_device(path)?;
     match OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -72,7 +72,8 @@ impl Served {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let seen = self.seen.clone();
         let writer = Writer {
-            database: self.files.database.clone(),
+            files: self.files.clone(),
+            file: None,
             sync: Sync::Full,
             listener: self.listener.try_clone().unwrap(),
             expected,

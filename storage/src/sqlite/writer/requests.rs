@@ -29,6 +29,20 @@ impl Running<'_> {
         request: Request<'_>,
         again: bool,
     ) -> Result<()> {
+        match self.loss {
+            Some(_) => self.refuse(token, id, request),
+            None => self.execute_any(token, id, request, again),
+        }
+    }
+
+    /// The same, wherever the file is.
+    pub(super) fn execute_any(
+        &mut self,
+        token: u64,
+        id: u64,
+        request: Request<'_>,
+        again: bool,
+    ) -> Result<()> {
         self.batch.requests += 1;
         match request {
             Request::Hello {
@@ -271,6 +285,12 @@ impl Running<'_> {
         fence: Fence,
         asked: &Waiting,
     ) -> Result<()> {
+        if self.loss.is_some() {
+            let refusal = Response::Failed(self.refusal());
+            self.answer(asked.token, asked.request, &refusal);
+            self.release(dialog, fence);
+            return Ok(());
+        }
         self.open_batch()?;
         self.batch.grants += 1;
         let seen = match &asked.update {
