@@ -17,7 +17,9 @@ use super::progress::{Progress, words};
 use super::run::{Bench, Server};
 use super::{Outcome, order, report, results, servers, summary, table};
 use crate::author::error::Error;
-use crate::operator::banner::say;
+use crate::operator::banner::{counted, say};
+use crate::report::files::reason;
+use crate::shared::output;
 use crate::stop::Stop;
 
 /// For a private server to be made and started.
@@ -223,7 +225,12 @@ fn connect_servers(
                 kind.name()
             ));
         }
-        servers.push(Server { kind, admin, pid });
+        servers.push(Server {
+            kind,
+            admin,
+            pid,
+            is_private: private.is_some(),
+        });
     }
     Ok(servers)
 }
@@ -239,7 +246,7 @@ pub(super) fn temporary_directory(parent: Option<&Path>) -> crate::Result<tempfi
             Error::Start(format!(
                 "cannot make a directory in {}: {}; name another with --directory",
                 parent.display(),
-                e.kind()
+                reason(&e)
             ))
         })
 }
@@ -290,8 +297,8 @@ fn announce(results: &results::Results, plan: &Plan) {
         say!("warning: {warning}");
     }
     say!(
-        "{} runs of {} s each, with what is around them about {}. Ctrl-C stops and keeps what was measured.",
-        plan.cases().len() * plan.repeat,
+        "{} of {} s, with what is around about {}. Ctrl-C stops and keeps what was measured.",
+        counted((plan.cases().len() * plan.repeat) as u64, "run"),
         plan.seconds,
         words(plan.estimate())
     );
@@ -314,5 +321,5 @@ fn present(results: &results::Results, options: &StorageOptions) -> crate::Resul
     } else {
         table::render(results)
     };
-    table::print(&text)
+    Ok(output::print(&text)?)
 }

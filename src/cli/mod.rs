@@ -32,6 +32,9 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::app::Author;
 use crate::operator::banner::say;
 use crate::process::exit;
+use crate::process::master::sys;
+use crate::shared::command_line::program_name;
+use crate::shared::output;
 
 /// Bots and webhooks, one turn at a time for each user, in SQLite, PostgreSQL
 /// or MySQL.
@@ -96,15 +99,39 @@ enum Command {
 
 /// Obeys the command line.
 pub(crate) fn main(author: Author) -> ExitCode {
+    if sys::stdout_was_closed() {
+        output::was_closed();
+    }
+    obey(author).unwrap_or_else(|error| {
+        let unwritable = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<output::Unwritable>());
+        if unwritable.is_some_and(output::Unwritable::is_enough) {
+            return ExitCode::from(exit::CLEAN);
+        }
+        say!("error: {error:#}");
+        ExitCode::from(match unwritable {
+            Some(_) => exit::NO_OUTPUT,
+            None => exit::BAD_START,
+        })
+    })
+}
+
+fn obey(author: Author) -> anyhow::Result<ExitCode> {
     // Where the database is may stand in a file; read before, for every command that asks.
     let storage = storage_file::in_a_file();
-    let matches = storage_file::known_to(Cli::command(), &storage).get_matches();
-    if let Err(error) = storage_file::was_wanted(&matches, storage) {
-        say!("error: {error}");
-        return ExitCode::from(exit::BAD_START);
-    }
+    let matches = match storage_file::known_to(Cli::command(), &storage).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => error.exit(),
+        // --help and --version.
+        Err(text) => {
+            output::written(|| text.print())?;
+            return Ok(ExitCode::from(exit::CLEAN));
+        }
+    };
+    storage_file::was_wanted(&matches, storage).map_err(said)?;
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let result = match cli.command {
+    match cli.command {
         Command::Run(run) => run.run(author, matches.subcommand_matches("run")),
         Command::Dump(dump) => dump.run(),
         Command::Check(check) => check.run(),
@@ -125,23 +152,20 @@ pub(crate) fn main(author: Author) -> ExitCode {
         Command::Drill(drill) => drill.run(),
         Command::New(new) => new.run(),
         Command::Systemd(systemd) => systemd.run(),
-        Command::Completions(shell) => shell.run(&Cli::command(), &own_name()),
-        Command::Man(man) => man.run(Cli::command(), &own_name()),
+        Command::Completions(shell) => shell.run(&Cli::command(), &program_name()),
+        Command::Man(man) => man.run(Cli::command(), &program_name()),
         #[cfg(feature = "drill")]
         Command::DrillShell(shell) => Ok(shell.run()),
-    };
-    result.unwrap_or_else(|error| {
-        say!("error: {error:#}");
-        ExitCode::from(exit::BAD_START)
-    })
+    }
 }
 
-/// The name of this program's file: a bot of an author's has its own.
-fn own_name() -> String {
-    let program = std::env::current_exe().ok();
-    let name = program.as_deref().and_then(std::path::Path::file_name);
-    name.map_or_else(
-        || env!("CARGO_PKG_NAME").to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+/// An error of the framework as one of the command line, which keeps what it is.
+fn said(error: crate::Error) -> anyhow::Error {
+    match error {
+        crate::Error::Handler(error) => match error.downcast::<output::Unwritable>() {
+            Ok(unwritable) => (*unwritable).into(),
+            Err(error) => anyhow::anyhow!("{error}"),
+        },
+        error => anyhow::anyhow!("{error}"),
+    }
 }

@@ -13,6 +13,7 @@ use clap::Args;
 use super::run;
 use super::systemd::Unit;
 use crate::process::exit;
+use crate::shared::output;
 
 /// What each file is made of.
 const FILES: [(&str, &str); 9] = [
@@ -142,10 +143,10 @@ impl New {
         let unit = unit(&self.name)?;
         let unit_file = directory.join(format!("{}.service", self.name));
         fs::write(unit_file, unit).with_context(cannot)?;
-        println!("{}: a bot that counts. Next:", directory.display());
-        println!("  cd {}", directory.display());
-        println!("  cargo test");
-        println!("  cargo run -- run");
+        output::line(format_args!(
+            "{0}: a bot that counts. Next:\n  cd {0}\n  cargo test\n  cargo run -- run",
+            directory.display()
+        ))?;
         Ok(ExitCode::from(exit::CLEAN))
     }
 }

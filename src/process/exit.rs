@@ -11,6 +11,8 @@ pub(crate) const BAD_START: u8 = 2;
 pub(crate) const CANNOT_START: u8 = 3;
 /// Workers died again and again.
 pub(crate) const CRASH_LOOP: u8 = 4;
+/// What was asked for was done, but standard output did not take what there is to say.
+pub(crate) const NO_OUTPUT: u8 = 74;
 /// The master itself failed.
 pub(crate) const BUG: u8 = 70;
 /// A worker's, to its master: told by SIGABRT to say what it has in hand, and end.

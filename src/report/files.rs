@@ -2,6 +2,7 @@
 //! touched.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::author::error::Error;
@@ -15,12 +16,26 @@ pub(crate) fn make_directory(out: &Path) -> crate::Result<()> {
         Error::Start(format!(
             "cannot write to --out {}: {}; name another directory",
             out.display(),
-            e.kind()
+            reason(&e)
         ))
     };
     fs::create_dir_all(out).map_err(refuse)?;
     // Tells a directory without write permission now, not after hours.
     tempfile::tempfile_in(out).map(drop).map_err(refuse)
+}
+
+/// Why something could not be done, as people say it, without the number.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such directory".to_owned(),
+        ErrorKind::NotADirectory => "a part of the path is a file".to_owned(),
+        ErrorKind::AlreadyExists => "it is there, and no directory".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        ErrorKind::PermissionDenied => "no right to write there".to_owned(),
+        ErrorKind::StorageFull => "the disk is full".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read only".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Writes files, given by name; their paths.
@@ -36,7 +51,9 @@ pub(crate) fn write(out: &Path, files: Vec<(String, String)>) -> crate::Result<V
         beside.push(".new");
         fs::write(&beside, text)
             .and_then(|()| fs::rename(&beside, &path))
-            .map_err(|e| Error::Start(format!("cannot write {}: {}", path.display(), e.kind())))?;
+            .map_err(|e| {
+                Error::Start(format!("cannot write {}: {}", path.display(), reason(&e)))
+            })?;
         written.push(path);
     }
     Ok(written)

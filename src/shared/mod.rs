@@ -3,6 +3,8 @@
 //!
 //! Imports nothing of ours from other rooms.
 
+pub(crate) mod command_line;
+pub(crate) mod output;
 pub(crate) mod pacing;
 pub(crate) mod rate;
 pub(crate) mod scoreboard;

@@ -183,8 +183,10 @@ impl Attempts<'_> {
                 self.inbox.slot.add(Field::Buried, 1);
                 tracing::error!(
                     "{dialog} update {update} was given up after {attempts} attempts: {error} \
-                     (turnkey dead show {} {update})",
-                    dialog.channel
+                     ({})",
+                    self.inbox
+                        .commands
+                        .line(&["dead", "show", &dialog.channel, update])
                 );
                 true
             }

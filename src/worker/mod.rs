@@ -39,6 +39,7 @@ use crate::net::listener::{Listener, Purpose};
 use crate::net::tls::{self, Certificates};
 use crate::operator::admin::Admin;
 use crate::operator::backup;
+use crate::shared::command_line::Commands;
 use crate::shared::scoreboard::{Field, Scoreboard};
 use crate::turn::receipt::Inbox;
 use crate::turn::recovery;
@@ -127,6 +128,7 @@ impl Worker<'_> {
             inbox: Inbox::new(
                 storage.clone(),
                 self.config.pending,
+                Commands::of(&self.database.url()),
                 self.config.ack_after,
                 draining.clone(),
                 slot,

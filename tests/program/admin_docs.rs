@@ -14,7 +14,7 @@ use crate::client::{Connection, Target};
 use crate::https::with_certificate;
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 /// The names in a text that begin with `turnkey_`.

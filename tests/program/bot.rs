@@ -40,7 +40,7 @@ pub(crate) fn example(name: &str) -> PathBuf {
     if age(&example) < age(program) {
         let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
         build.args(["build", "--quiet", "--example", name, "--manifest-path"]);
-        build.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"));
+        build.arg(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("Cargo.toml"));
         build
             .arg("--target-dir")
             .arg(profile.parent().expect("target"));

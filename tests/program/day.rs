@@ -18,7 +18,6 @@ use crate::bot::{Bot, SOON, Setup, until};
 use crate::certificate::{Authority, TlsClient};
 use crate::client::Target;
 use crate::load::Load;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 use crate::server::{Kind, TestServer};
 use crate::small_disk::SmallDisk;
 
@@ -243,7 +242,6 @@ async fn a_day_on_sqlite() {
     say(&format!("{} backups, all sound", sums.len()));
 }
 
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test]
 async fn a_day_on_postgres() {
     let Some(server) = TestServer::start(Kind::Postgres) else {

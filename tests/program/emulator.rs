@@ -24,7 +24,8 @@ struct Emulator {
 
 impl Emulator {
     fn start() -> Option<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/emulator");
+        let script =
+            Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("scripts/emulator");
         let mut child = Command::new(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,18 +1,15 @@
 //! The databases that what must hold on each is tested on.
 
 use crate::bot::Setup;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 use crate::server::{Kind, TestServer};
 
 /// Where the bot keeps its data.
 pub(crate) enum Engine {
     Sqlite,
-    #[cfg(all(feature = "mysql", feature = "postgres"))]
     Postgres(&'static TestServer),
 }
 
 impl Engine {
-    #[cfg(all(feature = "mysql", feature = "postgres"))]
     pub(crate) fn postgres() -> Option<Self> {
         TestServer::shared(Kind::Postgres).map(Engine::Postgres)
     }
@@ -20,7 +17,6 @@ impl Engine {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Engine::Sqlite => "sqlite",
-            #[cfg(all(feature = "mysql", feature = "postgres"))]
             Engine::Postgres(_) => "postgres",
         }
     }
@@ -34,7 +30,6 @@ impl Engine {
     pub(crate) async fn setup(&self) -> (Setup, Option<String>) {
         match self {
             Engine::Sqlite => (Setup::commands(), None),
-            #[cfg(all(feature = "mysql", feature = "postgres"))]
             Engine::Postgres(server) => {
                 let url = server.url(&server.create().await);
                 let setup = Setup::commands().storage(None);

@@ -17,7 +17,9 @@ use crate::load::Load;
 const LOST: Duration = Duration::from_secs(5);
 
 fn litestream() -> Command {
-    Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/litestream"))
+    Command::new(
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("scripts/litestream"),
+    )
 }
 
 fn can_be_had() -> bool {

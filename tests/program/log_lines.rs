@@ -53,7 +53,7 @@ fn fixed(message: &str) -> Vec<String> {
 
 #[test]
 fn every_warning_and_error_is_explained() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let page = fs::read_to_string(root.join("docs/OPERATING.md")).unwrap();
     let (_, page) = page.split_once("## Log lines").unwrap();
     let explained: Vec<&str> = page.split('`').skip(1).step_by(2).collect();

@@ -26,19 +26,16 @@ mod acme;
 mod admin;
 mod admin_docs;
 mod backup;
-#[cfg(feature = "bench")]
 mod bench;
 mod booking;
 mod browser;
 mod command_line;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod copy;
 mod crash;
 mod custom;
 mod day;
 mod dedupe;
 mod disk;
-#[cfg(feature = "drill")]
 mod drill;
 mod emulator;
 mod handler;
@@ -55,6 +52,7 @@ mod nginx;
 mod odd;
 mod operator;
 mod order;
+mod output;
 mod pacing;
 mod packaging;
 mod platforms;
@@ -69,10 +67,8 @@ mod replies;
 mod resent;
 mod rpc;
 mod security;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 mod servers;
 mod signals;
 mod single;
@@ -83,7 +79,6 @@ mod startup;
 mod stop;
 mod supervise;
 mod systemd;
-#[cfg(feature = "top")]
 mod top;
 mod unix;
 mod upgrade;

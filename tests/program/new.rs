@@ -11,7 +11,7 @@ use crate::bot::{Setup, finish};
 const BUILD: Duration = Duration::from_secs(900);
 
 fn checkout() -> &'static str {
-    env!("CARGO_MANIFEST_DIR")
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../..")
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::pebble::{Running, free_ports};
 
 /// The block of the page.
 fn snippet() -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/HTTPS.md");
+    let page = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("docs/HTTPS.md");
     let page = fs::read_to_string(page).unwrap();
     let (_, block) = page.split_once("```nginx\n").unwrap();
     let (block, _) = block.split_once("```").unwrap();

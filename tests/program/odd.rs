@@ -293,7 +293,6 @@ async fn on_sqlite() {
     nothing_odd_is_our_fault(Engine::Sqlite).await;
 }
 
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test]
 async fn on_postgres() {
     // None: it has said why it cannot run here.

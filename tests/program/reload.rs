@@ -9,7 +9,6 @@ use nix::sys::signal::Signal;
 use crate::bot::{Bot, SOON, Setup, until};
 use crate::client::{begin, join, message, once, say};
 use crate::load::Load;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 use crate::server::{Kind, TestServer};
 
 /// Waits until something was said so often.
@@ -48,7 +47,6 @@ async fn sighup_replaces_workers_without_a_gap() {
     reloads_under_load(Setup::counter().args(&["--workers", "2"]).start().await).await;
 }
 
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test]
 async fn sighup_replaces_workers_without_a_gap_on_postgres() {
     let Some(server) = TestServer::start(Kind::Postgres) else {

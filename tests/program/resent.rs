@@ -54,7 +54,6 @@ async fn on_sqlite() {
     a_reply_that_rode_to_nobody_is_sent(Engine::Sqlite).await;
 }
 
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test]
 async fn on_postgres() {
     // None: it has said why it cannot run here.

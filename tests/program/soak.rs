@@ -44,7 +44,6 @@ fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
 #[tokio::test]
 async fn kills_at_random_lose_and_repeat_nothing() {
     let engine = match setting("SOAK_STORAGE", "sqlite".to_owned()).as_str() {
-        #[cfg(all(feature = "mysql", feature = "postgres"))]
         "postgres" => match Engine::postgres() {
             Some(engine) => engine,
             None => return,

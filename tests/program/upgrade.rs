@@ -11,7 +11,6 @@ use nix::unistd::Pid;
 use crate::bot::{Bot, SOON, Setup, until};
 use crate::client::{begin, join, say};
 use crate::load::Load;
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 use crate::server::{Kind, TestServer};
 
 fn signal(pid: i32, signal: Signal) {
@@ -51,7 +50,6 @@ async fn a_new_program_takes_over_without_a_gap() {
     upgrade_under_load(Setup::counter().args(&["--workers", "2"]).start().await).await;
 }
 
-#[cfg(all(feature = "mysql", feature = "postgres"))]
 #[tokio::test]
 async fn a_new_program_takes_over_without_a_gap_on_postgres() {
     let Some(server) = TestServer::start(Kind::Postgres) else {

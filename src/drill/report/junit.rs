@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::super::results::{Report, Round};
 use crate::author::error::Error;
+use crate::report::files;
 use crate::report::svg::escape;
 
 /// Characters of output in a failure.
@@ -21,7 +22,7 @@ pub(crate) fn write(report: &Report, file: &Path) -> crate::Result<()> {
         Error::Start(format!(
             "cannot write --junit {}: {}",
             file.display(),
-            e.kind()
+            files::reason(&e)
         ))
     })
 }

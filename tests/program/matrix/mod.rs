@@ -53,7 +53,6 @@ macro_rules! matrix {
             })*
         }
 
-        #[cfg(all(feature = "mysql", feature = "postgres"))]
         mod postgres {
             use super::{Engine, Point};
             $(#[tokio::test]

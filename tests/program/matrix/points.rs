@@ -95,7 +95,6 @@ pub(super) struct Stage<'a> {
     /// Processes that we stopped.
     stopped: Vec<i32>,
     /// Holds PostgreSQL's table of locks for as long as it lives.
-    #[cfg(feature = "postgres")]
     table_lock: Option<tokio_postgres::Client>,
 }
 
@@ -116,7 +115,6 @@ impl<'a> Stage<'a> {
             gate: bot.setup.path("gate"),
             has_said_the_next: false,
             stopped: Vec::new(),
-            #[cfg(feature = "postgres")]
             table_lock: None,
         }
     }
@@ -219,7 +217,6 @@ impl<'a> Stage<'a> {
     pub(super) async fn let_go(&mut self) {
         self.open_gate();
         self.api.calm();
-        #[cfg(feature = "postgres")]
         drop(self.table_lock.take());
         for pid in self.stopped.drain(..) {
             // It may be dead.
@@ -309,7 +306,6 @@ impl<'a> Stage<'a> {
                 let writer = bot.writer().await;
                 self.stop(writer);
             }
-            #[cfg(feature = "postgres")]
             Some(url) => {
                 let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
                     .await
@@ -319,8 +315,6 @@ impl<'a> Stage<'a> {
                 client.batch_execute(lock).await.expect("the lock");
                 self.table_lock = Some(client);
             }
-            #[cfg(not(feature = "postgres"))]
-            Some(_) => {}
         }
     }
 
@@ -331,10 +325,7 @@ impl<'a> Stage<'a> {
                 self.stopped.retain(|pid| *pid != writer);
                 kill(Pid::from_raw(writer), Signal::SIGCONT).expect("it lives");
             }
-            #[cfg(feature = "postgres")]
             Some(_) => drop(self.table_lock.take()),
-            #[cfg(not(feature = "postgres"))]
-            Some(_) => {}
         }
     }
 

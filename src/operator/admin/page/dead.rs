@@ -13,6 +13,7 @@ use super::{Tab, escape, frame, link_to, sorry};
 use crate::operator::admin::Admin;
 use crate::operator::admin::queues::within;
 use crate::operator::admin::routes::Content;
+use crate::shared::command_line::program_name;
 
 /// Letters on a page; their bodies are on it.
 const PORTION: u32 = 20;
@@ -39,9 +40,12 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             );
         }
     };
-    let mut html = "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
-         <code>turnkey dead retry CHANNEL UPDATE</code> has one tried again, <code>turnkey dead drop</code> throws it away.</p>"
-        .to_owned();
+    let program = program_name();
+    let program = escape(&program);
+    let mut html = format!(
+        "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
+         <code>{program} dead retry CHANNEL UPDATE</code> has one tried again, <code>{program} dead drop</code> throws it away.</p>"
+    );
     if letters.is_empty() {
         html.push_str("<p class=\"note\">There are none here.</p>");
     }
@@ -80,6 +84,9 @@ fn one(html: &mut String, letter: &DeadLetter) {
         escape(user),
         count(letter.attempts.into()),
         ago(letter.died),
-        json(&String::from_utf8_lossy(&letter.body)),
+        json(
+            &format!("The update {}", escape(&letter.update)),
+            &String::from_utf8_lossy(&letter.body)
+        ),
     );
 }
