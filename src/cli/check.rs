@@ -7,6 +7,7 @@ use clap::Args;
 use super::storage::Database;
 use crate::process::exit;
 use turnkey_storage::tools;
+use turnkey_text::output;
 
 #[derive(Args)]
 #[command(
@@ -30,15 +31,15 @@ impl Check {
                 .iter()
                 .map(|f| serde_json::json!({ "problem": f.problem, "remedy": f.remedy }))
                 .collect();
-            println!(
-                "{}",
-                serde_json::json!({ "ok": list.is_empty(), "findings": list })
-            );
+            output::line(serde_json::json!({ "ok": list.is_empty(), "findings": list }))?;
         } else if findings.is_empty() {
-            println!("{}: all is well", address);
+            output::line(format_args!("{address}: all is well"))?;
         } else {
             for finding in &findings {
-                println!("{}: {}; {}", address, finding.problem, finding.remedy);
+                output::line(format_args!(
+                    "{}: {}; {}",
+                    address, finding.problem, finding.remedy
+                ))?;
             }
         }
         Ok(ExitCode::from(if findings.is_empty() {

@@ -17,8 +17,8 @@ use crate::shared::taken::taken;
 
 use crate::config::{Config, Listen, Updater};
 use crate::shared::lines::say;
-use crate::shared::numbers::{counted, grouped};
 use crate::shared::scoreboard::{Field, Scoreboard};
+use turnkey_text::numbers::{counted, grouped};
 
 /// The tables were changed: where the backup from before is, if there was something to
 /// back up.

@@ -15,6 +15,8 @@ pub(crate) const BAD_START: u8 = 2;
 pub(crate) const CANNOT_START: u8 = 3;
 /// Workers died again and again.
 pub(crate) const CRASH_LOOP: u8 = 4;
+/// What was asked for was done, but standard output did not take what there is to say.
+pub(crate) const NO_OUTPUT: u8 = 74;
 /// Something that is needed is not there yet and may be later: a start that is worth
 /// another try. EX_TEMPFAIL of sysexits(3).
 pub(crate) const NOT_YET: u8 = 75;

@@ -37,10 +37,10 @@ use crate::process::privileges;
 use crate::process::writer;
 use crate::shared::lines;
 use crate::shared::lines::say;
-use crate::shared::numbers::counted;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
 use turnkey_storage::Database;
+use turnkey_text::numbers::counted;
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);

@@ -36,7 +36,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockRef, Socket};
 
 use crate::shared::logfile::LogFile;
-use crate::shared::numbers::counted;
+use turnkey_text::numbers::counted;
 
 mod panics;
 

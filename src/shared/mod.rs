@@ -3,9 +3,9 @@
 //!
 //! Imports nothing of ours from other rooms.
 
+pub(crate) mod command_line;
 pub(crate) mod lines;
 pub(crate) mod logfile;
-pub(crate) mod numbers;
 pub(crate) mod pacing;
 pub(crate) mod rate;
 pub(crate) mod scoreboard;

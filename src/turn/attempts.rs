@@ -206,8 +206,10 @@ impl Attempts<'_> {
                 }
                 tracing::error!(
                     "{dialog} update {update} was given up after {attempts} attempts: {error} \
-                     (turnkey dead show {} {update})",
-                    dialog.channel
+                     ({})",
+                    self.inbox
+                        .commands
+                        .line(&["dead", "show", &dialog.channel, update])
                 );
                 true
             }

@@ -24,6 +24,7 @@ use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::{Arrival, Seen, Storage};
 
 use crate::author::message::{DialogKey, Update};
+use crate::shared::command_line::Commands;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::told;
 
@@ -47,6 +48,8 @@ pub(crate) enum Answer {
 pub(crate) struct Inbox {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) bounds: Bounds,
+    /// How an operator looks at what is in the database.
+    pub(crate) commands: Commands,
     /// How long a platform waits for a commit.
     pub(crate) ack_after: Duration,
     /// The worker is leaving.
@@ -102,6 +105,7 @@ impl Inbox {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
         bounds: Bounds,
+        commands: Commands,
         ack_after: Duration,
         draining: watch::Receiver<bool>,
         slot: Slot,
@@ -109,6 +113,7 @@ impl Inbox {
         Inbox {
             storage,
             bounds,
+            commands,
             ack_after,
             draining,
             in_hand: Cell::new(0),

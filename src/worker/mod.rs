@@ -40,6 +40,7 @@ use crate::net::listener::{Listener, Purpose};
 use crate::net::tls::{self, Certificates, Tickets};
 use crate::operator::admin::Admin;
 use crate::operator::backup;
+use crate::shared::command_line::Commands;
 use crate::shared::lines;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared};
 use crate::turn::receipt::Inbox;
@@ -135,6 +136,7 @@ impl Worker<'_> {
             inbox: Inbox::new(
                 storage.clone(),
                 self.config.pending,
+                Commands::of(&self.database.url()),
                 self.config.ack_after,
                 draining.clone(),
                 slot,

@@ -212,7 +212,12 @@ async fn a_caller_may_ask_later() {
     // One that is given up: that it was, not why.
     let fails = || with_token(respond_async("ann", "fail", Some("f")));
     assert_eq!(once(port, fails()).await.status, 202);
-    bot.wait_for_stderr("turnkey dead show http f").await;
+    bot.wait_for_stderr(&format!(
+        "({} dead show http f --storage sqlite:{})",
+        bot.setup.program().file_name().unwrap().display(),
+        bot.setup.database().display()
+    ))
+    .await;
     let dead = once(port, with_token(get("/http/updates/f"))).await;
     assert_eq!(dead.status, 410);
     assert!(!dead.text().contains("told to fail"), "{}", dead.text());
@@ -271,7 +276,7 @@ async fn a_stop_leaves_accepted_updates_in_the_inbox() {
         .clone()
         .args(&["--turn-timeout", "1s", "--max-attempts", "2"]);
     let bot = bot.start().await;
-    bot.wait_for_stderr("turnkey dead show vk e1").await;
+    bot.wait_for_stderr(" dead show vk e1 --storage ").await;
     receives(&api, "1", &["1: hi"]).await;
     bot.stop().await.assert_sound();
 }

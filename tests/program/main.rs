@@ -58,6 +58,7 @@ mod nginx;
 mod odd;
 mod operator;
 mod order;
+mod output;
 mod pacing;
 mod packaging;
 mod platform_proxy;

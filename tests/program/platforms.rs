@@ -680,7 +680,7 @@ async fn a_reply_that_no_platform_takes_fails_the_turn() {
     told(&bot, vk("e2", 1, &picture), "ok").await;
     bot.wait_for_stderr("reply 1: a picture's address has 1 to 2000 bytes")
         .await;
-    bot.wait_for_stderr("turnkey dead show vk e2").await;
+    bot.wait_for_stderr(" dead show vk e2 --storage ").await;
     assert!(bot.stop().await.dump(&[]).is_empty());
     assert!(api.calls().is_empty());
 }

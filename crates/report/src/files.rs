@@ -18,12 +18,26 @@ pub fn make_directory(out: &Path) -> crate::Result<()> {
         Error::Start(format!(
             "cannot write to --out {}: {}; name another directory",
             out.display(),
-            e.kind()
+            reason(&e)
         ))
     };
     fs::create_dir_all(out).map_err(refuse)?;
     // Tells a directory without write permission now, not after hours.
     tempfile::tempfile_in(out).map(drop).map_err(refuse)
+}
+
+/// Why something could not be done, as people say it, without the number.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such directory".to_owned(),
+        ErrorKind::NotADirectory => "a part of the path is a file".to_owned(),
+        ErrorKind::AlreadyExists => "it is there, and no directory".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        ErrorKind::PermissionDenied => "no right to write there".to_owned(),
+        ErrorKind::StorageFull => "the disk is full".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read only".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Writes files, given by name; their paths.
@@ -45,7 +59,9 @@ pub fn write(out: &Path, files: Vec<(String, String)>) -> crate::Result<Vec<Path
                 file.write_all(text.as_bytes())?;
                 file.persist(&path).map_err(|e| e.error)
             })
-            .map_err(|e| Error::Start(format!("cannot write {}: {}", path.display(), e.kind())))?;
+            .map_err(|e| {
+                Error::Start(format!("cannot write {}: {}", path.display(), reason(&e)))
+            })?;
         written.push(path);
     }
     Ok(written)

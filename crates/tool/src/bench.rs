@@ -249,13 +249,11 @@ impl Bench {
             Command::Storage(storage) => bench::storage(&storage.options()),
             Command::Turn(turn) => bench::http(&turn.options()),
         };
-        Ok(ExitCode::from(
-            match outcome.map_err(|e| anyhow::anyhow!("{e}"))? {
-                Outcome::Good => exit::CLEAN,
-                Outcome::Failed => exit::CUT,
-                Outcome::Interrupted => exit::INTERRUPTED,
-            },
-        ))
+        Ok(ExitCode::from(match outcome.map_err(super::said)? {
+            Outcome::Good => exit::CLEAN,
+            Outcome::Failed => exit::CUT,
+            Outcome::Interrupted => exit::INTERRUPTED,
+        }))
     }
 }
 

@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use turnkey::tool::{self, exit};
+use turnkey_text::output;
 
 /// What each file is made of.
 const FILES: [(&str, &str); 9] = [
@@ -140,10 +141,10 @@ impl New {
         let unit = unit(&self.name)?;
         let unit_file = directory.join(format!("{}.service", self.name));
         fs::write(unit_file, unit).with_context(cannot)?;
-        println!("{}: a bot that counts. Next:", directory.display());
-        println!("  cd {}", directory.display());
-        println!("  cargo test");
-        println!("  cargo run -- run");
+        output::line(format_args!(
+            "{0}: a bot that counts. Next:\n  cd {0}\n  cargo test\n  cargo run -- run",
+            directory.display()
+        ))?;
         Ok(ExitCode::from(exit::CLEAN))
     }
 }

@@ -77,9 +77,9 @@ use crate::process::privileges;
 use crate::process::systemd;
 use crate::shared::lines;
 use crate::shared::lines::say;
-use crate::shared::numbers::counted;
 use crate::shared::scoreboard::{Scoreboard, Shared};
 use turnkey_storage::Database;
+use turnkey_text::numbers::counted;
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.

@@ -17,7 +17,7 @@ use crate::config::{Config, MAX_WORKERS, Processes};
 use crate::operator::backup;
 use crate::process::systemd;
 use crate::shared::lines::say;
-use crate::shared::numbers::counted;
+use turnkey_text::numbers::counted;
 
 /// How long a new worker has until it serves.
 const READY_WAIT: Duration = Duration::from_secs(30);

@@ -16,9 +16,9 @@ use crate::operator::banner::{self};
 use crate::process::exit;
 use crate::process::systemd;
 use crate::shared::lines::say;
-use crate::shared::numbers::counted;
 use crate::shared::scoreboard::{Field, Shared};
 use crate::shared::taken::taken;
+use turnkey_text::numbers::counted;
 
 /// What the writer gets for its last commit and checkpoint after the workers
 /// have left or were cut off.

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -20,6 +20,29 @@ use nix::unistd::{ForkResult, Pid};
 
 /// What [`be_nice`] asks for: the last in line, but not without any share.
 const NICE: i32 = 15;
+
+/// Whether nobody had opened this process's standard output when it began.
+///
+/// Rust's start opens /dev/null in the place of a closed descriptor, so it has to be asked
+/// before.
+pub(crate) fn stdout_was_closed() -> bool {
+    STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
+}
+
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn look_at_stdout() {
+    // SAFETY: F_GETFD takes any number, touches no memory, and changes nothing.
+    let flags = unsafe { nix::libc::fcntl(1, nix::libc::F_GETFD) };
+    STDOUT_WAS_CLOSED.store(flags == -1, Ordering::Relaxed);
+}
+
+// SAFETY: the section is a list of pointers to functions of C, each of which the loader
+// calls once, in the only thread, before `main`. This one makes a system call and stores a
+// byte: it needs nothing of what Rust's start sets up.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_THE_START: extern "C" fn() = look_at_stdout;
 
 /// Which side of a fork this is.
 pub(super) enum Forked {

@@ -12,8 +12,8 @@ use nix::unistd::Pid;
 use super::child::Stage;
 use super::{Master, Phase};
 use crate::process::systemd;
-use crate::shared::numbers::counted;
 use crate::shared::scoreboard::Field;
+use turnkey_text::numbers::counted;
 
 /// How long a worker that hangs has to tell what it has in hand.
 const HANGING: Duration = Duration::from_millis(500);

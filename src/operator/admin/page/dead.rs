@@ -14,6 +14,7 @@ use super::{Tab, escape, frame, link_to, sorry};
 use crate::operator::admin::Admin;
 use crate::operator::admin::queues::within;
 use crate::operator::admin::routes::Content;
+use turnkey_text::program_name;
 
 /// Letters on a page; their bodies are on it.
 const PORTION: u32 = 20;
@@ -51,9 +52,12 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             );
         }
     };
-    let mut html = "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
-         <code>turnkey dead retry CHANNEL UPDATE</code> has one tried again, <code>turnkey dead drop</code> throws it away.</p>"
-        .to_owned();
+    let program = program_name();
+    let program = escape(&program);
+    let mut html = format!(
+        "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
+         <code>{program} dead retry CHANNEL UPDATE</code> has one tried again, <code>{program} dead drop</code> throws it away.</p>"
+    );
     if letters.is_empty() {
         html.push_str("<p class=\"note\">There are none here.</p>");
     }
@@ -81,10 +85,13 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
 
 /// The first of the dead replies.
 fn replies(html: &mut String, dead: &[DeadReply]) {
-    html.push_str(
+    let program = program_name();
+    let program = escape(&program);
+    let _ = write!(
+        html,
         "<h2>Dead replies</h2><p class=\"soft\">Replies that the platform did not take in the end, \
-         those of the oldest turns first. <code>turnkey outbox retry REPLY</code> has one sent again, \
-         <code>turnkey outbox drop</code> throws it away.</p>",
+         those of the oldest turns first. <code>{program} outbox retry REPLY</code> has one sent again, \
+         <code>{program} outbox drop</code> throws it away.</p>"
     );
     if dead.is_empty() {
         html.push_str("<p class=\"note\">There are none.</p>");
@@ -104,12 +111,13 @@ fn replies(html: &mut String, dead: &[DeadReply]) {
             escape(user),
             count(reply.attempts.into()),
             ago(reply.died),
-            json(&reply.body),
+            json("The reply", &reply.body),
         );
     }
     if dead.len() == PORTION as usize {
-        html.push_str(
-            "<p class=\"note\">There may be more: <code>turnkey outbox list --dead</code> shows all.</p>",
+        let _ = write!(
+            html,
+            "<p class=\"note\">There may be more: <code>{program} outbox list --dead</code> shows all.</p>"
         );
     }
 }
@@ -128,6 +136,9 @@ fn one(html: &mut String, letter: &DeadLetter) {
         escape(user),
         count(letter.attempts.into()),
         ago(letter.died),
-        json(&String::from_utf8_lossy(&letter.body)),
+        json(
+            &format!("The update {}", escape(&letter.update)),
+            &String::from_utf8_lossy(&letter.body)
+        ),
     );
 }

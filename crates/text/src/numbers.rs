@@ -3,7 +3,7 @@
 //! Called by whatever tells a person something. Imports nothing of ours.
 
 /// `1 turn`, `48,210 turns`.
-pub(crate) fn counted(count: u64, what: &str) -> String {
+pub fn counted(count: u64, what: &str) -> String {
     let plural = match what.strip_suffix('y') {
         _ if count == 1 => what.to_owned(),
         Some(stem) => format!("{stem}ies"),
@@ -13,7 +13,7 @@ pub(crate) fn counted(count: u64, what: &str) -> String {
 }
 
 /// `48210` as people write it: `48,210`.
-pub(crate) fn grouped(count: u64) -> String {
+pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
