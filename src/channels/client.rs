@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 
 use super::SendError;
+use crate::author::error::chain;
 
 /// For connecting, sending and the whole answer. The platforms answer in well
 /// under a second; Telegram itself gives up after 60.
@@ -153,13 +154,13 @@ impl Client {
         limit: Duration,
     ) -> Result<Response, SendError> {
         let call = async {
-            let response = self.pooled.request(request).await.map_err(describe)?;
+            let response = self.pooled.request(request).await.map_err(|e| chain(&e))?;
             let status = response.status();
             let retry_after = seconds(response.headers().get(RETRY_AFTER));
             let body = Limited::new(response.into_body(), MAX_ANSWER)
                 .collect()
                 .await
-                .map_err(|e| format!("its answer broke off: {e}"))?
+                .map_err(|e| format!("its answer broke off: {}", chain(&*e)))?
                 .to_bytes();
             Ok(Response {
                 status,
@@ -177,17 +178,4 @@ impl Client {
 fn seconds(header: Option<&HeaderValue>) -> Option<Duration> {
     let seconds = header?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-fn describe(error: hyper_util::client::legacy::Error) -> String {
-    let mut text = String::new();
-    let mut source: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(error) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

@@ -2,7 +2,7 @@
 //!
 //! Written synchronously: a writer with a thread would not survive the fork. Each event
 //! is one line, whatever is told in it: what a user wrote, in their id say, cannot look
-//! like a line of ours.
+//! like a line of ours; and no secret is in it, whoever told it.
 
 use std::io::{self, Write};
 
@@ -10,8 +10,10 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::config::{Config, LogFormat};
+use crate::operator::banner::say;
 use crate::process::logfile::LogFile;
 use crate::process::privileges;
+use crate::shared::scrub;
 
 /// Starts logging: to stderr, or to a file. To be called once, before the first fork.
 ///
@@ -51,6 +53,17 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
         // A log pipe that is gone must not bring down the program.
         .log_internal_errors(false)
         .with_ansi(colours);
+    // An author's panic may hold anything, too.
+    std::panic::set_hook(Box::new(|panic| {
+        let thread = std::thread::current();
+        let backtrace = std::backtrace::Backtrace::capture();
+        let backtrace = match backtrace.status() {
+            std::backtrace::BacktraceStatus::Captured => format!("\n{backtrace}"),
+            _ => String::new(),
+        };
+        let name = thread.name().unwrap_or("without a name");
+        say!("thread '{name}' {panic}{backtrace}");
+    }));
     match config.log {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
@@ -63,12 +76,13 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, whole: &[u8]) -> io::Result<usize> {
+        let event = &*scrub::bytes(whole);
         let line = event.strip_suffix(b"\n").unwrap_or(event);
         let is_odd = |byte: &u8| byte.is_ascii_control() && ![b'\t', 0x1b].contains(byte);
         if !line.iter().any(is_odd) {
             self.0.write_all(event)?;
-            return Ok(event.len());
+            return Ok(whole.len());
         }
         let mut plain = Vec::with_capacity(event.len() + 16);
         for byte in line {
@@ -79,7 +93,7 @@ impl<W: Write> Write for OneLine<W> {
         }
         plain.extend(&event[line.len()..]);
         self.0.write_all(&plain)?;
-        Ok(event.len())
+        Ok(whole.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -19,6 +19,7 @@ macro_rules! say {
         use std::io::Write;
         // In one piece: other processes write there, too.
         let line = format!("{}\n", format_args!($($argument)*));
+        let line = $crate::scrub::scrub(&line);
         drop(std::io::stderr().write_all(line.as_bytes()));
     }};
 }

@@ -6,3 +6,4 @@
 pub(crate) mod pacing;
 pub(crate) mod rate;
 pub(crate) mod scoreboard;
+pub(crate) mod scrub;

@@ -44,6 +44,7 @@ mod hang_up;
 mod https;
 mod inbox;
 mod input;
+mod late_ride;
 mod layers;
 mod litestream;
 mod log_lines;
@@ -66,6 +67,7 @@ mod reload;
 mod replies;
 mod resent;
 mod rpc;
+mod secrets;
 mod security;
 #[path = "../../storage/tests/common/server.rs"]
 mod server;
