@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::SendError;
 use super::lenient::readable;
-use crate::author::error::Error;
+use crate::author::error::{Error, chain};
 use crate::config::Proxies;
 use crate::net::outgoing::{Connector, Remote};
 
@@ -160,13 +160,13 @@ impl Client {
     ) -> Result<Response, SendError> {
         let connection = capture_connection(&mut request);
         let call = async {
-            let response = self.pooled.request(request).await.map_err(describe)?;
+            let response = self.pooled.request(request).await.map_err(|e| chain(&e))?;
             let status = response.status();
             let retry_after = seconds(response.headers().get(RETRY_AFTER));
             let body = Limited::new(response.into_body(), MAX_ANSWER)
                 .collect()
                 .await
-                .map_err(|e| format!("its answer broke off: {e}"))?
+                .map_err(|e| format!("its answer broke off: {}", chain(&*e)))?
                 .to_bytes();
             Ok(Response {
                 status,
@@ -202,19 +202,6 @@ fn remote(connection: &CaptureConnection) -> Option<Remote> {
 fn seconds(header: Option<&HeaderValue>) -> Option<Duration> {
     let seconds = header?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
-}
-
-fn describe(error: hyper_util::client::legacy::Error) -> String {
-    let mut text = String::new();
-    let mut source: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(error) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -258,6 +258,10 @@ impl Channel for Telegram {
         }
     }
 
+    fn can_send(&self) -> bool {
+        self.methods.is_some()
+    }
+
     fn rate(&self) -> Option<Rate> {
         Some(self.rate)
     }

@@ -19,6 +19,7 @@ use super::register::{Register, Registered, Webhook};
 use super::signature::sign;
 use super::{SendError, method_address};
 use crate::config::TelegramConfig;
+use crate::shared::scrub;
 
 /// Updates of one answer: the most that Telegram gives.
 const LIMIT: u32 = 100;
@@ -109,7 +110,11 @@ impl TelegramApi {
             set_webhook: method("setWebhook")?,
             delete_webhook: method("deleteWebhook")?,
             answer_callback_query: method("answerCallbackQuery")?,
-            secret: webhook_secret(config.secret.as_deref(), token),
+            secret: {
+                let secret = webhook_secret(config.secret.as_deref(), token);
+                scrub::learn([&*secret]);
+                secret
+            },
             delete: Cell::new(config.delete_webhook),
             client: Client::new(&config.proxies)?,
         }))

@@ -1,8 +1,8 @@
 //! The log: lines on stderr or in a file, for people or machines.
 //!
 //! Written by way of `lines.rs`, which never waits and needs no thread: one would not
-//! survive the fork. Each event is one line, whatever is told in it: what a user wrote, in their id say, cannot look
-//! like a line of ours.
+//! survive the fork. Each event is one line, whatever is told in it: what a user wrote, in
+//! their id say, cannot look like a line of ours; and no secret is in it, whoever told it.
 
 use std::io::{self, Write};
 
@@ -13,6 +13,7 @@ use crate::process::master;
 use crate::process::privileges;
 use crate::shared::lines::{self, Log};
 use crate::shared::logfile::LogFile;
+use crate::shared::scrub;
 
 /// Starts logging: to stderr, or to a file. To be called once, before the first fork.
 ///
@@ -60,12 +61,13 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, whole: &[u8]) -> io::Result<usize> {
+        let event = &*scrub::bytes(whole);
         let line = event.strip_suffix(b"\n").unwrap_or(event);
         let is_odd = |byte: &u8| byte.is_ascii_control() && ![b'\t', 0x1b].contains(byte);
         if !line.iter().any(is_odd) {
             self.0.write_all(event)?;
-            return Ok(event.len());
+            return Ok(whole.len());
         }
         let mut plain = Vec::with_capacity(event.len() + 16);
         for byte in line {
@@ -76,7 +78,7 @@ impl<W: Write> Write for OneLine<W> {
         }
         plain.extend(&event[line.len()..]);
         self.0.write_all(&plain)?;
-        Ok(event.len())
+        Ok(whole.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

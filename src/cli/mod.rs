@@ -88,12 +88,15 @@ enum Command {
     DrillShell(drill_shell::Shell),
 }
 
+/// What a command does with its arguments.
+type Run = Box<dyn FnOnce(&ArgMatches) -> anyhow::Result<ExitCode>>;
+
 /// A command that a program brings beside ours.
 pub struct Extra {
     /// How it is called and explained.
     pub command: clap::Command,
     /// What it does with its arguments.
-    pub run: Box<dyn FnOnce(&ArgMatches) -> anyhow::Result<ExitCode>>,
+    pub run: Run,
 }
 
 /// Obeys the command line.

@@ -111,30 +111,42 @@ impl List {
     fn run(&self) -> anyhow::Result<()> {
         let as_json = self.operator.json;
         self.operator.work(async |storage| {
-            let mut after = None;
-            while !self.dead {
-                let found = admin::outbox(storage, after, PORTION).await?;
-                for line in &found {
-                    print(as_json, &shown_waiting(line), || text_of_waiting(line))?;
-                }
-                after = found.last().map(|line| line.id);
-                if found.len() < PORTION as usize {
-                    break;
-                }
+            if !self.dead {
+                list_waiting(storage, as_json).await?;
             }
-            after = None;
-            while !self.waiting {
-                let found = replies::list(storage, after, PORTION).await?;
-                for dead in &found {
-                    print(as_json, &shown_dead(dead), || text_of_dead(dead))?;
-                }
-                after = found.last().map(|dead| dead.id);
-                if found.len() < PORTION as usize {
-                    break;
-                }
+            if !self.waiting {
+                list_dead(storage, as_json).await?;
             }
             Ok(())
         })
+    }
+}
+
+async fn list_waiting(storage: &dyn Storage, as_json: bool) -> anyhow::Result<()> {
+    let mut after = None;
+    loop {
+        let found = admin::outbox(storage, after, PORTION).await?;
+        for line in &found {
+            print(as_json, &shown_waiting(line), || text_of_waiting(line))?;
+        }
+        after = found.last().map(|line| line.id);
+        if found.len() < PORTION as usize {
+            return Ok(());
+        }
+    }
+}
+
+async fn list_dead(storage: &dyn Storage, as_json: bool) -> anyhow::Result<()> {
+    let mut after = None;
+    loop {
+        let found = replies::list(storage, after, PORTION).await?;
+        for dead in &found {
+            print(as_json, &shown_dead(dead), || text_of_dead(dead))?;
+        }
+        after = found.last().map(|dead| dead.id);
+        if found.len() < PORTION as usize {
+            return Ok(());
+        }
     }
 }
 

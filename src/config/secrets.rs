@@ -19,6 +19,7 @@ use serde::Deserialize;
 
 use super::settings::Settings;
 use super::validate::refuse;
+use crate::shared::scrub;
 
 /// Bytes of a secret; a file with more is another one.
 const LONGEST: u64 = 16 << 10;
@@ -120,6 +121,23 @@ impl Settings {
                 .get_or_insert_with(|| found.secret.to_string());
         }
         Ok(remarks)
+    }
+
+    /// Tells what must never be shown from now on.
+    pub(super) fn learn_secrets(&self) {
+        let secrets = self.secrets().into_iter();
+        // VK asks for the confirmation string, to whoever knows the address.
+        let secrets = secrets.filter(|(name, _)| name != "vk-confirmation");
+        scrub::learn(secrets.filter_map(|(_, secret)| secret.map(|secret| &**secret)));
+        // The part that nobody can guess: it may be shown without the bot's number.
+        let telegram = self
+            .telegram_token
+            .as_deref()
+            .and_then(|t| t.split_once(':'));
+        scrub::learn(telegram.map(|(_, part)| part));
+        if let Some(storage) = &self.storage {
+            scrub::learn_address(storage);
+        }
     }
 
     /// An empty secret would let everybody in.

@@ -25,6 +25,8 @@ const MANY: usize = 1_000_000;
 
 impl Settings {
     pub(super) fn validate(self, has_channels: bool) -> crate::Result<Config> {
+        // Before anything is said of it.
+        self.learn_secrets();
         let updater = self.updater(has_channels)?;
         // Nothing but tokens of those who can be asked: that may be what is meant.
         let may_poll = self.web_side().is_empty()

@@ -36,6 +36,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockRef, Socket};
 
 use crate::shared::logfile::LogFile;
+use crate::shared::scrub::scrub;
 use turnkey_text::numbers::counted;
 
 mod panics;
@@ -159,8 +160,10 @@ fn stderr_way() -> Way {
     Way::Slow(None)
 }
 
-/// Says something to whoever reads stderr; a whole line.
+/// Says something to whoever reads stderr; a whole line. No secret is in it, whoever told
+/// it.
 pub(crate) fn print(line: &str) {
+    let line = scrub(line);
     match STDERR.get() {
         Some(sink) => sink.put(line.as_bytes()),
         None => drop(io::stderr().write_all(line.as_bytes())),

@@ -9,4 +9,5 @@ pub(crate) mod logfile;
 pub(crate) mod pacing;
 pub(crate) mod rate;
 pub(crate) mod scoreboard;
+pub(crate) mod scrub;
 pub(crate) mod taken;

@@ -18,6 +18,7 @@ use crate::author::error::Error;
 use crate::author::message::Update;
 use crate::channels::Channels;
 use crate::shared::scoreboard::Field;
+use crate::shared::scrub::scrub;
 use crate::turn::receipt::{Answer, Inbox, Receipt, now_ms};
 
 /// After the first failure; doubled after each further one. Each is cut by up to a half,
@@ -66,6 +67,8 @@ impl Attempts<'_> {
     /// turn ends, and the update is buried, or stays in the inbox, or comes again.
     pub(crate) async fn failed(self, receipt: &mut Receipt<'_>, error: &Error) -> bool {
         let update = receipt.update.clone();
+        // It is stored, and shown to operators.
+        let error = scrub(&error.to_string()).into_owned();
         tracing::error!(
             "{} update {} failed (attempt {} of {}): {error}",
             update.dialog,
@@ -82,14 +85,13 @@ impl Attempts<'_> {
             return false;
         }
         if receipt.attempts >= self.most {
-            self.bury(receipt, &error.to_string()).await;
+            self.bury(receipt, &error).await;
             return false;
         }
         let pause = pause_after(receipt.attempts);
         receipt.due = now_ms() + pause.as_millis() as i64;
-        receipt.error = Some(error.to_string());
+        receipt.error = Some(error.clone());
         if receipt.is_accepted() {
-            let error = error.to_string();
             self.note(receipt, receipt.attempts, &error, receipt.due)
                 .await;
         }

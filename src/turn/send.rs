@@ -23,6 +23,7 @@ use turnkey_storage::{Grant, ReplyId, Unsent, pauses};
 use crate::author::message::{DialogKey, Outgoing};
 use crate::channels::{Outlet, SendError};
 use crate::shared::scoreboard::Field;
+use crate::shared::scrub::scrub;
 use crate::turn::turn::{self, Bot};
 
 /// Attempts to send one reply before its turn ends without it: two minutes of
@@ -200,6 +201,8 @@ async fn deliver(
             Err(SendError::Away { reason, after }) => (reason, after, taken != outlet.taken.get()),
         };
         taken = outlet.taken.get();
+        // It is stored, and shown to operators.
+        let reason = scrub(&reason).into_owned();
         let Some(failures) = failed(bot, dialog, id, counts, &reason).await? else {
             return Ok(());
         };

@@ -20,6 +20,7 @@
 //! [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
 //! `--lock-wait` for what was not accepted, `--turn-timeout`, [`MAX_RUNS`].
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -29,18 +30,20 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use turnkey_storage::inbox::Pending;
+use turnkey_storage::replies;
 use turnkey_storage::{
-    Arrival, Begin, Begun, Commit, DialogKey, Error as StorageError, Seen, Storage,
+    Arrival, Begin, Begun, Commit, DialogKey, Error as StorageError, ReplyId, Seen, Storage,
 };
 
 use crate::author::error::Error;
-use crate::author::message::{Kind, Outgoing, Update};
+use crate::author::message::{Kind, Outgoing, Reply, Update};
 use crate::author::turn::MAX_REPLIES;
 use crate::author::user_lock::{Held, UserLock};
 use crate::channels::{Channels, Plan, SendError};
 use crate::handlers::{AnyHandler, Call, Handled};
 use crate::shared::rate::Limiter;
 use crate::shared::scoreboard::{Field, Slot};
+use crate::shared::scrub::scrub;
 use crate::turn::attempts::Attempts;
 pub(crate) use crate::turn::receipt::{Answer, WaitsFor};
 use crate::turn::receipt::{Inbox, Receipt};
@@ -100,7 +103,12 @@ pub(crate) struct Limits {
 /// take longer than `--ack-after`, once the update is in the inbox: it is ours then, and
 /// need not be sent again. Where the channel's caller wants the turn's own answer, it
 /// comes with the commit in any case. Dropping the receiver cancels nothing.
-pub(crate) fn start(bot: &Rc<Bot>, update: Update, arrived: Arrival) -> oneshot::Receiver<Answer> {
+pub(crate) fn start(
+    bot: &Rc<Bot>,
+    update: impl Into<Arc<Update>>,
+    arrived: Arrival,
+) -> oneshot::Receiver<Answer> {
+    let update = update.into();
     let waits_for = match bot.channels.of(&update.dialog).waits_for_answer() {
         true => WaitsFor::Answer,
         false => WaitsFor::Commit,
@@ -112,10 +120,11 @@ pub(crate) fn start(bot: &Rc<Bot>, update: Update, arrived: Arrival) -> oneshot:
 /// whatever the channel is.
 pub(crate) fn start_for(
     bot: &Rc<Bot>,
-    update: Update,
+    update: impl Into<Arc<Update>>,
     arrived: Arrival,
     waits_for: WaitsFor,
 ) -> oneshot::Receiver<Answer> {
+    let update = update.into();
     let (sender, receiver) = oneshot::channel();
     let Some(place) = InFlight::enter(bot) else {
         let busy = Answer::Busy(format!("{} turns are in flight", bot.limits.turns));
@@ -132,7 +141,6 @@ pub(crate) fn start_for(
             drop(sender.send(answer));
             return;
         }
-        let update = Arc::new(update);
         let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
         if waits_for == WaitsFor::Row {
             receipt.accept().await;
@@ -396,6 +404,8 @@ fn prepare(
     handled: Handled,
 ) -> crate::Result<(Commit, Vec<Outgoing>)> {
     let update = &*receipt.update;
+    let mut handled = handled;
+    handled.replies.iter_mut().for_each(without_secrets);
     let planned = match receipt.is_accepted() {
         false => bot.channels.plan(update, &handled.replies),
         // The answer has left: nothing can ride in it.
@@ -441,6 +451,17 @@ fn prepare(
     Ok((commit, outgoing))
 }
 
+/// A reply is no place for a secret: it may tell a user of an error, with an address in
+/// it. A picture's address and a button's data are not read, and left as they are.
+fn without_secrets(reply: &mut Reply) {
+    let labels = reply.buttons.iter_mut().map(|button| &mut button.label);
+    for text in std::iter::once(&mut reply.text).chain(labels) {
+        if let Cow::Owned(clean) = scrub(text) {
+            *text = clean;
+        }
+    }
+}
+
 /// What rides in the answer of another turn of this update, if this one was answered
 /// before: the platform came again since it did not get that answer, and has ours, in
 /// which nothing rides.
@@ -471,10 +492,62 @@ async fn send_what_rode(bot: &Rc<Bot>, dialog: &DialogKey, rode: Option<Outgoing
         return false;
     };
     let grant = begun.grant;
-    let is_sent = send::send(bot, &grant, begun.unsent).await.is_ok()
-        && send::send_new(bot, &grant, vec![rode]).await.is_ok();
+    let mut is_sent = send::send(bot, &grant, begun.unsent).await.is_ok();
+    if is_sent {
+        is_sent = match overtaken(bot, dialog, &rode).await {
+            Ok(false) => send::send_new(bot, &grant, vec![rode]).await.is_ok(),
+            Ok(true) => true,
+            Err(_) => false,
+        };
+    }
     end(bot, grant, Vec::new(), dialog).await;
     is_sent
+}
+
+/// What an update that was seen before is answered with: its stored answer. What rides in
+/// that is not given any more when its user has had a newer turn since: it would come after
+/// newer replies. (The platform asks again since it did not get it.)
+pub(crate) async fn seen_in_order(bot: &Bot, update: &Update, seen: Seen) -> Answer {
+    let channel = bot.channels.of(&update.dialog);
+    let Some(reply) = channel.rode(&seen.answer) else {
+        return Answer::Seen(seen);
+    };
+    let rode = Outgoing {
+        to: update.address.clone(),
+        within: update.within.clone(),
+        update: update.id.0.clone(),
+        reply,
+    };
+    match overtaken(bot, &update.dialog, &rode).await {
+        Ok(false) => Answer::Seen(seen),
+        Ok(true) => Answer::Seen(Seen {
+            answer: channel.accepted(update),
+            ..seen
+        }),
+        Err(error) => Answer::Busy(error.to_string()),
+    }
+}
+
+/// Whether the turn of a reply that rode in its answer was overtaken by a newer one. Then
+/// the reply is not lost but a dead one: an operator may have it sent.
+async fn overtaken(
+    bot: &Bot,
+    dialog: &DialogKey,
+    rode: &Outgoing,
+) -> turnkey_storage::Result<bool> {
+    let Some(turn) = replies::overtaken(&*bot.storage, dialog, &rode.update).await? else {
+        return Ok(false);
+    };
+    // What rides is alone: nothing of that turn was ever in the outbox.
+    let id = ReplyId { turn, index: 0 };
+    let body = serde_json::to_string(rode).unwrap_or_default();
+    let reason = "the answer that it rode in was lost, and its user has had a newer turn since";
+    replies::miss(&*bot.storage, dialog, id, &body, reason).await?;
+    tracing::warn!(
+        "{dialog}: a reply comes too late to be given: {reason} (turnkey outbox show {}.0)",
+        turn.0
+    );
+    Ok(true)
 }
 
 async fn end(

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
@@ -119,10 +120,14 @@ async fn run(
     arrived: Arrival,
 ) -> Result<PlatformAnswer, Refusal> {
     let place = UserPlace::take(bot, &update)?;
-    let digest = update.digest.clone();
-    let ended = turn::start(bot, update, arrived).await;
+    let update = Arc::new(update);
+    let ended = turn::start(bot, update.clone(), arrived).await;
     place.forgive_if_known(bot, &ended);
-    otherwise(channel, &digest, ended)
+    let ended = match ended {
+        Ok(Answer::Seen(seen)) => Ok(turn::seen_in_order(bot, &update, seen).await),
+        ended => ended,
+    };
+    otherwise(channel, &update.digest, ended)
 }
 
 /// Takes an update into the inbox, for a caller who asked not to wait.

@@ -16,6 +16,7 @@ use super::address;
 use super::serving::Serving;
 use crate::channels::PlatformAnswer;
 use crate::net::request::{Body, Wrong};
+use crate::shared::scrub;
 use crate::updaters::{rpc, status, webhooks};
 
 /// `Retry-After`, where no channel says otherwise.
@@ -136,7 +137,7 @@ fn error(status: StatusCode, reason: &str, retry_after: &str) -> Response<Full<B
 
 fn respond(answer: PlatformAnswer) -> Response<Full<Bytes>> {
     let typed = !answer.body.is_empty();
-    let mut response = Response::new(Full::from(answer.body));
+    let mut response = Response::new(Full::from(scrub::owned(answer.body)));
     *response.status_mut() = answer.status;
     if typed {
         let media_type = HeaderValue::from_static(answer.media_type);

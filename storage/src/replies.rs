@@ -8,7 +8,9 @@
 //! Whoever calls [`bury`] holds the dialog's lock; the operator's commands do not. So what
 //! is done to a row that is gone meanwhile does nothing.
 
-use crate::{DialogKey, Fence, ReplyId, Result, Row, Statement, Storage, Value, unix_ms};
+use crate::{
+    DialogKey, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, unix_ms,
+};
 
 /// How our statements begin that take replies out of the outbox, or put them into it: the
 /// writer of SQLite's file counts them.
@@ -144,6 +146,55 @@ pub async fn bury(
         Statement::new(take_out, key(dialog, id)),
     ];
     storage.own(statements).await.map(drop)
+}
+
+/// The turn of an update that was handled, if its dialog has had a newer one since.
+///
+/// # Errors
+/// [`Error::Unavailable`](crate::Error::Unavailable).
+pub async fn overtaken(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    update: &str,
+) -> Result<Option<Fence>> {
+    let query = Statement::new(
+        "SELECT s.fence AS fence, d.version AS version FROM turnkey_dialog d, turnkey_seen s
+         WHERE d.user_id = ?1 AND d.channel = ?2 AND s.id = ?3 AND s.channel = ?2",
+        (&dialog.user_id, &dialog.channel, update),
+    );
+    let rows = storage.own_query(query).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let turn = row.get::<i64>("fence")? as u64;
+    let last = row.get::<i64>("version")? as u64 & !FORGOTTEN;
+    Ok((last > turn).then_some(Fence(turn)))
+}
+
+/// Keeps a reply as a dead one that never was in the outbox. Nothing happens when its place
+/// is taken.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn miss(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    id: ReplyId,
+    body: &str,
+    error: &str,
+) -> Result<()> {
+    let now = unix_ms();
+    let miss = format!(
+        "INSERT INTO turnkey_dead_reply ({COLUMNS})
+         SELECT ?3, ?4, ?2, ?1, ?5, ?6, 0, ?7, ?7 FROM (SELECT 1 AS one) t
+         WHERE NOT EXISTS (SELECT 1 FROM turnkey_dead_reply r WHERE r.turn = ?3 AND r.n = ?4)"
+    );
+    let mut params = key(dialog, id);
+    params.extend([Value::from(body), Value::from(error), Value::from(now)]);
+    storage
+        .own(vec![Statement::new(miss, params)])
+        .await
+        .map(drop)
 }
 
 /// Up to `limit` dead replies behind `after`, those of the oldest turns first.

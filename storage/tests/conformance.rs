@@ -1083,6 +1083,7 @@ on_every_engine! {
     dead_letters_are_listed_tried_again_and_dropped
     a_reply_that_is_given_up_is_out_of_the_way
     dead_replies_are_listed_tried_again_and_dropped
+    it_is_known_whether_a_turn_was_overtaken
     pauses_are_kept_until_they_are_over
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits

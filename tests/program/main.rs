@@ -47,6 +47,7 @@ mod hang_up;
 mod https;
 mod inbox;
 mod input;
+mod late_ride;
 mod layers;
 mod litestream;
 mod log_lines;
@@ -76,6 +77,7 @@ mod reload;
 mod replies;
 mod resent;
 mod rpc;
+mod secrets;
 mod security;
 #[path = "../../storage/tests/common/server.rs"]
 mod server;

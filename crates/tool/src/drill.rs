@@ -202,7 +202,7 @@ pub(crate) struct DrillArgs {
 
 impl DrillArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        use super::said;
+        let said = |e: Error| anyhow::anyhow!("{e}");
         let (out, junit, json) = (self.out.clone(), self.junit.clone(), self.json);
         let drill = self.drill().map_err(said)?;
         if let Some(out) = &out {
@@ -243,7 +243,7 @@ impl DrillArgs {
         });
         let slow_connections = match (self.slow_connections, &slow) {
             (Some(1..), None) => {
-                return Err(crate::Error::Start(
+                return Err(Error::Start(
                     "--slow-connections says how many ask for --slow-path; name that, too"
                         .to_owned(),
                 ));

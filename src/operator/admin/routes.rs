@@ -4,6 +4,8 @@
 //! anything. Bounds: [`QUERY`] bytes of a query; each question to the database has the
 //! patience of `queues.rs`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -15,6 +17,7 @@ use hyper::{Method, Response, StatusCode};
 
 use super::{Admin, gate, metrics, page};
 use crate::net::request::Wrong;
+use crate::shared::scrub::scrub;
 
 /// Bytes of a query string.
 const QUERY: usize = 2048;
@@ -119,7 +122,11 @@ async fn content(admin: &Admin, head: &Parts, query: &str) -> Content {
 }
 
 fn respond(content: Content) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(content.body));
+    let body = match scrub(&content.body) {
+        Cow::Owned(clean) => clean,
+        Cow::Borrowed(_) => content.body,
+    };
+    let mut response = Response::new(Full::from(body));
     *response.status_mut() = content.status;
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));

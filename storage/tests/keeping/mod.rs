@@ -12,6 +12,7 @@ use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error, Seen, Statement,
 
 pub(crate) use replies::{
     a_reply_that_is_given_up_is_out_of_the_way, dead_replies_are_listed_tried_again_and_dropped,
+    it_is_known_whether_a_turn_was_overtaken,
 };
 
 use super::common::{LONG, asks, begin, dialog, last, turn};

@@ -80,7 +80,7 @@ pub(crate) async fn a_reply_that_is_given_up_is_out_of_the_way(engine: &dyn Engi
         since: fresh.since,
         died,
     };
-    assert_eq!(dead, [wanted.clone()]);
+    assert_eq!(dead, std::slice::from_ref(&wanted));
     assert_eq!(replies::get(storage, ids[0]).await.unwrap(), Some(wanted));
     assert_eq!(admin::queues(storage).await.unwrap().dead_replies, 1);
     // The dialog goes on with what is left.
@@ -147,4 +147,39 @@ pub(crate) async fn dead_replies_are_listed_tried_again_and_dropped(engine: &dyn
     };
     assert!(!replies::retry(storage, none).await.unwrap());
     assert_eq!(admin::unsent(storage, none).await.unwrap(), None);
+}
+
+pub(crate) async fn it_is_known_whether_a_turn_was_overtaken(engine: &dyn Engine) {
+    let client = engine.open();
+    let storage: &dyn Storage = &*client;
+    let overtaken = async |user: u32, update: &str| {
+        let found = replies::overtaken(storage, &dialog(user), update).await;
+        found.unwrap()
+    };
+    assert_eq!(overtaken(1, "u1").await, None);
+    let first = leave(&client, 1, "u1", 0).await;
+    assert!(first.is_empty());
+    leave(&client, 2, "other", 0).await;
+    assert_eq!(overtaken(1, "u1").await, None);
+    assert!(admin::reset(storage, &dialog(1)).await.unwrap());
+    assert_eq!(overtaken(1, "u1").await, None, "it is still the last");
+    let newer = leave(&client, 1, "u2", 1).await;
+    let turn = overtaken(1, "u1").await.expect("u2 was newer");
+    assert!(turn < newer[0].turn);
+    assert_eq!(overtaken(1, "u2").await, None);
+
+    let id = ReplyId { turn, index: 0 };
+    for error in ["too late", "and again"] {
+        let missed = replies::miss(storage, &dialog(1), id, "\0body", error).await;
+        missed.unwrap();
+    }
+    let dead = replies::list(storage, None, 9).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(
+        (dead[0].body.as_str(), dead[0].error.as_str(), dead[0].id),
+        ("\0body", "too late", id)
+    );
+    // An operator may have it sent all the same.
+    assert!(replies::retry(storage, id).await.unwrap());
+    assert_eq!(unsent(&client, 1, "u3").await, ["\0body", "\0u2 reply 0"]);
 }
