@@ -42,6 +42,9 @@ pub(super) struct VkApi {
     client: Client,
     group: Cell<Option<u64>>,
     session: RefCell<Option<Session>>,
+    /// Where the first session began: whoever has no mark yet asks from there, also when
+    /// that question fails.
+    began: Cell<Option<Mark>>,
 }
 
 /// Where to ask, and with what.
@@ -139,6 +142,7 @@ impl VkApi {
             client: Client::new(),
             group: Cell::new(None),
             session: RefCell::new(None),
+            began: Cell::new(None),
         })
     }
 
@@ -275,7 +279,8 @@ impl Poll for VkApi {
         Box::pin(async move {
             for _ in 0..KEYS {
                 let session = self.session().await?;
-                let ts = from.unwrap_or(session.ts);
+                let ts = from.or(self.began.get()).unwrap_or(session.ts);
+                self.began.set(Some(ts));
                 let checked = self.check(&session, ts, wait).await;
                 if checked.is_err() {
                     // The server may be another one next time.

@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use turnkey_storage::Finding;
 
 use super::storage::Database;
+use crate::config::Address;
 use crate::database;
+use crate::net::tls;
 use crate::process::exit;
 
 #[derive(Args)]
@@ -24,7 +27,17 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let address = self.database.address()?;
-        let findings = database::check(&address)?;
+        let mut findings = database::check(&address)?;
+        // Only a bot with --tls-cert has left word there of where its certificate is.
+        let kept = match &address {
+            Address::Sqlite(path) => tls::kept::complaint(&tls::kept::beside(path)),
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
+            _ => None,
+        };
+        findings.extend(kept.map(|problem| Finding {
+            problem,
+            remedy: "put a good pair there; until then the bot serves the last good one".to_owned(),
+        }));
         if self.json {
             let list: Vec<_> = findings
                 .iter()

@@ -193,8 +193,16 @@ pub(crate) fn run(
     if predecessor.is_none() {
         database.note(&Running::this());
     }
+    let beside = database
+        .files()
+        .map(|files| tls::kept::beside(&files.database));
+    if let Some(beside) = &beside
+        && !matches!(config.tls, Some(Tls::Files { .. }))
+    {
+        tls::kept::forget(beside);
+    }
     if let Some(tls) = &config.tls {
-        tls::check(tls)?;
+        tls::check(tls, beside.as_deref())?;
         if let Tls::Acme(acme) = tls {
             acme::check(acme)?;
         }
@@ -289,6 +297,9 @@ impl Master {
             self.start_due()?;
             self.announce();
             self.watch_over();
+            if let Some(tls) = &self.config.tls {
+                tls::kept::look(tls);
+            }
             self.roll()?;
             self.look_at_upgrade();
             if let Some(code) = self.proceed() {
@@ -353,7 +364,7 @@ impl Master {
             &workers,
             &self.database,
         );
-        if let Some(remark) = privileges::remark() {
+        if let Some(remark) = privileges::remark(&self.config) {
             say!("{remark}");
         }
         systemd::ready(&format!("serving with {workers}"));
