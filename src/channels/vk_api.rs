@@ -51,6 +51,9 @@ pub(super) struct VkApi {
     /// That Long Poll cannot be turned on was said.
     said_off: Cell<bool>,
     session: RefCell<Option<Session>>,
+    /// Where the first session began: whoever has no mark yet asks from there, also when
+    /// that question fails.
+    began: Cell<Option<Mark>>,
 }
 
 /// Where to ask, and with what.
@@ -150,6 +153,7 @@ impl VkApi {
             group: Cell::new(None),
             said_off: Cell::new(false),
             session: RefCell::new(None),
+            began: Cell::new(None),
         })
     }
 
@@ -293,7 +297,8 @@ impl Poll for VkApi {
         Box::pin(async move {
             for _ in 0..KEYS {
                 let session = self.session().await?;
-                let ts = from.unwrap_or(session.ts);
+                let ts = from.or(self.began.get()).unwrap_or(session.ts);
+                self.began.set(Some(ts));
                 let checked = self.check(&session, ts, wait).await;
                 if checked.is_err() {
                     // The server may be another one next time.

@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use turnkey_storage::Finding;
 
 use super::storage::Database;
+use crate::config::Address;
+use crate::net::tls;
 use crate::process::exit;
 use turnkey_storage::tools;
 use turnkey_text::output;
@@ -25,7 +28,17 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let address = self.database.address()?;
-        let findings = tools::check(&address)?;
+        let mut findings = tools::check(&address)?;
+        // Only a bot with --tls-cert has left word there of where its certificate is.
+        let kept = match &address {
+            Address::Sqlite(path) => tls::kept::complaint(&tls::kept::beside(path)),
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
+            _ => None,
+        };
+        findings.extend(kept.map(|problem| Finding {
+            problem,
+            remedy: "put a good pair there; until then the bot serves the last good one".to_owned(),
+        }));
         if self.json {
             let list: Vec<_> = findings
                 .iter()

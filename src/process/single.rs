@@ -70,8 +70,11 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let database = database::take(config)?;
     backup::check(config)?;
     database::note(&database, &Running::this());
+    let beside = database
+        .files()
+        .map(|files| tls::kept::beside(&files.database));
     if let Some(tls) = &config.tls {
-        tls::check(tls)?;
+        tls::check(tls, beside.as_deref())?;
         if let Tls::Acme(acme) = tls {
             acme::check(acme)?;
         }
@@ -152,7 +155,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let served = worker.run(
             || {
                 banner::announce(config, &own, bound, "single process", &database);
-                if let Some(remark) = privileges::remark() {
+                if let Some(remark) = privileges::remark(config) {
                     say!("{remark}");
                 }
             },
@@ -271,7 +274,7 @@ async fn asked_to_stop(held: &SigSet) -> bool {
             () = reopen_log() => false,
             () = arrives(SignalKind::interrupt()) => false,
             () = arrives(SignalKind::terminate()) => false,
-            () = arrives(SignalKind::hangup()) => false,
+            () = arrives(SignalKind::hangup()), if !signals::ignores_hang_up() => false,
             () = arrives(SignalKind::quit()) => true,
         }
     };

@@ -206,7 +206,11 @@ impl Worker<'_> {
             .map(Certificates::open)
             .transpose()?;
         if let Some(certificates) = &certificates {
-            looking.spawn_local(certificates.clone().keep_current());
+            let files = self.database.files().filter(|_| self.is_first);
+            let is_kept = matches!(self.config.tls, Some(Tls::Files { .. }));
+            let beside = files.filter(|_| is_kept);
+            let beside = beside.map(|files| tls::kept::beside(&files.database));
+            looking.spawn_local(certificates.clone().keep_current(beside));
         }
         let tickets = self.tickets;
         let tls = certificates

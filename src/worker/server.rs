@@ -19,6 +19,7 @@ use super::accept::{Accepted, Door};
 use super::serving::Serving;
 use super::{Leave, connection};
 use crate::shared::scoreboard::{Field, Scoreboard, Slot};
+use turnkey_text::numbers::grouped;
 
 /// Connections above the limit that are told so.
 const OVERFLOW: u64 = 64;
@@ -49,6 +50,9 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// when nobody told it not to (the master was killed).
 const CLOSE: Duration = Duration::from_secs(1);
 
+/// Between two lines about connections that cannot be accepted.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
 /// Before the next attempt when the process has no more files to open.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
@@ -59,6 +63,7 @@ pub(super) struct Server {
     slot: Slot,
     draining: watch::Receiver<bool>,
     leave: Cell<Leave>,
+    refused: Cell<Refused>,
 }
 
 impl Server {
@@ -75,6 +80,7 @@ impl Server {
             index,
             draining,
             leave: Cell::new(Leave::Stop),
+            refused: Cell::default(),
         }
     }
 
@@ -132,7 +138,7 @@ impl Server {
     async fn take(self: &Rc<Self>, accepted: std::io::Result<Accepted>) {
         let accepted = match accepted {
             Ok(accepted) => accepted,
-            Err(error) => return accept_failed(&error).await,
+            Err(error) => return self.accept_failed(&error).await,
         };
         if let Accepted::Tcp(stream, _) = &accepted
             && let Err(error) = stream.set_nodelay(true)
@@ -149,6 +155,21 @@ impl Server {
             connection::serve(serving, accepted, full, draining).await;
             drop(open);
         });
+    }
+
+    async fn accept_failed(&self, error: &std::io::Error) {
+        match error.kind() {
+            // The client gave up before we came to it.
+            ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
+            _ => {
+                let (refused, line) = self.refused.get().add(error);
+                self.refused.set(refused);
+                if let Some(line) = line {
+                    tracing::error!("cannot accept a connection: {line}");
+                }
+                tokio::time::sleep(OUT_OF_FILES).await;
+            }
+        }
     }
 
     /// Whether a worker that is alive has clearly fewer connections than this
@@ -171,14 +192,28 @@ impl Server {
     }
 }
 
-async fn accept_failed(error: &std::io::Error) {
-    match error.kind() {
-        // The client gave up before we came to it.
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
-        _ => {
-            tracing::error!("cannot accept a connection: {error}");
-            tokio::time::sleep(OUT_OF_FILES).await;
+/// Connections that could not be accepted: one line, then a count.
+#[derive(Clone, Copy, Default)]
+struct Refused {
+    /// When something was last said.
+    said: Option<Instant>,
+    /// How many since.
+    count: u64,
+}
+
+impl Refused {
+    /// One more; the line about it, if one is due.
+    fn add(mut self, error: &std::io::Error) -> (Self, Option<String>) {
+        self.count += 1;
+        if self.said.is_some_and(|said| said.elapsed() < SAY_AGAIN) {
+            return (self, None);
         }
+        let line = match self.said {
+            None => error.to_string(),
+            Some(_) => format!("{error} ({} in the meantime)", grouped(self.count)),
+        };
+        let said = Some(Instant::now());
+        (Refused { said, count: 0 }, Some(line))
     }
 }
 

@@ -62,7 +62,8 @@ fn lines(path: &Path) -> Vec<DialogLine> {
 
 fn sentence<T>(result: Result<T>) -> String {
     match result {
-        Err(Error::Open(sentence)) => sentence,
+        // A bot that uses it may stop.
+        Err(Error::Open(sentence) | Error::NotYet(sentence)) => sentence,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was not refused"),
     }

@@ -39,8 +39,15 @@ impl Authority {
     /// Writes a certificate for `localhost` and its key; their paths. An earlier pair is
     /// replaced as a careful tool does it.
     pub(crate) fn issue(&self, directory: &Path) -> (PathBuf, PathBuf) {
+        self.issue_for(directory, (2000, 4000))
+    }
+
+    /// The same, valid from the first day of one year to that of another.
+    pub(crate) fn issue_for(&self, directory: &Path, years: (i32, i32)) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let place = |name: &str, pem: String| {
             let path = directory.join(name);

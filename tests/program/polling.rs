@@ -50,6 +50,7 @@ async fn a_token_is_all_it_takes() {
     let lines = bot.stderr();
     assert!(lines.starts_with("Asking Telegram for updates"), "{lines}");
     assert!(lines.contains("Started polling updater (1 worker, sqlite:"));
+    assert!(!lines.contains("port"), "there is none: {lines}");
     api.queues.push((1..=3).map(|id| text(id, 7, "hi")));
     let pressed = json!({"update_id": 4, "callback_query": {"id": "q1", "from": {"id": 7},
         "message": {"message_id": 1, "chat": {"id": 7}}, "data": "yes"}});

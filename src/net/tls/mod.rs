@@ -7,9 +7,10 @@
 //! Bounds: a handshake has the time of a request's head.
 
 mod certificates;
+pub(crate) mod kept;
 mod tickets;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -66,12 +67,27 @@ impl Paths {
 }
 
 /// Whether HTTPS can be served: certificate and key are there and belong together. One
-/// that is still to be got may be missing.
+/// that is still to be got may be missing; in place of a bad one that of the last run is
+/// served, which it has kept `beside` the database.
 ///
 /// # Errors
 /// [`crate::Error::Start`] with the remedy.
-pub(crate) fn check(tls: &Tls) -> crate::Result<()> {
-    Certificates::open(tls).map(|_| ())
+pub(crate) fn check(tls: &Tls, beside: Option<&Path>) -> crate::Result<()> {
+    Certificates::open_first(tls, beside)?.warn_of_time();
+    Ok(())
+}
+
+/// Whether the files themselves can be served, whatever was kept of earlier ones.
+///
+/// # Errors
+/// [`crate::Error::Start`] with the remedy.
+pub(crate) fn must_read(tls: &Tls) -> crate::Result<()> {
+    match tls {
+        Tls::Files { cert, key } => certificates::read_pair(cert, key)
+            .map(drop)
+            .map_err(crate::Error::Start),
+        Tls::Acme(_) => Ok(()),
+    }
 }
 
 /// Makes the acceptor of handshakes.

@@ -91,7 +91,14 @@ async fn content(admin: &Admin, head: &Parts, query: &str) -> Content {
     match head.uri.path() {
         "/healthz" => Content::text(StatusCode::OK, "ok"),
         "/readyz" => match admin.not_ready().await {
-            None => Content::text(StatusCode::OK, "ok"),
+            // It serves; whoever looks is told what will not survive a move.
+            None => match admin.certificate_problem() {
+                None => Content::text(StatusCode::OK, "ok"),
+                Some(why) => {
+                    let line = format!("ok; the certificate before is served on: {why}");
+                    Content::text(StatusCode::OK, &line)
+                }
+            },
             Some(reason) => Content::text(StatusCode::SERVICE_UNAVAILABLE, &reason),
         },
         "/metrics" => {

@@ -187,6 +187,9 @@ pub(crate) struct Backup {
 pub(crate) struct Ends {
     /// Until it ends, less than zero when it has; none before there is one.
     pub(crate) seconds: Option<f64>,
+    /// Why the files that are configured are not served, but the pair before.
+    #[serde(default)]
+    pub(crate) problem: Option<String>,
 }
 
 impl Admin {
@@ -202,6 +205,11 @@ impl Admin {
             }
             tokio::time::sleep(REPLACED / 50).await;
         }
+    }
+
+    /// Why the certificate that is configured is not served.
+    pub(super) fn certificate_problem(&self) -> Option<String> {
+        self.certificates.as_ref()?.problem()
     }
 
     /// How things are now.
@@ -293,6 +301,7 @@ impl Admin {
             }),
             certificate: self.certificates.as_ref().map(|certificates| Ends {
                 seconds: certificates.valid_until().map(until),
+                problem: certificates.problem(),
             }),
             settings: self.settings.clone(),
             series: self.history.series(),

@@ -201,8 +201,16 @@ pub(crate) fn run(
     if predecessor.is_none() {
         database::note(&database, &Running::this());
     }
+    let beside = database
+        .files()
+        .map(|files| tls::kept::beside(&files.database));
+    if let Some(beside) = &beside
+        && !matches!(config.tls, Some(Tls::Files { .. }))
+    {
+        tls::kept::forget(beside);
+    }
     if let Some(tls) = &config.tls {
-        tls::check(tls)?;
+        tls::check(tls, beside.as_deref())?;
         if let Tls::Acme(acme) = tls {
             acme::check(acme)?;
         }
@@ -301,6 +309,9 @@ impl Master {
             self.announce();
             self.watch_over();
             self.tickets.advance(Instant::now());
+            if let Some(tls) = &self.config.tls {
+                tls::kept::look(tls);
+            }
             self.roll()?;
             self.look_at_upgrade();
             if let Some(code) = self.proceed() {
@@ -365,7 +376,7 @@ impl Master {
             &workers,
             &self.database,
         );
-        if let Some(remark) = privileges::remark() {
+        if let Some(remark) = privileges::remark(&self.config) {
             say!("{remark}");
         }
         systemd::ready(&format!("serving with {workers}"));

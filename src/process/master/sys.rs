@@ -147,9 +147,20 @@ pub(crate) fn ignore(which: Signal) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process ignores a signal: it may have been started so.
+pub(super) fn is_ignored(which: Signal) -> bool {
+    // SAFETY: zeros are a valid `sigaction`, which the kernel fills in; with no new
+    // disposition given nothing changes.
+    unsafe {
+        let mut now = std::mem::zeroed::<nix::libc::sigaction>();
+        nix::libc::sigaction(which as i32, std::ptr::null(), &raw mut now) == 0
+            && now.sa_sigaction == nix::libc::SIG_IGN
+    }
+}
+
 /// Until signals are looked at in the master's loop, one of these ends the process at
 /// once, with exit code 0: there is nothing to finish and nothing to clean up yet.
-pub(super) fn leave_on(signals: &[Signal]) -> io::Result<()> {
+pub(super) fn leave_on(signals: impl Iterator<Item = Signal>) -> io::Result<()> {
     extern "C" fn leave(_: nix::libc::c_int) {
         // SAFETY: `_exit` is async-signal-safe and touches no memory of ours.
         unsafe { nix::libc::_exit(0) }
@@ -161,7 +172,7 @@ pub(super) fn leave_on(signals: &[Signal]) -> io::Result<()> {
     );
     for which in signals {
         // SAFETY: the handler may run at any moment: it only calls `_exit`.
-        unsafe { sigaction(*which, &action) }?;
+        unsafe { sigaction(which, &action) }?;
     }
     Ok(())
 }
