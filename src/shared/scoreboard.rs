@@ -15,12 +15,12 @@ mod histogram;
 mod longest;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
 pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
 pub(crate) use self::longest::Longest;
+use crate::shared::clock::unix_ms;
 use crate::shared::pacing::{self, Pacer};
 use crate::shared::rate::{self, Limiter};
 
@@ -286,13 +286,6 @@ impl Slot {
             beat => Some(monotonic_ms().saturating_sub(beat)),
         }
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// A clock that is the same in all processes and never set.

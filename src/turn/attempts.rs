@@ -17,6 +17,7 @@ use turnkey_storage::inbox::{self as row, LONGEST_PAUSE};
 use crate::author::error::Error;
 use crate::author::message::Update;
 use crate::channels::Channels;
+use crate::shared::backoff::jitter;
 use crate::shared::scoreboard::Field;
 use crate::shared::scrub::scrub;
 use crate::turn::receipt::{Answer, Inbox, Receipt, now_ms};
@@ -226,7 +227,7 @@ impl Attempts<'_> {
 fn pause_after(attempts: u32) -> Duration {
     let doubled = FIRST_PAUSE * 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
     let longest = doubled.min(LONGEST_PAUSE);
-    longest.mul_f64(fastrand::f64().mul_add(-0.5, 1.0))
+    jitter(longest)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use turnkey_storage::{Arrival, Seen, Storage};
 
 use crate::author::message::{DialogKey, Update};
 use crate::shared::command_line::Commands;
+use crate::shared::drain;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::told;
 
@@ -138,12 +139,7 @@ impl Inbox {
 
     /// Sleeps; false when the worker began to leave meanwhile.
     pub(crate) async fn sleep(&self, pause: Duration) -> bool {
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            biased;
-            _ = draining.wait_for(|leaving| *leaving) => false,
-            () = tokio::time::sleep(pause) => true,
-        }
+        drain::sleep(&self.draining, pause).await
     }
 }
 
@@ -351,7 +347,7 @@ impl<'a> Receipt<'a> {
         tokio::select! {
             biased;
             done = &mut work => Some(done),
-            _ = draining.wait_for(|leaving| *leaving) => None,
+            () = drain::begins(&mut draining) => None,
         }
     }
 

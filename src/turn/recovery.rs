@@ -1,21 +1,23 @@
-//! Looks for updates in the inbox that nobody takes care of: their worker died, the
-//! program was stopped or killed, or a pause between attempts ended meanwhile.
+//! Looks for what nobody takes care of: updates in the inbox and replies in the outbox
+//! whose worker died, whose program was stopped or killed, or whose pause has ended.
 //!
 //! Run by each worker. Two workers may find the same dialog: each update has its id, so
-//! whoever comes second learns that it is done. (Replies that were not sent are looked for
-//! by `turn/send.rs`, which knows how long a platform wants to be left alone.) Bounds:
-//! [`AT_ONCE`].
+//! whoever comes second learns that it is done. A
+//! platform that wants to be left alone is left alone. Bounds: [`AT_ONCE`], [`RESUMED`],
+//! [`REMEMBERED`].
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use turnkey_storage::clock::{self, Jump};
 use turnkey_storage::inbox;
 
 use crate::author::message::DialogKey;
-use crate::turn::turn::{self, Bot};
+use crate::turn::context::Bot;
+use crate::turn::turn;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -23,6 +25,16 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Dialogs of a worker whose updates are made up for at a time; new updates must not
 /// lack their places.
 const AT_ONCE: usize = 64;
+
+/// Between two looks for replies that a dead worker or an earlier life left.
+const OUTBOX_LOOK: Duration = Duration::from_secs(2);
+
+/// Turns of a worker that only send what others left. While a platform is away they
+/// last for minutes; new updates must not lack their places.
+const RESUMED: u32 = 64;
+
+/// Dialogs whose replies must wait, remembered so as not to be looked at before.
+const REMEMBERED: usize = 4096;
 
 /// Has new updates come after those of the inbox, by whatever clock those arrived. Called
 /// before the first is taken; true once it is done.
@@ -86,5 +98,51 @@ pub(crate) async fn look_for_pending(bot: Rc<Bot>, mut goes_on: bool) {
         if !bot.inbox.sleep(LOOK).await {
             return;
         }
+    }
+}
+
+/// Looks for replies without a turn that sends them, for as long as it is polled.
+pub(crate) async fn look_for_unsent(bot: Rc<Bot>) {
+    // None while its turn runs, else when it is due again.
+    let waiting: Rc<RefCell<HashMap<DialogKey, Option<Instant>>>> = Rc::default();
+    loop {
+        let now = Instant::now();
+        waiting
+            .borrow_mut()
+            .retain(|_, due| due.is_none_or(|due| due > now));
+        let running = waiting
+            .borrow()
+            .values()
+            .filter(|due| due.is_none())
+            .count();
+        let free = (RESUMED as usize).saturating_sub(running);
+        if free > 0 {
+            // Those that are remembered may stand before all others.
+            let limit = free + waiting.borrow().len();
+            match bot.storage.dialogs_with_unsent(limit as u32).await {
+                Ok(dialogs) => {
+                    let due = |dialog: &DialogKey| {
+                        let paused = bot.channels.outlet(dialog).pace.pause_left();
+                        paused.is_none() && !waiting.borrow().contains_key(dialog)
+                    };
+                    for dialog in dialogs.into_iter().filter(due).take(free) {
+                        waiting.borrow_mut().insert(dialog.clone(), None);
+                        let (bot, waiting) = (bot.clone(), waiting.clone());
+                        tokio::task::spawn_local(async move {
+                            let pause = turn::resume(&bot, dialog.clone()).await;
+                            let mut waiting = waiting.borrow_mut();
+                            match pause {
+                                Some(pause) if waiting.len() < REMEMBERED => {
+                                    waiting.insert(dialog, Some(Instant::now() + pause))
+                                }
+                                _ => waiting.remove(&dialog),
+                            }
+                        });
+                    }
+                }
+                Err(error) => tracing::warn!("cannot look into the outbox: {error}"),
+            }
+        }
+        tokio::time::sleep(OUTBOX_LOOK).await;
     }
 }

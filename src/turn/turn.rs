@@ -20,84 +20,33 @@
 //! [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
 //! `--lock-wait` for what was not accepted, `--turn-timeout`, [`MAX_RUNS`].
 
-use std::borrow::Cow;
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use turnkey_storage::inbox::Pending;
-use turnkey_storage::replies;
-use turnkey_storage::{
-    Arrival, Begin, Begun, Commit, DialogKey, Error as StorageError, ReplyId, Seen, Storage,
-};
+use turnkey_storage::{Arrival, Begin, Begun, DialogKey, Error as StorageError};
 
 use crate::author::error::Error;
-use crate::author::message::{Kind, Outgoing, Reply, Update};
-use crate::author::turn::MAX_REPLIES;
-use crate::author::user_lock::{Held, UserLock};
-use crate::channels::{Channels, Plan, SendError};
-use crate::handlers::{AnyHandler, Call, Handled};
-use crate::shared::rate::Limiter;
-use crate::shared::scoreboard::{Field, Slot};
-use crate::shared::scrub::scrub;
+use crate::author::message::{Kind, Update};
+use crate::author::user_lock::Held;
+use crate::channels::SendError;
+use crate::handlers::Call;
+use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
-pub(crate) use crate::turn::receipt::{Answer, WaitsFor};
-use crate::turn::receipt::{Inbox, Receipt};
-use crate::turn::send;
-use crate::turn::told;
+use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
+use crate::turn::receipt::{Answer, Receipt, WaitsFor};
+use crate::turn::{outcome, riding, send, told};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
 const MAX_RUNS: u32 = 5;
 
-/// How long an accepted update waits for the lock; past it `recovery.rs` sees to it.
-const ACCEPTED_WAIT: Duration = Duration::from_secs(3600);
-
 /// What whoever waits is told when an older update is not done yet.
 const BEHIND: &str = "an earlier update of this user takes long";
-
-/// What a worker's turns share.
-pub(crate) struct Bot {
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) inbox: Inbox,
-    pub(crate) handler: Box<dyn AnyHandler>,
-    pub(crate) channels: Channels,
-    /// The author's, taken before the storage's.
-    pub(crate) user_lock: Option<Box<dyn UserLock>>,
-    pub(crate) limits: Limits,
-    pub(crate) history: bool,
-    /// The handler sees edits.
-    pub(crate) edits: bool,
-    /// How much is taken of whom.
-    pub(crate) limiter: Limiter,
-    /// This worker's counters; `InFlight` is its number of turns.
-    pub(crate) slot: Slot,
-    /// Bytes of bodies that are being read.
-    pub(crate) body_bytes: Cell<usize>,
-    /// The worker is leaving: what cannot be sent at once stays in the outbox.
-    pub(crate) draining: watch::Receiver<bool>,
-}
-
-/// How much and how long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Turns in flight in a worker; one more is answered "busy".
-    pub(crate) turns: usize,
-    /// How long an update waits behind earlier ones of its dialog.
-    pub(crate) lock_wait: Duration,
-    /// How long a handler may take.
-    pub(crate) turn_timeout: Duration,
-    /// Attempts at an update before it goes to the dead letters.
-    pub(crate) attempts: u32,
-    /// Attempts at a reply before it is a dead reply.
-    pub(crate) reply_attempts: u32,
-    /// How old a reply may be that fails.
-    pub(crate) reply_age: Duration,
-}
 
 /// Starts a turn in a task of its own. The answer comes with the commit, or, should that
 /// take longer than `--ack-after`, once the update is in the inbox: it is ours then, and
@@ -283,9 +232,9 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         let begun = match receipt.wait(bot.storage.begin(begin)).await {
             Some(Ok(Begun::Granted(granted))) => granted,
             Some(Ok(Begun::Seen(seen))) => {
-                let rode = rode(bot, receipt, &seen);
+                let rode = riding::rode(bot, receipt, &seen);
                 receipt.answer(Answer::Seen(seen));
-                if send_what_rode(bot, dialog, rode).await {
+                if riding::send_what_rode(bot, dialog, rode).await {
                     attempts.take_out(receipt).await;
                 }
                 return;
@@ -300,12 +249,12 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         // An earlier turn was cut off between its commit and its last reply:
         // those replies come first.
         if let Some(seen) = begun.seen {
-            let rode = rode(bot, receipt, &seen);
+            let rode = riding::rode(bot, receipt, &seen);
             receipt.answer(Answer::Seen(seen));
             if send::send(bot, &grant, begun.unsent).await.is_ok() {
-                end(bot, grant, Vec::new(), dialog).await;
+                send::end(bot, grant, Vec::new(), dialog).await;
             }
-            if send_what_rode(bot, dialog, rode).await {
+            if riding::send_what_rode(bot, dialog, rode).await {
                 attempts.take_out(receipt).await;
             }
             return;
@@ -346,7 +295,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             // commit
             let prepared = returned
                 .outcome
-                .and_then(|handled| prepare(bot, receipt, handled));
+                .and_then(|handled| outcome::prepare(bot, receipt, handled));
             let error = match prepared {
                 Ok((commit, outgoing)) => {
                     let answer = commit.answer.clone();
@@ -386,7 +335,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             let replies = outgoing.len() as u64;
             bot.slot.add(Field::Sending, replies);
             match send::send_new(bot, &grant, outgoing).await {
-                Ok(last) => end(bot, grant, last, dialog).await,
+                Ok(last) => send::end(bot, grant, last, dialog).await,
                 // They stay in the outbox; the lock goes back.
                 Err(error) => tracing::warn!("{dialog}: replies wait in the outbox: {error}"),
             }
@@ -395,188 +344,4 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         return;
     }
     receipt.answer(Answer::Busy(format!("the lock was lost {MAX_RUNS} times")));
-}
-
-/// What a turn leaves behind, and what is sent then.
-fn prepare(
-    bot: &Bot,
-    receipt: &Receipt<'_>,
-    handled: Handled,
-) -> crate::Result<(Commit, Vec<Outgoing>)> {
-    let update = &*receipt.update;
-    let mut handled = handled;
-    handled.replies.iter_mut().for_each(without_secrets);
-    let planned = match receipt.is_accepted() {
-        false => bot.channels.plan(update, &handled.replies),
-        // The answer has left: nothing can ride in it.
-        true => bot.channels.plan_accepted(update, &handled.replies),
-    };
-    let Plan { answer, send } = planned.map_err(Error::msg)?;
-    if send.len() > MAX_REPLIES {
-        return Err(Error::msg(format!(
-            "its replies make {} messages; {MAX_REPLIES} is the limit",
-            send.len()
-        )));
-    }
-    let history = if bot.history {
-        Some(serde_json::to_string(&serde_json::json!({
-            "update_id": update.id.0,
-            "text": update.text,
-            "replies": handled.replies,
-        }))?)
-    } else {
-        None
-    };
-    let one = |reply| Outgoing {
-        to: update.address.clone(),
-        within: update.within.clone(),
-        update: update.id.0.clone(),
-        reply,
-    };
-    let outgoing: Vec<_> = send.into_iter().map(one).collect();
-    let commit = Commit {
-        update: update.id.0.clone(),
-        digest: update.digest.clone(),
-        answer,
-        state: handled.state,
-        replies: outgoing
-            .iter()
-            .map(serde_json::to_string)
-            .collect::<Result<_, _>>()?,
-        statements: handled.statements,
-        history,
-        end: outgoing.is_empty(),
-        pending: receipt.is_accepted(),
-    };
-    Ok((commit, outgoing))
-}
-
-/// A reply is no place for a secret: it may tell a user of an error, with an address in
-/// it. A picture's address and a button's data are not read, and left as they are.
-fn without_secrets(reply: &mut Reply) {
-    let labels = reply.buttons.iter_mut().map(|button| &mut button.label);
-    for text in std::iter::once(&mut reply.text).chain(labels) {
-        if let Cow::Owned(clean) = scrub(text) {
-            *text = clean;
-        }
-    }
-}
-
-/// What rides in the answer of another turn of this update, if this one was answered
-/// before: the platform came again since it did not get that answer, and has ours, in
-/// which nothing rides.
-fn rode(bot: &Bot, receipt: &Receipt<'_>, seen: &Seen) -> Option<Outgoing> {
-    let update = &receipt.update;
-    let channel = bot.channels.of(&update.dialog);
-    if !receipt.is_accepted() || !channel.can_send() {
-        return None;
-    }
-    Some(Outgoing {
-        to: update.address.clone(),
-        within: update.within.clone(),
-        update: update.id.0.clone(),
-        reply: channel.rode(&seen.answer)?,
-    })
-}
-
-/// Sends it, in the dialog's order. False: it is still to be sent.
-async fn send_what_rode(bot: &Rc<Bot>, dialog: &DialogKey, rode: Option<Outgoing>) -> bool {
-    let Some(rode) = rode else { return true };
-    let begin = Begin {
-        dialog: dialog.clone(),
-        update: None,
-        arrived: Arrival::now(),
-        wait: ACCEPTED_WAIT,
-    };
-    let Ok(Begun::Granted(begun)) = bot.storage.begin(begin).await else {
-        return false;
-    };
-    let grant = begun.grant;
-    let mut is_sent = send::send(bot, &grant, begun.unsent).await.is_ok();
-    if is_sent {
-        is_sent = match overtaken(bot, dialog, &rode).await {
-            Ok(false) => send::send_new(bot, &grant, vec![rode]).await.is_ok(),
-            Ok(true) => true,
-            Err(_) => false,
-        };
-    }
-    end(bot, grant, Vec::new(), dialog).await;
-    is_sent
-}
-
-/// What an update that was seen before is answered with: its stored answer. What rides in
-/// that is not given any more when its user has had a newer turn since: it would come after
-/// newer replies. (The platform asks again since it did not get it.)
-pub(crate) async fn seen_in_order(bot: &Bot, update: &Update, seen: Seen) -> Answer {
-    let channel = bot.channels.of(&update.dialog);
-    let Some(reply) = channel.rode(&seen.answer) else {
-        return Answer::Seen(seen);
-    };
-    let rode = Outgoing {
-        to: update.address.clone(),
-        within: update.within.clone(),
-        update: update.id.0.clone(),
-        reply,
-    };
-    match overtaken(bot, &update.dialog, &rode).await {
-        Ok(false) => Answer::Seen(seen),
-        Ok(true) => Answer::Seen(Seen {
-            answer: channel.accepted(update),
-            ..seen
-        }),
-        Err(error) => Answer::Busy(error.to_string()),
-    }
-}
-
-/// Whether the turn of a reply that rode in its answer was overtaken by a newer one. Then
-/// the reply is not lost but a dead one: an operator may have it sent.
-async fn overtaken(
-    bot: &Bot,
-    dialog: &DialogKey,
-    rode: &Outgoing,
-) -> turnkey_storage::Result<bool> {
-    let Some(turn) = replies::overtaken(&*bot.storage, dialog, &rode.update).await? else {
-        return Ok(false);
-    };
-    // What rides is alone: nothing of that turn was ever in the outbox.
-    let id = ReplyId { turn, index: 0 };
-    let body = serde_json::to_string(rode).unwrap_or_default();
-    let reason = "the answer that it rode in was lost, and its user has had a newer turn since";
-    replies::miss(&*bot.storage, dialog, id, &body, reason).await?;
-    tracing::warn!(
-        "{dialog}: a reply comes too late to be given: {reason} (turnkey outbox show {}.0)",
-        turn.0
-    );
-    Ok(true)
-}
-
-async fn end(
-    bot: &Bot,
-    grant: turnkey_storage::Grant,
-    sent: Vec<turnkey_storage::ReplyId>,
-    dialog: &turnkey_storage::DialogKey,
-) {
-    if let Err(error) = bot.storage.end(grant, sent).await {
-        // The lock is given back all the same; the mark is not on the disk.
-        tracing::warn!("{dialog}: a reply may be sent twice: {error}");
-    }
-}
-
-/// A place among the turns in flight.
-struct InFlight(Rc<Bot>);
-
-impl InFlight {
-    fn enter(bot: &Rc<Bot>) -> Option<Self> {
-        if bot.slot.get(Field::InFlight) >= bot.limits.turns as u64 {
-            return None;
-        }
-        bot.slot.add(Field::InFlight, 1);
-        Some(InFlight(bot.clone()))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.slot.subtract(Field::InFlight, 1);
-    }
 }

@@ -10,7 +10,8 @@ use hyper::StatusCode;
 
 use crate::channels::Refusal;
 use crate::net::request::{Body, NotRead};
-use crate::turn::turn::Bot;
+use crate::shared::drain;
+use crate::turn::context::Bot;
 
 /// Bytes of all bodies that a worker is reading; beyond it 503.
 const MAX_BODIES: usize = 128 << 20;
@@ -56,8 +57,7 @@ pub(super) async fn read<'a>(
 pub(crate) async fn too_long(bot: &Bot, limit: Duration) {
     let mut draining = bot.draining.clone();
     let leaving = async {
-        // An error means that the worker is gone: the same.
-        drop(draining.wait_for(|leaving| *leaving).await);
+        drain::begins(&mut draining).await;
         tokio::time::sleep(DRAIN_LIMIT.min(limit)).await;
     };
     tokio::select! { () = tokio::time::sleep(limit) => {}, () = leaving => {} }

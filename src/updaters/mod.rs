@@ -2,7 +2,6 @@
 //! the platform how they ended.
 
 pub(crate) mod account;
-pub(crate) mod backoff;
 pub(crate) mod body;
 pub(crate) mod polling;
 pub(crate) mod registration;

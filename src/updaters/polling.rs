@@ -18,17 +18,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use turnkey_storage::{Arrival, pauses};
 
-use super::backoff::Backoff;
 use super::window::{Place, Window};
 use crate::author::error::Error;
 use crate::author::message::{DialogKey, Update};
 use crate::channels::poll::{Batch, Mark, Poll, PollError};
 use crate::channels::{Received, unreadable};
-use crate::turn::turn::{self, Answer, Bot};
+use crate::shared::backoff::Backoff;
+use crate::shared::drain;
+use crate::turn::context::Bot;
+use crate::turn::receipt::Answer;
+use crate::turn::turn;
 
 /// How long a platform may wait for something to tell. Telegram takes up to 50 s, VK up
 /// to 90; many a router forgets a silent connection after a minute.
@@ -104,7 +107,7 @@ pub(crate) async fn run(
     } else {
         tokio::select! {
             kept = recall(&bot, source.as_ref()) => kept,
-            () = is_set(&mut draining) => return Ok(()),
+            () = drain::begins(&mut draining) => return Ok(()),
         }
     };
     let poller = Rc::new(Poller {
@@ -119,7 +122,7 @@ pub(crate) async fn run(
     let asked = tokio::select! {
         asked = poller.ask_on(kept) => asked,
         never = poller.keep_marks() => never,
-        () = is_set(&mut draining) => Ok(()),
+        () = drain::begins(&mut draining) => Ok(()),
     };
     poller.leave().await;
     asked
@@ -303,7 +306,7 @@ impl Poller {
         while let Err(wait) = self.bot.limiter.user(&dialog.channel, &dialog.user_id) {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = is_set(&mut draining) => return false,
+                () = drain::begins(&mut draining) => return false,
             }
         }
         while !*draining.borrow() {
@@ -327,7 +330,7 @@ impl Poller {
             }
             tokio::select! {
                 () = tokio::time::sleep(again.pause()) => {}
-                () = is_set(&mut draining) => return false,
+                () = drain::begins(&mut draining) => return false,
             }
         }
         false
@@ -423,9 +426,4 @@ async fn recall(bot: &Bot, source: &dyn Poll) -> Option<Mark> {
             }
         }
     }
-}
-
-/// Resolves when the worker leaves, or is gone.
-async fn is_set(draining: &mut watch::Receiver<bool>) {
-    drop(draining.wait_for(|drain| *drain).await);
 }

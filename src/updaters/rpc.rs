@@ -11,7 +11,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::header::AUTHORIZATION;
@@ -29,7 +28,10 @@ use crate::author::message::{DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Update
 use crate::channels::{PlatformAnswer, Refusal, same_secret, what_it_is};
 use crate::config::ServerLimits;
 use crate::net::request::Body;
-use crate::turn::turn::{self, Answer, Bot, WaitsFor};
+use crate::shared::clock::since_1970;
+use crate::turn::context::Bot;
+use crate::turn::receipt::{Answer, WaitsFor};
+use crate::turn::turn;
 
 /// Calls of one request.
 const MAX_BATCH: usize = 100;
@@ -265,9 +267,7 @@ fn update(dialog: &DialogKey, call: &Call<'_>) -> Update {
 /// No other call's: a moment, a process, a number.
 fn made_up_id() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_nanos());
+    let now = since_1970().as_nanos();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("~rpc:{now:x}-{:x}-{number:x}", std::process::id())
 }

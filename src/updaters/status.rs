@@ -9,8 +9,8 @@ use percent_encoding::percent_decode_str;
 use turnkey_storage::inbox::{self, UpdateState};
 
 use crate::channels::{PlatformAnswer, Refusal, UPDATES};
+use crate::turn::context::Bot;
 use crate::turn::told;
-use crate::turn::turn::Bot;
 
 /// The channel whose updates can be asked for.
 const CHANNEL: &str = "http";

@@ -22,7 +22,9 @@ use crate::author::message::{DialogKey, Update};
 use crate::channels::{Channel, PlatformAnswer, Received, Refusal};
 use crate::config::ServerLimits;
 use crate::net::request::Body;
-use crate::turn::turn::{self, Answer, Bot, WaitsFor};
+use crate::turn::context::Bot;
+use crate::turn::receipt::{Answer, WaitsFor};
+use crate::turn::{riding, turn};
 
 /// Microseconds between the arrivals of a batch's updates of one dialog: in the inbox each
 /// needs a place of its own, further from the next than two readings of a clock differ.
@@ -124,7 +126,7 @@ async fn run(
     let ended = turn::start(bot, update.clone(), arrived).await;
     place.forgive_if_known(bot, &ended);
     let ended = match ended {
-        Ok(Answer::Seen(seen)) => Ok(turn::seen_in_order(bot, &update, seen).await),
+        Ok(Answer::Seen(seen)) => Ok(riding::seen_in_order(bot, &update, seen).await),
         ended => ended,
     };
     otherwise(channel, &update.digest, ended)

@@ -17,6 +17,7 @@ use super::exchange::Caller;
 use super::serving::Serving;
 use super::{http1, http2};
 use crate::net::tls;
+use crate::shared::drain;
 
 /// For a handshake that is under way when the worker drains: some round trips over a slow
 /// line. A client that stays silent must not hold up a stop.
@@ -60,8 +61,7 @@ async fn serve_tls(
         let limit = server.limits.header_timeout;
         tokio::select! {
             () = tokio::time::sleep(limit) => {}
-            // Its result is a lock on the value: not to be held while we wait.
-            () = async { drop(leaving.wait_for(|drain| *drain).await) } => {
+            () = drain::begins(&mut leaving) => {
                 tokio::time::sleep(limit.min(LAST_HANDSHAKE)).await;
             }
         }

@@ -43,10 +43,10 @@ use crate::operator::backup;
 use crate::shared::command_line::Commands;
 use crate::shared::lines;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared};
+use crate::turn::context::{Bot, Limits};
 use crate::turn::receipt::Inbox;
 use crate::turn::recovery;
 use crate::turn::send;
-use crate::turn::turn::{Bot, Limits};
 use crate::updaters::{account as whose, polling, registration};
 use turnkey_storage::Database;
 
@@ -184,7 +184,7 @@ impl Worker<'_> {
         {
             tracing::warn!("pauses of an earlier run are not known yet: the database is slow");
         }
-        let resume = tokio::task::spawn_local(send::look_for_unsent(bot.clone()));
+        let resume = tokio::task::spawn_local(recovery::look_for_unsent(bot.clone()));
         let goes_on = tokio::time::timeout(RECALL, recovery::go_on_from_the_inbox(&bot));
         let goes_on = goes_on.await.unwrap_or(false);
         let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone(), goes_on));

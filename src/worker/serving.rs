@@ -8,7 +8,7 @@ use super::Requests;
 use crate::channels::Channel;
 use crate::config::network::Network;
 use crate::config::{Config, ServerLimits, Updater};
-use crate::turn::turn::Bot;
+use crate::turn::context::Bot;
 
 /// Shared by a worker's connections, and never changed.
 pub(super) struct Serving {

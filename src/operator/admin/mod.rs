@@ -44,7 +44,7 @@ use crate::config::Config;
 use crate::net::listener::Listener;
 use crate::net::tls::Certificates;
 use crate::shared::scoreboard::Scoreboard;
-use crate::turn::turn::Bot;
+use crate::turn::context::Bot;
 
 /// What a worker tells operators.
 pub(crate) struct Admin {

@@ -15,7 +15,8 @@ use turnkey_storage::admin::{COUNTED, Queues};
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
 use super::queues::Outcome;
-use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot, unix_ms};
+use crate::shared::clock::unix_ms;
+use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 
 /// A child that gave no sign of life for longer is silent: it blocks, or is stopped.
 const SILENT: Duration = Duration::from_secs(4);

@@ -7,7 +7,7 @@
 //! second Ctrl-C does not wait.
 
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -24,6 +24,7 @@ use crate::author::error::Error;
 use crate::handlers::Author;
 use crate::operator::banner::{self};
 use crate::process::exit;
+use crate::shared::clock::unix_ms;
 use crate::shared::lines;
 use crate::shared::lines::say;
 use turnkey_storage::Database;
@@ -155,9 +156,7 @@ fn in_child(
 
 /// Numbers of lives never repeat, not even across restarts of the program.
 pub(super) fn first_owner() -> u64 {
-    let ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as u64);
+    let ms = unix_ms();
     // 41 bits of milliseconds, 22 for the lives of a run: within an i64.
     (ms << 22) | 1
 }

@@ -17,7 +17,7 @@ use super::{Tab, escape, frame, link_to, region, sorry};
 use crate::operator::admin::Admin;
 use crate::operator::admin::queues::within;
 use crate::operator::admin::routes::Content;
-use crate::shared::scoreboard::unix_ms;
+use crate::shared::clock::unix_ms;
 
 /// Dialogs on a page.
 const PORTION: u32 = 50;
