@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Paths;
-use super::certificates::{Pair, Stamp, read, read_pair};
+use super::pair::{Pair, Stamp, read, read_pair};
 use crate::config::Tls;
 
 /// Between two looks of the master.

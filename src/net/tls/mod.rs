@@ -8,6 +8,7 @@
 
 mod certificates;
 pub(crate) mod kept;
+mod pair;
 mod tickets;
 
 use std::path::{Path, PathBuf};
@@ -83,7 +84,7 @@ pub(crate) fn check(tls: &Tls, beside: Option<&Path>) -> crate::Result<()> {
 /// [`crate::Error::Start`] with the remedy.
 pub(crate) fn must_read(tls: &Tls) -> crate::Result<()> {
     match tls {
-        Tls::Files { cert, key } => certificates::read_pair(cert, key)
+        Tls::Files { cert, key } => pair::read_pair(cert, key)
             .map(drop)
             .map_err(crate::Error::Start),
         Tls::Acme(_) => Ok(()),
