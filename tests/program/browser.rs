@@ -169,7 +169,7 @@ fn the_reports_are_well_formed_and_can_be_used_without_a_mouse() {
     let parsed = finish(parser, PATIENCE);
     assert_eq!(parsed.code, Some(0), "{}", parsed.stderr);
 
-    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/src/bench/report/sample.json");
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../lab/src/report/sample.json");
     let drawn = setup.bare(&["bench", "report", sample, "--out", "bench"]);
     assert_eq!(drawn.code, Some(0), "{}", drawn.stderr);
     if can_validate(&setup) {

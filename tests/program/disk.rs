@@ -32,7 +32,7 @@ async fn a_full_disk_refuses_turns_and_loses_none() {
                 200 => acknowledged += 1,
                 503 => {
                     assert_eq!(answer.header("retry-after"), "1");
-                    assert!(answer.error().contains("full"), "{}", answer.text());
+                    assert!(answer.error().contains("no room"), "{}", answer.text());
                     refused += 1;
                 }
                 other => panic!("{other}: {}", answer.text()),
