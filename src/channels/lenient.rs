@@ -15,6 +15,8 @@ use serde::de::{DeserializeOwned, Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::incoming::what_it_is;
+
 /// Integers below this are exact as floating-point numbers, and no others are they.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
@@ -23,6 +25,10 @@ const REPLACED: &str = "\\ufffd";
 
 /// The same JSON, as text that every parser takes.
 pub(super) fn readable(body: &Bytes) -> Bytes {
+    // Packed, or of another encoding: whoever reads it says so.
+    if what_it_is(body).is_some() {
+        return body.clone();
+    }
     let text = String::from_utf8_lossy(body);
     match (mend(&text), text) {
         (Some(mended), _) => mended.into(),
