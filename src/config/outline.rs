@@ -2,15 +2,18 @@
 //! it ever runs there.
 //!
 //! Called by `cli/systemd.rs` with flags and a file alone: variables and secrets are those
-//! of the place where the bot will run. So unlike `validate.rs` this does not judge
+//! of the place where the bot will run. So unlike `validate/` this does not judge
 //! whether all settings fit together; the bot does, at its start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::settings::{Settings, read_file};
-use super::validate::{refuse, without_brackets};
-use super::{Address, DEFAULT_GRACE, DEFAULT_HOST, DEFAULT_PORT, Listen, Updater, database};
+use super::choices::Updater;
+use super::read::read_file;
+use super::serving::Listen;
+use super::settings::Settings;
+use super::validate::{database, listen};
+use super::{Address, refuse};
 
 /// What of the settings matters to whoever starts the program.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,20 +42,13 @@ impl Settings {
             Some(path) => self.over(read_file(path)?),
             None => self,
         };
+        let settings = settings.complete()?;
         if let Some(user) = &settings.user {
             return refuse(format!(
                 "run's --user is for a start as root; here the init system starts the bot as its user: leave it out and give --user {user} before the --"
             ));
         }
-        let listen = match &settings.listen {
-            Some(text) => Listen::parse("--listen", text)?,
-            None => Listen::Tcp {
-                host: settings
-                    .host
-                    .map_or_else(|| DEFAULT_HOST.to_owned(), without_brackets),
-                port: settings.port.unwrap_or(DEFAULT_PORT),
-            },
-        };
+        let listen = listen(&settings)?;
         let listen = Some(listen).filter(|_| settings.updater != Some(Updater::Polling));
         let admin = settings.admin.as_deref();
         let admin = admin
@@ -78,7 +74,7 @@ impl Settings {
         writes.sort();
         writes.dedup();
         Ok(Outline {
-            grace: settings.grace.unwrap_or(DEFAULT_GRACE),
+            grace: settings.grace,
             listen,
             admin,
             has_storage: storage.is_some(),

@@ -1,6 +1,7 @@
 //! Settings become a configuration, or a sentence that says what is wrong.
 
-use super::values::age;
+use super::table::Age;
+use super::times::age;
 use super::*;
 
 fn config(settings: Settings) -> crate::Result<Config> {
@@ -192,7 +193,7 @@ fn storage_addresses() {
 fn a_password_is_not_shown() {
     for engine in ["postgres", "mysql", "mariadb"] {
         let settings = Settings {
-            storage: Some(format!("{engine}://ann:hunter2@db/bot")),
+            storage: Some(format!("{engine}://ann:hunter2@db/bot").into()),
             ..Settings::default()
         };
         let config = config(settings).unwrap();
@@ -206,7 +207,7 @@ fn what_is_kept_outlives_the_platforms_patience() {
     assert_eq!(age("48h"), Ok(Duration::from_secs(48 * 3600)));
     assert!(age("0d").is_err() && age("4000d").is_err() && age("xd").is_err());
     let keep = |hours: u64| Settings {
-        keep_seen: Some(Duration::from_secs(hours * 3600)),
+        keep_seen: Some(Age(Duration::from_secs(hours * 3600))),
         ..Settings::default()
     };
     assert!(refused(keep(35)).contains("--keep-seen takes at least 36h"));

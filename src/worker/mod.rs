@@ -176,7 +176,10 @@ impl Worker<'_> {
         let resume = tokio::task::spawn_local(send::look_for_unsent(bot.clone()));
         let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone()));
         let sweep = self.is_first.then(|| {
-            let (seen, history) = (self.config.keep_seen, self.config.keep_history);
+            let (seen, history) = (
+                self.config.keep_seen.0,
+                self.config.keep_history.map(|age| age.0),
+            );
             tokio::task::spawn_local(retention::run(bot.clone(), seen, history))
         });
         let backups = self.config.backup.clone().filter(|_| self.is_first);

@@ -1,0 +1,141 @@
+//! Where settings are read from, and which of these places wins: the flag, else the
+//! variable (a secret's may name a file), else the file of `--config`, else the default.
+//!
+//! Called by `cli/run.rs` at the start and at each reload. No error shows a line of the
+//! file: a secret may stand in it.
+
+use std::fs;
+use std::path::Path;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::secrets::{Environment, environment, find};
+use super::settings::{Settings, described};
+use super::{Config, refuse};
+
+impl Settings {
+    /// Merges these flags and variables with the file, if one was named, and
+    /// checks the whole. `has_channels`: the author brings some, which are posted to.
+    ///
+    /// # Errors
+    /// [`crate::Error::Start`] with a sentence that names the setting.
+    pub(crate) fn into_config(
+        mut self,
+        file: Option<&Path>,
+        has_channels: bool,
+    ) -> crate::Result<Config> {
+        let remarks = self.read_secrets(&environment)?;
+        let merged = match file {
+            Some(path) => self.over(read_file(path)?),
+            None => self,
+        };
+        let mut config = merged.validate(has_channels)?;
+        config.remarks = remarks;
+        Ok(config)
+    }
+
+    /// Fills in the secrets that are in the environment; sentences for the log.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or two places for one secret.
+    pub(super) fn read_secrets(&mut self, get: Environment<'_>) -> crate::Result<Vec<String>> {
+        let mut remarks = Vec::new();
+        for (row, setting) in self.secrets() {
+            if let Some(found) = find(&row.name, get)? {
+                // The database's address came by the command line's own way.
+                if row.flag.is_none() {
+                    *setting = Some(found.secret);
+                }
+                remarks.extend(found.remark);
+            }
+        }
+        Ok(remarks)
+    }
+
+    /// `--workers`, `--fast` and `--single-process` are one choice between three:
+    /// made by a flag, it silences the variables.
+    pub(crate) fn prefer_flags(&mut self, matches: &ArgMatches) {
+        let flag = |id: &str| matches.value_source(id) == Some(ValueSource::CommandLine);
+        let chosen = flag("workers")
+            || flag("fast") && self.fast == Some(true)
+            || flag("single-process") && self.single_process == Some(true);
+        if chosen {
+            self.workers = self.workers.filter(|_| flag("workers"));
+            self.fast = self.fast.filter(|_| flag("fast"));
+            self.single_process = self.single_process.filter(|_| flag("single-process"));
+        }
+    }
+
+    /// These settings, and the file's where these are silent.
+    pub(super) fn over(self, mut file: Settings) -> Settings {
+        // One choice between three: naming one silences the file's.
+        if self.workers.is_some() || self.fast == Some(true) || self.single_process == Some(true) {
+            file.workers = None;
+            file.fast = None;
+            file.single_process = None;
+        }
+        self.or(file)
+    }
+}
+
+/// Reads the file of `--config`.
+///
+/// # Errors
+/// It cannot be read, or a line of it is wrong: which one.
+pub(super) fn read_file(path: &Path) -> crate::Result<Settings> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(e) => return refuse(format!("cannot read --config {}: {e}", path.display())),
+    };
+    match parse(&text) {
+        Ok(settings) => Ok(settings),
+        Err(why) => refuse(format!("{} is wrong: {why}", path.display())),
+    }
+}
+
+/// Reads the text of such a file.
+///
+/// # Errors
+/// "line 2, workers: …"
+pub(crate) fn parse(text: &str) -> Result<Settings, String> {
+    toml::from_str(text).map_err(|e| {
+        // Not the line itself, as the error would show it: a secret may stand there.
+        let before = e.span().and_then(|span| text.get(..span.start));
+        let index = before.map_or(0, |before| before.matches('\n').count());
+        let line = text.lines().nth(index);
+        let name = line.and_then(|line| line.split_once('='));
+        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let name = name
+            .map(|(name, _)| name.trim())
+            .filter(|name| is_name(name));
+        let line = index + 1;
+        match name {
+            None => format!("line {line}: {}", e.message()),
+            Some(name) => {
+                let why = unknown(name).unwrap_or_else(|| e.message().to_owned());
+                format!("line {line}, {name}: {why}")
+            }
+        }
+    })
+}
+
+/// A sentence for a name that no setting has.
+fn unknown(name: &str) -> Option<String> {
+    let rows = described();
+    if rows.iter().any(|row| row.name == name) {
+        return None;
+    }
+    let alike = |row: &str| strsim::jaro_winkler(row, name);
+    let nearest = rows
+        .iter()
+        .map(|row| (alike(&row.name), &row.name))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    Some(match nearest {
+        // As much as clap wants of two flags.
+        Some((alike, nearest)) if alike > 0.7 => {
+            format!("there is no such setting; did you mean {nearest}?")
+        }
+        _ => "there is no such setting; docs/SETTINGS.md lists them".to_owned(),
+    })
+}
