@@ -105,37 +105,35 @@ pub(crate) fn parse(text: &str) -> Result<Settings, String> {
         let index = before.map_or(0, |before| before.matches('\n').count());
         let line = text.lines().nth(index);
         let name = line.and_then(|line| line.split_once('='));
-        let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-        let name = name
-            .map(|(name, _)| name.trim())
-            .filter(|name| is_name(name));
-        let line = index + 1;
-        match name {
-            None => format!("line {line}: {}", e.message()),
-            Some(name) => {
-                let why = unknown(name).unwrap_or_else(|| e.message().to_owned());
-                format!("line {line}, {name}: {why}")
-            }
-        }
+        let name = name.map(|(name, _)| name.trim()).filter(|name| {
+            let mut bytes = name.bytes();
+            bytes.all(|b| b.is_ascii_alphabetic() || b == b'-' || b == b'_')
+        });
+        let why = match (e.message(), name) {
+            (why, name) if why.starts_with("unknown field") => unknown(name.unwrap_or_default()),
+            (why, _) => why.to_owned(),
+        };
+        let place = name.map_or(String::new(), |name| format!(", {name}"));
+        format!("line {}{place}: {why}", index + 1)
     })
 }
 
 /// A sentence for a name that no setting has.
-fn unknown(name: &str) -> Option<String> {
+fn unknown(name: &str) -> String {
+    let name = name.to_lowercase().replace('_', "-");
+    let name = name.trim_start_matches("turnkey-");
     let rows = described();
-    if rows.iter().any(|row| row.name == name) {
-        return None;
-    }
-    let alike = |row: &str| strsim::jaro_winkler(row, name);
     let nearest = rows
         .iter()
-        .map(|row| (alike(&row.name), &row.name))
+        .map(|row| (strsim::jaro_winkler(&row.name, name), &row.name))
         .max_by(|a, b| a.0.total_cmp(&b.0));
-    Some(match nearest {
-        // As much as clap wants of two flags.
-        Some((alike, nearest)) if alike > 0.7 => {
+    match nearest {
+        Some((alike, nearest)) if alike > ALIKE => {
             format!("there is no such setting; did you mean {nearest}?")
         }
         _ => "there is no such setting; docs/SETTINGS.md lists them".to_owned(),
-    })
+    }
 }
+
+/// Names that are as near to each other are one with a slip of the finger, from 0 to 1.
+const ALIKE: f64 = 0.85;

@@ -69,12 +69,6 @@ fn a_flag_silences_the_files_choice_of_processes() {
 }
 
 #[test]
-fn an_unknown_setting_in_the_file_is_named() {
-    let error = toml::from_str::<Settings>("wokers = 3").unwrap_err();
-    assert!(error.to_string().contains("wokers"));
-}
-
-#[test]
 fn a_channel_needs_all_of_its_secrets() {
     let some = Settings {
         facebook_token: Some("t0ken".into()),

@@ -10,6 +10,8 @@
 //! with one; put code there, where it can be read and tested.
 
 mod row;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub(crate) use self::row::{Change, Shown};

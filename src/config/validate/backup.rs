@@ -4,6 +4,8 @@ use crate::config::serving::BackupConfig;
 use crate::config::settings::{Settings, Values};
 use crate::config::{Address, refuse};
 
+/// A schedule has a directory.
+///
 /// # Errors
 /// It is said how, and not where to.
 pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {

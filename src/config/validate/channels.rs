@@ -33,7 +33,7 @@ pub(super) fn telegram(values: &Values, updater: Updater) -> crate::Result<Teleg
 }
 
 /// # Errors
-/// None today; as the others.
+/// A secret is missing.
 pub(super) fn viber(values: &Values) -> crate::Result<Option<ViberConfig>> {
     let secrets = all_or_none([("viber-token", &values.viber_token)])?;
     Ok(secrets.map(|[token]| ViberConfig {

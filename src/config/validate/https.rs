@@ -10,6 +10,8 @@ use crate::config::{Address, refuse};
 /// The one that browsers trust and that costs nothing.
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
+/// One way to get a certificate, and all that it takes.
+///
 /// # Errors
 /// Half of something, both ways at once, or HTTPS on a socket that only a proxy reaches.
 pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {

@@ -8,8 +8,10 @@ use crate::config::settings::{Settings, Values};
 const HOST: &str = "localhost";
 const PORT: u16 = 8080;
 
+/// One way to say where.
+///
 /// # Errors
-/// The address is given twice.
+/// There are two.
 pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {
     match settings.listen.is_some() && (settings.host.is_some() || settings.port.is_some()) {
         true => refuse("--listen says it all; leave out --host and --port"),
