@@ -33,14 +33,14 @@ settings! {
     "How updates arrive" {
         /// How updates arrive: webhooks, the platforms post them; polling, we ask for them,
         /// which needs no address that others reach
-        updater: Updater, shown: As(|config| config.updater.name().to_owned()),
+        updater: Updater, changed_by: Restart, shown: As(|config| config.updater.name().to_owned()),
             default_text: "polling when Telegram's or VK's token is set and nothing else of a channel or of the web side; else webhooks";
 
         /// Address or name to listen on
-        host: String, value_name: "HOST", default_text: "localhost", changed_by: Restart, shown: ByAnother;
+        host: String = "localhost".to_owned(), value_name: "HOST", changed_by: Restart, shown: ByAnother;
 
         /// Port to listen on; 0 picks a free one
-        port: u16, value_name: "PORT", default_text: "8080", changed_by: Restart, shown: ByAnother;
+        port: u16 = 8080, value_name: "PORT", changed_by: Restart, shown: ByAnother;
 
         /// Where to listen instead of --host and --port: HOST:PORT, or unix:PATH for a proxy
         /// on this machine

@@ -4,10 +4,6 @@ use crate::config::refuse;
 use crate::config::serving::{AdminConfig, Listen};
 use crate::config::settings::{Settings, Values};
 
-/// Where to listen if nothing is said.
-const HOST: &str = "localhost";
-const PORT: u16 = 8080;
-
 /// One way to say where.
 ///
 /// # Errors
@@ -27,8 +23,8 @@ pub(crate) fn listen(values: &Values) -> crate::Result<Listen> {
     match &values.listen {
         Some(address) => Listen::parse("--listen", address),
         None => Ok(Listen::Tcp {
-            host: without_brackets(values.host.as_deref().unwrap_or(HOST)).to_owned(),
-            port: values.port.unwrap_or(PORT),
+            host: without_brackets(&values.host).to_owned(),
+            port: values.port,
         }),
     }
 }
