@@ -34,7 +34,7 @@ pub(super) struct Run {
 
 /// What comes after the flags in --help and in the manual page.
 fn after_help() -> String {
-    [ABOVE_SECRETS, &config::secrets(), BELOW_SECRETS].concat()
+    [ABOVE_SECRETS, &config::secrets_help(), BELOW_SECRETS].concat()
 }
 
 const ABOVE_SECRETS: &str = "\

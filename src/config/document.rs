@@ -7,7 +7,7 @@ use super::secrets::variable;
 use super::settings::described;
 
 /// A line for each setting that has no flag: its variable, its name in the file, what it is.
-pub(crate) fn secrets() -> String {
+pub(crate) fn secrets_help() -> String {
     let rows = described();
     let rows = rows.iter().filter(|row| row.flag.is_none());
     let lines = rows.map(|row| {

@@ -44,7 +44,7 @@ pub(crate) use self::channels::{
     FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig,
 };
 pub(crate) use self::choices::{LogFormat, Updater};
-pub(crate) use self::document::secrets;
+pub(crate) use self::document::secrets_help;
 pub(crate) use self::outline::Outline;
 pub(crate) use self::read::parse;
 pub(crate) use self::secrets::{environment, find};
