@@ -43,10 +43,8 @@ impl Settings {
         let mut remarks = Vec::new();
         for (row, setting) in self.secrets() {
             if let Some(found) = find(&row.name, get)? {
-                // The database's address came by the command line's own way.
-                if row.flag.is_none() {
-                    *setting = Some(found.secret);
-                }
+                // One that has a flag may be here already; a flag wins.
+                setting.get_or_insert(found.secret);
                 remarks.extend(found.remark);
             }
         }

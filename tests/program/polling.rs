@@ -51,7 +51,7 @@ async fn a_reload_that_means_webhooks_is_refused() {
         .args(&["--config", path.to_str().unwrap()])
         .start()
         .await;
-    std::fs::write(&path, "rpc-token = \"r\"\n").unwrap();
+    std::fs::write(&path, "telegram-secret = \"s\"\n").unwrap();
     bot.signal(Signal::SIGHUP);
     bot.wait_for_stderr("Reload failed, the old settings and 1 worker stay: with these settings updates arrive by webhooks instead of polling, which takes a restart").await;
     api.queues.push([text(1, 7, "hi")]);

@@ -171,14 +171,13 @@ fn no_secret_is_ever_shown() {
         .map(|name| (variable(name), format!("hush-{name}")))
         .collect();
     let get = |name: &str| values.get(name).map(OsString::from);
+    let url = match cfg!(feature = "postgres") {
+        true => "postgres://bot:pa55word@db/bot",
+        false => "sqlite:bot.db",
+    };
+    settings.storage = Some(url.into());
     settings.read_secrets(&get).unwrap();
-    assert!(
-        settings.storage.is_none(),
-        "it came by the command line's own way"
-    );
-    if cfg!(feature = "postgres") {
-        settings.storage = Some("postgres://bot:pa55word@db/bot".into());
-    }
+    assert_eq!(settings.storage.as_deref(), Some(url), "a flag wins");
     let config = config(settings.clone()).unwrap();
     let token = config.rpc_token.as_deref();
     assert_eq!(token, Some("hush-rpc-token"), "it was read");
