@@ -29,7 +29,8 @@ mod tests {
     const HEAD: &str = "\
 # Settings
 
-Every setting of `run`. This page is made from `src/config/settings.rs`.
+Every setting of `run`; `--config`, `-v` and `-q` are flags alone. This page is made from
+`src/config/settings.rs`.
 
 A value is taken from the flag (`--workers 2`), else from the variable (`TURNKEY_WORKERS=2`:
 the flag's name in capitals), else from the file that `--config` names (`workers = 2`; words
@@ -42,25 +43,29 @@ after a *restart*; each of these does what those before it do. HTTPS is switched
 by a restart; its certificates change with a reload. See [OPERATING.md](OPERATING.md).
 ";
 
+    /// What stands above the table of the secrets.
+    const ABOVE_SECRETS: &str = "\
+They have no flag: a command line can be read by every user of a machine. With `_FILE` at its
+end the variable names a file; systemd's `LoadCredential=` goes by the name in the file
+([SECURITY.md](../SECURITY.md)).
+
+| variable | in the file | what | new value |
+";
+
     fn page() -> String {
         let mut page = HEAD.to_owned();
         let mut section = "";
         for row in described() {
             if row.section != section {
                 section = row.section;
-                let first = match row.flag {
-                    Some(_) => "setting",
-                    None => "variable | in the file",
+                let columns = match row.flag {
+                    Some(_) => "| setting | what | default | new value |\n",
+                    None => ABOVE_SECRETS,
                 };
-                let _ = write!(page, "\n## {section}\n\n");
-                if row.flag.is_none() {
-                    page.push_str("They have no flag: a command line can be read by every user of a machine. With `_FILE` at its end\nthe variable names a file; systemd's `LoadCredential=` goes by the name in the file\n([SECURITY.md](../SECURITY.md)).\n\n| variable | in the file | what | new value |\n| --- | --- | --- | --- |\n");
-                } else {
-                    let _ = write!(
-                        page,
-                        "| {first} | what | default | new value |\n| --- | --- | --- | --- |\n"
-                    );
-                }
+                let _ = write!(
+                    page,
+                    "\n## {section}\n\n{columns}| --- | --- | --- | --- |\n"
+                );
             }
             line(&mut page, &row);
         }
@@ -100,6 +105,29 @@ by a restart; its certificates change with a reload. See [OPERATING.md](OPERATIN
             written == page(),
             "docs/SETTINGS.md is not what src/config/settings.rs says: UPDATE=1 cargo test --lib settings_page writes it"
         );
+    }
+
+    /// What OPERATING.md says of a reload in one line is what the table says.
+    #[test]
+    fn operating_knows_what_a_reload_does_not_change() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/OPERATING.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let mut lines = text.lines();
+        let line = lines.find_map(|line| line.strip_prefix("| a restart changes |"));
+        let (restart, upgrade) = line.unwrap().split_once("; an upgrade, too:").unwrap();
+        for row in described() {
+            let name = format!("`--{}`", row.name);
+            let is_in = (restart.contains(&name), upgrade.contains(&name));
+            let wanted = match row.changed_by {
+                Change::Reload => (false, false),
+                Change::Upgrade => (false, true),
+                Change::Restart => (true, false),
+            };
+            assert_eq!(
+                is_in, wanted,
+                "{name} in docs/OPERATING.md, a restart changes"
+            );
+        }
     }
 
     /// Lines that do not break where they should not, and no row without words.

@@ -129,7 +129,7 @@ fn unknown(name: &str) -> String {
         Some((alike, nearest)) if alike > ALIKE => {
             format!("there is no such setting; did you mean {nearest}?")
         }
-        _ => "there is no such setting; docs/SETTINGS.md lists them".to_owned(),
+        _ => "there is no such setting; run --help lists them".to_owned(),
     }
 }
 

@@ -28,7 +28,7 @@ fn an_unknown_setting_in_the_file_is_named() {
             "line 2, http_token: there is no such setting; did you mean http-token?",
         ),
         ("TURNKEY_WORKERS = 2", "did you mean workers?"),
-        ("config = \"a\"", "docs/SETTINGS.md lists them"),
+        ("config = \"a\"", "run --help lists them"),
         ("[workers]\nhush = 1", "line 1"),
     ] {
         let error = parse(text).unwrap_err();
