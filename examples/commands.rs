@@ -6,7 +6,8 @@
 //! | `sleep 200` | takes 200 ms, then counts |
 //! | `spin 200` | blocks its worker's only thread for 200 ms |
 //! | `fail` | counts, then returns an error |
-//! | `panic` | counts, then panics |
+//! | `fail no network` | the same, and that is its cause |
+//! | `panic` | counts, then panics; with what follows, if anything |
 //! | `try 3` | fails until the third attempt, then counts |
 //! | `die 200` | after 200 ms the whole process dies |
 //! | `order tea` | a row in a table of its own, in the turn's transaction |
@@ -20,6 +21,7 @@
 //! | `picture https://…` | a picture, with a caption and a button |
 //! | a picture | says how many, and what stands under it |
 //! | `gate FILE many 3` | waits until FILE is there, and meanwhile says so in `FILE.CHANNEL.USER`; then the rest |
+//! | an edited message, with `COMMANDS_EDITS=1` in the environment | says what it is now |
 //! | anything else | counts |
 //!
 //! Run it: `cargo run --example commands -- run --workers 2`
@@ -40,6 +42,22 @@ const MIGRATIONS: [&str; 1] = ["CREATE TABLE orders (
         item VARCHAR(1000) NOT NULL CHECK (item <> '')
     )"];
 
+/// An error that leaves it to its cause to say what happened, as those of many clients do.
+#[derive(Debug)]
+struct Failed(Box<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("told to fail")
+    }
+}
+
+impl std::error::Error for Failed {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
 async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     turn.state.count += 1;
     let mut text = turn.text().to_owned();
@@ -54,8 +72,9 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     match command {
         "sleep" => tokio::time::sleep(Duration::from_millis(rest.parse()?)).await,
         "spin" => std::thread::sleep(Duration::from_millis(rest.parse()?)),
-        "fail" => return Err(turnkey::Error::msg("told to fail")),
-        "panic" => panic!("told to panic"),
+        "fail" if rest.is_empty() => return Err(turnkey::Error::msg("told to fail")),
+        "fail" => return Err(Failed(rest.to_owned().into()).into()),
+        "panic" => panic!("told to panic {rest}"),
         "try" => {
             if turn.attempt() < rest.parse()? {
                 return Err(turnkey::Error::msg("told to fail at first"));
@@ -133,8 +152,10 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
     if let Some(data) = turn.button() {
         return Some(format!("button {data}"));
     }
-    if turn.update().kind == Kind::Opened {
-        return Some(format!("opened {}", turn.text()));
+    match turn.update().kind {
+        Kind::Opened => return Some(format!("opened {}", turn.text())),
+        Kind::Edited => return Some(format!("edited {}", turn.text())),
+        _ => {}
     }
     let pictures = turn.pictures();
     let first = pictures.first()?;
@@ -147,5 +168,9 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
 }
 
 fn main() -> std::process::ExitCode {
-    turnkey::App::new(obey).migrations(MIGRATIONS).run()
+    let app = turnkey::App::new(obey).migrations(MIGRATIONS);
+    match std::env::var_os("COMMANDS_EDITS") {
+        Some(_) => app.handle_edits().run(),
+        None => app.run(),
+    }
 }

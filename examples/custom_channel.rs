@@ -66,8 +66,8 @@ impl Desk {
             .map_err(|e| SendError::Refused(e.to_string()))?;
         let answer = tokio::time::timeout(TIMEOUT, self.client.request(request))
             .await
-            .map_err(|_| SendError::retry("no answer"))?
-            .map_err(|e| SendError::retry(e.to_string()))?;
+            .map_err(|_| SendError::away("no answer"))?
+            .map_err(|e| SendError::away(e.to_string()))?;
         let (head, body) = answer.into_parts();
         let reason = head.status.to_string();
         // Read to its end, so that the connection can be used again.

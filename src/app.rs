@@ -31,6 +31,7 @@ impl App {
                 migrations: Vec::new(),
                 channels: Vec::new(),
                 user_lock: None,
+                edits: false,
             },
         }
     }
@@ -74,6 +75,16 @@ impl App {
     {
         let make: LockFactory = Box::new(move || Ok(Box::new(make()?) as Box<dyn UserLock>));
         self.author.user_lock = Some(make);
+        self
+    }
+
+    /// Also hands over edits of earlier messages, as updates of
+    /// [`Kind::Edited`](crate::Kind::Edited). Without this they are counted and left
+    /// out: to a handler that does not look, "buy 1 ticket" with a typing error mended is
+    /// two tickets, and platforms call it an edit when a link's preview changed.
+    #[must_use]
+    pub fn handle_edits(mut self) -> Self {
+        self.author.edits = true;
         self
     }
 

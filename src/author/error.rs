@@ -21,6 +21,9 @@ pub enum Error {
     Storage(turnkey_storage::Error),
     /// The program cannot start. One sentence that names the remedy.
     Start(String),
+    /// As [`Error::Start`], of something that may pass by itself: a port that is taken, a
+    /// database that is not there yet.
+    NotYet(String),
     /// A platform does not know the bot's token. One sentence that names the remedy.
     Token(String),
 }
@@ -34,9 +37,14 @@ impl Error {
         Error::Handler(text.into().into())
     }
 
-    /// The program cannot start, for this reason.
-    pub(crate) fn start(reason: impl fmt::Display) -> Self {
-        Error::Start(reason.to_string())
+    /// The program cannot start because of its database.
+    pub(crate) fn start(error: turnkey_storage::Error) -> Self {
+        match error {
+            turnkey_storage::Error::NotYet(sentence) => Error::NotYet(sentence),
+            // Others fill a disk and make room again.
+            turnkey_storage::Error::Full => Error::NotYet(error.to_string()),
+            other => Error::Start(other.to_string()),
+        }
     }
 }
 
@@ -49,19 +57,77 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Handler(e) => write!(f, "{e}"),
+            Error::Handler(e) => f.write_str(&chain(&**e)),
             Error::Panic(message) => write!(f, "the handler panicked: {message}"),
             Error::Timeout(limit) => {
                 write!(f, "the handler took longer than {} s", limit.as_secs_f32())
             }
             Error::Storage(e) => write!(f, "{e}"),
-            Error::Start(sentence) | Error::Token(sentence) => f.write_str(sentence),
+            Error::Start(sentence) | Error::NotYet(sentence) | Error::Token(sentence) => {
+                f.write_str(sentence)
+            }
         }
     }
+}
+
+/// Causes that are told; an error that is its own cause has no end.
+const CAUSES: usize = 16;
+
+/// An error with its causes. Many say no more than "error sending request", and the causes
+/// what happened; some repeat their causes, which are not told twice.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    for _ in 0..CAUSES {
+        let Some(cause) = source else { break };
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Layer(&'static str, Option<Box<Layer>>);
+
+    impl fmt::Display for Layer {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl std::error::Error for Layer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            self.1.as_deref().map(|cause| cause as _)
+        }
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let inner = Layer("connection refused (os error 111)", None);
+        let middle = Layer("tcp connect error", Some(Box::new(inner)));
+        let outer = Layer("error sending request", Some(Box::new(middle)));
+        let whole = "error sending request: tcp connect error: connection refused (os error 111)";
+        assert_eq!(chain(&outer), whole);
+        assert_eq!(Error::from(outer).to_string(), whole);
+        let repeats = Layer("it fails: no", Some(Box::new(Layer("no", None))));
+        assert_eq!(chain(&repeats), "it fails: no");
+        let deep = (0..100).fold(Layer("x", None), |cause, _| {
+            Layer("y", Some(Box::new(cause)))
+        });
+        assert!(chain(&deep).len() < 100);
     }
 }

@@ -43,6 +43,12 @@ pub enum Kind {
     Opened,
     /// Another system asked for it, by `POST /rpc/…`: see [`Update::rpc`].
     Rpc,
+    /// The user changed a message that came before: the text and the pictures are the new
+    /// ones, and may be the old ones, where only a reaction or a link's preview changed.
+    /// A handler sees these only after [`App::handle_edits`](crate::App::handle_edits).
+    Edited,
+    /// What came in cannot be read: [`Update::unreadable`]. No handler ever sees it.
+    Unreadable,
 }
 
 /// A picture that a user sent. At least one of the two is there.
@@ -78,11 +84,15 @@ pub struct Update {
     pub pictures: Vec<Picture>,
     /// Where replies go, in the channel's terms: a chat, mostly the user.
     pub address: String,
+    /// Where in that chat, in the channel's terms, such as the topic of a group; empty
+    /// for the chat itself. Replies take it along.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub within: String,
     /// A digest of the request, where a channel tells apart different requests
     /// under one id; else empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub digest: Vec<u8>,
-    /// The platform's own JSON, untouched.
+    /// The platform's own JSON: [`Update::raw`].
     #[serde(default, with = "raw")]
     pub(crate) raw: Bytes,
 }
@@ -151,8 +161,24 @@ impl Update {
             kind: Kind::Message,
             text: text.into(),
             pictures: Vec::new(),
+            within: String::new(),
             digest: Vec::new(),
             raw,
+        }
+    }
+
+    /// Something genuine that cannot be read, for this reason: no turn runs, it goes to
+    /// the dead letters with its JSON, and the platform need not send it again. `id`
+    /// should be the same when it comes again all the same.
+    pub fn unreadable(
+        dialog: DialogKey,
+        id: impl Into<String>,
+        reason: impl Into<String>,
+        raw: Bytes,
+    ) -> Self {
+        Update {
+            kind: Kind::Unreadable,
+            ..Update::new(dialog, id, reason, raw)
         }
     }
 
@@ -164,13 +190,29 @@ impl Update {
         }
     }
 
+    /// The command that the text is, and what stands behind it: see
+    /// [`Turn::command`](crate::Turn::command).
+    pub fn command(&self) -> Option<(&str, &str)> {
+        if self.kind != Kind::Message {
+            return None;
+        }
+        let text = self.text.trim().strip_prefix('/')?;
+        let (word, argument) = text
+            .split_once(char::is_whitespace)
+            .map_or((text, ""), |(word, rest)| (word, rest.trim_start()));
+        let command = word.split_once('@').map_or(word, |(command, _)| command);
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        (!command.is_empty() && command.chars().all(is_name)).then_some((command, argument))
+    }
+
     /// The data of the button that was pressed; none if it was not a button.
     pub fn button(&self) -> Option<&str> {
         (self.kind == Kind::Button).then_some(&self.text)
     }
 
-    /// The platform's own JSON of this one update, untouched: for the fields that
-    /// this type leaves out. Read it with `serde_json::from_slice` into a type of
+    /// The platform's own JSON of this one update: for the fields that this type leaves
+    /// out. It is as it came, but for what no parser takes (bytes that are no UTF-8,
+    /// halves of surrogate pairs), which is U+FFFD. Read it with `serde_json::from_slice` into a type of
     /// your own.
     pub fn raw(&self) -> &[u8] {
         &self.raw
@@ -254,6 +296,9 @@ impl<T: Into<String>> From<T> for Reply {
 pub struct Outgoing {
     /// Where to, in the channel's terms: [`Update::address`].
     pub to: String,
+    /// Where in that chat: [`Update::within`].
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub within: String,
     /// The id of the update that it answers.
     #[serde(default)]
     pub update: String,
@@ -275,6 +320,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn commands_are_known_however_they_are_written() {
+        let of = |kind, text: &str| {
+            let dialog = DialogKey::new("telegram", "7");
+            let mut update = Update::new(dialog, "1", text, Bytes::new());
+            update.kind = kind;
+            let command = update.command();
+            command.map(|(command, argument)| format!("{command}|{argument}"))
+        };
+        for (text, expected) in [
+            ("/start", Some("start|")),
+            ("/start ref_42", Some("start|ref_42")),
+            ("/start@my_bot", Some("start|")),
+            ("/start@my_bot  ref_42 now", Some("start|ref_42 now")),
+            ("/start\nref", Some("start|ref")),
+            (" /start ", Some("start|")),
+            ("/помощь", Some("помощь|")),
+            ("/started", Some("started|")),
+            ("start", None),
+            ("", None),
+            ("/", None),
+            ("/ start", None),
+            ("/@bot", None),
+            ("/etc/passwd", None),
+            ("say /start", None),
+        ] {
+            assert_eq!(of(Kind::Message, text).as_deref(), expected, "{text:?}");
+        }
+        assert_eq!(of(Kind::Button, "/start"), None);
+    }
+
+    #[test]
     fn rows_of_the_first_version_can_be_read() {
         let row: Outgoing = serde_json::from_str(r#"{"to":"7","text":"1: hi"}"#).unwrap();
         assert_eq!((row.to.as_str(), row.update.as_str()), ("7", ""));
@@ -293,6 +369,7 @@ mod tests {
                 url: None,
             }],
             address: "-100".to_owned(),
+            within: r#"{"message_thread_id":42}"#.to_owned(),
             digest: vec![0, 255],
             raw: Bytes::from_static(b"{ \"update_id\":12, \"x\": \"\\u00e4\" }\n"),
         };

@@ -32,6 +32,18 @@ impl<S> Turn<S> {
         &self.update.text
     }
 
+    /// The command that the text is, without slash and bot's name: `start` for `/start`,
+    /// `/start ref_42` (who opened `t.me/BOT?start=ref_42`) and, in groups, `/start@BOT`;
+    /// none for any other text.
+    pub fn command(&self) -> Option<&str> {
+        self.update.command().map(|(command, _)| command)
+    }
+
+    /// What stands behind a command: `ref_42` in `/start ref_42`; empty if nothing does.
+    pub fn argument(&self) -> &str {
+        self.update.command().map_or("", |(_, argument)| argument)
+    }
+
     /// The data of the button that was pressed; none if it was not a button.
     pub fn button(&self) -> Option<&str> {
         self.update.button()

@@ -9,22 +9,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::http::Extensions;
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::de::DeserializeOwned;
 
 use super::SendError;
+use super::lenient::readable;
+use crate::author::error::{Error, chain};
+use crate::config::Proxies;
+use crate::net::outgoing::{Connector, Remote};
 
 /// For connecting, sending and the whole answer. The platforms answer in well
 /// under a second; Telegram itself gives up after 60.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of an answer that are read: a hundred updates, each with a long text, the
-/// message that it answers, and all their entities.
-const MAX_ANSWER: usize = 16 << 20;
+/// Bytes of an answer that are read: a hundred updates of the 512 KiB that Telegram takes
+/// for one, and some more. An answer that is not read comes again for ever.
+const MAX_ANSWER: usize = 64 << 20;
 
 /// Kept alive for the next reply. Servers close at 60 s or more.
 const IDLE: Duration = Duration::from_secs(50);
@@ -38,6 +42,7 @@ pub(super) struct Response {
     pub(super) status: StatusCode,
     /// Of its header, if it has one in seconds.
     pub(super) retry_after: Option<Duration>,
+    /// JSON, as text that can be read: see `lenient.rs`.
     pub(super) body: Bytes,
 }
 
@@ -55,7 +60,7 @@ impl Response {
         let reason = format!("{} without an answer of the API", self.status);
         match self.status {
             StatusCode::TOO_MANY_REQUESTS => self.too_many(reason),
-            _ => self.retry(reason),
+            _ => self.away(reason),
         }
     }
 
@@ -68,7 +73,15 @@ impl Response {
         }
     }
 
-    /// Try again, when the header says so.
+    /// It takes nothing of this bot for now: again when the header says so.
+    pub(super) fn away(&self, reason: String) -> SendError {
+        SendError::Away {
+            reason,
+            after: self.retry_after,
+        }
+    }
+
+    /// It did not take this reply: try again, when the header says so.
     pub(super) fn retry(&self, reason: String) -> SendError {
         SendError::Retry {
             reason,
@@ -79,23 +92,24 @@ impl Response {
 
 #[derive(Clone)]
 pub(super) struct Client {
-    pooled: Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pooled: Pooled<Connector, Full<Bytes>>,
+    connector: Connector,
 }
 
 impl Client {
-    pub(super) fn new() -> Self {
-        let connector = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .build();
-        Client {
+    /// # Errors
+    /// [`Error::Start`]: HTTPS cannot be spoken.
+    pub(super) fn new(proxies: &Proxies) -> crate::Result<Self> {
+        let connector = Connector::new(proxies)
+            .map_err(|e| Error::Start(format!("cannot speak HTTPS: {e}")))?;
+        Ok(Client {
             pooled: Pooled::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 .pool_idle_timeout(IDLE)
                 .pool_max_idle_per_host(MAX_IDLE)
-                .build(connector),
-        }
+                .build(connector.clone()),
+            connector,
+        })
     }
 
     /// Posts something. The error is a sentence without the address, which may
@@ -141,29 +155,48 @@ impl Client {
 
     async fn call(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         limit: Duration,
     ) -> Result<Response, SendError> {
+        let connection = capture_connection(&mut request);
         let call = async {
-            let response = self.pooled.request(request).await.map_err(describe)?;
+            let response = self.pooled.request(request).await.map_err(|e| chain(&e))?;
             let status = response.status();
             let retry_after = seconds(response.headers().get(RETRY_AFTER));
             let body = Limited::new(response.into_body(), MAX_ANSWER)
                 .collect()
                 .await
-                .map_err(|e| format!("its answer broke off: {e}"))?
+                .map_err(|e| format!("its answer broke off: {}", chain(&*e)))?
                 .to_bytes();
             Ok(Response {
                 status,
                 retry_after,
-                body,
+                // It holds what users' clients sent.
+                body: readable(&body),
             })
         };
-        tokio::time::timeout(limit, call)
+        let called = tokio::time::timeout(limit, call)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer in {} s", limit.as_secs())))
-            .map_err(SendError::retry)
+            .unwrap_or_else(|_| Err(format!("no answer in {} s", limit.as_secs())));
+        called.map_err(|reason| match remote(&connection) {
+            // Most errors name the address themselves; of silence nobody knows but us.
+            Some(Remote(address)) if !reason.contains(&address.to_string()) => {
+                self.connector.note_failed(address);
+                SendError::away(format!("{reason} (at {address})"))
+            }
+            _ => SendError::away(reason),
+        })
     }
+}
+
+/// The address that a call went to, if it was connected to.
+fn remote(connection: &CaptureConnection) -> Option<Remote> {
+    let mut extras = Extensions::new();
+    connection
+        .connection_metadata()
+        .as_ref()?
+        .get_extras(&mut extras);
+    extras.get().copied()
 }
 
 fn seconds(header: Option<&HeaderValue>) -> Option<Duration> {
@@ -171,15 +204,34 @@ fn seconds(header: Option<&HeaderValue>) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn describe(error: hyper_util::client::legacy::Error) -> String {
-    let mut text = String::new();
-    let mut source: Option<&dyn std::error::Error> = Some(&error);
-    while let Some(error) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        source = error.source();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads the log can tell which of a host's addresses it was.
+    #[tokio::test]
+    async fn an_error_names_the_address() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let of_silent = silent.local_addr().unwrap();
+        tokio::spawn(async move { while listener.accept().await.is_ok() {} });
+        let client = Client::new(&Proxies::default()).unwrap();
+        let get = |port: u16, limit: u64| {
+            let uri = format!("http://127.0.0.1:{port}/bot12:secret/x").parse();
+            client.call(
+                Request::get::<Uri>(uri.unwrap())
+                    .body(Full::default())
+                    .unwrap(),
+                Duration::from_secs(limit),
+            )
+        };
+        let reset = get(address.port(), 20).await.unwrap_err().to_string();
+        assert!(reset.contains(&address.to_string()), "{reset}");
+        let silence = get(of_silent.port(), 1).await.unwrap_err().to_string();
+        assert_eq!(silence, format!("no answer in 1 s (at {of_silent})"));
+        let refused = get(1, 20).await.unwrap_err().to_string();
+        assert!(refused.contains("127.0.0.1:1: "), "{refused}");
+        assert!(!format!("{reset} {silence} {refused}").contains("secret"));
     }
-    text
 }

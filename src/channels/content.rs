@@ -35,7 +35,7 @@ pub(super) fn fit(replies: &[Reply], limits: &Limits) -> Result<Vec<Reply>, Stri
     let mut messages = Vec::with_capacity(replies.len());
     for (index, reply) in replies.iter().enumerate() {
         let refuse = |why: String| format!("reply {}: {why}", index + 1);
-        if reply.text.is_empty() && reply.picture.is_none() {
+        if is_blank(&reply.text) && reply.picture.is_none() {
             tracing::warn!("{}: an empty reply is not sent", limits.platform);
             continue;
         }
@@ -86,11 +86,14 @@ fn split(reply: &Reply, limits: &Limits, messages: &mut Vec<Reply>) {
         };
         let part;
         (part, rest) = cut(rest, limit);
-        messages.push(Reply {
-            text: part.to_owned(),
-            picture: picture.take(),
-            buttons: Vec::new(),
-        });
+        // No platform takes a message of nothing but blanks.
+        if picture.is_some() || !is_blank(part) {
+            messages.push(Reply {
+                text: part.to_owned(),
+                picture: picture.take(),
+                buttons: Vec::new(),
+            });
+        }
         if rest.is_empty() {
             break;
         }
@@ -101,6 +104,22 @@ fn split(reply: &Reply, limits: &Limits, messages: &mut Vec<Reply>) {
             button.label = shorten(&button.label, limits.label);
         }
     }
+}
+
+/// Whether nobody would see anything of a text: platforms refuse it as empty.
+fn is_blank(text: &str) -> bool {
+    let is_unseen = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            // Marks that have no width, and signs that are drawn as nothing.
+            || matches!(
+                c,
+                '\u{00ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                    | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}'
+                    | '\u{fffc}'
+            )
+    };
+    text.chars().all(is_unseen)
 }
 
 /// The first part of a text, and the rest: cut at the last line or word that ends in
@@ -174,6 +193,36 @@ mod tests {
         // Two units each.
         assert_eq!(texts("😀😀😀😀😀😀".into()), ["😀😀😀😀😀", "😀"]);
         assert!(texts("".into()).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_would_see_is_not_sent() {
+        for blank in [
+            " ",
+            "\n\t",
+            "\u{a0}\u{2003}",
+            "\u{200b}\u{feff}",
+            "\u{2800}\u{3000}\0",
+        ] {
+            assert!(texts(blank.into()).is_empty(), "{blank:?}");
+            assert!(texts(Reply::from(blank).button("a", "1")).is_empty());
+        }
+        assert_eq!(texts(" . ".into()), [" . "]);
+        let many = format!("one{}two", " ".repeat(40));
+        let sent = texts(many.as_str().into());
+        assert!(sent.iter().all(|text| !text.trim().is_empty()), "{sent:?}");
+        // The buttons are under what is sent last.
+        let ends = fit(
+            &[Reply::from("0123456789         ").button("a", "1")],
+            &LIMITS,
+        )
+        .unwrap();
+        assert_eq!(ends, [Reply::from("0123456789").button("a", "1")]);
+        let picture = Reply::picture("u").caption("   ");
+        assert_eq!(
+            fit(std::slice::from_ref(&picture), &LIMITS).unwrap(),
+            [picture]
+        );
     }
 
     #[test]

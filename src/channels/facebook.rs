@@ -2,9 +2,11 @@
 //! events at `POST /facebook`, replies by the Send API.
 //!
 //! Bodies are signed with the app's secret. One request brings up to a thousand
-//! events of many users. Taken: messages (text, pictures), quick replies and
-//! postbacks. Echoes of the bot's own messages are left out; anything else is
-//! logged once for each kind, and does not hold up the rest of its batch.
+//! events of many users; "Test" in the app's settings brings one in another form. Taken:
+//! messages (text, pictures), edits of them, quick replies and postbacks. Echoes of the
+//! bot's own messages are left out; anything else is logged once for each kind, and does
+//! not hold up the rest of its batch. Events of another page than the token's go to the
+//! dead letters.
 //! `GET /facebook` answers the challenge that Facebook tries an address with.
 
 use bytes::Bytes;
@@ -13,16 +15,20 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use turnkey_storage::ReplyId;
 
+use super::account::credentials;
 use super::client::{Client, Response};
 use super::content::{self, Limits};
-use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, update_id};
-use super::signature::{is_signed, same_secret, sign};
+use super::incoming::{
+    NotHandled, dialog, digest, field_beside, genuine, parse_json, read_json, unreadable, update_id,
+};
+use super::lenient::{self, Id, List, or_default, readable};
+use super::signature::{is_signed, same_secret};
 use super::{
     Channel, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address, without,
 };
 use crate::author::message::{Button, Kind, Outgoing, Picture, Reply, Update};
 use crate::config::FacebookConfig;
-use crate::shared::pacing::Rate;
+use crate::shared::pacing::{Pace, Rate};
 
 /// Pictures have no caption there: it follows as a text.
 const LIMITS: Limits = Limits {
@@ -41,6 +47,9 @@ const RATE: u32 = 300;
 /// Bytes of a batch that are taken at least.
 const BATCH: usize = 4 << 20;
 
+/// The page of what the app's settings send as a test.
+const TEST: u64 = 0;
+
 /// The fields of all events.
 const COMMON: [&str; 3] = ["sender", "recipient", "timestamp"];
 
@@ -48,6 +57,7 @@ pub(super) struct Facebook {
     secret: String,
     verify_token: String,
     token: String,
+    pace: Pace,
     messages: Uri,
     client: Client,
     not_handled: NotHandled,
@@ -55,64 +65,104 @@ pub(super) struct Facebook {
 
 #[derive(Deserialize)]
 struct Batch<'a> {
-    #[serde(default)]
-    object: String,
-    #[serde(borrow, default)]
-    entry: Vec<Entry<'a>>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    object: Option<String>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    entry: Vec<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Entry<'a> {
-    #[serde(borrow, default)]
+    /// The page.
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    id: Option<Id>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
     messaging: Vec<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
+    changes: Vec<&'a RawValue>,
+}
+
+/// The form in which the app's settings send their tests.
+#[derive(Deserialize)]
+struct Change<'a> {
+    field: String,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Event {
-    sender: User,
-    #[serde(default)]
-    timestamp: u64,
+    sender: Option<User>,
+    /// Only to tell events apart.
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    timestamp: Option<Id>,
     message: Option<Message>,
+    message_edit: Option<Edit>,
     postback: Option<Postback>,
+}
+
+/// What is read of an event whose other fields cannot be.
+#[derive(Deserialize)]
+struct Sent {
+    sender: User,
 }
 
 #[derive(Deserialize)]
 struct User {
-    id: String,
+    id: Id,
 }
 
 #[derive(Deserialize)]
 struct Message {
+    #[serde(default, deserialize_with = "lenient::text")]
     mid: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     text: Option<String>,
     quick_reply: Option<QuickReply>,
     #[serde(default)]
-    attachments: Vec<Attachment>,
-    #[serde(default)]
+    attachments: List<Attachment>,
+    #[serde(default, deserialize_with = "lenient::flag")]
     is_echo: bool,
 }
 
 #[derive(Deserialize)]
 struct QuickReply {
-    payload: String,
+    #[serde(default, deserialize_with = "lenient::text")]
+    payload: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Attachment {
-    #[serde(rename = "type")]
-    kind: String,
+    #[serde(rename = "type", default, deserialize_with = "lenient::text")]
+    kind: Option<String>,
     payload: Option<Payload>,
 }
 
 #[derive(Deserialize)]
 struct Payload {
+    #[serde(default, deserialize_with = "lenient::text")]
     url: Option<String>,
+}
+
+/// An earlier message has another text since.
+#[derive(Deserialize)]
+struct Edit {
+    #[serde(default, deserialize_with = "lenient::text")]
+    mid: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
+    text: Option<String>,
+    /// Which edit of the message it is.
+    #[serde(default, deserialize_with = "lenient::text")]
+    num_edit: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Postback {
+    #[serde(default, deserialize_with = "lenient::text")]
     mid: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     title: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     payload: Option<String>,
 }
 
@@ -132,69 +182,160 @@ struct ApiError {
 }
 
 impl Facebook {
-    pub(super) fn new(config: &FacebookConfig) -> crate::Result<Self> {
+    pub(super) fn new(config: &FacebookConfig, pace: Pace) -> crate::Result<Self> {
         let base = config.api_url.trim_end_matches('/');
-        let query = form_urlencoded::Serializer::new(String::new())
-            .append_pair("access_token", &config.token)
-            // Asked for by apps that require it, welcome to all others.
-            .append_pair(
-                "appsecret_proof",
-                &sign(&config.secret, config.token.as_bytes()),
-            )
-            .finish();
-        let address = format!("{base}/me/messages?{query}");
+        let address = format!("{base}/me/messages?{}", credentials(config));
         Ok(Facebook {
             secret: config.secret.to_string(),
             verify_token: config.verify_token.to_string(),
             token: config.token.to_string(),
+            pace,
             messages: method_address(&address, "--facebook-api-url")?,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("facebook"),
         })
     }
 
+    /// The updates in one entry of a batch.
+    fn entry(&self, raw: &RawValue, body: &Bytes, updates: &mut Vec<Update>) {
+        let slice = |raw: &RawValue| body.slice_ref(raw.get().as_bytes());
+        let left =
+            |raw: &RawValue, reason: &str| unreadable("facebook", None, None, reason, slice(raw));
+        let entry: Entry<'_> = match read_json(raw.get().as_bytes()) {
+            Ok(entry) => entry,
+            Err(reason) => return updates.push(left(raw, &reason)),
+        };
+        let page = entry.id.and_then(|id| id.0.parse().ok());
+        if let (Some(theirs), Some(ours)) = (page, self.pace.account())
+            && ![ours, TEST].contains(&theirs)
+        {
+            // A reply would go out with the token of ours. Those beside it are taken.
+            let reason = self.not_handled.stranger("page", theirs, ours);
+            return updates.push(left(raw, &reason));
+        }
+        if entry.messaging.is_empty() && entry.changes.is_empty() {
+            self.not_handled.log("entry without messaging");
+        }
+        for event in entry.messaging {
+            updates.extend(self.update(event.get(), body));
+        }
+        for change in entry.changes {
+            match read_json::<Change<'_>>(change.get().as_bytes()) {
+                Ok(Change {
+                    field,
+                    value: Some(event),
+                }) if field.starts_with("messag") => {
+                    updates.extend(self.update(event.get(), body));
+                }
+                Ok(Change { field, .. }) => self.not_handled.log(format!("changes.{field}")),
+                Err(reason) => updates.push(left(change, &reason)),
+            }
+        }
+    }
+
     /// The update in one event, if it is one that is taken.
     fn update(&self, raw: &str, body: &Bytes) -> Option<Update> {
-        let event = serde_json::from_str::<Event>(raw).ok();
-        let dialog = event
-            .as_ref()
-            .and_then(|event| dialog(self.name(), &event.sender.id).ok());
-        let (Some(event), Some(dialog)) = (event, dialog) else {
-            self.not_handled.log("unreadable event");
-            return None;
-        };
-        let (kind, mid, text, pictures) = match (event.message, event.postback) {
-            (Some(message), _) if message.is_echo => return None,
-            (Some(message), _) => match content(message) {
-                Ok(content) => content,
-                Err(kind) => {
-                    self.not_handled.log(kind);
-                    return None;
-                }
+        match self.said(raw) {
+            Ok(None) => None,
+            Ok(Some((sender, said))) => match dialog("facebook", sender.as_str()) {
+                Ok(dialog) => Some(Update {
+                    kind: said.kind,
+                    pictures: said.pictures,
+                    ..Update::new(
+                        dialog,
+                        update_id(said.id).0,
+                        said.text,
+                        body.slice_ref(raw.as_bytes()),
+                    )
+                }),
+                Err(reason) => Some(left(raw, &reason, body)),
             },
-            (None, Some(postback)) => {
+            Err(reason) => Some(left(raw, &reason, body)),
+        }
+    }
+
+    /// Who says what in an event, if it is one that is taken.
+    ///
+    /// # Errors
+    /// It cannot be read, for this reason.
+    fn said(&self, raw: &str) -> Result<Option<(String, Said)>, String> {
+        let event: Event = read_json(raw.as_bytes())?;
+        let (kind, mid, text, pictures) = match (event.message, event.postback, event.message_edit)
+        {
+            (Some(message), ..) if message.is_echo => return Ok(None),
+            (Some(message), ..) => {
+                let is_strange = message.attachments.is_strange;
+                match content(message) {
+                    Ok(content) => content,
+                    Err(_) if is_strange => {
+                        let reason = "its attachments are not as Facebook describes them";
+                        return Err(reason.to_owned());
+                    }
+                    Err(kind) => {
+                        self.not_handled.log(kind);
+                        return Ok(None);
+                    }
+                }
+            }
+            (None, Some(postback), _) => {
                 let data = postback.payload.or(postback.title).unwrap_or_default();
                 (Kind::Button, postback.mid, data, Vec::new())
             }
-            (None, None) => {
+            (None, None, Some(edit)) => {
+                let edition = edit.mid.zip(edit.num_edit);
+                let mid = edition.map(|(mid, number)| format!("{mid}:edit:{number}"));
+                (Kind::Edited, mid, edit.text.unwrap_or_default(), Vec::new())
+            }
+            (None, None, None) => {
                 self.not_handled.log(field_beside(raw, &COMMON));
-                return None;
+                return Ok(None);
             }
         };
+        let sender = event.sender.ok_or("missing field `sender`")?.id.0;
         let id = match mid {
             Some(mid) if !mid.is_empty() => mid,
-            _ => format!("{}:{}:{kind:?}", event.sender.id, event.timestamp),
+            _ => {
+                let time = event.timestamp.map_or(String::new(), |time| time.0);
+                format!("{sender}:{time}:{kind:?}:{}", digest_of_json(raw))
+            }
         };
-        Some(Update {
-            address: event.sender.id,
-            dialog,
-            id: update_id(id),
-            kind,
-            text,
-            pictures,
-            digest: Vec::new(),
-            raw: body.slice_ref(raw.as_bytes()),
-        })
+        Ok(Some((
+            sender,
+            Said {
+                kind,
+                id,
+                text,
+                pictures,
+            },
+        )))
+    }
+}
+
+/// What is read of an update.
+struct Said {
+    kind: Kind,
+    id: String,
+    text: String,
+    pictures: Vec<Picture>,
+}
+
+fn left(raw: &str, reason: &str, body: &Bytes) -> Update {
+    let sent = serde_json::from_str::<Sent>(raw);
+    let user = sent.ok().map(|sent| sent.sender.id.0);
+    unreadable(
+        "facebook",
+        user,
+        None,
+        reason,
+        body.slice_ref(raw.as_bytes()),
+    )
+}
+
+/// The same for the same JSON, however it is written.
+fn digest_of_json(raw: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(raw) {
+        Ok(value) => digest(value.to_string().as_bytes()),
+        Err(_) => digest(raw.as_bytes()),
     }
 }
 
@@ -202,16 +343,23 @@ type Content = (Kind, Option<String>, String, Vec<Picture>);
 
 /// What a message holds; else what sort it is.
 fn content(message: Message) -> Result<Content, String> {
-    if let Some(pressed) = message.quick_reply {
-        return Ok((Kind::Button, message.mid, pressed.payload, Vec::new()));
+    if let Some(data) = message.quick_reply.and_then(|pressed| pressed.payload) {
+        return Ok((Kind::Button, message.mid, data, Vec::new()));
     }
     let mut other = "empty".to_owned();
     let mut pictures = Vec::new();
-    for attachment in message.attachments {
+    for attachment in message.attachments.items {
         let url = attachment.payload.and_then(|payload| payload.url);
-        match url {
-            Some(_) if attachment.kind == "image" => pictures.push(Picture { id: None, url }),
-            _ => other = attachment.kind,
+        match (url, attachment.kind) {
+            // A sticker was an image, too, until August 2026.
+            (Some(url), Some(kind)) if ["image", "sticker"].contains(&kind.as_str()) => {
+                pictures.push(Picture {
+                    id: None,
+                    url: Some(url),
+                });
+            }
+            (_, Some(kind)) => other = kind,
+            (_, None) => {}
         }
     }
     match message.text {
@@ -263,19 +411,16 @@ impl Channel for Facebook {
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
+        let body = &readable(body);
         let batch: Batch<'_> = parse_json(body)?;
+        let object = batch.object.unwrap_or_default();
         let mut updates = Vec::new();
-        if batch.object != "page" {
-            self.not_handled.log(format!("object {}", batch.object));
+        if object != "page" {
+            self.not_handled.log(format!("object {object}"));
             return Ok(Received::Updates(updates));
         }
         for entry in batch.entry {
-            if entry.messaging.is_empty() {
-                self.not_handled.log("entry without messaging");
-            }
-            for event in entry.messaging {
-                updates.extend(self.update(event.get(), body));
-            }
+            self.entry(entry, body, &mut updates);
         }
         Ok(Received::Updates(updates))
     }
@@ -342,9 +487,10 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
         // Too many calls: of the app, the user, the page, this call, Messenger's.
         4 | 17 | 32 | 613 | 80006 => response.too_many(reason),
         _ if response.status == StatusCode::TOO_MANY_REQUESTS => response.too_many(reason),
-        // Unknown, not available, session or token not valid, limits of other sorts.
-        // With another token, or later, it may go out.
-        1 | 2 | 102 | 190 | 341 | 368 | 1200 => response.retry(reason),
+        // Session or token not valid: with another one it may go out.
+        102 | 190 => response.away(reason),
+        // Unknown, not available, limits of other sorts: later it may go out.
+        1 | 2 | 341 | 368 | 1200 => response.retry(reason),
         _ if error.is_transient || response.status.is_server_error() => response.retry(reason),
         // No such user, they have left, outside of the 24 hours, not allowed.
         _ => SendError::Refused(reason),

@@ -16,7 +16,6 @@
 //! (`updaters/status.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderName, LOCATION};
@@ -33,6 +32,7 @@ use crate::author::message::{
     DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Update, UpdateId,
 };
 use crate::config::HttpConfig;
+use crate::shared::clock::since_1970;
 
 /// Bytes of the digest that tells bodies apart.
 const DIGEST: usize = 16;
@@ -77,9 +77,7 @@ struct Answer<'a> {
 
 impl Http {
     pub(super) fn new(config: &HttpConfig) -> Self {
-        let started = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |d| d.as_nanos());
+        let started = since_1970().as_nanos();
         Http {
             token: config.token.as_deref().map(str::to_owned),
             prefix: format!("~{started:x}-{:x}", std::process::id()),
@@ -183,6 +181,7 @@ impl Channel for Http {
             kind,
             text,
             pictures: picture.into_iter().collect(),
+            within: String::new(),
             raw: bytes.clone(),
         };
         Ok(match prefers_async(headers) {

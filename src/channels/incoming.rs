@@ -1,16 +1,24 @@
 //! What the channels' `verify` and `parse` share: reading JSON, ids, what to say of
-//! what is refused or not handled.
+//! what is refused, not handled, or cannot be read.
 //!
-//! Bounds: [`MAX_USER_ID`], [`MAX_UPDATE_ID`]; [`MAX_KINDS`] log lines.
+//! Bounds: [`MAX_USER_ID`], [`MAX_UPDATE_ID`]; [`MAX_KINDS`] log lines; [`MAX_REASON`]
+//! bytes of a reason.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use hyper::StatusCode;
 use sha2::{Digest, Sha256};
 
 use super::Refusal;
-use crate::author::message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, UpdateId};
+use crate::author::message::{DialogKey, MAX_UPDATE_ID, MAX_USER_ID, Update, UpdateId};
+
+/// Bytes of the reason why something cannot be read: it may quote what came in.
+const MAX_REASON: usize = 200;
+
+/// Whose it is when that cannot be read either.
+const NOBODY: &str = "?";
 
 /// Kinds that are logged: whoever posts made-up ones does not fill the memory.
 const MAX_KINDS: usize = 100;
@@ -24,15 +32,39 @@ pub(super) fn genuine(is_genuine: bool, what: &str) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::UNAUTHORIZED, reason))
 }
 
-/// Whose update it is. Platforms' ids are far below the limit, so only a forged
-/// request meets it.
-pub(super) fn dialog(channel: &str, user_id: impl Into<String>) -> Result<DialogKey, Refusal> {
+/// Whose update it is. Platforms' ids are far below the limit.
+///
+/// # Errors
+/// A sentence, when it is nobody's.
+pub(super) fn dialog(channel: &str, user_id: impl Into<String>) -> Result<DialogKey, String> {
     let user_id = user_id.into();
     if user_id.is_empty() || user_id.len() > MAX_USER_ID {
-        let reason = format!("a user's id has 1 to {MAX_USER_ID} bytes");
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, reason));
+        return Err(format!("a user's id has 1 to {MAX_USER_ID} bytes"));
     }
     Ok(DialogKey::new(channel, user_id))
+}
+
+/// What cannot be read, for the dead letters: under the platform's id, else under one
+/// that the same event has again when it comes again; with its user, if that much can be
+/// read.
+pub(super) fn unreadable(
+    channel: &str,
+    user: Option<String>,
+    id: Option<String>,
+    reason: &str,
+    raw: Bytes,
+) -> Update {
+    let id = id.filter(|id| !id.is_empty());
+    let id = update_id(id.unwrap_or_else(|| format!("unreadable-{}", digest(&raw))));
+    let user = user.and_then(|user| dialog(channel, user).ok());
+    let dialog = user.unwrap_or_else(|| DialogKey::new(channel, NOBODY));
+    let end = reason.floor_char_boundary(MAX_REASON);
+    Update::unreadable(dialog, id.0, &reason[..end], raw)
+}
+
+/// A digest that tells events apart which have no id.
+pub(super) fn digest(raw: &[u8]) -> String {
+    hex::encode(&Sha256::digest(raw)[..16])
 }
 
 /// An update's id. One that is too long stands as its digest.
@@ -53,7 +85,7 @@ pub(super) fn field_beside(json: &str, common: &[&str]) -> String {
     other.map_or("empty", |key| key).to_owned()
 }
 
-/// Logs what is not handled, once for each kind.
+/// Logs what is not handled, once for each kind; and what is meant for others.
 pub(super) struct NotHandled {
     channel: &'static str,
     logged: Mutex<HashSet<String>>,
@@ -69,24 +101,68 @@ impl NotHandled {
 
     pub(super) fn log(&self, kind: impl Into<String>) {
         let kind: String = kind.into().chars().take(64).collect();
-        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
-        if logged.len() < MAX_KINDS && logged.insert(kind.clone()) {
+        if self.is_new(&kind) {
             let channel = self.channel;
             tracing::info!("{channel} updates of kind {kind:?} are not handled (logged once)");
         }
+    }
+
+    /// Why this is not taken: it is meant for another page or community (`what`) than
+    /// the one whose token we have.
+    pub(super) fn stranger(&self, what: &str, theirs: u64, ours: u64) -> String {
+        let reason =
+            format!("it is an event of {what} {theirs}, and the token is of {what} {ours}");
+        if self.is_new(&reason) {
+            let channel = self.channel;
+            tracing::warn!(
+                "{channel} does not take what is meant for others: {reason} (said once)"
+            );
+        }
+        reason
+    }
+
+    fn is_new(&self, what: &str) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.len() < MAX_KINDS && logged.insert(what.to_owned())
     }
 }
 
 /// Reads JSON; the refusal says where and which field.
 pub(super) fn parse_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+    read_json(body).map_err(|reason| Refusal::new(StatusCode::BAD_REQUEST, reason))
+}
+
+/// Reads JSON; the error says where and which field.
+pub(super) fn read_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     // Keeping track of the path costs as much as the parsing: only what is
     // wrong is parsed again for its sake.
     serde_json::from_slice(body).map_err(|_| explain_json::<T>(body))
 }
 
-fn explain_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Refusal {
+/// What bytes are that somebody takes for JSON; none for what may be text.
+pub(crate) fn what_it_is(body: &[u8]) -> Option<&'static str> {
+    Some(match body {
+        [0x1f, 0x8b, ..] => "the body is packed with gzip; send it as it is",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "the body is packed with zstd; send it as it is",
+        [0xef, 0xbb, 0xbf, ..] => {
+            "the body begins with a byte order mark (BOM); send UTF-8 without one"
+        }
+        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, _, ..] | [_, 0, 0, 0, ..] => {
+            "the body is UTF-32; send UTF-8"
+        }
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
+            "the body is UTF-16; send UTF-8"
+        }
+        _ => return None,
+    })
+}
+
+fn explain_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> String {
+    if let Some(reason) = what_it_is(body) {
+        return format!("not JSON: {reason}");
+    }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let reason = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Ok(_) => match json.end() {
             Ok(()) => "not JSON".to_owned(),
             Err(error) => format!("not JSON: {error}"),
@@ -100,6 +176,5 @@ fn explain_json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Refusal {
                 (false, _) => format!("not JSON: {error}"),
             }
         }
-    };
-    Refusal::new(StatusCode::BAD_REQUEST, reason)
+    }
 }

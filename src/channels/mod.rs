@@ -1,25 +1,29 @@
 //! The platforms that updates come from and replies go to.
 //!
 //! One file each; `updaters/` asks a channel to verify and parse what came in,
-//! `turn.rs` what to answer, `outbox.rs` to send. A channel knows nothing of
+//! `turn.rs` what to answer, `turn/send.rs` to send. A channel knows nothing of
 //! locks, storage or processes. [`Channel`] is public: an author may bring more of them
 //! (`App::channel`); what only our own platforms have (polling, registering a webhook)
 //! is in [`poll`] and [`register`]. `registry.rs` has all channels of a worker.
 
+pub(crate) mod account;
 mod client;
 mod content;
 mod facebook;
 mod http;
 mod incoming;
+mod lenient;
 pub(crate) mod poll;
 pub(crate) mod register;
 mod registry;
 mod signature;
 mod telegram;
 mod telegram_api;
+mod telegram_incoming;
 #[cfg(test)]
 mod tests;
 mod viber;
+mod viber_api;
 mod vk;
 mod vk_api;
 
@@ -33,7 +37,10 @@ use hyper::{HeaderMap, StatusCode, Uri};
 use turnkey_storage::{ReplyId, Seen};
 
 pub(crate) use self::http::UPDATES;
-pub(crate) use self::registry::{Channels, Factory, Outlet, check_names};
+pub(crate) use self::incoming::what_it_is;
+pub(crate) use self::registry::{
+    Channels, Factory, Outlet, accounts, check_names, polled, registered,
+};
 pub use self::signature::{is_signed, same_secret};
 use crate::author::error::Error;
 use crate::author::message::{Outgoing, Reply, Update, UpdateId};
@@ -62,9 +69,19 @@ impl Refusal {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
-    /// Try again, after this time if the platform named one. Without one the pauses
-    /// double, from a quarter of a second to 30 s.
+    /// The platform did not take this reply: try again, after this time if it named one.
+    /// Without one the pauses double, from a quarter of a second to 30 s. After
+    /// `--max-reply-attempts` of these the reply is given up.
     Retry {
+        /// For the log; without secrets.
+        reason: String,
+        /// How long to wait.
+        after: Option<Duration>,
+    },
+    /// The platform was not reached, did not answer, or takes nothing of this bot: that
+    /// says nothing of this reply. Tried again likewise; it counts as an attempt only when
+    /// the platform took other replies meanwhile.
+    Away {
         /// For the log; without secrets.
         reason: String,
         /// How long to wait.
@@ -88,6 +105,7 @@ impl std::fmt::Display for SendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             SendError::Retry { reason, .. }
+            | SendError::Away { reason, .. }
             | SendError::TooMany { reason, .. }
             | SendError::Refused(reason) => f.write_str(reason),
         }
@@ -95,9 +113,17 @@ impl std::fmt::Display for SendError {
 }
 
 impl SendError {
-    /// Try again, as soon as usual.
+    /// This reply was not taken: try again, as soon as usual.
     pub fn retry(reason: impl Into<String>) -> Self {
         SendError::Retry {
+            reason: reason.into(),
+            after: None,
+        }
+    }
+
+    /// The platform is away: try again, as soon as usual.
+    pub fn away(reason: impl Into<String>) -> Self {
+        SendError::Away {
             reason: reason.into(),
             after: None,
         }
@@ -185,12 +211,13 @@ pub trait Channel {
     /// Reads what a request holds. Whatever the bytes are, it must not panic.
     ///
     /// # Errors
-    /// 400 for what cannot be read. What can be, and is not handled, is an answer:
-    /// platforms send again what was refused.
+    /// 400 for what is no update at all. What is not handled is an answer, since platforms
+    /// send again what was refused; an update whose content cannot be read is an
+    /// [`Update::unreadable`], and goes to the dead letters.
     fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
 
-    /// Sends one reply. It is called again until it succeeds or is refused for good, and
-    /// once more should a crash hide that it succeeded: where the platform takes a key
+    /// Sends one reply. It is called again until it succeeds, is refused for good, or the
+    /// reply is given up (`--max-reply-attempts`, `--max-reply-age`), and once more should a crash hide that it succeeded: where the platform takes a key
     /// by which it knows a message again, give it [`Outgoing::key`].
     fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a>;
 
@@ -288,6 +315,11 @@ pub trait Channel {
     fn can_send(&self) -> bool {
         true
     }
+}
+
+/// An update of which not even the envelope can be read.
+pub(crate) fn unreadable(channel: &str, reason: &str, raw: &Bytes) -> Update {
+    incoming::unreadable(channel, None, None, reason, raw.clone())
 }
 
 /// The address of a platform's method. The refusal leaves it out: it may hold a token.

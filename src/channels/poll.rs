@@ -10,9 +10,6 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::SendError;
-use super::telegram_api::TelegramApi;
-use super::vk_api::VkApi;
-use crate::config::Config;
 
 /// A place in a platform's queue of updates: everything before it is ours.
 pub(crate) type Mark = u64;
@@ -44,7 +41,9 @@ impl From<SendError> for PollError {
     fn from(error: SendError) -> Self {
         let reason = error.to_string();
         let after = match error {
-            SendError::Retry { after, .. } | SendError::TooMany { after, .. } => after,
+            SendError::Retry { after, .. }
+            | SendError::Away { after, .. }
+            | SendError::TooMany { after, .. } => after,
             SendError::Refused(_) => None,
         };
         PollError::Away { reason, after }
@@ -61,6 +60,11 @@ pub(crate) trait Poll {
     /// Its name, for people.
     fn platform(&self) -> &'static str;
 
+    /// The page or community whose token it is, once it is known and where there is one.
+    fn account(&self) -> Option<u64> {
+        None
+    }
+
     /// Asks for what comes from `mark` on, and waits for `wait` if there is nothing.
     fn ask(&self, mark: Option<Mark>, wait: Duration) -> Asked<'_, Batch>;
 
@@ -73,19 +77,4 @@ pub(crate) trait Poll {
 
     /// Tells the platform that everything before the mark is ours.
     fn confirm(&self, mark: Mark) -> Asked<'_, ()>;
-}
-
-/// The platforms that this configuration asks.
-///
-/// # Errors
-/// What is wrong with the configuration, in a sentence.
-pub(crate) fn sources(config: &Config) -> crate::Result<Vec<Box<dyn Poll>>> {
-    let mut sources: Vec<Box<dyn Poll>> = Vec::new();
-    if let Some(api) = TelegramApi::new(&config.telegram)? {
-        sources.push(Box::new(api));
-    }
-    if let Some(config) = &config.vk {
-        sources.push(Box::new(VkApi::new(config)?));
-    }
-    Ok(sources)
 }

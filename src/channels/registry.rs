@@ -10,6 +10,12 @@ use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 use turnkey_storage::ReplyId;
 
+use super::account::{Account, Page};
+use super::poll::Poll;
+use super::register::Register;
+use super::telegram_api::TelegramApi;
+use super::viber_api::ViberApi;
+use super::vk_api::VkApi;
 use super::{
     Channel, Plan, Received, Refusal, SendError, SendFuture, facebook, http, telegram, viber, vk,
 };
@@ -27,16 +33,25 @@ pub(crate) struct Outlet<'a> {
     pub(crate) name: &'a str,
     pub(crate) channel: &'a dyn Channel,
     pub(crate) pace: Pace,
+    /// Replies that the platform took of this worker.
+    pub(crate) taken: &'a Cell<u64>,
 }
 
 /// Names of our own, which no channel of an author's may have.
 const RESERVED: [&str; 6] = ["http", "telegram", "viber", "facebook", "vk", "rpc"];
 
+/// As in [`Outlet`].
+struct Served {
+    channel: Box<dyn Channel>,
+    pace: Pace,
+    taken: Cell<u64>,
+}
+
 /// The channels of a worker, by name.
 pub(crate) struct Channels {
-    by_name: HashMap<String, (Box<dyn Channel>, Pace)>,
+    by_name: HashMap<String, Served>,
     /// Stands in for a channel that is no longer configured.
-    gone: (Gone, Pace),
+    gone: (Gone, Pace, Cell<u64>),
     /// That replies are lost was said.
     said_lost: Cell<bool>,
 }
@@ -66,7 +81,10 @@ impl Channels {
             all.push((Box::new(viber::Viber::new(config)?), of_viber));
         }
         if let Some(config) = &config.facebook {
-            all.push((Box::new(facebook::Facebook::new(config)?), of_facebook));
+            all.push((
+                Box::new(facebook::Facebook::new(config, of_facebook)?),
+                of_facebook,
+            ));
         }
         if let Some(config) = &config.vk {
             all.push((Box::new(vk::Vk::new(config, of_vk)?), of_vk));
@@ -84,9 +102,20 @@ impl Channels {
         Ok(Channels {
             by_name: all
                 .into_iter()
-                .map(|c| (c.0.name().to_owned(), c))
+                .map(|(channel, pace)| {
+                    let taken = Cell::new(0);
+                    let name = channel.name().to_owned();
+                    (
+                        name,
+                        Served {
+                            channel,
+                            pace,
+                            taken,
+                        },
+                    )
+                })
                 .collect(),
-            gone: (Gone, of_gone),
+            gone: (Gone, of_gone, Cell::new(0)),
             said_lost: Cell::new(false),
         })
     }
@@ -98,7 +127,7 @@ impl Channels {
 
     /// The channel of this name.
     pub(crate) fn named(&self, name: &str) -> Option<&dyn Channel> {
-        self.by_name.get(name).map(|(channel, _)| channel.as_ref())
+        self.by_name.get(name).map(|served| served.channel.as_ref())
     }
 
     /// The channel of a dialog.
@@ -112,16 +141,18 @@ impl Channels {
             name: &dialog.channel,
             channel: &self.gone.0,
             pace: self.gone.1,
+            taken: &self.gone.2,
         })
     }
 
     /// The channel of this name with its budgets.
     pub(crate) fn outlet_named<'a>(&'a self, name: &'a str) -> Option<Outlet<'a>> {
-        let (channel, pace) = self.by_name.get(name)?;
+        let served = self.by_name.get(name)?;
         Some(Outlet {
             name,
-            channel: channel.as_ref(),
-            pace: *pace,
+            channel: served.channel.as_ref(),
+            pace: served.pace,
+            taken: &served.taken,
         })
     }
 
@@ -219,10 +250,51 @@ impl Channel for Gone {
     }
 
     fn send<'a>(&'a self, _: ReplyId, _: &'a Outgoing) -> SendFuture<'a> {
-        Box::pin(async {
-            Err(SendError::retry(
-                "its channel is not served by this program",
-            ))
-        })
+        Box::pin(async { Err(SendError::away("its channel is not served by this program")) })
     }
+}
+
+/// The platforms that this configuration asks. `edits`: they are handled, too.
+///
+/// # Errors
+/// What is wrong with the configuration, in a sentence.
+pub(crate) fn polled(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Poll>>> {
+    let mut sources: Vec<Box<dyn Poll>> = Vec::new();
+    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
+        sources.push(Box::new(api));
+    }
+    if let Some(config) = &config.vk {
+        sources.push(Box::new(VkApi::new(config, edits)?));
+    }
+    Ok(sources)
+}
+
+/// The platforms of this configuration that are told where to post. `edits`: they are handled, and asked for.
+///
+/// # Errors
+/// What is wrong with the configuration, in a sentence.
+pub(crate) fn registered(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Register>>> {
+    let mut platforms: Vec<Box<dyn Register>> = Vec::new();
+    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
+        platforms.push(Box::new(api));
+    }
+    if let Some(config) = &config.viber {
+        platforms.push(Box::new(ViberApi::new(config)?));
+    }
+    if let Some(config) = &config.vk {
+        platforms.push(Box::new(VkApi::new(config, edits)?));
+    }
+    Ok(platforms)
+}
+
+/// What is wrong with the configuration, in a sentence.
+pub(crate) fn accounts(config: &Config) -> crate::Result<Vec<Box<dyn Account>>> {
+    let mut accounts: Vec<Box<dyn Account>> = Vec::new();
+    if let Some(config) = &config.facebook {
+        accounts.push(Box::new(Page::new(config)?));
+    }
+    if let Some(config) = &config.vk {
+        accounts.push(Box::new(VkApi::new(config, false)?));
+    }
+    Ok(accounts)
 }

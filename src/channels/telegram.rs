@@ -9,28 +9,32 @@
 //! To an update that was polled for all replies are sent. The answer to a pressed button is `answerCallbackQuery`, which ends the button's waiting. Without
 //! a token the first reply rides in any case, and others are lost.
 //!
-//! Taken: messages and edited messages (text, photos with their caption), callback
-//! queries (the button's data). Anything else is answered 200 and logged once for
-//! each kind; else Telegram would send it again for a day.
+//! Taken: messages and edits of them (text, photos with their caption), callback
+//! queries (the button's data): see `telegram_incoming.rs`. Anything else is answered 200
+//! and logged once for each kind; else Telegram would send it again for a day.
 //! `X-Telegram-Bot-Api-Secret-Token` is compared in constant time when a secret
-//! is configured.
+//! is configured. Bound: [`MAX_MOVED`] groups of which it is remembered where they went.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Uri};
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use turnkey_storage::ReplyId;
 
-use super::client::Client;
+use super::client::{Client, Response};
 use super::content::{self, Limits};
-use super::incoming::{NotHandled, dialog, field_beside, genuine, parse_json, update_id};
+use super::incoming::{NotHandled, genuine};
+use super::lenient::readable;
 use super::signature::same_secret;
-use super::telegram_api::{outcome, webhook_secret};
-use super::{Channel, Plan, Received, Refusal, SendError, SendFuture, method_address};
-use crate::author::message::{Button, Kind, Outgoing, Picture, Reply, Update};
+use super::telegram_api::{moved_to, outcome, webhook_secret};
+use super::telegram_incoming::{Found, Within, end_waiting, read};
+use super::{
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
+};
+use crate::author::message::{Button, Kind, Outgoing, Reply, Update};
 use crate::config::TelegramConfig;
 use crate::shared::pacing::{Pace, Rate};
 
@@ -58,16 +62,9 @@ const GROUP: Rate = Rate {
     burst: 3,
 };
 
-/// Fields of a message that are not what it says.
-const NOT_CONTENT: [&str; 7] = [
-    "message_id",
-    "from",
-    "chat",
-    "date",
-    "edit_date",
-    "sender_chat",
-    "message_thread_id",
-];
+/// Groups whose new ids are remembered; all are forgotten at one more, and asked for
+/// again.
+const MAX_MOVED: usize = 1000;
 
 pub(super) struct Telegram {
     secret: Option<String>,
@@ -79,61 +76,13 @@ pub(super) struct Telegram {
     methods: Option<Methods>,
     client: Client,
     not_handled: NotHandled,
+    /// The new ids of groups that became supergroups, as Telegram told us.
+    moved: RefCell<HashMap<String, String>>,
 }
 
 struct Methods {
     send_message: Uri,
     send_photo: Uri,
-}
-
-/// The fields that are used of an update.
-#[derive(Deserialize)]
-struct TelegramUpdate {
-    update_id: i64,
-    message: Option<Message>,
-    edited_message: Option<Message>,
-    callback_query: Option<CallbackQuery>,
-}
-
-#[derive(Deserialize)]
-struct Message {
-    /// Absent in channel posts.
-    from: Option<User>,
-    chat: Chat,
-    text: Option<String>,
-    caption: Option<String>,
-    /// One photo in several sizes, the largest last.
-    #[serde(default)]
-    photo: Vec<PhotoSize>,
-}
-
-#[derive(Deserialize)]
-struct PhotoSize {
-    file_id: String,
-}
-
-#[derive(Deserialize)]
-struct CallbackQuery {
-    id: String,
-    from: User,
-    /// Absent when the message is too old or was sent in inline mode.
-    message: Option<ButtonMessage>,
-    data: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ButtonMessage {
-    chat: Chat,
-}
-
-#[derive(Deserialize)]
-struct User {
-    id: i64,
-}
-
-#[derive(Deserialize)]
-struct Chat {
-    id: i64,
 }
 
 /// `sendMessage`, or `sendPhoto` when there is a photo.
@@ -143,6 +92,8 @@ struct Send<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     chat_id: &'a str,
+    #[serde(flatten)]
+    within: Within,
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,9 +131,33 @@ impl Telegram {
             rate: Rate::per_second(config.rate),
             pace,
             methods,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("telegram"),
+            moved: RefCell::default(),
         })
+    }
+
+    /// Where a chat is now.
+    fn current(&self, chat: &str) -> String {
+        let moved = self.moved.borrow();
+        moved.get(chat).map_or(chat, String::as_str).to_owned()
+    }
+
+    /// A group became a supergroup, and has another id since.
+    fn remember(&self, chat: &str, new: &str) {
+        let mut moved = self.moved.borrow_mut();
+        if moved.len() >= MAX_MOVED {
+            moved.clear();
+        }
+        moved.insert(chat.to_owned(), new.to_owned());
+    }
+
+    async fn call(&self, uri: &Uri, chat: &str, reply: &Outgoing) -> Result<Response, SendError> {
+        let within = Within::parse(&reply.within).map_err(SendError::Refused)?;
+        let body = serde_json::to_vec(&render(None, chat, within, &reply.reply))
+            .map_err(|e| SendError::Refused(e.to_string()))?;
+        let uri = uri.clone();
+        self.client.post(uri, &[], "application/json", body).await
     }
 
     /// Takes a place within the limits for a reply that rides, if there is one now.
@@ -213,47 +188,17 @@ impl Channel for Telegram {
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
-        let update: TelegramUpdate = parse_json(body)?;
-        let message = update.message.or(update.edited_message);
-        let found = match (message, update.callback_query) {
-            (Some(message), _) => {
-                let user = message.from.map_or(message.chat.id, |from| from.id);
-                let pictures: Vec<_> = message
-                    .photo
-                    .into_iter()
-                    .next_back()
-                    .map(picture)
-                    .into_iter()
-                    .collect();
-                let text = match message.text.or(message.caption) {
-                    None if !pictures.is_empty() => Some(String::new()),
-                    text => text,
-                };
-                text.map(|text| (Kind::Message, user, message.chat.id, text, pictures))
+        Ok(match read(&readable(body))? {
+            Found::Update(update) => Received::Updates(vec![*update]),
+            Found::Game(answer) => {
+                self.not_handled.log("callback_query.game_short_name");
+                Received::Answer(PlatformAnswer::json(answer))
             }
-            (None, Some(query)) => {
-                let user = query.from.id;
-                let chat = query.message.map_or(user, |message| message.chat.id);
-                query
-                    .data
-                    .map(|data| (Kind::Button, user, chat, data, Vec::new()))
+            Found::Other(sort) => {
+                self.not_handled.log(sort);
+                Received::Updates(Vec::new())
             }
-            (None, None) => None,
-        };
-        let Some((kind, user, chat, text, pictures)) = found else {
-            self.not_handled.log(sort(&String::from_utf8_lossy(body)));
-            return Ok(Received::Updates(Vec::new()));
-        };
-        Ok(Received::Updates(vec![Update {
-            dialog: dialog(self.name(), user.to_string())?,
-            id: update_id(update.update_id.to_string()),
-            kind,
-            text,
-            pictures,
-            address: chat.to_string(),
-            digest: Vec::new(),
-            raw: body.clone(),
-        }]))
+        })
     }
 
     fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
@@ -263,7 +208,7 @@ impl Channel for Telegram {
     /// A pressed button stops waiting in any case.
     fn accepted(&self, update: &Update) -> Vec<u8> {
         match update.kind {
-            Kind::Button => end_waiting(update.raw()).unwrap_or_default(),
+            Kind::Button | Kind::Unreadable => end_waiting(update.raw()),
             _ => Vec::new(),
         }
     }
@@ -275,7 +220,11 @@ impl Channel for Telegram {
                 Some(_) => "sendPhoto",
                 None => "sendMessage",
             });
-            serde_json::to_vec(&render(method, &update.address, reply)).map_err(|e| e.to_string())
+            let (chat, within) = (
+                self.current(&update.address),
+                Within::parse(&update.within)?,
+            );
+            serde_json::to_vec(&render(method, &chat, within, reply)).map_err(|e| e.to_string())
         };
         if self.methods.is_none() {
             if send.len() > 1 {
@@ -291,7 +240,7 @@ impl Channel for Telegram {
             });
         }
         if update.kind == Kind::Button {
-            let answer = end_waiting(update.raw()).map_err(|e| e.to_string())?;
+            let answer = end_waiting(update.raw());
             return Ok(Plan { answer, send });
         }
         match send.as_slice() {
@@ -307,6 +256,10 @@ impl Channel for Telegram {
                 send,
             }),
         }
+    }
+
+    fn can_send(&self) -> bool {
+        self.methods.is_some()
     }
 
     fn rate(&self) -> Option<Rate> {
@@ -340,36 +293,30 @@ impl Channel for Telegram {
             let methods = self
                 .methods
                 .as_ref()
-                .ok_or_else(|| SendError::retry("no Telegram token is configured"))?;
+                .ok_or_else(|| SendError::away("no Telegram token is configured"))?;
             let uri = match reply.reply.picture {
                 Some(_) => methods.send_photo.clone(),
                 None => methods.send_message.clone(),
             };
-            let body = serde_json::to_vec(&render(None, &reply.to, &reply.reply))
-                .map_err(|e| SendError::Refused(e.to_string()))?;
-            let response = self.client.post(uri, &[], "application/json", body).await?;
+            let chat = self.current(&reply.to);
+            let mut response = self.call(&uri, &chat, reply).await?;
+            if let Some(new) = moved_to(&response)
+                && new != chat
+            {
+                self.remember(&reply.to, &new);
+                response = self.call(&uri, &new, reply).await?;
+            }
             outcome(&response)
         })
     }
 }
 
-fn picture(size: PhotoSize) -> Picture {
-    Picture {
-        id: Some(size.file_id),
-        url: None,
-    }
-}
-
-/// The call that ends the waiting of a pressed button.
-fn end_waiting(raw: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
-    let update: TelegramUpdate = serde_json::from_slice(raw)?;
-    let call = update.callback_query.map(|query| {
-        serde_json::json!({ "method": "answerCallbackQuery", "callback_query_id": query.id })
-    });
-    Ok(call.map_or(Vec::new(), |call| call.to_string().into_bytes()))
-}
-
-fn render<'a>(method: Option<&'a str>, chat: &'a str, reply: &'a Reply) -> Send<'a> {
+fn render<'a>(
+    method: Option<&'a str>,
+    chat: &'a str,
+    within: Within,
+    reply: &'a Reply,
+) -> Send<'a> {
     let text = Some(reply.text.as_str()).filter(|text| !text.is_empty());
     let has_picture = reply.picture.is_some();
     // One in a row.
@@ -381,22 +328,10 @@ fn render<'a>(method: Option<&'a str>, chat: &'a str, reply: &'a Reply) -> Send<
     Send {
         method,
         chat_id: chat,
+        within,
         text: text.filter(|_| !has_picture),
         photo: reply.picture.as_deref(),
         caption: text.filter(|_| has_picture),
         reply_markup: (!rows.is_empty()).then(|| serde_json::json!({ "inline_keyboard": rows })),
-    }
-}
-
-/// What sort of update it is: the field beside `update_id`, and for a message the
-/// field that holds its content, such as `message.sticker`.
-fn sort(raw: &str) -> String {
-    let kind = field_beside(raw, &["update_id"]);
-    let update = serde_json::from_str::<HashMap<&str, &RawValue>>(raw).unwrap_or_default();
-    match update.get(kind.as_str()) {
-        Some(message) if kind.ends_with("message") => {
-            format!("{kind}.{}", field_beside(message.get(), &NOT_CONTENT))
-        }
-        _ => kind,
     }
 }

@@ -13,21 +13,30 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::client::{Client, Response};
+use super::lenient::{self, Number};
 use super::poll::{Asked, Batch, Mark, Poll, PollError};
 use super::register::{Register, Registered, Webhook};
 use super::signature::sign;
 use super::{SendError, method_address};
 use crate::config::TelegramConfig;
+use crate::shared::scrub;
 
 /// Updates of one answer: the most that Telegram gives.
 const LIMIT: u32 = 100;
 
-/// What is taken; `channels/telegram.rs` reads it.
-const ALLOWED: [&str; 3] = ["message", "edited_message", "callback_query"];
+/// What is taken; `channels/telegram_incoming.rs` reads it.
+const ALLOWED: [&str; 3] = ["message", "business_message", "callback_query"];
+
+/// What is taken too where edits are handled.
+const EDITS: [&str; 2] = ["edited_message", "edited_business_message"];
 
 /// Telegram's most, on its public servers. Ours wait for each other's locks, not for
 /// connections.
 const MAX_CONNECTIONS: u32 = 100;
+
+/// How Telegram says, with 500, that a message was posted and taken away at once, by
+/// another bot of the group say.
+const DELETED: &str = "sent message was immediately deleted";
 
 /// For the call that only confirms, at the end.
 const CONFIRM: Duration = Duration::from_secs(2);
@@ -39,6 +48,8 @@ pub(super) struct TelegramApi {
     delete_webhook: Uri,
     answer_callback_query: Uri,
     secret: String,
+    /// The kinds of updates that are asked for.
+    allowed: Vec<&'static str>,
     /// A webhook is to be deleted before the first question.
     delete: Cell<bool>,
     client: Client,
@@ -50,26 +61,37 @@ struct Answer<'a> {
     ok: bool,
     #[serde(borrow, default)]
     result: Option<&'a RawValue>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     description: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     parameters: Parameters,
 }
 
 #[derive(Default, Deserialize)]
 struct Parameters {
     /// Seconds.
-    retry_after: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::number")]
+    retry_after: Option<i64>,
+    /// The id that a group has since it became a supergroup.
+    #[serde(default, deserialize_with = "lenient::number")]
+    migrate_to_chat_id: Option<i64>,
+}
+
+impl Parameters {
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds = u64::try_from(self.retry_after?).ok()?;
+        Some(Duration::from_secs(seconds))
+    }
 }
 
 #[derive(Deserialize)]
 struct Id {
-    update_id: u64,
+    update_id: Number,
 }
 
 impl TelegramApi {
-    /// None without a token.
-    pub(super) fn new(config: &TelegramConfig) -> crate::Result<Option<Self>> {
+    /// None without a token. `edits`: they are handled.
+    pub(super) fn new(config: &TelegramConfig, edits: bool) -> crate::Result<Option<Self>> {
         let Some(token) = config.token.as_deref() else {
             return Ok(None);
         };
@@ -78,14 +100,23 @@ impl TelegramApi {
             let address = format!("{base}/bot{token}/{name}");
             method_address(&address, "the Telegram token or --telegram-api-url")
         };
+        let mut allowed = ALLOWED.to_vec();
+        if edits {
+            allowed.extend(EDITS);
+        }
         Ok(Some(TelegramApi {
+            allowed,
             get_updates: method("getUpdates")?,
             set_webhook: method("setWebhook")?,
             delete_webhook: method("deleteWebhook")?,
             answer_callback_query: method("answerCallbackQuery")?,
-            secret: webhook_secret(config.secret.as_deref(), token),
+            secret: {
+                let secret = webhook_secret(config.secret.as_deref(), token);
+                scrub::learn([&*secret]);
+                secret
+            },
             delete: Cell::new(config.delete_webhook),
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
         }))
     }
 
@@ -97,7 +128,7 @@ impl TelegramApi {
         }
         let body = serde_json::json!({
             "offset": offset.unwrap_or(0), "limit": limit, "timeout": wait.as_secs(),
-            "allowed_updates": ALLOWED,
+            "allowed_updates": self.allowed,
         });
         self.post(&self.get_updates, &body, wait).await
     }
@@ -124,11 +155,7 @@ impl TelegramApi {
             ),
             _ => PollError::Away {
                 reason,
-                after: answer
-                    .parameters
-                    .retry_after
-                    .map(Duration::from_secs)
-                    .or(response.retry_after),
+                after: answer.parameters.retry_after().or(response.retry_after),
             },
         })
     }
@@ -154,11 +181,23 @@ pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
     if answer.ok {
         return Ok(());
     }
+    // It was accepted; each further attempt would post it again.
+    if answer.description.contains(DELETED) {
+        return Ok(());
+    }
     let reason = format!("{status}: {}", answer.description);
-    let after = answer.parameters.retry_after.map(Duration::from_secs);
+    let after = answer.parameters.retry_after();
     // 401 and 404 mean a wrong token: whoever mends it wants the replies to go
     // out then. 400 and 403 are about this reply or chat and will not change.
     Err(match status {
+        StatusCode::UNAUTHORIZED
+        | StatusCode::NOT_FOUND
+        | StatusCode::BAD_GATEWAY
+        | StatusCode::SERVICE_UNAVAILABLE
+        | StatusCode::GATEWAY_TIMEOUT => SendError::Away {
+            reason,
+            after: after.or(response.retry_after),
+        },
         StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => SendError::Refused(reason),
         // Whether the chat or the bot was too fast Telegram does not say.
         StatusCode::TOO_MANY_REQUESTS => SendError::TooMany {
@@ -171,6 +210,13 @@ pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
             after: after.or(response.retry_after),
         },
     })
+}
+
+/// The id that the group has by now, if that is why it was refused.
+pub(super) fn moved_to(response: &Response) -> Option<String> {
+    let answer: Answer<'_> = parse(response).ok()?;
+    let new = answer.parameters.migrate_to_chat_id?;
+    (!answer.ok).then(|| new.to_string())
 }
 
 impl Poll for TelegramApi {
@@ -191,10 +237,21 @@ impl Poll for TelegramApi {
             let raw: Vec<&RawValue> =
                 serde_json::from_str(raw).map_err(|e| SendError::retry(e.to_string()))?;
             let mut updates = Vec::with_capacity(raw.len());
+            let given = raw.len();
             for update in raw {
-                let Id { update_id } = serde_json::from_str(update.get())
-                    .map_err(|e| SendError::retry(format!("an update without an id: {e}")))?;
-                updates.push((update_id + 1, body.slice_ref(update.get().as_bytes())));
+                // Whatever else is in it, it is one update, and the others are others.
+                let mark = serde_json::from_str::<Id>(update.get())
+                    .ok()
+                    .and_then(|id| Mark::try_from(id.update_id.0).ok());
+                match mark {
+                    Some(id) => updates.push((id + 1, body.slice_ref(update.get().as_bytes()))),
+                    None => {
+                        tracing::error!("Telegram gave an update without an id: it is left out")
+                    }
+                }
+            }
+            if updates.is_empty() && given > 0 {
+                return Err(SendError::retry("updates without ids").into());
             }
             // After an idle week the ids begin anew, anywhere: where nothing is left, the
             // next question must not exclude those.
@@ -241,7 +298,7 @@ impl Register for TelegramApi {
         Box::pin(async move {
             let body = serde_json::json!({
                 "url": webhook.url, "secret_token": self.secret,
-                "max_connections": MAX_CONNECTIONS, "allowed_updates": ALLOWED,
+                "max_connections": MAX_CONNECTIONS, "allowed_updates": self.allowed,
             });
             self.post(&self.set_webhook, &body, Duration::ZERO).await?;
             Ok(())

@@ -18,7 +18,8 @@ use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
 use super::content::{self, Limits};
-use super::incoming::{NotHandled, dialog, genuine, parse_json, update_id};
+use super::incoming::{NotHandled, dialog, genuine, parse_json, read_json, unreadable, update_id};
+use super::lenient::{self, Id, readable};
 use super::signature::is_signed;
 use super::{
     Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
@@ -54,37 +55,49 @@ pub(super) struct Viber {
 #[derive(Deserialize)]
 struct Head {
     event: String,
+    /// Larger than 2^53: never a float.
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    message_token: Option<Id>,
 }
 
 #[derive(Deserialize)]
 struct MessageEvent {
-    /// Larger than 2^53: never a float.
-    message_token: u64,
     sender: User,
     message: Message,
 }
 
 #[derive(Deserialize)]
 struct StartedEvent {
-    message_token: u64,
     user: User,
     /// What the link carried that the user followed.
+    #[serde(default, deserialize_with = "lenient::text")]
     context: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct User {
-    id: String,
+    id: Id,
 }
 
 #[derive(Deserialize)]
 struct Message {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(default, deserialize_with = "lenient::text")]
     text: Option<String>,
     /// Of a picture: where it is, for an hour.
+    #[serde(default, deserialize_with = "lenient::text")]
     media: Option<String>,
+    #[serde(default, deserialize_with = "lenient::text")]
     tracking_data: Option<String>,
+}
+
+/// What is read of an update.
+struct Said {
+    user: String,
+    kind: Kind,
+    text: String,
+    pictures: Vec<Picture>,
 }
 
 /// What `tracking_data` holds of ours.
@@ -137,56 +150,44 @@ impl Viber {
             token_header,
             sender: config.sender.clone(),
             send_message: method_address(&address, "--viber-api-url")?,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("viber"),
         })
     }
 
-    fn message(&self, body: &Bytes) -> Result<Received, Refusal> {
-        let event: MessageEvent = parse_json(body)?;
-        let message = event.message;
-        let pictures: Vec<Picture> = match (message.kind.as_str(), message.media) {
-            ("picture", Some(url)) => vec![Picture {
+    /// What a user says; none if it is nothing that is taken.
+    ///
+    /// # Errors
+    /// It cannot be read, for this reason.
+    fn message(&self, body: &[u8]) -> Result<Option<Said>, String> {
+        let MessageEvent { sender, message } = read_json(body)?;
+        let is_picture = message.kind == "picture";
+        let pictures: Vec<Picture> = match message.media.filter(|_| is_picture) {
+            Some(url) => vec![Picture {
                 id: None,
                 url: Some(url),
             }],
-            _ => Vec::new(),
+            None => Vec::new(),
         };
         let text = match message.text {
-            Some(text) if message.kind == "text" || !pictures.is_empty() => text,
+            Some(text) if message.kind == "text" || is_picture => text,
             None if !pictures.is_empty() => String::new(),
+            None if message.kind == "text" => return Err("a text without a text".to_owned()),
+            None if is_picture => return Err("a picture without an address".to_owned()),
             _ => {
                 self.not_handled.log(format!("message.{}", message.kind));
-                return Ok(nothing());
+                return Ok(None);
             }
         };
         let tracking = message.tracking_data.unwrap_or_default();
         let pressed = serde_json::from_str::<Tracking>(&tracking)
             .is_ok_and(|tracking| tracking.buttons.contains(&digest(&text)));
-        let kind = if pressed { Kind::Button } else { Kind::Message };
-        let id = format!("{}-message", event.message_token);
-        self.update(event.sender, id, kind, text, pictures, body)
-    }
-
-    fn update(
-        &self,
-        user: User,
-        id: String,
-        kind: Kind,
-        text: String,
-        pictures: Vec<Picture>,
-        body: &Bytes,
-    ) -> Result<Received, Refusal> {
-        Ok(Received::Updates(vec![Update {
-            address: user.id.clone(),
-            dialog: dialog(self.name(), user.id)?,
-            id: update_id(id),
-            kind,
+        Ok(Some(Said {
+            user: sender.id.0,
+            kind: if pressed { Kind::Button } else { Kind::Message },
             text,
             pictures,
-            digest: Vec::new(),
-            raw: body.clone(),
-        }]))
+        }))
     }
 
     fn render(&self, receiver: Option<&str>, reply: &Reply) -> Result<Vec<u8>, String> {
@@ -226,10 +227,6 @@ impl Viber {
     }
 }
 
-fn nothing() -> Received {
-    Received::Answer(PlatformAnswer::json(Vec::new()))
-}
-
 /// Short, since 24 of them must fit into 4096 characters.
 fn digest(data: &str) -> String {
     hex::encode(&Sha256::digest(data)[..8])
@@ -249,22 +246,40 @@ impl Channel for Viber {
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
+        let body = &readable(body);
         let head: Head = parse_json(body)?;
-        match head.event.as_str() {
+        let said = match head.event.as_str() {
             "message" => self.message(body),
-            "conversation_started" => {
-                let event: StartedEvent = parse_json(body)?;
-                let id = format!("{}-conversation_started", event.message_token);
-                let text = event.context.unwrap_or_default();
-                self.update(event.user, id, Kind::Opened, text, Vec::new(), body)
-            }
+            "conversation_started" => read_json(body).map(|event: StartedEvent| {
+                Some(Said {
+                    user: event.user.id.0,
+                    kind: Kind::Opened,
+                    text: event.context.unwrap_or_default(),
+                    pictures: Vec::new(),
+                })
+            }),
             // Viber tries out the address before it accepts it.
-            "webhook" => Ok(nothing()),
+            "webhook" => Ok(None),
             other => {
                 self.not_handled.log(other);
-                Ok(nothing())
+                Ok(None)
             }
-        }
+        };
+        let token = head.message_token.as_ref();
+        let id = token.map(|token| format!("{}-{}", token.0, head.event));
+        let left = |reason: &str| unreadable("viber", None, id.clone(), reason, body.clone());
+        let said = match (said, &id) {
+            (Ok(None), _) => return Ok(Received::Answer(PlatformAnswer::json(Vec::new()))),
+            (Ok(Some(said)), Some(id)) => dialog("viber", said.user.clone()).map(|dialog| Update {
+                kind: said.kind,
+                pictures: said.pictures,
+                ..Update::new(dialog, update_id(id).0, said.text, body.clone())
+            }),
+            (Ok(Some(_)), None) => Err("missing field `message_token`".to_owned()),
+            (Err(reason), _) => Err(reason),
+        };
+        let update = said.unwrap_or_else(|reason| left(&reason));
+        Ok(Received::Updates(vec![update]))
     }
 
     fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
@@ -328,8 +343,10 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
         // it; too new for their version; not allowed to this user or country.
         3 | 4 | 5 | 6 | 11 | 13 | 14 | 16 | 17 | 18 | 20 | 21 | 22 => SendError::Refused(reason),
         12 => response.too_many(reason),
-        // The rest is about the bot's account: whoever mends it wants the replies to
+        // About the bot's address, token or account: whoever mends it wants the replies to
         // go out then.
+        1 | 2 | 7 | 8 | 9 | 10 | 15 | 19 => response.away(reason),
+        // A general error.
         _ => response.retry(reason),
     })
 }

@@ -1,9 +1,10 @@
 //! VK's Callback API (<https://dev.vk.com/en/api/callback/getting-started>): events of
 //! a community at `POST /vk` (or by polling, `vk_api.rs`), replies by `messages.send`.
 //!
-//! The secret is a field of each body. Taken: `message_new` (text, photos, buttons).
-//! Anything else is answered `ok` and logged once for each kind. `confirmation`, which
-//! comes without the secret, is answered with the string that VK gave for it.
+//! The secret is a field of each body. Taken: `message_new` (text, photos, buttons) and
+//! `message_edit`. Anything else is answered `ok` and logged once for each kind. `confirmation`, which
+//! comes without the secret, is answered with the string that VK gave for it. Events of
+//! another community than the token's are refused.
 //!
 //! `random_id` is made of the update's id and the reply's place: VK takes a second
 //! message with the same one for the first, so a reply is sent once.
@@ -20,7 +21,8 @@ use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
 use super::content::{self, Limits};
-use super::incoming::{NotHandled, dialog, genuine, parse_json, update_id};
+use super::incoming::{NotHandled, dialog, genuine, parse_json, read_json, unreadable, update_id};
+use super::lenient::{self, Id, List, Number, readable};
 use super::signature::same_secret;
 use super::vk_api::API_VERSION;
 use super::{
@@ -70,59 +72,73 @@ pub(super) struct Vk {
 struct Head {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
-    secret: String,
+    #[serde(default, deserialize_with = "lenient::text")]
+    secret: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct Event<'a> {
     #[serde(rename = "type")]
     kind: String,
-    event_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    event_id: Option<Id>,
+    #[serde(default, deserialize_with = "lenient::maybe")]
+    group_id: Option<Number>,
     #[serde(borrow)]
     object: Option<&'a RawValue>,
 }
 
-/// As it is since version 5.103.
+/// A message is in an object of its own, since version 5.103; an edited one still is not.
 #[derive(Deserialize)]
-struct NewMessage {
-    message: Message,
+struct Wrapped<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct Message {
-    from_id: i64,
+    from_id: Number,
+    #[serde(default, deserialize_with = "lenient::number")]
     peer_id: Option<i64>,
+    /// It is the community's own.
+    #[serde(default, deserialize_with = "lenient::flag")]
+    out: bool,
+    #[serde(default, deserialize_with = "lenient::text")]
+    text: Option<String>,
+    /// A text that holds JSON.
+    payload: Option<Box<RawValue>>,
     #[serde(default)]
-    text: String,
-    payload: Option<String>,
-    #[serde(default)]
-    attachments: Vec<Attachment>,
+    attachments: List<Attachment>,
 }
 
 #[derive(Deserialize)]
 struct Attachment {
-    #[serde(rename = "type")]
-    kind: String,
+    #[serde(rename = "type", default, deserialize_with = "lenient::text")]
+    kind: Option<String>,
     photo: Option<Photo>,
 }
 
 #[derive(Deserialize)]
 struct Photo {
-    id: i64,
-    owner_id: i64,
+    #[serde(default, deserialize_with = "lenient::number")]
+    id: Option<i64>,
+    #[serde(default, deserialize_with = "lenient::number")]
+    owner_id: Option<i64>,
+    #[serde(default, deserialize_with = "lenient::text")]
     access_key: Option<String>,
     #[serde(default)]
-    sizes: Vec<Size>,
+    sizes: List<Size>,
 }
 
 #[derive(Deserialize)]
 struct Size {
-    url: String,
-    #[serde(default)]
-    width: u32,
-    #[serde(default)]
-    height: u32,
+    /// Absent while VK still makes this size.
+    #[serde(default, deserialize_with = "lenient::text")]
+    url: Option<String>,
+    #[serde(default, deserialize_with = "lenient::number")]
+    width: Option<i64>,
+    #[serde(default, deserialize_with = "lenient::number")]
+    height: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -149,61 +165,103 @@ impl Vk {
             confirmation: config.confirmation.as_deref().map(str::to_owned),
             pace,
             messages_send: method_address(&address, "--vk-api-url")?,
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("vk"),
         })
     }
 
-    /// The update in a `message_new`, if it is one that is taken.
-    fn update(&self, event: &Event<'_>, body: &Bytes) -> Result<Option<Update>, Refusal> {
-        let missing = |what: &str| Refusal::new(StatusCode::BAD_REQUEST, what);
-        let object = event
-            .object
-            .ok_or_else(|| missing("missing field `object`"))?;
-        let id = event.event_id.as_ref().filter(|id| !id.is_empty());
-        let id = id.ok_or_else(|| {
-            missing("missing field `event_id`: choose version 5.199 in the community's settings")
-        })?;
-        let NewMessage { message } = parse_json(object.get().as_bytes())?;
-        let other = message.attachments.first().map(|first| first.kind.clone());
-        let pictures: Vec<Picture> = message
-            .attachments
-            .into_iter()
-            .filter_map(|attachment| attachment.photo.map(picture))
-            .collect();
-        let (kind, text) = match message.payload.filter(|payload| !payload.is_empty()) {
-            Some(payload) => (Kind::Button, data(&payload)),
-            None => (Kind::Message, message.text),
+    /// The update in a `message_new` or `message_edit`, if it is one that is taken.
+    fn update(&self, event: &Event<'_>, body: &Bytes) -> Option<Update> {
+        let id = event.event_id.as_ref().map(|id| id.0.clone());
+        let left = |user: Option<i64>, reason: &str| {
+            let user = user.map(|user| user.to_string());
+            Some(unreadable("vk", user, id.clone(), reason, body.clone()))
+        };
+        let Some(object) = event.object else {
+            return left(None, "missing field `object`");
+        };
+        let wrapped = serde_json::from_str::<Wrapped<'_>>(object.get()).ok();
+        let object = wrapped
+            .and_then(|wrapped| wrapped.message)
+            .unwrap_or(object);
+        let message: Message = match read_json(object.get().as_bytes()) {
+            Ok(message) => message,
+            Err(reason) => return left(None, &reason),
+        };
+        let user = message.from_id.0;
+        let Some(id) = &id else {
+            let reason =
+                "missing field `event_id`: choose version 5.199 in the community's settings";
+            return left(Some(user), reason);
+        };
+        let is_edit = event.kind == "message_edit";
+        if is_edit && message.out {
+            return None;
+        }
+        let attachments = message.attachments;
+        let other = attachments
+            .items
+            .first()
+            .and_then(|first| first.kind.clone());
+        let mut is_strange = attachments.is_strange;
+        let mut pictures = Vec::new();
+        for photo in attachments.items.into_iter().filter_map(|item| item.photo) {
+            match picture(photo) {
+                Some(picture) => pictures.push(picture),
+                None => is_strange = true,
+            }
+        }
+        let (kind, text) = match payload_of(message.payload.as_deref()) {
+            Some(payload) if !is_edit => (Kind::Button, data(&payload)),
+            _ if is_edit => (Kind::Edited, message.text.unwrap_or_default()),
+            _ => (Kind::Message, message.text.unwrap_or_default()),
         };
         if text.is_empty() && pictures.is_empty() {
-            let other = other.as_deref().unwrap_or("empty");
-            self.not_handled.log(format!("message_new.{other}"));
-            return Ok(None);
+            if is_strange {
+                return left(Some(user), "its attachments are not as VK describes them");
+            }
+            let (kind, other) = (&event.kind, other.as_deref().unwrap_or("empty"));
+            self.not_handled.log(format!("{kind}.{other}"));
+            return None;
         }
-        Ok(Some(Update {
-            dialog: dialog(self.name(), message.from_id.to_string())?,
-            id: update_id(id),
+        let dialog = match dialog("vk", user.to_string()) {
+            Ok(dialog) => dialog,
+            Err(reason) => return left(None, &reason),
+        };
+        Some(Update {
             kind,
-            text,
             pictures,
-            address: message.peer_id.unwrap_or(message.from_id).to_string(),
-            digest: Vec::new(),
-            raw: body.clone(),
-        }))
+            address: message.peer_id.unwrap_or(user).to_string(),
+            ..Update::new(dialog, update_id(id).0, text, body.clone())
+        })
     }
 }
 
-fn picture(photo: Photo) -> Picture {
-    let mut id = format!("photo{}_{}", photo.owner_id, photo.id);
-    if let Some(key) = photo.access_key {
-        id = format!("{id}_{key}");
-    }
-    let area = |size: &Size| u64::from(size.width) * u64::from(size.height);
-    let largest = photo.sizes.into_iter().max_by_key(area);
-    Picture {
-        id: Some(id),
-        url: largest.map(|size| size.url),
-    }
+/// None when it has neither a name nor an address.
+fn picture(photo: Photo) -> Option<Picture> {
+    let id = photo.owner_id.zip(photo.id).map(|(owner, id)| {
+        let key = photo.access_key.map(|key| format!("_{key}"));
+        format!("photo{owner}_{id}{}", key.unwrap_or_default())
+    });
+    let area = |size: &Size| {
+        size.width
+            .unwrap_or(0)
+            .saturating_mul(size.height.unwrap_or(0))
+    };
+    let sizes = photo
+        .sizes
+        .items
+        .into_iter()
+        .filter(|size| size.url.is_some());
+    let url = sizes.max_by_key(area).and_then(|size| size.url);
+    (id.is_some() || url.is_some()).then_some(Picture { id, url })
+}
+
+/// A payload's JSON, which mostly stands in a text.
+fn payload_of(payload: Option<&RawValue>) -> Option<String> {
+    let json = payload?.get();
+    let inner = serde_json::from_str::<String>(json);
+    Some(inner.unwrap_or_else(|_| json.to_owned())).filter(|payload| !payload.is_empty())
 }
 
 /// A button's payload must be JSON, so data stands in an object.
@@ -230,19 +288,30 @@ impl Channel for Vk {
     }
 
     fn verify(&self, _: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-        let head = serde_json::from_slice::<Head>(body);
+        let body = String::from_utf8_lossy(body);
+        let head = serde_json::from_str::<Head>(&body);
         let is_genuine = head.is_ok_and(|head| {
             // VK asks for the confirmation without the secret. Its answer is worth
             // nothing to anybody else.
             let secret = self.secret.as_ref();
             head.kind == "confirmation"
-                || secret.is_some_and(|s| same_secret(head.secret.as_bytes(), s.as_bytes()))
+                || secret
+                    .zip(head.secret.as_ref())
+                    .is_some_and(|(secret, given)| same_secret(given.as_bytes(), secret.as_bytes()))
         });
         genuine(is_genuine, "secret")
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
+        let body = &readable(body);
         let event: Event<'_> = parse_json(body)?;
+        let group = event.group_id.and_then(|group| u64::try_from(group.0).ok());
+        if let (Some(theirs), Some(ours)) = (group, self.pace.account())
+            && theirs != ours
+        {
+            let reason = self.not_handled.stranger("community", theirs, ours);
+            return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+        }
         let update = match event.kind.as_str() {
             "confirmation" => {
                 // Of the settings, else as it was asked for when the address was
@@ -254,7 +323,7 @@ impl Channel for Vk {
                 })?;
                 return Ok(Received::Answer(PlatformAnswer::text(confirmation)));
             }
-            "message_new" => self.update(&event, body)?,
+            "message_new" | "message_edit" => self.update(&event, body),
             other => {
                 self.not_handled.log(other);
                 None
@@ -379,7 +448,7 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
     let error = match (answer.error, answer.response) {
         (Some(error), _) => error,
         (None, Some(_)) => return Ok(()),
-        (None, None) => return Err(response.retry("neither response nor error".to_owned())),
+        (None, None) => return Err(response.away("neither response nor error".to_owned())),
     };
     let reason = format!("{}: {}", error.error_code, without(token, &error.error_msg));
     Err(match error.error_code {
@@ -391,9 +460,10 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError>
             after: response.retry_after,
             all: false,
         },
-        // Unknown, token, internal, token of the community or the app: with another
-        // token, or later, it may go out.
-        1 | 5 | 10 | 27 | 28 => response.retry(reason),
+        // The token, of the community or the app: with another one it may go out.
+        5 | 27 | 28 => response.away(reason),
+        // Unknown, internal: later it may go out.
+        1 | 10 => response.retry(reason),
         // The user does not allow it, is gone; the message cannot be.
         _ => SendError::Refused(reason),
     })

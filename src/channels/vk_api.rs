@@ -15,7 +15,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use super::account::Account;
 use super::client::Client;
+use super::lenient::{self, or_default};
 use super::poll::{Asked, Batch, Mark, Poll, PollError};
 use super::register::{Register, Registered, Webhook};
 use super::{SendError, method_address, without};
@@ -30,6 +32,9 @@ const TOKEN_ERRORS: [i64; 3] = [5, 27, 28];
 /// The name of our callback server in the community's settings; at most 14 characters.
 const TITLE: &str = "turnkey";
 
+/// Characters of an error that Long Poll answers with.
+const MAX_ERROR: usize = 100;
+
 /// How often a key that has expired is replaced within one question.
 const KEYS: u32 = 3;
 
@@ -40,8 +45,15 @@ pub(super) struct VkApi {
     secret: Option<String>,
     confirmation: Option<String>,
     client: Client,
+    /// Edits are asked for, too: 1 or 0.
+    edits: &'static str,
     group: Cell<Option<u64>>,
+    /// That Long Poll cannot be turned on was said.
+    said_off: Cell<bool>,
     session: RefCell<Option<Session>>,
+    /// Where the first session began: whoever has no mark yet asks from there, also when
+    /// that question fails.
+    began: Cell<Option<Mark>>,
 }
 
 /// Where to ask, and with what.
@@ -102,11 +114,14 @@ struct Code {
 
 #[derive(Deserialize)]
 struct Events<'a> {
-    #[serde(default, deserialize_with = "some_mark")]
-    ts: Option<Mark>,
-    #[serde(borrow, default)]
+    #[serde(default, deserialize_with = "lenient::number")]
+    ts: Option<i64>,
+    #[serde(borrow, default, deserialize_with = "or_default")]
     updates: Vec<&'a RawValue>,
-    failed: Option<u8>,
+    #[serde(default, deserialize_with = "lenient::number")]
+    failed: Option<i64>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
 }
 
 /// VK writes it as a number or as text.
@@ -123,12 +138,9 @@ fn mark<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mark, D::Error> {
     }
 }
 
-fn some_mark<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mark>, D::Error> {
-    mark(deserializer).map(Some)
-}
-
 impl VkApi {
-    pub(super) fn new(config: &VkConfig) -> crate::Result<Self> {
+    /// `edits`: they are handled.
+    pub(super) fn new(config: &VkConfig, edits: bool) -> crate::Result<Self> {
         let base = config.api_url.trim_end_matches('/').to_owned();
         method_address(&format!("{base}/method/groups.getById"), "--vk-api-url")?;
         Ok(VkApi {
@@ -136,9 +148,12 @@ impl VkApi {
             token: config.token.to_string(),
             secret: config.secret.as_deref().map(str::to_owned),
             confirmation: config.confirmation.as_deref().map(str::to_owned),
-            client: Client::new(),
+            client: Client::new(&config.proxies)?,
+            edits: if edits { "1" } else { "0" },
             group: Cell::new(None),
+            said_off: Cell::new(false),
             session: RefCell::new(None),
+            began: Cell::new(None),
         })
     }
 
@@ -179,33 +194,36 @@ impl VkApi {
     }
 
     /// The community that the token is of.
-    async fn group(&self) -> Result<String, PollError> {
+    async fn group(&self) -> Result<u64, PollError> {
         if let Some(group) = self.group.get() {
-            return Ok(group.to_string());
+            return Ok(group);
         }
         let Groups { groups } = self.call("groups.getById", &[]).await?;
         let group = groups.first().map(|group| group.id).ok_or_else(|| {
             PollError::Token("the token in TURNKEY_VK_TOKEN is of no community".to_owned())
         })?;
         self.group.set(Some(group));
-        Ok(group.to_string())
+        Ok(group)
     }
 
     async fn session(&self) -> Result<Session, PollError> {
         if let Some(session) = self.session.borrow().clone() {
             return Ok(session);
         }
-        let group = self.group().await?;
+        let group = self.group().await?.to_string();
         let wanted = [
             ("group_id", group.as_str()),
             ("enabled", "1"),
             ("api_version", API_VERSION),
             ("message_new", "1"),
+            ("message_edit", self.edits),
         ];
         // May be turned on already, by somebody whose token may do it.
         let turned_on: Result<IgnoredAny, _> =
             self.call("groups.setLongPollSettings", &wanted).await;
-        if let Err(PollError::Away { reason, .. }) = turned_on {
+        if let Err(PollError::Away { reason, .. }) = turned_on
+            && !self.said_off.replace(true)
+        {
             tracing::info!(
                 "cannot turn on VK's Long Poll ({reason}); if nothing arrives, turn it on in the community's settings, under API usage"
             );
@@ -271,11 +289,16 @@ impl Poll for VkApi {
         "VK"
     }
 
+    fn account(&self) -> Option<u64> {
+        self.group.get()
+    }
+
     fn ask(&self, from: Option<Mark>, wait: Duration) -> Asked<'_, Batch> {
         Box::pin(async move {
             for _ in 0..KEYS {
                 let session = self.session().await?;
-                let ts = from.unwrap_or(session.ts);
+                let ts = from.or(self.began.get()).unwrap_or(session.ts);
+                self.began.set(Some(ts));
                 let checked = self.check(&session, ts, wait).await;
                 if checked.is_err() {
                     // The server may be another one next time.
@@ -284,8 +307,21 @@ impl Poll for VkApi {
                 let body = checked?;
                 let events: Events<'_> = serde_json::from_slice(&body)
                     .map_err(|_| SendError::retry("no answer of Long Poll"))?;
+                let given = events.ts.and_then(|ts| Mark::try_from(ts).ok());
+                if let Some(error) = events.error {
+                    self.session.take();
+                    let error: String = error.get().chars().take(MAX_ERROR).collect();
+                    let error = without(&session.key, &error);
+                    return Err(SendError::retry(format!("Long Poll: {error}")).into());
+                }
                 let next = match events.failed {
-                    None => events.ts.unwrap_or(ts),
+                    None => match given {
+                        Some(next) => next,
+                        None => {
+                            self.session.take();
+                            return Err(SendError::retry("Long Poll without a mark").into());
+                        }
+                    },
                     // The key has expired; the mark stands.
                     Some(2) => {
                         self.session.take();
@@ -293,7 +329,7 @@ impl Poll for VkApi {
                     }
                     Some(failed) => {
                         self.session.take();
-                        let next = match events.ts {
+                        let next = match given {
                             Some(next) if failed == 1 => next,
                             _ => self.session().await?.ts,
                         };
@@ -334,6 +370,20 @@ impl Poll for VkApi {
     }
 }
 
+impl Account for VkApi {
+    fn channel(&self) -> &'static str {
+        "vk"
+    }
+
+    fn platform(&self) -> &'static str {
+        "VK"
+    }
+
+    fn id(&self) -> Asked<'_, u64> {
+        Box::pin(self.group())
+    }
+}
+
 impl Register for VkApi {
     fn channel(&self) -> &'static str {
         "vk"
@@ -345,7 +395,7 @@ impl Register for VkApi {
 
     fn register<'a>(&'a self, webhook: &'a Webhook) -> Registered<'a> {
         Box::pin(async move {
-            let group = self.group().await?;
+            let group = self.group().await?.to_string();
             if self.confirmation.is_none() {
                 let Code { code } = self
                     .call(
@@ -366,6 +416,7 @@ impl Register for VkApi {
                 ("server_id", &server),
                 ("api_version", API_VERSION),
                 ("message_new", "1"),
+                ("message_edit", self.edits),
             ];
             let _: IgnoredAny = self.call("groups.setCallbackSettings", &settings).await?;
             Ok(())

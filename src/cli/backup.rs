@@ -14,10 +14,11 @@ use serde_json::json;
 use super::storage::DatabaseFile;
 use crate::config;
 use crate::operator::backup::{self, Outcome};
-use crate::operator::banner::say;
 use crate::process::exit;
 use crate::process::master::sys;
+use crate::shared::lines::say;
 use turnkey_storage::tools;
+use turnkey_text::output;
 
 /// Between two updates of the line of progress.
 const EVERY: Duration = Duration::from_millis(100);
@@ -115,9 +116,9 @@ impl Backup {
         line.end();
         let outcome = outcome?;
         if self.json {
-            println!("{}", serde_json::to_string(&outcome)?);
+            output::line(serde_json::to_string(&outcome)?)?;
         } else {
-            println!("{}", text(&outcome));
+            output::line(text(&outcome))?;
         }
         Ok(ExitCode::from(exit::CLEAN))
     }
@@ -155,16 +156,14 @@ impl Restore {
         line.end();
         let (done, kept) = done?;
         if self.json {
-            println!(
-                "{}",
-                json!({ "dialogs": done.dialogs, "bytes": done.bytes, "kept": kept })
-            );
+            output::line(json!({ "dialogs": done.dialogs, "bytes": done.bytes, "kept": kept }))?;
             return Ok(ExitCode::from(exit::CLEAN));
         }
-        println!("{address}: {} dialogs, {} bytes", done.dialogs, done.bytes);
+        let mut text = format!("{address}: {} dialogs, {} bytes", done.dialogs, done.bytes);
         if let Some(kept) = kept {
-            println!("What was there before is now {}.", kept.display());
+            text += &format!("\nWhat was there before is now {}.", kept.display());
         }
+        output::line(text)?;
         Ok(ExitCode::from(exit::CLEAN))
     }
 }

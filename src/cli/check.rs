@@ -3,10 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use turnkey_storage::Finding;
 
 use super::storage::Database;
+use crate::config::Address;
+use crate::net::tls;
 use crate::process::exit;
 use turnkey_storage::tools;
+use turnkey_text::output;
 
 #[derive(Args)]
 #[command(
@@ -24,21 +28,31 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let address = self.database.address()?;
-        let findings = tools::check(&address)?;
+        let mut findings = tools::check(&address)?;
+        // Only a bot with --tls-cert has left word there of where its certificate is.
+        let kept = match &address {
+            Address::Sqlite(path) => tls::kept::complaint(&tls::kept::beside(path)),
+            #[cfg(any(feature = "mysql", feature = "postgres"))]
+            _ => None,
+        };
+        findings.extend(kept.map(|problem| Finding {
+            problem,
+            remedy: "put a good pair there; until then the bot serves the last good one".to_owned(),
+        }));
         if self.json {
             let list: Vec<_> = findings
                 .iter()
                 .map(|f| serde_json::json!({ "problem": f.problem, "remedy": f.remedy }))
                 .collect();
-            println!(
-                "{}",
-                serde_json::json!({ "ok": list.is_empty(), "findings": list })
-            );
+            output::line(serde_json::json!({ "ok": list.is_empty(), "findings": list }))?;
         } else if findings.is_empty() {
-            println!("{}: all is well", address);
+            output::line(format_args!("{address}: all is well"))?;
         } else {
             for finding in &findings {
-                println!("{}: {}; {}", address, finding.problem, finding.remedy);
+                output::line(format_args!(
+                    "{}: {}; {}",
+                    address, finding.problem, finding.remedy
+                ))?;
             }
         }
         Ok(ExitCode::from(if findings.is_empty() {

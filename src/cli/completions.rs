@@ -1,12 +1,12 @@
 //! `completions`: prints what a shell completes this program's command line with.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::process::exit;
+use turnkey_text::output;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -33,7 +33,7 @@ impl Completions {
             .subcommands(shown);
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut visible, name, &mut script);
-        std::io::stdout().write_all(&script)?;
+        output::print(&String::from_utf8_lossy(&script))?;
         Ok(ExitCode::from(exit::CLEAN))
     }
 }

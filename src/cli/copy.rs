@@ -11,8 +11,9 @@ use turnkey_storage::tools::{self, Side};
 
 use crate::config;
 use crate::handlers::Author;
-use crate::operator::banner::say;
 use crate::process::exit;
+use crate::shared::lines::say;
+use turnkey_text::output;
 
 /// Between two lines of progress; on a terminal one line is written over.
 const EVERY: Duration = Duration::from_secs(5);
@@ -116,11 +117,10 @@ impl Copy {
             // They say what is wrong with --storage.
             anyhow::anyhow!("{}", error.to_string().replace("--storage", flag))
         })?;
-        if self.json {
-            println!("{}", as_json(&report));
-        } else {
-            print_table(&report);
-        }
+        let printed = match self.json {
+            true => output::line(as_json(&report)),
+            false => output::print(&table(&report)),
+        };
         if !report.left_out.is_empty() {
             say!(
                 "Not copied, since not asked for (--tables, --all-tables): {}.",
@@ -134,6 +134,7 @@ impl Copy {
             return Ok(ExitCode::from(exit::CUT));
         }
         say!("Copied: {to} has what {from} has.");
+        printed?;
         Ok(ExitCode::from(exit::CLEAN))
     }
 }
@@ -170,22 +171,23 @@ fn as_json(report: &Report) -> serde_json::Value {
     json!({ "ok": report.same(), "tables": tables, "left_out": report.left_out })
 }
 
-fn print_table(report: &Report) {
+fn table(report: &Report) -> String {
     let width = |t: &turnkey_storage::copy::Compared| t.table.len();
     let width = report.tables.iter().map(width).max().unwrap_or_default();
-    println!("{:width$}  {:>12}  {:16}", "table", "rows", "checksum");
+    let mut text = format!("{:width$}  {:>12}  {:16}\n", "table", "rows", "checksum");
     for t in &report.tables {
         // A sixteenth of it is enough for people.
         let short = |sum: String| sum[..16].to_owned();
         let (rows, sum) = (t.from.rows, short(t.from.checksum.to_string()));
-        print!("{:width$}  {rows:>12}  {sum}", t.table);
+        text += &format!("{:width$}  {rows:>12}  {sum}", t.table);
         if t.same() {
-            println!("  same on both sides");
+            text += "  same on both sides\n";
         } else {
             let sum = short(t.to.checksum.to_string());
-            println!("  DIFFERENT: {} rows, {sum} in the target", t.to.rows);
+            text += &format!("  DIFFERENT: {} rows, {sum} in the target\n", t.to.rows);
         }
     }
+    text
 }
 
 /// The line that says how far it is.

@@ -1,17 +1,19 @@
 //! The log: lines on stderr or in a file, for people or machines.
 //!
-//! Written synchronously: a writer with a thread would not survive the fork. Each event
-//! is one line, whatever is told in it: what a user wrote, in their id say, cannot look
-//! like a line of ours.
+//! Written by way of `lines.rs`, which never waits and needs no thread: one would not
+//! survive the fork. Each event is one line, whatever is told in it: what a user wrote, in
+//! their id say, cannot look like a line of ours; and no secret is in it, whoever told it.
 
 use std::io::{self, Write};
 
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use crate::config::{Config, LogFormat};
-use crate::process::logfile::LogFile;
+use crate::process::master;
 use crate::process::privileges;
+use crate::shared::lines::{self, Log};
+use crate::shared::logfile::LogFile;
+use crate::shared::scrub;
 
 /// Starts logging: to stderr, or to a file. To be called once, before the first fork.
 ///
@@ -24,14 +26,8 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
         (false, 1) => LevelFilter::DEBUG,
         (false, _) => LevelFilter::TRACE,
     };
-    let (writer, colours) = match &config.log_file {
-        None => {
-            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            (
-                BoxMakeWriter::new(|| OneLine(std::io::stderr())),
-                is_terminal,
-            )
-        }
+    let file = match &config.log_file {
+        None => None,
         Some(path) => {
             // It will be opened anew by the user that the bot becomes.
             let opened = privileges::lent(config, || LogFile::open(path));
@@ -41,12 +37,14 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
                     path.display()
                 )
             })?;
-            (BoxMakeWriter::new(move || OneLine(file.current())), false)
+            Some(file)
         }
     };
+    let colours = file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
+    lines::start(master::sys::shared_words(lines::WORDS)?, file);
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
-        .with_writer(writer)
+        .with_writer(|| OneLine(Log))
         .with_target(false)
         // A log pipe that is gone must not bring down the program.
         .log_internal_errors(false)
@@ -63,12 +61,13 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
 struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, whole: &[u8]) -> io::Result<usize> {
+        let event = &*scrub::bytes(whole);
         let line = event.strip_suffix(b"\n").unwrap_or(event);
         let is_odd = |byte: &u8| byte.is_ascii_control() && ![b'\t', 0x1b].contains(byte);
         if !line.iter().any(is_odd) {
             self.0.write_all(event)?;
-            return Ok(event.len());
+            return Ok(whole.len());
         }
         let mut plain = Vec::with_capacity(event.len() + 16);
         for byte in line {
@@ -79,7 +78,7 @@ impl<W: Write> Write for OneLine<W> {
         }
         plain.extend(&event[line.len()..]);
         self.0.write_all(&plain)?;
-        Ok(event.len())
+        Ok(whole.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

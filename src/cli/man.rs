@@ -2,7 +2,6 @@
 //! `--help` says.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +10,7 @@ use clap::{Args, Command};
 use clap_mangen::Man;
 
 use crate::process::exit;
+use turnkey_text::output;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -31,13 +31,13 @@ impl ManPages {
         command.build();
         match &self.out {
             None => {
-                std::io::stdout().write_all(page(&command, name)?.as_bytes())?;
+                output::print(&page(&command, name)?)?;
             }
             Some(directory) => {
                 let cannot = || format!("cannot write pages to {}", directory.display());
                 fs::create_dir_all(directory).with_context(cannot)?;
                 let written = write(&command, name, directory).with_context(cannot)?;
-                println!("{}: {written} pages", directory.display());
+                output::line(format_args!("{}: {written} pages", directory.display()))?;
             }
         }
         Ok(ExitCode::from(exit::CLEAN))

@@ -27,8 +27,14 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::handlers::Author;
-use crate::operator::banner::say;
 use crate::process::exit;
+use crate::process::master;
+use crate::process::master::arguments;
+use crate::process::master::sys;
+use crate::shared::lines;
+use crate::shared::lines::say;
+use turnkey_text::output;
+use turnkey_text::program_name;
 
 /// Bots and webhooks, one turn at a time for each user, in SQLite, PostgreSQL
 /// or MySQL.
@@ -82,36 +88,71 @@ enum Command {
     DrillShell(drill_shell::Shell),
 }
 
+/// What a command does with its arguments.
+type Run = Box<dyn FnOnce(&ArgMatches) -> anyhow::Result<ExitCode>>;
+
 /// A command that a program brings beside ours.
 pub struct Extra {
     /// How it is called and explained.
     pub command: clap::Command,
     /// What it does with its arguments.
-    pub run: Box<dyn FnOnce(&ArgMatches) -> anyhow::Result<ExitCode>>,
+    pub run: Run,
 }
 
 /// Obeys the command line.
 pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
+    if sys::stdout_was_closed() {
+        output::was_closed();
+    }
+    let code = obey(author, extras).unwrap_or_else(|error| {
+        let unwritable = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<output::Unwritable>());
+        if unwritable.is_some_and(output::Unwritable::is_enough) {
+            return ExitCode::from(exit::CLEAN);
+        }
+        say!("error: {error:#}");
+        ExitCode::from(match unwritable {
+            Some(_) => exit::NO_OUTPUT,
+            None => exit::BAD_START,
+        })
+    });
+    lines::finish(master::LAST_LINES);
+    code
+}
+
+fn obey(author: Author, extras: Vec<Extra>) -> anyhow::Result<ExitCode> {
     // Where the database is may stand in a file; read before, for every command that asks.
     let storage = storage_file::in_a_file();
     let commands = extras.iter().map(|extra| extra.command.clone());
     let whole = Cli::command().subcommands(commands);
-    let matches = storage_file::known_to(whole.clone(), &storage).get_matches();
-    if let Err(error) = storage_file::was_wanted(&matches, storage) {
-        say!("error: {error}");
-        return ExitCode::from(exit::BAD_START);
-    }
+    let matches = match storage_file::known_to(whole.clone(), &storage).try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) if error.use_stderr() => {
+            let words = error.to_string();
+            let shown = arguments::without_passwords(&words);
+            if shown == words {
+                error.exit();
+            }
+            // It quotes an address that stands where none is asked for.
+            say!("{}", shown.trim_end());
+            std::process::exit(error.exit_code());
+        }
+        // --help and --version.
+        Err(text) => {
+            output::written(|| text.print())?;
+            return Ok(ExitCode::from(exit::CLEAN));
+        }
+    };
+    arguments::hide_passwords();
+    storage_file::was_wanted(&matches, storage).map_err(said)?;
     let extra = matches.subcommand().and_then(|(name, matches)| {
         let extra = extras
             .into_iter()
             .find(|extra| extra.command.get_name() == name)?;
         Some((extra.run)(matches))
     });
-    let result = extra.unwrap_or_else(|| ours(author, whole, &matches));
-    result.unwrap_or_else(|error| {
-        say!("error: {error:#}");
-        ExitCode::from(exit::BAD_START)
-    })
+    extra.unwrap_or_else(|| ours(author, whole, &matches))
 }
 
 /// Obeys a command of every bot's.
@@ -133,8 +174,8 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Reload(reload) => reload.run(),
         Command::Stop(stop) => stop.run(),
         Command::Systemd(systemd) => systemd.run(),
-        Command::Completions(shell) => shell.run(&whole, &own_name()),
-        Command::Man(man) => man.run(whole, &own_name()),
+        Command::Completions(shell) => shell.run(&whole, &program_name()),
+        Command::Man(man) => man.run(whole, &program_name()),
         #[cfg(feature = "drill")]
         Command::DrillShell(shell) => Ok(shell.run()),
     }
@@ -156,12 +197,13 @@ pub(crate) fn unit(
     .service()
 }
 
-/// The name of this program's file: a bot of an author's has its own.
-fn own_name() -> String {
-    let program = std::env::current_exe().ok();
-    let name = program.as_deref().and_then(std::path::Path::file_name);
-    name.map_or_else(
-        || env!("CARGO_PKG_NAME").to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
+/// An error of the framework as one of the command line, which keeps what it is.
+fn said(error: crate::Error) -> anyhow::Error {
+    match error {
+        crate::Error::Handler(error) => match error.downcast::<output::Unwritable>() {
+            Ok(unwritable) => (*unwritable).into(),
+            Err(error) => anyhow::anyhow!("{error}"),
+        },
+        error => anyhow::anyhow!("{error}"),
+    }
 }

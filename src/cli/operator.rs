@@ -3,14 +3,13 @@
 //! Used by `dead.rs`, `dialogs.rs` and `outbox.rs`. They work on a running or a stopped
 //! bot's database.
 
-use std::io::{ErrorKind, Write};
-
 use clap::Args;
 use serde::Serialize;
 use turnkey_storage::Storage;
 
 use super::storage::Database;
 use turnkey_storage::tools;
+use turnkey_text::output;
 
 #[derive(Args)]
 pub(super) struct Operator {
@@ -43,10 +42,7 @@ pub(super) fn print(
         true => serde_json::to_string(shown)?,
         false => without_controls(&text(), |c| c == '\n'),
     };
-    match writeln!(std::io::stdout().lock(), "{line}") {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
+    Ok(output::line(line)?)
 }
 
 /// What somebody else wrote, such as a user's id, as part of a line: it makes no lines of

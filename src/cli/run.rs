@@ -8,8 +8,10 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use super::log;
 use crate::config::{self, Config, Outline, Processes, Settings};
 use crate::handlers::Author;
+use crate::process::exit;
 use crate::process::master;
 use crate::process::single;
+use crate::shared::lines::say;
 
 /// The settings can also stand in the file (a line `workers = 2`) or in the
 /// environment (`TURNKEY_WORKERS=2`). Secrets have no flag: see the end of `--help`.
@@ -55,8 +57,9 @@ again and replaces the workers; SIGUSR2 starts the program file anew, which take
 over; SIGTTIN, SIGTTOU: a worker more, less. docs/OPERATING.md has them all.
 
 Exit codes: 0 stopped, nothing cut off; 1 turns were cut off after --grace;
-2 bad settings, a token that is not known, or no place to listen or write; 3 a worker could not start;
-4 workers died again and again; 130 forced by a second Ctrl-C, 131 by SIGQUIT.
+2 bad settings, a token that is not known, no right: what only a person can mend;
+3 a worker could not start; 4 workers died again and again; 75 a port, a file or a database
+server is not there yet, or is taken: worth another try; 130 forced by a second Ctrl-C, 131 by SIGQUIT.
 
 Try it:
   turnkey run --workers 2 --storage sqlite:bot.db
@@ -89,7 +92,10 @@ impl Run {
             Processes::Workers(workers) => master::run(config, Box::new(read), author, workers),
             Processes::Single => single::run(&config, author),
         };
-        result.map_err(|e| anyhow::anyhow!("{e}"))
+        Ok(result.unwrap_or_else(|error| {
+            say!("error: {error}");
+            ExitCode::from(exit::of_start(&error))
+        }))
     }
 }
 

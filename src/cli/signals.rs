@@ -1,7 +1,7 @@
 //! What `upgrade`, `reload` and `stop` share: finding a running bot, and waiting until it
 //! has obeyed.
 //!
-//! The master is found by the line it has left in the lock file (`running.rs`), and is
+//! The master is found by the line it has left in the lock file (`process/lock_note.rs`), and is
 //! signalled only if it holds that file: a number alone may be another process's by now,
 //! or one of another container. With `--pid` there is no such line, so what can be seen of
 //! processes has to do. In both cases a process that would be ended by the signal,

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use crate::config::{self, Address};
+use crate::shared::scrub;
 
 /// Which database.
 #[derive(Args)]
@@ -47,5 +48,6 @@ impl DatabaseFile {
 
 /// Reads an address.
 pub(super) fn address(url: &str) -> anyhow::Result<Address> {
+    scrub::learn_address(url);
     config::database(url).map_err(|e| anyhow::anyhow!("{e}"))
 }

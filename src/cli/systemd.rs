@@ -12,8 +12,9 @@ use clap::Args;
 
 pub(super) use self::unit::Unit;
 use super::run;
-use crate::operator::banner::say;
 use crate::process::exit;
+use crate::shared::lines::say;
+use turnkey_text::output;
 
 /// Places that `ProtectHome=` and `PrivateTmp=` hide from the service.
 const HIDDEN: [&str; 5] = ["/home", "/root", "/run/user", "/tmp", "/var/tmp"];
@@ -85,9 +86,9 @@ impl Systemd {
             outline: &outline,
         };
         if self.socket {
-            print!("{}", unit.socket()?);
+            output::print(&unit.socket()?)?;
         } else {
-            print!("{}", unit.service()?);
+            output::print(&unit.service()?)?;
             if let Some(place) = HIDDEN.iter().find(|place| program.starts_with(place)) {
                 say!(
                     "warning: the unit cannot see {}: {place} is hidden from it. Copy the program to /usr/local/bin and say so: --program /usr/local/bin/{}",

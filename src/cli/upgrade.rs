@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::signals::{Went, Which};
 use crate::process::exit;
+use turnkey_text::output;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -60,9 +61,9 @@ impl Upgrade {
         let begun = Instant::now();
         bot.ask_master(Signal::SIGUSR2, "upgrade")?;
         let went = bot.wait_for_successor(self.which.timeout)?;
-        Ok(answer(&self.which, begun, bot.pid, &went, |new| {
+        answer(&self.which, begun, bot.pid, &went, |new| {
             format!("Upgraded: process {new} serves instead of {}", bot.pid)
-        }))
+        })
     }
 }
 
@@ -72,13 +73,13 @@ impl Reload {
         let begun = Instant::now();
         bot.ask_master(Signal::SIGHUP, "reload")?;
         let went = bot.wait_for_reload(self.which.timeout)?;
-        Ok(answer(&self.which, begun, bot.pid, &went, |pid| {
+        answer(&self.which, begun, bot.pid, &went, |pid| {
             if bot.leaves_word() {
                 format!("Reloaded: process {pid}")
             } else {
                 format!("Process {pid} was told to reload; its log says how that went")
             }
-        }))
+        })
     }
 }
 
@@ -88,9 +89,9 @@ impl Stop {
         let begun = Instant::now();
         bot.send(Signal::SIGTERM)?;
         let went = bot.wait_for_end(self.which.timeout)?;
-        Ok(answer(&self.which, begun, bot.pid, &went, |pid| {
+        answer(&self.which, begun, bot.pid, &went, |pid| {
             format!("Stopped: process {pid}")
-        }))
+        })
     }
 }
 
@@ -101,7 +102,7 @@ fn answer(
     old: i32,
     went: &Went,
     text: impl FnOnce(i32) -> String,
-) -> ExitCode {
+) -> anyhow::Result<ExitCode> {
     let seconds = begun.elapsed().as_secs_f32();
     let (ok, pid, why) = match went {
         Went::Well(pid) => (true, Some(*pid), None),
@@ -109,12 +110,12 @@ fn answer(
     };
     if which.json {
         let line = json!({ "ok": ok, "old": old, "pid": pid, "why": why, "seconds": seconds });
-        println!("{line}");
+        output::line(line)?;
     } else {
         match went {
-            Went::Well(pid) => println!("{}, {seconds:.1} s.", text(*pid)),
-            Went::Badly(why) => println!("Failed, {seconds:.1} s: {why}"),
-        }
+            Went::Well(pid) => output::line(format_args!("{}, {seconds:.1} s.", text(*pid))),
+            Went::Badly(why) => output::line(format_args!("Failed, {seconds:.1} s: {why}")),
+        }?;
     }
-    ExitCode::from(if ok { exit::CLEAN } else { exit::CUT })
+    Ok(ExitCode::from(if ok { exit::CLEAN } else { exit::CUT }))
 }

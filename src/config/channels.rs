@@ -2,6 +2,7 @@
 //!
 //! Made by `validate/channels.rs`; read by `channels/`.
 
+use super::proxies::Proxies;
 use super::secrets::Secret;
 
 /// The `http` channel.
@@ -28,6 +29,8 @@ pub(crate) struct TelegramConfig {
     pub(crate) delete_webhook: bool,
     /// The webhook is registered by us.
     pub(crate) registers: bool,
+    /// What it is called through.
+    pub(crate) proxies: Proxies,
 }
 
 /// The `viber` channel.
@@ -39,6 +42,8 @@ pub(crate) struct ViberConfig {
     pub(crate) sender: String,
     /// The bot API.
     pub(crate) api_url: String,
+    /// What it is called through.
+    pub(crate) proxies: Proxies,
 }
 
 /// The `facebook` channel.
@@ -52,6 +57,8 @@ pub(crate) struct FacebookConfig {
     pub(crate) verify_token: Secret,
     /// The Graph API, with its version.
     pub(crate) api_url: String,
+    /// What it is called through.
+    pub(crate) proxies: Proxies,
 }
 
 /// The `vk` channel.
@@ -65,4 +72,6 @@ pub(crate) struct VkConfig {
     pub(crate) confirmation: Option<Secret>,
     /// The API.
     pub(crate) api_url: String,
+    /// What it is called through.
+    pub(crate) proxies: Proxies,
 }

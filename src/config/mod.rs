@@ -15,6 +15,7 @@
 //! | `reload.rs` | what a reload leaves as it is |
 //! | `outline.rs` | what an init system's unit says of them |
 //! | `document.rs` | the table in words |
+//! | `proxies.rs` | what calls to the platforms go through |
 
 mod bounds;
 mod channels;
@@ -22,6 +23,7 @@ mod choices;
 mod document;
 pub(crate) mod network;
 mod outline;
+mod proxies;
 mod read;
 mod reload;
 mod secrets;
@@ -46,6 +48,7 @@ pub(crate) use self::channels::{
 pub(crate) use self::choices::{LogFormat, Updater};
 pub(crate) use self::document::secrets_help;
 pub(crate) use self::outline::Outline;
+pub(crate) use self::proxies::{Proxies, Proxy, ProxyKind};
 pub(crate) use self::read::parse;
 pub(crate) use self::secrets::{environment, find};
 pub(crate) use self::serving::{AcmeConfig, AdminConfig, BackupConfig, Listen, RateLimits, Tls};
@@ -115,7 +118,7 @@ pub(crate) struct Config {
     pub(crate) backup: Option<BackupConfig>,
     /// Who does the work.
     pub(crate) processes: Processes,
-    /// Whose X-Forwarded-For is believed.
+    /// Whose X-Forwarded-For and Forwarded are believed.
     pub(crate) trusted_proxies: Vec<Network>,
     /// The database; none for a new one in the temporary directory.
     pub(crate) database: Option<Address>,

@@ -1,6 +1,6 @@
 //! Networks, as `--trusted-proxy` names them.
 //!
-//! Read by `validate/`, asked by `worker/address.rs`.
+//! Read by `config/`, asked by `worker/address.rs`.
 
 use std::net::IpAddr;
 

@@ -20,7 +20,7 @@ use super::{Address, refuse};
 pub(crate) struct Outline {
     /// How long a stop may take.
     pub(crate) grace: Duration,
-    /// Where the world connects; none when the bot asks for updates.
+    /// Where the world connects; none when the bot asks for updates and no address is set.
     pub(crate) listen: Option<Listen>,
     /// Where operators connect, if anywhere.
     pub(crate) admin: Option<Listen>,
@@ -42,19 +42,21 @@ impl Settings {
             Some(path) => self.over(read_file(path)?),
             None => self,
         };
-        let settings = settings.complete()?;
-        if let Some(user) = &settings.user {
+        let is_set =
+            settings.listen.is_some() || settings.host.is_some() || settings.port.is_some();
+        let values = settings.complete()?;
+        if let Some(user) = &values.user {
             return refuse(format!(
                 "run's --user is for a start as root; here the init system starts the bot as its user: leave it out and give --user {user} before the --"
             ));
         }
-        let listen = listen(&settings)?;
-        let listen = Some(listen).filter(|_| settings.updater != Some(Updater::Polling));
-        let admin = settings.admin.as_deref();
+        let listen = listen(&values)?;
+        let listen = Some(listen).filter(|_| is_set || values.updater != Some(Updater::Polling));
+        let admin = values.admin.as_deref();
         let admin = admin
             .map(|text| Listen::parse("--admin", text))
             .transpose()?;
-        let storage = settings.storage.as_deref().map(database).transpose()?;
+        let storage = values.storage.as_deref().map(database).transpose()?;
 
         let parent = |path: &PathBuf| path.parent().map(Path::to_owned);
         let socket = |listen: &Option<Listen>| match listen {
@@ -65,8 +67,8 @@ impl Settings {
             Some(Address::Sqlite(path)) => parent(path),
             _ => None,
         };
-        let log = settings.log_file.as_ref().and_then(parent);
-        let directories = [settings.backup_dir, settings.acme_dir];
+        let log = values.log_file.as_ref().and_then(parent);
+        let directories = [values.backup_dir, values.acme_dir];
         let named = directories.into_iter().flatten();
         let named = named.chain(file).chain(log);
         let named = named.chain(socket(&listen)).chain(socket(&admin));
@@ -74,7 +76,7 @@ impl Settings {
         writes.sort();
         writes.dedup();
         Ok(Outline {
-            grace: settings.grace,
+            grace: values.grace,
             listen,
             admin,
             has_storage: storage.is_some(),

@@ -13,6 +13,7 @@ use clap::parser::ValueSource;
 use super::secrets::{Environment, environment, find};
 use super::settings::{Settings, described};
 use super::{Config, refuse};
+use crate::shared::scrub;
 
 impl Settings {
     /// Merges these flags and variables with the file, if one was named, and
@@ -26,10 +27,12 @@ impl Settings {
         has_channels: bool,
     ) -> crate::Result<Config> {
         let remarks = self.read_secrets(&environment)?;
-        let merged = match file {
+        let mut merged = match file {
             Some(path) => self.over(read_file(path)?),
             None => self,
         };
+        // Before anything is said of them.
+        merged.learn_secrets();
         let mut config = merged.validate(has_channels)?;
         config.remarks = remarks;
         Ok(config)
@@ -49,6 +52,28 @@ impl Settings {
             }
         }
         Ok(remarks)
+    }
+
+    /// Tells what must never be shown from now on.
+    fn learn_secrets(&mut self) {
+        for (row, secret) in self.secrets() {
+            let Some(secret) = secret.as_deref() else {
+                continue;
+            };
+            match row.name.as_str() {
+                // VK asks for it, and so does whoever knows the address.
+                "vk-confirmation" => {}
+                // Addresses, of which only the password is one; `proxies.rs` tells its own.
+                "storage" => scrub::learn_address(secret),
+                "platform-proxy" => {}
+                "telegram-token" => {
+                    // The part that nobody can guess: it may be shown without the bot's number.
+                    let part = secret.split_once(':').map(|(_, part)| part);
+                    scrub::learn([secret].into_iter().chain(part));
+                }
+                _ => scrub::learn([secret]),
+            }
+        }
     }
 
     /// `--workers`, `--fast` and `--single-process` are one choice between three:

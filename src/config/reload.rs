@@ -3,9 +3,15 @@
 //! Called by `process/master/reload.rs`. Which settings these are the table says
 //! (`changed_by`); here is what was made of them together with others.
 
-use super::{Config, Listen};
+use super::{Config, Listen, Updater};
 
 impl Config {
+    /// Whether anybody is listened to: platforms that post, or, beside polling, other
+    /// systems that bring a token.
+    pub(crate) fn listens(&self) -> bool {
+        self.updater == Updater::Webhooks || self.rpc_token.is_some() || self.http.token.is_some()
+    }
+
     /// What was bound or opened once stays as it was in `old`; the settings that are
     /// different here, by their flags.
     pub(crate) fn keep_fixed(&mut self, old: &Config) -> Vec<String> {
@@ -20,6 +26,10 @@ impl Config {
         if self.tls.is_some() != old.tls.is_some() {
             changed.push("--tls-cert or --tls-domain".to_owned());
             self.tls.clone_from(&old.tls);
+        }
+        // So is whether anybody is listened to; by webhooks everybody is.
+        if self.listens() != old.listens() {
+            changed.push("TURNKEY_RPC_TOKEN or TURNKEY_HTTP_TOKEN beside polling".to_owned());
         }
         changed
     }

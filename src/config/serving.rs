@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::proxies::Proxies;
 use super::refuse;
 use super::secrets::Secret;
 
@@ -113,6 +114,8 @@ pub(crate) struct AcmeConfig {
     pub(crate) ca: Option<PathBuf>,
     /// A mail address.
     pub(crate) contact: Option<String>,
+    /// What the server is called through.
+    pub(crate) proxies: Proxies,
 }
 
 /// The address for operators.

@@ -32,9 +32,10 @@ use super::{Config, MAX_WORKERS};
 settings! {
     "How updates arrive" {
         /// How updates arrive: webhooks, the platforms post them; polling, we ask for them,
-        /// which needs no address that others reach
+        /// which needs no address that others reach; with TURNKEY_RPC_TOKEN or
+        /// TURNKEY_HTTP_TOKEN /rpc and /http are served beside it
         updater: Updater, changed_by: Restart, shown: As(|config| config.updater.name().to_owned()),
-            default_text: "polling when Telegram's or VK's token is set and nothing else of a channel or of the web side; else webhooks";
+            default_text: "polling when Telegram's or VK's token is set and nothing else of a channel that is posted to or of the web side; else webhooks";
 
         /// Address or name to listen on
         host: String = "localhost".to_owned(), value_name: "HOST", changed_by: Restart, shown: ByAnother;
@@ -44,14 +45,14 @@ settings! {
 
         /// Where to listen instead of --host and --port: HOST:PORT, or unix:PATH for a proxy
         /// on this machine
-        listen: String, value_name: "ADDRESS", changed_by: Restart, shown: As(|config| config.listen.to_string());
+        listen: String, value_name: "ADDRESS", changed_by: Restart, shown: As(shown_listen);
 
         /// The address under which the platforms reach this bot, such as
         /// https://bot.example.org; it is registered with them at the start
         public_url: String, value_name: "URL", check: |url| web_address("https://bot.example.org", url);
 
         /// Networks of the proxies before this bot, such as 127.0.0.1,10.0.0.0/8: only from
-        /// them X-Forwarded-For is believed
+        /// them X-Forwarded-For and Forwarded are believed
         trusted_proxy: String, value_name: "CIDR,…";
 
         /// With polling: delete the webhook that Telegram posts to; it cannot be polled
@@ -143,6 +144,15 @@ settings! {
         /// letters
         max_attempts: u32 = 5, check: |n| up_to(1_000_000, n);
 
+        /// How often a reply is tried that the platform does not take, before it is a dead
+        /// reply and its user's next one goes on. While the platform is away for all,
+        /// attempts do not count
+        max_reply_attempts: u32 = 50, check: |n| up_to(1_000_000, n);
+
+        /// How old a reply may be that fails, for whatever reason, before it is a dead reply,
+        /// such as 2h or 3d
+        max_reply_age: Age = Age(hours(24));
+
         /// Turns in flight in a worker; one more is answered 503
         max_turns: usize = 4096, check: |n| up_to(1_000_000, n);
 
@@ -231,6 +241,13 @@ settings! {
         /// VK's API
         vk_api_url: String = "https://api.vk.com".to_owned(),
             value_name: "URL", check: |url| web_address(API, url);
+
+        /// The proxy through which platforms and the ACME server are called:
+        /// http://USER:PASSWORD@HOST:PORT (CONNECT) or socks5://USER:PASSWORD@HOST:PORT; none
+        /// for none. NO_PROXY names what is reached directly (better in
+        /// TURNKEY_PLATFORM_PROXY: a command line can be read by everybody)
+        platform_proxy: Secret, value_name: "URL", has_flag: true,
+            default_text: "HTTPS_PROXY, else ALL_PROXY", shown: As(shown_proxy);
     }
 
     "Operating" {
@@ -280,6 +297,20 @@ const API: &str = "http://localhost:8081";
 
 /// Messages a second: above it the clock's steps would be coarser than the pauses.
 const FINEST_RATE: u32 = 100_000;
+
+/// Where the world connects, if anybody is listened to.
+fn shown_listen(config: &Config) -> String {
+    match config.listens() {
+        true => config.listen.to_string(),
+        false => "nowhere".to_owned(),
+    }
+}
+
+/// The proxy to the platforms, without user and password.
+fn shown_proxy(config: &Config) -> String {
+    let proxy = config.telegram.proxies.shown();
+    proxy.unwrap_or_else(|| "none".to_owned())
+}
 
 /// The database that is used, without its password.
 fn shown_storage(config: &Config) -> String {

@@ -127,7 +127,7 @@ fn one_token_and_nothing_else_is_polled() {
     assert_eq!(of(&Settings::default()), Updater::Webhooks);
     let with_channels = telegram.clone().validate(true).unwrap();
     assert_eq!(with_channels.updater, Updater::Webhooks);
-    let of_web_side: [fn(&mut Settings); 8] = [
+    let of_web_side: [fn(&mut Settings); 7] = [
         |s| s.host = Some("::1".to_owned()),
         |s| s.port = Some(0),
         |s| s.public_url = Some("https://a".to_owned()),
@@ -135,15 +135,31 @@ fn one_token_and_nothing_else_is_polled() {
         |s| s.fast = Some(true),
         |s| s.single_process = Some(true),
         |s| s.viber_token = Some("v".into()),
-        |s| s.rpc_token = Some("r".into()),
     ];
     for set in of_web_side {
         let mut settings = telegram.clone();
         set(&mut settings);
         assert_eq!(of(&settings), Updater::Webhooks, "{settings:?}");
         settings.updater = Some(Updater::Polling);
-        let refused = config(settings.clone()).map(|_| ()).err();
-        assert_eq!(refused.is_some(), settings.rpc_token.is_none());
+        assert!(config(settings).is_err());
+    }
+    // Other systems may call a bot that polls: their tokens change nothing else.
+    let of_calls: [fn(&mut Settings); 2] = [
+        |s| s.rpc_token = Some("r".into()),
+        |s| s.http_token = Some("h".into()),
+    ];
+    for set in of_calls {
+        let mut settings = telegram.clone();
+        assert!(!config(settings.clone()).unwrap().listens());
+        set(&mut settings);
+        assert_eq!(of(&settings), Updater::Polling);
+        assert!(config(settings.clone()).unwrap().listens());
+        settings.port = Some(0);
+        assert_eq!(of(&settings), Updater::Webhooks);
+        settings.updater = Some(Updater::Polling);
+        assert_eq!(of(&settings), Updater::Polling);
+        settings.workers = Some(2);
+        assert!(refused(settings).contains("--port, --workers"));
     }
     let both = Settings {
         vk_token: Some("t0ken".into()),
@@ -169,7 +185,23 @@ fn storage_addresses() {
     let shown = |url| database(url).unwrap().to_string();
     assert_eq!(shown("sqlite:bot.db"), "bot.db");
     assert_eq!(shown("sqlite:///var/bot.db"), "/var/bot.db");
-    for secret in ["mysql://a:secret@b", "oracle://a:secret@b/c"] {
+    for secret in [
+        "mysql://a:secret@b",
+        "oracle://a:secret@b/c",
+        "postgre:a:secret@b/c",
+        "a:secret@b/c",
+        "a:secret",
+        "secret@b",
+        "a:s@secret@b/c",
+        "postgres://a:s@secret@b/c",
+        "postgres://a:s/secret@b/c",
+        "postgres://a:s?secret=1@b/c",
+        "postgres:a:secret=1",
+        "postgres://b/c?user=a&password=s@secret",
+        "mysql://a:s@secret@b/c",
+        "mariadb://a:s#secret@b/c",
+        "mysql:a:secret@b/c",
+    ] {
         let refused = database(secret).unwrap_err().to_string();
         assert!(!refused.contains("secret"), "{refused}");
     }
@@ -180,6 +212,17 @@ fn storage_addresses() {
             .contains("sqlite:bot.db")
     );
     assert!(database("sqlite:").is_err());
+    for odd in [
+        "sqlite::memory:",
+        "sqlite:bot.db?mode=rwc",
+        "sqlite:///var/bot.db?cache=shared",
+        "sqlite:file::memory:?cache=shared",
+        "sqlite:file:bot.db",
+        "sqlite:bot.db#1",
+    ] {
+        let refused = database(odd).unwrap_err().to_string();
+        assert!(refused.contains("write sqlite:bot.db"), "{odd}: {refused}");
+    }
 }
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]

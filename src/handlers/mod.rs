@@ -27,6 +27,8 @@ pub(crate) struct Author {
     pub(crate) channels: Vec<(String, Factory)>,
     /// A user lock of the author's own.
     pub(crate) user_lock: Option<LockFactory>,
+    /// Edits are handled.
+    pub(crate) edits: bool,
 }
 
 /// What a handler left when it returned `Ok`.

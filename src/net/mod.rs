@@ -4,4 +4,6 @@
 
 pub(crate) mod acme;
 pub(crate) mod listener;
+pub(crate) mod outgoing;
+pub(crate) mod request;
 pub(crate) mod tls;

@@ -28,6 +28,7 @@ use turnkey_storage::tools;
 
 use crate::config::{BackupConfig, Config};
 use crate::shared::scoreboard::{Scoreboard, Shared};
+use crate::shared::taken::taken;
 
 /// A backup that takes longer than an hour is given up.
 const LIMIT: Duration = Duration::from_secs(3600);
@@ -110,7 +111,12 @@ pub(crate) fn make(
 /// Has backups made until the worker leaves.
 pub(crate) async fn run(config: BackupConfig, database: PathBuf, scoreboard: Scoreboard) {
     loop {
-        let pause = match attempt(&config, &database).await {
+        let outcome = match taken(scoreboard.writer()) {
+            None => attempt(&config, &database).await,
+            // It may be another database, and the oldest backups make room for the new.
+            Some(_) => Err("the database's file was taken away".to_owned()),
+        };
+        let pause = match outcome {
             Ok(outcome) => {
                 let at = scoreboard.word(Shared::BackupAt);
                 at.store(outcome.newest * 1000, Relaxed);

@@ -2,7 +2,8 @@
 //! stopped.
 //!
 //! Written to stderr whatever the log level. A terminal or pipe that is gone must
-//! not bring down the program, so unlike `eprintln!` they may be lost.
+//! not bring down the program, and one that nobody reads must not hold it up, so unlike
+//! `eprintln!` they may be lost (`lines.rs`).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,20 +11,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use turnkey_storage::Database;
+use turnkey_storage::sqlite::Taken;
+
+use crate::shared::taken::taken;
 
 use crate::config::{Config, Listen, Updater};
+use crate::shared::lines::say;
 use crate::shared::scoreboard::{Field, Scoreboard};
-
-/// Writes a line to stderr, if there is one.
-macro_rules! say {
-    ($($argument:tt)*) => {{
-        use std::io::Write;
-        // In one piece: other processes write there, too.
-        let line = format!("{}\n", format_args!($($argument)*));
-        drop(std::io::stderr().write_all(line.as_bytes()));
-    }};
-}
-pub(crate) use say;
+use turnkey_text::numbers::{counted, grouped};
 
 /// The tables were changed: where the backup from before is, if there was something to
 /// back up.
@@ -38,11 +33,11 @@ pub(crate) fn kept(backup: Option<&Path>) {
 
 /// The last line: what was done, and what was lost of it.
 pub(crate) fn goodbye(scoreboard: Scoreboard, has_writer: bool, cut: &Cut, took: Duration) {
-    let writer = scoreboard.writer();
+    let slot = scoreboard.writer();
     let (turns, wrote) = if has_writer {
-        let commits = counted(writer.get(Field::Commits), "commit");
-        let syncs = counted(writer.get(Field::Syncs), "sync");
-        let turns = writer.get(Field::Turns);
+        let commits = counted(slot.get(Field::Commits), "commit");
+        let syncs = counted(slot.get(Field::Syncs), "sync");
+        let turns = slot.get(Field::Turns);
         (turns, format!(" ({commits}, {syncs})"))
     } else {
         (scoreboard.sum(Field::Turns), String::new())
@@ -52,10 +47,33 @@ pub(crate) fn goodbye(scoreboard: Scoreboard, has_writer: bool, cut: &Cut, took:
         0 => String::new(),
         n => format!(", {} refused", counted(n, "reply")),
     };
+    let cut = match (outcome(taken(scoreboard.writer())), cut.count) {
+        (None, _) => cut.to_string(),
+        (Some(taken), 0) => taken,
+        (Some(taken), _) => format!("{cut}, {taken}"),
+    };
     say!(
         "Stopped: {}, {cut}{refused}, {seconds:.1} s{wrote}.",
         counted(turns, "turn")
     );
+}
+
+/// Whether what was acknowledged is not in the database's own file.
+pub(crate) fn is_lost(scoreboard: Scoreboard) -> bool {
+    outcome(taken(scoreboard.writer())).is_some()
+}
+
+/// What became of a file that was taken away; none when nothing is missing.
+fn outcome(taken: Option<Taken>) -> Option<String> {
+    match taken {
+        None | Some(Taken::InPlace) => None,
+        Some(Taken::Kept(number)) => Some(format!(
+            "the database's file was taken away: they are in the file that ends in -rescued-{number}"
+        )),
+        Some(Taken::Saving | Taken::NotKept) => {
+            Some("the database's file was taken away, and with it all that it held".to_owned())
+        }
+    }
 }
 
 /// What was cut off.
@@ -78,29 +96,6 @@ impl fmt::Display for Cut {
         }
         Ok(())
     }
-}
-
-/// `1 turn`, `48,210 turns`.
-pub(crate) fn counted(count: u64, what: &str) -> String {
-    let plural = match what.strip_suffix('y') {
-        _ if count == 1 => what.to_owned(),
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{what}s"),
-    };
-    format!("{} {plural}", grouped(count))
-}
-
-/// `48210` as people write it: `48,210`.
-pub(crate) fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// The lines that say: it runs, there, for these channels, and this is where its data
@@ -128,7 +123,7 @@ pub(crate) fn announce(
         }
         None => {}
     }
-    if config.updater == Updater::Polling {
+    if config.updater == Updater::Polling && !config.listens() {
         say!(
             "Asking {} for updates; nothing listens here.",
             polled(config)
@@ -148,8 +143,18 @@ pub(crate) fn announce(
             url(scheme, host, port)
         }
     };
-    say!("Serving {}.", served(config, own));
+    match config.updater {
+        Updater::Webhooks => say!("Serving {}.", served(config, own)),
+        Updater::Polling => say!(
+            "Asking {} for updates; serving {} to other systems.",
+            polled(config),
+            called(config).join(", ")
+        ),
+    }
     say!("Started {updater} updater on {at} ({workers}, {database}). Press Ctrl-C to exit.",);
+    if config.updater == Updater::Polling {
+        return;
+    }
     let set_up = platforms(config).into_iter().filter(|(.., set_up)| *set_up);
     let set_up: Vec<_> = set_up.collect();
     match &config.public_url {
@@ -201,6 +206,13 @@ fn polled(config: &Config) -> String {
     let set_up = platforms(config).into_iter().filter(|(.., set_up)| *set_up);
     let names: Vec<_> = set_up.map(|(name, ..)| name).collect();
     names.join(" and ")
+}
+
+/// The paths that other systems call with a token.
+fn called(config: &Config) -> Vec<&'static str> {
+    let http = config.http.token.as_ref().map(|_| "/http");
+    let rpc = config.rpc_token.as_ref().map(|_| "/rpc/…");
+    http.into_iter().chain(rpc).collect()
 }
 
 /// The paths that are served. Telegram's is in any case: without a token a reply

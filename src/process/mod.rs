@@ -7,7 +7,6 @@ pub(crate) mod database;
 pub(crate) mod exit;
 pub(crate) mod lifeline;
 pub(crate) mod lock_note;
-pub(crate) mod logfile;
 pub(crate) mod master;
 pub(crate) mod privileges;
 pub(crate) mod single;

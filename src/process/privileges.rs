@@ -1,6 +1,6 @@
 //! `--user`: a start as root, for a port below 1024 say, that does not stay root.
 //!
-//! Called by the master and by `single.rs` once the sockets are bound and before the
+//! Called by the master and by `process/single.rs` once the sockets are bound and before the
 //! database is opened. What is opened before that and belongs to the user is opened with
 //! the user's rights, lent for that moment: the log file (`cli/log.rs`), and the lock on
 //! the database's file, which is taken before the sockets. Everything from then on has the user's rights: every child (they are forked later), what is opened
@@ -13,7 +13,7 @@
 //! files below /proc belong to root. It may read its own all the same. We leave it so:
 //! there are secrets in it. The kernel also forgets what should be told of a parent's
 //! death (PR_SET_PDEATHSIG) at that moment; our children ask for it after their fork,
-//! which is later (`master/process.rs`).
+//! which is later (`process/master/process.rs`).
 
 use std::ffi::CString;
 use std::fs;
@@ -26,7 +26,7 @@ use nix::unistd::{
 };
 
 use crate::author::error::Error;
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, Updater};
 
 /// Where accounts are when the system's library finds none: a program that is linked
 /// statically may have no way to ask.
@@ -62,10 +62,13 @@ pub(crate) fn give_up(config: &Config) -> crate::Result<()> {
 
 /// A line for whoever started it, when root's rights are kept. In a container that may be
 /// usual; so it is calm.
-pub(crate) fn remark() -> Option<&'static str> {
-    geteuid().is_root().then_some(
-        "Running as root, which nothing needs once the port is bound: --user NAME becomes another user.",
-    )
+pub(crate) fn remark(config: &Config) -> Option<&'static str> {
+    let binds = config.updater == Updater::Webhooks || config.admin.is_some();
+    geteuid().is_root().then_some(if binds {
+        "Running as root, which nothing needs once the port is bound: --user NAME becomes another user."
+    } else {
+        "Running as root, which nothing needs: --user NAME becomes another user."
+    })
 }
 
 /// Does something with the rights of the configured user, and takes root's back: what is

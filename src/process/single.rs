@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
-use turnkey_storage::Owner;
 use turnkey_storage::sqlite::{self, Files};
+use turnkey_storage::{Owner, clock};
 
 use crate::author::error::Error;
 use crate::channels::check_names;
@@ -26,17 +26,21 @@ use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls;
 use crate::operator::backup;
-use crate::operator::banner::{self, Cut, counted, say};
+use crate::operator::banner::{self, Cut};
 use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::Running;
-use crate::process::logfile;
+use crate::process::master::LAST_LINES;
+use crate::process::master::pump::Pump;
 use crate::process::master::{listeners, signals};
 use crate::process::privileges;
 use crate::process::writer;
+use crate::shared::lines;
+use crate::shared::lines::say;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker};
 use turnkey_storage::Database;
+use turnkey_text::numbers::counted;
 
 /// Before a writer that ended is started again.
 const RESTART: Duration = Duration::from_millis(100);
@@ -61,11 +65,16 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let sockets_stay = !listeners.is_empty();
     listeners::open(config, &mut listeners)?;
     privileges::give_up(config)?;
+    // Dropped last: the last lines are written then.
+    let _pump = Pump::start()?;
     let database = database::take(config)?;
     backup::check(config)?;
     database::note(&database, &Running::this());
+    let beside = database
+        .files()
+        .map(|files| tls::kept::beside(&files.database));
     if let Some(tls) = &config.tls {
-        tls::check(tls)?;
+        tls::check(tls, beside.as_deref())?;
         if let Tls::Acme(acme) = tls {
             acme::check(acme)?;
         }
@@ -76,6 +85,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             .map_err(Error::start)?
             .as_deref(),
     );
+    database.remember_file().map_err(Error::start)?;
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
     let held = signals::hold(&[
@@ -94,7 +104,8 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     });
     let scoreboard = Scoreboard::new(words);
     scoreboard.open(0);
-    logfile::watch(scoreboard.word(Shared::LogFile));
+    let tickets = tls::Tickets::new()?;
+    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
     let (lifeline, stop) = UnixStream::pair()?;
     let owner = sqlite::random_owner().map_err(Error::start)?;
     let operators = listeners
@@ -139,16 +150,17 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             listeners,
             scoreboard,
             requests,
+            tickets,
         };
         let served = worker.run(
             || {
                 banner::announce(config, &own, bound, "single process", &database);
-                if let Some(remark) = privileges::remark() {
+                if let Some(remark) = privileges::remark(config) {
                     say!("{remark}");
                 }
             },
             async || {
-                let forced = asked_to_stop(&held, scoreboard).await;
+                let forced = asked_to_stop(&held).await;
                 let since = *asked.get_or_init(Instant::now);
                 let files = database.files().cloned();
                 let has_writer = needs_writer.is_some();
@@ -163,6 +175,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                         names: lines.collect(),
                     };
                     banner::goodbye(scoreboard, has_writer, &cut, since.elapsed());
+                    lines::finish(LAST_LINES);
                     std::process::exit(code.into())
                 };
                 if forced {
@@ -201,7 +214,12 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let took = asked.get().map_or(Duration::ZERO, Instant::elapsed);
         let nothing = Cut::default();
         banner::goodbye(scoreboard, needs_writer.is_some(), &nothing, took);
-        Ok(ExitCode::from(exit::CLEAN))
+        let is_lost = banner::is_lost(scoreboard);
+        Ok(ExitCode::from(if is_lost {
+            exit::CUT
+        } else {
+            exit::CLEAN
+        }))
     })
 }
 
@@ -220,7 +238,9 @@ fn keep_writing(
         slot.start_life();
         let started = Instant::now();
         let listener = listener.try_clone()?;
-        match writer::run(files, database.sync, listener, expected, slot, stop, || {}) {
+        let file = database.file();
+        let sync = database.sync;
+        match writer::run((files, file), sync, listener, expected, slot, stop, || {}) {
             Ok(()) => return Ok(()),
             Err(turnkey_storage::Error::Undone(reason)) => {
                 tracing::warn!("the writer starts over: {reason}");
@@ -241,19 +261,20 @@ fn keep_writing(
     }
     say!("error: the writer ended {HOPELESS} times in a row: giving up");
     database.leave();
+    lines::finish(LAST_LINES);
     // Turns cannot be committed any more; what was acknowledged is safe.
     std::process::exit(exit::CRASH_LOOP.into());
 }
 
 /// Resolves when the program is to stop; true when at once. Nothing is re-read here, so
 /// SIGHUP can only mean that the terminal was closed.
-async fn asked_to_stop(held: &SigSet, scoreboard: Scoreboard) -> bool {
+async fn asked_to_stop(held: &SigSet) -> bool {
     let asked = async {
         tokio::select! {
-            () = reopen_log(scoreboard) => false,
+            () = reopen_log() => false,
             () = arrives(SignalKind::interrupt()) => false,
             () = arrives(SignalKind::terminate()) => false,
-            () = arrives(SignalKind::hangup()) => false,
+            () = arrives(SignalKind::hangup()), if !signals::ignores_hang_up() => false,
             () = arrives(SignalKind::quit()) => true,
         }
     };
@@ -269,11 +290,10 @@ async fn asked_to_stop(held: &SigSet, scoreboard: Scoreboard) -> bool {
 }
 
 /// On each SIGUSR1; it never ends.
-async fn reopen_log(scoreboard: Scoreboard) {
+async fn reopen_log() {
     loop {
         arrives(SignalKind::user_defined1()).await;
-        let times = scoreboard.shared(Shared::LogFile);
-        scoreboard.share(Shared::LogFile, times + 1);
+        lines::reopen();
     }
 }
 

@@ -1,16 +1,44 @@
 //! What an init system that speaks systemd's protocol is told: sd_notify(3).
 //!
 //! Called by the master. Without NOTIFY_SOCKET in the environment nothing happens.
-//! A message that cannot be sent changes nothing for us: it is logged at most.
+//! A message that cannot be sent changes nothing for us: it is logged at most. Bound:
+//! [`PATIENCE`] for one that nobody takes, since the master's loop sends it.
 
+use std::ffi::OsStr;
+use std::fmt::Write;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+/// How long an init system may take to take a message.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    if let Err(error) = send(&socket, states) {
         tracing::debug!("cannot tell the init system: {error}");
     }
+}
+
+/// sd-notify's own would wait for as long as nobody reads.
+fn send(socket: &OsStr, states: &[NotifyState<'_>]) -> io::Result<()> {
+    let mut message = String::new();
+    for state in states {
+        writeln!(message, "{state}").map_err(io::Error::other)?;
+    }
+    let address = match socket.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(socket)?,
+    };
+    let from = UnixDatagram::unbound()?;
+    from.set_write_timeout(Some(PATIENCE))?;
+    from.send_to_addr(message.as_bytes(), &address).map(drop)
 }
 
 /// It serves; also the end of a reload.

@@ -1,6 +1,6 @@
 //! The writer as a process or thread of this program.
 //!
-//! Forked by the master, or started as a thread by `single.rs`; the work itself
+//! Forked by the master, or started as a thread by `process/single.rs`; the work itself
 //! is [`turnkey_storage::sqlite::Writer`]'s. Here it gets a place on the
 //! scoreboard.
 
@@ -8,18 +8,21 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use turnkey_storage::sqlite::{Files, Writer, WriterStats};
+use turnkey_storage::sqlite::{FileId, Files, Writer, WriterStats};
 use turnkey_storage::{Owner, Result, Sync};
 
+use crate::shared::lines;
 use crate::shared::scoreboard::{Field, Slot};
+use crate::shared::taken;
 
 /// Serves until `stop` becomes readable or is closed, and the workers have left.
-/// `ready` is called once the file is open.
+/// `ready` is called once the file is open. `file` is the one that the program started
+/// with.
 ///
 /// # Errors
 /// As [`Writer::run`].
 pub(crate) fn run(
-    files: &Files,
+    (files, file): (&Files, Option<FileId>),
     sync: Sync,
     listener: UnixListener,
     expected: Vec<Owner>,
@@ -39,6 +42,7 @@ pub(crate) fn run(
     let mut timed = (0, Duration::ZERO);
     let monitor = move |stats: &WriterStats| {
         slot.beat();
+        lines::flow();
         if stats.serving
             && let Some(ready) = ready.take()
         {
@@ -56,9 +60,12 @@ pub(crate) fn run(
         timed = (stats.waits, stats.wait_time);
         slot.set(Field::LogBytes, stats.log_bytes);
         slot.set(Field::Waiting, stats.waiting);
+        slot.set(Field::HeldUp, stats.is_held_up.into());
+        slot.set(Field::Taken, stats.taken.map_or(0, taken::to_word));
     };
     Writer {
-        database: files.database.clone(),
+        files: files.clone(),
+        file,
         sync,
         listener,
         expected,

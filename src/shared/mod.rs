@@ -3,6 +3,14 @@
 //!
 //! Imports nothing of ours from other rooms.
 
+pub(crate) mod backoff;
+pub(crate) mod clock;
+pub(crate) mod command_line;
+pub(crate) mod drain;
+pub(crate) mod lines;
+pub(crate) mod logfile;
 pub(crate) mod pacing;
 pub(crate) mod rate;
 pub(crate) mod scoreboard;
+pub(crate) mod scrub;
+pub(crate) mod taken;

@@ -1,7 +1,7 @@
 //! How fast calls to a platform may go out: one budget for each bot and each chat,
 //! shared by all workers of the box.
 //!
-//! Used by `outbox.rs` before each call, and by channels whose replies ride in an
+//! Used by `turn/send.rs` before each call, and by channels whose replies ride in an
 //! answer. The budgets are words of the shared map (`scoreboard.rs`), changed by
 //! compare-and-swap, so no process can hold up another. Each is a *theoretical
 //! arrival time* (the generic cell rate algorithm, ITU-T I.371): one word says how
@@ -77,6 +77,8 @@ enum Word {
     Registered,
     /// What a platform's confirmation of the webhook is answered with; two words.
     Confirmation,
+    /// The page or community whose token it is; 0 while that is not known.
+    Account = 6,
 }
 
 /// The budgets of all channels.
@@ -214,6 +216,16 @@ impl Pace {
     /// The webhook with this hash is registered.
     pub(crate) fn set_registered(&self, hash: u64) {
         self.word(Word::Registered).store(hash, Relaxed);
+    }
+
+    /// The page or community whose token it is, once it is known.
+    pub(crate) fn account(&self) -> Option<u64> {
+        Some(self.word(Word::Account).load(Relaxed)).filter(|id| *id != 0)
+    }
+
+    /// Sets it, for all workers; 0 for one that is not known.
+    pub(crate) fn set_account(&self, id: u64) {
+        self.word(Word::Account).store(id, Relaxed);
     }
 
     /// What all workers answer a platform with that confirms the webhook's address.
@@ -391,7 +403,10 @@ mod tests {
         assert_eq!(pacer.channel(1).confirmation().as_deref(), Some("c0nf1rm"));
         assert!(pacer.channel(1).set_confirmation("0123456789abcdef"));
         assert!(!pacer.channel(1).set_confirmation("0123456789abcdef0"));
+        pacer.channel(1).set_account(u64::MAX);
         let now = pacer.channel(1).confirmation();
         assert_eq!(now.as_deref(), Some("0123456789abcdef"));
+        assert_eq!(pacer.channel(1).account(), Some(u64::MAX));
+        assert_eq!(pacer.channel(2).account(), None);
     }
 }

@@ -15,12 +15,12 @@ mod histogram;
 mod longest;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::time::{ClockId, clock_gettime};
 
 pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
 pub(crate) use self::longest::Longest;
+use crate::shared::clock::unix_ms;
 use crate::shared::pacing::{self, Pacer};
 use crate::shared::rate::{self, Limiter};
 
@@ -73,6 +73,15 @@ pub(crate) enum Field {
     Buried,
     /// Updates that went to the inbox, since their turn took long.
     Inboxed,
+    /// Edits of messages that the handler does not want to see.
+    Edits,
+    /// Replies that were given up, and are dead replies since.
+    BuriedReplies,
+    /// 1 while another program holds the file's write lock (the writer's).
+    HeldUp,
+    /// The file was taken away while it is open: see `shared/taken.rs`. It stays when the writer
+    /// has ended.
+    Taken,
 }
 
 /// What the whole program shares.
@@ -82,8 +91,6 @@ pub(crate) enum Shared {
     Slots,
     /// 1 while the sockets are another program's, too: during an upgrade.
     Others,
-    /// How often the log file was to be opened anew.
-    LogFile,
     /// When the map was made: milliseconds since 1970.
     Since,
     /// When the newest backup was made: milliseconds since 1970, 0 for never. The first
@@ -91,6 +98,14 @@ pub(crate) enum Shared {
     BackupAt,
     /// Backups that failed. The first worker's.
     BackupFailures,
+    /// 1 once Telegram has given updates in this run. The first worker's, as the next.
+    TelegramWorked,
+    /// The same of VK.
+    VkWorked,
+    /// What leads from the machine's clock to ours, and to the wall's: see
+    /// `turnkey_storage::clock`, which alone writes here.
+    ClockOurs,
+    ClockWall,
 }
 
 /// Words of a slot for [`Field`]s.
@@ -271,13 +286,6 @@ impl Slot {
             beat => Some(monotonic_ms().saturating_sub(beat)),
         }
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn unix_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// A clock that is the same in all processes and never set.

@@ -10,21 +10,21 @@
 
 use std::time::Duration;
 
+use turnkey_storage::Arrival;
 use turnkey_storage::dead::{self, DeadLetter};
-use turnkey_storage::inbox as row;
+use turnkey_storage::inbox::{self as row, LONGEST_PAUSE};
 
 use crate::author::error::Error;
 use crate::author::message::Update;
 use crate::channels::Channels;
+use crate::shared::backoff::jitter;
 use crate::shared::scoreboard::Field;
+use crate::shared::scrub::scrub;
 use crate::turn::receipt::{Answer, Inbox, Receipt, now_ms};
 
 /// After the first failure; doubled after each further one. Each is cut by up to a half,
 /// at random: those who failed together do not come back together.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-
-/// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What is known of an attempt that never came back.
 const DIED: &str = "its process ended while it was handled";
@@ -68,6 +68,8 @@ impl Attempts<'_> {
     /// turn ends, and the update is buried, or stays in the inbox, or comes again.
     pub(crate) async fn failed(self, receipt: &mut Receipt<'_>, error: &Error) -> bool {
         let update = receipt.update.clone();
+        // It is stored, and shown to operators.
+        let error = scrub(&error.to_string()).into_owned();
         tracing::error!(
             "{} update {} failed (attempt {} of {}): {error}",
             update.dialog,
@@ -84,14 +86,13 @@ impl Attempts<'_> {
             return false;
         }
         if receipt.attempts >= self.most {
-            self.bury(receipt, &error.to_string()).await;
+            self.bury(receipt, &error).await;
             return false;
         }
         let pause = pause_after(receipt.attempts);
         receipt.due = now_ms() + pause.as_millis() as i64;
-        receipt.error = Some(error.to_string());
+        receipt.error = Some(error.clone());
         if receipt.is_accepted() {
-            let error = error.to_string();
             self.note(receipt, receipt.attempts, &error, receipt.due)
                 .await;
         }
@@ -154,7 +155,24 @@ impl Attempts<'_> {
         }
     }
 
-    /// Gives up an update of the inbox that cannot be read: another version wrote it.
+    /// Gives up what came in and cannot be read. False: that could not be written.
+    pub(crate) async fn bury_unread(self, update: &Update, arrived: Arrival) -> bool {
+        let letter = DeadLetter {
+            dialog: update.dialog.clone(),
+            update: update.id.0.clone(),
+            arrived: arrived.unix_us(),
+            digest: update.digest.clone(),
+            answer: self.channels.of(&update.dialog).given_up(update),
+            body: serde_json::to_vec(update).unwrap_or_default(),
+            error: format!("it cannot be read: {}", update.text),
+            attempts: 0,
+            died: now_ms(),
+        };
+        self.bury_letter(&letter).await
+    }
+
+    /// Gives up an update of the inbox that cannot be read: another version wrote it, or
+    /// it could not be read when it came in.
     pub(crate) async fn bury_unreadable(self, row: row::Pending, reason: &str) -> bool {
         let letter = DeadLetter {
             dialog: row.dialog,
@@ -181,10 +199,20 @@ impl Attempts<'_> {
         match dead::bury(&*self.inbox.storage, letter).await {
             Ok(()) => {
                 self.inbox.slot.add(Field::Buried, 1);
+                if *attempts == 0 {
+                    tracing::error!(
+                        "{dialog} update {update} became a dead letter at once: {error} \
+                         (turnkey dead show {} {update})",
+                        dialog.channel
+                    );
+                    return true;
+                }
                 tracing::error!(
                     "{dialog} update {update} was given up after {attempts} attempts: {error} \
-                     (turnkey dead show {} {update})",
-                    dialog.channel
+                     ({})",
+                    self.inbox
+                        .commands
+                        .line(&["dead", "show", &dialog.channel, update])
                 );
                 true
             }
@@ -199,7 +227,7 @@ impl Attempts<'_> {
 fn pause_after(attempts: u32) -> Duration {
     let doubled = FIRST_PAUSE * 2_u32.saturating_pow(attempts.saturating_sub(1).min(16));
     let longest = doubled.min(LONGEST_PAUSE);
-    longest.mul_f64(fastrand::f64().mul_add(-0.5, 1.0))
+    jitter(longest)
 }
 
 #[cfg(test)]

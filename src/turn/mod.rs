@@ -3,8 +3,12 @@
 //! Called by `updaters/`, which bring updates, and by the worker's tasks.
 
 pub(crate) mod attempts;
+pub(crate) mod context;
+pub(crate) mod outcome;
 pub(crate) mod receipt;
 pub(crate) mod recovery;
+pub(crate) mod riding;
 pub(crate) mod send;
+pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]
 pub(crate) mod turn;

@@ -14,15 +14,20 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+pub(crate) use turnkey_storage::clock::now_ms;
+use turnkey_storage::clock::now_us;
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::{Arrival, Seen, Storage};
 
 use crate::author::message::{DialogKey, Update};
+use crate::shared::command_line::Commands;
+use crate::shared::drain;
 use crate::shared::scoreboard::{Field, Slot};
+use crate::turn::told;
 
 /// How a turn ended, for whoever brought the update.
 #[derive(Debug)]
@@ -44,6 +49,8 @@ pub(crate) enum Answer {
 pub(crate) struct Inbox {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) bounds: Bounds,
+    /// How an operator looks at what is in the database.
+    pub(crate) commands: Commands,
     /// How long a platform waits for a commit.
     pub(crate) ack_after: Duration,
     /// The worker is leaving.
@@ -99,6 +106,7 @@ impl Inbox {
     pub(crate) fn new(
         storage: Arc<dyn Storage>,
         bounds: Bounds,
+        commands: Commands,
         ack_after: Duration,
         draining: watch::Receiver<bool>,
         slot: Slot,
@@ -106,6 +114,7 @@ impl Inbox {
         Inbox {
             storage,
             bounds,
+            commands,
             ack_after,
             draining,
             in_hand: Cell::new(0),
@@ -130,12 +139,7 @@ impl Inbox {
 
     /// Sleeps; false when the worker began to leave meanwhile.
     pub(crate) async fn sleep(&self, pause: Duration) -> bool {
-        let mut draining = self.draining.clone();
-        tokio::select! {
-            biased;
-            _ = draining.wait_for(|leaving| *leaving) => false,
-            () = tokio::time::sleep(pause) => true,
-        }
+        drain::sleep(&self.draining, pause).await
     }
 }
 
@@ -262,7 +266,7 @@ impl<'a> Receipt<'a> {
                     self.answer_accepted();
                 }
             },
-            Err(error) => self.answer(Answer::Busy(error.to_string())),
+            Err(error) => self.answer(Answer::Busy(told::of_storage(&error))),
         }
     }
 
@@ -343,7 +347,7 @@ impl<'a> Receipt<'a> {
         tokio::select! {
             biased;
             done = &mut work => Some(done),
-            _ = draining.wait_for(|leaving| *leaving) => None,
+            () = drain::begins(&mut draining) => None,
         }
     }
 
@@ -376,15 +380,4 @@ impl Drop for Receipt<'_> {
         self.settled();
         self.inbox.under_way.borrow_mut().remove(&self.place);
     }
-}
-
-/// Milliseconds since 1970, in which rows say when they are due.
-pub(crate) fn now_ms() -> i64 {
-    now_us() / 1000
-}
-
-fn now_us() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_micros() as i64)
 }

@@ -3,24 +3,27 @@
 //!
 //! Called by `turn.rs` while it holds the dialog's lock. Invariants: a reply is
 //! sent only after its commit is durable; the next one only after the one before
-//! was accepted or refused for good; a mark follows each; a platform's "too many" is
+//! was accepted, refused for good or given up; a mark follows each; a platform's "too many" is
 //! heeded by all workers of the box, and after a restart. Whoever waits here holds no
 //! connection. Bounds: [`ATTEMPTS`] for each reply, [`PATIENCE`] for each wait; then it
-//! stays in the outbox, the lock goes back, and [`look_for_unsent`] or the dialog's
-//! next turn tries again.
+//! stays in the outbox, the lock goes back, and `recovery.rs` or the dialog's
+//! next turn tries again: until `--max-reply-attempts` or `--max-reply-age`, when it is
+//! given up and is a dead reply. An attempt counts when the platform answered it; while
+//! the platform is away for all, only the age does.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use tokio::time::Instant;
-use turnkey_storage::{Grant, ReplyId, Unsent, pauses};
+use turnkey_storage::replies::{self, Waiting};
+use turnkey_storage::{DialogKey, Grant, ReplyId, Unsent, pauses};
 
-use crate::author::message::{DialogKey, Outgoing};
+use crate::author::message::Outgoing;
 use crate::channels::{Outlet, SendError};
+use crate::shared::backoff::jitter;
+use crate::shared::clock::unix_ms;
+use crate::shared::drain;
 use crate::shared::scoreboard::Field;
-use crate::turn::turn::{self, Bot};
+use crate::shared::scrub::scrub;
+use crate::turn::context::Bot;
 
 /// Attempts to send one reply before its turn ends without it: two minutes of
 /// pauses, more when the platform asks for longer ones.
@@ -42,26 +45,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A shorter pause is not worth a row: a restart takes about as long.
 const WORTH_KEEPING: Duration = Duration::from_secs(1);
 
-/// Between two looks for replies that a dead worker or an earlier life left.
-const LOOK: Duration = Duration::from_secs(2);
-
-/// Turns of a worker that only send what others left. While a platform is away they
-/// last for minutes; new updates must not lack their places.
-const RESUMED: u32 = 64;
-
-/// Dialogs whose replies must wait, remembered so as not to be looked at before.
-const REMEMBERED: usize = 4096;
-
 /// Sends replies read from the storage, and marks each.
 pub(crate) async fn send(bot: &Bot, grant: &Grant, unsent: Vec<Unsent>) -> Result<(), SendError> {
     for reply in unsent {
         match serde_json::from_str::<Outgoing>(&reply.body) {
             Ok(outgoing) => deliver(bot, grant.dialog(), reply.id, &outgoing).await?,
-            // Written by another version: nobody will ever be able to send it.
-            Err(error) => tracing::error!(
-                "{}: dropping a reply that cannot be read: {error}",
-                grant.dialog()
-            ),
+            // Written by another version, say.
+            Err(error) => {
+                let reason = format!("it cannot be read: {error}");
+                give_up_unreadable(bot, grant.dialog(), reply.id, &reason).await?;
+            }
         }
         mark(bot, grant, reply.id).await?;
     }
@@ -90,50 +83,24 @@ pub(crate) async fn send_new(
     Ok(Vec::new())
 }
 
-/// Looks for replies without a turn that sends them, for as long as it is polled.
-pub(crate) async fn look_for_unsent(bot: Rc<Bot>) {
-    // None while its turn runs, else when it is due again.
-    let waiting: Rc<RefCell<HashMap<DialogKey, Option<Instant>>>> = Rc::default();
-    loop {
-        let now = Instant::now();
-        waiting
-            .borrow_mut()
-            .retain(|_, due| due.is_none_or(|due| due > now));
-        let running = waiting
-            .borrow()
-            .values()
-            .filter(|due| due.is_none())
-            .count();
-        let free = (RESUMED as usize).saturating_sub(running);
-        if free > 0 {
-            // Those that are remembered may stand before all others.
-            let limit = free + waiting.borrow().len();
-            match bot.storage.dialogs_with_unsent(limit as u32).await {
-                Ok(dialogs) => {
-                    let due = |dialog: &DialogKey| {
-                        let paused = bot.channels.outlet(dialog).pace.pause_left();
-                        paused.is_none() && !waiting.borrow().contains_key(dialog)
-                    };
-                    for dialog in dialogs.into_iter().filter(due).take(free) {
-                        waiting.borrow_mut().insert(dialog.clone(), None);
-                        let (bot, waiting) = (bot.clone(), waiting.clone());
-                        tokio::task::spawn_local(async move {
-                            let pause = turn::resume(&bot, dialog.clone()).await;
-                            let mut waiting = waiting.borrow_mut();
-                            match pause {
-                                Some(pause) if waiting.len() < REMEMBERED => {
-                                    waiting.insert(dialog, Some(Instant::now() + pause))
-                                }
-                                _ => waiting.remove(&dialog),
-                            }
-                        });
-                    }
-                }
-                Err(error) => tracing::warn!("cannot look into the outbox: {error}"),
-            }
+/// Gives up a reply that nobody here will ever be able to send.
+async fn give_up_unreadable(
+    bot: &Bot,
+    dialog: &DialogKey,
+    id: ReplyId,
+    reason: &str,
+) -> Result<(), SendError> {
+    let given_up = async {
+        match replies::waiting(&*bot.storage, dialog, id).await? {
+            Some(last) => give_up(bot, dialog, id, &last, reason).await,
+            None => Ok(()),
         }
-        tokio::time::sleep(LOOK).await;
-    }
+    };
+    let given_up: turnkey_storage::Result<()> = given_up.await;
+    given_up.map_err(|e| SendError::Retry {
+        reason: e.to_string(),
+        after: None,
+    })
 }
 
 async fn mark(bot: &Bot, grant: &Grant, reply: ReplyId) -> Result<(), SendError> {
@@ -146,7 +113,7 @@ async fn mark(bot: &Bot, grant: &Grant, reply: ReplyId) -> Result<(), SendError>
         })
 }
 
-/// Sends one reply until it is accepted or refused for good.
+/// Sends one reply until it is accepted, refused for good or given up.
 async fn deliver(
     bot: &Bot,
     dialog: &DialogKey,
@@ -155,9 +122,10 @@ async fn deliver(
 ) -> Result<(), SendError> {
     let outlet = bot.channels.outlet(dialog);
     let mut delay = FIRST_DELAY;
+    let mut taken = outlet.taken.get();
     for attempt in 1.. {
         wait_for_place(bot, outlet, &reply.to).await?;
-        let (reason, after) = match outlet.channel.send(id, reply).await {
+        let (reason, after, counts) = match outlet.channel.send(id, reply).await {
             Ok(()) => break,
             Err(SendError::Refused(reason)) => {
                 bot.slot.add(Field::Refused, 1);
@@ -169,9 +137,17 @@ async fn deliver(
                 let pause = after.unwrap_or(delay).min(LONGEST_RETRY_AFTER);
                 heed(bot, outlet, &reply.to, pause, all);
                 // The wait is for the next place.
-                (reason, Some(Duration::ZERO))
+                (reason, Some(Duration::ZERO), false)
             }
-            Err(SendError::Retry { reason, after }) => (reason, after),
+            Err(SendError::Retry { reason, after }) => (reason, after, true),
+            // If others got through meanwhile, it is this reply that does not.
+            Err(SendError::Away { reason, after }) => (reason, after, taken != outlet.taken.get()),
+        };
+        taken = outlet.taken.get();
+        // It is stored, and shown to operators.
+        let reason = scrub(&reason).into_owned();
+        let Some(failures) = failed(bot, dialog, id, counts, &reason).await? else {
+            return Ok(());
         };
         if attempt == ATTEMPTS || after > Some(PATIENCE) {
             return Err(SendError::Retry { reason, after });
@@ -181,13 +157,70 @@ async fn deliver(
         } else {
             tracing::debug!("{dialog}: attempt {attempt} to send failed: {reason}");
         }
+        // An earlier round may have waited longer already.
+        delay = delay.max(FIRST_DELAY * 2_u32.saturating_pow(failures.saturating_sub(1).min(16)));
+        delay = delay.min(LONGEST_DELAY);
         let pause = after.unwrap_or_else(|| jitter(delay));
-        if !sleep(bot, pause).await {
+        if !drain::sleep(&bot.draining, pause).await {
             return Err(SendError::Retry { reason, after });
         }
-        delay = (delay * 2).min(LONGEST_DELAY);
+        delay *= 2;
     }
+    outlet.taken.set(outlet.taken.get().wrapping_add(1));
     bot.slot.add(Field::Replies, 1);
+    Ok(())
+}
+
+/// Notes that an attempt failed. How many have that count; none when there is nothing more
+/// to do about this reply: it was given up, or an operator dropped it meanwhile.
+///
+/// # Errors
+/// When the storage is away: the reply stays in the outbox.
+async fn failed(
+    bot: &Bot,
+    dialog: &DialogKey,
+    id: ReplyId,
+    counts: bool,
+    reason: &str,
+) -> Result<Option<u32>, SendError> {
+    let storage = &*bot.storage;
+    let away = |e: turnkey_storage::Error| SendError::Retry {
+        reason: e.to_string(),
+        after: None,
+    };
+    let Some(mut now) = replies::waiting(storage, dialog, id).await.map_err(away)? else {
+        return Ok(None);
+    };
+    now.attempts = now.attempts.saturating_add(u32::from(counts));
+    let age =
+        Duration::from_millis(u64::try_from(unix_ms() as i64 - now.since).unwrap_or_default());
+    let limits = &bot.limits;
+    if now.attempts < limits.reply_attempts && age < limits.reply_age {
+        let noted = replies::note(storage, dialog, id, &now, reason).await;
+        return noted.map(|()| Some(now.attempts)).map_err(away);
+    }
+    give_up(bot, dialog, id, &now, reason).await.map_err(away)?;
+    Ok(None)
+}
+
+/// Gives a reply up: it is a dead reply, and those behind it go on.
+async fn give_up(
+    bot: &Bot,
+    dialog: &DialogKey,
+    id: ReplyId,
+    last: &Waiting,
+    reason: &str,
+) -> turnkey_storage::Result<()> {
+    replies::bury(&*bot.storage, dialog, id, last, reason).await?;
+    bot.slot.add(Field::BuriedReplies, 1);
+    let seconds = (unix_ms() as i64 - last.since) / 1000;
+    tracing::error!(
+        "{dialog}: a reply was given up after {} attempts, {seconds} s after its turn: {reason} \
+         (turnkey outbox show {}.{})",
+        last.attempts,
+        id.turn.0,
+        id.index
+    );
     Ok(())
 }
 
@@ -205,7 +238,7 @@ async fn wait_for_place(bot: &Bot, outlet: Outlet<'_>, chat: &str) -> Result<(),
     let mut wait = place.map_err(too_long)?;
     let mut is_reserved = false;
     loop {
-        if !sleep(bot, wait).await {
+        if !drain::sleep(&bot.draining, wait).await {
             return Err(too_long(wait));
         }
         wait = match pace.pause_left() {
@@ -240,7 +273,7 @@ fn heed(bot: &Bot, outlet: Outlet<'_>, chat: &str, pause: Duration, all: bool) {
     }
     let storage = bot.storage.clone();
     tokio::task::spawn_local(async move {
-        let until = unix_ms() + pause.as_millis() as i64;
+        let until = unix_ms() as i64 + pause.as_millis() as i64;
         if let Err(error) = pauses::set(storage.as_ref(), &scope, until).await {
             tracing::debug!("a pause is not kept: {error}");
         }
@@ -255,7 +288,7 @@ pub(crate) async fn recall_pauses(bot: &Bot) {
         Err(error) => return tracing::warn!("pauses of an earlier run are not known: {error}"),
     };
     for (scope, until) in all {
-        let Ok(left) = u64::try_from(until - unix_ms()) else {
+        let Ok(left) = u64::try_from(until - unix_ms() as i64) else {
             continue;
         };
         let pause = Duration::from_millis(left).min(LONGEST_RETRY_AFTER);
@@ -276,26 +309,10 @@ pub(crate) async fn recall_pauses(bot: &Bot) {
     }
 }
 
-/// Sleeps, unless the worker leaves: a pause may be longer than a stop may take, and the
-/// next start sends what was left. Whether it slept.
-async fn sleep(bot: &Bot, time: Duration) -> bool {
-    if time.is_zero() {
-        return true;
+/// Gives the lock back, with the last marks.
+pub(super) async fn end(bot: &Bot, grant: Grant, sent: Vec<ReplyId>, dialog: &DialogKey) {
+    if let Err(error) = bot.storage.end(grant, sent).await {
+        // The lock is given back all the same; the mark is not on the disk.
+        tracing::warn!("{dialog}: a reply may be sent twice: {error}");
     }
-    let mut draining = bot.draining.clone();
-    tokio::select! {
-        () = tokio::time::sleep(time) => true,
-        _ = draining.wait_for(|drain| *drain) => false,
-    }
-}
-
-/// Between a half of it and the whole.
-fn jitter(time: Duration) -> Duration {
-    time.mul_f64(0.5 + fastrand::f64() / 2.0)
-}
-
-fn unix_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_millis() as i64)
 }

@@ -20,78 +20,44 @@
 //! [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
 //! `--lock-wait` for what was not accepted, `--turn-timeout`, [`MAX_RUNS`].
 
-use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use turnkey_storage::inbox::Pending;
-use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error as StorageError, Seen, Storage};
+use turnkey_storage::{Arrival, Begin, Begun, DialogKey, Error as StorageError};
 
 use crate::author::error::Error;
-use crate::author::message::{Outgoing, Update};
-use crate::author::turn::MAX_REPLIES;
-use crate::author::user_lock::{Held, UserLock};
-use crate::channels::{Channels, Plan, SendError};
-use crate::handlers::{AnyHandler, Call, Handled};
-use crate::shared::rate::Limiter;
-use crate::shared::scoreboard::{Field, Slot};
+use crate::author::message::{Kind, Update};
+use crate::author::user_lock::Held;
+use crate::channels::SendError;
+use crate::handlers::Call;
+use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
-pub(crate) use crate::turn::receipt::{Answer, WaitsFor};
-use crate::turn::receipt::{Inbox, Receipt, now_ms};
-use crate::turn::send;
+use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
+use crate::turn::receipt::{Answer, Receipt, WaitsFor};
+use crate::turn::{outcome, riding, send, told};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
 const MAX_RUNS: u32 = 5;
 
-/// How long an accepted update waits for the lock; past it `recovery.rs` sees to it.
-const ACCEPTED_WAIT: Duration = Duration::from_secs(3600);
-
 /// What whoever waits is told when an older update is not done yet.
 const BEHIND: &str = "an earlier update of this user takes long";
-
-/// What a worker's turns share.
-pub(crate) struct Bot {
-    pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) inbox: Inbox,
-    pub(crate) handler: Box<dyn AnyHandler>,
-    pub(crate) channels: Channels,
-    /// The author's, taken before the storage's.
-    pub(crate) user_lock: Option<Box<dyn UserLock>>,
-    pub(crate) limits: Limits,
-    pub(crate) history: bool,
-    /// How much is taken of whom.
-    pub(crate) limiter: Limiter,
-    /// This worker's counters; `InFlight` is its number of turns.
-    pub(crate) slot: Slot,
-    /// Bytes of bodies that are being read.
-    pub(crate) body_bytes: Cell<usize>,
-    /// The worker is leaving: what cannot be sent at once stays in the outbox.
-    pub(crate) draining: watch::Receiver<bool>,
-}
-
-/// How much and how long.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Turns in flight in a worker; one more is answered "busy".
-    pub(crate) turns: usize,
-    /// How long an update waits behind earlier ones of its dialog.
-    pub(crate) lock_wait: Duration,
-    /// How long a handler may take.
-    pub(crate) turn_timeout: Duration,
-    /// Attempts at an update before it goes to the dead letters.
-    pub(crate) attempts: u32,
-}
 
 /// Starts a turn in a task of its own. The answer comes with the commit, or, should that
 /// take longer than `--ack-after`, once the update is in the inbox: it is ours then, and
 /// need not be sent again. Where the channel's caller wants the turn's own answer, it
 /// comes with the commit in any case. Dropping the receiver cancels nothing.
-pub(crate) fn start(bot: &Rc<Bot>, update: Update, arrived: Arrival) -> oneshot::Receiver<Answer> {
+pub(crate) fn start(
+    bot: &Rc<Bot>,
+    update: impl Into<Arc<Update>>,
+    arrived: Arrival,
+) -> oneshot::Receiver<Answer> {
+    let update = update.into();
     let waits_for = match bot.channels.of(&update.dialog).waits_for_answer() {
         true => WaitsFor::Answer,
         false => WaitsFor::Commit,
@@ -103,10 +69,11 @@ pub(crate) fn start(bot: &Rc<Bot>, update: Update, arrived: Arrival) -> oneshot:
 /// whatever the channel is.
 pub(crate) fn start_for(
     bot: &Rc<Bot>,
-    update: Update,
+    update: impl Into<Arc<Update>>,
     arrived: Arrival,
     waits_for: WaitsFor,
 ) -> oneshot::Receiver<Answer> {
+    let update = update.into();
     let (sender, receiver) = oneshot::channel();
     let Some(place) = InFlight::enter(bot) else {
         let busy = Answer::Busy(format!("{} turns are in flight", bot.limits.turns));
@@ -119,7 +86,10 @@ pub(crate) fn start_for(
             WaitsFor::Answer => Vec::new(),
             _ => bot.channels.of(&update.dialog).accepted(&update),
         };
-        let update = Arc::new(update);
+        if let Some(answer) = without_a_turn(bot, &update, arrived, &plain).await {
+            drop(sender.send(answer));
+            return;
+        }
         let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
         if waits_for == WaitsFor::Row {
             receipt.accept().await;
@@ -143,6 +113,25 @@ pub(crate) fn start_for(
     receiver
 }
 
+/// The answer to what is no handler's business: an edit, unless the author wants those,
+/// and what cannot be read.
+async fn without_a_turn(
+    bot: &Bot,
+    update: &Update,
+    arrived: Arrival,
+    plain: &[u8],
+) -> Option<Answer> {
+    match update.kind {
+        Kind::Edited if !bot.edits => bot.slot.add(Field::Edits, 1),
+        Kind::Unreadable if !attempts(bot).bury_unread(update, arrived).await => {
+            return Some(Answer::Busy("the storage is away".to_owned()));
+        }
+        Kind::Unreadable => {}
+        _ => return None,
+    }
+    Some(Answer::Accepted(plain.to_vec()))
+}
+
 /// Takes the author's lock, if there is one. It is given back when it is dropped.
 async fn user_lock(bot: &Bot, dialog: &DialogKey) -> Result<Option<Box<dyn Held>>, String> {
     let Some(lock) = &bot.user_lock else {
@@ -150,7 +139,7 @@ async fn user_lock(bot: &Bot, dialog: &DialogKey) -> Result<Option<Box<dyn Held>
     };
     match tokio::time::timeout(bot.limits.lock_wait, lock.acquire(dialog)).await {
         Ok(Ok(held)) => Ok(Some(held)),
-        Ok(Err(error)) => Err(format!("the user lock cannot be had: {error}")),
+        Ok(Err(error)) => Err(told::of_user_lock(&error)),
         Err(_) => Err("the user lock is taken".to_owned()),
     }
 }
@@ -175,8 +164,10 @@ async fn do_what_is_left(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
             wait: bot.limits.lock_wait,
         };
         // An error here is not the end: the next look tries again.
-        let begun = bot.storage.begin(begin).await.ok()?;
-        let grant = begun.grant?;
+        let Ok(Begun::Granted(begun)) = bot.storage.begin(begin).await else {
+            return None;
+        };
+        let grant = begun.grant;
         match send::send(bot, &grant, begun.unsent).await {
             Ok(()) => {}
             Err(SendError::Retry { after, .. }) => return after,
@@ -186,7 +177,7 @@ async fn do_what_is_left(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
             tracing::warn!("cannot end a resumed turn: {error}");
         }
         let row = begun.earlier?;
-        if row.due > now_ms() || *bot.draining.borrow() || !run_row(bot, row).await {
+        if !row.pause().is_zero() || *bot.draining.borrow() || !run_row(bot, row).await {
             return None;
         }
     }
@@ -199,9 +190,12 @@ fn run_row<'a>(bot: &'a Rc<Bot>, row: Pending) -> Pin<Box<dyn Future<Output = bo
             Ok(update) => update,
             Err(error) => return attempts(bot).bury_unreadable(row, &error.to_string()).await,
         };
+        if update.kind == Kind::Unreadable {
+            return attempts(bot).bury_unreadable(row, &update.text).await;
+        }
+        let pause = row.pause();
         let mut receipt = Receipt::recovered(&bot.inbox, Arc::new(update), row);
-        let pause = u64::try_from(receipt.due - now_ms()).unwrap_or_default();
-        if !bot.inbox.sleep(Duration::from_millis(pause)).await {
+        if !bot.inbox.sleep(pause).await {
             return false;
         }
         run(bot, &mut receipt).await;
@@ -236,34 +230,31 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             },
         };
         let begun = match receipt.wait(bot.storage.begin(begin)).await {
-            Some(Ok(begun)) => begun,
+            Some(Ok(Begun::Granted(granted))) => granted,
+            Some(Ok(Begun::Seen(seen))) => {
+                let rode = riding::rode(bot, receipt, &seen);
+                receipt.answer(Answer::Seen(seen));
+                if riding::send_what_rode(bot, dialog, rode).await {
+                    attempts.take_out(receipt).await;
+                }
+                return;
+            }
             // It was accepted while it waited: from now on it has more patience.
             Some(Err(StorageError::Busy(_))) if receipt.is_accepted() && !was_accepted => continue,
-            Some(Err(error)) => return receipt.answer(Answer::Busy(error.to_string())),
+            Some(Err(error)) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             None => return,
         };
-        let Some(mut grant) = begun.grant else {
-            let seen = begun.seen.unwrap_or_else(|| Seen {
-                digest: Vec::new(),
-                answer: Vec::new(),
-            });
-            let rode = rode(bot, receipt, &seen);
-            receipt.answer(Answer::Seen(seen));
-            if send_what_rode(bot, dialog, rode).await {
-                attempts.take_out(receipt).await;
-            }
-            return;
-        };
+        let mut grant = begun.grant;
 
         // An earlier turn was cut off between its commit and its last reply:
         // those replies come first.
         if let Some(seen) = begun.seen {
-            let rode = rode(bot, receipt, &seen);
+            let rode = riding::rode(bot, receipt, &seen);
             receipt.answer(Answer::Seen(seen));
             if send::send(bot, &grant, begun.unsent).await.is_ok() {
-                end(bot, grant, Vec::new(), dialog).await;
+                send::end(bot, grant, Vec::new(), dialog).await;
             }
-            if send_what_rode(bot, dialog, rode).await {
+            if riding::send_what_rode(bot, dialog, rode).await {
                 attempts.take_out(receipt).await;
             }
             return;
@@ -280,8 +271,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         }
         let sent = receipt.during(send::send(bot, &grant, begun.unsent));
         if let Err(error) = sent.await {
-            let busy = format!("replies of an earlier turn cannot be sent yet: {error}");
-            return receipt.answer(Answer::Busy(busy));
+            return receipt.answer(Answer::Busy(told::of_replies(&error)));
         }
 
         // handle
@@ -305,7 +295,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             // commit
             let prepared = returned
                 .outcome
-                .and_then(|handled| prepare(bot, receipt, handled));
+                .and_then(|handled| outcome::prepare(bot, receipt, handled));
             let error = match prepared {
                 Ok((commit, outgoing)) => {
                     let answer = commit.answer.clone();
@@ -321,7 +311,9 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         Err(StorageError::Statement(reason)) => {
                             Error::msg(format!("its SQL failed: {reason}"))
                         }
-                        Err(error) => return receipt.answer(Answer::Busy(error.to_string())),
+                        Err(error) => {
+                            return receipt.answer(Answer::Busy(told::of_storage(&error)));
+                        }
                     }
                 }
                 Err(error) => error,
@@ -343,7 +335,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             let replies = outgoing.len() as u64;
             bot.slot.add(Field::Sending, replies);
             match send::send_new(bot, &grant, outgoing).await {
-                Ok(last) => end(bot, grant, last, dialog).await,
+                Ok(last) => send::end(bot, grant, last, dialog).await,
                 // They stay in the outbox; the lock goes back.
                 Err(error) => tracing::warn!("{dialog}: replies wait in the outbox: {error}"),
             }
@@ -352,123 +344,4 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         return;
     }
     receipt.answer(Answer::Busy(format!("the lock was lost {MAX_RUNS} times")));
-}
-
-/// What a turn leaves behind, and what is sent then.
-fn prepare(
-    bot: &Bot,
-    receipt: &Receipt<'_>,
-    handled: Handled,
-) -> crate::Result<(Commit, Vec<Outgoing>)> {
-    let update = &*receipt.update;
-    let planned = match receipt.is_accepted() {
-        false => bot.channels.plan(update, &handled.replies),
-        // The answer has left: nothing can ride in it.
-        true => bot.channels.plan_accepted(update, &handled.replies),
-    };
-    let Plan { answer, send } = planned.map_err(Error::msg)?;
-    if send.len() > MAX_REPLIES {
-        return Err(Error::msg(format!(
-            "its replies make {} messages; {MAX_REPLIES} is the limit",
-            send.len()
-        )));
-    }
-    let history = if bot.history {
-        Some(serde_json::to_string(&serde_json::json!({
-            "update_id": update.id.0,
-            "text": update.text,
-            "replies": handled.replies,
-        }))?)
-    } else {
-        None
-    };
-    let one = |reply| Outgoing {
-        to: update.address.clone(),
-        update: update.id.0.clone(),
-        reply,
-    };
-    let outgoing: Vec<_> = send.into_iter().map(one).collect();
-    let commit = Commit {
-        update: update.id.0.clone(),
-        digest: update.digest.clone(),
-        answer,
-        state: handled.state,
-        replies: outgoing
-            .iter()
-            .map(serde_json::to_string)
-            .collect::<Result<_, _>>()?,
-        statements: handled.statements,
-        history,
-        end: outgoing.is_empty(),
-        pending: receipt.is_accepted(),
-    };
-    Ok((commit, outgoing))
-}
-
-/// What rides in the answer of another turn of this update, if this one was answered
-/// before: the platform came again since it did not get that answer, and has ours, in
-/// which nothing rides.
-fn rode(bot: &Bot, receipt: &Receipt<'_>, seen: &Seen) -> Option<Outgoing> {
-    let update = &receipt.update;
-    let channel = bot.channels.of(&update.dialog);
-    if !receipt.is_accepted() || !channel.can_send() {
-        return None;
-    }
-    Some(Outgoing {
-        to: update.address.clone(),
-        update: update.id.0.clone(),
-        reply: channel.rode(&seen.answer)?,
-    })
-}
-
-/// Sends it, in the dialog's order. False: it is still to be sent.
-async fn send_what_rode(bot: &Rc<Bot>, dialog: &DialogKey, rode: Option<Outgoing>) -> bool {
-    let Some(rode) = rode else { return true };
-    let begin = Begin {
-        dialog: dialog.clone(),
-        update: None,
-        arrived: Arrival::now(),
-        wait: ACCEPTED_WAIT,
-    };
-    let Ok(begun) = bot.storage.begin(begin).await else {
-        return false;
-    };
-    let Some(grant) = begun.grant else {
-        return false;
-    };
-    let is_sent = send::send(bot, &grant, begun.unsent).await.is_ok()
-        && send::send_new(bot, &grant, vec![rode]).await.is_ok();
-    end(bot, grant, Vec::new(), dialog).await;
-    is_sent
-}
-
-async fn end(
-    bot: &Bot,
-    grant: turnkey_storage::Grant,
-    sent: Vec<turnkey_storage::ReplyId>,
-    dialog: &turnkey_storage::DialogKey,
-) {
-    if let Err(error) = bot.storage.end(grant, sent).await {
-        // The lock is given back all the same; the mark is not on the disk.
-        tracing::warn!("{dialog}: a reply may be sent twice: {error}");
-    }
-}
-
-/// A place among the turns in flight.
-struct InFlight(Rc<Bot>);
-
-impl InFlight {
-    fn enter(bot: &Rc<Bot>) -> Option<Self> {
-        if bot.slot.get(Field::InFlight) >= bot.limits.turns as u64 {
-            return None;
-        }
-        bot.slot.add(Field::InFlight, 1);
-        Some(InFlight(bot.clone()))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.slot.subtract(Field::InFlight, 1);
-    }
 }

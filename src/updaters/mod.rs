@@ -1,7 +1,8 @@
 //! How updates arrive. Each updater turns what it received into turns and tells
 //! the platform how they ended.
 
-pub(crate) mod backoff;
+pub(crate) mod account;
+pub(crate) mod body;
 pub(crate) mod polling;
 pub(crate) mod registration;
 pub(crate) mod rpc;

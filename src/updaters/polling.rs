@@ -13,21 +13,25 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::HeaderMap;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use turnkey_storage::{Arrival, pauses};
 
-use super::backoff::Backoff;
 use super::window::{Place, Window};
 use crate::author::error::Error;
-use crate::author::message::{DialogKey, Kind, Update};
-use crate::channels::Received;
+use crate::author::message::{DialogKey, Update};
 use crate::channels::poll::{Batch, Mark, Poll, PollError};
-use crate::turn::turn::{self, Answer, Bot};
+use crate::channels::{Received, unreadable};
+use crate::shared::backoff::Backoff;
+use crate::shared::drain;
+use crate::turn::context::Bot;
+use crate::turn::receipt::Answer;
+use crate::turn::turn;
 
 /// How long a platform may wait for something to tell. Telegram takes up to 50 s, VK up
 /// to 90; many a router forgets a silent connection after a minute.
@@ -46,6 +50,9 @@ const ASK_AT_LAST: Duration = Duration::from_secs(1);
 /// Pauses while the platform is away.
 const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// Pauses while a token that worked is not taken.
+const REFUSED: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
 /// Pauses while somebody else gets the updates.
 const TAKEN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 
@@ -58,6 +65,14 @@ const LONGEST_AWAY: Duration = Duration::from_secs(300);
 /// A mark is kept among the pauses, as a time so far away that it is never over.
 const FAR: i64 = 1 << 60;
 
+/// What an update turned out to hold.
+enum Read {
+    Update(Box<Update>),
+    /// Nothing for a handler: the platform is called with this.
+    Answer(Vec<u8>),
+    Nothing,
+}
+
 /// What the parts of a poller share.
 struct Poller {
     bot: Rc<Bot>,
@@ -69,20 +84,30 @@ struct Poller {
     moved: Notify,
     /// The mark that was kept, or that the platform was told, last.
     kept: Cell<Option<Mark>>,
+    /// Not zero once the platform has given updates, or none, in this run of the program:
+    /// to any worker, with any token.
+    worked: &'static AtomicU64,
 }
 
-/// Asks a platform until the worker leaves.
+/// Asks a platform until the worker leaves. `worked` is shared by all workers and zero at
+/// the start.
 ///
 /// # Errors
-/// [`Error::Token`] when the platform does not know the token.
-pub(crate) async fn run(bot: Rc<Bot>, source: Box<dyn Poll>) -> crate::Result<()> {
+/// [`Error::Token`] when the platform does not know the token, and nothing has worked
+/// before: then only a person can mend it. Later it may be the platform's own trouble, or
+/// a token that was exchanged: it is asked again.
+pub(crate) async fn run(
+    bot: Rc<Bot>,
+    source: Box<dyn Poll>,
+    worked: &'static AtomicU64,
+) -> crate::Result<()> {
     let mut draining = bot.draining.clone();
     let kept = if source.forgets() {
         None
     } else {
         tokio::select! {
             kept = recall(&bot, source.as_ref()) => kept,
-            () = is_set(&mut draining) => return Ok(()),
+            () = drain::begins(&mut draining) => return Ok(()),
         }
     };
     let poller = Rc::new(Poller {
@@ -92,11 +117,12 @@ pub(crate) async fn run(bot: Rc<Bot>, source: Box<dyn Poll>) -> crate::Result<()
         lanes: RefCell::default(),
         moved: Notify::new(),
         kept: Cell::new(kept),
+        worked,
     });
     let asked = tokio::select! {
         asked = poller.ask_on(kept) => asked,
         never = poller.keep_marks() => never,
-        () = is_set(&mut draining) => Ok(()),
+        () = drain::begins(&mut draining) => Ok(()),
     };
     poller.leave().await;
     asked
@@ -107,6 +133,7 @@ impl Poller {
     async fn ask_on(self: &Rc<Self>, mut next: Option<Mark>) -> crate::Result<()> {
         let platform = self.source.platform();
         let (mut away, mut taken) = (backoff(AWAY), backoff(TAKEN));
+        let mut refused = backoff(REFUSED);
         loop {
             let low = self.window.borrow().low();
             let has_open = self.window.borrow().len() > 0;
@@ -122,11 +149,12 @@ impl Poller {
             }
             match self.source.ask(from, wait).await {
                 Ok(batch) => {
-                    if !away.is_fresh() || !taken.is_fresh() {
+                    self.worked.store(1, Relaxed);
+                    let all = [&mut away, &mut taken, &mut refused];
+                    if all.iter().any(|backoff| !backoff.is_fresh()) {
                         tracing::info!("{platform} gives updates again");
                     }
-                    away.reset();
-                    taken.reset();
+                    all.into_iter().for_each(Backoff::reset);
                     next = batch.next;
                     if batch.updates.is_empty() && asked.elapsed() < ASK_AGAIN {
                         // A server that does not wait.
@@ -134,7 +162,19 @@ impl Poller {
                     }
                     self.take(batch);
                 }
-                Err(PollError::Token(sentence)) => return Err(Error::Token(sentence)),
+                Err(PollError::Token(sentence)) if self.worked.load(Relaxed) == 0 => {
+                    return Err(Error::Token(sentence));
+                }
+                Err(PollError::Token(sentence)) => {
+                    if refused.is_fresh() {
+                        tracing::error!(
+                            "{platform} gave updates before and refuses the token now, asking again until it takes it: {sentence}"
+                        );
+                    } else {
+                        tracing::debug!("{platform} still refuses the token: {sentence}");
+                    }
+                    tokio::time::sleep(refused.pause()).await;
+                }
                 Err(PollError::Taken(sentence)) => {
                     if taken.is_fresh() {
                         tracing::error!("{sentence}; asking again until it is so");
@@ -182,6 +222,11 @@ impl Poller {
 
     /// Puts new updates into the lanes of their dialogs.
     fn take(self: &Rc<Self>, batch: Batch) {
+        if let Some(id) = self.source.account()
+            && let Some(outlet) = self.bot.channels.outlet_named(self.source.channel())
+        {
+            outlet.pace.set_account(id);
+        }
         if batch.updates.is_empty() {
             self.window.borrow_mut().restart(batch.next);
             return self.moved.notify_waiters();
@@ -191,9 +236,20 @@ impl Poller {
                 continue;
             }
             let place = self.window.borrow_mut().push(mark);
-            let Some(update) = self.read(&raw) else {
-                self.done(place);
-                continue;
+            let update = match self.read(&raw) {
+                Read::Update(update) => *update,
+                Read::Answer(answer) => {
+                    let poller = self.clone();
+                    tokio::task::spawn_local(async move {
+                        poller.call(answer).await;
+                        poller.done(place);
+                    });
+                    continue;
+                }
+                Read::Nothing => {
+                    self.done(place);
+                    continue;
+                }
             };
             let dialog = update.dialog.clone();
             let mut lanes = self.lanes.borrow_mut();
@@ -206,19 +262,22 @@ impl Poller {
         }
     }
 
-    /// What the channel reads of an update; none if it is not handled.
-    fn read(&self, raw: &Bytes) -> Option<Update> {
+    /// What the channel reads of an update.
+    fn read(&self, raw: &Bytes) -> Read {
         let name = self.source.channel();
-        let channel = self.bot.channels.named(name)?;
+        let Some(channel) = self.bot.channels.named(name) else {
+            return Read::Nothing;
+        };
         match channel.parse(&HeaderMap::new(), raw) {
-            Ok(Received::Updates(mut updates)) => updates.pop(),
-            Ok(Received::Async(update)) => Some(update),
-            Ok(Received::Answer(_)) => None,
-            Err(refusal) => {
-                let reason = refusal.reason;
-                tracing::error!("an update of {name} cannot be read, and is left out: {reason}");
-                None
-            }
+            Ok(Received::Updates(mut updates)) => match updates.pop() {
+                Some(update) => Read::Update(Box::new(update)),
+                None => Read::Nothing,
+            },
+            Ok(Received::Async(update)) => Read::Update(Box::new(update)),
+            Ok(Received::Answer(answer)) if answer.body.is_empty() => Read::Nothing,
+            Ok(Received::Answer(answer)) => Read::Answer(answer.body),
+            // Its place in the queue moves on: so it is kept where somebody can look.
+            Err(refusal) => Read::Update(Box::new(unreadable(name, &refusal.reason, raw))),
         }
     }
 
@@ -247,14 +306,14 @@ impl Poller {
         while let Err(wait) = self.bot.limiter.user(&dialog.channel, &dialog.user_id) {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = is_set(&mut draining) => return false,
+                () = drain::begins(&mut draining) => return false,
             }
         }
         while !*draining.borrow() {
             match turn::start(&self.bot, update.clone(), arrived).await {
                 // Accepted: it is in the inbox, and so ours.
                 Ok(Answer::Committed(answer) | Answer::Accepted(answer)) => {
-                    if update.kind == Kind::Button && !answer.is_empty() {
+                    if !answer.is_empty() {
                         self.call(answer).await;
                     }
                     return true;
@@ -271,7 +330,7 @@ impl Poller {
             }
             tokio::select! {
                 () = tokio::time::sleep(again.pause()) => {}
-                () = is_set(&mut draining) => return false,
+                () = drain::begins(&mut draining) => return false,
             }
         }
         false
@@ -367,9 +426,4 @@ async fn recall(bot: &Bot, source: &dyn Poll) -> Option<Mark> {
             }
         }
     }
-}
-
-/// Resolves when the worker leaves, or is gone.
-async fn is_set(draining: &mut watch::Receiver<bool>) {
-    drop(draining.wait_for(|drain| *drain).await);
 }

@@ -9,10 +9,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::backoff::Backoff;
 use crate::channels::poll::PollError;
 use crate::channels::register::{Register, Webhook};
-use crate::turn::turn::Bot;
+use crate::shared::backoff::Backoff;
+use crate::turn::context::Bot;
 
 /// Pauses between two attempts.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));

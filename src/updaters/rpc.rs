@@ -6,34 +6,43 @@
 //! channel. A call's id, within its channel and user, is the update's id: the same call
 //! again gets the same result and has no second effect; another call under that id is
 //! refused. Calls of a batch run in order. Bounds: `--max-body`, `--body-timeout`,
-//! [`MAX_BATCH`].
+//! [`MAX_BATCH`], [`MAX_DEPTH`].
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
 use hyper::header::AUTHORIZATION;
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde_json::json;
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use turnkey_storage::Arrival;
 
+use super::body;
+use super::webhooks::require_identity;
 use crate::author::message::{DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Update};
-use crate::channels::{PlatformAnswer, Refusal, same_secret};
+use crate::channels::{PlatformAnswer, Refusal, same_secret, what_it_is};
 use crate::config::ServerLimits;
-use crate::turn::turn::{self, Answer, Bot, WaitsFor};
+use crate::net::request::Body;
+use crate::shared::clock::since_1970;
+use crate::turn::context::Bot;
+use crate::turn::receipt::{Answer, WaitsFor};
+use crate::turn::turn;
 
 /// Calls of one request.
 const MAX_BATCH: usize = 100;
 
 /// Bytes of the digest that tells calls apart.
 const DIGEST: usize = 16;
+
+/// Arrays and objects inside each other: what handlers can read.
+const MAX_DEPTH: usize = 100;
+
+const NULL: &str = "null";
 
 const PARSE_ERROR: i64 = -32700;
 const INVALID_REQUEST: i64 = -32600;
@@ -44,19 +53,30 @@ const BUSY: i64 = -32001;
 /// The id came before with another call.
 const CONFLICT: i64 = -32002;
 
+/// A call, as it was sent: not a number of it is changed by being read.
 #[derive(Deserialize)]
-struct Call {
-    jsonrpc: String,
-    method: String,
-    #[serde(default)]
-    params: Option<Value>,
+struct Sent<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    method: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'a RawValue>,
     /// Absent in a notification; null is an id.
-    #[serde(default, deserialize_with = "present")]
-    id: Option<Value>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'a RawValue>,
 }
 
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// One that is as it should be.
+struct Call<'a> {
+    method: String,
+    /// JSON.
+    params: String,
+    id: Option<&'a str>,
 }
 
 /// The path's user, if it is the path of a call.
@@ -70,11 +90,12 @@ pub(crate) async fn receive(
     token: &str,
     limits: &ServerLimits,
     (channel, user): (&str, &str),
-    request: Request<Incoming>,
+    headers: &HeaderMap,
+    body: &mut Body,
 ) -> Result<PlatformAnswer, Refusal> {
-    let (head, body) = request.into_parts();
     // Before the body is read: nobody else gets that far.
-    verify(token, &head.headers)?;
+    verify(token, headers)?;
+    require_identity(headers)?;
     let user = percent_decode_str(user).decode_utf8().unwrap_or_default();
     if user.is_empty() || user.len() > MAX_USER_ID {
         return Err(Refusal::new(
@@ -86,18 +107,7 @@ pub(crate) async fn receive(
         return Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"));
     }
     let dialog = DialogKey::new(channel, user);
-    let body = Limited::new(body, limits.body).collect();
-    let body = match tokio::time::timeout(limits.body_timeout, body).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) => {
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return Err(Refusal::new(status, error.to_string()));
-        }
-        Err(_) => {
-            let reason = "the body took too long";
-            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason));
-        }
-    };
+    let (body, _room) = body::read(bot, body, limits.body, limits.body_timeout).await?;
     let answer = answer(bot, &dialog, &body).await;
     // Notifications are not answered.
     Ok(answer.map_or(
@@ -105,7 +115,7 @@ pub(crate) async fn receive(
             status: StatusCode::NO_CONTENT,
             ..PlatformAnswer::json(Vec::new())
         },
-        |answer| PlatformAnswer::json(answer.to_string().into_bytes()),
+        |answer| PlatformAnswer::json(answer.into_bytes()),
     ))
 }
 
@@ -122,36 +132,40 @@ fn verify(token: &str, headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The answer to a call or a batch; none to notifications.
-async fn answer(bot: &Rc<Bot>, dialog: &DialogKey, body: &[u8]) -> Option<Value> {
+async fn answer(bot: &Rc<Bot>, dialog: &DialogKey, body: &[u8]) -> Option<String> {
     let Ok(raw) = serde_json::from_slice::<&RawValue>(body) else {
-        return Some(error(Value::Null, PARSE_ERROR, "not JSON"));
+        let reason = match what_it_is(body) {
+            Some(reason) => format!("not JSON: {reason}"),
+            None => "not JSON".to_owned(),
+        };
+        return Some(error(NULL, PARSE_ERROR, &reason));
     };
     let Ok(batch) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
         return answer_one(bot, dialog, raw).await;
     };
     if batch.is_empty() || batch.len() > MAX_BATCH {
         let reason = format!("a batch has 1 to {MAX_BATCH} calls");
-        return Some(error(Value::Null, INVALID_REQUEST, &reason));
+        return Some(error(NULL, INVALID_REQUEST, &reason));
     }
     let mut answers = Vec::new();
     for call in batch {
         answers.extend(answer_one(bot, dialog, call).await);
     }
-    (!answers.is_empty()).then_some(Value::Array(answers))
+    (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
 }
 
-async fn answer_one(bot: &Rc<Bot>, dialog: &DialogKey, raw: &RawValue) -> Option<Value> {
-    let (call, id) = match read(raw) {
-        Ok(read) => read,
+async fn answer_one(bot: &Rc<Bot>, dialog: &DialogKey, raw: &RawValue) -> Option<String> {
+    let call = match read(raw) {
+        Ok(call) => call,
         Err(answer) => return Some(answer),
     };
-    let update = update(dialog, &call, id.as_ref());
+    let update = update(dialog, &call);
     let digest = update.digest.clone();
     let ended = turn::start_for(bot, update, Arrival::now(), WaitsFor::Answer).await;
-    let id = id?;
-    let committed = |answer: Vec<u8>| match serde_json::from_slice::<Value>(&answer) {
-        Ok(result) => json!({ "jsonrpc": "2.0", "result": result, "id": id.clone() }),
-        Err(e) => error(id.clone(), FAILED, &format!("no result was stored: {e}")),
+    let id = call.id?;
+    let committed = |answer: Vec<u8>| match serde_json::from_slice::<&RawValue>(&answer) {
+        Ok(result) => format!(r#"{{"jsonrpc":"2.0","result":{result},"id":{id}}}"#),
+        Err(e) => error(id, FAILED, &format!("no result was stored: {e}")),
     };
     Some(match ended {
         Ok(Answer::Committed(answer) | Answer::Accepted(answer)) => committed(answer),
@@ -163,43 +177,88 @@ async fn answer_one(bot: &Rc<Bot>, dialog: &DialogKey, raw: &RawValue) -> Option
     })
 }
 
-/// A call and its id, if it is one; else the answer to it.
-fn read(raw: &RawValue) -> Result<(Call, Option<Value>), Value> {
-    let mut call: Call = serde_json::from_str(raw.get())
-        .map_err(|e| error(Value::Null, INVALID_REQUEST, &e.to_string()))?;
-    let id = call.id.take();
-    let is_id = matches!(
-        id,
-        None | Some(Value::Null | Value::String(_) | Value::Number(_))
-    );
-    let wrong = if !is_id {
-        "`id` is a string or a number"
-    } else if call.jsonrpc != "2.0" {
-        "`jsonrpc` is \"2.0\""
-    } else if !matches!(call.params, None | Some(Value::Array(_) | Value::Object(_))) {
-        "`params` is an array or an object"
-    } else {
-        return Ok((call, id));
+/// A call, if it is one; else the answer to it, with its id if it has one.
+fn read(raw: &RawValue) -> Result<Call<'_>, String> {
+    let sent: Sent<'_> = serde_json::from_str(raw.get())
+        .map_err(|e| error(NULL, INVALID_REQUEST, &e.to_string()))?;
+    let id = sent.id.map(RawValue::get);
+    if id.is_some_and(|id| !is_id(id)) {
+        return Err(error(NULL, INVALID_REQUEST, "`id` is a string or a number"));
+    }
+    let wrong = |reason: &str| Err(error(id.unwrap_or(NULL), INVALID_REQUEST, reason));
+    if text(sent.jsonrpc).as_deref() != Some("2.0") {
+        return wrong("`jsonrpc` is \"2.0\"");
+    }
+    let Some(method) = text(sent.method) else {
+        return wrong("`method` is a string");
     };
-    let id = id.filter(|_| is_id).unwrap_or_default();
-    Err(error(id, INVALID_REQUEST, wrong))
+    let params = sent.params.map_or(NULL, RawValue::get);
+    if sent.params.is_some() && !params.starts_with(['[', '{']) {
+        return wrong("`params` is an array or an object");
+    }
+    let Some(params) = canonical(params, MAX_DEPTH) else {
+        return wrong("`params` cannot be read, or is nested too deep");
+    };
+    Ok(Call { method, params, id })
 }
 
-fn update(dialog: &DialogKey, call: &Call, id: Option<&Value>) -> Update {
-    let asked = json!({ "method": call.method, "params": call.params });
-    let raw = Bytes::from(asked.to_string());
+fn text(json: Option<&RawValue>) -> Option<String> {
+    serde_json::from_str(json?.get()).ok()
+}
+
+fn is_id(json: &str) -> bool {
+    json == NULL || json.starts_with(['"', '-']) || json.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The same JSON in one way of writing it, so that a call is known again: without spaces,
+/// names in order. Numbers stay as they are, of any size.
+fn canonical(json: &str, depth: usize) -> Option<String> {
+    let depth = depth.checked_sub(1)?;
+    Some(match json.as_bytes().first()? {
+        b'{' => {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(json).ok()?;
+            let mut parts = Vec::new();
+            for (name, value) in fields {
+                let name = serde_json::to_string(&name).ok()?;
+                parts.push(format!("{name}:{}", canonical(value.get(), depth)?));
+            }
+            format!("{{{}}}", parts.join(","))
+        }
+        b'[' => {
+            let values: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+            let mut parts = Vec::new();
+            for value in values {
+                parts.push(canonical(value.get(), depth)?);
+            }
+            format!("[{}]", parts.join(","))
+        }
+        b'"' => serde_json::to_string(&serde_json::from_str::<String>(json).ok()?).ok()?,
+        _ => json.to_owned(),
+    })
+}
+
+fn update(dialog: &DialogKey, call: &Call<'_>) -> Update {
+    let Call { method, params, id } = call;
+    let raw = Bytes::from(format!(
+        r#"{{"method":{},"params":{params}}}"#,
+        json!(method)
+    ));
     let digest = Sha256::digest(&raw)[..DIGEST].to_vec();
     let id = match id {
         // Null says as little as none.
-        None | Some(Value::Null) => made_up_id(),
-        // Update ids are the channel's: the user is part of it. As JSON, 1 is not "1".
-        Some(id) => format!("rpc:{}:{id}", dialog.user_id),
+        None | Some(NULL) => made_up_id(),
+        // Update ids are the channel's: the user is part of it. As JSON, 1 is not "1". A
+        // text that no Unicode can be made of stands for itself.
+        Some(id) => {
+            let known = canonical(id, 1);
+            format!("rpc:{}:{}", dialog.user_id, known.as_deref().unwrap_or(id))
+        }
     };
     let id = match id.len() {
         ..=MAX_UPDATE_ID => id,
         _ => format!("rpc:{}", hex::encode(Sha256::digest(id))),
     };
-    let mut update = Update::new(dialog.clone(), id, &call.method, raw);
+    let mut update = Update::new(dialog.clone(), id, method, raw);
     update.kind = Kind::Rpc;
     update.digest = digest;
     update
@@ -208,13 +267,13 @@ fn update(dialog: &DialogKey, call: &Call, id: Option<&Value>) -> Update {
 /// No other call's: a moment, a process, a number.
 fn made_up_id() -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| now.as_nanos());
+    let now = since_1970().as_nanos();
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("~rpc:{now:x}-{:x}-{number:x}", std::process::id())
 }
 
-fn error(id: Value, code: i64, message: &str) -> Value {
-    json!({ "jsonrpc": "2.0", "error": { "code": code, "message": message }, "id": id })
+/// `id` is JSON.
+fn error(id: &str, code: i64, message: &str) -> String {
+    let error = json!({ "code": code, "message": message });
+    format!(r#"{{"jsonrpc":"2.0","error":{error},"id":{id}}}"#)
 }

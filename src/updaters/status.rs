@@ -9,7 +9,8 @@ use percent_encoding::percent_decode_str;
 use turnkey_storage::inbox::{self, UpdateState};
 
 use crate::channels::{PlatformAnswer, Refusal, UPDATES};
-use crate::turn::turn::Bot;
+use crate::turn::context::Bot;
+use crate::turn::told;
 
 /// The channel whose updates can be asked for.
 const CHANNEL: &str = "http";
@@ -35,7 +36,7 @@ pub(crate) async fn answer(
     };
     let state = inbox::state_of(&*bot.storage, CHANNEL, &id).await;
     let state =
-        state.map_err(|error| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
+        state.map_err(|e| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, told::of_storage(&e)))?;
     let pending = || serde_json::json!({ "id": id, "status": "pending" }).to_string();
     match state {
         UpdateState::Done(seen) => {

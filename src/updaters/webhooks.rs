@@ -4,65 +4,47 @@
 //! body, has the channel verify and parse it, runs a turn for each update and
 //! answers when all of them are committed, or in the inbox. Updates of one dialog run one
 //! after another and stop at the first that is refused: the platform sends them all
-//! again, and those that were taken are known. Bounds: `--max-body`, `--body-timeout`,
-//! [`MAX_BODIES`], `--rate-per-user`.
+//! again, and those that were taken are known. Bounds: those of `body.rs`,
+//! `--rate-per-user`.
 
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
-use hyper::header::{CONTENT_TYPE, EXPECT};
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
+use hyper::{HeaderMap, StatusCode};
 use tokio::sync::oneshot::error::RecvError;
 use tokio::task::JoinSet;
 use turnkey_storage::Arrival;
 
+use super::body;
 use crate::author::message::{DialogKey, Update};
 use crate::channels::{Channel, PlatformAnswer, Received, Refusal};
 use crate::config::ServerLimits;
-use crate::turn::turn::{self, Answer, Bot, WaitsFor};
-
-/// Bytes of all bodies that a worker is reading; beyond it 503.
-const MAX_BODIES: usize = 128 << 20;
+use crate::net::request::Body;
+use crate::turn::context::Bot;
+use crate::turn::receipt::{Answer, WaitsFor};
+use crate::turn::{riding, turn};
 
 /// Microseconds between the arrivals of a batch's updates of one dialog: in the inbox each
 /// needs a place of its own, further from the next than two readings of a clock differ.
 const APART: i64 = 100;
-
-/// How long a leaving worker waits for the rest of a body.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
-
-/// How many times the limit is read and thrown away, so that a client that is
-/// still sending gets to read its 413.
-const DISCARD: usize = 16;
 
 /// The answer to a request.
 pub(crate) async fn receive(
     bot: &Rc<Bot>,
     channel: &dyn Channel,
     limits: &ServerLimits,
-    request: Request<Incoming>,
+    headers: &HeaderMap,
+    body: &mut Body,
 ) -> Result<PlatformAnswer, Refusal> {
-    let (head, body) = request.into_parts();
     if channel.wants_json_type() {
-        require_json(&head.headers)?;
+        require_json(headers)?;
     }
     let limit = channel.max_body(limits.body);
-    let room = Room::take(bot, body.size_hint().upper(), limit)?;
-    let body = tokio::select! {
-        body = read_body(&head.headers, body, limit) => body?,
-        () = too_long(bot, limits.body_timeout) => {
-            return Err(Refusal::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the body took too long",
-            ));
-        }
-    };
-    channel.verify(&head.headers, &body)?;
-    let received = channel.parse(&head.headers, &body)?;
+    let (body, room) = body::read(bot, body, limit, limits.body_timeout).await?;
+    channel.verify(headers, &body)?;
+    let received = channel.parse(headers, &body)?;
     drop(body);
     drop(room);
     // All of a request arrived now, however long an update waits for the one
@@ -140,10 +122,14 @@ async fn run(
     arrived: Arrival,
 ) -> Result<PlatformAnswer, Refusal> {
     let place = UserPlace::take(bot, &update)?;
-    let digest = update.digest.clone();
-    let ended = turn::start(bot, update, arrived).await;
+    let update = Arc::new(update);
+    let ended = turn::start(bot, update.clone(), arrived).await;
     place.forgive_if_known(bot, &ended);
-    otherwise(channel, &digest, ended)
+    let ended = match ended {
+        Ok(Answer::Seen(seen)) => Ok(riding::seen_in_order(bot, &update, seen).await),
+        ended => ended,
+    };
+    otherwise(channel, &update.digest, ended)
 }
 
 /// Takes an update into the inbox, for a caller who asked not to wait.
@@ -209,103 +195,30 @@ fn stopping() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the worker is stopping")
 }
 
-/// Resolves when a body has had its time; sooner when the worker is leaving.
-async fn too_long(bot: &Bot, limit: Duration) {
-    let mut draining = bot.draining.clone();
-    let leaving = async {
-        // An error means that the worker is gone: the same.
-        drop(draining.wait_for(|leaving| *leaving).await);
-        tokio::time::sleep(DRAIN_LIMIT.min(limit)).await;
+/// JSON, and not packed.
+pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str());
+    let media_type = match text(CONTENT_TYPE) {
+        Some(Ok(value)) => value.split(';').next().unwrap_or_default().trim(),
+        _ => "",
     };
-    tokio::select! { () = tokio::time::sleep(limit) => {}, () = leaving => {} }
-}
-
-/// Room for a body that is being read. Bodies come before anything is known of
-/// their senders, so there is a limit for all of them together.
-struct Room<'a> {
-    bot: &'a Bot,
-    bytes: usize,
-}
-
-impl<'a> Room<'a> {
-    fn take(bot: &'a Bot, length: Option<u64>, limit: usize) -> Result<Self, Refusal> {
-        // A body of unknown length may become as large as is allowed.
-        let bytes = length.map_or(limit, |length| limit.min(length as usize));
-        let taken = bot.body_bytes.get();
-        if taken > 0 && taken + bytes > MAX_BODIES {
-            return Err(Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "too many large requests",
-            ));
-        }
-        bot.body_bytes.set(taken + bytes);
-        Ok(Room { bot, bytes })
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send Content-Type: application/json",
+        ));
     }
+    require_identity(headers)
 }
 
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        let taken = &self.bot.body_bytes;
-        taken.set(taken.get() - self.bytes);
-    }
-}
-
-fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
-    let media_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    if media_type.eq_ignore_ascii_case("application/json") {
+/// Not packed.
+pub(super) fn require_identity(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if headers.get_all(CONTENT_ENCODING).iter().all(is_identity) {
         return Ok(());
     }
     Err(Refusal::new(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        "send Content-Type: application/json",
+        "the body is packed (Content-Encoding); send it as it is",
     ))
-}
-
-async fn read_body(
-    headers: &HeaderMap,
-    mut body: Incoming,
-    limit: usize,
-) -> Result<Bytes, Refusal> {
-    let too_large = || {
-        Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is larger than {limit} bytes"),
-        )
-    };
-    if body.size_hint().lower() > limit as u64 {
-        // A client that asks first has not sent it yet.
-        if headers.get(EXPECT).is_none() {
-            discard(body, limit).await;
-        }
-        return Err(too_large());
-    }
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            discard(body, limit).await;
-            Err(too_large())
-        }
-        Err(error) => Err(Refusal::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body broke off: {error}"),
-        )),
-    }
-}
-
-/// Reads the rest of a body that is refused. Closing at once would reset the
-/// connection, and the client would never see why.
-async fn discard(mut body: Incoming, limit: usize) {
-    let mut left = limit.saturating_mul(DISCARD);
-    while let Some(Ok(frame)) = body.frame().await {
-        let length = frame.data_ref().map_or(0, Bytes::len);
-        match left.checked_sub(length) {
-            Some(rest) => left = rest,
-            None => return,
-        }
-    }
 }

@@ -1,11 +1,15 @@
 //! Whose request it is: the address at the other end of the connection, or what a
-//! trusted proxy says in `X-Forwarded-For`. Who comes through a Unix socket is one.
+//! trusted proxy says in `X-Forwarded-For` or `Forwarded` (RFC 7239). Who comes through a
+//! Unix socket is one.
 //!
-//! Called by `routes.rs` for what it logs and for `--rate-per-address`. Invariant: what a client writes into that
-//! header itself is never believed. Each proxy adds the address that it saw at the end,
-//! so it is read from there, and only as far as trusted proxies have written it.
+//! Called by `routes.rs` for what it logs and for `--rate-per-address`. Invariant: what a
+//! client writes into these headers itself is never believed. Each proxy adds the address
+//! that it saw at the end, so they are read from there, and only as far as trusted proxies
+//! have written them. Which of the two a proxy writes we cannot know, and it may pass on
+//! the other one as the client wrote it: where both are there and do not agree, neither is
+//! believed, and the proxy counts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hyper::HeaderMap;
 
@@ -17,26 +21,88 @@ pub(super) fn of_client(
     headers: &HeaderMap,
     trusted: &[Network],
 ) -> Option<IpAddr> {
+    let peer = peer.map(|address| address.to_canonical());
+    let listed = hops(headers, "x-forwarded-for");
+    let listed = listed.as_deref().map(|list| list.split(',').collect());
+    let forwarded = hops(headers, "forwarded");
+    let forwarded = forwarded.as_deref().map(for_parameters);
+    let listed = listed.map(|hops| furthest(peer, hops, trusted));
+    let forwarded = forwarded.map(|hops| furthest(peer, hops, trusted));
+    match (listed, forwarded) {
+        (None, None) => peer,
+        (Some(client), None) | (None, Some(client)) => client,
+        (Some(client), Some(other)) if client == other => client,
+        (Some(_), Some(_)) => peer,
+    }
+}
+
+/// All lines of a header as one list.
+fn hops(headers: &HeaderMap, name: &str) -> Option<String> {
+    let lines = headers.get_all(name).iter();
+    let lines: Vec<&str> = lines.filter_map(|value| value.to_str().ok()).collect();
+    (!lines.is_empty()).then(|| lines.join(","))
+}
+
+/// The first address from the end that no trusted proxy has.
+fn furthest(peer: Option<IpAddr>, mut hops: Vec<&str>, trusted: &[Network]) -> Option<IpAddr> {
     let is_trusted = |address: Option<IpAddr>| match address {
         Some(address) => trusted.iter().any(|network| network.contains(address)),
         None => true,
     };
-    let mut client = peer.map(|address| address.to_canonical());
-    let forwarded = headers.get_all("x-forwarded-for").into_iter();
-    let mut hops: Vec<&str> = forwarded
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .collect();
+    let mut client = peer;
     while is_trusted(client)
         && let Some(hop) = hops.pop()
     {
         // Not an address: nobody before it is known.
-        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+        let Some(address) = address(hop) else {
             break;
         };
         client = Some(address.to_canonical());
     }
     client
+}
+
+/// An address, with a port or without, IPv6 in brackets or not, in quotes or not.
+fn address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let hop = match hop.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"')?,
+        None => hop,
+    };
+    if let Ok(address) = hop.parse() {
+        return Some(address);
+    }
+    if let Ok(with_port) = hop.parse::<SocketAddr>() {
+        return Some(with_port.ip());
+    }
+    let bare = hop.strip_prefix('[')?.strip_suffix(']')?;
+    bare.parse().ok()
+}
+
+/// The `for` of each element of a `Forwarded` header; empty where it has none.
+fn for_parameters(header: &str) -> Vec<&str> {
+    let of_element = |element| {
+        split(element, ';').into_iter().find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("for").then_some(value)
+        })
+    };
+    let elements = split(header, ',').into_iter();
+    elements
+        .map(|element| of_element(element).unwrap_or_default())
+        .collect()
+}
+
+/// The parts between separators that do not stand in quotes.
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(|c: char| {
+        let ends = c == separator && !is_quoted;
+        is_quoted ^= c == '"' && !is_escaped;
+        is_escaped = is_quoted && c == '\\' && !is_escaped;
+        ends
+    })
+    .collect()
 }
 
 #[cfg(test)]
@@ -68,5 +134,57 @@ mod tests {
         assert_eq!(of("10.0.0.1", &["9.9.9.9, 2.2.2.2"]), "2.2.2.2");
         assert_eq!(of("::1", &["9.9.9.9", "2.2.2.2, 10.0.0.7"]), "2.2.2.2");
         assert_eq!(of("10.0.0.1", &["rubbish, 10.0.0.7"]), "10.0.0.7");
+        // With ports, as some proxies write them.
+        for (hop, expected) in [
+            ("203.0.113.5:41234", "203.0.113.5"),
+            ("[2001:db8::1]:443", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("\"[2001:db8::1]:443\"", "2001:db8::1"),
+            ("[::ffff:203.0.113.5]:1", "203.0.113.5"),
+            ("203.0.113.5:", "10.0.0.1"),
+            ("203.0.113.5:99999", "10.0.0.1"),
+            ("unknown", "10.0.0.1"),
+        ] {
+            assert_eq!(of("10.0.0.1", &[hop]), expected, "{hop}");
+        }
+        let through = ["9.9.9.9, 203.0.113.5:1, 10.0.0.7:2"];
+        assert_eq!(of("10.0.0.1", &through), "203.0.113.5");
+    }
+
+    #[test]
+    fn forwarded_is_read_as_rfc_7239_has_it() {
+        let trusted = list("10.0.0.0/8").unwrap();
+        let of = |forwarded: &str, listed: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("forwarded", forwarded.parse().unwrap());
+            if let Some(listed) = listed {
+                headers.insert("x-forwarded-for", listed.parse().unwrap());
+            }
+            let peer = Some("10.0.0.1".parse().unwrap());
+            of_client(peer, &headers, &trusted).unwrap().to_string()
+        };
+        for (forwarded, expected) in [
+            ("for=192.0.2.60;proto=http;by=203.0.113.43", "192.0.2.60"),
+            ("For=\"[2001:db8:cafe::17]:4711\"", "2001:db8:cafe::17"),
+            ("for=\"192.0.2.43:47011\"", "192.0.2.43"),
+            ("proto=https; for=192.0.2.43", "192.0.2.43"),
+            ("for=9.9.9.9, for=192.0.2.43, for=10.0.0.7", "192.0.2.43"),
+            // A quoted comma ends nothing, and a quoted `for` is none.
+            (
+                "for=9.9.9.9, host=\"a, for=8.8.8.8\";for=192.0.2.43",
+                "192.0.2.43",
+            ),
+            ("for=9.9.9.9;host=\"\\\", for=8.8.8.8\"", "9.9.9.9"),
+            // Whoever does not want to be known is not.
+            ("for=9.9.9.9, for=unknown", "10.0.0.1"),
+            ("for=9.9.9.9, for=_hidden", "10.0.0.1"),
+            ("for=9.9.9.9, proto=https", "10.0.0.1"),
+        ] {
+            assert_eq!(of(forwarded, None), expected, "{forwarded}");
+        }
+        // One of the two was written by the client.
+        assert_eq!(of("for=192.0.2.1", Some("192.0.2.1:5")), "192.0.2.1");
+        assert_eq!(of("for=192.0.2.1", Some("192.0.2.2")), "10.0.0.1");
     }
 }

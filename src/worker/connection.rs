@@ -9,19 +9,15 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::{Request, Response};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::accept::Accepted;
-use super::server::Server;
-use super::{http1, http2, routes};
+use super::exchange::Caller;
+use super::serving::Serving;
+use super::{http1, http2};
 use crate::net::tls;
-use crate::shared::scoreboard::Field;
+use crate::shared::drain;
 
 /// For a handshake that is under way when the worker drains: some round trips over a slow
 /// line. A client that stays silent must not hold up a stop.
@@ -29,7 +25,7 @@ const LAST_HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// Serves a connection until it ends. `full`: it is one too many.
 pub(super) async fn serve(
-    server: Rc<Server>,
+    server: Rc<Serving>,
     accepted: Accepted,
     full: bool,
     draining: watch::Receiver<bool>,
@@ -53,7 +49,7 @@ pub(super) async fn serve(
 }
 
 async fn serve_tls(
-    server: Rc<Server>,
+    server: Rc<Serving>,
     stream: TcpStream,
     peer: IpAddr,
     full: bool,
@@ -65,8 +61,7 @@ async fn serve_tls(
         let limit = server.limits.header_timeout;
         tokio::select! {
             () = tokio::time::sleep(limit) => {}
-            // Its result is a lock on the value: not to be held while we wait.
-            () = async { drop(leaving.wait_for(|drain| *drain).await) } => {
+            () = drain::begins(&mut leaving) => {
                 tokio::time::sleep(limit.min(LAST_HANDSHAKE)).await;
             }
         }
@@ -88,36 +83,4 @@ async fn serve_tls(
         Some(tls::ACME) => {}
         _ => http1::serve(server, stream, caller, draining).await,
     }
-}
-
-/// The other end of a connection.
-#[derive(Clone, Copy)]
-pub(super) struct Caller {
-    /// None: a program on this machine, through a Unix socket.
-    pub(super) peer: Option<IpAddr>,
-    /// It is one too many.
-    pub(super) full: bool,
-}
-
-/// What a connection is made of.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}
-
-/// Answers a request, and notes it meanwhile.
-pub(super) async fn answer(
-    server: &Server,
-    caller: Caller,
-    request: Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let noted = server.requests.enter(request.method(), request.uri());
-    server.bot.slot.add(Field::Requests, 1);
-    // HTTP/2 brings many on one connection: no more of them than connections may be open.
-    let is_one_too_many = caller.full || noted.open > server.limits.connections;
-    let response = match is_one_too_many {
-        true => routes::too_many_connections(),
-        false => routes::route(server, caller.peer, request).await,
-    };
-    drop(noted);
-    response
 }

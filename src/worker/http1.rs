@@ -4,8 +4,9 @@
 //! client holds up nobody but itself; a drain never closes a connection whose
 //! request may be on the wire: one that was just busy, or has not spoken yet,
 //! lingers for [`LINGER`] first, since hyper's graceful shutdown closes an idle
-//! connection at once; every answer from then on says that it is the last. Bounds:
-//! the head, body and idle time-outs of the server.
+//! connection at once; every answer from then on says that it is the last. A request that
+//! was refused and not read whole ends its connection, but not before its sender has had
+//! time to read why (`request.rs`). Bounds: the head, body and idle time-outs of the server.
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
@@ -22,9 +23,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection::{Caller, Stream, answer};
-use super::server::Server;
+use super::exchange::{Caller, Stream, answer, most};
+use super::serving::Serving;
 use crate::config::ServerLimits;
+use crate::net::request::Kept;
+use crate::updaters::body::too_long;
 
 /// How long a draining worker waits for one more request on a connection that is
 /// idle: longer than a request takes to arrive.
@@ -60,6 +63,8 @@ struct State {
     is_new: Cell<bool>,
     /// Its time is over, and it was looked at once more.
     looked: Cell<bool>,
+    /// Something that was sent is not read, and never will be.
+    is_cut: Cell<bool>,
 }
 
 impl State {
@@ -104,10 +109,10 @@ impl State {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
-    server: Rc<Server>,
+    server: Rc<Serving>,
     stream: impl Stream,
     caller: Caller,
-    mut draining: watch::Receiver<bool>,
+    draining: watch::Receiver<bool>,
 ) {
     let state = Rc::new(State {
         phase: Cell::new(Phase::Idle),
@@ -115,7 +120,23 @@ pub(super) async fn serve(
         closing: Cell::new(caller.full),
         is_new: Cell::new(true),
         looked: Cell::new(false),
+        is_cut: Cell::new(false),
     });
+    let stream = Kept::new(stream);
+    serve_requests(&server, stream.clone(), &state, caller, draining).await;
+    if state.is_cut.get() {
+        let until = too_long(&server.bot, server.limits.body_timeout);
+        stream.linger(most(&server), until).await;
+    }
+}
+
+async fn serve_requests(
+    server: &Rc<Serving>,
+    stream: impl Stream,
+    state: &Rc<State>,
+    caller: Caller,
+    mut draining: watch::Receiver<bool>,
+) {
     let leaving = draining.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let server = server.clone();
@@ -123,8 +144,10 @@ pub(super) async fn serve(
         let leaving = leaving.clone();
         async move {
             state.enter(Phase::Busy);
-            let mut response = answer(&server, caller, request).await;
-            if state.closing.get() || *leaving.borrow() {
+            let answered = answer(&server, caller, request).await;
+            let mut response = answered.response;
+            state.is_cut.set(!answered.is_whole);
+            if !answered.is_whole || state.closing.get() || *leaving.borrow() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
@@ -150,8 +173,11 @@ pub(super) async fn serve(
         tokio::select! {
             // What has arrived counts before what falls due.
             biased;
-            // A client that breaks off is no error of ours.
-            _ = connection.as_mut() => return,
+            ended = connection.as_mut() => {
+                // What is no HTTP was told so. A client that breaks off is no error of ours.
+                state.is_cut.set(state.is_cut.get() || ended.is_err_and(|e| e.is_parse()));
+                return;
+            }
             () = alarm.as_mut() => {
                 if Instant::now() >= state.deadline(&server.limits) {
                     match state.phase.get() {

@@ -19,8 +19,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::connection::{Caller, Stream, answer};
-use super::server::Server;
+use super::exchange::{Caller, Stream, answer};
+use super::serving::Serving;
 
 /// Requests of a connection at once; the client is told, and waits. What RFC 9113, 6.5.2
 /// recommends at least.
@@ -43,7 +43,7 @@ struct State {
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(
-    server: Rc<Server>,
+    server: Rc<Serving>,
     stream: impl Stream + 'static,
     caller: Caller,
     mut draining: watch::Receiver<bool>,
@@ -59,9 +59,10 @@ pub(super) async fn serve(
         let open = Open::new(&of_requests);
         let server = server.clone();
         async move {
-            let response = answer(&server, caller, request).await;
+            // What was left unread of a body is reset after its answer (RFC 9113, 8.1).
+            let answered = answer(&server, caller, request).await;
             drop(open);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(answered.response)
         }
     });
     let mut connection = pin!(

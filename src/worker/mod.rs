@@ -8,12 +8,14 @@
 mod accept;
 mod address;
 mod connection;
+mod exchange;
 mod http1;
 mod http2;
 mod requests;
 pub(crate) mod retention;
 mod routes;
 mod server;
+mod serving;
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -30,20 +32,22 @@ use turnkey_storage::Owner;
 
 use self::accept::Door;
 pub(crate) use self::requests::Requests;
-use crate::channels::{Channels, poll, register};
+use crate::channels::{self, Channels};
 use crate::config::{Config, Tls, Updater};
 use crate::handlers::Author;
 use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
-use crate::net::tls::{self, Certificates};
+use crate::net::tls::{self, Certificates, Tickets};
 use crate::operator::admin::Admin;
 use crate::operator::backup;
-use crate::shared::scoreboard::{Field, Scoreboard};
+use crate::shared::command_line::Commands;
+use crate::shared::lines;
+use crate::shared::scoreboard::{Field, Scoreboard, Shared};
+use crate::turn::context::{Bot, Limits};
 use crate::turn::receipt::Inbox;
 use crate::turn::recovery;
 use crate::turn::send;
-use crate::turn::turn::{Bot, Limits};
-use crate::updaters::{polling, registration};
+use crate::updaters::{account as whose, polling, registration};
 use turnkey_storage::Database;
 
 /// Between two signs of life. They are given by the runtime itself, so one that
@@ -88,6 +92,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) scoreboard: Scoreboard,
     /// Where it notes what it has in hand.
     pub(crate) requests: Requests,
+    /// What all workers seal sessions of HTTPS with.
+    pub(crate) tickets: Tickets,
 }
 
 impl Worker<'_> {
@@ -130,6 +136,7 @@ impl Worker<'_> {
             inbox: Inbox::new(
                 storage.clone(),
                 self.config.pending,
+                Commands::of(&self.database.url()),
                 self.config.ack_after,
                 draining.clone(),
                 slot,
@@ -143,8 +150,11 @@ impl Worker<'_> {
                 lock_wait: self.config.lock_wait,
                 turn_timeout: self.config.turn_timeout,
                 attempts: self.config.max_attempts,
+                reply_attempts: self.config.max_reply_attempts,
+                reply_age: self.config.max_reply_age.0,
             },
             history: self.config.history,
+            edits: self.author.edits,
             limiter: self
                 .scoreboard
                 .limiter(self.config.rates.user, self.config.rates.address),
@@ -157,6 +167,7 @@ impl Worker<'_> {
         let beat = tokio::task::spawn_local(async move {
             loop {
                 slot.beat();
+                lines::flow();
                 match beating.inbox.longest() {
                     Some((since, dialog)) => {
                         let since = u64::try_from(since).unwrap_or(1);
@@ -173,8 +184,10 @@ impl Worker<'_> {
         {
             tracing::warn!("pauses of an earlier run are not known yet: the database is slow");
         }
-        let resume = tokio::task::spawn_local(send::look_for_unsent(bot.clone()));
-        let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone()));
+        let resume = tokio::task::spawn_local(recovery::look_for_unsent(bot.clone()));
+        let goes_on = tokio::time::timeout(RECALL, recovery::go_on_from_the_inbox(&bot));
+        let goes_on = goes_on.await.unwrap_or(false);
+        let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone(), goes_on));
         let sweep = self.is_first.then(|| {
             let (seen, history) = (
                 self.config.keep_seen.0,
@@ -196,16 +209,21 @@ impl Worker<'_> {
             .map(Certificates::open)
             .transpose()?;
         if let Some(certificates) = &certificates {
-            looking.spawn_local(certificates.clone().keep_current());
+            let files = self.database.files().filter(|_| self.is_first);
+            let is_kept = matches!(self.config.tls, Some(Tls::Files { .. }));
+            let beside = files.filter(|_| is_kept);
+            let beside = beside.map(|files| tls::kept::beside(&files.database));
+            looking.spawn_local(certificates.clone().keep_current(beside));
         }
-        let tls = certificates.clone().map(tls::acceptor).transpose()?;
+        let tickets = self.tickets;
+        let tls = certificates
+            .clone()
+            .map(|certificates| tls::acceptor(certificates, tickets))
+            .transpose()?;
         let server = Rc::new(server::Server::new(
-            bot.clone(),
-            self.config,
+            serving::Serving::new(bot.clone(), self.config, self.requests, tls),
             self.scoreboard,
             self.slot,
-            self.requests,
-            tls,
             draining,
         ));
         let mut accepting = Vec::new();
@@ -239,7 +257,7 @@ impl Worker<'_> {
         ready();
         let mut registering = JoinSet::new();
         if let (true, Some(url)) = (self.is_first, &self.config.public_url) {
-            for platform in register::platforms(self.config)? {
+            for platform in channels::registered(self.config, self.author.edits)? {
                 let (bot, url, certificates) = (bot.clone(), url.clone(), certificates.clone());
                 registering.spawn_local(async move {
                     if let Some(certificates) = certificates {
@@ -249,14 +267,24 @@ impl Worker<'_> {
                 });
             }
         }
+        if self.is_first && self.config.updater == Updater::Webhooks {
+            for account in channels::accounts(self.config)? {
+                registering.spawn_local(whose::learn(bot.clone(), account));
+            }
+        }
         let mut ordering = JoinSet::new();
         if let (true, Some(Tls::Acme(acme))) = (self.is_first, &self.config.tls) {
             ordering.spawn_local(acme::run(acme.clone(), bot.draining.clone()));
         }
         let mut polling = JoinSet::new();
         if self.config.updater == Updater::Polling {
-            for source in poll::sources(self.config)? {
-                polling.spawn_local(polling::run(bot.clone(), source));
+            for source in channels::polled(self.config, self.author.edits)? {
+                let worked = match source.channel() {
+                    "vk" => Shared::VkWorked,
+                    _ => Shared::TelegramWorked,
+                };
+                let worked = self.scoreboard.word(worked);
+                polling.spawn_local(polling::run(bot.clone(), source, worked));
             }
         }
         let mut polled = Ok(());

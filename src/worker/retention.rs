@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use turnkey_storage::retention::{Kept, Sweep};
 
+use crate::turn::context::Bot;
 use crate::turn::receipt::now_ms;
-use crate::turn::turn::Bot;
 
 /// After each step: 10,000 rows a second at most, which is more than come in.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -8,31 +8,34 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 
 use super::address;
-use super::server::Server;
+use super::serving::Serving;
 use crate::channels::PlatformAnswer;
+use crate::net::request::{Body, Wrong};
+use crate::shared::scrub;
 use crate::updaters::{rpc, status, webhooks};
 
 /// `Retry-After`, where no channel says otherwise.
 const ONE_SECOND: &str = "1";
 
 pub(super) async fn route(
-    server: &Server,
+    server: &Serving,
     peer: Option<IpAddr>,
-    request: Request<Incoming>,
+    head: &Parts,
+    body: &mut Body,
 ) -> Response<Full<Bytes>> {
     // What a refusal is logged with, for whoever looks for its sender.
-    let client = address::of_client(peer, request.headers(), &server.trusted_proxies);
-    let path = request.uri().path().to_owned();
+    let client = address::of_client(peer, &head.headers, &server.trusted_proxies);
+    let path = head.uri.path();
     // Before anything else is done for it.
     let response = match client.map(|client| server.bot.limiter.address(client)) {
         // A proxy behind a Unix socket that tells no address is not limited.
-        None | Some(Ok(())) => answer(server, request).await,
-        Some(Err(_)) => too_many_requests(server, &path),
+        None | Some(Ok(())) => answer(server, head, body).await,
+        Some(Err(_)) => too_many_requests(server, path),
     };
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
@@ -44,36 +47,36 @@ pub(super) async fn route(
     response
 }
 
-async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(server: &Serving, head: &Parts, body: &mut Body) -> Response<Full<Bytes>> {
     let (bot, limits) = (&server.bot, &server.limits);
-    let path = request.uri().path().to_owned();
-    if let (Some(token), Some(target)) = (&server.rpc_token, rpc::target(&path)) {
-        if request.method() != Method::POST {
+    let path = head.uri.path();
+    if let (Some(token), Some(target)) = (&server.rpc_token, rpc::target(path)) {
+        if head.method != Method::POST {
             return wrong_method("POST");
         }
-        return match rpc::receive(bot, token, limits, target, request).await {
+        return match rpc::receive(bot, token, limits, target, &head.headers, body).await {
             Ok(answer) => respond(answer),
             Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
         };
     }
-    if let Some(id) = status::target(&path) {
-        if request.method() != Method::GET {
+    if let (Some(id), Some(_)) = (status::target(path), server.channel("/http")) {
+        if head.method != Method::GET {
             return wrong_method("GET");
         }
-        return match status::answer(bot, request.headers(), id).await {
+        return match status::answer(bot, &head.headers, id).await {
             Ok(answer) => respond(answer),
             Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
         };
     }
-    let Some(channel) = bot.channels.at(&path) else {
+    let Some(channel) = server.channel(path) else {
         return error(StatusCode::NOT_FOUND, "no such path", ONE_SECOND);
     };
-    let answered = if request.method() == Method::POST {
-        webhooks::receive(bot, channel, limits, request).await
+    let answered = if head.method == Method::POST {
+        webhooks::receive(bot, channel, limits, &head.headers, body).await
     } else {
-        let query = request.uri().query().unwrap_or_default();
+        let query = head.uri.query().unwrap_or_default();
         match channel.challenge(query) {
-            Some(answer) if request.method() == Method::GET => answer,
+            Some(answer) if head.method == Method::GET => answer,
             Some(_) => return wrong_method("GET, POST"),
             None => return wrong_method("POST"),
         }
@@ -85,11 +88,16 @@ async fn answer(server: &Server, request: Request<Incoming>) -> Response<Full<By
 }
 
 /// There is a place within a second: one a second is the lowest limit.
-fn too_many_requests(server: &Server, path: &str) -> Response<Full<Bytes>> {
-    let channel = server.bot.channels.at(path);
+fn too_many_requests(server: &Serving, path: &str) -> Response<Full<Bytes>> {
+    let channel = server.channel(path);
     let when = channel.map_or_else(|| ONE_SECOND.to_owned(), |channel| channel.retry_after());
     let reason = "too many requests from this address";
     error(StatusCode::TOO_MANY_REQUESTS, reason, &when)
+}
+
+/// A request that might mean two things.
+pub(super) fn refused(wrong: Wrong) -> Response<Full<Bytes>> {
+    error(wrong.status, wrong.reason, ONE_SECOND)
 }
 
 pub(super) fn too_many_connections() -> Response<Full<Bytes>> {
@@ -129,7 +137,7 @@ fn error(status: StatusCode, reason: &str, retry_after: &str) -> Response<Full<B
 
 fn respond(answer: PlatformAnswer) -> Response<Full<Bytes>> {
     let typed = !answer.body.is_empty();
-    let mut response = Response::new(Full::from(answer.body));
+    let mut response = Response::new(Full::from(scrub::owned(answer.body)));
     *response.status_mut() = answer.status;
     if typed {
         let media_type = HeaderValue::from_static(answer.media_type);

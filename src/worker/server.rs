@@ -14,14 +14,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 
 use super::accept::{Accepted, Door};
-use super::{Leave, Requests, connection};
-use crate::config::network::Network;
-use crate::config::{Config, ServerLimits};
+use super::serving::Serving;
+use super::{Leave, connection};
 use crate::shared::scoreboard::{Field, Scoreboard, Slot};
-use crate::turn::turn::Bot;
+use turnkey_text::numbers::grouped;
 
 /// Connections above the limit that are told so.
 const OVERFLOW: u64 = 64;
@@ -52,46 +50,37 @@ const SETTLE: Duration = Duration::from_millis(20);
 /// when nobody told it not to (the master was killed).
 const CLOSE: Duration = Duration::from_secs(1);
 
+/// Between two lines about connections that cannot be accepted.
+const SAY_AGAIN: Duration = Duration::from_secs(10);
+
 /// Before the next attempt when the process has no more files to open.
 const OUT_OF_FILES: Duration = Duration::from_millis(100);
 
 pub(super) struct Server {
-    pub(super) bot: Rc<Bot>,
-    pub(super) limits: ServerLimits,
-    pub(super) requests: Requests,
-    pub(super) rpc_token: Option<String>,
-    pub(super) trusted_proxies: Vec<Network>,
-    /// HTTPS is served.
-    pub(super) tls: Option<TlsAcceptor>,
+    serving: Rc<Serving>,
     scoreboard: Scoreboard,
     index: usize,
     slot: Slot,
     draining: watch::Receiver<bool>,
     leave: Cell<Leave>,
+    refused: Cell<Refused>,
 }
 
 impl Server {
     pub(super) fn new(
-        bot: Rc<Bot>,
-        config: &Config,
+        serving: Serving,
         scoreboard: Scoreboard,
         index: usize,
-        requests: Requests,
-        tls: Option<TlsAcceptor>,
         draining: watch::Receiver<bool>,
     ) -> Self {
         Server {
-            bot,
-            limits: config.server,
-            rpc_token: config.rpc_token.as_deref().map(str::to_owned),
-            trusted_proxies: config.trusted_proxies.clone(),
-            tls,
+            serving: Rc::new(serving),
             slot: scoreboard.worker(index),
             scoreboard,
             index,
-            requests,
             draining,
             leave: Cell::new(Leave::Stop),
+            refused: Cell::default(),
         }
     }
 
@@ -130,8 +119,8 @@ impl Server {
         let mut look = FIRST_LOOK;
         let mut left = 0;
         loop {
-            let full =
-                self.slot.get(Field::Connections) >= self.limits.connections as u64 + OVERFLOW;
+            let full = self.slot.get(Field::Connections)
+                >= self.serving.limits.connections as u64 + OVERFLOW;
             let leave_it = left < LEFT && self.is_ahead();
             if !full && !leave_it {
                 return door.accept().await;
@@ -149,7 +138,7 @@ impl Server {
     async fn take(self: &Rc<Self>, accepted: std::io::Result<Accepted>) {
         let accepted = match accepted {
             Ok(accepted) => accepted,
-            Err(error) => return accept_failed(&error).await,
+            Err(error) => return self.accept_failed(&error).await,
         };
         if let Accepted::Tcp(stream, _) = &accepted
             && let Err(error) = stream.set_nodelay(true)
@@ -159,13 +148,28 @@ impl Server {
         }
         self.slot.add(Field::Accepted, 1);
         let open = Open::new(self.slot);
-        let full = self.slot.get(Field::Connections) > self.limits.connections as u64;
-        let server = self.clone();
+        let full = self.slot.get(Field::Connections) > self.serving.limits.connections as u64;
+        let serving = self.serving.clone();
         let draining = self.draining.clone();
         tokio::task::spawn_local(async move {
-            connection::serve(server, accepted, full, draining).await;
+            connection::serve(serving, accepted, full, draining).await;
             drop(open);
         });
+    }
+
+    async fn accept_failed(&self, error: &std::io::Error) {
+        match error.kind() {
+            // The client gave up before we came to it.
+            ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
+            _ => {
+                let (refused, line) = self.refused.get().add(error);
+                self.refused.set(refused);
+                if let Some(line) = line {
+                    tracing::error!("cannot accept a connection: {line}");
+                }
+                tokio::time::sleep(OUT_OF_FILES).await;
+            }
+        }
     }
 
     /// Whether a worker that is alive has clearly fewer connections than this
@@ -188,14 +192,28 @@ impl Server {
     }
 }
 
-async fn accept_failed(error: &std::io::Error) {
-    match error.kind() {
-        // The client gave up before we came to it.
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted => {}
-        _ => {
-            tracing::error!("cannot accept a connection: {error}");
-            tokio::time::sleep(OUT_OF_FILES).await;
+/// Connections that could not be accepted: one line, then a count.
+#[derive(Clone, Copy, Default)]
+struct Refused {
+    /// When something was last said.
+    said: Option<Instant>,
+    /// How many since.
+    count: u64,
+}
+
+impl Refused {
+    /// One more; the line about it, if one is due.
+    fn add(mut self, error: &std::io::Error) -> (Self, Option<String>) {
+        self.count += 1;
+        if self.said.is_some_and(|said| said.elapsed() < SAY_AGAIN) {
+            return (self, None);
         }
+        let line = match self.said {
+            None => error.to_string(),
+            Some(_) => format!("{error} ({} in the meantime)", grouped(self.count)),
+        };
+        let said = Some(Instant::now());
+        (Refused { said, count: 0 }, Some(line))
     }
 }
 

@@ -38,7 +38,7 @@ fn postgres(criterion: &mut Criterion) {
     let server = turnkey_storage::postgres::Server::parse(&url).unwrap();
     let runtime = client_runtime();
     let storage = runtime.block_on(async {
-        turnkey_storage::postgres::prepare(&server, &[])
+        turnkey_storage::postgres::prepare(&server, Sync::Full, &[])
             .await
             .unwrap();
         turnkey_storage::postgres::connect(&server, Sync::Full).unwrap()

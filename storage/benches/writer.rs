@@ -39,7 +39,7 @@ fn commits(criterion: &mut Criterion) {
                         for _ in 0..at_once {
                             number += 1;
                             let begun = storage.begin(begin(number)).await.unwrap();
-                            grants.push((number, begun.grant.unwrap()));
+                            grants.push((number, begun.granted().unwrap().grant));
                         }
                         let start = Instant::now();
                         let mut commits = JoinSet::new();
@@ -69,7 +69,10 @@ fn lock(criterion: &mut Criterion) {
             number += 1;
             runtime.block_on(async {
                 let begun = storage.begin(begin(number)).await.unwrap();
-                storage.end(begun.grant.unwrap(), Vec::new()).await.unwrap();
+                storage
+                    .end(begun.granted().unwrap().grant, Vec::new())
+                    .await
+                    .unwrap();
             });
         });
     });

@@ -44,6 +44,11 @@ impl FromStr for Address {
             Some(("sqlite", path)) => {
                 // sqlite:///var/lib/bot.db is how other programs write it.
                 let path = path.strip_prefix("//").unwrap_or(path);
+                if path.starts_with("file:") || path.contains(['?', '#']) {
+                    return refuse(format!(
+                        "--storage {url:?}: sqlite: takes a path and nothing else, no file: and no ?options; write sqlite:bot.db"
+                    ));
+                }
                 if path.is_empty() || path == ":memory:" {
                     return refuse(
                         "--storage sqlite: names no file, and several processes need one; write sqlite:bot.db",
@@ -65,10 +70,13 @@ impl FromStr for Address {
             Some(("mysql" | "mariadb", _)) => refuse(
                 "--storage mysql: this program was built without it; build it with --features mysql",
             ),
-            // Not the whole of it: it may hold a password.
+            // It may hold a password, and its beginning be the user.
+            _ if url.contains('@') => refuse(
+                "--storage takes an address such as sqlite:bot.db or postgres://user:password@host/db, and this begins with neither",
+            ),
             _ => refuse(format!(
                 "--storage takes an address such as sqlite:bot.db, not {:?}",
-                url.split_once("://").map_or(url, |(engine, _)| engine)
+                url.split_once(':').map_or(url, |(engine, _)| engine)
             )),
         }
     }

@@ -47,6 +47,10 @@ pub struct OutboxLine {
     /// The dialog's last turn, in milliseconds since 1970: replies are sent before a
     /// newer turn.
     pub since: i64,
+    /// How often it failed.
+    pub attempts: u32,
+    /// Why it failed last.
+    pub error: Option<String>,
 }
 
 /// Rows that [`queues`] counts at most, and looks at for the oldest: a table of any size
@@ -62,6 +66,8 @@ pub struct Queues {
     pub outbox: u64,
     /// Dead letters; the same.
     pub dead: u64,
+    /// Dead replies; the same.
+    pub dead_replies: u64,
     /// Whose update in the inbox arrived first, and when: microseconds since 1970.
     pub oldest_update: Option<(DialogKey, i64)>,
     /// Whose turn with an unsent reply is the oldest (of [`COUNTED`] replies), and when
@@ -77,7 +83,9 @@ pub async fn queues(storage: &dyn Storage) -> Result<Queues> {
     let counts = format!(
         "SELECT (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_inbox LIMIT {COUNTED}) i) AS inbox,
              (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_outbox LIMIT {COUNTED}) o) AS outbox,
-             (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_dead LIMIT {COUNTED}) d) AS dead"
+             (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_dead LIMIT {COUNTED}) d) AS dead,
+             (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_dead_reply LIMIT {COUNTED}) r)
+                 AS dead_replies"
     );
     let rows = storage.own_query(Statement::new(counts, ())).await?;
     let count = |name| match rows.first() {
@@ -88,6 +96,7 @@ pub async fn queues(storage: &dyn Storage) -> Result<Queues> {
         inbox: count("inbox")?,
         outbox: count("outbox")?,
         dead: count("dead")?,
+        dead_replies: count("dead_replies")?,
         ..Queues::default()
     };
     if queues.inbox > 0 {
@@ -266,6 +275,17 @@ pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
     ))
 }
 
+/// The reply of this place, if it is not marked as sent.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn unsent(storage: &dyn Storage, id: ReplyId) -> Result<Option<OutboxLine>> {
+    let query = lines(storage, "o.turn = ?1 AND o.n = ?2");
+    let params = (id.turn.0 as i64, id.index);
+    let rows = storage.own_query(Statement::new(query, params)).await?;
+    rows.first().map(line).transpose()
+}
+
 /// Up to `limit` replies that are not marked as sent, behind `after`, the oldest turns
 /// first.
 ///
@@ -276,33 +296,42 @@ pub async fn outbox(
     after: Option<ReplyId>,
     limit: u32,
 ) -> Result<Vec<OutboxLine>> {
-    let join = match storage.numbers_dialogs() {
-        true => "d.id = o.dialog",
-        false => "d.user_id = o.user_id AND d.channel = o.channel",
-    };
     let after = after.unwrap_or(ReplyId {
         turn: Fence(0),
         index: 0,
     });
-    let query = format!(
-        "SELECT d.user_id AS user_id, d.channel AS channel, d.updated_at AS since,
-             o.turn AS turn, o.n AS n, o.body AS body
-         FROM turnkey_outbox o JOIN turnkey_dialog d ON {join}
-         WHERE o.turn > ?1 OR (o.turn = ?1 AND o.n > ?2) ORDER BY o.turn, o.n LIMIT ?3"
+    let query = lines(
+        storage,
+        "o.turn > ?1 OR (o.turn = ?1 AND o.n > ?2) ORDER BY o.turn, o.n LIMIT ?3",
     );
     let params = (after.turn.0 as i64, after.index, limit);
     let rows = storage.own_query(Statement::new(query, params)).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(OutboxLine {
-                dialog: row.dialog()?,
-                id: ReplyId {
-                    turn: Fence(row.get::<i64>("turn")? as u64),
-                    index: row.get::<i64>("n")? as u32,
-                },
-                body: row.get("body")?,
-                since: row.get("since")?,
-            })
-        })
-        .collect()
+    rows.iter().map(line).collect()
+}
+
+/// The question for [`OutboxLine`]s of which this holds.
+fn lines(storage: &dyn Storage, condition: &str) -> String {
+    let join = match storage.numbers_dialogs() {
+        true => "d.id = o.dialog",
+        false => "d.user_id = o.user_id AND d.channel = o.channel",
+    };
+    format!(
+        "SELECT d.user_id AS user_id, d.channel AS channel, d.updated_at AS since,
+             o.turn AS turn, o.n AS n, o.body AS body, o.attempts AS attempts, o.error AS error
+         FROM turnkey_outbox o JOIN turnkey_dialog d ON {join} WHERE {condition}"
+    )
+}
+
+fn line(row: &Row) -> Result<OutboxLine> {
+    Ok(OutboxLine {
+        dialog: row.dialog()?,
+        id: ReplyId {
+            turn: Fence(row.get::<i64>("turn")? as u64),
+            index: row.get::<i64>("n")? as u32,
+        },
+        body: row.get("body")?,
+        since: row.get("since")?,
+        attempts: row.get::<i64>("attempts")? as u32,
+        error: row.get("error")?,
+    })
 }

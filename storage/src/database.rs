@@ -9,7 +9,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::address::Address;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::mysql;
 #[cfg(feature = "postgres")]
 use crate::postgres;
-use crate::sqlite::{self, FileLock, Files};
+use crate::sqlite::{self, FileId, FileLock, Files};
 use crate::{Owner, Storage, Sync};
 
 /// A database that this program uses.
@@ -32,6 +32,8 @@ enum Engine {
         files: Files,
         /// Held by every process of this program, and so until the last has left.
         lock: FileLock,
+        /// Which file has the name, once it is prepared.
+        file: OnceLock<FileId>,
     },
     #[cfg(feature = "postgres")]
     Postgres(postgres::Server),
@@ -49,7 +51,11 @@ impl Database {
             Address::Sqlite(path) => {
                 let files = Files::of(path);
                 let lock = files.lock()?;
-                Engine::Sqlite { files, lock }
+                Engine::Sqlite {
+                    files,
+                    lock,
+                    file: OnceLock::new(),
+                }
             }
             #[cfg(feature = "postgres")]
             Address::Postgres(server) => Engine::Postgres(server.clone()),
@@ -68,7 +74,11 @@ impl Database {
         let files = Files::of(path);
         Ok(Database {
             sync,
-            engine: Engine::Sqlite { files, lock },
+            engine: Engine::Sqlite {
+                files,
+                lock,
+                file: OnceLock::new(),
+            },
         })
     }
 
@@ -118,12 +128,51 @@ impl Database {
             Engine::Sqlite { files, .. } => sqlite::prepare(&files.database, self.sync, migrations),
             #[cfg(feature = "postgres")]
             Engine::Postgres(server) => runtime()?
-                .block_on(postgres::prepare(server, migrations))
+                .block_on(postgres::prepare(server, self.sync, migrations))
                 .map(|()| None),
             #[cfg(feature = "mysql")]
             Engine::Mysql(server) => runtime()?
                 .block_on(mysql::prepare(server, self.sync, migrations))
                 .map(|()| None),
+        }
+    }
+
+    /// Remembers which file has the name: to be called once it is prepared, before the
+    /// first writer. Another one under this name is not ours.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when it is gone.
+    #[cfg_attr(
+        not(any(feature = "mysql", feature = "postgres")),
+        allow(irrefutable_let_patterns)
+    )]
+    pub fn remember_file(&self) -> Result<()> {
+        if let Engine::Sqlite { files, file, .. } = &self.engine {
+            let path = &files.database;
+            let id = FileId::of(path).map_err(|e| {
+                Error::Open(format!("{} was there a moment ago: {e}", path.display()))
+            })?;
+            file.get_or_init(|| id);
+        }
+        Ok(())
+    }
+
+    /// The file that this program serves, once that is known.
+    pub fn file(&self) -> Option<FileId> {
+        match &self.engine {
+            Engine::Sqlite { file, .. } => file.get().copied(),
+            #[cfg(feature = "postgres")]
+            Engine::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Engine::Mysql(_) => None,
+        }
+    }
+
+    /// Whether the file that this program serves still has its name.
+    pub fn is_in_place(&self) -> bool {
+        match (self.files(), self.file()) {
+            (Some(files), Some(file)) => FileId::of(&files.database).is_ok_and(|now| now == file),
+            _ => true,
         }
     }
 
@@ -145,7 +194,7 @@ impl Database {
     /// [`Error::Open`] with the remedy.
     pub fn bind(&self) -> Result<Option<UnixListener>> {
         match &self.engine {
-            Engine::Sqlite { files, lock } => files.bind(lock).map(Some),
+            Engine::Sqlite { files, lock, .. } => files.bind(lock).map(Some),
             #[cfg(feature = "postgres")]
             Engine::Postgres(_) => Ok(None),
             #[cfg(feature = "mysql")]

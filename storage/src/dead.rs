@@ -4,7 +4,7 @@
 //! and has it tried again or drops it. The update's id is remembered as of one that was
 //! handled, so that a platform that sends it again gets its answer.
 
-use crate::{DialogKey, Result, Row, Statement, Storage, Value, unix_ms};
+use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock};
 
 /// The columns of a letter.
 const COLUMNS: &str = "channel, id, user_id, arrived, digest, answer, body, error, attempts, died";
@@ -158,7 +158,7 @@ pub async fn retry(storage: &dyn Storage, channel: &str, update: &str) -> Result
          SELECT d.channel, d.id, d.user_id, d.arrived, d.body, 0, ?3 FROM turnkey_dead d
          WHERE d.id = ?1 AND d.channel = ?2
              AND NOT EXISTS (SELECT 1 FROM turnkey_inbox i WHERE i.id = ?1 AND i.channel = ?2)",
-        (update, channel, unix_ms()),
+        (update, channel, clock::now_ms()),
     );
     let forget = Statement::new(
         "DELETE FROM turnkey_seen WHERE id = ?1 AND channel = ?2 AND fence = 0

@@ -35,6 +35,11 @@ pub enum Error {
     #[error("{0}")]
     Open(String),
 
+    /// As [`Error::Open`], of something that may pass by itself: a server that has not
+    /// started yet, a file that another program locks.
+    #[error("{0}")]
+    NotYet(String),
+
     /// Start another writer at once: the batch under way was undone by a statement
     /// of the author, and whoever was in it asks the next writer. Nothing is wrong
     /// with the file or the disk.

@@ -8,7 +8,16 @@
 //! Invariants: an update is in the inbox, among those that were seen, or nowhere; the
 //! updates of a dialog are in the order of their arrival. Bounds: [`Bounds`].
 
-use crate::{DialogKey, Error, Result, Seen, Statement, Storage, Value, dead, unix_ms};
+use std::time::Duration;
+
+use crate::{DialogKey, Error, Result, Seen, Statement, Storage, Value, clock, dead};
+
+/// The longest pause before an update is tried again.
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Milliseconds. What is due later than this from now was put off by a clock that has been
+/// set since: it is due now. Twice the longest pause: clocks of boxes differ a little.
+pub(crate) const TOO_FAR_MS: i64 = 2 * LONGEST_PAUSE.as_millis() as i64;
 
 /// An update in the inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +39,19 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// How long it is not to be tried yet.
+    pub fn pause(&self) -> Duration {
+        let left = self.due.saturating_sub(clock::now_ms());
+        if left > TOO_FAR_MS {
+            return Duration::ZERO;
+        }
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+    }
+
+    fn is_due(&self) -> bool {
+        self.pause().is_zero()
+    }
+
     /// Whether this one, the oldest of its dialog, goes before a turn for `update`, which
     /// arrived at this moment (microseconds since 1970); without an update, whether it is
     /// due.
@@ -37,7 +59,7 @@ impl Pending {
         match update {
             // Of those that arrived at the same moment the ids decide.
             Some(update) => (self.arrived, self.update.as_str()) < (arrived, update),
-            None => self.due <= unix_ms(),
+            None => self.is_due(),
         }
     }
 }
@@ -167,6 +189,17 @@ pub async fn note_failure(
 /// [`Error::Unavailable`].
 pub async fn due_dialogs(storage: &dyn Storage, limit: u32) -> Result<Vec<DialogKey>> {
     storage.due(limit).await
+}
+
+/// When the latest update in the inbox arrived, in microseconds since 1970: whoever takes
+/// updates goes on from there ([`clock::not_before`]).
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn latest_arrival(storage: &dyn Storage) -> Result<Option<i64>> {
+    let ask = "SELECT MAX(arrived) AS latest FROM turnkey_inbox";
+    let rows = storage.own_query(Statement::new(ask, ())).await?;
+    rows.first().map_or(Ok(None), |row| row.get("latest"))
 }
 
 /// What is known of an update.

@@ -32,6 +32,7 @@
 
 mod address;
 pub mod admin;
+pub mod clock;
 pub mod copy;
 mod database;
 pub mod dead;
@@ -44,6 +45,7 @@ pub mod mysql;
 pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod replies;
 pub mod retention;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod server;
@@ -117,7 +119,8 @@ pub struct Arrival {
     /// The order within a machine: CLOCK_MONOTONIC in nanoseconds, one clock for all its
     /// processes, and [`BEFORE_BOOT`] more.
     pub(crate) order: u64,
-    /// Microseconds since 1970: the order within the inbox and between machines.
+    /// Microseconds since 1970, by [`clock`]: the order within the inbox and between
+    /// machines.
     unix_us: i64,
 }
 
@@ -131,10 +134,9 @@ impl Arrival {
         let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
             t.tv_sec() as u64 * 1_000_000_000 + t.tv_nsec() as u64
         });
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         Arrival {
             order: BEFORE_BOOT + monotonic,
-            unix_us: unix.map_or(0, |d| d.as_micros() as i64),
+            unix_us: clock::now_us(),
         }
     }
 
@@ -170,11 +172,35 @@ pub struct Begin {
 }
 
 /// The answer to [`Begin`].
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made and taken apart once a turn; a box would cost an allocation"
+)]
 #[derive(Debug)]
-pub struct Begun {
-    /// The lock; none when there is nothing to do but repeat `seen`.
-    pub grant: Option<Grant>,
-    /// What was answered to this update before, if it was.
+pub enum Begun {
+    /// The update was committed before, and all its replies were sent: repeat the answer.
+    Seen(Seen),
+    /// The dialog's lock.
+    Granted(Granted),
+}
+
+impl Begun {
+    /// The lock, unless there is nothing to do but repeat an answer.
+    pub fn granted(self) -> Option<Granted> {
+        match self {
+            Begun::Granted(granted) => Some(granted),
+            Begun::Seen(_) => None,
+        }
+    }
+}
+
+/// A lock, and what a turn needs to know.
+#[derive(Debug)]
+pub struct Granted {
+    /// The lock.
+    pub grant: Grant,
+    /// What was answered to this update before, if it was: then `unsent` has replies that
+    /// go first.
     pub seen: Option<Seen>,
     /// The dialog's state; none for a new dialog.
     pub state: Option<String>,
@@ -336,6 +362,18 @@ pub trait Storage: Send + std::marker::Sync {
     /// [`inbox::due_dialogs`]: only an engine knows where a turn is under way.
     #[doc(hidden)]
     fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
+
+    /// Whether a turn could be committed now. It asks whoever writes, as a commit does,
+    /// and changes nothing; questions are answered also where nothing can be written.
+    /// Readiness asks once a second at most. An engine in which whoever answers a question
+    /// also takes a commit need not say more.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the reason, [`Error::Full`]. It may also take long: the
+    /// caller sets the limit.
+    fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 
     /// Whether the outbox and the history name a dialog by its number, rather than by its
     /// key.

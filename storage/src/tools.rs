@@ -110,7 +110,8 @@ fn operate_alone<T, E: From<Error>>(
     let gone = |e: std::io::Error| Error::Open(format!("the system gives no writer: {e}"));
     let (lifeline, stop) = UnixStream::pair().map_err(gone)?;
     let writer = sqlite::Writer {
-        database: files.database.clone(),
+        files: files.clone(),
+        file: None,
         sync: database.sync,
         listener,
         expected: Vec::new(),

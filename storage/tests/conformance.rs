@@ -82,15 +82,21 @@ impl Engine for Sqlite {
 
 /// A database of a server that the tests of this binary share, and its address.
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-struct OnServer<const MYSQL: bool>(String);
+struct OnServer<const MYSQL: bool, const ODD: bool>(String);
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-type Postgres = OnServer<false>;
+type Postgres = OnServer<false, false>;
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-type Mysql = OnServer<true>;
+type Mysql = OnServer<true, false>;
+
+/// Servers whose every default is an odd one: all cases hold on them too.
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+type OddPostgres = OnServer<false, true>;
+#[cfg(all(feature = "mysql", feature = "postgres"))]
+type OddMysql = OnServer<true, true>;
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-impl<const MYSQL: bool> OnServer<MYSQL> {
+impl<const MYSQL: bool, const ODD: bool> OnServer<MYSQL, ODD> {
     const KIND: Kind = match MYSQL {
         true => Kind::Mysql,
         false => Kind::Postgres,
@@ -98,9 +104,12 @@ impl<const MYSQL: bool> OnServer<MYSQL> {
 }
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-impl<const MYSQL: bool> Engine for OnServer<MYSQL> {
+impl<const MYSQL: bool, const ODD: bool> Engine for OnServer<MYSQL, ODD> {
     fn start() -> Option<Self> {
-        let server = TestServer::shared(Self::KIND)?;
+        let server = match ODD {
+            true => TestServer::shared_odd(Self::KIND),
+            false => TestServer::shared(Self::KIND),
+        }?;
         // Half a MiB is more than MySQL's TEXT holds.
         let author = AUTHOR.map(|sql| match MYSQL {
             true => sql.replace("TEXT", "LONGTEXT"),
@@ -163,6 +172,10 @@ macro_rules! on_every_engine {
         on_engine!(postgres, super::Postgres; $($case)*);
         #[cfg(all(feature = "mysql", feature = "postgres"))]
         on_engine!(mysql, super::Mysql; $($case)*);
+        #[cfg(all(feature = "mysql", feature = "postgres"))]
+        on_engine!(odd_postgres, super::OddPostgres; $($case)*);
+        #[cfg(all(feature = "mysql", feature = "postgres"))]
+        on_engine!(odd_mysql, super::OddMysql; $($case)*);
     };
 }
 
@@ -188,9 +201,9 @@ async fn begin_later(
     client: &Client,
     dialog: &DialogKey,
     update: &str,
-) -> tokio::task::JoinHandle<turnkey_storage::Result<turnkey_storage::Begun>> {
+) -> tokio::task::JoinHandle<turnkey_storage::Result<common::Flat>> {
     let (client, begin) = (client.clone(), asks(dialog, update));
-    tokio::spawn(started(async move { client.begin(begin).await }).await)
+    tokio::spawn(started(async move { client.begin(begin).await.map(common::flat) }).await)
 }
 
 async fn rows(client: &Client, sql: &str) -> Vec<Vec<Value>> {
@@ -631,12 +644,12 @@ async fn unsent_replies_come_back_in_order(engine: &dyn Engine) {
         update: None,
         ..asks(&dialog(1), "")
     };
-    let begun = a.begin(only_send.clone()).await.unwrap();
+    let begun = a.begin(only_send.clone()).await.map(common::flat).unwrap();
     assert_eq!(bodies(&begun.unsent), committed[5..]);
     a.end(begun.grant.unwrap(), ids[5..].to_vec())
         .await
         .unwrap();
-    let begun = b.begin(only_send).await.unwrap();
+    let begun = b.begin(only_send).await.map(common::flat).unwrap();
     assert_eq!(begun.unsent, []);
     drop(begun);
     assert!(begin(&*a, &dialog(1), "u0").await.grant.is_none());
@@ -833,7 +846,8 @@ async fn an_earlier_arrival_is_served_earlier(engine: &dyn Engine) {
     let later = begin_later(&a, &dialog(1), "u2").await;
     arrived(&a).await;
     let client = b.clone();
-    let again = tokio::spawn(started(async move { client.begin(earlier).await }).await);
+    let again =
+        tokio::spawn(started(async move { client.begin(earlier).await.map(common::flat) }).await);
     arrived(&b).await;
     drop(held);
     let first = again.await.unwrap().unwrap().grant.unwrap();
@@ -854,7 +868,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
             wait: Duration::from_millis(30),
             ..asks(&dialog(1), "short")
         };
-        let busy = client.begin(short).await;
+        let busy = client.begin(short).await.map(common::flat);
         assert!(matches!(busy, Err(Error::Busy(_))), "{busy:?}");
     }
     let waits = begin_later(&b, &dialog(1), "u2").await;
@@ -871,7 +885,7 @@ async fn a_wait_that_runs_out_is_busy(engine: &dyn Engine) {
                 wait: Duration::from_micros(n * 20),
                 ..asks(&dialog(n % 3), &format!("x{n}"))
             };
-            match client.begin(short).await {
+            match client.begin(short).await.map(common::flat) {
                 Ok(begun) => drop(begun.grant.unwrap()),
                 Err(Error::Busy(_)) => {}
                 Err(other) => panic!("{other}"),
@@ -891,11 +905,14 @@ async fn a_flood_on_one_dialog_is_refused(engine: &dyn Engine) {
     let mut waiting = JoinSet::new();
     for n in 0..1000 {
         let (client, begin) = (a.clone(), asks(&dialog(1), &format!("u{n}")));
-        waiting.spawn(started(async move { client.begin(begin).await }).await);
+        waiting.spawn(started(async move { client.begin(begin).await.map(common::flat) }).await);
     }
     arrived(&a).await;
     for client in [&a, &b] {
-        let refused = client.begin(asks(&dialog(1), "one too many")).await;
+        let refused = client
+            .begin(asks(&dialog(1), "one too many"))
+            .await
+            .map(common::flat);
         assert!(matches!(refused, Err(Error::Busy(_))), "{refused:?}");
     }
     turn(&*b, &dialog(2), "another user", "1").await;
@@ -991,7 +1008,7 @@ async fn abandoned_begins_leave_no_lock(engine: &dyn Engine) {
         let client = if n % 2 == 0 { &a } else { &b };
         let future = started({
             let (client, begin) = (client.clone(), asks(&dialog(n % 4), &format!("u{n}")));
-            async move { client.begin(begin).await }
+            async move { client.begin(begin).await.map(common::flat) }
         });
         let future = future.await;
         match n % 3 {
@@ -1007,7 +1024,7 @@ async fn abandoned_begins_leave_no_lock(engine: &dyn Engine) {
     // They gave their places up too: there is room for a thousand others.
     for n in 0..1001 {
         let (client, begin) = (a.clone(), asks(&dialog(0), &format!("flood{n}")));
-        drop(started(async move { client.begin(begin).await }).await);
+        drop(started(async move { client.begin(begin).await.map(common::flat) }).await);
     }
     let waits = begin_later(&a, &dialog(0), "not refused").await;
     arrived(&a).await;
@@ -1060,9 +1077,13 @@ on_every_engine! {
     a_commit_takes_its_update_out_of_the_inbox
     many_commits_take_out_what_is_theirs
     the_inbox_takes_an_update_once_and_up_to_its_bounds
+    what_is_due_in_a_day_is_due_now
     the_inbox_says_which_dialogs_are_due
     an_update_that_is_buried_is_answered_and_out_of_the_way
     dead_letters_are_listed_tried_again_and_dropped
+    a_reply_that_is_given_up_is_out_of_the_way
+    dead_replies_are_listed_tried_again_and_dropped
+    it_is_known_whether_a_turn_was_overtaken
     pauses_are_kept_until_they_are_over
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits

@@ -17,6 +17,7 @@ use turnkey_storage::sqlite::{self, SqliteStorage};
 use turnkey_storage::{
     Commit, DialogKey, DialogLine, Error, Result, Seen, Statement, Storage, Sync,
 };
+use turnkey_storage::{ReplyId, replies};
 #[cfg(all(feature = "mysql", feature = "postgres"))]
 use turnkey_storage::{admin, dead, inbox, mysql, pauses, postgres};
 
@@ -61,7 +62,8 @@ fn lines(path: &Path) -> Vec<DialogLine> {
 
 fn sentence<T>(result: Result<T>) -> String {
     match result {
-        Err(Error::Open(sentence)) => sentence,
+        // A bot that uses it may stop.
+        Err(Error::Open(sentence) | Error::NotYet(sentence)) => sentence,
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was not refused"),
     }
@@ -154,6 +156,39 @@ async fn keep_beside(storage: &dyn Storage) {
         };
         dead::bury(storage, &letter).await.unwrap();
     }
+    // One that failed, and one that was given up.
+    turn(storage, &dialog("failing"), "failing", "1").await;
+    let mut grant = begin(storage, &dialog("failing"), "failing 2")
+        .await
+        .grant
+        .unwrap();
+    let id = |index| ReplyId {
+        turn: grant.fence(),
+        index,
+    };
+    let ids = [id(0), id(1), id(2)];
+    let commit = Commit {
+        replies: vec![
+            "dead \0".to_owned(),
+            "dead too".to_owned(),
+            "fails".to_owned(),
+        ],
+        ..last("failing 2", "2")
+    };
+    storage.commit(&mut grant, commit).await.unwrap();
+    let failed = replies::Waiting {
+        attempts: 3,
+        since: 4,
+    };
+    let of = dialog("failing");
+    for id in &ids[..2] {
+        replies::bury(storage, &of, *id, &failed, "\0 no")
+            .await
+            .unwrap();
+    }
+    replies::note(storage, &of, ids[2], &failed, "🦀")
+        .await
+        .unwrap();
     pauses::set(storage, "telegram \0", i64::MAX).await.unwrap();
     turn(storage, &dialog("forgotten"), "forgotten", "1").await;
     assert!(admin::reset(storage, &dialog("forgotten")).await.unwrap());
@@ -176,6 +211,7 @@ async fn goes_on(storage: &dyn Storage) -> u64 {
         let seen = storage
             .begin(common::asks(&dialog(user), &format!("{user}1")))
             .await
+            .map(common::flat)
             .unwrap();
         let expected = Seen {
             digest: (0..=255).collect(),
@@ -206,6 +242,7 @@ async fn has_every_unsent(storage: &dyn Storage) {
     let mut users: Vec<DialogKey> = storage.dialogs_with_unsent(100).await.unwrap();
     users.sort();
     let mut expected: Vec<DialogKey> = AWKWARD.iter().map(dialog).collect();
+    expected.push(dialog("failing"));
     expected.sort();
     assert_eq!(users, expected);
 }
@@ -225,16 +262,17 @@ fn a_file_becomes_another_file() {
             .iter()
             .map(|t| (t.table.as_str(), t.to.rows))
             .collect();
-        let dialogs = (AWKWARD.len() + MAX_ROWS + 101) as u64;
+        let dialogs = (AWKWARD.len() + MAX_ROWS + 102) as u64;
         assert_eq!(
             rows,
             [
                 ("turnkey_dialog", dialogs),
-                ("turnkey_seen", dialogs + 10 + 5),
-                ("turnkey_outbox", 30),
+                ("turnkey_seen", dialogs + 10 + 5 + 1),
+                ("turnkey_outbox", 31),
                 ("turnkey_history", 15),
                 ("turnkey_inbox", 5),
                 ("turnkey_dead", 5),
+                ("turnkey_dead_reply", 2),
                 ("turnkey_pause", 1),
                 ("notes", 4)
             ]
@@ -309,7 +347,7 @@ fn what_may_not_be_copied_or_into_is_refused() {
         let left = file_to_file(&at("from.db"), &at("to3.db"), &[NOTES], &none)
             .await
             .unwrap();
-        assert_eq!((left.left_out, left.tables.len()), (strings(&["notes"]), 7));
+        assert_eq!((left.left_out, left.tables.len()), (strings(&["notes"]), 8));
         // What is there is kept.
         let refused = attempt("from.db", "to3.db", &[NOTES], &none).await;
         assert!(
@@ -588,7 +626,7 @@ mod with_servers {
                 wait: std::time::Duration::from_secs(1),
                 ..common::asks(&dialog("ann"), update)
             };
-            let early = storage.begin(short("u")).await;
+            let early = storage.begin(short("u")).await.map(common::flat);
             assert!(matches!(early, Err(Error::Unavailable(_))), "{early:?}");
             drop(source);
             turn(&*storage, &dialog("ann"), "u", "1").await;
@@ -598,7 +636,7 @@ mod with_servers {
                 .sql(&name, "CREATE TABLE turnkey_copy (started_at BIGINT)")
                 .await;
             let storage = kind.open(&address);
-            let marked = storage.begin(short("v")).await;
+            let marked = storage.begin(short("v")).await.map(common::flat);
             assert!(matches!(marked, Err(Error::Unavailable(_))), "{marked:?}");
         });
     }

@@ -189,11 +189,15 @@ fn migrations_are_one_step_with_a_way_back() {
         assert_eq!((tables(), before), (n as i64, n as i64 - 1));
         assert_eq!(prepare(&path, Sync::Full, &list(n)).unwrap(), None);
     }
+    // Each is named after our version and the bot's, and a moment.
     let versions: Vec<String> = backups()
         .iter()
-        .map(|name| name["bot.db-before-".len()..][..4].to_owned())
+        .map(|name| {
+            let (_, version) = name.split_once('.').unwrap().1.split_once('.').unwrap();
+            version[..2].to_owned()
+        })
         .collect();
-    assert_eq!(versions, ["1.4-", "1.5-", "1.6-"], "the newest three");
+    assert_eq!(versions, ["4-", "5-", "6-"], "the newest three");
 }
 
 #[test]

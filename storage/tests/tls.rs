@@ -121,7 +121,7 @@ impl Secure {
             other => panic!("{other:?}"),
         };
         let server = Server::parse(&self.url(user, host, rest)).map_err(sentence)?;
-        prepare(&server, &[]).await.map_err(sentence)?;
+        prepare(&server, Sync::Full, &[]).await.map_err(sentence)?;
         let storage = connect(&server, Sync::Full).unwrap();
         let ask = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
         let rows = storage.query(None, Statement::new(ask, ())).await.unwrap();

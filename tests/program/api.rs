@@ -21,7 +21,7 @@ use crate::bot::Setup;
 use crate::client::Failure;
 use crate::queues::Queues;
 
-use words::{Platform, accepted, blocked, flood, read};
+use words::{Platform, accepted, blocked, failing, flood, moved, read};
 pub(crate) use words::{fields, respond};
 
 /// How a call is answered.
@@ -33,10 +33,16 @@ pub(crate) enum Mood {
     Flood(u64),
     /// 500, and no JSON.
     Broken,
+    /// The API's own words for an error of its own, which is about this message.
+    Failing,
+    /// Telegram's: accepted, and said to have been deleted at once.
+    Deleted,
     /// Accepted, but the answer does not arrive.
     Lost,
     /// The user has blocked the bot.
     Blocked,
+    /// The group became a supergroup, with this id (Telegram).
+    Moved(i64),
     /// Never.
     Hanging,
     /// Accepted, but not answered before [`Api::release`].
@@ -130,7 +136,7 @@ pub(crate) const SECRETS: [(&str, &str); 8] = [
 ];
 
 pub(crate) struct Api {
-    port: u16,
+    pub(crate) port: u16,
     state: Arc<Mutex<State>>,
     /// What gives updates and takes addresses.
     pub(crate) queues: Arc<Queues>,
@@ -330,7 +336,7 @@ async fn answer(
     }
     let arrives = matches!(
         mood,
-        Mood::Well | Mood::Lost | Mood::Taken | Mood::Held | Mood::Slow(_)
+        Mood::Well | Mood::Lost | Mood::Taken | Mood::Held | Mood::Slow(_) | Mood::Deleted
     );
     if arrives {
         let mut state = state.lock().expect("no panic under this lock");
@@ -345,6 +351,14 @@ async fn answer(
         Mood::Flood(seconds) => flood(platform, seconds),
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
         Mood::Blocked => blocked(platform),
+        Mood::Moved(new) => moved(new),
+        Mood::Failing => failing(platform),
+        Mood::Deleted => respond(
+            500,
+            json!({"ok": false, "error_code": 500, "description":
+                "Internal Server Error: sent message was immediately deleted and can't be returned"})
+            .to_string(),
+        ),
         Mood::Hanging => std::future::pending().await,
         Mood::Reset => return Err("the connection is reset".into()),
     })

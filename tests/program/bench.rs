@@ -5,20 +5,21 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::bot::{Setup, skipped, until};
+use crate::bot::{SOON, Setup, skipped, until};
 
 /// For a measurement of a few short runs on a busy machine.
 const LONG: Duration = Duration::from_secs(120);
 
 const SHORT: [&str; 8] = [
+    // On a busy machine a shorter window may go by without a turn.
     "--seconds",
-    "0.3",
+    "1",
     "--warm-up",
     "0.1",
     "--users",
@@ -96,6 +97,16 @@ fn inhabitants(directory: &Path) -> Vec<String> {
                 .then(|| path.display().to_string())
         })
         .collect()
+}
+
+/// Nobody is left of a laboratory that has ended, nor comes back: what it killed may need
+/// a moment for its end on a busy machine.
+fn assert_nobody_is_left(directory: &Path) {
+    let deadline = Instant::now() + SOON;
+    while !inhabitants(directory).is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(inhabitants(directory), [""; 0]);
 }
 
 #[test]
@@ -180,6 +191,43 @@ fn the_table_is_for_people() {
     );
 }
 
+/// Bytes written to the block device below a directory; none where there is no such.
+fn device_bytes(directory: &Path) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let device = fs::metadata(directory).unwrap().dev();
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    let sectors: u64 = stat.split_whitespace().nth(6)?.parse().ok()?;
+    Some(sectors * 512)
+}
+
+/// What the kernel calls "written" by a process is what was made dirty: on kernels with
+/// large folios ten times what reaches the device.
+#[test]
+fn what_was_written_is_what_reached_the_device() {
+    let setup = Setup::counter();
+    let before = device_bytes(setup.dir.path());
+    let engines = ["--engines", "sqlite-direct", "--processes", "1"];
+    let more = ["--in-flight", "1", "--out", "report"];
+    let (code, json, stderr) = storage(&setup, &[&engines[..], &more].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    let told = &json["medians"][0]["device_bytes_per_turn"];
+    let Some(before) = before else {
+        assert!(told.is_null(), "{json:#}");
+        return skipped("bytes written: the temporary directory is on no block device");
+    };
+    let all = device_bytes(setup.dir.path()).unwrap() - before;
+    let run = &read(&setup.path("report").join("results.json"))["runs"][0];
+    let turns = run["acknowledged"].as_f64().unwrap();
+    let each = told.as_f64().expect("a figure");
+    // A turn writes a page of the log at least; and all of them no more than was written.
+    assert!(each >= 4096.0, "{run:#}");
+    assert!(
+        each * turns <= all as f64,
+        "{each} x {turns}, {all}: {run:#}"
+    );
+}
+
 #[test]
 fn bad_options_are_refused_in_a_sentence() {
     let setup = Setup::counter();
@@ -197,7 +245,10 @@ fn bad_options_are_refused_in_a_sentence() {
         (&["--users", "0"], "--users"),
         (&["--state-bytes", "99999999999"], "--state-bytes"),
         (&["--out", "file"], "--out"),
-        (&["--directory", "nowhere"], "--directory"),
+        (
+            &["--directory", "nowhere"],
+            "there is no such directory; name another with --directory",
+        ),
     ] {
         let ended = setup.bare(&[&["bench", "storage"], args].concat());
         assert_eq!(ended.code, Some(2), "{args:?}: {}", ended.stderr);
@@ -277,43 +328,31 @@ async fn ctrl_c_writes_what_there_is_and_leaves_nothing() {
     })
     .await;
     assert_eq!(status.unwrap().code(), Some(130));
-    assert_eq!(inhabitants(setup.dir.path()), [""; 0]);
+    assert_nobody_is_left(setup.dir.path());
     assert_eq!(names(setup.dir.path()), ["report"]);
     let results = read(&setup.path("report").join("results.json"));
     assert_eq!(results["interrupted"], true);
     assert_eq!(results["runs"], Value::Array(Vec::new()));
 }
 
-/// Somebody takes turns back while they are counted, as a lost update would.
-#[tokio::test]
-async fn a_lost_turn_is_found() {
-    let setup = Setup::counter();
-    let mut laboratory = setup
+/// A laboratory of five seconds, whose turns are short: the file is free between them.
+fn brief(setup: &Setup) -> Child {
+    let options = "bench storage --engines sqlite-direct --processes 1 --in-flight 1 --users 1 \
+                   --sync normal --seconds 5 --repeat 1 --out report";
+    setup
         .command()
-        .args([
-            "bench",
-            "storage",
-            "--engines",
-            "sqlite-direct",
-            "--processes",
-            "1",
-        ])
-        .args([
-            "--in-flight",
-            "1",
-            "--users",
-            "1",
-            "--seconds",
-            "5",
-            "--repeat",
-            "1",
-        ])
-        .args(["--out", "report"])
+        .args(options.split_whitespace())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Somebody takes turns back while they are counted, as a lost update would.
+#[tokio::test]
+async fn a_lost_turn_is_found() {
+    let setup = Setup::counter();
     let database = || {
         let inside = |path: std::path::PathBuf, prefix: &str| {
             let mut entries = fs::read_dir(path).ok()?.flatten();
@@ -326,15 +365,25 @@ async fn a_lost_turn_is_found() {
     };
     let taken_back =
         "UPDATE state SET state = '{\"count\":0}' WHERE state NOT LIKE '{\"count\":0%'";
-    until("a turn to take back", LONG, || {
-        database().is_some_and(|conn| {
-            // It is free for a moment between two turns only: SQLite's own patience, which
-            // sleeps, may miss all of them. Or the table is not there yet: again.
-            conn.busy_timeout(Duration::ZERO).unwrap();
-            (0..10_000).any(|_| conn.execute(taken_back, []).is_ok_and(|rows| rows == 1))
+    let (mut laboratory, mut is_taken) = (brief(&setup), false);
+    // A busy machine may let a whole laboratory go by before this gets its moment.
+    for _ in 0..5 {
+        until("a turn to take back", LONG, || {
+            is_taken = database().is_some_and(|conn| {
+                // It is free for a moment between two turns only: SQLite's own patience,
+                // which sleeps, may miss all of them. Or the table is not there yet: again.
+                conn.busy_timeout(Duration::ZERO).unwrap();
+                (0..10_000).any(|_| conn.execute(taken_back, []).is_ok_and(|rows| rows == 1))
+            });
+            is_taken || laboratory.try_wait().unwrap().is_some()
         })
-    })
-    .await;
+        .await;
+        if is_taken {
+            break;
+        }
+        laboratory = brief(&setup);
+    }
+    assert!(is_taken, "no turn could be taken back");
     let mut status = None;
     until("its end", LONG, || {
         status = laboratory.try_wait().unwrap();
@@ -389,7 +438,7 @@ fn whole_turns_are_measured_on_a_bot_of_its_own() {
         assert_eq!(run["answers"]["200"], run["acknowledged"], "{run:#}");
         assert!(run["bot_cpu_us_per_turn"].is_number(), "{run:#}");
     }
-    assert_eq!(inhabitants(setup.dir.path()), [""; 0]);
+    assert_nobody_is_left(setup.dir.path());
     assert_eq!(names(setup.dir.path()), [""; 0]);
 }
 
@@ -447,19 +496,25 @@ fn a_private_mysql_is_started_and_gone() {
         return skipped("bench storage --start-servers: install the package mariadb-server");
     }
     let json = on_a_private_server("mysql,mysql-plain", "full,normal", 4);
-    for row in json["medians"].as_array().unwrap() {
-        let syncs = row["syncs_per_turn"].as_f64().expect("syncs");
-        let plain = row["engine"] == "mysql-plain";
+    for run in json["runs"].as_array().unwrap() {
+        let syncs = run["syncs_per_turn"].as_f64().expect("syncs");
+        let turns = run["acknowledged"].as_f64().expect("turns");
+        let plain = run["engine"] == "mysql-plain";
         // Eight at a time share some; what is not durable is synced once a second.
-        let (least, most) = match row["sync"].as_str() {
+        let (least, most) = match run["sync"].as_str() {
             Some("full") => (0.05, 4.0),
             _ => (0.0, 0.5),
         };
-        assert!(!plain || (least..most).contains(&syncs), "{row:#}");
+        // The server syncs some for itself, however few turns a busy machine lets through.
+        let most = most + OWN_SYNCS / turns;
+        assert!(!plain || (least..most).contains(&syncs), "{run:#}");
     }
 }
 
-/// The results, after nothing was left.
+/// Syncs that a server makes in a run of a second without any turn, at most.
+const OWN_SYNCS: f64 = 20.0;
+
+/// All results, after nothing was left.
 fn on_a_private_server(engines: &str, sync: &str, runs: usize) -> Value {
     let setup = Setup::counter();
     let args = ["--engines", engines, "--sync", sync, "--start-servers"];
@@ -467,14 +522,19 @@ fn on_a_private_server(engines: &str, sync: &str, runs: usize) -> Value {
     let (code, json, stderr) = storage(&setup, &[&args[..], &more].concat());
     assert_eq!(code, Some(0), "{stderr}");
     assert_sound(&json, runs);
-    assert_checked(&read(&setup.path("report").join("results.json")), runs);
+    let results = read(&setup.path("report").join("results.json"));
+    assert_checked(&results, runs);
     for row in json["medians"].as_array().unwrap() {
         assert!(row["cpu_us_per_turn"]["server"].is_number(), "{row:#}");
-        assert!(row["bytes_written_per_turn"].is_number(), "{row:#}");
+        assert_eq!(
+            row["device_bytes_per_turn"].is_number(),
+            device_bytes(setup.dir.path()).is_some(),
+            "{row:#}"
+        );
     }
-    assert_eq!(inhabitants(setup.dir.path()), [""; 0]);
+    assert_nobody_is_left(setup.dir.path());
     assert_eq!(names(setup.dir.path()), ["report"]);
-    json
+    results
 }
 
 /// A server of the user's: each run has a database there, and none is left.

@@ -222,7 +222,8 @@ impl Setup {
         command.current_dir(self.dir.path()).stdin(Stdio::null());
         command.process_group(0);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TURNKEY_") {
+            let text = name.to_string_lossy().to_uppercase();
+            if text.starts_with("TURNKEY_") || text.ends_with("_PROXY") {
                 command.env_remove(name);
             }
         }
@@ -286,6 +287,18 @@ impl Setup {
             port: 0,
             text,
             reader: Some(reader),
+        }
+    }
+
+    /// With a stderr that the test reads, or does not read.
+    pub(crate) fn spawn_into(&self, stderr: impl Into<Stdio>) -> Bot {
+        let child = self.run().stdout(Stdio::null()).stderr(stderr).spawn();
+        Bot {
+            setup: self.clone(),
+            child: child.unwrap_or_else(|e| panic!("cannot start {:?}: {e}", self.program)),
+            port: 0,
+            text: Arc::default(),
+            reader: None,
         }
     }
 
@@ -652,7 +665,7 @@ impl Drop for Bot {
 }
 
 /// The port in a line such as `Started webhooks updater on http://localhost:1 (…`.
-fn started_port(stderr: &str) -> Option<u16> {
+pub(crate) fn started_port(stderr: &str) -> Option<u16> {
     let line = stderr.lines().find(|line| line.starts_with("Started "))?;
     let (_, rest) = line.split_once("://")?;
     let (address, _) = rest.split_once(' ')?;

@@ -3,11 +3,15 @@
 //! takes pictures of the same pages.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
+
+use turnkey_storage::sqlite::{Files, connect, random_owner};
 
 use crate::admin::{admin_port, get, setup};
 use crate::bot::{Ended, Setup, finish, skipped};
 use crate::client::say;
+use crate::operator::bury;
 
 /// Chromium's own, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -46,6 +50,131 @@ fn load(setup: &Setup, port: u16, path: &str) -> Ended {
         assert!(!ended.stderr.contains(complaint), "{}", ended.stderr);
     }
     ended
+}
+
+/// The validators of `scripts/pages`, on files that need no others.
+fn validate(setup: &Setup, files: &[&str]) {
+    let mut pages = setup.command_of(script());
+    pages.args(files);
+    let ended = finish(pages, 3 * PATIENCE);
+    assert_eq!(
+        (ended.code, &*ended.stdout),
+        (Some(0), ""),
+        "{}",
+        ended.stderr
+    );
+}
+
+fn script() -> String {
+    format!(
+        "{}/scripts/pages",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../..")
+    )
+}
+
+/// Whether they are there; said where they are not.
+fn can_validate(setup: &Setup) -> bool {
+    if !is_installed() {
+        skipped("the pages tests: no chromium; apt-get install chromium");
+        return false;
+    }
+    let mut install = setup.command_of(script());
+    install.arg("install");
+    let ended = finish(install, PATIENCE);
+    if ended.code != Some(0) {
+        skipped("the pages tests: npm could not install their validators");
+    }
+    ended.code == Some(0)
+}
+
+/// A page with its style in it, as a file.
+async fn save(setup: &Setup, port: u16, path: &str, name: &str) {
+    let page = get(port, path).await.text();
+    let style = get(port, "/status/style.css").await.text();
+    let link = "<link rel=\"stylesheet\" href=\"/status/style.css\">";
+    assert!(page.contains(link), "{page}");
+    let page = page.replace(link, &format!("<style>{style}</style>"));
+    let script = "<script src=\"/status/live.js\" defer></script>";
+    std::fs::write(setup.path(name), page.replace(script, "")).unwrap();
+}
+
+#[tokio::test]
+async fn the_status_pages_are_well_formed_and_can_be_used_without_a_mouse() {
+    let bot = setup(Setup::counter()).args(&["--history"]).start().await;
+    if !can_validate(&bot.setup) {
+        return bot.stop().await.assert_sound();
+    }
+    let port = admin_port(&bot);
+    let empty = get(port, "/status/dialogs").await.text();
+    assert!(empty.contains("There are no dialogs yet."), "{empty}");
+    let odd = "odd \u{ffff}\u{fdd0}\u{85} <b>\"";
+    for user in ["ann", "a-user-with-a-long-name-".repeat(8).as_str()] {
+        say(bot.port, user, odd).await.number();
+    }
+    let none = get(port, "/status/dialogs?user=zoe").await.text();
+    assert!(none.contains("No user has an id like that."), "{none}");
+    let files = Files::of(&bot.setup.database());
+    let storage = Arc::new(connect(&files, random_owner().unwrap()).unwrap());
+    bury(storage, "u1").await;
+    let mut names = Vec::new();
+    for (path, name) in [
+        ("/status", "status.html"),
+        ("/status/dialogs", "dialogs.html"),
+        ("/status/dialogs?user=zoe", "none.html"),
+        ("/status/dialogs/http/ann", "dialog.html"),
+        ("/status/dead", "dead.html"),
+        ("/status/dialogs/http/zoe", "sorry.html"),
+    ] {
+        save(&bot.setup, port, path, name).await;
+        names.push(name);
+    }
+    // Each moment is one for programs, too.
+    let page = get(port, "/status/dialogs/http/ann").await.text();
+    assert!(page.contains("<time datetime=\"20"), "{page}");
+    validate(&bot.setup, &names);
+    bot.stop().await.assert_sound();
+}
+
+#[test]
+fn the_reports_are_well_formed_and_can_be_used_without_a_mouse() {
+    let setup = Setup::counter();
+    // What a server prints may be anything.
+    let odd = "start \u{ffff} \u{fffe} \u{1ffff} \u{fdd0} \u{b} \u{85} <testcase> ]]> &";
+    let text = format!("echo '{odd}'; exec \"$0\" drops");
+    let drill = [
+        "drill", "--before", "200ms", "--load", "new", "--out", "drill",
+    ];
+    let junit = ["--junit", "drill.xml", "--", "sh", "-c", &text];
+    let program = crate::bot::example("faulty");
+    let program = [program.to_str().unwrap()];
+    let ended = setup.bare_within(&[&drill[..], &junit, &program].concat(), PATIENCE);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    for file in ["drill.xml", "drill/report.html"] {
+        let text = std::fs::read_to_string(setup.path(file)).unwrap();
+        assert!(text.contains("&lt;testcase&gt;"), "{file}: it is quoted");
+        for c in [
+            '\u{ffff}',
+            '\u{fffe}',
+            '\u{1ffff}',
+            '\u{fdd0}',
+            '\u{b}',
+            '\u{85}',
+        ] {
+            assert!(!text.contains(c), "{file} has {c:?}");
+        }
+    }
+    let python = "import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])";
+    let mut parser = setup.command_of("python3");
+    parser.args(["-c", python, "drill.xml"]);
+    let parsed = finish(parser, PATIENCE);
+    assert_eq!(parsed.code, Some(0), "{}", parsed.stderr);
+
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../lab/src/report/sample.json");
+    let drawn = setup.bare(&["bench", "report", sample, "--out", "bench"]);
+    assert_eq!(drawn.code, Some(0), "{}", drawn.stderr);
+    if can_validate(&setup) {
+        validate(&setup, &["drill/report.html", "bench/report.html"]);
+    }
 }
 
 #[tokio::test]

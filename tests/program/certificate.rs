@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -39,8 +39,15 @@ impl Authority {
     /// Writes a certificate for `localhost` and its key; their paths. An earlier pair is
     /// replaced as a careful tool does it.
     pub(crate) fn issue(&self, directory: &Path) -> (PathBuf, PathBuf) {
+        self.issue_for(directory, (2000, 4000))
+    }
+
+    /// The same, valid from the first day of one year to that of another.
+    pub(crate) fn issue_for(&self, directory: &Path, years: (i32, i32)) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+        params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let place = |name: &str, pem: String| {
             let path = directory.join(name);
@@ -56,6 +63,18 @@ impl Authority {
     /// A client that trusts this authority alone and offers these protocols.
     pub(crate) fn client(&self, protocols: &[&str]) -> TlsClient {
         TlsClient::trusting(self.root.clone(), "localhost", protocols)
+    }
+
+    /// The same, which keeps the sessions that it is given and resumes them.
+    pub(crate) fn resuming_client(&self, version: &'static SupportedProtocolVersion) -> TlsClient {
+        let root = self.root.clone();
+        TlsClient::with(
+            root,
+            "localhost",
+            &[],
+            &[version],
+            Resumption::in_memory_sessions(64),
+        )
     }
 
     /// Its own certificate, PEM.
@@ -74,16 +93,27 @@ pub(crate) struct TlsClient {
 impl TlsClient {
     /// Trusts this root alone, asks for this name and offers these protocols.
     pub(crate) fn trusting(root: CertificateDer<'_>, name: &str, protocols: &[&str]) -> Self {
+        // Each handshake shows what is served now.
+        let resumption = Resumption::disabled();
+        Self::with(root, name, protocols, rustls::DEFAULT_VERSIONS, resumption)
+    }
+
+    fn with(
+        root: CertificateDer<'_>,
+        name: &str,
+        protocols: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+        resumption: Resumption,
+    ) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(root.into_owned()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        // Each handshake shows what is served now.
-        config.resumption = Resumption::disabled();
+        config.resumption = resumption;
         config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         TlsClient {
             connector: TlsConnector::from(Arc::new(config)),

@@ -141,13 +141,61 @@ fn a_traceback_is_counted_and_shown() {
 #[test]
 fn a_server_that_does_not_leave_is_killed_at_the_limit() {
     let limit = Duration::from_secs(1);
-    let report = run(server("stays").mode(Mode::New).limit(limit));
+    let report = run(server("stays").limit(limit).repeat(2));
+    for round in &report.rounds {
+        assert!(round.killed_at_limit && round.exit.is_none(), "{report}");
+        // It answered everything: requests that were under way at the limit, too.
+        assert_eq!(
+            round.problems,
+            ["it did not leave within 1 s and was killed"],
+            "{report}"
+        );
+        assert_eq!(round.number(Verdict::Answered), round.requests, "{report}");
+    }
+}
+
+/// Clients that wait for a connection when the limit is over began no request: they are
+/// refused, as those before them.
+#[test]
+fn who_was_connecting_at_the_limit_was_not_left_without_an_answer() {
+    let report = run(server("hides")
+        .mode(Mode::New)
+        .limit(Duration::from_secs(1))
+        .timeout(Duration::from_secs(3)));
     let round = &report.rounds[0];
-    assert!(round.killed_at_limit && round.exit.is_none(), "{report}");
-    assert!(
-        report.to_string().contains("did not leave within 1 s"),
+    assert!(round.killed_at_limit, "{report}");
+    assert_eq!(round.number(Verdict::TimedOut), 0, "{report}");
+    assert!(round.number(Verdict::Refused) >= 8, "{report}");
+    assert_eq!(
+        round.problems,
+        ["it did not leave within 1 s and was killed"],
         "{report}"
     );
+}
+
+/// A load of redirections would say nothing of the server.
+#[test]
+fn an_answer_that_nobody_expected_is_not_clean() {
+    let refused = server("redirects").run().expect_err("no drill").to_string();
+    assert!(
+        refused.contains("was answered with 302") && refused.contains("--expect-status 302"),
+        "{refused}"
+    );
+    let told = run(server("redirects").mode(Mode::New).expect_status([302]));
+    told.assert_clean();
+    // What answers rightly at first, and not under load.
+    let mixed = server("perfect")
+        .mode(Mode::New)
+        .expect_status([200, 302])
+        .run()
+        .unwrap();
+    mixed.assert_clean();
+    let other = server("errors")
+        .mode(Mode::New)
+        .expect_status([200, 500])
+        .run()
+        .unwrap();
+    other.assert_clean();
 }
 
 #[test]
@@ -190,7 +238,7 @@ fn a_port_of_somebody_else_is_left_alone() {
 #[test]
 fn bad_options_are_refused() {
     let setup = Setup::counter();
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 15] = [
         (&[], "COMMAND"),
         (&["--scenario", "ctrl-d", "--", "x"], "usr2"),
         (&["--signal", "FOO", "--", "x"], "no signal"),
@@ -202,6 +250,15 @@ fn bad_options_are_refused() {
         ),
         (&["--rate", "0", "--", "x"], "--rate"),
         (&["--path", "x", "--", "x"], "no path"),
+        (&["--slow-connections", "3", "--", "x"], "--slow-path"),
+        (
+            &["--slow-connections", "0", "--", "/no/such/program"],
+            "cannot start /no/such/program",
+        ),
+        (
+            &["--expect-status", "99", "--", "x"],
+            "--expect-status takes",
+        ),
         (&["--header", "x", "--", "x"], "Name: value"),
         (
             &["--url", "http://192.0.2.1:80", "--", "x"],
@@ -216,7 +273,14 @@ fn bad_options_are_refused() {
         assert!(ended.stderr.contains(words), "{args:?}: {}", ended.stderr);
     }
     let help = setup.bare(&["drill", "--help"]).stdout;
-    for words in ["gunicorn", "double-ctrl-c", "{client}", "Exit codes"] {
+    for words in [
+        "gunicorn",
+        "double-ctrl-c",
+        "{client}",
+        "Exit codes",
+        "--body: {n} is another number",
+        r#"--body '{"n":{n}}'"#,
+    ] {
         assert!(help.contains(words), "{words}");
     }
     assert!(!setup.bare(&["--help"]).stdout.contains("drill-shell"));
@@ -291,6 +355,7 @@ fn tables_json_junit_and_a_report_that_needs_nothing_else() {
         );
         assert!(page.contains(svg.lines().nth(1).unwrap()));
     }
+    assert!(page.contains("of 2 rounds are not clean"), "{page}");
     let saved: Value = serde_json::from_str(&read(&setup.path("report/results.json"))).unwrap();
     assert_eq!(saved["rounds"], json["rounds"]);
     let xml = read(&setup.path("drill.xml"));

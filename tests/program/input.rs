@@ -435,3 +435,30 @@ async fn other_ways_of_sending() {
     assert_eq!(client::once(bot.port, unused).await.number(), 4);
     bot.stop().await;
 }
+
+/// One line, and then a count, however often it happens.
+#[tokio::test]
+async fn no_more_files_is_one_line_and_then_a_count() {
+    let bot = Setup::counter().args(&["--workers", "1"]).start().await;
+    let worker = bot.worker(0).await.to_string();
+    let open = std::fs::read_dir(format!("/proc/{worker}/fd"))
+        .unwrap()
+        .count();
+    let limit = |most: usize| {
+        let limit = format!("--nofile={most}:");
+        let set = std::process::Command::new("prlimit")
+            .args(["--pid", &worker, &limit])
+            .status();
+        assert!(set.is_ok_and(|status| status.success()));
+    };
+    limit(open);
+    let waiting = connect(bot.port).await;
+    bot.wait_for_stderr("cannot accept a connection: ").await;
+    bot.wait_for_stderr(" in the meantime)").await;
+    let lines = bot.stderr().matches("cannot accept a connection: ").count();
+    assert_eq!(lines, 2, "{}", bot.stderr());
+    limit(1024);
+    drop(waiting);
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
+    bot.stop().await.assert_sound();
+}

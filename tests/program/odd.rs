@@ -1,6 +1,6 @@
 //! Whatever is posted, rightly signed, to a running bot: the answer is never 5xx, no
 //! process dies, nothing panics. All channels and `/rpc`; the parsers alone get random
-//! bytes in `src/channels/tests.rs`.
+//! bytes in `src/channels/tests/`.
 
 use std::sync::Arc;
 

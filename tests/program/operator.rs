@@ -10,7 +10,7 @@ use crate::bot::{Setup, url};
 use crate::client::say;
 
 /// A dead letter, as a turn that failed too often leaves it.
-async fn bury(storage: Arc<dyn Storage>, update: &str) {
+pub(crate) async fn bury(storage: Arc<dyn Storage>, update: &str) {
     let letter = DeadLetter {
         dialog: DialogKey::new("http", "ann"),
         update: update.to_owned(),

@@ -103,6 +103,37 @@ fn systemd_takes_the_units_without_a_complaint() {
     }
 }
 
+/// What docs/OPERATING.md says of the unit's exposure is what systemd 252 says.
+#[test]
+fn the_units_exposure_is_what_the_docs_say() {
+    let version = tool("systemd-analyze", &["--version"]);
+    if !version.stdout.starts_with("systemd 252 ") {
+        return skipped("the unit's exposure: takes systemd 252");
+    }
+    let page = include_str!("../../docs/OPERATING.md");
+    let (_, rest) = page.split_once("of systemd 252 gives it ").unwrap();
+    let mut numbers = rest
+        .split([' ', '('])
+        .filter(|word| word.parse::<f32>().is_ok());
+    let setup = Setup::counter();
+    for args in [&[][..], &["--", "--port", "80"]] {
+        let file = setup.path("bot.service");
+        let unit = print(&setup, &[&["systemd", "--name", "bot"], args].concat());
+        fs::write(&file, unit).unwrap();
+        let rated = tool(
+            "systemd-analyze",
+            &[
+                "security",
+                "--offline=true",
+                "--no-pager",
+                file.to_str().unwrap(),
+            ],
+        );
+        let (_, printed) = rated.stdout.split_once("bot.service: ").unwrap();
+        assert_eq!(printed.split(' ').next(), numbers.next(), "{args:?}");
+    }
+}
+
 #[test]
 fn a_unit_says_what_its_bot_needs() {
     let setup = Setup::counter();

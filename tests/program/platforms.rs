@@ -15,6 +15,9 @@ use crate::bot::{Bot, SOON, Setup, until};
 use crate::client::{Answer, once, post};
 use crate::telegram;
 
+/// The page that Facebook's token is of.
+pub(crate) const PAGE: &str = "1067280970047460";
+
 /// HMAC-SHA256 in hex.
 pub(crate) fn signature(key: &str, bytes: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).expect("any key");
@@ -59,13 +62,13 @@ pub(crate) fn facebook(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
 
 /// A batch with one entry for each event.
 pub(crate) fn batch(events: &[Value]) -> String {
-    let entry = |event: &Value| json!({"id": "1067280970047460", "time": 1, "messaging": [event]});
+    let entry = |event: &Value| json!({"id": PAGE, "time": 1, "messaging": [event]});
     let entries: Vec<_> = events.iter().map(entry).collect();
     json!({"object": "page", "entry": entries}).to_string()
 }
 
 fn facebook_event(user: &str, fields: Value) -> Value {
-    let mut event = json!({"sender": {"id": user}, "recipient": {"id": "1067280970047460"},
+    let mut event = json!({"sender": {"id": user}, "recipient": {"id": PAGE},
         "timestamp": 1_762_902_671_768_u64});
     for (name, value) in fields.as_object().expect("an object") {
         event[name] = value.clone();
@@ -677,7 +680,7 @@ async fn a_reply_that_no_platform_takes_fails_the_turn() {
     told(&bot, vk("e2", 1, &picture), "ok").await;
     bot.wait_for_stderr("reply 1: a picture's address has 1 to 2000 bytes")
         .await;
-    bot.wait_for_stderr("turnkey dead show vk e2").await;
+    bot.wait_for_stderr(" dead show vk e2 --storage ").await;
     assert!(bot.stop().await.dump(&[]).is_empty());
     assert!(api.calls().is_empty());
 }

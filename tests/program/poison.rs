@@ -54,7 +54,7 @@ async fn a_poisonous_update_is_given_up_and_its_followers_run() {
     receives(&api, "7", &["1: hi", "2: try 3 (attempt 3)", "3: hi"]).await;
     receives(&api, "9", &["1: hi"]).await;
     for event in ["b", "d", "p", "t"] {
-        bot.wait_for_stderr(&format!("turnkey dead show vk {event}"))
+        bot.wait_for_stderr(&format!(" dead show vk {event} --storage "))
             .await;
         let failed = format!("update {event} failed (attempt ");
         assert_eq!(bot.stderr().matches(&failed).count(), 3, "{event}");
@@ -103,7 +103,7 @@ async fn attempts_are_counted_across_crashes() {
     failures += bot.stderr().matches("update b failed").count();
     // One may have been made and not been noted before each kill.
     assert!((4..=8).contains(&failures), "{failures} attempts");
-    bot.wait_for_stderr("turnkey dead show vk b").await;
+    bot.wait_for_stderr(" dead show vk b --storage ").await;
     bot.stop().await.assert_sound();
 }
 
@@ -115,7 +115,7 @@ async fn an_update_that_kills_its_worker_is_given_up_while_the_bot_lives() {
     told(&bot, vk("d", 7, "die 1000"), "ok").await;
     told(&bot, vk("e", 7, "hi"), "ok").await;
     receives(&api, "7", &["1: hi"]).await;
-    bot.wait_for_stderr("turnkey dead show vk d").await;
+    bot.wait_for_stderr(" dead show vk d --storage ").await;
     told(&bot, vk("d", 7, "die 1000"), "ok").await;
     told(&bot, vk("f", 7, "ho"), "ok").await;
     receives(&api, "7", &["1: hi", "2: ho"]).await;

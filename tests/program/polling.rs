@@ -13,7 +13,7 @@ use crate::queues::Weather;
 use crate::telegram::text;
 
 /// A bot that polls Telegram.
-fn telegram(api: &Api, setup: Setup) -> Setup {
+pub(crate) fn telegram(api: &Api, setup: Setup) -> Setup {
     setup
         .without_port()
         .args(&["--telegram-api-url", &api.url()])
@@ -21,7 +21,7 @@ fn telegram(api: &Api, setup: Setup) -> Setup {
 }
 
 /// A bot that polls VK.
-fn vk(api: &Api, setup: Setup) -> Setup {
+pub(crate) fn vk(api: &Api, setup: Setup) -> Setup {
     setup
         .without_port()
         .args(&["--vk-api-url", &api.url()])
@@ -73,6 +73,7 @@ async fn a_token_is_all_it_takes() {
     let lines = bot.stderr();
     assert!(lines.starts_with("Asking Telegram for updates"), "{lines}");
     assert!(lines.contains("Started polling updater (1 worker, sqlite:"));
+    assert!(!lines.contains("port"), "there is none: {lines}");
     api.queues.push((1..=3).map(|id| text(id, 7, "hi")));
     let pressed = json!({"update_id": 4, "callback_query": {"id": "q1", "from": {"id": 7},
         "message": {"message_id": 1, "chat": {"id": 7}}, "data": "yes"}});

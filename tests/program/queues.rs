@@ -13,9 +13,9 @@ use hyper::http::request::Parts;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::api::{TOKEN, VIBER_TOKEN, VK_TOKEN, fields, respond};
+use crate::api::{FACEBOOK_TOKEN, TOKEN, VIBER_TOKEN, VK_TOKEN, fields, respond};
 use crate::client::{once, post};
-use crate::platforms::viber;
+use crate::platforms::{PAGE, viber};
 
 /// What VK's confirmation string is, here.
 pub(crate) const CONFIRMATION: &str = "a1b2c3d4";
@@ -28,6 +28,8 @@ pub(crate) enum Weather {
     Away,
     /// The token is not known.
     Unauthorized,
+    /// VK's Long Poll answers with an error, and with status 200.
+    Error,
 }
 
 /// A call that asks for updates.
@@ -36,6 +38,8 @@ pub(crate) struct Ask {
     pub(crate) at: Instant,
     /// Telegram's offset, VK's ts.
     pub(crate) from: u64,
+    /// The kinds that Telegram is asked for.
+    pub(crate) kinds: Value,
 }
 
 /// A call that registers something.
@@ -202,6 +206,11 @@ impl Queues {
             assert_eq!(token, VIBER_TOKEN);
             return Some(self.set_viber(json).await);
         }
+        if path == "/me" {
+            let query = fields(head.uri.query()?.as_bytes());
+            let is_known = query["access_token"] == FACEBOOK_TOKEN;
+            return is_known.then(|| respond(200, json!({ "id": PAGE }).to_string()));
+        }
         if path == "/lp/1" {
             return Some(self.long_poll(&fields(head.uri.query()?.as_bytes())).await);
         }
@@ -236,6 +245,7 @@ impl Queues {
             state.asks.push(Ask {
                 at: Instant::now(),
                 from,
+                kinds: ask["allowed_updates"].clone(),
             });
             state.poller += 1;
             state.waiting += 1;
@@ -259,10 +269,15 @@ impl Queues {
                         "Conflict: terminated by other getUpdates request; make sure that only one bot instance is running",
                     ))
                 } else {
-                    let id = |update: &Value| update["update_id"].as_u64().expect("an id");
+                    let id = |update: &Value| {
+                        let id = &update["update_id"];
+                        let text = || id.as_str().and_then(|id| id.parse().ok());
+                        id.as_u64().or_else(text).expect("an id")
+                    };
                     state.telegram.retain(|update| id(update) >= from);
                     let given: Vec<_> = state.telegram.iter().take(limit).cloned().collect();
-                    (!given.is_empty()).then(|| ok(json!(given)))
+                    let answer = json!({"ok": true, "result": given});
+                    (!given.is_empty()).then(|| as_clients_wrote(&answer))
                 }
             };
             if let Some(answer) = answer {
@@ -311,6 +326,10 @@ impl Queues {
             return respond(200, json!({ "error": error }).to_string());
         }
         let response = match method {
+            "setLongPollSettings" if self.is_refused() => {
+                let error = json!({"error_code": 15, "error_msg": "Access denied"});
+                return respond(200, json!({ "error": error }).to_string());
+            }
             "getById" => json!({"groups": [{"id": 1, "name": "x"}], "profiles": []}),
             "getLongPollServer" => {
                 let (key, ts) = self.with(|state| (state.vk_key, state.vk.len()));
@@ -355,6 +374,7 @@ impl Queues {
             state.asks.push(Ask {
                 at: Instant::now(),
                 from,
+                kinds: Value::Null,
             });
         });
         let _waiting = Waiting(self);
@@ -365,6 +385,9 @@ impl Queues {
                 let now = state.vk.len() as u64;
                 if state.weather == Weather::Away {
                     return respond(502, String::new());
+                } else if state.weather == Weather::Error {
+                    let key = &query["key"];
+                    Some(json!({"error": format!("internal, {key}")}))
                 } else if query["key"] != format!("k{}", state.vk_key) {
                     Some(json!({"failed": 2}))
                 } else if from < state.vk_forgotten {
@@ -376,7 +399,7 @@ impl Queues {
                 }
             };
             if let Some(answer) = answer {
-                return respond(200, answer.to_string());
+                return as_clients_wrote(&answer);
             }
             if tokio::time::timeout_at(deadline, changed).await.is_err() {
                 return respond(
@@ -386,6 +409,31 @@ impl Queues {
             }
         }
     }
+}
+
+/// Stands for two bytes that are no UTF-8, in what [`as_clients_wrote`] writes.
+pub(crate) const NO_UTF8: &str = "NO-UTF8";
+
+/// Stands for half of a surrogate pair.
+pub(crate) const HALF: &str = "HALF-A-PAIR";
+
+/// JSON with what users' clients put into it, and platforms pass on.
+pub(crate) fn clients_json(json: &Value) -> Bytes {
+    let text = json.to_string().replace(HALF, "\\ud83d");
+    let mut bytes = Vec::new();
+    for (place, part) in text.split(NO_UTF8).enumerate() {
+        if place > 0 {
+            bytes.extend([0xff, 0xfe]);
+        }
+        bytes.extend(part.as_bytes());
+    }
+    bytes.into()
+}
+
+fn as_clients_wrote(json: &Value) -> Response<Full<Bytes>> {
+    let mut response = respond(200, String::new());
+    *response.body_mut() = Full::from(clients_json(json));
+    response
 }
 
 fn ok(result: Value) -> Response<Full<Bytes>> {

@@ -92,11 +92,13 @@ async fn errors_are_those_of_the_standard() {
         ("1", -32600, Value::Null),
         ("{}", -32600, Value::Null),
         (r#"{"jsonrpc":"1.0","method":"x","id":1}"#, -32600, json!(1)),
-        (
-            r#"{"jsonrpc":"2.0","method":1,"id":1}"#,
-            -32600,
-            Value::Null,
-        ),
+        // Whoever sent it finds the answer by its id, whatever else is wrong.
+        (r#"{"jsonrpc":"2.0","method":1,"id":1}"#, -32600, json!(1)),
+        (r#"{"method":"x","id":"a"}"#, -32600, json!("a")),
+        (r#"{"jsonrpc":2.0,"method":"x","id":7}"#, -32600, json!(7)),
+        (r#"{"jsonrpc":null,"id":7}"#, -32600, json!(7)),
+        (r#"{"jsonrpc":"2.0","id":-1}"#, -32600, json!(-1)),
+        (r#"{"jsonrpc":"2.0","method":"x"}x"#, -32700, Value::Null),
         (
             r#"{"jsonrpc":"2.0","method":"x","params":1,"id":1}"#,
             -32600,
@@ -181,4 +183,77 @@ async fn notifications_and_batches() {
         204
     );
     bot.stop().await.assert_sound();
+}
+
+/// No reading and writing changes an id or a number: not the one beyond 2^53, which is a
+/// neighbour's as a float.
+#[tokio::test]
+async fn ids_and_numbers_of_any_size_stay_as_they_are() {
+    let api = Api::start();
+    let bot = start(&api).await;
+    let ids = [
+        "123456789012345678901234567890",
+        "123456789012345678901234567891",
+        "9007199254740993",
+        "9007199254740992",
+        "1.0",
+        "1",
+        "1e400",
+        "-0",
+        r#""1""#,
+        r#""\ud800""#,
+    ];
+    let calls: Vec<String> = ids
+        .iter()
+        .map(|id| format!(r#" {{ "jsonrpc": "2.0", "method": "m", "id": {id} }}"#))
+        .collect();
+    let batch = format!("[{}]", calls.join(","));
+    let answers = once(bot.port, call("/rpc/telegram/7", batch.clone())).await;
+    let text = answers.text();
+    for (place, id) in ids.iter().enumerate() {
+        assert_eq!(
+            text.matches(&format!(r#""id":{id}}}"#)).count(),
+            1,
+            "{id}: {text}"
+        );
+        assert!(answers.text().contains(r#""result":"#), "{place}: {text}");
+    }
+    assert!(!text.contains("error"), "{text}");
+    until("a turn each", SOON, || api.received("7").len() == ids.len()).await;
+    // Again, and nothing happens again.
+    assert_eq!(
+        once(bot.port, call("/rpc/telegram/7", batch)).await.text(),
+        text
+    );
+    // Calls that differ in a number only are different calls.
+    let with = |number: &str| {
+        format!(r#"{{"jsonrpc":"2.0","method":"m","id":"n","params":{{"b":[{number}], "a":1}}}}"#)
+    };
+    let first = once(
+        bot.port,
+        call("/rpc/telegram/7", with("12345678901234567890123")),
+    )
+    .await;
+    assert!(first.text().contains("result"), "{}", first.text());
+    let other = once(
+        bot.port,
+        call("/rpc/telegram/7", with("12345678901234567890124")),
+    )
+    .await;
+    assert_eq!(other.json()["error"]["code"], -32002);
+    // The same in another way of writing it is the same.
+    let same = r#"{"id":"n","params":{"a":1,"b":[12345678901234567890123]},"method":"\u006d","jsonrpc":"2.0"}"#;
+    assert_eq!(
+        once(bot.port, call("/rpc/telegram/7", same)).await.text(),
+        first.text()
+    );
+    let deep = format!(
+        r#"{{"jsonrpc":"2.0","method":"m","id":"d","params":{}1{}}}"#,
+        "[".repeat(400_000),
+        "]".repeat(400_000)
+    );
+    let answer = once(bot.port, call("/rpc/telegram/7", deep)).await;
+    assert_eq!(answer.json()["error"]["code"], -32600);
+    let setup = bot.stop().await;
+    assert_eq!(setup.count("7"), ids.len() as u64 + 1);
 }

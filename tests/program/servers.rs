@@ -128,7 +128,7 @@ async fn a_server_that_is_away_is_503_and_comes_back(server: TestServer) {
 
     server.stop();
     let refused = setup.run_to_end();
-    assert_eq!(refused.code, Some(2));
+    assert_eq!(refused.code, Some(75));
     assert!(
         refused.stderr.contains("start the server"),
         "{}",

@@ -101,7 +101,7 @@ impl Terminal {
     }
 
     /// Closes the window.
-    fn close(self) {
+    pub(crate) fn close(self) {
         self.closed.store(true, Ordering::Relaxed);
         self.screen.join().expect("it only reads");
         drop(self.keyboard);

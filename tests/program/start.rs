@@ -1,5 +1,5 @@
-//! Starts that fail say why and what to do, in one sentence, and exit with code 2;
-//! nothing is left behind.
+//! Starts that fail say why and what to do, in one sentence, and exit with code 2, or 75
+//! where it may pass by itself; nothing is left behind.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,7 +10,16 @@ use crate::client::say;
 
 /// It ended with code 2 and one line, which holds these parts.
 fn assert_refused(ended: &Ended, parts: &[&str]) {
-    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_ended(ended, 2, parts);
+}
+
+/// The same with the code of what may pass by itself.
+fn assert_not_yet(ended: &Ended, parts: &[&str]) {
+    assert_ended(ended, 75, parts);
+}
+
+fn assert_ended(ended: &Ended, code: i32, parts: &[&str]) {
+    assert_eq!(ended.code, Some(code), "{ended:?}");
     let lines = ended.stderr.trim_end().lines();
     let lines: Vec<_> = lines.filter(|line| !line.contains(" INFO ")).collect();
     assert_eq!(lines.len(), 1, "one sentence: {}", ended.stderr);
@@ -31,18 +40,18 @@ fn a_taken_port() {
     let base = Setup::counter().without_port();
     for setup in [base.clone(), base.args(&["--single-process"])] {
         let ended = setup.args(&["--port", &port]).run_to_end();
-        assert_refused(&ended, &[&port, "taken", "--port"]);
+        assert_not_yet(&ended, &[&port, "taken", "--port"]);
     }
 }
 
 #[test]
 fn a_host_that_is_not_ours() {
     let ended = Setup::counter().args(&["--host", "192.0.2.1"]).run_to_end();
-    assert_refused(&ended, &["192.0.2.1", "--host", "0.0.0.0"]);
+    assert_not_yet(&ended, &["192.0.2.1", "--host", "0.0.0.0"]);
     let ended = Setup::counter()
         .args(&["--host", "no such host"])
         .run_to_end();
-    assert_refused(&ended, &["no such host", "--host"]);
+    assert_not_yet(&ended, &["no such host", "--host"]);
 }
 
 #[test]
@@ -81,7 +90,8 @@ fn no_right_to_write() {
         setup = setup.uid(65534);
     }
     let new = setup.clone().storage(Some(directory.join("bot.db")));
-    assert_refused(&new.run_to_end(), &["no right to write", "write access"]);
+    let said = ["no right to write", "write access", "directory ", "closed;"];
+    assert_refused(&new.run_to_end(), &said);
     // The directory is open, the file is not ours.
     if is_root() {
         fs::set_permissions(&directory, mode(0o777)).unwrap();
@@ -89,7 +99,15 @@ fn no_right_to_write() {
         fs::write(&file, "").unwrap();
         fs::set_permissions(&file, mode(0o644)).unwrap();
         let ended = setup.clone().storage(Some(file)).run_to_end();
-        assert_refused(&ended, &["no right to write", "write access"]);
+        let said = ["no right to write to ", "theirs.db;", "write access"];
+        assert_refused(&ended, &said);
+        // The file would be ours, what root once left beside it is not.
+        let lock = directory.join("ours.db-lock");
+        fs::write(&lock, "").unwrap();
+        fs::set_permissions(&lock, mode(0o600)).unwrap();
+        let ours = setup.clone().storage(Some(directory.join("ours.db")));
+        let said = ["no right to write to ", "ours.db-lock;", "write access"];
+        assert_refused(&ours.run_to_end(), &said);
     }
     let lowest = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
     if is_root() && lowest.is_ok_and(|lowest| lowest.trim() == "1024") {
@@ -168,9 +186,59 @@ async fn a_database_of_a_newer_version() {
 async fn a_database_in_use() {
     let bot = Setup::counter().start().await;
     let second = bot.setup.run_to_end();
-    assert_refused(&second, &["in use by another running bot", "--storage"]);
+    assert_not_yet(&second, &["in use by another running bot", "--storage"]);
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
     bot.stop().await.assert_sound();
+}
+
+/// A transaction of another program's; when it is over, the next start succeeds.
+#[tokio::test]
+async fn a_database_that_another_program_locks() {
+    let bot = Setup::counter().start().await;
+    say(bot.port, "ann", "hi").await.number();
+    let setup = bot.stop().await;
+    let other = rusqlite::Connection::open(setup.database()).unwrap();
+    other
+        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; CREATE TABLE theirs (x)")
+        .unwrap();
+    let single = setup.clone().args(&["--single-process"]);
+    for setup in [&setup, &single] {
+        assert_not_yet(&setup.run_to_end(), &["locked by another program"]);
+    }
+    drop(other);
+    let bot = setup.start().await;
+    assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
+    bot.stop().await.assert_sound();
+}
+
+/// Nobody listens there; a name that is never resolved (RFC 6761).
+#[test]
+fn a_database_server_that_is_not_there_yet() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = closed.local_addr().unwrap().port();
+    drop(closed);
+    for scheme in ["postgres", "mysql"] {
+        for host in [format!("127.0.0.1:{port}"), "db.invalid".to_owned()] {
+            let url = format!("{scheme}://bot:secret@{host}/bot");
+            let setup = Setup::counter().storage(None).args(&["--storage", &url]);
+            for setup in [setup.clone(), setup.args(&["--single-process"])] {
+                assert_not_yet(&setup.run_to_end(), &["cannot use", "start the server"]);
+            }
+        }
+    }
+}
+
+/// What a supervisor goes by: these come back, those stay down.
+#[test]
+fn the_unit_comes_back_after_what_passes() {
+    let unit = Setup::counter().bare(&["systemd"]);
+    for line in [
+        "Restart=on-failure",
+        "RestartPreventExitStatus=2",
+        "StartLimitIntervalSec=0",
+    ] {
+        assert!(unit.stdout.lines().any(|l| l == line), "{}", unit.stdout);
+    }
 }
 
 #[test]
@@ -259,4 +327,14 @@ fn flags_that_do_not_exist() {
     // Secrets are no flags.
     let ended = Setup::counter().args(&["--http-token", "x"]).run_to_end();
     assert_eq!(ended.code, Some(2));
+}
+
+#[test]
+fn what_is_no_file_is_refused() {
+    let setup = Setup::counter().storage(Some("/dev/null".into()));
+    assert_refused(&setup.run_to_end(), &["/dev/null is a device", "--storage"]);
+    assert!(!fs::exists("/dev/null-lock").unwrap());
+    let check = setup.tool(&["check"]);
+    assert_eq!(check.code, Some(2), "{check:?}");
+    assert!(check.stderr.contains("is a device"), "{check:?}");
 }

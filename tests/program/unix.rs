@@ -40,7 +40,7 @@ async fn a_proxy_reaches_it_and_says_for_whom() {
     // One more cannot have it.
     let second = setup.clone().storage(Some(setup.path("other.db")));
     let ended = second.run_to_end();
-    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(ended.code, Some(75), "{ended:?}");
     assert!(
         ended.stderr.contains("another program listens there"),
         "{ended:?}"

@@ -43,6 +43,10 @@ enum Kind {
     Trace,
     /// Does not stop.
     Stays,
+    /// Does not stop either; nobody gets a connection any more.
+    Hides,
+    /// Answers everything with a redirection.
+    Redirects,
     /// Answers 500 once it is told to stop.
     Errors,
     /// Says "not now" once it is told to stop.
@@ -58,6 +62,8 @@ fn main() -> ExitCode {
         "orphan" => Kind::Orphan,
         "trace" => Kind::Trace,
         "stays" => Kind::Stays,
+        "hides" => Kind::Hides,
+        "redirects" => Kind::Redirects,
         "errors" => Kind::Errors,
         "declines" => Kind::Declines,
         "deaf" => loop {
@@ -89,7 +95,10 @@ fn serve(kind: Kind) {
     let filter = listener.try_clone().expect("a socket");
     let accepting = std::thread::spawn(move || accept(&listener, kind));
     signals.wait().expect("a signal");
-    if kind == Kind::Stays {
+    if kind == Kind::Hides {
+        refuse_newcomers(&filter);
+    }
+    if matches!(kind, Kind::Stays | Kind::Hides) {
         std::thread::sleep(Duration::from_secs(120));
     }
     if kind == Kind::Orphan {
@@ -190,6 +199,7 @@ fn request(stream: &mut TcpStream, kind: Kind, served: usize) -> bool {
     let head = match (kind, stopping) {
         (Kind::Errors, true) => "HTTP/1.1 500 Internal Server Error\r\n",
         (Kind::Declines, true) => "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n",
+        (Kind::Redirects, _) => "HTTP/1.1 302 Found\r\nLocation: /\r\n",
         _ => "HTTP/1.1 200 OK\r\n",
     };
     let connection = if close { "Connection: close\r\n" } else { "" };

@@ -89,6 +89,7 @@ pub use scenario::named_signal;
 pub use shell::{COMMAND as SHELL_COMMAND, Role as ShellRole, main as shell};
 
 use plan::{Plan, Slow};
+use record::Expected;
 pub use turnkey_report::{Error, Result};
 
 use turnkey_report::stop::Stop;
@@ -188,6 +189,13 @@ impl Drill {
     /// What is sent: `GET /` without, and for a bot of ours a message to `POST /http`.
     pub fn request(mut self, request: Request) -> Self {
         self.plan.request = Some(request);
+        self
+    }
+
+    /// Statuses of a right answer; 200 to 299 without. Any other one counts against the
+    /// server, and one before the load is an error.
+    pub fn expect_status(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
+        self.plan.expected = Expected(statuses.into_iter().collect());
         self
     }
 

@@ -51,8 +51,6 @@ enum Until {
     Told,
     /// No new request; those under way end by themselves.
     Finish,
-    /// Everything ends now.
-    Abandon,
 }
 
 /// A load under way.
@@ -75,7 +73,7 @@ impl Load {
                 base,
             },
             next: AtomicU64::new(setting.first),
-            recorder: RefCell::new(Recorder::new(signalled.clone())),
+            recorder: RefCell::new(Recorder::new(signalled.clone(), plan.expected.clone())),
             plan: plan.clone(),
             setting,
             told,
@@ -113,16 +111,7 @@ impl Load {
 
     /// No new requests.
     pub(super) fn finish(&self) {
-        self.until.send_if_modified(|until| {
-            let told = *until == Until::Told;
-            *until = if told { Until::Finish } else { *until };
-            told
-        });
-    }
-
-    /// Ends what is under way, too.
-    pub(super) fn abandon(&self) {
-        self.until.send_replace(Until::Abandon);
+        self.until.send_replace(Until::Finish);
     }
 
     /// Waits for the last request.
@@ -162,8 +151,7 @@ impl Generator {
             .enable_all()
             .build()?;
         let generator = Rc::new(self);
-        let mut told = generator.told.clone();
-        LocalSet::new().block_on(&runtime, async {
+        let all_are_well = LocalSet::new().block_on(&runtime, async {
             let mut clients = JoinSet::new();
             for errand in generator.errands() {
                 let generator = generator.clone();
@@ -173,13 +161,16 @@ impl Generator {
                 let generator = generator.clone();
                 clients.spawn_local(async move { generator.held(&errand).await });
             }
-            let all = async { while clients.join_next().await.is_some() {} };
-            tokio::select! {
-                () = all => {}
-                _ = told.wait_for(|until| *until == Until::Abandon) => {}
+            let mut all_are_well = true;
+            while let Some(ended) = clients.join_next().await {
+                all_are_well &= ended.is_ok();
             }
+            all_are_well
         });
         drop(runtime);
+        if !all_are_well {
+            return Err(Error::msg("a client of the load panicked"));
+        }
         let generator = Rc::try_unwrap(generator).map_err(|_| Error::msg("a client is left"))?;
         let next = generator.next.into_inner();
         Ok(generator.recorder.into_inner().into_recorded(next))
@@ -271,9 +262,6 @@ impl Generator {
             keep_alive: errand.keep_alive,
             hold,
         };
-        self.recorder
-            .borrow_mut()
-            .begin(n, errand.client, errand.kind, self.client.now());
         self.client.request(kept, &order).await
     }
 

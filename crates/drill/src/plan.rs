@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::record::Expected;
 use super::scenario::Scenario;
 use super::template::Request;
 use turnkey_report::Error;
+use turnkey_text::quoted;
 
 /// How clients use connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +61,8 @@ pub(super) struct Plan {
     pub(super) held: usize,
     /// After the signal, at most, what is held goes on.
     pub(super) latency: Duration,
+    /// Statuses of a right answer.
+    pub(super) expected: Expected,
     pub(super) timeout: Duration,
     pub(super) start_timeout: Duration,
     /// Load before the signal, at least; up to half as much again by chance.
@@ -105,6 +109,7 @@ impl Plan {
             slow: None,
             held: 2,
             latency: Duration::from_millis(100),
+            expected: Expected::default(),
             timeout: Duration::from_secs(5),
             start_timeout: Duration::from_secs(30),
             before: Duration::from_secs(1),
@@ -154,6 +159,11 @@ impl Plan {
         {
             return refuse("--rate is between 0.1 and 100000 requests a second");
         }
+        if let Some(wrong) = self.expected.0.iter().find(|s| !(200..600).contains(*s)) {
+            return Err(Error::Start(format!(
+                "--expect-status takes statuses from 200 to 599, such as 200,302, not {wrong}"
+            )));
+        }
         let second = Duration::from_secs(1);
         let milli = Duration::from_millis(1);
         for (name, time, least, most) in [
@@ -187,14 +197,7 @@ impl Plan {
         let words: Vec<String> = self
             .command
             .iter()
-            .map(|word| {
-                let word = word.to_string_lossy();
-                let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+?&".contains(c);
-                match !word.is_empty() && word.chars().all(plain) {
-                    true => word.into_owned(),
-                    false => format!("'{}'", word.replace('\'', "'\\''")),
-                }
-            })
+            .map(|word| quoted(&word.to_string_lossy()))
             .collect();
         words.join(" ")
     }

@@ -147,7 +147,10 @@ pub(super) fn wait(
             let n = probes.len() as u64 + 1;
             let record = ready.probe(plan, round, n)?;
             seen = what(&record, target, &ready.request);
-            let good = load::is_answer(&record) && record.status.is_some_and(|s| s < 500);
+            let good = load::is_answer(&record)
+                && record
+                    .status
+                    .is_some_and(|s| s < 500 || plan.expected.takes(s));
             probes.push(record);
             if good {
                 answering.push(ready);
@@ -165,7 +168,7 @@ pub(super) fn wait(
             ready.probes = probes;
             return match ready.may_be_a_bot(plan) {
                 true => ready.asked_again(place, plan, session, round, stop),
-                false => Ok(Some(ready)),
+                false => ready.with_right_answer(plan).map(Some),
             };
         }
         if Instant::now() >= deadline {
@@ -251,7 +254,7 @@ impl Ready {
         let deadline = Instant::now() + BOT_SAYS;
         while !storage::is_bot(&session.output().text()) {
             if Instant::now() >= deadline {
-                return Ok(Some(self));
+                return self.with_right_answer(plan).map(Some);
             }
             if stop.sleep(LOOK) {
                 return Ok(None);
@@ -265,6 +268,19 @@ impl Ready {
             _ => Err(Error::Start(format!(
                 "the bot did not take a message: {}",
                 what(&bot.probes[0], bot.target, &bot.request)
+            ))),
+        }
+    }
+
+    /// A load of redirections or refusals would say little of the server: an answer with
+    /// another status has to be named as right.
+    fn with_right_answer(self, plan: &Plan) -> turnkey_report::Result<Self> {
+        let status = self.probes.last().and_then(|record| record.status);
+        match status.filter(|status| !plan.expected.takes(*status)) {
+            None => Ok(self),
+            Some(status) => Err(Error::Start(format!(
+                "{} {} on {} was answered with {status}; name a request that works with --method, --path and --body, or say --expect-status {status} if that is the right answer",
+                self.request.method, self.request.path, self.target
             ))),
         }
     }

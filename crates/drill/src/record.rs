@@ -62,8 +62,19 @@ pub(super) enum End {
     Malformed,
     /// The drill's own machine could not: no free port, no file descriptor.
     Local,
-    /// The round was over before this was.
-    Abandoned,
+}
+
+/// Which statuses are the right answer: those that were named, else 200 to 299.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Expected(pub(super) Vec<u16>);
+
+impl Expected {
+    pub(super) fn takes(&self, status: u16) -> bool {
+        match self.0.as_slice() {
+            [] => (200..300).contains(&status),
+            named => named.contains(&status),
+        }
+    }
 }
 
 /// One request.
@@ -100,7 +111,7 @@ pub(super) struct Record {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The whole answer came.
+    /// The whole answer came, with a status that was expected.
     Answered,
     /// 503 with `Retry-After`, whole: the server said "not now", and the client knows.
     Declined,
@@ -116,6 +127,8 @@ pub enum Verdict {
     Twice,
     /// Another answer of 500 or above.
     Error,
+    /// A whole answer below 500 with a status that was not expected.
+    Unexpected,
     /// No whole answer in time, on a connection that stood.
     TimedOut,
     /// No connection while the server should have served.
@@ -125,7 +138,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub(super) const ALL: [Verdict; 11] = [
+    pub(super) const ALL: [Verdict; 12] = [
         Verdict::Answered,
         Verdict::Declined,
         Verdict::Refused,
@@ -134,6 +147,7 @@ impl Verdict {
         Verdict::Cut,
         Verdict::Twice,
         Verdict::Error,
+        Verdict::Unexpected,
         Verdict::TimedOut,
         Verdict::Unreachable,
         Verdict::NotSent,
@@ -147,6 +161,7 @@ impl Verdict {
             Verdict::Cut
                 | Verdict::Twice
                 | Verdict::Error
+                | Verdict::Unexpected
                 | Verdict::TimedOut
                 | Verdict::Unreachable
         )
@@ -163,6 +178,7 @@ impl Verdict {
             Verdict::Cut => "cut",
             Verdict::Twice => "answered twice",
             Verdict::Error => "answered with an error",
+            Verdict::Unexpected => "answered with another status than expected",
             Verdict::TimedOut => "not answered in time",
             Verdict::Unreachable => "refused while the server should serve",
             Verdict::NotSent => "not sent by the drill",
@@ -184,6 +200,8 @@ pub(super) struct Moments {
     pub(super) second: Option<Micros>,
     /// Whether refusals are fine after the signal.
     pub(super) stops: bool,
+    /// Statuses of a right answer.
+    pub(super) expected: Expected,
     /// Client ports of the connections that the hit worker held.
     pub(super) held: HashSet<u16>,
 }
@@ -202,17 +220,18 @@ impl Record {
         match self.outcome {
             End::Complete if self.extra => Verdict::Twice,
             End::Complete => match self.status {
+                Some(status) if moments.expected.takes(status) => Verdict::Answered,
                 Some(503) if self.retry_after => Verdict::Declined,
                 Some(status) if status >= 500 => Verdict::Error,
-                _ => Verdict::Answered,
+                _ => Verdict::Unexpected,
             },
-            End::Refused | End::NotConnected | End::Abandoned
+            End::Refused | End::NotConnected
                 if self.connected.is_none() && moments.stops && after(moments.signal) =>
             {
                 Verdict::Refused
             }
             End::Refused => Verdict::Unreachable,
-            End::NotConnected | End::TimedOut | End::Abandoned => lost(Verdict::TimedOut),
+            End::NotConnected | End::TimedOut => lost(Verdict::TimedOut),
             End::Reset | End::Closed | End::Malformed => lost(Verdict::Cut),
             End::Local => Verdict::NotSent,
         }
@@ -298,7 +317,25 @@ pub(super) mod tests {
             record.verdict(&moments())
         };
         assert_eq!(answer(200, false, false), Verdict::Answered);
-        assert_eq!(answer(404, false, false), Verdict::Answered);
+        assert_eq!(answer(204, false, false), Verdict::Answered);
+        for other in [302, 404, 429] {
+            assert_eq!(answer(other, false, false), Verdict::Unexpected);
+        }
+        let told = Moments {
+            expected: Expected(vec![302, 503]),
+            ..moments()
+        };
+        let answer_to = |status| {
+            let record = Record {
+                status: Some(status),
+                retry_after: true,
+                ..record(End::Complete)
+            };
+            record.verdict(&told)
+        };
+        assert_eq!(answer_to(302), Verdict::Answered);
+        assert_eq!(answer_to(503), Verdict::Answered);
+        assert_eq!(answer_to(200), Verdict::Unexpected);
         assert_eq!(answer(503, true, false), Verdict::Declined);
         assert_eq!(answer(503, false, false), Verdict::Error);
         assert_eq!(answer(502, true, false), Verdict::Error);

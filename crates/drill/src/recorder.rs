@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::record::{End, Kind, Micros, Record};
+use super::record::{End, Expected, Micros, Record};
 
 /// Records of one round: some 10 MiB.
 const MAX_RECORDS: usize = 60_000;
@@ -50,7 +50,7 @@ pub(super) struct Recorder {
     signalled: Arc<AtomicU64>,
     records: VecDeque<Record>,
     refusals: u64,
-    open: BTreeMap<u64, (usize, Kind, Micros)>,
+    expected: Expected,
     out: Recorded,
 }
 
@@ -73,24 +73,18 @@ pub(super) struct Recorded {
 }
 
 impl Recorder {
-    pub(super) fn new(signalled: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(signalled: Arc<AtomicU64>, expected: Expected) -> Self {
         Recorder {
             signalled,
             records: VecDeque::new(),
             refusals: 0,
-            open: BTreeMap::new(),
+            expected,
             out: Recorded::default(),
         }
     }
 
-    /// A request goes out.
-    pub(super) fn begin(&mut self, n: u64, client: usize, kind: Kind, now: Micros) {
-        self.open.insert(n, (client, kind, now));
-    }
-
     /// A request has ended.
     pub(super) fn keep(&mut self, record: Record) {
-        self.open.remove(&record.n);
         let signal = self.signalled.load(Ordering::Acquire);
         let (out, whole) = (&mut self.out, record.outcome == End::Complete);
         if let Some(status) = record.status.filter(|_| whole) {
@@ -113,7 +107,7 @@ impl Recorder {
             let old = record.end.saturating_sub(RECENT);
             while let Some(first) = self.records.front()
                 && first.end < old
-                && first.is_plain_answer()
+                && first.is_plain_answer(&self.expected)
             {
                 self.records.pop_front();
                 out.answered += 1;
@@ -121,7 +115,7 @@ impl Recorder {
         }
         if self.records.len() < MAX_RECORDS {
             self.records.push_back(record);
-        } else if record.is_plain_answer() {
+        } else if record.is_plain_answer(&self.expected) {
             out.answered += 1;
         } else if is_refusal {
             out.refused += 1;
@@ -132,12 +126,6 @@ impl Recorder {
 
     /// `next` is the first number that was not used.
     pub(super) fn into_recorded(mut self, next: u64) -> Recorded {
-        // Under way when the load was abandoned.
-        for (n, (client, kind, start)) in std::mem::take(&mut self.open) {
-            self.out.of_clients.entry(client).or_default().uncertain += 1;
-            self.records
-                .push_back(Record::abandoned(n, client, kind, start));
-        }
         self.out.records = self.records.into();
         self.out.next = next;
         self.out
@@ -145,33 +133,9 @@ impl Recorder {
 }
 
 impl Record {
-    fn is_plain_answer(&self) -> bool {
-        self.outcome == End::Complete && !self.extra && self.status.is_some_and(|s| s < 500)
-    }
-
-    /// One whose end nobody saw. It counts as sent.
-    fn abandoned(n: u64, client: usize, kind: Kind, start: Micros) -> Self {
-        Record {
-            n,
-            client,
-            kind,
-            reused: false,
-            port: 0,
-            opened: None,
-            start,
-            connected: Some(start),
-            first_sent: None,
-            all_sent: None,
-            first_read: None,
-            end: start,
-            size: 0,
-            sent: 0,
-            read: 0,
-            status: None,
-            retry_after: false,
-            extra: false,
-            outcome: End::Abandoned,
-        }
+    fn is_plain_answer(&self, expected: &Expected) -> bool {
+        let is_right = self.status.is_some_and(|status| expected.takes(status));
+        self.outcome == End::Complete && !self.extra && is_right
     }
 }
 
@@ -192,7 +156,7 @@ mod tests {
     #[test]
     fn old_answers_are_counted_and_failures_kept() {
         let signalled = Arc::new(AtomicU64::new(0));
-        let mut recorder = Recorder::new(signalled.clone());
+        let mut recorder = Recorder::new(signalled.clone(), Expected::default());
         recorder.keep(answer(1, 1000));
         recorder.keep(Record {
             n: 2,
@@ -201,13 +165,12 @@ mod tests {
         recorder.keep(answer(3, 3_000_000));
         signalled.store(3_000_001, Ordering::Release);
         recorder.keep(answer(4, 9_000_000));
-        recorder.begin(5, 0, Kind::Slow, 9_000_001);
-        let out = recorder.into_recorded(6);
+        let out = recorder.into_recorded(5);
         let numbers: Vec<u64> = out.records.iter().map(|record| record.n).collect();
-        assert_eq!((out.answered, numbers), (1, vec![2, 3, 4, 5]));
+        assert_eq!((out.answered, numbers), (1, vec![2, 3, 4]));
         let told = Told {
             acknowledged: 3,
-            uncertain: 2,
+            uncertain: 1,
         };
         assert_eq!(out.of_clients[&0], told);
         assert_eq!(out.statuses[&200], 3);
@@ -215,7 +178,7 @@ mod tests {
 
     #[test]
     fn refusals_beyond_a_bound_are_counted() {
-        let mut recorder = Recorder::new(Arc::new(AtomicU64::new(10)));
+        let mut recorder = Recorder::new(Arc::new(AtomicU64::new(10)), Expected::default());
         for n in 0..MAX_REFUSALS + 50 {
             recorder.keep(Record {
                 n,

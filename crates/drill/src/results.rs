@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::family::Process;
 use super::output::Traces;
 use super::plan::Plan;
-use super::record::{Kind, Micros, Moments, Record, Verdict};
+use super::record::{Expected, Kind, Micros, Moments, Record, Verdict};
 use super::recorder::Recorded;
 use super::scenario::Scenario;
 use super::shell::Exit;
@@ -202,6 +202,17 @@ impl Round {
         })
     }
 
+    /// Which statuses nobody expected.
+    fn unexpected(&self, expected: &Expected) -> String {
+        let other = self.statuses.keys();
+        let other: Vec<String> = other
+            .filter(|status| **status < 500 && !expected.takes(**status))
+            .map(ToString::to_string)
+            .collect();
+        let other = other.join(", ");
+        format!(" ({other}; where that is right, say --expect-status)")
+    }
+
     /// Fills in what is wrong.
     pub(super) fn judge(
         &mut self,
@@ -217,7 +228,11 @@ impl Round {
         for verdict in failures {
             let number = self.number(verdict);
             if number > 0 {
-                problems.push(format!("{} {}", requests(number), verdict.words()));
+                let which = match verdict {
+                    Verdict::Unexpected => self.unexpected(&plan.expected),
+                    _ => String::new(),
+                };
+                problems.push(format!("{} {}{which}", requests(number), verdict.words()));
             }
         }
         if self.killed_at_limit {

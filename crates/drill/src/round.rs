@@ -87,6 +87,7 @@ pub(super) fn run(plan: &Plan, case: &Case, stop: &Stop) -> turnkey_report::Resu
         random,
         moments: Moments {
             stops: case.scenario.stops(),
+            expected: plan.expected.clone(),
             ..Moments::default()
         },
         seen: Seen::default(),
@@ -315,6 +316,14 @@ impl Drill<'_> {
                 }
             } else if self.since_signal() >= self.plan.limit {
                 self.seen.killed = true;
+                // What is cut by our own SIGKILL is not the server's doing: what is under
+                // way may end by itself, within its own time limit.
+                self.load.finish();
+                while !self.load.is_over() {
+                    if self.stop.sleep(LOOK) {
+                        return Ok(false);
+                    }
+                }
                 break;
             }
             if self.stop.asked() {
@@ -422,10 +431,6 @@ impl Drill<'_> {
 
     /// Everything is over: collects what is known.
     fn finish(mut self, ready: &Ready) -> turnkey_report::Result<Round> {
-        if self.seen.killed {
-            // What is cut by our own SIGKILL is not the server's doing.
-            self.load.abandon();
-        }
         let recorded = self.load.join()?;
         let exit = self.session.left(Duration::ZERO).map(|(_, exit)| exit);
         if self.seen.killed || !self.seen.left_behind.is_empty() {

@@ -280,8 +280,12 @@ impl Report {
         };
         if failed > 0 {
             let cut = thousands(self.total(Verdict::Cut) as f64);
+            let are = match failed {
+                1 => "is",
+                _ => "are",
+            };
             return format!(
-                "\nFAILED: {failed} of {rounds} are not clean; {cut} of {requests} requests were cut.{stopped}"
+                "\nFAILED: {failed} of {rounds} {are} not clean; {cut} of {requests} requests were cut.{stopped}"
             );
         }
         format!("\nClean: {rounds}, {requests} requests, none cut, nothing left behind.{stopped}")

@@ -49,7 +49,8 @@ passed_on!(
     tokio::sync::AcquireError,
     tokio::task::JoinError,
     tokio_postgres::Error,
-    turnkey_storage::Error
+    turnkey_storage::Error,
+    turnkey_text::output::Unwritable
 );
 
 impl From<turnkey_report::Error> for Error {

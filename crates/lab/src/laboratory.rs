@@ -1,6 +1,6 @@
 //! The whole laboratory: surroundings, all runs in turn, table and files.
 //!
-//! Called by `cli/bench.rs`. Whatever ends it, Ctrl-C included, what was measured is
+//! Called by `crates/tool/src/bench.rs`. Whatever ends it, Ctrl-C included, what was measured is
 //! shown and written, and nothing is left behind: databases are in a temporary
 //! directory, servers end with their keepers.
 
@@ -17,14 +17,14 @@ use super::progress::{Progress, words};
 use super::run::{Bench, Server};
 use super::{Outcome, order, report, results, servers, summary, table};
 use crate::error::Error;
+use turnkey_report::files::reason;
 use turnkey_report::say;
 use turnkey_report::stop::Stop;
+use turnkey_text::numbers::counted;
+use turnkey_text::output;
 
 /// For a private server to be made and started.
 const SERVER_PATIENCE: Duration = Duration::from_secs(180);
-
-/// A run that others disturbed by more than this share of the machine is marked.
-pub(super) const NOISY: f64 = 0.08;
 
 /// Measures all of it.
 ///
@@ -223,7 +223,12 @@ fn connect_servers(
                 kind.name()
             ));
         }
-        servers.push(Server { kind, admin, pid });
+        servers.push(Server {
+            kind,
+            admin,
+            pid,
+            is_private: private.is_some(),
+        });
     }
     Ok(servers)
 }
@@ -241,7 +246,7 @@ pub(super) fn temporary_directory(
             Error::Start(format!(
                 "cannot make a directory in {}: {}; name another with --directory",
                 parent.display(),
-                e.kind()
+                reason(&e)
             ))
         })
 }
@@ -292,8 +297,8 @@ fn announce(results: &results::Results, plan: &Plan) {
         say!("warning: {warning}");
     }
     say!(
-        "{} runs of {} s each, with what is around them about {}. Ctrl-C stops and keeps what was measured.",
-        plan.cases().len() * plan.repeat,
+        "{} of {} s, with what is around about {}. Ctrl-C stops and keeps what was measured.",
+        counted((plan.cases().len() * plan.repeat) as u64, "run"),
         plan.seconds,
         words(plan.estimate())
     );
@@ -316,5 +321,5 @@ fn present(results: &results::Results, options: &StorageOptions) -> crate::error
     } else {
         table::render(results)
     };
-    table::print(&text)
+    Ok(output::print(&text)?)
 }

@@ -1,7 +1,7 @@
 //! Measuring: the storage laboratory (`turnkey bench storage`) and whole turns over
 //! HTTP (`turnkey bench turn`).
 //!
-//! Called by `cli/bench.rs` only. Nothing else in the program knows of it.
+//! Called by `crates/tool/src/bench.rs` only. Nothing else in the program knows of it.
 //!
 //! | file | what |
 //! | --- | --- |

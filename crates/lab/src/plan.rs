@@ -1,7 +1,7 @@
 //! What a laboratory measures: the options, checked against their bounds, and the list
 //! of runs that follows from them.
 //!
-//! Made by `cli/bench.rs`, obeyed by `laboratory.rs`, kept in `results.json`.
+//! Made by `crates/tool/src/bench.rs`, obeyed by `laboratory.rs`, kept in `results.json`.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -169,7 +169,8 @@ fn write(load: &Load) -> crate::error::Result<()> {
             std::process::exit(1);
         })?;
     let writer = Writer {
-        database: files.database.clone(),
+        files: files.clone(),
+        file: None,
         sync: load.sync.storage(),
         listener,
         expected: Vec::new(),

@@ -73,8 +73,9 @@ pub(crate) struct Run {
     pub(crate) syncs_source: Option<String>,
     /// Flushes of the whole device, from /sys/dev/block.
     pub(crate) device_flushes_per_turn: Option<f64>,
-    /// write_bytes of all processes, from /proc.
-    pub(crate) bytes_written_per_turn: Option<f64>,
+    /// What reached the block device, other programs' too, from /sys/dev/block; with
+    /// warm-up, for each acknowledged turn. None: it cannot be measured here.
+    pub(crate) device_bytes_per_turn: Option<f64>,
     pub(crate) cpu_us_per_turn: CpuPerTurn,
     /// Share of the machine that others used (and the kernel's own threads), 0 to 1.
     pub(crate) others_share: Option<f64>,

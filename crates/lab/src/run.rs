@@ -43,6 +43,8 @@ pub(super) struct Server {
     pub(super) admin: Box<dyn Admin>,
     /// Its first process, on this machine.
     pub(super) pid: Option<u32>,
+    /// Its files are in the laboratory's directory.
+    pub(super) is_private: bool,
 }
 
 /// Where a run's states are; dropping it removes them.
@@ -157,6 +159,7 @@ impl Bench<'_> {
         for client in &clients {
             client.answer(PATIENCE, self.stop)?;
         }
+        let device_before = self.device_bytes(case.engine);
         let begin = measure::now() + HEAD_START.as_nanos() as u64;
         let from = begin + Duration::from_secs_f64(self.plan.warm_up_seconds).as_nanos() as u64;
         let window = Window {
@@ -180,6 +183,7 @@ impl Bench<'_> {
                 other => return failed(format!("an answer that was not asked for: {other:?}")),
             }
         }
+        let device_after = self.device_bytes(case.engine);
         for client in &mut clients {
             client.let_go();
             client.wait(PATIENCE);
@@ -196,6 +200,10 @@ impl Bench<'_> {
         }
         self.add_up(run, &loaded)?;
         self.per_turn(run, &first, &last, case.engine);
+        run.device_bytes_per_turn = device_before
+            .zip(device_after)
+            .filter(|_| run.acknowledged > 0)
+            .map(|(a, b)| b.saturating_sub(a) as f64 / run.acknowledged as f64);
         self.commits_and_syncs(run, &loaded, written, before, &place)?;
         run.sum_of_counters = engines::sum(&load)?;
         if let Err(sentence) = check::counters(run.sum_of_counters, run.acknowledged, run.uncertain)
@@ -237,6 +245,15 @@ impl Bench<'_> {
             machine: measure::machine_time(),
             flushes: self.device.and_then(Device::flushes),
         }
+    }
+
+    /// What was written to the device so far, once what is dirty has reached it; none where
+    /// the database is somewhere else, or on no block device.
+    fn device_bytes(&self, engine: Engine) -> Option<u64> {
+        let is_here = self.server(engine).is_none_or(|server| server.is_private);
+        let device = self.device.filter(|_| is_here)?;
+        measure::write_back(self.directory).ok()?;
+        device.written()
     }
 
     fn add_up(&self, run: &mut Run, loaded: &[Loaded]) -> crate::error::Result<()> {
@@ -289,15 +306,6 @@ impl Bench<'_> {
             let others = (busy - busy_before - ours - own) / (all - all_before);
             run.others_share = Some(others.clamp(0.0, 1.0));
         }
-        let written = |usage: fn(&Sample) -> Option<u64>| {
-            let bytes = usage(last)?.saturating_sub(usage(first)?);
-            Some(bytes as f64 / turns)
-        };
-        run.bytes_written_per_turn = if engine.server().is_some() {
-            written(|s| s.server?.written)
-        } else {
-            written(|s| Some(s.clients.written? + s.writer.written?))
-        };
         run.device_flushes_per_turn = first
             .flushes
             .zip(last.flushes)

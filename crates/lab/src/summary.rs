@@ -27,7 +27,7 @@ pub(crate) struct Median {
     pub(crate) cpu_us_per_turn: CpuPerTurn,
     pub(crate) turns_per_commit: Option<f64>,
     pub(crate) syncs_per_turn: Option<f64>,
-    pub(crate) bytes_written_per_turn: Option<f64>,
+    pub(crate) device_bytes_per_turn: Option<f64>,
     /// The largest of all runs: one noisy run makes a figure doubtful.
     pub(crate) others_share: Option<f64>,
     /// Of all runs together.
@@ -126,7 +126,7 @@ fn of(first: &Run, runs: &[Run]) -> Median {
         },
         turns_per_commit: where_known(|run| run.turns_per_commit),
         syncs_per_turn: where_known(|run| run.syncs_per_turn),
-        bytes_written_per_turn: where_known(|run| run.bytes_written_per_turn),
+        device_bytes_per_turn: where_known(|run| run.device_bytes_per_turn),
         others_share: good
             .iter()
             .filter_map(|run| run.others_share)

@@ -3,9 +3,8 @@
 //! Called at the end of a laboratory. Plain text of at most some 130 columns.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
-use super::laboratory::NOISY;
+use super::measure::NOISY;
 use super::results::Results;
 use super::summary::Median;
 use turnkey_report::figures::{short, thousands, time};
@@ -69,7 +68,7 @@ fn cells(row: &Median) -> [String; 13] {
         short(row.cpu_us_per_turn.total),
         short(row.turns_per_commit),
         short(row.syncs_per_turn),
-        short(row.bytes_written_per_turn.map(|bytes| bytes / 1024.0)),
+        short(row.device_bytes_per_turn.map(|bytes| bytes / 1024.0)),
         ratio(row.ratio_to_sqlite_direct),
         ratio(row.ratio_to_postgres),
     ]
@@ -162,22 +161,17 @@ fn ending(results: &Results) -> String {
         );
     }
     if results.interrupted {
-        let _ = writeln!(text, "Interrupted after {} runs.", results.runs.len());
+        let runs = count(results.runs.len(), "run", "runs");
+        let _ = writeln!(text, "Interrupted after {runs}.");
     } else if failed.is_empty() {
+        let after = match results.runs.len() {
+            1 => "the run".to_owned(),
+            runs => format!("each of the {runs} runs"),
+        };
         let _ = writeln!(
             text,
-            "No turn was lost: after each of the {} runs the counters added up to the acknowledged turns.",
-            results.runs.len()
+            "No turn was lost: after {after} the counters added up to the acknowledged turns."
         );
     }
     text
-}
-
-/// Prints to stdout; whoever reads may have had enough.
-pub(super) fn print(text: &str) -> crate::error::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
 }

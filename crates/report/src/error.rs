@@ -43,5 +43,6 @@ passed_on!(
     nix::Error,
     serde_json::Error,
     tokio::task::JoinError,
-    turnkey_storage::Error
+    turnkey_storage::Error,
+    turnkey_text::output::Unwritable
 );

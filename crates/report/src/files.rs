@@ -1,7 +1,10 @@
-//! The files of a report. They are written over files of the same names; no others are
-//! touched.
+//! The files of a report. Pages and charts are written over files of the same names, since
+//! they can be drawn again from the figures; figures of another measurement (`*.json`)
+//! are kept under another name first. No others are touched.
 
 use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -15,12 +18,26 @@ pub fn make_directory(out: &Path) -> crate::Result<()> {
         Error::Start(format!(
             "cannot write to --out {}: {}; name another directory",
             out.display(),
-            e.kind()
+            reason(&e)
         ))
     };
     fs::create_dir_all(out).map_err(refuse)?;
     // Tells a directory without write permission now, not after hours.
     tempfile::tempfile_in(out).map(drop).map_err(refuse)
+}
+
+/// Why something could not be done, as people say it, without the number.
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such directory".to_owned(),
+        ErrorKind::NotADirectory => "a part of the path is a file".to_owned(),
+        ErrorKind::AlreadyExists => "it is there, and no directory".to_owned(),
+        ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        ErrorKind::PermissionDenied => "no right to write there".to_owned(),
+        ErrorKind::StorageFull => "the disk is full".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "the file system is read only".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// Writes files, given by name; their paths.
@@ -32,12 +49,64 @@ pub fn write(out: &Path, files: Vec<(String, String)>) -> crate::Result<Vec<Path
     for (name, text) in files {
         let path = out.join(name);
         // Beside it first: a reader never sees half a file.
-        let mut beside = path.clone().into_os_string();
-        beside.push(".new");
-        fs::write(&beside, text)
-            .and_then(|()| fs::rename(&beside, &path))
-            .map_err(|e| Error::Start(format!("cannot write {}: {}", path.display(), e.kind())))?;
+        keep_figures(&path, &text)
+            .and_then(|()| {
+                // As any file that a program writes: less the process's mask.
+                let mode = fs::Permissions::from_mode(0o666);
+                tempfile::Builder::new().permissions(mode).tempfile_in(out)
+            })
+            .and_then(|mut file| {
+                file.write_all(text.as_bytes())?;
+                file.persist(&path).map_err(|e| e.error)
+            })
+            .map_err(|e| {
+                Error::Start(format!("cannot write {}: {}", path.display(), reason(&e)))
+            })?;
         written.push(path);
     }
     Ok(written)
+}
+
+/// What another measurement has found becomes `results-1.json`, or the next number.
+fn keep_figures(path: &Path, text: &str) -> io::Result<()> {
+    if path.extension().is_none_or(|extension| extension != "json") {
+        return Ok(());
+    }
+    let before = match fs::read(path) {
+        Ok(before) if before != text.as_bytes() => before,
+        Ok(_) => return Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let stem = path.with_extension("");
+    for number in 1..u32::MAX {
+        let mut name = stem.clone().into_os_string();
+        name.push(format!("-{number}.json"));
+        match fs::File::create_new(&name) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+            file => return file?.write_all(&before),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_another_measurement_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path();
+        for text in ["1", "1", "2", "3"] {
+            let files = ["results.json", "report.html"].map(|n| (n.to_owned(), text.to_owned()));
+            write(out, files.to_vec()).unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
+        assert_eq!(read("results-1.json"), "1");
+        assert_eq!(read("results-2.json"), "2");
+        assert_eq!(read("results.json"), "3");
+        assert_eq!(read("report.html"), "3");
+        assert_eq!(fs::read_dir(out).unwrap().count(), 4);
+    }
 }

@@ -15,14 +15,22 @@ h2{font-size:20px;margin:40px 0 12px}.soft,figcaption{color:var(--soft)}figcapti
 .facts div,figure .sheet,.scroll,.note{background:var(--card);border:1px solid var(--line);border-radius:8px}\
 .facts div{padding:12px 14px}.facts b{display:block;font-size:13px;font-weight:600;color:var(--soft)}\
 .note{padding:12px 16px;margin:16px 0}.bad{color:var(--bad);font-weight:600}\
-figure{margin:0 0 26px}figure .sheet{overflow-x:auto;padding:2px}svg.chart{display:block;max-width:100%;min-width:640px;height:auto;margin:0 auto}\
+.output{overflow-x:auto}figure{margin:0 0 26px}figure .sheet{overflow-x:auto;padding:2px}svg.chart{display:block;max-width:100%;min-width:640px;height:auto;margin:0 auto}\
 .scroll{overflow-x:auto;width:min(1560px,calc(100vw - 48px));margin-left:50%;transform:translateX(-50%)}table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}\
 th,td{padding:6px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}\
 th{color:var(--soft);font-weight:600;vertical-align:bottom}th:first-child,td:first-child,td.left,th.left{text-align:left}\
 tr.situation td{background:var(--bg);font-weight:600;text-align:left;padding-top:12px}\
 tbody tr:last-child td{border-bottom:0}dt{font-weight:600;margin-top:10px}dd{margin:0}code{font-size:.92em}\
-li{margin:4px 0}details{margin:8px 0}summary{cursor:pointer;color:var(--mark)}\
+:focus-visible{outline:2px solid var(--mark);outline-offset:2px}li{margin:4px 0}details{margin:8px 0}summary{cursor:pointer;color:var(--mark)}\
 @media print{body{background:#fff}main{padding:0}}";
+
+/// The start of a `div` that may have to be scrolled, which a keyboard has to reach.
+pub fn region(class: &str, name: &str) -> String {
+    format!(
+        "<div class=\"{class}\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">",
+        escape(name)
+    )
+}
 
 /// The whole page; `body` is HTML.
 pub fn page(title: &str, body: &str) -> String {

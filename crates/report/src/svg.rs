@@ -165,7 +165,8 @@ impl Svg {
     }
 }
 
-/// For text and attributes of XML.
+/// For text and attributes of XML 1.0 and of HTML, which allow some characters neither as
+/// they are nor as references: these become U+FFFD.
 pub fn escape(text: &str) -> String {
     text.chars().fold(String::new(), |mut out, c| {
         match c {
@@ -173,12 +174,19 @@ pub fn escape(text: &str) -> String {
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            // Not allowed in XML 1.0 at all.
-            c if c < ' ' && !matches!(c, '\t' | '\n' | '\r') => out.push('\u{fffd}'),
+            '\t' | '\n' | '\r' => out.push(c),
+            // XML refuses U+0000 to U+001F, U+FFFE and U+FFFF; HTML also the other controls
+            // and noncharacters: https://infra.spec.whatwg.org/#noncharacter
+            c if c.is_control() || is_noncharacter(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
         out
     })
+}
+
+/// The last two of each plane, and U+FDD0 to U+FDEF.
+pub fn is_noncharacter(c: char) -> bool {
+    u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c)
 }
 
 /// The steps of an axis from 0 to at least `most`: 1, 2 or 5 times a power of ten.
@@ -200,6 +208,20 @@ pub fn steps(most: f64, wanted: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_character_of_a_page_is_replaced() {
+        assert_eq!(
+            escape("a\u{ffff}\u{fffe}\u{0}\u{b}\u{7f}\u{85}"),
+            "a\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}"
+        );
+        assert_eq!(
+            escape("\u{fdd0}\u{fdef}\u{1fffe}\u{10ffff}"),
+            "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"
+        );
+        let kept = "\t\n\u{fffd}\u{e000}\u{fdcf}\u{fdf0}\u{1f600}\u{10fffd}\u{a0}";
+        assert_eq!(escape(kept), kept);
+    }
 
     #[test]
     fn steps_are_round_and_reach_the_top() {

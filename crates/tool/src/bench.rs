@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use turnkey::tool::exit;
 use turnkey_lab::{self as bench, HttpOptions, Outcome, StorageOptions};
+use turnkey_text::output::Unwritable;
 
 #[derive(Args)]
 pub(crate) struct Bench {
@@ -249,13 +250,22 @@ impl Bench {
             Command::Storage(storage) => bench::storage(&storage.options()),
             Command::Turn(turn) => bench::http(&turn.options()),
         };
-        Ok(ExitCode::from(
-            match outcome.map_err(|e| anyhow::anyhow!("{e}"))? {
-                Outcome::Good => exit::CLEAN,
-                Outcome::Failed => exit::CUT,
-                Outcome::Interrupted => exit::INTERRUPTED,
-            },
-        ))
+        Ok(ExitCode::from(match outcome.map_err(said)? {
+            Outcome::Good => exit::CLEAN,
+            Outcome::Failed => exit::CUT,
+            Outcome::Interrupted => exit::INTERRUPTED,
+        }))
+    }
+}
+
+/// An error of the laboratory as one of the command line, which keeps what it is.
+fn said(error: turnkey_lab::Error) -> anyhow::Error {
+    match error {
+        turnkey_lab::Error::System(error) => match error.downcast::<Unwritable>() {
+            Ok(unwritable) => (*unwritable).into(),
+            Err(error) => anyhow::anyhow!("{error}"),
+        },
+        error => anyhow::anyhow!("{error}"),
     }
 }
 

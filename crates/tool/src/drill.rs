@@ -2,7 +2,6 @@
 //! plays the shell for it.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -12,9 +11,19 @@ use clap::Args;
 use turnkey::tool::{duration, exit};
 use turnkey_drill::{self as drill, Drill, Error, Mode, Request, Scenario, To};
 use turnkey_report::say;
+use turnkey_text::output;
+
+/// Clients that ask for --slow-path.
+const SLOW_CONNECTIONS: usize = 2;
+
+/// Help as it stands: clap would make a line break of `{n}`. An escape that changes nothing
+/// parts it; clap leaves escapes out where no terminal is.
+fn verbatim(text: &str) -> String {
+    text.replace("{n}", "{\u{1b}[0mn}")
+}
 
 #[derive(Args)]
-#[command(after_help = format!("\
+#[command(after_help = verbatim(&format!("\
 Starts COMMAND in the foreground of a terminal of its own, waits until its port answers,
 loads it, does something to it in the middle of the load and tells what became of every
 request: answered, refused after the signal (fine), or cut: accepted or sent, and then
@@ -38,7 +47,7 @@ Examples:
   turnkey drill -- gunicorn --workers 2 app:app
   turnkey drill --scenario ctrl-c,term,kill-worker --out report/ -- uvicorn --workers 2 app:app
   turnkey drill --method POST --path /echo --body '{{\"n\":{{n}}}}' --slow-path '/sleep?ms=2000' -- node server.js
-  turnkey drill --repeat 20 --junit drill.xml -- turnkey run --workers 2 --storage sqlite:bot.db", Scenario::names()))]
+  turnkey drill --repeat 20 --junit drill.xml -- turnkey run --workers 2 --storage sqlite:bot.db", Scenario::names())))]
 pub(crate) struct DrillArgs {
     /// What to do to the server.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
@@ -113,6 +122,10 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
 
+    /// Statuses that are right answers [default: 200 to 299].
+    #[arg(long, value_name = "STATUS,...", value_delimiter = ',')]
+    expect_status: Vec<u16>,
+
     /// Path that is slow to answer, asked beside the others.
     #[arg(long, value_name = "PATH")]
     slow_path: Option<String>,
@@ -121,9 +134,9 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "TEXT", requires = "slow_path")]
     slow_body: Option<String>,
 
-    /// Clients that ask for it.
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "slow_path")]
-    slow_connections: usize,
+    /// Clients that ask for it; 0 for none [default: 2].
+    #[arg(long, value_name = "N")]
+    slow_connections: Option<usize>,
 
     /// Requests that are held in the middle when the signal comes, for each of: after
     /// connecting, in the head, in the body, while reading.
@@ -206,8 +219,7 @@ impl DrillArgs {
             true => serde_json::to_string_pretty(&report)?,
             false => report.to_string(),
         };
-        // Whoever reads may have had enough; the exit code stands.
-        drop(writeln!(std::io::stdout(), "{text}"));
+        let printed = output::line(text);
         if let Some(page) = report
             .files
             .iter()
@@ -215,6 +227,7 @@ impl DrillArgs {
         {
             say!("Report: {}", page.display());
         }
+        printed?;
         Ok(ExitCode::from(match () {
             () if report.interrupted => exit::INTERRUPTED,
             () if report.is_clean() => exit::CLEAN,
@@ -228,9 +241,20 @@ impl DrillArgs {
             Some(body) => Request::post(path, body.as_str()),
             None => Request::get(path),
         });
+        let slow_connections = match (self.slow_connections, &slow) {
+            (Some(1..), None) => {
+                return Err(Error::Start(
+                    "--slow-connections says how many ask for --slow-path; name that, too"
+                        .to_owned(),
+                ));
+            }
+            (number, _) => number.unwrap_or(SLOW_CONNECTIONS),
+        };
+        let slow = slow.filter(|_| slow_connections > 0);
         let mut drill = Drill::command(self.command)
             .repeat(self.repeat)
             .connections(self.connections)
+            .expect_status(self.expect_status)
             .think(self.think)
             .held(self.held)
             .latency(self.latency)
@@ -276,7 +300,7 @@ impl DrillArgs {
             drill = drill.request(request);
         }
         if let Some(slow) = slow {
-            drill = drill.slow(slow, self.slow_connections);
+            drill = drill.slow(slow, slow_connections);
         }
         if self.storage.is_some() || self.no_storage_check {
             drill = drill.storage(self.storage);

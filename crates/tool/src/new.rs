@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use turnkey::tool::{self, exit};
+use turnkey_text::output;
 
 /// What each file is made of.
 const FILES: [(&str, &str); 9] = [
@@ -126,7 +127,7 @@ impl New {
         check_name(&self.name)?;
         let directory = self.path.unwrap_or_else(|| PathBuf::from(&self.name));
         check_free(&directory)?;
-        let dependency = match self.turnkey.or_else(own_checkout) {
+        let source = match self.turnkey.or_else(own_checkout) {
             Some(checkout) => of_checkout(&checkout)?,
             None => released(),
         };
@@ -135,15 +136,15 @@ impl New {
             let path = directory.join(file);
             let parent = path.parent().unwrap_or(&directory);
             fs::create_dir_all(parent).with_context(cannot)?;
-            fs::write(&path, fill(template, &self.name, &dependency)).with_context(cannot)?;
+            fs::write(&path, fill(template, &self.name, &source)).with_context(cannot)?;
         }
         let unit = unit(&self.name)?;
         let unit_file = directory.join(format!("{}.service", self.name));
         fs::write(unit_file, unit).with_context(cannot)?;
-        println!("{}: a bot that counts. Next:", directory.display());
-        println!("  cd {}", directory.display());
-        println!("  cargo test");
-        println!("  cargo run -- run");
+        output::line(format_args!(
+            "{0}: a bot that counts. Next:\n  cd {0}\n  cargo test\n  cargo run -- run",
+            directory.display()
+        ))?;
         Ok(ExitCode::from(exit::CLEAN))
     }
 }
@@ -190,10 +191,9 @@ fn check_free(directory: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The line of Cargo.toml.
+/// Where Cargo.toml finds the framework.
 fn released() -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    format!("# Or of a checkout: turnkey = {{ path = \"../turnkey\" }}\nturnkey = \"{version}\"")
+    format!("version = \"{}\"", env!("CARGO_PKG_VERSION"))
 }
 
 /// The same, for a directory that must be a checkout.
@@ -211,7 +211,7 @@ fn of_checkout(directory: &Path) -> anyhow::Result<String> {
         .to_str()
         .context("the path of --turnkey is not UTF-8")?;
     let path = toml::Value::String(path.to_owned());
-    Ok(format!("turnkey = {{ path = {path} }}"))
+    Ok(format!("path = {path}"))
 }
 
 fn is_checkout(directory: &Path) -> bool {
@@ -229,10 +229,10 @@ fn own_checkout() -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-fn fill(template: &str, name: &str, dependency: &str) -> String {
+fn fill(template: &str, name: &str, source: &str) -> String {
     template
         .replace("{{name}}", name)
-        .replace("{{dependency}}", dependency)
+        .replace("{{source}}", source)
         .replace("{{rust}}", env!("CARGO_PKG_RUST_VERSION"))
 }
 
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn nothing_is_left_to_fill_in() {
         for (file, template) in FILES {
-            let text = fill(template, "mybot", "turnkey = \"1\"");
+            let text = fill(template, "mybot", "version = \"1\"");
             assert!(!text.contains("{{"), "{file}");
         }
     }

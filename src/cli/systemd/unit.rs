@@ -60,6 +60,8 @@ impl Unit<'_> {
 Description={name}, a bot
 Wants=network-online.target
 After=network-online.target
+# However often: it may wait for a database server.
+StartLimitIntervalSec=0
 
 [Service]
 # It says when it serves, and what it is doing: `systemctl status {name}`.
@@ -77,7 +79,7 @@ ExecStop=-{stopping} stop --pid $MAINPID
 WatchdogSec=30
 Restart=on-failure
 RestartSec=1
-# Bad settings do not get better by themselves.
+# Bad settings do not get better by themselves. What is only not there yet ends with 75.
 RestartPreventExitStatus=2
 # Only the master is told to stop. It tells the others; turns in flight may take --grace.
 KillMode=mixed
@@ -186,7 +188,9 @@ WantedBy=multi-user.target
     pub(in crate::cli) fn socket(&self) -> anyhow::Result<String> {
         let name = self.name;
         let Some(listen) = &self.outline.listen else {
-            bail!("with --updater polling nothing listens; leave out --socket");
+            bail!(
+                "with --updater polling nothing listens unless other systems call it; leave out --socket, or give --port and set TURNKEY_RPC_TOKEN"
+            );
         };
         let mut text = format!(
             "\

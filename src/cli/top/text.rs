@@ -163,10 +163,12 @@ pub(super) fn queues(status: &Status) -> String {
         None => String::new(),
     };
     format!(
-        "{} in the inbox, {} replies in the outbox{lag}, {} dead letters",
+        "{} in the inbox, {} replies in the outbox{lag}, {} dead letters, \
+         {} dead replies",
         count(queues.inbox),
         count(queues.outbox),
-        count(queues.dead)
+        count(queues.dead),
+        count(queues.dead_replies)
     )
 }
 

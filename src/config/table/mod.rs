@@ -109,7 +109,7 @@ macro_rules! settings {
                 Settings { $($($field: self.$field.or(others.$field),)+)+ }
             }
 
-            /// The secrets, and the database's address that may hold one.
+            /// The secrets, and the addresses of the database and of the proxy, which may hold one.
             pub(super) fn secrets(
                 &mut self,
             ) -> Vec<($crate::config::table::Described, &mut Option<Secret>)> {

@@ -129,6 +129,24 @@ fn a_reload_takes_what_it_can() {
     assert_eq!(new.clone().keep_fixed(&new), [""; 0]);
 }
 
+/// A bot that only asks has no socket, until a restart.
+#[test]
+fn tokens_beside_polling_take_a_restart() {
+    let of = |more: &str| config(parse(&format!("telegram-token = \"t\"\n{more}")).unwrap());
+    let listen = |config: &Config| {
+        let mut shown = config.shown().into_iter();
+        shown.find(|(name, _)| name == "listen").unwrap().1
+    };
+    let (alone, called) = (of("").unwrap(), of("rpc-token = \"r\"").unwrap());
+    assert_eq!(listen(&alone), "nowhere");
+    assert_eq!(listen(&called), "localhost:8080");
+    let says = ["TURNKEY_RPC_TOKEN or TURNKEY_HTTP_TOKEN beside polling"];
+    assert_eq!(called.clone().keep_fixed(&alone), says);
+    assert_eq!(alone.clone().keep_fixed(&called), says);
+    let both = of("rpc-token = \"r\"\nhttp-token = \"h\"").unwrap();
+    assert_eq!(both.clone().keep_fixed(&called), [""; 0]);
+}
+
 #[test]
 fn an_operator_is_shown_what_is_in_force() {
     let text = "fast = true\nadmin = \"[::1]:1\"\nhttp-token = \"hush\"\nkeep-history = \"90d\"";
@@ -170,7 +188,11 @@ fn no_secret_is_ever_shown() {
         .iter()
         .map(|name| (variable(name), format!("hush-{name}")))
         .collect();
-    let get = |name: &str| values.get(name).map(OsString::from);
+    let proxy = "http://bot:pa55word@proxy:3128";
+    let get = |name: &str| match name {
+        "TURNKEY_PLATFORM_PROXY" => Some(OsString::from(proxy)),
+        name => values.get(name).map(OsString::from),
+    };
     let url = match cfg!(feature = "postgres") {
         true => "postgres://bot:pa55word@db/bot",
         false => "sqlite:bot.db",
@@ -178,6 +200,7 @@ fn no_secret_is_ever_shown() {
     settings.storage = Some(url.into());
     settings.read_secrets(&get).unwrap();
     assert_eq!(settings.storage.as_deref(), Some(url), "a flag wins");
+    assert_eq!(settings.platform_proxy.as_deref(), Some(proxy));
     let config = config(settings.clone()).unwrap();
     let token = config.rpc_token.as_deref();
     assert_eq!(token, Some("hush-rpc-token"), "it was read");
@@ -187,8 +210,10 @@ fn no_secret_is_ever_shown() {
     }
     assert!(
         !shown.contains("pa55word"),
-        "the database's password is shown"
+        "the password of the database or the proxy is shown"
     );
+    let line = ("platform-proxy".to_owned(), "http://proxy:3128".to_owned());
+    assert!(config.shown().contains(&line));
 }
 
 #[test]

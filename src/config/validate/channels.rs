@@ -2,6 +2,7 @@
 
 use crate::config::channels::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
 use crate::config::choices::Updater;
+use crate::config::proxies::Proxies;
 use crate::config::refuse;
 use crate::config::secrets::{Secret, variable};
 use crate::config::settings::Values;
@@ -14,7 +15,11 @@ pub(super) fn http(values: &Values) -> HttpConfig {
 
 /// # Errors
 /// A setting for polling, without it.
-pub(super) fn telegram(values: &Values, updater: Updater) -> crate::Result<TelegramConfig> {
+pub(super) fn telegram(
+    values: &Values,
+    updater: Updater,
+    proxies: &Proxies,
+) -> crate::Result<TelegramConfig> {
     let polls = updater == Updater::Polling;
     if values.delete_webhook && !polls {
         return refuse(
@@ -29,23 +34,28 @@ pub(super) fn telegram(values: &Values, updater: Updater) -> crate::Result<Teleg
         polls,
         delete_webhook: values.delete_webhook,
         registers: values.public_url.is_some(),
+        proxies: proxies.clone(),
     })
 }
 
 /// # Errors
 /// A secret is missing.
-pub(super) fn viber(values: &Values) -> crate::Result<Option<ViberConfig>> {
+pub(super) fn viber(values: &Values, proxies: &Proxies) -> crate::Result<Option<ViberConfig>> {
     let secrets = all_or_none([("viber-token", &values.viber_token)])?;
     Ok(secrets.map(|[token]| ViberConfig {
         token,
         sender: values.viber_sender.clone(),
         api_url: values.viber_api_url.clone(),
+        proxies: proxies.clone(),
     }))
 }
 
 /// # Errors
 /// A secret is missing.
-pub(super) fn facebook(values: &Values) -> crate::Result<Option<FacebookConfig>> {
+pub(super) fn facebook(
+    values: &Values,
+    proxies: &Proxies,
+) -> crate::Result<Option<FacebookConfig>> {
     let secrets = all_or_none([
         ("facebook-token", &values.facebook_token),
         ("facebook-secret", &values.facebook_secret),
@@ -56,6 +66,7 @@ pub(super) fn facebook(values: &Values) -> crate::Result<Option<FacebookConfig>>
         secret,
         verify_token,
         api_url: values.facebook_api_url.clone(),
+        proxies: proxies.clone(),
     }))
 }
 
@@ -67,6 +78,7 @@ pub(super) fn vk(
     values: &Values,
     updater: Updater,
     asks_only: bool,
+    proxies: &Proxies,
 ) -> crate::Result<Option<VkConfig>> {
     let secrets = match (&values.vk_token, &values.vk_secret) {
         // Nothing is posted, so nothing holds a secret.
@@ -86,6 +98,7 @@ pub(super) fn vk(
         secret,
         confirmation: values.vk_confirmation.clone(),
         api_url: values.vk_api_url.clone(),
+        proxies: proxies.clone(),
     }))
 }
 

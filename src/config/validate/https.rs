@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use crate::config::proxies::Proxies;
 use crate::config::serving::{AcmeConfig, Tls};
 use crate::config::settings::{Settings, Values};
 use crate::config::{Address, refuse};
@@ -49,6 +50,7 @@ pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {
 pub(super) fn certificates(
     values: &Values,
     database: Option<&Address>,
+    proxies: &Proxies,
 ) -> crate::Result<Option<Tls>> {
     if let Some(domains) = &values.tls_domain {
         return Ok(Some(Tls::Acme(AcmeConfig {
@@ -57,6 +59,7 @@ pub(super) fn certificates(
             url: values.acme_url.clone().unwrap_or(LETS_ENCRYPT.to_owned()),
             ca: values.acme_ca.clone(),
             contact: values.acme_contact.clone(),
+            proxies: proxies.clone(),
         })));
     }
     let files = values.tls_cert.clone().zip(values.tls_key.clone());

@@ -17,6 +17,8 @@ use turnkey_storage::inbox::Bounds;
 pub(super) use self::listen::listen;
 use super::choices::SyncMode;
 use super::network;
+use super::proxies::Proxies;
+use super::secrets::environment;
 use super::serving::RateLimits;
 use super::settings::{Settings, Values};
 use super::{Address, Config, ServerLimits};
@@ -36,12 +38,13 @@ impl Settings {
 
         let values = self.complete()?;
         let database = values.storage.as_deref().map(database).transpose()?;
+        let proxies = Proxies::read(values.platform_proxy.as_deref(), &environment)?;
         let trusted_proxies = values.trusted_proxy.as_deref().unwrap_or_default();
         Ok(Config {
             updater,
             processes,
             listen: listen(&values)?,
-            tls: https::certificates(&values, database.as_ref())?,
+            tls: https::certificates(&values, database.as_ref(), &proxies)?,
             admin: listen::admin(&values)?,
             backup: backup::scheduled(&values, database.as_ref())?,
             trusted_proxies: network::list(trusted_proxies)?,
@@ -59,10 +62,10 @@ impl Settings {
             },
             server: limits(&values),
             http: channels::http(&values),
-            telegram: channels::telegram(&values, updater)?,
-            viber: channels::viber(&values)?,
-            facebook: channels::facebook(&values)?,
-            vk: channels::vk(&values, updater, asks_only)?,
+            telegram: channels::telegram(&values, updater, &proxies)?,
+            viber: channels::viber(&values, &proxies)?,
+            facebook: channels::facebook(&values, &proxies)?,
+            vk: channels::vk(&values, updater, asks_only, &proxies)?,
             database,
             remarks: Vec::new(),
             values,

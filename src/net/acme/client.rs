@@ -15,9 +15,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::Request;
 use hyper::header::{HeaderMap, RETRY_AFTER};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pooled;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use rustls::crypto::ring;
@@ -26,6 +24,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::failure::{Failure, chain};
+use crate::config::Proxies;
+use crate::net::outgoing::Connector;
 
 /// For connecting, sending and the whole answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -41,7 +41,7 @@ type Answer = Result<BytesResponse, instant_acme::Error>;
 /// Cheap to clone; all share the connections.
 #[derive(Clone)]
 pub(super) struct Client {
-    pooled: Pooled<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
+    pooled: Pooled<Connector, BodyWrapper<Bytes>>,
     retry_after: Arc<Mutex<Option<Duration>>>,
 }
 
@@ -50,13 +50,12 @@ impl Client {
     ///
     /// # Errors
     /// The file cannot be used.
-    pub(super) fn new(ca: Option<&Path>) -> Result<Self, Failure> {
-        let builder = HttpsConnectorBuilder::new();
-        let builder = match ca {
-            None => builder.with_webpki_roots(),
-            Some(file) => builder.with_tls_config(trusting(file)?),
+    pub(super) fn new(ca: Option<&Path>, proxies: &Proxies) -> Result<Self, Failure> {
+        let connector = match ca {
+            None => Connector::new(proxies)
+                .map_err(|e| Failure::new(format!("cannot speak HTTPS: {e}")))?,
+            Some(file) => Connector::trusting(trusting(file)?, proxies),
         };
-        let connector = builder.https_or_http().enable_http1().build();
         Ok(Client {
             pooled: Pooled::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())

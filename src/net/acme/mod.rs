@@ -1,7 +1,7 @@
 //! Gets the certificate of `--tls-domain` by ACME (RFC 8555), and renews it.
 //!
 //! Run by the first worker once it serves (`worker/mod.rs`); [`check`] by the master. All
-//! workers take up what is got: `tls/` looks at the file. Nothing waits for it: until the
+//! workers take up what is got: `net/tls/` looks at the file. Nothing waits for it: until the
 //! first certificate is there, handshakes are refused. Invariants: one order at a time in
 //! a directory, whatever programs share it ([`store`]'s lock); a worker that dies leaves
 //! nothing that its successor would not clear away; an order under way is finished when

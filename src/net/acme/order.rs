@@ -34,7 +34,7 @@ const DECISION: RetryPolicy = RetryPolicy::new()
 /// # Errors
 /// The server refused, or was not reached, or the files cannot be written.
 pub(super) async fn get(config: &AcmeConfig, store: &Store) -> Result<Held, Failure> {
-    let client = Client::new(config.ca.as_deref())?;
+    let client = Client::new(config.ca.as_deref(), &config.proxies)?;
     let attempt = Attempt {
         config,
         store,

@@ -92,7 +92,7 @@ async fn ask(
     store: &Store,
     id: &instant_acme::CertificateIdentifier<'_>,
 ) -> Result<Option<(SystemTime, SystemTime, Duration)>, Failure> {
-    let client = Client::new(config.ca.as_deref())?;
+    let client = Client::new(config.ca.as_deref(), &config.proxies)?;
     let accounts = Accounts {
         config,
         store,

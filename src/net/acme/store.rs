@@ -1,6 +1,6 @@
 //! The directory of `--acme-dir`, file by file.
 //!
-//! Written by whoever holds [`Store::try_lock`], read by all workers (`tls/`). Invariants:
+//! Written by whoever holds [`Store::try_lock`], read by all workers (`net/tls/`). Invariants:
 //! the directory is for its owner only (0700), and so is each file (0600), a key never
 //! being in one that others may read; a file appears whole under its name (written beside
 //! it, synced, renamed).

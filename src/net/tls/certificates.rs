@@ -3,51 +3,36 @@
 //! Asked by rustls in each handshake; looked after by [`Certificates::keep_current`], a
 //! task of each worker. So a renewal needs no signal, and takes effect in every worker
 //! within [`LOOK`]. Invariant: a pair that cannot be read, or does not fit together,
-//! replaces nothing: the one before is served on.
+//! replaces nothing: the one before is served on, also by workers that start later
+//! (`kept.rs`).
 
 use std::fmt;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::ring;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::{ACME, Paths};
+use super::pair::{Pair, Stamp, out_of_time, read_chain, read_key, read_pair};
+use super::{ACME, Paths, kept};
 use crate::author::error::Error;
 use crate::config::Tls;
 
 /// Between two looks at the files.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// The longest chain that is read, in bytes: some hundred certificates.
-const MAX_FILE: u64 = 1 << 20;
-
-/// What the files were when they were read: size, time, inode of each.
-type Stamp = [Option<(u64, i64, i64, u64)>; 2];
-
-impl Paths {
-    fn stamp(&self) -> Stamp {
-        [&self.cert, &self.key].map(|path| {
-            let meta = fs::metadata(path).ok()?;
-            Some((meta.len(), meta.mtime(), meta.mtime_nsec(), meta.ino()))
-        })
-    }
-}
-
 /// The certificates of a worker.
 pub(crate) struct Certificates {
     paths: Paths,
     /// Taken before they were read for the first time: what changes since is seen.
     first: Stamp,
-    current: RwLock<Option<Arc<CertifiedKey>>>,
+    current: RwLock<Option<Pair>>,
+    /// Why the files cannot be served, while another pair is.
+    problem: RwLock<Option<String>>,
 }
 
 impl Certificates {
@@ -58,22 +43,39 @@ impl Certificates {
     pub(crate) fn open(tls: &Tls) -> crate::Result<Arc<Self>> {
         let paths = Paths::of(tls);
         let first = paths.stamp();
+        let mut problem = None;
         let current = match read_pair(&paths.cert, &paths.key) {
             Ok(pair) => Some(pair),
             // One that cannot be read is got again, as if there were none.
             Err(_) if matches!(tls, Tls::Acme(_)) => None,
-            Err(reason) => return Err(Error::Start(reason)),
+            Err(reason) => match kept::of(&paths) {
+                Some(pair) => {
+                    tracing::warn!("the certificate before is served on: {reason}");
+                    problem = Some(reason);
+                    Some(pair)
+                }
+                None => return Err(Error::Start(reason)),
+            },
         };
         Ok(Arc::new(Certificates {
             paths,
             first,
             current: RwLock::new(current),
+            problem: RwLock::new(problem),
         }))
     }
 
     /// Whether somebody may come to check a name.
     pub(super) fn answers_challenges(&self) -> bool {
         self.paths.challenges.is_some()
+    }
+
+    /// Says so if clients refuse the one that is served.
+    pub(super) fn warn_of_time(&self) {
+        let current = self.current();
+        if let Some(sentence) = current.and_then(|pair| out_of_time(&pair, &self.paths.cert)) {
+            tracing::warn!("{sentence}");
+        }
     }
 
     /// Waits until there is one: nobody can be told to come before.
@@ -91,13 +93,54 @@ impl Certificates {
     }
 
     fn current(&self) -> Option<Arc<CertifiedKey>> {
+        self.pair().map(|pair| pair.served)
+    }
+
+    fn pair(&self) -> Option<Pair> {
         let current = self.current.read();
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Looks at the files again and again; never ends.
-    pub(crate) async fn keep_current(self: Arc<Self>) {
+    /// Why the files are not served; none while they are.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let problem = self.problem.read();
+        problem.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// In the master: what it forks has this pair, should the files be bad then. `beside`
+    /// is where the last run has kept one.
+    pub(super) fn open_first(tls: &Tls, beside: Option<&Path>) -> crate::Result<Arc<Self>> {
+        let paths = Paths::of(tls);
+        let stamp = paths.stamp();
+        if let Tls::Files { cert, key } = tls {
+            let good = read_pair(cert, key).ok();
+            let pair = good.or_else(|| kept::read_beside(beside?, &paths));
+            if let Some(pair) = pair {
+                kept::put(&paths, stamp, pair);
+            }
+        }
+        Self::open(tls)
+    }
+
+    /// Keeps what is served for the next start.
+    async fn keep_beside(&self, file: &Path) {
+        let (Some(pair), None) = (self.pair(), self.problem()) else {
+            return;
+        };
+        let (file, paths) = (file.to_owned(), self.paths.clone());
+        let written = tokio::task::spawn_blocking(move || kept::write(&file, &paths, &pair)).await;
+        let written = written.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        if let Err(error) = written {
+            tracing::warn!("no copy of the certificate is kept beside the database: {error}");
+        }
+    }
+
+    /// Looks at the files again and again; never ends. Keeps what is good in a file, too.
+    pub(crate) async fn keep_current(self: Arc<Self>, beside: Option<PathBuf>) {
         let mut seen = self.first;
+        if let Some(file) = &beside {
+            self.keep_beside(file).await;
+        }
         loop {
             tokio::time::sleep(LOOK).await;
             let stamp = self.paths.stamp();
@@ -107,13 +150,28 @@ impl Certificates {
             seen = stamp;
             match read_pair(&self.paths.cert, &self.paths.key) {
                 Ok(pair) => {
-                    let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-                    *current = Some(pair);
+                    self.replace(pair);
+                    self.note(None);
                     tracing::info!("serving the new {}", self.paths.cert.display());
+                    self.warn_of_time();
+                    if let Some(file) = &beside {
+                        self.keep_beside(file).await;
+                    }
                 }
-                Err(reason) => tracing::warn!("the certificate before is served on: {reason}"),
+                Err(reason) => {
+                    tracing::warn!("the certificate before is served on: {reason}");
+                    self.note(Some(reason));
+                }
             }
         }
+    }
+
+    fn replace(&self, pair: Pair) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(pair);
+    }
+
+    fn note(&self, problem: Option<String>) {
+        *self.problem.write().unwrap_or_else(PoisonError::into_inner) = problem;
     }
 
     /// The certificate for whoever checks that a name leads here.
@@ -157,44 +215,4 @@ fn read_challenge(file: &Path) -> Result<Arc<CertifiedKey>, String> {
     let key = ring::default_provider().key_provider.load_private_key(key);
     let key = key.map_err(|e| format!("the key in {} is not known: {e}", file.display()))?;
     Ok(Arc::new(CertifiedKey::new(chain, key)))
-}
-
-/// Reads a chain and its key. The reason says which file is wrong, and how.
-fn read_pair(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>, String> {
-    let (chain, key_der) = (read_chain(cert)?, read_key(key)?);
-    let pair = CertifiedKey::from_der(chain, key_der, &ring::default_provider()).map_err(|e| {
-        format!(
-            "{} and {} do not belong together, or are of a kind that is not known: {e}",
-            cert.display(),
-            key.display()
-        )
-    })?;
-    Ok(Arc::new(pair))
-}
-
-fn read_chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = CertificateDer::pem_slice_iter(&read(cert)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| format!("{} is no PEM file: {e}", cert.display()))?;
-    match chain.is_empty() {
-        true => Err(format!(
-            "{} holds no certificate; give a PEM file that begins with the server's own",
-            cert.display()
-        )),
-        false => Ok(chain),
-    }
-}
-
-fn read_key(key: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(&read(key)?)
-        .map_err(|e| format!("{} holds no private key: {e}", key.display()))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let length = fs::metadata(path).map(|meta| meta.len());
-    match length {
-        Ok(length) if length > MAX_FILE => Err(format!("{} is too large", path.display())),
-        Ok(_) => fs::read(path).map_err(|e| format!("cannot read {}: {e}", path.display())),
-        Err(e) => Err(format!("cannot read {}: {e}", path.display())),
-    }
 }

@@ -3,11 +3,15 @@
 //! Opened by each worker (`worker/mod.rs`), after its fork; the master only looks whether
 //! it could be ([`check`]). Invariants: TLS 1.2 and 1.3 only, with ring's choice of
 //! ciphers; a certificate is replaced while it is served, and connections that are open
-//! go on. Bounds: a handshake has the time of a request's head.
+//! go on; whoever comes again resumes its session, in whichever worker (`tickets.rs`).
+//! Bounds: a handshake has the time of a request's head.
 
 mod certificates;
+pub(crate) mod kept;
+mod pair;
+mod tickets;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -15,6 +19,8 @@ use rustls::crypto::ring;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::certificates::Certificates;
+use self::tickets::Ticketer;
+pub(crate) use self::tickets::Tickets;
 use crate::config::{AcmeConfig, Tls};
 
 /// The protocol of a client that comes to check that a name leads here (RFC 8737).
@@ -62,19 +68,37 @@ impl Paths {
 }
 
 /// Whether HTTPS can be served: certificate and key are there and belong together. One
-/// that is still to be got may be missing.
+/// that is still to be got may be missing; in place of a bad one that of the last run is
+/// served, which it has kept `beside` the database.
 ///
 /// # Errors
 /// [`crate::Error::Start`] with the remedy.
-pub(crate) fn check(tls: &Tls) -> crate::Result<()> {
-    Certificates::open(tls).map(|_| ())
+pub(crate) fn check(tls: &Tls, beside: Option<&Path>) -> crate::Result<()> {
+    Certificates::open_first(tls, beside)?.warn_of_time();
+    Ok(())
+}
+
+/// Whether the files themselves can be served, whatever was kept of earlier ones.
+///
+/// # Errors
+/// [`crate::Error::Start`] with the remedy.
+pub(crate) fn must_read(tls: &Tls) -> crate::Result<()> {
+    match tls {
+        Tls::Files { cert, key } => pair::read_pair(cert, key)
+            .map(drop)
+            .map_err(crate::Error::Start),
+        Tls::Acme(_) => Ok(()),
+    }
 }
 
 /// Makes the acceptor of handshakes.
 ///
 /// # Errors
 /// [`crate::Error::Start`] when ring has no common protocol: a mistake of ours.
-pub(crate) fn acceptor(certificates: Arc<Certificates>) -> crate::Result<TlsAcceptor> {
+pub(crate) fn acceptor(
+    certificates: Arc<Certificates>,
+    tickets: Tickets,
+) -> crate::Result<TlsAcceptor> {
     let provider = Arc::new(ring::default_provider());
     let mut protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     if certificates.answers_challenges() {
@@ -86,5 +110,6 @@ pub(crate) fn acceptor(certificates: Arc<Certificates>) -> crate::Result<TlsAcce
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = protocols;
+    config.ticketer = Arc::new(Ticketer::new(tickets));
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -1,4 +1,5 @@
-//! `/metrics`: the figures as OpenMetrics text (version 1.0.0), for Prometheus.
+//! `/metrics`: the figures as OpenMetrics text (version 1.0.0), or in the older format of
+//! Prometheus (text, version 0.0.4) for who asks for that one.
 //!
 //! Called by `routes.rs`. Written by hand: the figures are words of shared memory that
 //! other processes count in, and the libraries want to count themselves. Each metric is
@@ -7,22 +8,123 @@
 
 use std::fmt::Write as _;
 
+use hyper::HeaderMap;
+use hyper::header::ACCEPT;
+
 use super::Admin;
 use super::history::turn_times;
 use super::status::{Process, State, Status};
 use crate::shared::scoreboard::{BUCKETS, Histogram, upper_bound};
 
-/// What the answer is.
-pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// How the figures are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Format {
+    #[default]
+    OpenMetrics,
+    /// Counters have their whole name in `TYPE` and `HELP`; there are no units, and no end.
+    Classic,
+}
+
+impl Format {
+    /// The one that is preferred (RFC 9110, 12.5.1); OpenMetrics where nothing is said, or
+    /// both are as good.
+    pub(super) fn wanted(headers: &HeaderMap) -> Self {
+        let accept = headers.get_all(ACCEPT).iter();
+        let ranges: Vec<Range> = accept
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(Range::read)
+            .collect();
+        let quality = |kind: &str, subtype: &str, version: &str| {
+            let fits = ranges
+                .iter()
+                .filter_map(|range| Some((range.fits(kind, subtype, version)?, range.quality)));
+            // What is said most precisely counts.
+            let best = fits.max_by_key(|(precision, quality)| (*precision, *quality));
+            best.map_or((0, 0), |(precision, quality)| (quality, precision))
+        };
+        let open = quality("application", "openmetrics-text", "1.0.0");
+        let classic = quality("text", "plain", "0.0.4");
+        // As good, but named: that one was meant.
+        match classic.0 > 0 && classic > open {
+            true => Format::Classic,
+            false => Format::OpenMetrics,
+        }
+    }
+
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Format::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// One of the media ranges that a client accepts.
+struct Range {
+    kind: String,
+    subtype: String,
+    version: Option<String>,
+    /// In thousandths.
+    quality: u32,
+}
+
+impl Range {
+    fn read(text: &str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (kind, subtype) = parts.next()?.split_once('/')?;
+        let mut range = Range {
+            kind: kind.to_ascii_lowercase(),
+            subtype: subtype.to_ascii_lowercase(),
+            version: None,
+            quality: 1000,
+        };
+        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+            let value = value.trim().trim_matches('"');
+            match name.trim().to_ascii_lowercase().as_str() {
+                "q" => {
+                    let quality = value.parse::<f32>().ok()?.clamp(0.0, 1.0);
+                    range.quality = (quality * 1000.0) as u32;
+                }
+                "version" => range.version = Some(value.to_owned()),
+                _ => {}
+            }
+        }
+        Some(range)
+    }
+
+    /// How precisely it names this type; none if it does not.
+    fn fits(&self, kind: &str, subtype: &str, version: &str) -> Option<u32> {
+        match (self.kind.as_str(), self.subtype.as_str()) {
+            ("*", "*") => Some(0),
+            (k, "*") if k == kind => Some(1),
+            (k, s) if k == kind && s == subtype => match &self.version {
+                None => Some(2),
+                Some(v) => (v == version).then_some(3),
+            },
+            _ => None,
+        }
+    }
+}
 
 /// Of the buckets in memory, every so manieth is a bucket here: one for each doubling.
 const STEP: usize = 4;
 
 /// The whole text.
-pub(super) async fn text(admin: &Admin) -> String {
+pub(super) async fn text(admin: &Admin, format: Format) -> String {
     let status = admin.status().await;
-    let mut text = Text::default();
-    text.family("turnkey_build", "info", "", "Version of the program.");
+    let mut text = Text {
+        format,
+        text: String::new(),
+    };
+    match format {
+        Format::OpenMetrics => {
+            text.family("turnkey_build", "info", "", "Version of the program.");
+        }
+        Format::Classic => {
+            text.family("turnkey_build_info", "gauge", "", "Version of the program.");
+        }
+    }
     let version = status.version.replace(['\\', '"', '\n'], "");
     text.line(&format!(
         "turnkey_build_info{{version=\"{version}\",updater=\"{}\"}} 1",
@@ -33,8 +135,10 @@ pub(super) async fn text(admin: &Admin) -> String {
     turns(&mut text, admin, &status);
     commits(&mut text, admin, &status);
     replies(&mut text, &status);
-    text.line("# EOF");
-    text.0
+    if format == Format::OpenMetrics {
+        text.line("# EOF");
+    }
+    text.text
 }
 
 fn program(text: &mut Text, status: &Status) {
@@ -196,6 +300,11 @@ fn turns(text: &mut Text, admin: &Admin, status: &Status) {
         "Updates that became dead letters.",
         turns.buried,
     );
+    text.counter(
+        "turnkey_updates_edits",
+        "Edits of messages that were left out, since the handler does not take them.",
+        turns.edits,
+    );
 }
 
 fn commits(text: &mut Text, admin: &Admin, status: &Status) {
@@ -254,6 +363,11 @@ fn commits(text: &mut Text, admin: &Admin, status: &Status) {
             "Dead letters (10000: that many or more).",
             queues.dead,
         ),
+        (
+            "turnkey_dead_replies",
+            "Dead replies (10000: that many or more).",
+            queues.dead_replies,
+        ),
     ] {
         text.gauge(name, "", help, value as f64);
     }
@@ -286,6 +400,11 @@ fn replies(text: &mut Text, status: &Status) {
         "Replies that a platform refused for good.",
         replies.refused,
     );
+    text.counter(
+        "turnkey_replies_buried",
+        "Replies that became dead replies.",
+        replies.buried,
+    );
     text.gauge(
         "turnkey_replies_sending",
         "",
@@ -299,26 +418,34 @@ fn replies(text: &mut Text, status: &Status) {
     );
 }
 
-#[derive(Default)]
-struct Text(String);
+struct Text {
+    format: Format,
+    text: String,
+}
 
 impl Text {
     fn line(&mut self, line: &str) {
-        self.0.push_str(line);
-        self.0.push('\n');
+        self.text.push_str(line);
+        self.text.push('\n');
     }
 
     fn family(&mut self, name: &str, kind: &str, unit: &str, help: &str) {
         self.line(&format!("# TYPE {name} {kind}"));
-        if !unit.is_empty() {
+        if !unit.is_empty() && self.format == Format::OpenMetrics {
             self.line(&format!("# UNIT {name} {unit}"));
         }
-        let help = help.replace('\\', "\\\\").replace('"', "\\\"");
+        let mut help = help.replace('\\', "\\\\");
+        if self.format == Format::OpenMetrics {
+            help = help.replace('"', "\\\"");
+        }
         self.line(&format!("# HELP {name} {help}"));
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) {
-        self.family(name, "counter", "", help);
+        match self.format {
+            Format::OpenMetrics => self.family(name, "counter", "", help),
+            Format::Classic => self.family(&format!("{name}_total"), "counter", "", help),
+        }
         self.line(&format!("{name}_total {value}"));
     }
 
@@ -353,5 +480,50 @@ fn number(value: f64) -> String {
     match text.contains('e') {
         true => format!("{value}"),
         false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_the_classic_format_gets_it() {
+        let wanted = |accept: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for line in accept {
+                headers.append(ACCEPT, line.parse().unwrap());
+            }
+            Format::wanted(&headers)
+        };
+        for open in [
+            &[][..],
+            &["*/*"],
+            &["application/openmetrics-text"],
+            // As Prometheus asks.
+            &[
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            ],
+            &[
+                "text/plain;version=0.0.4;q=0.3",
+                "application/openmetrics-text; version=\"1.0.0\"; q=0.9",
+            ],
+            &["image/png"],
+            &["text/plain;q=0"],
+        ] {
+            assert_eq!(wanted(open), Format::OpenMetrics, "{open:?}");
+        }
+        for classic in [
+            &["text/plain"][..],
+            &["text/plain;version=0.0.4"],
+            &["Text/Plain; Version=0.0.4; charset=utf-8"],
+            &["text/*"],
+            &["text/plain, */*"],
+            &["text/plain;version=0.0.4;q=1,*/*;q=0.1"],
+            &["application/openmetrics-text;version=2.0.0,text/plain;version=0.0.4;q=0.3"],
+            &["application/openmetrics-text;q=0,*/*"],
+        ] {
+            assert_eq!(wanted(classic), Format::Classic, "{classic:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@
 //! | `status.rs` | all figures as one value, `/status.json` |
 //! | `history.rs` | the last two minutes: rates, percentiles, charts |
 //! | `queues.rs` | what waits in the database |
-//! | `metrics.rs` | `/metrics` in OpenMetrics |
+//! | `metrics.rs` | `/metrics` |
 //! | `page/` | `/status` and the pages below it |
 
 mod gate;
@@ -42,7 +42,7 @@ use crate::config::Config;
 use crate::net::listener::Listener;
 use crate::net::tls::Certificates;
 use crate::shared::scoreboard::Scoreboard;
-use crate::turn::turn::Bot;
+use crate::turn::context::Bot;
 
 /// What a worker tells operators.
 pub(crate) struct Admin {

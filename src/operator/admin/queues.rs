@@ -1,4 +1,4 @@
-//! What waits in the database, looked at once a second at most.
+//! What waits in the database, and whether it takes turns, looked at once a second at most.
 //!
 //! Asked for by every page and scrape of this worker. One look is under way at a time,
 //! and whoever comes meanwhile waits for it: a storm of scrapes costs the database
@@ -26,7 +26,12 @@ pub(super) struct Cached {
 }
 
 /// What waits, or why that is not known.
-pub(super) type Outcome = Result<Queues, String>;
+#[derive(Clone)]
+pub(super) struct Outcome {
+    pub(super) queues: Result<Queues, String>,
+    /// Why no turn can be committed; none when one can.
+    pub(super) cannot_write: Option<String>,
+}
 
 impl Cached {
     pub(super) async fn get(&self, storage: &Arc<dyn Storage>) -> Outcome {
@@ -36,7 +41,14 @@ impl Cached {
         {
             return outcome.clone();
         }
-        let outcome = within(admin::queues(&**storage)).await;
+        let (queues, written) = tokio::join!(
+            within(admin::queues(&**storage)),
+            within(storage.write_ready())
+        );
+        let outcome = Outcome {
+            queues,
+            cannot_write: written.err(),
+        };
         *last = Some((Instant::now(), outcome.clone()));
         outcome
     }

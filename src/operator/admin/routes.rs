@@ -4,16 +4,20 @@
 //! anything. Bounds: [`QUERY`] bytes of a query; each question to the database has the
 //! patience of `queues.rs`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
     REFERRER_POLICY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 
 use super::{Admin, gate, metrics, page};
+use crate::net::request::Wrong;
+use crate::shared::scrub::scrub;
 
 /// Bytes of a query string.
 const QUERY: usize = 2048;
@@ -61,35 +65,46 @@ impl Content {
 }
 
 /// Answers a request.
-pub(super) async fn answer(
-    admin: &Admin,
-    is_unix: bool,
-    request: &Request<Incoming>,
-) -> Response<Full<Bytes>> {
-    let content = match gate::check(admin.token.as_deref(), is_unix, request.headers()) {
+pub(super) async fn answer(admin: &Admin, is_unix: bool, head: &Parts) -> Response<Full<Bytes>> {
+    let content = match gate::check(admin.token.as_deref(), is_unix, &head.headers) {
         Err(refused) => Content::text(refused.status, refused.reason),
-        Ok(()) if !matches!(*request.method(), Method::GET | Method::HEAD) => Content::text(
+        Ok(()) if !matches!(head.method, Method::GET | Method::HEAD) => Content::text(
             StatusCode::METHOD_NOT_ALLOWED,
             "GET only: nothing is changed here",
         ),
-        Ok(()) => match request.uri().query() {
+        Ok(()) => match head.uri.query() {
             Some(query) if query.len() > QUERY => {
                 Content::text(StatusCode::URI_TOO_LONG, "this question is too long")
             }
-            query => content(admin, request.uri().path(), query.unwrap_or_default()).await,
+            query => content(admin, head, query.unwrap_or_default()).await,
         },
     };
     respond(content)
 }
 
-async fn content(admin: &Admin, path: &str, query: &str) -> Content {
-    match path {
+/// A request that might mean two things.
+pub(super) fn refused(wrong: Wrong) -> Response<Full<Bytes>> {
+    respond(Content::text(wrong.status, wrong.reason))
+}
+
+async fn content(admin: &Admin, head: &Parts, query: &str) -> Content {
+    match head.uri.path() {
         "/healthz" => Content::text(StatusCode::OK, "ok"),
         "/readyz" => match admin.not_ready().await {
-            None => Content::text(StatusCode::OK, "ok"),
+            // It serves; whoever looks is told what will not survive a move.
+            None => match admin.certificate_problem() {
+                None => Content::text(StatusCode::OK, "ok"),
+                Some(why) => {
+                    let line = format!("ok; the certificate before is served on: {why}");
+                    Content::text(StatusCode::OK, &line)
+                }
+            },
             Some(reason) => Content::text(StatusCode::SERVICE_UNAVAILABLE, &reason),
         },
-        "/metrics" => Content::ok(metrics::MEDIA_TYPE, metrics::text(admin).await),
+        "/metrics" => {
+            let format = metrics::Format::wanted(&head.headers);
+            Content::ok(format.media_type(), metrics::text(admin, format).await)
+        }
         "/status.json" => match serde_json::to_string(&admin.status().await) {
             Ok(json) => Content::ok(JSON, json),
             Err(error) => Content::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
@@ -114,7 +129,11 @@ async fn content(admin: &Admin, path: &str, query: &str) -> Content {
 }
 
 fn respond(content: Content) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(content.body));
+    let body = match scrub(&content.body) {
+        Cow::Owned(clean) => clean,
+        Cow::Borrowed(_) => content.body,
+    };
+    let mut response = Response::new(Full::from(body));
     *response.status_mut() = content.status;
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));

@@ -4,8 +4,9 @@
 //! them answers for all. Bounds, apart from those of the public address, so that neither
 //! can starve the other: [`CONNECTIONS`] in a worker (more wait in the kernel's queue),
 //! [`HEAD`] bytes and [`HEADERS`] lines of a head, [`HEAD_TIME`] for it, [`LIFE`] of a
-//! connection, [`ANSWER_TIME`] for an answer. A body is not read.
+//! connection, [`ANSWER_TIME`] for an answer. A body is thrown away, up to [`BODY`] bytes.
 
+use std::cell::Cell;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{Admin, routes};
 use crate::net::listener::{Listener, ListeningSocket};
+use crate::net::request::{self, Body, FIRST, Kept};
 
 /// Connections in each worker.
 const CONNECTIONS: usize = 32;
@@ -32,6 +34,9 @@ const HEAD: usize = 16 << 10;
 
 /// Header lines of a request.
 const HEADERS: usize = 64;
+
+/// Bytes of a body, which nobody wants.
+const BODY: usize = 16 << 20;
 
 /// For a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -128,11 +133,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let leaves = leaving.clone();
+    let is_cut = Cell::new(false);
+    let stream = Kept::new(stream);
     let service = service_fn(|request: Request<Incoming>| {
-        let (admin, leaves) = (admin.clone(), leaves.clone());
+        let (admin, leaves, is_cut) = (admin.clone(), leaves.clone(), &is_cut);
         async move {
-            let mut response = routes::answer(&admin, is_unix, &request).await;
-            if *leaves.borrow() {
+            let (head, mut body) = Body::of(request);
+            let checked = request::check(&head);
+            let mut response = match checked {
+                Ok(()) => routes::answer(&admin, is_unix, &head).await,
+                Err(wrong) => routes::refused(wrong),
+            };
+            let read = tokio::time::timeout(FIRST, body.discard(BODY)).await;
+            let is_whole = read.unwrap_or(false) && checked.is_ok();
+            is_cut.set(!is_whole);
+            if !is_whole || *leaves.borrow() {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(CONNECTION, close);
             }
@@ -146,10 +161,18 @@ where
             .max_buf_size(HEAD)
             .max_headers(HEADERS)
             .half_close(true)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(stream.clone()), service)
     );
     tokio::select! {
-        _ = connection.as_mut() => return,
+        ended = connection.as_mut() => {
+            if is_cut.get() || ended.is_err_and(|error| error.is_parse()) {
+                let until = async {
+                    tokio::select! { () = tokio::time::sleep(FIRST) => {}, () = told(&mut leaving) => {} }
+                };
+                stream.linger(BODY, until).await;
+            }
+            return;
+        }
         () = tokio::time::sleep(LIFE) => {}
         () = told(&mut leaving) => {
             // Its request may be on the way, and hyper would close an idle one at once.

@@ -14,7 +14,9 @@ use turnkey_storage::admin::{COUNTED, Queues};
 
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
-use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot, unix_ms};
+use super::queues::Outcome;
+use crate::shared::clock::unix_ms;
+use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 
 /// A child that gave no sign of life for longer is silent: it blocks, or is stopped.
 const SILENT: Duration = Duration::from_secs(4);
@@ -121,6 +123,9 @@ pub(crate) struct Turns {
     /// Updates that went to the inbox, and to the dead letters.
     pub(crate) inboxed: u64,
     pub(crate) buried: u64,
+    /// Edits of messages, which were left out.
+    #[serde(default)]
+    pub(crate) edits: u64,
 }
 
 /// Who waits, and how long so far.
@@ -149,6 +154,9 @@ pub(crate) struct Replies {
     pub(crate) sent: u64,
     pub(crate) sending: u64,
     pub(crate) refused: u64,
+    /// Replies that were given up.
+    #[serde(default)]
+    pub(crate) buried: u64,
     /// How often a platform said "too many" (429).
     pub(crate) too_many: u64,
 }
@@ -160,6 +168,8 @@ pub(crate) struct Waiting {
     pub(crate) inbox: u64,
     pub(crate) outbox: u64,
     pub(crate) dead: u64,
+    #[serde(default)]
+    pub(crate) dead_replies: u64,
     pub(crate) oldest_update: Option<Longest>,
     pub(crate) oldest_reply: Option<Longest>,
 }
@@ -178,6 +188,9 @@ pub(crate) struct Backup {
 pub(crate) struct Ends {
     /// Until it ends, less than zero when it has; none before there is one.
     pub(crate) seconds: Option<f64>,
+    /// Why the files that are configured are not served, but the pair before.
+    #[serde(default)]
+    pub(crate) problem: Option<String>,
 }
 
 impl Admin {
@@ -195,11 +208,25 @@ impl Admin {
         }
     }
 
+    /// Why the certificate that is configured is not served.
+    pub(super) fn certificate_problem(&self) -> Option<String> {
+        self.certificates.as_ref()?.problem()
+    }
+
     /// How things are now.
     pub(crate) async fn status(&self) -> Status {
-        let queues = self.queues.get(&self.bot.storage).await;
+        let Outcome {
+            queues,
+            cannot_write,
+        } = self.queues.get(&self.bot.storage).await;
         let board = self.board;
         let writer = board.writer();
+        let is_held_up = writer.get(Field::HeldUp) == 1;
+        let cannot_write = cannot_write.map(|why| match is_held_up {
+            true => "another program holds the write lock of the database's file".to_owned(),
+            false => why,
+        });
+        let trouble = queues.as_ref().err().cloned().or(cannot_write);
         let look = Look::now(board);
         let rates = self.history.rates(&look);
         let workers: Vec<Process> = board
@@ -233,9 +260,9 @@ impl Admin {
             since_ms: board.shared(Shared::Since),
             storage: self.database.clone(),
             not_ready: match board.shared(Shared::Others) {
-                0 => not_ready(&workers, writer_process.as_ref(), queues.as_ref().err()),
+                0 => not_ready(&workers, writer_process.as_ref(), trouble),
                 // In an upgrade one of two programs serves, and this may be the other.
-                _ => queues.as_ref().err().cloned(),
+                _ => trouble,
             },
             starts: all().map(|slot| slot.get(Field::Lives)).sum(),
             crashes: all().map(|slot| slot.get(Field::Crashes)).sum(),
@@ -257,12 +284,14 @@ impl Admin {
                 longest: longest(board),
                 inboxed: board.sum(Field::Inboxed),
                 buried: board.sum(Field::Buried),
+                edits: board.sum(Field::Edits),
             },
             commits,
             replies: Replies {
                 sent: board.sum(Field::Replies),
                 sending: board.sum(Field::Sending),
                 refused: board.sum(Field::Refused),
+                buried: board.sum(Field::BuriedReplies),
                 too_many: board.sum(Field::TooMany),
             },
             queues: queues.ok().map(waiting),
@@ -273,6 +302,7 @@ impl Admin {
             }),
             certificate: self.certificates.as_ref().map(|certificates| Ends {
                 seconds: certificates.valid_until().map(until),
+                problem: certificates.problem(),
             }),
             settings: self.settings.clone(),
             series: self.history.series(),
@@ -308,7 +338,7 @@ fn process(name: String, slot: Slot, is_writer: bool) -> Process {
 fn not_ready(
     workers: &[Process],
     writer: Option<&Process>,
-    database: Option<&String>,
+    database: Option<String>,
 ) -> Option<String> {
     if let Some(writer) = writer
         && writer.state != State::Serving
@@ -319,7 +349,7 @@ fn not_ready(
     if !workers.iter().any(serving) {
         return Some("no worker serves".to_owned());
     }
-    database.cloned()
+    database
 }
 
 fn longest(board: Scoreboard) -> Option<Longest> {
@@ -341,6 +371,7 @@ fn waiting(queues: Queues) -> Waiting {
         inbox: queues.inbox,
         outbox: queues.outbox,
         dead: queues.dead,
+        dead_replies: queues.dead_replies,
         oldest_update: queues
             .oldest_update
             .map(|(who, us)| since((who, us / 1000))),

@@ -17,7 +17,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::sys;
 use crate::author::error::Error;
-use crate::config::{Config, Listen, Updater};
+use crate::config::{Config, Listen};
 use crate::net::listener::{Listener, ListeningSocket, Purpose, SocketFile};
 use crate::process::privileges;
 
@@ -57,13 +57,13 @@ pub(crate) fn given() -> crate::Result<Vec<Listener>> {
 }
 
 /// The sockets of a configuration that are not there yet. For the world: none when
-/// updates are polled for.
+/// updates are polled for and no other system calls.
 ///
 /// # Errors
 /// [`Error::Start`]: port or file taken, no right to it, no such host.
 pub(crate) fn open(config: &Config, listeners: &mut Vec<Listener>) -> crate::Result<()> {
     let has = |listeners: &[Listener], purpose| listeners.iter().any(|l| l.purpose == purpose);
-    if config.updater == Updater::Webhooks && !has(listeners, Purpose::Public) {
+    if config.listens() && !has(listeners, Purpose::Public) {
         bind(config, &config.listen, Purpose::Public, listeners)?;
     }
     match &config.admin {
@@ -113,9 +113,10 @@ fn bind_unix(path: &Path, purpose: Purpose) -> crate::Result<Listener> {
     }
     match connect(&path) {
         Ok(()) => {
-            return Err(refused(
-                &"another program listens there; stop it, or name another file",
-            ));
+            return Err(Error::NotYet(format!(
+                "cannot listen on {}: another program listens there; stop it, or name another file",
+                path.display()
+            )));
         }
         Err(e) if e.kind() == ErrorKind::ConnectionRefused => {
             let is_socket = fs::symlink_metadata(&path).is_ok_and(|m| m.file_type().is_socket());
@@ -168,7 +169,7 @@ fn connect(path: &Path) -> std::io::Result<()> {
 fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::Result<Vec<TcpListener>> {
     let (flag, _) = flags(purpose);
     let mut addresses = resolve(host, port).map_err(|e| {
-        Error::Start(format!(
+        Error::NotYet(format!(
             "cannot resolve {host}: {e}; give an address of this machine with {flag}, such as 0.0.0.0"
         ))
     })?;
@@ -185,11 +186,11 @@ fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::Result<Vec<TcpLis
             {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err((address, e)) => return Err(Error::Start(explain(address, purpose, &e))),
+            Err((address, e)) => return Err(explain(address, purpose, &e)),
             Ok(listeners) => return Ok(listeners),
         }
     }
-    Err(Error::Start(format!("no port is free at {host}")))
+    Err(Error::NotYet(format!("no port is free at {host}")))
 }
 
 /// The addresses of a host. For `localhost` neither a file nor a server is needed (RFC
@@ -277,20 +278,22 @@ fn flags(purpose: Purpose) -> (&'static str, &'static str) {
     }
 }
 
-fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> String {
+/// A port may be given back, an address may come when the network does; a right does not
+/// come by itself.
+fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> Error {
     let port = address.port();
     let (host, flag) = flags(purpose);
     match error.kind() {
-        ErrorKind::AddrInUse => format!(
+        ErrorKind::AddrInUse => Error::NotYet(format!(
             "port {port} is taken by another program; stop it, or give another port with {flag} (0 picks a free one)"
-        ),
-        ErrorKind::PermissionDenied => format!(
+        )),
+        ErrorKind::PermissionDenied => Error::Start(format!(
             "no right to listen on port {port}; ports below 1024 need root or CAP_NET_BIND_SERVICE: give a higher one with {flag}"
-        ),
-        ErrorKind::AddrNotAvailable => format!(
+        )),
+        ErrorKind::AddrNotAvailable => Error::NotYet(format!(
             "{} is not an address of this machine; give one that is with {host}, such as 0.0.0.0",
             address.ip()
-        ),
-        _ => format!("cannot listen on {address}: {error}"),
+        )),
+        _ => Error::Start(format!("cannot listen on {address}: {error}")),
     }
 }

@@ -20,13 +20,17 @@
 //! | `reload.rs` | workers are replaced one by one |
 //! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
 //! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
+//! | `pump.rs` | the process that writes to files which may block |
 //! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
+//! | `arguments.rs` | the command line, its passwords out of sight |
 //! | `sys.rs` | all that is unsafe |
 
+pub(crate) mod arguments;
 mod child;
 pub(crate) mod listeners;
 mod predecessor;
 mod process;
+pub(crate) mod pump;
 mod reload;
 pub(crate) mod signals;
 mod start;
@@ -46,10 +50,12 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
-use turnkey_storage::Owner;
+use turnkey_storage::{Owner, clock};
 
 use self::child::{ChildHandle, Place, Role, Stage};
 use self::predecessor::Predecessor;
+pub(crate) use self::process::LAST_LINES;
+use self::pump::Pump;
 use self::reload::Rolling;
 use self::start::Prepared;
 use self::terminal::Terminal;
@@ -63,15 +69,17 @@ use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls;
 use crate::operator::backup;
-use crate::operator::banner::{self, Cut, counted, say};
+use crate::operator::banner::{self, Cut};
 use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::Running;
-use crate::process::logfile;
 use crate::process::privileges;
 use crate::process::systemd;
+use crate::shared::lines;
+use crate::shared::lines::say;
 use crate::shared::scoreboard::{Scoreboard, Shared};
 use turnkey_storage::Database;
+use turnkey_text::numbers::counted;
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
 /// that still leave.
@@ -79,6 +87,9 @@ const SLOTS: usize = 3 * MAX_WORKERS;
 
 /// The longest sleep of the loop.
 const TICK: Duration = Duration::from_secs(1);
+
+/// The same while it has something to say that nobody reads.
+const FLOW: Duration = Duration::from_millis(50);
 
 /// Reads the settings again, as at the start.
 pub(crate) type Reread = Box<dyn Fn() -> crate::Result<Config>>;
@@ -116,6 +127,8 @@ pub(crate) struct Master {
     scoreboard: Scoreboard,
     signals: SignalFd,
     terminal: Terminal,
+    /// The log's, if it goes to a file.
+    pump: Pump,
     program: Program,
     places: Vec<Place>,
     children: Vec<ChildHandle>,
@@ -128,6 +141,8 @@ pub(crate) struct Master {
     watch: Watch,
     /// What is told to commands that signal this program.
     running: Running,
+    /// What workers seal sessions of HTTPS with: the same in all of them.
+    tickets: tls::Tickets,
     /// The number of the next child's life.
     next_owner: u64,
     stop_asked: Option<Instant>,
@@ -172,6 +187,7 @@ pub(crate) fn run(
     };
     listeners::open(&config, &mut listeners)?;
     privileges::give_up(&config)?;
+    let pump = Pump::start()?;
     if config.user.is_some()
         && let Err(error) = reread()
     {
@@ -185,8 +201,16 @@ pub(crate) fn run(
     if predecessor.is_none() {
         database::note(&database, &Running::this());
     }
+    let beside = database
+        .files()
+        .map(|files| tls::kept::beside(&files.database));
+    if let Some(beside) = &beside
+        && !matches!(config.tls, Some(Tls::Files { .. }))
+    {
+        tls::kept::forget(beside);
+    }
     if let Some(tls) = &config.tls {
-        tls::check(tls)?;
+        tls::check(tls, beside.as_deref())?;
         if let Tls::Acme(acme) = tls {
             acme::check(acme)?;
         }
@@ -200,6 +224,7 @@ pub(crate) fn run(
             return Ok(ExitCode::from(exit::CLEAN));
         }
     }
+    database.remember_file()?;
     let writer_listener = match &mut predecessor {
         Some(before) => before.take_writer_listener()?,
         None => database.bind().map_err(Error::start)?,
@@ -211,7 +236,10 @@ pub(crate) fn run(
     places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
     let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
     scoreboard.share(Shared::Others, predecessor.is_some().into());
-    logfile::watch(scoreboard.word(Shared::LogFile));
+    // An upgrade goes on with what has worked: it is no start that a person watches.
+    scoreboard.share(Shared::TelegramWorked, predecessor.is_some().into());
+    scoreboard.share(Shared::VkWorked, predecessor.is_some().into());
+    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
     let mut master = Master {
         config,
         reread,
@@ -229,6 +257,7 @@ pub(crate) fn run(
         scoreboard,
         signals,
         terminal: Terminal::find(),
+        pump,
         program,
         places,
         children: Vec::new(),
@@ -239,6 +268,7 @@ pub(crate) fn run(
         predecessor,
         watch: Watch::new(),
         running: Running::this(),
+        tickets: tls::Tickets::new()?,
         next_owner: start::first_owner(),
         stop_asked: None,
         told: Instant::now(),
@@ -278,6 +308,10 @@ impl Master {
             self.start_due()?;
             self.announce();
             self.watch_over();
+            self.tickets.advance(Instant::now());
+            if let Some(tls) = &self.config.tls {
+                tls::kept::look(tls);
+            }
             self.roll()?;
             self.look_at_upgrade();
             if let Some(code) = self.proceed() {
@@ -287,6 +321,7 @@ impl Master {
             self.obey_signals();
             self.listen();
             self.reap();
+            self.pump.keep();
         }
     }
 
@@ -341,7 +376,7 @@ impl Master {
             &workers,
             &self.database,
         );
-        if let Some(remark) = privileges::remark() {
+        if let Some(remark) = privileges::remark(&self.config) {
             say!("{remark}");
         }
         systemd::ready(&format!("serving with {workers}"));
@@ -352,7 +387,7 @@ impl Master {
         }
     }
 
-    /// Notes something for the commands that signal this program: see `running.rs`.
+    /// Notes something for the commands that signal this program: see `process/lock_note.rs`.
     fn note(&mut self, change: impl FnOnce(&mut Running)) {
         change(&mut self.running);
         if !self.is_succeeded() {
@@ -378,6 +413,9 @@ impl Master {
     fn wait(&self) -> crate::Result<()> {
         let now = Instant::now();
         let mut next = now + self.watch.tick(TICK);
+        if lines::flow() {
+            next = next.min(now + FLOW);
+        }
         for place in &self.places {
             // A worker that is due and not started waits for the writer.
             if place.due > now && self.child_of(place.role).is_none() {

@@ -9,20 +9,21 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
+use turnkey_storage::Database;
 
-use super::{start, sys};
+use super::{poll_timeout, signals, sys};
 use crate::author::error::Error;
-use crate::config::{Config, Listen, Updater};
+use crate::config::{Config, Listen};
 use crate::net::listener::{Listener, Purpose};
 use crate::process::database;
 use crate::process::lifeline::{READY, YIELD};
-use turnkey_storage::Database;
 
 /// How long the new program waits for the old one's children to leave the database:
 /// their grace time is the old program's setting.
@@ -50,7 +51,7 @@ pub(super) struct Legacy {
 /// What a program's sockets are for.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Serving {
-    /// None when updates are polled for.
+    /// None when nobody is listened to.
     public: Option<Listen>,
     tls: bool,
     admin: Option<Listen>,
@@ -59,7 +60,7 @@ pub(super) struct Serving {
 impl Serving {
     pub(super) fn of(config: &Config) -> Self {
         Serving {
-            public: (config.updater == Updater::Webhooks).then(|| config.listen.clone()),
+            public: config.listens().then(|| config.listen.clone()),
             tls: config.tls.is_some(),
             admin: config.admin.as_ref().map(|admin| admin.listen.clone()),
         }
@@ -165,7 +166,7 @@ impl Predecessor {
     /// Has everybody leave the database. False when a signal came first.
     pub(super) fn ask_to_yield(&mut self, signals: &SignalFd) -> crate::Result<bool> {
         self.tell(YIELD);
-        if !start::wait_for_end(&self.alive, signals, YIELD_WAIT)? {
+        if !wait_for_end(&self.alive, signals, YIELD_WAIT)? {
             return Ok(false);
         }
         self.writes = false;
@@ -204,4 +205,39 @@ fn is_over(file: impl AsFd) -> bool {
         && fds[0]
             .revents()
             .is_some_and(|events| events.intersects(over))
+}
+
+/// Waits until a file is closed at its other end. False when a signal came first.
+///
+/// # Errors
+/// It takes too long.
+fn wait_for_end(file: impl AsFd, signals: &SignalFd, limit: Duration) -> crate::Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let mut fds = [
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(file.as_fd(), PollFlags::empty()),
+        ];
+        match poll(&mut fds, poll_timeout(rest)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+        let over = fds[1]
+            .revents()
+            .is_some_and(|e| e.intersects(PollFlags::POLLHUP | PollFlags::POLLERR));
+        if over {
+            return Ok(true);
+        }
+        while let Ok(Some(signal)) = signals.read_signal() {
+            if signals::is_stop(signal.ssi_signo) {
+                return Ok(false);
+            }
+        }
+        if rest.is_zero() {
+            return Err(Error::Start(
+                "the old program did not leave the database in time".to_owned(),
+            ));
+        }
+    }
 }

@@ -23,16 +23,20 @@ use super::stop::WRITER_GRACE;
 use super::{Master, listeners, sys};
 use crate::author::error::Error;
 use crate::net::listener::Listener;
-use crate::operator::banner::say;
 use crate::process::exit;
 use crate::process::lifeline::{DRAIN, LAST_WORDS, LEAVE, READY};
 use crate::process::writer;
+use crate::shared::lines;
+use crate::shared::lines::say;
 use crate::shared::scoreboard::{Scoreboard, Shared};
 use crate::worker::{Leave, Requests, Worker, terminated};
 
 /// How long children go on at most once their master is gone: nobody is left who
 /// would cut them off.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
+
+/// How long an ending child waits for somebody to read what it still has to say.
+pub(crate) const LAST_LINES: Duration = Duration::from_millis(50);
 
 /// How much longer than the grace time a worker lives if its master forgets it.
 const FORGOTTEN: Duration = Duration::from_secs(2);
@@ -85,11 +89,13 @@ impl Master {
                 exit::CANNOT_START
             }
         };
+        lines::finish(LAST_LINES);
         sys::exit_child(code.into())
     }
 
     /// The first thing in a child: lets go of what is the master's.
     fn become_child(&mut self, master: Pid, role: Role) -> crate::Result<()> {
+        lines::forget();
         // The lifelines of its siblings, and what a successor or predecessor holds.
         self.children.clear();
         self.upgrade = None;
@@ -142,7 +148,17 @@ impl Master {
         std::thread::Builder::new()
             .name("orphan".to_owned())
             .spawn(move || end_without_master(&line, longest))?;
-        writer::run(files, sync, listener, expected, slot, &lifeline, ready).map_err(Error::Storage)
+        let file = self.database.file();
+        writer::run(
+            (files, file),
+            sync,
+            listener,
+            expected,
+            slot,
+            &lifeline,
+            ready,
+        )
+        .map_err(Error::Storage)
     }
 
     /// A worker's process.
@@ -183,6 +199,7 @@ impl Master {
             listeners: std::mem::take(&mut self.listeners),
             scoreboard,
             requests,
+            tickets: self.tickets.clone(),
         };
         worker.run(
             move || ready(&to_master),
@@ -210,6 +227,7 @@ impl Master {
                     tokio::time::sleep(rest).await;
                     let list = at_the_end.list().replace('\n', "; ");
                     tracing::error!("the grace time is over, cut off: {list}");
+                    lines::finish(LAST_LINES);
                     sys::exit_child(exit::CUT.into());
                 });
                 leave
@@ -271,6 +289,7 @@ fn end_without_master(lifeline: &UnixStream, longest: Duration) {
     }
     std::thread::sleep(longest);
     tracing::warn!("the master is gone: the writer ends; what it acknowledged is safe");
+    lines::finish(LAST_LINES);
     sys::exit_child(exit::CUT.into());
 }
 

@@ -14,9 +14,11 @@ use nix::unistd::Pid;
 use super::child::{ChildHandle, Place, Role, Stage};
 use super::{Master, Phase};
 use crate::config::{Config, MAX_WORKERS, Processes};
+use crate::net::tls;
 use crate::operator::backup;
-use crate::operator::banner::{counted, say};
 use crate::process::systemd;
+use crate::shared::lines::say;
+use turnkey_text::numbers::counted;
 
 /// How long a new worker has until it serves.
 const READY_WAIT: Duration = Duration::from_secs(30);
@@ -87,7 +89,10 @@ impl Master {
             ));
         }
         let fixed = new.keep_fixed(&self.config);
-        if let Err(error) = backup::check(&new) {
+        // A bad pair would only mean that the one before is served on; but whoever asks for
+        // a reload wants the new one.
+        let pair = new.tls.as_ref().map_or(Ok(()), tls::must_read);
+        if let Err(error) = backup::check(&new).and(pair) {
             return self.reload_failed(&error.to_string());
         }
         if !fixed.is_empty() {

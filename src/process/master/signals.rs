@@ -3,15 +3,16 @@
 //! Signals are blocked from before the database is touched and read from a signalfd
 //! in the master's loop: no handler ever runs in the middle of something.
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::{Master, Phase, sys};
-use crate::operator::banner::say;
 use crate::process::exit;
-use crate::shared::scoreboard::Shared;
+use crate::shared::lines;
+use crate::shared::lines::say;
 
 /// A second Ctrl-C within this time is the first one, delivered twice.
 const SAME_CTRL_C: Duration = Duration::from_millis(50);
@@ -30,13 +31,29 @@ const SIGNALS: [Signal; 10] = [
     Signal::SIGWINCH,
 ];
 
+/// Whether this program was started with SIGHUP ignored, as by nohup(1): found out before
+/// anything is changed.
+static IGNORES_HANG_UP: OnceLock<bool> = OnceLock::new();
+
+/// Whoever asked for a program that survives its terminal gets one.
+pub(crate) fn ignores_hang_up() -> bool {
+    *IGNORES_HANG_UP.get_or_init(|| sys::is_ignored(Signal::SIGHUP))
+}
+
+/// Those that end the program, also before it serves.
+fn ending() -> impl Iterator<Item = Signal> {
+    let all = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+    let survives = ignores_hang_up();
+    all.into_iter()
+        .filter(move |signal| *signal != Signal::SIGHUP || !survives)
+}
+
 /// Until [`watch`]: a Ctrl-C ends the program, which has nothing to finish yet.
 ///
 /// # Errors
 /// What the system says.
 pub(crate) fn before_the_start() -> crate::Result<()> {
-    let ending = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-    Ok(sys::leave_on(&ending)?)
+    Ok(sys::leave_on(ending())?)
 }
 
 /// From here on a signal waits until the loop looks.
@@ -54,7 +71,9 @@ pub(super) fn watch() -> crate::Result<SignalFd> {
 pub(crate) fn hold(signals: &[Signal]) -> crate::Result<SigSet> {
     let mask: SigSet = signals.iter().copied().collect();
     mask.thread_block()?;
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+    // An ignored SIGHUP stays so, for the program of an upgrade, too; one that is blocked
+    // is read all the same.
+    for signal in ending() {
         sys::restore(signal)?;
     }
     Ok(mask)
@@ -100,11 +119,9 @@ impl Master {
         }
     }
 
-    /// Tells every process to open its log file anew: each looks at this number
-    /// before it writes a line.
+    /// The log file is opened anew.
     fn reopen_log(&self) {
-        let times = self.scoreboard.shared(Shared::LogFile);
-        self.scoreboard.share(Shared::LogFile, times + 1);
+        lines::reopen();
         if self.config.log_file.is_some() {
             tracing::info!("the log goes on here");
         }

@@ -7,7 +7,7 @@
 //! second Ctrl-C does not wait.
 
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -17,12 +17,16 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::predecessor::Predecessor;
+use super::process::LAST_LINES;
 use super::sys::{self, Forked};
 use super::{poll_timeout, signals};
 use crate::author::error::Error;
 use crate::handlers::Author;
-use crate::operator::banner::{self, say};
+use crate::operator::banner::{self};
 use crate::process::exit;
+use crate::shared::clock::unix_ms;
+use crate::shared::lines;
+use crate::shared::lines::say;
 use turnkey_storage::Database;
 
 /// How long a stop waits for the child that prepares the database.
@@ -58,7 +62,7 @@ pub(super) fn prepare(
         let look = || match database.is_current(&author.migrations) {
             Ok(true) => exit::CLEAN,
             Ok(false) => OUTDATED,
-            Err(error) => refused(&error),
+            Err(error) => refused(error),
         };
         match in_child(look, signals, PATIENCE)? {
             Prepared::Failed(OUTDATED) => {
@@ -75,7 +79,7 @@ pub(super) fn prepare(
             banner::kept(kept.as_deref());
             exit::CLEAN
         }
-        Err(error) => refused(&error),
+        Err(error) => refused(error),
     };
     let patience = if database.prepares_in_transactions() {
         PATIENCE
@@ -85,9 +89,10 @@ pub(super) fn prepare(
     in_child(change, signals, patience)
 }
 
-fn refused(error: &turnkey_storage::Error) -> u8 {
+fn refused(error: turnkey_storage::Error) -> u8 {
+    let error = Error::start(error);
     say!("error: {error}");
-    exit::BAD_START
+    exit::of_start(&error)
 }
 
 /// Runs something in a child and waits for its end.
@@ -104,7 +109,10 @@ fn in_child(
             if let Err(error) = prctl::set_pdeathsig(Signal::SIGKILL) {
                 tracing::debug!("no word of the master's death: {error}");
             }
-            sys::exit_child(job().into())
+            lines::forget();
+            let code = job();
+            lines::finish(LAST_LINES);
+            sys::exit_child(code.into())
         }
     };
     let mut stop: Option<Instant> = None;
@@ -146,50 +154,9 @@ fn in_child(
     }
 }
 
-/// Waits until a file is closed at its other end. False when a signal came first.
-///
-/// # Errors
-/// It takes too long.
-pub(super) fn wait_for_end(
-    file: impl AsFd,
-    signals: &SignalFd,
-    limit: Duration,
-) -> crate::Result<bool> {
-    let deadline = Instant::now() + limit;
-    loop {
-        let rest = deadline.saturating_duration_since(Instant::now());
-        let mut fds = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(file.as_fd(), PollFlags::empty()),
-        ];
-        match poll(&mut fds, poll_timeout(rest)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let over = fds[1]
-            .revents()
-            .is_some_and(|e| e.intersects(PollFlags::POLLHUP | PollFlags::POLLERR));
-        if over {
-            return Ok(true);
-        }
-        while let Ok(Some(signal)) = signals.read_signal() {
-            if signals::is_stop(signal.ssi_signo) {
-                return Ok(false);
-            }
-        }
-        if rest.is_zero() {
-            return Err(Error::Start(
-                "the old program did not leave the database in time".to_owned(),
-            ));
-        }
-    }
-}
-
 /// Numbers of lives never repeat, not even across restarts of the program.
 pub(super) fn first_owner() -> u64 {
-    let ms = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_millis() as u64);
+    let ms = unix_ms();
     // 41 bits of milliseconds, 22 for the lives of a run: within an i64.
     (ms << 22) | 1
 }

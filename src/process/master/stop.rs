@@ -7,13 +7,18 @@
 
 use std::time::{Duration, Instant};
 
+use turnkey_storage::sqlite::Taken;
+
 use super::child::{Role, Stage};
 use super::{Master, Phase, listeners};
 use crate::net::listener::Purpose;
-use crate::operator::banner::{self, counted, say};
+use crate::operator::banner::{self};
 use crate::process::exit;
 use crate::process::systemd;
+use crate::shared::lines::say;
 use crate::shared::scoreboard::{Field, Shared};
+use crate::shared::taken::taken;
+use turnkey_text::numbers::counted;
 
 /// What the writer gets for its last commit and checkpoint after the workers
 /// have left or were cut off.
@@ -131,7 +136,13 @@ impl Master {
                 if self.children.is_empty() {
                     return self.finish();
                 }
-                if Instant::now() >= deadline {
+                let is_saving = taken(self.scoreboard.writer()) == Some(Taken::Saving);
+                if Instant::now() >= deadline && is_saving {
+                    // One that hangs is ended by `watch.rs`.
+                    say!("Still stopping: what the database's open file holds is being saved.");
+                    systemd::more_time(2 * WRITER_GRACE);
+                    self.phase = Phase::StoppingWriter(Instant::now() + WRITER_GRACE);
+                } else if Instant::now() >= deadline {
                     tracing::error!(
                         "the writer does not end: killed; what it acknowledged is safe"
                     );
@@ -210,6 +221,9 @@ impl Master {
         let took = self.handed_over().unwrap_or(asked).elapsed();
         let has_writer = self.writer_listener.is_some();
         banner::goodbye(self.scoreboard, has_writer, &self.cut, took);
+        if banner::is_lost(self.scoreboard) {
+            self.code = self.code.max(exit::CUT);
+        }
         Some(self.code)
     }
 }

@@ -81,7 +81,12 @@ impl Master {
                 Ok(Some(pid))
             }
             Err(error) if self.phase == Phase::Starting => {
-                Err(Error::Start(format!("cannot start the {role}: {error}")))
+                let sentence = format!("cannot start the {role}: {error}");
+                let error = Error::from(error);
+                Err(match exit::of_start(&error) {
+                    exit::NOT_YET => Error::NotYet(sentence),
+                    _ => Error::Start(sentence),
+                })
             }
             Err(error) => {
                 tracing::error!("cannot start the {role}, trying again: {error}");
@@ -173,7 +178,7 @@ impl Master {
 
     /// A child ended: notes what it left, and when the next one is due.
     fn bury(&mut self, pid: Pid, end: &End) {
-        if self.bury_successor(pid) {
+        if self.bury_successor(pid) || self.pump.bury(pid) {
             return;
         }
         let Some(at) = self.children.iter().position(|child| child.pid == pid) else {

@@ -9,7 +9,7 @@ use std::ffi::CString;
 use std::io;
 use std::num::NonZeroUsize;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -20,6 +20,29 @@ use nix::unistd::{ForkResult, Pid};
 
 /// What [`be_nice`] asks for: the last in line, but not without any share.
 const NICE: i32 = 15;
+
+/// Whether nobody had opened this process's standard output when it began.
+///
+/// Rust's start opens /dev/null in the place of a closed descriptor, so it has to be asked
+/// before.
+pub(crate) fn stdout_was_closed() -> bool {
+    STDOUT_WAS_CLOSED.load(Ordering::Relaxed)
+}
+
+static STDOUT_WAS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn look_at_stdout() {
+    // SAFETY: F_GETFD takes any number, touches no memory, and changes nothing.
+    let flags = unsafe { nix::libc::fcntl(1, nix::libc::F_GETFD) };
+    STDOUT_WAS_CLOSED.store(flags == -1, Ordering::Relaxed);
+}
+
+// SAFETY: the section is a list of pointers to functions of C, each of which the loader
+// calls once, in the only thread, before `main`. This one makes a system call and stores a
+// byte: it needs nothing of what Rust's start sets up.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static AT_THE_START: extern "C" fn() = look_at_stdout;
 
 /// Which side of a fork this is.
 pub(super) enum Forked {
@@ -78,11 +101,28 @@ pub(super) fn exit_child(code: i32) -> ! {
     unsafe { nix::libc::_exit(code) }
 }
 
+/// Closes what this process has open, save these: for a child that needs nothing of what
+/// it was given, and never returns to whoever thinks that it is there.
+pub(super) fn close_others(keep: &[RawFd]) {
+    let open: Vec<RawFd> = match std::fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .collect(),
+        // An empty root has no /proc.
+        Err(_) => (3..1024).collect(),
+    };
+    for number in open.into_iter().filter(|number| !keep.contains(number)) {
+        // SAFETY: what owned the file in the parent's memory is never dropped here: the
+        // caller ends with `_exit`. A number without a file is an error of the kernel's.
+        unsafe { nix::libc::close(number) };
+    }
+}
+
 /// Zeroed words that this process and all it forks share, for the rest of its life.
 ///
 /// # Errors
 /// No memory.
-pub(super) fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
+pub(crate) fn shared_words(count: usize) -> io::Result<&'static [AtomicU64]> {
     let bytes = NonZeroUsize::new(count * size_of::<AtomicU64>())
         .ok_or_else(|| io::Error::other("an empty map"))?;
     // SAFETY: a new anonymous mapping overlaps nothing.
@@ -107,9 +147,20 @@ pub(crate) fn ignore(which: Signal) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process ignores a signal: it may have been started so.
+pub(super) fn is_ignored(which: Signal) -> bool {
+    // SAFETY: zeros are a valid `sigaction`, which the kernel fills in; with no new
+    // disposition given nothing changes.
+    unsafe {
+        let mut now = std::mem::zeroed::<nix::libc::sigaction>();
+        nix::libc::sigaction(which as i32, std::ptr::null(), &raw mut now) == 0
+            && now.sa_sigaction == nix::libc::SIG_IGN
+    }
+}
+
 /// Until signals are looked at in the master's loop, one of these ends the process at
 /// once, with exit code 0: there is nothing to finish and nothing to clean up yet.
-pub(super) fn leave_on(signals: &[Signal]) -> io::Result<()> {
+pub(super) fn leave_on(signals: impl Iterator<Item = Signal>) -> io::Result<()> {
     extern "C" fn leave(_: nix::libc::c_int) {
         // SAFETY: `_exit` is async-signal-safe and touches no memory of ours.
         unsafe { nix::libc::_exit(0) }
@@ -121,7 +172,7 @@ pub(super) fn leave_on(signals: &[Signal]) -> io::Result<()> {
     );
     for which in signals {
         // SAFETY: the handler may run at any moment: it only calls `_exit`.
-        unsafe { sigaction(*which, &action) }?;
+        unsafe { sigaction(which, &action) }?;
     }
     Ok(())
 }
@@ -166,20 +217,27 @@ pub(super) fn set_title(role: &str) {
     {
         tracing::debug!("cannot set the process's name: {error}");
     }
+    let title = format!("turnkey: {role}");
+    change_command_line(|line| {
+        line.fill(0);
+        // The last byte stays zero.
+        let room = line.len().saturating_sub(1);
+        for (byte, letter) in line.iter_mut().take(room).zip(title.bytes()) {
+            *byte = letter;
+        }
+    });
+}
+
+/// Lets `change` write what `ps` shows of this process. To be called while there is one
+/// thread.
+pub(super) fn change_command_line(change: impl FnOnce(&mut [u8])) {
     let Some((start, end)) = command_line() else {
         return;
     };
-    let mut title = format!("turnkey: {role}").into_bytes();
-    title.resize(end - start, 0);
-    if let Some(last) = title.last_mut() {
-        *last = 0;
-    }
     // SAFETY: the kernel says that the arguments' bytes lie from `start` to
     // `end` in this process's stack, writable and mapped for ever. Rust copies
-    // arguments when asked for them and keeps no reference; nobody asks again.
-    unsafe {
-        std::ptr::copy_nonoverlapping(title.as_ptr(), start as *mut u8, title.len());
-    }
+    // arguments when asked for them and keeps no reference; nobody asks meanwhile.
+    change(unsafe { std::slice::from_raw_parts_mut(start as *mut u8, end - start) });
 }
 
 /// Where the command line lies in memory: fields 48 and 49 of proc(5)'s stat.

@@ -33,15 +33,17 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, execve, getpid, pipe2};
 
+use super::arguments;
 use super::child::Stage;
 use super::predecessor::{Legacy, Serving, VARIABLE};
 use super::sys::{self, Forked};
 use super::{Master, Phase};
 use crate::author::error::Error;
-use crate::operator::banner::say;
 use crate::process::exit;
 use crate::process::lifeline::{READY, YIELD};
 use crate::process::systemd;
+use crate::shared::lines;
+use crate::shared::lines::say;
 use crate::shared::scoreboard::Shared;
 
 /// How long the new program has until it serves.
@@ -57,7 +59,7 @@ impl Program {
     /// To be called before anything changes the directory. A link is kept as it was
     /// named: it may point to another version by then.
     pub(super) fn this() -> Self {
-        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let arguments = arguments::original();
         let named = arguments.first().map(Path::new);
         let path = named
             .filter(|path| path.as_os_str().as_bytes().contains(&b'/'))
@@ -112,6 +114,11 @@ impl Master {
         if self.phase != Phase::Serving || self.upgrade.is_some() || self.predecessor.is_some() {
             return self.upgrade_refused("not now; one at a time, and only while it serves.");
         }
+        if !self.database.is_in_place() {
+            return self.upgrade_refused(
+                "the database's file was taken away; a new program would take another one for it.",
+            );
+        }
         if getpid().as_raw() == 1 {
             return self
                 .upgrade_refused("as process 1 this program is the container; start another one.");
@@ -148,6 +155,7 @@ impl Master {
                 state: State::Starting,
             }),
             Forked::Child => {
+                lines::forget();
                 let failed = match self.exec(&path, &arguments, &theirs) {
                     Ok(never) => match never {},
                     Err(error) => error,

@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 
 use super::child::Stage;
 use super::{Master, Phase};
-use crate::operator::banner::counted;
 use crate::process::systemd;
 use crate::shared::scoreboard::Field;
+use turnkey_text::numbers::counted;
 
 /// How long a worker that hangs has to tell what it has in hand.
 const HANGING: Duration = Duration::from_millis(500);

@@ -36,7 +36,8 @@ impl Served {
         let lock = files.lock().unwrap();
         prepare(&files.database, Sync::Full, &[]).unwrap();
         let writer = Writer {
-            database: files.database.clone(),
+            files: files.clone(),
+            file: None,
             sync: Sync::Full,
             listener: files.bind(&lock).unwrap(),
             expected: Vec::new(),
@@ -84,7 +85,13 @@ pub fn begin(number: u64) -> Begin {
 
 /// The turn with this number.
 pub async fn turn(storage: &dyn Storage, number: u64) {
-    let mut grant = storage.begin(begin(number)).await.unwrap().grant.unwrap();
+    let mut grant = storage
+        .begin(begin(number))
+        .await
+        .unwrap()
+        .granted()
+        .unwrap()
+        .grant;
     commit(storage, &mut grant, number).await;
 }
 

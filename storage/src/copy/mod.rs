@@ -45,7 +45,11 @@ const OURS: &[(&str, &[&str], usize)] = &[
         &["id", "channel", "fence", "at", "digest", "answer"],
         2,
     ),
-    ("turnkey_outbox", &["dialog", "turn", "n", "body"], 3),
+    (
+        "turnkey_outbox",
+        &["dialog", "turn", "n", "body", "attempts", "since", "error"],
+        3,
+    ),
     ("turnkey_history", &["id", "dialog", "at", "turn"], 1),
     (
         "turnkey_inbox",
@@ -59,6 +63,13 @@ const OURS: &[(&str, &[&str], usize)] = &[
         &[
             "id", "channel", "user_id", "arrived", "digest", "answer", "body", "error", "attempts",
             "died",
+        ],
+        2,
+    ),
+    (
+        "turnkey_dead_reply",
+        &[
+            "turn", "n", "channel", "user_id", "body", "error", "attempts", "since", "died",
         ],
         2,
     ),

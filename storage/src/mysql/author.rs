@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use mysql_async::Row as MyRow;
 use mysql_async::prelude::Queryable;
-use tokio::sync::SemaphorePermit;
 
 use super::conn::Tried;
 use super::errors::{self, Failed};
@@ -21,7 +20,7 @@ use super::server::{MAX_STATEMENT, Purpose, Server};
 use super::sql::{self, Prepared};
 use super::values;
 use super::wire::{Calls, Look, is_guard};
-use crate::server::idle::{ATTEMPTS, Idle, RECONNECT, in_a_circle};
+use crate::server::idle::{Attempt, Idle, settled};
 use crate::server::lanes::{Failure, Shared, Turn};
 use crate::server::sql::Use;
 use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement};
@@ -73,6 +72,18 @@ enum Ended<T> {
     Refused(Error),
 }
 
+fn ended<T>(tried: Tried<Ended<T>>) -> Attempt<T> {
+    match tried {
+        Ok(Ended::Done(answer)) => Attempt::Done(answer),
+        Ok(Ended::Refused(error)) => Attempt::Refused(error),
+        Err(error) if error.is_lost() => Attempt::Lost,
+        Err(error) if error.is_deadlock() || error.is_duplicate() || is_guard(&error) => {
+            Attempt::GaveWay
+        }
+        Err(error) => Attempt::Refused(error.ours()),
+    }
+}
+
 impl Author {
     pub(super) fn new(server: Server, shared: Weak<Shared>) -> Self {
         Author {
@@ -89,28 +100,17 @@ impl Author {
             .iter()
             .map(|statement| sql::translate(statement, Use::Turn))
             .collect::<Result<_>>()?;
-        let mut deadlocks = 0;
-        loop {
-            let (_permit, calls) = self.connection().await?;
-            let Some(mut calls) = calls else { continue };
-            let ended = self.try_commit(&mut calls, turn, &statements).await;
-            if let Some(answer) = self.settle(calls, ended, &mut deadlocks).await {
-                return answer;
-            }
-        }
+        settled!(self.idle, self.open(), calls => async {
+            ended(self.try_commit(&mut calls, turn, &statements).await)
+        })
     }
 
     async fn query(&self, query: Statement) -> Result<Vec<Row>> {
         let query = sql::translate(&query, Use::Question)?;
-        let mut deadlocks = 0;
-        loop {
-            let (_permit, calls) = self.connection().await?;
-            let Some(mut calls) = calls else { continue };
-            let ended = self.try_query(&mut calls, &query).await;
-            if let Some(rows) = self.settle(calls, ended, &mut deadlocks).await {
-                return values::rows(rows?);
-            }
-        }
+        let rows = settled!(self.idle, self.open(), calls => async {
+            ended(self.try_query(&mut calls, &query).await)
+        })?;
+        values::rows(rows)
     }
 
     async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
@@ -119,15 +119,9 @@ impl Author {
             .map(|statement| sql::translate(statement, Use::Ours))
             .collect::<Result<_>>()?;
         // Two that make the same row at one moment: looked at again, it is there.
-        let mut in_the_way = 0;
-        loop {
-            let (_permit, calls) = self.connection().await?;
-            let Some(mut calls) = calls else { continue };
-            let ended = self.try_own(&mut calls, &statements).await;
-            if let Some(answer) = self.settle(calls, ended, &mut in_the_way).await {
-                return answer;
-            }
-        }
+        settled!(self.idle, self.open(), calls => async {
+            ended(self.try_own(&mut calls, &statements).await)
+        })
     }
 
     async fn dialogs_with_unsent(&self, limit: u32) -> Result<Vec<DialogKey>> {
@@ -152,42 +146,6 @@ impl Author {
                 })
             })
             .collect()
-    }
-
-    /// The next connection that is free; none, after a pause, when the server is away.
-    async fn connection(&self) -> Result<(SemaphorePermit<'_>, Option<Calls>)> {
-        let permit = self.idle.permit().await?;
-        let calls = self.take().await.ok();
-        if calls.is_none() {
-            tokio::time::sleep(RECONNECT).await;
-        }
-        Ok((permit, calls))
-    }
-
-    /// What is answered after an attempt; none when there is to be another one.
-    async fn settle<T>(
-        &self,
-        calls: Calls,
-        ended: Tried<Ended<T>>,
-        deadlocks: &mut u32,
-    ) -> Option<Result<T>> {
-        let lost = calls.conn.is_lost();
-        if !lost {
-            self.idle.put_back(calls);
-        }
-        match ended {
-            Ok(Ended::Done(answer)) => Some(Ok(answer)),
-            Ok(Ended::Refused(error)) => Some(Err(error)),
-            Err(_) if lost => {
-                tokio::time::sleep(RECONNECT).await;
-                None
-            }
-            Err(error) if error.is_deadlock() || error.is_duplicate() || is_guard(&error) => {
-                *deadlocks += 1;
-                (*deadlocks == ATTEMPTS).then(|| Err(in_a_circle()))
-            }
-            Err(error) => Some(Err(error.ours())),
-        }
     }
 
     async fn try_commit(
@@ -286,13 +244,10 @@ impl Author {
         });
     }
 
-    async fn take(&self) -> Tried<Calls> {
-        match self.idle.take(|calls| calls.conn.is_stale()) {
-            Some(calls) => Ok(calls),
-            None => Ok(Calls {
-                conn: self.server.open(Purpose::Author).await?,
-                shared: self.shared.clone(),
-            }),
-        }
+    async fn open(&self) -> Tried<Calls> {
+        Ok(Calls {
+            conn: self.server.open(Purpose::Author).await?,
+            shared: self.shared.clone(),
+        })
     }
 }

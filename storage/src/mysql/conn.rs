@@ -3,8 +3,6 @@
 //! Used by every file here that asks the server. Invariant: after a failure no
 //! transaction is open, or the connection is lost.
 
-use std::time::{Duration, Instant};
-
 use mysql_async::prelude::Queryable;
 use mysql_async::{DriverError, Row, Value};
 
@@ -14,10 +12,6 @@ use crate::DialogKey;
 use crate::server::lanes::Failure;
 
 pub(super) type Tried<T> = std::result::Result<T, Failed>;
-
-/// A connection that was idle for so long may have been closed by the server or by a
-/// firewall on the way: another one is made.
-const FRESH: Duration = Duration::from_secs(60);
 
 /// What one statement answered. The last one of a text is left out when it has no rows.
 #[derive(Debug)]
@@ -33,7 +27,6 @@ pub(super) struct Conn {
     /// The server's `max_allowed_packet`.
     limit: usize,
     broken: bool,
-    used: Instant,
 }
 
 impl Conn {
@@ -42,7 +35,6 @@ impl Conn {
             my,
             limit,
             broken: false,
-            used: Instant::now(),
         }
     }
 
@@ -55,9 +47,11 @@ impl Conn {
         self.broken || self.my.is_disconnected()
     }
 
-    /// Not to be used for what cannot be sent twice.
-    pub(super) fn is_stale(&self) -> bool {
-        self.is_lost() || self.used.elapsed() > FRESH
+    /// Asks the server for a sign of life.
+    pub(super) async fn is_there(&mut self) -> bool {
+        let answered = self.my.ping().await;
+        self.broken |= answered.is_err();
+        answered.is_ok()
     }
 
     /// Notes what a failure means for the connection.
@@ -81,7 +75,6 @@ impl Conn {
                 limit: self.limit,
             });
         }
-        self.used = Instant::now();
         let tried = self.answers(&sql.0).await.map_err(Failed::My);
         let answers = self.note(tried);
         if answers.is_err() && !self.broken {

@@ -40,6 +40,11 @@ impl Failed {
         }
     }
 
+    /// The server takes no writes now.
+    pub(super) fn is_read_only(&self) -> bool {
+        matches!(self, Failed::My(My::Server(error)) if is_read_only(error))
+    }
+
     /// A row with this key is there already.
     pub(super) fn is_duplicate(&self) -> bool {
         self.code() == Some(1062)
@@ -75,11 +80,14 @@ impl Failure for Failed {
         match self {
             // Too many connections; shutting down, killed; network; idle too long. And
             // read only: a primary that became a replica.
-            Failed::My(My::Server(error)) => matches!(
-                error.code,
-                1040 | 1053 | 1077 | 1079 | 1152 | 1158
-                    ..=1161 | 1184 | 1203 | 1290 | 1836 | 1927 | 3032 | 3169 | 4031
-            ),
+            Failed::My(My::Server(error)) => {
+                is_read_only(error)
+                    || matches!(
+                        error.code,
+                        1040 | 1053 | 1077 | 1079 | 1152 | 1158
+                            ..=1161 | 1184 | 1203 | 1927 | 3032 | 3169 | 4031
+                    )
+            }
             Failed::My(My::Io(_)) => true,
             Failed::My(My::Driver(
                 DriverError::ConnectionClosed
@@ -101,6 +109,16 @@ impl Failure for Failed {
             Some(1021 | 1114) => Error::Full,
             _ => Error::Unavailable(format!("MySQL: {}", self.words())),
         }
+    }
+}
+
+/// The server takes no writes now. 1290 names the option that forbids something: another
+/// one forbids what an author's statement does, such as writing files.
+fn is_read_only(error: &mysql_async::ServerError) -> bool {
+    match error.code {
+        1290 => error.message.contains("read-only") || error.message.contains("read_only"),
+        1836 | 1874 => true,
+        _ => false,
     }
 }
 
@@ -150,7 +168,7 @@ pub(super) fn open(server: &Server, error: &Failed) -> Error {
         Some(1129) => "unblock this host (FLUSH HOSTS)",
         Some(1040 | 1203) => "raise max_connections of the server, or lower ?pool= or --workers",
         Some(1053) => "wait until the server has started",
-        Some(1290 | 1836) => "name the server that can be written to",
+        Some(1290 | 1836 | 1874) => "name the server that can be written to",
         Some(_) => "see the server's log",
         None => match error {
             Failed::My(My::Driver(DriverError::NoClientSslFlagFromServer)) => {
@@ -163,5 +181,12 @@ pub(super) fn open(server: &Server, error: &Failed) -> Error {
             _ => "start the server, or correct host, port or socket in --storage",
         },
     };
-    Error::Open(format!("cannot use {server}: {reason}; {remedy}"))
+    let sentence = format!("cannot use {server}: {reason}; {remedy}");
+    // Not reached, not resolved, starting, full, read only: it may be there in a moment.
+    let is_tls = matches!(error, Failed::My(error) if is_tls(error));
+    if error.is_lost() && !is_tls {
+        Error::NotYet(sentence)
+    } else {
+        Error::Open(sentence)
+    }
 }

@@ -64,6 +64,7 @@ pub(super) async fn run(server: Server, sync: Sync, shared: Weak<Shared>) {
         let Some(storage) = shared.upgrade() else {
             return;
         };
+        storage.is_away(ended.as_ref().err().map(Failure::words));
         if storage.up.send_replace(false) {
             away_since = Instant::now();
         }
@@ -71,7 +72,10 @@ pub(super) async fn run(server: Server, sync: Sync, shared: Weak<Shared>) {
             && !told
         {
             told = true;
-            tracing::warn!("{server} cannot be reached: {}", error.words());
+            match error.is_read_only() {
+                true => tracing::warn!("{server} cannot be used: {}", error.words()),
+                false => tracing::warn!("{server} cannot be reached: {}", error.words()),
+            }
         }
         if away_since.elapsed() >= GIVE_UP {
             storage.give_up();

@@ -2,7 +2,8 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `server.rs` | the address, and how a connection is set up |
+//! | `server.rs` | the address, and how a connection is made |
+//! | `session.rs` | what each session of ours is like |
 //! | `conn.rs` `literal.rs` | many statements in one round trip, and their rows |
 //! | `schema.sql` `schema.rs` | tables, migrations |
 //! | `wire.rs` | one phase of many turns on a connection |
@@ -40,6 +41,7 @@ mod keeper;
 mod literal;
 mod schema;
 mod server;
+mod session;
 mod sql;
 mod values;
 mod wire;

@@ -19,10 +19,11 @@ use super::conn::{Answer, Columns, Conn, Tried};
 use super::errors::Failed;
 use super::literal::Sql;
 use super::server::Purpose;
+use crate::server::idle::Kept;
 use crate::server::lanes::{
-    ATTEMPTS, Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Shared, Turn,
-    Wire,
+    Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Shared, Turn, Wire,
 };
+use crate::server::retry::Retry;
 use crate::{DialogKey, Error, Fence, Pending, Release, ReplyId, Result, Seen, Unsent, unix_ms};
 
 /// Fences that a row of `turnkey_fence` stands for: one for each lock of a batch.
@@ -56,12 +57,18 @@ pub(super) struct Calls {
     pub(super) shared: Weak<Shared>,
 }
 
+impl Kept for Calls {
+    fn is_lost(&self) -> bool {
+        self.conn.is_lost()
+    }
+
+    async fn answers(&mut self) -> bool {
+        self.conn.is_there().await
+    }
+}
+
 impl Wire for Calls {
     type Failed = Failed;
-
-    fn is_closed(&self) -> bool {
-        self.conn.is_stale()
-    }
 
     async fn begin(&mut self, owner: i64, asks: &[Ask]) -> Tried<Vec<(i64, Asked)>> {
         let dialogs = distinct(asks.iter().map(|ask| &ask.dialog));
@@ -190,7 +197,8 @@ impl Wire for Calls {
     }
 
     async fn commit_one(&mut self, turn: &Turn) -> Tried<Result<()>> {
-        for _ in 0..ATTEMPTS {
+        let mut retry = Retry::default();
+        loop {
             match self.look(turn).await? {
                 Look::Free => {}
                 Look::Done => {
@@ -207,8 +215,10 @@ impl Wire for Calls {
                 Err(error) if error.is_duplicate() || is_guard(&error) => {}
                 Err(error) => return Err(error),
             }
+            if !retry.again().await {
+                return Err(Failed::Odd("a commit met what the look before it did not"));
+            }
         }
-        Err(Failed::Odd("a commit met what the look before it did not"))
     }
 
     async fn sent(
@@ -324,10 +334,9 @@ impl Calls {
     /// that are not held with their fence (any more) stay as they are.
     pub(super) async fn hand_over(&mut self, ends: &[(&DialogKey, Fence)]) -> Tried<()> {
         for some in ends.chunks(MAX_BATCH) {
-            let mut attempts = 0;
+            let mut retry = Retry::default();
             while let Err(error) = self.try_hand_over(some).await {
-                attempts += 1;
-                if !error.is_deadlock() || attempts == ATTEMPTS {
+                if !error.is_deadlock() || !retry.again().await {
                     return Err(error);
                 }
             }

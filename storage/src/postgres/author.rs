@@ -13,11 +13,12 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::errors::{self, Failed};
 use super::server::{Purpose, Server};
 use super::text::{original, stored};
 use super::wire::{COMMIT, commit_one};
-use super::{errors, sql, values};
-use crate::server::idle::{ATTEMPTS, Idle, RECONNECT, in_a_circle};
+use super::{sql, values};
+use crate::server::idle::{Attempt, Idle, Kept, settled};
 use crate::server::lanes::Turn;
 use crate::server::sql::Use;
 use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement, Sync, Value};
@@ -57,25 +58,38 @@ type Tried<T> = std::result::Result<T, Failure>;
 
 impl Failure {
     fn of_author(error: &tokio_postgres::Error) -> Self {
+        Self::of(error, errors::authors)
+    }
+
+    fn of_ours(error: &tokio_postgres::Error) -> Self {
+        Self::of(error, errors::ours)
+    }
+
+    /// Of a question: one that writes is refused on every server.
+    fn of_question(error: &tokio_postgres::Error) -> Self {
+        match errors::is_write_refused(error) {
+            true => Failure::Answer(errors::authors(error)),
+            false => Self::of_author(error),
+        }
+    }
+
+    fn of(error: &tokio_postgres::Error, told: fn(&tokio_postgres::Error) -> Error) -> Self {
         if errors::is_lost(error) {
             Failure::Lost
         } else if errors::is_deadlock(error) {
             Failure::Deadlock
         } else {
-            Failure::Answer(errors::authors(error))
+            Failure::Answer(told(error))
         }
     }
 }
 
-impl Failure {
-    fn of_ours(error: &tokio_postgres::Error) -> Self {
-        if errors::is_lost(error) {
-            Failure::Lost
-        } else if errors::is_deadlock(error) {
-            Failure::Deadlock
-        } else {
-            Failure::Answer(crate::server::lanes::Failure::ours(error))
-        }
+fn ended<T>(tried: Tried<T>) -> Attempt<T> {
+    match tried {
+        Ok(answer) => Attempt::Done(answer),
+        Err(Failure::Lost) => Attempt::Lost,
+        Err(Failure::Deadlock) => Attempt::GaveWay,
+        Err(Failure::Answer(error)) => Attempt::Refused(error),
     }
 }
 
@@ -139,34 +153,9 @@ impl Author {
                 })
             })
             .collect::<Result<_>>()?;
-        let mut deadlocks = 0;
-        loop {
-            let _permit = self.idle.permit().await?;
-            let Ok(mut conn) = self.take().await else {
-                tokio::time::sleep(RECONNECT).await;
-                continue;
-            };
-            // Dropped half-way, the connection is closed, which rolls back.
-            let tried = conn.commit(turn, &statements).await;
-            match tried {
-                Ok(answer) => {
-                    self.idle.put_back(conn);
-                    return answer;
-                }
-                Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
-                Err(Failure::Deadlock) => {
-                    self.idle.put_back(conn);
-                    deadlocks += 1;
-                    if deadlocks == ATTEMPTS {
-                        return Err(in_a_circle());
-                    }
-                }
-                Err(Failure::Answer(error)) => {
-                    self.idle.put_back(conn);
-                    return Err(error);
-                }
-            }
-        }
+        settled!(self.idle, self.open(), conn => async {
+            ended(conn.commit(turn, &statements).await)
+        })?
     }
 
     async fn query(&self, query: Statement) -> Result<Vec<Row>> {
@@ -174,25 +163,10 @@ impl Author {
             sql: sql::translate(&query.sql, Use::Question)?,
             params: query.params,
         };
-        loop {
-            let _permit = self.idle.permit().await?;
-            let Ok(mut conn) = self.take().await else {
-                tokio::time::sleep(RECONNECT).await;
-                continue;
-            };
-            match conn.query(&query).await {
-                Ok(rows) => {
-                    self.idle.put_back(conn);
-                    return values::rows(&rows);
-                }
-                Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
-                Err(Failure::Deadlock) => self.idle.put_back(conn),
-                Err(Failure::Answer(error)) => {
-                    self.idle.put_back(conn);
-                    return Err(error);
-                }
-            }
-        }
+        let rows = settled!(self.idle, self.open(), conn => async {
+            ended(conn.query(&query).await)
+        })?;
+        values::rows(&rows)
     }
 
     async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
@@ -203,32 +177,10 @@ impl Author {
                 Ok(Statement { sql, ..keepable(s) })
             })
             .collect::<Result<_>>()?;
-        let mut in_the_way = 0;
-        loop {
-            let _permit = self.idle.permit().await?;
-            let Ok(mut conn) = self.take().await else {
-                tokio::time::sleep(RECONNECT).await;
-                continue;
-            };
-            match conn.own(&statements).await {
-                Ok(changed) => {
-                    self.idle.put_back(conn);
-                    return Ok(changed);
-                }
-                Err(Failure::Lost) => tokio::time::sleep(RECONNECT).await,
-                Err(Failure::Deadlock) => {
-                    self.idle.put_back(conn);
-                    in_the_way += 1;
-                    if in_the_way == ATTEMPTS {
-                        return Err(in_a_circle());
-                    }
-                }
-                Err(Failure::Answer(error)) => {
-                    self.idle.put_back(conn);
-                    return Err(error);
-                }
-            }
-        }
+        // Two that make the same row at one moment: looked at again, it is there.
+        settled!(self.idle, self.open(), conn => async {
+            ended(conn.own(&statements).await)
+        })
     }
 
     async fn dialogs_with_unsent(&self, limit: u32) -> Result<Vec<DialogKey>> {
@@ -251,10 +203,7 @@ impl Author {
             .collect()
     }
 
-    async fn take(&self) -> std::result::Result<Conn, tokio_postgres::Error> {
-        if let Some(conn) = self.idle.take(|conn| conn.client.is_closed()) {
-            return Ok(conn);
-        }
+    async fn open(&self) -> std::result::Result<Conn, Failed> {
         let client = self.server.client(Purpose::Author, self.sync).await?;
         Ok(Conn {
             look: client
@@ -264,6 +213,16 @@ impl Author {
             prepared: HashMap::new(),
             client,
         })
+    }
+}
+
+impl Kept for Conn {
+    fn is_lost(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    async fn answers(&mut self) -> bool {
+        self.client.simple_query("").await.is_ok()
     }
 }
 
@@ -304,12 +263,14 @@ impl Conn {
         }
         if looked.get::<_, i32>(0) == 0 {
             for statement in statements {
-                self.run(statement).await?;
+                self.run(statement, Failure::of_author).await?;
             }
         }
-        commit_one(&self.client, &self.commit, turn)
-            .await
-            .map_err(|e| Failure::of_author(&e))
+        match commit_one(&self.client, &self.commit, turn).await {
+            Ok(answer) => Ok(answer),
+            Err(Failed::Pg(error)) => Err(Failure::of_author(&error)),
+            Err(_) => Err(Failure::Lost),
+        }
     }
 
     async fn own(&mut self, statements: &[Statement]) -> Tried<Vec<u64>> {
@@ -360,7 +321,7 @@ impl Conn {
             .batch_execute("START TRANSACTION READ ONLY")
             .await
             .map_err(|e| Failure::of_author(&e))?;
-        let rows = self.run(query).await;
+        let rows = self.run(query, Failure::of_question).await;
         if matches!(rows, Err(Failure::Lost)) {
             return rows;
         }
@@ -371,7 +332,11 @@ impl Conn {
         rows
     }
 
-    async fn run(&mut self, statement: &Statement) -> Tried<Vec<tokio_postgres::Row>> {
+    async fn run(
+        &mut self,
+        statement: &Statement,
+        failure: fn(&tokio_postgres::Error) -> Failure,
+    ) -> Tried<Vec<tokio_postgres::Row>> {
         let prepared = self.prepare(statement).await?;
         let params: Vec<values::Param<'_>> = statement.params.iter().map(values::Param).collect();
         let params: Vec<&(dyn ToSql + std::marker::Sync)> = params
@@ -382,7 +347,7 @@ impl Conn {
         rows.map_err(|e| {
             // It may have been prepared for a table that has changed since.
             self.prepared.clear();
-            Failure::of_author(&e)
+            failure(&e)
         })
     }
 

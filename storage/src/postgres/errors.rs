@@ -9,23 +9,59 @@ use super::{Server, tls};
 use crate::Error;
 use crate::server::lanes::Failure;
 
-impl Failure for tokio_postgres::Error {
+/// Why a call of ours failed, or a connection could not be made.
+#[derive(Debug)]
+pub(super) enum Failed {
+    Pg(tokio_postgres::Error),
+    /// The connection ended while it was set up.
+    Closed,
+    /// It took too long; the connection is of no more use.
+    Slow,
+    /// Why the server takes no writes.
+    ReadOnly(&'static str),
+    /// The session is not ours alone.
+    Shared,
+}
+
+impl From<tokio_postgres::Error> for Failed {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Failed::Pg(error)
+    }
+}
+
+impl Failure for Failed {
     fn words(&self) -> String {
-        words(self)
+        match self {
+            Failed::Pg(error) => words(error),
+            Failed::Closed => "the connection was closed while it was set up".to_owned(),
+            Failed::Slow => "the server does not answer".to_owned(),
+            Failed::ReadOnly(why) => format!("it is read only: {why}"),
+            Failed::Shared => SHARED.to_owned(),
+        }
     }
 
     fn is_lost(&self) -> bool {
-        is_lost(self)
+        match self {
+            Failed::Pg(error) => is_lost(error),
+            _ => true,
+        }
     }
 
     fn is_deadlock(&self) -> bool {
-        is_deadlock(self)
+        matches!(self, Failed::Pg(error) if is_deadlock(error))
     }
 
     fn ours(&self) -> Error {
-        ours(self)
+        match self {
+            Failed::Pg(error) => ours(error),
+            _ => Error::Unavailable(format!("PostgreSQL: {}", self.words())),
+        }
     }
 }
+
+/// What a pooler does that gives a session to whoever has a transaction.
+const SHARED: &str =
+    "its sessions are shared with others, as PgBouncer does with pool_mode = transaction";
 
 /// The whole reason in one line.
 pub(super) fn words(error: &tokio_postgres::Error) -> String {
@@ -44,14 +80,28 @@ pub(super) fn words(error: &tokio_postgres::Error) -> String {
     }
 }
 
+/// A write in a transaction that may only read.
+pub(super) const READ_ONLY: &str = "25006";
+
+/// Whether it was a write where only reading is allowed: on a server that is read only, or
+/// in a question of the author's, on any server.
+pub(super) fn is_write_refused(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| code.code() == READ_ONLY)
+}
+
 /// The connection is gone, or about to be: connect again.
 pub(super) fn is_lost(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         Some(code) => {
             let code = code.code();
             // Connection exceptions; too many connections; the server is stopping,
-            // crashed, starting, or dropped us. A cancelled query (57014) is not one.
-            code.starts_with("08") || code.starts_with("53300") || (code.starts_with("57P"))
+            // crashed, starting, or dropped us; a transaction that took too long, which
+            // ends the session. A cancelled query (57014) is not one. And read only: a
+            // primary that is none any more.
+            code.starts_with("08")
+                || code.starts_with("53300")
+                || code.starts_with("57P")
+                || matches!(code, READ_ONLY | "25P03" | "25P04")
         }
         None => error.is_closed() || has_io_error(error),
     }
@@ -83,6 +133,7 @@ pub(super) fn ours(error: &tokio_postgres::Error) -> Error {
 /// A failure of the author's SQL.
 pub(super) fn authors(error: &tokio_postgres::Error) -> Error {
     match error.code() {
+        _ if is_write_refused(error) => Error::Statement(words(error)),
         _ if is_lost(error) => ours(error),
         Some(&SqlState::DISK_FULL) => Error::Full,
         Some(&SqlState::QUERY_CANCELED) => Error::Statement(format!(
@@ -93,8 +144,26 @@ pub(super) fn authors(error: &tokio_postgres::Error) -> Error {
     }
 }
 
-/// A connection that could not be made, or what it met: a sentence for the
-/// operator that names the remedy.
+/// A connection that could not be made: a sentence for the operator that names the
+/// remedy.
+pub(super) fn not_opened(server: &Server, failed: &Failed) -> Error {
+    let remedy = match failed {
+        Failed::Pg(error) => return open(server, error),
+        Failed::Closed => "see the server's log",
+        Failed::Slow => "see what it does, or name another one in --storage",
+        Failed::ReadOnly(_) => {
+            "name the one that can be written to, or all hosts, such as \
+             postgres://user:password@host1,host2/database?target_session_attrs=read-write"
+        }
+        Failed::Shared => {
+            "set pool_mode = session for this database, or name the server itself in --storage"
+        }
+    };
+    let reason = failed.words();
+    Error::Open(format!("cannot use {server}: {reason}; {remedy}"))
+}
+
+/// What a connection met: a sentence for the operator that names the remedy.
 pub(super) fn open(server: &Server, error: &tokio_postgres::Error) -> Error {
     let reason = words(error);
     let remedy = match error.code() {
@@ -108,11 +177,25 @@ pub(super) fn open(server: &Server, error: &tokio_postgres::Error) -> Error {
         Some(&SqlState::TOO_MANY_CONNECTIONS) => {
             "raise max_connections of the server, or lower ?pool= or --workers"
         }
+        Some(code) if code.code() == READ_ONLY => "name the server that can be written to",
+        Some(code) if code.code() == "3F000" => {
+            "let the search_path of this user name a schema that exists: ALTER ROLE it SET search_path = public"
+        }
+        // A pooler's own words.
+        Some(code) if code.code() == "08P01" && reason.contains("startup parameter") => {
+            "remove ?options= from --storage, or name it in ignore_startup_parameters of the pooler"
+        }
         Some(code) if code.code().starts_with("57P") => "wait until the server has started",
         Some(_) => "see the server's log",
         None if let Some(remedy) = tls::remedy(error) => remedy,
         None if reason.contains("password missing") => "add the password to --storage",
         None => "start the server, or correct host and port in --storage",
     };
-    Error::Open(format!("cannot use {server}: {reason}; {remedy}"))
+    let sentence = format!("cannot use {server}: {reason}; {remedy}");
+    // Not reached, not resolved, starting, full: it may be there in a moment.
+    if is_lost(error) && tls::remedy(error).is_none() {
+        Error::NotYet(sentence)
+    } else {
+        Error::Open(sentence)
+    }
 }

@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::server::Server;
+use super::server::{Purpose, Server};
 use super::text::original;
 use super::{errors, schema};
 use crate::inspect::HANDLED;
@@ -16,7 +16,7 @@ use crate::{DialogKey, DialogLine, Error, Finding, Result};
 const PORTION: i64 = 5000;
 
 async fn open(server: &Server) -> Result<tokio_postgres::Client> {
-    let client = schema::connect(server).await?;
+    let client = schema::connect(server, Purpose::Tool).await?;
     match schema::problem(&client).await {
         Ok(None) => Ok(client),
         Ok(Some(problem)) => Err(Error::Open(format!("cannot read {server}: {problem}"))),

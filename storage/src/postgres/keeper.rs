@@ -13,10 +13,12 @@ use std::time::Duration;
 use tokio_postgres::{AsyncMessage, Client};
 
 use super::copy::{self, COPYING};
-use super::errors;
+use super::errors::{self, Failed};
 use super::lanes::Shared;
 use super::server::{Purpose, Server};
+use super::session;
 use crate::Sync;
+use crate::server::lanes::Failure;
 
 /// Between two signs of life, and looks for the dead.
 const BEAT: Duration = Duration::from_millis(500);
@@ -29,17 +31,16 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 /// whoever comes back skips more than it can have given out.
 pub(super) const SKIPPED: i32 = 65_536;
 
-type Failed = tokio_postgres::Error;
-
 /// Keeps the process alive in the others' eyes until the storage is dropped.
-pub(super) async fn run(server: Server, shared: Weak<Shared>) {
+pub(super) async fn run(server: Server, sync: Sync, shared: Weak<Shared>) {
     let mut away_since = std::time::Instant::now();
     let mut told = false;
     loop {
-        let ended = session(&server, &shared, &mut told).await;
+        let ended = hold(&server, sync, &shared, &mut told).await;
         let Some(storage) = shared.upgrade() else {
             return;
         };
+        storage.is_away(ended.as_ref().err().map(Failure::words));
         if storage.up.send_replace(false) {
             away_since = std::time::Instant::now();
         }
@@ -47,7 +48,15 @@ pub(super) async fn run(server: Server, shared: Weak<Shared>) {
             && !told
         {
             told = true;
-            tracing::warn!("{server} cannot be reached: {}", errors::words(&error));
+            match error {
+                Failed::Pg(ref e) if errors::is_write_refused(e) => {
+                    tracing::warn!("{server} cannot be used: {}", error.words());
+                }
+                Failed::ReadOnly(_) | Failed::Shared => {
+                    tracing::warn!("{server} cannot be used: {}", error.words());
+                }
+                _ => tracing::warn!("{server} cannot be reached: {}", error.words()),
+            }
         }
         if away_since.elapsed() >= GIVE_UP {
             storage.give_up();
@@ -58,7 +67,12 @@ pub(super) async fn run(server: Server, shared: Weak<Shared>) {
 }
 
 /// One connection, from its start to its end.
-async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Result<(), Failed> {
+async fn hold(
+    server: &Server,
+    sync: Sync,
+    shared: &Weak<Shared>,
+    told: &mut bool,
+) -> Result<(), Failed> {
     let (client, mut connection) = server.open(Purpose::Keeper, Sync::Normal).await?;
     let hear = shared.clone();
     let mut listener = tokio::spawn(async move {
@@ -81,7 +95,7 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
     let Some(owner) = shared.upgrade().map(|shared| shared.owner) else {
         return Ok(());
     };
-    register(&client, owner, server.lease()).await?;
+    let process = register(&client, owner, server.lease()).await?;
     // One that was killed, on a database that was empty when this process started.
     if copy::is_unfinished(&client).await? {
         if !std::mem::replace(told, true) {
@@ -96,6 +110,10 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
     drop(storage);
     if std::mem::take(told) {
         tracing::info!("{server} is back");
+        // It may be another one by now.
+        for weakness in session::weaknesses(&client, sync, server.has_several_hosts()).await? {
+            tracing::warn!("{server}: {weakness}");
+        }
     }
     loop {
         tokio::select! {
@@ -111,12 +129,16 @@ async fn session(server: &Server, shared: &Weak<Shared>, told: &mut bool) -> Res
         else {
             return Ok(());
         };
-        beaten?;
+        // A pooler was set to share sessions meanwhile: what shows that we live is not ours.
+        if beaten?.is_some_and(|answered| answered != process) {
+            return Err(Failed::Shared);
+        }
         look_for_waiters(&client, &storage).await?;
     }
 }
 
-async fn register(client: &Client, owner: i64, lease: Duration) -> Result<(), Failed> {
+/// The server process that the session is.
+async fn register(client: &Client, owner: i64, lease: Duration) -> Result<i32, Failed> {
     loop {
         let locked = client
             .query_one("SELECT pg_try_advisory_lock($1)", &[&owner])
@@ -149,25 +171,39 @@ async fn register(client: &Client, owner: i64, lease: Duration) -> Result<(), Fa
             &[&SKIPPED],
         )
         .await?;
-    beat(client, owner, lease).await
+    loop {
+        if let Some(process) = beat(client, owner, lease).await? {
+            return Ok(process);
+        }
+        tokio::time::sleep(BEAT / 10).await;
+    }
 }
 
-async fn beat(client: &Client, owner: i64, lease: Duration) -> Result<(), Failed> {
+/// The server process that did it; none when it had to give way.
+async fn beat(client: &Client, owner: i64, lease: Duration) -> Result<Option<i32>, Failed> {
     let lease = lease.as_millis() as i64;
     let row = match client
-        .query_one("SELECT turnkey_beat($1, $2)", &[&owner, &lease])
+        .query_one(
+            "SELECT turnkey_beat($1, $2), pg_backend_pid()",
+            &[&owner, &lease],
+        )
         .await
     {
         Ok(row) => row,
-        // The next beat tries again.
-        Err(error) if errors::is_deadlock(&error) => return Ok(()),
-        Err(error) => return Err(error),
+        Err(error) => {
+            let failed = Failed::Pg(error);
+            // The next beat tries again.
+            return match failed.is_deadlock() {
+                true => Ok(None),
+                false => Err(failed),
+            };
+        }
     };
     let freed: i32 = row.get(0);
     if freed > 0 {
         tracing::info!("freed the locks of {freed} process(es) that ended");
     }
-    Ok(())
+    Ok(Some(row.get(1)))
 }
 
 /// Finds out what became of waiters that heard nothing: a word may have been lost

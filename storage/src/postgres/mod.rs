@@ -2,7 +2,8 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `server.rs` `parameters.rs` `tls.rs` | the address, and how a connection is set up |
+//! | `server.rs` `parameters.rs` `tls.rs` | the address, and how a connection is made |
+//! | `session.rs` | what each session of ours is like |
 //! | `schema.sql` `functions.sql` `schema.rs` | tables, the SQL of a turn, migrations |
 //! | `keeper.rs` | one connection that shows that this process lives |
 //! | `wire.rs` | one phase of many turns on a connection |
@@ -33,6 +34,7 @@ mod keeper;
 mod parameters;
 mod schema;
 mod server;
+mod session;
 mod sql;
 mod text;
 mod tls;
@@ -59,7 +61,7 @@ use crate::{Result, Sync};
 /// bytes.
 pub fn connect(server: &Server, sync: Sync) -> Result<PostgresStorage> {
     let (shared, queues) = lanes::Shared::new("PostgreSQL", new_owner()?, server.lanes());
-    let keeper = tokio::spawn(keeper::run(server.clone(), Arc::downgrade(&shared)));
+    let keeper = tokio::spawn(keeper::run(server.clone(), sync, Arc::downgrade(&shared)));
     for queue in queues {
         let connect = wire::Lanes {
             server: server.clone(),

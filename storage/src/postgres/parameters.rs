@@ -1,5 +1,5 @@
 //! The parameters of an address that tokio-postgres does not read: ours, and those
-//! about TLS, of whose values it knows half.
+//! of whose values it knows half.
 //!
 //! Called by `server.rs`. No sentence here shows a value that may be a password.
 
@@ -8,8 +8,9 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::tls::Tls;
-use crate::Result;
+use crate::server::address;
 use crate::server::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
+use crate::{Error, Result};
 
 /// What was taken out of an address.
 pub(super) struct Parameters {
@@ -18,19 +19,22 @@ pub(super) struct Parameters {
     pub(super) pool: usize,
     pub(super) lease: Duration,
     pub(super) tls: Tls,
+    /// Also a tool that only reads wants a server that can be written to.
+    pub(super) read_write: bool,
 }
 
 impl Parameters {
     /// Splits an address.
     ///
     /// # Errors
-    /// [`Error::Open`](crate::Error::Open) when a value is out of bounds, or a file cannot be read.
+    /// [`Error::Open`] when a value is out of bounds, or a file cannot be read.
     pub(super) fn take(url: &str) -> Result<Self> {
-        let (start, query) = url.split_once('?').unwrap_or((url, ""));
+        let parts = address::parts(url).map_err(wrong)?;
         let (mut pool, mut lease) = (DEFAULT_POOL, DEFAULT_LEASE);
         let (mut mode, mut root) = (None, None);
+        let mut read_write = false;
         let mut rest = Vec::new();
-        for parameter in query.split('&').filter(|p| !p.is_empty()) {
+        for parameter in parts.query.split('&').filter(|p| !p.is_empty()) {
             let (name, raw) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = percent_decode_str(raw).decode_utf8_lossy();
             match name {
@@ -38,9 +42,11 @@ impl Parameters {
                 "lease" => lease = bounds::lease(&value)?,
                 "sslmode" => mode = Some(value),
                 "sslrootcert" => root = Some(value),
+                "target_session_attrs" => read_write = is_read_write(&value)?,
                 _ => rest.push(parameter),
             }
         }
+        let start = parts.start;
         Ok(Parameters {
             url: match rest.is_empty() {
                 true => start.to_owned(),
@@ -49,6 +55,27 @@ impl Parameters {
             pool,
             lease,
             tls: Tls::new(mode.as_deref(), root.as_deref())?,
+            read_write,
         })
     }
+}
+
+/// `target_session_attrs`, in libpq's words. A bot writes, whatever stands there.
+fn is_read_write(value: &str) -> Result<bool> {
+    match value {
+        "any" => Ok(false),
+        "read-write" | "primary" => Ok(true),
+        _ => Err(Error::Open(
+            "?target_session_attrs= takes read-write, primary or any: a bot needs a server that \
+             can be written to"
+                .to_owned(),
+        )),
+    }
+}
+
+/// What is said of an address that cannot be read. `why` shows no part of it.
+pub(super) fn wrong(why: impl std::fmt::Display) -> Error {
+    Error::Open(format!(
+        "--storage is no address of a PostgreSQL database: {why}; write postgres://user:password@host/database"
+    ))
 }

@@ -7,13 +7,18 @@
 
 use tokio_postgres::{Client, Transaction};
 
+use super::errors::Failed;
 use super::server::{Purpose, Server};
-use super::{copy, errors};
+use super::{copy, errors, session};
 use crate::migration::{self, Whose};
 use crate::{Error, Result, Sync};
 
 /// Turnkey's own migrations, oldest first. Never change one that was released.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("functions.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("functions.sql"),
+    include_str!("replies.sql"),
+];
 
 /// The oldest server that this is tried with has a larger number; functions and
 /// statements here need nothing newer.
@@ -26,8 +31,12 @@ const MIGRATING: i64 = 0x0074_7572_6e6b_6579;
 ///
 /// # Errors
 /// [`Error::Open`] with a sentence that names the remedy.
-pub async fn prepare(server: &Server, author: &[String]) -> Result<()> {
-    let client = connect(server).await?;
+pub async fn prepare(server: &Server, sync: Sync, author: &[String]) -> Result<()> {
+    let client = connect(server, Purpose::Prepare).await?;
+    let weak = session::weaknesses(&client, sync, server.has_several_hosts()).await;
+    for weakness in weak.map_err(|e| errors::open(server, &e))? {
+        tracing::warn!("{server}: {weakness}");
+    }
     match copy::obstacle(&client).await {
         Ok(None) => bring_up_to_date(server, author).await,
         Ok(Some(problem)) => Err(Error::Open(format!("cannot use {server}: {problem}"))),
@@ -37,7 +46,7 @@ pub async fn prepare(server: &Server, author: &[String]) -> Result<()> {
 
 /// [`prepare`] for whoever copies into the database.
 pub(super) async fn bring_up_to_date(server: &Server, author: &[String]) -> Result<()> {
-    let mut client = connect(server).await?;
+    let mut client = connect(server, Purpose::Prepare).await?;
     let fail = |e: &tokio_postgres::Error| errors::open(server, e);
     // Of this session: it ends with the connection, whatever happens.
     client
@@ -60,13 +69,21 @@ pub(super) async fn bring_up_to_date(server: &Server, author: &[String]) -> Resu
     migrate(&mut client, server, Whose::Bot, author).await
 }
 
-/// A connection for a tool, to a server that will do.
-pub(super) async fn connect(server: &Server) -> Result<Client> {
+/// A connection to a server that will do.
+pub(super) async fn connect(server: &Server, purpose: Purpose) -> Result<Client> {
     let fail = |e: &tokio_postgres::Error| errors::open(server, e);
-    let client = server
-        .client(Purpose::Tool, Sync::Full)
-        .await
-        .map_err(|e| fail(&e))?;
+    let client = server.client(purpose, Sync::Full).await;
+    let client = client.map_err(|e| errors::not_opened(server, &e))?;
+    // Only a second one shows that the first is not its session's only user. Where there
+    // is no room for a second, what needs one will say so.
+    let shared = match server.client(purpose, Sync::Full).await {
+        Ok(other) => session::are_shared(&client, &other).await,
+        Err(Failed::Shared) => Ok(true),
+        Err(_) => Ok(false),
+    };
+    if shared.map_err(|e| errors::not_opened(server, &e))? {
+        return Err(errors::not_opened(server, &Failed::Shared));
+    }
     let row = client
         .query_one(
             "SELECT current_setting('server_version_num')::integer, current_setting('server_encoding')",

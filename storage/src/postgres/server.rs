@@ -1,27 +1,31 @@
-//! The server's address, and how a connection to it is set up.
+//! The server's address, and how a connection to it is made.
 //!
-//! Used by every file here that connects. Invariant: the password is in neither
+//! Used by every file here that connects. An address may name several hosts: they are
+//! tried in order, from the last one that took us, until one does. Invariant: the password is in neither
 //! [`Display`](std::fmt::Display) nor [`Debug`](std::fmt::Debug). Bounds:
-//! [`MAX_POOL`](bounds::MAX_POOL) connections of a process, beside its keeper's.
+//! [`MAX_POOL`](bounds::MAX_POOL) connections of a process, beside its keeper's;
+//! [`CONNECT`] for each host, until its session is set up.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, LoadBalanceHosts, SslMode};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::errors;
-use super::parameters::Parameters;
+use super::errors::{self, Failed};
+use super::parameters::{Parameters, wrong};
+use super::session;
 use super::tls::{self, Tls};
 use crate::server::bounds;
-use crate::{Error, Result, Sync};
+use crate::{Result, Sync};
 
-/// For a connection to be made.
+/// For a connection to be made and set up.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// An author's statements and questions are stopped after this time.
@@ -31,12 +35,19 @@ pub(super) const MAX_STATEMENT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub struct Server {
     config: Arc<Config>,
+    /// Of each host.
+    hosts: Arc<[Config]>,
+    /// The one that took us last: it is tried first, so that one that hangs is waited for
+    /// once.
+    last: Arc<AtomicUsize>,
+    read_write: bool,
     pool: usize,
     lease: Duration,
     tls: Tls,
 }
 
-type TlsConnection = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+pub(super) type TlsConnection =
+    Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +58,9 @@ pub(super) enum Purpose {
     Author,
     /// To show that this process lives.
     Keeper,
-    /// To create, migrate or look.
+    /// To create and migrate.
+    Prepare,
+    /// To look, which a server that only reads will do for, or to copy.
     Tool,
 }
 
@@ -62,19 +75,18 @@ impl Server {
             pool,
             lease,
             tls,
+            read_write,
         } = Parameters::take(url)?;
-        let mut config = Config::from_str(&url).map_err(|e| {
-            // The library's words name the parameter, never a value.
-            Error::Open(format!(
-                "--storage is no address of a PostgreSQL database: {}; write postgres://user:password@host/database",
-                errors::words(&e)
-            ))
-        })?;
-        if config.get_hosts().is_empty() {
-            return Err(Error::Open(
-                "--storage postgres: names no host; write postgres://user:password@host/database"
-                    .to_owned(),
-            ));
+        // The library's words name the parameter, never a value.
+        let mut config = Config::from_str(&url).map_err(|e| wrong(errors::words(&e)))?;
+        let count = config.get_hosts().len();
+        if count == 0 || config.get_hosts().iter().any(is_nameless) {
+            return Err(wrong("it names no host"));
+        }
+        if ![0, 1, count].contains(&config.get_ports().len())
+            || ![0, count].contains(&config.get_hostaddrs().len())
+        {
+            return Err(wrong("it has not as many ports or hostaddr as hosts"));
         }
         // As in libpq: what stays on this machine needs no TLS.
         let local = |host: &Host| matches!(host, Host::Unix(_));
@@ -88,8 +100,15 @@ impl Server {
         // A server that vanished is noticed in seconds, not in hours.
         config.keepalives_idle(Duration::from_secs(5));
         config.tcp_user_timeout(Duration::from_secs(10));
+        let first = match config.get_load_balance_hosts() {
+            LoadBalanceHosts::Random => getrandom::u32().map_or(0, |n| n as usize % count),
+            _ => 0,
+        };
         Ok(Server {
+            last: Arc::new(AtomicUsize::new(first)),
+            hosts: (0..count).map(|n| of_host(&config, n)).collect(),
             config: Arc::new(config),
+            read_write,
             pool,
             lease,
             tls,
@@ -111,37 +130,59 @@ impl Server {
         self.pool - self.lanes()
     }
 
-    /// Opens a connection; the second part is to be polled for the first to work.
+    /// Whether another host may take over from the one that is used.
+    pub(super) fn has_several_hosts(&self) -> bool {
+        self.hosts.len() > 1
+    }
+
+    /// Opens a connection to the first host that takes us; the second part is to be
+    /// polled for the first to work.
     pub(super) async fn open(
         &self,
         purpose: Purpose,
         sync: Sync,
-    ) -> std::result::Result<(Client, TlsConnection), tokio_postgres::Error> {
-        let mut config = Config::clone(&self.config);
-        let mut options = self.config.get_options().unwrap_or_default().to_owned();
-        options.push_str(match sync {
-            Sync::Full => " -c synchronous_commit=on",
-            Sync::Normal => " -c synchronous_commit=off",
-        });
-        match purpose {
-            // Each statement finds its rows by key. The planner does not know how
-            // many turns there will be, and plans once for all calls.
-            Purpose::Lane => options.push_str(
-                " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off \
-                 -c plan_cache_mode=force_generic_plan",
-            ),
-            // One that waits inside a transaction holds rows of others.
-            Purpose::Author => options.push_str(&format!(
-                " -c statement_timeout={} -c idle_in_transaction_session_timeout=10000",
-                MAX_STATEMENT.as_millis()
-            )),
-            Purpose::Keeper => options.push_str(" -c jit=off"),
-            Purpose::Tool => {}
+    ) -> std::result::Result<(Client, TlsConnection), Failed> {
+        let read_write = self.read_write || purpose != Purpose::Tool;
+        let mut failed = Failed::Slow;
+        let first = self.last.load(Ordering::Relaxed);
+        for n in (first..self.hosts.len()).chain(0..first) {
+            let Some(config) = self.hosts.get(n) else {
+                continue;
+            };
+            let opened = async {
+                let (client, mut connection) = self.connect(config).await?;
+                tokio::select! {
+                    done = session::set_up(&client, purpose, sync, read_write) => done?,
+                    ended = &mut connection => {
+                        ended?;
+                        return Err(Failed::Closed);
+                    }
+                }
+                Ok((client, connection))
+            };
+            // A server that hangs takes connections too.
+            match tokio::time::timeout(self.patience(), opened).await {
+                Ok(Ok(opened)) => {
+                    self.last.store(n, Ordering::Relaxed);
+                    return Ok(opened);
+                }
+                Ok(Err(error)) => failed = error,
+                Err(_) => failed = Failed::Slow,
+            }
         }
-        config.options(options.trim_start());
-        config.application_name("turnkey");
-        let connected = config.connect(self.tls.connect.clone()).await;
-        match connected {
+        Err(failed)
+    }
+
+    fn patience(&self) -> Duration {
+        let asked = self.config.get_connect_timeout().copied();
+        asked.unwrap_or(CONNECT).max(CONNECT)
+    }
+
+    async fn connect(
+        &self,
+        config: &Config,
+    ) -> std::result::Result<(Client, TlsConnection), tokio_postgres::Error> {
+        match config.connect(self.tls.connect.clone()).await {
             // As in libpq: prefer takes what there is. A server may turn away who
             // comes with TLS (`hostnossl` in its pg_hba.conf).
             Err(error)
@@ -150,6 +191,7 @@ impl Server {
                         || error.code()
                             == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)) =>
             {
+                let mut config = config.clone();
                 config.ssl_mode(SslMode::Disable);
                 config.connect(self.tls.connect.clone()).await
             }
@@ -162,7 +204,7 @@ impl Server {
         &self,
         purpose: Purpose,
         sync: Sync,
-    ) -> std::result::Result<Client, tokio_postgres::Error> {
+    ) -> std::result::Result<Client, Failed> {
         let (client, connection) = self.open(purpose, sync).await?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -174,6 +216,58 @@ impl Server {
         });
         Ok(client)
     }
+}
+
+fn is_nameless(host: &Host) -> bool {
+    matches!(host, Host::Tcp(name) if name.is_empty())
+}
+
+/// The same, with one of its hosts alone.
+fn of_host(config: &Config, n: usize) -> Config {
+    let mut one = Config::new();
+    match config.get_hosts().get(n) {
+        Some(Host::Tcp(name)) => one.host(name),
+        Some(Host::Unix(path)) => one.host_path(path),
+        None => &mut one,
+    };
+    if let Some(address) = config.get_hostaddrs().get(n) {
+        one.hostaddr(*address);
+    }
+    let ports = config.get_ports();
+    if let Some(port) = ports.get(n).or(ports.first()) {
+        one.port(*port);
+    }
+    if let Some(user) = config.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        one.password(password);
+    }
+    if let Some(name) = config.get_dbname() {
+        one.dbname(name);
+    }
+    if let Some(options) = config.get_options() {
+        one.options(options);
+    }
+    if let Some(timeout) = config.get_connect_timeout() {
+        one.connect_timeout(*timeout);
+    }
+    if let Some(timeout) = config.get_tcp_user_timeout() {
+        one.tcp_user_timeout(*timeout);
+    }
+    if let Some(interval) = config.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(retries) = config.get_keepalives_retries() {
+        one.keepalives_retries(retries);
+    }
+    one.application_name(config.get_application_name().unwrap_or("turnkey"))
+        .ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .channel_binding(config.get_channel_binding())
+        .keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle());
+    one
 }
 
 /// As a person would write it, without the password.
@@ -210,6 +304,7 @@ impl fmt::Debug for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_address_is_shown_without_its_password() {
@@ -246,12 +341,57 @@ mod tests {
                 "none in it",
             ),
             ("postgres://ann:secret@db/bot?colour=red", "colour"),
+            (
+                "postgres://ann:secret@db/bot?target_session_attrs=standby",
+                "read-write",
+            ),
+            (
+                "postgres://ann:secret@a,b:1,c:2/bot?port=7",
+                "as many ports",
+            ),
             ("postgres:", "host"),
             ("postgres://ann:secret@db:port/bot", "--storage"),
         ] {
             let error = Server::parse(url).unwrap_err().to_string();
             assert!(error.contains(word), "{url}: {error}");
             assert!(!error.contains("secret"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_are_tried_in_order() {
+        let url = "postgres://ann:secret@a:1,b,%2Frun:3/bot?target_session_attrs=primary";
+        let server = Server::parse(url).unwrap();
+        assert_eq!(server.to_string(), "postgres://ann@a:1,b,/run:3/bot");
+        assert!(server.read_write && server.has_several_hosts());
+        let ports: Vec<_> = server
+            .hosts
+            .iter()
+            .map(|c| c.get_ports().to_vec())
+            .collect();
+        assert_eq!(ports, [[1], [5432], [3]]);
+        assert!(server.hosts.iter().all(|c| c.get_hosts().len() == 1));
+    }
+
+    proptest! {
+        /// Whatever stands around it, and however it is written.
+        #[test]
+        fn no_address_shows_its_password(
+            password in "[a-z0-9%@:/?#&= ,;]{0,12}",
+            host in "[a-z./:@?,%]{0,8}",
+            rest in "[a-z/?&=%@]{0,12}",
+        ) {
+            let shown = format!("p4ss{password}w0rd");
+            for start in ["postgres://ann:", "postgresql://ann:", "postgres:ann:", "postgres://"] {
+                let shown = match Server::parse(&format!("{start}{shown}@{host}/{rest}")) {
+                    // A name alone is a user's.
+                    Ok(_) if start == "postgres://" && !shown.contains(':') => String::new(),
+                    Ok(server) => format!("{server} {server:?}"),
+                    Err(error) => error.to_string(),
+                };
+                prop_assert!(!shown.contains("w0rd"), "{}", shown);
+                prop_assert!(!shown.contains("p4ss") || start == "postgres://", "{}", shown);
+            }
         }
     }
 }

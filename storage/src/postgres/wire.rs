@@ -8,12 +8,14 @@ use std::borrow::Cow;
 use tokio_postgres::{Client, Row};
 
 use super::Server;
+use super::errors::Failed;
 use super::server::Purpose;
 use super::text::{original, stored};
+use crate::server::idle::Kept;
 use crate::server::lanes::{Ask, Asked, Connect, Found, MAX_WAITERS, Reading, Turn, Wire};
 use crate::{DialogKey, Error, Fence, Pending, ReplyId, Result, Seen, Sync, Unsent};
 
-type Tried<T> = std::result::Result<T, tokio_postgres::Error>;
+type Tried<T> = std::result::Result<T, Failed>;
 
 /// How the lanes of a process connect.
 pub(super) struct Lanes {
@@ -105,12 +107,18 @@ pub(super) async fn commit_one(
     })
 }
 
-impl Wire for Calls {
-    type Failed = tokio_postgres::Error;
-
-    fn is_closed(&self) -> bool {
+impl Kept for Calls {
+    fn is_lost(&self) -> bool {
         self.client.is_closed()
     }
+
+    async fn answers(&mut self) -> bool {
+        self.client.simple_query("").await.is_ok()
+    }
+}
+
+impl Wire for Calls {
+    type Failed = Failed;
 
     async fn begin(&mut self, owner: i64, asks: &[Ask]) -> Tried<Vec<(i64, Asked)>> {
         macro_rules! column {
@@ -216,8 +224,8 @@ impl Wire for Calls {
                     &column!(turn => turn.commit.pending),
                 ],
             )
-            .await
-            .map(drop)
+            .await?;
+        Ok(())
     }
 
     async fn commit_one(&mut self, turn: &Turn) -> Tried<Result<()>> {
@@ -250,8 +258,8 @@ impl Wire for Calls {
                     &column!(ends, _dialog, fence => fence.0 as i64),
                 ],
             )
-            .await
-            .map(drop)
+            .await?;
+        Ok(())
     }
 
     async fn cancel(&mut self, owner: i64, places: &[(i64, DialogKey)]) -> Tried<()> {
@@ -260,8 +268,8 @@ impl Wire for Calls {
         let users: Vec<_> = places.iter().map(|(_, d)| stored(&d.user_id)).collect();
         self.client
             .query(&self.cancel, &[&owner, &tickets, &channels, &users])
-            .await
-            .map(drop)
+            .await?;
+        Ok(())
     }
 }
 

@@ -10,7 +10,8 @@
 //! Invariants: what gives something back (an end, a cancel) is kept until the
 //! server has it; a commit is sent again after a lost connection, since it is
 //! recognised by update id and fence; a begin is not, its row is given up.
-//! Bounds: [`MAX_BATCH`] requests a call, [`ATTEMPTS`] at one that gives way.
+//! Bounds: [`MAX_BATCH`] requests a call, attempts at one that gives way as `retry.rs`
+//! has them, [`HANGS_AFTER`] for one whose server the keeper has lost.
 
 use std::collections::VecDeque;
 use std::hash::BuildHasher;
@@ -20,9 +21,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use super::idle::{Kept, is_usable};
+use super::retry::Retry;
 use super::waiting::{Stage, Waiters};
 use crate::{
-    Begun, Commit, DialogKey, Error, Fence, Grant, Pending, Release, ReplyId, Result, Seen, Unsent,
+    Begun, Commit, DialogKey, Error, Fence, Grant, Granted, Pending, Release, ReplyId, Result,
+    Seen, Unsent,
 };
 
 /// Requests that travel together.
@@ -34,8 +38,14 @@ pub(crate) const MAX_WAITERS: i32 = 1000;
 /// Between two attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(200);
 
-/// Attempts at a call that was chosen to give way in a deadlock.
-pub(crate) const ATTEMPTS: u32 = 5;
+/// Before the next connection, when one was lost: a server may take connections and
+/// refuse whatever is asked.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// When the keeper's session ends while a call is under way, and the call is not
+/// answered for so long after that, it never will be: the server hangs, or another one
+/// has taken its place.
+const HANGS_AFTER: Duration = Duration::from_secs(2);
 
 type To = oneshot::Sender<Result<()>>;
 
@@ -109,10 +119,8 @@ pub(crate) trait Failure: Send {
 /// A lane's connection as an engine makes it. Each call does one phase of many turns,
 /// all or nothing, and is sorted by dialog: so two calls never wait for each other in
 /// a circle.
-pub(crate) trait Wire: Send + Sized + 'static {
+pub(crate) trait Wire: Kept + Sized + 'static {
     type Failed: Failure;
-
-    fn is_closed(&self) -> bool;
 
     /// Takes locks, or places in their queues.
     fn begin(
@@ -222,6 +230,8 @@ pub(crate) struct Shared {
     pub(crate) last_ticket: AtomicI64,
     /// This process is known to live: its locks are its own.
     pub(crate) up: watch::Sender<bool>,
+    /// Why it is not known to live, as the keeper heard it last.
+    pub(crate) trouble: Mutex<String>,
     /// A waiter was queued.
     pub(crate) queued: Notify,
     lanes: Vec<mpsc::UnboundedSender<Order>>,
@@ -244,6 +254,7 @@ impl Shared {
             waiting: Mutex::default(),
             last_ticket: AtomicI64::new(0),
             up: watch::Sender::new(false),
+            trouble: Mutex::default(),
             queued: Notify::new(),
             lanes,
             hasher: foldhash::fast::RandomState::default(),
@@ -300,12 +311,12 @@ struct Lost;
 /// callers are told.
 macro_rules! insist {
     ($call:expr) => {{
-        let mut attempts = 0;
+        let mut retry = Retry::default();
         loop {
             match $call.await {
                 Ok(answer) => break Ok(Ok(answer)),
                 Err(error) if error.is_lost() => break Err(Lost),
-                Err(error) if error.is_deadlock() && attempts < ATTEMPTS => attempts += 1,
+                Err(error) if error.is_deadlock() && retry.again().await => {}
                 Err(error) => break Ok(Err(error.ours())),
             }
         }
@@ -355,15 +366,30 @@ pub(crate) async fn run<C: Connect>(
         if up.wait_for(|up| *up).await.is_err() {
             return;
         }
+        let mut used = Instant::now();
         loop {
             if !lane.gather(&mut queue).await {
                 return;
             }
-            if wire.is_closed() || lane.serve(&mut wire).await.is_err() {
+            if !is_usable(&mut wire, used.elapsed()).await
+                || lane.serve(&mut wire, &mut up).await.is_err()
+            {
                 break;
             }
+            used = Instant::now();
         }
+        tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Resolves when the keeper has lost its session for [`HANGS_AFTER`] or longer, or has
+/// another one by now.
+async fn hangs(up: &mut watch::Receiver<bool>) {
+    // At the storage's end what is under way is finished.
+    if *up.borrow_and_update() && up.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(HANGS_AFTER).await;
 }
 
 impl Lane {
@@ -385,7 +411,11 @@ impl Lane {
     }
 
     /// Does what was gathered. What must be done again is put back.
-    async fn serve(&mut self, wire: &mut impl Wire) -> std::result::Result<(), Lost> {
+    async fn serve(
+        &mut self,
+        wire: &mut impl Wire,
+        up: &mut watch::Receiver<bool>,
+    ) -> std::result::Result<(), Lost> {
         let mut batch = Batch::default();
         let mut tell = Vec::new();
         for order in self.orders.drain(..) {
@@ -408,15 +438,25 @@ impl Lane {
             }
         }
         batch.sort();
-        let done = self.work(wire, &mut batch).await;
+        let done = tokio::select! {
+            done = self.work(wire, &mut batch) => done,
+            () = hangs(up) => Err(Lost),
+        };
         // Empty, unless the connection was lost.
         let Batch {
             commits,
             sent,
             begins,
+            asked,
             reads,
-            cancels,
+            mut cancels,
         } = batch;
+        if let (false, Some(shared)) = (asked.is_empty(), self.shared.upgrade()) {
+            // They may have their locks: those go back.
+            let tickets: Vec<i64> = asked.iter().map(|(ticket, _)| *ticket).collect();
+            self.answer(&shared, &tickets, Err(shared.not_there()));
+            cancels.extend(asked);
+        }
         let commits = commits.into_iter().map(|(turn, to)| Job::Commit(turn, to));
         let begins = begins
             .into_iter()
@@ -450,8 +490,7 @@ impl Lane {
         self.commit(wire, &mut batch.commits).await?;
         self.sent(wire, &mut batch.sent).await?;
         self.read(wire, &mut batch.reads).await?;
-        self.begin(wire, &mut batch.begins, &mut batch.cancels)
-            .await?;
+        self.begin(wire, batch).await?;
         self.cancel(wire, &mut batch.cancels).await
     }
 
@@ -581,16 +620,15 @@ impl Lane {
     async fn begin(
         &self,
         wire: &mut impl Wire,
-        begins: &mut Vec<(i64, DialogKey)>,
-        cancels: &mut Vec<(i64, DialogKey)>,
+        batch: &mut Batch,
     ) -> std::result::Result<(), Lost> {
         let Some(shared) = self.shared.upgrade() else {
-            begins.clear();
+            batch.begins.clear();
             return Ok(());
         };
         let asks: Vec<Ask> = {
             let mut waiters = shared.waiters();
-            std::mem::take(begins)
+            std::mem::take(&mut batch.begins)
                 .into_iter()
                 .filter_map(|(ticket, dialog)| {
                     let waiter = waiters.get_mut(&ticket)?; // Given up before it was sent.
@@ -608,24 +646,16 @@ impl Lane {
             return Ok(());
         }
         let tickets: Vec<i64> = asks.iter().map(|ask| ask.ticket).collect();
-        let mut attempts = 0;
-        let error = loop {
-            match wire.begin(self.owner, &asks).await {
-                Ok(answers) => {
-                    self.answer(&shared, &tickets, Ok(answers));
-                    return Ok(());
-                }
-                Err(error) if error.is_deadlock() && attempts < ATTEMPTS => attempts += 1,
-                Err(error) => break error,
-            }
-        };
-        // They may have their locks: those go back.
-        cancels.extend(asks.into_iter().map(|ask| (ask.ticket, ask.dialog)));
-        self.answer(&shared, &tickets, Err(error.ours()));
-        match error.is_lost() {
-            true => Err(Lost),
-            false => Ok(()),
+        let places = asks.iter().map(|ask| (ask.ticket, ask.dialog.clone()));
+        batch.asked = places.collect();
+        let answers = insist!(wire.begin(self.owner, &asks))?;
+        let asked = std::mem::take(&mut batch.asked);
+        if answers.is_err() {
+            // They may have their locks: those go back.
+            batch.cancels.extend(asked);
         }
+        self.answer(&shared, &tickets, answers);
+        Ok(())
     }
 
     async fn cancel(
@@ -701,6 +731,8 @@ struct Batch {
     commits: Vec<(Box<Turn>, To)>,
     sent: Vec<Job>,
     begins: Vec<(i64, DialogKey)>,
+    /// Begins that were sent and not answered.
+    asked: Vec<(i64, DialogKey)>,
     reads: Vec<(i64, DialogKey, Fence)>,
     cancels: Vec<(i64, DialogKey)>,
 }
@@ -731,6 +763,7 @@ fn begun(
     let oldest = found.oldest.filter(|_| found.seen.is_none());
     let earlier = oldest.filter(|oldest| oldest.goes_before(update, arrived));
     let release: Weak<Shared> = Arc::downgrade(shared);
+    // Also when it is dropped at once: so it is given back.
     let grant = Grant {
         dialog,
         fence: found.fence,
@@ -738,12 +771,16 @@ fn begun(
         open: false,
         release,
     };
-    Begun {
-        // Nothing to do but repeat the answer: dropped, the grant is given back.
-        grant: (found.seen.is_none() || !found.unsent.is_empty()).then_some(grant),
+    if found.unsent.is_empty()
+        && let Some(seen) = found.seen
+    {
+        return Begun::Seen(seen);
+    }
+    Begun::Granted(Granted {
+        grant,
         seen: found.seen,
         state: crate::unless_forgotten(found.version, found.state),
         unsent: found.unsent,
         earlier,
-    }
+    })
 }

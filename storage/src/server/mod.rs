@@ -5,9 +5,11 @@
 //! | --- | --- |
 //! | `lanes.rs` | gathers what waits for a connection into one call of each kind |
 //! | `waiting.rs` | those of this process that wait for a lock |
+//! | `address.rs` | where the password of an address is |
 //! | `bounds.rs` | what `?pool=` and `?lease=` take |
 //! | `inbox.rs` | which dialogs have something due in the inbox |
 //! | `idle.rs` | the connections of the author's own SQL |
+//! | `retry.rs` | calls that had to give way |
 //! | `sql.rs` | reads an author's statement just far enough |
 //! | `findings.rs` | what a check says of locks |
 //!
@@ -15,16 +17,18 @@
 //! connection), an [`Author`] (the bot's own SQL) and a keeper, the task that shows
 //! that this process lives and finds out which of its waiters were served.
 
+pub(crate) mod address;
 pub(crate) mod bounds;
 pub(crate) mod findings;
 pub(crate) mod idle;
 mod inbox;
 pub(crate) mod lanes;
+pub(crate) mod retry;
 pub(crate) mod sql;
 pub(crate) mod waiting;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::{
@@ -214,6 +218,20 @@ impl Storage for ServerStorage {
         }))
     }
 
+    fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.patiently(async {
+            let mut up = self.shared.up.subscribe();
+            // It finds no row; a server that takes no writes refuses it all the same. It is
+            // tried until there is one that does, or the keeper has noticed.
+            let nothing = Statement::new("DELETE FROM turnkey_pause WHERE scope = ?1", ("",));
+            tokio::select! {
+                biased;
+                _ = up.wait_for(|up| !up) => Err(self.shared.away()),
+                done = self.author.own(vec![nothing]) => done.map(drop),
+            }
+        }))
+    }
+
     fn numbers_dialogs(&self) -> bool {
         self.author.numbers_dialogs()
     }
@@ -245,6 +263,21 @@ fn disarmed() -> std::sync::Weak<dyn crate::Release> {
 impl Shared {
     fn next_ticket(&self) -> i64 {
         self.last_ticket.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Why the keeper has no session, as far as that is known.
+    fn away(&self) -> Error {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match trouble.as_str() {
+            "" => self.not_there(),
+            why => Error::Unavailable(format!("{}: {why}", self.engine)),
+        }
+    }
+
+    /// The keeper's session ended, or could not be had.
+    pub(crate) fn is_away(&self, why: Option<String>) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = why.unwrap_or_default();
     }
 
     pub(crate) fn not_there(&self) -> Error {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
+use super::names::{self, beside, exists};
 use super::{FileLock, Files, inspect, pragmas, schema};
 use crate::{Error, Result, Sync};
 
@@ -24,6 +25,9 @@ const STEP: i32 = 1024;
 
 /// Steps that find the source locked, each after a pause, before the backup fails.
 const LOCKED: u32 = 600;
+
+/// What SQLite keeps beside a database.
+const LOGS: &[&str] = &["-wal", "-journal", "-shm"];
 
 /// Before a source that is locked is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -59,6 +63,11 @@ pub(super) fn as_it_is(source: &Connection, name: &Path, target: &Path) -> Resul
     copy(source, name, target, verify_structure, |_, _| {}).map(drop)
 }
 
+/// Copies a database through a connection that has it open, whatever has its name now.
+pub(super) fn of_open(source: &Connection, name: &Path, target: &Path) -> Result<BackedUp> {
+    copy(source, name, target, verify, |_, _| {})
+}
+
 /// Puts a copy where a bot's database belongs. What is there already is kept beside it
 /// if `replace` says so; its new name comes back.
 ///
@@ -79,12 +88,25 @@ pub fn restore(
         )));
     }
     // Beside it first, so that a source that is no good changes nothing.
-    let new = beside(database, "-restored");
-    remove(&new)?;
+    let new = names::free(|n| beside(database, &format!("-restored-{n}")), &["-part"]);
     let copied = backup(from, &new, progress)?;
-    let mut kept = None;
-    let before = format!("-before-restore-{}", crate::unix_ms() / 1000);
-    if exists(database) {
+    let placed = put_in_place(&new, files);
+    match placed {
+        Ok(kept) => Ok((copied, kept)),
+        Err(error) => {
+            // It is a copy, and would be in the way of nobody but the disk's owner.
+            drop(fs::remove_file(&new));
+            Err(error)
+        }
+    }
+}
+
+/// The restored file gets the database's name, and what had it another. All of it, or
+/// nothing as far as the file system lets us: what was there goes back.
+fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
+    let database = &files.database;
+    let had_one = exists(database);
+    if had_one {
         // What is still in its log goes into the file: they belong together.
         let conn = pragmas::open_writer(database, Sync::Full)?;
         let is_busy: bool = conn
@@ -93,29 +115,44 @@ pub fn restore(
         conn.close()
             .map_err(|(_, e)| pragmas::cannot_open(database, &e))?;
         if is_busy {
-            remove(&new)?;
             return Err(Error::Open(format!(
                 "another program reads {} at this moment (sqlite3, a backup, Litestream); end it first",
                 database.display()
             )));
         }
-        let old = beside(database, &before);
-        rename(database, &old)?;
-        kept = Some(old);
     }
-    // A log that is left, of a file that is lost or that somebody still has open, is not
-    // that of the restored one: SQLite would put it into it.
-    for suffix in ["-wal", "-journal", "-shm"] {
-        let stray = beside(database, suffix);
-        if exists(&stray) {
-            rename(&stray, &beside(database, &format!("{before}{suffix}")))?;
-        }
-    }
-    for made in [&new, &files.lock] {
+    for made in [new, &files.lock] {
         give_to_owner(made)?;
     }
-    rename(&new, database)?;
-    Ok((copied, kept))
+    let second = crate::unix_ms() / 1000;
+    let before = |n: u32| match n {
+        1 => beside(database, &format!("-before-restore-{second}")),
+        n => beside(database, &format!("-before-restore-{second}-{n}")),
+    };
+    let old = names::free(before, LOGS);
+    let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
+    // A log that is left, of a file that is lost or that somebody still has open, is not
+    // that of the restored one: SQLite would put it into it.
+    let outcome = [""].iter().chain(LOGS).try_for_each(|suffix| {
+        let (from, to) = (beside(database, suffix), beside(&old, suffix));
+        if exists(&from) {
+            rename(&from, &to)?;
+            moved.push((from, to));
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome.and_then(|()| rename(new, database)) {
+        for (from, to) in moved.into_iter().rev() {
+            rename(&to, &from).map_err(|back| {
+                Error::Open(format!(
+                    "{error}; what was there is now {}: {back}",
+                    to.display()
+                ))
+            })?;
+        }
+        return Err(error);
+    }
+    Ok(had_one.then_some(old))
 }
 
 /// What root has made here belongs to whom the directory belongs to: a bot that runs as
@@ -263,19 +300,7 @@ fn verify(part: &Path) -> Result<BackedUp> {
     })
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Also a link that leads nowhere is there.
-pub(super) fn exists(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
-}
-
 fn create(path: &Path) -> Result<()> {
-    remove(path)?; // Of a backup that was killed.
     OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -290,6 +315,10 @@ fn create(path: &Path) -> Result<()> {
                 ),
                 ErrorKind::PermissionDenied => format!(
                     "no right to write {}; name a file in a directory this user may write to",
+                    path.display()
+                ),
+                ErrorKind::AlreadyExists => format!(
+                    "{} is there: another backup is being made, or one was killed; remove it if nobody makes one, or name another file",
                     path.display()
                 ),
                 _ => format!("cannot create {}: {e}", path.display()),
@@ -313,13 +342,14 @@ fn sync(path: &Path) -> Result<()> {
         .map_err(|e| Error::Open(format!("cannot write {} to the disk: {e}", path.display())))
 }
 
-/// The new name is on the disk, too.
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    let directory = match to.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    fs::rename(from, to)
-        .and_then(|()| File::open(directory)?.sync_all())
-        .map_err(|e| Error::Open(format!("cannot name the file {}: {e}", to.display())))
+    names::rename(from, to).map_err(|e| {
+        Error::Open(match e.kind() {
+            ErrorKind::AlreadyExists => format!(
+                "{} exists already, and is not written over; name a new file",
+                to.display()
+            ),
+            _ => format!("cannot name the file {}: {e}", to.display()),
+        })
+    })
 }

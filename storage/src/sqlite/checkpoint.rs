@@ -53,6 +53,14 @@ thread_local! {
     static LOG_PAGES: Cell<u64> = const { Cell::new(0) };
 }
 
+/// What the thread is to do.
+enum Order {
+    /// Go over the log once.
+    Pass,
+    /// Something else with its connection.
+    Work(Box<dyn FnOnce(&Connection) + Send>),
+}
+
 /// The writer's side.
 pub(crate) struct Checkpointer {
     page_size: u64,
@@ -70,8 +78,7 @@ pub(crate) struct Checkpointer {
     pub(crate) checkpoints: u64,
     /// What they synced, at most: a pass that copies nothing syncs nothing.
     pub(crate) syncs: u64,
-    /// Each word is an order for one pass.
-    orders: Option<Sender<()>>,
+    orders: Option<Sender<Order>>,
     /// For each pass, the pages of the log that are copied.
     answers: Receiver<rusqlite::Result<u64>>,
     thread: Option<JoinHandle<()>>,
@@ -94,12 +101,18 @@ impl Checkpointer {
         second
             .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
             .map_err(|e| unusable(&e))?;
+        // SQLite opens the log with the first read, by its name: here, while it has it.
+        second
+            .query_row("SELECT COUNT(*) FROM sqlite_schema", [], |_| Ok(()))
+            .map_err(|e| unusable(&e))?;
         let (orders, ordered) = channel();
         let (answer, answers) = channel();
         let thread = std::thread::spawn(move || {
-            while ordered.recv().is_ok() {
-                if answer.send(checkpoint(&second, "PASSIVE")).is_err() {
-                    return;
+            while let Ok(order) = ordered.recv() {
+                match order {
+                    Order::Work(work) => work(&second),
+                    Order::Pass if answer.send(checkpoint(&second, "PASSIVE")).is_err() => return,
+                    Order::Pass => {}
                 }
             }
         });
@@ -182,7 +195,26 @@ impl Checkpointer {
     fn order_pass(&mut self) -> Result<()> {
         self.passes += 1;
         let thread = self.orders.as_ref().ok_or_else(thread_ended)?;
-        thread.send(()).map_err(|_| thread_ended())
+        thread.send(Order::Pass).map_err(|_| thread_ended())
+    }
+
+    /// Has the thread do something with its connection, after what it is at.
+    ///
+    /// # Errors
+    /// [`Error::Poisoned`]: it has ended.
+    pub(crate) fn with_connection(
+        &self,
+        work: impl FnOnce(&Connection) + Send + 'static,
+    ) -> Result<()> {
+        let thread = self.orders.as_ref().ok_or_else(thread_ended)?;
+        thread
+            .send(Order::Work(Box::new(work)))
+            .map_err(|_| thread_ended())
+    }
+
+    /// Whether [`Self::run_if_due`] would copy something, or hear of a copy.
+    pub(crate) fn is_due(&self) -> bool {
+        self.passes > 0 || self.log_bytes() >= self.due
     }
 
     /// While a reader keeps the log from beginning anew: again when as much again

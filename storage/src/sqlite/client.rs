@@ -22,7 +22,7 @@ use tokio::sync::{Notify, oneshot};
 use super::ShortPath;
 use super::protocol::{self, CommitRequest, Request, Response};
 use crate::{
-    Begin, Begun, Commit, DialogKey, Error, Fence, Grant, Owner, Release, ReplyId, Result,
+    Begin, Begun, Commit, DialogKey, Error, Fence, Grant, Granted, Owner, Release, ReplyId, Result,
     Statement,
 };
 
@@ -231,7 +231,7 @@ impl WriterClient {
 
     pub(crate) async fn due(&self, limit: u32) -> Result<Vec<DialogKey>> {
         let (sender, receiver) = oneshot::channel();
-        let now = crate::unix_ms();
+        let now = crate::clock::now_ms();
         self.shared
             .send(&Request::Due { limit, now }, Then::Dialogs(sender))?;
         patiently(receiver).await
@@ -426,23 +426,27 @@ impl Shared {
                         seen,
                         unsent,
                         earlier,
-                    } => Ok(Begun {
-                        grant: fence.map(|fence| {
+                    } => match (fence, seen) {
+                        (Some(fence), seen) => {
                             state.held.insert(fence, dialog.clone());
                             let release: Weak<Shared> = Arc::downgrade(self);
-                            Grant {
-                                dialog,
-                                fence,
-                                version,
-                                open,
-                                release,
-                            }
-                        }),
-                        seen,
-                        state: crate::unless_forgotten(version, text),
-                        unsent,
-                        earlier,
-                    }),
+                            Ok(Begun::Granted(Granted {
+                                grant: Grant {
+                                    dialog,
+                                    fence,
+                                    version,
+                                    open,
+                                    release,
+                                },
+                                seen,
+                                state: crate::unless_forgotten(version, text),
+                                unsent,
+                                earlier,
+                            }))
+                        }
+                        (None, Some(seen)) => Ok(Begun::Seen(seen)),
+                        (None, None) => Err(unexpected()),
+                    },
                     Response::Failed(error) => Err(error),
                     _ => Err(unexpected()),
                 };

@@ -26,7 +26,8 @@ pub struct CopyFile {
     conn: Arc<Mutex<Connection>>,
     /// Of other connections' changes, when it was opened.
     data_version: i64,
-    _lock: FileLock,
+    /// None where nobody can serve it: on a disk that can only be read.
+    _lock: Option<FileLock>,
 }
 
 /// Opens a file to copy from, and keeps everybody from serving it.
@@ -36,7 +37,10 @@ pub struct CopyFile {
 pub fn copy_source(path: &Path) -> Result<CopyFile> {
     // The lock would be made beside a file that is not there.
     inspect::must_exist(path)?;
-    let lock = lock(path)?;
+    let lock = match pragmas::is_unchangeable(path) {
+        true => None,
+        false => Some(lock(path)?),
+    };
     let conn = inspect::open(path)?;
     let failed = |e: rusqlite::Error| pragmas::cannot_open(path, &e);
     let data_version = data_version(&conn).map_err(failed)?;
@@ -56,7 +60,7 @@ pub fn copy_source(path: &Path) -> Result<CopyFile> {
 /// # Errors
 /// [`Error::Open`] when a bot serves it.
 pub fn copy_target(path: &Path) -> Result<CopyFile> {
-    let lock = lock(path)?;
+    let lock = Some(lock(path)?);
     let nothing = Connection::open_in_memory().map_err(|e| pragmas::cannot_open(path, &e))?;
     Ok(CopyFile {
         path: path.to_owned(),

@@ -30,7 +30,7 @@ pub fn must_exist(path: &Path) -> Result<()> {
             path.display()
         )));
     }
-    Ok(())
+    super::refuse_device(path)
 }
 
 pub(super) fn open(path: &Path) -> Result<Connection> {

@@ -13,8 +13,11 @@
 //! | `checkpoint.rs` | when the log is copied into the file |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
 //! | `backup.rs` | a copy of the file while it is written to, and the way back |
+//! | `names.rs` | a file gets a name, never one that is taken |
 //! | `series.rs` | backups that are named by the time, the oldest removed |
 //! | `copy.rs` | its side of a move to or from another database |
+//! | `presence.rs` | whether the names still lead to the open files |
+//! | `rescue.rs` | what an open file without a name holds, written out |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
 //!
 //! A program that uses it: [`Files::lock`] once, so that nobody else serves the
@@ -32,18 +35,21 @@ mod client;
 mod copy;
 mod inspect;
 pub mod locks;
+mod names;
 mod pragmas;
+mod presence;
 mod protocol;
 mod readers;
+mod rescue;
 mod schema;
 mod series;
 mod statements;
 mod writer;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -56,9 +62,10 @@ use rusqlite::Connection;
 pub use backup::{BackedUp, backup, restore};
 pub use copy::{CopyFile, copy_source, copy_target};
 pub use inspect::{check, dump, must_exist};
+pub use presence::FileId;
 pub use schema::{is_current, prepare, prepare_for_operator};
 pub use series::{Series, SeriesLock};
-pub use writer::{Writer, WriterStats};
+pub use writer::{Taken, Writer, WriterStats};
 
 use crate::{
     Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, Owner, ReplyId, Result, Row,
@@ -141,9 +148,10 @@ impl Files {
     /// one that is about to leave.
     ///
     /// # Errors
-    /// [`Error::Open`] when another program serves it, or there is no right to
-    /// write beside it.
+    /// [`Error::NotYet`] when another program serves it, [`Error::Open`] when there is no
+    /// right to write beside it.
     pub fn lock(&self) -> Result<FileLock> {
+        refuse_device(&self.database)?;
         let mut file = self.open_lock()?;
         let deadline = Instant::now() + LOCK_WAIT;
         let mut said = false;
@@ -167,7 +175,7 @@ impl Files {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                    return Err(Error::Open(format!(
+                    return Err(Error::NotYet(format!(
                         "{} is in use by another running bot; stop it first, or name another file with --storage",
                         self.database.display()
                     )));
@@ -226,6 +234,12 @@ impl Files {
                 self.socket.display()
             ))
         };
+        if fs::symlink_metadata(&self.socket).is_ok_and(|there| !there.file_type().is_socket()) {
+            return Err(Error::Open(format!(
+                "{} is no socket; move it away, the database's writer listens under this name",
+                self.socket.display()
+            )));
+        }
         self.remove_socket().map_err(fail)?;
         bind_private(&ShortPath::of(&self.socket).path).map_err(|e| fail(e.into()))
     }
@@ -253,9 +267,13 @@ impl Files {
             .open(&self.lock)
             .map_err(|e| {
                 Error::Open(match e.kind() {
+                    ErrorKind::PermissionDenied if self.lock.exists() => format!(
+                        "no right to write to {}; give this user write access to it",
+                        self.lock.display()
+                    ),
                     ErrorKind::PermissionDenied => format!(
-                        "no right to write to {}; give this user write access to the file and its directory",
-                        self.database.display()
+                        "no right to write to the directory {}; give this user write access to it, the database has other files beside it",
+                        directory_of(&self.lock).display()
                     ),
                     ErrorKind::NotFound => format!(
                         "the directory of {} does not exist; create it, or name another file with --storage",
@@ -264,6 +282,26 @@ impl Files {
                     _ => format!("cannot create {}: {e}", self.lock.display()),
                 })
             })
+    }
+}
+
+/// Refuses what a name leads to when that is neither a file nor a directory (which is
+/// refused with a sentence of its own).
+pub(crate) fn refuse_device(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() && !there.is_dir() => Err(Error::Open(format!(
+            "{} is a device, pipe or socket, and a database needs a file; name one with --storage",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Where a file is.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -433,6 +471,11 @@ impl Storage for SqliteStorage {
 
     fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
         Box::pin(self.writer.due(limit))
+    }
+
+    fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
+        // A transaction with nothing in it: it takes the file's write lock, and the writer.
+        Box::pin(async { self.writer.own(Vec::new()).await.map(drop) })
     }
 
     fn numbers_dialogs(&self) -> bool {

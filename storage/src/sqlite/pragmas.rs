@@ -9,9 +9,15 @@
 
 use rusqlite::{Connection, OpenFlags};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{AccessFlags, access};
+
+use super::{directory_of, names};
 
 use crate::{Error, Result, Sync};
 
@@ -93,9 +99,40 @@ pub(crate) fn open_reader(path: &Path) -> Result<Connection> {
     check_version()?;
     refuse_planted(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, &e))?;
+    let open = || -> rusqlite::Result<Connection> {
+        if is_unchangeable(path) {
+            // Nothing of it changes, so SQLite need not make its files beside it.
+            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+            return Connection::open_with_flags(unchangeable(path), flags);
+        }
+        Connection::open_with_flags(path, flags)
+    };
+    let conn = open().map_err(|e| cannot_open(path, &e))?;
     set_up_reader(&conn).map_err(|e| cannot_open(path, &e))?;
     Ok(conn)
+}
+
+/// Whether it lies on a disk that can only be read, and nobody has it open who may write to
+/// it by another way: a backup on such a mount, say.
+pub(crate) fn is_unchangeable(path: &Path) -> bool {
+    let is_read_only = statvfs(path).is_ok_and(|disk| disk.flags().contains(FsFlags::ST_RDONLY));
+    let suffixes = ["-wal", "-shm", "-journal"];
+    let mut beside = suffixes.iter().map(|suffix| names::beside(path, suffix));
+    is_read_only && !beside.any(|file| names::exists(&file))
+}
+
+/// As a URI, in which only what needs it is escaped.
+fn unchangeable(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte));
+            }
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri + "?immutable=1"
 }
 
 /// The settings of a connection that can only read.
@@ -169,10 +206,37 @@ fn check_options(path: &Path, conn: &Connection) -> Result<()> {
     Ok(())
 }
 
+/// Which of a database's files this user may not write to: the database, what SQLite keeps
+/// beside it, or else the directory.
+fn unwritable(path: &Path) -> PathBuf {
+    let files = ["", "-wal", "-shm", "-journal"].map(|suffix| names::beside(path, suffix));
+    let refused =
+        |file: &PathBuf| file.exists() && access(file.as_path(), AccessFlags::W_OK).is_err();
+    match files.into_iter().find(refused) {
+        Some(file) => file,
+        None if access(directory_of(path), AccessFlags::W_OK).is_err() => {
+            directory_of(path).to_owned()
+        }
+        None => path.to_owned(),
+    }
+}
+
 /// The sentence for a file that cannot be opened, by SQLite's reason.
 pub(crate) fn cannot_open(path: &Path, error: &rusqlite::Error) -> Error {
-    use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, NotADatabase, PermissionDenied, ReadOnly};
-    let path = path.display();
+    use rusqlite::ErrorCode::{
+        CannotOpen, DatabaseBusy, DiskFull, NotADatabase, PermissionDenied, ReadOnly,
+    };
+    let (database, path) = (path, path.display());
+    match error.sqlite_error_code() {
+        Some(DatabaseBusy) => {
+            return Error::NotYet(format!(
+                "{path} is locked by another program; end its transaction or close it, then start again"
+            ));
+        }
+        // Others fill it and make room again.
+        Some(DiskFull) => return Error::NotYet(format!("cannot use {path}: {error}")),
+        _ => {}
+    }
     Error::Open(match error.sqlite_error_code() {
         Some(NotADatabase) => format!(
             "{path} is not a SQLite database; name another file with --storage, or move this one away"
@@ -181,10 +245,8 @@ pub(crate) fn cannot_open(path: &Path, error: &rusqlite::Error) -> Error {
             "cannot open {path}; check that its directory exists and that this user may write there"
         ),
         Some(PermissionDenied | ReadOnly) => format!(
-            "no right to write to {path}; give this user write access to the file and its directory"
-        ),
-        Some(DatabaseBusy) => format!(
-            "{path} is locked by another program; end its transaction or close it, then start again"
+            "no right to write to {}; give this user write access to it",
+            unwritable(database).display()
         ),
         _ => format!("cannot use {path}: {error}"),
     })

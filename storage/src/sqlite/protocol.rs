@@ -349,7 +349,7 @@ impl Response {
                     Error::Stale => (3, ""),
                     Error::Seen => (4, ""),
                     Error::Statement(text) => (5, text),
-                    Error::Open(text) => (6, text),
+                    Error::Open(text) | Error::NotYet(text) => (6, text),
                     Error::Poisoned(text) | Error::Undone(text) => (7, text),
                 };
                 b.push(kind);

@@ -118,6 +118,24 @@ const MIGRATIONS: &[&str] = &[
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         started_at INTEGER NOT NULL
     ) STRICT;",
+    // How often a reply that waits has failed, from when its age counts (0: from its
+    // dialog's last turn), and why it failed last.
+    "ALTER TABLE turnkey_outbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE turnkey_outbox ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE turnkey_outbox ADD COLUMN error TEXT;
+    -- Replies that were given up.
+    CREATE TABLE turnkey_dead_reply (
+        turn INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        channel TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        error TEXT NOT NULL,
+        attempts INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        died INTEGER NOT NULL,
+        PRIMARY KEY (turn, n)
+    ) STRICT, WITHOUT ROWID;",
 ];
 
 /// Makes the file if there is none (mode 0600) and brings it up to date.
@@ -227,7 +245,7 @@ pub(super) fn bring_up_to_date(
 
 fn cannot_keep(path: &Path, error: &Error) -> Error {
     let why = match error {
-        Error::Open(sentence) => sentence.clone(),
+        Error::Open(sentence) | Error::NotYet(sentence) => sentence.clone(),
         other => other.to_string(),
     };
     Error::Open(format!(
@@ -276,9 +294,13 @@ pub(crate) fn problem(conn: &Connection) -> rusqlite::Result<Option<String>> {
 fn create_private(path: &Path) -> Result<()> {
     let refused = |e: std::io::Error| {
         Error::Open(match e.kind() {
-            ErrorKind::PermissionDenied => format!(
-                "no right to write to {}; give this user write access to the file and its directory",
+            ErrorKind::PermissionDenied if path.exists() => format!(
+                "no right to write to {}; give this user write access to it",
                 path.display()
+            ),
+            ErrorKind::PermissionDenied => format!(
+                "no right to write to the directory {}; give this user write access to it",
+                super::directory_of(path).display()
             ),
             ErrorKind::NotFound => format!(
                 "the directory of {} does not exist; create it, or name another file with --storage",
@@ -291,6 +313,7 @@ fn create_private(path: &Path) -> Result<()> {
             _ => format!("cannot create {}: {e}", path.display()),
         })
     };
+    super::refuse_device(path)?;
     match OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -19,7 +19,7 @@ use nix::fcntl::{Flock, FlockArg};
 use rusqlite::Connection;
 
 use super::backup::{self, BackedUp};
-use super::real_path;
+use super::{names, real_path};
 use crate::{Error, Result};
 
 /// Bytes of a moment in a name, such as `2026-11-29T10-00-00Z`.
@@ -263,7 +263,7 @@ impl Series {
             name.extend_from_slice(stamp(at).as_bytes());
             name.extend_from_slice(self.after);
             let path = self.directory.join(OsString::from_vec(name));
-            if !backup::exists(&path) {
+            if !names::exists(&path) {
                 return (at, path);
             }
             at += 1;

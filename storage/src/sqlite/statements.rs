@@ -15,6 +15,7 @@ use rusqlite::{Connection, OptionalExtension, params_from_iter};
 
 use super::locks::RowChange;
 use super::protocol::CommitRequest;
+use crate::inbox::TOO_FAR_MS;
 use crate::{DialogKey, Fence, Pending, ReplyId, Seen, Statement, Unsent, Value};
 
 /// Every table of ours starts so.
@@ -101,7 +102,9 @@ impl<'c> Statements<'c> {
             unsent: conn.prepare(
                 "SELECT turn, n, body FROM turnkey_outbox WHERE dialog = ?1 ORDER BY turn, n",
             )?,
-            insert_reply: conn.prepare("INSERT INTO turnkey_outbox VALUES (?1, ?2, ?3, ?4)")?,
+            insert_reply: conn.prepare(
+                "INSERT INTO turnkey_outbox (dialog, turn, n, body) VALUES (?1, ?2, ?3, ?4)",
+            )?,
             delete_reply: conn
                 .prepare("DELETE FROM turnkey_outbox WHERE dialog = ?1 AND turn = ?2 AND n = ?3")?,
             insert_history: conn
@@ -267,9 +270,9 @@ impl<'c> Statements<'c> {
                 "SELECT channel, user_id FROM (
                      SELECT channel, user_id, due, MIN(arrived) AS first FROM turnkey_inbox
                      GROUP BY user_id, channel
-                 ) WHERE due <= ?1 ORDER BY first",
+                 ) WHERE due <= ?1 OR due > ?2 ORDER BY first",
             )?
-            .query_map([now], |row| {
+            .query_map([now, now + TOO_FAR_MS], |row| {
                 Ok(DialogKey {
                     channel: row.get(0)?,
                     user_id: row.get(1)?,

@@ -20,7 +20,10 @@ use std::time::{Duration, Instant};
 use turnkey_storage::sqlite::{
     FileLock, Files, SqliteStorage, Writer, WriterStats, check, connect, prepare,
 };
-use turnkey_storage::{Arrival, Begin, Begun, Commit, DialogKey, Owner, Result, Storage, Sync};
+use turnkey_storage::{
+    Arrival, Begin, Begun, Commit, DialogKey, Error, Grant, Owner, Pending, Result, Seen,
+    Statement, Storage, Sync, Unsent,
+};
 
 /// Longer than anything here takes, also on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -69,7 +72,8 @@ impl Served {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let seen = self.seen.clone();
         let writer = Writer {
-            database: self.files.database.clone(),
+            files: self.files.clone(),
+            file: None,
             sync: Sync::Full,
             listener: self.listener.try_clone().unwrap(),
             expected,
@@ -177,9 +181,34 @@ pub(crate) fn asks(dialog: &DialogKey, update: &str) -> Begin {
     }
 }
 
+/// What a begin comes to, with the lock where there is one.
+#[derive(Debug)]
+pub(crate) struct Flat {
+    pub(crate) grant: Option<Grant>,
+    pub(crate) seen: Option<Seen>,
+    pub(crate) state: Option<String>,
+    pub(crate) unsent: Vec<Unsent>,
+    pub(crate) earlier: Option<Pending>,
+}
+
+/// For tests that look at all of it.
+pub(crate) fn flat(begun: Begun) -> Flat {
+    let (grant, seen, state, unsent, earlier) = match begun {
+        Begun::Seen(seen) => (None, Some(seen), None, Vec::new(), None),
+        Begun::Granted(g) => (Some(g.grant), g.seen, g.state, g.unsent, g.earlier),
+    };
+    Flat {
+        grant,
+        seen,
+        state,
+        unsent,
+        earlier,
+    }
+}
+
 /// Begins a turn that is expected to get the lock.
-pub(crate) async fn begin(storage: &dyn Storage, dialog: &DialogKey, update: &str) -> Begun {
-    storage.begin(asks(dialog, update)).await.unwrap()
+pub(crate) async fn begin(storage: &dyn Storage, dialog: &DialogKey, update: &str) -> Flat {
+    storage.begin(asks(dialog, update)).await.map(flat).unwrap()
 }
 
 /// A commit that ends its turn.
@@ -208,4 +237,46 @@ pub(crate) async fn turn(
         .await
         .unwrap();
     begun.state
+}
+
+/// Turns of a user, one after another, each tried until it is acknowledged.
+pub(crate) async fn count_to(storage: Arc<dyn Storage>, user: String, turns: usize, sql: bool) {
+    for n in 0..turns {
+        let update = format!("{user}.{n}");
+        loop {
+            let short = Begin {
+                wait: Duration::from_secs(5),
+                ..asks(&dialog(&user), &update)
+            };
+            let begun = match storage.begin(short).await.map(flat) {
+                Ok(begun) => begun,
+                Err(Error::Unavailable(_) | Error::Busy(_)) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                Err(other) => panic!("{other}"),
+            };
+            if begun.seen.is_some() {
+                break; // Acknowledged all the same.
+            }
+            let count: usize = begun.state.as_deref().unwrap_or("0").parse().unwrap();
+            assert_eq!(
+                count, n,
+                "an acknowledged turn of {user} is lost, or one came twice"
+            );
+            let commit = Commit {
+                statements: match sql {
+                    true => vec![Statement::new("INSERT INTO note VALUES (?1)", (&update,))],
+                    false => vec![],
+                },
+                ..last(&update, &(n + 1).to_string())
+            };
+            let mut grant = begun.grant.unwrap();
+            match storage.commit(&mut grant, commit).await {
+                Ok(()) => break,
+                Err(Error::Unavailable(_) | Error::Stale | Error::Seen) => {}
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
 }

@@ -29,6 +29,59 @@ pub(crate) struct TestServer {
     databases: AtomicU64,
 }
 
+/// Settings that may be the server's, and would break or slow down a session that does
+/// not set its own.
+const ODD_POSTGRES: &[&str] = &[
+    "default_transaction_isolation=serializable",
+    "default_transaction_read_only=on",
+    "default_transaction_deferrable=on",
+    "statement_timeout=60",
+    "lock_timeout=20",
+    "idle_in_transaction_session_timeout=20",
+    "idle_session_timeout=300",
+    "search_path=\"\"",
+    "standard_conforming_strings=off",
+    "escape_string_warning=off",
+    "backslash_quote=off",
+    "DateStyle=SQL, DMY",
+    "IntervalStyle=sql_standard",
+    "bytea_output=escape",
+    "extra_float_digits=-3",
+    "row_security=off",
+    "exit_on_error=on",
+    "transform_null_equals=on",
+    "array_nulls=off",
+    "synchronous_commit=off",
+    "enable_indexscan=off",
+    "enable_nestloop=off",
+    "jit_above_cost=0",
+    "plan_cache_mode=force_custom_plan",
+    "check_function_bodies=off",
+    "plpgsql.variable_conflict=use_variable",
+    "TimeZone=Asia/Kathmandu",
+    "client_min_messages=log",
+];
+
+const ODD_MYSQL: &str = "SET GLOBAL sql_safe_updates = 1, GLOBAL completion_type = 1,
+    GLOBAL tx_read_only = 1, GLOBAL tx_isolation = 'SERIALIZABLE', GLOBAL autocommit = 0,
+    GLOBAL max_join_size = 1, GLOBAL sql_select_limit = 1, GLOBAL max_statement_time = 0.06,
+    GLOBAL sql_auto_is_null = 1, GLOBAL foreign_key_checks = 0, GLOBAL unique_checks = 0,
+    GLOBAL default_storage_engine = MyISAM, GLOBAL innodb_lock_wait_timeout = 1,
+    GLOBAL lock_wait_timeout = 1, GLOBAL wait_timeout = 1, GLOBAL interactive_timeout = 1,
+    GLOBAL net_read_timeout = 1, GLOBAL net_write_timeout = 1, GLOBAL max_sort_length = 64,
+    GLOBAL check_constraint_checks = 0, GLOBAL in_predicate_conversion_threshold = 2,
+    GLOBAL idle_transaction_timeout = 1, GLOBAL time_zone = '-07:30',
+    GLOBAL auto_increment_increment = 7, GLOBAL auto_increment_offset = 3,
+    GLOBAL group_concat_max_len = 4, GLOBAL max_error_count = 0, GLOBAL sql_notes = 0,
+    GLOBAL low_priority_updates = 1, GLOBAL sql_buffer_result = 1,
+    GLOBAL eq_range_index_dive_limit = 1, GLOBAL innodb_strict_mode = 0,
+    GLOBAL collation_connection = latin1_swedish_ci, GLOBAL character_set_client = latin1,
+    GLOBAL character_set_results = latin1,
+    GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,IGNORE_SPACE,\
+HIGH_NOT_PRECEDENCE,NO_AUTO_VALUE_ON_ZERO,PAD_CHAR_TO_FULL_LENGTH,EMPTY_STRING_IS_NULL,\
+NO_UNSIGNED_SUBTRACTION,SIMULTANEOUS_ASSIGNMENT';
+    SET GLOBAL sql_big_selects = 0";
+
 impl Kind {
     fn name(self) -> &'static str {
         match self {
@@ -53,7 +106,9 @@ impl Kind {
     pub(crate) async fn prepare(self, url: &str, author: &[&str]) -> Result<()> {
         let author: Vec<String> = author.iter().map(|sql| (*sql).to_owned()).collect();
         match self {
-            Kind::Postgres => postgres::prepare(&postgres::Server::parse(url)?, &author).await,
+            Kind::Postgres => {
+                postgres::prepare(&postgres::Server::parse(url)?, Sync::Full, &author).await
+            }
             Kind::Mysql => mysql::prepare(&mysql::Server::parse(url)?, Sync::Full, &author).await,
         }
     }
@@ -143,6 +198,35 @@ impl TestServer {
         shared.get_or_init(|| TestServer::start(kind)).as_ref()
     }
 
+    /// One that the tests of this binary share whose every default is an odd one.
+    pub(crate) fn shared_odd(kind: Kind) -> Option<&'static Self> {
+        static POSTGRES: OnceLock<Option<TestServer>> = OnceLock::new();
+        static MYSQL: OnceLock<Option<TestServer>> = OnceLock::new();
+        let shared = match kind {
+            Kind::Postgres => &POSTGRES,
+            Kind::Mysql => &MYSQL,
+        };
+        shared.get_or_init(|| TestServer::start_odd(kind)).as_ref()
+    }
+
+    fn start_odd(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Postgres => {
+                let options: Vec<&str> = ODD_POSTGRES.iter().flat_map(|o| ["-c", o]).collect();
+                Self::start_with(kind, &options)
+            }
+            Kind::Mysql => {
+                let server = Self::start(kind)?;
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                runtime.block_on(server.sql(server.first(), ODD_MYSQL));
+                Some(server)
+            }
+        }
+    }
+
     pub(crate) fn url(&self, database: &str) -> String {
         let (address, query) = self.address.split_once('?').unwrap_or((&self.address, ""));
         let server = address.rsplit_once('/').unwrap().0;
@@ -207,6 +291,10 @@ impl TestServer {
                     .await
                     .unwrap();
                 let connection = tokio::spawn(connection);
+                // Whatever the defaults are.
+                let plain = "SET default_transaction_read_only = off; SET statement_timeout = 0;
+                     SET lock_timeout = 0; SET search_path = public";
+                client.batch_execute(plain).await.unwrap();
                 client.batch_execute(sql).await.unwrap();
                 drop(client);
                 connection.await.unwrap().unwrap();
@@ -214,10 +302,23 @@ impl TestServer {
             Kind::Mysql => {
                 let opts = mysql_async::Opts::from_url(&url).unwrap();
                 let mut conn = mysql_async::Conn::new(opts).await.unwrap();
+                let plain = "SET autocommit = 1, completion_type = 0, sql_safe_updates = 0,
+                     max_statement_time = 0, sql_mode = ''; SET SESSION TRANSACTION READ WRITE";
+                conn.query_drop(plain).await.unwrap();
                 conn.query_drop(sql).await.unwrap();
                 conn.disconnect().await.unwrap();
             }
         }
+    }
+
+    /// Lets the standby take over.
+    pub(crate) fn promote(&self) {
+        assert_eq!(self.tell("promote"), "promoted");
+    }
+
+    /// Lets it hang.
+    pub(crate) fn freeze(&self) {
+        assert_eq!(self.tell("freeze"), "frozen");
     }
 
     /// Stops it at once, as a crash would.

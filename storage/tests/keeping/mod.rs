@@ -1,13 +1,18 @@
 //! Cases of the conformance list about what a database keeps beside turns: the inbox, dead
 //! letters, pauses; what an operator asks of it; and how old rows go.
 
+mod replies;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::retention::{Kept, Sweep};
-use turnkey_storage::{
-    Arrival, Begin, Begun, Commit, DialogKey, Error, Seen, Statement, admin, pauses,
+use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error, Seen, Statement, admin, pauses};
+
+pub(crate) use replies::{
+    a_reply_that_is_given_up_is_out_of_the_way, dead_replies_are_listed_tried_again_and_dropped,
+    it_is_known_whether_a_turn_was_overtaken,
 };
 
 use super::common::{LONG, asks, begin, dialog, last, turn};
@@ -56,13 +61,18 @@ async fn accept(client: &Client, update: &Pending) {
     inbox::accept(&**client, update, ROOMY).await.unwrap();
 }
 
-async fn begin_at(client: &Client, user: u32, update: Option<&str>, unix_us: i64) -> Begun {
+async fn begin_at(
+    client: &Client,
+    user: u32,
+    update: Option<&str>,
+    unix_us: i64,
+) -> crate::common::Flat {
     let begin = Begin {
         update: update.map(str::to_owned),
         arrived: Arrival::at(unix_us),
         ..asks(&dialog(user), "")
     };
-    client.begin(begin).await.unwrap()
+    client.begin(begin).await.map(crate::common::flat).unwrap()
 }
 
 /// What goes before this update; the lock is given back.
@@ -230,11 +240,29 @@ pub(crate) async fn the_inbox_takes_an_update_once_and_up_to_its_bounds(engine: 
     assert_eq!(count(&client, "turnkey_inbox").await, 4);
 }
 
+/// No pause is that long: it was put off by a clock that was wrong.
+pub(crate) async fn what_is_due_in_a_day_is_due_now(engine: &dyn Engine) {
+    let client = engine.open();
+    let day = 86_400_000;
+    let put_off = Pending {
+        due: now_ms() + day,
+        ..pending(1, "u1", 1000)
+    };
+    accept(&client, &put_off).await;
+    assert_eq!(due(&client).await, [dialog(1)]);
+    let found = earlier(&client, 1, None, 2000).await.unwrap();
+    assert!(found.pause().is_zero());
+    // Whoever takes updates goes on from what arrived by that clock.
+    let ahead = (now_ms() + day) * 1000;
+    accept(&client, &pending(2, "u2", ahead)).await;
+    assert_eq!(inbox::latest_arrival(&*client).await.unwrap(), Some(ahead));
+}
+
 pub(crate) async fn the_inbox_says_which_dialogs_are_due(engine: &dyn Engine) {
     let client = engine.open();
     assert_eq!(due(&client).await, []);
     let later = |update| Pending {
-        due: now_ms() + 600_000,
+        due: now_ms() + 45_000,
         ..update
     };
     accept(&client, &pending(1, "u1", 3000)).await;
@@ -253,7 +281,7 @@ pub(crate) async fn the_inbox_says_which_dialogs_are_due(engine: &dyn Engine) {
     assert_eq!(due(&client).await, [dialog(1)]);
     client.end(grant, Vec::new()).await.unwrap();
     // Failed: not before then, and the reason is kept.
-    let then = now_ms() + 600_000;
+    let then = now_ms() + 45_000;
     inbox::note_failure(&*client, &dialog(2), "u2", 3, "no \0 luck", then)
         .await
         .unwrap();

@@ -122,6 +122,34 @@ pub(super) fn blocked(platform: Platform) -> Response<Full<Bytes>> {
     respond(status, body.to_string())
 }
 
+pub(super) fn moved(new: i64) -> Response<Full<Bytes>> {
+    let body = json!({
+        "ok": false, "error_code": 400,
+        "description": "Bad Request: group chat was upgraded to a supergroup chat",
+        "parameters": {"migrate_to_chat_id": new}
+    });
+    respond(400, body.to_string())
+}
+
+pub(super) fn failing(platform: Platform) -> Response<Full<Bytes>> {
+    let (status, body) = match platform {
+        Platform::Telegram => (
+            500,
+            json!({"ok": false, "error_code": 500, "description": "Internal Server Error: it fails"}),
+        ),
+        Platform::Viber => (200, json!({"status": 99, "status_message": "it fails"})),
+        Platform::Facebook => (
+            500,
+            json!({"error": {"message": "it fails", "type": "OAuthException", "code": 1}}),
+        ),
+        Platform::Vk => (
+            200,
+            json!({"error": {"error_code": 10, "error_msg": "Internal server error: it fails"}}),
+        ),
+    };
+    respond(status, body.to_string())
+}
+
 pub(crate) fn respond(status: u16, body: String) -> Response<Full<Bytes>> {
     let response = Response::builder().status(status);
     response.body(Full::from(body)).expect("a response")

@@ -1,7 +1,7 @@
 //! Platforms as a bot meets them: they post updates to it, again and again until they
 //! are answered 200, in their own rhythm, and do what rides in an answer.
 //!
-//! The other half, the platforms' APIs, is `api.rs`. Used by `matrix.rs`, `soak.rs`
+//! The other half, the platforms' APIs, is `api.rs`. Used by `matrix/`, `soak.rs`
 //! and whoever needs more than one request. Times are those of FACTS (Telegram: at
 //! once, then 2, 4, 8 … s, at most 60 s; `Retry-After` obeyed), times [`Rules::scale`].
 

@@ -26,7 +26,8 @@ pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
     for timeline in timelines {
         let _ = writeln!(
             body,
-            "<figure><div class=\"sheet\">{}</div><figcaption>{}</figcaption></figure>",
+            "<figure>{}{}</div><figcaption>{}</figcaption></figure>",
+            page::region("sheet", timeline.file.trim_end_matches(".svg")),
             timeline.svg,
             escape(&timeline.caption)
         );
@@ -78,9 +79,15 @@ fn problems(body: &mut String, report: &Report) {
 }
 
 fn table(body: &mut String, report: &Report) {
-    body.push_str("<h2>All rounds</h2>\n<div class=\"scroll\"><table><thead><tr>");
+    let _ = write!(
+        body,
+        "<h2>All rounds</h2>\n{}<table><thead><tr>",
+        page::region("scroll", "All rounds")
+    );
     for [first, second] in COLUMNS {
-        let _ = write!(body, "<th>{first}<br>{second}</th>");
+        // The last column says whether all is well, which it need not call so.
+        let name = if first.is_empty() { "verdict" } else { first };
+        let _ = write!(body, "<th scope=\"col\">{name}<br>{second}</th>");
     }
     body.push_str("</tr></thead><tbody>\n");
     for row in rows(report) {
@@ -107,10 +114,17 @@ fn outputs(body: &mut String, report: &Report) {
     for round in printed {
         let _ = writeln!(
             body,
-            "<details><summary>{}, {}, round {}</summary><pre style=\"overflow-x:auto\">{}</pre></details>",
+            "<details><summary>{}, {}, round {}</summary>{}<pre>{}</pre></div></details>",
             escape(&round.scenario),
             round.load,
             round.repeat,
+            page::region(
+                "output",
+                &format!(
+                    "Output of {}, {}, round {}",
+                    round.scenario, round.load, round.repeat
+                )
+            ),
             escape(&round.output)
         );
     }
@@ -123,7 +137,7 @@ fn method(body: &mut String) {
          <li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>, which is as it should be.</li>\n\
          <li>Clients look whether a kept-alive connection was closed before they use it again, and never send a request twice.</li>\n\
          <li>Some requests are held on purpose, after connecting, in the middle of their head or body, or while their answer is read, and go on up to --latency after the signal.</li>\n\
-         <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined), not answered in time, or refused while the server should serve.</li>\n\
+         <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined), with another status than expected (--expect-status), not answered in time, or refused while the server should serve.</li>\n\
          <li>Lost as must: held by the worker that was killed or stopped, or cut by the second Ctrl-C.</li>\n\
          </ul>\n<p class=\"soft\">Every number is in <code>results.json</code>. docs/DRILL.md has the method and its limits.</p>\n",
     );

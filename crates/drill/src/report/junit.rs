@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::super::results::{Report, Round};
 use turnkey_report::Error;
+use turnkey_report::files;
 use turnkey_report::svg::escape;
 
 /// Characters of output in a failure.
@@ -21,7 +22,7 @@ pub fn write(report: &Report, file: &Path) -> turnkey_report::Result<()> {
         Error::Start(format!(
             "cannot write --junit {}: {}",
             file.display(),
-            e.kind()
+            files::reason(&e)
         ))
     })
 }

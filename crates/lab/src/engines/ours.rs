@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, LocalSet};
-use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Storage, sqlite};
+use turnkey_storage::{Arrival, Begin, Begun, Commit, DialogKey, Storage, sqlite};
 
 use super::super::measure::{self, Meter};
 use super::super::order::{Load, Window};
@@ -73,13 +73,12 @@ pub(super) fn fill(load: &Load) -> crate::error::Result<()> {
                 for user in (lane..load.users).step_by(lane_count as usize) {
                     let update = format!("fill-{user}");
                     let begun = storage.begin(begin(user, &update)).await;
-                    let mut grant = begun
-                        .map_err(Error::start)?
-                        .grant
-                        .ok_or_else(|| Error::Start("a user was there before".to_owned()))?;
+                    let Begun::Granted(mut granted) = begun.map_err(Error::start)? else {
+                        return Err(Error::Start("a user was there before".to_owned()));
+                    };
                     let state = state::padded(0, load.state_bytes);
                     storage
-                        .commit(&mut grant, commit(update, state))
+                        .commit(&mut granted.grant, commit(update, state))
                         .await
                         .map_err(Error::start)?;
                 }
@@ -145,7 +144,8 @@ async fn turn(
     // Ids rise, as a platform's do; the seed tells the processes apart.
     let update = format!("{began}.{}.{lane}", load.seed);
     let begun = match storage.begin(begin(user, &update)).await {
-        Ok(begun) => begun,
+        Ok(Begun::Granted(granted)) => granted,
+        Ok(Begun::Seen(_)) => return Err(Error::Start("an update's id came twice".to_owned())),
         Err(error) => {
             meter.borrow_mut().error(format!("begin: {}", kind(&error)));
             // Not a busy loop when nobody answers.
@@ -153,9 +153,7 @@ async fn turn(
             return Ok(());
         }
     };
-    let Some(mut grant) = begun.grant else {
-        return Err(Error::Start("an update's id came twice".to_owned()));
-    };
+    let mut grant = begun.grant;
     let state = state::next(begun.state.as_deref(), load.state_bytes)?;
     let committed = storage.commit(&mut grant, commit(update, state)).await;
     let mut meter = meter.borrow_mut();

@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::super::laboratory::NOISY;
+use super::super::measure::NOISY;
 use super::super::measure::{FileSystem, Machine, Percentiles, SyncTimes};
 use super::super::summary::median;
-use super::super::table::print;
 use super::{HttpOptions, tell};
 use turnkey_report::figures::{short, thousands, time};
+use turnkey_text::output;
 
 /// All runs.
 #[derive(Serialize)]
@@ -162,9 +162,11 @@ impl Results {
     pub(super) fn present(&mut self, json: bool) -> crate::error::Result<()> {
         self.summarize();
         if json {
-            return print(&(serde_json::to_string_pretty(self)? + "\n"));
+            return Ok(output::print(
+                &(serde_json::to_string_pretty(self)? + "\n"),
+            )?);
         }
-        print(&self.table())
+        Ok(output::print(&self.table())?)
     }
 
     fn table(&self) -> String {

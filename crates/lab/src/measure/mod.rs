@@ -3,8 +3,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `meter.rs` | turns and latencies of one process |
-//! | `proc.rs` | processor time and bytes of processes, and of the whole machine |
-//! | `disk.rs` | flushes of a disk, and what one sync takes |
+//! | `proc.rs` | processor time of processes, and of the whole machine |
+//! | `disk.rs` | flushes of a disk, bytes written to it, and what one sync takes |
 
 mod disk;
 mod meter;
@@ -12,10 +12,13 @@ mod proc;
 
 use nix::time::{ClockId, clock_gettime};
 
-pub(crate) use disk::{Device, SyncTimes, sync_times};
+pub(crate) use disk::{Device, SyncTimes, sync_times, write_back};
 pub(crate) use meter::{Meter, Percentiles, histogram};
 pub(crate) use proc::{Usage, is_named, machine_time, parent_of, tree, usage};
 pub(crate) use turnkey_report::machine::{FileSystem, Machine};
+
+/// A run that others disturbed by more than this share of the machine is marked.
+pub(crate) const NOISY: f64 = 0.08;
 
 /// CLOCK_MONOTONIC in nanoseconds: one clock for all processes of a machine.
 pub(crate) fn now() -> u64 {

@@ -1,4 +1,4 @@
-//! Processor time and written bytes, from proc(5).
+//! Processor time, from proc(5).
 //!
 //! Called by `run.rs` at both ends of the window. Times are ticks of 10 ms, so short
 //! windows give rough figures. What cannot be read (another user's process, no such
@@ -14,8 +14,6 @@ const TICKS: f64 = 100.0;
 pub(crate) struct Usage {
     /// Processor seconds, user and kernel.
     pub(crate) cpu: f64,
-    /// Bytes that they made the kernel write to a disk; none when one may not be read.
-    pub(crate) written: Option<u64>,
 }
 
 struct Stat {
@@ -79,7 +77,6 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
 /// that have ended: a server's.
 pub(crate) fn usage(pids: &[u32], ended: bool) -> Usage {
     let mut ticks = 0;
-    let mut written = Some(0);
     for (index, pid) in pids.iter().enumerate() {
         let Some(stat) = stat_of(*pid) else {
             continue; // It ended: its parent has its time.
@@ -88,22 +85,10 @@ pub(crate) fn usage(pids: &[u32], ended: bool) -> Usage {
         if ended && index == 0 {
             ticks += stat.children;
         }
-        let io = fs::read_to_string(format!("/proc/{pid}/io")).ok();
-        written = written
-            .zip(io.as_deref().and_then(write_bytes))
-            .map(|(sum, bytes)| sum + bytes);
     }
     Usage {
         cpu: ticks as f64 / TICKS,
-        written,
     }
-}
-
-fn write_bytes(io: &str) -> Option<u64> {
-    io.lines()
-        .find_map(|line| line.strip_prefix("write_bytes: "))?
-        .parse()
-        .ok()
 }
 
 /// Processor seconds of the whole machine: all, and those not idle.
@@ -137,9 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_the_machines_time() {
-        let io = "rchar: 1\nwchar: 2\nread_bytes: 3\nwrite_bytes: 4096\ncancelled_write_bytes: 5\n";
-        assert_eq!(write_bytes(io), Some(4096));
+    fn the_machines_time() {
         let (all, busy) = machine_line("cpu  100 0 100 700 100 0 0 0 50 0\ncpu0 1").unwrap();
         assert_eq!((all, busy), (10.0, 2.0));
     }

@@ -5,13 +5,14 @@
 
 use std::fmt::Write as _;
 
-use super::super::laboratory::NOISY;
+use super::super::measure::NOISY;
 use super::super::results::Results;
 use super::super::summary::Median;
 use super::charts::{Chart, durability};
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_report::page;
 use turnkey_report::svg::escape;
+use turnkey_text::numbers::counted;
 
 /// The whole page.
 pub(super) fn draw(results: &Results, charts: &[Chart]) -> String {
@@ -32,7 +33,8 @@ pub(super) fn draw(results: &Results, charts: &[Chart]) -> String {
         }
         let _ = writeln!(
             body,
-            "<figure><div class=\"sheet\">{}</div><figcaption>{}</figcaption></figure>",
+            "<figure>{}{}</div><figcaption>{}</figcaption></figure>",
+            page::region("sheet", &chart.name),
             chart.svg,
             escape(&chart.caption)
         );
@@ -118,10 +120,15 @@ fn verdict(results: &Results) -> String {
         false => "",
     };
     if failed > 0 {
-        return format!("{failed} of {all} runs FAILED; their figures are left out.{cut}");
+        let of = counted(all as u64, "run");
+        return format!("{failed} of {of} FAILED; what failed is left out of the figures.{cut}");
     }
+    let after = match all {
+        1 => "the run".to_owned(),
+        all => format!("each of the {all} runs"),
+    };
     format!(
-        "No turn was lost: after each of the {all} runs, the counters in the database added up to the acknowledged turns.{cut}"
+        "No turn was lost: after {after}, the counters in the database added up to the acknowledged turns.{cut}"
     )
 }
 
@@ -240,13 +247,41 @@ fn method(body: &mut String, results: &Results) {
     body.push_str("</dl>\n");
 }
 
+/// The columns of the table, as HTML.
+const COLUMNS: [&str; 16] = [
+    "engine",
+    "turns/s",
+    "lowest to highest",
+    "times<br>sqlite-direct",
+    "times<br>postgres",
+    "p50",
+    "p90",
+    "p99",
+    "p99.9",
+    "max",
+    "CPU &#181;s<br>a turn",
+    "turns a<br>commit",
+    "syncs<br>a turn",
+    "KiB to the<br>device a turn",
+    "others",
+    "errors",
+];
+
 fn medians(body: &mut String, results: &Results) {
-    body.push_str(
-        "<h2>All medians</h2>\n<div class=\"scroll\"><table><thead><tr><th>engine</th><th>turns/s</th>\
-         <th>lowest to highest</th><th>times<br>sqlite-direct</th><th>times<br>postgres</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th>\
-         <th>CPU &#181;s<br>a turn</th><th>turns a<br>commit</th><th>syncs<br>a turn</th><th>KiB written<br>a turn</th>\
-         <th>others</th><th class=\"left\">errors</th></tr></thead><tbody>\n",
+    let _ = write!(
+        body,
+        "<h2>All medians</h2>\n{}<table><thead><tr>",
+        page::region("scroll", "All medians")
     );
+    for name in COLUMNS {
+        let class = if name == "errors" {
+            " class=\"left\""
+        } else {
+            ""
+        };
+        let _ = write!(body, "<th scope=\"col\"{class}>{name}</th>");
+    }
+    body.push_str("</tr></thead><tbody>\n");
     let mut rows: Vec<&Median> = results.medians.iter().collect();
     rows.sort_by_key(|row| (row.sync.clone(), row.processes, row.in_flight));
     let mut situation = None;
@@ -269,6 +304,7 @@ fn medians(body: &mut String, results: &Results) {
         "</tbody></table></div>\n<p class=\"soft\">Others: the largest share of the machine that was used by \
          something else during a run, the kernel's own threads included. Syncs: counted by the writer; for \
          PostgreSQL by pg_stat_wal; for MySQL and MariaDB by Innodb_data_fsyncs; for sqlite-direct and sqlite-naive the flushes of the whole device. \
+         KiB to the device: what reached the block device below the database, other programs' too. \
          A dash: not known.</p>\n",
     );
 }
@@ -276,9 +312,9 @@ fn medians(body: &mut String, results: &Results) {
 fn line(row: &Median) -> String {
     if row.runs == 0 {
         return format!(
-            "<tr><td>{}</td><td colspan=\"15\" class=\"left bad\">FAILED in all {} runs</td></tr>\n",
+            "<tr><td>{}</td><td colspan=\"15\" class=\"left bad\">FAILED in {}</td></tr>\n",
             escape(&row.engine),
-            row.failed
+            counted(row.failed as u64, "run")
         );
     }
     let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), factor);
@@ -290,8 +326,8 @@ fn line(row: &Median) -> String {
         .collect();
     if row.failed > 0 {
         errors.push(format!(
-            "<span class=\"bad\">{} runs FAILED</span>",
-            row.failed
+            "<span class=\"bad\">{} FAILED</span>",
+            counted(row.failed as u64, "run")
         ));
     }
     let others = row.others_share.map_or("-".to_owned(), |share| {
@@ -316,7 +352,7 @@ fn line(row: &Median) -> String {
         short(row.cpu_us_per_turn.total),
         short(row.turns_per_commit),
         escape(&short(row.syncs_per_turn)),
-        short(row.bytes_written_per_turn.map(|bytes| bytes / 1024.0)),
+        short(row.device_bytes_per_turn.map(|bytes| bytes / 1024.0)),
         others,
     ];
     let mut text = String::from("<tr>");

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::order::SyncLevel;
 use crate::error::Error;
 
-pub(super) use private::{Running, start};
+pub(super) use private::Running;
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +122,15 @@ pub(crate) fn admin(kind: Kind, url: &str, private: bool) -> crate::error::Resul
         Kind::Mysql => Ok(Box::new(mysql_admin::Mysql::connect(url, private)?)),
         Kind::Postgres => Ok(Box::new(postgres_admin::Postgres::connect(url)?)),
     }
+}
+
+/// Starts a private server in a directory that exists and is empty.
+pub(super) fn start(kind: Kind, directory: &std::path::Path) -> crate::error::Result<Running> {
+    let private: &dyn private::Private = match kind {
+        Kind::Mysql => &mysql_private::Mysql,
+        Kind::Postgres => &postgres_private::Postgres,
+    };
+    private::start(private, kind, directory)
 }
 
 /// The address of another database of the same server.

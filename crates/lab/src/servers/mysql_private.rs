@@ -65,7 +65,7 @@ impl Private for Mysql {
             .stdout(log.try_clone()?)
             .stderr(log)
             .status()
-            .map_err(|e| refuse(e.kind().to_string()))?;
+            .map_err(|e| refuse(e.to_string()))?;
         if !made.success() {
             return Err(refuse(home.last_words("install.log")));
         }

@@ -28,6 +28,9 @@ fn words(error: &tokio_postgres::Error) -> String {
 }
 
 pub(in super::super) fn parse(url: &str) -> crate::error::Result<Config> {
+    // Read first by the engine, which takes no part of a password for anything else.
+    turnkey_storage::postgres::Server::parse(url)
+        .map_err(|e| Error::Start(e.to_string().replace("--storage", "--postgres")))?;
     // The library's words name the parameter, never a value. `pool` is our engine's.
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let known: Vec<&str> = query

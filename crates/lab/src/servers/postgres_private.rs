@@ -48,7 +48,7 @@ impl Private for Postgres {
             .stdout(Stdio::null())
             .stderr(log)
             .status()
-            .map_err(|e| refuse(e.kind().to_string()))?;
+            .map_err(|e| refuse(e.to_string()))?;
         if !made.success() {
             return Err(refuse(home.last_words("initdb.log")));
         }

@@ -82,11 +82,11 @@ pub(crate) struct Running {
 }
 
 /// Starts a server in a directory that exists and is empty.
-pub(crate) fn start(kind: Kind, directory: &Path) -> crate::error::Result<Running> {
-    let private: &dyn Private = match kind {
-        Kind::Mysql => &super::mysql_private::Mysql,
-        Kind::Postgres => &super::postgres_private::Postgres,
-    };
+pub(super) fn start(
+    private: &dyn Private,
+    kind: Kind,
+    directory: &Path,
+) -> crate::error::Result<Running> {
     let home = Home {
         directory: directory.to_owned(),
         user: server_user(kind)?,

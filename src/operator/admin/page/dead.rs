@@ -1,11 +1,12 @@
-//! `/status/dead`: the dead letters, with the commands that try them again.
+//! `/status/dead`: dead letters and dead replies, with the commands that try them again.
 //!
-//! Bounds: [`PORTION`] letters on a page, and what `dialogs.rs` shows of a text.
+//! Bounds: [`PORTION`] letters, and the first so many replies, on a page, and what `dialogs.rs` shows of a text.
 
 use std::fmt::Write as _;
 
 use hyper::StatusCode;
 use turnkey_storage::dead::{self, After, DeadLetter};
+use turnkey_storage::replies::{self, DeadReply};
 
 use super::dialogs::{ago, field, json};
 use super::figures::count;
@@ -13,6 +14,7 @@ use super::{Tab, escape, frame, link_to, sorry};
 use crate::operator::admin::Admin;
 use crate::operator::admin::queues::within;
 use crate::operator::admin::routes::Content;
+use turnkey_text::program_name;
 
 /// Letters on a page; their bodies are on it.
 const PORTION: u32 = 20;
@@ -39,9 +41,23 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             );
         }
     };
-    let mut html = "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
-         <code>turnkey dead retry CHANNEL UPDATE</code> has one tried again, <code>turnkey dead drop</code> throws it away.</p>"
-        .to_owned();
+    let dead_replies = match within(replies::list(&*admin.bot.storage, None, PORTION)).await {
+        Ok(dead) => dead,
+        Err(reason) => {
+            return sorry(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Dead letters",
+                Tab::Dead,
+                &reason,
+            );
+        }
+    };
+    let program = program_name();
+    let program = escape(&program);
+    let mut html = format!(
+        "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
+         <code>{program} dead retry CHANNEL UPDATE</code> has one tried again, <code>{program} dead drop</code> throws it away.</p>"
+    );
     if letters.is_empty() {
         html.push_str("<p class=\"note\">There are none here.</p>");
     }
@@ -60,10 +76,50 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             escape(&next)
         );
     }
+    replies(&mut html, &dead_replies);
     Content::html(
         StatusCode::OK,
         frame("Dead letters", Tab::Dead, false, &html),
     )
+}
+
+/// The first of the dead replies.
+fn replies(html: &mut String, dead: &[DeadReply]) {
+    let program = program_name();
+    let program = escape(&program);
+    let _ = write!(
+        html,
+        "<h2>Dead replies</h2><p class=\"soft\">Replies that the platform did not take in the end, \
+         those of the oldest turns first. <code>{program} outbox retry REPLY</code> has one sent again, \
+         <code>{program} outbox drop</code> throws it away.</p>"
+    );
+    if dead.is_empty() {
+        html.push_str("<p class=\"note\">There are none.</p>");
+    }
+    for reply in dead {
+        let (channel, user) = (&reply.dialog.channel, &reply.dialog.user_id);
+        let _ = write!(
+            html,
+            "<article class=\"card\"><h3>{}.{} <small>{}</small></h3><p class=\"bad\">{}</p>\
+             <p class=\"soft\"><a href=\"{}\">{}</a>, {} attempts, given up {}</p>\
+             <details><summary>The reply</summary>{}</details></article>",
+            reply.id.turn.0,
+            reply.id.index,
+            escape(channel),
+            escape(&reply.error),
+            link_to(channel, user),
+            escape(user),
+            count(reply.attempts.into()),
+            ago(reply.died),
+            json("The reply", &reply.body),
+        );
+    }
+    if dead.len() == PORTION as usize {
+        let _ = write!(
+            html,
+            "<p class=\"note\">There may be more: <code>{program} outbox list --dead</code> shows all.</p>"
+        );
+    }
 }
 
 fn one(html: &mut String, letter: &DeadLetter) {
@@ -80,6 +136,9 @@ fn one(html: &mut String, letter: &DeadLetter) {
         escape(user),
         count(letter.attempts.into()),
         ago(letter.died),
-        json(&String::from_utf8_lossy(&letter.body)),
+        json(
+            &format!("The update {}", escape(&letter.update)),
+            &String::from_utf8_lossy(&letter.body)
+        ),
     );
 }

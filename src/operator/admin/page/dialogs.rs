@@ -12,12 +12,12 @@ use serde_json::Value;
 use turnkey_storage::DialogKey;
 use turnkey_storage::admin::{self, DialogDetail, DialogSummary};
 
-use super::figures::{bytes, count, moment, seconds};
-use super::{Tab, escape, frame, link_to, sorry};
+use super::figures::{bytes, count, seconds, time};
+use super::{Tab, escape, frame, link_to, region, sorry};
 use crate::operator::admin::Admin;
 use crate::operator::admin::queues::within;
 use crate::operator::admin::routes::Content;
-use crate::shared::scoreboard::unix_ms;
+use crate::shared::clock::unix_ms;
 
 /// Dialogs on a page.
 const PORTION: u32 = 50;
@@ -55,10 +55,11 @@ pub(in crate::operator::admin) async fn dialogs(admin: &Admin, query: &str) -> C
     };
     let mut html = format!(
         "<h1>Dialogs</h1><form action=\"/status/dialogs\"><label>User id contains \
-         <input type=\"search\" name=\"user\" value=\"{}\" maxlength=\"300\"></label><button>Search</button></form>",
+         <input type=\"search\" name=\"user\" value=\"{}\" maxlength=\"300\"></label><button type=\"submit\">Search</button></form>",
         escape(&user)
     );
-    list(&mut html, &found);
+    let is_first = after.is_none();
+    list(&mut html, &found, wanted.is_some(), is_first);
     if let Some(last) = found.last().filter(|_| found.len() == PORTION as usize) {
         let next: String = form_urlencoded::Serializer::new(String::new())
             .append_pair("user", &user)
@@ -74,14 +75,20 @@ pub(in crate::operator::admin) async fn dialogs(admin: &Admin, query: &str) -> C
     Content::html(StatusCode::OK, frame("Dialogs", Tab::Dialogs, false, &html))
 }
 
-fn list(html: &mut String, found: &[DialogSummary]) {
+fn list(html: &mut String, found: &[DialogSummary], is_search: bool, is_first: bool) {
     if found.is_empty() {
-        html.push_str("<p class=\"note\">There is no such dialog.</p>");
+        let why = match (is_search, is_first) {
+            (true, true) => "No user has an id like that.",
+            (false, true) => "There are no dialogs yet.",
+            (_, false) => "There are no more.",
+        };
+        let _ = write!(html, "<p class=\"note\">{why}</p>");
         return;
     }
+    html.push_str(&region("scroll", "Dialogs"));
     html.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th class=\"left\">User</th><th class=\"left\">Channel</th>\
-         <th>State</th><th>Last turn</th></tr></thead><tbody>",
+        "<table><thead><tr><th scope=\"col\" class=\"left\">User</th><th scope=\"col\" class=\"left\">Channel</th>\
+         <th scope=\"col\">State</th><th scope=\"col\">Last turn</th></tr></thead><tbody>",
     );
     for line in found {
         let (channel, user) = (&line.dialog.channel, &line.dialog.user_id);
@@ -102,7 +109,7 @@ fn list(html: &mut String, found: &[DialogSummary]) {
 pub(super) fn ago(ms: i64) -> String {
     let ms = u64::try_from(ms).unwrap_or_default();
     let age = unix_ms().saturating_sub(ms) as f64 / 1000.0;
-    format!("<time title=\"{}\">{} ago</time>", moment(ms), seconds(age))
+    time(ms, "", &format!("{} ago", seconds(age)))
 }
 
 /// `/status/dialogs/CHANNEL/USER`, percent-encoded.
@@ -150,7 +157,7 @@ fn shown(found: &DialogDetail) -> String {
         count(found.unsent),
     );
     match &found.state {
-        Some(state) => html.push_str(&json(state)),
+        Some(state) => html.push_str(&json("The state", state)),
         None => html.push_str("<p class=\"note\">It was forgotten; the next turn starts anew.</p>"),
     }
     html.push_str("<h2>Last turns</h2>");
@@ -158,7 +165,8 @@ fn shown(found: &DialogDetail) -> String {
         html.push_str("<p class=\"note\">None are kept; run with --history to keep them.</p>");
     }
     if !found.history.is_empty() {
-        html.push_str("<div class=\"scroll\"><table class=\"turns\"><thead><tr><th class=\"left\">Said</th><th class=\"left\">Replies</th><th>Update</th></tr></thead><tbody>");
+        html.push_str(&region("scroll", "Last turns"));
+        html.push_str("<table class=\"turns\"><thead><tr><th scope=\"col\" class=\"left\">Said</th><th scope=\"col\" class=\"left\">Replies</th><th scope=\"col\">Update</th></tr></thead><tbody>");
         for turn in found.history.iter().rev() {
             html.push_str(&turn_of(turn));
         }
@@ -173,7 +181,7 @@ fn turn_of(text: &str) -> String {
     let (Some(said), Some(replies)) = (turn["text"].as_str(), turn["replies"].as_array()) else {
         return format!(
             "<tr><td class=\"left\" colspan=\"3\">{}</td></tr>",
-            json(text)
+            json("The turn", text)
         );
     };
     let replies: String = replies
@@ -201,8 +209,8 @@ fn cut(text: &str) -> (&str, usize) {
     (&text[..end], text.len() - end)
 }
 
-/// JSON, or what was meant to be.
-pub(super) fn json(text: &str) -> String {
+/// JSON, or what was meant to be; `name` is for those who do not see it.
+pub(super) fn json(name: &str, text: &str) -> String {
     let pretty =
         serde_json::from_str::<Value>(text).and_then(|value| serde_json::to_string_pretty(&value));
     let text = pretty.map_or(Cow::Borrowed(text), Cow::Owned);
@@ -211,5 +219,9 @@ pub(super) fn json(text: &str) -> String {
         0 => String::new(),
         rest => format!("\n… and {} more", bytes(rest as u64)),
     };
-    format!("<pre>{}{rest}</pre>", escape(start))
+    // As long as it is, it can be scrolled.
+    format!(
+        "<pre tabindex=\"0\" role=\"region\" aria-label=\"{name}\">{}{rest}</pre>",
+        escape(start)
+    )
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-pub(crate) use crate::operator::banner::grouped as count;
+pub(crate) use turnkey_text::numbers::grouped as count;
 
 /// A rate: 12,345, 12.3, 0.
 pub(crate) fn rate(number: f64) -> String {
@@ -56,6 +56,28 @@ pub(crate) fn moment(ms: u64) -> String {
     httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_millis(ms.min(latest)))
 }
 
+/// A moment in words of its own, such as how long ago it was, for people and programs.
+pub(crate) fn time(ms: u64, hint: &str, words: &str) -> String {
+    let moment = moment(ms);
+    format!(
+        "<time datetime=\"{}\" title=\"{hint}{moment}\">{words}</time>",
+        iso(&moment)
+    )
+}
+
+/// `Sun, 29 Nov 2026 01:53:08 GMT` as `2026-11-29T01:53:08Z`.
+fn iso(moment: &str) -> String {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let words: Vec<&str> = moment.split(' ').collect();
+    let [_, day, month, year, time, _] = words[..] else {
+        return String::new();
+    };
+    let month = MONTHS.iter().position(|name| *name == month);
+    format!("{year}-{:02}-{day}T{time}Z", month.map_or(0, |n| n + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +101,7 @@ mod tests {
         );
         assert_eq!(moment(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert!(moment(u64::MAX).contains("9999"));
+        assert_eq!(iso(&moment(1_795_917_188_000)), "2026-11-29T01:53:08Z");
+        assert_eq!(iso(&moment(0)), "1970-01-01T00:00:00Z");
     }
 }

@@ -3,7 +3,7 @@
 //! same page, asked for again; so there is one place that writes figures.
 //!
 //! Called by `routes.rs`. Invariant: every text that is not a constant goes through
-//! [`escape`]. The look is that of the reports (`src/report/page.rs`).
+//! [`escape`]. The look is that of the reports (`crates/report/src/page.rs`).
 
 mod chart;
 mod dead;
@@ -70,6 +70,11 @@ fn frame(title: &str, tab: Tab, is_live: bool, body: &str) -> String {
     )
 }
 
+/// Code points that no page may hold: the last two of each plane, and U+FDD0 to U+FDEF.
+fn is_noncharacter(c: char) -> bool {
+    u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c)
+}
+
 /// A page that says why there is none.
 fn sorry(status: StatusCode, title: &str, tab: Tab, sentence: &str) -> Content {
     let body = format!(
@@ -78,6 +83,14 @@ fn sorry(status: StatusCode, title: &str, tab: Tab, sentence: &str) -> Content {
         escape(sentence)
     );
     Content::html(status, frame(title, tab, false, &body))
+}
+
+/// The start of a `div` that may have to be scrolled, which a keyboard has to reach.
+fn region(class: &str, name: &str) -> String {
+    format!(
+        "<div class=\"{class}\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">",
+        escape(name)
+    )
 }
 
 /// A dialog's page.
@@ -104,7 +117,7 @@ fn escape(text: &str) -> String {
                 | '\u{feff}' => {
                     out.push('\u{fffd}');
                 }
-                c if c.is_control() => out.push('\u{fffd}'),
+                c if c.is_control() || is_noncharacter(c) => out.push('\u{fffd}'),
                 c => out.push(c),
             }
             out
@@ -121,6 +134,7 @@ mod tests {
             escape("<script>alert('1')</script>&\"\u{202e}\0"),
             "&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;&amp;&quot;\u{fffd}\u{fffd}"
         );
+        assert_eq!(escape("a\u{ffff}\u{fdd0}"), "a\u{fffd}\u{fffd}");
         assert_eq!(
             link_to("http", "a/../b?<x>"),
             "/status/dialogs/http/a%2F%2E%2E%2Fb%3F%3Cx%3E"

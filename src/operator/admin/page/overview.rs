@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 
 use super::super::status::{Process, State, Status, Waiting};
 use super::chart::sparkline;
-use super::escape;
-use super::figures::{bytes, count, maybe_seconds, moment, rate, seconds};
+use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};
+use super::{escape, region};
+use turnkey_text::numbers::counted;
 
 /// A log that is longer than this has readers that keep it from being emptied.
 const LONG_LOG: u64 = 64 << 20;
@@ -39,20 +40,21 @@ fn head(html: &mut String, status: &Status) {
         None => ("good", "ready"),
         Some(_) => ("bad", "not ready"),
     };
+    let serving = status.workers.iter();
+    let serving = serving.filter(|w| w.state == State::Serving).count();
     let _ = write!(
         html,
-        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {} workers, {}</h1>\
-         <p class=\"soft\">Version {}, up for <time title=\"since {}\">{}</time>, {}</p></div>\
+        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}, {}</h1>\
+         <p class=\"soft\">Version {}, up for {}, {}</p></div>\
          <span id=\"live\" hidden>live</span>",
-        status
-            .workers
-            .iter()
-            .filter(|w| w.state == State::Serving)
-            .count(),
+        counted(serving as u64, "worker"),
         escape(&status.updater),
         escape(&status.version),
-        moment(status.since_ms),
-        seconds(status.now_ms.saturating_sub(status.since_ms) as f64 / 1000.0),
+        time(
+            status.since_ms,
+            "since ",
+            &seconds(status.now_ms.saturating_sub(status.since_ms) as f64 / 1000.0)
+        ),
         escape(&status.storage),
     );
     let problem = match &status.not_ready {
@@ -232,10 +234,12 @@ fn queues(html: &mut String, status: &Status) {
         ),
         None => "-".to_owned(),
     };
-    let dead = depth(queues, queues.dead);
-    let dead = match queues.dead {
-        0 => dead,
-        _ => format!("<a class=\"bad\" href=\"/status/dead\">{dead}</a>"),
+    let dead = |number: u64| match number {
+        0 => depth(queues, 0),
+        _ => format!(
+            "<a class=\"bad\" href=\"/status/dead\">{}</a>",
+            depth(queues, number)
+        ),
     };
     card(
         html,
@@ -246,7 +250,8 @@ fn queues(html: &mut String, status: &Status) {
             ("the oldest of them", oldest(&queues.oldest_update)),
             ("replies in the outbox", depth(queues, queues.outbox)),
             ("the oldest of them", oldest(&queues.oldest_reply)),
-            ("dead letters", dead),
+            ("dead letters", dead(queues.dead)),
+            ("dead replies", dead(queues.dead_replies)),
         ],
     );
 }
@@ -291,7 +296,7 @@ fn database(html: &mut String, status: &Status) {
             None => flagged("none yet".to_owned(), true),
             Some(at) => {
                 let age = status.now_ms.saturating_sub(at) as f64 / 1000.0;
-                format!("<time title=\"{}\">{} ago</time>", moment(at), seconds(age))
+                time(at, "", &format!("{} ago", seconds(age)))
             }
         },
     };
@@ -314,11 +319,24 @@ fn database(html: &mut String, status: &Status) {
 }
 
 fn processes(html: &mut String, status: &Status) {
+    html.push_str("<h2>Processes</h2>");
+    html.push_str(&region("scroll", "Processes"));
     html.push_str(
-        "<h2>Processes</h2><div class=\"scroll\"><table><thead><tr><th class=\"left\">Process</th><th class=\"left\">State</th>\
-         <th>Pid</th><th>Up for</th><th>In flight</th><th>Connections</th><th>Requests</th><th>Turns</th>\
-         <th>Starts</th><th>Crashes</th></tr></thead><tbody data-live=\"processes\">",
+        "<table><thead><tr><th scope=\"col\" class=\"left\">Process</th><th scope=\"col\" class=\"left\">State</th>",
     );
+    for name in [
+        "Pid",
+        "Up for",
+        "In flight",
+        "Connections",
+        "Requests",
+        "Turns",
+        "Starts",
+        "Crashes",
+    ] {
+        let _ = write!(html, "<th scope=\"col\">{name}</th>");
+    }
+    html.push_str("</tr></thead><tbody data-live=\"processes\">");
     for process in status.writer.iter().chain(&status.workers) {
         row(html, status, process);
     }
@@ -338,15 +356,15 @@ fn row(html: &mut String, status: &Status, process: &Process) {
     };
     let up = match process.since_ms {
         0 => "-".to_owned(),
-        since => format!(
-            "<time title=\"since {}\">{}</time>",
-            moment(since),
-            seconds(status.now_ms.saturating_sub(since) as f64 / 1000.0)
+        since => time(
+            since,
+            "since ",
+            &seconds(status.now_ms.saturating_sub(since) as f64 / 1000.0),
         ),
     };
     let _ = write!(
         html,
-        "<tr><th class=\"left\">{}</th><td class=\"left\"><i class=\"dot {class}\"></i>{}</td><td>{}</td><td>{up}</td>{}{}{}<td>{}</td><td>{}</td><td>{}</td></tr>",
+        "<tr><th scope=\"row\" class=\"left\">{}</th><td class=\"left\"><i class=\"dot {class}\"></i>{}</td><td>{}</td><td>{up}</td>{}{}{}<td>{}</td><td>{}</td><td>{}</td></tr>",
         escape(&process.name),
         process.state.name(),
         process.pid,
@@ -360,11 +378,13 @@ fn row(html: &mut String, status: &Status, process: &Process) {
 }
 
 fn settings(html: &mut String, status: &Status) {
-    html.push_str("<details><summary>Settings</summary><div class=\"scroll\"><table class=\"settings\"><tbody>");
+    html.push_str("<details><summary>Settings</summary>");
+    html.push_str(&region("scroll", "Settings"));
+    html.push_str("<table class=\"settings\"><tbody>");
     for (name, value) in &status.settings {
         let _ = write!(
             html,
-            "<tr><th class=\"left\">{}</th><td class=\"left\">{}</td></tr>",
+            "<tr><th scope=\"row\" class=\"left\">{}</th><td class=\"left\">{}</td></tr>",
             escape(name),
             escape(value)
         );

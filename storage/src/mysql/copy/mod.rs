@@ -40,15 +40,11 @@ const LEAVING: Duration = Duration::from_secs(3);
 /// Bytes of an INSERT, unless the server takes less.
 const MAX_STATEMENT: usize = 1 << 20;
 
-/// Texts of one form and no limits of time, whatever the settings of the server are; a
-/// 0 in an AUTO_INCREMENT column is one. What is between `/*` and `*/` is read by the
-/// one kind of server alone that has it.
+/// Texts of one form, whatever the settings of the server are, and time for a table to be
+/// read by the other side; a 0 in an AUTO_INCREMENT column is one.
 const SETTINGS: &str = "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO'),
         time_zone = '+00:00', foreign_key_checks = 0, wait_timeout = 86400,
-        net_read_timeout = 86400, net_write_timeout = 86400
-        /*M!100300 , max_statement_time = 0, idle_transaction_timeout = 0,
-        idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0 */
-        /*!80000 , max_execution_time = 0 */;
+        net_read_timeout = 86400, net_write_timeout = 86400;
     SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 /// A database that is open for a copy.
@@ -219,7 +215,7 @@ impl CopyDatabase {
         }
         schema::bring_up_to_date(&self.server, author).await?;
         self.execute(&format!(
-            "CREATE TABLE IF NOT EXISTS {MARK} (started_at BIGINT NOT NULL) ENGINE = InnoDB"
+            "CREATE TABLE IF NOT EXISTS {MARK} (started_at BIGINT NOT NULL PRIMARY KEY) ENGINE = InnoDB"
         ))
         .await?;
         for table in wanted() {

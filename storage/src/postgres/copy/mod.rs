@@ -22,6 +22,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::keeper::SKIPPED;
+use super::server::Purpose;
 use super::{Server, errors, schema};
 use crate::copy::{self, CopySource, CopyTarget, MARK, Rows, Table};
 use crate::{BoxFuture, Error, Fence, Result};
@@ -33,11 +34,12 @@ pub(super) const COPYING: i64 = 0x636f_7079;
 /// The server misses a process that has ended a moment later.
 const LEAVING: Duration = Duration::from_secs(3);
 
-/// Texts of one form and no limits of time, whatever the settings of the server and
-/// the user are.
-const SETTINGS: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
-     SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; \
-     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'";
+/// Texts of one form, whatever the settings of the server and the user are; and rows that
+/// a policy hides are an error, not rows that are left out. No limits of time has every
+/// session of ours.
+const SETTINGS: &str = "SET DateStyle = 'ISO, YMD'; SET TimeZone = 'UTC'; \
+     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
+     SET row_security = off";
 
 /// A database that is open for a copy.
 pub struct CopyDatabase {
@@ -87,7 +89,7 @@ pub async fn copy_target(server: &Server) -> Result<CopyDatabase> {
 }
 
 async fn open(server: &Server) -> Result<CopyDatabase> {
-    let client = schema::connect(server).await?;
+    let client = schema::connect(server, Purpose::Tool).await?;
     let fail = |e: tokio_postgres::Error| errors::open(server, &e);
     client.batch_execute(SETTINGS).await.map_err(fail)?;
     if !take(&client, "SELECT pg_try_advisory_lock($1)")

@@ -46,7 +46,8 @@ impl Running<'_> {
     /// of a connection, leaves the file too, and the table's memory with it.
     pub(super) fn open_for_locks(&mut self) -> Result<()> {
         let full = self.full_until.is_some_and(|until| Instant::now() < until);
-        if self.recovery.is_none() && self.locks.has_changes() && !full {
+        let may = self.recovery.is_none() && self.loss.is_none();
+        if may && self.locks.has_changes() && !full {
             self.open_batch()?;
         }
         Ok(())
@@ -56,8 +57,17 @@ impl Running<'_> {
         if self.batch.open.is_some() {
             return Ok(());
         }
-        let (statements, monitor, stats) = (&mut self.statements, &mut self.monitor, &self.stats);
-        once_writable(|| statements.begin(), || monitor(stats)).map_err(poisoned)?;
+        let (statements, monitor) = (&mut self.statements, &mut self.monitor);
+        let stats = &mut self.stats;
+        let begun = once_writable(
+            || statements.begin(),
+            |held| {
+                stats.is_held_up = held;
+                monitor(stats);
+            },
+        );
+        self.stats.is_held_up = false;
+        begun.map_err(poisoned)?;
         self.batch.open = Some(Instant::now());
         self.batch_number += 1;
         Ok(())
@@ -101,7 +111,10 @@ impl Running<'_> {
         // After the answers: whoever waits now waits for a later batch. Not with a
         // transaction open (one of locks alone, not due yet): SQLite refuses that
         // (SQLITE_LOCKED), and the writer would have to start over.
-        if self.batch.open.is_none() {
+        if self.batch.open.is_none() && self.loss.is_none() {
+            if self.checkpointer.is_due() && !self.is_in_place()? {
+                return Ok(());
+            }
             self.checkpointer.run_if_due(self.conn)?;
         }
         self.stats.checkpoints = self.checkpointer.checkpoints;
@@ -110,6 +123,9 @@ impl Running<'_> {
     }
 
     pub(super) fn commit_batch(&mut self) -> Result<()> {
+        if !self.is_in_place()? {
+            return Ok(());
+        }
         self.changes.clear();
         self.locks.row_changes(&mut self.changes);
         let statements = &mut self.statements;
@@ -205,22 +221,27 @@ impl Running<'_> {
         if refused > 0 {
             tracing::error!("the disk is full: {refused} requests were undone and refused");
         }
-        self.locks.forget_rows();
         self.unsent = self.statements.count_unsent().map_err(poisoned)?;
         self.inbox = self.statements.has_inbox().map_err(poisoned)?;
+        if let Some((token, request)) = current {
+            self.answer(token, request, &Response::Failed(Error::Full));
+        }
+        self.undo_batch(&Error::Full)
+    }
+
+    /// Tells everyone in a batch that was rolled back, and takes back what it gave.
+    pub(super) fn undo_batch(&mut self, why: &Error) -> Result<()> {
+        self.locks.forget_rows();
         let undone = std::mem::take(&mut self.batch.held_back);
         self.end_batch();
         for peer in self.connections.values_mut() {
             peer.held_back.clear();
         }
         for done in undone {
-            self.answer(done.token, done.request, &Response::Failed(Error::Full));
+            self.answer(done.token, done.request, &Response::Failed(why.clone()));
             if let Some((dialog, fence)) = done.grant {
                 self.release(&dialog, fence);
             }
-        }
-        if let Some((token, request)) = current {
-            self.answer(token, request, &Response::Failed(Error::Full));
         }
         self.grant_ready()
     }

@@ -26,6 +26,7 @@
 //! | `requests.rs` | what a request does |
 //! | `batch.rs` | the transaction: open, commit, undo |
 //! | `syncer.rs` | the sync of a batch, while the next one executes |
+//! | `taken.rs` | the file is taken away while it is open; the socket is |
 //! | `recovery.rs` | taking over from a writer that died |
 //!
 //! Bounds: [`MAX_BATCH`] requests in a transaction, [`LAZY`] for one that only
@@ -37,10 +38,10 @@ mod peers;
 mod recovery;
 mod requests;
 mod syncer;
+mod taken;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
@@ -51,7 +52,9 @@ use rusqlite::{Connection, ErrorCode};
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::locks::{Granted, LockTable, RowChange};
 use crate::sqlite::pragmas;
+use crate::sqlite::presence::Presence;
 use crate::sqlite::statements::Statements;
+use crate::sqlite::{FileId, Files};
 use crate::{Error, Fence, Owner, Result, Sync};
 
 use self::batch::Batch;
@@ -59,6 +62,8 @@ use self::peers::Peer;
 use self::recovery::Recovery;
 use self::requests::Waiting;
 use self::syncer::Syncer;
+use self::taken::Loss;
+pub use self::taken::Taken;
 
 /// Requests in one transaction, and what was read with the last of them: a read is
 /// executed whole. A cap costs nothing in speed and bounds how long
@@ -116,12 +121,19 @@ pub struct WriterStats {
     pub waits: u64,
     /// How long they did, all together.
     pub wait_time: Duration,
+    /// Another program holds the file's write lock.
+    pub is_held_up: bool,
+    /// The file was taken away while it is open.
+    pub taken: Option<Taken>,
 }
 
 /// What a writer needs to know.
 pub struct Writer {
-    /// The database file.
-    pub database: PathBuf,
+    /// The database, and the socket's name.
+    pub files: Files,
+    /// The file that it is: another one under its name is refused. None: whichever has the
+    /// name now.
+    pub file: Option<FileId>,
     /// How durable a commit is.
     pub sync: Sync,
     /// Where workers connect, bound and listening. It outlives a writer, so a
@@ -142,11 +154,26 @@ impl Writer {
     /// start another writer. [`Error::Open`]: the file cannot be used.
     pub fn run(mut self, stop: BorrowedFd<'_>) -> Result<()> {
         // The syncs of a full one are ours: see `syncer.rs`.
-        let conn = pragmas::open_writer(&self.database, Sync::Normal)?;
-        let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&self.database, e);
-        let none_yet = WriterStats::default();
-        let generation = once_writable(|| new_generation(&conn), || (self.monitor)(&none_yet))
-            .map_err(|e| unusable(&e))?;
+        let database = self.files.database.clone();
+        let now = FileId::of(&database).ok();
+        if self.file.is_some() && now != self.file {
+            return Err(Error::Open(format!(
+                "{} is not the file that it was when the bot started; stop the bot, put the right one in its place, start it again",
+                database.display()
+            )));
+        }
+        let conn = pragmas::open_writer(&database, Sync::Normal)?;
+        let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&database, e);
+        let mut none_yet = WriterStats::default();
+        let generation = once_writable(
+            || new_generation(&conn),
+            |held| {
+                none_yet.is_held_up = held;
+                (self.monitor)(&none_yet);
+            },
+        )
+        .map_err(|e| unusable(&e))?;
+        none_yet.is_held_up = false;
         let mut statements = Statements::prepare(&conn).map_err(|e| unusable(&e))?;
         statements.guard().map_err(|e| unusable(&e))?;
         // 2^40 grants in a writer's life, 2^22 lives of writers in a file's: the bit
@@ -158,15 +185,19 @@ impl Writer {
         let unsent = statements.count_unsent().map_err(|e| unusable(&e))?;
         let mut inbox = statements.has_inbox().map_err(|e| unusable(&e))?;
         if inbox {
-            once_writable(|| statements.clear_inbox(), || (self.monitor)(&none_yet))
+            once_writable(|| statements.clear_inbox(), |_| (self.monitor)(&none_yet))
                 .map_err(|e| unusable(&e))?;
             inbox = statements.has_inbox().map_err(|e| unusable(&e))?;
         }
-        let checkpointer = Checkpointer::start(&conn, &self.database)?;
+        let checkpointer = Checkpointer::start(&conn, &database)?;
         let syncer = match self.sync {
-            Sync::Full => Some(Syncer::start(&self.database)?),
+            Sync::Full => Some(Syncer::start(&database)?),
             Sync::Normal => None,
         };
+        let presence = Presence::note(&database, now).map_err(|missing| {
+            Error::Open(format!("{missing}; stop the bot and start it again"))
+        })?;
+        taken::clear_dead_socket(&self.files);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(poisoned)?;
         let mut running = Running {
             conn: &conn,
@@ -181,6 +212,12 @@ impl Writer {
             next_token: FIRST_CONNECTION,
             epoll,
             listener: self.listener,
+            socket_again: None,
+            socket_failed: false,
+            files: self.files,
+            presence,
+            looked: Instant::now(),
+            loss: None,
             batch: Batch::default(),
             batch_number: 0,
             recovery: Recovery::from(self.expected),
@@ -196,13 +233,15 @@ impl Writer {
             ready: Vec::new(),
         };
         let served = running.serve(stop);
+        let is_lost = running.loss.is_some();
         let checkpointer = running.end();
-        if let Err(failure) = served {
-            // After a failed write or sync, not even the checkpoint that SQLite
-            // runs when the last connection closes.
+        if served.is_err() || is_lost {
+            // After a failed write or sync, not even the checkpoint that SQLite runs when
+            // the last connection closes; nor while another file has our names, which it
+            // would remove.
             conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
                 .map_err(poisoned)?;
-            return Err(failure);
+            return served;
         }
         checkpointer.finish(&conn).map_err(poisoned)?;
         conn.close().map_err(|(_, e)| poisoned(e))
@@ -223,10 +262,10 @@ fn new_generation(conn: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// Tries again while another program holds the file's write lock, or the disk has
-/// no room for a first row. `beat` is called in between.
+/// no room for a first row. `beat` is called in between, with whether it is the lock.
 fn once_writable<T>(
     mut attempt: impl FnMut() -> rusqlite::Result<T>,
-    mut beat: impl FnMut(),
+    mut beat: impl FnMut(bool),
 ) -> rusqlite::Result<T> {
     let deadline = Instant::now() + OTHERS_WAIT;
     let mut said = false;
@@ -246,7 +285,7 @@ fn once_writable<T>(
         if !std::mem::replace(&mut said, true) {
             tracing::warn!("waiting: {why}");
         }
-        beat();
+        beat(error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
     }
 }
 
@@ -257,7 +296,8 @@ fn poisoned(error: impl std::fmt::Display) -> Error {
 const LISTENER: u64 = 0;
 const STOP: u64 = 1;
 const SYNCED: u64 = 2;
-const FIRST_CONNECTION: u64 = 3;
+const SOCKET_AGAIN: u64 = 3;
+const FIRST_CONNECTION: u64 = 4;
 
 struct Running<'c> {
     conn: &'c Connection,
@@ -276,6 +316,15 @@ struct Running<'c> {
     next_token: u64,
     epoll: Epoll,
     listener: UnixListener,
+    /// In its place, when somebody removed its name.
+    socket_again: Option<UnixListener>,
+    socket_failed: bool,
+    files: Files,
+    presence: Presence,
+    /// When the files were last looked for.
+    looked: Instant,
+    /// Since the file was taken away.
+    loss: Option<Loss>,
     batch: Batch,
     batch_number: u64,
     recovery: Option<Recovery>,
@@ -304,6 +353,7 @@ impl Running<'_> {
         if let Some(syncer) = &self.syncer {
             self.watch(syncer, SYNCED)?;
         }
+        self.keep_socket();
         (self.monitor)(&self.stats);
         let mut events = [EpollEvent::empty(); 64];
         loop {
@@ -315,7 +365,7 @@ impl Running<'_> {
             };
             for event in &events[..count] {
                 match event.data() {
-                    LISTENER => self.accept()?,
+                    LISTENER | SOCKET_AGAIN => self.accept_at(event.data())?,
                     STOP => {
                         self.epoll.delete(stop).map_err(poisoned)?;
                         self.stopping = Some(Instant::now() + STOP_WAIT);
@@ -325,6 +375,7 @@ impl Running<'_> {
                 }
             }
             self.finish_recovery()?;
+            self.look_for_files()?;
             self.open_for_locks()?;
             self.flush();
             // Nothing is waiting, but a worker may be about to ask and only lack the
@@ -350,7 +401,16 @@ impl Running<'_> {
                 self.finish_sync()?;
                 self.batch.must_commit = self.batch.open.is_some();
                 self.commit_if_due()?;
-                return self.finish_sync();
+                self.finish_sync()?;
+                // What is open is copied into the file only if that is the one with the name.
+                if self.is_in_place()? {
+                    return Ok(());
+                }
+                self.follow_rescue()?;
+                if !self.is_saving() {
+                    (self.monitor)(&self.stats);
+                    return Ok(());
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 //! off.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -77,9 +77,9 @@ impl Running<'_> {
             .count()
     }
 
-    pub(super) fn accept(&mut self) -> Result<()> {
+    pub(super) fn accept(&mut self, listener: &UnixListener) -> Result<()> {
         loop {
-            let stream = match self.listener.accept() {
+            let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,

@@ -4,10 +4,11 @@
 //! be durable first with the commit of the batch.
 
 use super::{Running, poisoned};
+use crate::replies::{PUTS_REPLIES, TAKES_REPLIES};
 use crate::sqlite::locks::{self, Requested};
 use crate::sqlite::protocol::{CommitRequest, Request, Response};
 use crate::sqlite::statements::Committed;
-use crate::{DialogKey, Error, Fence, Result};
+use crate::{DialogKey, Error, Fence, Result, Statement};
 
 /// What a waiter is remembered by.
 #[derive(Clone)]
@@ -22,6 +23,20 @@ pub(super) struct Waiting {
 impl Running<'_> {
     /// Executes one request. `again`: it was sent to an earlier writer already.
     pub(super) fn execute(
+        &mut self,
+        token: u64,
+        id: u64,
+        request: Request<'_>,
+        again: bool,
+    ) -> Result<()> {
+        match self.loss {
+            Some(_) => self.refuse(token, id, request),
+            None => self.execute_any(token, id, request, again),
+        }
+    }
+
+    /// The same, wherever the file is.
+    pub(super) fn execute_any(
         &mut self,
         token: u64,
         id: u64,
@@ -111,7 +126,10 @@ impl Running<'_> {
             Request::Own { statements } => {
                 self.open_batch()?;
                 let answer = match self.statements.own(&statements) {
-                    Ok(Ok(changed)) => Response::Changed(changed),
+                    Ok(Ok(changed)) => {
+                        self.count_replies(&statements, &changed);
+                        Response::Changed(changed)
+                    }
                     Ok(Err(reason)) => Response::Failed(Error::Statement(reason)),
                     Err(e) => return self.fail_batch(&e, Some((token, id))),
                 };
@@ -207,6 +225,17 @@ impl Running<'_> {
         Ok(())
     }
 
+    /// Replies that our own statements took out of the outbox, or put back into it.
+    fn count_replies(&mut self, statements: &[Statement], changed: &[u64]) {
+        for (statement, rows) in statements.iter().zip(changed) {
+            if statement.sql.starts_with(TAKES_REPLIES) {
+                self.unsent = self.unsent.saturating_sub(*rows);
+            } else if statement.sql.starts_with(PUTS_REPLIES) {
+                self.unsent += rows;
+            }
+        }
+    }
+
     /// A committed update leaves the inbox, whether or not its worker knows that it was
     /// in there: the platform may have sent it to another worker too.
     fn take_out(&mut self, channel: &str, update: &str) -> rusqlite::Result<()> {
@@ -256,6 +285,12 @@ impl Running<'_> {
         fence: Fence,
         asked: &Waiting,
     ) -> Result<()> {
+        if self.loss.is_some() {
+            let refusal = Response::Failed(self.refusal());
+            self.answer(asked.token, asked.request, &refusal);
+            self.release(dialog, fence);
+            return Ok(());
+        }
         self.open_batch()?;
         self.batch.grants += 1;
         let seen = match &asked.update {

@@ -1,9 +1,10 @@
 //! The file that the log is written to, and is opened anew when it was moved away.
 //!
-//! Written by every process of the program: each line is one write at the file's end,
-//! so lines never mix. SIGUSR1 makes the master raise a number that all processes
-//! share; each looks at it before a line. So no process has to be told, not even one
-//! that hangs. Imports nothing of ours.
+//! Written by way of `lines.rs`: each line is one write at the file's end, so lines never
+//! mix. SIGUSR1 makes the master raise a number that all processes share; whoever writes
+//! looks at it before a line. So no process has to be told, not even one that hangs. A
+//! pipe with a name is not waited for, neither for a reader nor for room in it. Imports
+//! nothing of ours.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -11,6 +12,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use nix::libc::{O_NOCTTY, O_NONBLOCK};
 
 static TIMES: OnceLock<&'static AtomicU64> = OnceLock::new();
 
@@ -73,6 +76,7 @@ fn append(path: &Path) -> io::Result<File> {
         .create(true)
         .append(true)
         .mode(0o640)
+        .custom_flags(O_NONBLOCK | O_NOCTTY)
         .open(path)
 }
 

@@ -33,6 +33,12 @@ impl Backoff {
     pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);
-        pause.mul_f64(0.5 + fastrand::f64() / 2.0)
+        jitter(pause)
     }
+}
+
+/// Between a half of a pause and the whole, by chance: those who failed together do not
+/// come back together.
+pub(crate) fn jitter(pause: Duration) -> Duration {
+    pause.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -1,0 +1,106 @@
+//! Replies that ride in the answer to a platform: given again with the stored answer, unless
+//! a newer turn of their user has overtaken them.
+//!
+//! Called by `turn.rs` and the updaters for updates that were seen before. Invariant: a
+//! riding reply never comes after newer ones; what was overtaken is a dead reply.
+
+use std::rc::Rc;
+
+use turnkey_storage::{Arrival, Begin, Begun, DialogKey, ReplyId, Seen, replies};
+
+use crate::author::message::{Outgoing, Update};
+use crate::turn::context::{ACCEPTED_WAIT, Bot};
+use crate::turn::receipt::{Answer, Receipt};
+use crate::turn::send;
+
+/// What rides in the answer of another turn of this update, if this one was answered
+/// before: the platform came again since it did not get that answer, and has ours, in
+/// which nothing rides.
+pub(super) fn rode(bot: &Bot, receipt: &Receipt<'_>, seen: &Seen) -> Option<Outgoing> {
+    let update = &receipt.update;
+    let channel = bot.channels.of(&update.dialog);
+    if !receipt.is_accepted() || !channel.can_send() {
+        return None;
+    }
+    Some(Outgoing {
+        to: update.address.clone(),
+        within: update.within.clone(),
+        update: update.id.0.clone(),
+        reply: channel.rode(&seen.answer)?,
+    })
+}
+
+/// Sends it, in the dialog's order. False: it is still to be sent.
+pub(super) async fn send_what_rode(
+    bot: &Rc<Bot>,
+    dialog: &DialogKey,
+    rode: Option<Outgoing>,
+) -> bool {
+    let Some(rode) = rode else { return true };
+    let begin = Begin {
+        dialog: dialog.clone(),
+        update: None,
+        arrived: Arrival::now(),
+        wait: ACCEPTED_WAIT,
+    };
+    let Ok(Begun::Granted(begun)) = bot.storage.begin(begin).await else {
+        return false;
+    };
+    let grant = begun.grant;
+    let mut is_sent = send::send(bot, &grant, begun.unsent).await.is_ok();
+    if is_sent {
+        is_sent = match overtaken(bot, dialog, &rode).await {
+            Ok(false) => send::send_new(bot, &grant, vec![rode]).await.is_ok(),
+            Ok(true) => true,
+            Err(_) => false,
+        };
+    }
+    send::end(bot, grant, Vec::new(), dialog).await;
+    is_sent
+}
+
+/// What an update that was seen before is answered with: its stored answer. What rides in
+/// that is not given any more when its user has had a newer turn since: it would come after
+/// newer replies. (The platform asks again since it did not get it.)
+pub(crate) async fn seen_in_order(bot: &Bot, update: &Update, seen: Seen) -> Answer {
+    let channel = bot.channels.of(&update.dialog);
+    let Some(reply) = channel.rode(&seen.answer) else {
+        return Answer::Seen(seen);
+    };
+    let rode = Outgoing {
+        to: update.address.clone(),
+        within: update.within.clone(),
+        update: update.id.0.clone(),
+        reply,
+    };
+    match overtaken(bot, &update.dialog, &rode).await {
+        Ok(false) => Answer::Seen(seen),
+        Ok(true) => Answer::Seen(Seen {
+            answer: channel.accepted(update),
+            ..seen
+        }),
+        Err(error) => Answer::Busy(error.to_string()),
+    }
+}
+
+/// Whether the turn of a reply that rode in its answer was overtaken by a newer one. Then
+/// the reply is not lost but a dead one: an operator may have it sent.
+async fn overtaken(
+    bot: &Bot,
+    dialog: &DialogKey,
+    rode: &Outgoing,
+) -> turnkey_storage::Result<bool> {
+    let Some(turn) = replies::overtaken(&*bot.storage, dialog, &rode.update).await? else {
+        return Ok(false);
+    };
+    // What rides is alone: nothing of that turn was ever in the outbox.
+    let id = ReplyId { turn, index: 0 };
+    let body = serde_json::to_string(rode).unwrap_or_default();
+    let reason = "the answer that it rode in was lost, and its user has had a newer turn since";
+    replies::miss(&*bot.storage, dialog, id, &body, reason).await?;
+    tracing::warn!(
+        "{dialog}: a reply comes too late to be given: {reason} (turnkey outbox show {}.0)",
+        turn.0
+    );
+    Ok(true)
+}

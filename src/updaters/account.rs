@@ -1,0 +1,40 @@
+//! Learns in whose name the bot speaks, so that all workers leave alone what is meant for
+//! others.
+//!
+//! Run by worker 0 for each platform that can be asked (`channels/account.rs`), at each
+//! start, since the token may be another one. Until it is known events of all are taken.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::channels::account::Account;
+use crate::channels::poll::PollError;
+use crate::shared::backoff::Backoff;
+use crate::turn::context::Bot;
+
+/// Pauses between two attempts.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// Asks a platform until it answers.
+pub(crate) async fn learn(bot: Rc<Bot>, account: Box<dyn Account>) {
+    let Some(outlet) = bot.channels.outlet_named(account.channel()) else {
+        return;
+    };
+    outlet.pace.set_account(0);
+    let mut again = Backoff::new(AGAIN.0, AGAIN.1);
+    loop {
+        let (reason, after) = match account.id().await {
+            Ok(id) => return outlet.pace.set_account(id),
+            Err(PollError::Away { reason, after }) => (reason, after),
+            Err(PollError::Token(reason) | PollError::Taken(reason)) => (reason, None),
+        };
+        let platform = account.platform();
+        if again.is_fresh() {
+            tracing::warn!("cannot ask {platform} whose token it is, trying again: {reason}");
+        } else {
+            tracing::debug!("cannot ask {platform} whose token it is: {reason}");
+        }
+        let pause = again.pause();
+        tokio::time::sleep(after.map_or(pause, |after| pause.max(after.min(AGAIN.1)))).await;
+    }
+}

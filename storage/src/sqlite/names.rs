@@ -1,0 +1,95 @@
+//! Names of files: a file gets a new one, and never one that is taken.
+//!
+//! Used by whatever puts a file in place: backups, what is restored, what is kept or
+//! rescued. Invariant: what stands under a name is never lost by another file's getting
+//! it, whoever made it and however quickly one call follows another: who comes second is
+//! refused. Bounds: [`MOST`] numbers are tried.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// Numbers that are tried for a name; then the first error counts.
+const MOST: u32 = 10_000;
+
+/// `path` with this behind it.
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Also a link that leads nowhere is there.
+pub(super) fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// The first of `name(1)`, `name(2)`, … that is free, with all that would stand beside it.
+/// Nothing is reserved: [`rename`] refuses, should somebody take it meanwhile.
+pub(super) fn free(name: impl Fn(u32) -> PathBuf, with: &[&str]) -> PathBuf {
+    let is_free =
+        |path: &PathBuf| !exists(path) && with.iter().all(|suffix| !exists(&beside(path, suffix)));
+    let mut all = (1..=MOST).map(&name);
+    all.find(is_free).unwrap_or_else(|| name(MOST))
+}
+
+/// Gives a file another name, which is on the disk when this returns.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] when the name is taken; what the file system says. Then
+/// nothing was changed.
+pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    // Unlike a rename, a link is refused where there is something. (The kernel has a rename
+    // that is, too, but not every C library and file system knows of it.)
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from).inspect_err(|_| drop(fs::remove_file(to)))?,
+        Err(e) if matches!(e.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => {
+            return Err(e);
+        }
+        // No links on FAT, nor to other people's files: an empty file of our own takes the
+        // name, so what is renamed over is ours.
+        Err(_) => {
+            OpenOptions::new().write(true).create_new(true).open(to)?;
+            fs::rename(from, to).inspect_err(|_| drop(fs::remove_file(to)))?;
+        }
+    }
+    let directory = match to.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| directory.path().join(name));
+        fs::write(&a, "a").unwrap();
+        fs::write(&b, "b").unwrap();
+        let refused = rename(&a, &b).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&a).unwrap(), "a");
+        assert_eq!(fs::read_to_string(&b).unwrap(), "b");
+        fs::remove_file(&b).unwrap();
+        std::os::unix::fs::symlink("nowhere", &b).unwrap();
+        assert!(rename(&a, &b).is_err(), "a link that leads nowhere");
+        fs::remove_file(&b).unwrap();
+        rename(&a, &b).unwrap();
+        assert_eq!(fs::read_to_string(&b).unwrap(), "a");
+        assert!(!exists(&a));
+    }
+
+    #[test]
+    fn a_free_name_has_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let name = |n| directory.path().join(format!("x-{n}"));
+        fs::write(name(1), "").unwrap();
+        fs::write(beside(&name(2), "-wal"), "").unwrap();
+        assert_eq!(free(name, &["-wal"]), name(3));
+        assert_eq!(free(name, &[]), name(2));
+    }
+}
