@@ -35,7 +35,5 @@ pub fn unit(name: &str, program: &Path, arguments: &[String]) -> anyhow::Result<
 /// # Errors
 /// What is wrong, and in which line.
 pub fn check_settings(text: &str) -> Result<(), String> {
-    toml::from_str::<crate::config::Settings>(text)
-        .map(drop)
-        .map_err(|e| e.to_string())
+    crate::config::parse(text).map(drop)
 }

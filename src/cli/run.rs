@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, FromArgMatches};
 
 use super::log;
-use crate::config::{Config, Outline, Processes, Settings};
+use crate::config::{self, Config, Outline, Processes, Settings};
 use crate::handlers::Author;
 use crate::process::exit;
 use crate::process::master;
@@ -16,21 +16,35 @@ use crate::shared::lines::say;
 /// The settings can also stand in the file (a line `workers = 2`) or in the
 /// environment (`TURNKEY_WORKERS=2`). Secrets have no flag: see the end of `--help`.
 #[derive(Args)]
-#[command(after_help = "\
+#[command(after_help = after_help())]
+pub(super) struct Run {
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Read settings from this file.
+    #[arg(long, env = "TURNKEY_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Log more; -vv for all.
+    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    verbose: u8,
+
+    /// Log only errors.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// What comes after the flags in --help and in the manual page.
+fn after_help() -> String {
+    [ABOVE_SECRETS, &config::secrets_help(), BELOW_SECRETS].concat()
+}
+
+const ABOVE_SECRETS: &str = "\
 All settings but --config, -v and -q can also stand in the file (workers = 2) or
 in the environment. Secrets have no flag, only a variable or a line in the file:
-  TURNKEY_ADMIN_TOKEN            admin-token            the bearer token of --admin
-  TURNKEY_TELEGRAM_TOKEN         telegram-token         the bot's token, for sending replies
-  TURNKEY_TELEGRAM_SECRET        telegram-secret        the webhook's secret token
-  TURNKEY_HTTP_TOKEN             http-token             the bearer token of POST /http
-  TURNKEY_RPC_TOKEN              rpc-token              the bearer token of POST /rpc/CHANNEL/USER
-  TURNKEY_VIBER_TOKEN            viber-token            the bot's token
-  TURNKEY_FACEBOOK_TOKEN         facebook-token         the page's access token
-  TURNKEY_FACEBOOK_SECRET        facebook-secret        the app's secret
-  TURNKEY_FACEBOOK_VERIFY_TOKEN  facebook-verify-token  the webhook's verify token
-  TURNKEY_VK_TOKEN               vk-token               the community's access token
-  TURNKEY_VK_SECRET              vk-secret              the webhook's secret key
-  TURNKEY_VK_CONFIRMATION        vk-confirmation        confirms the webhook's address
+";
+
+const BELOW_SECRETS: &str = "\
 Each can stand in a file of its own, too: TURNKEY_TELEGRAM_TOKEN_FILE=/run/secrets/token
 names it, or systemd's LoadCredential=telegram-token:FILE hands it over. So can the
 database's address: TURNKEY_STORAGE_FILE, LoadCredential=storage:FILE. SIGHUP reads them
@@ -49,23 +63,7 @@ server is not there yet, or is taken: worth another try; 130 forced by a second 
 
 Try it:
   turnkey run --workers 2 --storage sqlite:bot.db
-  curl -d '{\"user_id\":\"ann\",\"text\":\"hi\"}' -H 'Content-Type: application/json' http://localhost:8080/http")]
-pub(super) struct Run {
-    #[command(flatten)]
-    settings: Settings,
-
-    /// Read settings from this file.
-    #[arg(long, env = "TURNKEY_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// Log more; -vv for all.
-    #[arg(short, long, action = clap::ArgAction::Count, conflicts_with = "quiet")]
-    verbose: u8,
-
-    /// Log only errors.
-    #[arg(short, long)]
-    quiet: bool,
-}
+  curl -d '{\"user_id\":\"ann\",\"text\":\"hi\"}' -H 'Content-Type: application/json' http://localhost:8080/http";
 
 impl Run {
     /// `matches` tell flags from variables.

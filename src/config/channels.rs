@@ -1,6 +1,6 @@
 //! What each channel needs to know.
 //!
-//! Made by `validate.rs`; read by `channels/`.
+//! Made by `validate/channels.rs`; read by `channels/`.
 
 use super::proxies::Proxies;
 use super::secrets::Secret;

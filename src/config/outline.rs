@@ -2,15 +2,18 @@
 //! it ever runs there.
 //!
 //! Called by `cli/systemd.rs` with flags and a file alone: variables and secrets are those
-//! of the place where the bot will run. So unlike `validate.rs` this does not judge
+//! of the place where the bot will run. So unlike `validate/` this does not judge
 //! whether all settings fit together; the bot does, at its start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::settings::{Settings, read_file};
-use super::validate::{refuse, without_brackets};
-use super::{Address, DEFAULT_GRACE, DEFAULT_HOST, DEFAULT_PORT, Listen, Updater, database};
+use super::choices::Updater;
+use super::read::read_file;
+use super::serving::Listen;
+use super::settings::Settings;
+use super::validate::{database, listen};
+use super::{Address, refuse};
 
 /// What of the settings matters to whoever starts the program.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,28 +42,21 @@ impl Settings {
             Some(path) => self.over(read_file(path)?),
             None => self,
         };
-        if let Some(user) = &settings.user {
+        let is_set =
+            settings.listen.is_some() || settings.host.is_some() || settings.port.is_some();
+        let values = settings.complete()?;
+        if let Some(user) = &values.user {
             return refuse(format!(
                 "run's --user is for a start as root; here the init system starts the bot as its user: leave it out and give --user {user} before the --"
             ));
         }
-        let is_set =
-            settings.listen.is_some() || settings.host.is_some() || settings.port.is_some();
-        let listen = match &settings.listen {
-            Some(text) => Listen::parse("--listen", text)?,
-            None => Listen::Tcp {
-                host: settings
-                    .host
-                    .map_or_else(|| DEFAULT_HOST.to_owned(), without_brackets),
-                port: settings.port.unwrap_or(DEFAULT_PORT),
-            },
-        };
-        let listen = Some(listen).filter(|_| is_set || settings.updater != Some(Updater::Polling));
-        let admin = settings.admin.as_deref();
+        let listen = listen(&values)?;
+        let listen = Some(listen).filter(|_| is_set || values.updater != Some(Updater::Polling));
+        let admin = values.admin.as_deref();
         let admin = admin
             .map(|text| Listen::parse("--admin", text))
             .transpose()?;
-        let storage = settings.storage.as_deref().map(database).transpose()?;
+        let storage = values.storage.as_deref().map(database).transpose()?;
 
         let parent = |path: &PathBuf| path.parent().map(Path::to_owned);
         let socket = |listen: &Option<Listen>| match listen {
@@ -71,8 +67,8 @@ impl Settings {
             Some(Address::Sqlite(path)) => parent(path),
             _ => None,
         };
-        let log = settings.log_file.as_ref().and_then(parent);
-        let directories = [settings.backup_dir, settings.acme_dir];
+        let log = values.log_file.as_ref().and_then(parent);
+        let directories = [values.backup_dir, values.acme_dir];
         let named = directories.into_iter().flatten();
         let named = named.chain(file).chain(log);
         let named = named.chain(socket(&listen)).chain(socket(&admin));
@@ -80,7 +76,7 @@ impl Settings {
         writes.sort();
         writes.dedup();
         Ok(Outline {
-            grace: settings.grace.unwrap_or(DEFAULT_GRACE),
+            grace: values.grace,
             listen,
             admin,
             has_storage: storage.is_some(),

@@ -1,9 +1,10 @@
 //! The proxies that calls to the platforms go through.
 //!
-//! Read by `validate.rs` from `--platform-proxy`, else from the variables that most
+//! Read by `validate/` from `--platform-proxy`, else from the variables that most
 //! programs know: `HTTPS_PROXY` for `https://` addresses, `ALL_PROXY` for all; `NO_PROXY`
 //! names those that are reached directly (lower case, too). Used by `outgoing/`. Invariant:
-//! user and password are in no error and no log.
+//! user and password are in no error and no log, and the password is taken
+//! out of what others write (`shared/scrub.rs`).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,9 +13,10 @@ use std::sync::Arc;
 use hyper::Uri;
 use percent_encoding::percent_decode_str;
 
+use super::refuse;
 use super::secrets::Environment;
-use super::validate::refuse;
 use crate::config::network::{self, Network};
+use crate::shared::scrub;
 
 /// What a proxy speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,8 +195,9 @@ fn parse(address: &str, setting: &str) -> crate::Result<Proxy> {
     };
     let user = match user.map(|user| user.split_once(':').unwrap_or((user, ""))) {
         None => None,
-        Some((user, password)) => match (decoded(user), decoded(password)) {
+        Some((user, written)) => match (decoded(user), decoded(written)) {
             (Some(user), Some(password)) if user.len() < 256 && password.len() < 256 => {
+                scrub::learn([written, &password]);
                 Some((user, password))
             }
             _ => {
@@ -294,6 +297,9 @@ mod tests {
             !shown.contains("w0rd") && !shown.contains("anna"),
             "{shown}"
         );
+        for text in ["p@ss:w0rd", "p%40ss:w0rd"] {
+            assert_eq!(scrub::scrub(text), "(secret)", "{text}");
+        }
         for odd in [
             "http://me:w0rd@x@host:1",
             "https://me:w0rd@host:1",

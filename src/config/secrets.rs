@@ -1,7 +1,7 @@
-//! Secrets: the one list of them, where each may stand, and that none is ever shown.
+//! Secrets: where each may stand, and that none is ever shown.
 //!
-//! Called by `settings.rs` at the start and at each reload, by `validate.rs`, and for the
-//! database's address by `cli/`. A secret has no flag: a command line can be read by
+//! Called by `read.rs` at the start and at each reload, and for the database's address by
+//! `cli/`. A secret has no flag: a command line can be read by
 //! every user of a machine. It stands in a variable, in the file that `…_FILE` names, in
 //! the directory of systemd's credentials (systemd.exec(5), `LoadCredential=`), or in the
 //! file of `--config`. The first three are one place: two of them for one secret are
@@ -17,9 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::settings::Settings;
-use super::validate::refuse;
-use crate::shared::scrub;
+use super::refuse;
 
 /// Bytes of a secret; a file with more is another one.
 const LONGEST: u64 = 16 << 10;
@@ -76,87 +74,6 @@ pub(crate) struct Found {
     pub(crate) secret: Secret,
     /// A sentence for the log, if something is not as it should be.
     pub(crate) remark: Option<String>,
-}
-
-macro_rules! secrets {
-    ($($field:ident),* $(,)?) => {
-        impl Settings {
-            /// Every secret, by its name in the file.
-            pub(super) fn secrets(&self) -> Vec<(String, Option<&Secret>)> {
-                vec![$((name(stringify!($field)), self.$field.as_ref())),*]
-            }
-
-            fn secrets_mut(&mut self) -> Vec<(String, &mut Option<Secret>)> {
-                vec![$((name(stringify!($field)), &mut self.$field)),*]
-            }
-        }
-    };
-}
-
-secrets! {
-    admin_token, telegram_token, telegram_secret, http_token, rpc_token, viber_token,
-    facebook_token, facebook_secret, facebook_verify_token, vk_token, vk_secret,
-    vk_confirmation,
-}
-
-impl Settings {
-    /// Fills in the secrets that are in the environment; sentences for the log.
-    ///
-    /// # Errors
-    /// A file that cannot be read, or two places for one secret.
-    pub(super) fn read_secrets(&mut self, get: Environment<'_>) -> crate::Result<Vec<String>> {
-        let mut remarks = Vec::new();
-        for (name, setting) in self.secrets_mut() {
-            if let Some(found) = find(&name, get)? {
-                *setting = Some(found.secret);
-                remarks.extend(found.remark);
-            }
-        }
-        // Its value came by the command line's own way.
-        remarks.extend(find("storage", get)?.and_then(|found| found.remark));
-        // It may hold a password, and has a flag all the same, which counts more.
-        if let Some(found) = find("platform-proxy", get)? {
-            remarks.extend(found.remark);
-            self.platform_proxy
-                .get_or_insert_with(|| found.secret.to_string());
-        }
-        Ok(remarks)
-    }
-
-    /// Tells what must never be shown from now on.
-    pub(super) fn learn_secrets(&self) {
-        let secrets = self.secrets().into_iter();
-        // VK asks for the confirmation string, to whoever knows the address.
-        let secrets = secrets.filter(|(name, _)| name != "vk-confirmation");
-        scrub::learn(secrets.filter_map(|(_, secret)| secret.map(|secret| &**secret)));
-        // The part that nobody can guess: it may be shown without the bot's number.
-        let telegram = self
-            .telegram_token
-            .as_deref()
-            .and_then(|t| t.split_once(':'));
-        scrub::learn(telegram.map(|(_, part)| part));
-        if let Some(storage) = &self.storage {
-            scrub::learn_address(storage);
-        }
-    }
-
-    /// An empty secret would let everybody in.
-    pub(super) fn refuse_empty_secrets(&self) -> crate::Result<()> {
-        for (name, secret) in self.secrets() {
-            if secret.is_some_and(|secret| secret.is_empty()) {
-                return refuse(format!(
-                    "{name} ({}) is empty; give it a value, or leave it out",
-                    variable(&name)
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The name in the file.
-fn name(field: &str) -> String {
-    field.replace('_', "-")
 }
 
 /// The variable of a setting in the file.
@@ -349,60 +266,5 @@ mod tests {
             assert!(sentence.contains(why), "{name}: {sentence}");
             assert!(sentence.contains("TURNKEY_VK_SECRET_FILE"), "{sentence}");
         }
-    }
-
-    /// Also one that is added later: it is in the list, or it is no `Secret`.
-    #[test]
-    fn no_secret_is_ever_shown() {
-        let mut settings = Settings {
-            storage: Some("postgres://bot:pa55word@db/bot".to_owned()),
-            admin: Some("127.0.0.1:0".to_owned()),
-            ..Settings::default()
-        };
-        let proxy = "http://bot:pa55word@proxy:3128";
-        if !cfg!(feature = "postgres") {
-            settings.storage = None;
-        }
-        let names: Vec<String> = settings
-            .secrets()
-            .into_iter()
-            .map(|(name, _)| name)
-            .collect();
-        assert!(
-            names.contains(&"facebook-verify-token".to_owned()),
-            "{names:?}"
-        );
-        let values = names
-            .iter()
-            .map(|name| (variable(name), format!("hush-{name}")));
-        let values: HashMap<_, _> = values.collect();
-        let get = |name: &str| match name {
-            "TURNKEY_PLATFORM_PROXY" => Some(OsString::from(proxy)),
-            name => values.get(name).map(OsString::from),
-        };
-        settings.read_secrets(&get).unwrap();
-        assert_eq!(settings.platform_proxy.as_deref(), Some(proxy));
-        let config = settings.validate(false).unwrap();
-        assert_eq!(
-            config.rpc_token.as_deref(),
-            Some("hush-rpc-token"),
-            "it was read"
-        );
-        let shown = format!("{config:?} {config:#?}");
-        for (name, secret) in &values {
-            assert!(!shown.contains(secret), "{name} is shown");
-        }
-        assert!(
-            !shown.contains("pa55word"),
-            "the database's password is shown"
-        );
-    }
-
-    /// A field that is a secret by its type and not in the list would not be read.
-    #[test]
-    fn the_list_is_complete() {
-        let source = include_str!("settings.rs");
-        let fields = source.matches(": Option<Secret>,").count();
-        assert_eq!(fields, Settings::default().secrets().len());
     }
 }

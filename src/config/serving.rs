@@ -1,16 +1,17 @@
 //! Where and how the bot is reached: addresses, certificates, limits of callers; where
 //! its backups go.
 //!
-//! Made by `validate.rs`; read by the master, which binds, and by the workers.
+//! Made by `validate/`; read by the master, which binds, and by the workers.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::proxies::Proxies;
+use super::refuse;
 use super::secrets::Secret;
-use super::validate::refuse;
 
 /// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +72,17 @@ impl Listen {
                         .parse::<std::net::IpAddr>()
                         .is_ok_and(|address| address.is_loopback())
             }
+        }
+    }
+}
+
+/// As it is given.
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+            Listen::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Listen::Tcp { host, port } => write!(f, "{host}:{port}"),
         }
     }
 }

@@ -151,7 +151,7 @@ impl Worker<'_> {
                 turn_timeout: self.config.turn_timeout,
                 attempts: self.config.max_attempts,
                 reply_attempts: self.config.max_reply_attempts,
-                reply_age: self.config.max_reply_age,
+                reply_age: self.config.max_reply_age.0,
             },
             history: self.config.history,
             edits: self.author.edits,
@@ -189,7 +189,10 @@ impl Worker<'_> {
         let goes_on = goes_on.await.unwrap_or(false);
         let recovery = tokio::task::spawn_local(recovery::look_for_pending(bot.clone(), goes_on));
         let sweep = self.is_first.then(|| {
-            let (seen, history) = (self.config.keep_seen, self.config.keep_history);
+            let (seen, history) = (
+                self.config.keep_seen.0,
+                self.config.keep_history.map(|age| age.0),
+            );
             tokio::task::spawn_local(retention::run(bot.clone(), seen, history))
         });
         let backups = self.config.backup.clone().filter(|_| self.is_first);

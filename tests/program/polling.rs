@@ -39,6 +39,29 @@ pub(crate) fn vk_event(id: u64, user: u64, text: &str) -> Value {
             "conversation_message_id": 1, "text": text, "attachments": []}, "client_info": {}}})
 }
 
+/// Whoever listens needs a socket, which is bound at the start; a setting that means
+/// webhooks would leave a bot that neither asks nor listens.
+#[tokio::test]
+async fn a_reload_that_means_webhooks_is_refused() {
+    let api = Api::start();
+    let setup = telegram(&api, Setup::commands());
+    let path = setup.path("turnkey.toml");
+    std::fs::write(&path, "").unwrap();
+    let bot = setup
+        .args(&["--config", path.to_str().unwrap()])
+        .start()
+        .await;
+    std::fs::write(&path, "telegram-secret = \"s\"\n").unwrap();
+    bot.signal(Signal::SIGHUP);
+    bot.wait_for_stderr("Reload failed, the old settings and 1 worker stay: with these settings updates arrive by webhooks instead of polling, which takes a restart").await;
+    api.queues.push([text(1, 7, "hi")]);
+    until("a reply", SOON, || api.accepted() == 1).await;
+    std::fs::write(&path, "max-turns = 7\n").unwrap();
+    bot.signal(Signal::SIGHUP);
+    bot.wait_for_stderr("Reloaded: 1 worker").await;
+    bot.stop().await.assert_sound();
+}
+
 async fn all_kept_by_us(api: &Api) {
     until("an empty queue", SOON, || api.queues.kept() == 0).await;
 }

@@ -14,7 +14,6 @@
 //! | `status.rs` | all figures as one value, `/status.json` |
 //! | `history.rs` | the last two minutes: rates, percentiles, charts |
 //! | `queues.rs` | what waits in the database |
-//! | `settings.rs` | the settings that are shown |
 //! | `metrics.rs` | `/metrics` |
 //! | `page/` | `/status` and the pages below it |
 
@@ -25,7 +24,6 @@ mod page;
 mod queues;
 mod routes;
 mod server;
-mod settings;
 mod status;
 
 use std::rc::Rc;
@@ -88,7 +86,7 @@ impl Admin {
                 .as_ref()
                 .map(|backup| backup.dir.display().to_string()),
             certificates,
-            settings: settings::shown(config),
+            settings: config.shown(),
             history: History::default(),
             queues: Cached::default(),
         })

@@ -2,8 +2,8 @@
 //! the page and `/metrics` are drawn from it, `turnkey top` reads it back.
 //!
 //! Made by [`super::Admin::status`] for each request, from the scoreboard (words of
-//! shared memory) and the cached look into the database. Holds no secret: see
-//! `settings.rs`. Units: what ends in `_ms` is in milliseconds since 1970, times are in
+//! shared memory) and the cached look into the database. Holds no secret: of
+//! settings what `Config::shown` says. Units: what ends in `_ms` is in milliseconds since 1970, times are in
 //! seconds.
 
 use std::time::{Duration, SystemTime};

@@ -80,6 +80,14 @@ impl Master {
         let Processes::Workers(count) = new.processes else {
             return self.reload_failed("--single-process takes a restart");
         };
+        // Also one that follows from other settings: workers would have no socket.
+        if new.updater != self.config.updater {
+            return self.reload_failed(&format!(
+                "with these settings updates arrive by {} instead of {}, which takes a restart",
+                new.updater.name(),
+                self.config.updater.name()
+            ));
+        }
         let fixed = new.keep_fixed(&self.config);
         // A bad pair would only mean that the one before is served on; but whoever asks for
         // a reload wants the new one.

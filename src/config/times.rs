@@ -1,11 +1,9 @@
 //! Times as people write them: `8s`, `90d`.
 //!
-//! Read by clap from flags and variables, by serde from the file.
+//! Read by `table/value.rs` for the command line and the file, written by it for the help
+//! and the status page. Bounds: [`LONGEST`], [`MAX_DAYS`].
 
 use std::time::Duration;
-
-use serde::Deserialize;
-use turnkey_storage::Address;
 
 /// The longest time that can be set, in seconds: a week.
 const LONGEST: f64 = 7.0 * 24.0 * 3600.0;
@@ -13,10 +11,14 @@ const LONGEST: f64 = 7.0 * 24.0 * 3600.0;
 /// The longest time that something is kept, in days: ten years.
 const MAX_DAYS: u32 = 3650;
 
-/// Reads a storage address such as `sqlite:bot.db`.
-pub(crate) fn database(url: &str) -> crate::Result<Address> {
-    url.parse()
-        .map_err(|e: turnkey_storage::Error| crate::Error::start(e))
+/// For defaults and bounds.
+pub(super) const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+/// For defaults and bounds.
+pub(super) const fn hours(count: u64) -> Duration {
+    Duration::from_secs(count * 3600)
 }
 
 /// Reads `8s`, `500ms`, `2m` or `1h`.
@@ -40,13 +42,6 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
-pub(super) fn optional_duration<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    duration(&text).map(Some).map_err(serde::de::Error::custom)
-}
-
 /// Reads `72h` or `90d`: how long something is kept.
 pub(super) fn age(text: &str) -> Result<Duration, String> {
     let Some(days) = text.strip_suffix('d') else {
@@ -60,9 +55,15 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn optional_age<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    age(&text).map(Some).map_err(serde::de::Error::custom)
+/// As it would be set: in hours where these are whole, from a week on in days.
+pub(super) fn written(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match (time.subsec_millis(), seconds) {
+        (0, seconds) if seconds >= 7 * 86_400 && seconds % 86_400 == 0 => {
+            format!("{}d", seconds / 86_400)
+        }
+        (0, seconds) if seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        (0, seconds) => format!("{seconds}s"),
+        _ => format!("{}ms", time.as_millis()),
+    }
 }

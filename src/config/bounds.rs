@@ -1,0 +1,46 @@
+//! Checks of single values, for the column `check` of `settings.rs`.
+//!
+//! Each gives the value as it is taken, or what follows the setting's name in the sentence
+//! that refuses it.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use super::times::written;
+
+/// Not less than `least`.
+pub(super) fn at_least<T: PartialOrd + Display>(least: T, value: T) -> Result<T, String> {
+    match value < least {
+        true => Err(format!("takes at least {least}, not {value}")),
+        false => Ok(value),
+    }
+}
+
+/// At least 1. More than `most` counts as `most`: nothing has so many.
+pub(super) fn up_to<T: Ord + Display + From<u8>>(most: T, value: T) -> Result<T, String> {
+    at_least(T::from(1), value).map(|value| value.min(most))
+}
+
+/// Neither less nor more.
+pub(super) fn between<T: PartialOrd + Display>(least: T, most: T, value: T) -> Result<T, String> {
+    match value < least || value > most {
+        true => Err(format!("takes {least} to {most}, not {value}")),
+        false => Ok(value),
+    }
+}
+
+/// Not shorter than `least`; `why` is the rest of the sentence.
+pub(super) fn lasting(least: Duration, why: &str, value: Duration) -> Result<Duration, String> {
+    match value < least {
+        true => Err(format!("takes at least {}{why}", written(least))),
+        false => Ok(value),
+    }
+}
+
+/// An address in the web, such as `example`.
+pub(super) fn web_address(example: &str, value: String) -> Result<String, String> {
+    match value.starts_with("https://") || value.starts_with("http://") {
+        true => Ok(value),
+        false => Err(format!("takes an address such as {example}, not {value:?}")),
+    }
+}

@@ -1,0 +1,94 @@
+//! Settings that fit together become the [`Config`]; others a sentence that names them.
+//!
+//! Called by `read.rs`, at the start and at each reload. Here is the story, and what takes a
+//! line; a subject that takes more has a file, which both refuses what contradicts itself
+//! and groups what is used together. Bounds of single settings stand in the table.
+
+mod backup;
+mod channels;
+mod https;
+mod listen;
+mod updater;
+mod workers;
+
+use turnkey_storage::Sync;
+use turnkey_storage::inbox::Bounds;
+
+pub(super) use self::listen::listen;
+use super::choices::SyncMode;
+use super::network;
+use super::proxies::Proxies;
+use super::secrets::environment;
+use super::serving::RateLimits;
+use super::settings::{Settings, Values};
+use super::{Address, Config, ServerLimits};
+
+impl Settings {
+    /// `has_channels`: the author brings some, which are posted to.
+    ///
+    /// # Errors
+    /// [`crate::Error::Start`] with a sentence that names the setting.
+    pub(super) fn validate(&self, has_channels: bool) -> crate::Result<Config> {
+        let updater = updater::chosen(self, has_channels)?;
+        let processes = workers::chosen(self)?;
+        listen::refuse_contradictions(self)?;
+        https::refuse_contradictions(self)?;
+        backup::refuse_contradictions(self)?;
+        let asks_only = updater::asks_only(self);
+
+        let values = self.complete()?;
+        let database = values.storage.as_deref().map(database).transpose()?;
+        let proxies = Proxies::read(values.platform_proxy.as_deref(), &environment)?;
+        let trusted_proxies = values.trusted_proxy.as_deref().unwrap_or_default();
+        Ok(Config {
+            updater,
+            processes,
+            listen: listen(&values)?,
+            tls: https::certificates(&values, database.as_ref(), &proxies)?,
+            admin: listen::admin(&values)?,
+            backup: backup::scheduled(&values, database.as_ref())?,
+            trusted_proxies: network::list(trusted_proxies)?,
+            rates: RateLimits {
+                user: values.rate_per_user,
+                address: values.rate_per_address,
+            },
+            sync: match values.sync {
+                SyncMode::Full => Sync::Full,
+                SyncMode::Normal => Sync::Normal,
+            },
+            pending: Bounds {
+                per_dialog: values.max_pending_per_user,
+                all: values.max_pending,
+            },
+            server: limits(&values),
+            http: channels::http(&values),
+            telegram: channels::telegram(&values, updater, &proxies)?,
+            viber: channels::viber(&values, &proxies)?,
+            facebook: channels::facebook(&values, &proxies)?,
+            vk: channels::vk(&values, updater, asks_only, &proxies)?,
+            database,
+            remarks: Vec::new(),
+            values,
+        })
+    }
+}
+
+/// Reads a storage address such as `sqlite:bot.db`.
+///
+/// # Errors
+/// [`crate::Error::Start`]: what is wrong with it; never the address itself.
+pub(crate) fn database(url: &str) -> crate::Result<Address> {
+    url.parse()
+        .map_err(|e: turnkey_storage::Error| crate::Error::start(e))
+}
+
+fn limits(values: &Values) -> ServerLimits {
+    ServerLimits {
+        connections: values.max_connections,
+        body: values.max_body,
+        header: values.max_header,
+        header_timeout: values.header_timeout,
+        body_timeout: values.body_timeout,
+        idle_timeout: values.idle_timeout,
+    }
+}
