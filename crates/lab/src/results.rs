@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::measure::{FileSystem, Machine, Percentiles, SyncTimes};
 use super::order::SyncLevel;
 use super::plan::Plan;
-use super::summary::Median;
 
 /// The format of the file; a reader refuses a newer one.
 pub(crate) const FORMAT: u32 = 1;
@@ -107,5 +106,39 @@ impl Results {
             .iter()
             .map(|level: &SyncLevel| level.name())
             .collect()
+    }
+}
+
+/// The middle of the repeats of one situation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Median {
+    pub(crate) engine: String,
+    pub(crate) sync: String,
+    pub(crate) processes: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) runs: usize,
+    pub(crate) failed: usize,
+    pub(crate) turns_per_second: f64,
+    pub(crate) least_turns_per_second: f64,
+    pub(crate) most_turns_per_second: f64,
+    pub(crate) latency_us: Percentiles,
+    pub(crate) cpu_us_per_turn: CpuPerTurn,
+    pub(crate) turns_per_commit: Option<f64>,
+    pub(crate) syncs_per_turn: Option<f64>,
+    pub(crate) device_bytes_per_turn: Option<f64>,
+    /// The largest of all runs: one noisy run makes a figure doubtful.
+    pub(crate) others_share: Option<f64>,
+    /// Of all runs together.
+    pub(crate) errors: u64,
+    pub(crate) errors_by_kind: std::collections::BTreeMap<String, u64>,
+    /// Turns a second over those of sqlite-direct, in the same situation.
+    pub(crate) ratio_to_sqlite_direct: Option<f64>,
+    pub(crate) ratio_to_postgres: Option<f64>,
+}
+
+impl Median {
+    pub(crate) fn is_beside(&self, other: &Median) -> bool {
+        (&self.sync, self.processes, self.in_flight)
+            == (&other.sync, other.processes, other.in_flight)
     }
 }

@@ -3,47 +3,11 @@
 //! Made of the raw runs after the last one. Only good runs count; how many were not is
 //! said beside the median.
 
-use serde::{Deserialize, Serialize};
-
 use super::measure::Percentiles;
-use super::results::{CpuPerTurn, Run};
+use super::results::{CpuPerTurn, Median, Run};
 
 /// The engines that others are compared with.
 pub(crate) const BASES: [&str; 2] = ["sqlite-direct", "postgres"];
-
-/// The middle of the repeats of one situation.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Median {
-    pub(crate) engine: String,
-    pub(crate) sync: String,
-    pub(crate) processes: usize,
-    pub(crate) in_flight: usize,
-    pub(crate) runs: usize,
-    pub(crate) failed: usize,
-    pub(crate) turns_per_second: f64,
-    pub(crate) least_turns_per_second: f64,
-    pub(crate) most_turns_per_second: f64,
-    pub(crate) latency_us: Percentiles,
-    pub(crate) cpu_us_per_turn: CpuPerTurn,
-    pub(crate) turns_per_commit: Option<f64>,
-    pub(crate) syncs_per_turn: Option<f64>,
-    pub(crate) device_bytes_per_turn: Option<f64>,
-    /// The largest of all runs: one noisy run makes a figure doubtful.
-    pub(crate) others_share: Option<f64>,
-    /// Of all runs together.
-    pub(crate) errors: u64,
-    pub(crate) errors_by_kind: std::collections::BTreeMap<String, u64>,
-    /// Turns a second over those of sqlite-direct, in the same situation.
-    pub(crate) ratio_to_sqlite_direct: Option<f64>,
-    pub(crate) ratio_to_postgres: Option<f64>,
-}
-
-impl Median {
-    fn is_beside(&self, other: &Median) -> bool {
-        (&self.sync, self.processes, self.in_flight)
-            == (&other.sync, other.processes, other.in_flight)
-    }
-}
 
 /// The middle one, or the mean of the two in the middle.
 pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -5,8 +5,8 @@
 use std::fmt::Write as _;
 
 use super::measure::NOISY;
+use super::results::Median;
 use super::results::Results;
-use super::summary::Median;
 use turnkey_report::figures::{short, thousands, time};
 
 /// What it ran on.

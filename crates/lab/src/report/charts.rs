@@ -4,8 +4,8 @@
 //! latencies and processor time in the busiest situation. A chart that would show
 //! nothing is left out.
 
+use super::super::results::Median;
 use super::super::results::Results;
-use super::super::summary::Median;
 use super::panels::{FILLED, LEFT, LEGIBLE, Plots, TOP, WIDTH, compact, plain, round_time};
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_report::svg::{Anchor, Svg, steps};

@@ -6,8 +6,8 @@
 use std::fmt::Write as _;
 
 use super::super::measure::NOISY;
+use super::super::results::Median;
 use super::super::results::Results;
-use super::super::summary::Median;
 use super::charts::{Chart, durability};
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_report::page;
