@@ -101,8 +101,8 @@ impl Backup {
         let mut line = Line::new("Copying");
         let show = |done, all| line.show(done, all);
         let outcome = match (&self.dir, self.to) {
-            (Some(dir), _) => tools::series(&address, dir)
-                .and_then(|series| backup::make(&series, self.every, self.keep as usize, show)),
+            (Some(dir), _) => tools::backups(&address, dir)
+                .and_then(|backups| backup::make(&backups, self.every, self.keep as usize, show)),
             (None, Some(to)) => tools::backup(&address, &to, show).map(|made| Outcome {
                 file: Some(to),
                 bytes: made.bytes,

@@ -39,6 +39,8 @@ pub mod dead;
 mod error;
 pub mod inbox;
 mod inspect;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod lanes;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
@@ -47,8 +49,6 @@ pub mod pauses;
 pub mod postgres;
 pub mod replies;
 pub mod retention;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-mod server;
 pub mod sqlite;
 pub mod tools;
 mod value;

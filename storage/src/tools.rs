@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::mysql;
 #[cfg(feature = "postgres")]
 use crate::postgres;
-use crate::sqlite::{self, BackedUp, Files, Series};
+use crate::sqlite::{self, BackedUp, BackupDirectory, Files};
 use crate::{DialogLine, Finding, Owner, Storage, Sync};
 
 /// Hands every dialog of a database to `each`.
@@ -162,17 +162,17 @@ pub fn restore(
 ///
 /// # Errors
 /// As [`backup`].
-pub fn series(address: &Address, directory: &Path) -> Result<Series> {
+pub fn backups(address: &Address, directory: &Path) -> Result<BackupDirectory> {
     sqlite::must_exist(sqlite_file(address)?)?;
-    series_of(address, directory)
+    backups_of(address, directory)
 }
 
-/// As [`series`], of a database that may not be there yet.
+/// As [`backups`], of a database that may not be there yet.
 ///
 /// # Errors
 /// When it is no SQLite file.
-pub fn series_of(address: &Address, directory: &Path) -> Result<Series> {
-    Ok(Series::scheduled(sqlite_file(address)?, directory))
+pub fn backups_of(address: &Address, directory: &Path) -> Result<BackupDirectory> {
+    Ok(BackupDirectory::scheduled(sqlite_file(address)?, directory))
 }
 
 fn sqlite_file(address: &Address) -> Result<&Path> {

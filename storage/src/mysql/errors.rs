@@ -6,9 +6,9 @@
 
 use mysql_async::{DriverError, Error as My, IoError};
 
-use super::Server;
 use crate::Error;
-use crate::server::lanes::Failure;
+use crate::lanes::bounds;
+use crate::lanes::wire::Failure;
 
 /// Why a call of ours failed.
 #[derive(Debug)]
@@ -146,13 +146,13 @@ pub(super) fn authors(error: &Failed) -> Error {
 pub(super) fn too_slow() -> Error {
     Error::Statement(format!(
         "it took longer than {} s and was stopped",
-        super::server::MAX_STATEMENT.as_secs()
+        bounds::MAX_STATEMENT.as_secs()
     ))
 }
 
 /// A connection that could not be made, or what it met: a sentence for the operator
 /// that names the remedy.
-pub(super) fn open(server: &Server, error: &Failed) -> Error {
+pub(super) fn open(server: &impl std::fmt::Display, error: &Failed) -> Error {
     let reason = error.words();
     let remedy = match error.code() {
         Some(1045 | 1698) if reason.contains("using password: NO") => {

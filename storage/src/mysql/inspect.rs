@@ -11,7 +11,7 @@ use super::literal::Sql;
 use super::schema;
 use super::server::Server;
 use crate::inspect::HANDLED;
-use crate::server::findings;
+use crate::lanes::findings;
 use crate::{DialogLine, Error, Finding, Result};
 
 /// Dialogs read at a time.

@@ -14,9 +14,10 @@ use super::conn::{Columns, Conn, Tried};
 use super::copy;
 use super::errors::{self, Failed};
 use super::literal::Sql;
-use super::server::{Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
+use crate::lanes::wire::Failure;
 use crate::migration::{self, Whose};
-use crate::server::lanes::Failure;
 use crate::{Error, Result, Sync};
 
 /// Turnkey's own migrations, oldest first. Never change one that was released; each

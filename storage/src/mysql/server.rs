@@ -13,16 +13,13 @@ use percent_encoding::percent_decode_str;
 
 use super::conn::{Conn, Tried};
 use super::errors::{self, Failed};
-use super::session;
-use crate::server::address::{self, Parts};
-use crate::server::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
+use super::session::{self, Purpose};
+use crate::lanes::address::{self, Parts};
+use crate::lanes::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
 use crate::{Error, Result};
 
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);
-
-/// An author's statements and questions are stopped after this time.
-pub(super) const MAX_STATEMENT: Duration = Duration::from_secs(5);
 
 /// Prepared statements that a connection keeps, least recently used ones go.
 const CACHED: usize = 200;
@@ -49,15 +46,6 @@ enum Ssl {
     VerifyCa,
     /// And be for the host that the address names.
     VerifyIdentity,
-}
-
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Our own statements.
-    Ours,
-    /// The author's own SQL, which is stopped after [`MAX_STATEMENT`].
-    Author,
 }
 
 impl Server {

@@ -1,6 +1,6 @@
 //! One phase of many turns, as few round trips as it takes.
 //!
-//! Used by the lanes (`server/lanes.rs`), each of which has one, by `author.rs` and by
+//! Used by the lanes (`lanes/lane.rs`), each of which has one, by `author.rs` and by
 //! the keeper. The protocol has no pipeline, but a text may hold many statements: each
 //! phase is one text with its own transaction, and where something may not be as it
 //! should be, a statement in the middle fails ([`guard`]) and the rest is not executed.
@@ -18,12 +18,13 @@ use super::Server;
 use super::conn::{Answer, Columns, Conn, Tried};
 use super::errors::Failed;
 use super::literal::Sql;
-use super::server::Purpose;
-use crate::server::idle::Kept;
-use crate::server::lanes::{
-    Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Shared, Turn, Wire,
+use super::session::Purpose;
+use crate::lanes::idle::Kept;
+use crate::lanes::retry::Retry;
+use crate::lanes::shared::Shared;
+use crate::lanes::wire::{
+    Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Turn, Wire,
 };
-use crate::server::retry::Retry;
 use crate::{DialogKey, Error, Fence, Pending, Release, ReplyId, Result, Seen, Unsent, unix_ms};
 
 /// Fences that a row of `turnkey_fence` stands for: one for each lock of a batch.

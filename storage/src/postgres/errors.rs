@@ -5,9 +5,10 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Server, tls};
+use super::tls;
 use crate::Error;
-use crate::server::lanes::Failure;
+use crate::lanes::bounds;
+use crate::lanes::wire::Failure;
 
 /// Why a call of ours failed, or a connection could not be made.
 #[derive(Debug)]
@@ -138,7 +139,7 @@ pub(super) fn authors(error: &tokio_postgres::Error) -> Error {
         Some(&SqlState::DISK_FULL) => Error::Full,
         Some(&SqlState::QUERY_CANCELED) => Error::Statement(format!(
             "it took longer than {} s and was stopped",
-            super::server::MAX_STATEMENT.as_secs()
+            bounds::MAX_STATEMENT.as_secs()
         )),
         _ => Error::Statement(words(error)),
     }
@@ -146,7 +147,7 @@ pub(super) fn authors(error: &tokio_postgres::Error) -> Error {
 
 /// A connection that could not be made: a sentence for the operator that names the
 /// remedy.
-pub(super) fn not_opened(server: &Server, failed: &Failed) -> Error {
+pub(super) fn not_opened(server: &impl std::fmt::Display, failed: &Failed) -> Error {
     let remedy = match failed {
         Failed::Pg(error) => return open(server, error),
         Failed::Closed => "see the server's log",
@@ -164,7 +165,7 @@ pub(super) fn not_opened(server: &Server, failed: &Failed) -> Error {
 }
 
 /// What a connection met: a sentence for the operator that names the remedy.
-pub(super) fn open(server: &Server, error: &tokio_postgres::Error) -> Error {
+pub(super) fn open(server: &impl std::fmt::Display, error: &tokio_postgres::Error) -> Error {
     let reason = words(error);
     let remedy = match error.code() {
         Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {

@@ -5,11 +5,12 @@
 
 use serde_json::value::RawValue;
 
-use super::server::{Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
 use super::text::original;
 use super::{errors, schema};
 use crate::inspect::HANDLED;
-use crate::server::findings;
+use crate::lanes::findings;
 use crate::{DialogKey, DialogLine, Error, Finding, Result};
 
 /// Dialogs read at a time.

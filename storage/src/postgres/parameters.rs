@@ -8,8 +8,8 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::tls::Tls;
-use crate::server::address;
-use crate::server::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
+use crate::lanes::address;
+use crate::lanes::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
 use crate::{Error, Result};
 
 /// What was taken out of an address.

@@ -8,7 +8,8 @@
 use tokio_postgres::{Client, Transaction};
 
 use super::errors::Failed;
-use super::server::{Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
 use super::{copy, errors, session};
 use crate::migration::{self, Whose};
 use crate::{Error, Result, Sync};

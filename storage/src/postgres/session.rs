@@ -13,10 +13,25 @@ use std::fmt::Write as _;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::errors::Failed;
-use super::server::{MAX_STATEMENT, Purpose};
 use crate::Sync;
+use crate::lanes::bounds::MAX_STATEMENT;
 
 type Tried<T> = std::result::Result<T, Failed>;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Turns, many at once.
+    Lane,
+    /// The author's own SQL.
+    Author,
+    /// To show that this process lives.
+    Keeper,
+    /// To create and migrate.
+    Prepare,
+    /// To look, which a server that only reads will do for, or to copy.
+    Tool,
+}
 
 /// What every session has. A name that the server does not know yet is passed over.
 const EVERYWHERE: &[(&str, &str)] = &[

@@ -1,6 +1,6 @@
 //! One phase of many turns as one call of a function of the database.
 //!
-//! Used by the lanes (`server/lanes.rs`), each of which has one, and by `author.rs`.
+//! Used by the lanes (`lanes/lane.rs`), each of which has one, and by `author.rs`.
 //! The functions are in `functions.sql`.
 
 use std::borrow::Cow;
@@ -9,10 +9,10 @@ use tokio_postgres::{Client, Row};
 
 use super::Server;
 use super::errors::Failed;
-use super::server::Purpose;
+use super::session::Purpose;
 use super::text::{original, stored};
-use crate::server::idle::Kept;
-use crate::server::lanes::{Ask, Asked, Connect, Found, MAX_WAITERS, Reading, Turn, Wire};
+use crate::lanes::idle::Kept;
+use crate::lanes::wire::{Ask, Asked, Connect, Found, MAX_WAITERS, Reading, Turn, Wire};
 use crate::{DialogKey, Error, Fence, Pending, ReplyId, Result, Seen, Sync, Unsent};
 
 type Tried<T> = std::result::Result<T, Failed>;

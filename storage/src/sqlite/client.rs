@@ -19,7 +19,7 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, oneshot};
 
-use super::ShortPath;
+use super::files::ShortPath;
 use super::protocol::{self, CommitRequest, Request, Response};
 use crate::{
     Begin, Begun, Commit, DialogKey, Error, Fence, Grant, Granted, Owner, Release, ReplyId, Result,

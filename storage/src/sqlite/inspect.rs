@@ -9,7 +9,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{Files, client::WriterClient, pragmas, schema};
+use super::{Files, client::WriterClient, files, pragmas, schema};
 use crate::inspect::HANDLED;
 use crate::{DialogKey, DialogLine, Error, Finding, Owner, Result};
 
@@ -30,7 +30,7 @@ pub fn must_exist(path: &Path) -> Result<()> {
             path.display()
         )));
     }
-    super::refuse_device(path)
+    files::refuse_device(path)
 }
 
 pub(super) fn open(path: &Path) -> Result<Connection> {

@@ -17,7 +17,8 @@ use std::time::Duration;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
-use super::{directory_of, names};
+use super::files::directory_of;
+use super::names;
 
 use crate::{Error, Result, Sync};
 

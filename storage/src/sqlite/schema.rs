@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::series::Series;
-use super::{backup, pragmas};
+use super::backup_directory::BackupDirectory;
+use super::{files, pragmas, snapshot};
 use crate::copy::{MARK, UNFINISHED};
 use crate::migration::{self, Whose};
 use crate::{Error, Result, Sync};
@@ -226,13 +226,15 @@ pub(super) fn bring_up_to_date(
         // Without tables there is nothing to keep.
         if program > 0 {
             let version = format!("{}.{}", MIGRATIONS.len(), author.len());
-            let backup = Series::before_change(path, version).make_as_it_is(&conn, KEPT);
-            kept = Some(backup.map_err(|e| cannot_keep(path, &e))?);
+            let made = BackupDirectory::before_change(path, version)
+                .make_by(KEPT, |name, target| snapshot::as_it_is(&conn, name, target));
+            let (backup, ()) = made.map_err(|e| cannot_keep(path, &e))?;
+            kept = Some(backup);
         }
         if let Err(error) = migrate(&mut conn, path, (program, bot), author) {
             // The file is as it was, and the next start would make another.
             if let Some(kept) = kept {
-                backup::remove(&kept)?;
+                snapshot::remove(&kept)?;
             }
             return Err(error);
         }
@@ -300,7 +302,7 @@ fn create_private(path: &Path) -> Result<()> {
             ),
             ErrorKind::PermissionDenied => format!(
                 "no right to write to the directory {}; give this user write access to it",
-                super::directory_of(path).display()
+                files::directory_of(path).display()
             ),
             ErrorKind::NotFound => format!(
                 "the directory of {} does not exist; create it, or name another file with --storage",
@@ -313,7 +315,7 @@ fn create_private(path: &Path) -> Result<()> {
             _ => format!("cannot create {}: {e}", path.display()),
         })
     };
-    super::refuse_device(path)?;
+    files::refuse_device(path)?;
     match OpenOptions::new()
         .write(true)
         .create_new(true)

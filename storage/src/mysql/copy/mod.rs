@@ -28,7 +28,7 @@ use super::literal::Sql;
 use super::wire::FENCES;
 use super::{Server, schema};
 use crate::copy::{self, CopySource, CopyTarget, MARK, Rows, Table};
-use crate::server::lanes::Failure;
+use crate::lanes::wire::Failure;
 use crate::{BoxFuture, Error, Fence, Result};
 
 /// The named lock of whoever copies.

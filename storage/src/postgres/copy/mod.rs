@@ -22,7 +22,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::keeper::SKIPPED;
-use super::server::Purpose;
+use super::session::Purpose;
 use super::{Server, errors, schema};
 use crate::copy::{self, CopySource, CopyTarget, MARK, Rows, Table};
 use crate::{BoxFuture, Error, Fence, Result};

@@ -16,10 +16,11 @@ use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use super::{LISTENER, Running, SOCKET_AGAIN, poisoned};
+use crate::sqlite::Files;
+use crate::sqlite::files::{ShortPath, bind_private};
 use crate::sqlite::presence::Missing;
 use crate::sqlite::protocol::{Request, Response};
 use crate::sqlite::rescue::{self, Rescued};
-use crate::sqlite::{Files, ShortPath, bind_private};
 use crate::{Error, Result};
 
 /// Between two looks while nothing is committed.

@@ -1,6 +1,7 @@
-//! What our own parameters of a server's address take: `?pool=` and `?lease=`.
+//! What our own parameters of a server's address take, `?pool=` and `?lease=`, and how long
+//! an author's statement may.
 //!
-//! Called by each engine's address. No sentence here shows more than the value of the
+//! Called by each engine's address, session and author's connections. No sentence here shows more than the value of the
 //! parameter itself.
 
 use std::ops::RangeInclusive;
@@ -18,6 +19,9 @@ pub const MAX_POOL: usize = 64;
 /// How long a process that gives no sign of life is believed alive while its session
 /// stands, where `?lease=` does not say: its box may have vanished.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
+
+/// An author's statements and questions are stopped after this time.
+pub(crate) const MAX_STATEMENT: Duration = Duration::from_secs(5);
 
 /// What `?lease=` takes. A sign of life comes twice a second, and may be late.
 const LEASES: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(300);

@@ -3,7 +3,10 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `lanes.rs` | gathers what waits for a connection into one call of each kind |
+//! | `lane.rs` | gathers what waits for a connection |
+//! | `phases.rs` | one call of each kind for all of it, and everyone's answers |
+//! | `wire.rs` | what an engine brings for these calls |
+//! | `shared.rs` | what the callers, the lanes and the keeper of a process share |
 //! | `waiting.rs` | those of this process that wait for a lock |
 //! | `address.rs` | where the password of an address is |
 //! | `bounds.rs` | what `?pool=` and `?lease=` take |
@@ -13,7 +16,7 @@
 //! | `sql.rs` | reads an author's statement just far enough |
 //! | `findings.rs` | what a check says of locks |
 //!
-//! An engine brings a [`Wire`](lanes::Wire) (how one phase of many turns is done on a
+//! An engine brings a [`Wire`](wire::Wire) (how one phase of many turns is done on a
 //! connection), an [`Author`] (the bot's own SQL) and a keeper, the task that shows
 //! that this process lives and finds out which of its waiters were served.
 
@@ -22,21 +25,24 @@ pub(crate) mod bounds;
 pub(crate) mod findings;
 pub(crate) mod idle;
 mod inbox;
-pub(crate) mod lanes;
+pub(crate) mod lane;
+mod phases;
 pub(crate) mod retry;
+pub(crate) mod shared;
 pub(crate) mod sql;
 pub(crate) mod waiting;
+pub(crate) mod wire;
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
     Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, ReplyId, Result, Row, Statement,
     Storage,
 };
-use lanes::{Job, Shared, Turn};
+use shared::{Job, Shared, closed};
 use waiting::Place;
+use wire::Turn;
 
 /// The longest user id or update id, and channel, in bytes: an index has no room for
 /// much more. One that is longer is refused before it is sent, since it would fail all
@@ -46,6 +52,9 @@ const MAX_CHANNEL: usize = 255;
 
 /// How long a call waits for the server before it says that it is not there.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two attempts to connect, or to give something back.
+const RECONNECT: Duration = Duration::from_millis(200);
 
 /// The author's own SQL: turns that carry statements, and questions.
 pub(crate) trait Author: Send + std::marker::Sync + std::fmt::Debug {
@@ -251,36 +260,7 @@ fn fits(dialog: &DialogKey, update: Option<&str>) -> Result<()> {
     }
 }
 
-pub(crate) fn closed() -> Error {
-    Error::Unavailable("the storage was closed".to_owned())
-}
-
 /// What a grant holds that needs not be given back any more.
 fn disarmed() -> std::sync::Weak<dyn crate::Release> {
     std::sync::Weak::<Shared>::new()
-}
-
-impl Shared {
-    fn next_ticket(&self) -> i64 {
-        self.last_ticket.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Why the keeper has no session, as far as that is known.
-    fn away(&self) -> Error {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble.as_str() {
-            "" => self.not_there(),
-            why => Error::Unavailable(format!("{}: {why}", self.engine)),
-        }
-    }
-
-    /// The keeper's session ended, or could not be had.
-    pub(crate) fn is_away(&self, why: Option<String>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = why.unwrap_or_default();
-    }
-
-    pub(crate) fn not_there(&self) -> Error {
-        Error::Unavailable(format!("the {} server does not answer", self.engine))
-    }
 }
