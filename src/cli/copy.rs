@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
+use turnkey_storage::Address;
 use turnkey_storage::copy::{Progress, Report, Wanted};
 use turnkey_storage::tools::{self, Side};
 
-use crate::config;
 use crate::handlers::Author;
 use crate::process::exit;
 use crate::shared::lines::say;
+use crate::shared::remedies::words;
 
 /// Between two lines of progress; on a terminal one line is written over.
 const EVERY: Duration = Duration::from_secs(5);
@@ -77,10 +78,9 @@ pub(super) struct Copy {
 
 impl Copy {
     pub(super) fn run(self, author: &Author) -> anyhow::Result<ExitCode> {
-        let address = |flag, url| {
-            config::database(url)
-                // They say what is wrong with --storage.
-                .map_err(|e| anyhow::anyhow!("{}", e.to_string().replace("--storage", flag)))
+        let address = |option, url: &str| {
+            url.parse::<Address>()
+                .map_err(|e| anyhow::anyhow!("{}", words(&e, option)))
         };
         let from = address("--from", &self.from)?;
         let to = address("--to", &self.to)?;
@@ -109,12 +109,11 @@ impl Copy {
             return Ok(ExitCode::from(exit::INTERRUPTED));
         };
         let report = copied.map_err(|(side, error)| {
-            let flag = match side {
+            let option = match side {
                 Side::From => "--from",
                 Side::To => "--to",
             };
-            // They say what is wrong with --storage.
-            anyhow::anyhow!("{}", error.to_string().replace("--storage", flag))
+            anyhow::anyhow!("{}", words(&error, option))
         })?;
         if self.json {
             println!("{}", as_json(&report));

@@ -32,6 +32,7 @@ use crate::process::master;
 use crate::process::master::arguments;
 use crate::shared::lines;
 use crate::shared::lines::say;
+use crate::shared::remedies::{STORAGE, words};
 
 /// Bots and webhooks, one turn at a time for each user, in SQLite, PostgreSQL
 /// or MySQL.
@@ -123,11 +124,20 @@ pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
     });
     let result = extra.unwrap_or_else(|| ours(author, whole, &matches));
     let code = result.unwrap_or_else(|error| {
-        say!("error: {error:#}");
+        say!("error: {}", sentence(&error));
         ExitCode::from(exit::BAD_START)
     });
     lines::finish(master::LAST_LINES);
     code
+}
+
+/// An error with its reasons, the storage's with our options in them.
+fn sentence(error: &anyhow::Error) -> String {
+    let each = error.chain().map(|reason| match reason.downcast_ref() {
+        Some(storage) => words(storage, STORAGE),
+        None => reason.to_string(),
+    });
+    each.collect::<Vec<_>>().join(": ")
 }
 
 /// Obeys a command of every bot's.

@@ -8,5 +8,6 @@ pub(crate) mod logfile;
 pub(crate) mod numbers;
 pub(crate) mod pacing;
 pub(crate) mod rate;
+pub(crate) mod remedies;
 pub(crate) mod scoreboard;
 pub(crate) mod taken;

@@ -150,7 +150,7 @@ impl Database {
         if let Engine::Sqlite { files, file, .. } = &self.engine {
             let path = &files.database;
             let id = FileId::of(path).map_err(|e| {
-                Error::Open(format!("{} was there a moment ago: {e}", path.display()))
+                Error::open(format!("{} was there a moment ago: {e}", path.display()))
             })?;
             file.get_or_init(|| id);
         }
@@ -282,5 +282,5 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Error::Open(format!("the system gives no event loop: {e}")))
+        .map_err(|e| Error::open(format!("the system gives no event loop: {e}")))
 }

@@ -47,6 +47,7 @@ pub mod mysql;
 pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod remedy;
 pub mod replies;
 pub mod retention;
 pub mod sqlite;
@@ -62,6 +63,7 @@ pub use database::Database;
 pub use error::{Error, Result};
 pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};
+pub use remedy::{About, OpenError, Remedy};
 pub use value::{FromValue, Params, Row, Statement, Value};
 
 /// The future of a [`Storage`] call.

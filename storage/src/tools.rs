@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::mysql;
 #[cfg(feature = "postgres")]
 use crate::postgres;
+use crate::remedy::{OpenError, Remedy};
 use crate::sqlite::{self, BackedUp, BackupDirectory, Files};
 use crate::{DialogLine, Finding, Owner, Storage, Sync};
 
@@ -71,10 +72,10 @@ pub fn operate<T, E: From<Error>>(
     match address {
         Address::Sqlite(path) => {
             if !path.is_file() {
-                return Err(E::from(Error::Open(format!(
-                    "there is no file {}; name the bot's database with --storage sqlite:PATH",
-                    path.display()
-                ))));
+                return Err(E::from(Error::Open(
+                    OpenError::new(format!("there is no file {}", path.display()))
+                        .remedy(Remedy::NameDatabase),
+                )));
             }
             let files = Files::of(path);
             if files.is_served()? {
@@ -101,13 +102,13 @@ fn operate_alone<T, E: From<Error>>(
 ) -> std::result::Result<T, E> {
     let listener = database.bind()?;
     let (Some(listener), Some(files)) = (listener, database.files()) else {
-        return Err(E::from(Error::Open(
+        return Err(E::from(Error::open(
             "this database needs no writer".to_owned(),
         )));
     };
     sqlite::prepare_for_operator(&files.database, database.sync)
         .inspect_err(|_| database.leave())?;
-    let gone = |e: std::io::Error| Error::Open(format!("the system gives no writer: {e}"));
+    let gone = |e: std::io::Error| Error::open(format!("the system gives no writer: {e}"));
     let (lifeline, stop) = UnixStream::pair().map_err(gone)?;
     let writer = sqlite::Writer {
         files: files.clone(),
@@ -179,7 +180,7 @@ fn sqlite_file(address: &Address) -> Result<&Path> {
     match address {
         Address::Sqlite(path) => Ok(path),
         #[cfg(any(feature = "mysql", feature = "postgres"))]
-        other => Err(Error::Open(format!(
+        other => Err(Error::open(format!(
             "{other} is no SQLite file: use its server's own tools, such as pg_dump or mariadb-dump, or `turnkey copy` to a file while no bot runs"
         ))),
     }

@@ -62,7 +62,7 @@ fn lines(path: &Path) -> Vec<DialogLine> {
 
 fn sentence<T>(result: Result<T>) -> String {
     match result {
-        Err(Error::Open(sentence)) => sentence,
+        Err(Error::Open(why)) => why.to_string(),
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was not refused"),
     }

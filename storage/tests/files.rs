@@ -80,7 +80,8 @@ fn answer(from: &mut impl BufRead) -> String {
 fn refusal(path: &Path, author: &[&str]) -> String {
     let author: Vec<String> = author.iter().map(|sql| (*sql).to_owned()).collect();
     match prepare(path, Sync::Full, &author) {
-        Err(Error::Open(sentence)) => {
+        Err(Error::Open(why)) => {
+            let sentence = why.to_string();
             assert!(sentence.contains(&*path.to_string_lossy()), "{sentence}");
             sentence
         }
@@ -674,9 +675,10 @@ fn files_that_others_have_put_there_are_refused() {
     prepare(&path, Sync::Full, &[]).unwrap();
     let target = dir.path().join("target");
     std::os::unix::fs::symlink(&target, beside("-lock")).unwrap();
-    let Err(Error::Open(sentence)) = Files::of(&path).lock() else {
+    let Err(Error::Open(why)) = Files::of(&path).lock() else {
         panic!("it follows a link");
     };
+    let sentence = why.to_string();
     assert!(sentence.contains("bot.db-lock"), "{sentence}");
     assert!(!target.exists(), "made by way of the link");
     fs::remove_file(beside("-lock")).unwrap();
@@ -693,9 +695,10 @@ fn files_that_others_have_put_there_are_refused() {
             prepare(&path, Sync::Full, &[]).map(drop),
             block_on(check(&path)).map(drop),
         ] {
-            let Err(Error::Open(sentence)) = opened else {
+            let Err(Error::Open(why)) = opened else {
                 panic!("{suffix}: {opened:?}");
             };
+            let sentence = why.to_string();
             assert!(sentence.contains("by another user"), "{sentence}");
             assert!(sentence.contains(suffix), "{sentence}");
         }

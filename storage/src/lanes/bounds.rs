@@ -34,7 +34,7 @@ pub(crate) fn pool(text: &str) -> Result<usize> {
     text.parse()
         .ok()
         .filter(|n| (4..=MAX_POOL).contains(n))
-        .ok_or_else(|| Error::Open(format!("?pool= takes 4 to {MAX_POOL}, not {text:?}")))
+        .ok_or_else(|| Error::open(format!("?pool= takes 4 to {MAX_POOL}, not {text:?}")))
 }
 
 /// The value of `?lease=`, in whole seconds.
@@ -47,7 +47,7 @@ pub(crate) fn lease(text: &str) -> Result<Duration> {
         .map(Duration::from_secs)
         .filter(|lease| LEASES.contains(lease))
         .ok_or_else(|| {
-            Error::Open(format!(
+            Error::open(format!(
                 "?lease= takes {} to {} seconds, not {text:?}",
                 LEASES.start().as_secs(),
                 LEASES.end().as_secs()

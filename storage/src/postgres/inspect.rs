@@ -20,7 +20,7 @@ async fn open(server: &Server) -> Result<tokio_postgres::Client> {
     let client = schema::connect(server, Purpose::Tool).await?;
     match schema::problem(&client).await {
         Ok(None) => Ok(client),
-        Ok(Some(problem)) => Err(Error::Open(format!("cannot read {server}: {problem}"))),
+        Ok(Some(problem)) => Err(Error::open(format!("cannot read {server}: {problem}"))),
         Err(e) => Err(errors::open(server, &e)),
     }
 }

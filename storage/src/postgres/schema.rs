@@ -40,7 +40,7 @@ pub async fn prepare(server: &Server, sync: Sync, author: &[String]) -> Result<(
     }
     match copy::obstacle(&client).await {
         Ok(None) => bring_up_to_date(server, author).await,
-        Ok(Some(problem)) => Err(Error::Open(format!("cannot use {server}: {problem}"))),
+        Ok(Some(problem)) => Err(Error::open(format!("cannot use {server}: {problem}"))),
         Err(e) => Err(errors::open(server, &e)),
     }
 }
@@ -94,14 +94,14 @@ pub(super) async fn connect(server: &Server, purpose: Purpose) -> Result<Client>
         .map_err(|e| fail(&e))?;
     let (version, encoding): (i32, String) = (row.get(0), row.get(1));
     if version < OLDEST {
-        return Err(Error::Open(format!(
+        return Err(Error::open(format!(
             "{server} is PostgreSQL {}; {} or newer is needed",
             version / 10_000,
             OLDEST / 10_000
         )));
     }
     if encoding != "UTF8" {
-        return Err(Error::Open(format!(
+        return Err(Error::open(format!(
             "the database {server} is encoded in {encoding}; create one in UTF8 (createdb --encoding UTF8 --template template0)"
         )));
     }

@@ -332,7 +332,7 @@ mod tests {
                 "as many ports",
             ),
             ("postgres:", "host"),
-            ("postgres://ann:secret@db:port/bot", "--storage"),
+            ("postgres://ann:secret@db:port/bot", "is no address"),
         ] {
             let error = Server::parse(url).unwrap_err().to_string();
             assert!(error.contains(word), "{url}: {error}");

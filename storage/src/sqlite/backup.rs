@@ -15,7 +15,7 @@ use super::backup_directory::{BackupDirectory, DirectoryLock};
 use super::names::{self, beside, exists};
 use super::snapshot::{bad, copy, rename, verify_structure};
 use super::{FileLock, Files, inspect, pragmas, schema};
-use crate::{Error, Result, Sync};
+use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// What SQLite keeps beside a database.
 const LOGS: &[&str] = &["-wal", "-journal", "-shm"];
@@ -37,10 +37,10 @@ pub struct BackedUp {
 /// cannot be written, or the copy turns out to be damaged. Then there is no target.
 pub fn backup(database: &Path, target: &Path, progress: impl FnMut(u64, u64)) -> Result<BackedUp> {
     let source = match inspect::open(database) {
-        Err(Error::Poisoned(reason)) => Err(Error::Open(format!(
-            "{} is damaged ({reason}); `turnkey check` says more",
-            database.display()
-        ))),
+        Err(Error::Poisoned(reason)) => Err(Error::Open(
+            OpenError::new(format!("{} is damaged ({reason})", database.display()))
+                .remedy("`turnkey check` says more"),
+        )),
         other => other,
     }?;
     copy(&source, database, target, verify, progress)
@@ -80,10 +80,11 @@ pub fn restore(
 ) -> Result<(BackedUp, Option<PathBuf>)> {
     let database = &files.database;
     if !replace && exists(database) {
-        return Err(Error::Open(format!(
-            "{} exists; add --replace to keep it beside the restored one under another name, or name another file with --storage",
-            database.display()
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!("{} exists", database.display()))
+                .remedy(Remedy::Replace)
+                .remedy(Remedy::AnotherFile),
+        ));
     }
     // Beside it first, so that a source that is no good changes nothing.
     let new = names::free(|n| beside(database, &format!("-restored-{n}")), &["-part"]);
@@ -113,10 +114,13 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
         conn.close()
             .map_err(|(_, e)| pragmas::cannot_open(database, &e))?;
         if is_busy {
-            return Err(Error::Open(format!(
-                "another program reads {} at this moment (sqlite3, a backup, Litestream); end it first",
-                database.display()
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!(
+                    "another program reads {} at this moment (sqlite3, a backup, Litestream)",
+                    database.display()
+                ))
+                .remedy("end it first"),
+            ));
         }
     }
     for made in [new, &files.lock] {
@@ -142,7 +146,7 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
     if let Err(error) = outcome.and_then(|()| rename(new, database)) {
         for (from, to) in moved.into_iter().rev() {
             rename(&to, &from).map_err(|back| {
-                Error::Open(format!(
+                Error::open(format!(
                     "{error}; what was there is now {}: {back}",
                     to.display()
                 ))
@@ -158,7 +162,7 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
 /// only a plain file of root's own is given away, by its handle.
 fn give_to_owner(path: &Path) -> Result<()> {
     let failed = |e| {
-        Error::Open(format!(
+        Error::open(format!(
             "cannot give {} to the directory's owner: {e}",
             path.display()
         ))

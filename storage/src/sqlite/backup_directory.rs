@@ -19,7 +19,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::files::real_path;
 use super::{names, snapshot};
-use crate::{Error, Result};
+use crate::{Error, OpenError, Result};
 
 /// Bytes of a moment in a name, such as `2026-11-29T10-00-00Z`.
 const STAMP: usize = 20;
@@ -94,9 +94,12 @@ impl BackupDirectory {
         match fs::DirBuilder::new().mode(0o700).create(&self.directory) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => {
-                return Err(Error::Open(format!(
-                    "cannot make the directory {directory} for backups: {e}; create it, or name another one"
-                )));
+                return Err(Error::Open(
+                    OpenError::new(format!(
+                        "cannot make the directory {directory} for backups: {e}"
+                    ))
+                    .remedy("create it, or name another one"),
+                ));
             }
             Ok(()) => {}
         }
@@ -113,9 +116,10 @@ impl BackupDirectory {
             .and_then(|_| create())
             .and_then(|_| fs::remove_file(&trial))
             .map_err(|e| {
-                Error::Open(format!(
-                    "cannot write to {directory} for backups: {e}; give this user write access to it, or name another directory"
-                ))
+                Error::Open(
+                    OpenError::new(format!("cannot write to {directory} for backups: {e}"))
+                        .remedy("give this user write access to it, or name another directory"),
+                )
             })?;
         self.refuse_strangers()
     }
@@ -127,7 +131,7 @@ impl BackupDirectory {
     pub fn lock(&self) -> Result<Option<DirectoryLock>> {
         self.check()?;
         let failed = |e: std::io::Error| {
-            Error::Open(format!(
+            Error::open(format!(
                 "cannot lock {}: {e}",
                 self.directory.join(self.lock_name()).display()
             ))
@@ -188,7 +192,7 @@ impl BackupDirectory {
 
     fn names(&self) -> Result<Vec<OsString>> {
         let failed = |e: std::io::Error| {
-            Error::Open(format!(
+            Error::open(format!(
                 "cannot read the directory {}: {e}",
                 self.directory.display()
             ))
@@ -281,11 +285,14 @@ impl BackupDirectory {
             .and_then(|file| file.take(MAX_PATH).read_to_end(&mut path));
         let other = Path::new(OsStr::from_bytes(&path));
         if read.is_ok() && other != self.database && !path.is_empty() && other.exists() {
-            return Err(Error::Open(format!(
-                "{} has the backups of another database, {}; name another directory",
-                self.directory.display(),
-                other.display()
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!(
+                    "{} has the backups of another database, {}",
+                    self.directory.display(),
+                    other.display()
+                ))
+                .remedy("name another directory"),
+            ));
         }
         Ok(())
     }

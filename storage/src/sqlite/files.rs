@@ -18,7 +18,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use nix::sys::stat::{Mode, fchmod};
 
-use crate::{Error, Result};
+use crate::{Error, OpenError, Remedy, Result};
 
 /// Bytes of a socket's path that the kernel takes, less the final NUL (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -53,7 +53,7 @@ impl FileLock {
     pub fn inherited(file: OwnedFd) -> Result<Self> {
         match Flock::lock(File::from(file), FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(FileLock { lock }),
-            Err((_, e)) => Err(Error::Open(format!("the lock was not left to us: {e}"))),
+            Err((_, e)) => Err(Error::open(format!("the lock was not left to us: {e}"))),
         }
     }
 
@@ -108,7 +108,7 @@ impl Files {
                 Ok(lock) => {
                     // What an earlier program noted there is not true any more.
                     lock.set_len(0).map_err(|e| {
-                        Error::Open(format!("cannot write {}: {e}", self.lock.display()))
+                        Error::open(format!("cannot write {}: {e}", self.lock.display()))
                     })?;
                     return Ok(FileLock { lock });
                 }
@@ -123,13 +123,17 @@ impl Files {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                    return Err(Error::NotYet(format!(
-                        "{} is in use by another running bot; stop it first, or name another file with --storage",
-                        self.database.display()
-                    )));
+                    return Err(Error::NotYet(
+                        OpenError::new(format!(
+                            "{} is in use by another running bot",
+                            self.database.display()
+                        ))
+                        .remedy("stop it first")
+                        .remedy(Remedy::AnotherFile),
+                    ));
                 }
                 Err((_, e)) => {
-                    return Err(Error::Open(format!(
+                    return Err(Error::open(format!(
                         "cannot lock {}: {e}",
                         self.lock.display()
                     )));
@@ -149,7 +153,7 @@ impl Files {
         match Flock::lock(self.open_lock()?, FlockArg::LockSharedNonblock) {
             Ok(_) => Ok(false),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(true),
-            Err((_, e)) => Err(Error::Open(format!(
+            Err((_, e)) => Err(Error::open(format!(
                 "cannot look at {}: {e}",
                 self.lock.display()
             ))),
@@ -166,7 +170,7 @@ impl Files {
             return Ok(None);
         }
         let text = std::fs::read_to_string(&self.lock)
-            .map_err(|e| Error::Open(format!("cannot read {}: {e}", self.lock.display())))?;
+            .map_err(|e| Error::open(format!("cannot read {}: {e}", self.lock.display())))?;
         Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
     }
 
@@ -177,16 +181,19 @@ impl Files {
     /// [`Error::Open`] when the directory takes no sockets.
     pub fn bind(&self, _lock: &FileLock) -> Result<UnixListener> {
         let fail = |e: std::io::Error| {
-            Error::Open(format!(
-                "cannot make the socket {}: {e}; keep the database on a local disk this user may write to",
-                self.socket.display()
-            ))
+            Error::Open(
+                OpenError::new(format!(
+                    "cannot make the socket {}: {e}",
+                    self.socket.display()
+                ))
+                .remedy("keep the database on a local disk this user may write to"),
+            )
         };
         if fs::symlink_metadata(&self.socket).is_ok_and(|there| !there.file_type().is_socket()) {
-            return Err(Error::Open(format!(
-                "{} is no socket; move it away, the database's writer listens under this name",
-                self.socket.display()
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!("{} is no socket", self.socket.display()))
+                    .remedy("move it away, the database's writer listens under this name"),
+            ));
         }
         self.remove_socket().map_err(fail)?;
         bind_private(&ShortPath::of(&self.socket).path).map_err(|e| fail(e.into()))
@@ -215,19 +222,24 @@ impl Files {
             .open(&self.lock)
             .map_err(|e| {
                 Error::Open(match e.kind() {
-                    ErrorKind::PermissionDenied if self.lock.exists() => format!(
-                        "no right to write to {}; give this user write access to it",
-                        self.lock.display()
-                    ),
-                    ErrorKind::PermissionDenied => format!(
-                        "no right to write to the directory {}; give this user write access to it, the database has other files beside it",
+                    ErrorKind::PermissionDenied if self.lock.exists() => {
+                        OpenError::new(format!("no right to write to {}", self.lock.display()))
+                            .remedy("give this user write access to it")
+                    }
+                    ErrorKind::PermissionDenied => OpenError::new(format!(
+                        "no right to write to the directory {}",
                         directory_of(&self.lock).display()
+                    ))
+                    .remedy(
+                        "give this user write access to it, the database has other files beside it",
                     ),
-                    ErrorKind::NotFound => format!(
-                        "the directory of {} does not exist; create it, or name another file with --storage",
+                    ErrorKind::NotFound => OpenError::new(format!(
+                        "the directory of {} does not exist",
                         self.database.display()
-                    ),
-                    _ => format!("cannot create {}: {e}", self.lock.display()),
+                    ))
+                    .remedy("create it")
+                    .remedy(Remedy::AnotherFile),
+                    _ => format!("cannot create {}: {e}", self.lock.display()).into(),
                 })
             })
     }
@@ -237,10 +249,13 @@ impl Files {
 /// refused with a sentence of its own).
 pub(super) fn refuse_device(path: &Path) -> Result<()> {
     match fs::metadata(path) {
-        Ok(there) if !there.is_file() && !there.is_dir() => Err(Error::Open(format!(
-            "{} is a device, pipe or socket, and a database needs a file; name one with --storage",
-            path.display()
-        ))),
+        Ok(there) if !there.is_file() && !there.is_dir() => Err(Error::Open(
+            OpenError::new(format!(
+                "{} is a device, pipe or socket, and a database needs a file",
+                path.display()
+            ))
+            .remedy(Remedy::NameFile),
+        )),
         _ => Ok(()),
     }
 }

@@ -342,6 +342,7 @@ impl Response {
             }),
             Response::Done => frame(buffer, id, 1, |_| {}),
             Response::Failed(error) => frame(buffer, id, 2, |b| {
+                let opening;
                 let (kind, text): (u8, &str) = match error {
                     Error::Busy(text) => (0, text),
                     Error::Unavailable(text) => (1, text),
@@ -349,7 +350,10 @@ impl Response {
                     Error::Stale => (3, ""),
                     Error::Seen => (4, ""),
                     Error::Statement(text) => (5, text),
-                    Error::Open(text) | Error::NotYet(text) => (6, text),
+                    Error::Open(why) | Error::NotYet(why) => {
+                        opening = why.to_string();
+                        (6, &opening)
+                    }
                     Error::Poisoned(text) | Error::Undone(text) => (7, text),
                 };
                 b.push(kind);
@@ -415,7 +419,7 @@ impl Response {
                     3 => Error::Stale,
                     4 => Error::Seen,
                     5 => Error::Statement(text),
-                    6 => Error::Open(text),
+                    6 => Error::open(text),
                     7 => Error::Poisoned(text),
                     _ => return Err(garbled()),
                 })

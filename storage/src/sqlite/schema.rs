@@ -18,7 +18,7 @@ use super::backup_directory::BackupDirectory;
 use super::{files, pragmas, snapshot};
 use crate::copy::{MARK, UNFINISHED};
 use crate::migration::{self, Whose};
-use crate::{Error, Result, Sync};
+use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// "turn" in ASCII: tells our files from other programs' SQLite files
 /// (<https://www.sqlite.org/pragma.html#pragma_application_id>).
@@ -150,7 +150,7 @@ pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<Option<Path
     if is_ours(path)? {
         let conn = pragmas::open_reader(path)?;
         if is_unfinished(&conn).map_err(|e| pragmas::cannot_open(path, &e))? {
-            return Err(Error::Open(format!(
+            return Err(Error::open(format!(
                 "cannot use {}: {UNFINISHED}",
                 path.display()
             )));
@@ -247,13 +247,13 @@ pub(super) fn bring_up_to_date(
 
 fn cannot_keep(path: &Path, error: &Error) -> Error {
     let why = match error {
-        Error::Open(sentence) | Error::NotYet(sentence) => sentence.clone(),
-        other => other.to_string(),
+        Error::Open(why) | Error::NotYet(why) => why.clone(),
+        other => OpenError::new(other.to_string()),
     };
-    Error::Open(format!(
-        "the tables of {} have to be changed, and a backup beside it cannot be made first: {why}",
+    Error::Open(why.with_prefix(format_args!(
+        "the tables of {} have to be changed, and a backup beside it cannot be made first: ",
         path.display()
-    ))
+    )))
 }
 
 /// Refuses a damaged file before it takes in more: the older the damage, the older
@@ -269,7 +269,7 @@ fn check_structure(conn: &Connection, path: &Path) -> Result<()> {
     if found == "ok" {
         return Ok(());
     }
-    Err(Error::Open(format!(
+    Err(Error::open(format!(
         "{} is damaged ({}); restore a backup, or save what can be read with `sqlite3 {0} .recover`",
         path.display(),
         found.replace('\n', " ")
@@ -296,23 +296,24 @@ pub(crate) fn problem(conn: &Connection) -> rusqlite::Result<Option<String>> {
 fn create_private(path: &Path) -> Result<()> {
     let refused = |e: std::io::Error| {
         Error::Open(match e.kind() {
-            ErrorKind::PermissionDenied if path.exists() => format!(
-                "no right to write to {}; give this user write access to it",
-                path.display()
-            ),
-            ErrorKind::PermissionDenied => format!(
-                "no right to write to the directory {}; give this user write access to it",
+            ErrorKind::PermissionDenied if path.exists() => {
+                OpenError::new(format!("no right to write to {}", path.display()))
+                    .remedy("give this user write access to it")
+            }
+            ErrorKind::PermissionDenied => OpenError::new(format!(
+                "no right to write to the directory {}",
                 files::directory_of(path).display()
-            ),
-            ErrorKind::NotFound => format!(
-                "the directory of {} does not exist; create it, or name another file with --storage",
+            ))
+            .remedy("give this user write access to it"),
+            ErrorKind::NotFound => OpenError::new(format!(
+                "the directory of {} does not exist",
                 path.display()
-            ),
-            ErrorKind::IsADirectory => format!(
-                "{} is a directory; name a file with --storage",
-                path.display()
-            ),
-            _ => format!("cannot create {}: {e}", path.display()),
+            ))
+            .remedy("create it")
+            .remedy(Remedy::AnotherFile),
+            ErrorKind::IsADirectory => OpenError::new(format!("{} is a directory", path.display()))
+                .remedy(Remedy::NameFile),
+            _ => format!("cannot create {}: {e}", path.display()).into(),
         })
     };
     files::refuse_device(path)?;
@@ -358,10 +359,13 @@ fn is_ours(path: &Path) -> Result<bool> {
     match look().map_err(|e| pragmas::cannot_open(path, &e))? {
         (APPLICATION_ID, _) => Ok(true),
         (_, true) => Ok(false),
-        (_, false) => Err(Error::Open(format!(
-            "{} is a SQLite database of another program; name another file with --storage",
-            path.display()
-        ))),
+        (_, false) => Err(Error::Open(
+            OpenError::new(format!(
+                "{} is a SQLite database of another program",
+                path.display()
+            ))
+            .remedy(Remedy::AnotherFile),
+        )),
     }
 }
 

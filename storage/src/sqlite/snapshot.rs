@@ -18,7 +18,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::names::{self, beside, exists};
 use super::pragmas;
-use crate::{Error, Result};
+use crate::{Error, OpenError, Result};
 
 /// Pages copied between two looks at the clock: 2 MiB.
 const STEP: i32 = 1024;
@@ -43,10 +43,10 @@ pub(super) fn copy<T>(
     progress: impl FnMut(u64, u64),
 ) -> Result<T> {
     if exists(target) {
-        return Err(Error::Open(format!(
-            "{} exists already; name a new file",
-            target.display()
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!("{} exists already", target.display()))
+                .remedy("name a new file"),
+        ));
     }
     let part = beside(target, "-part");
     create(&part)?;
@@ -70,7 +70,7 @@ fn fill(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<()> {
     let failed = |e: rusqlite::Error| {
-        Error::Open(format!(
+        Error::open(format!(
             "cannot copy {} to {}: {e}",
             name.display(),
             part.display()
@@ -103,10 +103,13 @@ fn fill(
                 _ => {
                     locked += 1;
                     if locked > LOCKED {
-                        return Err(Error::Open(format!(
-                            "{} is locked by another program; end its transaction and try again",
-                            name.display()
-                        )));
+                        return Err(Error::Open(
+                            OpenError::new(format!(
+                                "{} is locked by another program",
+                                name.display()
+                            ))
+                            .remedy("end its transaction and try again"),
+                        ));
                     }
                     std::thread::sleep(PAUSE);
                 }
@@ -122,9 +125,12 @@ fn fill(
 
 /// A copy that cannot be read back.
 pub(super) fn bad(why: &dyn std::fmt::Display) -> Error {
-    Error::Open(format!(
-        "the copy cannot be read back ({why}): the source or the disk is damaged; `turnkey check` says more"
-    ))
+    Error::Open(
+        OpenError::new(format!(
+            "the copy cannot be read back ({why}): the source or the disk is damaged"
+        ))
+        .remedy("`turnkey check` says more"),
+    )
 }
 
 /// Reads all of the copy.
@@ -148,19 +154,21 @@ fn create(path: &Path) -> Result<()> {
         .map(drop)
         .map_err(|e| {
             Error::Open(match e.kind() {
-                ErrorKind::NotFound => format!(
-                    "the directory of {} does not exist; create it, or name another file",
+                ErrorKind::NotFound => OpenError::new(format!(
+                    "the directory of {} does not exist",
                     path.display()
-                ),
-                ErrorKind::PermissionDenied => format!(
-                    "no right to write {}; name a file in a directory this user may write to",
+                ))
+                .remedy("create it, or name another file"),
+                ErrorKind::PermissionDenied => {
+                    OpenError::new(format!("no right to write {}", path.display()))
+                        .remedy("name a file in a directory this user may write to")
+                }
+                ErrorKind::AlreadyExists => OpenError::new(format!(
+                    "{} is there: another backup is being made, or one was killed",
                     path.display()
-                ),
-                ErrorKind::AlreadyExists => format!(
-                    "{} is there: another backup is being made, or one was killed; remove it if nobody makes one, or name another file",
-                    path.display()
-                ),
-                _ => format!("cannot create {}: {e}", path.display()),
+                ))
+                .remedy("remove it if nobody makes one, or name another file"),
+                _ => format!("cannot create {}: {e}", path.display()).into(),
             })
         })
 }
@@ -168,7 +176,7 @@ fn create(path: &Path) -> Result<()> {
 /// Removes a file, if it is there.
 pub(super) fn remove(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::Open(format!(
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::open(format!(
             "cannot remove {}: {e}",
             path.display()
         ))),
@@ -179,17 +187,18 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 fn sync(path: &Path) -> Result<()> {
     File::open(path)
         .and_then(|file| file.sync_all())
-        .map_err(|e| Error::Open(format!("cannot write {} to the disk: {e}", path.display())))
+        .map_err(|e| Error::open(format!("cannot write {} to the disk: {e}", path.display())))
 }
 
 pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
     names::rename(from, to).map_err(|e| {
         Error::Open(match e.kind() {
-            ErrorKind::AlreadyExists => format!(
-                "{} exists already, and is not written over; name a new file",
+            ErrorKind::AlreadyExists => OpenError::new(format!(
+                "{} exists already, and is not written over",
                 to.display()
-            ),
-            _ => format!("cannot name the file {}: {e}", to.display()),
+            ))
+            .remedy("name a new file"),
+            _ => format!("cannot name the file {}: {e}", to.display()).into(),
         })
     })
 }

@@ -55,7 +55,7 @@ use crate::sqlite::pragmas;
 use crate::sqlite::presence::Presence;
 use crate::sqlite::statements::Statements;
 use crate::sqlite::{FileId, Files};
-use crate::{Error, Fence, Owner, Result, Sync};
+use crate::{Error, Fence, OpenError, Owner, Result, Sync};
 
 use self::batch::Batch;
 use self::peers::Peer;
@@ -157,10 +157,13 @@ impl Writer {
         let database = self.files.database.clone();
         let now = FileId::of(&database).ok();
         if self.file.is_some() && now != self.file {
-            return Err(Error::Open(format!(
-                "{} is not the file that it was when the bot started; stop the bot, put the right one in its place, start it again",
-                database.display()
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!(
+                    "{} is not the file that it was when the bot started",
+                    database.display()
+                ))
+                .remedy("stop the bot, put the right one in its place, start it again"),
+            ));
         }
         let conn = pragmas::open_writer(&database, Sync::Normal)?;
         let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&database, e);
@@ -195,7 +198,9 @@ impl Writer {
             Sync::Normal => None,
         };
         let presence = Presence::note(&database, now).map_err(|missing| {
-            Error::Open(format!("{missing}; stop the bot and start it again"))
+            Error::Open(
+                OpenError::new(format!("{missing}")).remedy("stop the bot and start it again"),
+            )
         })?;
         taken::clear_dead_socket(&self.files);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(poisoned)?;

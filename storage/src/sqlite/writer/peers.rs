@@ -153,7 +153,7 @@ impl Running<'_> {
         input: &[u8],
         used: &mut usize,
     ) -> Result<()> {
-        let nonsense = |e: Error| Error::Open(e.to_string());
+        let nonsense = |e: Error| Error::open(e.to_string());
         while let Some((body, length)) = protocol::next_frame(&input[*used..]).map_err(nonsense)? {
             let known = self
                 .connections
@@ -181,7 +181,7 @@ impl Running<'_> {
         held: &[(DialogKey, Fence)],
     ) -> Result<()> {
         if version != protocol::VERSION {
-            return Err(Error::Open(format!(
+            return Err(Error::open(format!(
                 "it speaks version {version} of the protocol, this writer {}",
                 protocol::VERSION
             )));

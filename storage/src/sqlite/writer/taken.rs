@@ -148,7 +148,7 @@ impl Running<'_> {
         };
         let saved = match rescue.try_recv() {
             Err(TryRecvError::Empty) => return Ok(()),
-            Err(TryRecvError::Disconnected) => Err(Error::Open("its thread ended".to_owned())),
+            Err(TryRecvError::Disconnected) => Err(Error::open("its thread ended".to_owned())),
             Ok(saved) => saved,
         };
         loss.rescue = None;
@@ -165,7 +165,7 @@ impl Running<'_> {
                 loss.failed = None;
                 let file = file.display();
                 tracing::error!(
-                    "everything that was acknowledged is in {file} ({dialogs} dialogs): stop the bot, `turnkey restore --storage sqlite:{database} --replace {file}`, start it again"
+                    "everything that was acknowledged is in {file} ({dialogs} dialogs): stop the bot, let `turnkey restore` put this file in the place of {database}, start it again"
                 );
                 Taken::Kept(number)
             }
