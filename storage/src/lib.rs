@@ -41,6 +41,7 @@ pub mod inbox;
 mod inspect;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod lanes;
+pub mod marks;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;

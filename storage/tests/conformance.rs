@@ -1084,6 +1084,7 @@ on_every_engine! {
     a_reply_that_is_given_up_is_out_of_the_way
     dead_replies_are_listed_tried_again_and_dropped
     pauses_are_kept_until_they_are_over
+    marks_are_kept_for_each_channel
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits
     a_sweep_deletes_what_is_old_and_comes_to_an_end

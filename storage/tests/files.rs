@@ -249,6 +249,29 @@ fn a_file_of_a_newer_version_is_refused() {
     });
 }
 
+/// The mark was a pause until 2^60 ms and as many more.
+#[test]
+fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bot.db");
+    prepare(&path, Sync::Full, &[]).unwrap();
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(
+        "DROP TABLE turnkey_poll_mark;
+         DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number = 3;
+         INSERT INTO turnkey_pause VALUES ('mark:vk', (1 << 60) + 42), ('vk:mark:', 1 << 60)",
+    )
+    .unwrap();
+    drop(conn);
+    assert!(prepare(&path, Sync::Full, &[]).unwrap().is_some());
+    let conn = Connection::open(&path).unwrap();
+    let ask = |sql: &str| -> String { conn.query_row(sql, [], |row| row.get(0)).unwrap() };
+    let moved = "SELECT group_concat(channel || ' ' || mark) FROM turnkey_poll_mark";
+    assert_eq!(ask(moved), "vk 42");
+    let left = "SELECT group_concat(scope) FROM turnkey_pause";
+    assert_eq!(ask(left), "vk:mark:");
+}
+
 #[test]
 fn a_path_that_is_no_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();

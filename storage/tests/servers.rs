@@ -567,6 +567,47 @@ fn a_mysql_migration_that_was_cut_off_is_refused_until_somebody_looked() {
     });
 }
 
+/// As in a file; on MySQL also after it was cut off in the middle.
+#[test]
+fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
+    for (kind, again) in [
+        (Kind::Postgres, false),
+        (Kind::Mysql, false),
+        (Kind::Mysql, true),
+    ] {
+        let Some(server) = TestServer::shared(kind) else {
+            return;
+        };
+        block_on(async {
+            let name = server.prepared(&[]).await;
+            let older = match again {
+                true => {
+                    "UPDATE turnkey_migration SET ended_at = NULL
+                         WHERE owner = 'turnkey' AND number = 3;
+                     INSERT INTO turnkey_poll_mark VALUES ('vk', 42);"
+                }
+                false => {
+                    "DROP TABLE turnkey_poll_mark;
+                     DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number =
+                         (SELECT n FROM (SELECT max(number) AS n FROM turnkey_migration
+                          WHERE owner = 'turnkey') t);"
+                }
+            };
+            server.sql(&name, older).await;
+            let pauses = "INSERT INTO turnkey_pause VALUES
+                ('mark:vk', 1152921504606846976 + 42), ('vk:mark:', 1152921504606846976)";
+            server.sql(&name, pauses).await;
+            let url = server.url(&name);
+            kind.prepare(&url, &[]).await.unwrap();
+            let storage = kind.open(&url);
+            let mark = turnkey_storage::marks::get(&*storage, "vk").await.unwrap();
+            assert_eq!(mark, Some(42), "{kind:?}");
+            let left = turnkey_storage::pauses::all(&*storage).await.unwrap();
+            assert_eq!(left, [("vk:mark:".to_owned(), 1 << 60)], "{kind:?}");
+        });
+    }
+}
+
 #[test]
 fn a_mysql_server_that_does_not_sync_is_refused_for_full_sync() {
     let unsafe_server = ["-c", "innodb-flush-log-at-trx-commit=2", "--port"];

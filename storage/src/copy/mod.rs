@@ -74,6 +74,7 @@ const OURS: &[(&str, &[&str], usize)] = &[
         2,
     ),
     ("turnkey_pause", &["scope", "until_ms"], 1),
+    ("turnkey_poll_mark", &["channel", "mark"], 1),
 ];
 
 /// The columns that hold fences.

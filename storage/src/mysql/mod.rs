@@ -5,7 +5,7 @@
 //! | `server.rs` | the address, and how a connection is made |
 //! | `session.rs` | what each session of ours is like |
 //! | `conn.rs` `literal.rs` | many statements in one round trip, and their rows |
-//! | `schema.sql` `schema.rs` | tables, migrations |
+//! | `schema.sql` `replies.sql` `marks.sql` `schema.rs` | tables, migrations |
 //! | `wire.rs` | one phase of many turns on a connection |
 //! | `keeper.rs` | one connection that shows that this process lives |
 //! | `author.rs` `sql.rs` `values.rs` | the author's own statements and questions |

@@ -22,7 +22,11 @@ use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// Turnkey's own migrations, oldest first. Never change one that was released; each
 /// must do no harm when it is applied again after it was cut off.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("replies.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("replies.sql"),
+    include_str!("marks.sql"),
+];
 
 /// The oldest servers: both know how to lay out an index on our keys, roll back a
 /// single change of a table that fails, and keep AUTO_INCREMENT over a restart.

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("functions.sql"),
     include_str!("replies.sql"),
+    include_str!("marks.sql"),
 ];
 
 /// The oldest server that this is tried with has a larger number; functions and

@@ -136,6 +136,16 @@ const MIGRATIONS: &[&str] = &[
         died INTEGER NOT NULL,
         PRIMARY KEY (turn, n)
     ) STRICT, WITHOUT ROWID;",
+    // Where to go on asking platforms for updates. These were pauses of `mark:` and the
+    // channel, until 2^60 ms and as many more.
+    "CREATE TABLE turnkey_poll_mark (
+        channel TEXT PRIMARY KEY NOT NULL,
+        mark INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO turnkey_poll_mark (channel, mark)
+        SELECT substr(scope, 6), until_ms - 1152921504606846976 FROM turnkey_pause
+        WHERE scope LIKE 'mark:%' AND until_ms >= 1152921504606846976;
+    DELETE FROM turnkey_pause WHERE scope LIKE 'mark:%' AND until_ms >= 1152921504606846976;",
 ];
 
 /// Makes the file if there is none (mode 0600) and brings it up to date.

@@ -8,7 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::retention::{Kept, Sweep};
-use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error, Seen, Statement, admin, pauses};
+use turnkey_storage::{
+    Arrival, Begin, Commit, DialogKey, Error, Seen, Statement, admin, marks, pauses,
+};
 
 pub(crate) use replies::{
     a_reply_that_is_given_up_is_out_of_the_way, dead_replies_are_listed_tried_again_and_dropped,
@@ -388,6 +390,19 @@ pub(crate) async fn pauses_are_kept_until_they_are_over(engine: &dyn Engine) {
     ];
     assert_eq!(pauses::all(&*engine.open()).await.unwrap(), wanted);
     assert_eq!(count(&client, "turnkey_pause").await, 2);
+}
+
+pub(crate) async fn marks_are_kept_for_each_channel(engine: &dyn Engine) {
+    let client = engine.open();
+    assert_eq!(marks::get(&*client, "vk").await.unwrap(), None);
+    for (channel, mark) in [("vk", 7), ("other", u64::MAX), ("vk", 8), ("zero", 0)] {
+        marks::set(&*client, channel, mark).await.unwrap();
+    }
+    let again = engine.open();
+    for (channel, mark) in [("vk", 8), ("other", u64::MAX), ("zero", 0)] {
+        assert_eq!(marks::get(&*again, channel).await.unwrap(), Some(mark));
+    }
+    assert!(pauses::all(&*again).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_reset_forgets_the_state_even_under_a_turn(engine: &dyn Engine) {
