@@ -30,7 +30,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use turnkey_storage::inbox::Pending;
 use turnkey_storage::{
-    Arrival, Begin, Begun, Commit, DialogKey, Error as StorageError, Seen, Storage,
+    Arrival, Begin, Begun, Commit, DialogKey, Error as StorageError, LockAfter, Origin, Seen,
+    Storage,
 };
 
 use crate::author::error::Error;
@@ -435,8 +436,14 @@ fn prepare(
             .collect::<Result<_, _>>()?,
         statements: handled.statements,
         history,
-        end: outgoing.is_empty(),
-        pending: receipt.is_accepted(),
+        lock: match outgoing.is_empty() {
+            true => LockAfter::GivenBack,
+            false => LockAfter::Kept,
+        },
+        origin: match receipt.is_accepted() {
+            true => Origin::Inbox,
+            false => Origin::Arrival,
+        },
     };
     Ok((commit, outgoing))
 }

@@ -256,10 +256,30 @@ pub struct Commit {
     pub statements: Vec<Statement>,
     /// A line for the dialog's history, as JSON text, if one is kept.
     pub history: Option<String>,
-    /// Give the lock back with this commit: there is nothing to send.
-    pub end: bool,
-    /// The update is in the inbox: this commit takes it out.
-    pub pending: bool,
+    /// What becomes of the dialog's lock.
+    pub lock: LockAfter,
+    /// Where the update came from.
+    pub origin: Origin,
+}
+
+/// What becomes of a dialog's lock when a call has done its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LockAfter {
+    /// Its holder goes on, such as with replies to send.
+    #[default]
+    Kept,
+    /// It goes to the next in line, in the same step.
+    GivenBack,
+}
+
+/// Where the update of a turn came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Straight from its platform.
+    #[default]
+    Arrival,
+    /// Out of the inbox, which the turn's commit takes it out of.
+    Inbox,
 }
 
 /// A dialog's lock, held. Dropping it gives the lock back.

@@ -37,8 +37,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
-    Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, ReplyId, Result, Row, Statement,
-    Storage,
+    Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, LockAfter, ReplyId, Result, Row,
+    Statement, Storage,
 };
 use shared::{Job, Shared, closed};
 use waiting::Place;
@@ -134,7 +134,7 @@ impl ServerStorage {
 
     async fn commit_turn(&self, grant: &mut Grant, commit: Commit) -> Result<()> {
         fits(&grant.dialog, Some(&commit.update))?;
-        let end = commit.end;
+        let lock = commit.lock;
         let turn = Turn {
             dialog: grant.dialog.clone(),
             fence: grant.fence,
@@ -151,19 +151,19 @@ impl ServerStorage {
         };
         done?;
         grant.version = grant.fence.0;
-        if end {
+        if lock == LockAfter::GivenBack {
             grant.release = disarmed();
         }
         Ok(())
     }
 
-    async fn mark(&self, grant: &Grant, replies: Vec<ReplyId>, end: bool) -> Result<()> {
+    async fn mark(&self, grant: &Grant, replies: Vec<ReplyId>, lock: LockAfter) -> Result<()> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.shared.submit(Job::Sent {
             dialog: grant.dialog.clone(),
             fence: grant.fence,
             replies,
-            end,
+            lock,
             to: Some(sender),
         });
         self.patiently(async { receiver.await.unwrap_or_else(|_| Err(closed())) })
@@ -187,12 +187,12 @@ impl Storage for ServerStorage {
     }
 
     fn sent<'a>(&'a self, grant: &'a Grant, replies: Vec<ReplyId>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.mark(grant, replies, false))
+        Box::pin(self.mark(grant, replies, LockAfter::Kept))
     }
 
     fn end(&self, mut grant: Grant, replies: Vec<ReplyId>) -> BoxFuture<'_, Result<()>> {
         grant.release = disarmed();
-        Box::pin(async move { self.mark(&grant, replies, true).await })
+        Box::pin(async move { self.mark(&grant, replies, LockAfter::GivenBack).await })
     }
 
     fn query<'a>(

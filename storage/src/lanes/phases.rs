@@ -12,7 +12,7 @@ use super::RECONNECT;
 use super::retry::Retry;
 use super::shared::{Job, Shared, Stage, To};
 use super::wire::{Ask, Asked, Failure, Found, MAX_WAITERS, Reading, Turn, Wire};
-use crate::{Begun, DialogKey, Error, Fence, Grant, Granted, Release, Result};
+use crate::{Begun, DialogKey, Error, Fence, Grant, Granted, LockAfter, Release, Result};
 
 /// The connection is gone.
 pub(super) struct Lost;
@@ -93,14 +93,14 @@ impl Phases {
                 dialog,
                 fence,
                 replies,
-                end,
+                lock,
                 ..
             } = job
             else {
                 continue;
             };
             marks.extend(replies.iter().map(|id| (dialog, *id)));
-            if *end {
+            if *lock == LockAfter::GivenBack {
                 ends.push((dialog, *fence));
             }
         }
@@ -112,14 +112,14 @@ impl Phases {
             let Job::Sent {
                 dialog,
                 fence,
-                end,
+                lock,
                 to,
                 ..
             } = job
             else {
                 continue;
             };
-            if answer.is_err() && end {
+            if answer.is_err() && lock == LockAfter::GivenBack {
                 // Whatever became of the mark, the lock must go.
                 if let Some(shared) = self.shared.upgrade() {
                     shared.release(dialog, fence);

@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::wire::Turn;
-use crate::{Begun, DialogKey, Error, Fence, Release, ReplyId, Result};
+use crate::{Begun, DialogKey, Error, Fence, LockAfter, Release, ReplyId, Result};
 
 /// Who asked is told here.
 pub(super) type To = oneshot::Sender<Result<()>>;
@@ -28,7 +28,7 @@ pub(crate) enum Job {
         dialog: DialogKey,
         fence: Fence,
         replies: Vec<ReplyId>,
-        end: bool,
+        lock: LockAfter,
         to: Option<To>,
     },
     Begin {
@@ -173,7 +173,7 @@ impl Release for Shared {
             dialog,
             fence,
             replies: Vec::new(),
-            end: true,
+            lock: LockAfter::GivenBack,
             to: None,
         });
     }

@@ -26,7 +26,7 @@ use crate::lanes::idle::{Attempt, Idle, settled};
 use crate::lanes::shared::Shared;
 use crate::lanes::sql::Use;
 use crate::lanes::wire::{Failure, Turn};
-use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement};
+use crate::{BoxFuture, DialogKey, Error, LockAfter, Result, Row, Statement};
 
 /// A statement that the server itself does not stop in time is stopped by us.
 const LATE: Duration = Duration::from_secs(1);
@@ -161,7 +161,7 @@ impl Author {
             Look::Free => {}
             Look::Refused(error) => return Ok(Ended::Refused(error)),
             Look::Done => {
-                if turn.commit.end {
+                if turn.commit.lock == LockAfter::GivenBack {
                     calls.hand_over(&[(&turn.dialog, turn.fence)]).await?;
                 }
                 return Ok(Ended::Done(()));

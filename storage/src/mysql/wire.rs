@@ -25,7 +25,10 @@ use crate::lanes::shared::Shared;
 use crate::lanes::wire::{
     Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Turn, Wire,
 };
-use crate::{DialogKey, Error, Fence, Pending, Release, ReplyId, Result, Seen, Unsent, unix_ms};
+use crate::{
+    DialogKey, Error, Fence, LockAfter, Origin, Pending, Release, ReplyId, Result, Seen, Unsent,
+    unix_ms,
+};
 
 /// Fences that a row of `turnkey_fence` stands for: one for each lock of a batch.
 pub(super) const FENCES: u64 = 1024;
@@ -203,7 +206,7 @@ impl Wire for Calls {
             match self.look(turn).await? {
                 Look::Free => {}
                 Look::Done => {
-                    if turn.commit.end {
+                    if turn.commit.lock == LockAfter::GivenBack {
                         self.hand_over(&[(&turn.dialog, turn.fence)]).await?;
                     }
                     return Ok(Ok(()));
@@ -530,7 +533,10 @@ fn write(sql: &mut Sql, turns: &[&Turn]) {
             })
             .push(";");
     }
-    let pending: Vec<&&Turn> = turns.iter().filter(|turn| turn.commit.pending).collect();
+    let pending: Vec<&&Turn> = turns
+        .iter()
+        .filter(|turn| turn.commit.origin == Origin::Inbox)
+        .collect();
     if !pending.is_empty() {
         sql.push("DELETE i FROM turnkey_inbox i FORCE INDEX (PRIMARY) WHERE (id,channel) IN (")
             .list(pending, |sql, turn| {
@@ -562,7 +568,7 @@ fn states(sql: &mut Sql, turns: &[&Turn], now: i64) {
 fn ends<'a>(turns: &[&'a Turn]) -> Vec<(&'a DialogKey, Fence)> {
     turns
         .iter()
-        .filter(|turn| turn.commit.end)
+        .filter(|turn| turn.commit.lock == LockAfter::GivenBack)
         .map(|turn| (&turn.dialog, turn.fence))
         .collect()
 }

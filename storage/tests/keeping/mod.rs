@@ -9,7 +9,8 @@ use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::retention::{Kept, Sweep};
 use turnkey_storage::{
-    Arrival, Begin, Commit, DialogKey, Error, Seen, Statement, admin, marks, pauses,
+    Arrival, Begin, Commit, DialogKey, Error, LockAfter, Origin, Seen, Statement, admin, marks,
+    pauses,
 };
 
 pub(crate) use replies::{
@@ -147,19 +148,19 @@ pub(crate) async fn a_commit_takes_its_update_out_of_the_inbox(engine: &dyn Engi
     // A commit that fails leaves it there.
     let failing = Commit {
         statements: vec![Statement::new("INSERT INTO nowhere VALUES (1)", ())],
-        pending: true,
+        origin: Origin::Inbox,
         ..keep("u1", "1")
     };
     let error = client.commit(&mut grant, failing).await.unwrap_err();
     assert!(matches!(error, Error::Statement(_)), "{error}");
     assert_eq!(state(&client, "u1").await, UpdateState::Pending);
-    let commit = |update: &str, end| Commit {
-        pending: true,
-        end,
+    let commit = |update: &str, lock| Commit {
+        origin: Origin::Inbox,
+        lock,
         ..last(update, "1")
     };
     client
-        .commit(&mut grant, commit("u1", false))
+        .commit(&mut grant, commit("u1", LockAfter::Kept))
         .await
         .unwrap();
     let done = UpdateState::Done(Seen {
@@ -171,7 +172,7 @@ pub(crate) async fn a_commit_takes_its_update_out_of_the_inbox(engine: &dyn Engi
     // With statements of the author's too, under the same lock.
     let with_note = Commit {
         statements: vec![Statement::new("INSERT INTO note VALUES ('x')", ())],
-        ..commit("u2", true)
+        ..commit("u2", LockAfter::GivenBack)
     };
     client.commit(&mut grant, with_note).await.unwrap();
     assert_eq!(count(&client, "turnkey_inbox").await, 0);
@@ -195,7 +196,10 @@ pub(crate) async fn many_commits_take_out_what_is_theirs(engine: &dyn Engine) {
                 .grant
                 .unwrap();
             let commit = Commit {
-                pending: is_pending,
+                origin: match is_pending {
+                    true => Origin::Inbox,
+                    false => Origin::Arrival,
+                },
                 ..last(if is_pending { &update } else { "other" }, "1")
             };
             // Another turn has this id already.
@@ -366,7 +370,7 @@ pub(crate) async fn dead_letters_are_listed_tried_again_and_dropped(engine: &dyn
     assert_eq!(due(&client).await, [dialog(1)]);
     let mut grant = begin_at(&client, 1, Some("u1"), 1001).await.grant.unwrap();
     let commit = Commit {
-        pending: true,
+        origin: Origin::Inbox,
         ..last("u1", "1")
     };
     client.commit(&mut grant, commit).await.unwrap();

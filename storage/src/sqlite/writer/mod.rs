@@ -24,6 +24,7 @@
 //! | `mod.rs` | the loop |
 //! | `peers.rs` | the workers' connections |
 //! | `requests.rs` | what a request does |
+//! | `turns.rs` | the same of a turn's |
 //! | `batch.rs` | the transaction: open, commit, undo |
 //! | `syncer.rs` | the sync of a batch, while the next one executes |
 //! | `taken.rs` | the file is taken away while it is open; the socket is |
@@ -39,6 +40,7 @@ mod recovery;
 mod requests;
 mod syncer;
 mod taken;
+mod turns;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
@@ -60,10 +62,10 @@ use crate::{Error, Fence, OpenError, Owner, Result, Sync};
 use self::batch::Batch;
 use self::peers::Peer;
 use self::recovery::Recovery;
-use self::requests::Waiting;
 use self::syncer::Syncer;
 use self::taken::Loss;
 pub use self::taken::Taken;
+use self::turns::Waiting;
 
 /// Requests in one transaction, and what was read with the last of them: a read is
 /// executed whole. A cap costs nothing in speed and bounds how long

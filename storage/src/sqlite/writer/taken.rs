@@ -15,13 +15,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use super::turns::Attempt;
 use super::{LISTENER, Running, SOCKET_AGAIN, poisoned};
 use crate::sqlite::Files;
 use crate::sqlite::files::{ShortPath, bind_private};
 use crate::sqlite::presence::Missing;
 use crate::sqlite::protocol::{Request, Response};
 use crate::sqlite::rescue::{self, Rescued};
-use crate::{Error, Result};
+use crate::{Error, LockAfter, Result};
 
 /// Between two looks while nothing is committed.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
@@ -194,18 +195,18 @@ impl Running<'_> {
     /// Answers a request while the file is lost.
     pub(super) fn refuse(&mut self, token: u64, id: u64, request: Request<'_>) -> Result<()> {
         let answer = match request {
-            // What greets, gives up a place or asks who is there does not touch the file.
-            other @ (Request::Hello { .. } | Request::Cancel { .. } | Request::Owners) => {
-                return self.execute_any(token, id, other, false);
+            // What gives up a place or asks who is there does not touch the file.
+            other @ (Request::Cancel { .. } | Request::Owners) => {
+                return self.execute_any(token, id, other, Attempt::First);
             }
             Request::Unsent { .. } | Request::Due { .. } => Response::Dialogs(Vec::new()),
             Request::Sent {
                 dialog,
                 fence,
                 replies,
-                end,
+                lock,
             } => {
-                if end {
+                if lock == LockAfter::GivenBack {
                     self.release(&dialog, fence);
                 }
                 match replies.is_empty() {
@@ -213,11 +214,8 @@ impl Running<'_> {
                     false => Response::Failed(self.refusal()),
                 }
             }
-            Request::Begin { .. }
-            | Request::Commit(_)
-            | Request::Write { .. }
-            | Request::Own { .. }
-            | Request::Barrier => Response::Failed(self.refusal()),
+            // Also what may come to be asked one day.
+            _ => Response::Failed(self.refusal()),
         };
         self.answer(token, id, &answer);
         self.grant_ready()
