@@ -17,6 +17,7 @@ use crate::operator::backup::{self, Outcome};
 use crate::process::exit;
 use crate::process::master::sys;
 use crate::shared::lines::say;
+use turnkey_storage::sqlite::Existing;
 use turnkey_storage::tools;
 
 /// Between two updates of the line of progress.
@@ -151,7 +152,11 @@ impl Restore {
         let address = self.database.address()?;
         let mut line = Line::new("Restoring");
         let show = |done, all| line.show(done, all);
-        let done = tools::restore(&self.from, &address, self.replace, show);
+        let existing = match self.replace {
+            true => Existing::KeptBeside,
+            false => Existing::InTheWay,
+        };
+        let done = tools::restore(&self.from, &address, existing, show);
         line.end();
         let (done, kept) = done?;
         if self.json {

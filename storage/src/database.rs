@@ -137,11 +137,13 @@ impl Database {
         }
     }
 
-    /// Remembers which file has the name: to be called once it is prepared, before the
-    /// first writer. Another one under this name is not ours.
+    /// Remembers which file has the name, so that another one that is put in its place later
+    /// is not taken for ours. To be called once, after [`Database::prepare`] and before the
+    /// first writer is started; a second call changes nothing. A database on a server has no
+    /// file, and nothing is remembered.
     ///
     /// # Errors
-    /// [`Error::Open`] when it is gone.
+    /// [`Error::Open`] when the file is gone since it was prepared.
     #[cfg_attr(
         not(any(feature = "mysql", feature = "postgres")),
         allow(irrefutable_let_patterns)
@@ -157,7 +159,8 @@ impl Database {
         Ok(())
     }
 
-    /// The file that this program serves, once that is known.
+    /// The file that this program serves: none before [`Database::remember_file`], and none
+    /// of a database on a server.
     pub fn file(&self) -> Option<FileId> {
         match &self.engine {
             Engine::Sqlite { file, .. } => file.get().copied(),
@@ -168,7 +171,8 @@ impl Database {
         }
     }
 
-    /// Whether the file that this program serves still has its name.
+    /// Whether the file that this program serves still has its name. Also true before
+    /// [`Database::remember_file`], and of a database on a server.
     pub fn is_in_place(&self) -> bool {
         match (self.files(), self.file()) {
             (Some(files), Some(file)) => FileId::of(&files.database).is_ok_and(|now| now == file),

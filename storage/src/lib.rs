@@ -45,6 +45,7 @@ pub mod marks;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod own;
 pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -318,7 +319,11 @@ impl Drop for Grant {
 }
 
 /// An engine. See the crate's page for what every one of them promises.
-pub trait Storage: Send + std::marker::Sync {
+///
+/// This trait is sealed: it is called, not implemented, outside of this crate. What is kept
+/// beside the turns (the inbox, dead letters, pauses …) rests on more than these calls. A
+/// bot that is to be tested has SQLite in a temporary directory.
+pub trait Storage: own::Own + Send + std::marker::Sync {
     /// Takes the dialog's lock and reads what a turn needs.
     ///
     /// # Errors
@@ -367,21 +372,6 @@ pub trait Storage: Send + std::marker::Sync {
     /// [`Error::Unavailable`].
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
 
-    /// Our own statements, in one transaction that is durable when this returns: how
-    /// many rows each changed. They may be executed twice, when their answer was lost,
-    /// and so are written to take effect once. For this crate's own modules.
-    #[doc(hidden)]
-    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
-
-    /// A question of our own tables, which sees all that was acknowledged. Texts that are
-    /// keys may come as bytes: read them with [`Row::key`].
-    #[doc(hidden)]
-    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
-
-    /// [`inbox::due_dialogs`]: only an engine knows where a turn is under way.
-    #[doc(hidden)]
-    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
-
     /// Whether a turn could be committed now. It asks whoever writes, as a commit does,
     /// and changes nothing; questions are answered also where nothing can be written.
     /// Readiness asks once a second at most. An engine in which whoever answers a question
@@ -393,11 +383,6 @@ pub trait Storage: Send + std::marker::Sync {
     fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
-
-    /// Whether the outbox and the history name a dialog by its number, rather than by its
-    /// key.
-    #[doc(hidden)]
-    fn numbers_dialogs(&self) -> bool;
 }
 
 /// This bit of a dialog's version says that its state was forgotten; versions without it

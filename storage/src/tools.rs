@@ -144,19 +144,20 @@ pub fn backup(address: &Address, to: &Path, progress: impl FnMut(u64, u64)) -> R
     sqlite::backup(sqlite_file(address)?, to, progress)
 }
 
-/// Puts a copy in a database's place; the name under which what was there is kept.
+/// Puts a copy in a database's place; the name under which what was there is kept, if that
+/// was asked for.
 ///
 /// # Errors
 /// As [`backup`]; also when a bot uses the database.
 pub fn restore(
     from: &Path,
     address: &Address,
-    replace: bool,
+    existing: sqlite::Existing,
     progress: impl FnMut(u64, u64),
 ) -> Result<(BackedUp, Option<PathBuf>)> {
     let files = Files::of(sqlite_file(address)?);
     let lock = files.lock()?;
-    sqlite::restore(from, &files, &lock, replace, progress)
+    sqlite::restore(from, &files, &lock, existing, progress)
 }
 
 /// Backups of the database in a directory.

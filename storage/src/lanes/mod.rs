@@ -36,6 +36,7 @@ pub(crate) mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::own::Own;
 use crate::{
     Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, LockAfter, ReplyId, Result, Row,
     Statement, Storage,
@@ -68,13 +69,13 @@ pub(crate) trait Author: Send + std::marker::Sync + std::fmt::Debug {
     /// Dialogs with unsent replies and without a turn, the oldest turns first.
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
 
-    /// [`Storage::own`]. Its caller limits the time.
+    /// [`Own::own`]. Its caller limits the time.
     fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
 
-    /// [`Storage::own_query`].
+    /// [`Own::own_query`].
     fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
 
-    /// [`Storage::numbers_dialogs`].
+    /// [`Own::numbers_dialogs`].
     fn numbers_dialogs(&self) -> bool;
 }
 
@@ -177,6 +178,27 @@ impl ServerStorage {
     }
 }
 
+impl Own for ServerStorage {
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.patiently(self.author.own(statements)))
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.patiently(self.author.own_query(query)))
+    }
+
+    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
+        Box::pin(self.patiently(async move {
+            self.shared.arrived().await?;
+            inbox::due_dialogs(&*self.author, limit).await
+        }))
+    }
+
+    fn numbers_dialogs(&self) -> bool {
+        self.author.numbers_dialogs()
+    }
+}
+
 impl Storage for ServerStorage {
     fn begin(&self, begin: Begin) -> BoxFuture<'_, Result<Begun>> {
         Box::pin(self.begin_turn(begin))
@@ -212,21 +234,6 @@ impl Storage for ServerStorage {
         }))
     }
 
-    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
-        Box::pin(self.patiently(self.author.own(statements)))
-    }
-
-    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
-        Box::pin(self.patiently(self.author.own_query(query)))
-    }
-
-    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
-        Box::pin(self.patiently(async move {
-            self.shared.arrived().await?;
-            inbox::due_dialogs(&*self.author, limit).await
-        }))
-    }
-
     fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.patiently(async {
             let mut up = self.shared.up.subscribe();
@@ -239,10 +246,6 @@ impl Storage for ServerStorage {
                 done = self.author.own(vec![nothing]) => done.map(drop),
             }
         }))
-    }
-
-    fn numbers_dialogs(&self) -> bool {
-        self.author.numbers_dialogs()
     }
 }
 

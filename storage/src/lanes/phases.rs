@@ -209,6 +209,13 @@ impl Phases {
         batch.asked = places.collect();
         let answers = insist!(wire.begin(self.owner, &asks))?;
         let asked = std::mem::take(&mut batch.asked);
+        debug_assert!(
+            answers
+                .as_ref()
+                .is_ok_and(|answers| answers.len() == asks.len())
+                || answers.is_err(),
+            "each that was asked for is answered"
+        );
         if answers.is_err() {
             // They may have their locks: those go back.
             batch.cancels.extend(asked);

@@ -66,20 +66,28 @@ impl BackupDirectory {
     }
 }
 
-/// Puts a copy where a bot's database belongs. What is there already is kept beside it
-/// if `replace` says so; its new name comes back.
+/// What becomes of a database that is where another one is to be restored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Nothing is restored.
+    InTheWay,
+    /// It is kept beside the restored one, under another name.
+    KeptBeside,
+}
+
+/// Puts a copy where a bot's database belongs. The new name of what was there comes back.
 ///
 /// # Errors
-/// As [`backup`], and when there is a database and `replace` is false.
+/// As [`backup`], and when there is a database that is in the way.
 pub fn restore(
     from: &Path,
     files: &Files,
     _lock: &FileLock,
-    replace: bool,
+    existing: Existing,
     progress: impl FnMut(u64, u64),
 ) -> Result<(BackedUp, Option<PathBuf>)> {
     let database = &files.database;
-    if !replace && exists(database) {
+    if existing == Existing::InTheWay && exists(database) {
         return Err(Error::Open(
             OpenError::new(format!("{} exists", database.display()))
                 .remedy(Remedy::Replace)

@@ -52,7 +52,7 @@ mod writer;
 
 use rusqlite::Connection;
 
-pub use backup::{BackedUp, backup, restore};
+pub use backup::{BackedUp, Existing, backup, restore};
 pub use backup_directory::{BackupDirectory, DirectoryLock};
 pub use copy::{CopyFile, copy_source, copy_target};
 pub use files::{FileLock, Files};
@@ -61,6 +61,7 @@ pub use presence::FileId;
 pub use schema::{is_current, prepare, prepare_for_operator};
 pub use writer::{Taken, Writer, WriterStats};
 
+use crate::own::Own;
 use crate::{
     Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, Owner, ReplyId, Result, Row,
     Statement, Storage,
@@ -128,6 +129,25 @@ impl SqliteStorage {
     }
 }
 
+impl Own for SqliteStorage {
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.writer.own(statements))
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        // Readers only read, so the author's guard is not in their way.
+        Box::pin(self.readers.query(query))
+    }
+
+    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
+        Box::pin(self.writer.due(limit))
+    }
+
+    fn numbers_dialogs(&self) -> bool {
+        true
+    }
+}
+
 impl Storage for SqliteStorage {
     fn begin(&self, begin: Begin) -> BoxFuture<'_, Result<Begun>> {
         Box::pin(self.writer.begin(begin))
@@ -163,25 +183,8 @@ impl Storage for SqliteStorage {
         Box::pin(self.writer.dialogs_with_unsent(limit))
     }
 
-    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
-        Box::pin(self.writer.own(statements))
-    }
-
-    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
-        // Readers only read, so the author's guard is not in their way.
-        Box::pin(self.readers.query(query))
-    }
-
-    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
-        Box::pin(self.writer.due(limit))
-    }
-
     fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
         // A transaction with nothing in it: it takes the file's write lock, and the writer.
         Box::pin(async { self.writer.own(Vec::new()).await.map(drop) })
-    }
-
-    fn numbers_dialogs(&self) -> bool {
-        true
     }
 }

@@ -143,6 +143,7 @@ impl Running<'_> {
         }
         match sent {
             Ok(gone) => {
+                debug_assert!(gone <= self.unsent, "replies that wait are counted");
                 self.unsent = self.unsent.saturating_sub(gone);
                 self.answer_after_commit(token, id, &Response::Done, None);
                 Ok(())
