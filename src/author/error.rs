@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::shared::remedies::{STORAGE, words};
+
 /// Why a turn failed, or the program could not start.
 ///
 /// Like `anyhow::Error` it is made from any error with `?`, and for the same
@@ -40,10 +42,10 @@ impl Error {
     /// The program cannot start because of its database.
     pub(crate) fn start(error: turnkey_storage::Error) -> Self {
         match error {
-            turnkey_storage::Error::NotYet(sentence) => Error::NotYet(sentence),
+            turnkey_storage::Error::NotYet(_) => Error::NotYet(words(&error, STORAGE)),
             // Others fill a disk and make room again.
             turnkey_storage::Error::Full => Error::NotYet(error.to_string()),
-            other => Error::Start(other.to_string()),
+            other => Error::Start(words(&other, STORAGE)),
         }
     }
 }
@@ -62,7 +64,7 @@ impl fmt::Display for Error {
             Error::Timeout(limit) => {
                 write!(f, "the handler took longer than {} s", limit.as_secs_f32())
             }
-            Error::Storage(e) => write!(f, "{e}"),
+            Error::Storage(e) => f.write_str(&words(e, STORAGE)),
             Error::Start(sentence) | Error::NotYet(sentence) | Error::Token(sentence) => {
                 f.write_str(sentence)
             }

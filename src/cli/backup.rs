@@ -17,6 +17,7 @@ use crate::operator::backup::{self, Outcome};
 use crate::process::exit;
 use crate::process::master::sys;
 use crate::shared::lines::say;
+use turnkey_storage::sqlite::Existing;
 use turnkey_storage::tools;
 use turnkey_text::output;
 
@@ -102,8 +103,8 @@ impl Backup {
         let mut line = Line::new("Copying");
         let show = |done, all| line.show(done, all);
         let outcome = match (&self.dir, self.to) {
-            (Some(dir), _) => tools::series(&address, dir)
-                .and_then(|series| backup::make(&series, self.every, self.keep as usize, show)),
+            (Some(dir), _) => tools::backups(&address, dir)
+                .and_then(|backups| backup::make(&backups, self.every, self.keep as usize, show)),
             (None, Some(to)) => tools::backup(&address, &to, show).map(|made| Outcome {
                 file: Some(to),
                 bytes: made.bytes,
@@ -152,7 +153,11 @@ impl Restore {
         let address = self.database.address()?;
         let mut line = Line::new("Restoring");
         let show = |done, all| line.show(done, all);
-        let done = tools::restore(&self.from, &address, self.replace, show);
+        let existing = match self.replace {
+            true => Existing::KeptBeside,
+            false => Existing::InTheWay,
+        };
+        let done = tools::restore(&self.from, &address, existing, show);
         line.end();
         let (done, kept) = done?;
         if self.json {

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
+use turnkey_storage::Address;
 use turnkey_storage::copy::{Progress, Report, Wanted};
 use turnkey_storage::tools::{self, Side};
 
-use crate::config;
 use crate::handlers::Author;
 use crate::process::exit;
 use crate::shared::lines::say;
+use crate::shared::remedies::words;
 use turnkey_text::output;
 
 /// Between two lines of progress; on a terminal one line is written over.
@@ -78,10 +79,9 @@ pub(super) struct Copy {
 
 impl Copy {
     pub(super) fn run(self, author: &Author) -> anyhow::Result<ExitCode> {
-        let address = |flag, url| {
-            config::database(url)
-                // They say what is wrong with --storage.
-                .map_err(|e| anyhow::anyhow!("{}", e.to_string().replace("--storage", flag)))
+        let address = |option, url: &str| {
+            url.parse::<Address>()
+                .map_err(|e| anyhow::anyhow!("{}", words(&e, option)))
         };
         let from = address("--from", &self.from)?;
         let to = address("--to", &self.to)?;
@@ -110,12 +110,11 @@ impl Copy {
             return Ok(ExitCode::from(exit::INTERRUPTED));
         };
         let report = copied.map_err(|(side, error)| {
-            let flag = match side {
+            let option = match side {
                 Side::From => "--from",
                 Side::To => "--to",
             };
-            // They say what is wrong with --storage.
-            anyhow::anyhow!("{}", error.to_string().replace("--storage", flag))
+            anyhow::anyhow!("{}", words(&error, option))
         })?;
         let printed = match self.json {
             true => output::line(as_json(&report)),

@@ -33,6 +33,7 @@ use crate::process::master::arguments;
 use crate::process::master::sys;
 use crate::shared::lines;
 use crate::shared::lines::say;
+use crate::shared::remedies::{STORAGE, words};
 use turnkey_text::output;
 use turnkey_text::program_name;
 
@@ -111,7 +112,7 @@ pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
         if unwritable.is_some_and(output::Unwritable::is_enough) {
             return ExitCode::from(exit::CLEAN);
         }
-        say!("error: {error:#}");
+        say!("error: {}", sentence(&error));
         ExitCode::from(match unwritable {
             Some(_) => exit::NO_OUTPUT,
             None => exit::BAD_START,
@@ -153,6 +154,15 @@ fn obey(author: Author, extras: Vec<Extra>) -> anyhow::Result<ExitCode> {
         Some((extra.run)(matches))
     });
     extra.unwrap_or_else(|| ours(author, whole, &matches))
+}
+
+/// An error with its reasons, the storage's with our options in them.
+fn sentence(error: &anyhow::Error) -> String {
+    let each = error.chain().map(|reason| match reason.downcast_ref() {
+        Some(storage) => words(storage, STORAGE),
+        None => reason.to_string(),
+    });
+    each.collect::<Vec<_>>().join(": ")
 }
 
 /// Obeys a command of every bot's.

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
-use turnkey_storage::sqlite::Series;
+use turnkey_storage::sqlite::BackupDirectory;
 use turnkey_storage::tools;
 
 use crate::config::{BackupConfig, Config};
@@ -69,8 +69,8 @@ pub(crate) fn check(config: &Config) -> crate::Result<()> {
     let (Some(backup), Some(address)) = (&config.backup, &config.database) else {
         return Ok(());
     };
-    let series = tools::series_of(address, &backup.dir).map_err(crate::Error::start)?;
-    series.check().map_err(crate::Error::start)
+    let directory = tools::backups_of(address, &backup.dir).map_err(crate::Error::start)?;
+    directory.check().map_err(crate::Error::start)
 }
 
 /// Makes a backup in a directory if the newest is older than `every`: what `backup --dir`
@@ -79,7 +79,7 @@ pub(crate) fn check(config: &Config) -> crate::Result<()> {
 /// # Errors
 /// When it cannot be made.
 pub(crate) fn make(
-    series: &Series,
+    directory: &BackupDirectory,
     every: Option<Duration>,
     keep: usize,
     progress: impl FnMut(u64, u64),
@@ -88,21 +88,21 @@ pub(crate) fn make(
         file: None,
         bytes: 0,
         dialogs: 0,
-        newest: series.newest()?.unwrap_or(0),
+        newest: directory.newest()?.unwrap_or(0),
         busy: false,
     };
-    let Some(lock) = series.lock()? else {
+    let Some(lock) = directory.lock()? else {
         outcome.busy = true;
         return Ok(outcome);
     };
     // Whoever had the lock may have made one.
-    outcome.newest = series.newest()?.unwrap_or(0);
+    outcome.newest = directory.newest()?.unwrap_or(0);
     let age = now().saturating_sub(outcome.newest);
     if every.is_some_and(|every| age < every.as_secs()) {
         return Ok(outcome);
     }
-    let (file, made) = series.make(&lock, keep, progress)?;
-    outcome.newest = series.newest()?.unwrap_or(outcome.newest);
+    let (file, made) = directory.make(&lock, keep, progress)?;
+    outcome.newest = directory.newest()?.unwrap_or(outcome.newest);
     (outcome.bytes, outcome.dialogs) = (made.bytes, made.dialogs);
     outcome.file = Some(file);
     Ok(outcome)

@@ -11,6 +11,7 @@ pub(crate) mod lines;
 pub(crate) mod logfile;
 pub(crate) mod pacing;
 pub(crate) mod rate;
+pub(crate) mod remedies;
 pub(crate) mod scoreboard;
 pub(crate) mod scrub;
 pub(crate) mod taken;

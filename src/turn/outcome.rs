@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use turnkey_storage::Commit;
+use turnkey_storage::{Commit, LockAfter, Origin};
 
 use crate::author::error::Error;
 use crate::author::message::{Outgoing, Reply};
@@ -63,8 +63,14 @@ pub(super) fn prepare(
             .collect::<Result<_, _>>()?,
         statements: handled.statements,
         history,
-        end: outgoing.is_empty(),
-        pending: receipt.is_accepted(),
+        lock: match outgoing.is_empty() {
+            true => LockAfter::GivenBack,
+            false => LockAfter::Kept,
+        },
+        origin: match receipt.is_accepted() {
+            true => Origin::Inbox,
+            false => Origin::Arrival,
+        },
     };
     Ok((commit, outgoing))
 }

@@ -86,7 +86,7 @@ mod tests {
         let words = "PostgreSQL: prepared statement \"s7\" of bot@db1 does not exist";
         for error in [
             Error::Unavailable(words.to_owned()),
-            Error::Open(words.to_owned()),
+            Error::Open(words.into()),
             Error::Undone(words.to_owned()),
             Error::Poisoned(words.to_owned()),
             Error::Statement(words.to_owned()),

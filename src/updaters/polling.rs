@@ -20,7 +20,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use turnkey_storage::{Arrival, pauses};
+use turnkey_storage::{Arrival, marks};
 
 use super::window::{Place, Window};
 use crate::author::error::Error;
@@ -61,9 +61,6 @@ const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 
 /// The longest that a platform may ask to be left alone for.
 const LONGEST_AWAY: Duration = Duration::from_secs(300);
-
-/// A mark is kept among the pauses, as a time so far away that it is never over.
-const FAR: i64 = 1 << 60;
 
 /// What an update turned out to hold.
 enum Read {
@@ -365,8 +362,8 @@ impl Poller {
         let (Some(mark), true) = (low, low != self.kept.get()) else {
             return;
         };
-        let (scope, storage) = (scope(self.source.as_ref()), &self.bot.storage);
-        match pauses::set(storage.as_ref(), &scope, FAR + mark as i64).await {
+        let storage = self.bot.storage.as_ref();
+        match marks::set(storage, self.source.channel(), mark).await {
             Ok(()) => self.kept.set(low),
             // The next one is kept; after a crash before that, ids tell what was done.
             Err(error) => tracing::debug!("a mark is not kept: {error}"),
@@ -405,21 +402,12 @@ fn backoff((first, longest): (Duration, Duration)) -> Backoff {
     Backoff::new(first, longest)
 }
 
-/// The name of a platform's mark.
-fn scope(source: &dyn Poll) -> String {
-    format!("mark:{}", source.channel())
-}
-
 /// The mark that an earlier run has kept, once the storage can be asked.
 async fn recall(bot: &Bot, source: &dyn Poll) -> Option<Mark> {
     let mut away = backoff(AWAY);
-    let scope = scope(source);
     loop {
-        match pauses::all(bot.storage.as_ref()).await {
-            Ok(all) => {
-                let kept = all.into_iter().find(|(name, _)| *name == scope);
-                return kept.and_then(|(_, until)| Mark::try_from(until - FAR).ok());
-            }
+        match marks::get(bot.storage.as_ref(), source.channel()).await {
+            Ok(kept) => return kept,
             Err(error) => {
                 tracing::warn!("cannot read where to go on asking: {error}");
                 tokio::time::sleep(away.pause()).await;

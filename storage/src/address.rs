@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::mysql;
 #[cfg(feature = "postgres")]
 use crate::postgres;
+#[cfg(not(all(feature = "mysql", feature = "postgres")))]
+use crate::remedy::Remedy;
+use crate::remedy::{About, OpenError};
 
 /// Where a database is. It never shows its password.
 ///
@@ -45,13 +48,17 @@ impl FromStr for Address {
                 // sqlite:///var/lib/bot.db is how other programs write it.
                 let path = path.strip_prefix("//").unwrap_or(path);
                 if path.starts_with("file:") || path.contains(['?', '#']) {
-                    return refuse(format!(
-                        "--storage {url:?}: sqlite: takes a path and nothing else, no file: and no ?options; write sqlite:bot.db"
-                    ));
+                    return refuse(
+                        OpenError::new(format!(
+                            "{url:?}: sqlite: takes a path and nothing else, no file: and no ?options"
+                        ))
+                        .remedy("write sqlite:bot.db"),
+                    );
                 }
                 if path.is_empty() || path == ":memory:" {
                     return refuse(
-                        "--storage sqlite: names no file, and several processes need one; write sqlite:bot.db",
+                        OpenError::new("sqlite: names no file, and several processes need one")
+                            .remedy("write sqlite:bot.db"),
                     );
                 }
                 Ok(Address::Sqlite(PathBuf::from(path)))
@@ -62,20 +69,22 @@ impl FromStr for Address {
             }
             #[cfg(not(feature = "postgres"))]
             Some(("postgres" | "postgresql", _)) => refuse(
-                "--storage postgres: this program was built without it; build it with --features postgres",
+                OpenError::new("postgres: this program was built without it")
+                    .remedy(Remedy::Feature("postgres")),
             ),
             #[cfg(feature = "mysql")]
             Some(("mysql" | "mariadb", _)) => mysql::Server::parse(url).map(Address::Mysql),
             #[cfg(not(feature = "mysql"))]
             Some(("mysql" | "mariadb", _)) => refuse(
-                "--storage mysql: this program was built without it; build it with --features mysql",
+                OpenError::new("mysql: this program was built without it")
+                    .remedy(Remedy::Feature("mysql")),
             ),
             // It may hold a password, and its beginning be the user.
             _ if url.contains('@') => refuse(
-                "--storage takes an address such as sqlite:bot.db or postgres://user:password@host/db, and this begins with neither",
+                "takes an address such as sqlite:bot.db or postgres://user:password@host/db, and this begins with neither",
             ),
             _ => refuse(format!(
-                "--storage takes an address such as sqlite:bot.db, not {:?}",
+                "takes an address such as sqlite:bot.db, not {:?}",
                 url.split_once(':').map_or(url, |(engine, _)| engine)
             )),
         }
@@ -95,6 +104,6 @@ impl fmt::Display for Address {
     }
 }
 
-fn refuse(sentence: impl Into<String>) -> Result<Address> {
-    Err(Error::Open(sentence.into()))
+fn refuse(why: impl Into<OpenError>) -> Result<Address> {
+    Err(Error::Open(why.into().about(About::Address)))
 }

@@ -137,11 +137,13 @@ impl Database {
         }
     }
 
-    /// Remembers which file has the name: to be called once it is prepared, before the
-    /// first writer. Another one under this name is not ours.
+    /// Remembers which file has the name, so that another one that is put in its place later
+    /// is not taken for ours. To be called once, after [`Database::prepare`] and before the
+    /// first writer is started; a second call changes nothing. A database on a server has no
+    /// file, and nothing is remembered.
     ///
     /// # Errors
-    /// [`Error::Open`] when it is gone.
+    /// [`Error::Open`] when the file is gone since it was prepared.
     #[cfg_attr(
         not(any(feature = "mysql", feature = "postgres")),
         allow(irrefutable_let_patterns)
@@ -150,14 +152,15 @@ impl Database {
         if let Engine::Sqlite { files, file, .. } = &self.engine {
             let path = &files.database;
             let id = FileId::of(path).map_err(|e| {
-                Error::Open(format!("{} was there a moment ago: {e}", path.display()))
+                Error::open(format!("{} was there a moment ago: {e}", path.display()))
             })?;
             file.get_or_init(|| id);
         }
         Ok(())
     }
 
-    /// The file that this program serves, once that is known.
+    /// The file that this program serves: none before [`Database::remember_file`], and none
+    /// of a database on a server.
     pub fn file(&self) -> Option<FileId> {
         match &self.engine {
             Engine::Sqlite { file, .. } => file.get().copied(),
@@ -168,7 +171,8 @@ impl Database {
         }
     }
 
-    /// Whether the file that this program serves still has its name.
+    /// Whether the file that this program serves still has its name. Also true before
+    /// [`Database::remember_file`], and of a database on a server.
     pub fn is_in_place(&self) -> bool {
         match (self.files(), self.file()) {
             (Some(files), Some(file)) => FileId::of(&files.database).is_ok_and(|now| now == file),
@@ -282,5 +286,5 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|e| Error::Open(format!("the system gives no event loop: {e}")))
+        .map_err(|e| Error::open(format!("the system gives no event loop: {e}")))
 }

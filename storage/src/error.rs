@@ -1,5 +1,7 @@
 //! The one error type of the crate, split by what the caller does next.
 
+use crate::remedy::OpenError;
+
 /// A storage call that failed.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,15 +32,15 @@ pub enum Error {
     #[error("SQL statement failed: {0}")]
     Statement(String),
 
-    /// Tell the operator: the storage cannot be opened, or not be copied. One
-    /// sentence that names the remedy.
+    /// Tell the operator: the storage cannot be opened, or not be copied. It says what is
+    /// wrong and what helps.
     #[error("{0}")]
-    Open(String),
+    Open(OpenError),
 
     /// As [`Error::Open`], of something that may pass by itself: a server that has not
     /// started yet, a file that another program locks.
     #[error("{0}")]
-    NotYet(String),
+    NotYet(OpenError),
 
     /// Start another writer at once: the batch under way was undone by a statement
     /// of the author, and whoever was in it asks the next writer. Nothing is wrong
@@ -50,6 +52,18 @@ pub enum Error {
     /// nothing is known to be safe. The process that writes must be replaced.
     #[error("storage failed: {0}")]
     Poisoned(String),
+}
+
+impl Error {
+    /// [`Error::Open`] with a sentence that says what helps, or of which nothing is known.
+    pub(crate) fn open(problem: impl Into<String>) -> Self {
+        Error::Open(OpenError::new(problem))
+    }
+
+    /// As [`Error::open`], of something that may pass by itself.
+    pub(crate) fn not_yet(problem: impl Into<String>) -> Self {
+        Error::NotYet(OpenError::new(problem))
+    }
 }
 
 /// The result of a storage call.

@@ -39,16 +39,19 @@ pub mod dead;
 mod error;
 pub mod inbox;
 mod inspect;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod lanes;
+pub mod marks;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod own;
 pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod remedy;
 pub mod replies;
 pub mod retention;
-#[cfg(any(feature = "mysql", feature = "postgres"))]
-mod server;
 pub mod sqlite;
 pub mod tools;
 mod value;
@@ -62,6 +65,7 @@ pub use database::Database;
 pub use error::{Error, Result};
 pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};
+pub use remedy::{About, OpenError, Remedy};
 pub use value::{FromValue, Params, Row, Statement, Value};
 
 /// The future of a [`Storage`] call.
@@ -257,10 +261,30 @@ pub struct Commit {
     pub statements: Vec<Statement>,
     /// A line for the dialog's history, as JSON text, if one is kept.
     pub history: Option<String>,
-    /// Give the lock back with this commit: there is nothing to send.
-    pub end: bool,
-    /// The update is in the inbox: this commit takes it out.
-    pub pending: bool,
+    /// What becomes of the dialog's lock.
+    pub lock: LockAfter,
+    /// Where the update came from.
+    pub origin: Origin,
+}
+
+/// What becomes of a dialog's lock when a call has done its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LockAfter {
+    /// Its holder goes on, such as with replies to send.
+    #[default]
+    Kept,
+    /// It goes to the next in line, in the same step.
+    GivenBack,
+}
+
+/// Where the update of a turn came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Straight from its platform.
+    #[default]
+    Arrival,
+    /// Out of the inbox, which the turn's commit takes it out of.
+    Inbox,
 }
 
 /// A dialog's lock, held. Dropping it gives the lock back.
@@ -299,7 +323,11 @@ impl Drop for Grant {
 }
 
 /// An engine. See the crate's page for what every one of them promises.
-pub trait Storage: Send + std::marker::Sync {
+///
+/// This trait is sealed: it is called, not implemented, outside of this crate. What is kept
+/// beside the turns (the inbox, dead letters, pauses …) rests on more than these calls. A
+/// bot that is to be tested has SQLite in a temporary directory.
+pub trait Storage: own::Own + Send + std::marker::Sync {
     /// Takes the dialog's lock and reads what a turn needs.
     ///
     /// # Errors
@@ -348,21 +376,6 @@ pub trait Storage: Send + std::marker::Sync {
     /// [`Error::Unavailable`].
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
 
-    /// Our own statements, in one transaction that is durable when this returns: how
-    /// many rows each changed. They may be executed twice, when their answer was lost,
-    /// and so are written to take effect once. For this crate's own modules.
-    #[doc(hidden)]
-    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
-
-    /// A question of our own tables, which sees all that was acknowledged. Texts that are
-    /// keys may come as bytes: read them with [`Row::key`].
-    #[doc(hidden)]
-    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
-
-    /// [`inbox::due_dialogs`]: only an engine knows where a turn is under way.
-    #[doc(hidden)]
-    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
-
     /// Whether a turn could be committed now. It asks whoever writes, as a commit does,
     /// and changes nothing; questions are answered also where nothing can be written.
     /// Readiness asks once a second at most. An engine in which whoever answers a question
@@ -374,11 +387,6 @@ pub trait Storage: Send + std::marker::Sync {
     fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
-
-    /// Whether the outbox and the history name a dialog by its number, rather than by its
-    /// key.
-    #[doc(hidden)]
-    fn numbers_dialogs(&self) -> bool;
 }
 
 /// This bit of a dialog's version says that its state was forgotten; versions without it

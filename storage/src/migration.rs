@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use crate::{Error, Result};
+use crate::{Error, OpenError, Result};
 
 /// Whose list of migrations it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,16 +39,16 @@ pub(crate) fn done(
 ) -> Result<usize> {
     let who = whose.word();
     if recorded.len() > list.len() {
-        return Err(Error::Open(format!(
-            "{database} has {} migrations of {who}, this program knows {}: it was made by a newer version of {who}; run that one, or restore a backup from before it",
+        return Err(Error::Open(OpenError::new(format!(
+            "{database} has {} migrations of {who}, this program knows {}: it was made by a newer version of {who}",
             recorded.len(),
             list.len()
-        )));
+        )).remedy("run that one, or restore a backup from before it")));
     }
     for (index, (recorded, known)) in recorded.iter().zip(list).enumerate() {
         if recorded != known.as_ref() {
             let number = index + 1;
-            return Err(Error::Open(match whose {
+            return Err(Error::open(match whose {
                 Whose::Program => format!(
                     "migration {number} of Turnkey was another one when {database} had it applied: it was made by another build of Turnkey; run that one, or name another database"
                 ),
@@ -69,7 +69,7 @@ pub(crate) fn failed(
     reason: impl Display,
 ) -> Error {
     let who = whose.word();
-    Error::Open(format!(
+    Error::open(format!(
         "migration {number} of {who} failed on {database}: {reason}"
     ))
 }

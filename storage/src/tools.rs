@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::mysql;
 #[cfg(feature = "postgres")]
 use crate::postgres;
-use crate::sqlite::{self, BackedUp, Files, Series};
+use crate::remedy::{OpenError, Remedy};
+use crate::sqlite::{self, BackedUp, BackupDirectory, Files};
 use crate::{DialogLine, Finding, Owner, Storage, Sync};
 
 /// Hands every dialog of a database to `each`.
@@ -71,10 +72,10 @@ pub fn operate<T, E: From<Error>>(
     match address {
         Address::Sqlite(path) => {
             if !path.is_file() {
-                return Err(E::from(Error::Open(format!(
-                    "there is no file {}; name the bot's database with --storage sqlite:PATH",
-                    path.display()
-                ))));
+                return Err(E::from(Error::Open(
+                    OpenError::new(format!("there is no file {}", path.display()))
+                        .remedy(Remedy::NameDatabase),
+                )));
             }
             let files = Files::of(path);
             if files.is_served()? {
@@ -101,13 +102,13 @@ fn operate_alone<T, E: From<Error>>(
 ) -> std::result::Result<T, E> {
     let listener = database.bind()?;
     let (Some(listener), Some(files)) = (listener, database.files()) else {
-        return Err(E::from(Error::Open(
+        return Err(E::from(Error::open(
             "this database needs no writer".to_owned(),
         )));
     };
     sqlite::prepare_for_operator(&files.database, database.sync)
         .inspect_err(|_| database.leave())?;
-    let gone = |e: std::io::Error| Error::Open(format!("the system gives no writer: {e}"));
+    let gone = |e: std::io::Error| Error::open(format!("the system gives no writer: {e}"));
     let (lifeline, stop) = UnixStream::pair().map_err(gone)?;
     let writer = sqlite::Writer {
         files: files.clone(),
@@ -143,43 +144,44 @@ pub fn backup(address: &Address, to: &Path, progress: impl FnMut(u64, u64)) -> R
     sqlite::backup(sqlite_file(address)?, to, progress)
 }
 
-/// Puts a copy in a database's place; the name under which what was there is kept.
+/// Puts a copy in a database's place; the name under which what was there is kept, if that
+/// was asked for.
 ///
 /// # Errors
 /// As [`backup`]; also when a bot uses the database.
 pub fn restore(
     from: &Path,
     address: &Address,
-    replace: bool,
+    existing: sqlite::Existing,
     progress: impl FnMut(u64, u64),
 ) -> Result<(BackedUp, Option<PathBuf>)> {
     let files = Files::of(sqlite_file(address)?);
     let lock = files.lock()?;
-    sqlite::restore(from, &files, &lock, replace, progress)
+    sqlite::restore(from, &files, &lock, existing, progress)
 }
 
 /// Backups of the database in a directory.
 ///
 /// # Errors
 /// As [`backup`].
-pub fn series(address: &Address, directory: &Path) -> Result<Series> {
+pub fn backups(address: &Address, directory: &Path) -> Result<BackupDirectory> {
     sqlite::must_exist(sqlite_file(address)?)?;
-    series_of(address, directory)
+    backups_of(address, directory)
 }
 
-/// As [`series`], of a database that may not be there yet.
+/// As [`backups`], of a database that may not be there yet.
 ///
 /// # Errors
 /// When it is no SQLite file.
-pub fn series_of(address: &Address, directory: &Path) -> Result<Series> {
-    Ok(Series::scheduled(sqlite_file(address)?, directory))
+pub fn backups_of(address: &Address, directory: &Path) -> Result<BackupDirectory> {
+    Ok(BackupDirectory::scheduled(sqlite_file(address)?, directory))
 }
 
 fn sqlite_file(address: &Address) -> Result<&Path> {
     match address {
         Address::Sqlite(path) => Ok(path),
         #[cfg(any(feature = "mysql", feature = "postgres"))]
-        other => Err(Error::Open(format!(
+        other => Err(Error::open(format!(
             "{other} is no SQLite file: use its server's own tools, such as pg_dump or mariadb-dump, or `turnkey copy` to a file while no bot runs"
         ))),
     }

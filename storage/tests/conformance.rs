@@ -23,7 +23,8 @@ use common::{LONG, Served, asks, begin, dialog, last, turn, until};
 use keeping::*;
 use tokio::task::JoinSet;
 use turnkey_storage::{
-    Arrival, Begin, Commit, DialogKey, Error, Grant, ReplyId, Seen, Statement, Storage, Value,
+    Arrival, Begin, Commit, DialogKey, Error, Grant, LockAfter, ReplyId, Seen, Statement, Storage,
+    Value,
 };
 
 type Client = Arc<dyn Storage>;
@@ -231,7 +232,7 @@ fn book(name: &str, seats: i64) -> Statement {
 
 fn keep(update: &str, state: &str) -> Commit {
     Commit {
-        end: false,
+        lock: LockAfter::Kept,
         ..last(update, state)
     }
 }
@@ -419,7 +420,7 @@ async fn a_seen_update_gets_its_stored_answer(engine: &dyn Engine) {
     let commit = Commit {
         update: "u2".into(),
         state: "2".into(),
-        end: true,
+        lock: LockAfter::GivenBack,
         ..Commit::default()
     };
     a.commit(&mut grant, commit).await.unwrap();
@@ -966,7 +967,10 @@ async fn no_update_is_lost_on_hot_dialogs(engine: &dyn Engine) {
                     continue; // A handler that fails: nothing changes.
                 }
                 let commit = Commit {
-                    end: round % 2 == 0,
+                    lock: match round % 2 == 0 {
+                        true => LockAfter::GivenBack,
+                        false => LockAfter::Kept,
+                    },
                     ..last(&update, &(n + 1).to_string())
                 };
                 client.commit(&mut grant, commit).await.unwrap();
@@ -1085,6 +1089,7 @@ on_every_engine! {
     dead_replies_are_listed_tried_again_and_dropped
     it_is_known_whether_a_turn_was_overtaken
     pauses_are_kept_until_they_are_over
+    marks_are_kept_for_each_channel
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits
     a_sweep_deletes_what_is_old_and_comes_to_an_end

@@ -19,7 +19,7 @@ use turnkey_storage::{
 };
 use turnkey_storage::{ReplyId, replies};
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-use turnkey_storage::{admin, dead, inbox, mysql, pauses, postgres};
+use turnkey_storage::{admin, dead, inbox, marks, mysql, pauses, postgres};
 
 fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| (*s).to_owned()).collect()
@@ -63,7 +63,7 @@ fn lines(path: &Path) -> Vec<DialogLine> {
 fn sentence<T>(result: Result<T>) -> String {
     match result {
         // A bot that uses it may stop.
-        Err(Error::Open(sentence) | Error::NotYet(sentence)) => sentence,
+        Err(Error::Open(why) | Error::NotYet(why)) => why.to_string(),
         Err(other) => panic!("{other:?}"),
         Ok(_) => panic!("it was not refused"),
     }
@@ -190,6 +190,7 @@ async fn keep_beside(storage: &dyn Storage) {
         .await
         .unwrap();
     pauses::set(storage, "telegram \0", i64::MAX).await.unwrap();
+    marks::set(storage, "vk \0", u64::MAX).await.unwrap();
     turn(storage, &dialog("forgotten"), "forgotten", "1").await;
     assert!(admin::reset(storage, &dialog("forgotten")).await.unwrap());
 }
@@ -274,6 +275,7 @@ fn a_file_becomes_another_file() {
                 ("turnkey_dead", 5),
                 ("turnkey_dead_reply", 2),
                 ("turnkey_pause", 1),
+                ("turnkey_poll_mark", 1),
                 ("notes", 4)
             ]
         );

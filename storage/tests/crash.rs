@@ -22,7 +22,9 @@ use rusqlite::Connection;
 use tokio::task::JoinSet;
 use turnkey_storage::inbox::{self, Pending};
 use turnkey_storage::sqlite::{Files, SqliteStorage, Writer, check, connect};
-use turnkey_storage::{Begin, Commit, Error, Owner, ReplyId, Statement, Storage, Sync, dead};
+use turnkey_storage::{
+    Begin, Commit, Error, LockAfter, Origin, Owner, ReplyId, Statement, Storage, Sync, dead,
+};
 
 const TASK: &str = "TURNKEY_TEST_TASK";
 const PATH: &str = "TURNKEY_TEST_PATH";
@@ -205,7 +207,10 @@ async fn mixed_turn(
         .zip(replies.clone())
         .collect();
     let commit = Commit {
-        end: replies.is_empty() && kind % 4 != 3,
+        lock: match replies.is_empty() && kind % 4 != 3 {
+            true => LockAfter::GivenBack,
+            false => LockAfter::Kept,
+        },
         replies,
         statements: match kind % 2 {
             0 => vec![],
@@ -296,7 +301,7 @@ fn a_killed_writer_neither_loses_nor_doubles_what_is_in_the_inbox() {
                     } else {
                         assert_eq!(begun.state.as_deref().unwrap_or("0"), ran.to_string());
                         let commit = Commit {
-                            pending: true,
+                            origin: Origin::Inbox,
                             ..last(&oldest.update, &(ran + 1).to_string())
                         };
                         client.commit(&mut grant, commit).await.unwrap();
@@ -599,7 +604,7 @@ fn a_killed_program_leaves_what_it_committed() {
             fences.push(grant.fence());
             let commit = Commit {
                 replies: vec![format!("reply {life}")],
-                end: false,
+                lock: LockAfter::Kept,
                 ..last(&format!("u{life}"), &life.to_string())
             };
             client.commit(&mut grant, commit).await.unwrap();
@@ -698,7 +703,10 @@ fn a_full_disk_refuses_and_loses_nothing() {
             let commit = Commit {
                 // Some room for the state's number, in a text of some pages.
                 state: format!("{:>20000}", n + 1),
-                end: user.is_multiple_of(2),
+                lock: match user.is_multiple_of(2) {
+                    true => LockAfter::GivenBack,
+                    false => LockAfter::Kept,
+                },
                 ..last(&update, "")
             };
             match client.commit(&mut grant, commit).await {
@@ -717,7 +725,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
         let mut grant = unsent.grant.unwrap();
         let commit = Commit {
             replies: vec!["hello".into()],
-            end: false,
+            lock: LockAfter::Kept,
             ..last("u", "1")
         };
         a.commit(&mut grant, commit).await.unwrap();

@@ -80,7 +80,8 @@ fn answer(from: &mut impl BufRead) -> String {
 fn refusal(path: &Path, author: &[&str]) -> String {
     let author: Vec<String> = author.iter().map(|sql| (*sql).to_owned()).collect();
     match prepare(path, Sync::Full, &author) {
-        Err(Error::Open(sentence)) => {
+        Err(Error::Open(why)) => {
+            let sentence = why.to_string();
             assert!(sentence.contains(&*path.to_string_lossy()), "{sentence}");
             sentence
         }
@@ -250,6 +251,29 @@ fn a_file_of_a_newer_version_is_refused() {
         let refused = check(&path).await.unwrap_err();
         assert!(refused.to_string().contains("newer version"), "{refused}");
     });
+}
+
+/// The mark was a pause until 2^60 ms and as many more.
+#[test]
+fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bot.db");
+    prepare(&path, Sync::Full, &[]).unwrap();
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(
+        "DROP TABLE turnkey_poll_mark;
+         DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number = 3;
+         INSERT INTO turnkey_pause VALUES ('mark:vk', (1 << 60) + 42), ('vk:mark:', 1 << 60)",
+    )
+    .unwrap();
+    drop(conn);
+    assert!(prepare(&path, Sync::Full, &[]).unwrap().is_some());
+    let conn = Connection::open(&path).unwrap();
+    let ask = |sql: &str| -> String { conn.query_row(sql, [], |row| row.get(0)).unwrap() };
+    let moved = "SELECT group_concat(channel || ' ' || mark) FROM turnkey_poll_mark";
+    assert_eq!(ask(moved), "vk 42");
+    let left = "SELECT group_concat(scope) FROM turnkey_pause";
+    assert_eq!(ask(left), "vk:mark:");
 }
 
 #[test]
@@ -678,9 +702,10 @@ fn files_that_others_have_put_there_are_refused() {
     prepare(&path, Sync::Full, &[]).unwrap();
     let target = dir.path().join("target");
     std::os::unix::fs::symlink(&target, beside("-lock")).unwrap();
-    let Err(Error::Open(sentence)) = Files::of(&path).lock() else {
+    let Err(Error::Open(why)) = Files::of(&path).lock() else {
         panic!("it follows a link");
     };
+    let sentence = why.to_string();
     assert!(sentence.contains("bot.db-lock"), "{sentence}");
     assert!(!target.exists(), "made by way of the link");
     fs::remove_file(beside("-lock")).unwrap();
@@ -697,9 +722,10 @@ fn files_that_others_have_put_there_are_refused() {
             prepare(&path, Sync::Full, &[]).map(drop),
             block_on(check(&path)).map(drop),
         ] {
-            let Err(Error::Open(sentence)) = opened else {
+            let Err(Error::Open(why)) = opened else {
                 panic!("{suffix}: {opened:?}");
             };
+            let sentence = why.to_string();
             assert!(sentence.contains("by another user"), "{sentence}");
             assert!(sentence.contains(suffix), "{sentence}");
         }

@@ -279,8 +279,8 @@ fn two_boxes_may_prepare_at_once_and_migrations_are_kept(kind: Kind) {
 async fn refusal(kind: Kind, url: &str) -> String {
     let error = kind.prepare(url, &[]).await.unwrap_err();
     let (sentence, may_pass) = match error {
-        Error::Open(sentence) => (sentence, false),
-        Error::NotYet(sentence) => (sentence, true),
+        Error::Open(why) => (why.to_string(), false),
+        Error::NotYet(why) => (why.to_string(), true),
         other => panic!("{other:?}"),
     };
     // Nobody listens, or it has no room: a start is worth another try. The rest is a
@@ -327,7 +327,9 @@ fn what_is_wrong_with_postgres_address_is_said_with_the_remedy() {
             assert!(sentence.contains(words), "{sentence}");
         }
         let unprepared = kind.check(&server.url(&name)).await;
-        assert!(matches!(unprepared, Err(Error::Open(why)) if why.contains("no bot has been run")));
+        assert!(
+            matches!(unprepared, Err(Error::Open(why)) if why.to_string().contains("no bot has been run"))
+        );
     });
 }
 
@@ -534,7 +536,9 @@ fn what_is_wrong_with_a_mysql_address_is_said_with_the_remedy() {
             assert!(sentence.contains(words), "{sentence}");
         }
         let unprepared = kind.check(&server.url(&name)).await;
-        assert!(matches!(unprepared, Err(Error::Open(why)) if why.contains("no bot has been run")));
+        assert!(
+            matches!(unprepared, Err(Error::Open(why)) if why.to_string().contains("no bot has been run"))
+        );
     });
 }
 
@@ -567,6 +571,47 @@ fn a_mysql_migration_that_was_cut_off_is_refused_until_somebody_looked() {
         let list = [list[0], "INSERT INTO a VALUES (1)"];
         Kind::Mysql.prepare(&url, &list).await.unwrap();
     });
+}
+
+/// As in a file; on MySQL also after it was cut off in the middle.
+#[test]
+fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
+    for (kind, again) in [
+        (Kind::Postgres, false),
+        (Kind::Mysql, false),
+        (Kind::Mysql, true),
+    ] {
+        let Some(server) = TestServer::shared(kind) else {
+            return;
+        };
+        block_on(async {
+            let name = server.prepared(&[]).await;
+            let older = match again {
+                true => {
+                    "UPDATE turnkey_migration SET ended_at = NULL
+                         WHERE owner = 'turnkey' AND number = 3;
+                     INSERT INTO turnkey_poll_mark VALUES ('vk', 42);"
+                }
+                false => {
+                    "DROP TABLE turnkey_poll_mark;
+                     DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number =
+                         (SELECT n FROM (SELECT max(number) AS n FROM turnkey_migration
+                          WHERE owner = 'turnkey') t);"
+                }
+            };
+            server.sql(&name, older).await;
+            let pauses = "INSERT INTO turnkey_pause VALUES
+                ('mark:vk', 1152921504606846976 + 42), ('vk:mark:', 1152921504606846976)";
+            server.sql(&name, pauses).await;
+            let url = server.url(&name);
+            kind.prepare(&url, &[]).await.unwrap();
+            let storage = kind.open(&url);
+            let mark = turnkey_storage::marks::get(&*storage, "vk").await.unwrap();
+            assert_eq!(mark, Some(42), "{kind:?}");
+            let left = turnkey_storage::pauses::all(&*storage).await.unwrap();
+            assert_eq!(left, [("vk:mark:".to_owned(), 1 << 60)], "{kind:?}");
+        });
+    }
 }
 
 #[test]

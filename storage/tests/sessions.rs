@@ -49,9 +49,10 @@ fn a_pooler_that_shares_sessions_is_refused_with_the_remedy() {
         let url = server.url(&server.create().await);
         for _ in 0..3 {
             let refused = server.kind.prepare(&url, &[]).await.unwrap_err();
-            let Error::Open(sentence) = refused else {
+            let Error::Open(why) = refused else {
                 panic!("{refused:?}")
             };
+            let sentence = why.to_string();
             assert!(sentence.contains("set pool_mode = session"), "{sentence}");
         }
         assert!(matches!(server.kind.check(&url).await, Err(Error::Open(_))));

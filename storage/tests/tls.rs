@@ -117,7 +117,7 @@ impl Secure {
     /// Whether the connection is encrypted, or why there is none.
     async fn try_as(&self, user: &str, host: &str, rest: &str) -> Result<bool, String> {
         let sentence = |error: Error| match error {
-            Error::Open(sentence) => sentence,
+            Error::Open(why) => why.to_string(),
             other => panic!("{other:?}"),
         };
         let server = Server::parse(&self.url(user, host, rest)).map_err(sentence)?;

@@ -119,6 +119,7 @@ fn every_ssl_mode_does_what_it_says() {
                     assert_eq!(it, encrypted, "{url}");
                 }
                 (Err(Error::Open(why)), Err(words)) => {
+                    let why = why.to_string();
                     assert!(why.contains(words), "{url}: {why}");
                 }
                 (got, wanted) => panic!("{url}: {got:?}, not {wanted:?}"),

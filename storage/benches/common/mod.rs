@@ -11,7 +11,9 @@ use std::time::Duration;
 use criterion::Criterion;
 use tokio::runtime::Runtime;
 use turnkey_storage::sqlite::{FileLock, Files, SqliteStorage, Writer, connect, prepare};
-use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Grant, Owner, Result, Storage, Sync};
+use turnkey_storage::{
+    Arrival, Begin, Commit, DialogKey, Grant, LockAfter, Owner, Result, Storage, Sync,
+};
 
 /// Dialogs; each turn is of the next one.
 const DIALOGS: u64 = 10_000;
@@ -101,7 +103,7 @@ pub async fn commit(storage: &dyn Storage, grant: &mut Grant, number: u64) {
         update: format!("m{number}"),
         answer: br#"{"replies":[{"text":"1: hi"}]}"#.to_vec(),
         state: format!(r#"{{"count":{number}}}"#),
-        end: true,
+        lock: LockAfter::GivenBack,
         ..Commit::default()
     };
     storage.commit(grant, commit).await.unwrap();

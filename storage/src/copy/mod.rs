@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 pub use digest::{Checksum, Summary};
 
-use crate::{BoxFuture, Error, FORGOTTEN, Fence, Result, Value};
+use crate::{About, BoxFuture, Error, FORGOTTEN, Fence, OpenError, Result, Value};
 
 /// Rows of a batch.
 pub const MAX_ROWS: usize = 1000;
@@ -74,6 +74,7 @@ const OURS: &[(&str, &[&str], usize)] = &[
         2,
     ),
     ("turnkey_pause", &["scope", "until_ms"], 1),
+    ("turnkey_poll_mark", &["channel", "mark"], 1),
 ];
 
 /// The columns that hold fences.
@@ -309,9 +310,10 @@ pub async fn run(
         }
     }
     if done != total {
-        return Err(Error::Open(format!(
-            "{done} of {total} rows could be read; run check on the database that is copied from"
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!("{done} of {total} rows could be read"))
+                .remedy("run check on the database that is copied from"),
+        ));
     }
     target.numbers(last, &tables).await?;
 
@@ -334,7 +336,7 @@ pub async fn run(
         report.tables.push(compared);
     }
     if !source.unchanged().await? {
-        return Err(Error::Open(
+        return Err(Error::open(
             "the database that is copied from changed meanwhile; stop everything that writes to it, then copy again"
                 .to_owned(),
         ));
@@ -407,15 +409,21 @@ async fn check_names(names: &[String], source: &dyn CopySource) -> Result<Vec<St
     let mut checked: Vec<String> = Vec::new();
     for name in names {
         if name.to_ascii_lowercase().starts_with("turnkey_") {
-            return Err(Error::Open(format!(
-                "--tables {name}: tables of turnkey are copied by themselves; name your own"
-            )));
+            return Err(Error::Open(
+                OpenError::new("tables of turnkey are copied by themselves")
+                    .about(About::Table(name.clone()))
+                    .remedy("name your own"),
+            ));
         }
         if source.columns(name).await?.is_none() {
-            return Err(Error::Open(format!(
-                "--tables {name}: the database that is copied from has no such table; its own are: {}",
-                source.tables().await?.join(", ")
-            )));
+            return Err(Error::Open(
+                OpenError::new("the database that is copied from has no such table")
+                    .about(About::Table(name.clone()))
+                    .remedy(format!(
+                        "its own are: {}",
+                        source.tables().await?.join(", ")
+                    )),
+            ));
         }
         if !checked.iter().any(|other| same_name(other, name)) {
             checked.push(name.clone());
@@ -437,10 +445,10 @@ async fn author_table(
     target: &dyn CopyTarget,
 ) -> Result<Table> {
     let Some(columns) = source.columns(&name).await? else {
-        return Err(Error::Open(format!("the table {name} is gone")));
+        return Err(Error::open(format!("the table {name} is gone")));
     };
     let Some(there) = target.columns(&name).await? else {
-        return Err(Error::Open(format!(
+        return Err(Error::open(format!(
             "the target has no table {name}: run the copy command of your own bot, whose migrations make it, or make it by hand"
         )));
     };
@@ -450,11 +458,14 @@ async fn author_table(
         names
     };
     if sorted(&columns) != sorted(&there) {
-        return Err(Error::Open(format!(
-            "the table {name} has the columns {} in the source and {} in the target; make them the same",
-            columns.join(", "),
-            there.join(", ")
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!(
+                "the table {name} has the columns {} in the source and {} in the target",
+                columns.join(", "),
+                there.join(", ")
+            ))
+            .remedy("make them the same"),
+        ));
     }
     Ok(Table {
         name,
@@ -466,9 +477,10 @@ async fn author_table(
 
 /// The sentence for a target that has something in it.
 pub(crate) fn not_empty(shown: impl std::fmt::Display, table: &str, rows: u64) -> Error {
-    Error::Open(format!(
-        "{shown} is not empty: {table} has {rows} rows; copy into a new database, or empty this one first"
-    ))
+    Error::Open(
+        OpenError::new(format!("{shown} is not empty: {table} has {rows} rows"))
+            .remedy("copy into a new database, or empty this one first"),
+    )
 }
 
 /// The sentence for a database that bears the mark.

@@ -1,6 +1,6 @@
 //! The author's own SQL: turns that carry statements, and questions.
 //!
-//! Used by [`ServerStorage`](crate::server::ServerStorage). It has connections of its
+//! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has connections of its
 //! own, so that a slow statement holds up nobody's lane. A turn with statements is a
 //! transaction of its own: the statements, then what the lanes write; any failure
 //! undoes it. The dialog's lock row is taken last, so that nobody waits for it while a
@@ -16,14 +16,17 @@ use mysql_async::prelude::Queryable;
 use super::conn::Tried;
 use super::errors::{self, Failed};
 use super::literal::Sql;
-use super::server::{MAX_STATEMENT, Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
 use super::sql::{self, Prepared};
 use super::values;
 use super::wire::{Calls, Look, is_guard};
-use crate::server::idle::{Attempt, Idle, settled};
-use crate::server::lanes::{Failure, Shared, Turn};
-use crate::server::sql::Use;
-use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement};
+use crate::lanes::bounds::MAX_STATEMENT;
+use crate::lanes::idle::{Attempt, Idle, settled};
+use crate::lanes::shared::Shared;
+use crate::lanes::sql::Use;
+use crate::lanes::wire::{Failure, Turn};
+use crate::{BoxFuture, DialogKey, Error, LockAfter, Result, Row, Statement};
 
 /// A statement that the server itself does not stop in time is stopped by us.
 const LATE: Duration = Duration::from_secs(1);
@@ -40,7 +43,7 @@ impl std::fmt::Debug for Author {
     }
 }
 
-impl crate::server::Author for Author {
+impl crate::lanes::Author for Author {
     fn commit<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.commit(turn))
     }
@@ -158,7 +161,7 @@ impl Author {
             Look::Free => {}
             Look::Refused(error) => return Ok(Ended::Refused(error)),
             Look::Done => {
-                if turn.commit.end {
+                if turn.commit.lock == LockAfter::GivenBack {
                     calls.hand_over(&[(&turn.dialog, turn.fence)]).await?;
                 }
                 return Ok(Ended::Done(()));

@@ -9,7 +9,7 @@ use mysql_async::{DriverError, Row, Value};
 use super::errors::Failed;
 use super::literal::Sql;
 use crate::DialogKey;
-use crate::server::lanes::Failure;
+use crate::lanes::wire::Failure;
 
 pub(super) type Tried<T> = std::result::Result<T, Failed>;
 

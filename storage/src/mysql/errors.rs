@@ -6,9 +6,9 @@
 
 use mysql_async::{DriverError, Error as My, IoError};
 
-use super::Server;
-use crate::Error;
-use crate::server::lanes::Failure;
+use crate::lanes::bounds;
+use crate::lanes::wire::Failure;
+use crate::{Error, OpenError, Remedy};
 
 /// Why a call of ours failed.
 #[derive(Debug)]
@@ -146,47 +146,60 @@ pub(super) fn authors(error: &Failed) -> Error {
 pub(super) fn too_slow() -> Error {
     Error::Statement(format!(
         "it took longer than {} s and was stopped",
-        super::server::MAX_STATEMENT.as_secs()
+        bounds::MAX_STATEMENT.as_secs()
     ))
 }
 
 /// A connection that could not be made, or what it met: a sentence for the operator
 /// that names the remedy.
-pub(super) fn open(server: &Server, error: &Failed) -> Error {
+pub(super) fn open(server: &impl std::fmt::Display, error: &Failed) -> Error {
     let reason = error.words();
-    let remedy = match error.code() {
-        Some(1045 | 1698) if reason.contains("using password: NO") => {
-            "add the password to --storage, or check the user"
+    let why = OpenError::new(format!("cannot use {server}: {reason}"));
+    let address = |before| Remedy::Address { before, after: "" };
+    let why = match error.code() {
+        Some(1045 | 1698) if reason.contains("using password: NO") => why
+            .remedy(address("add the password to"))
+            .remedy("check the user"),
+        Some(1045 | 1698) => why.remedy(address("check the user and the password in")),
+        Some(1044) => {
+            why.remedy("let this user use the database (GRANT ALL ON it), or name another")
         }
-        Some(1045 | 1698) => "check the user and the password in --storage",
-        Some(1044) => "let this user use the database (GRANT ALL ON it), or name another",
-        Some(1049) => "create the database (CREATE DATABASE), or name another",
+        Some(1049) => why.remedy("create the database (CREATE DATABASE), or name another"),
         Some(1142 | 1143 | 1227 | 1370) => {
-            "let this user create tables: GRANT ALL ON the database TO it"
+            why.remedy("let this user create tables: GRANT ALL ON the database TO it")
         }
-        Some(1130) => "let this user log in from this host (CREATE USER name@host)",
-        Some(1129) => "unblock this host (FLUSH HOSTS)",
-        Some(1040 | 1203) => "raise max_connections of the server, or lower ?pool= or --workers",
-        Some(1053) => "wait until the server has started",
-        Some(1290 | 1836 | 1874) => "name the server that can be written to",
-        Some(_) => "see the server's log",
+        Some(1130) => why.remedy("let this user log in from this host (CREATE USER name@host)"),
+        Some(1129) => why.remedy("unblock this host (FLUSH HOSTS)"),
+        Some(1040 | 1203) => why
+            .remedy("raise max_connections of the server")
+            .remedy(Remedy::FewerConnections),
+        Some(1053) => why.remedy("wait until the server has started"),
+        Some(1290 | 1836 | 1874) => why.remedy("name the server that can be written to"),
+        Some(_) => why.remedy("see the server's log"),
         None => match error {
             Failed::My(My::Driver(DriverError::NoClientSslFlagFromServer)) => {
-                "let the server have a certificate, or write ?ssl-mode=PREFERRED"
+                why.remedy("let the server have a certificate, or write ?ssl-mode=PREFERRED")
             }
             Failed::My(error) if is_tls(error) => {
-                "check ?ssl-ca= and that the server's certificate is for the host that --storage names, or choose another ?ssl-mode="
+                let before =
+                    "check ?ssl-ca= and that the server's certificate is for the host that";
+                why.remedy(Remedy::Address {
+                    before,
+                    after: " names",
+                })
+                .remedy("choose another ?ssl-mode=")
             }
-            Failed::TooLarge { .. } => "see the server's settings",
-            _ => "start the server, or correct host, port or socket in --storage",
+            Failed::TooLarge { .. } => why.remedy("see the server's settings"),
+            _ => why
+                .remedy("start the server")
+                .remedy(address("correct host, port or socket in")),
         },
     };
-    let sentence = format!("cannot use {server}: {reason}; {remedy}");
     // Not reached, not resolved, starting, full, read only: it may be there in a moment.
     let is_tls = matches!(error, Failed::My(error) if is_tls(error));
     if error.is_lost() && !is_tls {
-        Error::NotYet(sentence)
+        Error::NotYet(why)
     } else {
-        Error::Open(sentence)
+        Error::Open(why)
     }
 }

@@ -11,7 +11,7 @@ use super::literal::Sql;
 use super::schema;
 use super::server::Server;
 use crate::inspect::HANDLED;
-use crate::server::findings;
+use crate::lanes::findings;
 use crate::{DialogLine, Error, Finding, Result};
 
 /// Dialogs read at a time.
@@ -21,7 +21,7 @@ async fn open(server: &Server) -> Result<Conn> {
     let mut conn = schema::connect(server).await?;
     match schema::problem(&mut conn).await {
         Ok(None) => Ok(conn),
-        Ok(Some(problem)) => Err(Error::Open(format!("cannot read {server}: {problem}"))),
+        Ok(Some(problem)) => Err(Error::open(format!("cannot read {server}: {problem}"))),
         Err(e) => Err(errors::open(server, &e)),
     }
 }

@@ -19,10 +19,12 @@ use super::conn::{Columns, Conn, Tried};
 use super::copy;
 use super::errors::Failed;
 use super::literal::Sql;
-use super::server::{Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
 use super::wire::{Calls, recount};
-use crate::server::lanes::{Failure, MAX_BATCH, Shared};
-use crate::server::waiting::LOOK_AFTER;
+use crate::lanes::shared::Shared;
+use crate::lanes::waiting::LOOK_AFTER;
+use crate::lanes::wire::{Failure, MAX_BATCH};
 use crate::{DialogKey, Fence, Sync};
 
 /// Between two signs of life, and looks for the dead.

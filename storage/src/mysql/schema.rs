@@ -14,14 +14,19 @@ use super::conn::{Columns, Conn, Tried};
 use super::copy;
 use super::errors::{self, Failed};
 use super::literal::Sql;
-use super::server::{Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
+use crate::lanes::wire::Failure;
 use crate::migration::{self, Whose};
-use crate::server::lanes::Failure;
-use crate::{Error, Result, Sync};
+use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// Turnkey's own migrations, oldest first. Never change one that was released; each
 /// must do no harm when it is applied again after it was cut off.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("replies.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("replies.sql"),
+    include_str!("marks.sql"),
+];
 
 /// The oldest servers: both know how to lay out an index on our keys, roll back a
 /// single change of a table that fails, and keep AUTO_INCREMENT over a restart.
@@ -39,10 +44,11 @@ pub async fn prepare(server: &Server, sync: Sync, author: &[String]) -> Result<(
     let mut conn = connect(server).await?;
     let fail = |e: Failed| errors::open(server, &e);
     if let Some(problem) = durability(&mut conn, sync).await.map_err(fail)? {
-        return Err(Error::Open(format!("cannot use {server}: {problem}")));
+        let problem = problem.with_prefix(format_args!("cannot use {server}: "));
+        return Err(Error::Open(problem));
     }
     if let Some(problem) = copy::obstacle(&mut conn).await.map_err(fail)? {
-        return Err(Error::Open(format!("cannot use {server}: {problem}")));
+        return Err(Error::open(format!("cannot use {server}: {problem}")));
     }
     drop(conn);
     bring_up_to_date(server, author).await
@@ -59,10 +65,13 @@ pub(super) async fn bring_up_to_date(server: &Server, author: &[String]) -> Resu
     let answers = conn.run(&lock).await.map_err(fail)?;
     let locked = answers.first().and_then(|answer| answer.rows.first());
     if locked.is_none_or(|row| row.is_null(0) || !matches!(row.number::<u8>(0), Ok(1))) {
-        return Err(Error::Open(format!(
-            "cannot use {server}: another program has been migrating it for {} minutes; see what it does (SHOW PROCESSLIST)",
-            MIGRATING / 60
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!(
+                "cannot use {server}: another program has been migrating it for {} minutes",
+                MIGRATING / 60
+            ))
+            .remedy("see what it does (SHOW PROCESSLIST)"),
+        ));
     }
     conn.run(&Sql::new(
         "CREATE TABLE IF NOT EXISTS turnkey_migration (
@@ -100,32 +109,39 @@ pub(super) async fn connect(server: &Server) -> Result<Conn> {
     };
     let number = numbers(&version);
     if number < oldest {
-        return Err(Error::Open(format!(
+        return Err(Error::open(format!(
             "{server} is {name} {}.{}; {}.{} or newer is needed",
             number.0, number.1, oldest.0, oldest.1
         )));
     }
     let innodb = !row.is_null(1) && row.text(1).map_err(fail)? != "NO";
     if !innodb {
-        return Err(Error::Open(format!(
-            "{server} has no InnoDB, which keeps transactions; enable it"
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!("{server} has no InnoDB, which keeps transactions"))
+                .remedy("enable it"),
+        ));
     }
     if row.number::<u32>(2).map_err(fail)? < 8192 {
-        return Err(Error::Open(format!(
-            "{server} has an innodb_page_size below 8 KiB, too small for our keys; use a server with the default of 16 KiB"
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!(
+                "{server} has an innodb_page_size below 8 KiB, too small for our keys"
+            ))
+            .remedy("use a server with the default of 16 KiB"),
+        ));
     }
     if !row.is_null(3) && row.number::<u8>(3).map_err(fail)? == 1 {
-        return Err(Error::Open(format!(
-            "{server} logs statements, with which concurrent turns cannot be logged in order; set binlog_format=ROW (or MIXED)"
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!(
+                "{server} logs statements, with which concurrent turns cannot be logged in order"
+            ))
+            .remedy("set binlog_format=ROW (or MIXED)"),
+        ));
     }
     let characters = row.text(4).map_err(fail)?;
     if characters != "utf8mb4" {
-        return Err(Error::Open(format!(
-            "the database {server} is encoded in {characters}, which cannot hold every text in the bot's own tables; ALTER DATABASE it CHARACTER SET utf8mb4"
-        )));
+        return Err(Error::Open(OpenError::new(format!(
+            "the database {server} is encoded in {characters}, which cannot hold every text in the bot's own tables"
+        )).remedy("ALTER DATABASE it CHARACTER SET utf8mb4")));
     }
     Ok(conn)
 }
@@ -141,7 +157,7 @@ fn numbers(version: &str) -> (u32, u32) {
 }
 
 /// Why an acknowledged turn would not survive what it should, if so.
-pub(super) async fn durability(conn: &mut Conn, sync: Sync) -> Tried<Option<String>> {
+pub(super) async fn durability(conn: &mut Conn, sync: Sync) -> Tried<Option<OpenError>> {
     if sync == Sync::Normal {
         return Ok(None);
     }
@@ -156,10 +172,13 @@ pub(super) async fn durability(conn: &mut Conn, sync: Sync) -> Tried<Option<Stri
         (n, _, _) => format!("with innodb_flush_log_at_trx_commit={n}"),
     };
     let setting = wrong.rsplit(' ').next().and_then(|s| s.split('=').next());
-    Ok(Some(format!(
-        "{wrong} it acknowledges what a power cut may take back; set {}=1 on the server, or start with --sync normal",
-        setting.unwrap_or_default()
-    )))
+    let problem = format!("{wrong} it acknowledges what a power cut may take back");
+    let set = format!("set {}=1 on the server", setting.unwrap_or_default());
+    Ok(Some(
+        OpenError::new(problem)
+            .remedy(set)
+            .remedy(Remedy::SyncNormal),
+    ))
 }
 
 /// What is wrong with the schema, if anything.
@@ -296,7 +315,7 @@ fn remedy(number: usize) -> String {
 }
 
 fn half_applied(server: &Server, number: usize) -> Error {
-    Error::Open(format!(
+    Error::open(format!(
         "migration {number} of the bot was begun on {server} and did not end, so a part of it may have taken effect; {}",
         remedy(number)
     ))

@@ -13,16 +13,13 @@ use percent_encoding::percent_decode_str;
 
 use super::conn::{Conn, Tried};
 use super::errors::{self, Failed};
-use super::session;
-use crate::server::address::{self, Parts};
-use crate::server::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
-use crate::{Error, Result};
+use super::session::{self, Purpose};
+use crate::lanes::address::{self, Parts};
+use crate::lanes::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
+use crate::{About, Error, OpenError, Result};
 
 /// For a connection to be made.
 const CONNECT: Duration = Duration::from_secs(5);
-
-/// An author's statements and questions are stopped after this time.
-pub(super) const MAX_STATEMENT: Duration = Duration::from_secs(5);
 
 /// Prepared statements that a connection keeps, least recently used ones go.
 const CACHED: usize = 200;
@@ -49,15 +46,6 @@ enum Ssl {
     VerifyCa,
     /// And be for the host that the address names.
     VerifyIdentity,
-}
-
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Our own statements.
-    Ours,
-    /// The author's own SQL, which is stopped after [`MAX_STATEMENT`].
-    Author,
 }
 
 impl Server {
@@ -108,7 +96,7 @@ impl Server {
         });
         if let Some(path) = &ca {
             std::fs::metadata(path).map_err(|e| {
-                Error::Open(format!("cannot read ?ssl-ca= {}: {e}", path.display()))
+                Error::open(format!("cannot read ?ssl-ca= {}: {e}", path.display()))
             })?;
         }
         let ssl_opts = SslOpts::default()
@@ -191,7 +179,7 @@ fn ssl_mode(value: &str) -> Result<Ssl> {
         "VERIFY_CA" => Ssl::VerifyCa,
         "VERIFY_IDENTITY" => Ssl::VerifyIdentity,
         _ => {
-            return Err(Error::Open(format!(
+            return Err(Error::open(format!(
                 "?ssl-mode= takes DISABLED, PREFERRED, REQUIRED, VERIFY_CA or VERIFY_IDENTITY, not {value:?}"
             )));
         }
@@ -199,9 +187,11 @@ fn ssl_mode(value: &str) -> Result<Ssl> {
 }
 
 fn wrong(why: &str) -> Error {
-    Error::Open(format!(
-        "--storage is no address of a MySQL database: {why}; write mysql://user:password@host/database"
-    ))
+    Error::Open(
+        OpenError::new(format!("is no address of a MySQL database: {why}"))
+            .about(About::Address)
+            .remedy("write mysql://user:password@host/database"),
+    )
 }
 
 /// As a person would write it, without the password.
@@ -270,7 +260,7 @@ mod tests {
             ("mysql://ann:secret@db", "no database"),
             ("mysql:", "no host"),
             ("mysql:bot", "no host"),
-            ("mysql://ann:secret@db:port/bot", "--storage"),
+            ("mysql://ann:secret@db:port/bot", "is no address"),
         ] {
             let error = Server::parse(url).unwrap_err().to_string();
             assert!(error.contains(word), "{url}: {error}");

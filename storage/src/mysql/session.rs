@@ -9,7 +9,16 @@
 
 use mysql_async::prelude::Queryable;
 
-use super::server::{MAX_STATEMENT, Purpose};
+use crate::lanes::bounds::MAX_STATEMENT;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Our own statements.
+    Ours,
+    /// The author's own SQL, which is stopped after [`MAX_STATEMENT`].
+    Author,
+}
 
 /// What every session of ours starts with. A turn's statements see what was committed
 /// when they start, and lock no gaps; a wait for a row is short, since whoever holds

@@ -1,10 +1,10 @@
 //! What an author's statement may do, and how its parameters are written for MySQL.
 //!
-//! Called by `author.rs`; `server/sql.rs` reads the statement.
+//! Called by `author.rs`; `lanes/sql.rs` reads the statement.
 
 use mysql_async::Value as My;
 
-use crate::server::sql::{Dialect, Token, Tokens, Use};
+use crate::lanes::sql::{Dialect, Token, Tokens, Use};
 use crate::{Error, Result, Statement, Value};
 
 /// What a turn's statements may start with. Not what ends the transaction, as whatever

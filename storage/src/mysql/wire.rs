@@ -1,6 +1,6 @@
 //! One phase of many turns, as few round trips as it takes.
 //!
-//! Used by the lanes (`server/lanes.rs`), each of which has one, by `author.rs` and by
+//! Used by the lanes (`lanes/lane.rs`), each of which has one, by `author.rs` and by
 //! the keeper. The protocol has no pipeline, but a text may hold many statements: each
 //! phase is one text with its own transaction, and where something may not be as it
 //! should be, a statement in the middle fails ([`guard`]) and the rest is not executed.
@@ -18,13 +18,17 @@ use super::Server;
 use super::conn::{Answer, Columns, Conn, Tried};
 use super::errors::Failed;
 use super::literal::Sql;
-use super::server::Purpose;
-use crate::server::idle::Kept;
-use crate::server::lanes::{
-    Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Shared, Turn, Wire,
+use super::session::Purpose;
+use crate::lanes::idle::Kept;
+use crate::lanes::retry::Retry;
+use crate::lanes::shared::Shared;
+use crate::lanes::wire::{
+    Ask, Asked, Connect, Failure, Found, MAX_BATCH, MAX_WAITERS, Reading, Turn, Wire,
 };
-use crate::server::retry::Retry;
-use crate::{DialogKey, Error, Fence, Pending, Release, ReplyId, Result, Seen, Unsent, unix_ms};
+use crate::{
+    DialogKey, Error, Fence, LockAfter, Origin, Pending, Release, ReplyId, Result, Seen, Unsent,
+    unix_ms,
+};
 
 /// Fences that a row of `turnkey_fence` stands for: one for each lock of a batch.
 pub(super) const FENCES: u64 = 1024;
@@ -202,7 +206,7 @@ impl Wire for Calls {
             match self.look(turn).await? {
                 Look::Free => {}
                 Look::Done => {
-                    if turn.commit.end {
+                    if turn.commit.lock == LockAfter::GivenBack {
                         self.hand_over(&[(&turn.dialog, turn.fence)]).await?;
                     }
                     return Ok(Ok(()));
@@ -529,7 +533,10 @@ fn write(sql: &mut Sql, turns: &[&Turn]) {
             })
             .push(";");
     }
-    let pending: Vec<&&Turn> = turns.iter().filter(|turn| turn.commit.pending).collect();
+    let pending: Vec<&&Turn> = turns
+        .iter()
+        .filter(|turn| turn.commit.origin == Origin::Inbox)
+        .collect();
     if !pending.is_empty() {
         sql.push("DELETE i FROM turnkey_inbox i FORCE INDEX (PRIMARY) WHERE (id,channel) IN (")
             .list(pending, |sql, turn| {
@@ -561,7 +568,7 @@ fn states(sql: &mut Sql, turns: &[&Turn], now: i64) {
 fn ends<'a>(turns: &[&'a Turn]) -> Vec<(&'a DialogKey, Fence)> {
     turns
         .iter()
-        .filter(|turn| turn.commit.end)
+        .filter(|turn| turn.commit.lock == LockAfter::GivenBack)
         .map(|turn| (&turn.dialog, turn.fence))
         .collect()
 }

@@ -1,10 +1,10 @@
 //! The author's own SQL: turns that carry statements, and questions.
 //!
-//! Used by [`ServerStorage`](crate::server::ServerStorage). It has connections of its own, so that a slow
+//! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has connections of its own, so that a slow
 //! statement holds up nobody's lane. A turn with statements is a transaction of its
 //! own: the statements, then the same function that the lanes call; any failure
 //! undoes it. Bounds: three quarters of the pool's connections,
-//! [`MAX_STATEMENT`](super::server::MAX_STATEMENT) for each statement,
+//! [`MAX_STATEMENT`](crate::lanes::bounds::MAX_STATEMENT) for each statement,
 //! [`CACHED`] prepared statements for each connection.
 
 use std::collections::HashMap;
@@ -14,13 +14,14 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::errors::{self, Failed};
-use super::server::{Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
 use super::text::{original, stored};
 use super::wire::{COMMIT, commit_one};
 use super::{sql, values};
-use crate::server::idle::{Attempt, Idle, Kept, settled};
-use crate::server::lanes::Turn;
-use crate::server::sql::Use;
+use crate::lanes::idle::{Attempt, Idle, Kept, settled};
+use crate::lanes::sql::Use;
+use crate::lanes::wire::Turn;
 use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement, Sync, Value};
 
 /// Prepared statements that a connection keeps; then it starts over.
@@ -93,7 +94,7 @@ fn ended<T>(tried: Tried<T>) -> Attempt<T> {
     }
 }
 
-impl crate::server::Author for Author {
+impl crate::lanes::Author for Author {
     fn commit<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<()>> {
         Box::pin(self.commit(turn))
     }

@@ -5,9 +5,10 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Server, tls};
-use crate::Error;
-use crate::server::lanes::Failure;
+use super::tls;
+use crate::lanes::bounds;
+use crate::lanes::wire::Failure;
+use crate::{Error, OpenError, Remedy};
 
 /// Why a call of ours failed, or a connection could not be made.
 #[derive(Debug)]
@@ -138,7 +139,7 @@ pub(super) fn authors(error: &tokio_postgres::Error) -> Error {
         Some(&SqlState::DISK_FULL) => Error::Full,
         Some(&SqlState::QUERY_CANCELED) => Error::Statement(format!(
             "it took longer than {} s and was stopped",
-            super::server::MAX_STATEMENT.as_secs()
+            bounds::MAX_STATEMENT.as_secs()
         )),
         _ => Error::Statement(words(error)),
     }
@@ -146,56 +147,74 @@ pub(super) fn authors(error: &tokio_postgres::Error) -> Error {
 
 /// A connection that could not be made: a sentence for the operator that names the
 /// remedy.
-pub(super) fn not_opened(server: &Server, failed: &Failed) -> Error {
-    let remedy = match failed {
+pub(super) fn not_opened(server: &impl std::fmt::Display, failed: &Failed) -> Error {
+    let why = OpenError::new(format!("cannot use {server}: {}", failed.words()));
+    Error::Open(match failed {
         Failed::Pg(error) => return open(server, error),
-        Failed::Closed => "see the server's log",
-        Failed::Slow => "see what it does, or name another one in --storage",
-        Failed::ReadOnly(_) => {
-            "name the one that can be written to, or all hosts, such as \
-             postgres://user:password@host1,host2/database?target_session_attrs=read-write"
-        }
-        Failed::Shared => {
-            "set pool_mode = session for this database, or name the server itself in --storage"
-        }
-    };
-    let reason = failed.words();
-    Error::Open(format!("cannot use {server}: {reason}; {remedy}"))
+        Failed::Closed => why.remedy("see the server's log"),
+        Failed::Slow => why
+            .remedy("see what it does")
+            .remedy(address("name another one in")),
+        Failed::ReadOnly(_) => why.remedy("name the one that can be written to").remedy(
+            "all hosts, such as \
+             postgres://user:password@host1,host2/database?target_session_attrs=read-write",
+        ),
+        Failed::Shared => why
+            .remedy("set pool_mode = session for this database")
+            .remedy(address("name the server itself in")),
+    })
+}
+
+fn address(before: &'static str) -> Remedy {
+    Remedy::Address { before, after: "" }
 }
 
 /// What a connection met: a sentence for the operator that names the remedy.
-pub(super) fn open(server: &Server, error: &tokio_postgres::Error) -> Error {
+pub(super) fn open(server: &impl std::fmt::Display, error: &tokio_postgres::Error) -> Error {
     let reason = words(error);
-    let remedy = match error.code() {
-        Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {
-            "check the user and the password in --storage, and the server's pg_hba.conf"
+    let why = OpenError::new(format!("cannot use {server}: {reason}"));
+    let why = match error.code() {
+        Some(&SqlState::INVALID_PASSWORD | &SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => why
+            .remedy(Remedy::Address {
+                before: "check the user and the password in",
+                after: ", and the server's pg_hba.conf",
+            }),
+        Some(&SqlState::INVALID_CATALOG_NAME) => why
+            .remedy("create the database (createdb)")
+            .remedy("name another"),
+        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => why
+            .remedy("let this user create tables: GRANT CREATE, USAGE ON SCHEMA public TO it"),
+        Some(&SqlState::TOO_MANY_CONNECTIONS) => why
+            .remedy("raise max_connections of the server")
+            .remedy(Remedy::FewerConnections),
+        Some(code) if code.code() == READ_ONLY => {
+            why.remedy("name the server that can be written to")
         }
-        Some(&SqlState::INVALID_CATALOG_NAME) => "create the database (createdb), or name another",
-        Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            "let this user create tables: GRANT CREATE, USAGE ON SCHEMA public TO it"
-        }
-        Some(&SqlState::TOO_MANY_CONNECTIONS) => {
-            "raise max_connections of the server, or lower ?pool= or --workers"
-        }
-        Some(code) if code.code() == READ_ONLY => "name the server that can be written to",
-        Some(code) if code.code() == "3F000" => {
-            "let the search_path of this user name a schema that exists: ALTER ROLE it SET search_path = public"
-        }
+        Some(code) if code.code() == "3F000" => why.remedy(
+            "let the search_path of this user name a schema that exists: ALTER ROLE it SET search_path = public",
+        ),
         // A pooler's own words.
-        Some(code) if code.code() == "08P01" && reason.contains("startup parameter") => {
-            "remove ?options= from --storage, or name it in ignore_startup_parameters of the pooler"
+        Some(code) if code.code() == "08P01" && reason.contains("startup parameter") => why
+            .remedy(address("remove ?options= from"))
+            .remedy("name it in ignore_startup_parameters of the pooler"),
+        Some(code) if code.code().starts_with("57P") => {
+            why.remedy("wait until the server has started")
         }
-        Some(code) if code.code().starts_with("57P") => "wait until the server has started",
-        Some(_) => "see the server's log",
-        None if let Some(remedy) = tls::remedy(error) => remedy,
-        None if reason.contains("password missing") => "add the password to --storage",
-        None => "start the server, or correct host and port in --storage",
+        Some(_) => why.remedy("see the server's log"),
+        None if let Some(remedies) = tls::remedies(error) => {
+            remedies.into_iter().fold(why, OpenError::remedy)
+        }
+        None if reason.contains("password missing") => {
+            why.remedy(address("add the password to"))
+        }
+        None => why
+            .remedy("start the server")
+            .remedy(address("correct host and port in")),
     };
-    let sentence = format!("cannot use {server}: {reason}; {remedy}");
     // Not reached, not resolved, starting, full: it may be there in a moment.
-    if is_lost(error) && tls::remedy(error).is_none() {
-        Error::NotYet(sentence)
+    if is_lost(error) && tls::remedies(error).is_none() {
+        Error::NotYet(why)
     } else {
-        Error::Open(sentence)
+        Error::Open(why)
     }
 }

@@ -5,11 +5,12 @@
 
 use serde_json::value::RawValue;
 
-use super::server::{Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
 use super::text::original;
 use super::{errors, schema};
 use crate::inspect::HANDLED;
-use crate::server::findings;
+use crate::lanes::findings;
 use crate::{DialogKey, DialogLine, Error, Finding, Result};
 
 /// Dialogs read at a time.
@@ -19,7 +20,7 @@ async fn open(server: &Server) -> Result<tokio_postgres::Client> {
     let client = schema::connect(server, Purpose::Tool).await?;
     match schema::problem(&client).await {
         Ok(None) => Ok(client),
-        Ok(Some(problem)) => Err(Error::Open(format!("cannot read {server}: {problem}"))),
+        Ok(Some(problem)) => Err(Error::open(format!("cannot read {server}: {problem}"))),
         Err(e) => Err(errors::open(server, &e)),
     }
 }

@@ -14,11 +14,12 @@ use tokio_postgres::{AsyncMessage, Client};
 
 use super::copy::{self, COPYING};
 use super::errors::{self, Failed};
-use super::lanes::Shared;
-use super::server::{Purpose, Server};
+use super::server::Server;
 use super::session;
+use super::session::Purpose;
 use crate::Sync;
-use crate::server::lanes::Failure;
+use crate::lanes::shared::Shared;
+use crate::lanes::wire::Failure;
 
 /// Between two signs of life, and looks for the dead.
 const BEAT: Duration = Duration::from_millis(500);

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `server.rs` `parameters.rs` `tls.rs` | the address, and how a connection is made |
 //! | `session.rs` | what each session of ours is like |
-//! | `schema.sql` `functions.sql` `schema.rs` | tables, the SQL of a turn, migrations |
+//! | `schema.sql` `functions.sql` `replies.sql` `marks.sql` `schema.rs` | tables, the SQL of a turn, migrations |
 //! | `keeper.rs` | one connection that shows that this process lives |
 //! | `wire.rs` | one phase of many turns on a connection |
 //! | `author.rs` `sql.rs` `values.rs` | the author's own statements and questions |
@@ -13,7 +13,7 @@
 //! | `inspect.rs` | dump and check |
 //! | `copy/` | its side of a move to or from another database |
 //!
-//! What it has in common with other servers' engines is in `crate::server`.
+//! What it has in common with other servers' engines is in `crate::lanes`.
 //!
 //! A program that uses it: [`Server::parse`] its address; [`prepare`] once at each
 //! start, on as many boxes as you like; [`connect`] in every process that takes
@@ -48,9 +48,9 @@ pub use inspect::{check, dump};
 pub use schema::prepare;
 pub use server::Server;
 
-pub use crate::server::ServerStorage as PostgresStorage;
-pub use crate::server::bounds::{DEFAULT_LEASE, DEFAULT_POOL, MAX_POOL};
-use crate::server::{lanes, new_owner};
+pub use crate::lanes::ServerStorage as PostgresStorage;
+pub use crate::lanes::bounds::{DEFAULT_LEASE, DEFAULT_POOL, MAX_POOL};
+use crate::lanes::{lane, new_owner, shared::Shared};
 use crate::{Result, Sync};
 
 /// Connects this process. To be called in a tokio runtime, after any fork. It
@@ -60,7 +60,7 @@ use crate::{Result, Sync};
 /// [`Error::Unavailable`](crate::Error::Unavailable) when the kernel gives no random
 /// bytes.
 pub fn connect(server: &Server, sync: Sync) -> Result<PostgresStorage> {
-    let (shared, queues) = lanes::Shared::new("PostgreSQL", new_owner()?, server.lanes());
+    let (shared, queues) = Shared::new("PostgreSQL", new_owner()?, server.lanes());
     let keeper = tokio::spawn(keeper::run(server.clone(), sync, Arc::downgrade(&shared)));
     for queue in queues {
         let connect = wire::Lanes {
@@ -68,7 +68,7 @@ pub fn connect(server: &Server, sync: Sync) -> Result<PostgresStorage> {
             sync,
         };
         let up = shared.up.subscribe();
-        tokio::spawn(lanes::run(connect, Arc::downgrade(&shared), up, queue));
+        tokio::spawn(lane::run(connect, Arc::downgrade(&shared), up, queue));
     }
     let author = author::Author::new(server.clone(), sync);
     Ok(PostgresStorage::new(shared, Box::new(author), keeper))

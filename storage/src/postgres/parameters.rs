@@ -8,9 +8,9 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 
 use super::tls::Tls;
-use crate::server::address;
-use crate::server::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
-use crate::{Error, Result};
+use crate::lanes::address;
+use crate::lanes::bounds::{self, DEFAULT_LEASE, DEFAULT_POOL};
+use crate::{About, Error, OpenError, Result};
 
 /// What was taken out of an address.
 pub(super) struct Parameters {
@@ -65,7 +65,7 @@ fn is_read_write(value: &str) -> Result<bool> {
     match value {
         "any" => Ok(false),
         "read-write" | "primary" => Ok(true),
-        _ => Err(Error::Open(
+        _ => Err(Error::open(
             "?target_session_attrs= takes read-write, primary or any: a bot needs a server that \
              can be written to"
                 .to_owned(),
@@ -75,7 +75,9 @@ fn is_read_write(value: &str) -> Result<bool> {
 
 /// What is said of an address that cannot be read. `why` shows no part of it.
 pub(super) fn wrong(why: impl std::fmt::Display) -> Error {
-    Error::Open(format!(
-        "--storage is no address of a PostgreSQL database: {why}; write postgres://user:password@host/database"
-    ))
+    Error::Open(
+        OpenError::new(format!("is no address of a PostgreSQL database: {why}"))
+            .about(About::Address)
+            .remedy("write postgres://user:password@host/database"),
+    )
 }

@@ -8,7 +8,8 @@
 use tokio_postgres::{Client, Transaction};
 
 use super::errors::Failed;
-use super::server::{Purpose, Server};
+use super::server::Server;
+use super::session::Purpose;
 use super::{copy, errors, session};
 use crate::migration::{self, Whose};
 use crate::{Error, Result, Sync};
@@ -18,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("functions.sql"),
     include_str!("replies.sql"),
+    include_str!("marks.sql"),
 ];
 
 /// The oldest server that this is tried with has a larger number; functions and
@@ -39,7 +41,7 @@ pub async fn prepare(server: &Server, sync: Sync, author: &[String]) -> Result<(
     }
     match copy::obstacle(&client).await {
         Ok(None) => bring_up_to_date(server, author).await,
-        Ok(Some(problem)) => Err(Error::Open(format!("cannot use {server}: {problem}"))),
+        Ok(Some(problem)) => Err(Error::open(format!("cannot use {server}: {problem}"))),
         Err(e) => Err(errors::open(server, &e)),
     }
 }
@@ -93,14 +95,14 @@ pub(super) async fn connect(server: &Server, purpose: Purpose) -> Result<Client>
         .map_err(|e| fail(&e))?;
     let (version, encoding): (i32, String) = (row.get(0), row.get(1));
     if version < OLDEST {
-        return Err(Error::Open(format!(
+        return Err(Error::open(format!(
             "{server} is PostgreSQL {}; {} or newer is needed",
             version / 10_000,
             OLDEST / 10_000
         )));
     }
     if encoding != "UTF8" {
-        return Err(Error::Open(format!(
+        return Err(Error::open(format!(
             "the database {server} is encoded in {encoding}; create one in UTF8 (createdb --encoding UTF8 --template template0)"
         )));
     }

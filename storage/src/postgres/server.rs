@@ -20,16 +20,13 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::errors::{self, Failed};
 use super::parameters::{Parameters, wrong};
-use super::session;
+use super::session::{self, Purpose};
 use super::tls::{self, Tls};
-use crate::server::bounds;
+use crate::lanes::bounds;
 use crate::{Result, Sync};
 
 /// For a connection to be made and set up.
 const CONNECT: Duration = Duration::from_secs(5);
-
-/// An author's statements and questions are stopped after this time.
-pub(super) const MAX_STATEMENT: Duration = Duration::from_secs(5);
 
 /// An address such as `postgres://user:password@host/database?pool=8&lease=10`.
 #[derive(Clone)]
@@ -48,21 +45,6 @@ pub struct Server {
 
 pub(super) type TlsConnection =
     Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
-
-/// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Turns, many at once.
-    Lane,
-    /// The author's own SQL.
-    Author,
-    /// To show that this process lives.
-    Keeper,
-    /// To create and migrate.
-    Prepare,
-    /// To look, which a server that only reads will do for, or to copy.
-    Tool,
-}
 
 impl Server {
     /// Reads an address.
@@ -350,7 +332,7 @@ mod tests {
                 "as many ports",
             ),
             ("postgres:", "host"),
-            ("postgres://ann:secret@db:port/bot", "--storage"),
+            ("postgres://ann:secret@db:port/bot", "is no address"),
         ] {
             let error = Server::parse(url).unwrap_err().to_string();
             assert!(error.contains(word), "{url}: {error}");

@@ -13,10 +13,25 @@ use std::fmt::Write as _;
 use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 
 use super::errors::Failed;
-use super::server::{MAX_STATEMENT, Purpose};
-use crate::Sync;
+use crate::lanes::bounds::MAX_STATEMENT;
+use crate::{OpenError, Remedy, Sync};
 
 type Tried<T> = std::result::Result<T, Failed>;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Turns, many at once.
+    Lane,
+    /// The author's own SQL.
+    Author,
+    /// To show that this process lives.
+    Keeper,
+    /// To create and migrate.
+    Prepare,
+    /// To look, which a server that only reads will do for, or to copy.
+    Tool,
+}
 
 /// What every session has. A name that the server does not know yet is passed over.
 const EVERYWHERE: &[(&str, &str)] = &[
@@ -157,12 +172,12 @@ async fn last_row(client: &Client, sql: &str) -> Tried<SimpleQueryRow> {
     rows.last().ok_or(Failed::Shared)
 }
 
-/// What an acknowledged turn may not survive on this server, if anything: sentences.
+/// What an acknowledged turn may not survive on this server, if anything.
 pub(super) async fn weaknesses(
     client: &Client,
     sync: Sync,
     several_hosts: bool,
-) -> std::result::Result<Vec<String>, tokio_postgres::Error> {
+) -> std::result::Result<Vec<OpenError>, tokio_postgres::Error> {
     if sync == Sync::Normal {
         return Ok(Vec::new());
     }
@@ -179,16 +194,22 @@ pub(super) async fn weaknesses(
     let mut found = Vec::new();
     for (column, setting) in [(0, "fsync"), (1, "full_page_writes")] {
         if row.get(column) {
-            found.push(format!(
-                "with {setting}=off it acknowledges what a power cut may take back; set {setting}=on on the server, or start with --sync normal"
-            ));
+            let problem =
+                format!("with {setting}=off it acknowledges what a power cut may take back");
+            found.push(
+                OpenError::new(problem)
+                    .remedy(format!("set {setting}=on on the server"))
+                    .remedy(Remedy::SyncNormal),
+            );
         }
     }
     if row.get(2) && (several_hosts || row.get::<_, i64>(3) > 0) {
         found.push(
-            "its standby is not synchronous, so one that takes over may lack turns that were \
-             acknowledged; set synchronous_standby_names on the server"
-                .to_owned(),
+            OpenError::new(
+                "its standby is not synchronous, so one that takes over may lack turns that \
+                 were acknowledged",
+            )
+            .remedy("set synchronous_standby_names on the server"),
         );
     }
     Ok(found)

@@ -1,9 +1,9 @@
 //! What an author's statement may do, and how its parameters are written for
 //! PostgreSQL.
 //!
-//! Called by `author.rs`; `server/sql.rs` reads the statement.
+//! Called by `author.rs`; `lanes/sql.rs` reads the statement.
 
-use crate::server::sql::{Dialect, Token, Tokens, Use};
+use crate::lanes::sql::{Dialect, Token, Tokens, Use};
 use crate::{Error, Result};
 
 /// What would end or outlive the transaction that the statement runs in. The

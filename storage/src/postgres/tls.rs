@@ -26,7 +26,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use x509_cert::der::Decode;
 
-use crate::{Error, Result};
+use crate::{Error, OpenError, Remedy, Result};
 
 /// The values of `sslmode`.
 const MODES: &[(&str, Mode)] = &[
@@ -71,7 +71,7 @@ impl Tls {
         let given = mode.map(|name| {
             let found = MODES.iter().find(|(known, _)| *known == name);
             found.map(|(_, mode)| *mode).ok_or_else(|| {
-                Error::Open(format!(
+                Error::open(format!(
                     "?sslmode= takes disable, prefer, require, verify-ca or verify-full, not {name:?}"
                 ))
             })
@@ -80,7 +80,7 @@ impl Tls {
         let mode = match (given, root) {
             (None, Some(SYSTEM)) => Mode::VerifyFull,
             (Some(weak), Some(SYSTEM)) if weak < Mode::VerifyFull => {
-                return Err(Error::Open(
+                return Err(Error::open(
                     "?sslrootcert=system needs sslmode=verify-full: anybody can get a certificate \
                      from a public authority, so the name must be checked; write sslmode=verify-full, \
                      or name your own root's file"
@@ -134,7 +134,7 @@ fn builder(
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>> {
     ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| Error::Open(format!("this program cannot speak TLS: {e}")))
+        .map_err(|e| Error::open(format!("this program cannot speak TLS: {e}")))
 }
 
 /// Whom to believe.
@@ -148,12 +148,13 @@ impl Trust {
     fn read(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = std::fs::read(path).map_err(|e| {
-            Error::Open(format!(
-                "cannot read ?sslrootcert={shown}: {e}; name the file with the root certificate, or write sslrootcert=system"
-            ))
+            Error::Open(
+                OpenError::new(format!("cannot read ?sslrootcert={shown}: {e}"))
+                    .remedy("name the file with the root certificate, or write sslrootcert=system"),
+            )
         })?;
         let wrong = |why: String| {
-            Error::Open(format!(
+            Error::open(format!(
                 "?sslrootcert={shown} is not a file of certificates: {why}; it takes PEM, which begins with -----BEGIN CERTIFICATE-----"
             ))
         };
@@ -275,16 +276,22 @@ fn in_force(
 }
 
 /// What to do about a handshake that failed; none when it was something else.
-pub(super) fn remedy(error: &tokio_postgres::Error) -> Option<&'static str> {
+pub(super) fn remedies(error: &tokio_postgres::Error) -> Option<Vec<Remedy>> {
     use CertificateError as C;
     let rustls = rustls_error(error);
-    Some(match rustls {
+    let remedy = match rustls {
         Some(rustls::Error::InvalidCertificate(why)) => match why {
             C::UnknownIssuer => {
                 "name the file of the server's root certificate with ?sslrootcert=PATH"
             }
             C::NotValidForName | C::NotValidForNameContext { .. } => {
-                "write the host's name in --storage as the certificate has it (among its alternative names), or sslmode=verify-ca to let any name pass"
+                return Some(vec![
+                    Remedy::Address {
+                        before: "write the host's name in",
+                        after: " as the certificate has it (among its alternative names)",
+                    },
+                    "sslmode=verify-ca to let any name pass".into(),
+                ]);
             }
             C::Expired
             | C::ExpiredContext { .. }
@@ -299,12 +306,13 @@ pub(super) fn remedy(error: &tokio_postgres::Error) -> Option<&'static str> {
             "switch it on (ssl = on in postgresql.conf), or, on a network you trust, write sslmode=prefer"
         }
         None => return None,
-    })
+    };
+    Some(vec![remedy.into()])
 }
 
 /// Whether the server was reached and it was TLS that failed.
 pub(super) fn failed(error: &tokio_postgres::Error) -> bool {
-    remedy(error).is_some()
+    remedies(error).is_some()
 }
 
 fn rustls_error(error: &tokio_postgres::Error) -> Option<&rustls::Error> {

@@ -1,6 +1,6 @@
 //! One phase of many turns as one call of a function of the database.
 //!
-//! Used by the lanes (`server/lanes.rs`), each of which has one, and by `author.rs`.
+//! Used by the lanes (`lanes/lane.rs`), each of which has one, and by `author.rs`.
 //! The functions are in `functions.sql`.
 
 use std::borrow::Cow;
@@ -9,11 +9,13 @@ use tokio_postgres::{Client, Row};
 
 use super::Server;
 use super::errors::Failed;
-use super::server::Purpose;
+use super::session::Purpose;
 use super::text::{original, stored};
-use crate::server::idle::Kept;
-use crate::server::lanes::{Ask, Asked, Connect, Found, MAX_WAITERS, Reading, Turn, Wire};
-use crate::{DialogKey, Error, Fence, Pending, ReplyId, Result, Seen, Sync, Unsent};
+use crate::lanes::idle::Kept;
+use crate::lanes::wire::{Ask, Asked, Connect, Found, MAX_WAITERS, Reading, Turn, Wire};
+use crate::{
+    DialogKey, Error, Fence, LockAfter, Origin, Pending, ReplyId, Result, Seen, Sync, Unsent,
+};
 
 type Tried<T> = std::result::Result<T, Failed>;
 
@@ -94,9 +96,9 @@ pub(super) async fn commit_one(
                 &turn.commit.answer,
                 &stored(&turn.commit.state),
                 &turn.commit.history.as_deref().map(stored),
-                &turn.commit.end,
+                &(turn.commit.lock == LockAfter::GivenBack),
                 &replies,
-                &turn.commit.pending,
+                &(turn.commit.origin == Origin::Inbox),
             ],
         )
         .await?;
@@ -217,11 +219,11 @@ impl Wire for Calls {
                     &column!(turn => &turn.commit.answer),
                     &column!(turn => stored(&turn.commit.state)),
                     &column!(turn => turn.commit.history.as_deref().map(stored)),
-                    &column!(turn => turn.commit.end),
+                    &column!(turn => turn.commit.lock == LockAfter::GivenBack),
                     &replies.0,
                     &replies.1,
                     &replies.2,
-                    &column!(turn => turn.commit.pending),
+                    &column!(turn => turn.commit.origin == Origin::Inbox),
                 ],
             )
             .await?;

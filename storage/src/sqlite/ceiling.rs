@@ -82,7 +82,7 @@ fn batch(statements: &mut Statements<'_>, turns: &[Turn<'_>], fence: &mut u64) -
             history: commit.history.as_deref(),
             replies: commit.replies.iter().map(String::as_str).collect(),
             statements: commit.statements.clone(),
-            end: commit.end,
+            lock: commit.lock,
         };
         let row = found.map(|found| found.row);
         match statements.commit_turn(&request, row).map_err(fail)? {

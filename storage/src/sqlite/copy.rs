@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{FileLock, Files, inspect, pragmas, schema};
 use crate::copy::{self, Batch, CopySource, CopyTarget, MARK, Rows, Table};
-use crate::{BoxFuture, Error, Fence, Result, Sync, Value};
+use crate::{BoxFuture, Error, Fence, OpenError, Remedy, Result, Sync, Value};
 
 /// Pages of the log before SQLite puts them into the file: nobody else does it here.
 const CHECKPOINT_PAGES: u32 = 4000;
@@ -73,10 +73,10 @@ pub fn copy_target(path: &Path) -> Result<CopyFile> {
 fn lock(path: &Path) -> Result<FileLock> {
     let files = Files::of(path);
     if files.is_served()? {
-        return Err(Error::Open(format!(
-            "{} is in use by a running bot; stop it first, then copy",
-            path.display()
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!("{} is in use by a running bot", path.display()))
+                .remedy("stop it first, then copy"),
+        ));
     }
     files.lock()
 }
@@ -121,7 +121,7 @@ impl CopyFile {
             work(&conn.lock().unwrap_or_else(PoisonError::into_inner))
         })
         .await
-        .map_err(|e| Error::Open(e.to_string()))?
+        .map_err(|e| Error::open(e.to_string()))?
     }
 
     /// The same, for questions that can fail for SQLite's reasons alone.
@@ -236,10 +236,13 @@ fn read(
                 ValueRef::Text(v) => match std::str::from_utf8(v) {
                     Ok(text) => Value::Text(text.to_owned()),
                     Err(_) => {
-                        return Err(Error::Open(format!(
-                            "the column {} of {} holds text that is not UTF-8; mend it, or make it a BLOB",
-                            table.columns[at], table.name
-                        )));
+                        return Err(Error::Open(
+                            OpenError::new(format!(
+                                "the column {} of {} holds text that is not UTF-8",
+                                table.columns[at], table.name
+                            ))
+                            .remedy("mend it, or make it a BLOB"),
+                        ));
                     }
                 },
                 ValueRef::Blob(v) => Value::Blob(v.to_vec()),
@@ -274,7 +277,7 @@ impl CopyTarget for CopyFile {
             };
             tokio::task::spawn_blocking(start)
                 .await
-                .map_err(|e| Error::Open(e.to_string()))?
+                .map_err(|e| Error::open(e.to_string()))?
         })
     }
 
@@ -302,13 +305,18 @@ impl CopyTarget for CopyFile {
             for table in tables {
                 let broken: Option<String> = conn
                     .prepare("SELECT parent FROM pragma_foreign_key_check(?1)")
-                    .and_then(|mut check| check.query_row([&table.name], |row| row.get(0)).optional())
+                    .and_then(|mut check| {
+                        check.query_row([&table.name], |row| row.get(0)).optional()
+                    })
                     .map_err(|e| failed(&path, &e))?;
                 if let Some(parent) = broken {
-                    return Err(Error::Open(format!(
-                        "rows of {} refer to rows of {parent} that are not there; copy {parent} too: name it with --tables",
+                    let problem = format!(
+                        "rows of {} refer to rows of {parent} that are not there",
                         table.name
-                    )));
+                    );
+                    return Err(Error::Open(
+                        OpenError::new(problem).remedy(Remedy::Tables(vec![parent])),
+                    ));
                 }
             }
             Ok(())
@@ -369,11 +377,14 @@ fn start(path: &Path, author: &[String], tables: &[String]) -> Result<Connection
 fn write(conn: &Connection, path: &Path, table: &Table, rows: &Rows) -> Result<()> {
     let refused = |e: rusqlite::Error| match failed(path, &e) {
         Error::Full => Error::Full,
-        _ => Error::Open(format!(
-            "a row of {} cannot be kept in {}: {e}; change the table there so that it can",
-            table.name,
-            path.display()
-        )),
+        _ => Error::Open(
+            OpenError::new(format!(
+                "a row of {} cannot be kept in {}: {e}",
+                table.name,
+                path.display()
+            ))
+            .remedy("change the table there so that it can"),
+        ),
     };
     let marks = vec!["?"; table.columns.len()].join(", ");
     let sql = format!(
@@ -388,10 +399,13 @@ fn write(conn: &Connection, path: &Path, table: &Table, rows: &Rows) -> Result<(
             .iter()
             .position(|v| matches!(v, Value::Real(v) if v.is_nan()))
         {
-            return Err(Error::Open(format!(
-                "the column {} of {} holds NaN, which SQLite cannot keep; change it first",
-                table.columns[at], table.name
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!(
+                    "the column {} of {} holds NaN, which SQLite cannot keep",
+                    table.columns[at], table.name
+                ))
+                .remedy("change it first"),
+            ));
         }
         insert.execute(params_from_iter(row)).map_err(refused)?;
     }

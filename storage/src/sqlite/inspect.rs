@@ -9,9 +9,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{Files, client::WriterClient, pragmas, schema};
+use super::{Files, client::WriterClient, files, pragmas, schema};
 use crate::inspect::HANDLED;
-use crate::{DialogKey, DialogLine, Error, Finding, Owner, Result};
+use crate::{DialogKey, DialogLine, Error, Finding, OpenError, Owner, Remedy, Result};
 
 /// Refuses a file that is not there.
 ///
@@ -19,18 +19,18 @@ use crate::{DialogKey, DialogLine, Error, Finding, Owner, Result};
 /// [`Error::Open`] with the remedy.
 pub fn must_exist(path: &Path) -> Result<()> {
     if !path.exists() {
-        return Err(Error::Open(format!(
-            "there is no file {}; name the bot's database with --storage sqlite:PATH",
-            path.display()
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!("there is no file {}", path.display()))
+                .remedy(Remedy::NameDatabase),
+        ));
     }
     if path.is_dir() {
-        return Err(Error::Open(format!(
-            "{} is a directory; name the bot's database with --storage sqlite:PATH",
-            path.display()
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!("{} is a directory", path.display()))
+                .remedy(Remedy::NameDatabase),
+        ));
     }
-    super::refuse_device(path)
+    files::refuse_device(path)
 }
 
 pub(super) fn open(path: &Path) -> Result<Connection> {
@@ -38,7 +38,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     let conn = pragmas::open_reader(path)?;
     match schema::problem(&conn) {
         Ok(None) => Ok(conn),
-        Ok(Some(problem)) => Err(Error::Open(format!(
+        Ok(Some(problem)) => Err(Error::open(format!(
             "cannot read {}: {problem}",
             path.display()
         ))),
@@ -69,7 +69,7 @@ pub fn dump<E: From<Error>>(
     mut each: impl FnMut(DialogLine) -> std::result::Result<(), E>,
 ) -> std::result::Result<(), E> {
     let conn = open(path)?;
-    let failed = |e: rusqlite::Error| Error::Open(format!("cannot read {}: {e}", path.display()));
+    let failed = |e: rusqlite::Error| Error::open(format!("cannot read {}: {e}", path.display()));
     // One transaction: all dialogs as of one moment.
     conn.execute_batch("BEGIN").map_err(failed)?;
     let mut history_rows = conn
@@ -132,7 +132,7 @@ pub async fn check(path: &Path) -> Result<Vec<Finding>> {
         Err(Error::Poisoned(reason)) => return Ok(vec![damaged(reason)]),
         other => other?,
     };
-    let failed = |e: rusqlite::Error| Error::Open(format!("cannot read {}: {e}", path.display()));
+    let failed = |e: rusqlite::Error| Error::open(format!("cannot read {}: {e}", path.display()));
     let mut findings = Vec::new();
     let broken: rusqlite::Result<Vec<String>> = conn
         .prepare("PRAGMA integrity_check(20)")
@@ -171,7 +171,7 @@ pub async fn check(path: &Path) -> Result<Vec<Finding>> {
 
 /// Lock rows whose owner is not connected to the writer.
 async fn dead_locks(path: &Path, conn: &Connection) -> Result<Option<Finding>> {
-    let failed = |e: rusqlite::Error| Error::Open(format!("cannot read {}: {e}", path.display()));
+    let failed = |e: rusqlite::Error| Error::open(format!("cannot read {}: {e}", path.display()));
     let files = Files::of(path);
     let rows = || -> rusqlite::Result<HashSet<(String, String, i64, u64)>> {
         conn.prepare("SELECT channel, user_id, fence, owner FROM turnkey_lock")?

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use foldhash::HashMap;
 
-use crate::{DialogKey, Fence, Owner};
+use crate::{DialogKey, FORGOTTEN, Fence, Owner};
 
 /// Waiters of one dialog; one more is refused. A person does not send a thousand
 /// messages while one is handled: whoever does is flooding.
@@ -140,6 +140,7 @@ impl<W> LockTable<W> {
             return Requested::Queued;
         }
         let fence = Self::next_fence(&mut self.last_fence);
+        lock.debug_check(fence);
         lock.hold(owner, fence);
         Self::touch(&mut self.changed, key, lock);
         Requested::Granted(fence)
@@ -181,6 +182,7 @@ impl<W> LockTable<W> {
         let next = lock.waiters.pop_front()?;
         self.waiting -= 1;
         let fence = Self::next_fence(&mut self.last_fence);
+        lock.debug_check(fence);
         lock.hold(next.owner, fence);
         Some(Granted {
             dialog: key,
@@ -209,6 +211,14 @@ impl<W> LockTable<W> {
                 freed.push((key.clone(), holder.fence));
             }
         }
+        debug_assert_eq!(
+            self.waiting,
+            self.locks
+                .values()
+                .map(|lock| lock.waiters.len())
+                .sum::<usize>(),
+            "waiters are counted"
+        );
         freed
             .into_iter()
             .filter_map(|(key, fence)| self.release(&key, fence))
@@ -273,7 +283,8 @@ impl<W> LockTable<W> {
             };
             lock.dirty = false;
             lock.saved = lock.holder.as_ref().map(|h| h.fence);
-            if lock.saved.is_none() && lock.waiters.is_empty() {
+            if lock.saved.is_none() {
+                debug_assert!(lock.waiters.is_empty(), "they wait for nobody");
                 self.locks.remove(&key);
             }
         }
@@ -302,6 +313,7 @@ impl<W> LockTable<W> {
 
     fn next_fence(last: &mut u64) -> Fence {
         *last += 1;
+        debug_assert!(*last & FORGOTTEN == 0, "fences have run out");
         Fence(*last)
     }
 
@@ -314,6 +326,12 @@ impl<W> LockTable<W> {
 }
 
 impl<W> Lock<W> {
+    /// A new grant: fences rise, and nobody holds it.
+    fn debug_check(&self, fence: Fence) {
+        debug_assert!(self.holder.is_none(), "one holder at a time");
+        debug_assert!(self.saved.is_none_or(|saved| saved < fence), "fences rise");
+    }
+
     fn hold(&mut self, owner: Owner, fence: Fence) {
         self.holder = Some(Holder {
             owner,

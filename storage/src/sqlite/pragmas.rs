@@ -17,9 +17,10 @@ use std::time::Duration;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
-use super::{directory_of, names};
+use super::files::directory_of;
+use super::names;
 
-use crate::{Error, Result, Sync};
+use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// SQLite 3.51.3, the first release without the WAL-reset bug: two connections
 /// that write and checkpoint at once could lose commits
@@ -168,11 +169,14 @@ pub(crate) fn refuse_planted(path: &Path) -> Result<()> {
             continue;
         };
         if ![0, database.uid()].contains(&file.uid()) {
-            return Err(Error::Open(format!(
-                "{} was put there by another user (the one with the number {}); keep the database in a directory where only its own user may write",
-                Path::new(&name).display(),
-                file.uid()
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!(
+                    "{} was put there by another user (the one with the number {})",
+                    Path::new(&name).display(),
+                    file.uid()
+                ))
+                .remedy("keep the database in a directory where only its own user may write"),
+            ));
         }
     }
     Ok(())
@@ -180,10 +184,13 @@ pub(crate) fn refuse_planted(path: &Path) -> Result<()> {
 
 fn check_version() -> Result<()> {
     if rusqlite::version_number() < OLDEST_SQLITE {
-        return Err(Error::Open(format!(
-            "this program was built with SQLite {}, which can lose commits in WAL mode; build it with 3.51.3 or newer",
-            rusqlite::version()
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!(
+                "this program was built with SQLite {}, which can lose commits in WAL mode",
+                rusqlite::version()
+            ))
+            .remedy("build it with 3.51.3 or newer"),
+        ));
     }
     Ok(())
 }
@@ -198,9 +205,12 @@ fn check_options(path: &Path, conn: &Connection) -> Result<()> {
             })
             .map_err(|e| cannot_open(path, &e))?;
         if used {
-            return Err(Error::Open(format!(
-                "this program was built with a SQLite that has {option}; build it with the bundled one"
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!(
+                    "this program was built with a SQLite that has {option}"
+                ))
+                .remedy("build it with the bundled one"),
+            ));
         }
     }
     Ok(())
@@ -229,25 +239,26 @@ pub(crate) fn cannot_open(path: &Path, error: &rusqlite::Error) -> Error {
     let (database, path) = (path, path.display());
     match error.sqlite_error_code() {
         Some(DatabaseBusy) => {
-            return Error::NotYet(format!(
-                "{path} is locked by another program; end its transaction or close it, then start again"
-            ));
+            return Error::NotYet(
+                OpenError::new(format!("{path} is locked by another program"))
+                    .remedy("end its transaction or close it, then start again"),
+            );
         }
         // Others fill it and make room again.
-        Some(DiskFull) => return Error::NotYet(format!("cannot use {path}: {error}")),
+        Some(DiskFull) => return Error::not_yet(format!("cannot use {path}: {error}")),
         _ => {}
     }
     Error::Open(match error.sqlite_error_code() {
-        Some(NotADatabase) => format!(
-            "{path} is not a SQLite database; name another file with --storage, or move this one away"
-        ),
-        Some(CannotOpen) => format!(
-            "cannot open {path}; check that its directory exists and that this user may write there"
-        ),
-        Some(PermissionDenied | ReadOnly) => format!(
-            "no right to write to {}; give this user write access to it",
+        Some(NotADatabase) => OpenError::new(format!("{path} is not a SQLite database"))
+            .remedy(Remedy::AnotherFile)
+            .remedy("move this one away"),
+        Some(CannotOpen) => OpenError::new(format!("cannot open {path}"))
+            .remedy("check that its directory exists and that this user may write there"),
+        Some(PermissionDenied | ReadOnly) => OpenError::new(format!(
+            "no right to write to {}",
             unwritable(database).display()
-        ),
-        _ => format!("cannot use {path}: {error}"),
+        ))
+        .remedy("give this user write access to it"),
+        _ => format!("cannot use {path}: {error}").into(),
     })
 }

@@ -28,7 +28,7 @@ pub(crate) enum Rescued {
 /// Copies the log into the database. Only while nobody else can have opened it by its
 /// names: SQLite's locks are on the files, and they would be on others.
 pub(crate) fn into_the_file(conn: &Connection) -> Result<Rescued> {
-    let failed = |e: rusqlite::Error| Error::Open(e.to_string());
+    let failed = |e: rusqlite::Error| Error::open(e.to_string());
     let all = conn
         .query_row("PRAGMA wal_checkpoint(FULL)", [], |row| {
             Ok(!row.get::<_, bool>(0)? && row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
@@ -36,13 +36,13 @@ pub(crate) fn into_the_file(conn: &Connection) -> Result<Rescued> {
         .map_err(failed)?;
     match all {
         true => Ok(Rescued::InPlace),
-        false => Err(Error::Open("a reader is in the way".to_owned())),
+        false => Err(Error::open("a reader is in the way".to_owned())),
     }
 }
 
 /// Writes all of the open file to `bot.db-rescued-1`, or the next number, and reads it back.
 pub(crate) fn beside_it(conn: &Connection, database: &Path) -> Result<Rescued> {
-    let failed = |e: &dyn std::fmt::Display| Error::Open(e.to_string());
+    let failed = |e: &dyn std::fmt::Display| Error::open(e.to_string());
     let size: i64 = conn
         .query_row(
             "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size",
@@ -57,7 +57,7 @@ pub(crate) fn beside_it(conn: &Connection, database: &Path) -> Result<Rescued> {
         disk.blocks_available() as u64 * disk.fragment_size() as u64,
     );
     if free < needed {
-        return Err(Error::Open(format!(
+        return Err(Error::open(format!(
             "{} MiB are needed on that disk, {} are free",
             needed >> 20,
             free >> 20

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::series::Series;
-use super::{backup, pragmas};
+use super::backup_directory::BackupDirectory;
+use super::{files, pragmas, snapshot};
 use crate::copy::{MARK, UNFINISHED};
 use crate::migration::{self, Whose};
-use crate::{Error, Result, Sync};
+use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// "turn" in ASCII: tells our files from other programs' SQLite files
 /// (<https://www.sqlite.org/pragma.html#pragma_application_id>).
@@ -136,6 +136,16 @@ const MIGRATIONS: &[&str] = &[
         died INTEGER NOT NULL,
         PRIMARY KEY (turn, n)
     ) STRICT, WITHOUT ROWID;",
+    // Where to go on asking platforms for updates. These were pauses of `mark:` and the
+    // channel, until 2^60 ms and as many more.
+    "CREATE TABLE turnkey_poll_mark (
+        channel TEXT PRIMARY KEY NOT NULL,
+        mark INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    INSERT INTO turnkey_poll_mark (channel, mark)
+        SELECT substr(scope, 6), until_ms - 1152921504606846976 FROM turnkey_pause
+        WHERE scope LIKE 'mark:%' AND until_ms >= 1152921504606846976;
+    DELETE FROM turnkey_pause WHERE scope LIKE 'mark:%' AND until_ms >= 1152921504606846976;",
 ];
 
 /// Makes the file if there is none (mode 0600) and brings it up to date.
@@ -150,7 +160,7 @@ pub fn prepare(path: &Path, sync: Sync, author: &[String]) -> Result<Option<Path
     if is_ours(path)? {
         let conn = pragmas::open_reader(path)?;
         if is_unfinished(&conn).map_err(|e| pragmas::cannot_open(path, &e))? {
-            return Err(Error::Open(format!(
+            return Err(Error::open(format!(
                 "cannot use {}: {UNFINISHED}",
                 path.display()
             )));
@@ -226,13 +236,15 @@ pub(super) fn bring_up_to_date(
         // Without tables there is nothing to keep.
         if program > 0 {
             let version = format!("{}.{}", MIGRATIONS.len(), author.len());
-            let backup = Series::before_change(path, version).make_as_it_is(&conn, KEPT);
-            kept = Some(backup.map_err(|e| cannot_keep(path, &e))?);
+            let made = BackupDirectory::before_change(path, version)
+                .make_by(KEPT, |name, target| snapshot::as_it_is(&conn, name, target));
+            let (backup, ()) = made.map_err(|e| cannot_keep(path, &e))?;
+            kept = Some(backup);
         }
         if let Err(error) = migrate(&mut conn, path, (program, bot), author) {
             // The file is as it was, and the next start would make another.
             if let Some(kept) = kept {
-                backup::remove(&kept)?;
+                snapshot::remove(&kept)?;
             }
             return Err(error);
         }
@@ -245,13 +257,13 @@ pub(super) fn bring_up_to_date(
 
 fn cannot_keep(path: &Path, error: &Error) -> Error {
     let why = match error {
-        Error::Open(sentence) | Error::NotYet(sentence) => sentence.clone(),
-        other => other.to_string(),
+        Error::Open(why) | Error::NotYet(why) => why.clone(),
+        other => OpenError::new(other.to_string()),
     };
-    Error::Open(format!(
-        "the tables of {} have to be changed, and a backup beside it cannot be made first: {why}",
+    Error::Open(why.with_prefix(format_args!(
+        "the tables of {} have to be changed, and a backup beside it cannot be made first: ",
         path.display()
-    ))
+    )))
 }
 
 /// Refuses a damaged file before it takes in more: the older the damage, the older
@@ -267,7 +279,7 @@ fn check_structure(conn: &Connection, path: &Path) -> Result<()> {
     if found == "ok" {
         return Ok(());
     }
-    Err(Error::Open(format!(
+    Err(Error::open(format!(
         "{} is damaged ({}); restore a backup, or save what can be read with `sqlite3 {0} .recover`",
         path.display(),
         found.replace('\n', " ")
@@ -294,26 +306,27 @@ pub(crate) fn problem(conn: &Connection) -> rusqlite::Result<Option<String>> {
 fn create_private(path: &Path) -> Result<()> {
     let refused = |e: std::io::Error| {
         Error::Open(match e.kind() {
-            ErrorKind::PermissionDenied if path.exists() => format!(
-                "no right to write to {}; give this user write access to it",
+            ErrorKind::PermissionDenied if path.exists() => {
+                OpenError::new(format!("no right to write to {}", path.display()))
+                    .remedy("give this user write access to it")
+            }
+            ErrorKind::PermissionDenied => OpenError::new(format!(
+                "no right to write to the directory {}",
+                files::directory_of(path).display()
+            ))
+            .remedy("give this user write access to it"),
+            ErrorKind::NotFound => OpenError::new(format!(
+                "the directory of {} does not exist",
                 path.display()
-            ),
-            ErrorKind::PermissionDenied => format!(
-                "no right to write to the directory {}; give this user write access to it",
-                super::directory_of(path).display()
-            ),
-            ErrorKind::NotFound => format!(
-                "the directory of {} does not exist; create it, or name another file with --storage",
-                path.display()
-            ),
-            ErrorKind::IsADirectory => format!(
-                "{} is a directory; name a file with --storage",
-                path.display()
-            ),
-            _ => format!("cannot create {}: {e}", path.display()),
+            ))
+            .remedy("create it")
+            .remedy(Remedy::AnotherFile),
+            ErrorKind::IsADirectory => OpenError::new(format!("{} is a directory", path.display()))
+                .remedy(Remedy::NameFile),
+            _ => format!("cannot create {}: {e}", path.display()).into(),
         })
     };
-    super::refuse_device(path)?;
+    files::refuse_device(path)?;
     match OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -356,10 +369,13 @@ fn is_ours(path: &Path) -> Result<bool> {
     match look().map_err(|e| pragmas::cannot_open(path, &e))? {
         (APPLICATION_ID, _) => Ok(true),
         (_, true) => Ok(false),
-        (_, false) => Err(Error::Open(format!(
-            "{} is a SQLite database of another program; name another file with --storage",
-            path.display()
-        ))),
+        (_, false) => Err(Error::Open(
+            OpenError::new(format!(
+                "{} is a SQLite database of another program",
+                path.display()
+            ))
+            .remedy(Remedy::AnotherFile),
+        )),
     }
 }
 

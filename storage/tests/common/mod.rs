@@ -21,8 +21,8 @@ use turnkey_storage::sqlite::{
     FileLock, Files, SqliteStorage, Writer, WriterStats, check, connect, prepare,
 };
 use turnkey_storage::{
-    Arrival, Begin, Begun, Commit, DialogKey, Error, Grant, Owner, Pending, Result, Seen,
-    Statement, Storage, Sync, Unsent,
+    Arrival, Begin, Begun, Commit, DialogKey, Error, Grant, LockAfter, Owner, Pending, Result,
+    Seen, Statement, Storage, Sync, Unsent,
 };
 
 /// Longer than anything here takes, also on a busy machine.
@@ -218,7 +218,7 @@ pub(crate) fn last(update: &str, state: &str) -> Commit {
         state: state.to_owned(),
         digest: b"digest".to_vec(),
         answer: b"answer".to_vec(),
-        end: true,
+        lock: LockAfter::GivenBack,
         ..Commit::default()
     }
 }

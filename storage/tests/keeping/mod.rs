@@ -8,7 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::retention::{Kept, Sweep};
-use turnkey_storage::{Arrival, Begin, Commit, DialogKey, Error, Seen, Statement, admin, pauses};
+use turnkey_storage::{
+    Arrival, Begin, Commit, DialogKey, Error, LockAfter, Origin, Seen, Statement, admin, marks,
+    pauses,
+};
 
 pub(crate) use replies::{
     a_reply_that_is_given_up_is_out_of_the_way, dead_replies_are_listed_tried_again_and_dropped,
@@ -146,19 +149,19 @@ pub(crate) async fn a_commit_takes_its_update_out_of_the_inbox(engine: &dyn Engi
     // A commit that fails leaves it there.
     let failing = Commit {
         statements: vec![Statement::new("INSERT INTO nowhere VALUES (1)", ())],
-        pending: true,
+        origin: Origin::Inbox,
         ..keep("u1", "1")
     };
     let error = client.commit(&mut grant, failing).await.unwrap_err();
     assert!(matches!(error, Error::Statement(_)), "{error}");
     assert_eq!(state(&client, "u1").await, UpdateState::Pending);
-    let commit = |update: &str, end| Commit {
-        pending: true,
-        end,
+    let commit = |update: &str, lock| Commit {
+        origin: Origin::Inbox,
+        lock,
         ..last(update, "1")
     };
     client
-        .commit(&mut grant, commit("u1", false))
+        .commit(&mut grant, commit("u1", LockAfter::Kept))
         .await
         .unwrap();
     let done = UpdateState::Done(Seen {
@@ -170,7 +173,7 @@ pub(crate) async fn a_commit_takes_its_update_out_of_the_inbox(engine: &dyn Engi
     // With statements of the author's too, under the same lock.
     let with_note = Commit {
         statements: vec![Statement::new("INSERT INTO note VALUES ('x')", ())],
-        ..commit("u2", true)
+        ..commit("u2", LockAfter::GivenBack)
     };
     client.commit(&mut grant, with_note).await.unwrap();
     assert_eq!(count(&client, "turnkey_inbox").await, 0);
@@ -194,7 +197,10 @@ pub(crate) async fn many_commits_take_out_what_is_theirs(engine: &dyn Engine) {
                 .grant
                 .unwrap();
             let commit = Commit {
-                pending: is_pending,
+                origin: match is_pending {
+                    true => Origin::Inbox,
+                    false => Origin::Arrival,
+                },
                 ..last(if is_pending { &update } else { "other" }, "1")
             };
             // Another turn has this id already.
@@ -365,7 +371,7 @@ pub(crate) async fn dead_letters_are_listed_tried_again_and_dropped(engine: &dyn
     assert_eq!(due(&client).await, [dialog(1)]);
     let mut grant = begin_at(&client, 1, Some("u1"), 1001).await.grant.unwrap();
     let commit = Commit {
-        pending: true,
+        origin: Origin::Inbox,
         ..last("u1", "1")
     };
     client.commit(&mut grant, commit).await.unwrap();
@@ -389,6 +395,19 @@ pub(crate) async fn pauses_are_kept_until_they_are_over(engine: &dyn Engine) {
     ];
     assert_eq!(pauses::all(&*engine.open()).await.unwrap(), wanted);
     assert_eq!(count(&client, "turnkey_pause").await, 2);
+}
+
+pub(crate) async fn marks_are_kept_for_each_channel(engine: &dyn Engine) {
+    let client = engine.open();
+    assert_eq!(marks::get(&*client, "vk").await.unwrap(), None);
+    for (channel, mark) in [("vk", 7), ("other", u64::MAX), ("vk", 8), ("zero", 0)] {
+        marks::set(&*client, channel, mark).await.unwrap();
+    }
+    let again = engine.open();
+    for (channel, mark) in [("vk", 8), ("other", u64::MAX), ("zero", 0)] {
+        assert_eq!(marks::get(&*again, channel).await.unwrap(), Some(mark));
+    }
+    assert!(pauses::all(&*again).await.unwrap().is_empty());
 }
 
 pub(crate) async fn a_reset_forgets_the_state_even_under_a_turn(engine: &dyn Engine) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{JoinSet, LocalSet};
-use turnkey_storage::{Arrival, Begin, Begun, Commit, DialogKey, Storage, sqlite};
+use turnkey_storage::{Arrival, Begin, Begun, Commit, DialogKey, LockAfter, Storage, sqlite};
 
 use super::super::measure::{self, Meter};
 use super::super::order::{Load, Window};
@@ -50,7 +50,7 @@ pub(super) fn commit(update: String, state: String) -> Commit {
         digest: DIGEST.to_vec(),
         answer: ANSWER.to_vec(),
         state,
-        end: true,
+        lock: LockAfter::GivenBack,
         ..Commit::default()
     }
 }

@@ -28,8 +28,8 @@ use super::literal::Sql;
 use super::wire::FENCES;
 use super::{Server, schema};
 use crate::copy::{self, CopySource, CopyTarget, MARK, Rows, Table};
-use crate::server::lanes::Failure;
-use crate::{BoxFuture, Error, Fence, Result};
+use crate::lanes::wire::Failure;
+use crate::{BoxFuture, Error, Fence, OpenError, Remedy, Result};
 
 /// The named lock of whoever copies.
 const COPYING: &str = "LEFT(CONCAT('turnkey_copying_',DATABASE()),64)";
@@ -72,7 +72,7 @@ pub async fn copy_source(server: &Server) -> Result<CopyDatabase> {
     let mut conn = open(server).await?;
     let fail = |e: Failed| errors::open(server, &e);
     if let Some(problem) = schema::problem(&mut conn).await.map_err(fail)? {
-        return Err(Error::Open(format!("cannot read {server}: {problem}")));
+        return Err(Error::open(format!("cannot read {server}: {problem}")));
     }
     conn.run(&Sql::new(
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
@@ -104,9 +104,12 @@ async fn open(server: &Server) -> Result<Conn> {
     let fail = |e: Failed| errors::open(server, &e);
     conn.run(&Sql::new(SETTINGS)).await.map_err(fail)?;
     if !take(&mut conn).await.map_err(fail)? {
-        return Err(Error::Open(format!(
-            "{server} is in use by a running bot, or by another copy; stop all of them, on every box, then copy"
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!(
+                "{server} is in use by a running bot, or by another copy"
+            ))
+            .remedy("stop all of them, on every box, then copy"),
+        ));
     }
     Ok(conn)
 }
@@ -231,12 +234,15 @@ impl CopyDatabase {
         let refused = |e: Failed| match self.fail(&e) {
             Error::Full => Error::Full,
             other if e.is_lost() || e.code().is_none() => other,
-            _ => Error::Open(format!(
-                "a row of {} cannot be kept in {}: {}; change the table there so that it can",
-                table.name,
-                self.server,
-                e.words()
-            )),
+            _ => Error::Open(
+                OpenError::new(format!(
+                    "a row of {} cannot be kept in {}: {}",
+                    table.name,
+                    self.server,
+                    e.words()
+                ))
+                .remedy("change the table there so that it can"),
+            ),
         };
         let mut conn = self.conn.lock().await;
         let mut inserts = rows::Inserts::new(&mut conn, table, rows)
@@ -249,7 +255,7 @@ impl CopyDatabase {
         while let Some(insert) = inserts.next(bound) {
             match insert {
                 Ok(insert) => conn.run(&insert).await.map_err(refused)?,
-                Err(sentence) => return Err(Error::Open(sentence)),
+                Err(sentence) => return Err(Error::open(sentence)),
             };
         }
         conn.run(&Sql::new("COMMIT")).await.map_err(refused)?;
@@ -272,9 +278,11 @@ impl CopyDatabase {
         for reference in references.map_err(|e| self.fail(&e))? {
             if self.number(&reference.broken()).await? > 0 {
                 let (child, parent) = (reference.child, reference.parent);
-                return Err(Error::Open(format!(
-                    "rows of {child} refer to rows of {parent} that are not there; copy both: name them with --tables"
-                )));
+                let problem =
+                    format!("rows of {child} refer to rows of {parent} that are not there");
+                return Err(Error::Open(
+                    OpenError::new(problem).remedy(Remedy::Tables(vec![child, parent])),
+                ));
             }
         }
         for name in names {

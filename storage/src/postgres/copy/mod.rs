@@ -22,10 +22,10 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::keeper::SKIPPED;
-use super::server::Purpose;
+use super::session::Purpose;
 use super::{Server, errors, schema};
 use crate::copy::{self, CopySource, CopyTarget, MARK, Rows, Table};
-use crate::{BoxFuture, Error, Fence, Result};
+use crate::{BoxFuture, Error, Fence, OpenError, Result};
 use rows::{all_columns, columns, find, put, quoted};
 
 /// "copy" in ASCII: the advisory lock of whoever copies, shared by whoever takes turns.
@@ -69,7 +69,7 @@ pub async fn copy_source(server: &Server) -> Result<CopyDatabase> {
     let mut source = open(server).await?;
     let fail = |e: tokio_postgres::Error| errors::open(server, &e);
     if let Some(problem) = schema::problem(&source.client).await.map_err(fail)? {
-        return Err(Error::Open(format!("cannot read {server}: {problem}")));
+        return Err(Error::open(format!("cannot read {server}: {problem}")));
     }
     source
         .client
@@ -96,9 +96,12 @@ async fn open(server: &Server) -> Result<CopyDatabase> {
         .await
         .map_err(fail)?
     {
-        return Err(Error::Open(format!(
-            "{server} is in use by a running bot, or by another copy; stop all of them, on every box, then copy"
-        )));
+        return Err(Error::Open(
+            OpenError::new(format!(
+                "{server} is in use by a running bot, or by another copy"
+            ))
+            .remedy("stop all of them, on every box, then copy"),
+        ));
     }
     Ok(CopyDatabase {
         server: server.clone(),
@@ -207,7 +210,7 @@ impl CopyDatabase {
                     text.push('\t');
                 }
                 put(&mut text, value, &column.kind, table.ours).map_err(|why| {
-                    Error::Open(format!(
+                    Error::open(format!(
                         "the column {} of {} {why}",
                         column.name, table.name
                     ))
@@ -226,12 +229,15 @@ impl CopyDatabase {
         copied.await.map(drop).map_err(|e| match errors::ours(&e) {
             Error::Full => Error::Full,
             _ if errors::is_lost(&e) => self.fail(&e),
-            _ => Error::Open(format!(
-                "a row of {} cannot be kept in {}: {}; change the table there so that it can",
-                table.name,
-                self.server,
-                errors::words(&e)
-            )),
+            _ => Error::Open(
+                OpenError::new(format!(
+                    "a row of {} cannot be kept in {}: {}",
+                    table.name,
+                    self.server,
+                    errors::words(&e)
+                ))
+                .remedy("change the table there so that it can"),
+            ),
         })
     }
 

@@ -138,12 +138,22 @@ impl Running<'_> {
             return self.fail_batch(&error, None);
         }
         self.locks.rows_saved();
+        debug_assert!(
+            self.batch.must_commit || (self.batch.turns == 0 && self.batch.held_back.is_empty()),
+            "who waits for a commit has asked for one"
+        );
         self.stats.turns += self.batch.turns;
         self.stats.commits += 1;
         self.sync()?;
         self.stats.syncs = self.syncs + self.checkpointer.syncs;
         self.stats.log_bytes = self.checkpointer.log_bytes();
         self.end_batch();
+        debug_assert!(
+            self.connections
+                .values()
+                .all(|peer| peer.held_back.is_empty()),
+            "nothing is held back after the end"
+        );
         Ok(())
     }
 

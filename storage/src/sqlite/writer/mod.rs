@@ -24,6 +24,7 @@
 //! | `mod.rs` | the loop |
 //! | `peers.rs` | the workers' connections |
 //! | `requests.rs` | what a request does |
+//! | `turns.rs` | the same of a turn's |
 //! | `batch.rs` | the transaction: open, commit, undo |
 //! | `syncer.rs` | the sync of a batch, while the next one executes |
 //! | `taken.rs` | the file is taken away while it is open; the socket is |
@@ -39,6 +40,7 @@ mod recovery;
 mod requests;
 mod syncer;
 mod taken;
+mod turns;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
@@ -55,15 +57,15 @@ use crate::sqlite::pragmas;
 use crate::sqlite::presence::Presence;
 use crate::sqlite::statements::Statements;
 use crate::sqlite::{FileId, Files};
-use crate::{Error, Fence, Owner, Result, Sync};
+use crate::{Error, Fence, OpenError, Owner, Result, Sync};
 
 use self::batch::Batch;
 use self::peers::Peer;
 use self::recovery::Recovery;
-use self::requests::Waiting;
 use self::syncer::Syncer;
 use self::taken::Loss;
 pub use self::taken::Taken;
+use self::turns::Waiting;
 
 /// Requests in one transaction, and what was read with the last of them: a read is
 /// executed whole. A cap costs nothing in speed and bounds how long
@@ -157,10 +159,13 @@ impl Writer {
         let database = self.files.database.clone();
         let now = FileId::of(&database).ok();
         if self.file.is_some() && now != self.file {
-            return Err(Error::Open(format!(
-                "{} is not the file that it was when the bot started; stop the bot, put the right one in its place, start it again",
-                database.display()
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!(
+                    "{} is not the file that it was when the bot started",
+                    database.display()
+                ))
+                .remedy("stop the bot, put the right one in its place, start it again"),
+            ));
         }
         let conn = pragmas::open_writer(&database, Sync::Normal)?;
         let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&database, e);
@@ -195,7 +200,9 @@ impl Writer {
             Sync::Normal => None,
         };
         let presence = Presence::note(&database, now).map_err(|missing| {
-            Error::Open(format!("{missing}; stop the bot and start it again"))
+            Error::Open(
+                OpenError::new(format!("{missing}")).remedy("stop the bot and start it again"),
+            )
         })?;
         taken::clear_dead_socket(&self.files);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(poisoned)?;

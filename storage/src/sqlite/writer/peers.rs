@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 
+use super::turns::Attempt;
 use super::{Running, poisoned};
-use crate::sqlite::protocol::{self, Request, Response};
-use crate::{DialogKey, Error, Fence, Owner, Result};
+use crate::sqlite::protocol::{self, Greeting, Request, Response};
+use crate::{Error, Owner, Result};
 
 /// Bytes of answers that wait for a worker to read them. Above it the worker's own
 /// requests wait in its socket.
@@ -43,6 +44,20 @@ pub(super) struct Peer {
     stalled: Option<Instant>,
     /// What is watched of the socket.
     interest: EpollFlags,
+}
+
+/// Why a worker's messages are not executed.
+enum Fault {
+    /// It sends what no worker of ours does: it is cut off.
+    Peer(String),
+    /// The writer must end.
+    Writer(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Fault::Writer(error)
+    }
 }
 
 impl Peer {
@@ -138,50 +153,52 @@ impl Running<'_> {
         }
         match outcome {
             Ok(()) => Ok(()),
-            // A peer that sends nonsense is not one of ours.
-            Err(Error::Open(reason)) => {
+            Err(Fault::Peer(reason)) => {
                 tracing::error!("closing a connection to the writer: {reason}");
                 self.hang_up(token)
             }
-            Err(other) => Err(other),
+            Err(Fault::Writer(error)) => Err(error),
         }
     }
 
-    pub(super) fn execute_frames(
+    fn execute_frames(
         &mut self,
         token: u64,
         input: &[u8],
         used: &mut usize,
-    ) -> Result<()> {
-        let nonsense = |e: Error| Error::Open(e.to_string());
+    ) -> std::result::Result<(), Fault> {
+        let nonsense = |e: Error| Fault::Peer(e.to_string());
         while let Some((body, length)) = protocol::next_frame(&input[*used..]).map_err(nonsense)? {
             let known = self
                 .connections
                 .get(&token)
                 .is_some_and(|peer| peer.owner.is_some());
-            if known && self.recovery.is_some() {
+            if !known {
+                let (_, greeting) = Greeting::decode(body)
+                    .map_err(|_| Fault::Peer("its first message was no greeting".to_owned()))?;
+                *used += length;
+                self.greet(token, &greeting)?;
+                continue;
+            }
+            if self.recovery.is_some() {
                 return Ok(()); // Executed in order, once all workers are back.
             }
             let (id, request) = Request::decode(body).map_err(nonsense)?;
             *used += length;
-            if !known && !matches!(request, Request::Hello { .. }) {
-                return Err(nonsense(poisoned("its first message was no greeting")));
-            }
-            self.execute(token, id, request, false)?;
+            self.execute(token, id, request, Attempt::First)?;
         }
         Ok(())
     }
 
-    pub(super) fn greet(
-        &mut self,
-        token: u64,
-        version: u32,
-        owner: Owner,
-        resends: u32,
-        held: &[(DialogKey, Fence)],
-    ) -> Result<()> {
-        if version != protocol::VERSION {
-            return Err(Error::Open(format!(
+    fn greet(&mut self, token: u64, greeting: &Greeting) -> std::result::Result<(), Fault> {
+        let Greeting::Hello {
+            version,
+            owner,
+            resends,
+            held,
+        } = greeting;
+        if *version != protocol::VERSION {
+            return Err(Fault::Peer(format!(
                 "it speaks version {version} of the protocol, this writer {}",
                 protocol::VERSION
             )));
@@ -190,20 +207,20 @@ impl Running<'_> {
         let old: Vec<u64> = self
             .connections
             .iter()
-            .filter(|(t, peer)| **t != token && owner.0 != 0 && peer.owner == Some(owner))
+            .filter(|(t, peer)| **t != token && owner.0 != 0 && peer.owner == Some(*owner))
             .map(|(t, _)| *t)
             .collect();
         for old in old {
             self.hang_up(old)?;
         }
         for (dialog, fence) in held {
-            self.locks.restore(dialog, owner, *fence);
+            self.locks.restore(dialog, *owner, *fence);
         }
         if let Some(peer) = self.connections.get_mut(&token) {
-            peer.owner = Some(owner);
-            peer.resends = resends as usize;
+            peer.owner = Some(*owner);
+            peer.resends = *resends as usize;
         }
-        Ok(())
+        Ok(self.grant_ready()?)
     }
 
     pub(super) fn answer(&mut self, token: u64, request: u64, answer: &Response) {

@@ -8,6 +8,7 @@
 use std::time::{Duration, Instant};
 
 use super::Running;
+use super::turns::Attempt;
 use crate::sqlite::protocol::{self, Request};
 use crate::{Owner, Result};
 
@@ -84,7 +85,7 @@ impl Running<'_> {
             requests.len()
         );
         for (token, id, request) in requests {
-            self.execute(token, id, request, true)?;
+            self.execute(token, id, request, Attempt::Again)?;
         }
         Ok(())
     }

@@ -15,12 +15,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
+use super::turns::Attempt;
 use super::{LISTENER, Running, SOCKET_AGAIN, poisoned};
+use crate::sqlite::Files;
+use crate::sqlite::files::{ShortPath, bind_private};
 use crate::sqlite::presence::Missing;
 use crate::sqlite::protocol::{Request, Response};
 use crate::sqlite::rescue::{self, Rescued};
-use crate::sqlite::{Files, ShortPath, bind_private};
-use crate::{Error, Result};
+use crate::{Error, LockAfter, Result};
 
 /// Between two looks while nothing is committed.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
@@ -147,7 +149,7 @@ impl Running<'_> {
         };
         let saved = match rescue.try_recv() {
             Err(TryRecvError::Empty) => return Ok(()),
-            Err(TryRecvError::Disconnected) => Err(Error::Open("its thread ended".to_owned())),
+            Err(TryRecvError::Disconnected) => Err(Error::open("its thread ended".to_owned())),
             Ok(saved) => saved,
         };
         loss.rescue = None;
@@ -164,7 +166,7 @@ impl Running<'_> {
                 loss.failed = None;
                 let file = file.display();
                 tracing::error!(
-                    "everything that was acknowledged is in {file} ({dialogs} dialogs): stop the bot, `turnkey restore --storage sqlite:{database} --replace {file}`, start it again"
+                    "everything that was acknowledged is in {file} ({dialogs} dialogs): stop the bot, let `turnkey restore` put this file in the place of {database}, start it again"
                 );
                 Taken::Kept(number)
             }
@@ -193,18 +195,18 @@ impl Running<'_> {
     /// Answers a request while the file is lost.
     pub(super) fn refuse(&mut self, token: u64, id: u64, request: Request<'_>) -> Result<()> {
         let answer = match request {
-            // What greets, gives up a place or asks who is there does not touch the file.
-            other @ (Request::Hello { .. } | Request::Cancel { .. } | Request::Owners) => {
-                return self.execute_any(token, id, other, false);
+            // What gives up a place or asks who is there does not touch the file.
+            other @ (Request::Cancel { .. } | Request::Owners) => {
+                return self.execute_any(token, id, other, Attempt::First);
             }
             Request::Unsent { .. } | Request::Due { .. } => Response::Dialogs(Vec::new()),
             Request::Sent {
                 dialog,
                 fence,
                 replies,
-                end,
+                lock,
             } => {
-                if end {
+                if lock == LockAfter::GivenBack {
                     self.release(&dialog, fence);
                 }
                 match replies.is_empty() {
@@ -212,11 +214,8 @@ impl Running<'_> {
                     false => Response::Failed(self.refusal()),
                 }
             }
-            Request::Begin { .. }
-            | Request::Commit(_)
-            | Request::Write { .. }
-            | Request::Own { .. }
-            | Request::Barrier => Response::Failed(self.refusal()),
+            // Also what may come to be asked one day.
+            _ => Response::Failed(self.refusal()),
         };
         self.answer(token, id, &answer);
         self.grant_ready()

@@ -129,7 +129,7 @@ impl<C: Kept> Idle<C> {
 /// that has `$conn` to itself and ends with an [`Attempt`].
 macro_rules! settled {
     ($idle:expr, $open:expr, $conn:ident => $attempt:expr) => {{
-        let mut retry = $crate::server::retry::Retry::default();
+        let mut retry = $crate::lanes::retry::Retry::default();
         loop {
             let (_permit, conn) = $idle.connection($open).await?;
             let Some(mut $conn) = conn else { continue };

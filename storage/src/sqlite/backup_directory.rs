@@ -1,11 +1,11 @@
 //! Backups of one database in one directory: named by the moment, so that they sort by
 //! time, the oldest removed when there are enough.
 //!
-//! Called by [`super::schema`] before it changes a file's tables, and by whoever makes
-//! backups on a schedule. Invariants: only names of the series' own form are ever counted
-//! or removed; nothing has such a name before it was verified ([`super::backup`]); what a
+//! Called by `schema.rs` before it changes a file's tables, and by whoever makes
+//! backups on a schedule. Invariants: only names of its own form are ever counted
+//! or removed; nothing has such a name before it was verified (`snapshot.rs`); what a
 //! backup that was killed has left is removed by the next one; the newest is never
-//! removed. One process at a time makes backups of a series: the lock is a file, since
+//! removed. One process at a time makes backups in one: the lock is a file, since
 //! not every file system locks directories.
 
 use std::ffi::{OsStr, OsString};
@@ -16,11 +16,10 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use rusqlite::Connection;
 
-use super::backup::{self, BackedUp};
-use super::{names, real_path};
-use crate::{Error, Result};
+use super::files::real_path;
+use super::{names, snapshot};
+use crate::{Error, OpenError, Result};
 
 /// Bytes of a moment in a name, such as `2026-11-29T10-00-00Z`.
 const STAMP: usize = 20;
@@ -31,9 +30,9 @@ const PART: &[u8] = b"-part";
 /// Bytes of a path that are read from the lock file.
 const MAX_PATH: u64 = 4096;
 
-/// Names of a kind in a directory.
+/// The backups of one database in one directory.
 #[derive(Clone, Debug)]
-pub struct Series {
+pub struct BackupDirectory {
     database: PathBuf,
     directory: PathBuf,
     /// What stands before the moment, without a version.
@@ -43,11 +42,11 @@ pub struct Series {
     version: Option<String>,
 }
 
-/// Nobody else makes backups of a series as long as this lives.
+/// Nobody else makes backups in one as long as this lives.
 #[derive(Debug)]
-pub struct SeriesLock(#[expect(dead_code)] Flock<File>);
+pub struct DirectoryLock(#[expect(dead_code)] Flock<File>);
 
-impl Series {
+impl BackupDirectory {
     /// Backups of a database in a directory: `bot-2026-11-29T10-00-00Z.db`.
     pub fn scheduled(database: &Path, directory: &Path) -> Self {
         let database = real_path(database);
@@ -55,7 +54,7 @@ impl Series {
             .file_stem()
             .map_or_else(Vec::new, |stem| stem.as_bytes().to_vec());
         before.push(b'-');
-        Series {
+        BackupDirectory {
             database,
             directory: directory.to_owned(),
             before,
@@ -76,7 +75,7 @@ impl Series {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        Series {
+        BackupDirectory {
             database,
             directory,
             before,
@@ -95,9 +94,12 @@ impl Series {
         match fs::DirBuilder::new().mode(0o700).create(&self.directory) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             Err(e) => {
-                return Err(Error::Open(format!(
-                    "cannot make the directory {directory} for backups: {e}; create it, or name another one"
-                )));
+                return Err(Error::Open(
+                    OpenError::new(format!(
+                        "cannot make the directory {directory} for backups: {e}"
+                    ))
+                    .remedy("create it, or name another one"),
+                ));
             }
             Ok(()) => {}
         }
@@ -114,21 +116,22 @@ impl Series {
             .and_then(|_| create())
             .and_then(|_| fs::remove_file(&trial))
             .map_err(|e| {
-                Error::Open(format!(
-                    "cannot write to {directory} for backups: {e}; give this user write access to it, or name another directory"
-                ))
+                Error::Open(
+                    OpenError::new(format!("cannot write to {directory} for backups: {e}"))
+                        .remedy("give this user write access to it, or name another directory"),
+                )
             })?;
         self.refuse_strangers()
     }
 
-    /// Locks the series; none when another process makes a backup now.
+    /// Locks it; none when another process makes a backup now.
     ///
     /// # Errors
-    /// [`Error::Open`] as of [`Series::check`].
-    pub fn lock(&self) -> Result<Option<SeriesLock>> {
+    /// [`Error::Open`] as of [`BackupDirectory::check`].
+    pub fn lock(&self) -> Result<Option<DirectoryLock>> {
         self.check()?;
         let failed = |e: std::io::Error| {
-            Error::Open(format!(
+            Error::open(format!(
                 "cannot lock {}: {e}",
                 self.directory.join(self.lock_name()).display()
             ))
@@ -141,7 +144,7 @@ impl Series {
                 let path = self.database.as_os_str().as_bytes();
                 lock.set_len(0).map_err(failed)?;
                 lock.write_all_at(path, 0).map_err(failed)?;
-                Ok(Some(SeriesLock(lock)))
+                Ok(Some(DirectoryLock(lock)))
             }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, e)) => Err(failed(e.into())),
@@ -159,31 +162,21 @@ impl Series {
         Ok(all.into_iter().map(|(at, _)| at).rfind(|at| *at <= now))
     }
 
-    /// Makes one, verifies it, then removes the oldest beyond `keep`.
+    /// Removes what backups that were killed have left, has one made under a free name, then
+    /// removes the oldest beyond `keep`. Nothing may have the name before it was verified.
     ///
     /// # Errors
-    /// As [`backup`](super::backup()).
-    pub fn make(
+    /// As `make`, and when the directory cannot be read or written to.
+    pub(super) fn make_by<T>(
         &self,
-        _lock: &SeriesLock,
         keep: usize,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<(PathBuf, BackedUp)> {
+        make: impl FnOnce(&Path, &Path) -> Result<T>,
+    ) -> Result<(PathBuf, T)> {
         self.clean()?;
-        let (_, target) = self.free_name();
-        let made = backup::backup(&self.database, &target, progress)?;
+        let target = self.free_name();
+        let made = make(&self.database, &target)?;
         self.prune(keep, &target)?;
         Ok((target, made))
-    }
-
-    /// As [`Series::make`], of a file that may be of an older version and that nobody
-    /// else has.
-    pub(super) fn make_as_it_is(&self, conn: &Connection, keep: usize) -> Result<PathBuf> {
-        self.clean()?;
-        let (_, target) = self.free_name();
-        backup::as_it_is(conn, &self.database, &target)?;
-        self.prune(keep, &target)?;
-        Ok(target)
     }
 
     /// Complete backups, oldest first.
@@ -199,7 +192,7 @@ impl Series {
 
     fn names(&self) -> Result<Vec<OsString>> {
         let failed = |e: std::io::Error| {
-            Error::Open(format!(
+            Error::open(format!(
                 "cannot read the directory {}: {e}",
                 self.directory.display()
             ))
@@ -234,7 +227,7 @@ impl Series {
             let bytes = name.as_bytes();
             let part = bytes.windows(PART.len()).rposition(|window| window == PART);
             if part.is_some_and(|at| self.moment(&bytes[..at]).is_some()) {
-                backup::remove(&self.directory.join(&name))?;
+                snapshot::remove(&self.directory.join(&name))?;
             }
         }
         Ok(())
@@ -246,13 +239,13 @@ impl Series {
         all.retain(|(_, path)| path != made);
         let surplus = (all.len() + 1).saturating_sub(keep.max(1));
         for (_, path) in all.into_iter().take(surplus) {
-            backup::remove(&path)?;
+            snapshot::remove(&path)?;
         }
         Ok(())
     }
 
     /// Of this second, or the next that has no backup yet.
-    fn free_name(&self) -> (u64, PathBuf) {
+    fn free_name(&self) -> PathBuf {
         let mut at = now();
         loop {
             let mut name = self.before.clone();
@@ -264,7 +257,7 @@ impl Series {
             name.extend_from_slice(self.after);
             let path = self.directory.join(OsString::from_vec(name));
             if !names::exists(&path) {
-                return (at, path);
+                return path;
             }
             at += 1;
         }
@@ -292,11 +285,14 @@ impl Series {
             .and_then(|file| file.take(MAX_PATH).read_to_end(&mut path));
         let other = Path::new(OsStr::from_bytes(&path));
         if read.is_ok() && other != self.database && !path.is_empty() && other.exists() {
-            return Err(Error::Open(format!(
-                "{} has the backups of another database, {}; name another directory",
-                self.directory.display(),
-                other.display()
-            )));
+            return Err(Error::Open(
+                OpenError::new(format!(
+                    "{} has the backups of another database, {}",
+                    self.directory.display(),
+                    other.display()
+                ))
+                .remedy("name another directory"),
+            ));
         }
         Ok(())
     }
@@ -377,8 +373,9 @@ mod tests {
 
     #[test]
     fn only_our_own_names_count() {
-        let series = Series::scheduled(Path::new("/nowhere/bot.db"), Path::new("/nowhere/b"));
-        let at = |name: &str| series.moment(name.as_bytes());
+        let backups =
+            BackupDirectory::scheduled(Path::new("/nowhere/bot.db"), Path::new("/nowhere/b"));
+        let at = |name: &str| backups.moment(name.as_bytes());
         assert_eq!(at("bot-2026-11-29T10-00-00Z.db"), Some(1_795_946_400));
         for other in [
             "bot-2.db-2026-11-29T10-00-00Z.db",
@@ -392,8 +389,9 @@ mod tests {
         ] {
             assert_eq!(at(other), None, "{other}");
         }
-        let series = Series::before_change(Path::new("/nowhere/bot.db"), "1.2".to_owned());
-        let at = |name: &str| series.moment(name.as_bytes());
+        let backups =
+            BackupDirectory::before_change(Path::new("/nowhere/bot.db"), "1.2".to_owned());
+        let at = |name: &str| backups.moment(name.as_bytes());
         assert!(at("bot.db-before-1.2-2026-11-29T10-00-00Z").is_some());
         assert!(at("bot.db-before-1.10-2026-11-29T10-00-00Z").is_some());
         for other in [

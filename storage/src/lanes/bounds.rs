@@ -1,6 +1,7 @@
-//! What our own parameters of a server's address take: `?pool=` and `?lease=`.
+//! What our own parameters of a server's address take, `?pool=` and `?lease=`, and how long
+//! an author's statement may.
 //!
-//! Called by each engine's address. No sentence here shows more than the value of the
+//! Called by each engine's address, session and author's connections. No sentence here shows more than the value of the
 //! parameter itself.
 
 use std::ops::RangeInclusive;
@@ -19,6 +20,9 @@ pub const MAX_POOL: usize = 64;
 /// stands, where `?lease=` does not say: its box may have vanished.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(10);
 
+/// An author's statements and questions are stopped after this time.
+pub(crate) const MAX_STATEMENT: Duration = Duration::from_secs(5);
+
 /// What `?lease=` takes. A sign of life comes twice a second, and may be late.
 const LEASES: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(300);
 
@@ -30,7 +34,7 @@ pub(crate) fn pool(text: &str) -> Result<usize> {
     text.parse()
         .ok()
         .filter(|n| (4..=MAX_POOL).contains(n))
-        .ok_or_else(|| Error::Open(format!("?pool= takes 4 to {MAX_POOL}, not {text:?}")))
+        .ok_or_else(|| Error::open(format!("?pool= takes 4 to {MAX_POOL}, not {text:?}")))
 }
 
 /// The value of `?lease=`, in whole seconds.
@@ -43,7 +47,7 @@ pub(crate) fn lease(text: &str) -> Result<Duration> {
         .map(Duration::from_secs)
         .filter(|lease| LEASES.contains(lease))
         .ok_or_else(|| {
-            Error::Open(format!(
+            Error::open(format!(
                 "?lease= takes {} to {} seconds, not {text:?}",
                 LEASES.start().as_secs(),
                 LEASES.end().as_secs()

@@ -3,7 +3,10 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `lanes.rs` | gathers what waits for a connection into one call of each kind |
+//! | `lane.rs` | gathers what waits for a connection |
+//! | `phases.rs` | one call of each kind for all of it, and everyone's answers |
+//! | `wire.rs` | what an engine brings for these calls |
+//! | `shared.rs` | what the callers, the lanes and the keeper of a process share |
 //! | `waiting.rs` | those of this process that wait for a lock |
 //! | `address.rs` | where the password of an address is |
 //! | `bounds.rs` | what `?pool=` and `?lease=` take |
@@ -13,7 +16,7 @@
 //! | `sql.rs` | reads an author's statement just far enough |
 //! | `findings.rs` | what a check says of locks |
 //!
-//! An engine brings a [`Wire`](lanes::Wire) (how one phase of many turns is done on a
+//! An engine brings a [`Wire`](wire::Wire) (how one phase of many turns is done on a
 //! connection), an [`Author`] (the bot's own SQL) and a keeper, the task that shows
 //! that this process lives and finds out which of its waiters were served.
 
@@ -22,21 +25,25 @@ pub(crate) mod bounds;
 pub(crate) mod findings;
 pub(crate) mod idle;
 mod inbox;
-pub(crate) mod lanes;
+pub(crate) mod lane;
+mod phases;
 pub(crate) mod retry;
+pub(crate) mod shared;
 pub(crate) mod sql;
 pub(crate) mod waiting;
+pub(crate) mod wire;
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::own::Own;
 use crate::{
-    Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, ReplyId, Result, Row, Statement,
-    Storage,
+    Begin, Begun, BoxFuture, Commit, DialogKey, Error, Grant, LockAfter, ReplyId, Result, Row,
+    Statement, Storage,
 };
-use lanes::{Job, Shared, Turn};
+use shared::{Job, Shared, closed};
 use waiting::Place;
+use wire::Turn;
 
 /// The longest user id or update id, and channel, in bytes: an index has no room for
 /// much more. One that is longer is refused before it is sent, since it would fail all
@@ -46,6 +53,9 @@ const MAX_CHANNEL: usize = 255;
 
 /// How long a call waits for the server before it says that it is not there.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two attempts to connect, or to give something back.
+const RECONNECT: Duration = Duration::from_millis(200);
 
 /// The author's own SQL: turns that carry statements, and questions.
 pub(crate) trait Author: Send + std::marker::Sync + std::fmt::Debug {
@@ -59,13 +69,13 @@ pub(crate) trait Author: Send + std::marker::Sync + std::fmt::Debug {
     /// Dialogs with unsent replies and without a turn, the oldest turns first.
     fn dialogs_with_unsent(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>>;
 
-    /// [`Storage::own`]. Its caller limits the time.
+    /// [`Own::own`]. Its caller limits the time.
     fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>>;
 
-    /// [`Storage::own_query`].
+    /// [`Own::own_query`].
     fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>>;
 
-    /// [`Storage::numbers_dialogs`].
+    /// [`Own::numbers_dialogs`].
     fn numbers_dialogs(&self) -> bool;
 }
 
@@ -125,7 +135,7 @@ impl ServerStorage {
 
     async fn commit_turn(&self, grant: &mut Grant, commit: Commit) -> Result<()> {
         fits(&grant.dialog, Some(&commit.update))?;
-        let end = commit.end;
+        let lock = commit.lock;
         let turn = Turn {
             dialog: grant.dialog.clone(),
             fence: grant.fence,
@@ -142,19 +152,19 @@ impl ServerStorage {
         };
         done?;
         grant.version = grant.fence.0;
-        if end {
+        if lock == LockAfter::GivenBack {
             grant.release = disarmed();
         }
         Ok(())
     }
 
-    async fn mark(&self, grant: &Grant, replies: Vec<ReplyId>, end: bool) -> Result<()> {
+    async fn mark(&self, grant: &Grant, replies: Vec<ReplyId>, lock: LockAfter) -> Result<()> {
         let (sender, receiver) = tokio::sync::oneshot::channel();
         self.shared.submit(Job::Sent {
             dialog: grant.dialog.clone(),
             fence: grant.fence,
             replies,
-            end,
+            lock,
             to: Some(sender),
         });
         self.patiently(async { receiver.await.unwrap_or_else(|_| Err(closed())) })
@@ -168,6 +178,27 @@ impl ServerStorage {
     }
 }
 
+impl Own for ServerStorage {
+    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(self.patiently(self.author.own(statements)))
+    }
+
+    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
+        Box::pin(self.patiently(self.author.own_query(query)))
+    }
+
+    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
+        Box::pin(self.patiently(async move {
+            self.shared.arrived().await?;
+            inbox::due_dialogs(&*self.author, limit).await
+        }))
+    }
+
+    fn numbers_dialogs(&self) -> bool {
+        self.author.numbers_dialogs()
+    }
+}
+
 impl Storage for ServerStorage {
     fn begin(&self, begin: Begin) -> BoxFuture<'_, Result<Begun>> {
         Box::pin(self.begin_turn(begin))
@@ -178,12 +209,12 @@ impl Storage for ServerStorage {
     }
 
     fn sent<'a>(&'a self, grant: &'a Grant, replies: Vec<ReplyId>) -> BoxFuture<'a, Result<()>> {
-        Box::pin(self.mark(grant, replies, false))
+        Box::pin(self.mark(grant, replies, LockAfter::Kept))
     }
 
     fn end(&self, mut grant: Grant, replies: Vec<ReplyId>) -> BoxFuture<'_, Result<()>> {
         grant.release = disarmed();
-        Box::pin(async move { self.mark(&grant, replies, true).await })
+        Box::pin(async move { self.mark(&grant, replies, LockAfter::GivenBack).await })
     }
 
     fn query<'a>(
@@ -203,21 +234,6 @@ impl Storage for ServerStorage {
         }))
     }
 
-    fn own(&self, statements: Vec<Statement>) -> BoxFuture<'_, Result<Vec<u64>>> {
-        Box::pin(self.patiently(self.author.own(statements)))
-    }
-
-    fn own_query(&self, query: Statement) -> BoxFuture<'_, Result<Vec<Row>>> {
-        Box::pin(self.patiently(self.author.own_query(query)))
-    }
-
-    fn due(&self, limit: u32) -> BoxFuture<'_, Result<Vec<DialogKey>>> {
-        Box::pin(self.patiently(async move {
-            self.shared.arrived().await?;
-            inbox::due_dialogs(&*self.author, limit).await
-        }))
-    }
-
     fn write_ready(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(self.patiently(async {
             let mut up = self.shared.up.subscribe();
@@ -230,10 +246,6 @@ impl Storage for ServerStorage {
                 done = self.author.own(vec![nothing]) => done.map(drop),
             }
         }))
-    }
-
-    fn numbers_dialogs(&self) -> bool {
-        self.author.numbers_dialogs()
     }
 }
 
@@ -251,36 +263,7 @@ fn fits(dialog: &DialogKey, update: Option<&str>) -> Result<()> {
     }
 }
 
-pub(crate) fn closed() -> Error {
-    Error::Unavailable("the storage was closed".to_owned())
-}
-
 /// What a grant holds that needs not be given back any more.
 fn disarmed() -> std::sync::Weak<dyn crate::Release> {
     std::sync::Weak::<Shared>::new()
-}
-
-impl Shared {
-    fn next_ticket(&self) -> i64 {
-        self.last_ticket.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Why the keeper has no session, as far as that is known.
-    fn away(&self) -> Error {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match trouble.as_str() {
-            "" => self.not_there(),
-            why => Error::Unavailable(format!("{}: {why}", self.engine)),
-        }
-    }
-
-    /// The keeper's session ended, or could not be had.
-    pub(crate) fn is_away(&self, why: Option<String>) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = why.unwrap_or_default();
-    }
-
-    pub(crate) fn not_there(&self) -> Error {
-        Error::Unavailable(format!("the {} server does not answer", self.engine))
-    }
 }

@@ -1,47 +1,22 @@
 //! The begins of this process that were not answered yet.
 //!
-//! An entry is made by [`Place::take`] and answered by a lane (`lanes.rs`), at once
+//! An entry is made by [`Place::take`] and answered by a lane (`phases.rs`), at once
 //! or when the engine's keeper finds that the lock was handed over.
 //! Invariant: whoever takes an entry out answers it or gives up its row; a lock
 //! that was granted to an entry that is gone is given back by the cancel that was
 //! sent when it went. Bounds: those of the caller's turns in flight.
 
-use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::lanes::{Job, Shared};
+use super::shared::{Job, Shared, Stage, Waiter, Waiters};
 use crate::{Arrival, Begun, DialogKey, Error, Fence, Result};
 
 /// A waiter is looked for in the tables this long after it was queued, in case
 /// the word that it was served got lost.
 pub(crate) const LOOK_AFTER: Duration = Duration::from_millis(400);
-
-/// A begin without an answer.
-pub(crate) struct Waiter {
-    pub(crate) dialog: DialogKey,
-    pub(crate) update: Option<String>,
-    /// Microseconds since 1970.
-    pub(crate) arrived: i64,
-    pub(crate) to: oneshot::Sender<Result<Begun>>,
-    pub(crate) stage: Stage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Not sent: the server knows nothing of it.
-    Fresh,
-    /// Sent, not answered.
-    Sent,
-    /// In the dialog's queue.
-    Queued(Instant),
-    /// Granted; what the turn needs to know is being read.
-    Reading,
-}
-
-pub(crate) type Waiters = HashMap<i64, Waiter>;
 
 /// A begin that somebody waits for. Dropping it gives the place up.
 pub(crate) struct Place {

@@ -1,0 +1,103 @@
+//! The connection to the writer: made, used by all calls of a process, made anew when the
+//! writer died.
+//!
+//! A task that [`super::WriterClient`] starts; what it sends and who gets the answers is in
+//! `unanswered.rs`. Bound: [`RECONNECT`] between two attempts.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+use super::unanswered::Shared;
+use crate::sqlite::files::ShortPath;
+
+/// Between two attempts to connect.
+const RECONNECT: Duration = Duration::from_millis(10);
+
+/// Bytes taken from the socket at a time.
+const READ: usize = 64 << 10;
+
+/// Keeps the connection until the client is dropped.
+pub(super) async fn drive(shared: Arc<Shared>) {
+    let mut warned = false;
+    while !shared.lock().closed {
+        let socket = ShortPath::of(&shared.socket);
+        let stream = match UnixStream::connect(&socket.path).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                if !std::mem::replace(&mut warned, true) {
+                    tracing::warn!("waiting for the writer: {error}");
+                }
+                tokio::time::sleep(RECONNECT).await;
+                continue;
+            }
+        };
+        warned = false;
+        shared.greet();
+        let error = converse(&shared, &stream).await;
+        shared.hung_up();
+        match error {
+            Some(error) => tracing::warn!("the writer is gone ({error}), connecting to the next"),
+            None => return,
+        }
+        // A writer that closes every connection must not be hammered.
+        tokio::time::sleep(RECONNECT).await;
+    }
+}
+
+/// Sends and receives until the connection breaks; none when the client is closed.
+async fn converse(shared: &Arc<Shared>, stream: &UnixStream) -> Option<std::io::Error> {
+    let mut input: Vec<u8> = Vec::new();
+    let mut buffer = vec![0; READ];
+    let mut output: Vec<u8> = Vec::new();
+    let mut sent = 0;
+    loop {
+        if sent == output.len() {
+            output.clear();
+            sent = 0;
+            let mut state = shared.lock();
+            if state.closed && state.output.is_empty() {
+                return None;
+            }
+            std::mem::swap(&mut output, &mut state.output);
+        }
+        while sent < output.len() {
+            match stream.try_write(&output[sent..]) {
+                Ok(count) => sent += count,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                // What the writer answered before it died can still be read.
+                Err(_) => sent = output.len(),
+            }
+        }
+        let interest = if sent < output.len() {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        tokio::select! {
+            ready = stream.ready(interest) => {
+                if let Err(e) = ready {
+                    return Some(e);
+                }
+            }
+            () = shared.wake.notified() => continue,
+        }
+        loop {
+            match stream.try_read(&mut buffer) {
+                Ok(0) => return Some(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    input.extend_from_slice(&buffer[..count]);
+                    match shared.take_answers(&input) {
+                        Ok(used) => drop(input.drain(..used)),
+                        Err(e) => return Some(std::io::Error::other(e)),
+                    }
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) => return Some(e),
+            }
+        }
+    }
+}
