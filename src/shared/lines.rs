@@ -28,7 +28,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL, O_NOCTTY, O_NONBLOCK};
@@ -123,7 +123,7 @@ pub(crate) fn start(words: &'static [AtomicU64], log: Option<LogFile>) {
     crate::shared::logfile::watch(&words[REOPENED]);
     STDERR.get_or_init(|| Sink::new(To::Stderr, stderr_way()));
     if let Some(log) = log {
-        let way = match log.current().metadata() {
+        let way = match log.current().and_then(|file| file.metadata()) {
             Ok(about) if !about.is_file() => Way::Special(log),
             _ => Way::Slow(Some(log)),
         };
@@ -210,11 +210,25 @@ pub(crate) fn finish(limit: Duration) {
     }
 }
 
-/// In a child, right after the fork: what waits is its parent's to say.
+/// In a child, right after the fork: what waits is its parent's to say, and a file that
+/// another process writes to is that process's to hold.
 pub(crate) fn forget() {
     for sink in sinks() {
         *sink.waiting() = Waiting::default();
+        if let (Way::Slow(Some(log)), Some(_)) = (&sink.way, &*pump()) {
+            log.let_go();
+        }
     }
+}
+
+/// What this process has open to say something through, besides stderr.
+pub(crate) fn ways() -> Vec<RawFd> {
+    let own = sinks().filter_map(|sink| match &sink.way {
+        Way::Private(own) => Some(own.as_raw_fd()),
+        Way::Special(log) => Some(log.current().ok()?.as_raw_fd()),
+        Way::Socket | Way::Slow(_) => None,
+    });
+    own.chain(pump().as_ref().map(Socket::as_raw_fd)).collect()
 }
 
 /// The log file is to be opened anew, by whoever writes to it, before the next line.
@@ -229,7 +243,7 @@ pub(crate) fn reopen() {
 pub(crate) fn slow() -> Vec<RawFd> {
     let slow = sinks().filter_map(|sink| match &sink.way {
         Way::Slow(None) => Some(io::stderr().as_raw_fd()),
-        Way::Slow(Some(log)) => Some(log.current().as_raw_fd()),
+        Way::Slow(Some(log)) => Some(log.current().ok()?.as_raw_fd()),
         _ => None,
     });
     slow.collect()
@@ -256,6 +270,10 @@ pub(crate) fn write_out(message: &[u8]) {
     if let Some(sink) = sinks.find(|sink| sink.to as u8 == *to) {
         sink.put(line);
     }
+}
+
+fn pump() -> RwLockReadGuard<'static, Option<Socket>> {
+    PUMP.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn sinks() -> impl Iterator<Item = &'static Sink> {
@@ -357,7 +375,7 @@ impl Sink {
         loop {
             let done = match &self.way {
                 Way::Private(own) => (&*own).write(bytes),
-                Way::Special(log) => (&*log.current()).write(bytes),
+                Way::Special(log) => log.current().and_then(|file| (&*file).write(bytes)),
                 Way::Socket => send(SockRef::from(&io::stderr()), bytes),
                 Way::Slow(log) => self.pass_on(log.as_ref(), bytes, is_torn),
             };
@@ -370,8 +388,7 @@ impl Sink {
 
     /// To the pump; directly, and all of it, where there is none.
     fn pass_on(&self, log: Option<&LogFile>, line: &[u8], is_torn: &mut bool) -> io::Result<usize> {
-        let pump = PUMP.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pump) = &*pump {
+        if let Some(pump) = &*pump() {
             let message = [&[self.to as u8], line].concat();
             return send(SockRef::from(pump), &message).map(|_| line.len());
         }
@@ -394,12 +411,11 @@ impl Sink {
 
     /// Whether more than the rest of a page can be written without waiting.
     fn has_room(&self) -> bool {
-        let pump = PUMP.read().unwrap_or_else(PoisonError::into_inner);
         match &self.way {
             Way::Private(own) => is_writable(own.as_fd()),
-            Way::Special(log) => is_writable(log.current().as_fd()),
+            Way::Special(log) => log.current().is_ok_and(|file| is_writable(file.as_fd())),
             Way::Socket => is_writable(io::stderr().as_fd()),
-            Way::Slow(_) => pump.as_ref().is_none_or(|pump| is_writable(pump.as_fd())),
+            Way::Slow(_) => pump().as_ref().is_none_or(|pump| is_writable(pump.as_fd())),
         }
     }
 
@@ -434,7 +450,7 @@ impl Sink {
 /// Waits as long as the file's disk does.
 fn write_to(log: Option<&LogFile>, bytes: &[u8]) -> io::Result<usize> {
     match log {
-        Some(log) => (&*log.current()).write(bytes),
+        Some(log) => (&*log.current()?).write(bytes),
         None => io::stderr().write(bytes),
     }
 }

@@ -38,6 +38,7 @@ mod custom;
 mod day;
 mod dead_replies;
 mod dedupe;
+mod descriptors;
 mod disk;
 mod drill;
 mod edits;

@@ -19,7 +19,7 @@
 //! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
 //! | `reload.rs` | workers are replaced one by one |
 //! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
-//! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
+//! | `child.rs`, `given.rs`, `process.rs` | a child as the master sees it, what it is given, and its own side |
 //! | `pump.rs` | the process that writes to files which may block |
 //! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
 //! | `arguments.rs` | the command line, its passwords out of sight |
@@ -27,6 +27,7 @@
 
 pub(crate) mod arguments;
 mod child;
+mod given;
 pub(crate) mod listeners;
 mod predecessor;
 mod process;
@@ -41,7 +42,7 @@ mod terminal;
 mod upgrade;
 mod watch;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -114,6 +115,8 @@ pub(crate) struct Master {
     reread: Reread,
     /// Taken by the one child that needs it.
     author: Option<Author>,
+    /// What the author's program had open before: for workers.
+    brought: Vec<RawFd>,
     /// The names of the author's channels.
     own_channels: Vec<String>,
     database: Database,
@@ -163,6 +166,7 @@ pub(crate) fn run(
     author: Author,
     workers: usize,
 ) -> crate::Result<ExitCode> {
+    let brought = given::brought();
     check_names(&author.channels)?;
     signals::before_the_start()?;
     let program = Program::this();
@@ -241,6 +245,7 @@ pub(crate) fn run(
             .map(|(name, _)| name.clone())
             .collect(),
         author: Some(author),
+        brought,
         database,
         listeners,
         sockets_stay,

@@ -1,8 +1,8 @@
-//! A child's side of the fork: what it lets go of, and what it becomes.
+//! A child's side of the fork: what it becomes, with what it was given.
 //!
-//! Entered from [`Master::fork_child`](super::Master) in the new process, which
+//! [`live`] is entered from [`Master::fork_child`](super::Master) in the new process, which
 //! never returns up the master's stack, not even by a panic: what stands there is the
-//! master's to end. Bounds: `--grace` for a worker's end, and [`ORPHAN_GRACE`] when
+//! master's to end, and its files are closed here. Bounds: `--grace` for a worker's end, and [`ORPHAN_GRACE`] when
 //! its master is gone; [`WRITER_GRACE`] more for a writer's.
 
 use std::io::Write;
@@ -16,19 +16,21 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getppid};
 use tokio::io::AsyncReadExt;
-use turnkey_storage::Owner;
+use turnkey_storage::Database;
 
 use super::child::Role;
+use super::given::{Given, Job, Working, Writing};
 use super::stop::WRITER_GRACE;
-use super::{Master, listeners, sys};
+use super::{listeners, sys};
 use crate::author::error::Error;
+use crate::config::Config;
 use crate::net::listener::Listener;
 use crate::process::exit;
 use crate::process::lifeline::{DRAIN, LAST_WORDS, LEAVE, READY};
 use crate::process::writer;
 use crate::shared::lines;
 use crate::shared::lines::say;
-use crate::shared::scoreboard::{Scoreboard, Shared};
+use crate::shared::scoreboard::{Scoreboard, Shared, Slot};
 use crate::worker::{Leave, Requests, Worker, terminated};
 
 /// How long children go on at most once their master is gone: nobody is left who
@@ -51,195 +53,191 @@ enum Told {
     Terminate,
 }
 
-impl Master {
-    /// The rest of a child's life.
-    pub(super) fn be_child(
-        &mut self,
-        master: Pid,
-        role: Role,
-        slot: usize,
-        owner: Owner,
-        lifeline: UnixStream,
-    ) -> ! {
-        let last_line = lifeline.try_clone();
-        let life = AssertUnwindSafe(|| {
-            self.become_child(master, role)?;
-            match role {
-                Role::Writer => self.be_writer(lifeline),
-                Role::Worker(index) => self.be_worker(master, index == 0, slot, owner, lifeline),
-            }
-        });
-        // The hook has printed what a panic said.
-        let lived = catch_unwind(life).unwrap_or_else(|_| Err(Error::msg("it panicked")));
-        let code = match lived {
-            Ok(()) => exit::CLEAN,
-            Err(Error::Storage(turnkey_storage::Error::Undone(reason))) => {
-                tracing::warn!("{role}: starting over: {reason}");
-                exit::START_OVER
-            }
-            Err(Error::Token(sentence)) => {
-                say!("error: {sentence}");
-                exit::BAD_START
-            }
-            Err(error) => {
-                tracing::error!("{role}: {error}");
-                if let Ok(line) = &last_line {
-                    last_words(line, &error.to_string());
-                }
-                exit::CANNOT_START
-            }
-        };
-        lines::finish(LAST_LINES);
-        sys::exit_child(code.into())
-    }
-
-    /// The first thing in a child: lets go of what is the master's.
-    fn become_child(&mut self, master: Pid, role: Role) -> crate::Result<()> {
-        lines::forget();
-        // The lifelines of its siblings, and what a successor or predecessor holds.
-        self.children.clear();
-        self.upgrade = None;
-        self.predecessor = None;
-        // Ctrl-C goes to the whole foreground group; only the master decides.
-        // Ignored before it is unblocked: there is no moment in between. So it
-        // is with the others, save SIGTERM, which a worker takes for DRAIN, and a
-        // writer, which leaves after the workers, ignores.
-        for signal in [
-            Signal::SIGINT,
-            Signal::SIGQUIT,
-            Signal::SIGHUP,
-            Signal::SIGUSR1,
-            Signal::SIGUSR2,
-            Signal::SIGTTIN,
-            Signal::SIGTTOU,
-        ] {
-            sys::ignore(signal)?;
-        }
-        if role == Role::Writer {
-            sys::ignore(Signal::SIGTERM)?;
-        } else {
-            self.alive.0.take();
-        }
-        // A second belt; the first is the lifeline.
-        prctl::set_pdeathsig(Signal::SIGTERM)?;
-        if getppid() != master {
-            return Err(Error::Start("the master is gone".to_owned()));
-        }
-        sys::set_title(&role.to_string());
-        SigSet::all().thread_unblock()?;
-        Ok(())
-    }
-
-    /// The writer's process.
-    fn be_writer(&mut self, lifeline: UnixStream) -> crate::Result<()> {
-        let expected = std::mem::take(&mut self.expected);
-        self.listeners.clear();
-        let (Some(listener), Some(files)) = (&self.writer_listener, self.database.files()) else {
-            return Err(Error::Start("this database has no writer".to_owned()));
-        };
-        let listener = listener.try_clone()?;
-        let sync = self.database.sync;
-        lifeline.set_nonblocking(true)?;
-        let slot = self.scoreboard.writer();
-        let to_master = lifeline.try_clone()?;
-        let ready = move || ready(&to_master);
-        let line = lifeline.try_clone()?;
-        let longest = self.config.grace.min(ORPHAN_GRACE) + WRITER_GRACE;
-        std::thread::Builder::new()
-            .name("orphan".to_owned())
-            .spawn(move || end_without_master(&line, longest))?;
-        let file = self.database.file();
-        writer::run(
-            (files, file),
-            sync,
-            listener,
-            expected,
-            slot,
-            &lifeline,
-            ready,
-        )
-        .map_err(Error::Storage)
-    }
-
-    /// A worker's process.
-    fn be_worker(
-        &mut self,
-        master: Pid,
-        is_first: bool,
-        slot: usize,
-        owner: Owner,
-        lifeline: UnixStream,
-    ) -> crate::Result<()> {
-        let author = self
-            .author
-            .take()
-            .ok_or_else(|| Error::Start("a worker was started in a child".to_owned()))?;
-        lifeline.set_nonblocking(true)?;
-        let to_master = lifeline.try_clone()?;
-        let requests = Requests::default();
-        tell_when_aborted(requests.clone(), lifeline.try_clone()?)?;
-        // Only to close the door, should the master be gone; let go of when the
-        // drain begins, so that it does not keep the sockets open.
-        let door: Vec<Listener> = if self.sockets_stay {
-            Vec::new()
-        } else {
-            let clones = self.listeners.iter().map(Listener::try_clone);
-            clones.collect::<Result<_, _>>()?
-        };
-        let grace = self.config.grace;
-        let scoreboard = self.scoreboard;
-        let at_the_end = requests.clone();
-        let worker = Worker {
-            is_first,
-            slot,
-            owner,
-            config: &self.config,
-            author,
-            database: &self.database,
-            listeners: std::mem::take(&mut self.listeners),
+/// The rest of a child's life.
+pub(super) fn live(given: Given<'_>) -> ! {
+    lines::forget();
+    sys::close_others(&given.files());
+    let role = given.role();
+    let last_line = given.lifeline.try_clone();
+    let life = AssertUnwindSafe(|| {
+        become_child(given.master, role)?;
+        let Given {
+            master,
+            lifeline,
+            config,
+            database,
             scoreboard,
-            requests,
-            tickets: self.tickets.clone(),
-        };
-        worker.run(
-            move || ready(&to_master),
-            async move || {
-                let mut told = tokio::select! {
-                    told = told(lifeline) => told,
-                    () = terminated() => Told::Terminate,
-                };
-                if getppid() != master {
-                    told = Told::Gone; // Its SIGTERM was the second belt.
-                }
-                let (leave, rest) = match told {
-                    Told::Leave => (Leave::Replaced, grace + FORGOTTEN),
-                    Told::Drain | Told::Terminate => (Leave::Stop, grace + FORGOTTEN),
-                    Told::Gone => {
-                        tracing::warn!("the master is gone: finishing what is in hand");
-                        close_door(&door, scoreboard);
-                        (Leave::Stop, grace.min(ORPHAN_GRACE))
-                    }
-                };
-                drop(door);
-                // The master cuts off what takes longer. Should it be gone, nobody
-                // else does.
-                tokio::task::spawn_local(async move {
-                    tokio::time::sleep(rest).await;
-                    let list = at_the_end.list().replace('\n', "; ");
-                    tracing::error!("the grace time is over, cut off: {list}");
-                    lines::finish(LAST_LINES);
-                    sys::exit_child(exit::CUT.into());
-                });
-                leave
-            },
-        )
-    }
+            job,
+        } = given;
+        lifeline.set_nonblocking(true)?;
+        match job {
+            Job::Write(writing) => be_writer(
+                writing,
+                lifeline,
+                config.grace,
+                database,
+                scoreboard.writer(),
+            ),
+            Job::Work(working) => {
+                be_worker(working, (lifeline, master), config, database, scoreboard)
+            }
+        }
+    });
+    // The hook has printed what a panic said.
+    let lived = catch_unwind(life).unwrap_or_else(|_| Err(Error::msg("it panicked")));
+    let code = match lived {
+        Ok(()) => exit::CLEAN,
+        Err(Error::Storage(turnkey_storage::Error::Undone(reason))) => {
+            tracing::warn!("{role}: starting over: {reason}");
+            exit::START_OVER
+        }
+        Err(Error::Token(sentence)) => {
+            say!("error: {sentence}");
+            exit::BAD_START
+        }
+        Err(error) => {
+            tracing::error!("{role}: {error}");
+            if let Ok(line) = &last_line {
+                last_words(line, &error.to_string());
+            }
+            exit::CANNOT_START
+        }
+    };
+    lines::finish(LAST_LINES);
+    sys::exit_child(code.into())
+}
 
-    /// The workers that a new writer will hear from again.
-    pub(super) fn living_workers(&self) -> Vec<Owner> {
-        let workers = self.children.iter().filter(|child| child.is_worker());
-        workers.map(|child| child.owner).collect()
+/// Signals, the master's death and the name are those of a child from now on.
+fn become_child(master: Pid, role: Role) -> crate::Result<()> {
+    // Ctrl-C goes to the whole foreground group; only the master decides.
+    // Ignored before it is unblocked: there is no moment in between. So it
+    // is with the others, save SIGTERM, which a worker takes for DRAIN, and a
+    // writer, which leaves after the workers, ignores.
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+    ] {
+        sys::ignore(signal)?;
     }
+    if role == Role::Writer {
+        sys::ignore(Signal::SIGTERM)?;
+    }
+    // A second belt; the first is the lifeline.
+    prctl::set_pdeathsig(Signal::SIGTERM)?;
+    if getppid() != master {
+        return Err(Error::Start("the master is gone".to_owned()));
+    }
+    sys::set_title(&role.to_string());
+    SigSet::all().thread_unblock()?;
+    Ok(())
+}
+
+/// The writer's process.
+fn be_writer(
+    writing: Writing,
+    lifeline: UnixStream,
+    grace: Duration,
+    database: &Database,
+    slot: Slot,
+) -> crate::Result<()> {
+    let Writing {
+        listener,
+        expected,
+        alive,
+    } = writing;
+    // Open until this process has ended, not until this function has.
+    std::mem::forget(alive);
+    let files = database
+        .files()
+        .ok_or_else(|| Error::Start("this database has no writer".to_owned()))?;
+    let to_master = lifeline.try_clone()?;
+    let line = lifeline.try_clone()?;
+    let longest = grace.min(ORPHAN_GRACE) + WRITER_GRACE;
+    std::thread::Builder::new()
+        .name("orphan".to_owned())
+        .spawn(move || end_without_master(&line, longest))?;
+    writer::run(
+        (files, database.file()),
+        database.sync,
+        listener,
+        expected,
+        slot,
+        &lifeline,
+        move || ready(&to_master),
+    )
+    .map_err(Error::Storage)
+}
+
+/// A worker's process.
+fn be_worker(
+    working: Working,
+    (lifeline, master): (UnixStream, Pid),
+    config: &Config,
+    database: &Database,
+    scoreboard: Scoreboard,
+) -> crate::Result<()> {
+    let to_master = lifeline.try_clone()?;
+    let requests = Requests::default();
+    tell_when_aborted(requests.clone(), lifeline.try_clone()?)?;
+    // Only to close the door, should the master be gone; let go of when the
+    // drain begins, so that it does not keep the sockets open.
+    let door: Vec<Listener> = if working.sockets_stay {
+        Vec::new()
+    } else {
+        let clones = working.listeners.iter().map(Listener::try_clone);
+        clones.collect::<Result<_, _>>()?
+    };
+    let grace = config.grace;
+    let at_the_end = requests.clone();
+    let worker = Worker {
+        is_first: working.index == 0,
+        slot: working.slot,
+        owner: working.owner,
+        config,
+        author: working.author,
+        database,
+        listeners: working.listeners,
+        scoreboard,
+        requests,
+        tickets: working.tickets,
+    };
+    worker.run(
+        move || ready(&to_master),
+        async move || {
+            let mut told = tokio::select! {
+                told = told(lifeline) => told,
+                () = terminated() => Told::Terminate,
+            };
+            if getppid() != master {
+                told = Told::Gone; // Its SIGTERM was the second belt.
+            }
+            let (leave, rest) = match told {
+                Told::Leave => (Leave::Replaced, grace + FORGOTTEN),
+                Told::Drain | Told::Terminate => (Leave::Stop, grace + FORGOTTEN),
+                Told::Gone => {
+                    tracing::warn!("the master is gone: finishing what is in hand");
+                    close_door(&door, scoreboard);
+                    (Leave::Stop, grace.min(ORPHAN_GRACE))
+                }
+            };
+            drop(door);
+            // The master cuts off what takes longer. Should it be gone, nobody
+            // else does.
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(rest).await;
+                let list = at_the_end.list().replace('\n', "; ");
+                tracing::error!("the grace time is over, cut off: {list}");
+                lines::finish(LAST_LINES);
+                sys::exit_child(exit::CUT.into());
+            });
+            leave
+        },
+    )
 }
 
 /// Lets nobody in any more, unless another program serves them.

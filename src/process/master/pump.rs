@@ -140,7 +140,7 @@ fn pump(from: &Socket) -> std::io::Result<()> {
     }
     drop(nothing);
     // Sockets that others wait for the end of, the lock on the database.
-    sys::close_others(&[slow, vec![0, 1, 2, from.as_raw_fd()]].concat());
+    sys::close_others(&[slow, vec![from.as_raw_fd()]].concat());
     let mut message = vec![0; 1 + lines::LONGEST];
     loop {
         match nix::unistd::read(from, &mut message) {

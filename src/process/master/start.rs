@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
+use super::given::of_everybody;
 use super::predecessor::Predecessor;
 use super::process::LAST_LINES;
 use super::sys::{self, Forked};
@@ -63,7 +64,7 @@ pub(super) fn prepare(
             Ok(false) => OUTDATED,
             Err(error) => refused(error),
         };
-        match in_child(look, signals, PATIENCE)? {
+        match in_child(look, database, signals, PATIENCE)? {
             Prepared::Failed(OUTDATED) => {
                 tracing::info!("the database has to be changed: the old program leaves it first");
                 if !before.ask_to_yield(signals)? {
@@ -85,7 +86,7 @@ pub(super) fn prepare(
     } else {
         LONG_PATIENCE
     };
-    in_child(change, signals, patience)
+    in_child(change, database, signals, patience)
 }
 
 fn refused(error: turnkey_storage::Error) -> u8 {
@@ -94,9 +95,11 @@ fn refused(error: turnkey_storage::Error) -> u8 {
     exit::of_start(&error)
 }
 
-/// Runs something in a child and waits for its end.
+/// Runs something with the database in a child and waits for its end. The child has
+/// nothing else of the master's.
 fn in_child(
     job: impl FnOnce() -> u8,
+    database: &Database,
     signals: &SignalFd,
     patience: Duration,
 ) -> crate::Result<Prepared> {
@@ -109,6 +112,7 @@ fn in_child(
                 tracing::debug!("no word of the master's death: {error}");
             }
             lines::forget();
+            sys::close_others(&of_everybody(database));
             let code = job();
             lines::finish(LAST_LINES);
             sys::exit_child(code.into())

@@ -14,6 +14,7 @@ use nix::unistd::{Pid, getpid};
 use turnkey_storage::Owner;
 
 use super::child::{ChildHandle, Role, Stage};
+use super::process;
 use super::sys::{self, Forked};
 use super::watch::out_of_memory;
 use super::{Master, Phase, SLOTS};
@@ -112,7 +113,10 @@ impl Master {
             Forked::Master(pid) => Ok(ChildHandle::new(pid, role, number, owner, ours)),
             Forked::Child => {
                 drop(ours);
-                self.be_child(master, role, number, owner, theirs)
+                match self.give(master, role, number, owner, theirs) {
+                    Some(given) => process::live(given),
+                    None => sys::exit_child(exit::BUG.into()),
+                }
             }
         }
     }
