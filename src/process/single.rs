@@ -142,7 +142,6 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             slot: 0,
             owner,
             config,
-            author,
             database: &database,
             listeners,
             scoreboard,
@@ -150,6 +149,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
             tickets,
         };
         let served = worker.run(
+            author,
             || {
                 banner::announce(config, &own, bound, "single process", &database);
                 if let Some(remark) = privileges::remark() {

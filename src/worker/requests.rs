@@ -82,7 +82,8 @@ pub(super) struct Noted {
 
 impl Drop for Noted {
     fn drop(&mut self) {
-        self.requests.table().open.remove(&self.key);
+        let noted = self.requests.table().open.remove(&self.key);
+        debug_assert!(noted.is_some(), "noted once, dropped once");
     }
 }
 

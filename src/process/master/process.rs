@@ -199,7 +199,6 @@ fn be_worker(
         slot: working.slot,
         owner: working.owner,
         config,
-        author: working.author,
         database,
         listeners: working.listeners,
         scoreboard,
@@ -207,6 +206,7 @@ fn be_worker(
         tickets: working.tickets,
     };
     worker.run(
+        working.author,
         move || ready(&to_master),
         async move || {
             let mut told = tokio::select! {
