@@ -27,9 +27,8 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::handlers::Author;
+use crate::process::arguments;
 use crate::process::exit;
-use crate::process::master;
-use crate::process::master::arguments;
 use crate::shared::lines;
 use crate::shared::lines::say;
 
@@ -126,7 +125,7 @@ pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
         say!("error: {error:#}");
         ExitCode::from(exit::BAD_START)
     });
-    lines::finish(master::LAST_LINES);
+    lines::finish(exit::LAST_LINES);
     code
 }
 

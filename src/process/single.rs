@@ -28,13 +28,12 @@ use crate::net::tls;
 use crate::operator::backup;
 use crate::operator::banner::{self, Cut};
 use crate::process::database;
-use crate::process::exit;
+use crate::process::exit::{self, LAST_LINES};
 use crate::process::lock_note::Running;
-use crate::process::master::LAST_LINES;
-use crate::process::master::pump::Pump;
-use crate::process::master::{listeners, signals};
+use crate::process::logfile::Pump;
 use crate::process::privileges;
 use crate::process::writer;
+use crate::process::{signals, sockets};
 use crate::shared::lines;
 use crate::shared::lines::say;
 use crate::shared::numbers::counted;
@@ -61,9 +60,9 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     check_names(&author.channels)?;
     signals::before_the_start()?;
     let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
-    let mut listeners = listeners::given()?;
+    let mut listeners = sockets::given()?;
     let sockets_stay = !listeners.is_empty();
-    listeners::open(config, &mut listeners)?;
+    sockets::open(config, &mut listeners)?;
     privileges::give_up(config)?;
     // Dropped last: the last lines are written then.
     let _pump = Pump::start()?;
@@ -185,7 +184,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
                     grace.as_secs_f32()
                 );
                 if !sockets_stay {
-                    listeners::refuse_newcomers(&door);
+                    sockets::refuse_newcomers(&door);
                 }
                 drop(door);
                 tokio::task::spawn_local(async move {
@@ -204,7 +203,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         let written = writer
             .join()
             .unwrap_or_else(|_| Err(Error::Start("the writer panicked".to_owned())));
-        listeners::remove_admin(&operators);
+        sockets::remove_admin(&operators);
         database.leave();
         served?;
         written?;

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | a pipe, a terminal | through a description of our own, opened anew by way of /proc and non-blocking; the one that we were given is shared with other programs, such as the shell, and stays as it is |
 //! | a socket (the journal) | each call says that it must not wait |
-//! | a file; what cannot be opened anew | a process of its own writes it, and is the only one that may wait (`master/pump.rs`); it is reached through a socket, as above |
+//! | a file; what cannot be opened anew | a process of its own writes it, and is the only one that may wait (`process/logfile.rs`); it is reached through a socket, as above |
 //!
 //! Until there is that process, files are written to directly: at the very start nobody is
 //! served. Other commands than `run` never call [`start`]: they wait for their readers.

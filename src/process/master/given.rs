@@ -14,12 +14,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use nix::unistd::Pid;
 use turnkey_storage::{Database, Owner};
 
+use super::Master;
 use super::child::Role;
-use super::{Master, sys};
 use crate::config::Config;
 use crate::handlers::Author;
 use crate::net::listener::Listener;
 use crate::net::tls::Tickets;
+use crate::process::sys;
 use crate::shared::lines;
 use crate::shared::scoreboard::Scoreboard;
 

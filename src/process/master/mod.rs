@@ -14,30 +14,23 @@
 //! | --- | --- |
 //! | `mod.rs` | the loop |
 //! | `start.rs` | the database is made ready |
-//! | `signals.rs` | what each signal does |
+//! | `obey.rs` | what each signal does |
 //! | `stop.rs` | a stop, from the first word to the last |
 //! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
 //! | `reload.rs` | workers are replaced one by one |
 //! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
 //! | `child.rs`, `given.rs`, `process.rs` | a child as the master sees it, what it is given, and its own side |
-//! | `pump.rs` | the process that writes to files which may block |
-//! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
-//! | `arguments.rs` | the command line, its passwords out of sight |
-//! | `sys.rs` | all that is unsafe |
+//! | `terminal.rs` | the terminal |
 
-pub(crate) mod arguments;
 mod child;
 mod given;
-pub(crate) mod listeners;
+mod obey;
 mod predecessor;
 mod process;
-pub(crate) mod pump;
 mod reload;
-pub(crate) mod signals;
 mod start;
 mod stop;
 mod supervise;
-pub(crate) mod sys;
 mod terminal;
 mod upgrade;
 mod watch;
@@ -55,8 +48,6 @@ use turnkey_storage::{Owner, clock};
 
 use self::child::{ChildHandle, Place, Role, Stage};
 use self::predecessor::Predecessor;
-pub(crate) use self::process::LAST_LINES;
-use self::pump::Pump;
 use self::reload::Rolling;
 use self::start::Prepared;
 use self::terminal::Terminal;
@@ -74,7 +65,11 @@ use crate::operator::banner::{self, Cut};
 use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::Running;
+use crate::process::logfile::Pump;
 use crate::process::privileges;
+use crate::process::signals;
+use crate::process::sockets;
+use crate::process::sys;
 use crate::process::systemd;
 use crate::shared::lines;
 use crate::shared::lines::say;
@@ -174,7 +169,7 @@ pub(crate) fn run(
     let (mut listeners, sockets_stay) = match &mut predecessor {
         Some(before) => before.take_listeners(&config)?,
         None => {
-            let given = listeners::given()?;
+            let given = sockets::given()?;
             let sockets_stay = !given.is_empty();
             (given, sockets_stay)
         }
@@ -189,7 +184,7 @@ pub(crate) fn run(
         })??),
         None => None,
     };
-    listeners::open(&config, &mut listeners)?;
+    sockets::open(&config, &mut listeners)?;
     privileges::give_up(&config)?;
     let pump = Pump::start()?;
     if config.user.is_some()
@@ -293,7 +288,7 @@ pub(crate) fn run(
         // file's lock would open it for both of us.
         std::mem::forget(master.database);
     } else {
-        listeners::remove_admin(&master.listeners);
+        sockets::remove_admin(&master.listeners);
         master.database.leave();
     }
     code.map(ExitCode::from)

@@ -18,12 +18,13 @@ use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 use turnkey_storage::Database;
 
-use super::{poll_timeout, signals, sys};
+use super::poll_timeout;
 use crate::author::error::Error;
 use crate::config::{Config, Listen};
 use crate::net::listener::{Listener, Purpose};
 use crate::process::database;
 use crate::process::lifeline::{READY, YIELD};
+use crate::process::{signals, sys};
 
 /// How long the new program waits for the old one's children to leave the database:
 /// their grace time is the old program's setting.

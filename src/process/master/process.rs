@@ -21,13 +21,12 @@ use turnkey_storage::Database;
 use super::child::Role;
 use super::given::{Given, Job, Working, Writing};
 use super::stop::WRITER_GRACE;
-use super::{listeners, sys};
 use crate::author::error::Error;
 use crate::config::Config;
 use crate::net::listener::Listener;
-use crate::process::exit;
+use crate::process::exit::{self, LAST_LINES};
 use crate::process::lifeline::{DRAIN, LAST_WORDS, LEAVE, READY};
-use crate::process::writer;
+use crate::process::{sockets, sys, writer};
 use crate::shared::lines;
 use crate::shared::lines::say;
 use crate::shared::scoreboard::{Scoreboard, Shared, Slot};
@@ -36,9 +35,6 @@ use crate::worker::{Leave, Requests, Worker, terminated};
 /// How long children go on at most once their master is gone: nobody is left who
 /// would cut them off.
 const ORPHAN_GRACE: Duration = Duration::from_secs(5);
-
-/// How long an ending child waits for somebody to read what it still has to say.
-pub(crate) const LAST_LINES: Duration = Duration::from_millis(50);
 
 /// How much longer than the grace time a worker lives if its master forgets it.
 const FORGOTTEN: Duration = Duration::from_secs(2);
@@ -243,7 +239,7 @@ fn be_worker(
 /// Lets nobody in any more, unless another program serves them.
 fn close_door(door: &[Listener], scoreboard: Scoreboard) {
     if scoreboard.shared(Shared::Others) == 0 {
-        listeners::refuse_newcomers(door);
+        sockets::refuse_newcomers(door);
     }
 }
 

@@ -17,14 +17,15 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::given::of_everybody;
+use super::poll_timeout;
 use super::predecessor::Predecessor;
-use super::process::LAST_LINES;
-use super::sys::{self, Forked};
-use super::{poll_timeout, signals};
 use crate::author::error::Error;
 use crate::handlers::Author;
 use crate::operator::banner::{self};
 use crate::process::exit;
+use crate::process::exit::LAST_LINES;
+use crate::process::signals;
+use crate::process::sys::{self, Forked};
 use crate::shared::lines;
 use crate::shared::lines::say;
 use turnkey_storage::Database;

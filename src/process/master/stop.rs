@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use turnkey_storage::sqlite::Taken;
 
 use super::child::{Role, Stage};
-use super::{Master, Phase, listeners};
+use super::{Master, Phase};
 use crate::net::listener::Purpose;
 use crate::operator::banner::{self};
 use crate::process::exit;
+use crate::process::sockets;
 use crate::process::systemd;
 use crate::shared::lines::say;
 use crate::shared::numbers::counted;
@@ -54,7 +55,7 @@ impl Master {
         );
         systemd::stopping("stopping", grace + WRITER_GRACE);
         if !self.sockets_stay && self.scoreboard.shared(Shared::Others) == 0 {
-            listeners::refuse_newcomers(&self.listeners);
+            sockets::refuse_newcomers(&self.listeners);
         }
         self.keep_admin();
         let leave_by = Instant::now() + grace;

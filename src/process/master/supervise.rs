@@ -15,11 +15,11 @@ use turnkey_storage::Owner;
 
 use super::child::{ChildHandle, Role, Stage};
 use super::process;
-use super::sys::{self, Forked};
 use super::watch::out_of_memory;
 use super::{Master, Phase, SLOTS};
 use crate::author::error::Error;
 use crate::process::exit;
+use crate::process::sys::{self, Forked};
 use crate::shared::scoreboard::{Field, Slot};
 
 /// Before a child that could not be forked is tried again.

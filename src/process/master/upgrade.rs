@@ -33,14 +33,14 @@ use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, execve, getpid, pipe2};
 
-use super::arguments;
 use super::child::Stage;
 use super::predecessor::{Legacy, Serving, VARIABLE};
-use super::sys::{self, Forked};
 use super::{Master, Phase};
 use crate::author::error::Error;
+use crate::process::arguments;
 use crate::process::exit;
 use crate::process::lifeline::{READY, YIELD};
+use crate::process::sys::{self, Forked};
 use crate::process::systemd;
 use crate::shared::lines;
 use crate::shared::lines::say;

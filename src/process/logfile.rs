@@ -65,7 +65,7 @@ impl Pump {
     }
 
     /// Notes that a child has ended; whether it was this one.
-    pub(super) fn bury(&mut self, pid: Pid) -> bool {
+    pub(crate) fn bury(&mut self, pid: Pid) -> bool {
         let is_ours = self.pid == Some(pid);
         if is_ours {
             self.pid = None;
@@ -74,7 +74,7 @@ impl Pump {
     }
 
     /// Starts another if it has died.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         let (Some(from), None) = (&self.from, self.pid) else {
             return;
         };
