@@ -14,6 +14,7 @@ pub(crate) mod privileges;
 pub(crate) mod signals;
 pub(crate) mod single;
 pub(crate) mod sockets;
+pub(crate) mod startup;
 pub(crate) mod sys;
 pub(crate) mod systemd;
 pub(crate) mod writer;

@@ -13,7 +13,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the loop |
-//! | `start.rs` | the database is made ready |
+//! | `start.rs`, `prepare.rs` | everything before the loop; the database is made ready |
 //! | `obey.rs` | what each signal does |
 //! | `stop.rs` | a stop, from the first word to the last |
 //! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
@@ -26,6 +26,7 @@ mod child;
 mod given;
 mod obey;
 mod predecessor;
+mod prepare;
 mod process;
 mod reload;
 mod start;
@@ -44,37 +45,31 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
-use turnkey_storage::{Owner, clock};
+use turnkey_storage::Owner;
 
 use self::child::{ChildHandle, Place, Role, Stage};
 use self::predecessor::Predecessor;
 use self::reload::Rolling;
-use self::start::Prepared;
+use self::start::Started;
 use self::terminal::Terminal;
 use self::upgrade::{Alive, Program, Upgrade};
 use self::watch::Watch;
-use crate::author::error::Error;
-use crate::channels::check_names;
-use crate::config::{Config, MAX_WORKERS, Tls};
+use crate::config::{Config, MAX_WORKERS};
 use crate::handlers::Author;
-use crate::net::acme;
-use crate::net::listener::{Listener, Purpose};
+use crate::net::listener::Listener;
 use crate::net::tls;
-use crate::operator::backup;
-use crate::operator::banner::{self, Cut};
+use crate::operator::banner::Cut;
 use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::Running;
 use crate::process::logfile::Pump;
-use crate::process::privileges;
-use crate::process::signals;
 use crate::process::sockets;
-use crate::process::sys;
+use crate::process::startup::Served;
 use crate::process::systemd;
 use crate::shared::lines;
 use crate::shared::lines::say;
 use crate::shared::numbers::counted;
-use crate::shared::scoreboard::{Scoreboard, Shared};
+use crate::shared::scoreboard::Scoreboard;
 use turnkey_storage::Database;
 
 /// Slots on the scoreboard: each worker may have a successor beside it, and some
@@ -112,8 +107,8 @@ pub(crate) struct Master {
     author: Option<Author>,
     /// What the author's program had open before: for workers.
     brought: Vec<RawFd>,
-    /// The names of the author's channels.
-    own_channels: Vec<String>,
+    /// For the first lines.
+    served: Served,
     database: Database,
     listeners: Vec<Listener>,
     /// The sockets outlive this program: the init system has them, too.
@@ -161,115 +156,11 @@ pub(crate) fn run(
     author: Author,
     workers: usize,
 ) -> crate::Result<ExitCode> {
-    let brought = given::brought();
-    check_names(&author.channels)?;
-    signals::before_the_start()?;
-    let program = Program::this();
-    let mut predecessor = Predecessor::find()?;
-    let (mut listeners, sockets_stay) = match &mut predecessor {
-        Some(before) => before.take_listeners(&config)?,
-        None => {
-            let given = sockets::given()?;
-            let sockets_stay = !given.is_empty();
-            (given, sockets_stay)
-        }
+    let mut master = match start::start(config, reread, author, workers)? {
+        Started::Master(master) => master,
+        Started::Ended(code) => return Ok(ExitCode::from(code)),
     };
-    // Before the sockets: the children of a master that was killed finish within a few
-    // seconds, and hold both.
-    let mut database = match &mut predecessor {
-        Some(before) => Some(before.take_database(&config)?),
-        None if config.database.is_some() => Some(privileges::lent(&config, || {
-            privileges::must_reach(&config)?;
-            database::take(&config)
-        })??),
-        None => None,
-    };
-    sockets::open(&config, &mut listeners)?;
-    privileges::give_up(&config)?;
-    let pump = Pump::start()?;
-    if config.user.is_some()
-        && let Err(error) = reread()
-    {
-        tracing::warn!("SIGHUP will not be able to read the settings again: {error}");
-    }
-    let database = match database.take() {
-        Some(database) => database,
-        None => database::take(&config)?,
-    };
-    backup::check(&config)?;
-    if predecessor.is_none() {
-        database::note(&database, &Running::this());
-    }
-    if let Some(tls) = &config.tls {
-        tls::check(tls)?;
-        if let Tls::Acme(acme) = tls {
-            acme::check(acme)?;
-        }
-    }
-    let signals = signals::watch()?;
-    match start::prepare(&database, &author, &signals, &mut predecessor)? {
-        Prepared::Done => {}
-        Prepared::Failed(code) => return Ok(ExitCode::from(code)),
-        Prepared::Stopped => {
-            say!("Stopped before it served.");
-            return Ok(ExitCode::from(exit::CLEAN));
-        }
-    }
-    database.remember_file()?;
-    let writer_listener = match &mut predecessor {
-        Some(before) => before.take_writer_listener()?,
-        None => database.bind().map_err(Error::start)?,
-    };
-    let mut places = Vec::new();
-    if writer_listener.is_some() {
-        places.push(Place::new(Role::Writer));
-    }
-    places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
-    let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
-    scoreboard.share(Shared::Others, predecessor.is_some().into());
-    // An upgrade goes on with what has worked: it is no start that a person watches.
-    scoreboard.share(Shared::TelegramWorked, predecessor.is_some().into());
-    scoreboard.share(Shared::VkWorked, predecessor.is_some().into());
-    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
-    let mut master = Master {
-        config,
-        reread,
-        own_channels: author
-            .channels
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect(),
-        author: Some(author),
-        brought,
-        database,
-        listeners,
-        sockets_stay,
-        writer_listener,
-        alive: Alive::new()?,
-        scoreboard,
-        signals,
-        terminal: Terminal::find(),
-        pump,
-        program,
-        places,
-        children: Vec::new(),
-        expected: Vec::new(),
-        phase: Phase::Starting,
-        rolling: Rolling::default(),
-        upgrade: None,
-        predecessor,
-        watch: Watch::new(),
-        running: Running::this(),
-        tickets: tls::Tickets::new()?,
-        next_owner: start::first_owner(),
-        stop_asked: None,
-        told: Instant::now(),
-        started: Instant::now(),
-        code: exit::CLEAN,
-        cut: Cut::default(),
-    };
-    let code = catch_unwind(AssertUnwindSafe(|| master.supervise()));
-    let code = match code {
+    let code = match catch_unwind(AssertUnwindSafe(|| master.supervise())) {
         Ok(Err(error)) if master.phase == Phase::Starting => Err(error),
         Ok(Ok(code)) => Ok(code),
         // Its end is what the children notice.
@@ -280,17 +171,8 @@ pub(crate) fn run(
         // The hook has printed what it said.
         Err(_) => Ok(exit::BUG),
     };
-    if code.as_ref().is_ok_and(|code| *code == exit::BUG) {
-        // The children finish, and need the database until then.
-        std::mem::forget(master.database);
-    } else if master.is_succeeded() {
-        // The database and its socket are the successor's. Dropping our share of the
-        // file's lock would open it for both of us.
-        std::mem::forget(master.database);
-    } else {
-        sockets::remove_admin(&master.listeners);
-        master.database.leave();
-    }
+    let is_broken = code.as_ref().is_ok_and(|code| *code == exit::BUG);
+    master.end(is_broken);
     code.map(ExitCode::from)
 }
 
@@ -311,6 +193,22 @@ impl Master {
             self.listen();
             self.reap();
             self.pump.keep();
+        }
+    }
+
+    /// Leaves what the children, or a successor, still use.
+    fn end(self, is_broken: bool) {
+        if is_broken {
+            // The children finish, and need the database until then.
+            std::mem::forget(self.database);
+        } else if self.is_succeeded() {
+            // The database and its socket are the successor's. Dropping our share of the
+            // file's lock would open it for both of us.
+            std::mem::forget(self.database);
+        } else {
+            debug_assert!(self.children.is_empty(), "nothing lives on after the end");
+            sockets::remove_admin(&self.listeners);
+            self.database.leave();
         }
     }
 
@@ -353,21 +251,7 @@ impl Master {
         }
         self.phase = Phase::Serving;
         let workers = counted(self.workers().count() as u64, "worker");
-        let bound = |purpose| {
-            let mut all = self.listeners.iter();
-            all.find(|listener| listener.purpose == purpose)
-                .and_then(Listener::local_addr)
-        };
-        banner::announce(
-            &self.config,
-            &self.own_channels,
-            (bound(Purpose::Public), bound(Purpose::Admin)),
-            &workers,
-            &self.database,
-        );
-        if let Some(remark) = privileges::remark() {
-            say!("{remark}");
-        }
+        self.served.announce(&self.config, &workers, &self.database);
         systemd::ready(&format!("serving with {workers}"));
         // Before the old program is told: it may have something to say until then.
         self.note(|running| running.serves = true);
