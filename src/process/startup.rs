@@ -21,7 +21,7 @@ use crate::net::tls;
 use crate::operator::backup;
 use crate::operator::banner;
 use crate::process::database;
-use crate::process::lock_note::Running;
+use crate::process::lock_note::LockNote;
 use crate::process::logfile::Pump;
 use crate::process::{privileges, signals, sockets};
 use crate::shared::lines::say;
@@ -100,7 +100,7 @@ pub(crate) fn claim(config: &Config, found: Found) -> crate::Result<Claimed> {
     };
     backup::check(config)?;
     if !is_taken_over {
-        database::note(&database, &Running::this());
+        database::note(&database, &LockNote::this());
     }
     if let Some(tls) = &config.tls {
         tls::check(tls)?;
@@ -136,7 +136,7 @@ pub(crate) fn scoreboard(words: &'static [AtomicU64]) -> Scoreboard {
 /// What the first lines of a bot that serves tell.
 pub(crate) struct Served {
     /// The names of the author's channels.
-    pub(crate) own_channels: Vec<String>,
+    own_channels: Vec<String>,
     /// The public's address and the operators'; none for a file.
     bound: (Option<SocketAddr>, Option<SocketAddr>),
 }

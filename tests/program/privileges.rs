@@ -77,7 +77,8 @@ async fn all_of_it_becomes_the_user() {
     let setup = setup.args(&["--admin", &admin]);
     let bot = setup.start().await;
     assert!(!bot.stderr().contains("root"), "{}", bot.stderr());
-    assert_eq!(bot.processes().len(), 4);
+    // The master, the writer, two workers, and who writes the log.
+    assert_eq!(bot.processes().len(), 5);
     is_without_rights(&bot, &user);
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
     for entry in fs::read_dir(bot.setup.dir.path()).unwrap() {

@@ -2,7 +2,7 @@
 //! siblings' lifelines, the other side of an upgrade, the terminal, what the master reads
 //! signals from, nor what whoever started the program had open.
 //!
-//! Made by [`Master::give`](super::Master) in the new process; `process.rs` then closes
+//! Made by [`Master::give`](super::Master) in the new process; `life.rs` then closes
 //! every file that is not in [`Given::files`] and goes on with this alone. Invariant: what
 //! the master owned in memory is neither used nor dropped in a child any more. The borrow
 //! of the master for as long as a [`Given`] lives sees to the one, an end by `_exit` to the

@@ -18,16 +18,17 @@
 //! | `stop.rs` | a stop, from the first word to the last |
 //! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
 //! | `reload.rs` | workers are replaced one by one |
-//! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
-//! | `child.rs`, `given.rs`, `process.rs` | a child as the master sees it, what it is given, and its own side |
+//! | `upgrade.rs`, `program.rs`, `predecessor.rs` | another program takes over, and being that program |
+//! | `child.rs`, `given.rs`, `life.rs` | a child as the master sees it, what it is given, and its own side |
 //! | `terminal.rs` | the terminal |
 
 mod child;
 mod given;
+mod life;
 mod obey;
 mod predecessor;
 mod prepare;
-mod process;
+mod program;
 mod reload;
 mod start;
 mod stop;
@@ -49,10 +50,11 @@ use turnkey_storage::Owner;
 
 use self::child::{ChildHandle, Place, Role, Stage};
 use self::predecessor::Predecessor;
+use self::program::Program;
 use self::reload::Rolling;
 use self::start::Started;
 use self::terminal::Terminal;
-use self::upgrade::{Alive, Program, Upgrade};
+use self::upgrade::{Alive, Upgrade};
 use self::watch::Watch;
 use crate::config::{Config, MAX_WORKERS};
 use crate::handlers::Author;
@@ -61,7 +63,7 @@ use crate::net::tls;
 use crate::operator::banner::Cut;
 use crate::process::database;
 use crate::process::exit;
-use crate::process::lock_note::Running;
+use crate::process::lock_note::LockNote;
 use crate::process::logfile::Pump;
 use crate::process::sockets;
 use crate::process::startup::Served;
@@ -133,7 +135,7 @@ pub(crate) struct Master {
     predecessor: Option<Predecessor>,
     watch: Watch,
     /// What is told to commands that signal this program.
-    running: Running,
+    lock_note: LockNote,
     /// What workers seal sessions of HTTPS with: the same in all of them.
     tickets: tls::Tickets,
     /// The number of the next child's life.
@@ -206,7 +208,6 @@ impl Master {
             // file's lock would open it for both of us.
             std::mem::forget(self.database);
         } else {
-            debug_assert!(self.children.is_empty(), "nothing lives on after the end");
             sockets::remove_admin(&self.listeners);
             self.database.leave();
         }
@@ -254,17 +255,17 @@ impl Master {
         self.served.announce(&self.config, &workers, &self.database);
         systemd::ready(&format!("serving with {workers}"));
         // Before the old program is told: it may have something to say until then.
-        self.note(|running| running.serves = true);
+        self.note(|note| note.serves = true);
         if let Some(before) = &self.predecessor {
             before.tell_ready();
         }
     }
 
     /// Notes something for the commands that signal this program: see `process/lock_note.rs`.
-    fn note(&mut self, change: impl FnOnce(&mut Running)) {
-        change(&mut self.running);
+    fn note(&mut self, change: impl FnOnce(&mut LockNote)) {
+        change(&mut self.lock_note);
         if !self.is_succeeded() {
-            database::note(&self.database, &self.running);
+            database::note(&self.database, &self.lock_note);
         }
     }
 
@@ -306,7 +307,7 @@ impl Master {
         }
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         for child in self.children.iter().filter(|child| child.is_heard) {
-            fds.push(PollFd::new(child.line().as_fd(), PollFlags::POLLIN));
+            fds.push(PollFd::new(child.lifeline().as_fd(), PollFlags::POLLIN));
         }
         if let Some(upgrade) = &self.upgrade {
             fds.extend(upgrade.poll_fd());

@@ -10,9 +10,10 @@ use super::child::{Place, Role};
 use super::given;
 use super::predecessor::Predecessor;
 use super::prepare::{self, Prepared};
+use super::program::Program;
 use super::reload::Rolling;
 use super::terminal::Terminal;
-use super::upgrade::{Alive, Program};
+use super::upgrade::Alive;
 use super::watch::Watch;
 use super::{Master, Phase, Reread, SLOTS};
 use crate::author::error::Error;
@@ -21,7 +22,7 @@ use crate::handlers::Author;
 use crate::net::tls;
 use crate::operator::banner::Cut;
 use crate::process::exit;
-use crate::process::lock_note::Running;
+use crate::process::lock_note::LockNote;
 use crate::process::startup::{self, Claimed, Found, Served};
 use crate::process::{signals, sys};
 use crate::shared::lines::say;
@@ -101,7 +102,7 @@ pub(super) fn start(
         upgrade: None,
         predecessor,
         watch: Watch::new(),
-        running: Running::this(),
+        lock_note: LockNote::this(),
         tickets: tls::Tickets::new()?,
         next_owner: first_owner(),
         stop_asked: None,

@@ -210,6 +210,7 @@ impl Master {
     }
 
     fn finish(&mut self) -> Option<u8> {
+        debug_assert!(self.children.is_empty(), "nothing lives on after the end");
         if self.yields() {
             self.phase = Phase::Yielded;
             self.give_time_to_change();
