@@ -35,33 +35,33 @@ const LAST_MOMENT: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// The process, if one is needed.
-pub(crate) struct Pump {
+pub(crate) struct LogProcess {
     /// What it reads; kept for the next one.
     from: Option<Socket>,
     pid: Option<Pid>,
     started: Instant,
 }
 
-impl Pump {
+impl LogProcess {
     /// Starts it if something is slow; from then on lines go through it.
     ///
     /// # Errors
     /// What the system says.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let mut pump = Pump {
+        let mut process = LogProcess {
             from: None,
             pid: None,
             started: Instant::now(),
         };
         if lines::slow().is_empty() {
-            return Ok(pump);
+            return Ok(process);
         }
         let (to, from) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
         to.set_send_buffer_size(BUFFER)?;
-        pump.pid = Some(fork(&from)?);
-        pump.from = Some(from);
+        process.pid = Some(fork(&from)?);
+        process.from = Some(from);
         lines::through(Some(to));
-        Ok(pump)
+        Ok(process)
     }
 
     /// Notes that a child has ended; whether it was this one.
@@ -93,7 +93,7 @@ impl Pump {
 }
 
 /// The last lines are written before the program ends, if that goes.
-impl Drop for Pump {
+impl Drop for LogProcess {
     fn drop(&mut self) {
         lines::finish(LAST_MOMENT);
         let Some(pid) = self.pid else { return };
@@ -114,15 +114,15 @@ fn fork(from: &Socket) -> std::io::Result<Pid> {
     match sys::fork()? {
         Forked::Master(pid) => Ok(pid),
         Forked::Child => {
-            let code = i32::from(pump(from).is_err());
+            let code = i32::from(write_lines(from).is_err());
             sys::exit_child(code)
         }
     }
 }
 
 /// The rest of its life.
-fn pump(from: &Socket) -> std::io::Result<()> {
-    lines::become_pump();
+fn write_lines(from: &Socket) -> std::io::Result<()> {
+    lines::become_log_process();
     // It ends when the others have: whoever stops the program stops them.
     for signal in Signal::iterator() {
         if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCHLD) {

@@ -54,7 +54,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     startup::begin(&author)?;
     let Claimed {
         // Named first, so dropped last: the last lines are written then.
-        pump: _pump,
+        log_process: _last,
         listeners,
         sockets_stay,
         database,

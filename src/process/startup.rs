@@ -22,7 +22,7 @@ use crate::operator::backup;
 use crate::operator::banner;
 use crate::process::database;
 use crate::process::lock_note::LockNote;
-use crate::process::logfile::Pump;
+use crate::process::logfile::LogProcess;
 use crate::process::{privileges, signals, sockets};
 use crate::shared::lines::say;
 use crate::shared::scoreboard::{Scoreboard, Shared};
@@ -57,7 +57,7 @@ pub(crate) struct Claimed {
     pub(crate) sockets_stay: bool,
     /// Locked, and not opened yet.
     pub(crate) database: Database,
-    pub(crate) pump: Pump,
+    pub(crate) log_process: LogProcess,
 }
 
 /// The very first: what is wrong with the author's program, and a Ctrl-C ends it.
@@ -92,7 +92,7 @@ pub(crate) fn claim(config: &Config, found: Found) -> crate::Result<Claimed> {
     };
     sockets::open(config, &mut listeners)?;
     privileges::give_up(config)?;
-    let pump = Pump::start()?;
+    let log_process = LogProcess::start()?;
     // A new one in the temporary directory is made by the user that the bot has become.
     let database = match database {
         Some(database) => database,
@@ -112,7 +112,7 @@ pub(crate) fn claim(config: &Config, found: Found) -> crate::Result<Claimed> {
         listeners,
         sockets_stay,
         database,
-        pump,
+        log_process,
     })
 }
 

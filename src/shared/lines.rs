@@ -40,7 +40,7 @@ use crate::shared::numbers::counted;
 
 mod panics;
 
-/// Bytes of a line: what a user can make us say, and fits into a message to the pump.
+/// Bytes of a line: what a user can make us say, and fits into a message to the log's process.
 pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// Bytes that a process keeps for a reader that will go on.
@@ -107,13 +107,13 @@ static STDERR: OnceLock<Sink> = OnceLock::new();
 static LOG_FILE: OnceLock<Sink> = OnceLock::new();
 static COUNTS: OnceLock<&'static [AtomicU64]> = OnceLock::new();
 /// The way to the process that writes what may block; none in that process itself.
-static PUMP: RwLock<Option<Socket>> = RwLock::new(None);
+static LOG_PROCESS: RwLock<Option<Socket>> = RwLock::new(None);
 
 thread_local! {
     /// Lines that are being owned up to: counted again if that line cannot be written now.
     static OWNING: Cell<u64> = const { Cell::new(0) };
-    /// Whether this process is the pump, which counts apart: see [`lose`].
-    static IS_PUMP: Cell<bool> = const { Cell::new(false) };
+    /// Whether this process is the log's, which counts apart: see [`lose`].
+    static IS_LOG_PROCESS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// From now on nothing that is said blocks. Once, before the first fork; `words` are
@@ -215,7 +215,7 @@ pub(crate) fn finish(limit: Duration) {
 pub(crate) fn forget() {
     for sink in sinks() {
         *sink.waiting() = Waiting::default();
-        if let (Way::Slow(Some(log)), Some(_)) = (&sink.way, &*pump()) {
+        if let (Way::Slow(Some(log)), Some(_)) = (&sink.way, &*log_process()) {
             log.let_go();
         }
     }
@@ -228,7 +228,8 @@ pub(crate) fn ways() -> Vec<RawFd> {
         Way::Special(log) => Some(log.current().ok()?.as_raw_fd()),
         Way::Socket | Way::Slow(_) => None,
     });
-    own.chain(pump().as_ref().map(Socket::as_raw_fd)).collect()
+    own.chain(log_process().as_ref().map(Socket::as_raw_fd))
+        .collect()
 }
 
 /// The log file is to be opened anew, by whoever writes to it, before the next line.
@@ -250,15 +251,15 @@ pub(crate) fn slow() -> Vec<RawFd> {
 }
 
 /// There is such a process: what may block goes there. None: there is none any more.
-pub(crate) fn through(pump: Option<Socket>) {
-    *PUMP.write().unwrap_or_else(PoisonError::into_inner) = pump;
+pub(crate) fn through(log_process: Option<Socket>) {
+    *LOG_PROCESS.write().unwrap_or_else(PoisonError::into_inner) = log_process;
 }
 
 /// In that process: from now on it is the one that waits.
-pub(crate) fn become_pump() {
+pub(crate) fn become_log_process() {
     through(None);
     forget();
-    IS_PUMP.set(true);
+    IS_LOG_PROCESS.set(true);
 }
 
 /// In that process: writes what another one has sent.
@@ -272,15 +273,15 @@ pub(crate) fn write_out(message: &[u8]) {
     }
 }
 
-fn pump() -> RwLockReadGuard<'static, Option<Socket>> {
-    PUMP.read().unwrap_or_else(PoisonError::into_inner)
+fn log_process() -> RwLockReadGuard<'static, Option<Socket>> {
+    LOG_PROCESS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn sinks() -> impl Iterator<Item = &'static Sink> {
     [STDERR.get(), LOG_FILE.get()].into_iter().flatten()
 }
 
-/// Counts what is lost. The pump counts apart: what it cannot write to a full disk the
+/// Counts what is lost. The log's process counts apart: what it cannot write to a full disk the
 /// others, who reach it, could not own up to.
 fn lose(to: To, lines: u64) {
     if let Some(word) = word(to) {
@@ -294,7 +295,7 @@ fn lose(to: To, lines: u64) {
 }
 
 fn word(to: To) -> Option<&'static AtomicU64> {
-    let index = to as usize + if IS_PUMP.get() { 2 } else { 0 };
+    let index = to as usize + if IS_LOG_PROCESS.get() { 2 } else { 0 };
     COUNTS.get().map(|counts| &counts[index])
 }
 
@@ -386,11 +387,11 @@ impl Sink {
         }
     }
 
-    /// To the pump; directly, and all of it, where there is none.
+    /// To the log's process; directly, and all of it, where there is none.
     fn pass_on(&self, log: Option<&LogFile>, line: &[u8], is_torn: &mut bool) -> io::Result<usize> {
-        if let Some(pump) = &*pump() {
+        if let Some(to) = &*log_process() {
             let message = [&[self.to as u8], line].concat();
-            return send(SockRef::from(pump), &message).map(|_| line.len());
+            return send(SockRef::from(to), &message).map(|_| line.len());
         }
         if std::mem::take(is_torn) {
             write_to(log, b"\n").inspect_err(|_| *is_torn = true)?;
@@ -415,7 +416,9 @@ impl Sink {
             Way::Private(own) => is_writable(own.as_fd()),
             Way::Special(log) => log.current().is_ok_and(|file| is_writable(file.as_fd())),
             Way::Socket => is_writable(io::stderr().as_fd()),
-            Way::Slow(_) => pump().as_ref().is_none_or(|pump| is_writable(pump.as_fd())),
+            Way::Slow(_) => log_process()
+                .as_ref()
+                .is_none_or(|to| is_writable(to.as_fd())),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The background tasks of a worker, each with when it starts and how it ends. Nothing
 //! else in a worker runs for long by itself: besides there are only tasks for one
-//! connection, one turn or one reply.
+//! connection, one turn or one reply, and the clock that cuts off a worker which leaves
+//! too slowly (`process/master/life.rs`, `process/single.rs`).
 //!
 //! | task | of | starts | ends |
 //! | --- | --- | --- | --- |

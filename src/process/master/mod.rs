@@ -64,7 +64,7 @@ use crate::operator::banner::Cut;
 use crate::process::database;
 use crate::process::exit;
 use crate::process::lock_note::LockNote;
-use crate::process::logfile::Pump;
+use crate::process::logfile::LogProcess;
 use crate::process::sockets;
 use crate::process::startup::Served;
 use crate::process::systemd;
@@ -123,7 +123,7 @@ pub(crate) struct Master {
     signals: SignalFd,
     terminal: Terminal,
     /// The log's, if it goes to a file.
-    pump: Pump,
+    log_process: LogProcess,
     program: Program,
     places: Vec<Place>,
     children: Vec<ChildHandle>,
@@ -194,7 +194,7 @@ impl Master {
             self.obey_signals();
             self.listen();
             self.reap();
-            self.pump.keep();
+            self.log_process.keep();
         }
     }
 

@@ -57,7 +57,7 @@ pub(super) fn start(
         listeners,
         sockets_stay,
         database,
-        pump,
+        log_process,
     } = startup::claim(&config, found)?;
     if config.user.is_some()
         && let Err(error) = reread()
@@ -93,7 +93,7 @@ pub(super) fn start(
         alive: Alive::new()?,
         signals,
         terminal: Terminal::find(),
-        pump,
+        log_process,
         program,
         children: Vec::new(),
         expected: Vec::new(),

@@ -190,7 +190,7 @@ impl Master {
 
     /// A child ended: notes what it left, and when the next one is due.
     fn bury(&mut self, pid: Pid, end: &End) {
-        if self.bury_successor(pid) || self.pump.bury(pid) {
+        if self.bury_successor(pid) || self.log_process.bury(pid) {
             return;
         }
         let Some(at) = self.children.iter().position(|child| child.pid == pid) else {
