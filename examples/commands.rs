@@ -15,6 +15,7 @@
 //! | `orders` | how many orders there are |
 //! | `many 3` | three replies |
 //! | `silent` | no reply |
+//! | `held` | what is in the file that `COMMANDS_HOLD` names, opened before there are workers |
 //! | `ask Tea?` | a question with two buttons |
 //! | a button | says which |
 //! | a call of another system | says its method and params; `fail` fails |
@@ -26,6 +27,9 @@
 //!
 //! Run it: `cargo run --example commands -- run --workers 2`
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +61,9 @@ impl std::error::Error for Failed {
         Some(&*self.0)
     }
 }
+
+/// A file that all workers inherit.
+static HELD: OnceLock<File> = OnceLock::new();
 
 async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     turn.state.count += 1;
@@ -115,6 +122,13 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
             return Ok(());
         }
         "silent" => return Ok(()),
+        "held" => {
+            let mut bytes = [0; 64];
+            let held = HELD.get().map(|held| held.read_at(&mut bytes, 0));
+            let length = held.transpose()?.unwrap_or_default();
+            turn.reply(String::from_utf8_lossy(&bytes[..length]));
+            return Ok(());
+        }
         "ask" => {
             turn.reply(Reply::from(rest).button("Yes", "yes:1").button("No", "no"));
             return Ok(());
@@ -168,6 +182,10 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
 }
 
 fn main() -> std::process::ExitCode {
+    if let Some(path) = std::env::var_os("COMMANDS_HOLD") {
+        let held = File::open(path).expect("the file that COMMANDS_HOLD names");
+        HELD.get_or_init(|| held);
+    }
     let app = turnkey::App::new(obey).migrations(MIGRATIONS);
     match std::env::var_os("COMMANDS_EDITS") {
         Some(_) => app.handle_edits().run(),

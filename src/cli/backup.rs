@@ -15,7 +15,7 @@ use super::storage::DatabaseFile;
 use crate::config;
 use crate::operator::backup::{self, Outcome};
 use crate::process::exit;
-use crate::process::master::sys;
+use crate::process::sys;
 use crate::shared::lines::say;
 use turnkey_storage::sqlite::Existing;
 use turnkey_storage::tools;

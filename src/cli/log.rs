@@ -9,8 +9,8 @@ use std::io::{self, Write};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Config, LogFormat};
-use crate::process::master;
 use crate::process::privileges;
+use crate::process::sys;
 use crate::shared::lines::{self, Log};
 use crate::shared::logfile::LogFile;
 use crate::shared::scrub;
@@ -41,7 +41,7 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
         }
     };
     let colours = file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
-    lines::start(master::sys::shared_words(lines::WORDS)?, file);
+    lines::start(sys::shared_words(lines::WORDS)?, file);
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(|| OneLine(Log))

@@ -27,10 +27,9 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::handlers::Author;
+use crate::process::arguments;
 use crate::process::exit;
-use crate::process::master;
-use crate::process::master::arguments;
-use crate::process::master::sys;
+use crate::process::sys;
 use crate::shared::lines;
 use crate::shared::lines::say;
 use crate::shared::remedies::{STORAGE, words};
@@ -118,7 +117,7 @@ pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
             None => exit::BAD_START,
         })
     });
-    lines::finish(master::LAST_LINES);
+    lines::finish(exit::LAST_LINES);
     code
 }
 

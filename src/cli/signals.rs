@@ -21,7 +21,7 @@ use turnkey_storage::sqlite::Files;
 
 use super::storage;
 use crate::config::{self, Address};
-use crate::process::lock_note::Running;
+use crate::process::lock_note::LockNote;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(10);
@@ -59,7 +59,7 @@ pub(super) struct Which {
 pub(super) struct Target {
     pub(super) pid: i32,
     /// What it left in the lock file, and where that is.
-    noted: Option<(Files, Running)>,
+    noted: Option<(Files, LockNote)>,
 }
 
 /// How it went on.
@@ -91,7 +91,7 @@ impl Which {
         let Some(line) = files.note()? else {
             bail!("no bot uses {address}; start it with `run`");
         };
-        let running: Running = serde_json::from_str(&line).map_err(|_| {
+        let running: LockNote = serde_json::from_str(&line).map_err(|_| {
             anyhow::anyhow!(
                 "{address} is in use, but not by a bot that says which process it is: a command works on it, or an older version; name the bot's first process with --pid"
             )
@@ -188,7 +188,7 @@ fn late(limit: Duration) -> Went {
 fn wait_for_note(
     files: &Files,
     limit: Duration,
-    mut judge: impl FnMut(&Running) -> Option<Went>,
+    mut judge: impl FnMut(&LockNote) -> Option<Went>,
 ) -> anyhow::Result<Went> {
     let deadline = Instant::now() + limit;
     loop {

@@ -1,7 +1,7 @@
 //! A socket that connections are accepted at: TCP or Unix, for the world or for
 //! operators.
 //!
-//! Bound by `process/master/listeners.rs`, shared by all workers, accepted at by
+//! Bound by `process/sockets.rs`, shared by all workers, accepted at by
 //! `worker/accept.rs`. Invariant: all copies share one queue of connections. A Unix
 //! socket's file is removed only while it is still that of this socket.
 

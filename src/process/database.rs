@@ -12,7 +12,7 @@ use turnkey_storage::sqlite::Files;
 
 use crate::author::error::Error;
 use crate::config::{Address, Config};
-use crate::process::lock_note::Running;
+use crate::process::lock_note::LockNote;
 
 /// Takes the configured database, or makes a name for a new one.
 ///
@@ -47,9 +47,9 @@ pub(crate) fn inherit(config: &Config, path: &Path, lock: OwnedFd) -> crate::Res
 }
 
 /// Leaves word for the commands that signal this program.
-pub(crate) fn note(database: &Database, running: &Running) {
+pub(crate) fn note(database: &Database, lock_note: &LockNote) {
     let Some(lock) = database.lock() else { return };
-    let noted = serde_json::to_string(running)
+    let noted = serde_json::to_string(lock_note)
         .map_err(std::io::Error::from)
         .and_then(|line| lock.note(&line));
     if let Err(error) = noted {

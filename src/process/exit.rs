@@ -1,8 +1,13 @@
-//! Exit codes, for scripts and init systems.
+//! The end of a process: exit codes, for scripts and init systems, and the last lines.
+
+use std::time::Duration;
 
 use nix::errno::Errno;
 
 use crate::author::error::Error;
+
+/// How long an ending process waits for somebody to read what it still has to say.
+pub(crate) const LAST_LINES: Duration = Duration::from_millis(50);
 
 /// A clean stop: nothing was cut off.
 pub const CLEAN: u8 = 0;

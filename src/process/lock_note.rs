@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// The line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Running {
+pub(crate) struct LockNote {
     /// The master.
     pub(crate) pid: i32,
     /// It has served.
@@ -28,10 +28,10 @@ pub(crate) struct Running {
     pub(crate) why: String,
 }
 
-impl Running {
+impl LockNote {
     /// Of this process.
     pub(crate) fn this() -> Self {
-        Running {
+        LockNote {
             pid: nix::unistd::getpid().as_raw(),
             ..Self::default()
         }

@@ -13,7 +13,7 @@
 //! files below /proc belong to root. It may read its own all the same. We leave it so:
 //! there are secrets in it. The kernel also forgets what should be told of a parent's
 //! death (PR_SET_PDEATHSIG) at that moment; our children ask for it after their fork,
-//! which is later (`process/master/process.rs`).
+//! which is later (`process/master/life.rs`).
 
 use std::ffi::CString;
 use std::fs;

@@ -4,10 +4,12 @@
 //! the master does for a child (replace it, kill it when it hangs) nobody does
 //! here, save that a writer that ends is started again.
 
+use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::pin::pin;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::task::Poll;
@@ -16,30 +18,21 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 use turnkey_storage::sqlite::{self, Files};
-use turnkey_storage::{Owner, clock};
+use turnkey_storage::{Database, Owner};
 
 use crate::author::error::Error;
-use crate::channels::check_names;
-use crate::config::{Config, Tls};
+use crate::config::Config;
 use crate::handlers::Author;
-use crate::net::acme;
 use crate::net::listener::{Listener, Purpose};
 use crate::net::tls;
-use crate::operator::backup;
 use crate::operator::banner::{self, Cut};
-use crate::process::database;
-use crate::process::exit;
-use crate::process::lock_note::Running;
-use crate::process::master::LAST_LINES;
-use crate::process::master::pump::Pump;
-use crate::process::master::{listeners, signals};
-use crate::process::privileges;
-use crate::process::writer;
+use crate::process::exit::{self, LAST_LINES};
+use crate::process::startup::{self, Claimed, Found, Served};
+use crate::process::{signals, sockets, writer};
 use crate::shared::lines;
 use crate::shared::lines::say;
-use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
+use crate::shared::scoreboard::{Field, Scoreboard, Slot};
 use crate::worker::{Leave, Requests, Worker};
-use turnkey_storage::Database;
 use turnkey_text::numbers::counted;
 
 /// Before a writer that ended is started again.
@@ -58,33 +51,15 @@ static WORDS: OnceLock<Vec<AtomicU64>> = OnceLock::new();
 /// # Errors
 /// [`Error::Start`] when it cannot start.
 pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
-    check_names(&author.channels)?;
-    signals::before_the_start()?;
-    let own: Vec<String> = author.channels.iter().map(|c| c.0.clone()).collect();
-    let mut listeners = listeners::given()?;
-    let sockets_stay = !listeners.is_empty();
-    listeners::open(config, &mut listeners)?;
-    privileges::give_up(config)?;
-    // Dropped last: the last lines are written then.
-    let _pump = Pump::start()?;
-    let database = database::take(config)?;
-    backup::check(config)?;
-    database::note(&database, &Running::this());
-    let beside = database
-        .files()
-        .map(|files| tls::kept::beside(&files.database));
-    if let Some(tls) = &config.tls {
-        tls::check(tls, beside.as_deref())?;
-        if let Tls::Acme(acme) = tls {
-            acme::check(acme)?;
-        }
-    }
-    banner::kept(
-        database
-            .prepare(&author.migrations)
-            .map_err(Error::start)?
-            .as_deref(),
-    );
+    startup::begin(&author)?;
+    let Claimed {
+        // Named first, so dropped last: the last lines are written then.
+        log_process: _last,
+        listeners,
+        sockets_stay,
+        database,
+    } = startup::claim(config, Found::at_an_ordinary_start()?)?;
+    startup::prepare(&database, &author)?;
     database.remember_file().map_err(Error::start)?;
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
@@ -95,132 +70,174 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         Signal::SIGQUIT,
     ])?;
     let writer_listener = database.bind().map_err(Error::start)?;
-    let needs_writer = writer_listener.as_ref().zip(database.files());
-    let words = WORDS.get_or_init(|| {
+    let scoreboard = startup::scoreboard(words());
+    scoreboard.open(0);
+    let served = Served::of(&author, &listeners);
+    let clones = |which: fn(&Listener) -> bool| {
+        let clones = listeners
+            .iter()
+            .filter(|l| which(l))
+            .map(Listener::try_clone);
+        clones.collect::<Result<Vec<_>, _>>()
+    };
+    let operators = clones(|listener| listener.purpose == Purpose::Admin)?;
+    // Sockets that outlive the program stay open for newcomers.
+    let door = if sockets_stay {
+        Vec::new()
+    } else {
+        clones(|_| true)?
+    };
+    let end = Rc::new(End {
+        grace: config.grace,
+        files: database
+            .files()
+            .filter(|_| writer_listener.is_some())
+            .cloned(),
+        scoreboard,
+        requests: Requests::default(),
+        asked: OnceCell::new(),
+    });
+    let worker = Worker {
+        is_first: true,
+        slot: 0,
+        owner: sqlite::random_owner().map_err(Error::start)?,
+        config,
+        database: &database,
+        listeners,
+        scoreboard,
+        requests: end.requests.clone(),
+        tickets: tls::Tickets::new()?,
+    };
+    let writer = writer_listener.as_ref().zip(database.files());
+    let (worked, written) = with_a_writer(writer, &database, (worker.owner, scoreboard), || {
+        worker.run(
+            author,
+            || served.announce(config, "single process", &database),
+            async || {
+                end.wait(&held).await;
+                end.begin(door)
+            },
+        )
+    })?;
+    sockets::remove_admin(&operators);
+    database.leave();
+    worked?;
+    written?;
+    Ok(end.of_all())
+}
+
+/// Words of the scoreboard, for the rest of the program's life.
+fn words() -> &'static [AtomicU64] {
+    WORDS.get_or_init(|| {
         let zero = || AtomicU64::new(0);
         std::iter::repeat_with(zero)
             .take(Scoreboard::words(1))
             .collect()
-    });
-    let scoreboard = Scoreboard::new(words);
-    scoreboard.open(0);
-    let tickets = tls::Tickets::new()?;
-    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
+    })
+}
+
+/// Does something while a thread writes, if this database has a writer; how the one went,
+/// and the other.
+///
+/// # Errors
+/// There is no thread to be had.
+fn with_a_writer(
+    writer: Option<(&UnixListener, &Files)>,
+    database: &Database,
+    (owner, scoreboard): (Owner, Scoreboard),
+    work: impl FnOnce() -> crate::Result<()>,
+) -> crate::Result<(crate::Result<()>, crate::Result<()>)> {
     let (lifeline, stop) = UnixStream::pair()?;
-    let owner = sqlite::random_owner().map_err(Error::start)?;
-    let operators = listeners
-        .iter()
-        .filter(|listener| listener.purpose == Purpose::Admin)
-        .map(Listener::try_clone)
-        .collect::<Result<Vec<_>, _>>()?;
-    let door = listeners
-        .iter()
-        .map(Listener::try_clone)
-        .collect::<Result<Vec<_>, _>>()?;
-    let bound = |purpose| {
-        let mut all = listeners.iter();
-        all.find(|listener| listener.purpose == purpose)
-            .and_then(Listener::local_addr)
-    };
-    let bound = (bound(Purpose::Public), bound(Purpose::Admin));
     std::thread::scope(|scope| {
-        let writer = std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("writer".to_owned())
-            .spawn_scoped(scope, || match needs_writer {
-                Some((listener, files)) => keep_writing(
-                    &database,
-                    files,
-                    listener,
-                    owner,
-                    scoreboard.writer(),
-                    &stop,
-                ),
+            .spawn_scoped(scope, || match writer {
+                Some((listener, files)) => {
+                    keep_writing(database, files, listener, owner, scoreboard.writer(), &stop)
+                }
                 None => Ok(()),
             })?;
-        let requests = Requests::default();
-        let in_hand = requests.clone();
-        let asked = OnceLock::new();
-        let worker = Worker {
-            is_first: true,
-            slot: 0,
-            owner,
-            config,
-            author,
-            database: &database,
-            listeners,
-            scoreboard,
-            requests,
-            tickets,
-        };
-        let served = worker.run(
-            || {
-                banner::announce(config, &own, bound, "single process", &database);
-                if let Some(remark) = privileges::remark(config) {
-                    say!("{remark}");
-                }
-            },
-            async || {
-                let forced = asked_to_stop(&held).await;
-                let since = *asked.get_or_init(Instant::now);
-                let files = database.files().cloned();
-                let has_writer = needs_writer.is_some();
-                let end = move |code: u8| -> ! {
-                    // What is not committed did not happen.
-                    drop(files.map(|files| files.remove_socket()));
-                    let list = in_hand.list();
-                    let mut lines = list.lines().map(str::to_owned);
-                    let requests = lines.next().and_then(|count| count.parse().ok());
-                    let cut = Cut {
-                        count: scoreboard.sum(Field::InFlight).max(requests.unwrap_or(0)),
-                        names: lines.collect(),
-                    };
-                    banner::goodbye(scoreboard, has_writer, &cut, since.elapsed());
-                    lines::finish(LAST_LINES);
-                    std::process::exit(code.into())
-                };
-                if forced {
-                    end(exit::QUIT);
-                }
-                let turns = counted(scoreboard.sum(Field::InFlight), "turn");
-                let grace = config.grace;
-                say!(
-                    "Stopping: {turns} in flight, at most {} s. Press Ctrl-C again to force.",
-                    grace.as_secs_f32()
-                );
-                if !sockets_stay {
-                    listeners::refuse_newcomers(&door);
-                }
-                drop(door);
-                tokio::task::spawn_local(async move {
-                    let code = tokio::select! {
-                        () = arrives(SignalKind::interrupt()) => exit::INTERRUPTED,
-                        () = arrives(SignalKind::quit()) => exit::QUIT,
-                        () = tokio::time::sleep(grace) => exit::CUT,
-                    };
-                    end(code);
-                });
-                Leave::Stop
-            },
-        );
+        let worked = work();
         // Closing the line stops the writer.
         drop(lifeline);
-        let written = writer
+        let written = thread
             .join()
             .unwrap_or_else(|_| Err(Error::Start("the writer panicked".to_owned())));
-        listeners::remove_admin(&operators);
-        database.leave();
-        served?;
-        written?;
-        let took = asked.get().map_or(Duration::ZERO, Instant::elapsed);
-        let nothing = Cut::default();
-        banner::goodbye(scoreboard, needs_writer.is_some(), &nothing, took);
-        let is_lost = banner::is_lost(scoreboard);
-        Ok(ExitCode::from(if is_lost {
-            exit::CUT
-        } else {
-            exit::CLEAN
-        }))
+        Ok((worked, written))
     })
+}
+
+/// What the program's end takes.
+struct End {
+    grace: Duration,
+    /// Of a database that has a writer.
+    files: Option<Files>,
+    scoreboard: Scoreboard,
+    requests: Requests,
+    /// When somebody asked for it.
+    asked: OnceCell<Instant>,
+}
+
+impl End {
+    /// Resolves when the program is to stop; does not when it is to end at once.
+    async fn wait(&self, held: &SigSet) {
+        let forced = asked_to_stop(held).await;
+        self.asked.get_or_init(Instant::now);
+        if forced {
+            self.at_once(exit::QUIT);
+        }
+    }
+
+    /// Says so, closes the door, and has what takes too long cut off.
+    fn begin(self: &Rc<Self>, door: Vec<Listener>) -> Leave {
+        let turns = counted(self.scoreboard.sum(Field::InFlight), "turn");
+        say!(
+            "Stopping: {turns} in flight, at most {} s. Press Ctrl-C again to force.",
+            self.grace.as_secs_f32()
+        );
+        sockets::refuse_newcomers(&door);
+        drop(door);
+        let end = self.clone();
+        tokio::task::spawn_local(async move {
+            let code = tokio::select! {
+                () = arrives(SignalKind::interrupt()) => exit::INTERRUPTED,
+                () = arrives(SignalKind::quit()) => exit::QUIT,
+                () = tokio::time::sleep(end.grace) => exit::CUT,
+            };
+            end.at_once(code);
+        });
+        Leave::Stop
+    }
+
+    /// Ends the program. What is not committed did not happen.
+    fn at_once(&self, code: u8) -> ! {
+        drop(self.files.as_ref().map(Files::remove_socket));
+        let list = self.requests.list();
+        let mut lines = list.lines().map(str::to_owned);
+        let requests = lines.next().and_then(|count| count.parse().ok());
+        let cut = Cut {
+            count: self
+                .scoreboard
+                .sum(Field::InFlight)
+                .max(requests.unwrap_or(0)),
+            names: lines.collect(),
+        };
+        self.say_goodbye(&cut);
+        lines::finish(LAST_LINES);
+        std::process::exit(code.into())
+    }
+
+    /// Everything in hand is done.
+    fn of_all(&self) -> ExitCode {
+        self.say_goodbye(&Cut::default());
+        let is_lost = banner::is_lost(self.scoreboard);
+        ExitCode::from(if is_lost { exit::CUT } else { exit::CLEAN })
+    }
+
+    fn say_goodbye(&self, cut: &Cut) {
+        let took = self.asked.get().map_or(Duration::ZERO, Instant::elapsed);
+        banner::goodbye(self.scoreboard, self.files.is_some(), cut, took);
+    }
 }
 
 /// Runs writers, one after another, until one ends as asked.

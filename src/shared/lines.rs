@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | a pipe, a terminal | through a description of our own, opened anew by way of /proc and non-blocking; the one that we were given is shared with other programs, such as the shell, and stays as it is |
 //! | a socket (the journal) | each call says that it must not wait |
-//! | a file; what cannot be opened anew | a process of its own writes it, and is the only one that may wait (`master/pump.rs`); it is reached through a socket, as above |
+//! | a file; what cannot be opened anew | a process of its own writes it, and is the only one that may wait (`process/logfile.rs`); it is reached through a socket, as above |
 //!
 //! Until there is that process, files are written to directly: at the very start nobody is
 //! served. Other commands than `run` never call [`start`]: they wait for their readers.
@@ -28,7 +28,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
 use nix::libc::{MSG_DONTWAIT, MSG_NOSIGNAL, O_NOCTTY, O_NONBLOCK};
@@ -41,7 +41,7 @@ use turnkey_text::numbers::counted;
 
 mod panics;
 
-/// Bytes of a line: what a user can make us say, and fits into a message to the pump.
+/// Bytes of a line: what a user can make us say, and fits into a message to the log's process.
 pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// Bytes that a process keeps for a reader that will go on.
@@ -108,13 +108,13 @@ static STDERR: OnceLock<Sink> = OnceLock::new();
 static LOG_FILE: OnceLock<Sink> = OnceLock::new();
 static COUNTS: OnceLock<&'static [AtomicU64]> = OnceLock::new();
 /// The way to the process that writes what may block; none in that process itself.
-static PUMP: RwLock<Option<Socket>> = RwLock::new(None);
+static LOG_PROCESS: RwLock<Option<Socket>> = RwLock::new(None);
 
 thread_local! {
     /// Lines that are being owned up to: counted again if that line cannot be written now.
     static OWNING: Cell<u64> = const { Cell::new(0) };
-    /// Whether this process is the pump, which counts apart: see [`lose`].
-    static IS_PUMP: Cell<bool> = const { Cell::new(false) };
+    /// Whether this process is the log's, which counts apart: see [`lose`].
+    static IS_LOG_PROCESS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// From now on nothing that is said blocks. Once, before the first fork; `words` are
@@ -124,7 +124,7 @@ pub(crate) fn start(words: &'static [AtomicU64], log: Option<LogFile>) {
     crate::shared::logfile::watch(&words[REOPENED]);
     STDERR.get_or_init(|| Sink::new(To::Stderr, stderr_way()));
     if let Some(log) = log {
-        let way = match log.current().metadata() {
+        let way = match log.current().and_then(|file| file.metadata()) {
             Ok(about) if !about.is_file() => Way::Special(log),
             _ => Way::Slow(Some(log)),
         };
@@ -213,11 +213,26 @@ pub(crate) fn finish(limit: Duration) {
     }
 }
 
-/// In a child, right after the fork: what waits is its parent's to say.
+/// In a child, right after the fork: what waits is its parent's to say, and a file that
+/// another process writes to is that process's to hold.
 pub(crate) fn forget() {
     for sink in sinks() {
         *sink.waiting() = Waiting::default();
+        if let (Way::Slow(Some(log)), Some(_)) = (&sink.way, &*log_process()) {
+            log.let_go();
+        }
     }
+}
+
+/// What this process has open to say something through, besides stderr.
+pub(crate) fn ways() -> Vec<RawFd> {
+    let own = sinks().filter_map(|sink| match &sink.way {
+        Way::Private(own) => Some(own.as_raw_fd()),
+        Way::Special(log) => Some(log.current().ok()?.as_raw_fd()),
+        Way::Socket | Way::Slow(_) => None,
+    });
+    own.chain(log_process().as_ref().map(Socket::as_raw_fd))
+        .collect()
 }
 
 /// The log file is to be opened anew, by whoever writes to it, before the next line.
@@ -232,22 +247,22 @@ pub(crate) fn reopen() {
 pub(crate) fn slow() -> Vec<RawFd> {
     let slow = sinks().filter_map(|sink| match &sink.way {
         Way::Slow(None) => Some(io::stderr().as_raw_fd()),
-        Way::Slow(Some(log)) => Some(log.current().as_raw_fd()),
+        Way::Slow(Some(log)) => Some(log.current().ok()?.as_raw_fd()),
         _ => None,
     });
     slow.collect()
 }
 
 /// There is such a process: what may block goes there. None: there is none any more.
-pub(crate) fn through(pump: Option<Socket>) {
-    *PUMP.write().unwrap_or_else(PoisonError::into_inner) = pump;
+pub(crate) fn through(log_process: Option<Socket>) {
+    *LOG_PROCESS.write().unwrap_or_else(PoisonError::into_inner) = log_process;
 }
 
 /// In that process: from now on it is the one that waits.
-pub(crate) fn become_pump() {
+pub(crate) fn become_log_process() {
     through(None);
     forget();
-    IS_PUMP.set(true);
+    IS_LOG_PROCESS.set(true);
 }
 
 /// In that process: writes what another one has sent.
@@ -261,11 +276,15 @@ pub(crate) fn write_out(message: &[u8]) {
     }
 }
 
+fn log_process() -> RwLockReadGuard<'static, Option<Socket>> {
+    LOG_PROCESS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn sinks() -> impl Iterator<Item = &'static Sink> {
     [STDERR.get(), LOG_FILE.get()].into_iter().flatten()
 }
 
-/// Counts what is lost. The pump counts apart: what it cannot write to a full disk the
+/// Counts what is lost. The log's process counts apart: what it cannot write to a full disk the
 /// others, who reach it, could not own up to.
 fn lose(to: To, lines: u64) {
     if let Some(word) = word(to) {
@@ -279,7 +298,7 @@ fn lose(to: To, lines: u64) {
 }
 
 fn word(to: To) -> Option<&'static AtomicU64> {
-    let index = to as usize + if IS_PUMP.get() { 2 } else { 0 };
+    let index = to as usize + if IS_LOG_PROCESS.get() { 2 } else { 0 };
     COUNTS.get().map(|counts| &counts[index])
 }
 
@@ -360,7 +379,7 @@ impl Sink {
         loop {
             let done = match &self.way {
                 Way::Private(own) => (&*own).write(bytes),
-                Way::Special(log) => (&*log.current()).write(bytes),
+                Way::Special(log) => log.current().and_then(|file| (&*file).write(bytes)),
                 Way::Socket => send(SockRef::from(&io::stderr()), bytes),
                 Way::Slow(log) => self.pass_on(log.as_ref(), bytes, is_torn),
             };
@@ -371,12 +390,11 @@ impl Sink {
         }
     }
 
-    /// To the pump; directly, and all of it, where there is none.
+    /// To the log's process; directly, and all of it, where there is none.
     fn pass_on(&self, log: Option<&LogFile>, line: &[u8], is_torn: &mut bool) -> io::Result<usize> {
-        let pump = PUMP.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pump) = &*pump {
+        if let Some(to) = &*log_process() {
             let message = [&[self.to as u8], line].concat();
-            return send(SockRef::from(pump), &message).map(|_| line.len());
+            return send(SockRef::from(to), &message).map(|_| line.len());
         }
         if std::mem::take(is_torn) {
             write_to(log, b"\n").inspect_err(|_| *is_torn = true)?;
@@ -397,12 +415,13 @@ impl Sink {
 
     /// Whether more than the rest of a page can be written without waiting.
     fn has_room(&self) -> bool {
-        let pump = PUMP.read().unwrap_or_else(PoisonError::into_inner);
         match &self.way {
             Way::Private(own) => is_writable(own.as_fd()),
-            Way::Special(log) => is_writable(log.current().as_fd()),
+            Way::Special(log) => log.current().is_ok_and(|file| is_writable(file.as_fd())),
             Way::Socket => is_writable(io::stderr().as_fd()),
-            Way::Slow(_) => pump.as_ref().is_none_or(|pump| is_writable(pump.as_fd())),
+            Way::Slow(_) => log_process()
+                .as_ref()
+                .is_none_or(|to| is_writable(to.as_fd())),
         }
     }
 
@@ -437,7 +456,7 @@ impl Sink {
 /// Waits as long as the file's disk does.
 fn write_to(log: Option<&LogFile>, bytes: &[u8]) -> io::Result<usize> {
     match log {
-        Some(log) => (&*log.current()).write(bytes),
+        Some(log) => (&*log.current()?).write(bytes),
         None => io::stderr().write(bytes),
     }
 }

@@ -32,7 +32,8 @@ pub(crate) struct LogFile(Arc<Shared>);
 
 struct Shared {
     path: PathBuf,
-    open: RwLock<(u64, Arc<File>)>,
+    /// None in a process that has another one write to it.
+    open: RwLock<(u64, Option<Arc<File>>)>,
 }
 
 impl LogFile {
@@ -46,28 +47,37 @@ impl LogFile {
         let file = append(&path)?;
         Ok(LogFile(Arc::new(Shared {
             path,
-            open: RwLock::new((times(), Arc::new(file))),
+            open: RwLock::new((times(), Some(Arc::new(file)))),
         })))
     }
 
     /// The file as it is to be written to now. When it cannot be opened anew, the old
     /// one: a line in the wrong file is better than none.
-    pub(crate) fn current(&self) -> Arc<File> {
+    ///
+    /// # Errors
+    /// It was let go of, and cannot be opened again.
+    pub(crate) fn current(&self) -> io::Result<Arc<File>> {
         let now = times();
         {
             let open = self.0.open.read().unwrap_or_else(PoisonError::into_inner);
-            if open.0 == now {
-                return open.1.clone();
+            if let (true, Some(file)) = (open.0 == now, &open.1) {
+                return Ok(file.clone());
             }
         }
         let mut open = self.0.open.write().unwrap_or_else(PoisonError::into_inner);
-        if open.0 != now {
-            if let Ok(file) = append(&self.0.path) {
-                open.1 = Arc::new(file);
-            }
-            open.0 = now;
-        }
-        open.1.clone()
+        let file = match (append(&self.0.path), open.1.take()) {
+            (Ok(file), _) => Arc::new(file),
+            (Err(_), Some(old)) => old,
+            (Err(error), None) => return Err(error),
+        };
+        *open = (now, Some(file.clone()));
+        Ok(file)
+    }
+
+    /// Closes it here: another process writes to it.
+    pub(crate) fn let_go(&self) {
+        let mut open = self.0.open.write().unwrap_or_else(PoisonError::into_inner);
+        open.1 = None;
     }
 }
 
@@ -94,7 +104,7 @@ mod tests {
         let moved = directory.path().join("log.1");
         let log = LogFile::open(&path).unwrap();
         watch(&NUMBER);
-        let write = |line: &str| writeln!(&*log.current(), "{line}").unwrap();
+        let write = |line: &str| writeln!(&*log.current().unwrap(), "{line}").unwrap();
         write("one");
         std::fs::rename(&path, &moved).unwrap();
         write("two");
@@ -102,5 +112,8 @@ mod tests {
         write("three");
         assert_eq!(std::fs::read_to_string(&moved).unwrap(), "one\ntwo\n");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+        log.let_go();
+        write("four");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\nfour\n");
     }
 }

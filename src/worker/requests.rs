@@ -2,7 +2,7 @@
 //! wants to know why it does not end.
 //!
 //! Noted by `connection.rs`; told by a thread of its own when the worker is to be
-//! cut off (`process/master/process.rs`), so also by one that hangs. Bounds: one entry for
+//! cut off (`process/master/life.rs`), so also by one that hangs. Bounds: one entry for
 //! each connection that is busy; [`NAMED`] of them are named.
 
 use std::collections::BTreeMap;
@@ -82,7 +82,8 @@ pub(super) struct Noted {
 
 impl Drop for Noted {
     fn drop(&mut self) {
-        self.requests.table().open.remove(&self.key);
+        let noted = self.requests.table().open.remove(&self.key);
+        debug_assert!(noted.is_some(), "noted once, dropped once");
     }
 }
 

@@ -39,6 +39,7 @@ mod custom;
 mod day;
 mod dead_replies;
 mod dedupe;
+mod descriptors;
 mod disk;
 mod drill;
 mod edits;

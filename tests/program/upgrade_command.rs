@@ -66,8 +66,7 @@ async fn upgrades_by_the_command_lose_nothing() {
             crate::bot::stat(old).is_none_or(|stat| stat.state == 'Z')
         })
         .await;
-        let times = bot.stderr().matches("Stopped: ").count();
-        assert!(times > 0, "{}", bot.stderr());
+        bot.wait_for_stderr("Stopped: ").await;
     }
     let answered = load.end_unharmed().await;
     assert_eq!(bot.setup.sum(), answered);

@@ -1,7 +1,7 @@
 //! What the master knows of one child, and of the place that children fill one
 //! after another.
 //!
-//! The other side of it is in `worker/` and `writer.rs`: two sides, two types. Bounds:
+//! The other side of it is in `life.rs`: two sides, two types. Bounds:
 //! [`LONGEST_WORDS`] of what a child says at its end.
 
 use std::collections::VecDeque;
@@ -79,7 +79,7 @@ pub(super) struct ChildHandle {
     pub(super) stage: Stage,
     pub(super) started: Instant,
     /// Our end of its lifeline; it sees when we are gone.
-    control: UnixStream,
+    lifeline: UnixStream,
     /// It may still say something.
     pub(super) is_heard: bool,
     words: Option<Vec<u8>>,
@@ -101,7 +101,7 @@ impl ChildHandle {
         role: Role,
         slot: usize,
         owner: Owner,
-        control: UnixStream,
+        lifeline: UnixStream,
     ) -> Self {
         ChildHandle {
             pid,
@@ -110,7 +110,7 @@ impl ChildHandle {
             owner,
             stage: Stage::Starting,
             started: Instant::now(),
-            control,
+            lifeline,
             is_heard: true,
             words: None,
             leave_by: None,
@@ -125,8 +125,8 @@ impl ChildHandle {
         self.role != Role::Writer
     }
 
-    pub(super) fn line(&self) -> &UnixStream {
-        &self.control
+    pub(super) fn lifeline(&self) -> &UnixStream {
+        &self.lifeline
     }
 
     /// Tells it to finish what it has and leave: the program stops.
@@ -142,7 +142,7 @@ impl ChildHandle {
     fn tell(&mut self, word: u8, leave_by: Option<Instant>) {
         self.stage = Stage::Leaving;
         self.leave_by = leave_by;
-        if let Err(error) = self.control.write_all(&[word]) {
+        if let Err(error) = self.lifeline.write_all(&[word]) {
             // It is dead, and will be reaped in a moment.
             tracing::debug!("process {} is gone already: {error}", self.pid);
         }
@@ -178,7 +178,7 @@ impl ChildHandle {
         let mut bytes = [0; 256];
         let mut ready = false;
         while self.is_heard {
-            match self.control.read(&mut bytes) {
+            match self.lifeline.read(&mut bytes) {
                 Ok(0) => self.is_heard = false,
                 Ok(count) => ready |= self.hear(&bytes[..count]),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
@@ -245,6 +245,7 @@ impl Place {
             if self.short_lives.len() > MOST_REMEMBERED {
                 self.short_lives.pop_front();
             }
+            debug_assert!(self.short_lives.len() <= MOST_REMEMBERED);
             let lives = self.short_lives.len() as u32;
             match self.role {
                 // Everybody waits for it, and what killed it may have been a chance.

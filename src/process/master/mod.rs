@@ -13,35 +13,31 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the loop |
-//! | `start.rs` | the database is made ready |
-//! | `signals.rs` | what each signal does |
+//! | `start.rs`, `prepare.rs` | everything before the loop; the database is made ready |
+//! | `obey.rs` | what each signal does |
 //! | `stop.rs` | a stop, from the first word to the last |
 //! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
 //! | `reload.rs` | workers are replaced one by one |
-//! | `upgrade.rs`, `predecessor.rs` | another program takes over, and being that program |
-//! | `child.rs`, `process.rs` | a child as the master sees it, and its own side |
-//! | `pump.rs` | the process that writes to files which may block |
-//! | `listeners.rs`, `terminal.rs` | sockets; the terminal |
-//! | `arguments.rs` | the command line, its passwords out of sight |
-//! | `sys.rs` | all that is unsafe |
+//! | `upgrade.rs`, `program.rs`, `predecessor.rs` | another program takes over, and being that program |
+//! | `child.rs`, `given.rs`, `life.rs` | a child as the master sees it, what it is given, and its own side |
+//! | `terminal.rs` | the terminal |
 
-pub(crate) mod arguments;
 mod child;
-pub(crate) mod listeners;
+mod given;
+mod life;
+mod obey;
 mod predecessor;
-mod process;
-pub(crate) mod pump;
+mod prepare;
+mod program;
 mod reload;
-pub(crate) mod signals;
 mod start;
 mod stop;
 mod supervise;
-pub(crate) mod sys;
 mod terminal;
 mod upgrade;
 mod watch;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -50,34 +46,31 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signalfd::SignalFd;
-use turnkey_storage::{Owner, clock};
+use turnkey_storage::Owner;
 
 use self::child::{ChildHandle, Place, Role, Stage};
 use self::predecessor::Predecessor;
-pub(crate) use self::process::LAST_LINES;
-use self::pump::Pump;
+use self::program::Program;
 use self::reload::Rolling;
-use self::start::Prepared;
+use self::start::Started;
 use self::terminal::Terminal;
-use self::upgrade::{Alive, Program, Upgrade};
+use self::upgrade::{Alive, Upgrade};
 use self::watch::Watch;
-use crate::author::error::Error;
-use crate::channels::check_names;
-use crate::config::{Config, MAX_WORKERS, Tls};
+use crate::config::{Config, MAX_WORKERS};
 use crate::handlers::Author;
-use crate::net::acme;
-use crate::net::listener::{Listener, Purpose};
+use crate::net::listener::Listener;
 use crate::net::tls;
-use crate::operator::backup;
-use crate::operator::banner::{self, Cut};
+use crate::operator::banner::Cut;
 use crate::process::database;
 use crate::process::exit;
-use crate::process::lock_note::Running;
-use crate::process::privileges;
+use crate::process::lock_note::LockNote;
+use crate::process::logfile::LogProcess;
+use crate::process::sockets;
+use crate::process::startup::Served;
 use crate::process::systemd;
 use crate::shared::lines;
 use crate::shared::lines::say;
-use crate::shared::scoreboard::{Scoreboard, Shared};
+use crate::shared::scoreboard::Scoreboard;
 use turnkey_storage::Database;
 use turnkey_text::numbers::counted;
 
@@ -114,8 +107,10 @@ pub(crate) struct Master {
     reread: Reread,
     /// Taken by the one child that needs it.
     author: Option<Author>,
-    /// The names of the author's channels.
-    own_channels: Vec<String>,
+    /// What the author's program had open before: for workers.
+    brought: Vec<RawFd>,
+    /// For the first lines.
+    served: Served,
     database: Database,
     listeners: Vec<Listener>,
     /// The sockets outlive this program: the init system has them, too.
@@ -128,7 +123,7 @@ pub(crate) struct Master {
     signals: SignalFd,
     terminal: Terminal,
     /// The log's, if it goes to a file.
-    pump: Pump,
+    log_process: LogProcess,
     program: Program,
     places: Vec<Place>,
     children: Vec<ChildHandle>,
@@ -140,7 +135,7 @@ pub(crate) struct Master {
     predecessor: Option<Predecessor>,
     watch: Watch,
     /// What is told to commands that signal this program.
-    running: Running,
+    lock_note: LockNote,
     /// What workers seal sessions of HTTPS with: the same in all of them.
     tickets: tls::Tickets,
     /// The number of the next child's life.
@@ -163,121 +158,11 @@ pub(crate) fn run(
     author: Author,
     workers: usize,
 ) -> crate::Result<ExitCode> {
-    check_names(&author.channels)?;
-    signals::before_the_start()?;
-    let program = Program::this();
-    let mut predecessor = Predecessor::find()?;
-    let (mut listeners, sockets_stay) = match &mut predecessor {
-        Some(before) => before.take_listeners(&config)?,
-        None => {
-            let given = listeners::given()?;
-            let sockets_stay = !given.is_empty();
-            (given, sockets_stay)
-        }
+    let mut master = match start::start(config, reread, author, workers)? {
+        Started::Master(master) => master,
+        Started::Ended(code) => return Ok(ExitCode::from(code)),
     };
-    // Before the sockets: the children of a master that was killed finish within a few
-    // seconds, and hold both.
-    let mut database = match &mut predecessor {
-        Some(before) => Some(before.take_database(&config)?),
-        None if config.database.is_some() => Some(privileges::lent(&config, || {
-            privileges::must_reach(&config)?;
-            database::take(&config)
-        })??),
-        None => None,
-    };
-    listeners::open(&config, &mut listeners)?;
-    privileges::give_up(&config)?;
-    let pump = Pump::start()?;
-    if config.user.is_some()
-        && let Err(error) = reread()
-    {
-        tracing::warn!("SIGHUP will not be able to read the settings again: {error}");
-    }
-    let database = match database.take() {
-        Some(database) => database,
-        None => database::take(&config)?,
-    };
-    backup::check(&config)?;
-    if predecessor.is_none() {
-        database::note(&database, &Running::this());
-    }
-    let beside = database
-        .files()
-        .map(|files| tls::kept::beside(&files.database));
-    if let Some(beside) = &beside
-        && !matches!(config.tls, Some(Tls::Files { .. }))
-    {
-        tls::kept::forget(beside);
-    }
-    if let Some(tls) = &config.tls {
-        tls::check(tls, beside.as_deref())?;
-        if let Tls::Acme(acme) = tls {
-            acme::check(acme)?;
-        }
-    }
-    let signals = signals::watch()?;
-    match start::prepare(&database, &author, &signals, &mut predecessor)? {
-        Prepared::Done => {}
-        Prepared::Failed(code) => return Ok(ExitCode::from(code)),
-        Prepared::Stopped => {
-            say!("Stopped before it served.");
-            return Ok(ExitCode::from(exit::CLEAN));
-        }
-    }
-    database.remember_file()?;
-    let writer_listener = match &mut predecessor {
-        Some(before) => before.take_writer_listener()?,
-        None => database.bind().map_err(Error::start)?,
-    };
-    let mut places = Vec::new();
-    if writer_listener.is_some() {
-        places.push(Place::new(Role::Writer));
-    }
-    places.extend((0..workers).map(|index| Place::new(Role::Worker(index))));
-    let scoreboard = Scoreboard::new(sys::shared_words(Scoreboard::words(SLOTS))?);
-    scoreboard.share(Shared::Others, predecessor.is_some().into());
-    // An upgrade goes on with what has worked: it is no start that a person watches.
-    scoreboard.share(Shared::TelegramWorked, predecessor.is_some().into());
-    scoreboard.share(Shared::VkWorked, predecessor.is_some().into());
-    clock::share([Shared::ClockOurs, Shared::ClockWall].map(|word| scoreboard.word(word)));
-    let mut master = Master {
-        config,
-        reread,
-        own_channels: author
-            .channels
-            .iter()
-            .map(|(name, _)| name.clone())
-            .collect(),
-        author: Some(author),
-        database,
-        listeners,
-        sockets_stay,
-        writer_listener,
-        alive: Alive::new()?,
-        scoreboard,
-        signals,
-        terminal: Terminal::find(),
-        pump,
-        program,
-        places,
-        children: Vec::new(),
-        expected: Vec::new(),
-        phase: Phase::Starting,
-        rolling: Rolling::default(),
-        upgrade: None,
-        predecessor,
-        watch: Watch::new(),
-        running: Running::this(),
-        tickets: tls::Tickets::new()?,
-        next_owner: start::first_owner(),
-        stop_asked: None,
-        told: Instant::now(),
-        started: Instant::now(),
-        code: exit::CLEAN,
-        cut: Cut::default(),
-    };
-    let code = catch_unwind(AssertUnwindSafe(|| master.supervise()));
-    let code = match code {
+    let code = match catch_unwind(AssertUnwindSafe(|| master.supervise())) {
         Ok(Err(error)) if master.phase == Phase::Starting => Err(error),
         Ok(Ok(code)) => Ok(code),
         // Its end is what the children notice.
@@ -288,17 +173,8 @@ pub(crate) fn run(
         // The hook has printed what it said.
         Err(_) => Ok(exit::BUG),
     };
-    if code.as_ref().is_ok_and(|code| *code == exit::BUG) {
-        // The children finish, and need the database until then.
-        std::mem::forget(master.database);
-    } else if master.is_succeeded() {
-        // The database and its socket are the successor's. Dropping our share of the
-        // file's lock would open it for both of us.
-        std::mem::forget(master.database);
-    } else {
-        listeners::remove_admin(&master.listeners);
-        master.database.leave();
-    }
+    let is_broken = code.as_ref().is_ok_and(|code| *code == exit::BUG);
+    master.end(is_broken);
     code.map(ExitCode::from)
 }
 
@@ -321,7 +197,22 @@ impl Master {
             self.obey_signals();
             self.listen();
             self.reap();
-            self.pump.keep();
+            self.log_process.keep();
+        }
+    }
+
+    /// Leaves what the children, or a successor, still use.
+    fn end(self, is_broken: bool) {
+        if is_broken {
+            // The children finish, and need the database until then.
+            std::mem::forget(self.database);
+        } else if self.is_succeeded() {
+            // The database and its socket are the successor's. Dropping our share of the
+            // file's lock would open it for both of us.
+            std::mem::forget(self.database);
+        } else {
+            sockets::remove_admin(&self.listeners);
+            self.database.leave();
         }
     }
 
@@ -364,34 +255,20 @@ impl Master {
         }
         self.phase = Phase::Serving;
         let workers = counted(self.workers().count() as u64, "worker");
-        let bound = |purpose| {
-            let mut all = self.listeners.iter();
-            all.find(|listener| listener.purpose == purpose)
-                .and_then(Listener::local_addr)
-        };
-        banner::announce(
-            &self.config,
-            &self.own_channels,
-            (bound(Purpose::Public), bound(Purpose::Admin)),
-            &workers,
-            &self.database,
-        );
-        if let Some(remark) = privileges::remark(&self.config) {
-            say!("{remark}");
-        }
+        self.served.announce(&self.config, &workers, &self.database);
         systemd::ready(&format!("serving with {workers}"));
         // Before the old program is told: it may have something to say until then.
-        self.note(|running| running.serves = true);
+        self.note(|note| note.serves = true);
         if let Some(before) = &self.predecessor {
             before.tell_ready();
         }
     }
 
     /// Notes something for the commands that signal this program: see `process/lock_note.rs`.
-    fn note(&mut self, change: impl FnOnce(&mut Running)) {
-        change(&mut self.running);
+    fn note(&mut self, change: impl FnOnce(&mut LockNote)) {
+        change(&mut self.lock_note);
         if !self.is_succeeded() {
-            database::note(&self.database, &self.running);
+            database::note(&self.database, &self.lock_note);
         }
     }
 
@@ -433,7 +310,7 @@ impl Master {
         }
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         for child in self.children.iter().filter(|child| child.is_heard) {
-            fds.push(PollFd::new(child.line().as_fd(), PollFlags::POLLIN));
+            fds.push(PollFd::new(child.lifeline().as_fd(), PollFlags::POLLIN));
         }
         if let Some(upgrade) = &self.upgrade {
             fds.extend(upgrade.poll_fd());

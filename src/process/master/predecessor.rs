@@ -18,12 +18,14 @@ use nix::unistd::getpid;
 use serde::{Deserialize, Serialize};
 use turnkey_storage::Database;
 
-use super::{poll_timeout, signals, sys};
+use super::poll_timeout;
 use crate::author::error::Error;
 use crate::config::{Config, Listen};
 use crate::net::listener::{Listener, Purpose};
 use crate::process::database;
 use crate::process::lifeline::{READY, YIELD};
+use crate::process::startup::Found;
+use crate::process::{signals, sys};
 
 /// How long the new program waits for the old one's children to leave the database:
 /// their grace time is the old program's setting.
@@ -105,15 +107,24 @@ impl Predecessor {
         }))
     }
 
-    /// Its sockets, and whether they outlive us, too.
+    /// What it leaves us: its sockets, and the database with its share of the file's lock.
+    ///
+    /// # Errors
+    /// [`Error::Start`]: the settings are for others.
+    pub(super) fn leave(&mut self, config: &Config) -> crate::Result<Found> {
+        Ok(Found {
+            listeners: self.take_listeners(config)?,
+            sockets_stay: self.legacy.sockets_stay,
+            database: Some(self.take_database(config)?),
+        })
+    }
+
+    /// Its sockets.
     ///
     /// # Errors
     /// [`Error::Start`]: the settings are for others. A socket is what it was bound as: what
     /// was meant for this machine must not be reached from elsewhere, nor the other way.
-    pub(super) fn take_listeners(
-        &mut self,
-        config: &Config,
-    ) -> crate::Result<(Vec<Listener>, bool)> {
+    fn take_listeners(&mut self, config: &Config) -> crate::Result<Vec<Listener>> {
         let (before, now) = (&self.legacy.serving, Serving::of(config));
         if before.public != now.public && !self.legacy.sockets_stay || before.tls != now.tls {
             return Err(Error::Start(
@@ -131,11 +142,10 @@ impl Predecessor {
         for (purpose, number) in std::mem::take(&mut self.legacy.listeners) {
             listeners.push(Listener::adopt(purpose, adopt(number)?)?);
         }
-        Ok((listeners, self.legacy.sockets_stay))
+        Ok(listeners)
     }
 
-    /// The database, with its share of the file's lock.
-    pub(super) fn take_database(&mut self, config: &Config) -> crate::Result<Database> {
+    fn take_database(&mut self, config: &Config) -> crate::Result<Database> {
         let lock = self.legacy.lock.take().map(adopt).transpose()?;
         match (lock, self.legacy.database.take()) {
             (Some(lock), Some(path)) => database::inherit(config, &path, lock),

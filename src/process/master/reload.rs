@@ -66,7 +66,7 @@ impl Master {
     pub(super) fn reload(&mut self) {
         if self.phase != Phase::Serving || self.upgrade.is_some() {
             say!("Reload: not now.");
-            return self.note(|running| running.failed("not now; only while it serves"));
+            return self.note(|note| note.failed("not now; only while it serves"));
         }
         if self.rolling.reload.is_some() {
             self.rolling.again = true;
@@ -128,7 +128,7 @@ impl Master {
         let workers = counted(self.wanted_workers() as u64, "worker");
         say!("Reload failed, the old settings and {workers} stay: {why}");
         systemd::ready("reload failed, the old settings stay");
-        self.note(|running| running.failed(why));
+        self.note(|note| note.failed(why));
     }
 
     /// Moves the replacing on.
@@ -148,6 +148,7 @@ impl Master {
             }
             return Ok(());
         }
+        debug_assert!(self.rolling.current.is_none(), "one at a time");
         while let Some(role) = self.rolling.queue.pop_front() {
             // A place without a worker gets one in any case, with these settings.
             if self.is_served(role)
@@ -166,7 +167,7 @@ impl Master {
             let took = reload.begun.elapsed().as_secs_f32();
             let workers = counted(self.wanted_workers() as u64, "worker");
             say!("Reloaded: {workers}, {took:.1} s.");
-            self.note(|running| running.reloads += 1);
+            self.note(|note| note.reloads += 1);
             systemd::ready(&format!("serving with {workers}"));
         }
         if std::mem::take(&mut self.rolling.again) {
@@ -215,7 +216,7 @@ impl Master {
                     reload.replaced
                 );
                 systemd::ready("reload failed half-way");
-                self.note(|running| running.failed(&format!("half-way: {how}")));
+                self.note(|note| note.failed(&format!("half-way: {how}")));
             }
             None => tracing::error!("{how}; the old {} stays", child.role),
         }
@@ -247,6 +248,7 @@ impl Master {
                 child.leave(leave_by);
             }
         }
+        debug_assert_eq!(self.wanted_workers(), count, "each has one place");
         self.tell_health();
         true
     }

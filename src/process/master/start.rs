@@ -1,161 +1,139 @@
-//! Before the first fork of a child that stays: the database is made ready in a child
-//! that ends, so that nothing of SQLite is left in the master when it forks.
+//! Everything before the master's loop: what is claimed, prepared and opened, in order.
 //!
-//! Called by [`run`](super::run). A Ctrl-C is obeyed here, too: the child gets
-//! [`PATIENCE`] to finish what it is in the middle of, then it is killed. Migrations
-//! are transactions; MySQL knows none for them, so there it gets [`LONG_PATIENCE`]. A
-//! second Ctrl-C does not wait.
+//! Called by [`run`](super::run). What a start has in common with `--single-process` is in
+//! `process/startup.rs`. Invariant: the database is not opened here but in a child that
+//! ends (`prepare.rs`), so nothing of it crosses a fork.
 
-use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::signalfd::SignalFd;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-
+use super::child::{Place, Role};
+use super::given;
 use super::predecessor::Predecessor;
-use super::process::LAST_LINES;
-use super::sys::{self, Forked};
-use super::{poll_timeout, signals};
+use super::prepare::{self, Prepared};
+use super::program::Program;
+use super::reload::Rolling;
+use super::terminal::Terminal;
+use super::upgrade::Alive;
+use super::watch::Watch;
+use super::{Master, Phase, Reread, SLOTS};
 use crate::author::error::Error;
+use crate::config::Config;
 use crate::handlers::Author;
-use crate::operator::banner::{self};
+use crate::net::tls;
+use crate::operator::banner::Cut;
 use crate::process::exit;
+use crate::process::lock_note::LockNote;
+use crate::process::startup::{self, Claimed, Found, Served};
+use crate::process::{signals, sys};
 use crate::shared::clock::unix_ms;
-use crate::shared::lines;
 use crate::shared::lines::say;
-use turnkey_storage::Database;
-
-/// How long a stop waits for the child that prepares the database.
-const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The same where half of a migration would stay.
-const LONG_PATIENCE: Duration = Duration::from_secs(600);
-
-/// Of the child that looks: the database has to be changed.
-const OUTDATED: u8 = 10;
+use crate::shared::scoreboard::{Scoreboard, Shared};
 
 /// How it went.
-pub(super) enum Prepared {
-    Done,
-    /// It said why not; the exit code.
-    Failed(u8),
-    /// A signal came.
-    Stopped,
+pub(super) enum Started {
+    Master(Box<Master>),
+    /// It said why; the exit code.
+    Ended(u8),
 }
 
-/// Creates or migrates the database.
+/// Does all that comes before the first child that stays.
 ///
 /// # Errors
-/// When no child can be started, or it ends badly.
-pub(super) fn prepare(
-    database: &Database,
-    author: &Author,
-    signals: &SignalFd,
-    predecessor: &mut Option<Predecessor>,
-) -> crate::Result<Prepared> {
-    // One writer at a time: while a predecessor serves the file, look only.
-    if let (Some(before), true) = (&mut *predecessor, database.files().is_some()) {
-        let look = || match database.is_current(&author.migrations) {
-            Ok(true) => exit::CLEAN,
-            Ok(false) => OUTDATED,
-            Err(error) => refused(error),
-        };
-        match in_child(look, signals, PATIENCE)? {
-            Prepared::Failed(OUTDATED) => {
-                tracing::info!("the database has to be changed: the old program leaves it first");
-                if !before.ask_to_yield(signals)? {
-                    return Ok(Prepared::Stopped);
-                }
-            }
-            other => return Ok(other),
+/// [`Error::Start`] and [`Error::NotYet`] with the remedy.
+pub(super) fn start(
+    config: Config,
+    reread: Reread,
+    author: Author,
+    workers: usize,
+) -> crate::Result<Started> {
+    let brought = given::brought();
+    startup::begin(&author)?;
+    let program = Program::this();
+    let mut predecessor = Predecessor::find()?;
+    let found = match &mut predecessor {
+        Some(before) => before.leave(&config)?,
+        None => Found::at_an_ordinary_start()?,
+    };
+    let Claimed {
+        listeners,
+        sockets_stay,
+        database,
+        log_process,
+    } = startup::claim(&config, found)?;
+    if config.user.is_some()
+        && let Err(error) = reread()
+    {
+        tracing::warn!("SIGHUP will not be able to read the settings again: {error}");
+    }
+    let signals = signals::watch()?;
+    match prepare::prepare(&database, &author, &signals, &mut predecessor)? {
+        Prepared::Done => {}
+        Prepared::Failed(code) => return Ok(Started::Ended(code)),
+        Prepared::Stopped => {
+            say!("Stopped before it served.");
+            return Ok(Started::Ended(exit::CLEAN));
         }
     }
-    let change = || match database.prepare(&author.migrations) {
-        Ok(kept) => {
-            banner::kept(kept.as_deref());
-            exit::CLEAN
-        }
-        Err(error) => refused(error),
+    database.remember_file()?;
+    let writer_listener = match &mut predecessor {
+        Some(before) => before.take_writer_listener()?,
+        None => database.bind().map_err(Error::start)?,
     };
-    let patience = if database.prepares_in_transactions() {
-        PATIENCE
-    } else {
-        LONG_PATIENCE
-    };
-    in_child(change, signals, patience)
+    Ok(Started::Master(Box::new(Master {
+        scoreboard: scoreboard(predecessor.is_some())?,
+        places: places(writer_listener.is_some(), workers),
+        served: Served::of(&author, &listeners),
+        config,
+        reread,
+        author: Some(author),
+        brought,
+        database,
+        listeners,
+        sockets_stay,
+        writer_listener,
+        alive: Alive::new()?,
+        signals,
+        terminal: Terminal::find(),
+        log_process,
+        program,
+        children: Vec::new(),
+        expected: Vec::new(),
+        phase: Phase::Starting,
+        rolling: Rolling::default(),
+        upgrade: None,
+        predecessor,
+        watch: Watch::new(),
+        lock_note: LockNote::this(),
+        tickets: tls::Tickets::new()?,
+        next_owner: first_owner(),
+        stop_asked: None,
+        told: Instant::now(),
+        started: Instant::now(),
+        code: exit::CLEAN,
+        cut: Cut::default(),
+    })))
 }
 
-fn refused(error: turnkey_storage::Error) -> u8 {
-    let error = Error::start(error);
-    say!("error: {error}");
-    exit::of_start(&error)
+/// What the processes share.
+fn scoreboard(is_upgrade: bool) -> crate::Result<Scoreboard> {
+    let words = sys::shared_words(Scoreboard::words(SLOTS))?;
+    let scoreboard = startup::scoreboard(words);
+    scoreboard.share(Shared::Others, is_upgrade.into());
+    // An upgrade goes on with what has worked: it is no start that a person watches.
+    scoreboard.share(Shared::TelegramWorked, is_upgrade.into());
+    scoreboard.share(Shared::VkWorked, is_upgrade.into());
+    Ok(scoreboard)
 }
 
-/// Runs something in a child and waits for its end.
-fn in_child(
-    job: impl FnOnce() -> u8,
-    signals: &SignalFd,
-    patience: Duration,
-) -> crate::Result<Prepared> {
-    let pid = match sys::fork()? {
-        Forked::Master(pid) => pid,
-        Forked::Child => {
-            // Without a master nobody waits for it. Signals stay blocked: the
-            // terminal's Ctrl-C is the master's.
-            if let Err(error) = prctl::set_pdeathsig(Signal::SIGKILL) {
-                tracing::debug!("no word of the master's death: {error}");
-            }
-            lines::forget();
-            let code = job();
-            lines::finish(LAST_LINES);
-            sys::exit_child(code.into())
-        }
-    };
-    let mut stop: Option<Instant> = None;
-    loop {
-        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
-            Ok(_) if stop.is_some() => return Ok(Prepared::Stopped),
-            Ok(WaitStatus::Exited(_, 0)) => return Ok(Prepared::Done),
-            Ok(WaitStatus::Exited(_, code)) => {
-                return Ok(Prepared::Failed(u8::try_from(code).unwrap_or(exit::BUG)));
-            }
-            Ok(status) => {
-                return Err(Error::Start(format!(
-                    "preparing the database ended badly ({status:?}); see the lines above"
-                )));
-            }
-            Err(e) => return Err(e.into()),
-        }
-        // The child's end comes as a signal.
-        let next = stop.map_or(Duration::from_secs(1), |until| {
-            until.saturating_duration_since(Instant::now())
-        });
-        let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, poll_timeout(next)) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let mut pressed = 0;
-        while let Ok(Some(signal)) = signals.read_signal() {
-            pressed += u32::from(signals::is_stop(signal.ssi_signo));
-        }
-        let over = stop.is_some_and(|until| pressed > 0 || Instant::now() >= until);
-        if over {
-            kill(pid, Signal::SIGKILL)?;
-        } else if pressed > 0 {
-            say!("Stopping: the database is being prepared. Press Ctrl-C again to force.");
-            stop = Some(Instant::now() + patience);
-        }
-    }
+/// The writer's comes first: workers need it.
+fn places(has_writer: bool, workers: usize) -> Vec<Place> {
+    let writer = has_writer.then(|| Place::new(Role::Writer));
+    let workers = (0..workers).map(|index| Place::new(Role::Worker(index)));
+    writer.into_iter().chain(workers).collect()
 }
 
 /// Numbers of lives never repeat, not even across restarts of the program.
-pub(super) fn first_owner() -> u64 {
+fn first_owner() -> u64 {
     let ms = unix_ms();
     // 41 bits of milliseconds, 22 for the lives of a run: within an i64.
     (ms << 22) | 1

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use turnkey_storage::sqlite::Taken;
 
 use super::child::{Role, Stage};
-use super::{Master, Phase, listeners};
+use super::{Master, Phase};
 use crate::net::listener::Purpose;
 use crate::operator::banner::{self};
 use crate::process::exit;
+use crate::process::sockets;
 use crate::process::systemd;
 use crate::shared::lines::say;
 use crate::shared::scoreboard::{Field, Shared};
@@ -54,7 +55,7 @@ impl Master {
         );
         systemd::stopping("stopping", grace + WRITER_GRACE);
         if !self.sockets_stay && self.scoreboard.shared(Shared::Others) == 0 {
-            listeners::refuse_newcomers(&self.listeners);
+            sockets::refuse_newcomers(&self.listeners);
         }
         self.keep_admin();
         let leave_by = Instant::now() + grace;
@@ -209,6 +210,7 @@ impl Master {
     }
 
     fn finish(&mut self) -> Option<u8> {
+        debug_assert!(self.children.is_empty(), "nothing lives on after the end");
         if self.yields() {
             self.phase = Phase::Yielded;
             self.give_time_to_change();

@@ -14,11 +14,12 @@ use nix::unistd::{Pid, getpid};
 use turnkey_storage::Owner;
 
 use super::child::{ChildHandle, Role, Stage};
-use super::sys::{self, Forked};
+use super::life;
 use super::watch::out_of_memory;
 use super::{Master, Phase, SLOTS};
 use crate::author::error::Error;
 use crate::process::exit;
+use crate::process::sys::{self, Forked};
 use crate::shared::scoreboard::{Field, Slot};
 
 /// Before a child that could not be forked is tried again.
@@ -51,8 +52,8 @@ impl Master {
             let role = place.role;
             let of_before = self.predecessor.as_ref().is_some_and(|p| p.writes());
             let wanted = match (self.phase, role) {
-                // One writer at a time.
-                (_, Role::Writer) if of_before => false,
+                // One writer at a time: neither one that leaves, nor a predecessor's.
+                (_, Role::Writer) if of_before || self.writer_lives() => false,
                 (Phase::Starting, Role::Worker(_)) => self.has_writer(),
                 // Turns in flight still need it.
                 (Phase::Starting | Phase::Serving, _) | (Phase::StoppingWorkers, Role::Writer) => {
@@ -67,10 +68,18 @@ impl Master {
         Ok(())
     }
 
+    fn writer_lives(&self) -> bool {
+        self.children.iter().any(|child| !child.is_worker())
+    }
+
     /// Starts a child; its process id, if it could be. What it takes may be lacking
     /// for a moment (memory, files, processes): then it is tried again, save at the
     /// very start.
     pub(super) fn start(&mut self, role: Role) -> crate::Result<Option<Pid>> {
+        debug_assert!(
+            role != Role::Writer || !self.writer_lives(),
+            "one writer at a time"
+        );
         let owner = Owner(self.next_owner);
         self.next_owner += 1;
         match self.fork_child(role, owner) {
@@ -112,7 +121,10 @@ impl Master {
             Forked::Master(pid) => Ok(ChildHandle::new(pid, role, number, owner, ours)),
             Forked::Child => {
                 drop(ours);
-                self.be_child(master, role, number, owner, theirs)
+                match self.give(master, role, number, owner, theirs) {
+                    Some(given) => life::live(given),
+                    None => sys::exit_child(exit::BUG.into()),
+                }
             }
         }
     }
@@ -178,7 +190,7 @@ impl Master {
 
     /// A child ended: notes what it left, and when the next one is due.
     fn bury(&mut self, pid: Pid, end: &End) {
-        if self.bury_successor(pid) || self.pump.bury(pid) {
+        if self.bury_successor(pid) || self.log_process.bury(pid) {
             return;
         }
         let Some(at) = self.children.iter().position(|child| child.pid == pid) else {

@@ -8,7 +8,7 @@ use std::fs::File;
 
 use nix::sys::termios::tcgetattr;
 
-use super::signals;
+use crate::process::signals;
 
 /// The controlling terminal.
 pub(super) struct Terminal(Option<File>);

@@ -20,27 +20,23 @@
 //! the old one's children leave before, connections wait in the sockets' queue
 //! meanwhile, and the old master starts its children again if the new one fails.
 
-use std::ffi::{CString, OsString};
+use std::convert::Infallible;
 use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, execve, getpid, pipe2};
+use nix::unistd::{Pid, getpid, pipe2};
 
-use super::arguments;
 use super::child::Stage;
-use super::predecessor::{Legacy, Serving, VARIABLE};
-use super::sys::{self, Forked};
+use super::predecessor::{Legacy, Serving};
 use super::{Master, Phase};
-use crate::author::error::Error;
 use crate::process::exit;
 use crate::process::lifeline::{READY, YIELD};
+use crate::process::sys::{self, Forked};
 use crate::process::systemd;
 use crate::shared::lines;
 use crate::shared::lines::say;
@@ -48,28 +44,6 @@ use crate::shared::scoreboard::Shared;
 
 /// How long the new program has until it serves.
 const READY_WAIT: Duration = Duration::from_secs(30);
-
-/// How this program was started.
-pub(super) struct Program {
-    path: PathBuf,
-    arguments: Vec<OsString>,
-}
-
-impl Program {
-    /// To be called before anything changes the directory. A link is kept as it was
-    /// named: it may point to another version by then.
-    pub(super) fn this() -> Self {
-        let arguments = arguments::original();
-        let named = arguments.first().map(Path::new);
-        let path = named
-            .filter(|path| path.as_os_str().as_bytes().contains(&b'/'))
-            .and_then(|path| std::path::absolute(path).ok())
-            .filter(|path| path.exists())
-            .or_else(|| std::env::current_exe().ok())
-            .unwrap_or_default();
-        Program { path, arguments }
-    }
-}
 
 /// A pipe that is open for writing as long as a writer of this program may live. The
 /// master and its writers hold the first end.
@@ -88,11 +62,11 @@ pub(super) struct Upgrade {
     line: UnixStream,
     is_heard: bool,
     deadline: Instant,
-    state: State,
+    progress: Progress,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum Progress {
     /// It has not said anything yet.
     Starting,
     /// It waits for us to leave the database.
@@ -126,7 +100,7 @@ impl Master {
         self.scoreboard.share(Shared::Others, 1);
         match self.exec_successor() {
             Ok(upgrade) => {
-                let path = self.program.path.display();
+                let path = self.program.path().display();
                 say!("Upgrading: {path} starts as process {}.", upgrade.pid);
                 self.upgrade = Some(upgrade);
             }
@@ -136,14 +110,10 @@ impl Master {
 
     fn upgrade_refused(&mut self, why: &str) {
         say!("Upgrade: {why}");
-        self.note(|running| running.failed(why));
+        self.note(|note| note.failed(why));
     }
 
     fn exec_successor(&mut self) -> crate::Result<Upgrade> {
-        let text = |bytes: &[u8]| CString::new(bytes).map_err(|e| Error::msg(e.to_string()));
-        let path = text(self.program.path.as_os_str().as_bytes())?;
-        let arguments = self.program.arguments.iter().map(|a| text(a.as_bytes()));
-        let arguments: Vec<CString> = arguments.collect::<Result<_, _>>()?;
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         match sys::fork()? {
@@ -152,17 +122,17 @@ impl Master {
                 line: ours,
                 is_heard: true,
                 deadline: Instant::now() + READY_WAIT,
-                state: State::Starting,
+                progress: Progress::Starting,
             }),
             Forked::Child => {
                 lines::forget();
-                let failed = match self.exec(&path, &arguments, &theirs) {
+                let failed = match self.exec(&theirs) {
                     Ok(never) => match never {},
                     Err(error) => error,
                 };
                 say!(
                     "error: cannot start {}: {failed}",
-                    self.program.path.display()
+                    self.program.path().display()
                 );
                 sys::exit_child(exit::BAD_START.into())
             }
@@ -170,12 +140,7 @@ impl Master {
     }
 
     /// Becomes the new program. Signals stay blocked until it reads them.
-    fn exec(
-        &self,
-        path: &CString,
-        arguments: &[CString],
-        line: &UnixStream,
-    ) -> crate::Result<std::convert::Infallible> {
+    fn exec(&self, line: &UnixStream) -> crate::Result<Infallible> {
         let lock = self.database.lock();
         let legacy = Legacy {
             pid: getpid().as_raw(),
@@ -199,8 +164,7 @@ impl Master {
         for file in kept {
             fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
-        let environment = environment(&serde_json::to_string(&legacy)?);
-        Ok(execve(path, arguments, &environment)?)
+        self.program.exec(&serde_json::to_string(&legacy)?)
     }
 
     /// The new program, once it serves.
@@ -214,8 +178,8 @@ impl Master {
     }
 
     pub(super) fn handed_over(&self) -> Option<Instant> {
-        match self.upgrade.as_ref()?.state {
-            State::Serving(since) => Some(since),
+        match self.upgrade.as_ref()?.progress {
+            Progress::Serving(since) => Some(since),
             _ => None,
         }
     }
@@ -223,7 +187,7 @@ impl Master {
     /// Whether this program leaves the database, but not for good.
     pub(super) fn yields(&self) -> bool {
         let upgrade = self.upgrade.as_ref();
-        upgrade.is_some_and(|upgrade| upgrade.state == State::Waiting)
+        upgrade.is_some_and(|upgrade| upgrade.progress == Progress::Waiting)
     }
 
     /// Everybody has left the database: from now on the time counts.
@@ -241,7 +205,7 @@ impl Master {
     /// A stop: a new program that does not serve yet is told to leave.
     pub(super) fn abandon_upgrade(&mut self) {
         if let Some(upgrade) = &self.upgrade
-            && !matches!(upgrade.state, State::Serving(_))
+            && !matches!(upgrade.progress, Progress::Serving(_))
         {
             end(upgrade.pid, Signal::SIGTERM);
         }
@@ -255,10 +219,10 @@ impl Master {
             drop(open); // The new program sees that everybody has left.
         }
         let Some(upgrade) = &self.upgrade else { return };
-        let over = match upgrade.state {
-            State::Serving(_) => false,
-            State::Waiting => self.phase == Phase::Yielded && Instant::now() >= upgrade.deadline,
-            State::Starting => Instant::now() >= upgrade.deadline,
+        let over = match upgrade.progress {
+            Progress::Serving(_) => false,
+            Progress::Waiting => self.phase == Phase::Yielded && Instant::now() >= upgrade.deadline,
+            Progress::Starting => Instant::now() >= upgrade.deadline,
         };
         if over {
             end(upgrade.pid, Signal::SIGKILL);
@@ -300,22 +264,22 @@ impl Master {
         };
         for word in &said[..count] {
             match *word {
-                YIELD if upgrade.state == State::Starting => {
-                    upgrade.state = State::Waiting;
+                YIELD if upgrade.progress == Progress::Starting => {
+                    upgrade.progress = Progress::Waiting;
                     say!(
                         "Upgrading: the database has to be changed; this program leaves it first."
                     );
                 }
                 READY => {
-                    upgrade.state = State::Serving(Instant::now());
+                    upgrade.progress = Progress::Serving(Instant::now());
                     systemd::main_process(upgrade.pid.as_raw());
                 }
                 _ => {}
             }
         }
-        match upgrade.state {
-            State::Starting => {}
-            State::Waiting | State::Serving(_) => self.hand_over(),
+        match upgrade.progress {
+            Progress::Starting => {}
+            Progress::Waiting | Progress::Serving(_) => self.hand_over(),
         }
     }
 
@@ -347,8 +311,8 @@ impl Master {
         let Some(upgrade) = self.upgrade.take_if(|upgrade| upgrade.pid == pid) else {
             return false;
         };
-        match upgrade.state {
-            State::Serving(_) => {
+        match upgrade.progress {
+            Progress::Serving(_) => {
                 tracing::error!("the new program (process {pid}) has ended");
                 self.upgrade = Some(upgrade);
             }
@@ -366,7 +330,7 @@ impl Master {
         self.upgrade = None;
         self.scoreboard.share(Shared::Others, 0);
         say!("Upgrade failed, this program goes on: {why}");
-        self.note(|running| running.failed(why));
+        self.note(|note| note.failed(why));
         if !self.is_stopping() {
             return;
         }
@@ -388,28 +352,4 @@ fn end(pid: Pid, signal: Signal) {
     if let Err(error) = kill(pid, signal) {
         tracing::debug!("the new program is gone already: {error}");
     }
-}
-
-/// This process's environment, for the program that it becomes.
-fn environment(legacy: &str) -> Vec<CString> {
-    let mut variables: Vec<(OsString, OsString)> = std::env::vars_os()
-        .filter(|(name, _)| {
-            let name = name.as_bytes();
-            name != VARIABLE.as_bytes() && !name.starts_with(b"LISTEN_")
-        })
-        .collect();
-    variables.push((VARIABLE.into(), legacy.into()));
-    for (name, value) in &mut variables {
-        if name == "WATCHDOG_PID" {
-            *value = getpid().to_string().into();
-        }
-    }
-    let joined = variables.into_iter().map(|(name, value)| {
-        let mut variable = name.into_vec();
-        variable.push(b'=');
-        variable.extend(value.into_vec());
-        variable
-    });
-    // A NUL cannot be in a variable.
-    joined.filter_map(|v| CString::new(v).ok()).collect()
 }

@@ -35,37 +35,37 @@ const LAST_MOMENT: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_millis(2);
 
 /// The process, if one is needed.
-pub(crate) struct Pump {
+pub(crate) struct LogProcess {
     /// What it reads; kept for the next one.
     from: Option<Socket>,
     pid: Option<Pid>,
     started: Instant,
 }
 
-impl Pump {
+impl LogProcess {
     /// Starts it if something is slow; from then on lines go through it.
     ///
     /// # Errors
     /// What the system says.
     pub(crate) fn start() -> std::io::Result<Self> {
-        let mut pump = Pump {
+        let mut process = LogProcess {
             from: None,
             pid: None,
             started: Instant::now(),
         };
         if lines::slow().is_empty() {
-            return Ok(pump);
+            return Ok(process);
         }
         let (to, from) = Socket::pair(Domain::UNIX, Type::SEQPACKET, None)?;
         to.set_send_buffer_size(BUFFER)?;
-        pump.pid = Some(fork(&from)?);
-        pump.from = Some(from);
+        process.pid = Some(fork(&from)?);
+        process.from = Some(from);
         lines::through(Some(to));
-        Ok(pump)
+        Ok(process)
     }
 
     /// Notes that a child has ended; whether it was this one.
-    pub(super) fn bury(&mut self, pid: Pid) -> bool {
+    pub(crate) fn bury(&mut self, pid: Pid) -> bool {
         let is_ours = self.pid == Some(pid);
         if is_ours {
             self.pid = None;
@@ -74,7 +74,7 @@ impl Pump {
     }
 
     /// Starts another if it has died.
-    pub(super) fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         let (Some(from), None) = (&self.from, self.pid) else {
             return;
         };
@@ -93,7 +93,7 @@ impl Pump {
 }
 
 /// The last lines are written before the program ends, if that goes.
-impl Drop for Pump {
+impl Drop for LogProcess {
     fn drop(&mut self) {
         lines::finish(LAST_MOMENT);
         let Some(pid) = self.pid else { return };
@@ -114,15 +114,15 @@ fn fork(from: &Socket) -> std::io::Result<Pid> {
     match sys::fork()? {
         Forked::Master(pid) => Ok(pid),
         Forked::Child => {
-            let code = i32::from(pump(from).is_err());
+            let code = i32::from(write_lines(from).is_err());
             sys::exit_child(code)
         }
     }
 }
 
 /// The rest of its life.
-fn pump(from: &Socket) -> std::io::Result<()> {
-    lines::become_pump();
+fn write_lines(from: &Socket) -> std::io::Result<()> {
+    lines::become_log_process();
     // It ends when the others have: whoever stops the program stops them.
     for signal in Signal::iterator() {
         if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGCHLD) {
@@ -140,7 +140,7 @@ fn pump(from: &Socket) -> std::io::Result<()> {
     }
     drop(nothing);
     // Sockets that others wait for the end of, the lock on the database.
-    sys::close_others(&[slow, vec![0, 1, 2, from.as_raw_fd()]].concat());
+    sys::close_others(&[slow, vec![from.as_raw_fd()]].concat());
     let mut message = vec![0; 1 + lines::LONGEST];
     loop {
         match nix::unistd::read(from, &mut message) {

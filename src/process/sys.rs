@@ -15,11 +15,15 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::unistd::{ForkResult, Pid};
 
 /// What [`be_nice`] asks for: the last in line, but not without any share.
 const NICE: i32 = 15;
+
+/// The highest number of an open file that is looked for where there is no /proc.
+const WITHOUT_PROC: u64 = 65_536;
 
 /// Whether nobody had opened this process's standard output when it began.
 ///
@@ -43,6 +47,17 @@ extern "C" fn look_at_stdout() {
 #[used]
 #[unsafe(link_section = ".init_array")]
 static AT_THE_START: extern "C" fn() = look_at_stdout;
+
+/// Whether this process ignores a signal: it may have been started so.
+pub(super) fn is_ignored(which: Signal) -> bool {
+    // SAFETY: zeros are a valid `sigaction`, which the kernel fills in; with no new
+    // disposition given nothing changes.
+    unsafe {
+        let mut now = std::mem::zeroed::<nix::libc::sigaction>();
+        nix::libc::sigaction(which as i32, std::ptr::null(), &raw mut now) == 0
+            && now.sa_sigaction == nix::libc::SIG_IGN
+    }
+}
 
 /// Which side of a fork this is.
 pub(super) enum Forked {
@@ -101,21 +116,74 @@ pub(super) fn exit_child(code: i32) -> ! {
     unsafe { nix::libc::_exit(code) }
 }
 
-/// Closes what this process has open, save these: for a child that needs nothing of what
-/// it was given, and never returns to whoever thinks that it is there.
+/// Closes what this process has open, save standard input, output and error, and these:
+/// for a child that keeps what it was given and nothing else.
+///
+/// Whatever owned one of the others in the parent's memory must not be used or dropped
+/// any more: its number will be another file's. So the caller goes on with what is kept,
+/// and ends with [`exit_child`].
 pub(super) fn close_others(keep: &[RawFd]) {
-    let open: Vec<RawFd> = match std::fs::read_dir("/proc/self/fd") {
+    let mut keep: Vec<RawFd> = keep.iter().copied().filter(|number| *number > 2).collect();
+    keep.sort_unstable();
+    keep.dedup();
+    let mut first = 3;
+    for number in keep {
+        if first < number {
+            close_from(first, number - 1);
+        }
+        first = number + 1;
+    }
+    close_from(first, RawFd::MAX);
+}
+
+/// Closes all of these numbers.
+fn close_from(first: RawFd, last: RawFd) {
+    // SAFETY: see `close_others`; the call reads and writes no memory.
+    let closed = unsafe {
+        nix::libc::syscall(
+            nix::libc::SYS_close_range,
+            first as nix::libc::c_uint,
+            last as nix::libc::c_uint,
+            0,
+        )
+    };
+    if closed == 0 {
+        return;
+    }
+    // A kernel before 5.9, or a filter of system calls.
+    for number in open_files()
+        .into_iter()
+        .filter(|n| (first..=last).contains(n))
+    {
+        // SAFETY: as above. A number without a file is an error of the kernel's.
+        unsafe { nix::libc::close(number) };
+    }
+}
+
+/// Numbers among which are those of all open files.
+fn open_files() -> Vec<RawFd> {
+    match std::fs::read_dir("/proc/self/fd") {
         Ok(entries) => entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .collect(),
         // An empty root has no /proc.
-        Err(_) => (3..1024).collect(),
-    };
-    for number in open.into_iter().filter(|number| !keep.contains(number)) {
-        // SAFETY: what owned the file in the parent's memory is never dropped here: the
-        // caller ends with `_exit`. A number without a file is an error of the kernel's.
-        unsafe { nix::libc::close(number) };
+        Err(_) => {
+            let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(WITHOUT_PROC, |(now, _)| now);
+            (0..limit.min(WITHOUT_PROC) as RawFd).collect()
+        }
     }
+}
+
+/// What this program has opened itself up to now, as opposed to what it inherited: a file
+/// that is open across an exec cannot be one that is closed by it, and what Rust opens is.
+pub(super) fn own_files() -> Vec<RawFd> {
+    let mut own = open_files();
+    own.retain(|number| {
+        // SAFETY: only looked at; a number without a file is an error of the kernel's.
+        let flags = unsafe { nix::libc::fcntl(*number, nix::libc::F_GETFD) };
+        *number > 2 && flags >= 0 && flags & nix::libc::FD_CLOEXEC != 0
+    });
+    own
 }
 
 /// Zeroed words that this process and all it forks share, for the rest of its life.
@@ -145,17 +213,6 @@ pub(crate) fn ignore(which: Signal) -> io::Result<()> {
     // SAFETY: no handler is installed, so none can run in a bad moment.
     unsafe { signal(which, SigHandler::SigIgn) }?;
     Ok(())
-}
-
-/// Whether this process ignores a signal: it may have been started so.
-pub(super) fn is_ignored(which: Signal) -> bool {
-    // SAFETY: zeros are a valid `sigaction`, which the kernel fills in; with no new
-    // disposition given nothing changes.
-    unsafe {
-        let mut now = std::mem::zeroed::<nix::libc::sigaction>();
-        nix::libc::sigaction(which as i32, std::ptr::null(), &raw mut now) == 0
-            && now.sa_sigaction == nix::libc::SIG_IGN
-    }
 }
 
 /// Until signals are looked at in the master's loop, one of these ends the process at

@@ -17,7 +17,7 @@ use super::sys;
 static ORIGINAL: OnceLock<Vec<OsString>> = OnceLock::new();
 
 /// The arguments as they were given; the name of the program is the first.
-pub(super) fn original() -> Vec<OsString> {
+pub(crate) fn original() -> Vec<OsString> {
     let given = ORIGINAL.get_or_init(|| std::env::args_os().collect());
     given.clone()
 }
