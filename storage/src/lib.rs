@@ -177,6 +177,10 @@ pub struct Begin {
 
 /// The answer to [`Begin`].
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived; a box would cost every turn an allocation"
+)]
 pub enum Begun {
     /// The update was committed before, and all its replies were sent: repeat the answer.
     Seen(Seen),
