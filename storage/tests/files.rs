@@ -194,7 +194,7 @@ fn migrations_are_one_step_with_a_way_back() {
         .iter()
         .map(|name| name["bot.db-before-".len()..][..4].to_owned())
         .collect();
-    assert_eq!(versions, ["1.4-", "1.5-", "1.6-"], "the newest three");
+    assert_eq!(versions, ["3.4-", "3.5-", "3.6-"], "the newest three");
 }
 
 #[test]

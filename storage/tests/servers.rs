@@ -278,7 +278,7 @@ fn two_boxes_may_prepare_at_once_and_migrations_are_kept(kind: Kind) {
 /// Why a database cannot be used.
 async fn refusal(kind: Kind, url: &str) -> String {
     let error = kind.prepare(url, &[]).await.unwrap_err();
-    let Error::Open(why) = error else {
+    let (Error::Open(why) | Error::NotYet(why)) = error else {
         panic!("{error:?}")
     };
     let sentence = why.to_string();

@@ -407,7 +407,7 @@ async fn tables_are_backed_up_before_they_are_changed() {
     let [kept] = &before(&counter)[..] else {
         panic!("{:?}", before(&counter));
     };
-    assert!(kept.starts_with("bot.db-before-1.1-2"), "{kept}");
+    assert!(kept.starts_with("bot.db-before-3.1-2"), "{kept}");
     // Not again when nothing is changed.
     example.start().await.stop().await;
     assert_eq!(before(&counter).len(), 1);
