@@ -181,6 +181,10 @@ pub struct Begin {
     reason = "made and taken apart once a turn; a box would cost an allocation"
 )]
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived; a box would cost every turn an allocation"
+)]
 pub enum Begun {
     /// The update was committed before, and all its replies were sent: repeat the answer.
     Seen(Seen),

@@ -47,6 +47,8 @@ impl Master {
             say!("Stopping. Press Ctrl-C again to force.");
             return;
         }
+        // One that has just left may not be known to have: then the door would stay open.
+        self.listen_to_others();
         let grace = self.config.grace;
         say!(
             "Stopping: {}, at most {} s. Press Ctrl-C again to force.",

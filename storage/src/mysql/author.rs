@@ -13,6 +13,7 @@ use std::time::Duration;
 use mysql_async::Row as MyRow;
 use mysql_async::prelude::Queryable;
 
+use super::calls::Calls;
 use super::conn::Tried;
 use super::errors::{self, Failed};
 use super::literal::Sql;
@@ -20,7 +21,8 @@ use super::server::Server;
 use super::session::Purpose;
 use super::sql::{self, Prepared};
 use super::values;
-use super::wire::{Calls, Look, is_guard};
+use super::wire::Look;
+use super::writing::is_guard;
 use crate::lanes::bounds::MAX_STATEMENT;
 use crate::lanes::idle::{Attempt, Idle, settled};
 use crate::lanes::shared::Shared;

@@ -15,13 +15,14 @@ use std::collections::HashMap;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 
+use super::calls::Calls;
 use super::conn::{Columns, Conn, Tried};
 use super::copy;
 use super::errors::Failed;
 use super::literal::Sql;
 use super::server::Server;
 use super::session::Purpose;
-use super::wire::{Calls, recount};
+use super::writing::recount;
 use crate::lanes::shared::Shared;
 use crate::lanes::waiting::LOOK_AFTER;
 use crate::lanes::wire::{Failure, MAX_BATCH};
@@ -43,7 +44,7 @@ const SELDOM: Duration = Duration::from_millis(50);
 /// for dead may have left some when it came back and died.
 const ORPHANS: u32 = 8;
 
-/// Rows of `turnkey_fence`, and so times [`FENCES`](super::wire::FENCES) fences, skipped at each connection.
+/// Rows of `turnkey_fence`, and so times [`FENCES`](super::writing::FENCES) fences, skipped at each connection.
 /// A crash of the server may forget numbers that it gave out in its last moments;
 /// whoever comes back skips more than it can have given out.
 pub(super) const SKIPPED: u64 = 1024;

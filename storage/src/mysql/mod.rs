@@ -6,7 +6,10 @@
 //! | `session.rs` | what each session of ours is like |
 //! | `conn.rs` `literal.rs` | many statements in one round trip, and their rows |
 //! | `schema.sql` `replies.sql` `marks.sql` `schema.rs` | tables, migrations |
-//! | `wire.rs` | one phase of many turns on a connection |
+//! | `calls.rs` | a lane's connection |
+//! | `wire.rs` | one phase of many turns on it |
+//! | `writing.rs` `known.rs` | what these write, and what they need to know |
+//! | `handing_over.rs` | locks that go to the next in line |
 //! | `keeper.rs` | one connection that shows that this process lives |
 //! | `author.rs` `sql.rs` `values.rs` | the author's own statements and questions |
 //! | `errors.rs` | what a failure means for the caller |
@@ -33,11 +36,14 @@
 //! is taken is written like a commit, since no session may choose otherwise.
 
 mod author;
+mod calls;
 mod conn;
 mod copy;
 mod errors;
+mod handing_over;
 mod inspect;
 mod keeper;
+mod known;
 mod literal;
 mod schema;
 mod server;
@@ -45,6 +51,7 @@ mod session;
 mod sql;
 mod values;
 mod wire;
+mod writing;
 
 use std::sync::Arc;
 
@@ -68,7 +75,7 @@ pub fn connect(server: &Server, sync: Sync) -> Result<MysqlStorage> {
     let (shared, queues) = Shared::new("MySQL", new_owner()?, server.lanes());
     let keeper = tokio::spawn(keeper::run(server.clone(), sync, Arc::downgrade(&shared)));
     for queue in queues {
-        let connect = wire::Lanes {
+        let connect = calls::Lanes {
             server: server.clone(),
             shared: Arc::downgrade(&shared),
         };

@@ -6,10 +6,10 @@
 //! | `schema.rs` | tables, migrations |
 //! | `pragmas.rs` | every setting, with its reason |
 //! | `writer/` | the loop: gather, execute, commit, answer |
-//! | `statements.rs` | the SQL of a turn |
+//! | `statements/` | the SQL of a turn |
 //! | `locks.rs` | who holds which dialog, who waits |
-//! | `protocol.rs` | the bytes between worker and writer |
-//! | `client.rs` | the worker's side |
+//! | `protocol/` | the bytes between worker and writer |
+//! | `client/` | the worker's side |
 //! | `readers.rs` | read-only connections |
 //! | `checkpoint.rs` | when the log is copied into the file |
 //! | `inspect.rs` | dump and check, while a bot runs or not |

@@ -25,7 +25,7 @@ use super::conn::{Conn, Tried};
 use super::errors::{self, Failed};
 use super::keeper::SKIPPED;
 use super::literal::Sql;
-use super::wire::FENCES;
+use super::writing::FENCES;
 use super::{Server, schema};
 use crate::copy::{self, CopySource, CopyTarget, MARK, Rows, Table};
 use crate::lanes::wire::Failure;

@@ -90,10 +90,6 @@ impl std::fmt::Debug for Then {
 
 /// An answer on its way to its caller. Sent outside the mutex: when nobody takes
 /// it, a grant inside is dropped, which takes the mutex to give the lock back.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "short-lived; a box would cost every turn an allocation"
-)]
 enum Delivery {
     Begun(oneshot::Sender<Result<Begun>>, Result<Begun>),
     Done(oneshot::Sender<Result<()>>, Result<()>),

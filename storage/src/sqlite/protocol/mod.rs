@@ -208,10 +208,6 @@ fields! {
 
 messages! {
     /// Writer to worker.
-    #[expect(
-        clippy::large_enum_variant,
-        reason = "short-lived; a box would cost every turn an allocation"
-    )]
     Response {
         /// A lock, and what its turn needs to know.
         0 = Begun(begun: Locked),

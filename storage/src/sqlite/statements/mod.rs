@@ -1,53 +1,29 @@
 //! The SQL of a turn, prepared once and kept.
 //!
-//! Called by [`super::writer`] only, inside its transaction. Our own statements
-//! can fail for the disk alone; the author's may fail for any reason, so they
-//! run in a savepoint and under an authorizer that keeps them away from our
-//! tables and from the transaction itself.
+//! Called by [`super::writer`] only, inside its transaction. What is read is here; what is
+//! written is in `writing.rs`; what the author's statements may do in `limits.rs`. Our own
+//! statements can fail for the disk alone.
+
+mod limits;
+mod writing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
-use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::hooks::{AuthContext, Authorization};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OptionalExtension};
 
-use super::locks::RowChange;
-use super::protocol::CommitRequest;
+use self::limits::forbidden;
+pub(crate) use self::writing::Committed;
 use crate::inbox::TOO_FAR_MS;
-use crate::{DialogKey, Fence, Pending, ReplyId, Seen, Statement, Unsent, Value};
-
-/// Every table of ours starts so.
-const OUR_PREFIX: &str = "turnkey_";
-
-/// How long the author's statements of one turn may take: all others wait for
-/// them, and without a limit one endless statement would stop every writer that
-/// it is sent to again.
-const MAX_WRITE: Duration = Duration::from_secs(2);
-
-/// Steps of SQLite's machine between two looks at the clock: about a millisecond.
-const STEPS: i32 = 20_000;
+use crate::{DialogKey, Fence, Pending, ReplyId, Seen, Unsent, Value};
 
 /// What `turnkey_dialog` holds for a dialog.
 pub(crate) struct DialogRow {
     pub(crate) row: i64,
     pub(crate) version: u64,
     pub(crate) state: String,
-}
-
-/// What became of a commit.
-pub(crate) enum Committed {
-    /// It stands; the dialog's row.
-    Now(i64),
-    /// It stood already: the request came a second time.
-    Before,
-    /// The state is not the one the turn read.
-    Stale,
-    /// The update was committed before, by another turn.
-    Seen,
-    /// One of the author's statements failed.
-    Refused(String),
 }
 
 pub(crate) struct Statements<'c> {
@@ -296,233 +272,6 @@ impl<'c> Statements<'c> {
             })?
             .collect()
     }
-
-    /// Writes a turn: all of it or nothing. `row` is the dialog's row where the
-    /// writer knows it.
-    pub(crate) fn commit_turn(
-        &mut self,
-        turn: &CommitRequest<'_>,
-        row: Option<i64>,
-    ) -> rusqlite::Result<Committed> {
-        if turn.statements.is_empty() {
-            return self.write_turn(turn, row);
-        }
-        // A commit that is sent again must not run into the rows that its own
-        // statements made the first time.
-        match self.seen(&turn.dialog.channel, turn.update)? {
-            Some((before, _)) if before == turn.fence => return Ok(Committed::Before),
-            Some(_) => return Ok(Committed::Seen),
-            None => {}
-        }
-        // Only the author's statements can fail half-way, so only turns that
-        // have some pay for a savepoint.
-        self.conn.execute_batch("SAVEPOINT turn")?;
-        let committed = match self.run_author(&turn.statements) {
-            Ok(()) => self.write_turn(turn, row)?,
-            Err(error) if is_disk(&error) => return Err(error),
-            Err(error) => Committed::Refused(reason(&error)),
-        };
-        if self.transaction_lost() {
-            return Ok(committed); // The caller looks, and starts over.
-        }
-        if !matches!(committed, Committed::Now(_)) {
-            self.conn.execute_batch("ROLLBACK TO turn")?;
-        }
-        self.conn.execute_batch("RELEASE turn")?;
-        Ok(committed)
-    }
-
-    /// The author's statements outside a turn: all or none.
-    pub(crate) fn write(&mut self, statements: &[Statement]) -> rusqlite::Result<Option<String>> {
-        let written = self.together(|this| this.run_author(statements))?;
-        Ok(written.err())
-    }
-
-    /// Our own statements: all or none, and how many rows each changed.
-    pub(crate) fn own(
-        &mut self,
-        statements: &[Statement],
-    ) -> rusqlite::Result<std::result::Result<Vec<u64>, String>> {
-        self.together(|this| {
-            let run = |statement: &Statement| {
-                let mut prepared = this.conn.prepare_cached(&statement.sql)?;
-                let changed = prepared.execute(params_from_iter(&statement.params))?;
-                Ok(changed as u64)
-            };
-            statements.iter().map(run).collect()
-        })
-    }
-
-    /// Runs statements that may fail half-way; inside, why they did.
-    fn together<T>(
-        &self,
-        run: impl FnOnce(&Self) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<std::result::Result<T, String>> {
-        self.conn.execute_batch("SAVEPOINT turn")?;
-        let outcome = match run(self) {
-            Ok(done) => Ok(done),
-            Err(error) if is_disk(&error) => return Err(error),
-            Err(error) => Err(reason(&error)),
-        };
-        if self.transaction_lost() {
-            return Ok(outcome);
-        }
-        if outcome.is_err() {
-            self.conn.execute_batch("ROLLBACK TO turn")?;
-        }
-        self.conn.execute_batch("RELEASE turn")?;
-        Ok(outcome)
-    }
-
-    fn write_turn(
-        &mut self,
-        turn: &CommitRequest<'_>,
-        row: Option<i64>,
-    ) -> rusqlite::Result<Committed> {
-        let channel = &turn.dialog.channel;
-        let fence = turn.fence.0 as i64;
-        let now = crate::unix_ms();
-        let new = self.insert_seen.execute((
-            channel,
-            turn.update,
-            fence,
-            now,
-            turn.digest,
-            turn.answer,
-        ))? == 1;
-        if !new {
-            return Ok(match self.seen(channel, turn.update)? {
-                Some((before, _)) if before == turn.fence => Committed::Before,
-                _ => Committed::Seen,
-            });
-        }
-        let row = match row {
-            Some(row) => Some(row),
-            None => self.dialog(&turn.dialog)?.map(|found| found.row),
-        };
-        let row = match row {
-            Some(row) => {
-                let changed = self.update_dialog.execute((
-                    row,
-                    turn.read_version as i64,
-                    fence,
-                    turn.state,
-                    now,
-                ))?;
-                (changed == 1).then_some(row)
-            }
-            None if turn.read_version == 0 => {
-                self.insert_dialog.execute((
-                    channel,
-                    &turn.dialog.user_id,
-                    fence,
-                    turn.state,
-                    now,
-                ))?;
-                Some(self.conn.last_insert_rowid())
-            }
-            None => None,
-        };
-        let Some(row) = row else {
-            self.delete_seen.execute((channel, turn.update))?;
-            return Ok(Committed::Stale);
-        };
-        for (index, body) in turn.replies.iter().enumerate() {
-            self.insert_reply
-                .execute((row, fence, index as i64, body))?;
-        }
-        if let Some(history) = turn.history {
-            self.insert_history.execute((row, now, history))?;
-        }
-        Ok(Committed::Now(row))
-    }
-
-    /// Forgets replies that were sent; how many there were.
-    pub(crate) fn sent(&mut self, dialog: i64, replies: &[ReplyId]) -> rusqlite::Result<u64> {
-        let mut gone = 0;
-        for reply in replies {
-            gone += self
-                .delete_reply
-                .execute((dialog, reply.turn.0 as i64, reply.index))? as u64;
-        }
-        Ok(gone)
-    }
-
-    pub(crate) fn save_lock(&mut self, change: &RowChange) -> rusqlite::Result<()> {
-        match change {
-            RowChange::Insert(key, holder) => self.insert_lock.execute((
-                &key.channel,
-                &key.user_id,
-                holder.owner.0 as i64,
-                holder.fence.0 as i64,
-                holder.since,
-            ))?,
-            RowChange::Delete(key) => self.delete_lock.execute((&key.channel, &key.user_id))?,
-        };
-        Ok(())
-    }
-
-    fn run_author(&self, statements: &[Statement]) -> rusqlite::Result<()> {
-        let deadline = Instant::now() + MAX_WRITE;
-        let late = move || Instant::now() >= deadline;
-        self.conn.progress_handler(STEPS, Some(late))?;
-        self.author.store(true, Ordering::Relaxed);
-        let result = statements.iter().try_for_each(|statement| {
-            let mut prepared = self.conn.prepare_cached(&statement.sql)?;
-            let mut rows = prepared.query(params_from_iter(&statement.params))?;
-            while rows.next()?.is_some() {} // RETURNING is allowed, its rows are not kept.
-            Ok(())
-        });
-        self.author.store(false, Ordering::Relaxed);
-        self.conn.progress_handler(0, None::<fn() -> bool>)?;
-        result
-    }
-}
-
-/// What the author's statements may not do: end or nest the transaction, change
-/// settings, open other files, write to our tables or change what hangs on them,
-/// or hide them behind temporary ones of the same name.
-fn forbidden(action: &AuthAction<'_>) -> bool {
-    match action {
-        AuthAction::Transaction { .. }
-        | AuthAction::Savepoint { .. }
-        | AuthAction::Attach { .. }
-        | AuthAction::Detach { .. }
-        | AuthAction::Pragma { .. }
-        | AuthAction::CreateTempTable { .. }
-        | AuthAction::CreateTempView { .. }
-        | AuthAction::CreateTempTrigger { .. }
-        | AuthAction::CreateTempIndex { .. } => true,
-        AuthAction::Insert { table_name }
-        | AuthAction::Delete { table_name }
-        | AuthAction::Update { table_name, .. }
-        | AuthAction::DropTable { table_name }
-        | AuthAction::CreateTable { table_name }
-        | AuthAction::CreateVtable { table_name, .. }
-        | AuthAction::CreateIndex { table_name, .. }
-        | AuthAction::DropIndex { table_name, .. }
-        | AuthAction::CreateTrigger { table_name, .. }
-        | AuthAction::DropTrigger { table_name, .. }
-        | AuthAction::AlterTable { table_name, .. } => is_ours(table_name),
-        _ => false,
-    }
-}
-
-fn is_ours(table: &str) -> bool {
-    table
-        .get(..OUR_PREFIX.len())
-        .is_some_and(|start| start.eq_ignore_ascii_case(OUR_PREFIX))
-}
-
-/// What the author is told.
-fn reason(error: &rusqlite::Error) -> String {
-    if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) {
-        return format!(
-            "the statements took longer than {} s and were stopped; nobody else can write meanwhile",
-            MAX_WRITE.as_secs()
-        );
-    }
-    error.to_string()
 }
 
 /// A failure of the disk rather than of the statement.
