@@ -178,13 +178,9 @@ pub struct Begin {
 /// The answer to [`Begin`].
 #[expect(
     clippy::large_enum_variant,
-    reason = "made and taken apart once a turn; a box would cost an allocation"
-)]
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
     reason = "short-lived; a box would cost every turn an allocation"
 )]
+#[derive(Debug)]
 pub enum Begun {
     /// The update was committed before, and all its replies were sent: repeat the answer.
     Seen(Seen),

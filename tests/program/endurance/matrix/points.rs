@@ -1,0 +1,372 @@
+//! How a turn is held at a point of its life, from outside: the program has no switches
+//! for it. The worker or the writer is stopped (SIGSTOP), PostgreSQL's table of locks is
+//! locked, the handler waits for a file, the platform's API does not answer.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::case::{User, quiet};
+use crate::harness::api::{Api, Mood};
+use crate::harness::bot::{Bot, SOON, Setup, until};
+use crate::harness::fake::{Fake, Kind};
+
+/// The bots' `--ack-after` where updates are to be accepted.
+pub(super) const ACK_AFTER: Duration = Duration::from_millis(200);
+
+/// Where a turn is when something is killed. The numbers are those of replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Point {
+    /// The request is in the kernel; nobody has read it.
+    Received,
+    /// Begin is on its way to the database.
+    Begin,
+    /// The handler runs.
+    Handle,
+    /// The commit is on its way.
+    Commit,
+    /// It is committed; the worker does not know it yet, and has not answered.
+    Committed,
+    /// The call that sends this reply is made; the platform has not taken it.
+    Called(usize),
+    /// The platform has taken it; the worker does not know it.
+    Taken(usize),
+    /// The worker knows it; the mark is on its way. With the last one: the end.
+    Mark(usize),
+    /// All is done.
+    Ended,
+    /// The handler takes long; that the update is to be kept is on its way.
+    Accepting,
+    /// It is in the inbox and answered 200, and so is the user's next one; the handler
+    /// runs.
+    Accepted,
+    /// The same, and the commit is on its way.
+    AcceptedCommit,
+    /// The same after the commit; the platform has taken this reply.
+    AcceptedTaken(usize),
+}
+
+impl Point {
+    /// Its updates are answered before they are committed.
+    pub(super) fn is_accepted(self) -> bool {
+        matches!(
+            self,
+            Point::Accepting | Point::Accepted | Point::AcceptedCommit | Point::AcceptedTaken(_)
+        )
+    }
+}
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Point::Received => f.write_str("after receive"),
+            Point::Begin => f.write_str("in begin"),
+            Point::Handle => f.write_str("in handle"),
+            Point::Commit => f.write_str("in commit"),
+            Point::Committed => f.write_str("before answer"),
+            Point::Called(n) => write!(f, "in send {n}"),
+            Point::Taken(n) => write!(f, "after send {n}"),
+            Point::Mark(3) => f.write_str("in end (mark 3)"),
+            Point::Mark(n) => write!(f, "in mark {n}"),
+            Point::Ended => f.write_str("after end"),
+            Point::Accepting => f.write_str("in accept"),
+            Point::Accepted => f.write_str("accepted, in handle"),
+            Point::AcceptedCommit => f.write_str("accepted, in commit"),
+            Point::AcceptedTaken(n) => write!(f, "accepted, after send {n}"),
+        }
+    }
+}
+
+/// What a case holds its turns with.
+pub(super) struct Stage<'a> {
+    api: &'a Api,
+    fake: &'a Fake,
+    setup: Setup,
+    /// PostgreSQL's address; SQLite without one.
+    database: Option<String>,
+    /// The worker that has all the requests.
+    pub(super) worker: i32,
+    sibling: i32,
+    /// Handlers wait until this file is there.
+    gate: PathBuf,
+    has_said_the_next: bool,
+    /// Processes that we stopped.
+    stopped: Vec<i32>,
+    /// Holds PostgreSQL's table of locks for as long as it lives.
+    table_lock: Option<tokio_postgres::Client>,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) async fn new(
+        bot: &Bot,
+        api: &'a Api,
+        fake: &'a Fake,
+        database: Option<String>,
+    ) -> Self {
+        Stage {
+            api,
+            fake,
+            setup: bot.setup.clone(),
+            database,
+            worker: bot.worker(0).await,
+            sibling: bot.worker(1).await,
+            gate: bot.setup.path("gate"),
+            has_said_the_next: false,
+            stopped: Vec::new(),
+            table_lock: None,
+        }
+    }
+
+    /// What a user says first.
+    pub(super) fn text(&self, user: &User) -> String {
+        let what = if user.many { "many 3" } else { "hi" };
+        format!("gate {} {what}", self.gate.display())
+    }
+
+    /// Brings a turn of each user to this point.
+    pub(super) async fn bring_to(&mut self, bot: &Bot, point: Point) {
+        match point {
+            Point::Received => {
+                self.stop(self.worker);
+                self.post(bot).await;
+                // In the kernel's queues, and there it stays.
+            }
+            Point::Begin => {
+                self.hold_storage(bot).await;
+                self.post(bot).await;
+                quiet(bot).await;
+            }
+            Point::Handle => {
+                self.post(bot).await;
+                self.all_handle().await;
+            }
+            Point::Commit => self.in_commit(bot).await,
+            Point::Committed => {
+                self.in_commit(bot).await;
+                self.stop(self.worker);
+                self.let_storage_go(bot).await;
+                let counts = || self.setup.sum();
+                until("a commit", SOON, || counts() > 0).await;
+                quiet(bot).await;
+            }
+            Point::Called(n) => {
+                self.calls_are(n, Mood::Held);
+                self.open_gate();
+                self.post(bot).await;
+                self.all_called(n).await;
+                quiet(bot).await;
+            }
+            Point::Taken(n) => {
+                self.calls_are(n, Mood::Taken);
+                self.open_gate();
+                self.post(bot).await;
+                self.all_accepted(n).await;
+            }
+            Point::Mark(n) => {
+                self.calls_are(n, Mood::Held);
+                self.open_gate();
+                self.post(bot).await;
+                self.all_called(n).await;
+                self.hold_storage(bot).await;
+                self.api.release();
+                self.all_accepted(n).await;
+                quiet(bot).await;
+            }
+            Point::Ended => {
+                self.open_gate();
+                self.post(bot).await;
+                self.fake.idle(SOON).await;
+                self.all_accepted(3).await;
+                quiet(bot).await;
+            }
+            Point::Accepting => {
+                self.post(bot).await;
+                self.all_handle().await;
+                self.hold_storage(bot).await;
+                // Only the clock says when it is sent.
+                tokio::time::sleep(3 * ACK_AFTER).await;
+                quiet(bot).await;
+            }
+            Point::Accepted => self.accepted(bot).await,
+            Point::AcceptedCommit => {
+                self.accepted(bot).await;
+                self.hold_storage(bot).await;
+                self.pass_gate(bot).await;
+            }
+            Point::AcceptedTaken(n) => {
+                self.calls_are(n, Mood::Taken);
+                self.accepted(bot).await;
+                self.open_gate();
+                self.all_accepted(n).await;
+            }
+        }
+    }
+
+    /// Every user says the second thing, unless they did.
+    pub(super) fn says_the_next(&mut self) {
+        if !std::mem::replace(&mut self.has_said_the_next, true) {
+            for user in User::all() {
+                self.fake.says(user.says(2, "hi"));
+            }
+        }
+    }
+
+    /// Undoes everything that holds a turn.
+    pub(super) async fn let_go(&mut self) {
+        self.open_gate();
+        self.api.calm();
+        drop(self.table_lock.take());
+        for pid in self.stopped.drain(..) {
+            // It may be dead.
+            kill(Pid::from_raw(pid), Signal::SIGCONT).unwrap_or(());
+        }
+    }
+
+    /// All users say the first thing, to the same worker.
+    async fn post(&mut self, bot: &Bot) {
+        self.stop(self.sibling);
+        for user in User::all() {
+            self.fake.says(user.says(1, &self.text(&user)));
+        }
+        let everybody = User::all().len();
+        if self.stopped.contains(&self.worker) {
+            let unread = || bot.unread() > 0;
+            until("requests in the kernel", SOON, unread).await;
+        } else {
+            let all_there = || bot.connections_of(self.worker) >= everybody;
+            until("all connections in one worker", SOON, all_there).await;
+        }
+        if self.stopped.contains(&self.worker) {
+            return;
+        }
+        self.stopped.retain(|pid| *pid != self.sibling);
+        kill(Pid::from_raw(self.sibling), Signal::SIGCONT).expect("it lives");
+    }
+
+    fn stop(&mut self, pid: i32) {
+        kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("it lives");
+        self.stopped.push(pid);
+    }
+
+    fn open_gate(&self) {
+        std::fs::write(&self.gate, "").expect("a file");
+    }
+
+    /// The files in which handlers at the gate say so.
+    fn at_gate(&self) -> usize {
+        let name = |entry: std::io::Result<std::fs::DirEntry>| {
+            entry.is_ok_and(|e| e.file_name().to_string_lossy().starts_with("gate."))
+        };
+        let entries = std::fs::read_dir(self.setup.dir.path()).expect("our directory");
+        entries.map(name).filter(|is_one| *is_one).count()
+    }
+
+    async fn all_handle(&self) {
+        let everybody = User::all().len();
+        until("every handler is at the gate", SOON, || {
+            self.at_gate() == everybody
+        })
+        .await;
+    }
+
+    async fn in_commit(&mut self, bot: &Bot) {
+        self.post(bot).await;
+        self.all_handle().await;
+        self.hold_storage(bot).await;
+        self.pass_gate(bot).await;
+    }
+
+    async fn pass_gate(&self, bot: &Bot) {
+        self.open_gate();
+        until("every handler is through", SOON, || self.at_gate() == 0).await;
+        quiet(bot).await;
+    }
+
+    /// Every first update is at the gate and answered 200, and each user's next one too;
+    /// but callers of plain HTTP wait for their answers.
+    async fn accepted(&mut self, bot: &Bot) {
+        self.post(bot).await;
+        self.all_handle().await;
+        self.says_the_next();
+        let of_http = User::all()
+            .iter()
+            .filter(|user| user.kind == Kind::Http)
+            .count();
+        let answered = || self.fake.waiting() == 2 * of_http as u64;
+        until("every update is accepted", SOON, answered).await;
+        quiet(bot).await;
+    }
+
+    /// From now on the database answers nobody.
+    async fn hold_storage(&mut self, bot: &Bot) {
+        match &self.database {
+            None => {
+                let writer = bot.writer().await;
+                self.stop(writer);
+            }
+            Some(url) => {
+                let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls)
+                    .await
+                    .expect("a connection");
+                tokio::spawn(connection);
+                let lock = "BEGIN; LOCK TABLE turnkey_lock IN ACCESS EXCLUSIVE MODE";
+                client.batch_execute(lock).await.expect("the lock");
+                self.table_lock = Some(client);
+            }
+        }
+    }
+
+    async fn let_storage_go(&mut self, bot: &Bot) {
+        match &self.database {
+            None => {
+                let writer = bot.writer().await;
+                self.stopped.retain(|pid| *pid != writer);
+                kill(Pid::from_raw(writer), Signal::SIGCONT).expect("it lives");
+            }
+            Some(_) => drop(self.table_lock.take()),
+        }
+    }
+
+    /// How the n-th call of each user is answered; those before it are well.
+    fn calls_are(&self, n: usize, mood: Mood) {
+        for user in User::all() {
+            if user.calls() >= n {
+                let mut moods = vec![Mood::Well; n - 1];
+                moods.push(mood);
+                self.api.be(&user.chat(), &moods);
+            }
+        }
+    }
+
+    /// Each user's n-th call was made, or as many as there are.
+    async fn all_called(&self, n: usize) {
+        let count = |user: &User| {
+            let calls = self.api.calls().into_iter();
+            calls
+                .filter(|call| call.chat == user.chat() && call.is_ours())
+                .count()
+        };
+        let all = || {
+            User::all()
+                .iter()
+                .all(|user| count(user) >= n.min(user.calls()))
+        };
+        until("every call is made", SOON, all).await;
+    }
+
+    async fn all_accepted(&self, n: usize) {
+        let count = |user: &User| {
+            let calls = self.api.calls().into_iter();
+            let of_user = calls.filter(|call| call.chat == user.chat() && call.is_ours());
+            of_user.filter(|call| call.accepted).count()
+        };
+        let all = || {
+            User::all()
+                .iter()
+                .all(|user| count(user) >= n.min(user.calls()))
+        };
+        until("every call is accepted", SOON, all).await;
+    }
+}

@@ -1,0 +1,5 @@
+//! Long lives: random kills, the crash matrix, a day in small.
+
+pub(crate) mod day;
+pub(crate) mod matrix;
+pub(crate) mod soak;

@@ -1,0 +1,22 @@
+//! What the tests start and talk to: the real program, fake platforms, disks to fill.
+//!
+//! `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the platforms),
+//! `queues.rs` (their half that gives updates), `fake/` (their half that posts them),
+//! `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs` (HTTPS),
+//! `pebble.rs` (ACME), `small_disk.rs` (a disk to fill), `load.rs` (traffic whose every
+//! request is accounted for). No tests here.
+
+pub(crate) mod api;
+pub(crate) mod bot;
+pub(crate) mod certificate;
+pub(crate) mod client;
+pub(crate) mod engine;
+pub(crate) mod fake;
+pub(crate) mod load;
+pub(crate) mod pebble;
+pub(crate) mod queues;
+pub(crate) mod small_disk;
+pub(crate) mod telegram;
+
+#[path = "../../../storage/tests/common/server.rs"]
+pub(crate) mod server;

@@ -1,0 +1,14 @@
+//! The platforms: webhooks, polling, registration, pacing, accounts, topics.
+
+pub(crate) mod accounts;
+pub(crate) mod called;
+pub(crate) mod emulator;
+pub(crate) mod odd;
+pub(crate) mod pacing;
+pub(crate) mod platform_proxy;
+pub(crate) mod polling;
+pub(crate) mod registration;
+pub(crate) mod rpc;
+pub(crate) mod token;
+pub(crate) mod topics;
+pub(crate) mod webhooks;

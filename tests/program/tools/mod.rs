@@ -1,0 +1,6 @@
+//! The program `turnkey`: new projects, the drill, the laboratory, packages.
+
+pub(crate) mod bench;
+pub(crate) mod drill;
+pub(crate) mod new;
+pub(crate) mod packaging;

@@ -1,0 +1,116 @@
+//! The example `booking`, as it is: two visitors want the same hour, and everything is
+//! killed while the slow calendar is asked. `emulator.rs` has it on Telegram.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::bot::{Bot, SOON, Setup, until};
+use crate::harness::client::{Answer, join, once, post, try_once};
+
+fn booking(calendar_ms: u64) -> Setup {
+    let setup = Setup::booking().env("BOOKING_CALENDAR_MS", calendar_ms.to_string());
+    setup.args(&["--workers", "2"])
+}
+
+/// Sends what a visitor does until it is answered 200, as a platform would.
+async fn insist(port: u16, visitor: &str, what: Value) -> Answer {
+    let mut body = json!({"user_id": visitor, "id": format!("{visitor} {what}")});
+    for (name, value) in what.as_object().expect("an object") {
+        body[name] = value.clone();
+    }
+    let insist = async {
+        loop {
+            match try_once(port, post("/http", body.to_string())).await {
+                Ok(answer) if answer.status == 200 => return answer,
+                Ok(answer) => assert_eq!(answer.status, 503, "{}", answer.text()),
+                Err(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, insist).await.expect("an answer")
+}
+
+async fn says(bot: &Bot, visitor: &str, text: &str) -> Answer {
+    insist(bot.port, visitor, json!({ "text": text })).await
+}
+
+async fn presses(bot: &Bot, visitor: &str, data: &str) -> Answer {
+    insist(bot.port, visitor, json!({ "button": data })).await
+}
+
+/// The data of the buttons under the first reply.
+fn buttons(answer: &Answer) -> Vec<String> {
+    let answer = answer.json();
+    let buttons = answer["replies"][0]["buttons"].as_array();
+    let data = |button: &Value| button["data"].as_str().expect("data").to_owned();
+    buttons.into_iter().flatten().map(data).collect()
+}
+
+#[tokio::test]
+async fn an_hour_is_booked_and_cancelled() {
+    let bot = booking(1).start().await;
+    let asked = says(&bot, "ann", "hello").await;
+    assert_eq!(asked.replies(), ["When would you like to come?"]);
+    assert_eq!(buttons(&asked).len(), 4);
+    let booked = presses(&bot, "ann", "book Mon 11:00").await;
+    assert_eq!(booked.replies()[0], "Mon 11:00 is yours.");
+    // An old button of her own, and one that nobody offered.
+    let again = presses(&bot, "ann", "book Tue 10:00").await;
+    assert_eq!(again.replies(), ["You have Mon 11:00."]);
+    let strange = presses(&bot, "bob", "book Sun 10:00").await;
+    assert_eq!(
+        strange.replies(),
+        ["Somebody was quicker. What about another hour?"]
+    );
+    assert_eq!(
+        buttons(&strange),
+        ["book Mon 10:00", "book Tue 10:00", "book Tue 11:00"]
+    );
+    let cancelled = presses(&bot, "ann", "cancel Mon 11:00").await;
+    assert_eq!(cancelled.replies(), ["Mon 11:00 is cancelled."]);
+    assert_eq!(buttons(&says(&bot, "bob", "hello").await).len(), 4);
+    bot.stop().await.assert_sound();
+}
+
+/// Both pass the look at the table, both ask the calendar: one row fits.
+#[tokio::test]
+async fn two_visitors_cannot_have_the_same_hour() {
+    let bot = booking(500).start().await;
+    let port = bot.port;
+    let press = |visitor: &'static str| {
+        let pressed = json!({"button": "book Mon 10:00"});
+        tokio::spawn(async move { insist(port, visitor, pressed).await.replies() })
+    };
+    let (ann, bob) = (press("ann"), press("bob"));
+    let mut heard = [join(ann).await.remove(0), join(bob).await.remove(0)];
+    heard.sort_unstable();
+    assert_eq!(
+        heard,
+        [
+            "Mon 10:00 is yours.",
+            "Somebody was quicker. What about another hour?"
+        ]
+    );
+    bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn a_kill_while_the_calendar_is_asked_books_once() {
+    let setup = booking(1500);
+    let bot = setup.start().await;
+    let port = bot.port;
+    let again = setup.without_port().args(&["--port", &port.to_string()]);
+    let pressed = json!({"button": "book Mon 10:00"});
+    let waiting = tokio::spawn(async move { insist(port, "ann", pressed).await });
+    until("the request is there", SOON, || bot.connections_now() > 0).await;
+    bot.settled().await;
+    bot.kill_all().await;
+    let bot = again.start().await;
+    assert_eq!(join(waiting).await.replies()[0], "Mon 10:00 is yours.");
+    let seen = once(bot.port, post("/http", r#"{"user_id":"ann","text":"hi"}"#)).await;
+    assert_eq!(seen.replies(), ["You have Mon 10:00."]);
+    assert_eq!(buttons(&says(&bot, "bob", "hello").await).len(), 3);
+    bot.stop().await.assert_sound();
+}

@@ -1,0 +1,16 @@
+//! One update, from begin to end: order, once only, failures, replies, the inbox.
+
+pub(crate) mod booking;
+pub(crate) mod custom;
+pub(crate) mod dead_replies;
+pub(crate) mod dedupe;
+pub(crate) mod edits;
+pub(crate) mod handler;
+pub(crate) mod inbox;
+pub(crate) mod late_ride;
+pub(crate) mod order;
+pub(crate) mod poison;
+pub(crate) mod replies;
+pub(crate) mod resent;
+pub(crate) mod slow;
+pub(crate) mod unreadable;
