@@ -32,10 +32,17 @@ const ROOMS: &[&str] = &[
 /// The crates, each with those that it may use.
 const CRATES: &[(&str, &[&str])] = &[
     ("storage", &[]),
-    ("crates/report", &["turnkey_storage"]),
-    ("crates/drill", &["turnkey_report", "turnkey_storage"]),
-    ("crates/lab", &["turnkey_report", "turnkey_storage"]),
-    (".", &["turnkey_drill", "turnkey_storage"]),
+    ("crates/text", &[]),
+    ("crates/report", &["turnkey_storage", "turnkey_text"]),
+    (
+        "crates/drill",
+        &["turnkey_report", "turnkey_storage", "turnkey_text"],
+    ),
+    (
+        "crates/lab",
+        &["turnkey_report", "turnkey_storage", "turnkey_text"],
+    ),
+    (".", &["turnkey_drill", "turnkey_storage", "turnkey_text"]),
     (
         "crates/tool",
         &[
@@ -44,6 +51,7 @@ const CRATES: &[(&str, &[&str])] = &[
             "turnkey_lab",
             "turnkey_report",
             "turnkey_storage",
+            "turnkey_text",
         ],
     ),
 ];
