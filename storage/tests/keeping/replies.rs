@@ -80,7 +80,7 @@ pub(crate) async fn a_reply_that_is_given_up_is_out_of_the_way(engine: &dyn Engi
         since: fresh.since,
         died,
     };
-    assert_eq!(dead, [wanted.clone()]);
+    assert_eq!(dead, std::slice::from_ref(&wanted));
     assert_eq!(replies::get(storage, ids[0]).await.unwrap(), Some(wanted));
     assert_eq!(admin::queues(storage).await.unwrap().dead_replies, 1);
     // The dialog goes on with what is left.
