@@ -50,7 +50,7 @@ impl Server {
     /// Reads an address.
     ///
     /// # Errors
-    /// [`Error::Open`] with a sentence that names what is wrong with it.
+    /// [`Error::Open`](crate::Error::Open) with a sentence that names what is wrong with it.
     pub fn parse(url: &str) -> Result<Self> {
         let Parameters {
             url,

@@ -3,7 +3,8 @@
 //! | file | what |
 //! | --- | --- |
 //! | `files.rs` | the names of the files, the lock, the socket |
-//! | `schema.rs` | tables, migrations |
+//! | `migrations.rs` | tables |
+//! | `schema.rs` | how an older file becomes a current one |
 //! | `pragmas.rs` | every setting, with its reason |
 //! | `writer/` | the loop: gather, execute, commit, answer |
 //! | `statements/` | the SQL of a turn |
@@ -39,6 +40,7 @@ mod copy;
 mod files;
 mod inspect;
 pub mod locks;
+mod migrations;
 mod names;
 mod pragmas;
 mod presence;

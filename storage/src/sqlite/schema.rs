@@ -1,4 +1,4 @@
-//! The tables of a file, and how an older file becomes a current one.
+//! How an older file becomes a current one; its tables are in `migrations.rs`.
 //!
 //! Called once per start by [`prepare`], in a process that ends afterwards or
 //! closes the connection: nothing of SQLite lives across a fork. Migrations of
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::backup_directory::BackupDirectory;
+use super::migrations::MIGRATIONS;
 use super::{files, pragmas, snapshot};
 use crate::copy::{MARK, UNFINISHED};
 use crate::migration::{self, Whose};
@@ -30,123 +31,6 @@ const CHECKED_AT_START: u64 = 64 << 20;
 
 /// Backups from before a change that stay.
 const KEPT: usize = 3;
-
-/// Turnkey's own migrations, oldest first. Never change one that was released.
-const MIGRATIONS: &[&str] = &[
-    // Keys start with what differs: SQLite compares the first column of a text
-    // key on a short path, and the channel is the same for most rows.
-    // One row for each dialog. `version` is the fence of the turn that wrote it:
-    // a commit compares it with what the turn read.
-    "CREATE TABLE turnkey_dialog (
-        id INTEGER PRIMARY KEY,
-        channel TEXT NOT NULL,
-        user_id TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        state TEXT NOT NULL,
-        updated_at INTEGER NOT NULL,
-        UNIQUE (user_id, channel)
-    ) STRICT;
-    -- Who holds a dialog's lock. Small, and a table of its own: a column in the
-    -- dialog's row would dirty that row's page twice a turn.
-    CREATE TABLE turnkey_lock (
-        channel TEXT NOT NULL,
-        user_id TEXT NOT NULL,
-        owner INTEGER NOT NULL,
-        fence INTEGER NOT NULL,
-        since INTEGER NOT NULL,
-        PRIMARY KEY (user_id, channel)
-    ) STRICT, WITHOUT ROWID;
-    -- Updates that were handled, with what was answered.
-    CREATE TABLE turnkey_seen (
-        channel TEXT NOT NULL,
-        id TEXT NOT NULL,
-        fence INTEGER NOT NULL,
-        at INTEGER NOT NULL,
-        digest BLOB NOT NULL,
-        answer BLOB NOT NULL,
-        PRIMARY KEY (id, channel)
-    ) STRICT, WITHOUT ROWID;
-    -- Replies that were committed and not yet marked as sent.
-    CREATE TABLE turnkey_outbox (
-        dialog INTEGER NOT NULL,
-        turn INTEGER NOT NULL,
-        n INTEGER NOT NULL,
-        body TEXT NOT NULL,
-        PRIMARY KEY (dialog, turn, n)
-    ) STRICT, WITHOUT ROWID;
-    -- Append-only, without a second index: one would halve the speed of all.
-    CREATE TABLE turnkey_history (
-        id INTEGER PRIMARY KEY,
-        dialog INTEGER NOT NULL,
-        at INTEGER NOT NULL,
-        turn TEXT NOT NULL
-    ) STRICT;
-    -- Updates that were answered before their turn was committed.
-    CREATE TABLE turnkey_inbox (
-        channel TEXT NOT NULL,
-        id TEXT NOT NULL,
-        user_id TEXT NOT NULL,
-        arrived INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        attempts INTEGER NOT NULL,
-        due INTEGER NOT NULL,
-        error TEXT,
-        PRIMARY KEY (id, channel)
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX turnkey_inbox_order ON turnkey_inbox (user_id, channel, arrived);
-    -- Updates that were given up.
-    CREATE TABLE turnkey_dead (
-        channel TEXT NOT NULL,
-        id TEXT NOT NULL,
-        user_id TEXT NOT NULL,
-        arrived INTEGER NOT NULL,
-        digest BLOB NOT NULL,
-        answer BLOB NOT NULL,
-        body BLOB NOT NULL,
-        error TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        died INTEGER NOT NULL,
-        PRIMARY KEY (id, channel)
-    ) STRICT, WITHOUT ROWID;
-    -- Until when platforms asked us to wait.
-    CREATE TABLE turnkey_pause (
-        scope TEXT PRIMARY KEY NOT NULL,
-        until_ms INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    -- The lives of the writer; the number of the last one starts its fences.
-    CREATE TABLE turnkey_generation (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        started_at INTEGER NOT NULL
-    ) STRICT;",
-    // How often a reply that waits has failed, from when its age counts (0: from its
-    // dialog's last turn), and why it failed last.
-    "ALTER TABLE turnkey_outbox ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE turnkey_outbox ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE turnkey_outbox ADD COLUMN error TEXT;
-    -- Replies that were given up.
-    CREATE TABLE turnkey_dead_reply (
-        turn INTEGER NOT NULL,
-        n INTEGER NOT NULL,
-        channel TEXT NOT NULL,
-        user_id TEXT NOT NULL,
-        body TEXT NOT NULL,
-        error TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        since INTEGER NOT NULL,
-        died INTEGER NOT NULL,
-        PRIMARY KEY (turn, n)
-    ) STRICT, WITHOUT ROWID;",
-    // Where to go on asking platforms for updates. These were pauses of `mark:` and the
-    // channel, until 2^60 ms and as many more.
-    "CREATE TABLE turnkey_poll_mark (
-        channel TEXT PRIMARY KEY NOT NULL,
-        mark INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    INSERT INTO turnkey_poll_mark (channel, mark)
-        SELECT substr(scope, 6), until_ms - 1152921504606846976 FROM turnkey_pause
-        WHERE scope LIKE 'mark:%' AND until_ms >= 1152921504606846976;
-    DELETE FROM turnkey_pause WHERE scope LIKE 'mark:%' AND until_ms >= 1152921504606846976;",
-];
 
 /// Makes the file if there is none (mode 0600) and brings it up to date.
 /// `author` are the bot's own migrations, oldest first. If that changed tables that

@@ -6,8 +6,9 @@
 use std::ops::RangeInclusive;
 use std::time::Instant;
 
+use super::opening::once_writable;
 use super::syncer::Syncer;
-use super::{IDLE, LAZY, MAX_BATCH, Running, once_writable, poisoned};
+use super::{IDLE, LAZY, MAX_BATCH, Running, poisoned};
 use crate::sqlite::protocol::Response;
 use crate::{DialogKey, Error, Fence, Result};
 

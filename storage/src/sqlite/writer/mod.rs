@@ -22,6 +22,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the loop |
+//! | `opening.rs` | the first row, while others write |
 //! | `peers.rs` | the workers' connections |
 //! | `requests.rs` | what a request does |
 //! | `turns.rs` | the same of a turn's |
@@ -31,10 +32,10 @@
 //! | `recovery.rs` | taking over from a writer that died |
 //!
 //! Bounds: [`MAX_BATCH`] requests in a transaction, [`LAZY`] for one that only
-//! holds locks, [`OTHERS_WAIT`] for another program's transaction; more in the
-//! files.
+//! holds locks; more in the files.
 
 mod batch;
+mod opening;
 mod peers;
 mod recovery;
 mod requests;
@@ -48,8 +49,8 @@ use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rusqlite::Connection;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode};
 
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::locks::{Granted, LockTable, RowChange};
@@ -60,6 +61,7 @@ use crate::sqlite::{FileId, Files};
 use crate::{Error, Fence, OpenError, Owner, Result, Sync};
 
 use self::batch::Batch;
+use self::opening::{new_generation, once_writable};
 use self::peers::Peer;
 use self::recovery::Recovery;
 use self::syncer::Syncer;
@@ -88,12 +90,6 @@ const LONE: usize = 2;
 /// How long a stopping writer waits for its workers to hang up. They have a grace
 /// time of their own, and their master, while it lives, cuts off both.
 const STOP_WAIT: Duration = Duration::from_secs(600);
-
-/// How long the writer waits, showing signs of life, for another program to end
-/// its write transaction: a person in the `sqlite3` shell. SQLite waits a second
-/// each time. Requests that wait longer than their own patience are answered
-/// "unavailable" meanwhile.
-const OTHERS_WAIT: Duration = Duration::from_secs(60);
 
 /// The longest sleep between two reports to the monitor.
 const IDLE: Duration = Duration::from_millis(500);
@@ -252,47 +248,6 @@ impl Writer {
         }
         checkpointer.finish(&conn).map_err(poisoned)?;
         conn.close().map_err(|(_, e)| poisoned(e))
-    }
-}
-
-fn new_generation(conn: &Connection) -> rusqlite::Result<u64> {
-    conn.execute(
-        "INSERT INTO turnkey_generation (started_at) VALUES (?1)",
-        [crate::unix_ms()],
-    )?;
-    let generation = conn.last_insert_rowid();
-    conn.execute(
-        "DELETE FROM turnkey_generation WHERE number < ?1",
-        [generation],
-    )?;
-    Ok(generation as u64)
-}
-
-/// Tries again while another program holds the file's write lock, or the disk has
-/// no room for a first row. `beat` is called in between, with whether it is the lock.
-fn once_writable<T>(
-    mut attempt: impl FnMut() -> rusqlite::Result<T>,
-    mut beat: impl FnMut(bool),
-) -> rusqlite::Result<T> {
-    let deadline = Instant::now() + OTHERS_WAIT;
-    let mut said = false;
-    loop {
-        let error = match attempt() {
-            Err(e) if Instant::now() < deadline => e,
-            outcome => return outcome,
-        };
-        let why = match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy) => "another program is writing to the database",
-            Some(ErrorCode::DiskFull) => {
-                std::thread::sleep(IDLE);
-                "the disk is full"
-            }
-            _ => return Err(error),
-        };
-        if !std::mem::replace(&mut said, true) {
-            tracing::warn!("waiting: {why}");
-        }
-        beat(error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
     }
 }
 
