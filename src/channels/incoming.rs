@@ -147,10 +147,12 @@ pub(crate) fn what_it_is(body: &[u8]) -> Option<&'static str> {
         [0xef, 0xbb, 0xbf, ..] => {
             "the body begins with a byte order mark (BOM); send UTF-8 without one"
         }
-        [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] | [0, 0, 0, _, ..] | [_, 0, 0, 0, ..] => {
-            "the body is UTF-32; send UTF-8"
-        }
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] => {
+        // Without a mark it is known by the zeros around the bracket that JSON begins with.
+        [0xff, 0xfe, 0, 0, ..]
+        | [0, 0, 0xfe, 0xff, ..]
+        | [0, 0, 0, b'{' | b'[', ..]
+        | [b'{' | b'[', 0, 0, 0, ..] => "the body is UTF-32; send UTF-8",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, b'{' | b'[', ..] | [b'{' | b'[', 0, ..] => {
             "the body is UTF-16; send UTF-8"
         }
         _ => return None,
