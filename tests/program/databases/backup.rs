@@ -253,7 +253,7 @@ async fn a_backup_that_is_killed_leaves_nothing_with_a_good_name() {
     let before = backups(&dir);
     let setup = bot.kill_all().await;
     until("its end", SOON, || {
-        crate::harness::bot::stat(helper).is_none()
+        crate::harness::proc::stat(helper).is_none()
     })
     .await;
     let left = names(&dir);
@@ -275,7 +275,7 @@ async fn a_backup_that_is_killed_leaves_nothing_with_a_good_name() {
     let worker = bot.worker(0).await;
     kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
     until("the helper's end", SOON, || {
-        crate::harness::bot::stat(helper).is_none_or(|stat| stat.state == 'Z')
+        crate::harness::proc::stat(helper).is_none_or(|stat| stat.state == 'Z')
     })
     .await;
     let count = backups(&dir).len();

@@ -3,9 +3,8 @@
 //! to a test, the bot and its children are killed when [`Bot`] is dropped, and a
 //! test that fails prints what the bot wrote.
 
-use std::collections::HashSet;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +12,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::proc::{established, pids, sockets, stat, title, unread_bytes};
+pub(crate) use super::programs::{Ended, example, finish};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -28,44 +29,6 @@ pub(crate) async fn until(what: &str, limit: Duration, mut happened: impl FnMut(
         assert!(Instant::now() < deadline, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// An example, as it is now: `cargo test` builds it, `cargo test --test program`
-/// does not, and would leave us with that of an earlier day.
-pub(crate) fn example(name: &str) -> PathBuf {
-    let program = Path::new(env!("CARGO_BIN_EXE_turnkey"));
-    let profile = program.parent().expect("target/debug");
-    let example = profile.join("examples").join(name);
-    let age = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    if age(&example) < age(program) {
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        build.args(["build", "--quiet", "--example", name, "--manifest-path"]);
-        build.arg(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join("Cargo.toml"));
-        build
-            .arg("--target-dir")
-            .arg(profile.parent().expect("target"));
-        // What cargo tells a test about itself would make build scripts run again.
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
-                build.env_remove(name);
-            }
-        }
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        // What cargo tells tests about their package; seen by the build scripts of
-        // others they would be reasons to compile those anew, each time.
-        for (name, _) in std::env::vars_os() {
-            let name = name.to_string_lossy().into_owned();
-            if name.starts_with("CARGO_") && name != "CARGO_HOME" {
-                build.env_remove(name);
-            }
-        }
-        let built = build.status().expect("cargo");
-        assert!(built.success(), "the example `{name}` does not build");
-    }
-    example
 }
 
 /// Says what could not be tested here, past the test runner, which swallows what a
@@ -369,54 +332,6 @@ pub(crate) fn url(path: &Path) -> String {
     format!("sqlite:{}", path.display())
 }
 
-/// A program that has ended.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-}
-
-pub(crate) fn finish(mut command: Command, limit: Duration) -> Ended {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
-    let read = |mut pipe: Box<dyn Read + Send>| {
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            drop(pipe.read_to_end(&mut text));
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    };
-    let stdout = read(Box::new(child.stdout.take().expect("piped")));
-    let stderr = read(Box::new(child.stderr.take().expect("piped")));
-    let deadline = Instant::now() + limit;
-    let status = loop {
-        match child.try_wait().expect("our own child") {
-            Some(status) => break Some(status),
-            None if Instant::now() >= deadline => break None,
-            None => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
-    let group = Pid::from_raw(child.id() as i32);
-    // Nothing of it may be left behind, whether it ended or not.
-    killpg(group, Signal::SIGKILL).unwrap_or(()); // It may be gone.
-    drop(child.wait());
-    let ended = Ended {
-        code: status.and_then(|status| status.code()),
-        stdout: stdout.join().expect("reads only"),
-        stderr: stderr.join().expect("reads only"),
-    };
-    assert!(
-        status.is_some(),
-        "{command:?} did not end within {limit:?}: {ended:?}"
-    );
-    ended
-}
-
 /// A running bot.
 pub(crate) struct Bot {
     pub(crate) setup: Setup,
@@ -670,98 +585,4 @@ pub(crate) fn started_port(stderr: &str) -> Option<u16> {
     let (_, rest) = line.split_once("://")?;
     let (address, _) = rest.split_once(' ')?;
     address.rsplit_once(':')?.1.parse().ok()
-}
-
-/// What proc(5)'s stat says of a process.
-pub(crate) struct Stat {
-    pub(crate) state: char,
-    pub(crate) parent: i32,
-    pub(crate) group: i32,
-    /// Processor time, user and kernel, in ticks of 10 ms.
-    pub(crate) ticks: u64,
-}
-
-pub(crate) fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may hold spaces.
-    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
-    Some(Stat {
-        state: fields.first()?.chars().next()?,
-        parent: fields.get(1)?.parse().ok()?,
-        group: fields.get(2)?.parse().ok()?,
-        ticks: fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?,
-    })
-}
-
-fn pids() -> Vec<i32> {
-    let entries = fs::read_dir("/proc").expect("/proc");
-    entries
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .collect()
-}
-
-fn title(pid: i32) -> String {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
-}
-
-/// The lines of the kernel's table of sockets on this local port, in fields.
-fn sockets_of_port(port: u16) -> Vec<Vec<String>> {
-    let end = format!(":{port:04X}");
-    let mut found = Vec::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = fs::read_to_string(table).unwrap_or_default();
-        // Other tests leave thousands of lines here: a quick look first.
-        for line in text.lines().filter(|line| line.contains(&end)) {
-            let fields: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            if fields.get(1).is_some_and(|local| local.ends_with(&end)) {
-                found.push(fields);
-            }
-        }
-    }
-    found
-}
-
-/// Bytes (and, on listeners, connections) that nobody has read yet.
-fn unread_bytes(port: u16) -> u64 {
-    let unread = |fields: &Vec<String>| {
-        let (_, receive) = fields.get(4)?.split_once(':')?;
-        u64::from_str_radix(receive, 16).ok()
-    };
-    sockets_of_port(port).iter().filter_map(unread).sum()
-}
-
-/// The inodes of established connections to a port, on the server's side. A set:
-/// the kernel's table may show a line twice while it changes.
-pub(crate) fn established(port: u16) -> HashSet<String> {
-    sockets_of_port(port)
-        .into_iter()
-        .filter(|fields| fields.get(3).is_some_and(|state| state == "01"))
-        .filter_map(|fields| fields.get(9).cloned())
-        .collect()
-}
-
-/// The inodes of a process's sockets.
-fn sockets(pid: i32) -> HashSet<String> {
-    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
-        return Default::default();
-    };
-    entries
-        .filter_map(|entry| {
-            let target = fs::read_link(entry.ok()?.path()).ok()?;
-            let inode = target
-                .to_str()?
-                .strip_prefix("socket:[")?
-                .strip_suffix(']')?;
-            Some(inode.to_owned())
-        })
-        .collect()
-}
-
-/// Lets this process, and the bots it starts, open as many files as it may.
-pub(crate) fn raise_open_files() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
-    setrlimit(Resource::RLIMIT_NOFILE, most.min(65536), most).expect("below the hard limit");
 }

@@ -14,6 +14,8 @@ pub(crate) mod engine;
 pub(crate) mod fake;
 pub(crate) mod load;
 pub(crate) mod pebble;
+pub(crate) mod proc;
+pub(crate) mod programs;
 pub(crate) mod queues;
 pub(crate) mod small_disk;
 pub(crate) mod telegram;

@@ -9,10 +9,11 @@ use hyper::Request;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::bot::{SOON, Setup, raise_open_files, until};
+use crate::harness::bot::{SOON, Setup, until};
 use crate::harness::client::{
     self, Connection, begin, connect, join, message, once, post, raw, raw_message, read_to_end, say,
 };
+use crate::harness::proc::raise_open_files;
 
 #[tokio::test]
 async fn bad_json_is_told_where_and_which_field() {
@@ -272,7 +273,7 @@ async fn one_connection_too_many_is_told_to_come_back() {
 }
 
 fn bot_has_no_connection(bot: &crate::harness::bot::Bot) -> bool {
-    crate::harness::bot::established(bot.port).is_empty()
+    crate::harness::proc::established(bot.port).is_empty()
 }
 
 #[tokio::test]

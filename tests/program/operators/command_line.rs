@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::harness::bot::{SOON, Setup, stat, until};
+use crate::harness::bot::{SOON, Setup, until};
 use crate::harness::client::{begin, join, say};
+use crate::harness::proc::stat;
 
 #[tokio::test]
 async fn the_port_that_was_picked_is_printed() {

@@ -63,7 +63,7 @@ async fn upgrades_by_the_command_lose_nothing() {
         serving = said["pid"].as_i64().unwrap() as i32;
         // Only then does the new one take the next.
         until("the old program's end", SOON, || {
-            crate::harness::bot::stat(old).is_none_or(|stat| stat.state == 'Z')
+            crate::harness::proc::stat(old).is_none_or(|stat| stat.state == 'Z')
         })
         .await;
         bot.wait_for_stderr("Stopped: ").await;

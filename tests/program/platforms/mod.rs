@@ -12,3 +12,4 @@ pub(crate) mod rpc;
 pub(crate) mod token;
 pub(crate) mod topics;
 pub(crate) mod webhooks;
+pub(crate) mod webhooks_refused;

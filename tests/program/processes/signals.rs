@@ -17,8 +17,9 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::bot::{Bot, SOON, Setup, stat, until};
+use crate::harness::bot::{Bot, SOON, Setup, until};
 use crate::harness::client::{begin, join, say};
+use crate::harness::proc::stat;
 use crate::processes::stop::in_flight;
 
 fn signal(pid: i32, signal: Signal) {

@@ -14,9 +14,9 @@ use serde_json::Value;
 use crate::harness::bot::{SOON, Setup, skipped, until};
 
 /// For a measurement of a few short runs on a busy machine.
-const LONG: Duration = Duration::from_secs(120);
+pub(super) const LONG: Duration = Duration::from_secs(120);
 
-const SHORT: [&str; 8] = [
+pub(super) const SHORT: [&str; 8] = [
     // On a busy machine a shorter window may go by without a turn.
     "--seconds",
     "1",
@@ -28,7 +28,7 @@ const SHORT: [&str; 8] = [
     "1",
 ];
 
-fn storage(setup: &Setup, args: &[&str]) -> (Option<i32>, Value, String) {
+pub(super) fn storage(setup: &Setup, args: &[&str]) -> (Option<i32>, Value, String) {
     let all = [&["bench", "storage", "--json"], &SHORT[..], args].concat();
     let ended = setup.bare_within(&all, LONG);
     let json = serde_json::from_str(&ended.stdout).unwrap_or(Value::Null);
@@ -36,7 +36,7 @@ fn storage(setup: &Setup, args: &[&str]) -> (Option<i32>, Value, String) {
 }
 
 /// Every median is of good runs, and its figures fit each other.
-fn assert_sound(json: &Value, rows: usize) {
+pub(super) fn assert_sound(json: &Value, rows: usize) {
     let medians = json["medians"].as_array().expect("medians");
     assert_eq!(medians.len(), rows, "{json:#}");
     for row in medians {
@@ -53,7 +53,7 @@ fn assert_sound(json: &Value, rows: usize) {
 }
 
 /// The counters of every run add up to what was acknowledged.
-fn assert_checked(results: &Value, runs: usize) {
+pub(super) fn assert_checked(results: &Value, runs: usize) {
     let found = results["runs"].as_array().expect("runs");
     assert_eq!(found.len(), runs);
     for run in found {
@@ -72,11 +72,11 @@ fn assert_checked(results: &Value, runs: usize) {
     }
 }
 
-fn read(path: &Path) -> Value {
+pub(super) fn read(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub(super) fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<String> = entries
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -86,7 +86,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 /// Processes whose working directory is this one or below it: all of a laboratory's.
-fn inhabitants(directory: &Path) -> Vec<String> {
+pub(super) fn inhabitants(directory: &Path) -> Vec<String> {
     let directory = directory.canonicalize().unwrap();
     fs::read_dir("/proc")
         .unwrap()
@@ -101,7 +101,7 @@ fn inhabitants(directory: &Path) -> Vec<String> {
 
 /// Nobody is left of a laboratory that has ended, nor comes back: what it killed may need
 /// a moment for its end on a busy machine.
-fn assert_nobody_is_left(directory: &Path) {
+pub(super) fn assert_nobody_is_left(directory: &Path) {
     let deadline = Instant::now() + SOON;
     while !inhabitants(directory).is_empty() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));
@@ -192,7 +192,7 @@ fn the_table_is_for_people() {
 }
 
 /// Bytes written to the block device below a directory; none where there is no such.
-fn device_bytes(directory: &Path) -> Option<u64> {
+pub(super) fn device_bytes(directory: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt;
     let device = fs::metadata(directory).unwrap().dev();
     let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
@@ -280,7 +280,7 @@ fn bad_options_are_refused_in_a_sentence() {
 }
 
 /// A laboratory in the middle of a long run.
-async fn under_way(setup: &Setup) -> Child {
+pub(super) async fn under_way(setup: &Setup) -> Child {
     let child = setup
         .command()
         .args([
@@ -336,7 +336,7 @@ async fn ctrl_c_writes_what_there_is_and_leaves_nothing() {
 }
 
 /// A laboratory of five seconds, whose turns are short: the file is free between them.
-fn brief(setup: &Setup) -> Child {
+pub(super) fn brief(setup: &Setup) -> Child {
     let options = "bench storage --engines sqlite-direct --processes 1 --in-flight 1 --users 1 \
                    --sync normal --seconds 5 --repeat 1 --out report";
     setup
@@ -464,156 +464,4 @@ async fn whole_turns_are_measured_on_a_bot_that_runs() {
     );
     assert!(stranger.stdout.contains("401"), "{}", stranger.stdout);
     bot.stop().await;
-}
-
-/// Where servers' programs are, beside PATH.
-fn is_installed(name: &str, directories: impl IntoIterator<Item = std::path::PathBuf>) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    directories
-        .into_iter()
-        .chain(std::env::split_paths(&path))
-        .any(|directory| directory.join(name).exists())
-}
-
-#[test]
-fn a_private_postgresql_is_started_and_gone() {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let directories = versions.map(|entry| entry.unwrap().path().join("bin"));
-    if !is_installed("initdb", directories) {
-        return skipped("bench storage --start-servers: install the package postgresql");
-    }
-    let json = on_a_private_server("postgres,postgres-plain", "full", 2);
-    for row in json["medians"].as_array().unwrap() {
-        assert!(row["ratio_to_postgres"].is_number(), "{row:#}");
-    }
-}
-
-/// Its durability is a setting of the whole server, which follows the runs.
-#[test]
-fn a_private_mysql_is_started_and_gone() {
-    let directories = ["/usr/sbin", "/usr/libexec"].map(Into::into);
-    if !is_installed("mariadbd", directories.clone()) && !is_installed("mysqld", directories) {
-        return skipped("bench storage --start-servers: install the package mariadb-server");
-    }
-    let json = on_a_private_server("mysql,mysql-plain", "full,normal", 4);
-    for run in json["runs"].as_array().unwrap() {
-        let syncs = run["syncs_per_turn"].as_f64().expect("syncs");
-        let turns = run["acknowledged"].as_f64().expect("turns");
-        let plain = run["engine"] == "mysql-plain";
-        // Eight at a time share some; what is not durable is synced once a second.
-        let (least, most) = match run["sync"].as_str() {
-            Some("full") => (0.05, 4.0),
-            _ => (0.0, 0.5),
-        };
-        // The server syncs some for itself, however few turns a busy machine lets through.
-        let most = most + OWN_SYNCS / turns;
-        assert!(!plain || (least..most).contains(&syncs), "{run:#}");
-    }
-}
-
-/// Syncs that a server makes in a run of a second without any turn, at most.
-const OWN_SYNCS: f64 = 20.0;
-
-/// All results, after nothing was left.
-fn on_a_private_server(engines: &str, sync: &str, runs: usize) -> Value {
-    let setup = Setup::counter();
-    let args = ["--engines", engines, "--sync", sync, "--start-servers"];
-    let more = ["--processes", "2", "--in-flight", "4", "--out", "report"];
-    let (code, json, stderr) = storage(&setup, &[&args[..], &more].concat());
-    assert_eq!(code, Some(0), "{stderr}");
-    assert_sound(&json, runs);
-    let results = read(&setup.path("report").join("results.json"));
-    assert_checked(&results, runs);
-    for row in json["medians"].as_array().unwrap() {
-        assert!(row["cpu_us_per_turn"]["server"].is_number(), "{row:#}");
-        assert_eq!(
-            row["device_bytes_per_turn"].is_number(),
-            device_bytes(setup.dir.path()).is_some(),
-            "{row:#}"
-        );
-    }
-    assert_nobody_is_left(setup.dir.path());
-    assert_eq!(names(setup.dir.path()), ["report"]);
-    results
-}
-
-/// A server of the user's: each run has a database there, and none is left.
-#[tokio::test]
-async fn a_named_postgresql_is_left_as_it_was() {
-    let Some(server) =
-        crate::harness::server::TestServer::start(crate::harness::server::Kind::Postgres)
-    else {
-        return;
-    };
-    let setup = Setup::counter();
-    let url = server.url("postgres");
-    let args = ["--engines", "postgres-plain,postgres", "--processes", "1"];
-    let more = ["--in-flight", "2", "--postgres", &url];
-    let (code, json, stderr) = storage(&setup, &[&args[..], &more].concat());
-    assert_eq!(code, Some(0), "{stderr}");
-    assert_sound(&json, 2);
-    server.sql("postgres", "DO $$ BEGIN IF (SELECT count(*) FROM pg_database WHERE datname NOT IN ('postgres', 'template0', 'template1')) > 0 THEN RAISE 'a database is left'; END IF; END $$").await;
-
-    server.sql("postgres", "CREATE ROLE small LOGIN").await;
-    let url = server.url_as("small", "postgres");
-    let said = refused(&setup, &["--engines", "postgres", "--postgres", &url]);
-    assert!(said.contains("CREATEDB"), "{said}");
-}
-
-fn refused(setup: &Setup, args: &[&str]) -> String {
-    let ended = setup.bare_within(&[&["bench", "storage"], args].concat(), LONG);
-    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
-    ended.stderr
-}
-
-/// As a server of PostgreSQL; and its settings are left as they are.
-#[tokio::test]
-async fn a_named_mysql_is_left_as_it_was() {
-    let Some(server) =
-        crate::harness::server::TestServer::start(crate::harness::server::Kind::Mysql)
-    else {
-        return;
-    };
-    let setup = Setup::counter();
-    let url = server.url("turnkey");
-    let args = ["--engines", "mysql-plain,mysql", "--processes", "1"];
-    let more = ["--in-flight", "2", "--mysql", &url];
-    let (code, json, stderr) = storage(&setup, &[&args[..], &more].concat());
-    assert_eq!(code, Some(0), "{stderr}");
-    assert_sound(&json, 2);
-    for row in json["medians"].as_array().unwrap() {
-        assert!(row["cpu_us_per_turn"]["server"].is_number(), "{row:#}");
-    }
-
-    let said = refused(
-        &setup,
-        &["--engines", "mysql", "--sync", "normal", "--mysql", &url],
-    );
-    assert!(said.contains("innodb_flush_log_at_trx_commit=2"), "{said}");
-    server.sql("turnkey", "CREATE USER small@localhost").await;
-    let small = server.url_as("small", "information_schema");
-    let said = refused(&setup, &["--engines", "mysql", "--mysql", &small]);
-    assert!(said.contains("may not create databases"), "{said}");
-    let said = refused(
-        &setup,
-        &[
-            "--engines",
-            "mysql",
-            "--mysql",
-            "mysql://ann:secret@localhost:1/",
-        ],
-    );
-    assert!(said.contains("cannot connect"), "{said}");
-    assert!(!said.contains("secret"), "{said}");
-
-    // Fails when there is one: it would be made.
-    server
-        .sql(
-            "turnkey",
-            "CREATE TABLE left_over AS SELECT SCHEMA_NAME FROM information_schema.SCHEMATA
-                 WHERE SCHEMA_NAME LIKE 'turnkey\\_bench\\_%';
-             ALTER TABLE left_over ADD CONSTRAINT none_is_left CHECK (SCHEMA_NAME IS NULL);
-             DROP TABLE left_over",
-        )
-        .await;
 }

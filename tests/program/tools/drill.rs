@@ -14,7 +14,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use turnkey::drill::{Drill, Exit, Mode, Report, Request, Round, Scenario, To, Verdict};
 
-use crate::harness::bot::{SOON, Setup, example, stat, until};
+use crate::harness::bot::{SOON, Setup, example, until};
+use crate::harness::proc::stat;
 
 /// For a drill of a few rounds on a busy machine.
 const LONG: Duration = Duration::from_secs(180);

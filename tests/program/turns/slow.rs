@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::bot::{Setup, raise_open_files, until};
+use crate::harness::bot::{Setup, until};
 use crate::harness::client::{begin, join, say};
+use crate::harness::proc::raise_open_files;
 
 const USERS: usize = 2000;
 
