@@ -6,7 +6,6 @@ use clap::Args;
 use turnkey_storage::Finding;
 
 use super::storage::Database;
-use crate::config::Address;
 use crate::net::tls;
 use crate::process::exit;
 use turnkey_storage::tools;
@@ -30,11 +29,9 @@ impl Check {
         let address = self.database.address()?;
         let mut findings = tools::check(&address)?;
         // Only a bot with --tls-cert has left word there of where its certificate is.
-        let kept = match &address {
-            Address::Sqlite(path) => tls::kept::complaint(&tls::kept::beside(path)),
-            #[cfg(any(feature = "mysql", feature = "postgres"))]
-            _ => None,
-        };
+        let kept = address
+            .file()
+            .and_then(|path| tls::kept::complaint(&tls::kept::beside(path)));
         findings.extend(kept.map(|problem| Finding {
             problem,
             remedy: "put a good pair there; until then the bot serves the last good one".to_owned(),

@@ -20,7 +20,7 @@ use nix::unistd::Pid;
 use turnkey_storage::sqlite::Files;
 
 use super::storage;
-use crate::config::{self, Address};
+use crate::config;
 use crate::process::lock_note::LockNote;
 
 /// Between two looks.
@@ -80,12 +80,10 @@ impl Which {
             return Ok(Target { pid, noted: None });
         }
         let address = storage::address(self.storage.as_deref().unwrap_or_default())?;
-        let path = match &address {
-            Address::Sqlite(path) => path,
-            #[cfg(any(feature = "mysql", feature = "postgres"))]
-            _ => bail!(
+        let Some(path) = address.file() else {
+            bail!(
                 "{address} has no lock file to find the bot by; name its first process with --pid"
-            ),
+            );
         };
         let files = Files::of(path);
         let Some(line) = files.note()? else {

@@ -31,12 +31,9 @@ pub(crate) fn take(config: &Config) -> crate::Result<Database> {
 /// # Errors
 /// [`Error::Start`]: another database is configured now.
 pub(crate) fn inherit(config: &Config, path: &Path, lock: OwnedFd) -> crate::Result<Database> {
-    let is_other = match &config.database {
-        None => false,
-        Some(Address::Sqlite(configured)) => Files::of(configured) != Files::of(path),
-        #[cfg(any(feature = "mysql", feature = "postgres"))]
-        Some(_) => true,
-    };
+    let is_ours = |configured: &Path| Files::of(configured) == Files::of(path);
+    let configured = config.database.as_ref();
+    let is_other = configured.is_some_and(|address| !address.file().is_some_and(is_ours));
     if is_other {
         return Err(Error::Start(format!(
             "an upgrade keeps the database, {}; stop the bot to change --storage",

@@ -5,7 +5,7 @@
 //! from an address shows its password.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
@@ -87,6 +87,19 @@ impl FromStr for Address {
                 "takes an address such as sqlite:bot.db, not {:?}",
                 url.split_once(':').map_or(url, |(engine, _)| engine)
             )),
+        }
+    }
+}
+
+impl Address {
+    /// The file, of a database that is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Address::Sqlite(path) => Some(path),
+            #[cfg(feature = "postgres")]
+            Address::Postgres(_) => None,
+            #[cfg(feature = "mysql")]
+            Address::Mysql(_) => None,
         }
     }
 }
