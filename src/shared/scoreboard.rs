@@ -82,7 +82,11 @@ pub(crate) enum Field {
     /// The file was taken away while it is open: see `shared/taken.rs`. It stays when the writer
     /// has ended.
     Taken,
+    /// None, and always last: how many there are.
+    Count,
 }
+
+const _: () = assert!(Field::Count as usize <= FIELDS, "give FIELDS more room");
 
 /// What the whole program shares.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +110,11 @@ pub(crate) enum Shared {
     /// `turnkey_storage::clock`, which alone writes here.
     ClockOurs,
     ClockWall,
+    /// None, and always last: how many there are.
+    Count,
 }
+
+const _: () = assert!(Shared::Count as usize <= SLOT, "more than a slot has room for");
 
 /// Words of a slot for [`Field`]s.
 const FIELDS: usize = 32;
