@@ -114,7 +114,10 @@ pub(crate) enum Shared {
     Count,
 }
 
-const _: () = assert!(Shared::Count as usize <= SLOT, "more than a slot has room for");
+const _: () = assert!(
+    Shared::Count as usize <= SLOT,
+    "more than a slot has room for"
+);
 
 /// Words of a slot for [`Field`]s.
 const FIELDS: usize = 32;
