@@ -41,6 +41,17 @@ pub(crate) struct Results {
     pub(crate) runs: Vec<Run>,
 }
 
+impl Results {
+    /// This program, then what it measured, with their versions.
+    pub(crate) fn versions_line(&self) -> String {
+        let mut line = self.program.clone();
+        for (name, version) in &self.versions {
+            line += &format!(", {name} {version}");
+        }
+        line
+    }
+}
+
 /// One run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Run {

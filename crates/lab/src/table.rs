@@ -12,11 +12,6 @@ use turnkey_report::figures::{short, thousands, time};
 /// What it ran on.
 pub(super) fn machine_lines(results: &Results) -> Vec<String> {
     let machine = &results.machine;
-    let versions: Vec<String> = results
-        .versions
-        .iter()
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect();
     vec![
         format!(
             "{}, {} processors, {:.1} GiB, {}",
@@ -26,11 +21,10 @@ pub(super) fn machine_lines(results: &Results) -> Vec<String> {
             machine.kernel
         ),
         format!(
-            "{} on {}; {}, {}",
+            "{} on {}; {}",
             results.file_system.kind,
             results.file_system.device,
-            results.program,
-            versions.join(", ")
+            results.versions_line()
         ),
     ]
 }

@@ -134,11 +134,6 @@ fn verdict(results: &Results) -> String {
 
 fn facts(body: &mut String, results: &Results) {
     let machine = &results.machine;
-    let versions: Vec<String> = results
-        .versions
-        .iter()
-        .map(|(name, version)| format!("{name} {version}"))
-        .collect();
     let facts = [
         (
             "Processor",
@@ -167,10 +162,7 @@ fn facts(body: &mut String, results: &Results) {
                 time(results.disk_sync.overwrite_us)
             ),
         ),
-        (
-            "Versions",
-            format!("{}, {}", results.program, versions.join(", ")),
-        ),
+        ("Versions", results.versions_line()),
     ];
     body.push_str("<div class=\"facts\">\n");
     for (name, value) in facts {

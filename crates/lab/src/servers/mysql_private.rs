@@ -37,7 +37,7 @@ pub(super) struct Mysql;
 
 impl Private for Mysql {
     fn create(&self, home: &Home) -> crate::error::Result<Start> {
-        let directory = directory(home)?;
+        let directory = home.socket_directory(MAX_SOCKET_DIRECTORY)?;
         let server = find("mariadbd").or_else(|_| find("mysqld"))?;
         let mut install = if server.ends_with("mariadbd") {
             let mut install = home.command(&find("mariadb-install-db")?);
@@ -98,7 +98,8 @@ impl Private for Mysql {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        let (Ok(runtime), Ok(directory)) = (runtime, directory(home)) else {
+        let (Ok(runtime), Ok(directory)) = (runtime, home.socket_directory(MAX_SOCKET_DIRECTORY))
+        else {
             return false;
         };
         runtime.block_on(async {
@@ -124,18 +125,6 @@ fn url(directory: &std::path::Path) -> String {
     let socket = directory.join("socket").display().to_string();
     let socket = socket.replace('%', "%25").replace('&', "%26");
     format!("mysql://turnkey@localhost/mysql?socket={socket}")
-}
-
-/// As it is on the disk: the server changes its own directory.
-fn directory(home: &Home) -> crate::error::Result<PathBuf> {
-    let directory = fs::canonicalize(&home.directory)?;
-    if directory.as_os_str().len() > MAX_SOCKET_DIRECTORY {
-        return Err(Error::Start(format!(
-            "the path {} is too long for a Unix socket; name a shorter --directory",
-            directory.display()
-        )));
-    }
-    Ok(directory)
 }
 
 /// Servers' programs are where only root looks for them.

@@ -52,7 +52,7 @@ impl Private for Postgres {
         if !made.success() {
             return Err(refuse(home.last_words("initdb.log")));
         }
-        let socket = socket(home)?;
+        let socket = home.socket_directory(MAX_SOCKET_DIRECTORY)?;
         let mut command = home.command(&find("postgres")?);
         command.arg("-D").arg(data(home)).arg("-k").arg(&socket);
         command.args(["-c", "listen_addresses=", "-c", "log_min_messages=warning"]);
@@ -69,7 +69,10 @@ impl Private for Postgres {
 
     /// Its socket is there before it answers, so it is asked.
     fn answers(&self, home: &Home) -> bool {
-        let (Ok(ready), Ok(socket)) = (find("pg_isready"), socket(home)) else {
+        let (Ok(ready), Ok(socket)) = (
+            find("pg_isready"),
+            home.socket_directory(MAX_SOCKET_DIRECTORY),
+        ) else {
             return false;
         };
         home.command(&ready)
@@ -88,18 +91,6 @@ impl Private for Postgres {
 
 fn data(home: &Home) -> PathBuf {
     home.directory.join("data")
-}
-
-/// Beside the data.
-fn socket(home: &Home) -> crate::error::Result<PathBuf> {
-    let directory = fs::canonicalize(&home.directory)?;
-    if directory.as_os_str().len() > MAX_SOCKET_DIRECTORY {
-        return Err(Error::Start(format!(
-            "the path {} is too long for a Unix socket; name a shorter --directory",
-            directory.display()
-        )));
-    }
-    Ok(directory)
 }
 
 /// The newest version's program.

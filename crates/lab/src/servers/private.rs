@@ -52,6 +52,19 @@ pub(super) struct User {
 }
 
 impl Home {
+    /// Its directory as it is on the disk (servers change their own), for a Unix socket in
+    /// it: at most so many bytes.
+    pub(super) fn socket_directory(&self, most: usize) -> crate::error::Result<PathBuf> {
+        let directory = fs::canonicalize(&self.directory)?;
+        if directory.as_os_str().len() > most {
+            return Err(Error::Start(format!(
+                "the path {} is too long for a Unix socket; name a shorter --directory",
+                directory.display()
+            )));
+        }
+        Ok(directory)
+    }
+
     /// A command in this directory, as the server's user, apart from our terminal.
     pub(super) fn command(&self, program: &Path) -> Command {
         use std::os::unix::process::CommandExt;
