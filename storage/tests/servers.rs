@@ -7,6 +7,7 @@
 #![cfg(all(feature = "mysql", feature = "postgres"))]
 #![allow(clippy::unwrap_used)]
 
+#[macro_use]
 mod common;
 
 use std::io::{BufRead, BufReader, Write};
@@ -464,23 +465,6 @@ fn ids_up_to_the_bound_are_kept_and_longer_ones_refused(kind: Kind) {
             .map(common::flat);
         assert!(matches!(longer, Err(Error::Unavailable(why)) if why.contains("1025 bytes")));
     });
-}
-
-macro_rules! on_every_server {
-    ($($case:ident)*) => {
-        mod postgres {
-            $(#[test]
-            fn $case() {
-                super::$case(super::Kind::Postgres);
-            })*
-        }
-        mod mariadb {
-            $(#[test]
-            fn $case() {
-                super::$case(super::Kind::Mysql);
-            })*
-        }
-    };
 }
 
 on_every_server! {

@@ -5,6 +5,7 @@
 #![cfg(all(feature = "mysql", feature = "postgres"))]
 #![allow(clippy::unwrap_used)]
 
+#[macro_use]
 mod common;
 
 use std::sync::Arc;
@@ -384,23 +385,6 @@ fn attempts_are_bounded(kind: Kind) {
         );
         assert!(took < LONG / 3, "{took:?}");
     });
-}
-
-macro_rules! on_every_server {
-    ($($case:ident)*) => {
-        mod postgres {
-            $(#[test]
-            fn $case() {
-                super::$case(super::Kind::Postgres);
-            })*
-        }
-        mod mariadb {
-            $(#[test]
-            fn $case() {
-                super::$case(super::Kind::Mysql);
-            })*
-        }
-    };
 }
 
 on_every_server! {

@@ -7,6 +7,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // Each binary uses a part of it.
 
 #[cfg(all(feature = "mysql", feature = "postgres"))]
+#[macro_use]
 pub(crate) mod server;
 
 use std::os::fd::AsFd;

@@ -13,6 +13,25 @@ use std::sync::{Arc, Mutex, OnceLock};
 use mysql_async::prelude::Queryable;
 use turnkey_storage::{DialogLine, Error, Finding, Result, Storage, Sync, mysql, postgres};
 
+/// Runs each of these cases on PostgreSQL and on MariaDB.
+#[allow(unused_macros)]
+macro_rules! on_every_server {
+    ($($case:ident)*) => {
+        mod postgres {
+            $(#[test]
+            fn $case() {
+                super::$case(super::Kind::Postgres);
+            })*
+        }
+        mod mariadb {
+            $(#[test]
+            fn $case() {
+                super::$case(super::Kind::Mysql);
+            })*
+        }
+    };
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Postgres,

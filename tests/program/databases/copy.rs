@@ -21,11 +21,6 @@ async fn address(server: &TestServer, database: &str) -> String {
     server.url_with_password(PASSWORD, database).await
 }
 
-/// A bot on the server.
-fn on(setup: &Setup, url: &str) -> Setup {
-    setup.clone().storage(None).env("TURNKEY_STORAGE", url)
-}
-
 #[tokio::test]
 async fn a_bot_moves_to_postgresql_and_goes_on() {
     a_bot_moves_and_goes_on(Kind::Postgres).await;
@@ -89,7 +84,7 @@ async fn a_bot_moves_and_goes_on(kind: Kind) {
     assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.stderr.contains("is not empty"), "{refused:?}");
 
-    let moved = on(&setup, &there);
+    let moved = setup.clone().on(&there);
     assert_eq!(moved.dump(&["--history"]), before);
     moved.assert_sound();
     let bot = moved.start().await;
@@ -116,7 +111,7 @@ async fn a_bot_moves_and_goes_on(kind: Kind) {
     assert_eq!(result["tables"][0]["from"]["rows"], 22);
     assert_eq!(result["tables"][0]["from"], result["tables"][0]["to"]);
     let home = setup.clone().storage(Some(back));
-    assert_eq!(home.dump(&[]), on(&setup, &there).dump(&[]));
+    assert_eq!(home.dump(&[]), setup.clone().on(&there).dump(&[]));
     let bot = home.start().await;
     let again = once(bot.port, message("ann", "hi \u{1f980}", Some("old"))).await;
     assert_eq!(again.text(), r#"{"replies":[{"text":"1: hi 🦀"}]}"#);
@@ -187,8 +182,8 @@ async fn an_interrupted_copy_is_not_served_and_is_done_again() {
     let file = setup.clone().storage(Some(setup.path("to.db")));
     let file_url = url(&file.database());
     for (to, target) in [
-        (&there, on(&setup, &there)),
-        (&in_maria, on(&setup, &in_maria)),
+        (&there, setup.clone().on(&there)),
+        (&in_maria, setup.clone().on(&in_maria)),
         (&file_url, file.clone()),
     ] {
         let arguments = ["copy", "--from", &from, "--to", to];
@@ -252,7 +247,7 @@ async fn a_difference_is_found_and_the_target_stays_unfinished() {
     let result: Value = serde_json::from_str(&copied.stdout).unwrap();
     assert_eq!(result["ok"], false);
     assert!(copied.stderr.contains("the two sides differ"), "{copied:?}");
-    let check = on(&setup, &there).tool(&["check"]);
+    let check = setup.clone().on(&there).tool(&["check"]);
     assert!(check.stderr.contains("was not finished"), "{check:?}");
 
     conn.execute("UPDATE times SET at = '2026-01-02 03:04:05+00'", [])
@@ -260,7 +255,7 @@ async fn a_difference_is_found_and_the_target_stays_unfinished() {
     drop(conn);
     let copied = setup.bare(&arguments);
     assert_eq!(copied.code, Some(0), "{copied:?}");
-    on(&setup, &there).assert_sound();
+    setup.clone().on(&there).assert_sound();
 }
 
 #[tokio::test]

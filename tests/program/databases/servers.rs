@@ -17,10 +17,7 @@ const PASSWORD: &str = "never-to-be-shown";
 
 async fn on(server: &TestServer, database: &str) -> Setup {
     let url = server.url_with_password(PASSWORD, database).await;
-    Setup::counter()
-        .storage(None)
-        .env("TURNKEY_STORAGE", url)
-        .args(&["-v"])
+    Setup::counter().on(url).args(&["-v"])
 }
 
 /// Sends one user's messages to the bots in turn until each is answered 200; what

@@ -11,10 +11,7 @@ use crate::harness::server::{Kind, TestServer};
 use crate::operators::admin::{admin_port, get};
 
 fn on(url: &str) -> Setup {
-    Setup::counter()
-        .storage(None)
-        .env("TURNKEY_STORAGE", url)
-        .args(&["--admin", "127.0.0.1:0"])
+    Setup::counter().on(url).args(&["--admin", "127.0.0.1:0"])
 }
 
 async fn a_server_that_is_read_only_is_not_ready_and_callers_get_a_sentence(server: TestServer) {

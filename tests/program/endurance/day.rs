@@ -248,9 +248,7 @@ async fn a_day_on_postgres() {
         return;
     };
     let database = server.create().await;
-    let setup = Setup::counter()
-        .storage(None)
-        .env("TURNKEY_STORAGE", server.url(&database));
+    let setup = Setup::counter().on(server.url(&database));
     let mut day = Day::begin(setup, over_tls).await;
     day.flows().await;
     let first = day.pass().await;

@@ -146,6 +146,11 @@ impl Setup {
         self
     }
 
+    /// The database with this address, from the environment: it may hold a password.
+    pub(crate) fn on(self, address: impl Into<String>) -> Self {
+        self.storage(None).env("TURNKEY_STORAGE", address)
+    }
+
     /// As another user. Only root may.
     pub(crate) fn uid(mut self, uid: u32) -> Self {
         self.uid = Some(uid);

@@ -32,8 +32,7 @@ impl Engine {
             Engine::Sqlite => (Setup::commands(), None),
             Engine::Postgres(server) => {
                 let url = server.url(&server.create().await);
-                let setup = Setup::commands().storage(None);
-                (setup.env("TURNKEY_STORAGE", url.clone()), Some(url))
+                (Setup::commands().on(url.clone()), Some(url))
             }
         }
     }

@@ -263,11 +263,7 @@ async fn check_tells_good_from_bad_from_unreadable() {
     // The variable serves the tools, too.
     let ended = setup
         .clone()
-        .storage(None)
-        .env(
-            "TURNKEY_STORAGE",
-            crate::harness::bot::url(&setup.database()),
-        )
+        .on(crate::harness::bot::url(&setup.database()))
         .tool(&["check"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
 }

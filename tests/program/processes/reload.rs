@@ -54,8 +54,7 @@ async fn sighup_replaces_workers_without_a_gap_on_postgres() {
     };
     let database = server.create().await;
     let setup = Setup::counter()
-        .storage(None)
-        .env("TURNKEY_STORAGE", server.url(&database))
+        .on(server.url(&database))
         .args(&["--workers", "2"]);
     reloads_under_load(setup.start().await).await;
 }

@@ -57,8 +57,7 @@ async fn a_new_program_takes_over_without_a_gap_on_postgres() {
     };
     let database = server.create().await;
     let setup = Setup::counter()
-        .storage(None)
-        .env("TURNKEY_STORAGE", server.url(&database))
+        .on(server.url(&database))
         .args(&["--workers", "2"]);
     upgrade_under_load(setup.start().await).await;
 }
