@@ -27,9 +27,6 @@ pub(crate) trait Account {
     fn id(&self) -> Asked<'_, u64>;
 }
 
-/// The platforms of this configuration that can be asked.
-///
-/// # Errors
 /// What every call of the Graph API carries: the token, and the proof that apps may
 /// require.
 pub(super) fn credentials(config: &FacebookConfig) -> String {

@@ -37,6 +37,16 @@ pub(crate) enum PollError {
     Token(String),
 }
 
+impl PollError {
+    /// Why, and how long to wait where the platform named a time.
+    pub(crate) fn told(self) -> (String, Option<Duration>) {
+        match self {
+            PollError::Away { reason, after } => (reason, after),
+            PollError::Token(reason) | PollError::Taken(reason) => (reason, None),
+        }
+    }
+}
+
 impl From<SendError> for PollError {
     fn from(error: SendError) -> Self {
         let reason = error.to_string();

@@ -47,11 +47,30 @@ struct Served {
     taken: Cell<u64>,
 }
 
+impl Served {
+    fn new(channel: Box<dyn Channel>, pace: Pace) -> Self {
+        Served {
+            channel,
+            pace,
+            taken: Cell::new(0),
+        }
+    }
+
+    fn outlet<'a>(&'a self, name: &'a str) -> Outlet<'a> {
+        Outlet {
+            name,
+            channel: self.channel.as_ref(),
+            pace: self.pace,
+            taken: &self.taken,
+        }
+    }
+}
+
 /// The channels of a worker, by name.
 pub(crate) struct Channels {
     by_name: HashMap<String, Served>,
     /// Stands in for a channel that is no longer configured.
-    gone: (Gone, Pace, Cell<u64>),
+    gone: Served,
     /// That replies are lost was said.
     said_lost: Cell<bool>,
 }
@@ -102,20 +121,9 @@ impl Channels {
         Ok(Channels {
             by_name: all
                 .into_iter()
-                .map(|(channel, pace)| {
-                    let taken = Cell::new(0);
-                    let name = channel.name().to_owned();
-                    (
-                        name,
-                        Served {
-                            channel,
-                            pace,
-                            taken,
-                        },
-                    )
-                })
+                .map(|(channel, pace)| (channel.name().to_owned(), Served::new(channel, pace)))
                 .collect(),
-            gone: (Gone, of_gone, Cell::new(0)),
+            gone: Served::new(Box::new(Gone), of_gone),
             said_lost: Cell::new(false),
         })
     }
@@ -132,28 +140,19 @@ impl Channels {
 
     /// The channel of a dialog.
     pub(crate) fn of(&self, dialog: &DialogKey) -> &dyn Channel {
-        self.named(&dialog.channel).unwrap_or(&self.gone.0)
+        self.named(&dialog.channel)
+            .unwrap_or(self.gone.channel.as_ref())
     }
 
     /// The same with its budgets.
     pub(crate) fn outlet<'a>(&'a self, dialog: &'a DialogKey) -> Outlet<'a> {
-        self.outlet_named(&dialog.channel).unwrap_or(Outlet {
-            name: &dialog.channel,
-            channel: &self.gone.0,
-            pace: self.gone.1,
-            taken: &self.gone.2,
-        })
+        self.outlet_named(&dialog.channel)
+            .unwrap_or_else(|| self.gone.outlet(&dialog.channel))
     }
 
     /// The channel of this name with its budgets.
     pub(crate) fn outlet_named<'a>(&'a self, name: &'a str) -> Option<Outlet<'a>> {
-        let served = self.by_name.get(name)?;
-        Some(Outlet {
-            name,
-            channel: served.channel.as_ref(),
-            pace: served.pace,
-            taken: &served.taken,
-        })
+        Some(self.by_name.get(name)?.outlet(name))
     }
 
     /// What becomes of a turn's replies: the channel's plan. What another system
@@ -269,7 +268,8 @@ pub(crate) fn polled(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn 
     Ok(sources)
 }
 
-/// The platforms of this configuration that are told where to post. `edits`: they are handled, and asked for.
+/// The platforms of this configuration that are told where to post. `edits`: they are
+/// handled, and asked for.
 ///
 /// # Errors
 /// What is wrong with the configuration, in a sentence.
@@ -287,6 +287,9 @@ pub(crate) fn registered(config: &Config, edits: bool) -> crate::Result<Vec<Box<
     Ok(platforms)
 }
 
+/// The platforms of this configuration that can be asked whose token it is.
+///
+/// # Errors
 /// What is wrong with the configuration, in a sentence.
 pub(crate) fn accounts(config: &Config) -> crate::Result<Vec<Box<dyn Account>>> {
     let mut accounts: Vec<Box<dyn Account>> = Vec::new();

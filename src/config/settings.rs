@@ -4,7 +4,7 @@
 //! bounds, what a reload changes, the status page, the manual page and docs/SETTINGS.md.
 //!
 //! **To add one**, write a row here and use it: `config.its_name`, anywhere. Then
-//! `UPDATE=1 cargo test --lib settings_page` brings docs/SETTINGS.md up to date. A row is
+//! `UPDATE=1 cargo test -p turnkey --lib settings_page` brings docs/SETTINGS.md up to date. A row is
 //! the help as a comment, the name, the type, the default if there is one, and what is not
 //! as usual: the fields of [`Row`](super::table::Row), such as
 //!

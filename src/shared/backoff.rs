@@ -35,6 +35,12 @@ impl Backoff {
         self.next = (pause * 2).min(self.longest);
         jitter(pause)
     }
+
+    /// The same; longer where somebody asks for it, up to the longest.
+    pub(crate) fn pause_for(&mut self, asked: Option<Duration>) -> Duration {
+        let pause = self.pause();
+        asked.map_or(pause, |asked| pause.max(asked.min(self.longest)))
+    }
 }
 
 /// Between a half of a pause and the whole, by chance: those who failed together do not

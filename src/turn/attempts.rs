@@ -128,17 +128,16 @@ impl Attempts<'_> {
         }
     }
 
-    fn letter(self, receipt: &Receipt<'_>, error: &str) -> DeadLetter {
-        let update = &*receipt.update;
+    fn letter(self, update: &Update, arrived: Arrival, attempts: u32, error: String) -> DeadLetter {
         DeadLetter {
             dialog: update.dialog.clone(),
             update: update.id.0.clone(),
-            arrived: receipt.arrived.unix_us(),
+            arrived: arrived.unix_us(),
             digest: update.digest.clone(),
             answer: self.channels.of(&update.dialog).given_up(update),
             body: serde_json::to_vec(update).unwrap_or_default(),
-            error: error.to_owned(),
-            attempts: receipt.attempts,
+            error,
+            attempts,
             died: now_ms(),
         }
     }
@@ -146,7 +145,13 @@ impl Attempts<'_> {
     /// Gives an update up: it goes to the dead letters, and to whoever sends it again it
     /// is done.
     async fn bury(self, receipt: &mut Receipt<'_>, error: &str) {
-        let letter = self.letter(receipt, error);
+        let Receipt {
+            update,
+            arrived,
+            attempts,
+            ..
+        } = receipt;
+        let letter = self.letter(update, *arrived, *attempts, error.to_owned());
         if self.bury_letter(&letter).await {
             receipt.answer_accepted();
             receipt.settled();
@@ -157,18 +162,9 @@ impl Attempts<'_> {
 
     /// Gives up what came in and cannot be read. False: that could not be written.
     pub(crate) async fn bury_unread(self, update: &Update, arrived: Arrival) -> bool {
-        let letter = DeadLetter {
-            dialog: update.dialog.clone(),
-            update: update.id.0.clone(),
-            arrived: arrived.unix_us(),
-            digest: update.digest.clone(),
-            answer: self.channels.of(&update.dialog).given_up(update),
-            body: serde_json::to_vec(update).unwrap_or_default(),
-            error: format!("it cannot be read: {}", update.text),
-            attempts: 0,
-            died: now_ms(),
-        };
-        self.bury_letter(&letter).await
+        let error = format!("it cannot be read: {}", update.text);
+        self.bury_letter(&self.letter(update, arrived, 0, error))
+            .await
     }
 
     /// Gives up an update of the inbox that cannot be read: another version wrote it, or
@@ -199,21 +195,17 @@ impl Attempts<'_> {
         match dead::bury(&*self.inbox.storage, letter).await {
             Ok(()) => {
                 self.inbox.slot.add(Field::Buried, 1);
-                if *attempts == 0 {
-                    tracing::error!(
-                        "{dialog} update {update} became a dead letter at once: {error} \
-                         (turnkey dead show {} {update})",
-                        dialog.channel
-                    );
-                    return true;
+                let show = ["dead", "show", &dialog.channel, update];
+                let show = self.inbox.commands.line(&show);
+                match attempts {
+                    0 => tracing::error!(
+                        "{dialog} update {update} became a dead letter at once: {error} ({show})"
+                    ),
+                    _ => tracing::error!(
+                        "{dialog} update {update} was given up after {attempts} attempts: {error} \
+                         ({show})"
+                    ),
                 }
-                tracing::error!(
-                    "{dialog} update {update} was given up after {attempts} attempts: {error} \
-                     ({})",
-                    self.inbox
-                        .commands
-                        .line(&["dead", "show", &dialog.channel, update])
-                );
                 true
             }
             Err(error) => {

@@ -98,9 +98,8 @@ async fn overtaken(
     let body = serde_json::to_string(rode).unwrap_or_default();
     let reason = "the answer that it rode in was lost, and its user has had a newer turn since";
     replies::miss(&*bot.storage, dialog, id, &body, reason).await?;
-    tracing::warn!(
-        "{dialog}: a reply comes too late to be given: {reason} (turnkey outbox show {}.0)",
-        turn.0
-    );
+    let show = ["outbox", "show", &format!("{}.0", turn.0)];
+    let show = bot.inbox.commands.line(&show);
+    tracing::warn!("{dialog}: a reply comes too late to be given: {reason} ({show})");
     Ok(true)
 }

@@ -90,27 +90,23 @@ async fn give_up_unreadable(
     id: ReplyId,
     reason: &str,
 ) -> Result<(), SendError> {
-    let given_up = async {
-        match replies::waiting(&*bot.storage, dialog, id).await? {
-            Some(last) => give_up(bot, dialog, id, &last, reason).await,
-            None => Ok(()),
-        }
-    };
-    let given_up: turnkey_storage::Result<()> = given_up.await;
-    given_up.map_err(|e| SendError::Retry {
-        reason: e.to_string(),
+    let waiting = replies::waiting(&*bot.storage, dialog, id).await;
+    match waiting.map_err(stays)? {
+        Some(last) => give_up(bot, dialog, id, &last, reason).await.map_err(stays),
+        None => Ok(()),
+    }
+}
+
+/// The storage is away: the reply stays in the outbox.
+fn stays(error: turnkey_storage::Error) -> SendError {
+    SendError::Retry {
+        reason: error.to_string(),
         after: None,
-    })
+    }
 }
 
 async fn mark(bot: &Bot, grant: &Grant, reply: ReplyId) -> Result<(), SendError> {
-    bot.storage
-        .sent(grant, vec![reply])
-        .await
-        .map_err(|e| SendError::Retry {
-            reason: e.to_string(),
-            after: None,
-        })
+    bot.storage.sent(grant, vec![reply]).await.map_err(stays)
 }
 
 /// Sends one reply until it is accepted, refused for good or given up.
@@ -184,11 +180,7 @@ async fn failed(
     reason: &str,
 ) -> Result<Option<u32>, SendError> {
     let storage = &*bot.storage;
-    let away = |e: turnkey_storage::Error| SendError::Retry {
-        reason: e.to_string(),
-        after: None,
-    };
-    let Some(mut now) = replies::waiting(storage, dialog, id).await.map_err(away)? else {
+    let Some(mut now) = replies::waiting(storage, dialog, id).await.map_err(stays)? else {
         return Ok(None);
     };
     now.attempts = now.attempts.saturating_add(u32::from(counts));
@@ -197,9 +189,11 @@ async fn failed(
     let limits = &bot.limits;
     if now.attempts < limits.reply_attempts && age < limits.reply_age {
         let noted = replies::note(storage, dialog, id, &now, reason).await;
-        return noted.map(|()| Some(now.attempts)).map_err(away);
+        return noted.map(|()| Some(now.attempts)).map_err(stays);
     }
-    give_up(bot, dialog, id, &now, reason).await.map_err(away)?;
+    give_up(bot, dialog, id, &now, reason)
+        .await
+        .map_err(stays)?;
     Ok(None)
 }
 
@@ -214,12 +208,12 @@ async fn give_up(
     replies::bury(&*bot.storage, dialog, id, last, reason).await?;
     bot.slot.add(Field::BuriedReplies, 1);
     let seconds = (unix_ms() as i64 - last.since) / 1000;
+    let show = ["outbox", "show", &format!("{}.{}", id.turn.0, id.index)];
+    let show = bot.inbox.commands.line(&show);
     tracing::error!(
         "{dialog}: a reply was given up after {} attempts, {seconds} s after its turn: {reason} \
-         (turnkey outbox show {}.{})",
-        last.attempts,
-        id.turn.0,
-        id.index
+         ({show})",
+        last.attempts
     );
     Ok(())
 }

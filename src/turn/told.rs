@@ -1,6 +1,6 @@
 //! What a caller is told of a failure of the storage, and what the log says of it.
 //!
-//! Called wherever such a failure becomes an answer: `turn.rs`, `inbox.rs`, the status of
+//! Called wherever such a failure becomes an answer: `turn.rs`, `receipt.rs`, the status of
 //! an update. Invariant: the caller, who may be anybody, gets a sentence of ours; the
 //! database's words (names of statements and servers, advice to the operator) are in
 //! the log alone. Bound: a line every [`PAUSE`] in each process, the others are counted.

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! What takes longer than `--ack-after` is answered sooner, once the update is in the
-//! inbox (`inbox.rs`); the order stays. Attempts and their end are in `attempts.rs`.
+//! inbox (`receipt.rs`); the order stays. Attempts and their end are in `attempts.rs`.
 //!
 //! Called by the updaters with [`start`], for each update, in arrival order.
 //! Invariants: once begun, a turn runs to its end in a task of its own, whether

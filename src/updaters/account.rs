@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::channels::account::Account;
-use crate::channels::poll::PollError;
 use crate::shared::backoff::Backoff;
 use crate::turn::context::Bot;
 
@@ -25,8 +24,7 @@ pub(crate) async fn learn(bot: Rc<Bot>, account: Box<dyn Account>) {
     loop {
         let (reason, after) = match account.id().await {
             Ok(id) => return outlet.pace.set_account(id),
-            Err(PollError::Away { reason, after }) => (reason, after),
-            Err(PollError::Token(reason) | PollError::Taken(reason)) => (reason, None),
+            Err(error) => error.told(),
         };
         let platform = account.platform();
         if again.is_fresh() {
@@ -34,7 +32,6 @@ pub(crate) async fn learn(bot: Rc<Bot>, account: Box<dyn Account>) {
         } else {
             tracing::debug!("cannot ask {platform} whose token it is: {reason}");
         }
-        let pause = again.pause();
-        tokio::time::sleep(after.map_or(pause, |after| pause.max(after.min(AGAIN.1)))).await;
+        tokio::time::sleep(again.pause_for(after)).await;
     }
 }

@@ -13,6 +13,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -282,7 +283,7 @@ impl Poller {
     /// leaves.
     async fn run_lane(self: Rc<Self>, mut place: Place, mut update: Update) {
         let dialog = update.dialog.clone();
-        while self.run_turn(&update).await {
+        while self.run_turn(Arc::new(update)).await {
             self.done(place);
             let mut lanes = self.lanes.borrow_mut();
             let next = lanes.get_mut(&dialog).and_then(VecDeque::pop_front);
@@ -295,7 +296,7 @@ impl Poller {
     }
 
     /// Runs an update's turn until it is ours; false when the worker leaves before.
-    async fn run_turn(&self, update: &Update) -> bool {
+    async fn run_turn(&self, update: Arc<Update>) -> bool {
         let arrived = Arrival::now();
         let mut again = backoff(AGAIN);
         let mut draining = self.bot.draining.clone();

@@ -9,7 +9,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::channels::poll::PollError;
 use crate::channels::register::{Register, Webhook};
 use crate::shared::backoff::Backoff;
 use crate::turn::context::Bot;
@@ -40,14 +39,12 @@ pub(crate) async fn run(bot: Rc<Bot>, platform: Box<dyn Register>, public_url: S
                 tracing::info!("{platform_name} posts to {url}");
                 return;
             }
-            Err(PollError::Away { reason, after }) => (reason, after),
-            Err(PollError::Token(reason) | PollError::Taken(reason)) => (reason, None),
+            Err(error) => error.told(),
         };
         if said != reason {
             tracing::error!("cannot register {url} with {platform_name}, trying again: {reason}");
             said = reason;
         }
-        let pause = again.pause();
-        tokio::time::sleep(after.map_or(pause, |after| pause.max(after.min(AGAIN.1)))).await;
+        tokio::time::sleep(again.pause_for(after)).await;
     }
 }

@@ -76,7 +76,7 @@ async fn a_reply_that_fails_for_ever_has_an_end_on_every_platform() {
         assert!(error.contains("it fails"), "{reply}");
         assert!(
             bot.stderr()
-                .contains(&format!("outbox show {})", name(reply)))
+                .contains(&format!("outbox show {} --storage ", name(reply)))
         );
     }
     assert!(listed(&bot.setup, &["--waiting"]).is_empty());
