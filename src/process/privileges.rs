@@ -26,7 +26,7 @@ use nix::unistd::{
 };
 
 use crate::author::error::Error;
-use crate::config::{Address, Config, Updater};
+use crate::config::{Address, Config};
 
 /// Where accounts are when the system's library finds none: a program that is linked
 /// statically may have no way to ask.
@@ -63,7 +63,7 @@ pub(crate) fn give_up(config: &Config) -> crate::Result<()> {
 /// A line for whoever started it, when root's rights are kept. In a container that may be
 /// usual; so it is calm.
 pub(crate) fn remark(config: &Config) -> Option<&'static str> {
-    let binds = config.updater == Updater::Webhooks || config.admin.is_some();
+    let binds = config.listens() || config.admin.is_some();
     geteuid().is_root().then_some(if binds {
         "Running as root, which nothing needs once the port is bound: --user NAME becomes another user."
     } else {

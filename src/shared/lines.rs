@@ -355,19 +355,17 @@ impl Sink {
         let waiting = &mut *self.waiting();
         while let Some(line) = waiting.lines.front() {
             let rest = &line[waiting.begun..];
-            let (all, lost) = match self.attempt(rest, &mut waiting.is_torn) {
+            let length = line.len();
+            match self.attempt(rest, &mut waiting.is_torn) {
                 Ok(some) if some < rest.len() => {
                     waiting.begun += some;
                     return false;
                 }
-                Ok(_) => (line.len(), 0),
+                Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
-                Err(_) => (line.len(), 1),
-            };
-            if lost > 0 {
-                lose(self.to, lost);
+                Err(_) => lose(self.to, 1),
             }
-            waiting.bytes -= all;
+            waiting.bytes -= length;
             waiting.begun = 0;
             waiting.lines.pop_front();
         }

@@ -22,6 +22,9 @@ pub(super) fn of_client(
     trusted: &[Network],
 ) -> Option<IpAddr> {
     let peer = peer.map(|address| address.to_canonical());
+    if !is_trusted(peer, trusted) {
+        return peer;
+    }
     let listed = hops(headers, "x-forwarded-for");
     let listed = listed.as_deref().map(|list| list.split(',').collect());
     let forwarded = hops(headers, "forwarded");
@@ -43,14 +46,15 @@ fn hops(headers: &HeaderMap, name: &str) -> Option<String> {
     (!lines.is_empty()).then(|| lines.join(","))
 }
 
+/// Whether what stands before this address is believed. A Unix socket's peer is a proxy.
+fn is_trusted(address: Option<IpAddr>, trusted: &[Network]) -> bool {
+    address.is_none_or(|address| trusted.iter().any(|network| network.contains(address)))
+}
+
 /// The first address from the end that no trusted proxy has.
 fn furthest(peer: Option<IpAddr>, mut hops: Vec<&str>, trusted: &[Network]) -> Option<IpAddr> {
-    let is_trusted = |address: Option<IpAddr>| match address {
-        Some(address) => trusted.iter().any(|network| network.contains(address)),
-        None => true,
-    };
     let mut client = peer;
-    while is_trusted(client)
+    while is_trusted(client, trusted)
         && let Some(hop) = hops.pop()
     {
         // Not an address: nobody before it is known.

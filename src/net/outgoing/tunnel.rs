@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use crate::author::error::chain;
 use crate::config::{Proxy, ProxyKind};
 
 /// Has the proxy connect to a host.
@@ -36,13 +37,7 @@ pub(super) async fn through(
     let unused = Uri::from_static("http://proxy/");
     let given = Given(Some(to_proxy));
     let said = |error: &dyn std::error::Error| {
-        let mut text = format!("the proxy does not connect: {error}");
-        let mut source = error.source();
-        while let Some(error) = source {
-            text = format!("{text}: {error}");
-            source = error.source();
-        }
-        io::Error::other(text)
+        io::Error::other(format!("the proxy does not connect: {}", chain(error)))
     };
     let connected = match proxy.kind {
         ProxyKind::Http => {

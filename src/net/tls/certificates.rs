@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
-use super::pair::{Pair, Stamp, out_of_time, read_chain, read_key, read_pair};
+use super::pair::{Pair, Stamp, chain_in, key_in, out_of_time, read, read_pair};
 use super::{ACME, Paths, kept};
 use crate::author::error::Error;
 use crate::config::Tls;
@@ -211,7 +211,8 @@ impl fmt::Debug for Certificates {
 /// Reads the answer to a check. Its certificate holds an extension that rustls would
 /// refuse if it looked whether the key belongs to it (RFC 8737, 3): critical, and unknown.
 fn read_challenge(file: &Path) -> Result<Arc<CertifiedKey>, String> {
-    let (chain, key) = (read_chain(file)?, read_key(file)?);
+    let pem = read(file)?;
+    let (chain, key) = (chain_in(&pem, file)?, key_in(&pem, file)?);
     let key = ring::default_provider().key_provider.load_private_key(key);
     let key = key.map_err(|e| format!("the key in {} is not known: {e}", file.display()))?;
     Ok(Arc::new(CertifiedKey::new(chain, key)))

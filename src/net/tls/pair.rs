@@ -47,7 +47,10 @@ pub(super) struct Pair {
 
 /// Reads a chain and its key. The reason says which file is wrong, and how.
 pub(super) fn read_pair(cert: &Path, key: &Path) -> Result<Pair, String> {
-    let (chain, key_der) = (read_chain(cert)?, read_key(key)?);
+    let mut pem = read(cert)?;
+    let chain = chain_in(&pem, cert)?;
+    let key_pem = read(key)?;
+    let key_der = key_in(&key_pem, key)?;
     let pair = CertifiedKey::from_der(chain, key_der, &ring::default_provider()).map_err(|e| {
         format!(
             "{} and {} do not belong together, or are of a kind that is not known: {e}",
@@ -55,10 +58,9 @@ pub(super) fn read_pair(cert: &Path, key: &Path) -> Result<Pair, String> {
             key.display()
         )
     })?;
-    let mut pem = read(cert)?;
     if cert != key {
         pem.push(b'\n');
-        pem.extend(read(key)?);
+        pem.extend(key_pem);
     }
     Ok(Pair {
         served: Arc::new(pair),
@@ -66,8 +68,9 @@ pub(super) fn read_pair(cert: &Path, key: &Path) -> Result<Pair, String> {
     })
 }
 
-pub(super) fn read_chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = CertificateDer::pem_slice_iter(&read(cert)?)
+/// The chain in what was read from this file.
+pub(super) fn chain_in(pem: &[u8], cert: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let chain = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| format!("{} is no PEM file: {e}", cert.display()))?;
     match chain.is_empty() {
@@ -79,8 +82,8 @@ pub(super) fn read_chain(cert: &Path) -> Result<Vec<CertificateDer<'static>>, St
     }
 }
 
-pub(super) fn read_key(key: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = read(key)?;
+/// The key in what was read from this file.
+pub(super) fn key_in(pem: &[u8], key: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let holds = |words: &[u8]| pem.windows(words.len()).any(|part| part == words);
     // PKCS#8 (RFC 5958), and what OpenSSL wrote before.
     if holds(b"-----BEGIN ENCRYPTED PRIVATE KEY-----") || holds(b"Proc-Type: 4,ENCRYPTED") {
@@ -89,7 +92,7 @@ pub(super) fn read_key(key: &Path) -> Result<PrivateKeyDer<'static>, String> {
             key.display()
         ));
     }
-    PrivateKeyDer::from_pem_slice(&pem)
+    PrivateKeyDer::from_pem_slice(pem)
         .map_err(|e| format!("{} holds no private key: {e}", key.display()))
 }
 

@@ -74,7 +74,7 @@ pub(super) fn start(
             return Ok(Started::Ended(exit::CLEAN));
         }
     }
-    database.remember_file()?;
+    database.remember_file().map_err(Error::start)?;
     let writer_listener = match &mut predecessor {
         Some(before) => before.take_writer_listener()?,
         None => database.bind().map_err(Error::start)?,
