@@ -5,6 +5,8 @@
 //! a handler does (fail, panic, take too long), the lock comes back; what it left counts
 //! only if it ended well.
 
+#[cfg(feature = "any-language")]
+pub(crate) mod command;
 pub(crate) mod rust;
 
 use std::future::Future;
@@ -18,6 +20,7 @@ use crate::author::error::Result;
 use crate::author::message::{Reply, Update};
 use crate::author::user_lock::LockFactory;
 use crate::channels::Factory;
+use crate::config::Config;
 
 /// What the author of a bot brings.
 pub(crate) struct Author {
@@ -57,7 +60,47 @@ pub(crate) struct Returned {
     pub(crate) outcome: Result<Handled>,
 }
 
-/// A handler whose state type is forgotten.
+/// What a handler is started with, in a worker.
+pub(crate) struct Starting<'a> {
+    pub(crate) config: &'a Config,
+    /// The worker's place.
+    pub(crate) worker: usize,
+}
+
+/// What a handler wants to hear of beside the usual.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hears {
+    /// Edits of earlier messages.
+    pub(crate) edits: bool,
+}
+
+/// A handler of any kind.
 pub(crate) trait AnyHandler {
+    /// Runs a turn.
     fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Returned> + '_>>;
+
+    /// Whether it can be started at all. Called once, before workers are forked, in a
+    /// process without a runtime.
+    ///
+    /// # Errors
+    /// It cannot, and why.
+    fn try_out(&self, _config: &Config) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes it ready, in a worker that is about to serve.
+    ///
+    /// # Errors
+    /// It does not start, and why.
+    fn start<'a>(
+        &'a self,
+        _starting: Starting<'a>,
+    ) -> Pin<Box<dyn Future<Output = Result<Hears>> + 'a>> {
+        Box::pin(async { Ok(Hears::default()) })
+    }
+
+    /// Lets it go, in a worker that has no turn in flight any more.
+    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async {})
+    }
 }

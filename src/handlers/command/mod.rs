@@ -1,0 +1,98 @@
+//! Handlers in any language: a command that speaks the protocol of `docs/HANDLERS.md`.
+//!
+//! Called through [`AnyHandler`]. Each worker has processes of its own; lanes, locks,
+//! attempts and commits stay in the worker, and a handler process holds nothing that matters.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `plan.rs` | how a process is started, and what it inherits |
+//! | `interpreter.rs` | who runs a file: `bot.py`, `bot.mjs` |
+//! | `sdk.rs` | the SDKs that we carry |
+//! | `trial.rs` | one is tried before anything is forked |
+//! | `wire.rs` | lines, to and fro |
+//! | `process.rs` | one process, from its start to its end |
+//! | `schedule.rs` | which turn goes where, and when |
+//! | `pool.rs` | a worker's processes, kept alive |
+
+mod interpreter;
+mod plan;
+mod pool;
+mod process;
+mod schedule;
+mod sdk;
+mod trial;
+mod wire;
+
+use std::cell::OnceCell;
+use std::pin::Pin;
+use std::rc::Rc;
+
+pub(crate) use self::interpreter::find;
+pub(crate) use self::plan::{Guard, Plan};
+use self::pool::Pool;
+use super::{AnyHandler, Call, Hears, Returned, Starting};
+use crate::author::error::{Error, Result};
+use crate::config::Config;
+
+/// A handler that is a command.
+pub(crate) struct Command {
+    plan: Plan,
+    /// In a worker.
+    pool: OnceCell<Rc<Pool>>,
+}
+
+impl Command {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Command {
+            plan,
+            pool: OnceCell::new(),
+        }
+    }
+}
+
+impl AnyHandler for Command {
+    fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Returned> + '_>> {
+        Box::pin(async move {
+            let outcome = match self.pool.get() {
+                Some(pool) => pool.run(&call).await,
+                None => Err(Error::msg("no handler was started")),
+            };
+            Returned {
+                state: call.state,
+                grant: call.grant,
+                outcome,
+            }
+        })
+    }
+
+    fn try_out(&self, config: &Config) -> Result<()> {
+        trial::run(&self.plan, config.handler_start)
+    }
+
+    fn start<'a>(
+        &'a self,
+        starting: Starting<'a>,
+    ) -> Pin<Box<dyn Future<Output = Result<Hears>> + 'a>> {
+        Box::pin(async move {
+            let Starting { config, worker } = starting;
+            let (pool, hears) = Pool::start(
+                self.plan.clone(),
+                worker,
+                config.handlers,
+                config.handler_start,
+            )
+            .await?;
+            // A worker starts once.
+            drop(self.pool.set(pool));
+            Ok(hears)
+        })
+    }
+
+    fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move {
+            if let Some(pool) = self.pool.get() {
+                pool.stop().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,293 @@
+//! The handler processes of a worker: kept alive, and given turns.
+//!
+//! Called by `mod.rs`. Each process has a place; one that is gone gets a successor there,
+//! at once, or after a pause that grows while they die young. Invariants: a turn that
+//! was in hand of a process that died runs again and is not charged for it, unless it was
+//! alone there; whoever waits is told in the order in which they came. Bounds: `--handlers`
+//! processes, [`LONGEST_PAUSE`], [`MOST_CULPRITS`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+use super::plan::Plan;
+use super::process::{Blame, Process, Ran, Started};
+use super::schedule::{Go, Schedule, Suspicion};
+use super::sdk::Carried;
+use super::wire::Hello;
+use crate::author::error::{Error, Result};
+use crate::author::message::{Update, UpdateId};
+use crate::handlers::{Call, Handled, Hears};
+use crate::shared::backoff::Backoff;
+use turnkey_storage::DialogKey;
+
+/// A process that lives longer did not die young.
+const YOUNG: Duration = Duration::from_secs(10);
+
+/// Before a successor of one that died young, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Updates that are remembered for having killed a process alone: they never run beside
+/// others again.
+const MOST_CULPRITS: usize = 256;
+
+/// All of a worker's.
+pub(super) struct Pool {
+    plan: Plan,
+    sdk: Carried,
+    worker: usize,
+    patience: Duration,
+    schedule: RefCell<Schedule<oneshot::Sender<Permit>>>,
+    places: RefCell<Vec<Option<Rc<Process>>>>,
+    culprits: RefCell<VecDeque<(DialogKey, UpdateId)>>,
+    leaving: Cell<bool>,
+    left: Notify,
+    running: Cell<usize>,
+}
+
+/// A turn's right to run in a process. Dropped, the next one may.
+pub(super) struct Permit {
+    pool: Rc<Pool>,
+    place: usize,
+    process: Rc<Process>,
+    bytes: usize,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        // One that is gone has nothing in hand any more.
+        if !self.process.is_gone() {
+            self.pool.schedule.borrow_mut().answered(self.place, self.bytes);
+            self.pool.dispatch();
+        }
+    }
+}
+
+impl Pool {
+    /// Starts so many processes; resolves when all have said hello.
+    ///
+    /// # Errors
+    /// The first that does not: why, and its last lines.
+    pub(super) async fn start(
+        plan: Plan,
+        worker: usize,
+        count: usize,
+        patience: Duration,
+    ) -> Result<(Rc<Self>, Hears)> {
+        let pool = Rc::new(Pool {
+            plan,
+            sdk: Carried::new()?,
+            worker,
+            patience,
+            schedule: RefCell::new(Schedule::new(count)),
+            places: RefCell::new(vec![None; count]),
+            culprits: RefCell::new(VecDeque::new()),
+            leaving: Cell::new(false),
+            left: Notify::new(),
+            running: Cell::new(count),
+        });
+        let mut first = Vec::new();
+        for place in 0..count {
+            let (said, hello) = oneshot::channel();
+            tokio::task::spawn_local(pool.clone().keep(place, said));
+            first.push(hello);
+        }
+        let mut hears = Hears::default();
+        for hello in first {
+            match hello.await {
+                Ok(Ok(heard)) => hears = heard,
+                Ok(Err(reason)) => return Err(Error::Start(reason)),
+                Err(_) => return Err(Error::msg("a handler's keeper ended")),
+            }
+        }
+        Ok((pool, hears))
+    }
+
+    /// Keeps a process in a place, one after another, until the worker leaves.
+    async fn keep(
+        self: Rc<Self>,
+        place: usize,
+        first: oneshot::Sender<std::result::Result<Hears, String>>,
+    ) {
+        let mut first = Some(first);
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        while !self.leaving.get() {
+            let begun = Instant::now();
+            let why = match self.say_hello().await {
+                Ok((started, hello)) => {
+                    if let Some(first) = first.take() {
+                        let hears = Hears { edits: hello.hears_edits() };
+                        drop(first.send(Ok(hears)));
+                    }
+                    self.serve(place, started, &hello).await
+                }
+                Err(reason) => {
+                    if let Some(first) = first.take() {
+                        drop(first.send(Err(reason)));
+                        break;
+                    }
+                    reason
+                }
+            };
+            if self.leaving.get() {
+                break;
+            }
+            if begun.elapsed() >= YOUNG {
+                backoff.reset();
+            }
+            let pause = match backoff.is_fresh() {
+                true => {
+                    backoff.pause();
+                    Duration::ZERO
+                }
+                false => backoff.pause(),
+            };
+            tracing::error!("{why}; starting another in {} ms", pause.as_millis());
+            tokio::select! {
+                () = self.left.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        self.running.set(self.running.get() - 1);
+        self.left.notify_waiters();
+    }
+
+    /// Starts a process and waits for its hello.
+    async fn say_hello(&self) -> std::result::Result<(Started, Hello), String> {
+        let mut started = Process::start(&self.plan, &self.sdk, self.worker)?;
+        let process = started.process.clone();
+        let why = tokio::select! {
+            hello = &mut started.hello => match hello {
+                Ok(hello) => return Ok((started, hello)),
+                Err(_) => (&mut started.end).await.unwrap_or_default(),
+            },
+            () = tokio::time::sleep(self.patience) => {
+                process.kill();
+                drop((&mut started.end).await);
+                no_hello(self.patience)
+            }
+        };
+        Err(format!(
+            "the handler {} did not start: {why}{}",
+            process.title(),
+            process.last_lines()
+        ))
+    }
+
+    /// Gives a process turns until it is gone; why it is.
+    async fn serve(self: &Rc<Self>, place: usize, started: Started, hello: &Hello) -> String {
+        let Started { process, end, .. } = started;
+        tracing::debug!("the handler {} runs {} turns at once", process.title(), hello.concurrency);
+        self.places.borrow_mut()[place] = Some(process.clone());
+        self.schedule.borrow_mut().ready(place, hello.concurrency);
+        if self.leaving.get() {
+            process.leave();
+        }
+        self.dispatch();
+        let why = end.await.unwrap_or_default();
+        self.schedule.borrow_mut().gone(place);
+        self.places.borrow_mut()[place] = None;
+        format!("the handler {}: {why}", process.title())
+    }
+
+    /// Hands out places to whoever waits.
+    fn dispatch(self: &Rc<Self>) {
+        for (place, process) in self.places.borrow().iter().enumerate() {
+            if process.as_ref().is_some_and(|process| process.is_gone()) {
+                self.schedule.borrow_mut().gone(place);
+            }
+        }
+        loop {
+            let next = self.schedule.borrow_mut().next();
+            let Some(Go { ticket, place, bytes }) = next else {
+                return;
+            };
+            let process = self.places.borrow()[place].clone();
+            let Some(process) = process else {
+                debug_assert!(false, "a turn for a place without a process");
+                return;
+            };
+            let permit = Permit {
+                pool: self.clone(),
+                place,
+                process,
+                bytes,
+            };
+            // Whoever is gone meanwhile gives it back by not taking it.
+            drop(ticket.send(permit));
+        }
+    }
+
+    /// Runs a turn, again and again should its process die by another's doing.
+    pub(super) async fn run(self: &Rc<Self>, call: &Call) -> Result<Handled> {
+        let bytes = weight(call);
+        let mut suspicion = match self.is_culprit(&call.update) {
+            true => Suspicion::Suspect,
+            false => Suspicion::None,
+        };
+        loop {
+            let (ticket, permit) = oneshot::channel();
+            self.schedule.borrow_mut().wait(ticket, bytes, suspicion);
+            self.dispatch();
+            let Ok(permit) = permit.await else {
+                return Err(Error::msg("the worker has no handler any more"));
+            };
+            match permit.process.run(call).await {
+                Ran::Answered(outcome) => return outcome,
+                Ran::Died(Blame::Alone, why) => {
+                    self.remember(&call.update);
+                    return Err(Error::msg(why));
+                }
+                Ran::Died(Blame::Suspect, _) => suspicion = Suspicion::Suspect,
+                Ran::Died(Blame::None, _) => {}
+            }
+        }
+    }
+
+    fn is_culprit(&self, update: &Update) -> bool {
+        let culprits = self.culprits.borrow();
+        culprits.iter().any(|(dialog, id)| *dialog == update.dialog && *id == update.id)
+    }
+
+    fn remember(&self, update: &Update) {
+        if self.is_culprit(update) {
+            return;
+        }
+        let mut culprits = self.culprits.borrow_mut();
+        if culprits.len() == MOST_CULPRITS {
+            culprits.pop_front();
+        }
+        culprits.push_back((update.dialog.clone(), update.id.clone()));
+    }
+
+    /// Has all processes leave; resolves when they have. No turn runs any more.
+    pub(super) async fn stop(&self) {
+        self.leaving.set(true);
+        for process in self.places.borrow().iter().flatten() {
+            process.leave();
+        }
+        self.left.notify_waiters();
+        while self.running.get() > 0 {
+            self.left.notified().await;
+        }
+    }
+}
+
+/// What a turn takes in memory, about.
+fn weight(call: &Call) -> usize {
+    let Update { text, raw, .. } = &*call.update;
+    call.state.as_ref().map_or(0, String::len) + text.len() + raw.len()
+}
+
+/// What is said of a process that says nothing.
+pub(super) fn no_hello(patience: Duration) -> String {
+    format!(
+        "it said no hello within {} s (--handler-start); does it call turnkey.run, or speak the protocol of docs/HANDLERS.md?",
+        patience.as_secs_f32()
+    )
+}

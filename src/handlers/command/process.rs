@@ -1,0 +1,558 @@
+//! One handler process, from its start to its end.
+//!
+//! Started by `pool.rs`, in the worker's only thread: the kernel kills the process when
+//! that thread ends. Two pipes lead to it; what it prints becomes lines of the log. Invariants:
+//! each turn that was sent gets exactly one end, its answer or the process's; a process
+//! that breaks the protocol is killed with its group and nothing more of it is read.
+//! Bounds: [`LONGEST_LINE`], [`MOST_QUERIES`], [`CANCEL_GRACE`], [`PONG`], [`LEAVE`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::pin::pin;
+use std::process::ExitStatus;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::pipe;
+use tokio::process::{Child, Command};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::plan::{Plan, ended, signal_group};
+use super::sdk::Carried;
+use super::wire::{self, Answer, Given, Hello, LONGEST_LINE, Line, Query};
+use crate::author::error::{Error, Result};
+use crate::handlers::{Call, Handled};
+
+/// Questions of one turn that are not answered yet; one more is answered with an error.
+const MOST_QUERIES: usize = 64;
+
+/// How long a turn that is over its time may still take to say so.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+
+/// An idle process is asked for a sign of life when it gave none for so long.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How long the answer may take.
+const PONG: Duration = Duration::from_secs(10);
+
+/// How long a process has after the end of its pipe, and again after SIGTERM.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// How long what a dead process wrote is read, should somebody else hold its pipe open.
+const LAST_READ: Duration = Duration::from_secs(1);
+
+/// Bytes of what it prints that become one line of the log.
+const PRINTED: usize = 8 << 10;
+
+/// Lines that are kept of what it printed, for whoever asks why it did not start.
+const KEPT: usize = 30;
+
+/// Why a process ends.
+#[derive(Clone, Debug)]
+enum Cause {
+    /// By itself, or by somebody else's doing.
+    Ended(String),
+    /// It broke the protocol.
+    Protocol(String),
+    /// A turn of this id took too long and did not say so either.
+    Late(u64),
+    /// An idle process gave no sign of life.
+    Silent,
+    /// The worker has no more use for it.
+    Asked,
+}
+
+/// What the end of a process means to a turn that it had in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// Another turn was the reason, or none.
+    None,
+    /// It may have been the reason.
+    Suspect,
+    /// It was the only one in hand.
+    Alone,
+}
+
+/// How a turn ended in a process.
+pub(super) enum Ran {
+    Answered(Result<Handled>),
+    /// The process is gone; why, in words.
+    Died(Blame, String),
+}
+
+/// What a turn hears of its process. The end of the channel is the process's.
+enum Event {
+    Answer(Answer),
+    Query(Query),
+}
+
+/// A process that has said hello, or is about to.
+pub(super) struct Process {
+    title: RefCell<String>,
+    leader: Pid,
+    /// What is to be written; the end is the worker's leave.
+    outbox: RefCell<Vec<u8>>,
+    closing: Cell<bool>,
+    wake: Notify,
+    in_hand: RefCell<HashMap<u64, mpsc::Sender<Event>>>,
+    next_id: Cell<u64>,
+    /// It is gone, and had one turn in hand.
+    had_one: Cell<bool>,
+    heard: Cell<Instant>,
+    raw: Cell<bool>,
+    cause: RefCell<Option<Cause>>,
+    gone: Cell<bool>,
+    kill: Notify,
+    printed: RefCell<VecDeque<String>>,
+}
+
+/// One that was started: it, its hello, and its end.
+pub(super) struct Started {
+    pub(super) process: Rc<Process>,
+    pub(super) hello: oneshot::Receiver<Hello>,
+    /// Resolves with the reason, when it is gone and its turns know.
+    pub(super) end: tokio::task::JoinHandle<String>,
+}
+
+impl Process {
+    /// Starts one. It is spoken to from then on by a task of its own.
+    ///
+    /// # Errors
+    /// The system has no process for it, or there is no such program: in words.
+    pub(super) fn start(
+        plan: &Plan,
+        sdk: &Carried,
+        worker: usize,
+    ) -> std::result::Result<Started, String> {
+        let (command, pipes) = plan.command(sdk).map_err(|e| plan.not_started(&e))?;
+        let mut command = Command::from(command);
+        command.kill_on_drop(true);
+        let mut child = command.spawn().map_err(|e| plan.not_started(&e))?;
+        let (to, from) = pipes.ours();
+        let failed = |e: io::Error| format!("cannot talk to the handler: {e}");
+        let to = pipe::Sender::from_owned_fd(to).map_err(failed)?;
+        let from = pipe::Receiver::from_owned_fd(from).map_err(failed)?;
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        let leader = Pid::from_raw(id.ok_or("the handler ended at once")?);
+        let process = Rc::new(Process {
+            title: RefCell::new(format!("{}[{leader}]", plan.name)),
+            leader,
+            outbox: RefCell::new(wire::hello(worker)),
+            closing: Cell::new(false),
+            wake: Notify::new(),
+            in_hand: RefCell::new(HashMap::new()),
+            next_id: Cell::new(1),
+            had_one: Cell::new(false),
+            heard: Cell::new(Instant::now()),
+            raw: Cell::new(false),
+            cause: RefCell::new(None),
+            gone: Cell::new(false),
+            kill: Notify::new(),
+            printed: RefCell::new(VecDeque::new()),
+        });
+        let output = [
+            child.stdout.take().map(|out| spawn_printed(&process, out)),
+            child.stderr.take().map(|err| spawn_printed(&process, err)),
+        ];
+        let (said, hello) = oneshot::channel();
+        let life = process.clone().live(child, (to, from), said, output);
+        Ok(Started {
+            process,
+            hello,
+            end: tokio::task::spawn_local(life),
+        })
+    }
+
+    /// `bot.py[1234]`
+    pub(super) fn title(&self) -> String {
+        self.title.borrow().clone()
+    }
+
+    /// Whether it has ended, or is about to: it gets nothing more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.get() || self.cause.borrow().is_some()
+    }
+
+    /// The last lines that it printed, for an error.
+    pub(super) fn last_lines(&self) -> String {
+        let lines = self.printed.borrow();
+        lines.iter().map(|line| format!("\n  {line}")).collect()
+    }
+
+    /// Runs a turn in it. Dropped, the turn is still the process's until it is answered.
+    pub(super) async fn run(&self, call: &Call) -> Ran {
+        let id = self.next_id.replace(self.next_id.get() + 1);
+        let given = Given {
+            id,
+            update: &call.update,
+            attempt: call.attempt,
+            state: call.state.as_deref(),
+            raw: self.raw.get(),
+        };
+        let line = match wire::turn(&given) {
+            Ok(line) => line,
+            Err(error) => return Ran::Answered(Err(error)),
+        };
+        let (sender, mut events) = mpsc::channel(MOST_QUERIES + 1);
+        if self.is_gone() {
+            return Ran::Died(Blame::None, "it was already ending".to_owned());
+        }
+        self.in_hand.borrow_mut().insert(id, sender);
+        self.write(&line);
+        let mut deadline = pin!(tokio::time::sleep(call.timeout));
+        let mut is_late = false;
+        let mut waiting: VecDeque<Query> = VecDeque::new();
+        let mut asked = None;
+        loop {
+            if asked.is_none()
+                && let Some(query) = waiting.pop_front()
+            {
+                asked = Some(Box::pin(self.ask(call, id, query)));
+            }
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(Event::Answer(_)) if is_late => {
+                        return Ran::Answered(Err(Error::Timeout(call.timeout)));
+                    }
+                    Some(Event::Answer(Answer::Done(done))) => {
+                        return Ran::Answered(wire::done(&done, call.state.as_deref()));
+                    }
+                    Some(Event::Answer(Answer::Fail(fail))) => {
+                        return Ran::Answered(Err(wire::fail(&fail)));
+                    }
+                    Some(Event::Query(query)) if is_late => {
+                        let reason = "the turn is over its time".to_owned();
+                        self.write(&wire::rows(id, query.number, Err(reason)));
+                    }
+                    Some(Event::Query(query)) => waiting.push_back(query),
+                    None if is_late => return Ran::Answered(Err(Error::Timeout(call.timeout))),
+                    None => return self.died(),
+                },
+                () = async { if let Some(asked) = &mut asked { asked.await } }, if asked.is_some() => {
+                    asked = None;
+                }
+                () = &mut deadline => {
+                    if is_late {
+                        self.end(Cause::Late(id));
+                        // Its end comes as the end of the events.
+                        deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
+                    } else {
+                        is_late = true;
+                        self.write(&wire::cancel(id));
+                        deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks a question of a turn, and writes the answer.
+    async fn ask(&self, call: &Call, id: u64, query: Query) {
+        let answer = match query.statement {
+            Ok(statement) => {
+                let rows = call.storage.query(Some(&call.grant), statement).await;
+                rows.map_err(|error| error.to_string())
+            }
+            Err(reason) => Err(reason),
+        };
+        self.write(&wire::rows(id, query.number, answer));
+    }
+
+    /// What its end means to a turn that it had in hand.
+    fn died(&self) -> Ran {
+        let cause = self.cause.borrow().clone();
+        let why = cause.as_ref().map(ToString::to_string).unwrap_or_default();
+        let blame = match cause {
+            Some(Cause::Ended(_) | Cause::Protocol(_)) if self.had_one.get() => Blame::Alone,
+            Some(Cause::Ended(_) | Cause::Protocol(_)) => Blame::Suspect,
+            _ => Blame::None,
+        };
+        Ran::Died(blame, format!("its handler {}: {why}", self.title()))
+    }
+
+    /// Its turns learn that it is gone.
+    fn let_go(&self) {
+        let turns = std::mem::take(&mut *self.in_hand.borrow_mut());
+        self.had_one.set(turns.len() == 1);
+    }
+
+    fn write(&self, line: &[u8]) {
+        self.outbox.borrow_mut().extend_from_slice(line);
+        self.wake.notify_one();
+    }
+
+    /// Has it killed. The first cause counts.
+    fn end(&self, cause: Cause) {
+        self.cause.borrow_mut().get_or_insert(cause);
+        self.kill.notify_one();
+    }
+
+    /// Has it leave: no more turns, then the end of the pipe.
+    pub(super) fn leave(&self) {
+        self.write(&wire::drain());
+        self.closing.set(true);
+        self.wake.notify_one();
+    }
+
+    /// Kills it, as one that is of no use: it did not say hello in time.
+    pub(super) fn kill(&self) {
+        self.end(Cause::Asked);
+    }
+
+    async fn live(
+        self: Rc<Self>,
+        mut child: Child,
+        (to, from): (pipe::Sender, pipe::Receiver),
+        said: oneshot::Sender<Hello>,
+        output: [Option<tokio::task::JoinHandle<()>>; 2],
+    ) -> String {
+        let cause = {
+            let mut reading = pin!(self.read(from, said));
+            let mut writing = pin!(self.write_all(to));
+            let mut is_written = false;
+            let exited = loop {
+                tokio::select! {
+                    biased;
+                    () = self.kill.notified() => break None,
+                    cause = &mut reading => {
+                        self.cause.borrow_mut().get_or_insert(cause);
+                        break None;
+                    }
+                    () = &mut writing, if !is_written => is_written = true,
+                    status = child.wait() => break Some(status),
+                    () = self.is_silent() => self.end(Cause::Silent),
+                    () = tokio::time::sleep(LEAVE), if is_written => {
+                        signal_group(self.leader, Signal::SIGTERM);
+                        tokio::select! {
+                            status = child.wait() => break Some(status),
+                            () = tokio::time::sleep(LEAVE) => break None,
+                        }
+                    }
+                }
+            };
+            self.gone.set(true);
+            // It is gone, or of no use any more; what it has started is gone with it.
+            signal_group(self.leader, Signal::SIGKILL);
+            let status = match exited {
+                Some(status) => status,
+                None => child.wait().await,
+            };
+            if self.closing.get() {
+                self.cause.borrow_mut().get_or_insert(Cause::Asked);
+            }
+            // What it wrote before it died counts.
+            if self.cause.borrow().is_none() {
+                drop(tokio::time::timeout(LAST_READ, reading).await);
+            }
+            how(status)
+        };
+        self.cause.borrow_mut().get_or_insert(Cause::Ended(cause));
+        for task in output.into_iter().flatten() {
+            // Somebody else may hold the pipe open.
+            drop(tokio::time::timeout(LAST_READ, task).await);
+        }
+        self.let_go();
+        let cause = self.cause.borrow();
+        cause.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Reads what it says, until it is to be ended: why.
+    async fn read(&self, mut from: pipe::Receiver, said: oneshot::Sender<Hello>) -> Cause {
+        let mut said = Some(said);
+        let mut buffer = Vec::with_capacity(64 << 10);
+        let mut searched = 0;
+        loop {
+            let mut begin = 0;
+            while let Some(at) = buffer[searched..].iter().position(|b| *b == b'\n') {
+                let end = searched + at;
+                if let Err(reason) = self.hear(&buffer[begin..end], &mut said) {
+                    return Cause::Protocol(reason);
+                }
+                (begin, searched) = (end + 1, end + 1);
+            }
+            buffer.drain(..begin);
+            searched = buffer.len();
+            if buffer.len() > LONGEST_LINE {
+                return Cause::Protocol(format!("a line of more than {LONGEST_LINE} bytes"));
+            }
+            match from.read_buf(&mut buffer).await {
+                Ok(0) if self.closing.get() => std::future::pending().await,
+                // It ended, most likely: how, its status tells.
+                Ok(0) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    return Cause::Protocol("it closed descriptor 4 and lives on".to_owned());
+                }
+                Ok(_) => {}
+                Err(error) => return Cause::Protocol(format!("descriptor 4: {error}")),
+            }
+        }
+    }
+
+    /// Hears one line.
+    fn hear(
+        &self,
+        line: &[u8],
+        said: &mut Option<oneshot::Sender<Hello>>,
+    ) -> std::result::Result<(), String> {
+        self.heard.set(Instant::now());
+        let line = wire::read(line)?;
+        if said.is_some() && !matches!(line, Line::Hello(_) | Line::Log(_)) {
+            return Err("a line before hello".to_owned());
+        }
+        match line {
+            Line::Hello(hello) => {
+                let said = said.take().ok_or("a second hello")?;
+                self.raw.set(hello.raw);
+                if !hello.name.is_empty() {
+                    *self.title.borrow_mut() = format!("{}[{}]", hello.name, self.leader);
+                }
+                // Nobody waits any more: it comes too late, and is being ended.
+                drop(said.send(hello));
+            }
+            Line::Answer(id, answer) => {
+                let turn = self.in_hand.borrow_mut().remove(&id);
+                let turn = turn.ok_or_else(|| {
+                    format!("an answer to turn {id}, which is not in hand, or had its answer before")
+                })?;
+                // A turn that is gone needs no answer. There is room: queries leave one place.
+                drop(turn.try_send(Event::Answer(answer)));
+            }
+            Line::Query(id, query) => {
+                let turn = self.in_hand.borrow().get(&id).cloned();
+                let turn = turn.ok_or_else(|| format!("a query of turn {id}, which is not in hand"))?;
+                let number = query.number;
+                // The last place is the answer's.
+                if turn.capacity() <= 1 || turn.try_send(Event::Query(query)).is_err() {
+                    let reason = format!("more than {MOST_QUERIES} questions at once");
+                    self.write(&wire::rows(id, number, Err(reason)));
+                }
+            }
+            Line::Pong => {}
+            Line::Log(log) => self.log(&log),
+        }
+        Ok(())
+    }
+
+    fn log(&self, log: &wire::Log) {
+        let (title, text) = (self.title.borrow(), wire::cut(log.text.clone(), PRINTED));
+        match log.level.as_str() {
+            "error" => tracing::error!("{title}: {text}"),
+            "warn" | "warning" => tracing::warn!("{title}: {text}"),
+            "debug" => tracing::debug!("{title}: {text}"),
+            _ => tracing::info!("{title}: {text}"),
+        }
+    }
+
+    /// Writes what is in the outbox, as much at once as there is, until the worker leaves
+    /// or the process no longer reads.
+    async fn write_all(&self, mut to: pipe::Sender) {
+        loop {
+            let lines = std::mem::take(&mut *self.outbox.borrow_mut());
+            if lines.is_empty() {
+                if self.closing.get() {
+                    return;
+                }
+                self.wake.notified().await;
+                continue;
+            }
+            if let Err(error) = to.write_all(&lines).await {
+                if !self.closing.get() {
+                    // If it has ended, its status says more.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    self.end(Cause::Protocol(format!("it does not read turns: {error}")));
+                }
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Resolves when an idle process has not answered a ping. One that runs turns has their
+    /// time-outs instead.
+    async fn is_silent(&self) {
+        let mut number = 0;
+        loop {
+            tokio::time::sleep_until(self.heard.get() + QUIET).await;
+            if self.heard.get().elapsed() < QUIET {
+                continue;
+            }
+            if self.closing.get() || !self.in_hand.borrow().is_empty() {
+                tokio::time::sleep(QUIET).await;
+                continue;
+            }
+            number += 1;
+            self.write(&wire::ping(number));
+            let asked = Instant::now();
+            tokio::time::sleep(PONG).await;
+            if self.heard.get() < asked && self.in_hand.borrow().is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+fn how(status: io::Result<ExitStatus>) -> String {
+    match status {
+        Ok(status) => ended(status),
+        Err(error) => format!("it is gone: {error}"),
+    }
+}
+
+impl std::fmt::Display for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cause::Ended(how) => f.write_str(how),
+            Cause::Protocol(fault) => write!(f, "it broke the protocol: {fault}"),
+            Cause::Late(_) => f.write_str("a turn did not end after its time-out"),
+            Cause::Silent => f.write_str("it answered no ping"),
+            Cause::Asked => f.write_str("it was told to end"),
+        }
+    }
+}
+
+fn spawn_printed(
+    process: &Rc<Process>,
+    from: impl AsyncRead + Unpin + 'static,
+) -> tokio::task::JoinHandle<()> {
+    tokio::task::spawn_local(printed(process.clone(), from))
+}
+
+/// What a process prints, line by line, in the log.
+async fn printed(process: Rc<Process>, mut from: impl AsyncRead + Unpin) {
+    let mut buffer = Vec::new();
+    loop {
+        let read = from.read_buf(&mut buffer).await;
+        let is_over = !matches!(read, Ok(bytes) if bytes > 0);
+        while let Some(line) = take_line(&mut buffer, is_over) {
+            let title = process.title.borrow();
+            tracing::info!("{title}: {line}");
+            let mut kept = process.printed.borrow_mut();
+            if kept.len() == KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(line);
+        }
+        if is_over {
+            return;
+        }
+    }
+}
+
+/// The first line of what was printed: to the line feed, or as much as a line may have;
+/// at the end, what is left.
+pub(super) fn take_line(buffer: &mut Vec<u8>, is_over: bool) -> Option<String> {
+    let within = &buffer[..buffer.len().min(PRINTED)];
+    let (length, taken) = match within.iter().position(|b| *b == b'\n') {
+        Some(at) => (at, at + 1),
+        None if buffer.len() >= PRINTED => (PRINTED, PRINTED),
+        None if is_over && !buffer.is_empty() => (buffer.len(), buffer.len()),
+        None => return None,
+    };
+    let line = String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned();
+    buffer.drain(..taken);
+    Some(line)
+}
