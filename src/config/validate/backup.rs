@@ -27,8 +27,8 @@ pub(super) fn scheduled(
     let Some(dir) = values.backup_dir.clone() else {
         return Ok(None);
     };
-    match database {
-        Some(Address::Sqlite(_)) => Ok(Some(BackupConfig {
+    match database.map(Address::file) {
+        Some(Some(_)) => Ok(Some(BackupConfig {
             dir,
             every: values.backup_every,
             keep: values.backup_keep,
@@ -36,8 +36,7 @@ pub(super) fn scheduled(
         None => refuse(
             "--backup-dir keeps copies of a database that stays; give --storage sqlite:bot.db too",
         ),
-        #[cfg(any(feature = "mysql", feature = "postgres"))]
-        Some(_) => refuse(
+        Some(None) => refuse(
             "--backup-dir is for SQLite; servers have tools of their own (pg_dump, mariadb-dump)",
         ),
     }
