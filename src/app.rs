@@ -88,7 +88,8 @@ impl App {
         self
     }
 
-    /// Obeys the command line, until the program is stopped.
+    /// Obeys the command line, until the program is stopped. Why it does not start is
+    /// written to stderr, and told by the exit code: see [`StartError`](crate::StartError).
     pub fn run(self) -> ExitCode {
         crate::cli::main(self.author, Vec::new())
     }

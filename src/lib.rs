@@ -86,6 +86,8 @@ pub use author::message::{
     Button, DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Rpc, Update,
     UpdateId,
 };
+pub use author::start_error::StartError;
+pub(crate) use author::start_error::StartResult;
 pub use author::turn::{MAX_REPLIES, Turn};
 pub use author::user_lock::{Held, LockFuture, UserLock};
 pub use channels::{

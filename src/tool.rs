@@ -11,9 +11,6 @@ pub mod exit {
     pub use crate::process::exit::{CLEAN, CUT, INTERRUPTED};
 }
 
-/// The most workers that a bot can have.
-pub const MAX_WORKERS: usize = crate::config::MAX_WORKERS;
-
 /// Reads a time such as `8s`, `500ms`, `2m` or `1h`.
 ///
 /// # Errors

@@ -1,11 +1,13 @@
-//! The one error type of the framework, split by what happens next.
+//! What a turn fails with, split by what happens next. A start has an error of its own:
+//! `start_error.rs`.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::shared::remedies::{STORAGE, words};
 
-/// Why a turn failed, or the program could not start.
+/// Why a turn failed, or what a helper of [`testing`](crate::testing) found. A program that
+/// does not start has another: [`StartError`](crate::StartError).
 ///
 /// Like `anyhow::Error` it is made from any error with `?`, and for the same
 /// reason does not implement [`std::error::Error`] itself.
@@ -21,13 +23,6 @@ pub enum Error {
     /// The storage refused or could not be reached. The platform is told to try
     /// again, or the turn runs again.
     Storage(turnkey_storage::Error),
-    /// The program cannot start. One sentence that names the remedy.
-    Start(String),
-    /// As [`Error::Start`], of something that may pass by itself: a port that is taken, a
-    /// database that is not there yet.
-    NotYet(String),
-    /// A platform does not know the bot's token. One sentence that names the remedy.
-    Token(String),
 }
 
 /// What handlers return.
@@ -37,16 +32,6 @@ impl Error {
     /// An error of the handler that is only a sentence.
     pub fn msg(text: impl Into<String>) -> Self {
         Error::Handler(text.into().into())
-    }
-
-    /// The program cannot start because of its database.
-    pub(crate) fn start(error: turnkey_storage::Error) -> Self {
-        match error {
-            turnkey_storage::Error::NotYet(_) => Error::NotYet(words(&error, STORAGE)),
-            // Others fill a disk and make room again.
-            turnkey_storage::Error::Full => Error::NotYet(error.to_string()),
-            other => Error::Start(words(&other, STORAGE)),
-        }
     }
 }
 
@@ -65,9 +50,6 @@ impl fmt::Display for Error {
                 write!(f, "the handler took longer than {} s", limit.as_secs_f32())
             }
             Error::Storage(e) => f.write_str(&words(e, STORAGE)),
-            Error::Start(sentence) | Error::NotYet(sentence) | Error::Token(sentence) => {
-                f.write_str(sentence)
-            }
         }
     }
 }

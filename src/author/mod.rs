@@ -1,9 +1,10 @@
-//! What authors see: the error, what comes in and goes out, the lock of their own.
+//! What authors see: the errors, what comes in and goes out, the lock of their own.
 //!
 //! Plain data and traits: nothing here runs a turn. Imports nothing of ours but the
 //! storage crate's keys.
 
 pub(crate) mod error;
 pub(crate) mod message;
+pub(crate) mod start_error;
 pub(crate) mod turn;
 pub(crate) mod user_lock;

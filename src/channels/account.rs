@@ -52,7 +52,7 @@ struct Me {
 }
 
 impl Page {
-    pub(super) fn new(config: &FacebookConfig) -> crate::Result<Self> {
+    pub(super) fn new(config: &FacebookConfig) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/');
         let address = format!("{base}/me?fields=id&{}", credentials(config));
         Ok(Page {

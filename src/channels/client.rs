@@ -18,7 +18,8 @@ use serde::de::DeserializeOwned;
 
 use super::SendError;
 use super::lenient::readable;
-use crate::author::error::{Error, chain};
+use crate::author::error::chain;
+use crate::author::start_error::StartError;
 use crate::config::Proxies;
 use crate::net::outgoing::{Connector, Remote};
 
@@ -98,10 +99,10 @@ pub(super) struct Client {
 
 impl Client {
     /// # Errors
-    /// [`Error::Start`]: HTTPS cannot be spoken.
-    pub(super) fn new(proxies: &Proxies) -> crate::Result<Self> {
+    /// [`StartError::Refused`]: HTTPS cannot be spoken.
+    pub(super) fn new(proxies: &Proxies) -> crate::StartResult<Self> {
         let connector = Connector::new(proxies)
-            .map_err(|e| Error::Start(format!("cannot speak HTTPS: {e}")))?;
+            .map_err(|e| StartError::Refused(format!("cannot speak HTTPS: {e}")))?;
         Ok(Client {
             pooled: Pooled::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())

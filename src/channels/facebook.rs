@@ -182,7 +182,7 @@ struct ApiError {
 }
 
 impl Facebook {
-    pub(super) fn new(config: &FacebookConfig, pace: Pace) -> crate::Result<Self> {
+    pub(super) fn new(config: &FacebookConfig, pace: Pace) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/');
         let address = format!("{base}/me/messages?{}", credentials(config));
         Ok(Facebook {

@@ -42,8 +42,8 @@ pub(crate) use self::registry::{
     Channels, Factory, Outlet, accounts, check_names, polled, registered,
 };
 pub use self::signature::{is_signed, same_secret};
-use crate::author::error::Error;
 use crate::author::message::{Outgoing, Reply, Update, UpdateId};
+use crate::author::start_error::StartError;
 use crate::shared::pacing::Rate;
 
 /// Something that came in and is answered without a turn.
@@ -323,9 +323,9 @@ pub(crate) fn unreadable(channel: &str, reason: &str, raw: &Bytes) -> Update {
 }
 
 /// The address of a platform's method. The refusal leaves it out: it may hold a token.
-fn method_address(address: &str, settings: &str) -> crate::Result<Uri> {
+fn method_address(address: &str, settings: &str) -> crate::StartResult<Uri> {
     address.parse().map_err(|_| {
-        Error::Start(format!(
+        StartError::Refused(format!(
             "{settings} has characters that no address may have"
         ))
     })

@@ -19,8 +19,8 @@ use super::vk_api::VkApi;
 use super::{
     Channel, Plan, Received, Refusal, SendError, SendFuture, facebook, http, telegram, viber, vk,
 };
-use crate::author::error::Error;
 use crate::author::message::{DialogKey, Kind, Outgoing, Reply, Update};
+use crate::author::start_error::StartError;
 use crate::config::Config;
 use crate::shared::pacing::{MAX_CHANNELS, Pace, Pacer};
 
@@ -85,7 +85,7 @@ impl Channels {
         config: &Config,
         authors: &[(String, Factory)],
         pacer: Pacer,
-    ) -> crate::Result<Self> {
+    ) -> crate::StartResult<Self> {
         // The numbers are the same in all workers, and those of ours in all versions.
         let [of_http, of_telegram, of_viber, of_facebook, of_vk, of_gone] =
             std::array::from_fn(|number| pacer.channel(number));
@@ -112,7 +112,7 @@ impl Channels {
             let channel = make()?;
             if channel.name() != name {
                 let other = channel.name();
-                return Err(Error::Start(format!(
+                return Err(StartError::Refused(format!(
                     "the channel given to App::channel as {name:?} calls itself {other:?}; let both be the same"
                 )));
             }
@@ -203,10 +203,10 @@ impl Channels {
 ///
 /// # Errors
 /// A sentence that says which name cannot be.
-pub(crate) fn check_names(authors: &[(String, Factory)]) -> crate::Result<()> {
+pub(crate) fn check_names(authors: &[(String, Factory)]) -> crate::StartResult<()> {
     let room = MAX_CHANNELS - RESERVED.len();
     if authors.len() > room {
-        return Err(Error::Start(format!(
+        return Err(StartError::Refused(format!(
             "{} channels of your own; {room} is the limit",
             authors.len()
         )));
@@ -214,13 +214,13 @@ pub(crate) fn check_names(authors: &[(String, Factory)]) -> crate::Result<()> {
     for (place, (name, _)) in authors.iter().enumerate() {
         let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
         if name.is_empty() || !name.chars().all(is_plain) {
-            return Err(Error::Start(format!(
+            return Err(StartError::Refused(format!(
                 "a channel's name is made of a to z, 0 to 9, - and _; {name:?} is not"
             )));
         }
         let is_second = authors.iter().take(place).any(|(other, _)| other == name);
         if is_second || RESERVED.contains(&name.as_str()) {
-            return Err(Error::Start(format!(
+            return Err(StartError::Refused(format!(
                 "there is a channel {name:?} already; give yours another name"
             )));
         }
@@ -257,7 +257,7 @@ impl Channel for Gone {
 ///
 /// # Errors
 /// What is wrong with the configuration, in a sentence.
-pub(crate) fn polled(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Poll>>> {
+pub(crate) fn polled(config: &Config, edits: bool) -> crate::StartResult<Vec<Box<dyn Poll>>> {
     let mut sources: Vec<Box<dyn Poll>> = Vec::new();
     if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
         sources.push(Box::new(api));
@@ -273,7 +273,10 @@ pub(crate) fn polled(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn 
 ///
 /// # Errors
 /// What is wrong with the configuration, in a sentence.
-pub(crate) fn registered(config: &Config, edits: bool) -> crate::Result<Vec<Box<dyn Register>>> {
+pub(crate) fn registered(
+    config: &Config,
+    edits: bool,
+) -> crate::StartResult<Vec<Box<dyn Register>>> {
     let mut platforms: Vec<Box<dyn Register>> = Vec::new();
     if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
         platforms.push(Box::new(api));
@@ -291,7 +294,7 @@ pub(crate) fn registered(config: &Config, edits: bool) -> crate::Result<Vec<Box<
 ///
 /// # Errors
 /// What is wrong with the configuration, in a sentence.
-pub(crate) fn accounts(config: &Config) -> crate::Result<Vec<Box<dyn Account>>> {
+pub(crate) fn accounts(config: &Config) -> crate::StartResult<Vec<Box<dyn Account>>> {
     let mut accounts: Vec<Box<dyn Account>> = Vec::new();
     if let Some(config) = &config.facebook {
         accounts.push(Box::new(Page::new(config)?));

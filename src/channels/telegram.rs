@@ -105,7 +105,7 @@ struct Send<'a> {
 }
 
 impl Telegram {
-    pub(super) fn new(config: &TelegramConfig, pace: Pace) -> crate::Result<Self> {
+    pub(super) fn new(config: &TelegramConfig, pace: Pace) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/');
         let method = |token: &str, name: &str| {
             let address = format!("{base}/bot{token}/{name}");

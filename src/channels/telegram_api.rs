@@ -91,7 +91,7 @@ struct Id {
 
 impl TelegramApi {
     /// None without a token. `edits`: they are handled.
-    pub(super) fn new(config: &TelegramConfig, edits: bool) -> crate::Result<Option<Self>> {
+    pub(super) fn new(config: &TelegramConfig, edits: bool) -> crate::StartResult<Option<Self>> {
         let Some(token) = config.token.as_deref() else {
             return Ok(None);
         };

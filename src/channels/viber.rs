@@ -25,8 +25,8 @@ use super::{
     Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
     without,
 };
-use crate::author::error::Error;
 use crate::author::message::{Kind, Outgoing, Picture, Reply, Update};
+use crate::author::start_error::StartError;
 use crate::config::ViberConfig;
 
 /// A message has at most 30 kB, as JSON. So that it always fits, labels and data have
@@ -138,11 +138,11 @@ struct ApiAnswer {
 }
 
 impl Viber {
-    pub(super) fn new(config: &ViberConfig) -> crate::Result<Self> {
+    pub(super) fn new(config: &ViberConfig) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/');
         let address = format!("{base}/pa/send_message");
         let mut token_header = HeaderValue::from_str(&config.token).map_err(|_| {
-            Error::Start("the Viber token has characters that no header may have".to_owned())
+            StartError::Refused("the Viber token has characters that no header may have".to_owned())
         })?;
         token_header.set_sensitive(true);
         Ok(Viber {

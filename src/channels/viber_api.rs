@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::client::Client;
 use super::register::{Register, Registered, Webhook};
 use super::{SendError, method_address, without};
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::config::ViberConfig;
 
 /// Viber's `set_webhook`
@@ -30,11 +30,11 @@ struct ViberAnswer {
 }
 
 impl ViberApi {
-    pub(super) fn new(config: &ViberConfig) -> crate::Result<Self> {
+    pub(super) fn new(config: &ViberConfig) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/');
         let address = format!("{base}/pa/set_webhook");
         let mut token_header = HeaderValue::from_str(&config.token).map_err(|_| {
-            Error::Start("the Viber token has characters that no header may have".to_owned())
+            StartError::Refused("the Viber token has characters that no header may have".to_owned())
         })?;
         token_header.set_sensitive(true);
         Ok(ViberApi {

@@ -156,7 +156,7 @@ struct ApiError {
 }
 
 impl Vk {
-    pub(super) fn new(config: &VkConfig, pace: Pace) -> crate::Result<Self> {
+    pub(super) fn new(config: &VkConfig, pace: Pace) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/');
         let address = format!("{base}/method/messages.send");
         Ok(Vk {

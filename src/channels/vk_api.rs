@@ -140,7 +140,7 @@ fn mark<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mark, D::Error> {
 
 impl VkApi {
     /// `edits`: they are handled.
-    pub(super) fn new(config: &VkConfig, edits: bool) -> crate::Result<Self> {
+    pub(super) fn new(config: &VkConfig, edits: bool) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/').to_owned();
         method_address(&format!("{base}/method/groups.getById"), "--vk-api-url")?;
         Ok(VkApi {

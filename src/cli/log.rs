@@ -31,7 +31,7 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
         Some(path) => {
             // It will be opened anew by the user that the bot becomes.
             let opened = privileges::lent(config, || LogFile::open(path));
-            let file = opened.map_err(|e| anyhow::anyhow!("{e}"))?.map_err(|e| {
+            let file = opened?.map_err(|e| {
                 anyhow::anyhow!(
                     "cannot write to --log-file {}: {e}; give a file in a directory that this user may write to",
                     path.display()

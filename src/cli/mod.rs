@@ -112,9 +112,10 @@ pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
             return ExitCode::from(exit::CLEAN);
         }
         say!("error: {}", sentence(&error));
-        ExitCode::from(match unwritable {
-            Some(_) => exit::NO_OUTPUT,
-            None => exit::BAD_START,
+        ExitCode::from(match (unwritable, error.downcast_ref()) {
+            (Some(_), _) => exit::NO_OUTPUT,
+            (None, Some(start)) => exit::of_start(start),
+            (None, None) => exit::BAD_START,
         })
     });
     lines::finish(exit::LAST_LINES);
@@ -145,7 +146,7 @@ fn obey(author: Author, extras: Vec<Extra>) -> anyhow::Result<ExitCode> {
         }
     };
     arguments::hide_passwords();
-    storage_file::was_wanted(&matches, storage).map_err(said)?;
+    storage_file::was_wanted(&matches, storage)?;
     let extra = matches.subcommand().and_then(|(name, matches)| {
         let extra = extras
             .into_iter()
@@ -204,15 +205,4 @@ pub(crate) fn unit(
         outline: &run::outline(arguments)?,
     }
     .service()
-}
-
-/// An error of the framework as one of the command line, which keeps what it is.
-fn said(error: crate::Error) -> anyhow::Error {
-    match error {
-        crate::Error::Handler(error) => match error.downcast::<output::Unwritable>() {
-            Ok(unwritable) => (*unwritable).into(),
-            Err(error) => anyhow::anyhow!("{error}"),
-        },
-        error => anyhow::anyhow!("{error}"),
-    }
 }

@@ -151,10 +151,6 @@ async fn list_dead(storage: &dyn Storage, as_json: bool) -> anyhow::Result<()> {
 }
 
 impl One {
-    fn unknown(&self) -> anyhow::Error {
-        unknown(self.reply)
-    }
-
     fn show(&self) -> anyhow::Result<()> {
         let id = self.reply.0;
         let (waits, dead) = self.operator.work(async |storage| {
@@ -166,7 +162,7 @@ impl One {
                 text_of_waiting(&line)
             });
         }
-        let dead = dead.ok_or_else(|| self.unknown())?;
+        let dead = dead.ok_or_else(|| unknown(self.reply))?;
         print(self.operator.json, &shown_dead(&dead), || {
             text_of_dead(&dead)
         })
@@ -176,7 +172,7 @@ impl One {
         let drop =
             async |storage: &dyn Storage| Ok(replies::drop_reply(storage, self.reply.0).await?);
         if !self.operator.work(drop)? {
-            return Err(self.unknown());
+            return Err(unknown(self.reply));
         }
         let shown = json!({ "reply": self.reply.to_string(), "dropped": true });
         print(self.operator.json, &shown, || {

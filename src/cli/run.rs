@@ -8,10 +8,8 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use super::log;
 use crate::config::{self, Config, Outline, Processes, Settings};
 use crate::handlers::Author;
-use crate::process::exit;
 use crate::process::master;
 use crate::process::single;
-use crate::shared::lines::say;
 
 /// The settings can also stand in the file (a line `workers = 2`) or in the
 /// environment (`TURNKEY_WORKERS=2`). Secrets have no flag: see the end of `--help`.
@@ -85,17 +83,13 @@ impl Run {
             remark(&config);
             Ok(config)
         };
-        let config = read().map_err(|e: crate::Error| anyhow::anyhow!("{e}"))?;
+        let config = read()?;
         log::start(&config, self.verbose, self.quiet)?;
         remark(&config);
-        let result = match config.processes {
-            Processes::Workers(workers) => master::run(config, Box::new(read), author, workers),
-            Processes::Single => single::run(&config, author),
-        };
-        Ok(result.unwrap_or_else(|error| {
-            say!("error: {error}");
-            ExitCode::from(exit::of_start(&error))
-        }))
+        Ok(match config.processes {
+            Processes::Workers(workers) => master::run(config, Box::new(read), author, workers)?,
+            Processes::Single => single::run(&config, author)?,
+        })
     }
 }
 
@@ -114,6 +108,5 @@ pub(super) fn outline(arguments: &[String]) -> anyhow::Result<Outline> {
     let matches = command.try_get_matches_from(arguments);
     let matches = matches.unwrap_or_else(|error| error.exit());
     let run = Run::from_arg_matches(&matches)?;
-    let outline = run.settings.outline(run.config.as_deref());
-    outline.map_err(|e| anyhow::anyhow!("{e}"))
+    Ok(run.settings.outline(run.config.as_deref())?)
 }

@@ -49,5 +49,5 @@ impl DatabaseFile {
 /// Reads an address.
 pub(super) fn address(url: &str) -> anyhow::Result<Address> {
     scrub::learn_address(url);
-    config::database(url).map_err(|e| anyhow::anyhow!("{e}"))
+    Ok(config::database(url)?)
 }

@@ -15,12 +15,12 @@ const VARIABLE: &str = "TURNKEY_STORAGE";
 ///
 /// # Errors
 /// It cannot be read, or is in two places.
-pub(super) fn in_a_file() -> crate::Result<Option<String>> {
+pub(super) fn in_a_file() -> crate::StartResult<Option<String>> {
     Ok(find("storage", &environment)?.map(|found| found.secret.to_string()))
 }
 
 /// The command line with that address where none is given.
-pub(super) fn known_to(command: Command, storage: &crate::Result<Option<String>>) -> Command {
+pub(super) fn known_to(command: Command, storage: &crate::StartResult<Option<String>>) -> Command {
     let address = match storage {
         Ok(None) => return command,
         // For the life of the program: clap wants it so.
@@ -50,8 +50,8 @@ fn with_default(command: Command, address: &'static str) -> Command {
 /// What [`in_a_file`] found.
 pub(super) fn was_wanted(
     matches: &ArgMatches,
-    storage: crate::Result<Option<String>>,
-) -> crate::Result<()> {
+    storage: crate::StartResult<Option<String>>,
+) -> crate::StartResult<()> {
     match storage {
         Err(error) if has_no_flag(matches) => Err(error),
         _ => Ok(()),

@@ -158,6 +158,6 @@ impl Deref for Config {
 }
 
 /// A start, or a reload, that cannot be.
-fn refuse<T>(sentence: impl Into<String>) -> crate::Result<T> {
-    Err(crate::Error::Start(sentence.into()))
+fn refuse<T>(sentence: impl Into<String>) -> crate::StartResult<T> {
+    Err(crate::StartError::Refused(sentence.into()))
 }

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 
 /// A network, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +31,13 @@ impl Network {
 /// Reads networks such as `127.0.0.1,10.0.0.0/8`.
 ///
 /// # Errors
-/// [`Error::Start`] with the one that is none.
-pub(crate) fn list(list: &str) -> crate::Result<Vec<Network>> {
+/// [`StartError::Refused`] with the one that is none.
+pub(crate) fn list(list: &str) -> crate::StartResult<Vec<Network>> {
     let names = list.split(',').map(str::trim).filter(|n| !n.is_empty());
     names.map(one).collect()
 }
 
-fn one(name: &str) -> crate::Result<Network> {
+fn one(name: &str) -> crate::StartResult<Network> {
     let (address, bits) = match name.split_once('/') {
         Some((address, bits)) => (address.parse::<IpAddr>().ok(), bits.parse::<u8>().ok()),
         None => (name.parse().ok(), Some(128)),
@@ -50,7 +50,7 @@ fn one(name: &str) -> crate::Result<Network> {
             return Ok(Network { address, bits });
         }
     }
-    Err(Error::Start(format!(
+    Err(StartError::Refused(format!(
         "--trusted-proxy takes networks such as 127.0.0.1,10.0.0.0/8, not {name:?}"
     )))
 }

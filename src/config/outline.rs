@@ -35,9 +35,9 @@ impl Settings {
     /// Reads these flags over a file, if one was named.
     ///
     /// # Errors
-    /// [`crate::Error::Start`]: the file or an address cannot be read, or a setting has no
+    /// [`crate::StartError::Refused`]: the file or an address cannot be read, or a setting has no
     /// place under an init system.
-    pub(crate) fn outline(self, file: Option<&Path>) -> crate::Result<Outline> {
+    pub(crate) fn outline(self, file: Option<&Path>) -> crate::StartResult<Outline> {
         let settings = match file {
             Some(path) => self.over(read_file(path)?),
             None => self,

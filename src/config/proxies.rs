@@ -82,7 +82,7 @@ impl Proxies {
     ///
     /// # Errors
     /// An address that is none, by the name of its setting and without its words.
-    pub(super) fn read(setting: Option<&str>, get: Environment<'_>) -> crate::Result<Self> {
+    pub(super) fn read(setting: Option<&str>, get: Environment<'_>) -> crate::StartResult<Self> {
         let variable = |name: &str| {
             let found = [name.to_owned(), name.to_lowercase()];
             let mut found = found
@@ -166,7 +166,7 @@ fn exception(entry: &str) -> Option<Except> {
 }
 
 /// `SCHEME://USER:PASSWORD@HOST:PORT`; without a scheme it is an HTTP proxy.
-fn parse(address: &str, setting: &str) -> crate::Result<Proxy> {
+fn parse(address: &str, setting: &str) -> crate::StartResult<Proxy> {
     let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
     let kind = match scheme.to_ascii_lowercase().as_str() {
         "http" => ProxyKind::Http,
@@ -244,7 +244,7 @@ mod tests {
 
     use super::*;
 
-    fn read(setting: Option<&str>, variables: &[(&str, &str)]) -> crate::Result<Proxies> {
+    fn read(setting: Option<&str>, variables: &[(&str, &str)]) -> crate::StartResult<Proxies> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
         Proxies::read(setting, &|name| variables.get(name).map(OsString::from))
     }

@@ -20,12 +20,12 @@ impl Settings {
     /// checks the whole. `has_channels`: the author brings some, which are posted to.
     ///
     /// # Errors
-    /// [`crate::Error::Start`] with a sentence that names the setting.
+    /// [`crate::StartError::Refused`] with a sentence that names the setting.
     pub(crate) fn into_config(
         mut self,
         file: Option<&Path>,
         has_channels: bool,
-    ) -> crate::Result<Config> {
+    ) -> crate::StartResult<Config> {
         let remarks = self.read_secrets(&environment)?;
         let mut merged = match file {
             Some(path) => self.over(read_file(path)?),
@@ -42,7 +42,7 @@ impl Settings {
     ///
     /// # Errors
     /// A file that cannot be read, or two places for one secret.
-    pub(super) fn read_secrets(&mut self, get: Environment<'_>) -> crate::Result<Vec<String>> {
+    pub(super) fn read_secrets(&mut self, get: Environment<'_>) -> crate::StartResult<Vec<String>> {
         let mut remarks = Vec::new();
         for (row, setting) in self.secrets() {
             if let Some(found) = find(&row.name, get)? {
@@ -106,7 +106,7 @@ impl Settings {
 ///
 /// # Errors
 /// It cannot be read, or a line of it is wrong: which one.
-pub(super) fn read_file(path: &Path) -> crate::Result<Settings> {
+pub(super) fn read_file(path: &Path) -> crate::StartResult<Settings> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) => return refuse(format!("cannot read --config {}: {e}", path.display())),

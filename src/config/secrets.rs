@@ -91,7 +91,7 @@ pub(crate) fn environment(variable: &str) -> Option<OsString> {
 ///
 /// # Errors
 /// It stands in two of them, or cannot be read.
-pub(crate) fn find(name: &str, get: Environment<'_>) -> crate::Result<Option<Found>> {
+pub(crate) fn find(name: &str, get: Environment<'_>) -> crate::StartResult<Option<Found>> {
     let variable = variable(name);
     let file_variable = format!("{variable}_FILE");
     let file = get(&file_variable).map(PathBuf::from);
@@ -126,7 +126,7 @@ pub(crate) fn find(name: &str, get: Environment<'_>) -> crate::Result<Option<Fou
 
 /// One that is not allowed to be seen is not one that is not there: at a reload the bot
 /// would go on without.
-fn credential(path: &Path) -> crate::Result<Option<PathBuf>> {
+fn credential(path: &Path) -> crate::StartResult<Option<PathBuf>> {
     match path.try_exists() {
         Ok(exists) => Ok(exists.then(|| path.to_owned())),
         Err(e) => refuse(format!(
@@ -136,9 +136,9 @@ fn credential(path: &Path) -> crate::Result<Option<PathBuf>> {
     }
 }
 
-fn read(path: &Path, what: &str) -> crate::Result<Found> {
+fn read(path: &Path, what: &str) -> crate::StartResult<Found> {
     let failed = |e: std::io::Error| {
-        crate::Error::Start(format!(
+        crate::StartError::Refused(format!(
             "cannot read {what}, {}: {e}; name a file that the user of the bot may read",
             path.display()
         ))
@@ -188,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    fn found(name: &str, variables: &[(&str, &str)]) -> crate::Result<Option<Found>> {
+    fn found(name: &str, variables: &[(&str, &str)]) -> crate::StartResult<Option<Found>> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
         find(name, &|variable| {
             variables.get(variable).map(OsString::from)

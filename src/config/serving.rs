@@ -31,8 +31,8 @@ impl Listen {
     /// Reads `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`.
     ///
     /// # Errors
-    /// [`crate::Error::Start`] that names the flag.
-    pub(super) fn parse(flag: &str, text: &str) -> crate::Result<Self> {
+    /// [`crate::StartError::Refused`] that names the flag.
+    pub(super) fn parse(flag: &str, text: &str) -> crate::StartResult<Self> {
         if let Some(path) = text.strip_prefix("unix:") {
             return match path {
                 "" => refuse(format!(

@@ -4,7 +4,7 @@ use super::table::Age;
 use super::times::age;
 use super::*;
 
-fn config(settings: Settings) -> crate::Result<Config> {
+fn config(settings: Settings) -> crate::StartResult<Config> {
     settings.validate(false)
 }
 

@@ -64,13 +64,13 @@ pub(crate) struct Outcome {
 /// Refuses a directory that cannot be written to; makes it if there is none.
 ///
 /// # Errors
-/// [`crate::Error::Start`] with the remedy.
-pub(crate) fn check(config: &Config) -> crate::Result<()> {
+/// With the remedy.
+pub(crate) fn check(config: &Config) -> crate::StartResult<()> {
     let (Some(backup), Some(address)) = (&config.backup, &config.database) else {
         return Ok(());
     };
-    let directory = tools::backups_of(address, &backup.dir).map_err(crate::Error::start)?;
-    directory.check().map_err(crate::Error::start)
+    let directory = tools::backups_of(address, &backup.dir)?;
+    Ok(directory.check()?)
 }
 
 /// Makes a backup in a directory if the newest is older than `every`: what `backup --dir`

@@ -10,37 +10,37 @@ use std::path::{Path, PathBuf};
 use turnkey_storage::Database;
 use turnkey_storage::sqlite::Files;
 
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::config::{Address, Config};
 use crate::process::lock_note::LockNote;
 
 /// Takes the configured database, or makes a name for a new one.
 ///
 /// # Errors
-/// [`Error::Start`] with the remedy.
-pub(crate) fn take(config: &Config) -> crate::Result<Database> {
+/// With the remedy.
+pub(crate) fn take(config: &Config) -> crate::StartResult<Database> {
     let taken = match &config.database {
         Some(address) => Database::at(address, config.sync),
         None => Database::at(&Address::Sqlite(new_in_temporary_directory()?), config.sync),
     };
-    taken.map_err(Error::start)
+    Ok(taken?)
 }
 
 /// Takes over a file, with the lock on it, from a program that still serves it.
 ///
 /// # Errors
-/// [`Error::Start`]: another database is configured now.
-pub(crate) fn inherit(config: &Config, path: &Path, lock: OwnedFd) -> crate::Result<Database> {
+/// [`StartError::Refused`]: another database is configured now.
+pub(crate) fn inherit(config: &Config, path: &Path, lock: OwnedFd) -> crate::StartResult<Database> {
     let is_ours = |configured: &Path| Files::of(configured) == Files::of(path);
     let configured = config.database.as_ref();
     let is_other = configured.is_some_and(|address| !address.file().is_some_and(is_ours));
     if is_other {
-        return Err(Error::Start(format!(
+        return Err(StartError::Refused(format!(
             "an upgrade keeps the database, {}; stop the bot to change --storage",
             path.display()
         )));
     }
-    Database::inherit(path, config.sync, lock).map_err(Error::start)
+    Ok(Database::inherit(path, config.sync, lock)?)
 }
 
 /// Leaves word for the commands that signal this program.
@@ -56,14 +56,14 @@ pub(crate) fn note(database: &Database, lock_note: &LockNote) {
 }
 
 /// A file of its own for this run, empty and readable by this user alone.
-fn new_in_temporary_directory() -> crate::Result<PathBuf> {
+fn new_in_temporary_directory() -> crate::StartResult<PathBuf> {
     let made = tempfile::Builder::new()
         .prefix("turnkey-")
         .suffix(".db")
         .tempfile()
         .and_then(|file| file.into_temp_path().keep().map_err(|e| e.error));
     made.map_err(|e| {
-        Error::Start(format!(
+        StartError::Refused(format!(
             "cannot make a database in {}: {e}; name a file with --storage sqlite:bot.db",
             std::env::temp_dir().display()
         ))

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use nix::errno::Errno;
-
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 
 /// How long an ending process waits for somebody to read what it still has to say.
 pub(crate) const LAST_LINES: Duration = Duration::from_millis(50);
@@ -36,24 +34,10 @@ pub const INTERRUPTED: u8 = 130;
 /// Forced by SIGQUIT.
 pub(crate) const QUIT: u8 = 131;
 
-/// The code of a start that failed: most of what lacks is a person's to mend, but
-/// processes, memory and files may be had a moment later.
-pub(crate) fn of_start(error: &Error) -> u8 {
-    let number = match error {
-        Error::NotYet(_) => return NOT_YET,
-        Error::Handler(error) => errno(error.as_ref()),
-        _ => None,
-    };
-    match number {
-        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => NOT_YET,
-        _ => BAD_START,
+/// The code of a start that failed.
+pub(crate) fn of_start(error: &StartError) -> u8 {
+    match error {
+        StartError::NotYet(_) => NOT_YET,
+        StartError::Refused(_) | StartError::Token(_) => BAD_START,
     }
-}
-
-fn errno(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
-    let of_io = |error: &std::io::Error| error.raw_os_error().map(Errno::from_raw);
-    error
-        .downcast_ref::<Errno>()
-        .copied()
-        .or_else(|| error.downcast_ref().and_then(of_io))
 }

@@ -25,7 +25,7 @@ use nix::unistd::{
     setegid, seteuid, setgid, setgroups, setresgid, setresuid, setuid,
 };
 
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::config::{Address, Config};
 
 /// Where accounts are when the system's library finds none: a program that is linked
@@ -47,9 +47,9 @@ pub(crate) struct Account {
 /// Becomes the user that is configured, if there is one, for good.
 ///
 /// # Errors
-/// [`Error::Start`]: there is no such user, no right to become it, or the database cannot
-/// be used by it.
-pub(crate) fn give_up(config: &Config) -> crate::Result<()> {
+/// [`StartError::Refused`]: there is no such user, no right to become it, or the database
+/// cannot be used by it.
+pub(crate) fn give_up(config: &Config) -> crate::StartResult<()> {
     let Some(text) = &config.user else {
         return Ok(());
     };
@@ -76,7 +76,7 @@ pub(crate) fn remark(config: &Config) -> Option<&'static str> {
 ///
 /// # Errors
 /// As [`give_up`].
-pub(crate) fn lent<T>(config: &Config, work: impl FnOnce() -> T) -> crate::Result<T> {
+pub(crate) fn lent<T>(config: &Config, work: impl FnOnce() -> T) -> crate::StartResult<T> {
     let Some(text) = &config.user else {
         return Ok(work());
     };
@@ -99,8 +99,8 @@ pub(crate) fn lent<T>(config: &Config, work: impl FnOnce() -> T) -> crate::Resul
 /// Whether the configured user, whose rights this process has now, can use the database.
 ///
 /// # Errors
-/// [`Error::Start`] with a sentence that says what to do.
-pub(crate) fn must_reach(config: &Config) -> crate::Result<()> {
+/// [`StartError::Refused`] with a sentence that says what to do.
+pub(crate) fn must_reach(config: &Config) -> crate::StartResult<()> {
     match (&config.user, &config.database) {
         (Some(user), Some(Address::Sqlite(path))) => Account::find(user)?.must_reach(path),
         _ => Ok(()),
@@ -109,7 +109,7 @@ pub(crate) fn must_reach(config: &Config) -> crate::Result<()> {
 
 impl Account {
     /// Reads `NAME`, `UID`, `NAME:GROUP` or `UID:GID`.
-    fn find(text: &str) -> crate::Result<Self> {
+    fn find(text: &str) -> crate::StartResult<Self> {
         let (user, group) = match text.split_once(':') {
             Some((user, group)) => (user, Some(group)),
             None => (text, None),
@@ -126,7 +126,7 @@ impl Account {
         };
         let gid = match (group, &entry) {
             (Some(group), _) => find_group(group).ok_or_else(|| {
-                Error::Start(format!("there is no group {group:?} (--user {text})"))
+                StartError::Refused(format!("there is no group {group:?} (--user {text})"))
             })?,
             (None, Some(entry)) => entry.gid,
             (None, None) => {
@@ -145,7 +145,7 @@ impl Account {
 
     /// Whether there is anything to do: not when this process is that user already, such
     /// as the program that an upgrade has started.
-    fn is_to_become(&self) -> crate::Result<bool> {
+    fn is_to_become(&self) -> crate::StartResult<bool> {
         if geteuid().is_root() {
             if self.uid.is_root() {
                 return refuse(format!(
@@ -165,7 +165,7 @@ impl Account {
         ))
     }
 
-    fn enter(&self) -> crate::Result<()> {
+    fn enter(&self) -> crate::StartResult<()> {
         self.take_groups()?;
         // Groups first: without root's id there is no right to change them.
         setresgid(self.gid, self.gid, self.gid)
@@ -186,7 +186,7 @@ impl Account {
     }
 
     /// Its groups, and none of root's.
-    fn take_groups(&self) -> crate::Result<()> {
+    fn take_groups(&self) -> crate::StartResult<()> {
         let known = self.name.as_ref().map(|name| initgroups(name, self.gid));
         match known {
             Some(Ok(())) => Ok(()),
@@ -195,15 +195,15 @@ impl Account {
         }
     }
 
-    fn refused(&self, error: nix::Error) -> Error {
-        Error::Start(format!(
+    fn refused(&self, error: nix::Error) -> StartError {
+        StartError::Refused(format!(
             "cannot become the user {}: {error}; the program must be started with all of root's rights (CAP_SETUID, CAP_SETGID), or without --user",
             self.text
         ))
     }
 
     /// The database's files and their directory, in a sentence that says what to do.
-    fn must_reach(&self, database: &Path) -> crate::Result<()> {
+    fn must_reach(&self, database: &Path) -> crate::StartResult<()> {
         let user = self.text.split(':').next().unwrap_or_default();
         let directory = match database.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -296,8 +296,8 @@ fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|id| digits && *id != u32::MAX)
 }
 
-fn refuse<T>(sentence: String) -> crate::Result<T> {
-    Err(Error::Start(sentence))
+fn refuse<T>(sentence: String) -> crate::StartResult<T> {
+    Err(StartError::Refused(sentence))
 }
 
 #[cfg(test)]

@@ -48,12 +48,12 @@ fn ending() -> impl Iterator<Item = Signal> {
 ///
 /// # Errors
 /// What the system says.
-pub(crate) fn before_the_start() -> crate::Result<()> {
+pub(crate) fn before_the_start() -> crate::StartResult<()> {
     Ok(sys::leave_on(ending())?)
 }
 
 /// From here on a signal waits until the loop looks.
-pub(crate) fn watch() -> crate::Result<SignalFd> {
+pub(crate) fn watch() -> crate::StartResult<SignalFd> {
     let mask = hold(&SIGNALS)?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     Ok(SignalFd::with_flags(&mask, flags)?)
@@ -64,7 +64,7 @@ pub(crate) fn watch() -> crate::Result<SignalFd> {
 ///
 /// # Errors
 /// What the system says.
-pub(crate) fn hold(signals: &[Signal]) -> crate::Result<SigSet> {
+pub(crate) fn hold(signals: &[Signal]) -> crate::StartResult<SigSet> {
     let mask: SigSet = signals.iter().copied().collect();
     mask.thread_block()?;
     // An ignored SIGHUP stays so, for the program of an upgrade, too; one that is blocked

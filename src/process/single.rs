@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use turnkey_storage::sqlite::{self, Files};
 use turnkey_storage::{Database, Owner};
 
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::config::Config;
 use crate::handlers::Author;
 use crate::net::listener::{Listener, Purpose};
@@ -49,8 +49,8 @@ static WORDS: OnceLock<Vec<AtomicU64>> = OnceLock::new();
 /// Runs until it is stopped.
 ///
 /// # Errors
-/// [`Error::Start`] when it cannot start.
-pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
+/// It cannot start.
+pub(crate) fn run(config: &Config, author: Author) -> crate::StartResult<ExitCode> {
     startup::begin(&author)?;
     let Claimed {
         // Named first, so dropped last: the last lines are written then.
@@ -60,7 +60,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         database,
     } = startup::claim(config, Found::at_an_ordinary_start()?)?;
     startup::prepare(&database, &author)?;
-    database.remember_file().map_err(Error::start)?;
+    database.remember_file()?;
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.
     let held = signals::hold(&[
@@ -69,7 +69,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
         Signal::SIGHUP,
         Signal::SIGQUIT,
     ])?;
-    let writer_listener = database.bind().map_err(Error::start)?;
+    let writer_listener = database.bind()?;
     let scoreboard = startup::scoreboard(words());
     scoreboard.open(0);
     let served = Served::of(&author, &listeners);
@@ -100,7 +100,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::Result<ExitCode> {
     let worker = Worker {
         is_first: true,
         slot: 0,
-        owner: sqlite::random_owner().map_err(Error::start)?,
+        owner: sqlite::random_owner()?,
         config,
         database: &database,
         listeners,
@@ -145,8 +145,8 @@ fn with_a_writer(
     writer: Option<(&UnixListener, &Files)>,
     database: &Database,
     (owner, scoreboard): (Owner, Scoreboard),
-    work: impl FnOnce() -> crate::Result<()>,
-) -> crate::Result<(crate::Result<()>, crate::Result<()>)> {
+    work: impl FnOnce() -> crate::StartResult<()>,
+) -> crate::StartResult<(crate::StartResult<()>, crate::StartResult<()>)> {
     let (lifeline, stop) = UnixStream::pair()?;
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new()
@@ -162,7 +162,7 @@ fn with_a_writer(
         drop(lifeline);
         let written = thread
             .join()
-            .unwrap_or_else(|_| Err(Error::Start("the writer panicked".to_owned())));
+            .unwrap_or_else(|_| Err(StartError::Refused("the writer panicked".to_owned())));
         Ok((worked, written))
     })
 }
@@ -248,7 +248,7 @@ fn keep_writing(
     owner: Owner,
     slot: Slot,
     stop: &UnixStream,
-) -> crate::Result<()> {
+) -> crate::StartResult<()> {
     let mut expected = Vec::new();
     let mut in_a_row = 0;
     while in_a_row < HOPELESS {

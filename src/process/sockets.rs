@@ -16,7 +16,7 @@ use listenfd::ListenFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::sys;
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::config::{Config, Listen};
 use crate::net::listener::{Listener, ListeningSocket, Purpose, SocketFile};
 use crate::process::privileges;
@@ -36,8 +36,8 @@ const TAKEN: Duration = Duration::from_secs(1);
 /// sd_listen_fds(3)); none if it has not. They are for the world.
 ///
 /// # Errors
-/// [`Error::Start`]: one of them is no listening socket.
-pub(crate) fn given() -> crate::Result<Vec<Listener>> {
+/// [`StartError::Refused`]: one of them is no listening socket.
+pub(crate) fn given() -> crate::StartResult<Vec<Listener>> {
     let mut given = ListenFd::from_env();
     let mut listeners = Vec::new();
     for index in 0..given.len() {
@@ -47,7 +47,7 @@ pub(crate) fn given() -> crate::Result<Vec<Listener>> {
         let listener = sys::adopt(number)
             .and_then(|file| Listener::adopt(Purpose::Public, file))
             .map_err(|e| {
-                Error::Start(format!(
+                StartError::Refused(format!(
                     "socket {index} of LISTEN_FDS is of no use ({e}); give stream sockets only: ListenStream=8080 in the .socket unit"
                 ))
             })?;
@@ -60,8 +60,8 @@ pub(crate) fn given() -> crate::Result<Vec<Listener>> {
 /// updates are polled for and no other system calls.
 ///
 /// # Errors
-/// [`Error::Start`]: port or file taken, no right to it, no such host.
-pub(crate) fn open(config: &Config, listeners: &mut Vec<Listener>) -> crate::Result<()> {
+/// Port or file taken, no right to it, no such host.
+pub(crate) fn open(config: &Config, listeners: &mut Vec<Listener>) -> crate::StartResult<()> {
     let has = |listeners: &[Listener], purpose| listeners.iter().any(|l| l.purpose == purpose);
     if config.listens() && !has(listeners, Purpose::Public) {
         bind(config, &config.listen, Purpose::Public, listeners)?;
@@ -83,7 +83,7 @@ fn bind(
     listen: &Listen,
     purpose: Purpose,
     into: &mut Vec<Listener>,
-) -> crate::Result<()> {
+) -> crate::StartResult<()> {
     match listen {
         Listen::Tcp { host, port } => {
             let bound = bind_tcp(host, *port, purpose)?;
@@ -100,10 +100,10 @@ fn bind(
 /// is kept out of its directory. The operators' is for this user alone.
 ///
 /// # Errors
-/// [`Error::Start`]: another program listens there, no right to it.
-fn bind_unix(path: &Path, purpose: Purpose) -> crate::Result<Listener> {
+/// Another program listens there, no right to it.
+fn bind_unix(path: &Path, purpose: Purpose) -> crate::StartResult<Listener> {
     let refused = |e: &dyn std::fmt::Display| {
-        Error::Start(format!("cannot listen on {}: {e}", path.display()))
+        StartError::Refused(format!("cannot listen on {}: {e}", path.display()))
     };
     // A reload may come from another directory, and removing works by name.
     let path = std::path::absolute(path).map_err(|e| refused(&e))?;
@@ -113,7 +113,7 @@ fn bind_unix(path: &Path, purpose: Purpose) -> crate::Result<Listener> {
     }
     match connect(&path) {
         Ok(()) => {
-            return Err(Error::NotYet(format!(
+            return Err(StartError::NotYet(format!(
                 "cannot listen on {}: another program listens there; stop it, or name another file",
                 path.display()
             )));
@@ -165,11 +165,11 @@ fn connect(path: &Path) -> std::io::Result<()> {
 /// Binds every address of `host`: `localhost` is mostly both 127.0.0.1 and ::1.
 ///
 /// # Errors
-/// [`Error::Start`]: port taken, no right to it, no such host.
-fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::Result<Vec<TcpListener>> {
+/// Port taken, no right to it, no such host.
+fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::StartResult<Vec<TcpListener>> {
     let (flag, _) = flags(purpose);
     let mut addresses = resolve(host, port).map_err(|e| {
-        Error::NotYet(format!(
+        StartError::NotYet(format!(
             "cannot resolve {host}: {e}; give an address of this machine with {flag}, such as 0.0.0.0"
         ))
     })?;
@@ -190,7 +190,7 @@ fn bind_tcp(host: &str, port: u16, purpose: Purpose) -> crate::Result<Vec<TcpLis
             Ok(listeners) => return Ok(listeners),
         }
     }
-    Err(Error::NotYet(format!("no port is free at {host}")))
+    Err(StartError::NotYet(format!("no port is free at {host}")))
 }
 
 /// The addresses of a host. For `localhost` neither a file nor a server is needed (RFC
@@ -280,20 +280,20 @@ fn flags(purpose: Purpose) -> (&'static str, &'static str) {
 
 /// A port may be given back, an address may come when the network does; a right does not
 /// come by itself.
-fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> Error {
+fn explain(address: SocketAddr, purpose: Purpose, error: &std::io::Error) -> StartError {
     let port = address.port();
     let (host, flag) = flags(purpose);
     match error.kind() {
-        ErrorKind::AddrInUse => Error::NotYet(format!(
+        ErrorKind::AddrInUse => StartError::NotYet(format!(
             "port {port} is taken by another program; stop it, or give another port with {flag} (0 picks a free one)"
         )),
-        ErrorKind::PermissionDenied => Error::Start(format!(
+        ErrorKind::PermissionDenied => StartError::Refused(format!(
             "no right to listen on port {port}; ports below 1024 need root or CAP_NET_BIND_SERVICE: give a higher one with {flag}"
         )),
-        ErrorKind::AddrNotAvailable => Error::NotYet(format!(
+        ErrorKind::AddrNotAvailable => StartError::NotYet(format!(
             "{} is not an address of this machine; give one that is with {host}, such as 0.0.0.0",
             address.ip()
         )),
-        _ => Error::Start(format!("cannot listen on {address}: {error}")),
+        _ => StartError::Refused(format!("cannot listen on {address}: {error}")),
     }
 }

@@ -11,7 +11,6 @@ use std::sync::atomic::AtomicU64;
 
 use turnkey_storage::{Database, clock};
 
-use crate::author::error::Error;
 use crate::channels::check_names;
 use crate::config::{Config, Tls};
 use crate::handlers::Author;
@@ -41,7 +40,7 @@ impl Found {
     ///
     /// # Errors
     /// As [`sockets::given`].
-    pub(crate) fn at_an_ordinary_start() -> crate::Result<Self> {
+    pub(crate) fn at_an_ordinary_start() -> crate::StartResult<Self> {
         let listeners = sockets::given()?;
         Ok(Found {
             sockets_stay: !listeners.is_empty(),
@@ -64,7 +63,7 @@ pub(crate) struct Claimed {
 ///
 /// # Errors
 /// Two channels have one name; what the system says.
-pub(crate) fn begin(author: &Author) -> crate::Result<()> {
+pub(crate) fn begin(author: &Author) -> crate::StartResult<()> {
     check_names(&author.channels)?;
     signals::before_the_start()
 }
@@ -72,9 +71,8 @@ pub(crate) fn begin(author: &Author) -> crate::Result<()> {
 /// Takes what the bot needs for itself, and then has the rights that it keeps.
 ///
 /// # Errors
-/// [`Error::Start`] and [`Error::NotYet`] with the remedy: what is taken, not there, not
-/// allowed or of no use.
-pub(crate) fn claim(config: &Config, found: Found) -> crate::Result<Claimed> {
+/// With the remedy: what is taken, not there, not allowed or of no use.
+pub(crate) fn claim(config: &Config, found: Found) -> crate::StartResult<Claimed> {
     let Found {
         mut listeners,
         sockets_stay,
@@ -127,9 +125,9 @@ pub(crate) fn claim(config: &Config, found: Found) -> crate::Result<Claimed> {
 /// Creates or migrates the database. It is opened and closed again.
 ///
 /// # Errors
-/// [`Error::Start`] or [`Error::NotYet`].
-pub(crate) fn prepare(database: &Database, author: &Author) -> crate::Result<()> {
-    let kept = database.prepare(&author.migrations).map_err(Error::start)?;
+/// The storage's.
+pub(crate) fn prepare(database: &Database, author: &Author) -> crate::StartResult<()> {
+    let kept = database.prepare(&author.migrations)?;
     banner::kept(kept.as_deref());
     Ok(())
 }

@@ -12,6 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -24,8 +25,8 @@ use tokio::time::Instant;
 use turnkey_storage::{Arrival, marks};
 
 use super::window::{Place, Window};
-use crate::author::error::Error;
 use crate::author::message::{DialogKey, Update};
+use crate::author::start_error::StartError;
 use crate::channels::poll::{Batch, Mark, Poll, PollError};
 use crate::channels::{Received, unreadable};
 use crate::shared::backoff::Backoff;
@@ -91,14 +92,14 @@ struct Poller {
 /// the start.
 ///
 /// # Errors
-/// [`Error::Token`] when the platform does not know the token, and nothing has worked
+/// [`StartError::Token`] when the platform does not know the token, and nothing has worked
 /// before: then only a person can mend it. Later it may be the platform's own trouble, or
 /// a token that was exchanged: it is asked again.
 pub(crate) async fn run(
     bot: Rc<Bot>,
     source: Box<dyn Poll>,
     worked: &'static AtomicU64,
-) -> crate::Result<()> {
+) -> crate::StartResult<()> {
     let mut draining = bot.draining.clone();
     let kept = if source.forgets() {
         None
@@ -119,7 +120,7 @@ pub(crate) async fn run(
     });
     let asked = tokio::select! {
         asked = poller.ask_on(kept) => asked,
-        never = poller.keep_marks() => never,
+        never = poller.keep_marks() => match never {},
         () = drain::begins(&mut draining) => Ok(()),
     };
     poller.leave().await;
@@ -128,7 +129,7 @@ pub(crate) async fn run(
 
 impl Poller {
     /// Asks again and again. Returns only when there is no use in it.
-    async fn ask_on(self: &Rc<Self>, mut next: Option<Mark>) -> crate::Result<()> {
+    async fn ask_on(self: &Rc<Self>, mut next: Option<Mark>) -> crate::StartResult<()> {
         let platform = self.source.platform();
         let (mut away, mut taken) = (backoff(AWAY), backoff(TAKEN));
         let mut refused = backoff(REFUSED);
@@ -161,7 +162,7 @@ impl Poller {
                     self.take(batch);
                 }
                 Err(PollError::Token(sentence)) if self.worked.load(Relaxed) == 0 => {
-                    return Err(Error::Token(sentence));
+                    return Err(StartError::Token(sentence));
                 }
                 Err(PollError::Token(sentence)) => {
                     if refused.is_fresh() {
@@ -348,7 +349,7 @@ impl Poller {
     }
 
     /// Keeps marks that the platform does not, as they move. Never returns.
-    async fn keep_marks(&self) -> crate::Result<()> {
+    async fn keep_marks(&self) -> Infallible {
         loop {
             let moved = self.moved.notified();
             if !self.source.forgets() {

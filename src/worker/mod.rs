@@ -90,13 +90,13 @@ impl Worker<'_> {
     /// `ready` is called once connections are accepted.
     ///
     /// # Errors
-    /// [`crate::Error::Start`] when it cannot start.
+    /// It cannot start, or there is no use in polling.
     pub(crate) fn run(
         self,
         author: Author,
         ready: impl FnOnce(),
         stop: impl AsyncFnOnce() -> Leave,
-    ) -> crate::Result<()> {
+    ) -> crate::StartResult<()> {
         raise_open_files(self.config);
         // A number drawn in the master would be drawn again in each worker.
         fastrand::seed(self.owner.0 ^ u64::from(std::process::id()).rotate_left(32));
@@ -116,7 +116,7 @@ impl Worker<'_> {
         author: Author,
         ready: impl FnOnce(),
         stop: impl AsyncFnOnce() -> Leave,
-    ) -> crate::Result<()> {
+    ) -> crate::StartResult<()> {
         let slot = self.scoreboard.worker(self.slot);
         let (drain, draining) = watch::channel(false);
         let bot = self.bot(author, draining.clone())?;
@@ -154,13 +154,10 @@ impl Worker<'_> {
     }
 
     /// What turns are run with.
-    fn bot(&self, author: Author, draining: watch::Receiver<bool>) -> crate::Result<Rc<Bot>> {
+    fn bot(&self, author: Author, draining: watch::Receiver<bool>) -> crate::StartResult<Rc<Bot>> {
         let slot = self.scoreboard.worker(self.slot);
         let config = self.config;
-        let storage = self
-            .database
-            .connect(self.owner)
-            .map_err(crate::Error::start)?;
+        let storage = self.database.connect(self.owner)?;
         Ok(Rc::new(Bot {
             inbox: Inbox::new(
                 storage.clone(),
@@ -199,7 +196,7 @@ impl Worker<'_> {
         bot: &Rc<Bot>,
         certificates: Option<Arc<Certificates>>,
         draining: watch::Receiver<bool>,
-    ) -> crate::Result<Rc<Server>> {
+    ) -> crate::StartResult<Rc<Server>> {
         let tls = certificates
             .map(|certificates| tls::acceptor(certificates, self.tickets.clone()))
             .transpose()?;

@@ -76,7 +76,7 @@ pub(super) struct Tasks {
     relieved: JoinSet<()>,
     last: JoinSet<()>,
     /// Drained, too; and the first that fails ends the worker.
-    polling: JoinSet<crate::Result<()>>,
+    polling: JoinSet<crate::StartResult<()>>,
     relieve: watch::Sender<bool>,
 }
 
@@ -105,12 +105,16 @@ impl Tasks {
     }
 
     /// Resolves with the first platform that cannot be asked ever; not at all without.
-    pub(super) async fn first_failure(&mut self) -> crate::Result<()> {
+    pub(super) async fn first_failure(&mut self) -> crate::StartResult<()> {
         while let Some(ended) = self.polling.join_next().await {
             match ended {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(error),
-                Err(panic) => return Err(crate::Error::msg(format!("polling ended: {panic}"))),
+                Err(panic) => {
+                    return Err(crate::StartError::Refused(format!(
+                        "polling ended: {panic}"
+                    )));
+                }
             }
         }
         std::future::pending().await
@@ -150,7 +154,7 @@ pub(super) async fn before_serving(
     worker: &Worker<'_>,
     bot: &Rc<Bot>,
     tasks: &mut Tasks,
-) -> crate::Result<Option<Arc<Certificates>>> {
+) -> crate::StartResult<Option<Arc<Certificates>>> {
     tasks.start(End::Last, give_signs_of_life(bot.clone()));
     if tokio::time::timeout(RECALL, send::recall_pauses(bot))
         .await
@@ -194,7 +198,7 @@ pub(super) fn at_the_listeners(
     server: &Rc<Server>,
     (bot, certificates): (&Rc<Bot>, &Option<Arc<Certificates>>),
     tasks: &mut Tasks,
-) -> crate::Result<()> {
+) -> crate::StartResult<()> {
     let is_public = |listener: &Listener| listener.purpose == Purpose::Public;
     let (public, operators) = listeners.into_iter().partition::<Vec<_>, _>(is_public);
     if !operators.is_empty() {
@@ -222,7 +226,7 @@ pub(super) fn once_it_serves(
     bot: &Rc<Bot>,
     certificates: Option<Arc<Certificates>>,
     tasks: &mut Tasks,
-) -> crate::Result<()> {
+) -> crate::StartResult<()> {
     let config = worker.config;
     if let (true, Some(url)) = (worker.is_first, &config.public_url) {
         for platform in channels::registered(config, bot.edits)? {

@@ -6,7 +6,6 @@
 //! Of other states it is only checked that the user is there.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -130,15 +129,11 @@ pub(super) fn check(
         },
     )?;
     let mut check = compare(told, &found);
-    check.storage = match &place.address {
-        Address::Sqlite(path) => format!("sqlite:{}", shown(path)),
-        other => other.to_string(),
+    check.storage = match place.address.file() {
+        Some(path) => format!("sqlite:{}", path.display()),
+        None => place.address.to_string(),
     };
     Ok(check)
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }
 
 fn compare(told: &OfClients, found: &HashMap<usize, Option<u64>>) -> StorageCheck {

@@ -16,18 +16,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// It cannot start, for this reason.
-    pub fn start(reason: impl std::fmt::Display) -> Self {
-        Error::Start(reason.to_string())
-    }
-
     /// A failure that is only a sentence.
     pub fn msg(text: impl Into<String>) -> Self {
         Error::System(text.into().into())
     }
 }
 
-/// What the system, a parser or a task says is passed on as it is.
+/// What the system, a parser or the storage says is passed on as it is.
 macro_rules! passed_on {
     ($($error:ty),* $(,)?) => {$(
         impl From<$error> for Error {
@@ -42,7 +37,5 @@ passed_on!(
     std::io::Error,
     nix::Error,
     serde_json::Error,
-    tokio::task::JoinError,
-    turnkey_storage::Error,
-    turnkey_text::output::Unwritable
+    turnkey_storage::Error
 );

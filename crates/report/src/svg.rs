@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use turnkey_text::is_noncharacter;
+
 /// Engines have a colour by their place in the list; more than these share one.
 pub const COLOURS: usize = 8;
 
@@ -176,17 +178,12 @@ pub fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\t' | '\n' | '\r' => out.push(c),
             // XML refuses U+0000 to U+001F, U+FFFE and U+FFFF; HTML also the other controls
-            // and noncharacters: https://infra.spec.whatwg.org/#noncharacter
+            // and noncharacters.
             c if c.is_control() || is_noncharacter(c) => out.push('\u{fffd}'),
             c => out.push(c),
         }
         out
     })
-}
-
-/// The last two of each plane, and U+FDD0 to U+FDEF.
-pub fn is_noncharacter(c: char) -> bool {
-    u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c)
 }
 
 /// The steps of an axis from 0 to at least `most`: 1, 2 or 5 times a power of ten.

@@ -127,7 +127,7 @@ macro_rules! settings {
             ///
             /// # Errors
             /// The first that is out of its bounds, in a sentence that names it.
-            pub(super) fn complete(&self) -> crate::Result<Values> {
+            pub(super) fn complete(&self) -> crate::StartResult<Values> {
                 let rows = rows();
                 Ok(Values {
                     $($($field: $crate::config::table::filled!(

@@ -125,7 +125,7 @@ impl<T: Value> Row<T> {
     ///
     /// # Errors
     /// A sentence that names the setting.
-    pub(crate) fn checked(&self, given: Option<T>) -> crate::Result<Option<T>> {
+    pub(crate) fn checked(&self, given: Option<T>) -> crate::StartResult<Option<T>> {
         match given.map(self.check).transpose() {
             Ok(taken) => Ok(taken),
             Err(why) => refuse(format!("{} {why}", self.title())),

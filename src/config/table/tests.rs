@@ -8,7 +8,7 @@ use super::super::settings::described;
 use super::super::times::{age, written};
 use super::super::*;
 
-fn config(settings: Settings) -> crate::Result<Config> {
+fn config(settings: Settings) -> crate::StartResult<Config> {
     settings.validate(false)
 }
 

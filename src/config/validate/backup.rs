@@ -8,7 +8,7 @@ use crate::config::{Address, refuse};
 ///
 /// # Errors
 /// It is said how, and not where to.
-pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {
+pub(super) fn refuse_contradictions(settings: &Settings) -> crate::StartResult<()> {
     let says_how = settings.backup_every.is_some() || settings.backup_keep.is_some();
     match says_how && settings.backup_dir.is_none() {
         true => refuse("--backup-every and --backup-keep are for --backup-dir; give that too"),
@@ -23,12 +23,12 @@ pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {
 pub(super) fn scheduled(
     values: &Values,
     database: Option<&Address>,
-) -> crate::Result<Option<BackupConfig>> {
+) -> crate::StartResult<Option<BackupConfig>> {
     let Some(dir) = values.backup_dir.clone() else {
         return Ok(None);
     };
-    match database {
-        Some(Address::Sqlite(_)) => Ok(Some(BackupConfig {
+    match database.map(Address::file) {
+        Some(Some(_)) => Ok(Some(BackupConfig {
             dir,
             every: values.backup_every,
             keep: values.backup_keep,
@@ -36,8 +36,7 @@ pub(super) fn scheduled(
         None => refuse(
             "--backup-dir keeps copies of a database that stays; give --storage sqlite:bot.db too",
         ),
-        #[cfg(any(feature = "mysql", feature = "postgres"))]
-        Some(_) => refuse(
+        Some(None) => refuse(
             "--backup-dir is for SQLite; servers have tools of their own (pg_dump, mariadb-dump)",
         ),
     }

@@ -19,7 +19,7 @@ pub(super) fn telegram(
     values: &Values,
     updater: Updater,
     proxies: &Proxies,
-) -> crate::Result<TelegramConfig> {
+) -> crate::StartResult<TelegramConfig> {
     let polls = updater == Updater::Polling;
     if values.delete_webhook && !polls {
         return refuse(
@@ -40,7 +40,7 @@ pub(super) fn telegram(
 
 /// # Errors
 /// A secret is missing.
-pub(super) fn viber(values: &Values, proxies: &Proxies) -> crate::Result<Option<ViberConfig>> {
+pub(super) fn viber(values: &Values, proxies: &Proxies) -> crate::StartResult<Option<ViberConfig>> {
     let secrets = all_or_none([("viber-token", &values.viber_token)])?;
     Ok(secrets.map(|[token]| ViberConfig {
         token,
@@ -55,7 +55,7 @@ pub(super) fn viber(values: &Values, proxies: &Proxies) -> crate::Result<Option<
 pub(super) fn facebook(
     values: &Values,
     proxies: &Proxies,
-) -> crate::Result<Option<FacebookConfig>> {
+) -> crate::StartResult<Option<FacebookConfig>> {
     let secrets = all_or_none([
         ("facebook-token", &values.facebook_token),
         ("facebook-secret", &values.facebook_secret),
@@ -79,7 +79,7 @@ pub(super) fn vk(
     updater: Updater,
     asks_only: bool,
     proxies: &Proxies,
-) -> crate::Result<Option<VkConfig>> {
+) -> crate::StartResult<Option<VkConfig>> {
     let secrets = match (&values.vk_token, &values.vk_secret) {
         // Nothing is posted, so nothing holds a secret.
         (Some(token), secret) if updater == Updater::Polling => {
@@ -106,7 +106,7 @@ pub(super) fn vk(
 /// none is. Some of them are a mistake.
 fn all_or_none<const N: usize>(
     secrets: [(&str, &Option<Secret>); N],
-) -> crate::Result<Option<[Secret; N]>> {
+) -> crate::StartResult<Option<[Secret; N]>> {
     let given = secrets.iter().filter(|(_, value)| value.is_some()).count();
     if given > 0
         && let Some((name, _)) = secrets.iter().find(|(_, value)| value.is_none())

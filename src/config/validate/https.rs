@@ -15,7 +15,7 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 ///
 /// # Errors
 /// Half of something, both ways at once, or HTTPS on a socket that only a proxy reaches.
-pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {
+pub(super) fn refuse_contradictions(settings: &Settings) -> crate::StartResult<()> {
     let of_acme = [
         ("--acme-dir", settings.acme_dir.is_some()),
         ("--acme-url", settings.acme_url.is_some()),
@@ -51,7 +51,7 @@ pub(super) fn certificates(
     values: &Values,
     database: Option<&Address>,
     proxies: &Proxies,
-) -> crate::Result<Option<Tls>> {
+) -> crate::StartResult<Option<Tls>> {
     if let Some(domains) = &values.tls_domain {
         return Ok(Some(Tls::Acme(AcmeConfig {
             domains: names(domains)?,
@@ -67,7 +67,7 @@ pub(super) fn certificates(
 }
 
 /// Where the account and the certificate are kept.
-fn directory(values: &Values, database: Option<&Address>) -> crate::Result<PathBuf> {
+fn directory(values: &Values, database: Option<&Address>) -> crate::StartResult<PathBuf> {
     match (&values.acme_dir, database) {
         (Some(directory), _) => Ok(directory.clone()),
         (None, Some(Address::Sqlite(path))) => {
@@ -82,7 +82,7 @@ fn directory(values: &Values, database: Option<&Address>) -> crate::Result<PathB
 }
 
 /// The names of a certificate. Not addresses, and no wildcards: those need DNS.
-fn names(list: &str) -> crate::Result<Vec<String>> {
+fn names(list: &str) -> crate::StartResult<Vec<String>> {
     let names = list.split(',').map(|name| name.trim().to_ascii_lowercase());
     let names: Vec<String> = names.collect();
     match names.iter().find(|name| !is_name(name)) {

@@ -8,7 +8,7 @@ use crate::config::settings::{Settings, Values};
 ///
 /// # Errors
 /// There are two.
-pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {
+pub(super) fn refuse_contradictions(settings: &Settings) -> crate::StartResult<()> {
     match settings.listen.is_some() && (settings.host.is_some() || settings.port.is_some()) {
         true => refuse("--listen says it all; leave out --host and --port"),
         false => Ok(()),
@@ -19,7 +19,7 @@ pub(super) fn refuse_contradictions(settings: &Settings) -> crate::Result<()> {
 ///
 /// # Errors
 /// It is none.
-pub(crate) fn listen(values: &Values) -> crate::Result<Listen> {
+pub(crate) fn listen(values: &Values) -> crate::StartResult<Listen> {
     match &values.listen {
         Some(address) => Listen::parse("--listen", address),
         None => Ok(Listen::Tcp {
@@ -33,7 +33,7 @@ pub(crate) fn listen(values: &Values) -> crate::Result<Listen> {
 ///
 /// # Errors
 /// It is none, or others can reach it and there is no token, or there is only a token.
-pub(super) fn admin(values: &Values) -> crate::Result<Option<AdminConfig>> {
+pub(super) fn admin(values: &Values) -> crate::StartResult<Option<AdminConfig>> {
     let (address, token) = match (&values.admin, &values.admin_token) {
         (None, None) => return Ok(None),
         (None, Some(_)) => {

@@ -27,8 +27,8 @@ impl Settings {
     /// `has_channels`: the author brings some, which are posted to.
     ///
     /// # Errors
-    /// [`crate::Error::Start`] with a sentence that names the setting.
-    pub(super) fn validate(&self, has_channels: bool) -> crate::Result<Config> {
+    /// [`crate::StartError::Refused`] with a sentence that names the setting.
+    pub(super) fn validate(&self, has_channels: bool) -> crate::StartResult<Config> {
         let updater = updater::chosen(self, has_channels)?;
         let processes = workers::chosen(self)?;
         listen::refuse_contradictions(self)?;
@@ -76,10 +76,9 @@ impl Settings {
 /// Reads a storage address such as `sqlite:bot.db`.
 ///
 /// # Errors
-/// [`crate::Error::Start`]: what is wrong with it; never the address itself.
-pub(crate) fn database(url: &str) -> crate::Result<Address> {
-    url.parse()
-        .map_err(|e: turnkey_storage::Error| crate::Error::start(e))
+/// [`crate::StartError::Refused`]: what is wrong with it; never the address itself.
+pub(crate) fn database(url: &str) -> crate::StartResult<Address> {
+    Ok(url.parse::<Address>()?)
 }
 
 fn limits(values: &Values) -> ServerLimits {

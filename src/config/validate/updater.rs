@@ -8,7 +8,7 @@ use crate::config::settings::Settings;
 ///
 /// # Errors
 /// Polling was, and another setting is worth nothing then.
-pub(super) fn chosen(settings: &Settings, has_channels: bool) -> crate::Result<Updater> {
+pub(super) fn chosen(settings: &Settings, has_channels: bool) -> crate::StartResult<Updater> {
     // Other systems call the bot, however updates arrive.
     let is_called = settings.rpc_token.is_some() || settings.http_token.is_some();
     let addresses = of_addresses(settings);

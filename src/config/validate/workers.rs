@@ -7,7 +7,7 @@ use crate::config::{Processes, refuse};
 ///
 /// # Errors
 /// More than one was.
-pub(super) fn chosen(settings: &Settings) -> crate::Result<Processes> {
+pub(super) fn chosen(settings: &Settings) -> crate::StartResult<Processes> {
     let fast = settings.fast.unwrap_or(false);
     let single = settings.single_process.unwrap_or(false);
     match (settings.workers, fast, single) {

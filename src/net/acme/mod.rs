@@ -55,12 +55,12 @@ const UNUSABLE: Duration = Duration::from_secs(300);
 /// Whether certificates can be got, as far as that is known without asking anybody.
 ///
 /// # Errors
-/// [`crate::Error::Start`] with the remedy.
-pub(crate) fn check(config: &AcmeConfig) -> crate::Result<()> {
+/// [`crate::StartError::Refused`] with the remedy.
+pub(crate) fn check(config: &AcmeConfig) -> crate::StartResult<()> {
     let ca = config.ca.as_deref().map(client::trusting).transpose();
     match ca.and_then(|_| Store::open(config)?.check()) {
         Ok(()) => Ok(()),
-        Err(failure) => Err(crate::Error::Start(failure.to_string())),
+        Err(failure) => Err(crate::StartError::Refused(failure.to_string())),
     }
 }
 

@@ -19,7 +19,7 @@ use x509_cert::der::Decode;
 
 use super::pair::{Pair, Stamp, chain_in, key_in, out_of_time, read, read_pair};
 use super::{ACME, Paths, kept};
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::config::Tls;
 
 /// Between two looks at the files.
@@ -39,8 +39,8 @@ impl Certificates {
     /// Reads them.
     ///
     /// # Errors
-    /// [`Error::Start`] with the remedy; none for one that is got by ACME.
-    pub(crate) fn open(tls: &Tls) -> crate::Result<Arc<Self>> {
+    /// [`StartError::Refused`] with the remedy; none for one that is got by ACME.
+    pub(crate) fn open(tls: &Tls) -> crate::StartResult<Arc<Self>> {
         let paths = Paths::of(tls);
         let first = paths.stamp();
         let mut problem = None;
@@ -54,7 +54,7 @@ impl Certificates {
                     problem = Some(reason);
                     Some(pair)
                 }
-                None => return Err(Error::Start(reason)),
+                None => return Err(StartError::Refused(reason)),
             },
         };
         Ok(Arc::new(Certificates {
@@ -109,7 +109,7 @@ impl Certificates {
 
     /// In the master: what it forks has this pair, should the files be bad then. `beside`
     /// is where the last run has kept one.
-    pub(super) fn open_first(tls: &Tls, beside: Option<&Path>) -> crate::Result<Arc<Self>> {
+    pub(super) fn open_first(tls: &Tls, beside: Option<&Path>) -> crate::StartResult<Arc<Self>> {
         let paths = Paths::of(tls);
         let stamp = paths.stamp();
         if let Tls::Files { cert, key } = tls {

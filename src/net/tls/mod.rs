@@ -72,8 +72,8 @@ impl Paths {
 /// served, which it has kept `beside` the database.
 ///
 /// # Errors
-/// [`crate::Error::Start`] with the remedy.
-pub(crate) fn check(tls: &Tls, beside: Option<&Path>) -> crate::Result<()> {
+/// [`crate::StartError::Refused`] with the remedy.
+pub(crate) fn check(tls: &Tls, beside: Option<&Path>) -> crate::StartResult<()> {
     Certificates::open_first(tls, beside)?.warn_of_time();
     Ok(())
 }
@@ -81,12 +81,12 @@ pub(crate) fn check(tls: &Tls, beside: Option<&Path>) -> crate::Result<()> {
 /// Whether the files themselves can be served, whatever was kept of earlier ones.
 ///
 /// # Errors
-/// [`crate::Error::Start`] with the remedy.
-pub(crate) fn must_read(tls: &Tls) -> crate::Result<()> {
+/// [`crate::StartError::Refused`] with the remedy.
+pub(crate) fn must_read(tls: &Tls) -> crate::StartResult<()> {
     match tls {
         Tls::Files { cert, key } => pair::read_pair(cert, key)
             .map(drop)
-            .map_err(crate::Error::Start),
+            .map_err(crate::StartError::Refused),
         Tls::Acme(_) => Ok(()),
     }
 }
@@ -94,11 +94,11 @@ pub(crate) fn must_read(tls: &Tls) -> crate::Result<()> {
 /// Makes the acceptor of handshakes.
 ///
 /// # Errors
-/// [`crate::Error::Start`] when ring has no common protocol: a mistake of ours.
+/// [`crate::StartError::Refused`] when ring has no common protocol: a mistake of ours.
 pub(crate) fn acceptor(
     certificates: Arc<Certificates>,
     tickets: Tickets,
-) -> crate::Result<TlsAcceptor> {
+) -> crate::StartResult<TlsAcceptor> {
     let provider = Arc::new(ring::default_provider());
     let mut protocols = vec![HTTP_2.to_vec(), b"http/1.1".to_vec()];
     if certificates.answers_challenges() {
@@ -106,7 +106,7 @@ pub(crate) fn acceptor(
     }
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|e| crate::Error::Start(format!("cannot serve HTTPS: {e}")))?
+        .map_err(|e| crate::StartError::Refused(format!("cannot serve HTTPS: {e}")))?
         .with_no_client_auth()
         .with_cert_resolver(certificates);
     config.alpn_protocols = protocols;

@@ -21,7 +21,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::server::ProducesTickets;
 
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 
 /// How long a key seals.
 const PERIOD: Duration = Duration::from_secs(6 * 3600);
@@ -46,12 +46,12 @@ impl Tickets {
     /// A chain of its own.
     ///
     /// # Errors
-    /// [`Error::Start`]: the system gives no random numbers.
-    pub(crate) fn new() -> crate::Result<Self> {
+    /// [`StartError::Refused`]: the system gives no random numbers.
+    pub(crate) fn new() -> crate::StartResult<Self> {
         let mut secret = [0; 32];
         SystemRandom::new()
             .fill(&mut secret)
-            .map_err(|_| Error::Start("the system gives no random numbers".to_owned()))?;
+            .map_err(|_| StartError::Refused("the system gives no random numbers".to_owned()))?;
         Ok(Tickets {
             secret,
             period: 0,

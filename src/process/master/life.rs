@@ -21,7 +21,7 @@ use turnkey_storage::Database;
 use super::child::Role;
 use super::given::{Given, Job, Working, Writing};
 use super::stop::WRITER_GRACE;
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::config::Config;
 use crate::net::listener::Listener;
 use crate::process::exit::{self, LAST_LINES};
@@ -80,14 +80,11 @@ pub(super) fn live(given: Given<'_>) -> ! {
         }
     });
     // The hook has printed what a panic said.
-    let lived = catch_unwind(life).unwrap_or_else(|_| Err(Error::msg("it panicked")));
+    let lived =
+        catch_unwind(life).unwrap_or_else(|_| Err(StartError::Refused("it panicked".to_owned())));
     let code = match lived {
-        Ok(()) => exit::CLEAN,
-        Err(Error::Storage(turnkey_storage::Error::Undone(reason))) => {
-            tracing::warn!("{role}: starting over: {reason}");
-            exit::START_OVER
-        }
-        Err(Error::Token(sentence)) => {
+        Ok(code) => code,
+        Err(StartError::Token(sentence)) => {
             say!("error: {sentence}");
             exit::BAD_START
         }
@@ -104,7 +101,7 @@ pub(super) fn live(given: Given<'_>) -> ! {
 }
 
 /// Signals, the master's death and the name are those of a child from now on.
-fn become_child(master: Pid, role: Role) -> crate::Result<()> {
+fn become_child(master: Pid, role: Role) -> crate::StartResult<()> {
     // Ctrl-C goes to the whole foreground group; only the master decides.
     // Ignored before it is unblocked: there is no moment in between. So it
     // is with the others, save SIGTERM, which a worker takes for DRAIN, and a
@@ -126,21 +123,21 @@ fn become_child(master: Pid, role: Role) -> crate::Result<()> {
     // A second belt; the first is the lifeline.
     prctl::set_pdeathsig(Signal::SIGTERM)?;
     if getppid() != master {
-        return Err(Error::Start("the master is gone".to_owned()));
+        return Err(StartError::Refused("the master is gone".to_owned()));
     }
     sys::set_title(&role.to_string());
     SigSet::all().thread_unblock()?;
     Ok(())
 }
 
-/// The writer's process.
+/// The writer's process; its exit code.
 fn be_writer(
     writing: Writing,
     lifeline: UnixStream,
     grace: Duration,
     database: &Database,
     slot: Slot,
-) -> crate::Result<()> {
+) -> crate::StartResult<u8> {
     let Writing {
         listener,
         expected,
@@ -150,14 +147,14 @@ fn be_writer(
     std::mem::forget(alive);
     let files = database
         .files()
-        .ok_or_else(|| Error::Start("this database has no writer".to_owned()))?;
+        .ok_or_else(|| StartError::Refused("this database has no writer".to_owned()))?;
     let to_master = lifeline.try_clone()?;
     let line = lifeline.try_clone()?;
     let longest = grace.min(ORPHAN_GRACE) + WRITER_GRACE;
     std::thread::Builder::new()
         .name("orphan".to_owned())
         .spawn(move || end_without_master(&line, longest))?;
-    writer::run(
+    let written = writer::run(
         (files, database.file()),
         database.sync,
         listener,
@@ -165,18 +162,25 @@ fn be_writer(
         slot,
         &lifeline,
         move || ready(&to_master),
-    )
-    .map_err(Error::Storage)
+    );
+    match written {
+        Ok(()) => Ok(exit::CLEAN),
+        Err(turnkey_storage::Error::Undone(reason)) => {
+            tracing::warn!("{}: starting over: {reason}", Role::Writer);
+            Ok(exit::START_OVER)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// A worker's process.
+/// A worker's process; its exit code.
 fn be_worker(
     working: Working,
     (lifeline, master): (UnixStream, Pid),
     config: &Config,
     database: &Database,
     scoreboard: Scoreboard,
-) -> crate::Result<()> {
+) -> crate::StartResult<u8> {
     let to_master = lifeline.try_clone()?;
     let requests = Requests::default();
     tell_when_aborted(requests.clone(), lifeline.try_clone()?)?;
@@ -233,7 +237,8 @@ fn be_worker(
             });
             leave
         },
-    )
+    )?;
+    Ok(exit::CLEAN)
 }
 
 /// Lets nobody in any more, unless another program serves them.
@@ -255,7 +260,7 @@ fn last_words(mut to_master: &UnixStream, words: &str) {
 
 /// SIGABRT comes from the master when it has waited long enough. A thread of its own
 /// answers, so that a worker which hangs tells all the same what it hangs on.
-fn tell_when_aborted(requests: Requests, to_master: UnixStream) -> crate::Result<()> {
+fn tell_when_aborted(requests: Requests, to_master: UnixStream) -> crate::StartResult<()> {
     let mut abort = SigSet::empty();
     abort.add(Signal::SIGABRT);
     // Before there is another thread: all inherit it.

@@ -85,7 +85,7 @@ const TICK: Duration = Duration::from_secs(1);
 const FLOW: Duration = Duration::from_millis(50);
 
 /// Reads the settings again, as at the start.
-pub(crate) type Reread = Box<dyn Fn() -> crate::Result<Config>>;
+pub(crate) type Reread = Box<dyn Fn() -> crate::StartResult<Config>>;
 
 /// Where the master is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,13 +151,13 @@ pub(crate) struct Master {
 /// Runs a bot with this many workers until it is stopped.
 ///
 /// # Errors
-/// [`crate::Error::Start`] when it cannot start.
+/// It cannot start.
 pub(crate) fn run(
     config: Config,
     reread: Reread,
     author: Author,
     workers: usize,
-) -> crate::Result<ExitCode> {
+) -> crate::StartResult<ExitCode> {
     let mut master = match start::start(config, reread, author, workers)? {
         Started::Master(master) => master,
         Started::Ended(code) => return Ok(ExitCode::from(code)),
@@ -179,7 +179,7 @@ pub(crate) fn run(
 }
 
 impl Master {
-    fn supervise(&mut self) -> crate::Result<u8> {
+    fn supervise(&mut self) -> crate::StartResult<u8> {
         loop {
             self.start_due()?;
             self.announce();
@@ -287,7 +287,7 @@ impl Master {
     }
 
     /// Sleeps until something happens or falls due.
-    fn wait(&self) -> crate::Result<()> {
+    fn wait(&self) -> crate::StartResult<()> {
         let now = Instant::now();
         let mut next = now + self.watch.tick(TICK);
         if lines::flow() {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use turnkey_storage::Database;
 
 use super::poll_timeout;
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::config::{Config, Listen};
 use crate::net::listener::{Listener, Purpose};
 use crate::process::database;
@@ -84,8 +84,8 @@ impl Predecessor {
     /// None when this program was started in the ordinary way.
     ///
     /// # Errors
-    /// [`Error::Start`] when what it was given is not there.
-    pub(super) fn find() -> crate::Result<Option<Self>> {
+    /// [`StartError::Refused`] when what it was given is not there.
+    pub(super) fn find() -> crate::StartResult<Option<Self>> {
         let Ok(text) = std::env::var(VARIABLE) else {
             return Ok(None);
         };
@@ -110,8 +110,8 @@ impl Predecessor {
     /// What it leaves us: its sockets, and the database with its share of the file's lock.
     ///
     /// # Errors
-    /// [`Error::Start`]: the settings are for others.
-    pub(super) fn leave(&mut self, config: &Config) -> crate::Result<Found> {
+    /// [`StartError::Refused`]: the settings are for others.
+    pub(super) fn leave(&mut self, config: &Config) -> crate::StartResult<Found> {
         Ok(Found {
             listeners: self.take_listeners(config)?,
             sockets_stay: self.legacy.sockets_stay,
@@ -122,12 +122,12 @@ impl Predecessor {
     /// Its sockets.
     ///
     /// # Errors
-    /// [`Error::Start`]: the settings are for others. A socket is what it was bound as: what
-    /// was meant for this machine must not be reached from elsewhere, nor the other way.
-    fn take_listeners(&mut self, config: &Config) -> crate::Result<Vec<Listener>> {
+    /// [`StartError::Refused`]: the settings are for others. A socket is what it was bound as:
+    /// what was meant for this machine must not be reached from elsewhere, nor the other way.
+    fn take_listeners(&mut self, config: &Config) -> crate::StartResult<Vec<Listener>> {
         let (before, now) = (&self.legacy.serving, Serving::of(config));
         if before.public != now.public && !self.legacy.sockets_stay || before.tls != now.tls {
-            return Err(Error::Start(
+            return Err(StartError::Refused(
                 "an upgrade keeps the address, and HTTPS or not; stop the bot to change them"
                     .to_owned(),
             ));
@@ -145,7 +145,7 @@ impl Predecessor {
         Ok(listeners)
     }
 
-    fn take_database(&mut self, config: &Config) -> crate::Result<Database> {
+    fn take_database(&mut self, config: &Config) -> crate::StartResult<Database> {
         let lock = self.legacy.lock.take().map(adopt).transpose()?;
         match (lock, self.legacy.database.take()) {
             (Some(lock), Some(path)) => database::inherit(config, &path, lock),
@@ -153,7 +153,7 @@ impl Predecessor {
         }
     }
 
-    pub(super) fn take_writer_listener(&mut self) -> crate::Result<Option<UnixListener>> {
+    pub(super) fn take_writer_listener(&mut self) -> crate::StartResult<Option<UnixListener>> {
         let writer = self.legacy.writer.take().map(adopt).transpose()?;
         Ok(writer.map(UnixListener::from))
     }
@@ -174,7 +174,7 @@ impl Predecessor {
     }
 
     /// Has everybody leave the database. False when a signal came first.
-    pub(super) fn ask_to_yield(&mut self, signals: &SignalFd) -> crate::Result<bool> {
+    pub(super) fn ask_to_yield(&mut self, signals: &SignalFd) -> crate::StartResult<bool> {
         self.tell(YIELD);
         if !wait_for_end(&self.alive, signals, YIELD_WAIT)? {
             return Ok(false);
@@ -202,9 +202,10 @@ impl Predecessor {
     }
 }
 
-fn adopt(number: RawFd) -> crate::Result<OwnedFd> {
-    sys::adopt(number)
-        .map_err(|e| Error::Start(format!("what the old program left open is not there: {e}")))
+fn adopt(number: RawFd) -> crate::StartResult<OwnedFd> {
+    sys::adopt(number).map_err(|e| {
+        StartError::Refused(format!("what the old program left open is not there: {e}"))
+    })
 }
 
 /// Whether the other end of a pipe or socket is closed.
@@ -221,7 +222,7 @@ fn is_over(file: impl AsFd) -> bool {
 ///
 /// # Errors
 /// It takes too long.
-fn wait_for_end(file: impl AsFd, signals: &SignalFd, limit: Duration) -> crate::Result<bool> {
+fn wait_for_end(file: impl AsFd, signals: &SignalFd, limit: Duration) -> crate::StartResult<bool> {
     let deadline = Instant::now() + limit;
     loop {
         let rest = deadline.saturating_duration_since(Instant::now());
@@ -245,7 +246,7 @@ fn wait_for_end(file: impl AsFd, signals: &SignalFd, limit: Duration) -> crate::
             }
         }
         if rest.is_zero() {
-            return Err(Error::Start(
+            return Err(StartError::Refused(
                 "the old program did not leave the database in time".to_owned(),
             ));
         }

@@ -19,7 +19,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use super::given::of_everybody;
 use super::poll_timeout;
 use super::predecessor::Predecessor;
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::handlers::Author;
 use crate::process::exit;
 use crate::process::exit::LAST_LINES;
@@ -57,13 +57,13 @@ pub(super) fn prepare(
     author: &Author,
     signals: &SignalFd,
     predecessor: &mut Option<Predecessor>,
-) -> crate::Result<Prepared> {
+) -> crate::StartResult<Prepared> {
     // One writer at a time: while a predecessor serves the file, look only.
     if let (Some(before), true) = (&mut *predecessor, database.files().is_some()) {
         let look = || match database.is_current(&author.migrations) {
             Ok(true) => exit::CLEAN,
             Ok(false) => OUTDATED,
-            Err(error) => refused(&Error::start(error)),
+            Err(error) => refused(&error.into()),
         };
         match in_child(look, database, signals, PATIENCE)? {
             Prepared::Failed(OUTDATED) => {
@@ -87,7 +87,7 @@ pub(super) fn prepare(
     in_child(change, database, signals, patience)
 }
 
-fn refused(error: &Error) -> u8 {
+fn refused(error: &StartError) -> u8 {
     say!("error: {error}");
     exit::of_start(error)
 }
@@ -99,7 +99,7 @@ fn in_child(
     database: &Database,
     signals: &SignalFd,
     patience: Duration,
-) -> crate::Result<Prepared> {
+) -> crate::StartResult<Prepared> {
     let pid = match sys::fork()? {
         Forked::Master(pid) => pid,
         Forked::Child => {
@@ -125,7 +125,7 @@ fn in_child(
                 return Ok(Prepared::Failed(u8::try_from(code).unwrap_or(exit::BUG)));
             }
             Ok(status) => {
-                return Err(Error::Start(format!(
+                return Err(StartError::Refused(format!(
                     "preparing the database ended badly ({status:?}); see the lines above"
                 )));
             }

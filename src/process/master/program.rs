@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{execve, getpid};
 
 use super::predecessor::VARIABLE;
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::process::arguments;
 
 /// How this program was started.
@@ -42,8 +42,9 @@ impl Program {
     ///
     /// # Errors
     /// What the system says.
-    pub(super) fn exec(&self, legacy: &str) -> crate::Result<Infallible> {
-        let text = |bytes: &[u8]| CString::new(bytes).map_err(|e| Error::msg(e.to_string()));
+    pub(super) fn exec(&self, legacy: &str) -> crate::StartResult<Infallible> {
+        let text =
+            |bytes: &[u8]| CString::new(bytes).map_err(|e| StartError::Refused(e.to_string()));
         let path = text(self.path.as_os_str().as_bytes())?;
         let arguments = self.arguments.iter().map(|a| text(a.as_bytes()));
         let arguments: Vec<CString> = arguments.collect::<Result<_, _>>()?;

@@ -132,7 +132,7 @@ impl Master {
     }
 
     /// Moves the replacing on.
-    pub(super) fn roll(&mut self) -> crate::Result<()> {
+    pub(super) fn roll(&mut self) -> crate::StartResult<()> {
         if self.phase != Phase::Serving {
             self.rolling = Rolling::default();
             return Ok(());

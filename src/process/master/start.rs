@@ -16,7 +16,6 @@ use super::terminal::Terminal;
 use super::upgrade::Alive;
 use super::watch::Watch;
 use super::{Master, Phase, Reread, SLOTS};
-use crate::author::error::Error;
 use crate::config::Config;
 use crate::handlers::Author;
 use crate::net::tls;
@@ -39,13 +38,13 @@ pub(super) enum Started {
 /// Does all that comes before the first child that stays.
 ///
 /// # Errors
-/// [`Error::Start`] and [`Error::NotYet`] with the remedy.
+/// With the remedy.
 pub(super) fn start(
     config: Config,
     reread: Reread,
     author: Author,
     workers: usize,
-) -> crate::Result<Started> {
+) -> crate::StartResult<Started> {
     let brought = given::brought();
     startup::begin(&author)?;
     let program = Program::this();
@@ -74,10 +73,10 @@ pub(super) fn start(
             return Ok(Started::Ended(exit::CLEAN));
         }
     }
-    database.remember_file().map_err(Error::start)?;
+    database.remember_file()?;
     let writer_listener = match &mut predecessor {
         Some(before) => before.take_writer_listener()?,
-        None => database.bind().map_err(Error::start)?,
+        None => database.bind()?,
     };
     Ok(Started::Master(Box::new(Master {
         scoreboard: scoreboard(predecessor.is_some())?,
@@ -115,7 +114,7 @@ pub(super) fn start(
 }
 
 /// What the processes share.
-fn scoreboard(is_upgrade: bool) -> crate::Result<Scoreboard> {
+fn scoreboard(is_upgrade: bool) -> crate::StartResult<Scoreboard> {
     let words = sys::shared_words(Scoreboard::words(SLOTS))?;
     let scoreboard = startup::scoreboard(words);
     scoreboard.share(Shared::Others, is_upgrade.into());

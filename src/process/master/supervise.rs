@@ -17,7 +17,7 @@ use super::child::{ChildHandle, Role, Stage};
 use super::life;
 use super::watch::out_of_memory;
 use super::{Master, Phase, SLOTS};
-use crate::author::error::Error;
+use crate::author::start_error::StartError;
 use crate::process::exit;
 use crate::process::sys::{self, Forked};
 use crate::shared::scoreboard::{Field, Slot};
@@ -46,7 +46,7 @@ impl std::fmt::Display for End {
 
 impl Master {
     /// Starts the children that are due: the writer first.
-    pub(super) fn start_due(&mut self) -> crate::Result<()> {
+    pub(super) fn start_due(&mut self) -> crate::StartResult<()> {
         for index in 0..self.places.len() {
             let place = &self.places[index];
             let role = place.role;
@@ -75,7 +75,7 @@ impl Master {
     /// Starts a child; its process id, if it could be. What it takes may be lacking
     /// for a moment (memory, files, processes): then it is tried again, save at the
     /// very start.
-    pub(super) fn start(&mut self, role: Role) -> crate::Result<Option<Pid>> {
+    pub(super) fn start(&mut self, role: Role) -> crate::StartResult<Option<Pid>> {
         debug_assert!(
             role != Role::Writer || !self.writer_lives(),
             "one writer at a time"
@@ -90,12 +90,7 @@ impl Master {
                 Ok(Some(pid))
             }
             Err(error) if self.phase == Phase::Starting => {
-                let sentence = format!("cannot start the {role}: {error}");
-                let error = Error::from(error);
-                Err(match exit::of_start(&error) {
-                    exit::NOT_YET => Error::NotYet(sentence),
-                    _ => Error::Start(sentence),
-                })
+                Err(StartError::from(error).after(&format!("cannot start the {role}: ")))
             }
             Err(error) => {
                 tracing::error!("cannot start the {role}, trying again: {error}");

@@ -50,7 +50,7 @@ const READY_WAIT: Duration = Duration::from_secs(30);
 pub(super) struct Alive(pub(super) Option<OwnedFd>, OwnedFd);
 
 impl Alive {
-    pub(super) fn new() -> crate::Result<Self> {
+    pub(super) fn new() -> crate::StartResult<Self> {
         let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
         Ok(Alive(Some(write), read))
     }
@@ -113,7 +113,7 @@ impl Master {
         self.note(|note| note.failed(why));
     }
 
-    fn exec_successor(&mut self) -> crate::Result<Upgrade> {
+    fn exec_successor(&mut self) -> crate::StartResult<Upgrade> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         match sys::fork()? {
@@ -140,7 +140,7 @@ impl Master {
     }
 
     /// Becomes the new program. Signals stay blocked until it reads them.
-    fn exec(&self, line: &UnixStream) -> crate::Result<Infallible> {
+    fn exec(&self, line: &UnixStream) -> crate::StartResult<Infallible> {
         let lock = self.database.lock();
         let legacy = Legacy {
             pid: getpid().as_raw(),
@@ -164,7 +164,8 @@ impl Master {
         for file in kept {
             fcntl(file, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
-        self.program.exec(&serde_json::to_string(&legacy)?)
+        let legacy = serde_json::to_string(&legacy).map_err(std::io::Error::from)?;
+        self.program.exec(&legacy)
     }
 
     /// The new program, once it serves.

@@ -16,6 +16,7 @@ mod postgres_private;
 mod private;
 
 use serde::{Deserialize, Serialize};
+use turnkey_storage::{About, Remedy};
 
 use super::order::SyncLevel;
 use crate::error::Error;
@@ -133,6 +134,23 @@ pub(super) fn start(kind: Kind, directory: &std::path::Path) -> crate::error::Re
     private::start(private, kind, directory)
 }
 
+/// An address that the storage refuses, in the name of the option that gave it.
+fn refused(error: &turnkey_storage::Error, option: &str) -> Error {
+    let turnkey_storage::Error::Open(why) = error else {
+        return Error::start(error);
+    };
+    Error::Start(why.worded(
+        |about| match about {
+            About::Address => option.to_owned(),
+            other => other.to_string(),
+        },
+        |remedy| match remedy {
+            Remedy::Address { before, after } => format!("{before} {option}{after}"),
+            other => other.to_string(),
+        },
+    ))
+}
+
 /// The address of another database of the same server.
 fn with_database(kind: Kind, url: &str, name: &str) -> crate::error::Result<String> {
     let (base, query) = url
@@ -153,6 +171,19 @@ fn with_database(kind: Kind, url: &str, name: &str) -> crate::error::Result<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_refused_in_the_name_of_its_option() {
+        let mysql = turnkey_storage::mysql::Server::parse("mysql://").map(drop);
+        let postgres = turnkey_storage::postgres::Server::parse("postgres://").map(drop);
+        for (kind, parsed) in [(Kind::Mysql, mysql), (Kind::Postgres, postgres)] {
+            let sentence = refused(&parsed.unwrap_err(), kind.flag()).to_string();
+            assert!(
+                sentence.starts_with(&format!("{} ", kind.flag())),
+                "{sentence}"
+            );
+        }
+    }
 
     #[test]
     fn another_database_of_the_same_server() {

@@ -14,7 +14,7 @@ use turnkey_storage::mysql::Server;
 
 use super::super::measure;
 use super::super::order::SyncLevel;
-use super::{Admin, Counters, Kind, with_database};
+use super::{Admin, Counters, Kind, refused, with_database};
 use crate::error::Error;
 
 /// For a connection to be made.
@@ -37,8 +37,7 @@ fn words(error: &My) -> String {
 /// A connection with nothing set: as most programs have them.
 pub(in super::super) async fn connect(url: &str) -> crate::error::Result<Conn> {
     // Its words name no value of a password.
-    let server = Server::parse(url)
-        .map_err(|e| Error::Start(e.to_string().replace("--storage", "--mysql")))?;
+    let server = Server::parse(url).map_err(|e| refused(&e, Kind::Mysql.flag()))?;
     let refuse = |why: String| {
         Error::Start(format!(
             "cannot connect to the MySQL server: {why}; is it running, and may this user log in?"

@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Config, NoTls};
 
 use super::super::measure;
 use super::super::order::SyncLevel;
-use super::{Admin, Counters, Kind, with_database};
+use super::{Admin, Counters, Kind, refused, with_database};
 use crate::error::Error;
 
 /// For the sessions of a run to leave the server.
@@ -30,7 +30,7 @@ fn words(error: &tokio_postgres::Error) -> String {
 pub(in super::super) fn parse(url: &str) -> crate::error::Result<Config> {
     // Read first by the engine, which takes no part of a password for anything else.
     turnkey_storage::postgres::Server::parse(url)
-        .map_err(|e| Error::Start(e.to_string().replace("--storage", "--postgres")))?;
+        .map_err(|e| refused(&e, Kind::Postgres.flag()))?;
     // The library's words name the parameter, never a value. `pool` is our engine's.
     let (base, query) = url.split_once('?').unwrap_or((url, ""));
     let known: Vec<&str> = query

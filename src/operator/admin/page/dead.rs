@@ -29,20 +29,14 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
         })
     };
     let after = after();
-    let asked = dead::list(&*admin.bot.storage, after.as_ref(), PORTION);
-    let letters = match within(asked).await {
-        Ok(letters) => letters,
-        Err(reason) => {
-            return sorry(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "Dead letters",
-                Tab::Dead,
-                &reason,
-            );
-        }
+    let storage = &*admin.bot.storage;
+    let asked = async {
+        let letters = within(dead::list(storage, after.as_ref(), PORTION)).await?;
+        let replies = within(replies::list(storage, None, PORTION)).await?;
+        Ok::<_, String>((letters, replies))
     };
-    let dead_replies = match within(replies::list(&*admin.bot.storage, None, PORTION)).await {
-        Ok(dead) => dead,
+    let (letters, dead_replies) = match asked.await {
+        Ok(found) => found,
         Err(reason) => {
             return sorry(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -76,17 +70,15 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             escape(&next)
         );
     }
-    replies(&mut html, &dead_replies);
+    replies(&mut html, &program, &dead_replies);
     Content::html(
         StatusCode::OK,
         frame("Dead letters", Tab::Dead, false, &html),
     )
 }
 
-/// The first of the dead replies.
-fn replies(html: &mut String, dead: &[DeadReply]) {
-    let program = program_name();
-    let program = escape(&program);
+/// The first of the dead replies. `program` is its name, escaped.
+fn replies(html: &mut String, program: &str, dead: &[DeadReply]) {
     let _ = write!(
         html,
         "<h2>Dead replies</h2><p class=\"soft\">Replies that the platform did not take in the end, \

@@ -13,6 +13,7 @@ mod overview;
 
 use hyper::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use turnkey_text::is_noncharacter;
 
 pub(super) use self::dead::dead;
 pub(super) use self::dialogs::{dialog, dialogs};
@@ -68,11 +69,6 @@ fn frame(title: &str, tab: Tab, is_live: bool, body: &str) -> String {
          <main>{body}</main></body></html>\n",
         escape(title)
     )
-}
-
-/// Code points that no page may hold: the last two of each plane, and U+FDD0 to U+FDEF.
-fn is_noncharacter(c: char) -> bool {
-    u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c)
 }
 
 /// A page that says why there is none.
