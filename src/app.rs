@@ -94,7 +94,8 @@ impl App {
         crate::cli::main(self.author, Vec::new())
     }
 
-    /// As [`App::run`], with commands beside ours: for the program `turnkey`.
+    /// As [`App::run`], with commands beside ours, and with `run bot.py` where that is
+    /// compiled in: for the program `turnkey`.
     #[doc(hidden)]
     pub fn run_with(self, extras: Vec<crate::cli::Extra>) -> ExitCode {
         crate::cli::main(self.author, extras)

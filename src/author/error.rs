@@ -23,6 +23,12 @@ pub enum Error {
     /// The storage refused or could not be reached. The platform is told to try
     /// again, or the turn runs again.
     Storage(turnkey_storage::Error),
+    /// As the error in it, but the next attempt comes after this time instead of the usual
+    /// pause: [`Error::retry_in`].
+    Again(Box<Error>, Duration),
+    /// As the error in it, but there is no next attempt: the update is a dead letter at
+    /// once: [`Error::give_up`].
+    Never(Box<Error>),
 }
 
 /// What handlers return.
@@ -32,6 +38,44 @@ impl Error {
     /// An error of the handler that is only a sentence.
     pub fn msg(text: impl Into<String>) -> Self {
         Error::Handler(text.into().into())
+    }
+
+    /// The same, to be tried again after this time instead of the usual pause, a day at
+    /// most. It counts as an attempt, and later updates of the user wait behind it. After a
+    /// restart of the bot it may come sooner.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # fn calendar() -> std::io::Result<()> { Ok(()) }
+    /// # fn handler() -> turnkey::Result<()> {
+    /// calendar().map_err(|e| turnkey::Error::from(e).retry_in(Duration::from_secs(60)))?;
+    /// # Ok(())
+    /// # }
+    /// # handler().ok();
+    /// ```
+    #[must_use]
+    pub fn retry_in(self, pause: Duration) -> Self {
+        Error::Again(Box::new(self), pause.min(LONGEST_RETRY))
+    }
+
+    /// The same, but never tried again: the update is a dead letter at once.
+    #[must_use]
+    pub fn give_up(self) -> Self {
+        Error::Never(Box::new(self))
+    }
+
+    /// When the next attempt is wished for, if a time was named.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        match self {
+            Error::Again(_, pause) => Some(*pause),
+            _ => None,
+        }
+    }
+
+    /// Whether there is to be no next attempt.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Error::Never(_))
     }
 }
 
@@ -50,9 +94,13 @@ impl fmt::Display for Error {
                 write!(f, "the handler took longer than {} s", limit.as_secs_f32())
             }
             Error::Storage(e) => f.write_str(&words(e, STORAGE)),
+            Error::Again(error, _) | Error::Never(error) => error.fmt(f),
         }
     }
 }
+
+/// The longest that an attempt can be put off.
+const LONGEST_RETRY: Duration = Duration::from_secs(86_400);
 
 /// Causes that are told; an error that is its own cause has no end.
 const CAUSES: usize = 16;

@@ -9,6 +9,8 @@ mod dialogs;
 #[cfg(feature = "drill")]
 mod drill_shell;
 mod dump;
+#[cfg(feature = "any-language")]
+mod handler;
 mod log;
 mod man;
 mod operator;

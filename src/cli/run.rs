@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 
+#[cfg(feature = "any-language")]
+use super::handler;
 use super::log;
 use crate::config::{self, Config, Outline, Processes, Settings};
 use crate::handlers::Author;
@@ -18,6 +20,17 @@ use crate::process::single;
 pub(super) struct Run {
     #[command(flatten)]
     settings: Settings,
+
+    /// The bot: a file in Python or JavaScript, such as bot.py. Without one it is the bot
+    /// that was compiled into this program.
+    #[cfg(feature = "any-language")]
+    #[arg(value_name = "FILE", conflicts_with = "command")]
+    handler: Option<PathBuf>,
+
+    /// The bot: a command that speaks the protocol of docs/HANDLERS.md.
+    #[cfg(feature = "any-language")]
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<std::ffi::OsString>,
 
     /// Read settings from this file.
     #[arg(long, env = "TURNKEY_CONFIG", value_name = "FILE")]
@@ -73,6 +86,8 @@ impl Run {
         if let Some(matches) = matches {
             self.settings.prefer_flags(matches);
         }
+        #[cfg(feature = "any-language")]
+        let named = handler::named(self.handler, self.command)?;
         let (settings, file) = (self.settings, self.config);
         let has_channels = !author.channels.is_empty();
         let read = move || {
@@ -86,6 +101,8 @@ impl Run {
         let config = read()?;
         log::start(&config, self.verbose, self.quiet)?;
         remark(&config);
+        #[cfg(feature = "any-language")]
+        let author = handler::bring(named, &config, author)?;
         Ok(match config.processes {
             Processes::Workers(workers) => master::run(config, Box::new(read), author, workers)?,
             Processes::Single => single::run(&config, author)?,

@@ -28,6 +28,7 @@ use super::table::Shown::{As, ByAnother};
 use super::table::{Age, settings};
 use super::times::{hours, seconds};
 use super::{Config, MAX_WORKERS};
+use crate::shared::scoreboard::MAX_HANDLERS;
 
 settings! {
     "How updates arrive" {
@@ -87,6 +88,24 @@ settings! {
         /// When started as root: become this user once the sockets are bound, and before the
         /// database is opened: a name, a number, or either with a group, such as bot:www-data
         user: String, value_name: "NAME", changed_by: Upgrade;
+    }
+
+    "Handlers in any language" {
+        /// Handler processes of each worker: for plain functions in Python that compute, or
+        /// for one more processor than the workers use
+        handlers: usize = 1, is_there: ANY_LANGUAGE, check: |n| between(1, MAX_HANDLERS, n);
+
+        /// How long a handler process has until it says hello
+        handler_start: Duration = seconds(20), is_there: ANY_LANGUAGE;
+
+        /// Tables of your own: files such as 0001_orders.sql, each applied once, in the order
+        /// of their names
+        migrations: PathBuf, value_name: "DIR", default_text: "migrations beside the bot, if it is there",
+            is_there: ANY_LANGUAGE, changed_by: Restart;
+
+        /// Replace the workers, and their handlers, when a file beside the bot changes: for
+        /// development
+        watch: bool = false, is_there: ANY_LANGUAGE;
     }
 
     "Storage" {
@@ -291,6 +310,9 @@ settings! {
         vk_confirmation: Secret;
     }
 }
+
+/// Whether this program runs handlers in any language.
+const ANY_LANGUAGE: bool = cfg!(feature = "any-language");
 
 /// An example of a platform's API.
 const API: &str = "http://localhost:8081";

@@ -18,9 +18,11 @@ use turnkey_storage::{Grant, Statement, Storage};
 
 use crate::author::error::Result;
 use crate::author::message::{Reply, Update};
+use crate::author::start_error::StartResult;
 use crate::author::user_lock::LockFactory;
 use crate::channels::Factory;
 use crate::config::Config;
+use crate::shared::scoreboard::Groups;
 
 /// What the author of a bot brings.
 pub(crate) struct Author {
@@ -65,6 +67,8 @@ pub(crate) struct Starting<'a> {
     pub(crate) config: &'a Config,
     /// The worker's place.
     pub(crate) worker: usize,
+    /// Where its processes are noted, for whoever outlives it.
+    pub(crate) groups: Groups,
 }
 
 /// What a handler wants to hear of beside the usual.
@@ -84,7 +88,7 @@ pub(crate) trait AnyHandler {
     ///
     /// # Errors
     /// It cannot, and why.
-    fn try_out(&self, _config: &Config) -> Result<()> {
+    fn try_out(&self, _config: &Config) -> StartResult {
         Ok(())
     }
 
@@ -95,7 +99,7 @@ pub(crate) trait AnyHandler {
     fn start<'a>(
         &'a self,
         _starting: Starting<'a>,
-    ) -> Pin<Box<dyn Future<Output = Result<Hears>> + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = StartResult<Hears>> + 'a>> {
         Box::pin(async { Ok(Hears::default()) })
     }
 

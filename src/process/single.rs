@@ -59,7 +59,7 @@ pub(crate) fn run(config: &Config, author: Author) -> crate::StartResult<ExitCod
         sockets_stay,
         database,
     } = startup::claim(config, Found::at_an_ordinary_start()?)?;
-    startup::prepare(&database, &author)?;
+    startup::prepare(config, &database, &author)?;
     database.remember_file()?;
     // From here on there is something to clean up: a signal waits until the worker
     // listens for it. Threads inherit this.

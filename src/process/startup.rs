@@ -122,11 +122,17 @@ pub(crate) fn claim(config: &Config, found: Found) -> crate::StartResult<Claimed
     })
 }
 
-/// Creates or migrates the database. It is opened and closed again.
+/// Tries the author's handler out, then creates or migrates the database. It is opened and
+/// closed again.
 ///
 /// # Errors
-/// The storage's.
-pub(crate) fn prepare(database: &Database, author: &Author) -> crate::StartResult<()> {
+/// The handler's, and the storage's.
+pub(crate) fn prepare(
+    config: &Config,
+    database: &Database,
+    author: &Author,
+) -> crate::StartResult<()> {
+    author.handler.try_out(config)?;
     let kept = database.prepare(&author.migrations)?;
     banner::kept(kept.as_deref());
     Ok(())

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::unistd::{ForkResult, Pid};
 
@@ -185,6 +185,50 @@ pub(super) fn own_files() -> Vec<RawFd> {
     });
     own
 }
+
+/// Prepares a command that is to become a handler (`handlers/command/plan.rs`). It is killed
+/// when the thread that starts it ends; it has these files (the first number is ours, the
+/// second its own), the system's own dispositions of signals, and this limit of open files.
+pub(crate) fn guard_handler(
+    command: &mut std::process::Command,
+    mut files: Vec<(RawFd, RawFd)>,
+    open_files: u64,
+) {
+    use std::os::unix::process::CommandExt;
+    let parent = nix::unistd::getpid();
+    let become_handler = move || {
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if nix::unistd::getppid() != parent {
+            return Err(Errno::ESRCH.into());
+        }
+        for which in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP))
+        {
+            restore(which)?;
+        }
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, open_files.min(most), most)?;
+        // First out of each other's way.
+        for (ours, _) in &mut files {
+            // SAFETY: numbers only; one without a file is an error of the kernel's.
+            *ours = Errno::result(unsafe {
+                nix::libc::fcntl(*ours, nix::libc::F_DUPFD_CLOEXEC, FIRST_HIGH)
+            })?;
+        }
+        for (ours, theirs) in &files {
+            // SAFETY: as above. What was open under that number in this new process is
+            // nobody's: it is about to run another program.
+            Errno::result(unsafe { nix::libc::dup2(*ours, *theirs) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: the closure runs between fork and exec, perhaps of a process with threads. It
+    // makes system calls, all of them async-signal-safe, and allocates nothing: the list was
+    // made before and is changed in place.
+    unsafe { command.pre_exec(become_handler) };
+}
+
+/// Above the numbers that a handler is given.
+const FIRST_HIGH: RawFd = 10;
 
 /// Zeroed words that this process and all it forks share, for the rest of its life.
 ///

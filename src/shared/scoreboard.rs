@@ -8,9 +8,11 @@
 //! (`rate.rs`).
 //!
 //! A slot is numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
-//! worker's, of syncs in the writer's), and who waits longest (`scoreboard/longest.rs`).
+//! worker's, of syncs in the writer's), who waits longest (`scoreboard/longest.rs`), and a
+//! worker's handler processes (`scoreboard/groups.rs`).
 //! Read by the master, by workers that share out connections, and by `admin/`.
 
+mod groups;
 mod histogram;
 mod longest;
 
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::time::{ClockId, clock_gettime};
 
+pub(crate) use self::groups::{Groups, MAX_HANDLERS};
 pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
 pub(crate) use self::longest::Longest;
 use crate::shared::clock::unix_ms;
@@ -123,7 +126,8 @@ const _: () = assert!(
 const FIELDS: usize = 32;
 
 /// Words of a slot: whole cache lines, so that no two children share one.
-const SLOT: usize = (FIELDS + histogram::WORDS + longest::WORDS).next_multiple_of(8);
+const SLOT: usize =
+    (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS).next_multiple_of(8);
 
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;
@@ -266,6 +270,12 @@ impl Slot {
     pub(crate) fn longest(&self) -> Longest {
         let start = FIELDS + histogram::WORDS;
         Longest::new(&self.words[start..start + longest::WORDS])
+    }
+
+    /// Its handler processes.
+    pub(crate) fn groups(&self) -> Groups {
+        let start = FIELDS + histogram::WORDS + longest::WORDS;
+        Groups::new(&self.words[start..start + groups::WORDS])
     }
 
     /// Its child is dead: what was "now" is zero again.

@@ -68,6 +68,7 @@ impl Attempts<'_> {
     /// turn ends, and the update is buried, or stays in the inbox, or comes again.
     pub(crate) async fn failed(self, receipt: &mut Receipt<'_>, error: &Error) -> bool {
         let update = receipt.update.clone();
+        let (wished, is_final) = (error.pause(), error.is_final());
         // It is stored, and shown to operators.
         let error = scrub(&error.to_string()).into_owned();
         tracing::error!(
@@ -85,11 +86,11 @@ impl Attempts<'_> {
         if receipt.is_refused() {
             return false;
         }
-        if receipt.attempts >= self.most {
+        if receipt.attempts >= self.most || is_final {
             self.bury(receipt, &error).await;
             return false;
         }
-        let pause = pause_after(receipt.attempts);
+        let pause = wished.unwrap_or_else(|| pause_after(receipt.attempts));
         receipt.due = now_ms() + pause.as_millis() as i64;
         receipt.error = Some(error.clone());
         if receipt.is_accepted() {

@@ -38,7 +38,7 @@ use self::serving::Serving;
 use self::tasks::Tasks;
 use crate::channels::Channels;
 use crate::config::Config;
-use crate::handlers::Author;
+use crate::handlers::{Author, Hears, Starting};
 use crate::net::listener::Listener;
 use crate::net::tls::{self, Certificates, Tickets};
 use crate::shared::command_line::Commands;
@@ -119,7 +119,13 @@ impl Worker<'_> {
     ) -> crate::StartResult<()> {
         let slot = self.scoreboard.worker(self.slot);
         let (drain, draining) = watch::channel(false);
-        let bot = self.bot(author, draining.clone())?;
+        let starting = Starting {
+            config: self.config,
+            worker: self.slot,
+            groups: slot.groups(),
+        };
+        let hears = author.handler.start(starting).await?;
+        let bot = self.bot(author, hears, draining.clone())?;
         slot.introduce();
         let mut tasks = Tasks::new();
         let certificates = tasks::before_serving(&self, &bot, &mut tasks).await?;
@@ -149,12 +155,18 @@ impl Worker<'_> {
         tasks.drained().await;
         let patience = Instant::now() + self.config.grace.mul_f32(PATIENCE);
         finish_what_is_in_hand(&bot, patience).await;
+        bot.handler.stop().await;
         tasks.finish(patience).await;
         polled
     }
 
     /// What turns are run with.
-    fn bot(&self, author: Author, draining: watch::Receiver<bool>) -> crate::StartResult<Rc<Bot>> {
+    fn bot(
+        &self,
+        author: Author,
+        hears: Hears,
+        draining: watch::Receiver<bool>,
+    ) -> crate::StartResult<Rc<Bot>> {
         let slot = self.scoreboard.worker(self.slot);
         let config = self.config;
         let storage = self.database.connect(self.owner)?;
@@ -180,7 +192,7 @@ impl Worker<'_> {
                 reply_age: config.max_reply_age.0,
             },
             history: config.history,
-            edits: author.edits,
+            edits: author.edits || hears.edits,
             limiter: self
                 .scoreboard
                 .limiter(config.rates.user, config.rates.address),

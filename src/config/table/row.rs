@@ -45,6 +45,8 @@ pub(crate) struct Row<T> {
     pub(crate) default_text: &'static str,
     /// What stands for the value in `--worker-timeout <TIME>`.
     pub(crate) value_name: &'static str,
+    /// Whether this program was built with what it sets.
+    pub(crate) is_there: bool,
     /// Whether it can be given on the command line, which every user of a machine can read.
     pub(crate) has_flag: bool,
     /// The value as it is taken, or what is wrong with it: "takes at least 1, not 0".
@@ -93,6 +95,7 @@ impl<T: Value> Row<T> {
             default,
             default_text: "",
             value_name: T::NAME,
+            is_there: true,
             has_flag: !T::IS_SECRET,
             check: T::check,
             changed_by: Change::Reload,
@@ -112,12 +115,12 @@ impl<T: Value> Row<T> {
             .hide_env_values(T::IS_SECRET)
             .value_name(self.value_name)
             .help(help);
-        self.has_flag.then(|| T::argument(argument))
+        (self.has_flag && self.is_there).then(|| T::argument(argument))
     }
 
     /// What the command line or a variable says of it.
     pub(crate) fn given(&self, matches: &ArgMatches) -> Option<T> {
-        let matches = self.has_flag.then_some(matches)?;
+        let matches = (self.has_flag && self.is_there).then_some(matches)?;
         matches.get_one(&self.name).cloned()
     }
 
@@ -126,6 +129,12 @@ impl<T: Value> Row<T> {
     /// # Errors
     /// A sentence that names the setting.
     pub(crate) fn checked(&self, given: Option<T>) -> crate::StartResult<Option<T>> {
+        if given.is_some() && !self.is_there {
+            return refuse(format!(
+                "{} is for programs that run handlers in any language",
+                self.title()
+            ));
+        }
         match given.map(self.check).transpose() {
             Ok(taken) => Ok(taken),
             Err(why) => refuse(format!("{} {why}", self.title())),
@@ -144,6 +153,7 @@ impl<T: Value> Row<T> {
     pub(crate) fn shown(&self, value: Option<&T>, config: &Config) -> Option<(String, String)> {
         let text = match (&self.shown, value) {
             (Shown::ByAnother, _) => return None,
+            _ if !self.is_there => return None,
             (Shown::As(text), _) => text(config),
             (Shown::Value, Some(value)) => value.text(),
             (Shown::Value, None) if self.default_text.is_empty() => "not set".to_owned(),

@@ -28,10 +28,11 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 pub(crate) use self::interpreter::find;
-pub(crate) use self::plan::{Guard, Plan};
+pub(crate) use self::plan::Plan;
 use self::pool::Pool;
 use super::{AnyHandler, Call, Hears, Returned, Starting};
-use crate::author::error::{Error, Result};
+use crate::author::error::Error;
+use crate::author::start_error::StartResult;
 use crate::config::Config;
 
 /// A handler that is a command.
@@ -65,19 +66,23 @@ impl AnyHandler for Command {
         })
     }
 
-    fn try_out(&self, config: &Config) -> Result<()> {
+    fn try_out(&self, config: &Config) -> StartResult {
         trial::run(&self.plan, config.handler_start)
     }
 
     fn start<'a>(
         &'a self,
         starting: Starting<'a>,
-    ) -> Pin<Box<dyn Future<Output = Result<Hears>> + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = StartResult<Hears>> + 'a>> {
         Box::pin(async move {
-            let Starting { config, worker } = starting;
+            let Starting {
+                config,
+                worker,
+                groups,
+            } = starting;
             let (pool, hears) = Pool::start(
                 self.plan.clone(),
-                worker,
+                (worker, groups),
                 config.handlers,
                 config.handler_start,
             )

@@ -47,14 +47,12 @@ const INIT_SYSTEM: [&str; 9] = [
 pub(crate) type Guard = fn(&mut Command, Vec<(RawFd, RawFd)>, u64);
 
 /// How to start a handler.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
     /// How it is called until it says so itself: `bot.py`.
     pub(crate) name: String,
-    /// Who runs it and why that one, for the first line: `/usr/bin/python3`.
-    pub(crate) by: String,
     pub(crate) guard: Guard,
     /// The limit of open files that we were started with.
     pub(crate) open_files: u64,
@@ -159,7 +157,7 @@ impl Plan {
 /// Signals a handler and all that it has started; if they are gone, nothing.
 pub(super) fn signal_group(leader: Pid, signal: Signal) {
     // The only error is that nobody is left.
-    drop(killpg(leader, signal));
+    killpg(leader, signal).ok();
 }
 
 /// How a process ended, in words.

@@ -21,8 +21,10 @@ use super::sdk::Carried;
 use super::wire::Hello;
 use crate::author::error::{Error, Result};
 use crate::author::message::{Update, UpdateId};
+use crate::author::start_error::{StartError, StartResult};
 use crate::handlers::{Call, Handled, Hears};
 use crate::shared::backoff::Backoff;
+use crate::shared::scoreboard::Groups;
 use turnkey_storage::DialogKey;
 
 /// A process that lives longer did not die young.
@@ -41,6 +43,7 @@ pub(super) struct Pool {
     plan: Plan,
     sdk: Carried,
     worker: usize,
+    groups: Groups,
     patience: Duration,
     schedule: RefCell<Schedule<oneshot::Sender<Permit>>>,
     places: RefCell<Vec<Option<Rc<Process>>>>,
@@ -62,7 +65,10 @@ impl Drop for Permit {
     fn drop(&mut self) {
         // One that is gone has nothing in hand any more.
         if !self.process.is_gone() {
-            self.pool.schedule.borrow_mut().answered(self.place, self.bytes);
+            self.pool
+                .schedule
+                .borrow_mut()
+                .answered(self.place, self.bytes);
             self.pool.dispatch();
         }
     }
@@ -75,14 +81,15 @@ impl Pool {
     /// The first that does not: why, and its last lines.
     pub(super) async fn start(
         plan: Plan,
-        worker: usize,
+        (worker, groups): (usize, Groups),
         count: usize,
         patience: Duration,
-    ) -> Result<(Rc<Self>, Hears)> {
+    ) -> StartResult<(Rc<Self>, Hears)> {
         let pool = Rc::new(Pool {
             plan,
             sdk: Carried::new()?,
             worker,
+            groups,
             patience,
             schedule: RefCell::new(Schedule::new(count)),
             places: RefCell::new(vec![None; count]),
@@ -101,8 +108,8 @@ impl Pool {
         for hello in first {
             match hello.await {
                 Ok(Ok(heard)) => hears = heard,
-                Ok(Err(reason)) => return Err(Error::Start(reason)),
-                Err(_) => return Err(Error::msg("a handler's keeper ended")),
+                Ok(Err(reason)) => return Err(StartError::Refused(reason)),
+                Err(_) => return Err(Error::msg("a handler's keeper ended").into()),
             }
         }
         Ok((pool, hears))
@@ -118,10 +125,12 @@ impl Pool {
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         while !self.leaving.get() {
             let begun = Instant::now();
-            let why = match self.say_hello().await {
+            let why = match self.say_hello(place).await {
                 Ok((started, hello)) => {
                     if let Some(first) = first.take() {
-                        let hears = Hears { edits: hello.hears_edits() };
+                        let hears = Hears {
+                            edits: hello.hears_edits(),
+                        };
                         drop(first.send(Ok(hears)));
                     }
                     self.serve(place, started, &hello).await
@@ -134,6 +143,7 @@ impl Pool {
                     reason
                 }
             };
+            self.groups.set(place, 0);
             if self.leaving.get() {
                 break;
             }
@@ -158,9 +168,10 @@ impl Pool {
     }
 
     /// Starts a process and waits for its hello.
-    async fn say_hello(&self) -> std::result::Result<(Started, Hello), String> {
+    async fn say_hello(&self, place: usize) -> std::result::Result<(Started, Hello), String> {
         let mut started = Process::start(&self.plan, &self.sdk, self.worker)?;
         let process = started.process.clone();
+        self.groups.set(place, process.leader());
         let why = tokio::select! {
             hello = &mut started.hello => match hello {
                 Ok(hello) => return Ok((started, hello)),
@@ -182,7 +193,11 @@ impl Pool {
     /// Gives a process turns until it is gone; why it is.
     async fn serve(self: &Rc<Self>, place: usize, started: Started, hello: &Hello) -> String {
         let Started { process, end, .. } = started;
-        tracing::debug!("the handler {} runs {} turns at once", process.title(), hello.concurrency);
+        tracing::debug!(
+            "the handler {} runs {} turns at once",
+            process.title(),
+            hello.concurrency
+        );
         self.places.borrow_mut()[place] = Some(process.clone());
         self.schedule.borrow_mut().ready(place, hello.concurrency);
         if self.leaving.get() {
@@ -204,7 +219,12 @@ impl Pool {
         }
         loop {
             let next = self.schedule.borrow_mut().next();
-            let Some(Go { ticket, place, bytes }) = next else {
+            let Some(Go {
+                ticket,
+                place,
+                bytes,
+            }) = next
+            else {
                 return;
             };
             let process = self.places.borrow()[place].clone();
@@ -251,7 +271,9 @@ impl Pool {
 
     fn is_culprit(&self, update: &Update) -> bool {
         let culprits = self.culprits.borrow();
-        culprits.iter().any(|(dialog, id)| *dialog == update.dialog && *id == update.id)
+        culprits
+            .iter()
+            .any(|(dialog, id)| *dialog == update.dialog && *id == update.id)
     }
 
     fn remember(&self, update: &Update) {

@@ -59,8 +59,8 @@ enum Cause {
     Ended(String),
     /// It broke the protocol.
     Protocol(String),
-    /// A turn of this id took too long and did not say so either.
-    Late(u64),
+    /// A turn took too long, and was not answered after that either.
+    Late,
     /// An idle process gave no sign of life.
     Silent,
     /// The worker has no more use for it.
@@ -168,6 +168,11 @@ impl Process {
         })
     }
 
+    /// Its process id, which is its group's, too.
+    pub(super) fn leader(&self) -> u64 {
+        u64::from(self.leader.as_raw().unsigned_abs())
+    }
+
     /// `bot.py[1234]`
     pub(super) fn title(&self) -> String {
         self.title.borrow().clone()
@@ -238,7 +243,7 @@ impl Process {
                 }
                 () = &mut deadline => {
                     if is_late {
-                        self.end(Cause::Late(id));
+                        self.end(Cause::Late);
                         // Its end comes as the end of the events.
                         deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
                     } else {
@@ -417,14 +422,17 @@ impl Process {
             Line::Answer(id, answer) => {
                 let turn = self.in_hand.borrow_mut().remove(&id);
                 let turn = turn.ok_or_else(|| {
-                    format!("an answer to turn {id}, which is not in hand, or had its answer before")
+                    format!(
+                        "an answer to turn {id}, which is not in hand, or had its answer before"
+                    )
                 })?;
                 // A turn that is gone needs no answer. There is room: queries leave one place.
                 drop(turn.try_send(Event::Answer(answer)));
             }
             Line::Query(id, query) => {
                 let turn = self.in_hand.borrow().get(&id).cloned();
-                let turn = turn.ok_or_else(|| format!("a query of turn {id}, which is not in hand"))?;
+                let turn =
+                    turn.ok_or_else(|| format!("a query of turn {id}, which is not in hand"))?;
                 let number = query.number;
                 // The last place is the answer's.
                 if turn.capacity() <= 1 || turn.try_send(Event::Query(query)).is_err() {
@@ -507,7 +515,7 @@ impl std::fmt::Display for Cause {
         match self {
             Cause::Ended(how) => f.write_str(how),
             Cause::Protocol(fault) => write!(f, "it broke the protocol: {fault}"),
-            Cause::Late(_) => f.write_str("a turn did not end after its time-out"),
+            Cause::Late => f.write_str("a turn did not end after its time-out"),
             Cause::Silent => f.write_str("it answered no ping"),
             Cause::Asked => f.write_str("it was told to end"),
         }
@@ -552,7 +560,9 @@ pub(super) fn take_line(buffer: &mut Vec<u8>, is_over: bool) -> Option<String> {
         None if is_over && !buffer.is_empty() => (buffer.len(), buffer.len()),
         None => return None,
     };
-    let line = String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned();
+    let line = String::from_utf8_lossy(&buffer[..length])
+        .trim_end()
+        .to_owned();
     buffer.drain(..taken);
     Some(line)
 }

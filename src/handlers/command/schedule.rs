@@ -157,7 +157,11 @@ impl<T> Schedule<T> {
     }
 
     fn least_loaded(&self, is_fit: impl Fn(&Place) -> bool) -> Option<usize> {
-        let fit = self.places.iter().enumerate().filter(|(_, place)| is_fit(place));
+        let fit = self
+            .places
+            .iter()
+            .enumerate()
+            .filter(|(_, place)| is_fit(place));
         fit.min_by_key(|(_, place)| place.in_hand).map(|(at, _)| at)
     }
 

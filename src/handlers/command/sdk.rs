@@ -21,10 +21,8 @@ impl Carried {
     /// # Errors
     /// No more memory or files.
     pub(super) fn new() -> std::io::Result<Self> {
-        let zip = nix::sys::memfd::memfd_create(
-            c"turnkey-sdk",
-            nix::sys::memfd::MFdFlags::MFD_CLOEXEC,
-        )?;
+        let zip =
+            nix::sys::memfd::memfd_create(c"turnkey-sdk", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
         Ok(Carried { zip: Rc::new(zip) })
     }
 

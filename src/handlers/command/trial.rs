@@ -20,7 +20,7 @@ use super::pool::no_hello;
 use super::process::take_line;
 use super::sdk::Carried;
 use super::wire::{self, LONGEST_LINE, Line};
-use crate::author::error::{Error, Result};
+use crate::author::start_error::{StartError, StartResult};
 
 /// Lines of what it printed that are shown.
 const KEPT: usize = 40;
@@ -34,13 +34,13 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// Starts a handler, waits for its hello, and has it leave.
 ///
 /// # Errors
-/// [`Error::Start`]: why it does not start, and its last lines.
-pub(super) fn run(plan: &Plan, patience: Duration) -> Result<()> {
+/// [`StartError::Refused`]: why it does not start, and its last lines.
+pub(super) fn run(plan: &Plan, patience: Duration) -> StartResult {
     let sdk = Carried::new()?;
     let (mut command, pipes) = plan.command(&sdk)?;
     let mut child = command
         .spawn()
-        .map_err(|e| Error::Start(plan.not_started(&e)))?;
+        .map_err(|e| StartError::Refused(plan.not_started(&e)))?;
     let (to, from) = pipes.ours();
     let mut heard = Heard {
         from: from.into(),
@@ -66,7 +66,10 @@ pub(super) fn run(plan: &Plan, patience: Duration) -> Result<()> {
     child.wait()?;
     result.map_err(|why| {
         let name = &plan.name;
-        Error::Start(format!("the handler {name} did not start: {why}{}", heard.last_lines()))
+        StartError::Refused(format!(
+            "the handler {name} did not start: {why}{}",
+            heard.last_lines()
+        ))
     })
 }
 
@@ -113,7 +116,11 @@ impl Heard {
     /// Reads what there is, waiting a moment for it; false when there was nothing.
     fn read(&mut self, wait: Duration) -> std::io::Result<bool> {
         let wait = PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX);
-        let files = [Some(&self.from), self.printed[0].as_ref(), self.printed[1].as_ref()];
+        let files = [
+            Some(&self.from),
+            self.printed[0].as_ref(),
+            self.printed[1].as_ref(),
+        ];
         let ready: [bool; 3] = {
             let there: Vec<_> = files.iter().flatten().collect();
             let mut polled: Vec<_> = there

@@ -34,9 +34,6 @@ const LONGEST_NAME: usize = 64;
 /// Bytes of an error with its trace: what the dead letter keeps.
 const LONGEST_ERROR: usize = 64 << 10;
 
-/// A day: the longest that a handler may put off an attempt.
-const LONGEST_RETRY: f64 = 86_400.0;
-
 /// The largest integer that a JavaScript number holds exactly.
 const SAFE: i64 = (1 << 53) - 1;
 
@@ -258,8 +255,8 @@ pub(super) fn done(raw: &RawValue, state: Option<&str>) -> Result<Handled> {
 }
 
 fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handled, String> {
-    let done: Done<'_> =
-        serde_json::from_str(raw.get()).map_err(|e| format!("done: {}", without_place(&e.to_string())))?;
+    let done: Done<'_> = serde_json::from_str(raw.get())
+        .map_err(|e| format!("done: {}", without_place(&e.to_string())))?;
     let state = match done.state.map(RawValue::get) {
         // `null` for a whole field reads as none: unchanged is said by leaving it out.
         None if has_null_state(raw.get()) => "null".to_owned(),
@@ -279,7 +276,9 @@ fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handle
         }
     };
     let said: Vec<Said> = match done.replies {
-        Some(replies) => field("replies", replies).map_err(|e| e.replacen("replies.[", "replies[", 1))?,
+        Some(replies) => {
+            field("replies", replies).map_err(|e| e.replacen("replies.[", "replies[", 1))?
+        }
         None => Vec::new(),
     };
     if said.len() > MAX_REPLIES {
@@ -354,8 +353,9 @@ pub(super) fn fail(raw: &RawValue) -> Error {
     let error = Error::msg(cut(text, LONGEST_ERROR));
     match fail.retry_in {
         _ if fail.give_up => error.give_up(),
-        Some(seconds) if seconds.is_finite() => {
-            error.retry_in(Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_RETRY)))
+        Some(seconds) => {
+            let pause = Duration::try_from_secs_f64(seconds.max(0.0));
+            error.retry_in(pause.unwrap_or(Duration::MAX))
         }
         _ => error,
     }
@@ -436,7 +436,10 @@ pub(super) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
     }
     let update = given.update;
     let (command, argument) = update.command().unzip();
-    let state = given.state.map(serde_json::from_str::<&RawValue>).transpose()?;
+    let state = given
+        .state
+        .map(serde_json::from_str::<&RawValue>)
+        .transpose()?;
     let start = Start {
         id: given.id,
         turn: Turn {
@@ -544,7 +547,10 @@ fn line(value: &impl Serialize) -> Result<Vec<u8>> {
     let mut rest = &json[..];
     // In JSON, none of these is anywhere but within a string, save line feeds and carriage
     // returns, which are nowhere within one.
-    while let Some(at) = rest.iter().position(|b| matches!(b, b'\n' | b'\r' | 0xe2 | 0xc2)) {
+    while let Some(at) = rest
+        .iter()
+        .position(|b| matches!(b, b'\n' | b'\r' | 0xe2 | 0xc2))
+    {
         line.extend(&rest[..at]);
         rest = &rest[at..];
         let (instead, length): (&[u8], usize) = match rest {
@@ -573,7 +579,7 @@ struct Shown<'a>(&'a Value);
 
 impl Serialize for Shown<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
-        let tagged = |name: &'static str, text: String| {
+        let tagged = |to: S, name: &'static str, text: String| {
             let mut map = to.serialize_map(Some(1))?;
             map.serialize_entry(name, &text)?;
             map.end()
@@ -581,12 +587,12 @@ impl Serialize for Shown<'_> {
         match self.0 {
             Value::Null => to.serialize_unit(),
             Value::Integer(n) if (-SAFE..=SAFE).contains(n) => to.serialize_i64(*n),
-            Value::Integer(n) => tagged("integer", n.to_string()),
+            Value::Integer(n) => tagged(to, "integer", n.to_string()),
             // Infinite ones are no JSON.
             Value::Real(x) if x.is_finite() => to.serialize_f64(*x),
             Value::Real(x) => to.serialize_str(&x.to_string()),
             Value::Text(text) => to.serialize_str(text),
-            Value::Blob(bytes) => tagged("base64", STANDARD.encode(bytes)),
+            Value::Blob(bytes) => tagged(to, "base64", STANDARD.encode(bytes)),
         }
     }
 }
@@ -667,7 +673,11 @@ mod tests {
             String::from_utf8(turn(&given).unwrap()).unwrap()
         };
         let line = given(&update, true);
-        assert_eq!(line.matches(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}']).count(), 1);
+        assert_eq!(
+            line.matches(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}'])
+                .count(),
+            1
+        );
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
         let turn = &parsed["turn"];
         assert_eq!(turn["text"], "/start\u{2029} x\ny");
@@ -687,7 +697,10 @@ mod tests {
         assert_eq!(state("{}", before), r#"{"n":1}"#);
         assert_eq!(state("{}", None), "{}");
         assert_eq!(state(r#"{"state":null}"#, before), "null");
-        assert_eq!(state(r#"{"replies":[{"text":"null"}]}"#, before), r#"{"n":1}"#);
+        assert_eq!(
+            state(r#"{"replies":[{"text":"null"}]}"#, before),
+            r#"{"n":1}"#
+        );
         let handled = done(
             &raw(
                 r#"{"replies":[{"text":"a","buttons":[{"label":"Yes","data":"1"}]},{"picture":"u"}],
@@ -723,14 +736,26 @@ mod tests {
                 r#"{"replies":[{"text":"a"},{"text":7}]}"#,
                 "replies[1].text: invalid type: integer `7`, expected a string",
             ),
-            (r#"{"replies":[{}]}"#, "replies[0] has neither text nor picture"),
-            (r#"{"replies":{}}"#, "replies: invalid type: map, expected a sequence"),
+            (
+                r#"{"replies":[{}]}"#,
+                "replies[0] has neither text nor picture",
+            ),
+            (
+                r#"{"replies":{}}"#,
+                "replies: invalid type: map, expected a sequence",
+            ),
             (
                 r#"{"replies":[{"text":"a","buttons":[{"label":"x"}]}]}"#,
                 "replies[0].buttons[0]: missing field `data`",
             ),
-            (r#"{"sql":[["SELECT",[[1]]]]}"#, "sql[0][1][0]: a list is no value"),
-            (r#"{"sql":[["SELECT",[18446744073709551615]]]}"#, "is beyond 64 bits"),
+            (
+                r#"{"sql":[["SELECT",[[1]]]]}"#,
+                "sql[0][1][0]: a list is no value",
+            ),
+            (
+                r#"{"sql":[["SELECT",[18446744073709551615]]]}"#,
+                "is beyond 64 bits",
+            ),
             ("[]", "done: "),
             ("7", "done: "),
         ] {
@@ -742,7 +767,10 @@ mod tests {
     #[test]
     fn a_failure_says_what_comes_next() {
         let text = |json: &str| fail(&raw(json)).to_string();
-        assert_eq!(text(r#"{"error":"no","trace":"in bot.py\n"}"#), "no\nin bot.py");
+        assert_eq!(
+            text(r#"{"error":"no","trace":"in bot.py\n"}"#),
+            "no\nin bot.py"
+        );
         assert!(text(r#"{"error":7}"#).contains("fail.error: invalid type"));
         assert!(text(&format!("{{\"error\":\"{}\"}}", "ä".repeat(100_000))).len() < 66_000);
         let pause = |json: &str| fail(&raw(json)).pause();

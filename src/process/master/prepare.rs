@@ -20,6 +20,7 @@ use super::given::of_everybody;
 use super::poll_timeout;
 use super::predecessor::Predecessor;
 use crate::author::start_error::StartError;
+use crate::config::Config;
 use crate::handlers::Author;
 use crate::process::exit;
 use crate::process::exit::LAST_LINES;
@@ -53,6 +54,7 @@ pub(super) enum Prepared {
 /// # Errors
 /// When no child can be started, or it ends badly.
 pub(super) fn prepare(
+    config: &Config,
     database: &Database,
     author: &Author,
     signals: &SignalFd,
@@ -60,10 +62,10 @@ pub(super) fn prepare(
 ) -> crate::StartResult<Prepared> {
     // One writer at a time: while a predecessor serves the file, look only.
     if let (Some(before), true) = (&mut *predecessor, database.files().is_some()) {
-        let look = || match database.is_current(&author.migrations) {
+        let look = || match try_and_look(config, database, author) {
             Ok(true) => exit::CLEAN,
             Ok(false) => OUTDATED,
-            Err(error) => refused(&error.into()),
+            Err(error) => refused(&error),
         };
         match in_child(look, database, signals, PATIENCE)? {
             Prepared::Failed(OUTDATED) => {
@@ -75,7 +77,7 @@ pub(super) fn prepare(
             other => return Ok(other),
         }
     }
-    let change = || match startup::prepare(database, author) {
+    let change = || match startup::prepare(config, database, author) {
         Ok(()) => exit::CLEAN,
         Err(error) => refused(&error),
     };
@@ -85,6 +87,12 @@ pub(super) fn prepare(
         LONG_PATIENCE
     };
     in_child(change, database, signals, patience)
+}
+
+/// Whether the handler starts, and the database needs no change.
+fn try_and_look(config: &Config, database: &Database, author: &Author) -> crate::StartResult<bool> {
+    author.handler.try_out(config)?;
+    Ok(database.is_current(&author.migrations)?)
 }
 
 fn refused(error: &StartError) -> u8 {

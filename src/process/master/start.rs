@@ -65,7 +65,7 @@ pub(super) fn start(
         tracing::warn!("SIGHUP will not be able to read the settings again: {error}");
     }
     let signals = signals::watch()?;
-    match prepare::prepare(&database, &author, &signals, &mut predecessor)? {
+    match prepare::prepare(&config, &database, &author, &signals, &mut predecessor)? {
         Prepared::Done => {}
         Prepared::Failed(code) => return Ok(Started::Ended(code)),
         Prepared::Stopped => {

@@ -1,0 +1,125 @@
+//! The bot that stands on the command line: `run bot.py`, `run -- ruby bot.rb`.
+//!
+//! Called by `run.rs` before anything is forked. It takes the place of the handler that is
+//! compiled in; channels and locks stay. Bounds: [`MOST_MIGRATIONS`].
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::config::Config;
+use crate::handlers::Author;
+use crate::handlers::command::{Command, Plan, find};
+use crate::process::sys;
+use crate::shared::lines::say;
+
+/// Files of migrations: a directory with more is not one of them.
+const MOST_MIGRATIONS: usize = 10_000;
+
+/// What the command line names.
+pub(super) struct Named {
+    plan: Plan,
+    /// Where migrations are, if nothing else is said.
+    beside: Option<PathBuf>,
+}
+
+/// Looks for the bot that was named, and for who runs it.
+///
+/// # Errors
+/// There is no such file, or nobody to run it.
+pub(super) fn named(
+    file: Option<PathBuf>,
+    command: Vec<OsString>,
+) -> anyhow::Result<Option<Named>> {
+    let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let plan = |program: PathBuf, arguments, name| Plan {
+        program,
+        arguments,
+        name,
+        guard: sys::guard_handler,
+        open_files,
+    };
+    if let Some(file) = file {
+        let found = find(&file).map_err(anyhow::Error::msg)?;
+        let whole = std::path::absolute(&file)?;
+        return Ok(Some(Named {
+            plan: plan(found.program, found.arguments, found.name),
+            beside: whole.parent().map(|directory| directory.join("migrations")),
+        }));
+    }
+    let mut words = command.into_iter();
+    let Some(program) = words.next() else {
+        return Ok(None);
+    };
+    let program = PathBuf::from(program);
+    let name = program.file_name().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    Ok(Some(Named {
+        plan: plan(program, words.collect(), name),
+        beside: None,
+    }))
+}
+
+/// Puts it in the place of the author's handler.
+///
+/// # Errors
+/// Its migrations cannot be read, or there is a setting for it and no bot.
+pub(super) fn bring(
+    named: Option<Named>,
+    config: &Config,
+    author: Author,
+) -> anyhow::Result<Author> {
+    let Some(Named { plan, beside }) = named else {
+        for (is_set, option) in [
+            (config.migrations.is_some(), "--migrations"),
+            (config.watch, "--watch"),
+        ] {
+            if is_set {
+                bail!("{option} is for a bot that is named: turnkey run bot.py {option} …");
+            }
+        }
+        return Ok(author);
+    };
+    say!("Handler: {}, run by {}.", plan.name, plan.program.display());
+    let migrations = match (&config.migrations, beside) {
+        (Some(directory), _) => migrations(directory)?,
+        (None, Some(beside)) if beside.is_dir() => migrations(&beside)?,
+        _ => Vec::new(),
+    };
+    Ok(Author {
+        handler: Box::new(Command::new(plan)),
+        migrations,
+        ..author
+    })
+}
+
+/// The scripts of a directory, in the order of their names.
+///
+/// # Errors
+/// There is none, or one cannot be read.
+pub(super) fn migrations(directory: &Path) -> anyhow::Result<Vec<String>> {
+    let shown = directory.display();
+    let entries = std::fs::read_dir(directory)
+        .with_context(|| format!("--migrations {shown} cannot be read"))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "sql") {
+            files.push(path);
+        }
+        if files.len() > MOST_MIGRATIONS {
+            bail!("--migrations {shown} has more than {MOST_MIGRATIONS} files");
+        }
+    }
+    if files.is_empty() {
+        bail!("--migrations {shown} has no file that ends in .sql, such as 0001_orders.sql");
+    }
+    files.sort();
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path);
+        text.with_context(|| format!("the migration {} cannot be read", path.display()))
+    };
+    files.into_iter().map(read).collect()
+}
