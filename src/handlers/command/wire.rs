@@ -4,11 +4,14 @@
 //! protocol, for which the process is ended ([`read`]), and an answer with a field of the
 //! wrong type, which fails its turn alone ([`done`], [`fail`]). Bound: [`LONGEST_LINE`].
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -142,14 +145,14 @@ struct AnyLine<'a> {
 /// # Errors
 /// It breaks the protocol: how, for the log.
 pub(super) fn read(line: &[u8]) -> std::result::Result<Line, String> {
-    let any: AnyLine<'_> =
+    let Object(any): Object<AnyLine<'_>> =
         serde_json::from_slice(line).map_err(|e| format!("a line that is no JSON: {e}"))?;
     let whole = |raw: &RawValue| raw.to_owned();
     match any {
         AnyLine {
             hello: Some(hello), ..
         } => {
-            let hello: Hello = field("hello", hello)?;
+            let Object(hello): Object<Hello> = field("hello", hello)?;
             hello.checked().map(Line::Hello)
         }
         AnyLine {
@@ -175,11 +178,36 @@ pub(super) fn read(line: &[u8]) -> std::result::Result<Line, String> {
             Ok(Line::Query(id, Query { number, statement }))
         }
         AnyLine { pong: Some(_), .. } => Ok(Line::Pong),
-        AnyLine { log: Some(log), .. } => field("log", log).map(Line::Log),
+        AnyLine { log: Some(log), .. } => field("log", log).map(|Object(log)| Line::Log(log)),
         _ => Err(
             "a line of an unknown kind: it has neither hello, done, fail, query, pong nor log"
                 .to_owned(),
         ),
+    }
+}
+
+/// A type that is written as an object, and as nothing else: serde also takes a list for a
+/// struct, its values in the order of the fields.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        struct OfMap<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfMap<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> std::result::Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        from.deserialize_map(OfMap(PhantomData))
     }
 }
 
@@ -237,7 +265,7 @@ struct Said {
     #[serde(default)]
     picture: Option<String>,
     #[serde(default)]
-    buttons: Vec<Pressable>,
+    buttons: Vec<Object<Pressable>>,
 }
 
 #[derive(Deserialize)]
@@ -255,7 +283,7 @@ pub(super) fn done(raw: &RawValue, state: Option<&str>) -> Result<Handled> {
 }
 
 fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handled, String> {
-    let done: Done<'_> = serde_json::from_str(raw.get())
+    let Object(done): Object<Done<'_>> = serde_json::from_str(raw.get())
         .map_err(|e| format!("done: {}", without_place(&e.to_string())))?;
     let state = match done.state.map(RawValue::get) {
         // `null` for a whole field reads as none: unchanged is said by leaving it out.
@@ -275,7 +303,7 @@ fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handle
             return Err(format!("state must be an object, not {start}"));
         }
     };
-    let said: Vec<Said> = match done.replies {
+    let said: Vec<Object<Said>> = match done.replies {
         Some(replies) => {
             field("replies", replies).map_err(|e| e.replacen("replies.[", "replies[", 1))?
         }
@@ -287,7 +315,7 @@ fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handle
             said.len()
         ));
     }
-    let replies = said.into_iter().enumerate().map(|(at, said)| {
+    let replies = said.into_iter().enumerate().map(|(at, Object(said))| {
         if said.text.is_empty() && said.picture.is_none() {
             return Err(format!("replies[{at}] has neither text nor picture"));
         }
@@ -295,7 +323,7 @@ fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handle
         let mut reply = Reply::from(said.text);
         reply.picture = said.picture;
         reply.buttons = buttons
-            .map(|Pressable { label, data }| Button { label, data })
+            .map(|Object(Pressable { label, data })| Button { label, data })
             .collect();
         Ok(reply)
     });
@@ -323,7 +351,7 @@ fn has_null_state(done: &str) -> bool {
         #[serde(default, deserialize_with = "said")]
         state: bool,
     }
-    fn said<'de, D: serde::Deserializer<'de>>(from: D) -> std::result::Result<bool, D::Error> {
+    fn said<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<bool, D::Error> {
         serde::de::IgnoredAny::deserialize(from).map(|_| true)
     }
     done.contains("null") && serde_json::from_str::<State>(done).is_ok_and(|said| said.state)
@@ -342,7 +370,7 @@ struct Fail {
 
 /// How a turn failed, by the handler's own account.
 pub(super) fn fail(raw: &RawValue) -> Error {
-    let fail: Fail = match field("fail", raw) {
+    let Object(fail): Object<Fail> = match field("fail", raw) {
         Ok(fail) => fail,
         Err(reason) => return Error::msg(format!("its answer is refused: {reason}")),
     };
@@ -662,7 +690,7 @@ mod tests {
             "/start\u{2029} x\ny",
             Bytes::from(json),
         );
-        let given = |update, raw| {
+        let given = |update: &Update, raw| {
             let given = Given {
                 id: 1,
                 update,
@@ -755,6 +783,10 @@ mod tests {
             (
                 r#"{"sql":[["SELECT",[18446744073709551615]]]}"#,
                 "is beyond 64 bits",
+            ),
+            (
+                r#"{"replies":[["hi"]]}"#,
+                "replies[0]: invalid type: sequence, expected an object",
             ),
             ("[]", "done: "),
             ("7", "done: "),
