@@ -1,9 +1,9 @@
-//! Who runs the author's code: the contract that every kind of handler keeps, and a file
-//! for each kind.
+//! Runs the author's code: the contract that every kind of handler keeps, and a file for each
+//! kind.
 //!
-//! Called by `turn/turn.rs`, which knows no state type and no language. Invariant: whatever
-//! a handler does (fail, panic, take too long), the lock comes back; what it left counts
-//! only if it ended well.
+//! Called by `turn/turn.rs`, which knows no state type and no language. Invariant: whatever a
+//! handler does (fail, panic, take too long), the lock comes back; its results count only if it
+//! returned `Ok`.
 
 #[cfg(feature = "any-language")]
 pub(crate) mod command;

@@ -1,7 +1,7 @@
-//! The text of a unit, and of that of its sockets.
+//! The text of a service unit, and of its socket unit.
 //!
-//! Its reader has to trust it, so each line that is not obvious says what it is for. It
-//! keeps to what systemd 247 (Debian 11) knows. Values that come from outside are quoted.
+//! Its reader has to trust it, so a comment explains each line that is not obvious. It uses
+//! only what systemd 247 (Debian 11) knows. Values from outside are quoted.
 
 use std::fmt::Write;
 use std::path::Path;

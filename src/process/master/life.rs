@@ -1,9 +1,9 @@
 //! A child's side of the fork: what it becomes, with what it was given.
 //!
 //! [`live`] is entered from [`Master::fork_child`](super::Master) in the new process, which
-//! never returns up the master's stack, not even by a panic: what stands there is the
-//! master's to end, and its files are closed here. Bounds: `--grace` for a worker's end, and [`ORPHAN_GRACE`] when
-//! its master is gone; [`WRITER_GRACE`] more for a writer's.
+//! never returns up the master's stack, not even by a panic: the values there belong to the
+//! master, and their files are closed here. Bounds: `--grace` for a worker's end, or
+//! [`ORPHAN_GRACE`] when its master is gone; [`WRITER_GRACE`] more for a writer's.
 
 use std::io::Write;
 use std::os::fd::AsFd;

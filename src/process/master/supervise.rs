@@ -1,8 +1,8 @@
 //! Starts and ends of children.
 //!
-//! What is dead is replaced: by the rules of `child.rs` when it died young, after
-//! [`TERM_WAIT`] when somebody asked it to leave. When all places of a kind are
-//! hopeless the program gives up.
+//! A dead child is replaced: by the rules of `child.rs` when it died young, after [`TERM_WAIT`]
+//! when somebody asked it to exit. When no child of a kind can be kept alive, the program gives
+//! up.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
