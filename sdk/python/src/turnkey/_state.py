@@ -117,7 +117,7 @@ def check(value: Any, path: str, depth: int) -> None:
 
 
 def _as_key(key: object) -> str:
-    return {True: "true", False: "false", None: "null"}.get(key) or str(key)  # type: ignore
+    return str(key).lower() if isinstance(key, bool) else "null" if key is None else str(key)
 
 
 def _hint(value: object) -> str:
