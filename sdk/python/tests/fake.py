@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import queue
+import select
 import signal
 import sys
 import tempfile
@@ -48,16 +49,16 @@ class Worker:
     """One process and what was said. `program` is Python source, or a list of words to
     run."""
 
-    def __init__(self, program, *, greet=True, env=None, pipes=None, python=sys.executable):
+    def __init__(self, program, *, greet=True, env=None, pipes=None, without=()):
         self.directory = tempfile.TemporaryDirectory(prefix="turnkey-sdk-")
         if isinstance(program, str):
             self.script = os.path.join(self.directory.name, "bot.py")
             with open(self.script, "w", encoding="utf-8") as file:
                 file.write(textwrap.dedent(program))
-            program = [python, self.script]
+            program = [sys.executable, self.script]
         their_reading, self.writing = _high_pipe()
         self.reading, their_writing = _high_pipe()
-        inodes = [os.fstat(end).st_ino for end in (their_reading, their_writing)]
+        self.inodes = [os.fstat(end).st_ino for end in (their_reading, their_writing)]
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -65,11 +66,13 @@ class Worker:
         }
         environment.update(
             TURNKEY_PROTOCOL="1",
-            TURNKEY_PIPES=":".join(map(str, inodes)) if pipes is None else pipes,
+            TURNKEY_PIPES=":".join(map(str, self.inodes)) if pipes is None else pipes,
             PYTHONUNBUFFERED="1",
             PYTHONPATH=SOURCE,
         )
         environment.update(env or {})
+        for name in without:
+            del environment[name]
         self.out = os.path.join(self.directory.name, "out")
         self.err = os.path.join(self.directory.name, "err")
         write = os.O_WRONLY | os.O_CREAT
@@ -93,7 +96,9 @@ class Worker:
         self.usage = None
         self.received = queue.Queue()
         self.kept = []
-        threading.Thread(target=self._collect, args=(self.reading,), daemon=True).start()
+        self.quit = _high_pipe()
+        self.collector = threading.Thread(target=self._collect, daemon=True)
+        self.collector.start()
         self.hello = None
         if greet:
             self.send({"hello": {"protocol": 1, "program": "turnkey test", "worker": 0}})
@@ -105,11 +110,25 @@ class Worker:
     def __exit__(self, *_):
         self.close()
 
-    def _collect(self, descriptor):
-        with open(descriptor, "rb") as lines:
+    def _collect(self):
+        rest = b""
+        while True:
+            # Not for ever in `read`: whoever closes it should not have to wait.
+            ready, _, _ = select.select([self.reading, self.quit[0]], [], [])
+            chunk = b"" if self.quit[0] in ready else os.read(self.reading, 1 << 20)
+            if not chunk:
+                break
+            *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                self.received.put(line)
+                self.received.put(line + b"\n")
+        os.close(self.reading)
         self.received.put(None)
+
+    def stop_reading(self):
+        """Closes the other pipe: what the program writes reaches nobody."""
+        if self.collector.is_alive():
+            os.write(self.quit[1], b"x")
+        self.collector.join()
 
     def send(self, *lines):
         """Writes whole lines; bytes are sent as they are."""
@@ -170,6 +189,7 @@ class Worker:
 
     @staticmethod
     def _read(path):
+        """What was printed so far."""
         with open(path, "rb") as file:
             return file.read()
 
@@ -204,8 +224,14 @@ class Worker:
         os.kill(self.pid, number)
 
     def close(self):
+        if self.quit is None:
+            return
         self.end()
         if not self.has_ended():
             os.killpg(self.pid, signal.SIGKILL)
             self.wait()
+        self.stop_reading()
+        for end in self.quit:
+            os.close(end)
+        self.quit = None
         self.directory.cleanup()

@@ -13,8 +13,9 @@ Run it with `turnkey run bot.py`. Authors import this module and `turnkey.testin
 name that begins with `_` is ours. docs/HANDLERS.md has the verbs and the protocol.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._errors import Cancelled, GiveUp, QueryError, Retry
-from ._log import LogHandler
 from ._run import run
 from ._turn import AsyncTurn, BaseTurn, Button, Picture, Reply, Row, Rpc, Turn, Update
 
@@ -37,3 +38,15 @@ __all__ = [
     "Update",
     "run",
 ]
+
+if TYPE_CHECKING:
+    from ._log import LogHandler
+else:
+
+    def __getattr__(name: str) -> Any:
+        # `logging` is not needed for the start.
+        if name == "LogHandler":
+            from ._log import LogHandler
+
+            return LogHandler
+        raise AttributeError(f"module 'turnkey' has no attribute {name!r}")

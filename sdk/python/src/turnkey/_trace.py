@@ -8,8 +8,10 @@ package are left out, and what leads to the author's first one. Bounds: `MAX_ERR
 from __future__ import annotations
 
 import os
-import traceback
-from typing import Optional, Set
+from typing import TYPE_CHECKING, Optional, Set
+
+if TYPE_CHECKING:
+    from traceback import TracebackException
 
 MAX_ERROR = 4 * 1024
 MAX_TRACE = 64 * 1024
@@ -41,8 +43,10 @@ def message_of(error: BaseException) -> str:
 def trace_of(error: BaseException) -> str:
     """The traceback from the author's first line on, most recent call last; empty if
     nothing of it is the author's."""
+    from traceback import TracebackException
+
     try:
-        shown = traceback.TracebackException.from_exception(error)
+        shown = TracebackException.from_exception(error)
         if not _keep_authors(shown, set()):
             return ""
         text = "".join(shown.format())
@@ -56,7 +60,7 @@ def trace_of(error: BaseException) -> str:
     return mark + kept.decode("utf-8", "ignore")
 
 
-def _keep_authors(shown: Optional[traceback.TracebackException], seen: Set[int]) -> bool:
+def _keep_authors(shown: Optional[TracebackException], seen: Set[int]) -> bool:
     """Takes our frames out, of its causes too; whether any is left."""
     if shown is None or id(shown) in seen:
         return False

@@ -7,6 +7,7 @@ at the line that wrote it. Bound: `MAX_REPLIES` replies a turn.
 
 from __future__ import annotations
 
+from binascii import a2b_base64
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -260,9 +261,7 @@ class BaseTurn(Generic[S]):
         platform's own JSON."""
         raw = self._data.get("raw")
         if type(raw) is dict and len(raw) == 1 and isinstance(raw.get("base64"), str):
-            from base64 import b64decode
-
-            raw = b64decode(raw["base64"])
+            raw = a2b_base64(raw["base64"])
         return Update(self._data["update"], self._data.get("kind", "message"), raw)
 
     @property

@@ -9,8 +9,7 @@ a lone surrogate becomes U+FFFD; NaN is never written. Bound: `MAX_LINE` bytes, 
 
 from __future__ import annotations
 
-import base64
-import datetime
+import binascii
 import json
 import os
 import select
@@ -107,8 +106,8 @@ def _to_value(value: Any, n: int) -> Any:
             return float(value)
         raise ValueError(f"parameter ?{n} is {value}, which SQL does not have")
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return {"base64": base64.b64encode(value).decode()}
-    if isinstance(value, (datetime.date, datetime.time)):
+        return {"base64": binascii.b2a_base64(value, newline=False).decode()}
+    if hasattr(value, "isoformat"):
         hint = "write it as text, with .isoformat()"
     elif isinstance(value, (dict, list, tuple)):
         hint = "write it as text, with json.dumps()"
@@ -128,7 +127,7 @@ def from_sql(rows: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
 
 def _from_value(value: Dict[str, Any]) -> Any:
     if "base64" in value:
-        return base64.b64decode(value["base64"])
+        return binascii.a2b_base64(value["base64"])
     if "integer" in value:
         return int(value["integer"])
     raise ProtocolError(f"a value that is none: {describe(value)}")
