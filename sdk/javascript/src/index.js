@@ -8,7 +8,7 @@
 'use strict'
 
 const path = require('node:path')
-const { format } = require('node:util')
+const { format, inspect } = require('node:util')
 const { cut, toFail } = require('./fail.js')
 const pipes = require('./pipes.js')
 const { GiveUp, Reply, Retry, Turn, cancelTurn, endTurn, takeDone } = require('./turn.js')
@@ -29,6 +29,8 @@ function run(handle, options = {}) {
     throw new Error('run was called before: a process has one handler; let it look at turn.command and the like')
   }
   globalThis[RUNNING] = true
+  // A test has imported the bot's file for its handler.
+  if (globalThis[Symbol.for('turnkey.testing')]) return
   const reason = pipes.trouble(path.basename(process.argv[1] ?? 'bot.mjs'))
   if (reason !== undefined) {
     console.error(reason)
@@ -53,8 +55,8 @@ function checkOptions(handle, options) {
     throw new RangeError(`run: concurrency: a whole number of 1 to ${MAX_CONCURRENCY} is wanted, not ${describe(concurrency)}`)
   }
   if (typeof raw !== 'boolean') throw new TypeError(`run: raw: true or false is wanted, not ${describe(raw)}`)
-  if (!Array.isArray(hears) || !hears.every((kind) => typeof kind === 'string')) {
-    throw new TypeError(`run: hears: an array of texts is wanted, such as ['edited'], not ${describe(hears)}`)
+  if (!Array.isArray(hears) || !hears.every((kind) => kind === 'edited')) {
+    throw new TypeError(`run: hears: ['edited'] or [] is wanted, not ${inspect(hears)}`)
   }
   if (name !== undefined && typeof name !== 'string') {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)

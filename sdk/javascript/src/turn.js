@@ -10,7 +10,7 @@ const { describe, checkState, fromRows, isPlain, toParams, wantText } = require(
 const MAX_REPLIES = 1000
 const MAX_RETRY = 86400
 
-/** A text, a picture with or without one, and buttons under it. */
+/** A text, a picture with or without one, and buttons under it. It never changes. */
 class Reply {
   constructor(text) {
     this.text = text === undefined ? '' : wantText(text, 'new Reply')
@@ -18,22 +18,22 @@ class Reply {
 
   /** A picture, by its address or by the platform's id of it. */
   static picture(picture) {
-    const reply = new Reply()
-    reply.picture = wantText(picture, 'Reply.picture')
-    return reply
+    return new Reply().#with({ picture: wantText(picture, 'Reply.picture') })
   }
 
-  /** Sets the text under the picture. */
+  /** The same with this text under the picture. */
   caption(text) {
-    this.text = wantText(text, 'caption')
-    return this
+    return this.#with({ text: wantText(text, 'caption') })
   }
 
-  /** Adds a button. `data` is what `turn.button` gives when it is pressed. */
+  /** The same with one more button. `data` is what `turn.button` is when it is pressed. */
   button(label, data) {
     const button = { label: wantText(label, 'button: label'), data: wantText(data, 'button: data') }
-    this.buttons = [...(this.buttons ?? []), button]
-    return this
+    return this.#with({ buttons: [...(this.buttons ?? []), button] })
+  }
+
+  #with(changed) {
+    return Object.assign(new Reply(), this, changed)
   }
 }
 

@@ -168,4 +168,4 @@ function line(message) {
   return json + '\n'
 }
 
-module.exports = { MAX_LINE, checkState, describe, fromColumn, fromRows, isPlain, line, toParams, wantText }
+module.exports = { MAX_LINE, checkState, describe, fromColumn, fromRows, isPlain, line, toParam, toParams, wantText }

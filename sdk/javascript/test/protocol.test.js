@@ -56,7 +56,7 @@ describe('a turn', { concurrency: 4 }, () => {
         await null
         const menu = new Reply('Tea?').button('Yes', '1').button('No', '0')
         turn.reply(menu)
-        menu.caption('changed later')
+        menu.button('Another', '2') // Another reply, which nobody uses.
         turn.reply(Reply.picture('https://x/cat.jpg').caption('A cat'))
         turn.reply({ picture: 'id' })
         turn.reply({ text: 'x', buttons: [{ label: 'l', data: 'd' }] })
@@ -449,7 +449,7 @@ describe('run', { concurrency: 4 }, () => {
     ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears and name'],
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
     ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
-    ["run(() => {}, { hears: 'edited' })", "TypeError: run: hears: an array of texts is wanted, such as ['edited'], not a text"],
+    ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: ['edited'] or [] is wanted, not [ 'edits' ]"],
     ['run(() => {}, { name: 7 })', 'TypeError: run: name: a text is wanted, not the number 7'],
   ]) {
     test(`as ${call} is an error`, (t) => {

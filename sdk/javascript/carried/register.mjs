@@ -1,0 +1,101 @@
+// Makes `turnkey` and `turnkey/testing` known to a Node.js process that has no such package
+// installed: `import` and `require` find the SDK that the program carries.
+//
+// Node.js runs it before the bot: the program puts it, as a data: URL, into NODE_OPTIONS
+// (build.mjs says how). Invariants: an installed package of the name wins, as these are
+// looked for only when nothing else was found; nothing is written to a disk; `import` and
+// `require` get the same objects; in stack traces the SDK's files are `turnkey:index.js`
+// and the like. It needs Node.js 18.19, or 20.6 and newer.
+import * as module from 'node:module'
+import { compileFunction } from 'node:vm'
+
+/** The SDK's files by name. The program puts them here. */
+const sources = 'TURNKEY_SOURCES'
+
+const SCHEME = 'turnkey:'
+const { Module, createRequire } = module
+
+/** What is asked for, and the file that it is: for `require`, and for `import`. */
+const names = { turnkey: 'index.js', 'turnkey/testing': 'testing.js' }
+
+/** Everything else that the SDK requires is Node's own. */
+const builtin = createRequire('file:///')
+
+/** Loads a file of the SDK, once. */
+function load(name) {
+  const filename = SCHEME + name
+  const known = Module._cache[filename]
+  if (known) return known
+  const made = new Module(filename)
+  made.filename = filename
+  Module._cache[filename] = made
+  const require = (request) => (request.startsWith('./') ? load(request.slice(2)).exports : builtin(request))
+  // The directory of an installed one tells the SDK's own frames in a stack trace.
+  const wrapped = compileFunction(sources[name], ['exports', 'require', 'module', '__filename', '__dirname'], { filename })
+  wrapped.call(made.exports, made.exports, require, made, filename, SCHEME)
+  made.loaded = true
+  return made
+}
+
+const resolveFilename = Module._resolveFilename
+Module._resolveFilename = function (request, ...rest) {
+  if (!Object.hasOwn(names, request)) return resolveFilename.call(this, request, ...rest)
+  try {
+    return resolveFilename.call(this, request, ...rest)
+  } catch (error) {
+    if (error.code !== 'MODULE_NOT_FOUND') throw error
+    return load(names[request]).id
+  }
+}
+
+/**
+ * Node's hooks for `import`. `exported` has modules by their URL. Plain or async: they do as
+ * what comes next does.
+ */
+function makeHooks(exported, scheme) {
+  const found = (url) => ({ url, format: exported[url].format, shortCircuit: true })
+  return {
+    resolve(specifier, context, next) {
+      const url = scheme + specifier
+      if (!Object.hasOwn(exported, url)) {
+        // Up to Node.js 24.0, a CommonJS bot's `require` asks here for what it has found.
+        const known = Object.keys(exported).find((url) => specifier.endsWith('/' + url))
+        return known ? found(known) : next(specifier, context)
+      }
+      const orElse = (error) => {
+        // `require` has its own way, above.
+        if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
+        return found(url)
+      }
+      try {
+        const result = next(specifier, context)
+        return typeof result?.then === 'function' ? result.then(undefined, orElse) : result
+      } catch (error) {
+        return orElse(error)
+      }
+    },
+    load(url, context, next) {
+      return Object.hasOwn(exported, url) ? { ...exported[url], shortCircuit: true } : next(url, context)
+    },
+  }
+}
+
+/** For the modules below, which are nothing but the loaded files under other names. */
+globalThis[Symbol.for('turnkey.carried')] = (name) => load(name).exports
+
+const exported = {}
+for (const [specifier, name] of Object.entries(names)) {
+  const all = `globalThis[Symbol.for('turnkey.carried')]('${name}')`
+  const wrapper = sources[name.replace(/\.js$/, '.mjs')]
+  const source = wrapper.replace(/^import (\w+) from .*$/m, (_, variable) => `const ${variable} = ${all}`)
+  exported[SCHEME + specifier] = { format: 'module', source }
+  exported[SCHEME + name] = { format: 'commonjs', source: `module.exports = ${all}` }
+}
+
+if (module.registerHooks) {
+  module.registerHooks(makeHooks(exported, SCHEME))
+} else {
+  const text = `const { resolve, load } = (${makeHooks})(${JSON.stringify(exported)}, '${SCHEME}')\nexport { resolve, load }\n//# sourceURL=${SCHEME}hooks`
+  module.register('data:text/javascript,' + encodeURIComponent(text))
+}
+//# sourceURL=turnkey:register
