@@ -1,18 +1,50 @@
 //! The SDKs that the program carries, so that a lone binary and a lone `bot.py` are enough.
 //!
-//! Called by `plan.rs` for each process that is started. Nothing is written to a disk.
-//! Invariant: an installed package of the same name wins.
+//! Called by `plan.rs` for each process that is started. Nothing is written to a disk:
+//! Python imports from a zip in memory that the handler has open, Node.js takes all it needs
+//! from `NODE_OPTIONS`. Invariant: an installed package of the same name wins; the copies
+//! see to that (`sdk/python/carried`, `sdk/javascript/carried`). Bound: Linux takes 128 KiB
+//! for one variable, which a test compares.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::process::Command;
-use std::rc::Rc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 use super::plan::SDK;
 
-/// What handlers of this process find.
-#[derive(Clone)]
+/// Files by their names in the copy.
+macro_rules! files {
+    ($directory:literal: $($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../../sdk/", $directory, "/", $name)))),+]
+    };
+}
+
+const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
+    "__init__.py", "_answer.py", "_dataclasses.py", "_errors.py", "_log.py", "_loop.py",
+    "_run.py", "_state.py", "_threads.py", "_trace.py", "_turn.py", "_wire.py",
+);
+
+const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
+    "values.js", "turn.js", "fail.js", "pipes.js", "index.js", "index.mjs", "testing.js",
+    "testing.mjs",
+);
+
+/// What Node.js runs before the bot; this text in it becomes the files.
+const REGISTER: &str = include_str!("../../../sdk/javascript/carried/register.mjs");
+const SOURCES: &str = "'TURNKEY_SOURCES'";
+
+/// What the handlers of this process find.
 pub(super) struct Carried {
-    zip: Rc<OwnedFd>,
+    zip: File,
+    node_options: String,
 }
 
 impl Carried {
@@ -20,10 +52,11 @@ impl Carried {
     ///
     /// # Errors
     /// No more memory or files.
-    pub(super) fn new() -> std::io::Result<Self> {
-        let zip =
-            nix::sys::memfd::memfd_create(c"turnkey-sdk", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
-        Ok(Carried { zip: Rc::new(zip) })
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Carried {
+            zip: python()?,
+            node_options: javascript(),
+        })
     }
 
     /// The file that a handler has open.
@@ -33,11 +66,76 @@ impl Carried {
 
     /// Tells the interpreters where it is.
     pub(super) fn add_to(&self, command: &mut Command) {
-        let mut path = std::ffi::OsString::from(format!("/proc/self/fd/{SDK}"));
-        if let Some(old) = std::env::var_os("PYTHONPATH").filter(|old| !old.is_empty()) {
-            path.push(":");
-            path.push(old);
+        let path = format!("/proc/self/fd/{SDK}");
+        command.env("PYTHONPATH", joined(path.into(), ":", "PYTHONPATH"));
+        let options = joined(self.node_options.clone().into(), " ", "NODE_OPTIONS");
+        command.env("NODE_OPTIONS", options);
+    }
+}
+
+/// What we add to a variable of ours, and what is in it.
+fn joined(mut ours: OsString, between: &str, variable: &str) -> OsString {
+    if let Some(old) = std::env::var_os(variable).filter(|old| !old.is_empty()) {
+        ours.push(between);
+        ours.push(old);
+    }
+    ours
+}
+
+/// A zip in memory: the shim under the package's name, and the package within it.
+fn python() -> io::Result<File> {
+    let memory = memfd_create(c"turnkey-sdk", MFdFlags::MFD_CLOEXEC)?;
+    let mut zip = ZipWriter::new(File::from(memory));
+    let options = SimpleFileOptions::default();
+    for (name, text) in PYTHON {
+        zip.start_file(format!("turnkey/{name}"), options)?;
+        zip.write_all(text.as_bytes())?;
+    }
+    Ok(zip.finish()?)
+}
+
+/// An option that makes Node.js run a module of which the whole text is in it.
+fn javascript() -> String {
+    let sources: serde_json::Map<String, serde_json::Value> = JAVASCRIPT
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).into()))
+        .collect();
+    let sources = serde_json::Value::from(sources).to_string();
+    let register = REGISTER.replacen(SOURCES, &sources, 1);
+    format!(
+        "--import=data:text/javascript;base64,{}",
+        STANDARD.encode(register)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_node_is_told_fits_into_a_variable() {
+        let options = javascript();
+        // MAX_ARG_STRLEN of Linux, with room for what an author has set.
+        assert!(options.len() < (128 << 10) - 8192, "{}", options.len());
+        assert_eq!(REGISTER.matches(SOURCES).count(), 1);
+    }
+
+    #[test]
+    fn every_file_of_an_sdk_is_carried() {
+        for (directory, carried) in [
+            ("python/src/turnkey", PYTHON),
+            ("javascript/src", JAVASCRIPT),
+        ] {
+            let path = format!("{}/sdk/{directory}", env!("CARGO_MANIFEST_DIR"));
+            let mut names: Vec<_> = std::fs::read_dir(path)
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .filter(|name| name.contains('.') && !name.ends_with(".typed"))
+                .collect();
+            let mut listed: Vec<_> = carried.iter().map(|(name, _)| (*name).to_owned()).collect();
+            names.sort();
+            listed.sort();
+            assert_eq!(names, listed, "{directory}");
         }
-        command.env("PYTHONPATH", path);
     }
 }
