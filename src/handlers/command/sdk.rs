@@ -66,7 +66,9 @@ impl Carried {
 
     /// Tells the interpreters where it is.
     pub(super) fn add_to(&self, command: &mut Command) {
-        let path = format!("/proc/self/fd/{SDK}");
+        // A wrapper may drop descriptors: then it is found with us, and can say what happened.
+        let (pid, number) = (std::process::id(), self.zip());
+        let path = format!("/proc/self/fd/{SDK}:/proc/{pid}/fd/{number}");
         command.env("PYTHONPATH", joined(path.into(), ":", "PYTHONPATH"));
         let options = joined(self.node_options.clone().into(), " ", "NODE_OPTIONS");
         command.env("NODE_OPTIONS", options);

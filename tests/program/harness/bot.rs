@@ -98,6 +98,13 @@ impl Setup {
         setup
     }
 
+    /// More words for [`Setup::handled`].
+    pub(crate) fn handler_args(mut self, words: &[&str]) -> Self {
+        self.handler
+            .extend(words.iter().map(|word| (*word).to_owned()));
+        self
+    }
+
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
         if is_python() {
