@@ -18,7 +18,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::plan::SDK;
+
+
+/// Where Python finds it, in the handler.
+pub(super) const SDK: RawFd = 5;
 
 /// Files by their names in the copy.
 macro_rules! files {
