@@ -18,8 +18,6 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-
-
 /// Where Python finds it, in the handler.
 pub(super) const SDK: RawFd = 5;
 
