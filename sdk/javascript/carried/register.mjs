@@ -5,8 +5,9 @@
 // (build.mjs says how). Invariants: an installed package of the name wins, as these are
 // looked for only when nothing else was found; nothing is written to a disk; `import` and
 // `require` get the same objects; in stack traces the SDK's files are `turnkey:index.js`
-// and the like. It needs Node.js 18.19, or 20.6 and newer.
+// and the like. It needs Node.js 18.19, or 20.6 and newer; Bun runs it, too (BUN_OPTIONS).
 import * as module from 'node:module'
+import { dirname } from 'node:path'
 import { compileFunction } from 'node:vm'
 
 /** The SDK's files by name. The program puts them here. */
@@ -80,7 +81,17 @@ function makeResolve(facades) {
   }
 }
 
-if (module.registerHooks) {
+if (globalThis.Bun) {
+  // Bun's modules of this kind go before installed ones: they are made where there is none.
+  for (const [specifier, name] of Object.entries(names)) {
+    try {
+      Bun.resolveSync(specifier, dirname(Bun.main))
+    } catch {
+      const setup = (build) => build.module(specifier, () => ({ loader: 'object', exports: load(name).exports }))
+      Bun.plugin({ name: specifier, setup })
+    }
+  }
+} else if (module.registerHooks) {
   module.registerHooks({ resolve: makeResolve(facades) })
 } else {
   const text = `export const resolve = (${makeResolve})(${JSON.stringify(facades)})\n//# sourceURL=${SCHEME}hooks`

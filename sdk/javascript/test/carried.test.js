@@ -98,3 +98,15 @@ describe('the carried SDK', { concurrency: 4, skip }, () => {
     assert.equal(lone(t, { 'bot.mjs': "import 'turnkey'; console.log(process.noDeprecation)" }).stdout, 'true\n')
   })
 })
+
+const bun = process.env.TURNKEY_TEST_BUN
+test('Bun has it, too', { skip: !bun && 'TURNKEY_TEST_BUN names no bun' }, async (t) => {
+  const { build } = await import('../carried/build.mjs')
+  const env = { BUN_OPTIONS: build('--no-install --preload=') }
+  const head = "import { run } from 'turnkey'\n"
+  const worker = await start(t, head + COUNTER, { name: 'bot.ts', installed: false, command: [bun], env })
+  assert.deepEqual(await worker.turn(), { state: { count: 1 }, replies: [{ text: '1: hi' }] })
+  await worker.end()
+  const made = directory(t, { 'bot.mjs': `${head}console.log(run)`, 'node_modules/turnkey/index.js': 'exports.run = "installed"' }, { installed: false })
+  assert.equal(spawnSync(bun, [path.join(made, 'bot.mjs')], { env: { ...process.env, ...env }, encoding: 'utf8' }).stdout, 'installed\n')
+})
