@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const { spawnSync } = require('node:child_process')
 const path = require('node:path')
 const { before, describe, test } = require('node:test')
-const { directory, start } = require('./helpers/worker.js')
+const { directory, start } = require('./support/worker.js')
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 const old = (major === 18 && minor < 19) || (major === 20 && minor < 6)

@@ -10,7 +10,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { before, describe, test } = require('node:test')
-const { directory } = require('./helpers/worker.js')
+const { directory } = require('./support/worker.js')
 
 const VERSION = '5.9'
 
