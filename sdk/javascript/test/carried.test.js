@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const { spawnSync } = require('node:child_process')
 const path = require('node:path')
 const { before, describe, test } = require('node:test')
-const { directory, start } = require('./helpers/worker.js')
+const { directory, start } = require('./support/worker.js')
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 const old = (major === 18 && minor < 19) || (major === 20 && minor < 6)
@@ -83,8 +83,30 @@ describe('the carried SDK', { concurrency: 4, skip }, () => {
     }
   })
 
+  test('hides no part of Node.js from require', (t) => {
+    const source = `
+      const { builtinModules } = require('node:module')
+      const names = [...builtinModules.filter((name) => !name.startsWith('_')).map((name) => name.replace(/^(node:)?/, 'node:')), 'node:test']
+      for (const name of ['node:sqlite', 'node:sea']) if (process.getBuiltinModule?.(name)) names.push(name)
+      for (const name of names) require(name)
+      console.log(names.length > 30)`
+    assert.equal(lone(t, { 'bot.cjs': source }, 'bot.cjs').stdout, 'true\n')
+  })
+
   test('leaves what the author’s own NODE_OPTIONS say', (t) => {
     options = `--no-deprecation ${options}`
     assert.equal(lone(t, { 'bot.mjs': "import 'turnkey'; console.log(process.noDeprecation)" }).stdout, 'true\n')
   })
+})
+
+const bun = process.env.TURNKEY_TEST_BUN
+test('Bun has it, too', { skip: !bun && 'TURNKEY_TEST_BUN names no bun' }, async (t) => {
+  const { build } = await import('../carried/build.mjs')
+  const env = { BUN_OPTIONS: build('--no-install --preload=') }
+  const head = "import { run } from 'turnkey'\n"
+  const worker = await start(t, head + COUNTER, { name: 'bot.ts', installed: false, command: [bun], env })
+  assert.deepEqual(await worker.turn(), { state: { count: 1 }, replies: [{ text: '1: hi' }] })
+  await worker.end()
+  const made = directory(t, { 'bot.mjs': `${head}console.log(run)`, 'node_modules/turnkey/index.js': 'exports.run = "installed"' }, { installed: false })
+  assert.equal(spawnSync(bun, [path.join(made, 'bot.mjs')], { env: { ...process.env, ...env }, encoding: 'utf8' }).stdout, 'installed\n')
 })
