@@ -60,12 +60,21 @@ describe('the carried SDK', { concurrency: 4, skip }, () => {
   })
 
   test('gives way to one that is installed', (t) => {
-    const installed = { 'node_modules/turnkey/package.json': '{"exports":"./i.js"}', 'node_modules/turnkey/i.js': 'exports.run = "installed"' }
+    const installed = { 'node_modules/turnkey/package.json': '{"exports":"./src/index.js"}', 'node_modules/turnkey/src/index.js': 'exports.run = "installed"' }
     assert.equal(lone(t, { 'bot.mjs': "import { run } from 'turnkey'; console.log(run)", ...installed }).stdout, 'installed\n')
     assert.equal(lone(t, { 'bot.cjs': "console.log(require('turnkey').run)", ...installed }, 'bot.cjs').stdout, 'installed\n')
     // One that is broken is not passed over in silence.
-    const broken = { ...installed, 'node_modules/turnkey/i.js': 'throw new Error("broken")' }
+    const broken = { ...installed, 'node_modules/turnkey/src/index.js': 'throw new Error("broken")' }
     assert.match(lone(t, { 'bot.mjs': "import 'turnkey'", ...broken }).stderr, /broken/)
+  })
+
+  test('does not give way to another package of the name', (t) => {
+    const other = { 'node_modules/turnkey/package.json': '{"main":"lib.js"}', 'node_modules/turnkey/lib.js': 'exports.login = 1' }
+    const show = 'console.log(typeof run, typeof Conversation)'
+    const mjs = `import { run } from 'turnkey'; import { Conversation } from 'turnkey/testing'; ${show}`
+    assert.equal(lone(t, { 'bot.mjs': mjs, ...other }).stdout, 'function function\n')
+    const cjs = `const { run } = require('turnkey'), { Conversation } = require('turnkey/testing'); ${show}`
+    assert.equal(lone(t, { 'bot.cjs': cjs, ...other }, 'bot.cjs').stdout, 'function function\n')
   })
 
   test('keeps errors readable', (t) => {
