@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ._answer import done_line, fail_line, refuse_result
 from ._errors import Cancelled, QueryError
 from ._state import States
-from ._turn import Questions, Row, Turn
+from ._turn import Questions, Row, Rows, Turn
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, encode, from_sql
 
 #: A turn that takes longer than this lets another thread read.
@@ -29,15 +29,6 @@ TICK = 0.002
 #: The monitor goes to sleep after so many ticks without a turn: soon, but not between two
 #: turns of a busy process, since to wake it costs more than a turn.
 IDLE_TICKS = 50
-
-
-class Rows(List[Row]):
-    """The rows of a query. A list; awaiting it gives the list. A callable that turned out
-    to be async only when it was called has a plain turn, and awaits its queries."""
-
-    def __await__(self) -> Any:
-        return self
-        yield
 
 
 class Seat:
@@ -249,12 +240,11 @@ class Threads(Questions):
             line = done_line(number, turn, self._states)
         except BaseException as error:
             line = fail_line(number, error, turn._cancelled)
-        try:
-            with self._pipes.lock:
-                turn._ended = True
-                self._pipes.send(line)
-        finally:
+        with self._pipes.lock:
+            turn._ended = True
+            # First: once it is answered, another turn may come with its number.
             del self._turns[number]
+            self._pipes.send(line)
 
     def ask(self, turn: Turn[Any], sql: List[Any]) -> List[Row]:
         mine: InHand = turn._more

@@ -178,6 +178,15 @@ def _button(label: str, data: str) -> Button:
     return Button(label, data)
 
 
+class Rows(List[Row]):
+    """The rows of a query. A list; awaiting it gives the list. A callable that turned out
+    to be async only when it was called has a plain turn, and awaits its queries."""
+
+    def __await__(self) -> Any:
+        return self
+        yield
+
+
 class Questions:
     """Whom a turn asks. `_threads.py`, `_loop.py` and `turnkey.testing` have one each."""
 
