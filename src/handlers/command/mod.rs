@@ -30,6 +30,7 @@ use std::rc::Rc;
 pub(crate) use self::interpreter::find;
 pub(crate) use self::plan::Plan;
 use self::pool::Pool;
+pub(crate) use self::sdk::Carried;
 use super::{AnyHandler, Call, Hears, Returned, Starting};
 use crate::author::error::Error;
 use crate::author::start_error::StartResult;
