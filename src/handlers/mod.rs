@@ -67,6 +67,8 @@ pub(crate) struct Starting<'a> {
     pub(crate) config: &'a Config,
     /// The worker's place.
     pub(crate) worker: usize,
+    /// It does what one worker does for all.
+    pub(crate) is_first: bool,
     /// Where its processes are noted, for whoever outlives it.
     pub(crate) groups: Groups,
 }

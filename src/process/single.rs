@@ -210,6 +210,7 @@ impl End {
 
     /// Ends the program. What is not committed did not happen.
     fn at_once(&self, code: u8) -> ! {
+        self.scoreboard.worker(0).groups().kill();
         drop(self.files.as_ref().map(Files::remove_socket));
         let list = self.requests.list();
         let mut lines = list.lines().map(str::to_owned);

@@ -121,6 +121,7 @@ impl Worker<'_> {
         let starting = Starting {
             config: self.config,
             worker: self.slot,
+            is_first: self.is_first,
             groups: slot.groups(),
         };
         let hears = author.handler.start(starting).await?;

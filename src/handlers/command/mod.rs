@@ -13,6 +13,7 @@
 //! | `process.rs` | one process, from its start to its end |
 //! | `schedule.rs` | which turn goes where, and when |
 //! | `pool.rs` | a worker's processes, kept alive |
+//! | `watch.rs` | new code is noticed |
 
 mod interpreter;
 mod plan;
@@ -21,6 +22,7 @@ mod process;
 mod schedule;
 mod sdk;
 mod trial;
+mod watch;
 mod wire;
 
 use std::cell::OnceCell;
@@ -31,6 +33,7 @@ pub(crate) use self::interpreter::find;
 pub(crate) use self::plan::Plan;
 use self::pool::Pool;
 pub(crate) use self::sdk::Carried;
+use self::watch::Watch;
 use super::{AnyHandler, Call, Hears, Returned, Starting};
 use crate::author::error::Error;
 use crate::author::start_error::StartResult;
@@ -79,8 +82,11 @@ impl AnyHandler for Command {
             let Starting {
                 config,
                 worker,
+                is_first,
                 groups,
             } = starting;
+            // Before the handler reads its files.
+            let watch = (is_first && config.watch).then(|| Watch::new(self.plan.directory.clone()));
             let (pool, hears) = Pool::start(
                 self.plan.clone(),
                 (worker, groups),
@@ -90,6 +96,9 @@ impl AnyHandler for Command {
             .await?;
             // A worker starts once.
             drop(self.pool.set(pool));
+            if let Some(watch) = watch {
+                tokio::task::spawn_local(watch.run());
+            }
             Ok(hears)
         })
     }

@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) arguments: Vec<OsString>,
     /// How it is called until it says so itself: `bot.py`.
     pub(crate) name: String,
+    /// Where its files are.
+    pub(crate) directory: PathBuf,
     pub(crate) guard: Guard,
     /// The limit of open files that we were started with.
     pub(crate) open_files: u64,

@@ -67,7 +67,9 @@ impl Carried {
 
     /// Tells the interpreters of a handler where it is.
     pub(super) fn add_to(&self, command: &mut Command) {
-        self.tell(command, format!("/proc/self/fd/{SDK}"));
+        // A wrapper may drop descriptors: then it is found with us, and can say what happened.
+        let ours = self.with_us();
+        self.tell(command, format!("/proc/self/fd/{SDK}:{ours}"));
     }
 
     /// For a command that takes the place of this process, and for whatever that starts
@@ -78,14 +80,14 @@ impl Carried {
     pub(crate) fn leave_to(self, command: &mut Command) -> io::Result<()> {
         fcntl(&self.zip, FcntlArg::F_SETFD(FdFlag::empty()))?;
         // It keeps our number as a process; what it starts does not have its files.
-        let process = std::process::id();
-        self.tell(
-            command,
-            format!("/proc/{process}/fd/{}", self.zip.as_raw_fd()),
-        );
+        self.tell(command, self.with_us());
         // Open until then.
         let _: RawFd = self.zip.into_raw_fd();
         Ok(())
+    }
+
+    fn with_us(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.zip())
     }
 
     fn tell(&self, command: &mut Command, zip: String) {

@@ -194,6 +194,7 @@ fn be_worker(
     };
     let grace = config.grace;
     let at_the_end = requests.clone();
+    let groups = scoreboard.worker(working.slot).groups();
     let worker = Worker {
         is_first: working.index == 0,
         slot: working.slot,
@@ -232,6 +233,7 @@ fn be_worker(
                 tokio::time::sleep(rest).await;
                 let list = at_the_end.list().replace('\n', "; ");
                 tracing::error!("the grace time is over, cut off: {list}");
+                groups.kill();
                 lines::finish(LAST_LINES);
                 sys::exit_child(exit::CUT.into());
             });
