@@ -114,7 +114,7 @@ def metadata(project: dict, text: str) -> str:
     return "\n".join(lines) + "\n" + (f"\n{text}" if text else "")
 
 
-def wheel(program: bytes, on: Machine, project: dict, out: Path) -> Path:
+def wheel(program: bytes, on: Machine, project: dict, out: Path, level: int) -> Path:
     """The wheel: the module, and the command among its scripts."""
     name, version = project["name"], project["version"]
     if on.is_static:
@@ -146,11 +146,11 @@ def wheel(program: bytes, on: Machine, project: dict, out: Path) -> Path:
             entry = zipfile.ZipInfo(file.name, ZIP_TIME)
             entry.external_attr = (0o100755 if file.is_program else 0o100644) << 16
             entry.create_system = 3
-            package.writestr(entry, file.data, zipfile.ZIP_DEFLATED, 9)
+            package.writestr(entry, file.data, zipfile.ZIP_DEFLATED, level)
     return path
 
 
-def tarball(program: bytes, on: Machine, manifest: dict, out: Path) -> Path:
+def tarball(program: bytes, on: Machine, manifest: dict, out: Path, level: int) -> Path:
     """The package for npm: the module with its types, and the command."""
     binary = f"bin/{COMMAND}"
     manifest = manifest | {
@@ -180,7 +180,7 @@ def tarball(program: bytes, on: Machine, manifest: dict, out: Path) -> Path:
             package.addfile(entry, io.BytesIO(file.data))
     path = out / f"{manifest['name']}-{manifest['version']}.tgz"
     # Without a name, as the stream has none: nothing of this machine is in it.
-    path.write_bytes(gzip.compress(archive.getvalue(), mtime=0))
+    path.write_bytes(gzip.compress(archive.getvalue(), level, mtime=0))
     return path
 
 
@@ -188,7 +188,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Packs the program and the SDKs for pip and npm.")
     parser.add_argument("--program", type=Path, required=True, help="the program; a static one runs everywhere")
     parser.add_argument("--out", type=Path, required=True, help="where the packages are written")
+    parser.add_argument("--fast", action="store_true", help="pack less tightly, for a try")
     arguments = parser.parse_args()
+    level = 1 if arguments.fast else 9
     project = tomllib.loads((PYTHON / "pyproject.toml").read_text())["project"]
     manifest = json.loads((JAVASCRIPT / "package.json").read_text())
     workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]
@@ -204,8 +206,8 @@ def main() -> None:
         print(f"warning: {arguments.program} is not static: the packages are for systems like this one", file=sys.stderr)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for path in [
-        wheel(program, on, project, arguments.out),
-        tarball(program, on, manifest, arguments.out),
+        wheel(program, on, project, arguments.out, level),
+        tarball(program, on, manifest, arguments.out, level),
     ]:
         print(path)
 

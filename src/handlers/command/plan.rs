@@ -18,15 +18,12 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::fstat;
 use nix::unistd::{Pid, pipe2};
 
-use super::sdk::Carried;
+use super::sdk::{Carried, SDK};
 use super::wire::PROTOCOL;
 
 /// Where a handler reads turns, and where it writes answers.
 const TURNS: RawFd = 3;
 const ANSWERS: RawFd = 4;
-
-/// Where Python finds the SDK that we carry.
-pub(super) const SDK: RawFd = 5;
 
 /// What systemd tells us, and no handler.
 const INIT_SYSTEM: [&str; 9] = [

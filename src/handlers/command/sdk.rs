@@ -19,7 +19,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::plan::SDK;
+/// The file of a handler in which Python finds it.
+pub(super) const SDK: RawFd = 5;
 
 /// Files by their names in the copy.
 macro_rules! files {
