@@ -11,11 +11,13 @@
 //! | `trial.rs` | one is tried before anything is forked |
 //! | `wire.rs` | lines, to and fro |
 //! | `process.rs` | one process, from its start to its end |
+//! | `mailbox.rs` | what a turn hears of its process |
 //! | `schedule.rs` | which turn goes where, and when |
 //! | `pool.rs` | a worker's processes, kept alive |
 //! | `watch.rs` | new code is noticed |
 
 mod interpreter;
+mod mailbox;
 mod plan;
 mod pool;
 mod process;

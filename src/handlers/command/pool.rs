@@ -212,11 +212,7 @@ impl Pool {
 
     /// Hands out places to whoever waits.
     fn dispatch(self: &Rc<Self>) {
-        for (place, process) in self.places.borrow().iter().enumerate() {
-            if process.as_ref().is_some_and(|process| process.is_gone()) {
-                self.schedule.borrow_mut().gone(place);
-            }
-        }
+        self.forget_the_gone();
         loop {
             let next = self.schedule.borrow_mut().next();
             let Some(Go {
@@ -227,19 +223,10 @@ impl Pool {
             else {
                 return;
             };
-            let process = self.places.borrow()[place].clone();
-            let Some(process) = process else {
-                debug_assert!(false, "a turn for a place without a process");
-                return;
-            };
-            let permit = Permit {
-                pool: self.clone(),
-                place,
-                process,
-                bytes,
-            };
-            // Whoever is gone meanwhile gives it back by not taking it.
-            drop(ticket.send(permit));
+            if let Some(permit) = self.permit(place, bytes) {
+                // Whoever is gone meanwhile gives it back by not taking it.
+                drop(ticket.send(permit));
+            }
         }
     }
 
@@ -251,11 +238,9 @@ impl Pool {
             false => Suspicion::None,
         };
         loop {
-            let (ticket, permit) = oneshot::channel();
-            self.schedule.borrow_mut().wait(ticket, bytes, suspicion);
-            self.dispatch();
-            let Ok(permit) = permit.await else {
-                return Err(Error::msg("the worker has no handler any more"));
+            let permit = match self.at_once(bytes, suspicion) {
+                Some(permit) => permit,
+                None => self.wait(bytes, suspicion).await?,
             };
             match permit.process.run(call).await {
                 Ran::Answered(outcome) => return outcome,
@@ -265,6 +250,46 @@ impl Pool {
                 }
                 Ran::Died(Blame::Suspect, _) => suspicion = Suspicion::Suspect,
                 Ran::Died(Blame::None, _) => {}
+            }
+        }
+    }
+
+    /// A place for a turn, if there is one now.
+    fn at_once(self: &Rc<Self>, bytes: usize, suspicion: Suspicion) -> Option<Permit> {
+        if suspicion != Suspicion::None {
+            return None;
+        }
+        self.forget_the_gone();
+        let place = self.schedule.borrow_mut().at_once(bytes)?;
+        self.permit(place, bytes)
+    }
+
+    /// Waits for a place.
+    async fn wait(self: &Rc<Self>, bytes: usize, suspicion: Suspicion) -> Result<Permit> {
+        let (ticket, permit) = oneshot::channel();
+        self.schedule.borrow_mut().wait(ticket, bytes, suspicion);
+        self.dispatch();
+        permit
+            .await
+            .map_err(|_| Error::msg("the worker has no handler any more"))
+    }
+
+    fn permit(self: &Rc<Self>, place: usize, bytes: usize) -> Option<Permit> {
+        let process = self.places.borrow()[place].clone();
+        debug_assert!(process.is_some(), "a turn for a place without a process");
+        Some(Permit {
+            pool: self.clone(),
+            place,
+            process: process?,
+            bytes,
+        })
+    }
+
+    /// One that has ended, and is not buried yet, gets no more turns.
+    fn forget_the_gone(&self) {
+        for (place, process) in self.places.borrow().iter().enumerate() {
+            if process.as_ref().is_some_and(|process| process.is_gone()) {
+                self.schedule.borrow_mut().gone(place);
             }
         }
     }
