@@ -48,54 +48,42 @@ Module._resolveFilename = function (request, ...rest) {
   }
 }
 
+/** For the modules below, which give on what the files above have. */
+globalThis[Symbol.for('turnkey.carried')] = (name) => load(name).exports
+
+/** For `import`: URLs of ES modules, by what is asked for. */
+const facades = {}
+for (const [specifier, name] of Object.entries(names)) {
+  const wrapper = sources[name.replace(/\.js$/, '.mjs')]
+  const text = wrapper.replace(/^import (\w+) from .*$/m, (_, all) => `const ${all} = globalThis[Symbol.for('turnkey.carried')]('${name}')`)
+  facades[specifier] = 'data:text/javascript,' + encodeURIComponent(text)
+}
+
 /**
- * Node's hooks for `import`. `exported` has modules by their URL. Plain or async: they do as
- * what comes next does.
+ * Node's hook for `import`: plain or async, as what comes next is. There is none for
+ * loading: up to 24.0, Node.js that has one no longer finds `require('node:sqlite')`.
  */
-function makeHooks(exported, scheme) {
-  const found = (url) => ({ url, format: exported[url].format, shortCircuit: true })
-  return {
-    resolve(specifier, context, next) {
-      const url = scheme + specifier
-      if (!Object.hasOwn(exported, url)) {
-        // Up to Node.js 24.0, a CommonJS bot's `require` asks here for what it has found.
-        const known = Object.keys(exported).find((url) => specifier.endsWith('/' + url))
-        return known ? found(known) : next(specifier, context)
-      }
-      const orElse = (error) => {
-        // `require` has its own way, above.
-        if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
-        return found(url)
-      }
-      try {
-        const result = next(specifier, context)
-        return typeof result?.then === 'function' ? result.then(undefined, orElse) : result
-      } catch (error) {
-        return orElse(error)
-      }
-    },
-    load(url, context, next) {
-      return Object.hasOwn(exported, url) ? { ...exported[url], shortCircuit: true } : next(url, context)
-    },
+function makeResolve(facades) {
+  return (specifier, context, next) => {
+    if (!Object.hasOwn(facades, specifier)) return next(specifier, context)
+    const orElse = (error) => {
+      // `require` has its own way, above.
+      if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
+      return { url: facades[specifier], format: 'module', shortCircuit: true }
+    }
+    try {
+      const result = next(specifier, context)
+      return typeof result?.then === 'function' ? result.then(undefined, orElse) : result
+    } catch (error) {
+      return orElse(error)
+    }
   }
 }
 
-/** For the modules below, which are nothing but the loaded files under other names. */
-globalThis[Symbol.for('turnkey.carried')] = (name) => load(name).exports
-
-const exported = {}
-for (const [specifier, name] of Object.entries(names)) {
-  const all = `globalThis[Symbol.for('turnkey.carried')]('${name}')`
-  const wrapper = sources[name.replace(/\.js$/, '.mjs')]
-  const source = wrapper.replace(/^import (\w+) from .*$/m, (_, variable) => `const ${variable} = ${all}`)
-  exported[SCHEME + specifier] = { format: 'module', source }
-  exported[SCHEME + name] = { format: 'commonjs', source: `module.exports = ${all}` }
-}
-
 if (module.registerHooks) {
-  module.registerHooks(makeHooks(exported, SCHEME))
+  module.registerHooks({ resolve: makeResolve(facades) })
 } else {
-  const text = `const { resolve, load } = (${makeHooks})(${JSON.stringify(exported)}, '${SCHEME}')\nexport { resolve, load }\n//# sourceURL=${SCHEME}hooks`
+  const text = `export const resolve = (${makeResolve})(${JSON.stringify(facades)})\n//# sourceURL=${SCHEME}hooks`
   module.register('data:text/javascript,' + encodeURIComponent(text))
 }
 //# sourceURL=turnkey:register

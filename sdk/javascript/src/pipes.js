@@ -15,6 +15,10 @@ const { MAX_LINE } = require('./values.js')
 const FROM = 3
 const TO = 4
 
+// In Bun a socket on a descriptor ends at once; in Deno node:fs has numbers of its own.
+// Opened by their paths, the pipes are the same.
+const byPath = Boolean(process.versions.bun || process.versions.deno)
+
 /** Why this process cannot talk to Turnkey: a sentence; undefined if it can. */
 function trouble(bot) {
   const promised = process.env.TURNKEY_PIPES
@@ -29,7 +33,8 @@ function trouble(bot) {
 
 function inode(descriptor) {
   try {
-    return fs.fstatSync(descriptor, { bigint: true }).ino
+    const about = byPath ? fs.statSync(`/dev/fd/${descriptor}`) : fs.fstatSync(descriptor)
+    return about.ino
   } catch {
     return 'none'
   }
@@ -67,20 +72,22 @@ function read(onLine, onEnd) {
 }
 
 function open() {
-  // Bun's socket on a descriptor ends at once.
-  if (process.versions.bun) return fs.createReadStream(`/dev/fd/${FROM}`)
+  if (byPath) return fs.createReadStream(`/dev/fd/${FROM}`)
   return new net.Socket({ fd: FROM, readable: true, writable: false })
 }
 
 const clock = new Int32Array(new SharedArrayBuffer(4))
 
+let output
+
 /** Writes a whole line. `onEnd` is called when nobody reads any more. */
 function write(line, onEnd) {
+  output ??= byPath ? fs.openSync(`/dev/fd/${TO}`, 'w') : TO
   let bytes = line
   let written
   for (;;) {
     try {
-      written = fs.writeSync(TO, bytes)
+      written = fs.writeSync(output, bytes)
     } catch (error) {
       if (error.code === 'EINTR') continue
       if (error.code !== 'EAGAIN') return onEnd()

@@ -88,9 +88,10 @@ class Conversation {
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
     const turn = new Turn(message, (sql, params) => this.#query(sql, params))
+    const handle = this.#handle
     let done
     try {
-      await this.#handle(turn)
+      await handle(turn)
       done = throughJson(takeDone(turn, message))
     } finally {
       endTurn(turn)

@@ -83,6 +83,16 @@ describe('the carried SDK', { concurrency: 4, skip }, () => {
     }
   })
 
+  test('hides no part of Node.js from require', (t) => {
+    const source = `
+      const { builtinModules } = require('node:module')
+      const names = [...builtinModules.filter((name) => !name.startsWith('_')).map((name) => name.replace(/^(node:)?/, 'node:')), 'node:test']
+      for (const name of ['node:sqlite', 'node:sea']) if (process.getBuiltinModule?.(name)) names.push(name)
+      for (const name of names) require(name)
+      console.log(names.length > 30)`
+    assert.equal(lone(t, { 'bot.cjs': source }, 'bot.cjs').stdout, 'true\n')
+  })
+
   test('leaves what the author’s own NODE_OPTIONS say', (t) => {
     options = `--no-deprecation ${options}`
     assert.equal(lone(t, { 'bot.mjs': "import 'turnkey'; console.log(process.noDeprecation)" }).stdout, 'true\n')

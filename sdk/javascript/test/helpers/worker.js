@@ -15,6 +15,9 @@ const path = require('node:path')
 const DEADLINE = 20_000
 const SDK = path.resolve(__dirname, '../..')
 
+/** What runs bots: TURNKEY_TEST_RUNTIME="bun" or "deno run -A", for trying these out. */
+const RUNTIME = process.env.TURNKEY_TEST_RUNTIME?.split(' ') ?? [process.execPath]
+
 /** Resolves as `promise` does, or fails with what was waited for. */
 function soon(promise, what) {
   let timer
@@ -24,7 +27,7 @@ function soon(promise, what) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
-/** A temporary directory with these files; `node_modules/turnkey` is this SDK. */
+/** A temporary directory with these files; `node_modules/turnkey` is a copy of this SDK. */
 function directory(t, files, { installed = true } = {}) {
   const made = fs.mkdtempSync(path.join(os.tmpdir(), 'turnkey-sdk-'))
   t.after(() => fs.rmSync(made, { recursive: true, force: true }))
@@ -34,7 +37,12 @@ function directory(t, files, { installed = true } = {}) {
   }
   if (installed) {
     fs.mkdirSync(path.join(made, 'node_modules'), { recursive: true })
-    fs.symlinkSync(SDK, path.join(made, 'node_modules/turnkey'))
+    const turnkey = path.join(made, 'node_modules/turnkey')
+    fs.mkdirSync(turnkey)
+    fs.copyFileSync(path.join(SDK, 'package.json'), path.join(turnkey, 'package.json'))
+    for (const name of fs.readdirSync(SDK)) {
+      if (name === 'src' || name.includes('.d.')) fs.cpSync(path.join(SDK, name), path.join(turnkey, name), { recursive: true })
+    }
   }
   return made
 }
@@ -44,7 +52,7 @@ class Worker {
    * Starts `bot` (a path) as a worker would. `command` is what runs it, `nonblocking` gives
    * it a descriptor 4 that does not block, `pipes` a wrong TURNKEY_PIPES.
    */
-  constructor(t, bot, { command = [process.execPath], env = {}, nonblocking = false, pipes } = {}) {
+  constructor(t, bot, { command = RUNTIME, env = {}, nonblocking = false, pipes } = {}) {
     const made = fs.mkdtempSync(path.join(os.tmpdir(), 'turnkey-pipes-'))
     const [to, from] = [path.join(made, 'to'), path.join(made, 'from')]
     execFileSync('mkfifo', [to, from])
