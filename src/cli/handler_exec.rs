@@ -16,8 +16,8 @@ use crate::handlers::command::Carried;
 
 #[derive(Args)]
 #[command(after_help = "\
-In the command `import turnkey` and `from 'turnkey'` find the SDK that this program carries
-(an installed package wins), and TURNKEY_PROGRAM names this program.
+In the command `import turnkey` and `from 'turnkey'` find the SDK that this program carries,
+and TURNKEY_PROGRAM names this program.
 
 Examples:
   turnkey handler exec -- python3 -m unittest
