@@ -105,6 +105,11 @@ pub(crate) trait AnyHandler {
         Box::pin(async { Ok(Hears::default()) })
     }
 
+    /// Why turns would only wait now, if that is so.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Lets it go, in a worker that has no turn in flight any more.
     fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async {})

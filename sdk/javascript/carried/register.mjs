@@ -2,11 +2,12 @@
 // installed: `import` and `require` find the SDK that the program carries.
 //
 // Node.js runs it before the bot: the program puts it, as a data: URL, into NODE_OPTIONS
-// (build.mjs says how). Invariants: an installed package of the name wins, as these are
-// looked for only when nothing else was found; nothing is written to a disk; `import` and
+// (build.mjs says how). Invariants: this SDK, where it is installed, wins, as the carried one
+// is taken only when it was not found (another package may have the name); nothing is written to a disk; `import` and
 // `require` get the same objects; in stack traces the SDK's files are `turnkey:index.js`
-// and the like. It needs Node.js 18.19, or 20.6 and newer.
+// and the like. It needs Node.js 18.19, or 20.6 and newer; Bun runs it, too (BUN_OPTIONS).
 import * as module from 'node:module'
+import { dirname } from 'node:path'
 import { compileFunction } from 'node:vm'
 
 /** The SDK's files by name. The program puts them here. */
@@ -41,11 +42,12 @@ const resolveFilename = Module._resolveFilename
 Module._resolveFilename = function (request, ...rest) {
   if (!Object.hasOwn(names, request)) return resolveFilename.call(this, request, ...rest)
   try {
-    return resolveFilename.call(this, request, ...rest)
+    const found = resolveFilename.call(this, request, ...rest)
+    if (found.endsWith(`/src/${names[request]}`)) return found
   } catch (error) {
-    if (error.code !== 'MODULE_NOT_FOUND') throw error
-    return load(names[request]).id
+    if (error.code !== 'MODULE_NOT_FOUND' && error.code !== 'ERR_PACKAGE_PATH_NOT_EXPORTED') throw error
   }
+  return load(names[request]).id
 }
 
 /** For the modules below, which give on what the files above have. */
@@ -66,21 +68,34 @@ for (const [specifier, name] of Object.entries(names)) {
 function makeResolve(facades) {
   return (specifier, context, next) => {
     if (!Object.hasOwn(facades, specifier)) return next(specifier, context)
+    const ours = { url: facades[specifier], format: 'module', shortCircuit: true }
+    // `require` has its own way, above.
+    const isOwn = (url) => /\/src\/(index|testing)\.m?js$/.test(url) || !url.startsWith('file:')
     const orElse = (error) => {
-      // `require` has its own way, above.
-      if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error
-      return { url: facades[specifier], format: 'module', shortCircuit: true }
+      if (error.code !== 'ERR_MODULE_NOT_FOUND' && error.code !== 'ERR_PACKAGE_PATH_NOT_EXPORTED') throw error
+      return ours
     }
+    const judge = (found) => (isOwn(found.url) ? found : ours)
     try {
       const result = next(specifier, context)
-      return typeof result?.then === 'function' ? result.then(undefined, orElse) : result
+      return typeof result?.then === 'function' ? result.then(judge, orElse) : judge(result)
     } catch (error) {
       return orElse(error)
     }
   }
 }
 
-if (module.registerHooks) {
+if (globalThis.Bun) {
+  // Bun's modules of this kind go before installed ones: they are made where there is none.
+  for (const [specifier, name] of Object.entries(names)) {
+    try {
+      Bun.resolveSync(specifier, dirname(Bun.main))
+    } catch {
+      const setup = (build) => build.module(specifier, () => ({ loader: 'object', exports: load(name).exports }))
+      Bun.plugin({ name: specifier, setup })
+    }
+  }
+} else if (module.registerHooks) {
   module.registerHooks({ resolve: makeResolve(facades) })
 } else {
   const text = `export const resolve = (${makeResolve})(${JSON.stringify(facades)})\n//# sourceURL=${SCHEME}hooks`

@@ -59,8 +59,8 @@ function framesWithHead(error, i) {
   return frames && i > 0 ? `caused by ${words(error)}\n${frames}` : frames
 }
 
-// `node:internal/…`, Deno's `ext:…`, Bun's `internal:…`, `Array.map (<anonymous>)`.
-const INTERPRETERS = /[( ](?:node|ext|internal):|\(<anonymous>\)$/
+// `node:internal/…`, Deno's `ext:…`, Bun's `internal:…` and `native:…`, `Array.map (<anonymous>)`.
+const INTERPRETERS = /[( ](?:node|ext|internal|native):|\(<anonymous>\)$/
 
 /** The frames of its stack without the SDK's and the interpreter's own. */
 function authorsFrames(error) {

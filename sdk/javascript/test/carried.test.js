@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const { spawnSync } = require('node:child_process')
 const path = require('node:path')
 const { before, describe, test } = require('node:test')
-const { directory, start } = require('./helpers/worker.js')
+const { directory, start } = require('./support/worker.js')
 
 const [major, minor] = process.versions.node.split('.').map(Number)
 const old = (major === 18 && minor < 19) || (major === 20 && minor < 6)
@@ -60,12 +60,21 @@ describe('the carried SDK', { concurrency: 4, skip }, () => {
   })
 
   test('gives way to one that is installed', (t) => {
-    const installed = { 'node_modules/turnkey/package.json': '{"exports":"./i.js"}', 'node_modules/turnkey/i.js': 'exports.run = "installed"' }
+    const installed = { 'node_modules/turnkey/package.json': '{"exports":"./src/index.js"}', 'node_modules/turnkey/src/index.js': 'exports.run = "installed"' }
     assert.equal(lone(t, { 'bot.mjs': "import { run } from 'turnkey'; console.log(run)", ...installed }).stdout, 'installed\n')
     assert.equal(lone(t, { 'bot.cjs': "console.log(require('turnkey').run)", ...installed }, 'bot.cjs').stdout, 'installed\n')
     // One that is broken is not passed over in silence.
-    const broken = { ...installed, 'node_modules/turnkey/i.js': 'throw new Error("broken")' }
+    const broken = { ...installed, 'node_modules/turnkey/src/index.js': 'throw new Error("broken")' }
     assert.match(lone(t, { 'bot.mjs': "import 'turnkey'", ...broken }).stderr, /broken/)
+  })
+
+  test('does not give way to another package of the name', (t) => {
+    const other = { 'node_modules/turnkey/package.json': '{"main":"lib.js"}', 'node_modules/turnkey/lib.js': 'exports.login = 1' }
+    const show = 'console.log(typeof run, typeof Conversation)'
+    const mjs = `import { run } from 'turnkey'; import { Conversation } from 'turnkey/testing'; ${show}`
+    assert.equal(lone(t, { 'bot.mjs': mjs, ...other }).stdout, 'function function\n')
+    const cjs = `const { run } = require('turnkey'), { Conversation } = require('turnkey/testing'); ${show}`
+    assert.equal(lone(t, { 'bot.cjs': cjs, ...other }, 'bot.cjs').stdout, 'function function\n')
   })
 
   test('keeps errors readable', (t) => {
@@ -97,4 +106,16 @@ describe('the carried SDK', { concurrency: 4, skip }, () => {
     options = `--no-deprecation ${options}`
     assert.equal(lone(t, { 'bot.mjs': "import 'turnkey'; console.log(process.noDeprecation)" }).stdout, 'true\n')
   })
+})
+
+const bun = process.env.TURNKEY_TEST_BUN
+test('Bun has it, too', { skip: !bun && 'TURNKEY_TEST_BUN names no bun' }, async (t) => {
+  const { build } = await import('../carried/build.mjs')
+  const env = { BUN_OPTIONS: build('--no-install --preload=') }
+  const head = "import { run } from 'turnkey'\n"
+  const worker = await start(t, head + COUNTER, { name: 'bot.ts', installed: false, command: [bun], env })
+  assert.deepEqual(await worker.turn(), { state: { count: 1 }, replies: [{ text: '1: hi' }] })
+  await worker.end()
+  const made = directory(t, { 'bot.mjs': `${head}console.log(run)`, 'node_modules/turnkey/index.js': 'exports.run = "installed"' }, { installed: false })
+  assert.equal(spawnSync(bun, [path.join(made, 'bot.mjs')], { env: { ...process.env, ...env }, encoding: 'utf8' }).stdout, 'installed\n')
 })

@@ -5,7 +5,7 @@ const assert = require('node:assert/strict')
 const { execFileSync, spawnSync } = require('node:child_process')
 const path = require('node:path')
 const { describe, test } = require('node:test')
-const { Worker, directory, start } = require('./helpers/worker.js')
+const { Worker, directory, start } = require('./support/worker.js')
 
 const IMPORT = "import { run, Reply, Retry, GiveUp, log } from 'turnkey';"
 const COUNTER = `${IMPORT}

@@ -8,7 +8,7 @@ const path = require('node:path')
 const { describe, test } = require('node:test')
 const { GiveUp, Reply } = require('../src/index.js')
 const { Conversation, Program } = require('../src/testing.js')
-const { directory } = require('./helpers/worker.js')
+const { directory } = require('./support/worker.js')
 
 const counter = (turn) => {
   turn.state.count = (turn.state.count ?? 0) + 1

@@ -105,6 +105,10 @@ impl AnyHandler for Command {
         })
     }
 
+    fn trouble(&self) -> Option<String> {
+        self.pool.get()?.trouble()
+    }
+
     fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
             if let Some(pool) = self.pool.get() {

@@ -153,6 +153,28 @@ impl Plan {
     }
 }
 
+/// What interpreters say, and what helps. Each was met by running it.
+const REMEDIES: [(&str, &str); 3] = [
+    (
+        "is not allowed in NODE_OPTIONS",
+        "Node.js 18.19, 20.6 or newer is needed; or install the SDK (npm install) and name the command: turnkey run -- node bot.mjs",
+    ),
+    (
+        "Cannot use import statement outside a module",
+        "name it bot.mjs, or put \"type\": \"module\" into package.json",
+    ),
+    (
+        "does not provide an export named 'run'",
+        "an installed package that is called turnkey is not this SDK: remove it",
+    ),
+];
+
+/// What helps against what a handler printed, if that is known.
+pub(super) fn remedy(printed: &str) -> String {
+    let known = REMEDIES.iter().find(|(said, _)| printed.contains(said));
+    known.map_or_else(String::new, |(_, remedy)| format!("\n  ({remedy})"))
+}
+
 /// Signals a handler and all that it has started; if they are gone, nothing.
 pub(super) fn signal_group(leader: Pid, signal: Signal) {
     // The only error is that nobody is left.

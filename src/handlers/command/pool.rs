@@ -34,6 +34,9 @@ const YOUNG: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long it may take to replace a process before that is worth a word.
+const REPLACED: Duration = Duration::from_secs(2);
+
 /// Updates that are remembered for having killed a process alone: they never run beside
 /// others again.
 const MOST_CULPRITS: usize = 256;
@@ -51,6 +54,8 @@ pub(super) struct Pool {
     leaving: Cell<bool>,
     left: Notify,
     running: Cell<usize>,
+    /// Since when none can run turns, and why the last one does not.
+    none: RefCell<Option<(Instant, String)>>,
 }
 
 /// A turn's right to run in a process. Dropped, the next one may.
@@ -97,6 +102,7 @@ impl Pool {
             leaving: Cell::new(false),
             left: Notify::new(),
             running: Cell::new(count),
+            none: RefCell::new(None),
         });
         let mut first = Vec::new();
         for place in 0..count {
@@ -158,6 +164,11 @@ impl Pool {
                 false => backoff.pause(),
             };
             tracing::error!("{why}; starting another in {} ms", pause.as_millis());
+            if self.places.borrow().iter().all(Option::is_none) {
+                let mut none = self.none.borrow_mut();
+                let since = none.take().map_or_else(Instant::now, |(since, _)| since);
+                *none = Some((since, why));
+            }
             tokio::select! {
                 () = self.left.notified() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -200,6 +211,7 @@ impl Pool {
         );
         self.places.borrow_mut()[place] = Some(process.clone());
         self.schedule.borrow_mut().ready(place, hello.concurrency);
+        self.none.take();
         if self.leaving.get() {
             process.leave();
         }
@@ -310,6 +322,16 @@ impl Pool {
             culprits.pop_front();
         }
         culprits.push_back((update.dialog.clone(), update.id.clone()));
+    }
+
+    /// Why no process runs turns, when that has been so for longer than a replacement takes.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let none = self.none.borrow();
+        let (since, why) = none.as_ref()?;
+        (since.elapsed() > REPLACED).then(|| {
+            let first = why.lines().next().unwrap_or_default();
+            format!("no handler runs: {first}")
+        })
     }
 
     /// Has all processes leave; resolves when they have. No turn runs any more.

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::path::Path;
 use std::process::Command;
 
 use base64::Engine;
@@ -19,7 +20,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// The file of a handler in which Python finds it.
+/// Where Python finds it, in the handler.
 pub(super) const SDK: RawFd = 5;
 
 /// Files by their names in the copy.
@@ -95,6 +96,13 @@ impl Carried {
         command.env("PYTHONPATH", joined(zip.into(), ":", "PYTHONPATH"));
         let options = joined(self.node_options.clone().into(), " ", "NODE_OPTIONS");
         command.env("NODE_OPTIONS", options);
+        // Bun reads a variable of its own, and must not look for the name in the registry.
+        let program = Path::new(command.get_program()).file_name();
+        if program.is_some_and(|name| name == "bun") {
+            let module = self.node_options.trim_start_matches("--import=");
+            let options = format!("--no-install --preload={module}");
+            command.env("BUN_OPTIONS", joined(options.into(), " ", "BUN_OPTIONS"));
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::plan::{Plan, ended, signal_group};
+use super::plan::{Plan, ended, remedy, signal_group};
 use super::pool::no_hello;
 use super::process::take_line;
 use super::sdk::Carried;
@@ -66,9 +66,10 @@ pub(super) fn run(plan: &Plan, patience: Duration) -> StartResult {
     child.wait()?;
     result.map_err(|why| {
         let name = &plan.name;
+        let printed = heard.last_lines();
+        let remedy = remedy(&printed);
         StartError::Refused(format!(
-            "the handler {name} did not start: {why}{}",
-            heard.last_lines()
+            "the handler {name} did not start: {why}{printed}{remedy}"
         ))
     })
 }

@@ -226,6 +226,7 @@ impl Admin {
             false => why,
         });
         let trouble = queues.as_ref().err().cloned().or(cannot_write);
+        let trouble = trouble.or_else(|| self.bot.handler.trouble());
         let look = Look::now(board);
         let rates = self.history.rates(&look);
         let workers: Vec<Process> = board

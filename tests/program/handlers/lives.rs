@@ -201,6 +201,56 @@ async fn a_handler_that_dies_idle_is_replaced() {
     bot.stop().await.assert_sound();
 }
 
+/// One that cannot start any more: its turns wait, checks say so, and once it is mended they
+/// are done.
+#[tokio::test]
+async fn a_handler_that_cannot_start_again_is_told_and_waited_for() {
+    if !has("python3") {
+        return;
+    }
+    let setup = Setup::handled(&["bot.py"]);
+    let code = "import os, turnkey\n\ndef handle(turn):\n    turn.state['n'] = turn.state.get('n', 0) + 1\n    \
+         if turn.text == 'die' and turn.attempt == 1:\n        os._exit(1)\n    \
+         turn.reply(f\"{turn.state['n']}\")\n\nturnkey.run(handle)\n";
+    std::fs::write(setup.path("bot.py"), code).expect("bot.py");
+    let bot = setup
+        .clone()
+        .args(&["--admin", "unix:admin.sock"])
+        .start()
+        .await;
+    assert_eq!(say(bot.port, "ann", "hi").await.replies(), ["1"]);
+    std::fs::write(setup.path("bot.py"), "import nothing_of_this_name").expect("bot.py");
+    let mut died = message("ann", "die", Some("d"));
+    let prefer = "respond-async".parse().expect("a value");
+    died.headers_mut().insert("prefer", prefer);
+    assert_eq!(once(bot.port, died).await.status, 202);
+    bot.wait_for_stderr("No module named 'nothing_of_this_name'")
+        .await;
+    let waits = begin(bot.port, "bob", "hi").await;
+    let ready = || {
+        let path = setup.path("admin.sock");
+        let asked = std::process::Command::new("curl")
+            .args([
+                "-s",
+                "--unix-socket",
+                &path.display().to_string(),
+                "http://localhost/readyz",
+            ])
+            .output()
+            .expect("curl");
+        String::from_utf8_lossy(&asked.stdout).into_owned()
+    };
+    until("it says that it is not ready", SOON, || {
+        ready().contains("no handler runs: the handler bot.py[")
+    })
+    .await;
+    std::fs::write(setup.path("bot.py"), code).expect("bot.py");
+    assert_eq!(join(waits).await.expect("an answer").replies(), ["1"]);
+    until("it is ready", SOON, || !ready().contains("no handler runs")).await;
+    assert_eq!(say(bot.port, "ann", "hi").await.replies(), ["3"]);
+    bot.stop().await.assert_sound();
+}
+
 /// Thousands of slow turns in one process: all are answered, and what is beyond the limit is
 /// told to come back.
 #[tokio::test]

@@ -6,6 +6,7 @@ mod failures;
 mod lives;
 mod refusals;
 mod said;
+mod sdks;
 
 use std::path::Path;
 

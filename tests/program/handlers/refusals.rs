@@ -64,6 +64,29 @@ fn what_does_not_start_is_told_once() {
     refused(&raises, &["exit code 1", "no model: set MODEL"]);
 }
 
+/// The words of interpreters that an author cannot be expected to understand.
+#[test]
+fn a_remedy_is_named_where_it_is_known() {
+    if !has("python3") {
+        return;
+    }
+    for (said, remedy) in [
+        (
+            "node: --import= is not allowed in NODE_OPTIONS",
+            "Node.js 18.19",
+        ),
+        (
+            "SyntaxError: Cannot use import statement outside a module",
+            "name it bot.mjs",
+        ),
+    ] {
+        refused(
+            &with_bot(&format!("raise SystemExit({said:?})")),
+            &[said, remedy],
+        );
+    }
+}
+
 #[test]
 fn what_speaks_another_protocol_is_refused() {
     if !has("python3") {

@@ -15,7 +15,7 @@ const path = require('node:path')
 const DEADLINE = 20_000
 const SDK = path.resolve(__dirname, '../..')
 
-/** What runs bots: TURNKEY_TEST_RUNTIME="bun" or "deno run -A", for trying these out. */
+/** What runs bots: TURNKEY_TEST_RUNTIME="bun --no-install" or "deno run -A", for trying these out. */
 const RUNTIME = process.env.TURNKEY_TEST_RUNTIME?.split(' ') ?? [process.execPath]
 
 /** Resolves as `promise` does, or fails with what was waited for. */

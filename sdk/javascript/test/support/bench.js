@@ -1,6 +1,6 @@
 // Measures what the SDK costs: turns a second and the handler's processor time.
 //
-// Run by hand: node test/helpers/bench.js [turns] [in hand] [async]. One process, nothing
+// Run by hand: node test/support/bench.js [turns] [in hand] [async]. One process, nothing
 // but the pipes before it; what is read is counted, not parsed.
 'use strict'
 
