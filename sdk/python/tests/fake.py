@@ -121,14 +121,20 @@ class Worker:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self.received.put(line + b"\n")
-        os.close(self.reading)
         self.received.put(None)
 
-    def stop_reading(self):
-        """Closes the other pipe: what the program writes reaches nobody."""
+    def stop_reading_in_a_thread(self):
+        """From now on whoever calls reads `reading`."""
         if self.collector.is_alive():
             os.write(self.quit[1], b"x")
         self.collector.join()
+
+    def stop_reading(self):
+        """Closes the other pipe: what the program writes reaches nobody."""
+        self.stop_reading_in_a_thread()
+        if self.reading is not None:
+            os.close(self.reading)
+            self.reading = None
 
     def send(self, *lines):
         """Writes whole lines; bytes are sent as they are."""

@@ -249,12 +249,11 @@ class Threads(Questions):
             line = done_line(number, turn, self._states)
         except BaseException as error:
             line = fail_line(number, error, turn._cancelled)
-        try:
-            with self._pipes.lock:
-                turn._ended = True
-                self._pipes.send(line)
-        finally:
+        with self._pipes.lock:
+            turn._ended = True
+            # First: once it is answered, another turn may come with its number.
             del self._turns[number]
+            self._pipes.send(line)
 
     def ask(self, turn: Turn[Any], sql: List[Any]) -> List[Row]:
         mine: InHand = turn._more
