@@ -64,6 +64,12 @@ pub(super) fn named(
     }))
 }
 
+/// Whether it may make machine code while it runs: CPython does not.
+pub(super) fn compiles(file: Option<&Path>, command: &[OsString]) -> bool {
+    let is_python = |file: &Path| file.extension().is_some_and(|extension| extension == "py");
+    !command.is_empty() || file.is_some_and(|file| !is_python(file))
+}
+
 /// Puts it in the place of the author's handler.
 ///
 /// # Errors

@@ -11,6 +11,8 @@ mod drill_shell;
 mod dump;
 #[cfg(feature = "any-language")]
 mod handler;
+#[cfg(feature = "any-language")]
+mod handler_exec;
 mod log;
 mod man;
 mod operator;
@@ -78,6 +80,10 @@ enum Command {
     Reload(upgrade::Reload),
     /// Stop a running bot, and wait for its end.
     Stop(upgrade::Stop),
+    /// For bots in other languages: run their tests.
+    #[cfg(feature = "any-language")]
+    #[command(subcommand)]
+    Handler(Handler),
     /// Print the systemd unit that runs this bot.
     Systemd(systemd::Systemd),
     /// Print what bash, zsh, fish … complete this command line with.
@@ -88,6 +94,14 @@ enum Command {
     #[cfg(feature = "drill")]
     #[command(hide = true, name = turnkey_drill::SHELL_COMMAND)]
     DrillShell(drill_shell::Shell),
+}
+
+/// Commands for bots in other languages.
+#[cfg(feature = "any-language")]
+#[derive(Subcommand)]
+enum Handler {
+    /// Run a command, such as a bot's tests, that finds the SDK this program carries.
+    Exec(handler_exec::Exec),
 }
 
 /// What a command does with its arguments.
@@ -185,6 +199,8 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Reload(reload) => reload.run(),
         Command::Stop(stop) => stop.run(),
+        #[cfg(feature = "any-language")]
+        Command::Handler(Handler::Exec(exec)) => exec.run(),
         Command::Systemd(systemd) => systemd.run(),
         Command::Completions(shell) => shell.run(&whole, &program_name()),
         Command::Man(man) => man.run(whole, &program_name()),

@@ -29,6 +29,8 @@ pub(crate) struct Outline {
     /// Directories that it writes to, as far as they were named with their whole paths;
     /// sorted, each once.
     pub(crate) writes: Vec<PathBuf>,
+    /// Whether its handler makes machine code while it runs, as Node.js does.
+    pub(crate) compiles: bool,
 }
 
 impl Settings {
@@ -81,6 +83,7 @@ impl Settings {
             admin,
             has_storage: storage.is_some(),
             writes,
+            compiles: false,
         })
     }
 }

@@ -34,6 +34,7 @@ use std::rc::Rc;
 pub(crate) use self::interpreter::find;
 pub(crate) use self::plan::Plan;
 use self::pool::Pool;
+pub(crate) use self::sdk::Carried;
 use self::watch::Watch;
 use super::{AnyHandler, Call, Hears, Returned, Starting};
 use crate::author::error::Error;

@@ -1,20 +1,21 @@
 //! The SDKs that the program carries, so that a lone binary and a lone `bot.py` are enough.
 //!
-//! Called by `plan.rs` for each process that is started. Nothing is written to a disk:
-//! Python imports from a zip in memory that the handler has open, Node.js takes all it needs
-//! from `NODE_OPTIONS`. Invariant: an installed package of the same name wins; the copies
+//! Called by `plan.rs` for each process that is started, and by `cli/handler_exec.rs` for one
+//! command. Nothing is written to a disk: Python imports from a zip in memory that somebody
+//! has open, Node.js takes all it needs from `NODE_OPTIONS`. Invariant: an installed package of the same name wins; the copies
 //! see to that (`sdk/python/carried`, `sdk/javascript/carried`). Bound: Linux takes 128 KiB
 //! for one variable, which a test compares.
 
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::path::Path;
 use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -43,8 +44,8 @@ const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
 const REGISTER: &str = include_str!("../../../sdk/javascript/carried/register.mjs");
 const SOURCES: &str = "'TURNKEY_SOURCES'";
 
-/// What the handlers of this process find.
-pub(super) struct Carried {
+/// What handlers find, and commands that authors run.
+pub(crate) struct Carried {
     zip: File,
     node_options: String,
 }
@@ -54,7 +55,7 @@ impl Carried {
     ///
     /// # Errors
     /// No more memory or files.
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         Ok(Carried {
             zip: python()?,
             node_options: javascript(),
@@ -66,12 +67,33 @@ impl Carried {
         self.zip.as_raw_fd()
     }
 
-    /// Tells the interpreters where it is.
+    /// Tells the interpreters of a handler where it is.
     pub(super) fn add_to(&self, command: &mut Command) {
         // A wrapper may drop descriptors: then it is found with us, and can say what happened.
-        let (pid, number) = (std::process::id(), self.zip());
-        let path = format!("/proc/self/fd/{SDK}:/proc/{pid}/fd/{number}");
-        command.env("PYTHONPATH", joined(path.into(), ":", "PYTHONPATH"));
+        let ours = self.with_us();
+        self.tell(command, format!("/proc/self/fd/{SDK}:{ours}"));
+    }
+
+    /// For a command that takes the place of this process, and for whatever that starts
+    /// while it lives.
+    ///
+    /// # Errors
+    /// The system's, about our own file.
+    pub(crate) fn leave_to(self, command: &mut Command) -> io::Result<()> {
+        fcntl(&self.zip, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        // It keeps our number as a process; what it starts does not have its files.
+        self.tell(command, self.with_us());
+        // Open until then.
+        let _: RawFd = self.zip.into_raw_fd();
+        Ok(())
+    }
+
+    fn with_us(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.zip())
+    }
+
+    fn tell(&self, command: &mut Command, zip: String) {
+        command.env("PYTHONPATH", joined(zip.into(), ":", "PYTHONPATH"));
         let options = joined(self.node_options.clone().into(), " ", "NODE_OPTIONS");
         command.env("NODE_OPTIONS", options);
         // Bun reads a variable of its own, and must not look for the name in the registry.

@@ -37,7 +37,7 @@ fn mark(setup: &Setup) -> String {
 }
 
 /// Whether a program is there; if not, that is said.
-fn has(program: &str) -> bool {
+pub(crate) fn has(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     if !is_there {
