@@ -114,13 +114,9 @@ impl Copy {
         }
         let migrations = self.migrations(author)?;
         let mut line = Line::new();
-        let copied = until_interrupted(tools::copy(
-            &from,
-            &to,
-            &migrations,
-            &wanted,
-            |progress| line.show(progress),
-        ));
+        let copied = until_interrupted(tools::copy(&from, &to, &migrations, &wanted, |progress| {
+            line.show(progress)
+        }));
         line.end();
         let Some(copied) = copied? else {
             say!(

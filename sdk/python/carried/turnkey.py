@@ -1,8 +1,9 @@
 """What `import turnkey` finds in the zip that the program `turnkey` carries.
 
 The program puts that zip on PYTHONPATH, which comes before the installed packages. This shim
-lets an installed `turnkey` win all the same: it looks for one everywhere but in the zip, and
-loads the carried copy only if there is none. The zip is laid out like this:
+lets an installed `turnkey` win all the same: it looks for one everywhere, and loads the carried
+copy only if there is none. Another package may have the name: ours has OURS. The zip, which may
+be on PYTHONPATH under two names, is laid out like this:
 
     turnkey.py                  this file
     carried/turnkey/…           the package: sdk/python/src/turnkey as it is
@@ -17,18 +18,22 @@ from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 
 
+#: A file of our package, and of no other.
+OURS = "_wire.py"
+
+
 def find():
     """The spec of the package that is to be loaded."""
-    here = os.path.dirname(__file__)
-    elsewhere = [entry for entry in sys.path if entry != here]
-    spec = PathFinder.find_spec("turnkey", elsewhere)
-    if spec is None or spec.origin is None:  # A mere directory of that name has no origin.
-        spec = None
-        # Packages that are installed for editing may have a finder of their own.
-        for finder in sys.meta_path:
-            if finder is not PathFinder and spec is None:
-                spec = finder.find_spec("turnkey", None)
-    return spec or PathFinder.find_spec("turnkey", [os.path.join(here, "carried")])
+    specs = [PathFinder.find_spec("turnkey", [entry]) for entry in sys.path]
+    # Packages that are installed for editing may have a finder of their own.
+    for finder in sys.meta_path:
+        if finder is not PathFinder:
+            specs.append(finder.find_spec("turnkey", None))
+    for spec in specs:
+        if spec and spec.origin and os.path.exists(os.path.join(os.path.dirname(spec.origin), OURS)):
+            return spec
+    carried = os.path.join(os.path.dirname(__file__), "carried")
+    return PathFinder.find_spec("turnkey", [carried])
 
 
 def load():

@@ -107,6 +107,20 @@ class CarriedZip(unittest.TestCase):
         shown = self.show(sys.executable, self.path, source=finder + SHOW)
         self.assertTrue(shown.startswith(SOURCE + "/turnkey/__init__.py"), shown)
 
+    def test_another_package_of_that_name_does_not_win(self):
+        other = os.path.join(self.directory, "other")
+        os.makedirs(os.path.join(other, "turnkey"))
+        with open(os.path.join(other, "turnkey", "__init__.py"), "w") as file:
+            file.write("raise ImportError('not this one')\n")
+        shown = self.show(sys.executable, self.path, other)
+        self.assertTrue(shown.startswith(self.path + "/carried/"), shown)
+
+    def test_the_zip_may_have_two_names(self):
+        for python in interpreters():
+            with self.subTest(python=python):
+                shown = self.show(python, *self.entries())
+                self.assertTrue(shown.startswith(self.path + "/carried/"), shown)
+
     def test_a_mere_directory_of_that_name_does_not_win(self):
         os.mkdir(os.path.join(self.directory, "turnkey"))
         for python in interpreters():

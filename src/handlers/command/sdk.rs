@@ -33,7 +33,12 @@ macro_rules! files {
 const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
     "__init__.py", "_answer.py", "_dataclasses.py", "_errors.py", "_log.py", "_loop.py",
     "_run.py", "_state.py", "_threads.py", "_trace.py", "_turn.py", "_wire.py",
+    "testing/__init__.py", "testing/_conversation.py", "testing/_program.py",
+    "testing/pytest_plugin.py",
 );
+
+/// What `import turnkey` finds first in the zip.
+const SHIM: &str = include_str!("../../../sdk/python/carried/turnkey.py");
 
 const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
     "values.js", "turn.js", "fail.js", "pipes.js", "index.js", "index.mjs", "testing.js",
@@ -115,13 +120,15 @@ fn joined(mut ours: OsString, between: &str, variable: &str) -> OsString {
     ours
 }
 
-/// A zip in memory: the shim under the package's name, and the package within it.
+/// A zip in memory: the shim under the package's name, and the package beside it.
 fn python() -> io::Result<File> {
     let memory = memfd_create(c"turnkey-sdk", MFdFlags::MFD_CLOEXEC)?;
     let mut zip = ZipWriter::new(File::from(memory));
     let options = SimpleFileOptions::default();
+    zip.start_file("turnkey.py", options)?;
+    zip.write_all(SHIM.as_bytes())?;
     for (name, text) in PYTHON {
-        zip.start_file(format!("turnkey/{name}"), options)?;
+        zip.start_file(format!("carried/turnkey/{name}"), options)?;
         zip.write_all(text.as_bytes())?;
     }
     Ok(zip.finish()?)
@@ -160,11 +167,20 @@ mod tests {
             ("javascript/src", JAVASCRIPT),
         ] {
             let path = format!("{}/sdk/{directory}", env!("CARGO_MANIFEST_DIR"));
-            let mut names: Vec<_> = std::fs::read_dir(path)
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .filter(|name| name.contains('.') && !name.ends_with(".typed"))
-                .collect();
+            let mut names = Vec::new();
+            let mut open = vec![std::path::PathBuf::from(&path)];
+            while let Some(directory) = open.pop() {
+                for entry in std::fs::read_dir(directory).unwrap() {
+                    let file = entry.unwrap().path();
+                    let kind = file.extension().unwrap_or_default().to_owned();
+                    if file.is_dir() {
+                        open.push(file);
+                    } else if ["py", "js", "mjs"].iter().any(|code| kind == *code) {
+                        let name = file.strip_prefix(&path).unwrap();
+                        names.push(name.to_str().unwrap().to_owned());
+                    }
+                }
+            }
             let mut listed: Vec<_> = carried.iter().map(|(name, _)| (*name).to_owned()).collect();
             names.sort();
             listed.sort();
