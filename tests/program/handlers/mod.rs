@@ -7,6 +7,7 @@ mod lives;
 mod refusals;
 mod said;
 mod sdks;
+mod verbs;
 
 use std::path::Path;
 
