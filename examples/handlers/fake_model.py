@@ -39,9 +39,14 @@ class Model(BaseHTTPRequestHandler):
         pass
 
 
+class Server(ThreadingHTTPServer):
+    # Hundreds ask in the same moment.
+    request_queue_size = 1024
+
+
 def main() -> None:
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 8099
-    server = ThreadingHTTPServer(("127.0.0.1", port), Model)
+    server = Server(("127.0.0.1", port), Model)
     print(f"http://127.0.0.1:{server.server_port}/generate", flush=True)
     try:
         server.serve_forever()
