@@ -65,7 +65,7 @@ fn list(operator: &Operator) -> anyhow::Result<ExitCode> {
                         one_line(&letter.update),
                         one_line(&letter.dialog.user_id),
                         letter.attempts,
-                        one_line(&letter.error)
+                        one_line(told(&letter.error).0)
                     )
                 })?;
             }
@@ -93,13 +93,15 @@ impl One {
         };
         let letter = self.operator.work(found)?.ok_or_else(|| self.unknown())?;
         print(self.operator.json, &shown(&letter, true), || {
+            let (error, trace) = told(&letter.error);
             format!(
-                "{} {}  user {}, {} attempts: {}\n{}",
+                "{} {}  user {}, {} attempts: {}\n{}{}",
                 letter.dialog.channel,
                 one_line(&letter.update),
                 one_line(&letter.dialog.user_id),
                 letter.attempts,
-                one_line(&letter.error),
+                one_line(error),
+                text(trace.as_bytes()),
                 text(&letter.body)
             )
         })?;
@@ -135,6 +137,15 @@ impl One {
             format!("{} {} {sentence}", self.channel, self.update)
         })?;
         Ok(ExitCode::from(exit::CLEAN))
+    }
+}
+
+/// An error, and where it happened, with a line feed at its end; nothing where that is not
+/// known.
+fn told(error: &str) -> (&str, String) {
+    match error.split_once('\n') {
+        Some((first, trace)) => (first, format!("{}\n", trace.trim_end())),
+        None => (error, String::new()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a handler may say, and what becomes of what it may not.
 
-use super::odd;
-use crate::harness::bot::Bot;
+use super::{has, odd};
+use crate::harness::bot::{Bot, Setup};
 use crate::harness::client::{message, once, say};
 use crate::harness::engine::Engine;
 
@@ -62,6 +62,37 @@ async fn a_turn_may_be_put_off_or_given_up() {
     assert_eq!(once(bot.port, request).await.status, 202);
     bot.wait_for_stderr("update a was given up after 1 attempts: no")
         .await;
+    bot.stop().await.assert_sound();
+}
+
+/// An exception is told where an operator looks, with the author's line.
+#[tokio::test]
+async fn an_exception_is_kept_with_its_traceback() {
+    if !has("python3") {
+        return;
+    }
+    let setup = Setup::handled(&["bot.py"]);
+    let code = "import turnkey\n\ndef price(tea):\n    return {'green': 3}[tea]\n\ndef handle(turn):\n    \
+         turn.reply(f'{price(turn.text)}')\n\nturnkey.run(handle)\n";
+    std::fs::write(setup.path("bot.py"), code).expect("bot.py");
+    let bot = setup.args(&["--max-attempts", "1"]).start().await;
+    assert_eq!(say(bot.port, "ann", "green").await.replies(), ["3"]);
+    let mut request = message("ann", "<b>black", Some("b"));
+    let prefer = "respond-async".parse().expect("a value");
+    request.headers_mut().insert("prefer", prefer);
+    assert_eq!(once(bot.port, request).await.status, 202);
+    bot.wait_for_stderr("update b was given up after 1 attempts: KeyError: '<b>black'")
+        .await;
+    let shown = bot.setup.tool(&["dead", "show", "http", "b"]).stdout;
+    let first = shown.lines().next().unwrap_or_default();
+    assert!(
+        first.ends_with("1 attempts: KeyError: '<b>black'"),
+        "{shown}"
+    );
+    assert!(shown.contains("bot.py\", line 4, in price\n"), "{shown}");
+    assert!(!shown.contains("_threads.py"), "{shown}");
+    let listed = bot.setup.tool(&["dead", "list"]).stdout;
+    assert_eq!(listed.lines().count(), 1, "{listed}");
     bot.stop().await.assert_sound();
 }
 

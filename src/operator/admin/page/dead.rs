@@ -116,20 +116,30 @@ fn replies(html: &mut String, program: &str, dead: &[DeadReply]) {
 
 fn one(html: &mut String, letter: &DeadLetter) {
     let (channel, user) = (&letter.dialog.channel, &letter.dialog.user_id);
+    let update = escape(&letter.update);
+    let (error, trace) = match letter.error.split_once('\n') {
+        Some((error, trace)) => (
+            error,
+            format!(
+                "<details><summary>Where it happened</summary>{}</details>",
+                json(&format!("Where the update {update} failed"), trace)
+            ),
+        ),
+        None => (&*letter.error, String::new()),
+    };
     let _ = write!(
         html,
-        "<article class=\"card\"><h2>{} <small>{}</small></h2><p class=\"bad\">{}</p>\
+        "<article class=\"card\"><h2>{update} <small>{}</small></h2><p class=\"bad\">{}</p>\
          <p class=\"soft\"><a href=\"{}\">{}</a>, {} attempts, given up {}</p>\
-         <details><summary>The update</summary>{}</details></article>",
-        escape(&letter.update),
+         {trace}<details><summary>The update</summary>{}</details></article>",
         escape(channel),
-        escape(&letter.error),
+        escape(error),
         link_to(channel, user),
         escape(user),
         count(letter.attempts.into()),
         ago(letter.died),
         json(
-            &format!("The update {}", escape(&letter.update)),
+            &format!("The update {update}"),
             &String::from_utf8_lossy(&letter.body)
         ),
     );
