@@ -260,8 +260,17 @@ def descendants(pid):
     return found
 
 
+# Some processes end meanwhile, such as PostgreSQL's autovacuum.
+
+def having(what, pids):
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found += [pid] if what(pid) else []
+    return found
+
+
 def total(figure, pids):
-    """The sum of a figure of processes, some of which end meanwhile."""
     found = 0
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -273,9 +282,8 @@ class TurnkeyRow(Row, bench.Turnkey):
     def processes(self):
         ours = os.stat(self.program)
         pids = descendants(self.process.pid)
-        code = [pid for pid in pids
-                if not os.path.samestat(os.stat(f"/proc/{pid}/exe"), ours)]
-        return code, [pid for pid in pids if pid not in code]
+        rest = having(lambda pid: os.path.samestat(os.stat(f"/proc/{pid}/exe"), ours), pids)
+        return [pid for pid in pids if pid not in rest], rest
 
 
 class Rust(TurnkeyRow):
@@ -386,8 +394,8 @@ class Dbos(Peer):
                               stdout=subprocess.PIPE, text=True).stdout
 
     def processes(self):
-        servers = [pid for pid in descendants(self.postgres.pid)
-                   if Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"]
+        servers = having(lambda pid: Path(f"/proc/{pid}/comm").read_text().strip() == "postgres",
+                         descendants(self.postgres.pid))
         return descendants(self.process.pid), servers
 
     def close(self):
