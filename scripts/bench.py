@@ -41,7 +41,7 @@ ONE_REQUEST_EACH = "one request per connection"
 def main():
     options = parse_options()
     require_programs()
-    build()
+    build("--bin", "turnkey", "--example", "bare_hyper")
     options.dir.mkdir(parents=True, exist_ok=True)
     result = {"machine": describe_machine(options.dir), "settings": describe(options)}
     print_fields("Machine", result["machine"])
@@ -90,6 +90,10 @@ def parse_options():
                            "at every 100,000")
     mode.add_argument("--accept", action="store_true",
                       help="instead: how evenly the workers share connections")
+    mode.add_argument("--handlers", action="store_true",
+                      help="instead: the same bot in Rust, Python and JavaScript, and in "
+                           "what a Python author would take otherwise; options of its own: "
+                           "scripts/bench --handlers --help")
     return parser.parse_args()
 
 
@@ -101,8 +105,7 @@ def at_least_one(text):
 
 
 def numbers(text):
-    # wrk gives each of its threads the same number of connections.
-    return [max(at_least_one(word), WRK_THREADS) for word in text.split()]
+    return [at_least_one(word) for word in text.split()]
 
 
 # What is needed, and the machine
@@ -124,9 +127,9 @@ def require_programs():
             sys.exit(how)
 
 
-def build():
+def build(*targets):
     print("Building (profile dist) ...", flush=True)
-    command = ["cargo", "build", "--profile", "dist", "--bin", "turnkey", "--example", "bare_hyper"]
+    command = ["cargo", "build", "--profile", "dist", *targets]
     if subprocess.run(command, cwd=ROOT).returncode != 0:
         sys.exit("scripts/bench: the build failed")
 
@@ -159,11 +162,11 @@ def file_system_of(directory):
     return device, kind
 
 
-def fdatasync_time(directory):
+def fdatasync_time(directory, syncs=300):
     """Median time of appending a page and syncing it, in microseconds."""
     times = []
     with tempfile.TemporaryFile(dir=directory) as file:
-        for _ in range(300):
+        for _ in range(syncs):
             os.write(file.fileno(), bytes(4096))
             start = time.perf_counter()
             os.fdatasync(file.fileno())
@@ -191,10 +194,13 @@ class Server:
 
     started = None  # A pattern whose group is the port.
 
-    def __init__(self, command):
+    def __init__(self, command, environment=None):
+        self.answered_before = 0  # Turns that the load did not ask for, and how many
+        self.cut_off_before = 0  # more there may be whose answers nobody waited for.
+        self.began = time.monotonic()
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True)
+            stderr=subprocess.STDOUT, text=True, env={**os.environ, **(environment or {})})
         self.lines = []
         self.port = None
         self.is_up = threading.Event()
@@ -234,12 +240,20 @@ class Server:
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def pss_kib(self):
-        """Memory of the process and its children; what they share counts once."""
-        total = 0
-        for pid in [self.process.pid, *self.children()]:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            total += int(re.search(r"^Pss:\s*(\d+)", rollup, re.MULTILINE)[1])
-        return total
+        return pss_kib([self.process.pid, *self.children()])
+
+    def measure(self, _):
+        """What can be seen of the server itself, at the end of its load."""
+        return {"pss_kib": self.pss_kib()}
+
+    def compare(self, counters, load):
+        """The problems with the sum of all counters, of which each turn adds one."""
+        more = counters - load["ok"] - self.answered_before
+        # Answers that were on their way when wrk stopped are not in its count.
+        if 0 <= more <= load["connections"] + self.cut_off_before:
+            return []
+        return [f"{load['ok']} answers of 200 and {self.answered_before} before, "
+                f"but {counters} turns in the database"]
 
 
 class BareHyper(Server):
@@ -258,6 +272,7 @@ class Turnkey(Server):
     name = "turnkey"
     started = rf"Started .* on http://{HOST}:(\d+)"
     program = TARGET / "dist" / "turnkey"
+    handler = ()  # The bot, if it is not the program's own.
 
     def __init__(self, options, scratch):
         self.directory = Path(tempfile.mkdtemp(dir=scratch))
@@ -265,7 +280,7 @@ class Turnkey(Server):
         super().__init__([
             self.program, "run", "--host", HOST, "--port", "0",
             "--workers", str(options.workers), "--sync", options.sync,
-            "--storage", self.storage])
+            "--storage", self.storage, *self.handler])
 
     def worker_pids(self):
         return [pid for pid in self.children()
@@ -286,16 +301,14 @@ class Turnkey(Server):
         stopped = next((line for line in self.lines if line.startswith("Stopped:")), "")
         said = {word: int(number.replace(",", "")) for number, word in
                 re.findall(r"([\d,]+) (turns|commits|syncs)\b", stopped)}
-        problems = []
-        # Answers that were on their way when wrk stopped are not in its count.
-        if not 0 <= counters - load["ok"] <= load["connections"]:
-            problems.append(f"{load['ok']} answers of 200, but {counters} turns in the database")
+        problems = self.compare(counters, load)
         if "turns" in said and said["turns"] != counters:
             problems.append(f"it says {said['turns']} turns, the database has {counters}")
         if self.process.returncode != 0:
             problems.append(f"turnkey's exit code is {self.process.returncode}")
         unexpected = [line for line in self.lines
-                      if not re.match(r"(Serving|Started|Stopping|Stopped)\b", line)]
+                      if not re.match(r"(Handler|Serving|Started|Running as root|Stopping|Stopped)\b",
+                                   line)]
         if unexpected:
             problems.append(f"turnkey says ({len(unexpected)} lines): {unexpected[0]}")
         result = {"turns": counters, **said, "problems": problems}
@@ -312,13 +325,14 @@ class Load:
 
     count = 0  # Makes the ids of each run different.
 
-    def __init__(self, server, connections, seconds, close=False):
+    def __init__(self, server, connections, seconds, close=False, timeout=2):
         Load.count += 1
         self.connections = connections
         arguments = [f"r{Load.count}", str(USERS)] + (["close"] if close else [])
         self.process = subprocess.Popen(
-            ["wrk", "--threads", str(WRK_THREADS), "--connections", str(connections),
-             "--duration", f"{seconds}s", "--script", LUA,
+            ["wrk", "--threads", str(min(WRK_THREADS, connections)),
+             "--connections", str(connections), "--duration", f"{seconds}s",
+             "--timeout", f"{timeout}s", "--script", LUA,
              f"http://{HOST}:{server.port}/http", "--", *arguments],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
@@ -353,7 +367,8 @@ class Load:
 
 def finish(server, load):
     """A run's numbers: of the load, of the memory, of the server after its stop."""
-    run = {"server": server.name, **load.result(), "pss_kib": server.pss_kib()}
+    run = {"server": server.name, **load.result()}
+    run.update(server.measure(run))
     server.stop()
     run.update(server.check(run))
     for key in ("non_2xx", "broken", "timeouts"):
@@ -494,10 +509,20 @@ def count_sockets(pid):
     return count
 
 
+def pss_kib(pids):
+    """Memory of these processes; what they share counts once."""
+    total = 0
+    for pid in pids:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        total += int(re.search(r"^Pss:\s*(\d+)", rollup, re.MULTILINE)[1])
+    return total
+
+
 def cpu_seconds(pid):
-    # After the name, in parentheses: fields 14 and 15 are user and system time.
+    """Processor time of a process, and of its children that have ended."""
+    # After the name, in parentheses: fields 14 to 17 are user and system time.
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 # Small things
