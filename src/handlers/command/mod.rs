@@ -8,12 +8,14 @@
 //! | `plan.rs` | how a process is started, and what it inherits |
 //! | `interpreter.rs` | who runs a file: `bot.py`, `bot.mjs` |
 //! | `sdk.rs` | the SDKs that we carry |
+//! | `conversation.rs` | one process that is spoken to without a runtime |
 //! | `trial.rs` | one is tried before anything is forked |
 //! | `wire.rs` | lines, to and fro |
 //! | `process.rs` | one process, from its start to its end |
 //! | `schedule.rs` | which turn goes where, and when |
 //! | `pool.rs` | a worker's processes, kept alive |
 
+mod conversation;
 mod interpreter;
 mod plan;
 mod pool;
