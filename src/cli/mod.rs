@@ -11,6 +11,8 @@ mod drill_shell;
 mod dump;
 #[cfg(feature = "any-language")]
 mod handler;
+#[cfg(feature = "any-language")]
+mod handler_check;
 mod log;
 mod man;
 mod operator;
@@ -78,6 +80,9 @@ enum Command {
     Reload(upgrade::Reload),
     /// Stop a running bot, and wait for its end.
     Stop(upgrade::Stop),
+    /// Try a handler in any language out.
+    #[cfg(feature = "any-language")]
+    Handler(handler_check::Handler),
     /// Print the systemd unit that runs this bot.
     Systemd(systemd::Systemd),
     /// Print what bash, zsh, fish … complete this command line with.
@@ -185,6 +190,8 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Upgrade(upgrade) => upgrade.run(),
         Command::Reload(reload) => reload.run(),
         Command::Stop(stop) => stop.run(),
+        #[cfg(feature = "any-language")]
+        Command::Handler(handler) => handler.run(),
         Command::Systemd(systemd) => systemd.run(),
         Command::Completions(shell) => shell.run(&whole, &program_name()),
         Command::Man(man) => man.run(whole, &program_name()),

@@ -6,6 +6,7 @@
 
 mod databases;
 mod endurance;
+mod handlers;
 mod harness;
 mod house;
 mod http;

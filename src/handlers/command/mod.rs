@@ -10,11 +10,13 @@
 //! | `sdk.rs` | the SDKs that we carry |
 //! | `conversation.rs` | one process that is spoken to without a runtime |
 //! | `trial.rs` | one is tried before anything is forked |
+//! | `conformance/` | the conformance list: `turnkey handler check` |
 //! | `wire.rs` | lines, to and fro |
 //! | `process.rs` | one process, from its start to its end |
 //! | `schedule.rs` | which turn goes where, and when |
 //! | `pool.rs` | a worker's processes, kept alive |
 
+mod conformance;
 mod conversation;
 mod interpreter;
 mod plan;
@@ -29,6 +31,7 @@ use std::cell::OnceCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
+pub(crate) use self::conformance::{Conformance, Introduced, Outcome, Patience, Verdict};
 pub(crate) use self::interpreter::find;
 pub(crate) use self::plan::Plan;
 use self::pool::Pool;

@@ -90,6 +90,10 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
     let admin = format!("127.0.0.1:{}", admin_port(&bot));
     let faulty = example("faulty");
     let faulty = faulty.to_str().unwrap();
+    let handler = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/program/handlers/faulty.py"
+    );
 
     let mut covered = BTreeSet::new();
     let mut told = |place, args: &[&str]| {
@@ -103,6 +107,9 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
             &["--help"][..],
             &["--version"],
             &["help", "drill"],
+            &[
+                "handler", "check", "--case", "hello", "--", "python3", handler, "well",
+            ],
             &["dump", "--help"],
             &["completions", "zsh"],
             &["man"],

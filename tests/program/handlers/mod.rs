@@ -1,0 +1,3 @@
+//! Handlers in any language, as commands that speak the protocol of docs/HANDLERS.md.
+
+mod check;
