@@ -13,8 +13,10 @@
 //! | `turns.rs` | cases about turns |
 //! | `life.rs` | cases about a process: hello, ping, cancel, signals, its end |
 //! | `session.rs` | one process that is spoken to, and what it owes |
+//! | `answer.rs` | what stands in an answer |
 //! | `updates.rs` | what the turns are about |
 
+mod answer;
 mod cases;
 mod life;
 mod session;
@@ -99,7 +101,7 @@ struct Bench {
 #[derive(Default)]
 struct Tally {
     introduced: Option<Hello>,
-    /// A turn ended otherwise than with a failure.
+    /// A turn was answered otherwise than with a failure.
     has_done: bool,
     /// The error of the first that failed.
     failure: Option<String>,

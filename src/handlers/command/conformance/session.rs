@@ -15,27 +15,13 @@ use serde_json::Value;
 use super::super::conversation::{Conversation, Next};
 use super::super::plan::ended;
 use super::super::process::LEAVE;
-use super::super::wire::{self, Answer, Given, Hello, Line};
+use super::super::wire::{self, Given, Hello, Line};
+use super::answer::{self, Ended};
 use super::{Bench, Findings, MOST_AT_ONCE, Stop, Tally, Tried};
 use crate::author::message::Update;
 
 /// Levels of lines for the log.
 const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
-
-/// The longest time after which a failed turn may come again, in seconds.
-const LONGEST_RETRY: f64 = 86_400.0;
-
-/// What is said of an error that does not fit into a line of the log.
-const SEVERAL_LINES: &str =
-    "an error of a turn has several lines; the first belongs in error, the rest in trace";
-
-/// How a turn ended.
-#[derive(Clone)]
-pub(super) enum Ended {
-    /// With this state.
-    Done(String),
-    Failed(String),
-}
 
 /// A process that has said hello.
 pub(super) struct Session<'a> {
@@ -338,7 +324,7 @@ impl<'a> Session<'a> {
                         false => format!("an answer to turn {id}, which it was never given"),
                     });
                 };
-                let ended = self.read_answer(&answer, state.as_deref());
+                let ended = answer::read(&answer, state.as_deref(), self.tally, self.found);
                 self.answered.insert(id, ended);
                 Ok(Heard::Answer)
             }
@@ -380,36 +366,5 @@ impl<'a> Session<'a> {
                 Ok(Heard::Other)
             }
         }
-    }
-
-    /// How an answer ends its turn; what is wrong in it is written down.
-    fn read_answer(&mut self, answer: &Answer, state: Option<&str>) -> Ended {
-        let read = match answer {
-            Answer::Done(done) => wire::read_done(done, state).map(|handled| Ended::Done(handled.state)),
-            Answer::Fail(fail) => wire::read_fail(fail).map(|fail| {
-                if fail.error.trim_end().contains('\n') {
-                    self.found.warn(SEVERAL_LINES.to_owned());
-                }
-                if fail.retry_in.is_some_and(|time| !(0.0..=LONGEST_RETRY).contains(&time)) {
-                    self.found.warn(format!(
-                        "the retry_in of a failed turn is not from 0 to {LONGEST_RETRY} seconds, and is moved there"
-                    ));
-                }
-                Ended::Failed(fail.error)
-            }),
-        };
-        let ended = read.unwrap_or_else(|reason| {
-            self.tally.has_done = true;
-            let wrong = format!("an answer is refused, which fails its turn: {reason}");
-            self.found.wrong(wrong);
-            Ended::Failed(reason)
-        });
-        match &ended {
-            Ended::Done(_) => self.tally.has_done = true,
-            Ended::Failed(error) => {
-                self.tally.failure.get_or_insert_with(|| error.clone());
-            }
-        }
-        ended
     }
 }

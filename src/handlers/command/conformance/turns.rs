@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::wire::cut;
-use super::session::{Ended, Session};
+use super::answer::Ended;
+use super::session::Session;
 use super::updates::{self, FOREIGN_STATES, each_kind, message};
 use super::{Bench, Findings, Stop, Tally, Tried};
 
