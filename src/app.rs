@@ -1,4 +1,5 @@
-//! The author's way in: a handler becomes a program with the whole command line.
+//! [`App`], the author's entry point: turns a handler into a program with the whole command
+//! line.
 
 use std::process::ExitCode;
 

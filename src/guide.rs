@@ -1,14 +1,14 @@
-//! A guide, from the first bot to its operation, a chapter a module. Each takes a few
-//! minutes; the code in them is compiled by this crate's tests.
+//! A guide, from the first bot to its operation; each module is a chapter. Each takes a few
+//! minutes, and this crate's tests compile the code in them.
 //!
 //! `turnkey new mybot` writes a project to try things out in.
 //!
 //! 1. [`first_bot`]: a program, and what it does with a message
-//! 2. [`state`]: what is remembered of each user
+//! 2. [`state`]: what the bot remembers about each user
 //! 3. [`replies`]: texts, pictures, buttons
 //! 4. [`own_sql`]: tables of your own, in the same transaction
-//! 5. [`errors`]: attempts, dead letters, messages that come twice
-//! 6. [`slow_work`]: calls of other services, and computing
+//! 5. [`errors`]: attempts, dead letters, calls to other services
+//! 6. [`slow_work`]: waiting for other services, and computing
 //! 7. [`testing`]: your bot's tests
 //! 8. [`own_channels`]: a platform, or a lock, of your own
 //! 9. [`operating`]: start, stop, new versions, backups

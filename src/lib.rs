@@ -22,25 +22,23 @@
 //! }
 //! ```
 //!
-//! The program that this makes has a command line of its own: `--help` teaches
-//! it. What a handler may rely on:
+//! This program has its own command line; `--help` explains it. What a handler may rely on:
 //!
-//! * **One turn at a time.** Two handlers of one user never run at once, and
-//!   they run in the order in which the messages arrived, whichever process took
-//!   them in.
+//! * **One turn at a time.** Two handlers of one user never run at once, and they run in the
+//!   order in which the messages arrived, whichever process accepted them.
 //! * **All or nothing.** State, replies and your own SQL
 //!   ([`Turn::execute`]) take effect together when the handler returns `Ok`, and
 //!   not at all when it fails or panics.
 //! * **Once.** A message that a platform sends again gets its stored answer; the
 //!   handler does not run a second time.
-//! * **Nothing acknowledged is lost.** The platform is told 200 when the turn is
-//!   on the disk, or, should that take longer than `--ack-after`, the update itself: it
-//!   is handled then whatever happens, in its order.
-//! * **Again after a failure.** An error, a panic or a time-out changes nothing, and the
-//!   update is tried again ([`Turn::attempt`]), up to `--max-attempts` times.
+//! * **Nothing acknowledged is lost.** The platform gets 200 once the turn is on the disk; if
+//!   that takes longer than `--ack-after`, once the update itself is. Then the update is
+//!   handled in its order, whatever happens.
+//! * **Again after a failure.** An error, a panic or a timeout changes nothing, and the update
+//!   is tried again ([`Turn::attempt`]), up to `--max-attempts` times.
 //!
-//! The [`guide`] goes from here to a bot in operation. Beside the platforms that it knows,
-//! a bot may bring a [`Channel`] and a [`UserLock`] of its own.
+//! The [`guide`] leads from here to a bot in operation. A bot can add its own [`Channel`]s to
+//! the platforms that Turnkey knows, and its own [`UserLock`].
 //!
 //! # Features
 //!

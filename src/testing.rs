@@ -1,8 +1,8 @@
-//! What an author can test their own parts with.
+//! Tools with which authors test their bots and locks.
 //!
-//! Nothing of the program calls it. [`Program`] starts a bot's real program and talks to
-//! it. [`check_user_lock`] drives a [`UserLock`] through the cases that the program relies
-//! on. Bound: ten seconds for each wait.
+//! The program itself does not use this. [`Program`] starts a bot's real program and talks to
+//! it. [`check_user_lock`] tests a [`UserLock`] in all cases that the program relies on. Bound:
+//! ten seconds for each wait.
 
 mod program;
 

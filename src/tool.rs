@@ -1,5 +1,5 @@
-//! What the program `turnkey` needs of the framework beside [`App`](crate::App). Not for
-//! bots: it changes with any version.
+//! What the program `turnkey` needs from the framework besides [`App`](crate::App). Not for
+//! bots: any version may change it.
 
 use std::path::Path;
 use std::time::Duration;

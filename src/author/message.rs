@@ -1,8 +1,8 @@
-//! What goes in and what comes out: plain data that every other part speaks of.
+//! Updates and replies: plain data that every other part uses.
 //!
-//! Imports nothing of ours but the storage crate's keys. Updates and replies are kept as
-//! JSON, in the inbox and in the outbox, and outlive the version that wrote them: each new
-//! field needs a default.
+//! Imports nothing of ours but the storage crate's keys. The inbox and the outbox keep updates
+//! and replies as JSON, which outlives the version that wrote it: each new field needs a
+//! default.
 
 use std::fmt;
 

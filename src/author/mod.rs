@@ -1,4 +1,4 @@
-//! What authors see: the errors, what comes in and goes out, the lock of their own.
+//! What authors see: the errors, updates and replies, the turn, user locks.
 //!
 //! Plain data and traits: nothing here runs a turn. Imports nothing of ours but the
 //! storage crate's keys.

@@ -1,10 +1,9 @@
-//! A user lock of the author's own, taken before the database's.
+//! A user lock that the author provides, taken before the database's.
 //!
-//! The database's lock keeps every promise of a turn by itself. An author brings another
-//! ([`App::user_lock`](crate::App::user_lock)) where a user is served by something else
-//! too: a second system with a lock of its own. `turn.rs` takes it before a turn begins,
-//! waits for it no longer than `--lock-wait`, and drops what it got when the turn has
-//! ended, whichever way. `testing.rs` tries a lock out.
+//! The database's lock alone keeps every promise of a turn. An author adds another
+//! ([`App::user_lock`](crate::App::user_lock)) if a second system with its own lock serves the
+//! same users. `turn.rs` takes it before a turn begins, waits for it at most `--lock-wait`, and
+//! drops it when the turn has ended, however it ended. `testing.rs` tests such a lock.
 
 use std::future::Future;
 use std::pin::Pin;

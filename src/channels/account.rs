@@ -1,9 +1,9 @@
-//! Whose token it is: the page or the community in whose name the bot speaks. Others may
-//! post to the same address (one app serves several pages, one secret may be set twice);
-//! replies to them would go out with a token that is not theirs.
+//! Which page or community the bot's token belongs to. Events of others may be posted to the
+//! same address (one app serves several pages, one secret may be set twice); replies to them
+//! would go out with the wrong token.
 //!
 //! Called by `updaters/account.rs`, which puts the answer where all workers see it
-//! (`pacing.rs`). Telegram and Viber need no such question: there a bot is its token.
+//! (`pacing.rs`). Telegram and Viber need no such question: there the token is the bot's own.
 
 use hyper::Uri;
 use serde::Deserialize;

@@ -1,8 +1,8 @@
 //! The HTTP client of the platforms' APIs: one pool of kept-alive connections for each
 //! channel of a worker.
 //!
-//! Used by the channels' `send`, by polling and registering. Bounds: [`TIMEOUT`] for a
-//! whole call, or what a long poll takes; [`MAX_ANSWER`] bytes of answer.
+//! Used by the channels' `send`, by polling and registration. Bounds: [`TIMEOUT`] for a whole
+//! call, longer for a long poll; [`MAX_ANSWER`] bytes of answer.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! Makes replies fit a platform: what is too long is cut into several messages,
-//! what cannot be cut is refused with its reason.
+//! Makes replies fit a platform: a text that is too long is cut into several messages; what
+//! cannot be cut is refused with a reason.
 //!
-//! Called by the channels' `plan`, so before the commit: each part has its own row
-//! in the outbox. Lengths are in UTF-16 code units: no platform counts more of them
-//! for a text than these, so what fits here fits there.
+//! Called by the channels' `plan`, so before the commit: each part has its own row in the
+//! outbox. Lengths are in UTF-16 code units: no platform counts a text as longer, so what fits
+//! here fits there.
 
 use crate::author::message::Reply;
 

@@ -1,13 +1,12 @@
 //! Facebook Messenger (<https://developers.facebook.com/docs/messenger-platform>):
 //! events at `POST /facebook`, replies by the Send API.
 //!
-//! Bodies are signed with the app's secret. One request brings up to a thousand
-//! events of many users; "Test" in the app's settings brings one in another form. Taken:
-//! messages (text, pictures), edits of them, quick replies and postbacks. Echoes of the
-//! bot's own messages are left out; anything else is logged once for each kind, and does
-//! not hold up the rest of its batch. Events of another page than the token's go to the
-//! dead letters.
-//! `GET /facebook` answers the challenge that Facebook tries an address with.
+//! Bodies are signed with the app's secret. One request holds up to a thousand events of many
+//! users; "Test" in the app's settings sends one in another form. Handled: messages (text,
+//! pictures), edits of them, quick replies and postbacks. Echoes of the bot's own messages are
+//! dropped; anything else is logged once for each kind, and does not hold up the rest of its
+//! batch. Events of a page other than the token's become dead letters. `GET /facebook` answers
+//! the challenge with which Facebook verifies an address.
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, Uri};

@@ -6,13 +6,12 @@
 //! fields beside its text: `"picture":"https://…"`,
 //! `"buttons":[{"label":"Yes","data":"1"}]`.
 //!
-//! An update's id is the `Idempotency-Key` header, else the field `id`, else one
-//! made up here. The same id with the same body gets the stored answer, byte for
-//! byte; with another body 409. With a token configured, requests carry
-//! `Authorization: Bearer TOKEN`.
+//! An update's id is the `Idempotency-Key` header, else the field `id`, else one generated
+//! here. The same id with the same body gets the stored answer, byte for byte; with another
+//! body 409. With a token configured, requests carry `Authorization: Bearer TOKEN`.
 //!
 //! With `Prefer: respond-async` ([RFC 7240](https://www.rfc-editor.org/rfc/rfc7240)) the
-//! answer is 202 at once, with the address at which the answer can be asked for
+//! response is 202 at once, with the address from which the answer can be fetched
 //! (`updaters/status.rs`).
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,5 @@
-//! What the channels' `verify` and `parse` share: reading JSON, ids, what to say of
-//! what is refused, not handled, or cannot be read.
+//! What the channels' `verify` and `parse` share: reading JSON and ids, and messages about
+//! requests that are refused, not handled, or unreadable.
 //!
 //! Bounds: [`MAX_USER_ID`], [`MAX_UPDATE_ID`]; [`MAX_KINDS`] log lines; [`MAX_REASON`]
 //! bytes of a reason.

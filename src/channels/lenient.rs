@@ -1,11 +1,11 @@
-//! Reads what platforms write the way they write it, and not only the way they describe
-//! it: a null is an absent field, a number may be a text and a text a number, bytes that
-//! are no UTF-8 and halves of surrogate pairs are U+FFFD. Platforms pass on what a user's
-//! client sent; whoever reads it strictly lets one user stop all others.
+//! Reads JSON as platforms really send it, not only as they document it: a null is an absent
+//! field, a number may be a string and a string a number, invalid UTF-8 and lone surrogates
+//! become U+FFFD. Platforms pass on what a user's client sent; with a strict reader one user
+//! could block all others.
 //!
-//! Used by the channels on bodies that were verified as they came, and by `client.rs` on
-//! what the platforms answer. Invariant: JSON that can be read strictly is left as it is,
-//! byte for byte. Bound: a body grows to three times its size at most.
+//! Used by the channels on bodies that were verified unchanged, and by `client.rs` on the
+//! platforms' answers. Invariant: JSON that can be read strictly is left as it is, byte for
+//! byte. Bound: a body grows to three times its size at most.
 
 use std::borrow::Cow;
 use std::fmt;

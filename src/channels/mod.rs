@@ -1,10 +1,10 @@
 //! The platforms that updates come from and replies go to.
 //!
-//! One file each; `updaters/` asks a channel to verify and parse what came in,
-//! `turn.rs` what to answer, `turn/send.rs` to send. A channel knows nothing of
-//! locks, storage or processes. [`Channel`] is public: an author may bring more of them
-//! (`App::channel`); what only our own platforms have (polling, registering a webhook)
-//! is in [`poll`] and [`register`]. `registry.rs` has all channels of a worker.
+//! One file or more each; `updaters/` asks a channel to verify and parse requests, `turn.rs`
+//! what to answer, `turn/send.rs` to send. A channel knows nothing of locks, storage or
+//! processes. [`Channel`] is public: authors can write their own (`App::channel`); what only
+//! our own platforms have (polling, registering a webhook) is in [`poll`] and [`register`].
+//! `registry.rs` has all channels of a worker.
 
 pub(crate) mod account;
 mod client;

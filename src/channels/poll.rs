@@ -1,7 +1,7 @@
-//! Platforms that can be asked for updates.
+//! Platforms that can be polled for updates.
 //!
-//! Called by `updaters/polling.rs`, which knows when to ask and what is done with the
-//! updates; here are the calls, in `telegram_api.rs` and `vk_api.rs`.
+//! Called by `updaters/polling.rs`, which decides when to ask and handles the updates; the
+//! calls themselves are in `telegram_api.rs` and `vk_api.rs`.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! Platforms that can be told where to post updates.
 //!
-//! Called by `updaters/registration.rs`, which knows when; the calls are in
-//! `telegram_api.rs`, `viber_api.rs` and `vk_api.rs`. Facebook takes an address only from the app's owner:
-//! the line at the start says what to enter (`operator/banner.rs`).
+//! Called by `updaters/registration.rs`, which knows when; the calls are in `telegram_api.rs`,
+//! `viber_api.rs` and `vk_api.rs`. On Facebook only the app's owner can enter an address: a
+//! line at the start says what to enter (`operator/banner.rs`).
 
 use std::future::Future;
 use std::pin::Pin;

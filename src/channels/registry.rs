@@ -1,6 +1,6 @@
-//! The channels of a worker: ours that are configured, and the author's.
+//! The channels of a worker: our configured ones and the author's.
 //!
-//! Made by the worker after its fork, asked by everyone who has a dialog. Bound:
+//! Made by the worker after its fork; used by all code that has a dialog. Bound:
 //! [`MAX_CHANNELS`].
 
 use std::cell::Cell;

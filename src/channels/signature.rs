@@ -1,8 +1,7 @@
-//! Secrets and signatures of what comes in.
+//! Checks the secrets and signatures of requests.
 //!
-//! Called by the channels' `verify`. Invariant: every comparison takes the same time
-//! wherever the two differ, so that an attacker learns nothing about where they
-//! were wrong.
+//! Called by the channels' `verify`. Invariant: every comparison takes constant time, so its
+//! duration tells an attacker nothing.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -2,18 +2,19 @@
 //! at `POST /telegram` (or by polling, `telegram_api.rs`), replies by `sendMessage` and
 //! `sendPhoto`.
 //!
-//! A reply that is the only one of its turn, and a text, rides in the answer to the
-//! webhook: Telegram executes it once it has the answer, and asks again if it does
-//! not get it. So there is no call of ours, and the reply is sent once. Telegram says
-//! nothing of one that came too fast, so it rides only where the limits leave a place.
-//! To an update that was polled for all replies are sent. The answer to a pressed button is `answerCallbackQuery`, which ends the button's waiting. Without
-//! a token the first reply rides in any case, and others are lost.
+//! If a turn has a single reply, and it is a text, it rides in the answer to the webhook:
+//! Telegram executes it once it has the answer, and posts the update again if it does not get
+//! it. So we make no call, and the reply is sent once. Telegram does not report a riding reply
+//! that came too fast, so one rides only if the rate limits have room for it. Replies to polled
+//! updates are always sent by calls. A pressed button is answered with `answerCallbackQuery`,
+//! which ends the button's progress display. Without a token the first reply always rides, and
+//! the others are lost.
 //!
-//! Taken: messages and edits of them (text, photos with their caption), callback
-//! queries (the button's data): see `telegram_incoming.rs`. Anything else is answered 200
-//! and logged once for each kind; else Telegram would send it again for a day.
-//! `X-Telegram-Bot-Api-Secret-Token` is compared in constant time when a secret
-//! is configured. Bound: [`MAX_MOVED`] groups of which it is remembered where they went.
+//! Handled: messages and edits of them (text, photos with their caption), callback queries (the
+//! button's data): see `telegram_incoming.rs`. Anything else is answered 200 and logged once
+//! for each kind; otherwise Telegram would send it again for a day.
+//! `X-Telegram-Bot-Api-Secret-Token` is compared in constant time when a secret is configured.
+//! Bound: the new ids of [`MAX_MOVED`] migrated groups are remembered.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

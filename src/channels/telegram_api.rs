@@ -1,6 +1,5 @@
-//! The calls to Telegram's Bot API beside those that send: `getUpdates` and
-//! `setWebhook` (<https://core.telegram.org/bots/api#getting-updates>); and what its
-//! answers mean.
+//! The calls to Telegram's Bot API that do not send: `getUpdates` and `setWebhook`
+//! (<https://core.telegram.org/bots/api#getting-updates>); and the meaning of its answers.
 //!
 //! Used by `telegram.rs`, and through [`Poll`] and [`Register`]. Bounds: [`LIMIT`] updates a call.
 

@@ -1,8 +1,8 @@
-//! What Telegram's updates hold, by webhook and by polling alike.
+//! Reads Telegram's updates, from webhooks and polling alike.
 //!
-//! Called by `telegram.rs`. Who speaks is the chat in whose name a message was sent, if it
-//! was: its `from` is then an account that all chats share. Where it was said (a topic, a
-//! business connection) is kept for the replies.
+//! Called by `telegram.rs`. If a message was sent in the name of a chat, the user is that chat:
+//! its `from` is then an account that all chats share. Where it was sent (a topic, a business
+//! connection) is kept for the replies.
 
 use std::collections::HashMap;
 

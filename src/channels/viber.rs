@@ -1,13 +1,13 @@
 //! Viber's bot API (<https://developers.viber.com/docs/api/rest-bot-api/>): events at
 //! `POST /viber`, replies by `send_message`.
 //!
-//! Bodies are signed with the bot's token. Taken: messages (text, pictures) and
-//! `conversation_started`, which may be answered with one message of welcome: it
-//! rides in the answer. Anything else is answered 200 and logged once for each kind.
+//! Bodies are signed with the bot's token. Handled: messages (text, pictures) and
+//! `conversation_started`, which may be answered with one welcome message, which rides in the
+//! answer. Anything else is answered 200 and logged once for each kind.
 //!
-//! A pressed button arrives as a message with the button's data for a text. To tell
-//! it from the same text typed, each message with buttons carries digests of their
-//! data as `tracking_data`, which Viber returns with the user's next message.
+//! A pressed button arrives as a message whose text is the button's data. To tell it from the
+//! same text typed, each message with buttons carries digests of their data as `tracking_data`,
+//! which Viber returns with the user's next message.
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;

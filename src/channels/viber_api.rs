@@ -1,4 +1,4 @@
-//! Viber's bot API, as far as a channel does not need it: registering a webhook.
+//! The part of Viber's bot API that does not send: registering a webhook.
 //!
 //! Called by `updaters/registration.rs`.
 

@@ -1,13 +1,13 @@
 //! VK's Callback API (<https://dev.vk.com/en/api/callback/getting-started>): events of
 //! a community at `POST /vk` (or by polling, `vk_api.rs`), replies by `messages.send`.
 //!
-//! The secret is a field of each body. Taken: `message_new` (text, photos, buttons) and
-//! `message_edit`. Anything else is answered `ok` and logged once for each kind. `confirmation`, which
-//! comes without the secret, is answered with the string that VK gave for it. Events of
-//! another community than the token's are refused.
+//! The secret is a field of each body. Handled: `message_new` (text, photos, buttons) and
+//! `message_edit`. Anything else is answered `ok` and logged once for each kind.
+//! `confirmation`, which comes without the secret, is answered with the string that VK gave for
+//! it. Events of a community other than the token's are refused.
 //!
-//! `random_id` is made of the update's id and the reply's place: VK takes a second
-//! message with the same one for the first, so a reply is sent once.
+//! `random_id` is computed from the update's id and the reply's position. VK recognises a
+//! second message with the same one, so a reply is sent once.
 
 use std::time::{Duration, SystemTime};
 

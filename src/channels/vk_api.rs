@@ -1,10 +1,10 @@
-//! The calls to VK's API beside those that send: Bots Long Poll
-//! (<https://dev.vk.com/en/api/bots-long-poll/getting-started>) and the Callback API's
-//! settings (<https://dev.vk.com/en/method/groups.addCallbackServer>).
+//! The calls to VK's API that do not send: Bots Long Poll
+//! (<https://dev.vk.com/en/api/bots-long-poll/getting-started>) and the Callback API's settings
+//! (<https://dev.vk.com/en/method/groups.addCallbackServer>).
 //!
-//! Used through [`Poll`] and [`Register`]. The token says which community it is. VK's
-//! queue moves on with each answer, whatever became of it; a mark (`ts`) that is not too
-//! old gives the same events again, also under a new key. So the mark is kept by us.
+//! Used through [`Poll`] and [`Register`]. The token determines the community. VK's queue moves
+//! on with each answer, whatever became of it; a mark (`ts`) that is not too old gives the same
+//! events again, also under a new key. So we keep the mark.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `backup` and `restore`: a SQLite file copied while the bot runs, and put back.
+//! `backup` and `restore`: copy a SQLite file while the bot runs, and put it back.
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `completions`: prints what a shell completes this program's command line with.
+//! `completions`: prints a shell's completion script for this program.
 
 use std::process::ExitCode;
 

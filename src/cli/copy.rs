@@ -72,12 +72,30 @@ pub(super) struct Copy {
     #[arg(long)]
     all_tables: bool,
 
+    /// Of a bot in another language: where its migrations are, as for `run`.
+    #[cfg(feature = "any-language")]
+    #[arg(long, value_name = "DIR")]
+    migrations: Option<std::path::PathBuf>,
+
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
 
 impl Copy {
+    #[cfg(feature = "any-language")]
+    fn migrations(&self, author: &Author) -> anyhow::Result<Vec<String>> {
+        match &self.migrations {
+            Some(directory) => super::handler::migrations(directory),
+            None => Ok(author.migrations.clone()),
+        }
+    }
+
+    #[cfg(not(feature = "any-language"))]
+    fn migrations(&self, author: &Author) -> anyhow::Result<Vec<String>> {
+        Ok(author.migrations.clone())
+    }
+
     pub(super) fn run(self, author: &Author) -> anyhow::Result<ExitCode> {
         let address = |option, url: &str| {
             url.parse::<Address>()
@@ -94,14 +112,11 @@ impl Copy {
                 "--from and --to are the same database, {to}; name another one with --to"
             );
         }
+        let migrations = self.migrations(author)?;
         let mut line = Line::new();
-        let copied = until_interrupted(tools::copy(
-            &from,
-            &to,
-            &author.migrations,
-            &wanted,
-            |progress| line.show(progress),
-        ));
+        let copied = until_interrupted(tools::copy(&from, &to, &migrations, &wanted, |progress| {
+            line.show(progress)
+        }));
         line.end();
         let Some(copied) = copied? else {
             say!(

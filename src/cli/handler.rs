@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
 
-use crate::config::Config;
+use crate::config::{Config, Processes};
 use crate::handlers::Author;
 use crate::handlers::command::{Command, Plan, find};
 use crate::process::sys;
@@ -46,19 +46,21 @@ impl Bot {
     /// There is no such file, or nobody to run it.
     pub(super) fn named(self) -> anyhow::Result<Option<Named>> {
         let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let plan = |program: PathBuf, arguments, name| Plan {
+        let plan = |program: PathBuf, arguments, name, directory| Plan {
             program,
             arguments,
             name,
+            directory,
             guard: sys::guard_handler,
             open_files,
         };
         if let Some(file) = self.handler {
             let found = find(&file).map_err(anyhow::Error::msg)?;
             let whole = std::path::absolute(&file)?;
+            let directory = whole.parent().unwrap_or(Path::new("/")).to_owned();
             return Ok(Some(Named {
-                plan: plan(found.program, found.arguments, found.name),
-                beside: whole.parent().map(|directory| directory.join("migrations")),
+                beside: Some(directory.join("migrations")),
+                plan: plan(found.program, found.arguments, found.name, directory),
             }));
         }
         let mut words = self.command.into_iter();
@@ -69,9 +71,15 @@ impl Bot {
         let name = program.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
         Ok(Some(Named {
-            plan: plan(program, words.collect(), name),
+            plan: plan(program, words.collect(), name, std::env::current_dir()?),
             beside: None,
         }))
+    }
+
+    /// Whether it may make machine code while it runs: CPython does not.
+    pub(super) fn compiles(&self) -> bool {
+        let is_python = |file: &PathBuf| file.extension().is_some_and(|e| e == "py");
+        !self.command.is_empty() || self.handler.as_ref().is_some_and(|file| !is_python(file))
     }
 }
 
@@ -102,6 +110,9 @@ pub(super) fn bring(
         }
         return Ok(author);
     };
+    if config.watch && config.processes == Processes::Single {
+        bail!("--watch replaces workers, and --single-process has none: leave one of them out");
+    }
     say!("Handler: {}, run by {}.", plan.name, plan.program.display());
     let migrations = match (&config.migrations, beside) {
         (Some(directory), _) => migrations(directory)?,

@@ -6,8 +6,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::Args;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use turnkey_text::numbers::counted;
 
@@ -17,18 +17,6 @@ use crate::config;
 use crate::handlers::command::{Conformance, Introduced, Outcome, Patience, Verdict};
 use crate::process::exit;
 use crate::shared::lines::say;
-
-#[derive(Args)]
-pub(super) struct Handler {
-    #[command(subcommand)]
-    action: Action,
-}
-
-#[derive(Subcommand)]
-enum Action {
-    /// Try a handler in any language out: does it speak the protocol of docs/HANDLERS.md?
-    Check(Check),
-}
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -48,7 +36,7 @@ Examples:
   turnkey handler check -- ruby counter.rb
   turnkey handler check --case ping --case cancel bot.mjs
   turnkey handler check --json -- ./bot --some-flag")]
-struct Check {
+pub(super) struct Check {
     #[command(flatten)]
     bot: Bot,
 
@@ -70,16 +58,8 @@ struct Check {
     turn_timeout: Duration,
 }
 
-impl Handler {
-    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
-        match self.action {
-            Action::Check(check) => check.run(),
-        }
-    }
-}
-
 impl Check {
-    fn run(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         let Some(named) = self.bot.named()? else {
             anyhow::bail!(
                 "no handler is named; give its file (turnkey handler check bot.py) or its command (turnkey handler check -- ruby bot.rb)"

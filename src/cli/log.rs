@@ -1,8 +1,8 @@
 //! The log: lines on stderr or in a file, for people or machines.
 //!
-//! Written by way of `lines.rs`, which never waits and needs no thread: one would not
-//! survive the fork. Each event is one line, whatever is told in it: what a user wrote, in
-//! their id say, cannot look like a line of ours; and no secret is in it, whoever told it.
+//! Written through `lines.rs`, which never waits and needs no thread (a thread would not
+//! survive the fork). Each event is one line, so what a user wrote, in their id for instance,
+//! cannot look like a line of ours; secrets are removed from it.
 
 use std::io::{self, Write};
 

@@ -13,6 +13,8 @@ mod dump;
 mod handler;
 #[cfg(feature = "any-language")]
 mod handler_check;
+#[cfg(feature = "any-language")]
+mod handler_exec;
 mod log;
 mod man;
 mod operator;
@@ -80,9 +82,10 @@ enum Command {
     Reload(upgrade::Reload),
     /// Stop a running bot, and wait for its end.
     Stop(upgrade::Stop),
-    /// Try a handler in any language out.
+    /// For bots in other languages: try them out, run their tests.
     #[cfg(feature = "any-language")]
-    Handler(handler_check::Handler),
+    #[command(subcommand)]
+    Handler(Handler),
     /// Print the systemd unit that runs this bot.
     Systemd(systemd::Systemd),
     /// Print what bash, zsh, fish … complete this command line with.
@@ -93,6 +96,16 @@ enum Command {
     #[cfg(feature = "drill")]
     #[command(hide = true, name = turnkey_drill::SHELL_COMMAND)]
     DrillShell(drill_shell::Shell),
+}
+
+/// Commands for bots in other languages.
+#[cfg(feature = "any-language")]
+#[derive(Subcommand)]
+enum Handler {
+    /// Run a command, such as a bot's tests, that finds the SDK this program carries.
+    Exec(handler_exec::Exec),
+    /// Try a handler out: does it keep to the protocol of docs/HANDLERS.md?
+    Check(handler_check::Check),
 }
 
 /// What a command does with its arguments.
@@ -191,7 +204,9 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Reload(reload) => reload.run(),
         Command::Stop(stop) => stop.run(),
         #[cfg(feature = "any-language")]
-        Command::Handler(handler) => handler.run(),
+        Command::Handler(Handler::Exec(exec)) => exec.run(),
+        #[cfg(feature = "any-language")]
+        Command::Handler(Handler::Check(check)) => check.run(),
         Command::Systemd(systemd) => systemd.run(),
         Command::Completions(shell) => shell.run(&whole, &program_name()),
         Command::Man(man) => man.run(whole, &program_name()),

@@ -1,5 +1,5 @@
-//! `outbox`: replies that were committed and not yet sent, and dead replies, which the
-//! platform did not take in the end.
+//! `outbox`: replies that were committed and not yet sent, and dead replies, which were given
+//! up.
 
 use std::process::ExitCode;
 use std::str::FromStr;

@@ -118,5 +118,11 @@ pub(super) fn outline(arguments: &[String]) -> anyhow::Result<Outline> {
     let matches = command.try_get_matches_from(arguments);
     let matches = matches.unwrap_or_else(|error| error.exit());
     let run = Run::from_arg_matches(&matches)?;
-    Ok(run.settings.outline(run.config.as_deref())?)
+    let outline = run.settings.outline(run.config.as_deref())?;
+    #[cfg(feature = "any-language")]
+    let outline = Outline {
+        compiles: run.bot.compiles(),
+        ..outline
+    };
+    Ok(outline)
 }

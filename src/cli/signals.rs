@@ -1,12 +1,11 @@
 //! What `upgrade`, `reload` and `stop` share: finding a running bot, and waiting until it
 //! has obeyed.
 //!
-//! The master is found by the line it has left in the lock file (`process/lock_note.rs`), and is
-//! signalled only if it holds that file: a number alone may be another process's by now,
-//! or one of another container. With `--pid` there is no such line, so what can be seen of
-//! processes has to do. In both cases a process that would be ended by the signal,
-//! because it does not wait for it, is left alone. Bounds: `--timeout`, [`LOOK`],
-//! [`NO_CHILD`].
+//! The master's process id is in the lock file (`process/lock_note.rs`). It is signalled only
+//! if it holds that file: by now the id may belong to another process, or to another container.
+//! With `--pid` there is no such line, so only what `/proc` shows of processes is checked. In
+//! both cases a process that the signal would kill, because it has no handler for it, is left
+//! alone. Bounds: `--timeout`, [`LOOK`], [`NO_CHILD`].
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

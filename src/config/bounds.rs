@@ -1,7 +1,7 @@
 //! Checks of single values, for the column `check` of `settings.rs`.
 //!
-//! Each gives the value as it is taken, or what follows the setting's name in the sentence
-//! that refuses it.
+//! Each returns the value to use, or the rest of the error sentence that begins with the
+//! setting's name.
 
 use std::fmt::Display;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! Settings that are one of a few words.
+//! Settings whose value is one of a few words.
 //!
-//! The words are the variants' names in small letters, for clap and for serde; their
-//! comments are what --help says.
+//! The words are the variants' names in lower case, for clap and for serde; their comments are
+//! the text of --help.
 
 use serde::Deserialize;
 

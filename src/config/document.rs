@@ -1,6 +1,6 @@
-//! The table in words: docs/SETTINGS.md, and the end of `run --help`.
+//! Documents the table of settings: docs/SETTINGS.md, and the end of `run --help`.
 //!
-//! Called by `cli/run.rs`; the page is kept right by a test, which writes it with
+//! Called by `cli/run.rs`; a test checks the page, and writes it with
 //! `UPDATE=1 cargo test --lib settings_page`.
 
 use super::secrets::variable;

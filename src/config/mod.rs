@@ -1,21 +1,21 @@
 //! Flags, environment and file become one validated, immutable [`Config`].
 //!
-//! Called by `cli/` before anything is bound, opened or forked, and at each reload.
-//! Imports nothing of ours but the error and plain data.
+//! Called by `cli/` before anything is bound, opened or forked, and at each reload. Imports
+//! nothing of ours but the error and plain data.
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `settings.rs` | **the table**: each setting, with all that is said of it; how to add one |
+//! | `settings.rs` | **the table**: each setting with its documentation; how to add one |
 //! | `table/` | what a row of it becomes |
 //! | `choices.rs`, `times.rs`, `secrets.rs` | types of settings |
 //! | `bounds.rs` | checks of single values |
-//! | `read.rs` | where settings are read from, and which place wins |
+//! | `read.rs` | the places that settings are read from, and which one wins |
 //! | `validate/` | whether they fit together; a file for each subject |
-//! | `serving.rs`, `channels.rs`, `network.rs` | what is made of those that belong together |
+//! | `serving.rs`, `channels.rs`, `network.rs` | structs of settings that belong together |
 //! | `reload.rs` | what a reload leaves as it is |
-//! | `outline.rs` | what an init system's unit says of them |
-//! | `document.rs` | the table in words |
-//! | `proxies.rs` | what calls to the platforms go through |
+//! | `outline.rs` | what an init system's unit needs to know of them |
+//! | `document.rs` | the table as documentation |
+//! | `proxies.rs` | the proxies for calls to the platforms |
 
 mod bounds;
 mod channels;

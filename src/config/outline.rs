@@ -1,9 +1,9 @@
-//! What a unit of an init system has to say about a bot, told from its settings before
-//! it ever runs there.
+//! What the unit of an init system must contain for a bot, derived from the bot's settings
+//! before it runs there.
 //!
-//! Called by `cli/systemd.rs` with flags and a file alone: variables and secrets are those
-//! of the place where the bot will run. So unlike `validate/` this does not judge
-//! whether all settings fit together; the bot does, at its start.
+//! Called by `cli/systemd.rs` with flags and a file only: variables and secrets belong to the
+//! place where the bot will run. So unlike `validate/` this does not check whether all settings
+//! fit together; the bot does so at its start.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub(crate) struct Outline {
     /// Directories that it writes to, as far as they were named with their whole paths;
     /// sorted, each once.
     pub(crate) writes: Vec<PathBuf>,
+    /// Whether its handler makes machine code while it runs, as Node.js does.
+    pub(crate) compiles: bool,
 }
 
 impl Settings {
@@ -81,6 +83,7 @@ impl Settings {
             admin,
             has_storage: storage.is_some(),
             writes,
+            compiles: false,
         })
     }
 }

@@ -1,8 +1,8 @@
-//! Where settings are read from, and which of these places wins: the flag, else the
-//! variable (a secret's may name a file), else the file of `--config`, else the default.
+//! Reads settings. The first of these that is set wins: the flag, the variable (a secret's may
+//! name a file), the `--config` file, the default.
 //!
-//! Called by `cli/run.rs` at the start and at each reload. No error shows a line of the
-//! file: a secret may stand in it.
+//! Called by `cli/run.rs` at the start and at each reload. No error shows a line of the file,
+//! since it may contain a secret.
 
 use std::fs;
 use std::path::Path;

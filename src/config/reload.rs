@@ -1,7 +1,7 @@
-//! What a reload leaves as it is.
+//! The settings that a reload does not change.
 //!
-//! Called by `process/master/reload.rs`. Which settings these are the table says
-//! (`changed_by`); here is what was made of them together with others.
+//! Called by `process/master/reload.rs`. The table marks these settings (`changed_by`); here
+//! are the values that were derived from several of them.
 
 use super::{Config, Listen, Updater};
 

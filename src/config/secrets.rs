@@ -1,11 +1,10 @@
-//! Secrets: where each may stand, and that none is ever shown.
+//! Secrets: where each may be set, so that none is ever shown.
 //!
 //! Called by `read.rs` at the start and at each reload, and for the database's address by
-//! `cli/`. A secret has no flag: a command line can be read by
-//! every user of a machine. It stands in a variable, in the file that `…_FILE` names, in
-//! the directory of systemd's credentials (systemd.exec(5), `LoadCredential=`), or in the
-//! file of `--config`. The first three are one place: two of them for one secret are
-//! refused. Bounds: [`LONGEST`].
+//! `cli/`. A secret has no flag, since every user of a machine can read command lines. It is
+//! set in a variable, in the file that `…_FILE` names, in the directory of systemd's
+//! credentials (systemd.exec(5), `LoadCredential=`), or in the `--config` file. Of the first
+//! three only one may be set for a secret; two are refused. Bounds: [`LONGEST`].
 
 use std::ffi::OsString;
 use std::fmt;

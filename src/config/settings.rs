@@ -1,20 +1,20 @@
-//! The table of all settings: one row says all that is said of a setting anywhere.
+//! The table of all settings: one row has everything about a setting.
 //!
-//! Of a row come the flag and its help, the variable `TURNKEY_…`, the name in the file, the
+//! From a row come the flag and its help, the variable `TURNKEY_…`, the name in the file, the
 //! bounds, what a reload changes, the status page, the manual page and docs/SETTINGS.md.
 //!
 //! **To add one**, write a row here and use it: `config.its_name`, anywhere. Then
-//! `UPDATE=1 cargo test -p turnkey --lib settings_page` brings docs/SETTINGS.md up to date. A row is
-//! the help as a comment, the name, the type, the default if there is one, and what is not
-//! as usual: the fields of [`Row`](super::table::Row), such as
+//! `UPDATE=1 cargo test -p turnkey --lib settings_page` brings docs/SETTINGS.md up to date. A
+//! row is the help as a comment, the name, the type, the default if there is one, and
+//! exceptions as fields of [`Row`](super::table::Row), such as
 //!
 //! * `check`: its bounds, with a function of `bounds.rs`;
-//! * `changed_by`: where a reload is not enough;
-//! * `value_name`, `default_text`: where --help takes more than the type and the default;
-//! * `shown`: where the status page takes more than the value.
+//! * `changed_by`: if a reload is not enough;
+//! * `value_name`, `default_text`: if --help needs more than the type and the default;
+//! * `shown`: if the status page needs more than the value.
 //!
-//! A secret is of type `Secret`: it has no flag, and nothing shows it. Only what depends on
-//! other settings is written elsewhere: in `validate/`, which groups those that are used
+//! A secret is of type `Secret`: it has no flag, and nothing shows it. Only checks that depend
+//! on other settings are elsewhere: in `validate/`, which groups the settings that are used
 //! together (`config.tls`, `config.server`).
 
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
-//! Who runs the author's code: the contract that every kind of handler keeps, and a file
-//! for each kind.
+//! Runs the author's code: the contract that every kind of handler keeps, and a file for each
+//! kind.
 //!
-//! Called by `turn/turn.rs`, which knows no state type and no language. Invariant: whatever
-//! a handler does (fail, panic, take too long), the lock comes back; what it left counts
-//! only if it ended well.
+//! Called by `turn/turn.rs`, which knows no state type and no language. Invariant: whatever a
+//! handler does (fail, panic, take too long), the lock comes back; its results count only if it
+//! returned `Ok`.
 
 #[cfg(feature = "any-language")]
 pub(crate) mod command;
@@ -67,6 +67,8 @@ pub(crate) struct Starting<'a> {
     pub(crate) config: &'a Config,
     /// The worker's place.
     pub(crate) worker: usize,
+    /// It does what one worker does for all.
+    pub(crate) is_first: bool,
     /// Where its processes are noted, for whoever outlives it.
     pub(crate) groups: Groups,
 }
@@ -101,6 +103,11 @@ pub(crate) trait AnyHandler {
         _starting: Starting<'a>,
     ) -> Pin<Box<dyn Future<Output = StartResult<Hears>> + 'a>> {
         Box::pin(async { Ok(Hears::default()) })
+    }
+
+    /// Why turns would only wait now, if that is so.
+    fn trouble(&self) -> Option<String> {
+        None
     }
 
     /// Lets it go, in a worker that has no turn in flight any more.

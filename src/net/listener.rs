@@ -1,9 +1,8 @@
-//! A socket that connections are accepted at: TCP or Unix, for the world or for
-//! operators.
+//! A listening socket: TCP or Unix, for the world or for operators.
 //!
-//! Bound by `process/sockets.rs`, shared by all workers, accepted at by
-//! `worker/accept.rs`. Invariant: all copies share one queue of connections. A Unix
-//! socket's file is removed only while it is still that of this socket.
+//! Bound by `process/sockets.rs`, shared by all workers; `worker/accept.rs` accepts from it.
+//! Invariants: all copies share one queue of connections; a Unix socket's file is removed only
+//! while it still belongs to this socket.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

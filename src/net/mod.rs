@@ -1,4 +1,4 @@
-//! Sockets and certificates: what connections are accepted at, and HTTPS.
+//! Listening sockets, outgoing connections, HTTPS and certificates.
 //!
 //! Used by the worker, the process room and the operator's page. Knows nothing of turns.
 

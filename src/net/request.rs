@@ -1,14 +1,13 @@
-//! What is common to all requests, whoever answers them: whether a head says plainly whom
-//! it is for and where its body ends, and what becomes of a body that nobody wants.
+//! What is common to all requests: whether the head is unambiguous about its host and the end
+//! of its body, and what becomes of an unread body.
 //!
-//! Called by `worker/connection.rs` and `operator/admin/server.rs` for each request; the body is
-//! read by `updaters/body.rs`. Invariant: a request that is refused is answered so that
-//! its sender can read why. A sender that is still sending sees a reset connection instead
-//! (over HTTP/2, a reset stream) when its body is left unread; so what is left of it is
-//! read and thrown away first ([`Body::discard`]), and what is too long or too slow for
-//! that after the answer, until the sender closes ([`Kept::linger`], RFC 9112, 9.6).
-//! Bounds: [`DISCARD`] times the largest body in bytes, [`FIRST`] before the answer;
-//! whoever lingers says for how long.
+//! Called by `worker/connection.rs` and `operator/admin/server.rs` for each request; the body
+//! is read by `updaters/body.rs`. Invariant: the sender of a refused request can read why. If
+//! its body were left unread, a sender that is still sending would see a reset connection
+//! instead (over HTTP/2, a reset stream). So the rest of the body is read and thrown away first
+//! ([`Body::discard`]); if it is too long or too slow for that, then after the answer, until
+//! the sender closes ([`Kept::linger`], RFC 9112, 9.6). Bounds: [`DISCARD`] times the largest
+//! body in bytes, [`FIRST`] before the answer; the caller of `linger` sets its time.
 
 use std::cell::RefCell;
 use std::io;

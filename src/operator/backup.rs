@@ -1,18 +1,17 @@
 //! Backups that a running bot makes of its SQLite file: `--backup-dir`.
 //!
-//! Run by the first worker only. It makes none itself: it starts this program's own
-//! `backup --dir` as a process of its own, for three reasons. SQLite's locks are POSIX
-//! locks, which a process loses on a file when it closes *any* handle on it: in a worker
-//! or the writer, a copy could pull the log away under the bot. The worker's one thread
-//! stays free for turns, and the copy has a lower priority. A copy that hangs or crashes
-//! takes nobody with it.
+//! Run by the first worker only, which starts this program's own `backup --dir` as a separate
+//! process, for three reasons. SQLite's locks are POSIX locks, which a process loses on a file
+//! when it closes *any* handle on it: in a worker or the writer, a copy could release the bot's
+//! locks. The worker's one thread stays free for turns, and the copy has a lower priority. A
+//! copy that hangs or crashes takes nobody with it.
 //!
-//! The process gets no file of ours, ends with the worker, and is killed after [`LIMIT`].
-//! Whether one is due is decided there, under a lock, by the names in the directory: so a
-//! worker that is replaced neither forgets a backup nor makes two, and the schedule
-//! survives a restart. Invariants: an error is a warning with its reason, never an end;
-//! after it the next attempt comes sooner than the next backup would: see [`after_failure`].
-//! Bounds: one process at a time, [`LIMIT`], [`WORDS`] of what it says.
+//! The process inherits none of our files, ends with the worker, and is killed after [`LIMIT`].
+//! It decides, under a lock and by the names in the directory, whether a backup is due: so a
+//! replaced worker neither forgets a backup nor makes two, and the schedule survives a restart.
+//! Invariants: an error is logged as a warning and ends nothing; the next attempt then comes
+//! sooner than the next backup would: see [`after_failure`]. Bounds: one process at a time,
+//! [`LIMIT`], [`WORDS`] of its output.
 
 use std::io;
 use std::path::{Path, PathBuf};

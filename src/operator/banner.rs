@@ -1,9 +1,8 @@
-//! The few lines that a person at the terminal is told: it runs, it stops, it has
-//! stopped.
+//! The few lines for a person at the terminal: the bot runs, stops, has stopped.
 //!
-//! Written to stderr whatever the log level. A terminal or pipe that is gone must
-//! not bring down the program, and one that nobody reads must not hold it up, so unlike
-//! `eprintln!` they may be lost (`lines.rs`).
+//! Written to stderr whatever the log level. A closed terminal or pipe must not bring down the
+//! program, and one that nobody reads must not hold it up, so unlike with `eprintln!` these
+//! lines may be lost (`lines.rs`).
 
 use std::fmt;
 use std::net::SocketAddr;

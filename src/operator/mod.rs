@@ -1,7 +1,7 @@
-//! For whoever runs the bot: the status page and metrics, backups, the lines at start
-//! and end.
+//! For the people who run the bot: the status page and metrics, backups, the lines at start and
+//! end.
 //!
-//! May look into every room below; started by the worker and the process room.
+//! May use every room below; started by the worker and the process room.
 
 pub(crate) mod admin;
 pub(crate) mod backup;

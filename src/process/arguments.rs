@@ -1,10 +1,9 @@
-//! The command line, and its passwords out of everybody's sight.
+//! Reads the command line and hides passwords in it.
 //!
-//! Called first by `cli/mod.rs`, before there is another thread. An address on the
-//! command line (`--storage`, `--from`, `--to` and the like) may hold a password, and `ps`
-//! shows the command line to everybody. Children have a title of their own; here
-//! the password is overwritten in place, as database clients do. For the moment before
-//! that it can be seen: a variable or a file is better.
+//! Called first by `cli/mod.rs`, before there is another thread. An address on the command line
+//! (`--storage`, `--from`, `--to` and the like) may hold a password, and `ps` shows the command
+//! line to everybody. Children have their own title; here the password is overwritten in place,
+//! as database clients do. Until then it is visible: a variable or a file is safer.
 
 use std::ffi::OsString;
 use std::ops::Range;

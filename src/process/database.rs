@@ -1,8 +1,8 @@
-//! The configured database, as the processes of one program take it.
+//! The configured database, as shared by the processes of one program.
 //!
-//! Called by the master and by `--single-process` before anything is forked; what it
-//! gives opens nothing, so it may cross a fork. Preparing opens and closes the database,
-//! and therefore runs in a child that ends afterwards.
+//! Called by the master and by `--single-process` before anything is forked; the result has
+//! nothing open, so it may cross a fork. Preparing opens and closes the database, and therefore
+//! runs in a child that ends afterwards.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};

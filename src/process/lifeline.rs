@@ -1,5 +1,5 @@
-//! What the master and its children say to each other: single bytes over a
-//! socketpair, which is also each side's proof that the other lives.
+//! Messages between the master and its children: single bytes over a socketpair, which also
+//! shows each side that the other is alive.
 //!
 //! Imports nothing of ours.
 

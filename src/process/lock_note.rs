@@ -1,11 +1,12 @@
-//! What a running bot leaves in the lock file of its SQLite database, for the commands
-//! that signal it: which process is the master, and how the last reload or upgrade went.
+//! The line that a running bot writes into the lock file of its SQLite database, for the
+//! commands that signal it: which process is the master, and how the last reload or upgrade
+//! went.
 //!
 //! Written by the master, and by the one process of `--single-process`; read by `upgrade`,
-//! `reload` and `stop`. One line of JSON. The kernel's own lists would not do: the lock is
-//! handed on in an upgrade, and they name the process that took it first. Invariants:
-//! whoever takes the lock empties the file, so a line is that of the program which holds
-//! it; in an upgrade the new program writes its line when it serves, not before.
+//! `reload` and `stop`. One line of JSON. The kernel's list of locks does not help: an upgrade
+//! hands the lock on, and the list names the process that took it first. Invariants: the
+//! process that takes the lock empties the file, so a line is always from the program that
+//! holds the lock; in an upgrade the new program writes its line only when it serves.
 
 use serde::{Deserialize, Serialize};
 

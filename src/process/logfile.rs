@@ -1,12 +1,12 @@
-//! The process that writes lines to files: only it may wait for a disk.
+//! The process that writes log lines to files: the only one that may wait for a disk.
 //!
-//! Started by the master, or by `single.rs`, before there is a second thread and only if
-//! something that is written to may block (`lines.rs`). It reads lines from a socket that
-//! all processes send to without waiting, and writes them until the last of them has
-//! ended. It has none of their other files, no signal stops it, and nobody waits for it
-//! longer than [`LAST_MOMENT`]: a process that hangs in a write to a dead disk cannot even
-//! be killed. One that died is replaced, after [`AGAIN`] at the earliest; meanwhile what
-//! is said stays in the socket. Bounds: what the socket holds, at most [`BUFFER`] bytes.
+//! Started by the master, or by `single.rs`, before there is a second thread, and only if the
+//! log's destination may block (`lines.rs`). It reads lines from a socket that all processes
+//! send to without waiting, and writes them until the last of these has ended. It has no other
+//! file open, no signal stops it, and nobody waits for it longer than [`LAST_MOMENT`]: a
+//! process that hangs in a write to a dead disk cannot even be killed. If it dies it is
+//! replaced, after [`AGAIN`] at the earliest; meanwhile lines wait in the socket. Bounds: what
+//! the socket holds, at most [`BUFFER`] bytes.
 
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};

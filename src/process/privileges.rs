@@ -1,19 +1,18 @@
-//! `--user`: a start as root, for a port below 1024 say, that does not stay root.
+//! `--user`: starts as root, for a port below 1024 say, but does not stay root.
 //!
 //! Called by the master and by `process/single.rs` once the sockets are bound and before the
-//! database is opened. What is opened before that and belongs to the user is opened with
-//! the user's rights, lent for that moment: the log file (`cli/log.rs`), and the lock on
-//! the database's file, which is taken before the sockets. Everything from then on has the user's rights: every child (they are forked later), what is opened
-//! anew on SIGUSR1 and SIGHUP, the program that SIGUSR2 starts. Invariants: all of root's
-//! rights are gone (supplementary groups, real, effective and saved ids), it is tried that
-//! they cannot be got back, and nothing is done with half of them.
+//! database is opened. Files of the user that are opened before that are opened with the user's
+//! rights for that moment: the log file (`cli/log.rs`), and the lock on the database's file,
+//! which is taken before the sockets. Everything later has the user's rights: every child (they
+//! are forked later), files reopened on SIGUSR1 and SIGHUP, the program that SIGUSR2 starts.
+//! Invariants: all of root's rights are gone (supplementary groups, real, effective and saved
+//! ids), a test call checks that they cannot be regained, and nothing runs with half of them.
 //!
-//! The kernel notes a process that changed its ids as one whose memory is not to be looked
-//! at (PR_SET_DUMPABLE, prctl(2)): no core dumps, no debugger of the same user, and its
-//! files below /proc belong to root. It may read its own all the same. We leave it so:
-//! there are secrets in it. The kernel also forgets what should be told of a parent's
-//! death (PR_SET_PDEATHSIG) at that moment; our children ask for it after their fork,
-//! which is later (`process/master/life.rs`).
+//! The kernel marks a process that changed its ids as not dumpable (PR_SET_DUMPABLE, prctl(2)):
+//! no core dumps, no debugger of the same user, and its files below /proc belong to root,
+//! though it can still read them. We keep this: its memory holds secrets. The kernel also
+//! clears the parent-death signal (PR_SET_PDEATHSIG) at that moment; our children set it after
+//! their fork, which is later (`process/master/life.rs`).
 
 use std::ffi::CString;
 use std::fs;

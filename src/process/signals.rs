@@ -1,10 +1,10 @@
-//! Signals from the start on: they are taken in when somebody looks, and no handler ever
-//! runs in the middle of something.
+//! Signals from the start on: they are read synchronously, so no signal handler ever interrupts
+//! anything.
 //!
 //! Called by the master, which reads them from a signalfd in its loop and obeys
-//! (`process/master/obey.rs`), and by `process/single.rs`, whose runtime takes them in.
-//! Until then a Ctrl-C simply ends the program. Invariant: they are blocked before there is
-//! something to clean up.
+//! (`process/master/obey.rs`), and by `process/single.rs`, whose runtime receives them. Until
+//! then a Ctrl-C simply ends the program. Invariant: they are blocked before there is anything
+//! to clean up.
 
 use std::sync::OnceLock;
 

@@ -1,8 +1,7 @@
 //! `--single-process`: one worker, and the writer, if any, as a thread, for debugging.
 //!
-//! Called by `cli/run.rs`. The same code as with workers, without a master: what
-//! the master does for a child (replace it, kill it when it hangs) nobody does
-//! here, save that a writer that ends is started again.
+//! Called by `cli/run.rs`. The same code as with workers, but no master: nobody replaces the
+//! worker or kills it when it hangs. Only a writer that ends is started again.
 
 use std::cell::OnceCell;
 use std::future::{Future, poll_fn};
@@ -211,6 +210,7 @@ impl End {
 
     /// Ends the program. What is not committed did not happen.
     fn at_once(&self, code: u8) -> ! {
+        self.scoreboard.worker(0).groups().kill();
         drop(self.files.as_ref().map(Files::remove_socket));
         let list = self.requests.list();
         let mut lines = list.lines().map(str::to_owned);

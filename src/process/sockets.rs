@@ -1,8 +1,8 @@
 //! The sockets that the world connects to: bound and listening in the master,
 //! shared by all workers.
 //!
-//! One queue for all of them: the death or restart of a worker resets nobody.
-//! With SO_REUSEPORT each worker has a queue of its own, which dies with it.
+//! All workers share one queue: the death or restart of a worker resets no connection. (With
+//! SO_REUSEPORT each worker would have its own queue, which dies with it.)
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;

@@ -1,10 +1,10 @@
-//! What every start of a bot has in common, with a master and without: sockets, the
-//! database, root's rights, certificates, the log's process, the first lines.
+//! The steps that every start shares, with a master and without: sockets, the database, root's
+//! rights, certificates, the log process, the first lines.
 //!
 //! Called by `process/master/start.rs` and `process/single.rs`, in the order of this file.
-//! Invariants: the database's lock is taken before the sockets, and both while root's
-//! rights are there if they ever were; nothing of the database is opened before they are
-//! given up; no thread is started.
+//! Invariants: the database's lock is taken before the sockets, and both before a program
+//! started as root gives up root's rights; the database is opened only after that; no thread is
+//! started.
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;

@@ -1,8 +1,8 @@
-//! The only unsafe code: fork, the shared map, dispositions of signals, inherited
-//! files, the process's title.
+//! The only unsafe code: fork, the shared memory map, signal dispositions, inherited files, the
+//! process title.
 //!
-//! Called by the master and, for their own process, by its children. Everything
-//! here is Linux's; each block says why it is sound.
+//! Called by the master and, for their own process, by its children. Linux only; each block
+//! says why it is sound.
 #![allow(unsafe_code)]
 
 use std::ffi::CString;

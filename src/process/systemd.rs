@@ -1,8 +1,8 @@
-//! What an init system that speaks systemd's protocol is told: sd_notify(3).
+//! Notifies an init system that speaks systemd's protocol: sd_notify(3).
 //!
-//! Called by the master. Without NOTIFY_SOCKET in the environment nothing happens.
-//! A message that cannot be sent changes nothing for us: it is logged at most. Bound:
-//! [`PATIENCE`] for one that nobody takes, since the master's loop sends it.
+//! Called by the master. Without NOTIFY_SOCKET in the environment nothing happens. A message
+//! that cannot be sent is at most logged. Bound: the master's loop waits [`PATIENCE`] for a
+//! message that nobody reads.
 
 use std::ffi::OsStr;
 use std::fmt::Write;

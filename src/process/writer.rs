@@ -1,8 +1,7 @@
 //! The writer as a process or thread of this program.
 //!
-//! Forked by the master, or started as a thread by `process/single.rs`; the work itself
-//! is [`turnkey_storage::sqlite::Writer`]'s. Here it gets a place on the
-//! scoreboard.
+//! Forked by the master, or started as a thread by `process/single.rs`;
+//! [`turnkey_storage::sqlite::Writer`] does the work. Here it gets a slot of the scoreboard.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;

@@ -1,5 +1,5 @@
-//! Pauses that grow while something does not work, each cut at random so that those who
-//! failed together do not come back together.
+//! Exponential backoff: pauses that grow with each failure, with jitter, so that callers that
+//! failed together do not retry together.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What time it is, in the few forms that the program keeps.
 //!
-//! The wall clock may be set at any time, so nothing is ordered by it; what is ordered goes
-//! by [`turnkey_storage::clock`].
+//! The wall clock may be set at any time, so nothing is ordered by it; ordering uses
+//! [`turnkey_storage::clock`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

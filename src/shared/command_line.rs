@@ -1,7 +1,7 @@
-//! Command lines as a person types them: what the log and the pages advise.
+//! Command lines to paste into a shell, for advice in the log and on the pages.
 //!
-//! Called by whoever names another command of this program. Invariant: what a user wrote
-//! is quoted, so that a line can be pasted into a shell.
+//! Called wherever a message names another command of this program. Invariant: text from users
+//! is quoted, so that pasting a line is safe.
 
 use turnkey_text::{program_name, quoted};
 

@@ -1,24 +1,24 @@
 //! Lines on stderr and in the log file, written so that nobody ever waits for them.
 //!
-//! Called by every process of a bot for all it says: log events (`cli/log.rs`), the
-//! lines for the terminal (`operator/banner.rs`), what a panic says. A reader that is alive but
-//! does not read, a terminal that was stopped, a disk that is slow or full must stop no
-//! turn and no signal. So nothing here blocks once [`start`] was called:
+//! Called by every process of a bot for all its output: log events (`cli/log.rs`), the lines
+//! for the terminal (`operator/banner.rs`), panic messages. A reader that does not read, a
+//! stopped terminal, a slow or full disk must hold up no turn and no signal. So nothing here
+//! blocks once [`start`] was called:
 //!
 //! | where lines go | how |
 //! | --- | --- |
-//! | a pipe, a terminal | through a description of our own, opened anew by way of /proc and non-blocking; the one that we were given is shared with other programs, such as the shell, and stays as it is |
-//! | a socket (the journal) | each call says that it must not wait |
-//! | a file; what cannot be opened anew | a process of its own writes it, and is the only one that may wait (`process/logfile.rs`); it is reached through a socket, as above |
+//! | a pipe, a terminal | through our own non-blocking file description, opened through /proc; the inherited one is shared with other programs, such as the shell, and is not changed |
+//! | a socket (the journal) | each call is non-blocking (MSG_DONTWAIT) |
+//! | a file; a pipe or terminal that cannot be reopened | a separate process writes it, the only one that may wait (`process/logfile.rs`); lines go to it through a socket, as above |
 //!
-//! Until there is that process, files are written to directly: at the very start nobody is
-//! served. Other commands than `run` never call [`start`]: they wait for their readers.
+//! Until that process runs, files are written directly: at the very start no client is served
+//! yet. Commands other than `run` never call [`start`]: they wait for their readers.
 //!
-//! Bounds: a line has [`LONGEST`] bytes, the rest is cut off. A process keeps
-//! [`MOST_WAITING`] bytes that could not be written yet and tries again with each line and
-//! at each sign of life ([`flow`]). What is beyond that, or failed, is counted, in words
-//! that all processes share, and owned up to once lines flow again. Invariant: a lock here
-//! is never held in a call that may block, save in that process of its own.
+//! Bounds: a line has [`LONGEST`] bytes, the rest is cut off. A process keeps [`MOST_WAITING`]
+//! bytes that could not be written yet and tries again with each line and at each sign of life
+//! ([`flow`]). Lines beyond that, or that failed, are counted in shared memory, and the count
+//! is logged once lines flow again. Invariant: no lock here is held during a call that may
+//! block, except in the log process.
 
 use std::borrow::Cow;
 use std::cell::Cell;

@@ -1,10 +1,9 @@
-//! The file that the log is written to, and is opened anew when it was moved away.
+//! The log file, which is reopened after it was moved away.
 //!
-//! Written by way of `lines.rs`: each line is one write at the file's end, so lines never
-//! mix. SIGUSR1 makes the master raise a number that all processes share; whoever writes
-//! looks at it before a line. So no process has to be told, not even one that hangs. A
-//! pipe with a name is not waited for, neither for a reader nor for room in it. Imports
-//! nothing of ours.
+//! Written through `lines.rs`: each line is one appending write, so lines never mix. On SIGUSR1
+//! the master raises a shared number, which every writer of a line checks first. So no process
+//! has to be told, not even one that hangs. A named pipe is not waited for, neither for a
+//! reader nor for room in it. Imports nothing of ours.
 
 use std::fs::{File, OpenOptions};
 use std::io;

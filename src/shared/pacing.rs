@@ -1,15 +1,15 @@
-//! How fast calls to a platform may go out: one budget for each bot and each chat,
-//! shared by all workers of the box.
+//! Rate limits for calls to a platform: one budget for each bot and each chat, shared by all
+//! workers of the box.
 //!
-//! Used by `turn/send.rs` before each call, and by channels whose replies ride in an
-//! answer. The budgets are words of the shared map (`scoreboard.rs`), changed by
-//! compare-and-swap, so no process can hold up another. Each is a *theoretical
-//! arrival time* (the generic cell rate algorithm, ITU-T I.371): one word says how
-//! much was spent and when it is earned again. A place is reserved, then waited for,
-//! so those who wait are not woken in a crowd.
+//! Used by `turn/send.rs` before each call, and by channels whose replies ride in an answer.
+//! The budgets are words of the shared map (`scoreboard.rs`), changed by compare-and-swap, so
+//! no process can hold up another. Each is a *theoretical arrival time* (the generic cell rate
+//! algorithm, ITU-T I.371): one word says how much was spent and when it is available again. A
+//! caller reserves a time slot, then waits for it, so waiting callers are not woken all at
+//! once.
 //!
-//! Bounds: [`MAX_CHANNELS`]; [`CHATS`] chats with something spent at one moment.
-//! Beyond that chats share words: they go slower, never faster.
+//! Bounds: [`MAX_CHANNELS`]; [`CHATS`] chats that are sending at one moment. Beyond that chats
+//! share words: they go slower, never faster.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::AtomicU64;

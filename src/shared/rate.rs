@@ -1,17 +1,16 @@
-//! How much is taken of whom: `--rate-per-user` and `--rate-per-address`.
+//! Rate limits for incoming requests: `--rate-per-user` and `--rate-per-address`.
 //!
-//! Asked by `worker/routes.rs` for each request, by `updaters/webhooks.rs` for each
-//! update once its channel has found it genuine (a stranger cannot spend a user's
-//! places), by `updaters/polling.rs` before each turn. All workers share it: the words
-//! lie in the shared map (`scoreboard.rs`) and are changed by compare-and-swap, as those
-//! of `pacing.rs`. Each is a *theoretical arrival time* (the generic cell rate algorithm,
-//! ITU-T I.371): in any time `t` at most [`BURST`]` * N + N * t` pass.
+//! Asked by `worker/routes.rs` for each request, by `updaters/webhooks.rs` for each update once
+//! its channel has found it genuine (a stranger cannot use up a user's limit), by
+//! `updaters/polling.rs` before each turn. All workers share the limits: the words are in
+//! shared memory (`scoreboard.rs`) and are changed by compare-and-swap, like those of
+//! `pacing.rs`. Each is a *theoretical arrival time* (the generic cell rate algorithm, ITU-T
+//! I.371): in any time `t` at most [`BURST`]` * N + N * t` pass.
 //!
-//! Bounds: [`USERS`] users and [`ADDRESSES`] addresses with something spent at one moment;
-//! one place is spent for `1/N` s. Beyond that some share a word: they are taken less of,
-//! never more. Which ones would share cannot be foretold from outside: hashes are keyed
-//! with a number drawn at each start. Without limits no word is touched, and the map's
-//! pages are never made.
+//! Bounds: [`USERS`] users and [`ADDRESSES`] addresses at one moment; each request occupies its
+//! word for `1/N` s. Beyond that some share a word: their limit is lower, never higher.
+//! Outsiders cannot predict which ones share: hashes are keyed with a random number drawn at
+//! each start. Without limits no word is touched, and the map's pages are never allocated.
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;

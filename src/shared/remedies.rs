@@ -1,8 +1,7 @@
-//! What the storage says of a database that cannot be used, with the options of the command
-//! line in it.
+//! Adds the command line's options to the storage's errors about databases that cannot be used.
 //!
-//! Called wherever such an error is shown: at a start, by each command, in the log. The
-//! storage knows no option; this is the only place that gives its remedies their names.
+//! Called wherever such an error is shown: at a start, by each command, in the log. The storage
+//! knows no options; only here do its remedies get their names.
 
 use turnkey_storage::{About, Error, Remedy};
 

@@ -1,16 +1,15 @@
 //! Counters that every process of a bot can read: a map shared by all of them,
 //! made before the first fork.
 //!
-//! One slot for each child, written by that child alone, so a plain store is
-//! enough and no process can hold up another. A replaced child goes on where the
-//! last one in its slot stopped counting. Behind the slots is the room of what all
-//! workers share: budgets of what goes out (`pacing.rs`), limits of what comes in
-//! (`rate.rs`).
+//! One slot for each child, written by that child alone, so a plain store is enough and no
+//! process can hold up another. A replacement goes on counting where the last child in its slot
+//! stopped. After the slots come the words that all workers share: budgets of outgoing calls
+//! (`pacing.rs`), limits of incoming requests (`rate.rs`).
 //!
-//! A slot is numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
-//! worker's, of syncs in the writer's), who waits longest (`scoreboard/longest.rs`), and a
-//! worker's handler processes (`scoreboard/groups.rs`).
-//! Read by the master, by workers that share out connections, and by `admin/`.
+//! A slot has numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
+//! worker's, of syncs in the writer's), the longest-waiting update (`scoreboard/longest.rs`),
+//! and a worker's handler processes (`scoreboard/groups.rs`). Read by the master, by workers to
+//! balance connections, and by `admin/`.
 
 mod groups;
 mod histogram;

@@ -1,13 +1,12 @@
-//! What the program must never show: every configured secret is taken out of whatever
-//! leaves it, whoever wrote the text.
+//! Removes every configured secret from all text that leaves the program, whoever wrote the
+//! text.
 //!
-//! [`learn`] is told by `config/` what is secret, in each process before it serves. The
-//! borders call [`scrub`]: the log, lines for the terminal, panics, errors that are stored,
-//! answers, replies, pages. An author's own client puts the token into its error text, in
-//! an address say; so a secret is known as it is and as it stands in addresses, JSON and
-//! HTML. Bounds: [`SHORTEST`] for what is looked for (a short word is no secret, and would
-//! be found in our own sentences), [`MOST`] texts. What was once a secret stays one: a
-//! reload may change a token that is still valid.
+//! `config/` calls [`learn`] with the secrets, in each process before it serves. Every output
+//! calls [`scrub`]: the log, lines for the terminal, panics, stored errors, answers, replies,
+//! pages. An author's own client may put the token into its error text, in a URL say; so each
+//! secret is searched as it is and as encoded in URLs, JSON and HTML. Bounds: [`SHORTEST`] for
+//! what is looked for (a shorter word is no secret, and would be found in our own sentences),
+//! [`MOST`] texts. A secret stays one: after a reload the old token may still be valid.
 
 use std::borrow::Cow;
 use std::sync::{PoisonError, RwLock};

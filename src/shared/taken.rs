@@ -1,4 +1,4 @@
-//! What became of a database's file that was taken away, as a word of the scoreboard.
+//! The state of a database file that was taken away, as a word of the scoreboard.
 //!
 //! Written by the writer's process, read by the master, the status page and the last line.
 

@@ -1,8 +1,8 @@
 //! A bot's real program, started for a test on a free port with a new database.
 //!
-//! Blocking, with the standard library's sockets, so that it works in any test. Bounds:
-//! ten seconds for the start, an answer and the stop each. Whatever becomes of a
-//! test, the program and its children are killed when [`Program`] is dropped.
+//! Blocking, with the standard library's sockets, so that it works in any test. Bounds: ten
+//! seconds for the start, an answer and the stop each. However a test ends, the program and its
+//! children are killed when [`Program`] is dropped.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,12 +1,10 @@
-//! How often an update is tried, with which pauses, and what becomes of one that is
-//! given up.
+//! How often an update is tried, with which pauses, and what becomes of one that is given up.
 //!
-//! Called by `turn.rs`, which holds the dialog's lock also in the pauses: so nobody
-//! overtakes, and followers wait with attempts of their own. (A lock that is held while
-//! nothing runs costs its row, nothing else; should the worker die in a pause, the lock
-//! is freed and the row in the inbox says when the update is due.) An attempt at an
-//! update that was found in the inbox is counted before it runs: one that kills its
-//! worker is given up in the end. Bounds: `--max-attempts`, [`LONGEST_PAUSE`].
+//! Called by `turn.rs`, which holds the dialog's lock during the pauses too, so later updates
+//! cannot overtake. (A lock that is held while nothing runs costs only its row; if the worker
+//! dies in a pause, the lock is freed and the row in the inbox says when the update is due.) An
+//! attempt at an update from the inbox is counted before it runs, so one that kills its worker
+//! is given up in the end. Bounds: `--max-attempts`, [`LONGEST_PAUSE`].
 
 use std::time::Duration;
 

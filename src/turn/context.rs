@@ -1,7 +1,7 @@
 //! What the turns of a worker share.
 //!
-//! Made by the worker after its fork, given to everything that runs or starts a turn.
-//! Bound: [`Limits::turns`] places among the turns in flight.
+//! Made by the worker after its fork, passed to everything that runs or starts a turn. Bound:
+//! [`Limits::turns`] turns in flight.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What a turn leaves behind when its handler ended well: a commit, and what is sent then.
+//! The results of a turn whose handler returned `Ok`: a commit, and the replies to send then.
 //!
 //! Called by `turn.rs` between handle and commit.
 

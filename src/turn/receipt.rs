@@ -1,13 +1,12 @@
-//! What is owed to whoever brought an update, and the inbox: updates that were answered
+//! The one answer that is owed to an update's sender; and the inbox: updates that were answered
 //! before their turn was committed, because it took longer than `--ack-after`.
 //!
-//! A [`Receipt`] belongs to the one task that runs its update's turn, so writing to the
-//! inbox and committing never race: the task starts the one while a handler runs, and
-//! has it behind itself when it comes to the other. Invariants: 200 leaves after the row
-//! is durable, never before; an accepted update is out of the inbox only with its commit
-//! or its burial. An accepted turn that cannot go on simply ends: its row is found by the
-//! dialog's next turn or by `recovery.rs`. Bounds: `--max-pending`,
-//! `--max-pending-per-user`.
+//! A [`Receipt`] belongs to the one task that runs its update's turn, so writing to the inbox
+//! and committing never race: the task writes to the inbox while the handler runs, and waits
+//! for that before it commits. Invariants: 200 leaves only after the row is durable; an
+//! accepted update leaves the inbox only with its commit or as a dead letter. An accepted turn
+//! that cannot go on simply ends: the dialog's next turn or `recovery.rs` finds its row.
+//! Bounds: `--max-pending`, `--max-pending-per-user`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -1,10 +1,9 @@
-//! Looks for what nobody takes care of: updates in the inbox and replies in the outbox
-//! whose worker died, whose program was stopped or killed, or whose pause has ended.
+//! Finds abandoned work: updates in the inbox and replies in the outbox whose worker died,
+//! whose program was stopped or killed, or whose pause has ended.
 //!
-//! Run by each worker. Two workers may find the same dialog: each update has its id, so
-//! whoever comes second learns that it is done. A
-//! platform that wants to be left alone is left alone. Bounds: [`AT_ONCE`], [`RESUMED`],
-//! [`REMEMBERED`].
+//! Run by each worker. If two workers find the same dialog, the second learns from the update's
+//! id that it is done. Platforms that asked for a pause are left alone. Bounds: [`AT_ONCE`],
+//! [`RESUMED`], [`REMEMBERED`].
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};

@@ -1,8 +1,8 @@
-//! Replies that ride in the answer to a platform: given again with the stored answer, unless
-//! a newer turn of their user has overtaken them.
+//! Replies that ride in the answer to a platform: sent again with the stored answer, unless a
+//! newer turn of their user has overtaken them.
 //!
-//! Called by `turn.rs` and the updaters for updates that were seen before. Invariant: a
-//! riding reply never comes after newer ones; what was overtaken is a dead reply.
+//! Called by `turn.rs` and the updaters for updates that were seen before. Invariant: a riding
+//! reply never arrives after newer ones; an overtaken one becomes a dead reply.
 
 use std::rc::Rc;
 

@@ -1,15 +1,15 @@
-//! Sends committed replies: in order, within the platforms' limits, with retries, each
-//! marked as sent.
+//! Sends committed replies: in order, within the platforms' limits, with retries; marks each as
+//! sent.
 //!
-//! Called by `turn.rs` while it holds the dialog's lock. Invariants: a reply is
-//! sent only after its commit is durable; the next one only after the one before
-//! was accepted, refused for good or given up; a mark follows each; a platform's "too many" is
-//! heeded by all workers of the box, and after a restart. Whoever waits here holds no
-//! connection. Bounds: [`ATTEMPTS`] for each reply, [`PATIENCE`] for each wait; then it
-//! stays in the outbox, the lock goes back, and `recovery.rs` or the dialog's
-//! next turn tries again: until `--max-reply-attempts` or `--max-reply-age`, when it is
-//! given up and is a dead reply. An attempt counts when the platform answered it; while
-//! the platform is away for all, only the age does.
+//! Called by `turn.rs` while it holds the dialog's lock. Invariants: a reply is sent only after
+//! its commit is durable; the next one only after the one before was accepted, refused for good
+//! or given up; each is then marked; all workers of the box obey a platform's "too many
+//! requests", also after a restart. A task that waits here holds no connection. Bounds:
+//! [`ATTEMPTS`] for each reply, [`PATIENCE`] for each wait; then the reply stays in the outbox,
+//! the lock is released, and `recovery.rs` or the dialog's next turn tries again, until
+//! `--max-reply-attempts` or `--max-reply-age`: then the reply becomes a dead reply. An attempt
+//! counts only if the platform answered it; while the platform is unreachable, only the age
+//! counts.
 
 use std::time::Duration;
 

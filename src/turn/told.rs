@@ -1,4 +1,4 @@
-//! What a caller is told of a failure of the storage, and what the log says of it.
+//! What a caller is told about a storage failure, and what the log says about it.
 //!
 //! Called wherever such a failure becomes an answer: `turn.rs`, `receipt.rs`, the status of
 //! an update. Invariant: the caller, who may be anybody, gets a sentence of ours; the

@@ -10,15 +10,14 @@
 //! end     give the lock back, with the last mark
 //! ```
 //!
-//! What takes longer than `--ack-after` is answered sooner, once the update is in the
+//! A turn that takes longer than `--ack-after` is answered early, once the update is in the
 //! inbox (`receipt.rs`); the order stays. Attempts and their end are in `attempts.rs`.
 //!
-//! Called by the updaters with [`start`], for each update, in arrival order.
-//! Invariants: once begun, a turn runs to its end in a task of its own, whether
-//! or not anybody still waits for its answer; nothing leaves the program before
-//! the commit; the lock is given back on every path (a dropped
-//! [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
-//! `--lock-wait` for what was not accepted, `--turn-timeout`, [`MAX_RUNS`].
+//! Called by the updaters with [`start`], for each update, in arrival order. Invariants: once
+//! begun, a turn runs to its end in a task of its own, whether or not anybody still waits for
+//! its answer; nothing leaves the program before the commit; the lock is given back on every
+//! path (a dropped [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
+//! `--lock-wait` for updates that are not yet accepted, `--turn-timeout`, [`MAX_RUNS`].
 
 use std::pin::Pin;
 use std::rc::Rc;

@@ -1,8 +1,8 @@
-//! Learns in whose name the bot speaks, so that all workers leave alone what is meant for
+//! Learns which page or community the bot belongs to, so that all workers ignore events for
 //! others.
 //!
-//! Run by worker 0 for each platform that can be asked (`channels/account.rs`), at each
-//! start, since the token may be another one. Until it is known events of all are taken.
+//! Run by worker 0 for each platform that can be asked (`channels/account.rs`), at each start,
+//! since the token may have changed. Until the answer is known, all events are accepted.
 
 use std::rc::Rc;
 use std::time::Duration;

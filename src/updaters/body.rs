@@ -1,4 +1,4 @@
-//! Bodies of requests, read for whoever parses them.
+//! Reads the bodies of requests.
 //!
 //! Called by `webhooks.rs` and `rpc.rs`. Bounds: the limit of the channel and
 //! `--body-timeout` for one; [`MAX_BODIES`] for all that a worker reads at a time.

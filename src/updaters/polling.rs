@@ -1,14 +1,14 @@
-//! We ask the platform for updates.
+//! Polls the platform for updates.
 //!
-//! Run by the worker, one [`run`] for each platform (`channels/poll.rs`), as long as it
-//! lives. Updates of one dialog run one after another, those of others beside them. The
-//! platform is told, or the mark is kept, only for updates that are ours: committed, or
-//! seen before. One whose turn could not be had, or failed, is tried again, and those of
-//! its dialog wait; what is behind it comes again after a crash and is known by its id.
-//! A leaving worker drops the question that waits, at once, and finishes the turns that
-//! run. Bounds: [`MAX_OPEN`] updates that are not done, or what the platform gives from
-//! its first one that is not. A user above `--rate-per-user` waits in its lane: nothing
-//! is refused, and others go on until that many updates are open.
+//! Run by the worker, one [`run`] for each platform (`channels/poll.rs`), as long as it lives.
+//! Updates of one dialog run one after another, different dialogs in parallel. An update is
+//! confirmed to the platform, or the mark moves past it, only when it is done: committed, or
+//! seen before. If its turn fails or cannot start, it is tried again, and the later updates of
+//! its dialog wait; updates after it come again after a crash and are recognised by their ids.
+//! A worker that stops drops its pending poll at once and finishes the running turns. Bounds:
+//! [`MAX_OPEN`] unfinished updates, or as many as the platform returns after its first
+//! unconfirmed one. A user above `--rate-per-user` waits in its lane: nothing is refused, and
+//! others go on until that many updates are open.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

@@ -1,9 +1,9 @@
 //! Tells the platforms where to post, once for each start of the program.
 //!
-//! Run by worker 0, once it serves: Viber and VK try the address before they accept it.
-//! What is registered stands in the shared map, so a worker that takes its place has
-//! nothing to do, unless the first one died over it. Failures are said once and tried
-//! again with pauses, while the bot serves.
+//! Run by worker 0, once it serves: Viber and VK try the address before they accept it. What is
+//! registered is noted in shared memory, so its replacement has nothing to do, unless the first
+//! died during registration. A failure is logged once and tried again with pauses, while the
+//! bot serves.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;

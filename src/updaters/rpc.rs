@@ -1,12 +1,11 @@
 //! Another system starts a turn for a user: `POST /rpc/{channel}/{user_id}` with JSON-RPC
 //! 2.0 (<https://www.jsonrpc.org/specification>) and a bearer token.
 //!
-//! Called by `worker/routes.rs`, only when `TURNKEY_RPC_TOKEN` is set. The handler is
-//! given a turn of [`Kind::Rpc`] with method and params; its replies go out through the
-//! channel. A call's id, within its channel and user, is the update's id: the same call
-//! again gets the same result and has no second effect; another call under that id is
-//! refused. Calls of a batch run in order. Bounds: `--max-body`, `--body-timeout`,
-//! [`MAX_BATCH`], [`MAX_DEPTH`].
+//! Called by `worker/routes.rs`, only when `TURNKEY_RPC_TOKEN` is set. The handler gets a turn
+//! of [`Kind::Rpc`] with method and params; its replies go out through the channel. A call's
+//! id, within its channel and user, is the update's id: the same call again gets the same
+//! result and has no second effect; a different call with that id is refused. Calls of a batch
+//! run in order. Bounds: `--max-body`, `--body-timeout`, [`MAX_BATCH`], [`MAX_DEPTH`].
 
 use std::collections::BTreeMap;
 use std::rc::Rc;

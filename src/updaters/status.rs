@@ -1,8 +1,8 @@
-//! What became of an update that was accepted: `GET /http/updates/{id}`.
+//! The status of an accepted update: `GET /http/updates/{id}`.
 //!
-//! Called by `worker/routes.rs`. The address is the one that `Prefer: respond-async` was
-//! answered with; who may ask is who may post. An update that is in the inbox is 202,
-//! the answer of a committed one 200, byte for byte.
+//! Called by `worker/routes.rs`. The answer to `Prefer: respond-async` gives this address;
+//! whoever may post may ask. An update in the inbox gets 202, a committed one 200 and its
+//! answer, byte for byte.
 
 use hyper::{HeaderMap, StatusCode};
 use percent_encoding::percent_decode_str;

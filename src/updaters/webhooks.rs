@@ -1,11 +1,10 @@
-//! The platform posts updates to us.
+//! Takes the updates that platforms post.
 //!
-//! Called by `worker/routes.rs` for each request to a channel's path: reads the
-//! body, has the channel verify and parse it, runs a turn for each update and
-//! answers when all of them are committed, or in the inbox. Updates of one dialog run one
-//! after another and stop at the first that is refused: the platform sends them all
-//! again, and those that were taken are known. Bounds: those of `body.rs`,
-//! `--rate-per-user`.
+//! Called by `worker/routes.rs` for each request to a channel's path: reads the body, has the
+//! channel verify and parse it, runs a turn for each update and answers when all of them are
+//! committed, or in the inbox. Updates of one dialog run one after another and stop at the
+//! first that is refused: the platform sends them all again, and finished ones are recognised.
+//! Bounds: those of `body.rs`, `--rate-per-user`.
 
 use std::collections::HashMap;
 use std::rc::Rc;

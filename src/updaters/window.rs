@@ -1,5 +1,4 @@
-//! Updates that were polled for, in the platform's order, until they and all before them
-//! are ours.
+//! Polled updates, in the platform's order, until they and all before them are done.
 //!
 //! Used by `polling.rs`. Invariant: [`Window::low`] moves only over updates that are
 //! done.

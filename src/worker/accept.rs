@@ -1,6 +1,6 @@
 //! A listener, as a worker's event loop sees it.
 //!
-//! Accepted at by `server.rs`. Bounds: none of its own; the queue is the kernel's.
+//! Used by `server.rs`. Bounds: none of its own; the queue is the kernel's.
 
 use std::io;
 use std::net::IpAddr;

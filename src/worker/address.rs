@@ -1,13 +1,13 @@
-//! Whose request it is: the address at the other end of the connection, or what a
-//! trusted proxy says in `X-Forwarded-For` or `Forwarded` (RFC 7239). Who comes through a
-//! Unix socket is one.
+//! The client's address: the other end of the connection, or what a trusted proxy says in
+//! `X-Forwarded-For` or `Forwarded` (RFC 7239). The peer on a Unix socket counts as a trusted
+//! proxy.
 //!
 //! Called by `routes.rs` for what it logs and for `--rate-per-address`. Invariant: what a
-//! client writes into these headers itself is never believed. Each proxy adds the address
-//! that it saw at the end, so they are read from there, and only as far as trusted proxies
-//! have written them. Which of the two a proxy writes we cannot know, and it may pass on
-//! the other one as the client wrote it: where both are there and do not agree, neither is
-//! believed, and the proxy counts.
+//! client writes into these headers itself is never trusted. Each proxy appends the address
+//! that it saw, so they are read from the end, and only as far as trusted proxies have written
+//! them. We cannot know which of the two headers a proxy writes, and it may pass on the other
+//! one as the client wrote it: if both are present and disagree, neither is trusted, and the
+//! proxy's own address counts.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,4 +1,4 @@
-//! One connection, from its first byte to its last: what it speaks, and who answers.
+//! One connection, from its first byte to its last: which protocol it speaks, and who answers.
 //!
 //! Called by `server.rs` for each connection. HTTPS begins with a handshake, which also
 //! chooses between HTTP/2 (`http2.rs`) and HTTP/1.1 (`http1.rs`); a port without

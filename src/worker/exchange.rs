@@ -1,7 +1,7 @@
 //! One request and its answer, whichever version of HTTP it came over.
 //!
-//! Called by `http1.rs` and `http2.rs` for each request; asks `routes.rs`. Bounds: what an
-//! answer leaves of a body is thrown away up to [`most`] bytes and [`FIRST`].
+//! Called by `http1.rs` and `http2.rs` for each request; asks `routes.rs`. Bounds: the unread
+//! rest of a body is thrown away, up to [`most`] bytes and [`FIRST`].
 
 use std::net::IpAddr;
 

@@ -1,12 +1,12 @@
 //! A connection that speaks HTTP/1.1.
 //!
-//! Called by `connection.rs`. Served by hyper; here are its time limits and its end. Invariants: a slow
-//! client holds up nobody but itself; a drain never closes a connection whose
-//! request may be on the wire: one that was just busy, or has not spoken yet,
-//! lingers for [`LINGER`] first, since hyper's graceful shutdown closes an idle
-//! connection at once; every answer from then on says that it is the last. A request that
-//! was refused and not read whole ends its connection, but not before its sender has had
-//! time to read why (`request.rs`). Bounds: the head, body and idle time-outs of the server.
+//! Called by `connection.rs`. Hyper serves it; here are its time limits and its end.
+//! Invariants: a slow client holds up only itself; a drain never closes a connection whose
+//! request may be on the wire: one that was just busy, or has sent nothing yet, stays open for
+//! [`LINGER`] first, since hyper's graceful shutdown closes an idle connection at once; every
+//! answer from then on says `Connection: close`. A request that was refused before it was read
+//! completely ends its connection, but only after its sender has had time to read why
+//! (`request.rs`). Bounds: the head, body and idle timeouts of the server.
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};

@@ -1,11 +1,10 @@
 //! A connection that speaks HTTP/2: many requests at once.
 //!
-//! Called by `connection.rs`. A drain is GOAWAY: the client is told that it shall send no
-//! more, what was on its way is answered, then the connection closes (RFC 9113, 6.8); so
-//! nothing need linger here. Bounds: [`MAX_STREAMS`] requests and [`CONNECTION_WINDOW`]
-//! bytes at once, `--max-header` for a head, `--idle-timeout` without a request,
-//! `--header-timeout` for the first one and for a client that does not read its last
-//! answers.
+//! Called by `connection.rs`. A drain sends GOAWAY: the client sends no more requests, those on
+//! their way are answered, then the connection closes (RFC 9113, 6.8); so no connection has to
+//! linger here. Bounds: [`MAX_STREAMS`] requests and [`CONNECTION_WINDOW`] bytes at once,
+//! `--max-header` for a head, `--idle-timeout` without a request, `--header-timeout` for the
+//! first one and for a client that does not read its last answers.
 
 use std::cell::Cell;
 use std::convert::Infallible;

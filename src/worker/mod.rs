@@ -1,10 +1,9 @@
-//! A worker: takes in requests, runs turns, sends replies.
+//! A worker: accepts requests, runs turns, sends replies.
 //!
-//! The body of a worker process ([`run`]), or of the one process under
-//! `--single-process`. Start order: runtime, storage, channels, then the
-//! listeners, then "ready", then polling and registering. Drain order: accept what is
-//! queued, finish requests, turns and their replies, leave. What runs beside the requests
-//! is in `tasks.rs`. Bounds: the limits of [`Config`].
+//! The body of a worker process ([`run`]), or of the one process under `--single-process`.
+//! Start order: runtime, storage, channels, then the listeners, then "ready", then polling and
+//! registering. Drain order: accept what is queued, finish requests, turns and their replies,
+//! exit. Background tasks are in `tasks.rs`. Bounds: the limits of [`Config`].
 
 mod accept;
 mod address;
@@ -122,6 +121,7 @@ impl Worker<'_> {
         let starting = Starting {
             config: self.config,
             worker: self.slot,
+            is_first: self.is_first,
             groups: slot.groups(),
         };
         let hears = author.handler.start(starting).await?;

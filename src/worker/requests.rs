@@ -1,9 +1,8 @@
-//! What a worker has in hand: the requests that are being answered, for whoever
-//! wants to know why it does not end.
+//! The requests that a worker is answering, to tell why it does not end.
 //!
-//! Noted by `connection.rs`; told by a thread of its own when the worker is to be
-//! cut off (`process/master/life.rs`), so also by one that hangs. Bounds: one entry for
-//! each connection that is busy; [`NAMED`] of them are named.
+//! Noted by `connection.rs`. When the worker is to be cut off, a separate thread logs them
+//! (`process/master/life.rs`), even if the worker hangs. Bounds: one entry for each busy
+//! connection; [`NAMED`] of them are named.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,10 +1,10 @@
-//! Forgets what is old: ids and answers of updates after `--keep-seen`, turns of the
-//! history after `--keep-history`.
+//! Deletes old data: ids and answers of updates after `--keep-seen`, turns of the history after
+//! `--keep-history`.
 //!
-//! Run by the first worker only. The tables are walked in steps of a hundred rows with a
-//! pause after each, so that turns wait for one step at most; without an index on the
-//! time, which would cost every turn, a round reads all of them. One that was broken off
-//! begins anew. Bounds: [`PAUSE`], [`ROUND`].
+//! Run by the first worker only. The tables are scanned in steps of a hundred rows with a pause
+//! after each, so that turns wait for one step at most. There is no index on the time, which
+//! would cost every turn, so a round reads all rows. An interrupted round starts over. Bounds:
+//! [`PAUSE`], [`ROUND`].
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Paths and methods; what every error answer looks like.
 //!
-//! Called by `connection.rs` for each request. A channel is served at `/` and
-//! its name, calls of other systems at `/rpc/`, what became of updates at
-//! `/http/updates/`. What is refused is logged (`-v`), with the client's address.
+//! Called by `connection.rs` for each request. A channel is served at `/` and its name, calls
+//! of other systems at `/rpc/`, the status of updates at `/http/updates/`. Refused requests are
+//! logged (`-v`), with the client's address.
 
 use std::net::IpAddr;
 

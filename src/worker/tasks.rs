@@ -1,12 +1,11 @@
-//! The background tasks of a worker, each with when it starts and how it ends. Nothing
-//! else in a worker runs for long by itself: besides there are only tasks for one
-//! connection, one turn or one reply, and the clock that cuts off a worker which leaves
-//! too slowly (`process/master/life.rs`, `process/single.rs`).
+//! The background tasks of a worker, when each starts and how it ends. The only other tasks in
+//! a worker are those of one connection, one turn or one reply, and the timer that cuts off a
+//! worker which exits too slowly (`process/master/life.rs`, `process/single.rs`).
 //!
 //! | task | of | starts | ends |
 //! | --- | --- | --- | --- |
 //! | sign of life | each worker | first | last |
-//! | replies and updates that were left | each | before it serves | cut |
+//! | abandoned replies and updates | each | before it serves | cut |
 //! | retention, backups | the first | before it serves | cut |
 //! | new certificates noticed | each, with HTTPS | before it serves | last |
 //! | operators answered | each, with `--admin` | with the listeners | relieved |

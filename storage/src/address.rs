@@ -1,8 +1,7 @@
 //! Addresses of databases, such as `sqlite:bot.db`: which engine, and where.
 //!
-//! Parsing opens nothing. What can be done at an address is in `database.rs` (as the
-//! program that serves it) and in `tools.rs` (as an operator). Invariant: no text made
-//! from an address shows its password.
+//! Parsing opens nothing. `database.rs` uses an address as the program that serves it,
+//! `tools.rs` as an operator. Invariant: no text made from an address shows its password.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What an operator asks of a database: dialogs, their state, what waits to be sent.
+//! An operator's queries: dialogs, their state, what waits to be sent.
 //!
 //! Called by the command line and the admin address. Works while a bot runs. Bounds: every list has a limit.
 

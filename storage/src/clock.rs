@@ -1,14 +1,14 @@
-//! The clock that orders what arrives and says when something is due.
+//! The clock that orders updates and decides when something is due.
 //!
-//! Used by [`Arrival`](crate::Arrival) and by whoever writes or reads `due` in the inbox.
-//! It gives microseconds since 1970, as people read them, but goes by the machine's clock
-//! since it was started: a wall clock that is set does not make it jump back, and so can
-//! neither let a later update overtake an earlier one nor put one off.
+//! Used by [`Arrival`](crate::Arrival) and by all code that writes or reads `due` in the inbox.
+//! It gives microseconds since 1970, for people to read, but follows the machine's monotonic
+//! clock: setting the wall clock does not make it jump back, so no later update can overtake an
+//! earlier one, and none is put off.
 //!
-//! Invariants: it never goes back while the program runs, in any of its processes (they
-//! share two words, see [`share`]); after a start it is later than every arrival in the
-//! inbox ([`not_before`]). It follows a wall clock that was set forward, so that what people
-//! read is right again; one that was set back it waits for.
+//! Invariants: it never goes back while the program runs, in any of its processes (they share
+//! two words, see [`share`]); after a start it is later than every arrival in the inbox
+//! ([`not_before`]). If the wall clock is set forward, it follows, so that displayed times are
+//! right again; if it is set back, this clock waits for it.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};

@@ -1,10 +1,10 @@
-//! A database, as the program that serves it sees it: how it is taken, prepared and
-//! connected to, whichever engine it is.
+//! A database, as the program that serves it sees it: how to lock, prepare and connect to it,
+//! whichever engine it is.
 //!
-//! Taken by whoever starts the processes, connected to by each process for itself.
-//! Taking opens nothing of SQLite: it locks the file (`FileLock`), so that one program
-//! serves it. SQLite has a writer and a lock on its file; servers have neither, and many
-//! programs may share one.
+//! The process that starts the others locks ("takes") it; each process connects for itself.
+//! Taking does not open SQLite: it only locks the file (`FileLock`), so that one program serves
+//! it. SQLite has a writer and a file lock; servers have neither, and many programs may share
+//! one.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;

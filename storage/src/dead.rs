@@ -1,8 +1,8 @@
 //! Dead letters: updates whose turns failed too often.
 //!
-//! [`bury`] puts an update there, so that its dialog goes on; an operator looks at it,
-//! and has it tried again or drops it. The update's id is remembered as of one that was
-//! handled, so that a platform that sends it again gets its answer.
+//! [`bury`] makes an update a dead letter, so that its dialog goes on; an operator looks at it
+//! and retries or drops it. Its id is remembered like that of a handled update, so that a
+//! platform that sends it again gets an answer.
 
 use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock};
 

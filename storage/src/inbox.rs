@@ -1,12 +1,12 @@
 //! The inbox: updates that were answered before their turn was committed.
 //!
-//! Whoever takes an update in and cannot finish its turn soon calls [`accept`]; from
-//! then on the update is ours and survives any crash. [`Begun::earlier`](crate::Begun)
-//! hands it to whoever holds its dialog's lock next, [`Commit::pending`](crate::Commit)
-//! takes it out together with the turn.
+//! A caller that cannot finish an update's turn soon calls [`accept`]; from then on the update
+//! survives any crash. [`Begun::earlier`](crate::Begun) hands it to the next holder of its
+//! dialog's lock; [`Commit::pending`](crate::Commit) removes it together with the turn's
+//! commit.
 //!
-//! Invariants: an update is in the inbox, among those that were seen, or nowhere; the
-//! updates of a dialog are in the order of their arrival. Bounds: [`Bounds`].
+//! Invariants: an update is in the inbox, among the seen ones, or nowhere; the updates of a
+//! dialog are in the order of their arrival. Bounds: [`Bounds`].
 
 use std::time::Duration;
 

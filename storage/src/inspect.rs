@@ -1,4 +1,4 @@
-//! What `dump` and `check` of every engine tell. Plain data.
+//! The results of every engine's `dump` and `check`. Plain data.
 
 use crate::DialogKey;
 

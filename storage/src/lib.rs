@@ -15,12 +15,11 @@
 //!   Turns of different dialogs never wait for each other's handlers.
 //! * **Durability.** What `commit` acknowledged survives: under [`Sync::Full`] a
 //!   power cut, under [`Sync::Normal`] the death of any process.
-//! * **Nothing early.** `begin` may show a state whose commit is not durable yet,
-//!   since whoever holds the lock can only commit after it. What a caller would
-//!   pass on to the outside, a stored answer or an unsent reply, is only ever
-//!   handed out once it is durable.
-//! * **Fencing.** Each grant has a [`Fence`]; a commit under a lock that was
-//!   taken away answers [`Error::Stale`] and changes nothing.
+//! * **Nothing early.** `begin` may return a state whose commit is not durable yet, since the
+//!   holder of the lock can only commit after it. Data that a caller would pass on to the
+//!   outside, a stored answer or an unsent reply, is only handed out once it is durable.
+//! * **Fencing.** Each grant has a [`Fence`]; a commit under a lock that was taken away returns
+//!   [`Error::Stale`] and changes nothing.
 //! * **Once.** A commit that is sent again (its answer was lost) is recognised by
 //!   its update id and fence, and does not take effect twice.
 //!

@@ -1,7 +1,7 @@
-//! Marks: where to go on asking a platform for updates, of platforms that do not keep that
-//! themselves. Kept over restarts.
+//! Marks: where to continue polling a platform that does not remember it itself. Kept over
+//! restarts.
 //!
-//! Who polls sets its channel's mark as it moves, and reads it at its start. Bounds: one row
+//! The poller sets its channel's mark as it moves, and reads it at its start. Bounds: one row
 //! for each channel.
 
 use crate::{Result, Statement, Storage};

@@ -1,5 +1,4 @@
-//! What is to be done about a database's migrations, and how a refusal is worded: the
-//! same for every engine.
+//! Decides which migrations a database needs, and words refusals: the same for every engine.
 //!
 //! Called by each engine's `schema.rs` with what the database has on record. Pure: it
 //! touches no database.

@@ -1,8 +1,8 @@
-//! What this crate itself asks of an engine: statements on our own tables.
+//! What this crate itself needs from an engine: statements on our own tables.
 //!
-//! Implemented by each engine beside [`Storage`](crate::Storage), which so is sealed: what
-//! is kept in our tables (`inbox.rs`, `dead.rs`, `replies.rs` …) rests on promises that only
-//! the engines here make.
+//! Implemented by each engine together with [`Storage`](crate::Storage), which is thereby
+//! sealed: the records in our tables (`inbox.rs`, `dead.rs`, `replies.rs` …) rely on promises
+//! that only the engines here make.
 
 use crate::{BoxFuture, DialogKey, Result, Row, Statement};
 

@@ -1,8 +1,8 @@
-//! Pauses: until when a platform asked us to wait, kept over restarts.
+//! Pauses: until when platforms asked us to wait, kept over restarts.
 //!
-//! Who sends replies sets them and reads them at its start. A scope is its own name for
-//! what is paused, such as a bot or one of its chats. Bounds: those that are over are
-//! removed by [`all`].
+//! The sender of replies sets them, and reads them at its start. A scope is the sender's name
+//! for what is paused, such as a bot or one of its chats. Bounds: [`all`] removes those that
+//! are over.
 
 use crate::{Result, Statement, Storage, unix_ms};
 

@@ -1,9 +1,9 @@
-//! Why a database cannot be used, and what helps: as data, so that whoever shows it says it
-//! in words of its own.
+//! Why a database cannot be used, and what helps: as data, so that each program words it
+//! itself.
 //!
-//! Made wherever a database is named, opened, prepared, copied or restored. `Display` says
-//! it in plain words; a program with a command line asks [`OpenError::worded`] to put the
-//! names of its options in. Invariant: no sentence here names an option of a program.
+//! Made wherever a database is named, opened, prepared, copied or restored. `Display` gives
+//! plain words; a program with a command line uses [`OpenError::worded`] to insert the names of
+//! its options. Invariant: no message here names an option of a program.
 
 use std::fmt;
 

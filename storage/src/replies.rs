@@ -1,12 +1,13 @@
-//! Replies that fail: how often one was tried, and its end.
+//! Failing replies: how often each was tried, and what becomes of it.
 //!
-//! Who sends replies notes each failure with [`note`], and gives one up with [`bury`]: it
-//! leaves the outbox, so that its dialog goes on, and is a dead reply. An operator looks
-//! at those, has them sent again or drops them; a reply that still waits can be dropped
-//! too. Dead replies stay until then, as dead letters do. Bounds: every list has a limit.
+//! The sender of replies records each failure with [`note`], and gives a reply up with
+//! [`bury`]: the reply leaves the outbox, so that its dialog goes on, and becomes a dead reply.
+//! An operator looks at dead replies and sends them again or drops them; a waiting reply can be
+//! dropped too. Dead replies stay until then, like dead letters. Bounds: every list has a
+//! limit.
 //!
-//! Whoever calls [`bury`] holds the dialog's lock; the operator's commands do not. So what
-//! is done to a row that is gone meanwhile does nothing.
+//! The caller of [`bury`] holds the dialog's lock; the operator's commands do not. So an
+//! operation on a row that is gone meanwhile does nothing.
 
 use crate::{
     DialogKey, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, unix_ms,

@@ -1,9 +1,8 @@
-//! Retention: old update ids and old history go, a small step at a time.
+//! Retention: deletes old update ids and old history in small steps.
 //!
-//! Whoever keeps the house calls [`Sweep::step`] now and then. There is no index on the
-//! time of an update, since one would cost every turn: the ids are walked in the order of
-//! their key, and what is old is deleted. The history is in the order of time.
-//! Bounds: [`STEP`] rows are looked at in one step.
+//! The caller calls [`Sweep::step`] from time to time. There is no index on the time of an
+//! update, since it would cost every turn: the ids are scanned in the order of their key, and
+//! old ones deleted. The history is in the order of time. Bounds: a step reads [`STEP`] rows.
 
 use crate::{Result, Statement, Storage, Value};
 

@@ -1,7 +1,7 @@
-//! What an operator does to a database at an address, whether a bot serves it or not:
-//! dump, check, work on its rows, back up, restore, copy.
+//! An operator's tools for a database, whether a bot serves it or not: dump, check, work on its
+//! rows, back up, restore, copy.
 //!
-//! Called by command lines, from outside of any runtime. Each call opens the database and
+//! Called by command-line programs, outside any async runtime. Each call opens the database and
 //! closes it again. Bounds: those of the engines.
 
 use std::os::fd::AsFd;

@@ -27,6 +27,9 @@ use super::witness;
 use turnkey_report::Error;
 use turnkey_report::stop::Stop;
 
+/// How often the table of connections is read to find those of a process that stands still.
+const LOOKS_AT_TABLE: usize = 4;
+
 /// Between two looks at what happens.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -251,11 +254,14 @@ impl Drill<'_> {
         let stopped = family.freeze(worker);
         self.moments.signal = Some(self.load.signalled());
         let held = sockets(worker.pid);
-        self.moments.held = connections(self.port)
-            .into_iter()
-            .filter(|socket| held.contains(&socket.inode))
-            .map(|socket| socket.remote_port)
-            .collect();
+        // The kernel's table changes while it is read, and a line may be passed over.
+        for _ in 0..LOOKS_AT_TABLE {
+            let held = connections(self.port)
+                .into_iter()
+                .filter(|socket| held.contains(&socket.inode))
+                .map(|socket| socket.remote_port);
+            self.moments.held.extend(held);
+        }
         let hit = stopped && family.signal(worker, signal);
         hit.then_some(()).ok_or_else(gone)
     }

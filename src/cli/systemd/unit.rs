@@ -1,7 +1,7 @@
-//! The text of a unit, and of that of its sockets.
+//! The text of a service unit, and of its socket unit.
 //!
-//! Its reader has to trust it, so each line that is not obvious says what it is for. It
-//! keeps to what systemd 247 (Debian 11) knows. Values that come from outside are quoted.
+//! Its reader has to trust it, so a comment explains each line that is not obvious. It uses
+//! only what systemd 247 (Debian 11) knows. Values from outside are quoted.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -16,6 +16,16 @@ const BEYOND_GRACE: Duration = Duration::from_secs(10);
 
 /// Below it a port needs a right of its own.
 const FIRST_FREE_PORT: u16 = 1024;
+
+/// Who runs JavaScript cannot live with a restriction that is good for all others.
+const COMPILES: &str = "\
+# No other personality, namespace or priority. Not MemoryDenyWriteExecute=yes: the handler
+# may make code at run time, as Node.js does.
+";
+const COMPILES_NOT: &str = "\
+# No code that is made at run time; no other personality, namespace or priority.
+MemoryDenyWriteExecute=yes
+";
 
 /// What the texts are made of.
 pub(in crate::cli) struct Unit<'a> {
@@ -109,9 +119,7 @@ SystemCallFilter=@system-service
 SystemCallFilter=~@privileged
 SystemCallErrorNumber=EPERM
 SystemCallArchitectures=native
-# No code that is made at run time; no other personality, namespace or priority.
-MemoryDenyWriteExecute=yes
-LockPersonality=yes
+{made_code}LockPersonality=yes
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -131,6 +139,10 @@ WantedBy=multi-user.target
 ",
             directories = self.directories(),
             capabilities = self.capabilities(),
+            made_code = match outline.compiles {
+                true => COMPILES,
+                false => COMPILES_NOT,
+            },
         ))
     }
 

@@ -1,6 +1,6 @@
 //! Asks a bot's admin address.
 //!
-//! Called by `top.rs`. A connection for each question: whichever worker is free answers.
+//! Called by `top.rs`. Opens a connection for each request, so that any free worker answers.
 //! Bounds: [`PATIENCE`], [`MOST`] bytes of an answer.
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The live screen: four charts, what waits, the processes.
 //!
-//! Called by `top.rs` for each answer. Draws from a [`Status`] alone, on any size of
-//! terminal: what has no room is left out from below.
+//! Called by `top.rs` for each answer. Draws from a [`Status`] alone, on any size of terminal:
+//! what does not fit is left out, from the bottom up.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};

@@ -1,4 +1,4 @@
-//! One look as plain text.
+//! One status as plain text.
 //!
 //! Called by `top.rs`.
 

@@ -2,12 +2,12 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `mod.rs` | the macro `settings!`: two structs of all settings, and what is done with each |
+//! | `mod.rs` | the macro `settings!`: two structs of all settings, and the operations on each |
 //! | `row.rs` | what is known of one setting |
 //! | `value.rs` | the types that a setting can have |
 //!
-//! Nothing here names a setting. The macro only repeats for each row what `row.rs` does
-//! with one; put code there, where it can be read and tested.
+//! Nothing here names a setting. The macro only repeats for each row what `row.rs` does with
+//! one; put code in `row.rs`, where it can be read and tested.
 
 mod row;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! One setting: what is known of it, and what is made of that for each who asks: the
-//! command line, the check, the status page, the documents.
+//! One setting: its data, and what the command line, the check, the status page and the docs
+//! make of it.
 //!
 //! Made by the macro `settings!` for each row of `settings.rs`.
 

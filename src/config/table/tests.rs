@@ -1,4 +1,4 @@
-//! What becomes of a row: in the file, at its bounds, at a reload, on the status page.
+//! How a row works: in the file, at its bounds, at a reload, on the status page.
 
 use std::collections::HashMap;
 use std::ffi::OsString;

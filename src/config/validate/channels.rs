@@ -1,4 +1,4 @@
-//! What each channel is told. One with secrets is served once it has all of them.
+//! The settings of each channel. A channel with secrets is served once all of them are set.
 
 use crate::config::channels::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
 use crate::config::choices::Updater;

@@ -1,4 +1,4 @@
-//! Where the world connects, and where operators do.
+//! The addresses for the world, and for operators.
 
 use crate::config::refuse;
 use crate::config::serving::{AdminConfig, Listen};

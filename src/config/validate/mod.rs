@@ -1,8 +1,9 @@
-//! Settings that fit together become the [`Config`]; others a sentence that names them.
+//! Makes the [`Config`] from settings that fit together; for others an error sentence that
+//! names them.
 //!
-//! Called by `read.rs`, at the start and at each reload. Here is the story, and what takes a
-//! line; a subject that takes more has a file, which both refuses what contradicts itself
-//! and groups what is used together. Bounds of single settings stand in the table.
+//! Called by `read.rs`, at the start and at each reload. Here is the order of the checks, and
+//! those that take one line. A subject that takes more has a file, which both refuses
+//! contradictions and groups what is used together. Bounds of single settings are in the table.
 
 mod backup;
 mod channels;

@@ -1,4 +1,4 @@
-//! How updates arrive: as it is set, or as the other settings let one expect.
+//! How updates arrive: as `--updater` says, else as the other settings suggest.
 
 use crate::config::choices::Updater;
 use crate::config::refuse;

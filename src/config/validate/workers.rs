@@ -1,4 +1,4 @@
-//! How many processes do the work: one choice between three settings.
+//! The number of workers: one choice from three settings.
 
 use crate::config::settings::Settings;
 use crate::config::{Processes, refuse};

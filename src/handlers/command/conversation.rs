@@ -19,7 +19,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 
-use super::plan::{Plan, ended, signal_group};
+use super::plan::{Plan, ended, remedy, signal_group};
 use super::pool::no_hello;
 use super::process::{GOING, take_line};
 use super::sdk::Carried;
@@ -48,8 +48,10 @@ pub(super) enum Next {
 }
 
 /// A process and our ends of its pipes.
-pub(super) struct Conversation {
+pub(super) struct Conversation<'a> {
     child: Child,
+    /// What the process finds with us, as long as it lives.
+    _sdk: &'a Carried,
     /// None once it is closed, by us or by the process.
     to: Option<File>,
     /// None once the process has closed its end.
@@ -67,13 +69,13 @@ pub(super) struct Conversation {
     closed: Option<(Instant, String)>,
 }
 
-impl Conversation {
+impl<'a> Conversation<'a> {
     /// Starts a handler and says nothing to it yet.
     ///
     /// # Errors
     /// [`StartError::Refused`]: there is no such program. Or the system has no process or
     /// file for it.
-    pub(super) fn start(plan: &Plan, sdk: &Carried) -> StartResult<Self> {
+    pub(super) fn start(plan: &Plan, sdk: &'a Carried) -> StartResult<Self> {
         let (mut command, pipes) = plan.command(sdk)?;
         let mut child = command
             .spawn()
@@ -85,6 +87,7 @@ impl Conversation {
         ];
         let conversation = Conversation {
             child,
+            _sdk: sdk,
             to: Some(to.into()),
             from: Some(from.into()),
             printed,
@@ -199,9 +202,12 @@ impl Conversation {
         self.kept.iter().map(String::as_str)
     }
 
-    /// The last lines that it printed, to be shown below a sentence.
+    /// The last lines that it printed, to be shown below a sentence, with what helps against
+    /// them if that is known.
     pub(super) fn last_lines(&mut self) -> String {
-        self.printed().map(|line| format!("\n  {line}")).collect()
+        let lines: String = self.printed().map(|line| format!("\n  {line}")).collect();
+        let remedy = remedy(&lines);
+        lines + &remedy
     }
 
     fn keep_lines(&mut self, is_over: bool) {
@@ -298,7 +304,7 @@ impl Conversation {
     }
 }
 
-impl Drop for Conversation {
+impl Drop for Conversation<'_> {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
         // It is killed, or was waited for before.

@@ -13,18 +13,22 @@
 //! | `conformance/` | the conformance list: `turnkey handler check` |
 //! | `wire.rs` | lines, to and fro |
 //! | `process.rs` | one process, from its start to its end |
+//! | `mailbox.rs` | what a turn hears of its process |
 //! | `schedule.rs` | which turn goes where, and when |
 //! | `pool.rs` | a worker's processes, kept alive |
+//! | `watch.rs` | new code is noticed |
 
 mod conformance;
 mod conversation;
 mod interpreter;
+mod mailbox;
 mod plan;
 mod pool;
 mod process;
 mod schedule;
 mod sdk;
 mod trial;
+mod watch;
 mod wire;
 
 use std::cell::OnceCell;
@@ -35,6 +39,8 @@ pub(crate) use self::conformance::{Conformance, Introduced, Outcome, Patience, V
 pub(crate) use self::interpreter::find;
 pub(crate) use self::plan::Plan;
 use self::pool::Pool;
+pub(crate) use self::sdk::Carried;
+use self::watch::Watch;
 use super::{AnyHandler, Call, Hears, Returned, Starting};
 use crate::author::error::Error;
 use crate::author::start_error::StartResult;
@@ -83,8 +89,11 @@ impl AnyHandler for Command {
             let Starting {
                 config,
                 worker,
+                is_first,
                 groups,
             } = starting;
+            // Before the handler reads its files.
+            let watch = (is_first && config.watch).then(|| Watch::new(self.plan.directory.clone()));
             let (pool, hears) = Pool::start(
                 self.plan.clone(),
                 (worker, groups),
@@ -94,8 +103,15 @@ impl AnyHandler for Command {
             .await?;
             // A worker starts once.
             drop(self.pool.set(pool));
+            if let Some(watch) = watch {
+                tokio::task::spawn_local(watch.run());
+            }
             Ok(hears)
         })
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.pool.get()?.trouble()
     }
 
     fn stop(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {

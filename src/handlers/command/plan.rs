@@ -18,15 +18,12 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::stat::fstat;
 use nix::unistd::{Pid, pipe2};
 
-use super::sdk::Carried;
+use super::sdk::{Carried, SDK};
 use super::wire::PROTOCOL;
 
 /// Where a handler reads turns, and where it writes answers.
 const TURNS: RawFd = 3;
 const ANSWERS: RawFd = 4;
-
-/// Where Python finds the SDK that we carry.
-pub(super) const SDK: RawFd = 5;
 
 /// What systemd tells us, and no handler.
 const INIT_SYSTEM: [&str; 9] = [
@@ -53,6 +50,8 @@ pub(crate) struct Plan {
     pub(crate) arguments: Vec<OsString>,
     /// How it is called until it says so itself: `bot.py`.
     pub(crate) name: String,
+    /// Where its files are.
+    pub(crate) directory: PathBuf,
     pub(crate) guard: Guard,
     /// The limit of open files that we were started with.
     pub(crate) open_files: u64,
@@ -152,6 +151,28 @@ impl Plan {
             _ => format!("cannot start the handler {program}: {error}"),
         }
     }
+}
+
+/// What interpreters say, and what helps. Each was met by running it.
+const REMEDIES: [(&str, &str); 3] = [
+    (
+        "is not allowed in NODE_OPTIONS",
+        "Node.js 18.19, 20.6 or newer is needed; or install the SDK (npm install) and name the command: turnkey run -- node bot.mjs",
+    ),
+    (
+        "Cannot use import statement outside a module",
+        "name it bot.mjs, or put \"type\": \"module\" into package.json",
+    ),
+    (
+        "does not provide an export named 'run'",
+        "an installed package that is called turnkey is not this SDK: remove it",
+    ),
+];
+
+/// What helps against what a handler printed, if that is known.
+pub(super) fn remedy(printed: &str) -> String {
+    let known = REMEDIES.iter().find(|(said, _)| printed.contains(said));
+    known.map_or_else(String::new, |(_, remedy)| format!("\n  ({remedy})"))
 }
 
 /// Signals a handler and all that it has started; if they are gone, nothing.

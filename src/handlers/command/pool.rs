@@ -34,6 +34,9 @@ const YOUNG: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How long it may take to replace a process before that is worth a word.
+const REPLACED: Duration = Duration::from_secs(2);
+
 /// Updates that are remembered for having killed a process alone: they never run beside
 /// others again.
 const MOST_CULPRITS: usize = 256;
@@ -51,6 +54,8 @@ pub(super) struct Pool {
     leaving: Cell<bool>,
     left: Notify,
     running: Cell<usize>,
+    /// Since when none can run turns, and why the last one does not.
+    none: RefCell<Option<(Instant, String)>>,
 }
 
 /// A turn's right to run in a process. Dropped, the next one may.
@@ -97,6 +102,7 @@ impl Pool {
             leaving: Cell::new(false),
             left: Notify::new(),
             running: Cell::new(count),
+            none: RefCell::new(None),
         });
         let mut first = Vec::new();
         for place in 0..count {
@@ -158,6 +164,11 @@ impl Pool {
                 false => backoff.pause(),
             };
             tracing::error!("{why}; starting another in {} ms", pause.as_millis());
+            if self.places.borrow().iter().all(Option::is_none) {
+                let mut none = self.none.borrow_mut();
+                let since = none.take().map_or_else(Instant::now, |(since, _)| since);
+                *none = Some((since, why));
+            }
             tokio::select! {
                 () = self.left.notified() => {}
                 () = tokio::time::sleep(pause) => {}
@@ -200,6 +211,7 @@ impl Pool {
         );
         self.places.borrow_mut()[place] = Some(process.clone());
         self.schedule.borrow_mut().ready(place, hello.concurrency);
+        self.none.take();
         if self.leaving.get() {
             process.leave();
         }
@@ -212,11 +224,7 @@ impl Pool {
 
     /// Hands out places to whoever waits.
     fn dispatch(self: &Rc<Self>) {
-        for (place, process) in self.places.borrow().iter().enumerate() {
-            if process.as_ref().is_some_and(|process| process.is_gone()) {
-                self.schedule.borrow_mut().gone(place);
-            }
-        }
+        self.forget_the_gone();
         loop {
             let next = self.schedule.borrow_mut().next();
             let Some(Go {
@@ -227,19 +235,10 @@ impl Pool {
             else {
                 return;
             };
-            let process = self.places.borrow()[place].clone();
-            let Some(process) = process else {
-                debug_assert!(false, "a turn for a place without a process");
-                return;
-            };
-            let permit = Permit {
-                pool: self.clone(),
-                place,
-                process,
-                bytes,
-            };
-            // Whoever is gone meanwhile gives it back by not taking it.
-            drop(ticket.send(permit));
+            if let Some(permit) = self.permit(place, bytes) {
+                // Whoever is gone meanwhile gives it back by not taking it.
+                drop(ticket.send(permit));
+            }
         }
     }
 
@@ -251,11 +250,9 @@ impl Pool {
             false => Suspicion::None,
         };
         loop {
-            let (ticket, permit) = oneshot::channel();
-            self.schedule.borrow_mut().wait(ticket, bytes, suspicion);
-            self.dispatch();
-            let Ok(permit) = permit.await else {
-                return Err(Error::msg("the worker has no handler any more"));
+            let permit = match self.at_once(bytes, suspicion) {
+                Some(permit) => permit,
+                None => self.wait(bytes, suspicion).await?,
             };
             match permit.process.run(call).await {
                 Ran::Answered(outcome) => return outcome,
@@ -265,6 +262,46 @@ impl Pool {
                 }
                 Ran::Died(Blame::Suspect, _) => suspicion = Suspicion::Suspect,
                 Ran::Died(Blame::None, _) => {}
+            }
+        }
+    }
+
+    /// A place for a turn, if there is one now.
+    fn at_once(self: &Rc<Self>, bytes: usize, suspicion: Suspicion) -> Option<Permit> {
+        if suspicion != Suspicion::None {
+            return None;
+        }
+        self.forget_the_gone();
+        let place = self.schedule.borrow_mut().at_once(bytes)?;
+        self.permit(place, bytes)
+    }
+
+    /// Waits for a place.
+    async fn wait(self: &Rc<Self>, bytes: usize, suspicion: Suspicion) -> Result<Permit> {
+        let (ticket, permit) = oneshot::channel();
+        self.schedule.borrow_mut().wait(ticket, bytes, suspicion);
+        self.dispatch();
+        permit
+            .await
+            .map_err(|_| Error::msg("the worker has no handler any more"))
+    }
+
+    fn permit(self: &Rc<Self>, place: usize, bytes: usize) -> Option<Permit> {
+        let process = self.places.borrow()[place].clone();
+        debug_assert!(process.is_some(), "a turn for a place without a process");
+        Some(Permit {
+            pool: self.clone(),
+            place,
+            process: process?,
+            bytes,
+        })
+    }
+
+    /// One that has ended, and is not buried yet, gets no more turns.
+    fn forget_the_gone(&self) {
+        for (place, process) in self.places.borrow().iter().enumerate() {
+            if process.as_ref().is_some_and(|process| process.is_gone()) {
+                self.schedule.borrow_mut().gone(place);
             }
         }
     }
@@ -285,6 +322,16 @@ impl Pool {
             culprits.pop_front();
         }
         culprits.push_back((update.dialog.clone(), update.id.clone()));
+    }
+
+    /// Why no process runs turns, when that has been so for longer than a replacement takes.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let none = self.none.borrow();
+        let (since, why) = none.as_ref()?;
+        (since.elapsed() > REPLACED).then(|| {
+            let first = why.lines().next().unwrap_or_default();
+            format!("no handler runs: {first}")
+        })
     }
 
     /// Has all processes leave; resolves when they have. No turn runs any more.

@@ -19,9 +19,10 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::mailbox::Mailbox;
 use super::plan::{Plan, ended, signal_group};
 use super::sdk::Carried;
 use super::wire::{self, Answer, Given, Hello, LONGEST_LINE, Line, Query};
@@ -88,7 +89,7 @@ pub(super) enum Ran {
     Died(Blame, String),
 }
 
-/// What a turn hears of its process. The end of the channel is the process's.
+/// What a turn hears of its process; then comes the process's end.
 enum Event {
     Answer(Answer),
     Query(Query),
@@ -102,7 +103,7 @@ pub(super) struct Process {
     outbox: RefCell<Vec<u8>>,
     closing: Cell<bool>,
     wake: Notify,
-    in_hand: RefCell<HashMap<u64, mpsc::Sender<Event>>>,
+    in_hand: RefCell<HashMap<u64, Rc<Mailbox<Event>>>>,
     next_id: Cell<u64>,
     /// It is gone, and had one turn in hand.
     had_one: Cell<bool>,
@@ -206,11 +207,11 @@ impl Process {
             Ok(line) => line,
             Err(error) => return Ran::Answered(Err(error)),
         };
-        let (sender, mut events) = mpsc::channel(MOST_QUERIES + 1);
+        let events = Rc::new(Mailbox::new());
         if self.is_gone() {
             return Ran::Died(Blame::None, "it was already ending".to_owned());
         }
-        self.in_hand.borrow_mut().insert(id, sender);
+        self.in_hand.borrow_mut().insert(id, events.clone());
         self.write(&line);
         let mut deadline = pin!(tokio::time::sleep(call.timeout));
         let mut is_late = false;
@@ -223,7 +224,7 @@ impl Process {
                 asked = Some(Box::pin(self.ask(call, id, query)));
             }
             tokio::select! {
-                event = events.recv() => match event {
+                event = events.next() => match event {
                     Some(Event::Answer(_)) if is_late => {
                         return Ran::Answered(Err(Error::Timeout(call.timeout)));
                     }
@@ -287,6 +288,7 @@ impl Process {
     fn let_go(&self) {
         let turns = std::mem::take(&mut *self.in_hand.borrow_mut());
         self.had_one.set(turns.len() == 1);
+        turns.values().for_each(|turn| turn.close());
     }
 
     fn write(&self, line: &[u8]) {
@@ -429,18 +431,17 @@ impl Process {
                         "an answer to turn {id}, which is not in hand, or had its answer before"
                     )
                 })?;
-                // A turn that is gone needs no answer. There is room: queries leave one place.
-                drop(turn.try_send(Event::Answer(answer)));
+                turn.put(Event::Answer(answer));
             }
             Line::Query(id, query) => {
                 let turn = self.in_hand.borrow().get(&id).cloned();
                 let turn =
                     turn.ok_or_else(|| format!("a query of turn {id}, which is not in hand"))?;
-                let number = query.number;
-                // The last place is the answer's.
-                if turn.capacity() <= 1 || turn.try_send(Event::Query(query)).is_err() {
+                if turn.waiting() < MOST_QUERIES {
+                    turn.put(Event::Query(query));
+                } else {
                     let reason = format!("more than {MOST_QUERIES} questions at once");
-                    self.write(&wire::rows(id, number, Err(reason)));
+                    self.write(&wire::rows(id, query.number, Err(reason)));
                 }
             }
             Line::Pong(_) => {}

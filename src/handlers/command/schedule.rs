@@ -105,6 +105,16 @@ impl<T> Schedule<T> {
         }
     }
 
+    /// A place at once, for a turn that is no suspect, if nobody waits.
+    pub(super) fn at_once(&mut self, bytes: usize) -> Option<usize> {
+        if !self.fresh.is_empty() || !self.suspects.is_empty() {
+            return None;
+        }
+        let place = self.with_room(bytes)?;
+        self.take(place, bytes);
+        Some(place)
+    }
+
     /// The next turn that may go; to be called until there is none.
     pub(super) fn next(&mut self) -> Option<Go<T>> {
         self.next_suspect().or_else(|| self.next_fresh())
@@ -147,13 +157,17 @@ impl<T> Schedule<T> {
 
     fn next_fresh(&mut self) -> Option<Go<T>> {
         let bytes = self.fresh.front()?.bytes;
-        let chosen = self.least_loaded(|place| {
+        let chosen = self.with_room(bytes)?;
+        let waiting = self.fresh.pop_front()?;
+        Some(self.send(chosen, waiting))
+    }
+
+    fn with_room(&self, bytes: usize) -> Option<usize> {
+        self.least_loaded(|place| {
             place.quarantine.is_none()
                 && place.in_hand < place.capacity
                 && place.has_room_for(bytes)
-        })?;
-        let waiting = self.fresh.pop_front()?;
-        Some(self.send(chosen, waiting))
+        })
     }
 
     fn least_loaded(&self, is_fit: impl Fn(&Place) -> bool) -> Option<usize> {
@@ -166,16 +180,23 @@ impl<T> Schedule<T> {
     }
 
     fn send(&mut self, place: usize, waiting: Waiting<T>) -> Go<T> {
-        let at = &mut self.places[place];
-        at.in_hand += 1;
-        at.bytes += waiting.bytes;
-        debug_assert!(at.in_hand <= at.capacity, "more turns than it can run");
         let Waiting { ticket, bytes } = waiting;
+        self.take(place, bytes);
         Go {
             ticket,
             place,
             bytes,
         }
+    }
+
+    fn take(&mut self, place: usize, bytes: usize) {
+        let place = &mut self.places[place];
+        place.in_hand += 1;
+        place.bytes += bytes;
+        debug_assert!(
+            place.in_hand <= place.capacity,
+            "more turns than it can run"
+        );
     }
 }
 

@@ -1,18 +1,58 @@
 //! The SDKs that the program carries, so that a lone binary and a lone `bot.py` are enough.
 //!
-//! Called by `plan.rs` for each process that is started. Nothing is written to a disk.
-//! Invariant: an installed package of the same name wins.
+//! Called by `plan.rs` for each process that is started, and by `cli/handler_exec.rs` for one
+//! command. Nothing is written to a disk: Python imports from a zip in memory that somebody
+//! has open, Node.js takes all it needs from `NODE_OPTIONS`. Invariant: an installed package of the same name wins; the copies
+//! see to that (`sdk/python/carried`, `sdk/javascript/carried`). Bound: Linux takes 128 KiB
+//! for one variable, which a test compares.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::path::Path;
 use std::process::Command;
-use std::rc::Rc;
 
-use super::plan::SDK;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
-/// What handlers of this process find.
-#[derive(Clone)]
-pub(super) struct Carried {
-    zip: Rc<OwnedFd>,
+/// Where Python finds it, in the handler.
+pub(super) const SDK: RawFd = 5;
+
+/// Files by their names in the copy.
+macro_rules! files {
+    ($directory:literal: $($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../../sdk/", $directory, "/", $name)))),+]
+    };
+}
+
+const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
+    "__init__.py", "_answer.py", "_dataclasses.py", "_errors.py", "_log.py", "_loop.py",
+    "_run.py", "_state.py", "_threads.py", "_trace.py", "_turn.py", "_wire.py",
+    "testing/__init__.py", "testing/_conversation.py", "testing/_program.py",
+    "testing/pytest_plugin.py",
+);
+
+/// What `import turnkey` finds first in the zip.
+const SHIM: &str = include_str!("../../../sdk/python/carried/turnkey.py");
+
+const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
+    "values.js", "turn.js", "fail.js", "pipes.js", "index.js", "index.mjs", "testing.js",
+    "testing.mjs",
+);
+
+/// What Node.js runs before the bot; this text in it becomes the files.
+const REGISTER: &str = include_str!("../../../sdk/javascript/carried/register.mjs");
+const SOURCES: &str = "'TURNKEY_SOURCES'";
+
+/// What handlers find, and commands that authors run.
+pub(crate) struct Carried {
+    zip: File,
+    node_options: String,
 }
 
 impl Carried {
@@ -20,10 +60,11 @@ impl Carried {
     ///
     /// # Errors
     /// No more memory or files.
-    pub(super) fn new() -> std::io::Result<Self> {
-        let zip =
-            nix::sys::memfd::memfd_create(c"turnkey-sdk", nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
-        Ok(Carried { zip: Rc::new(zip) })
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Carried {
+            zip: python()?,
+            node_options: javascript(),
+        })
     }
 
     /// The file that a handler has open.
@@ -31,13 +72,119 @@ impl Carried {
         self.zip.as_raw_fd()
     }
 
-    /// Tells the interpreters where it is.
+    /// Tells the interpreters of a handler where it is.
     pub(super) fn add_to(&self, command: &mut Command) {
-        let mut path = std::ffi::OsString::from(format!("/proc/self/fd/{SDK}"));
-        if let Some(old) = std::env::var_os("PYTHONPATH").filter(|old| !old.is_empty()) {
-            path.push(":");
-            path.push(old);
+        // A wrapper may drop descriptors: then it is found with us, and can say what happened.
+        let ours = self.with_us();
+        self.tell(command, format!("/proc/self/fd/{SDK}:{ours}"));
+    }
+
+    /// For a command that takes the place of this process, and for whatever that starts
+    /// while it lives.
+    ///
+    /// # Errors
+    /// The system's, about our own file.
+    pub(crate) fn leave_to(self, command: &mut Command) -> io::Result<()> {
+        fcntl(&self.zip, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        // It keeps our number as a process; what it starts does not have its files.
+        self.tell(command, self.with_us());
+        // Open until then.
+        let _: RawFd = self.zip.into_raw_fd();
+        Ok(())
+    }
+
+    fn with_us(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.zip())
+    }
+
+    fn tell(&self, command: &mut Command, zip: String) {
+        command.env("PYTHONPATH", joined(zip.into(), ":", "PYTHONPATH"));
+        let options = joined(self.node_options.clone().into(), " ", "NODE_OPTIONS");
+        command.env("NODE_OPTIONS", options);
+        // Bun reads a variable of its own, and must not look for the name in the registry.
+        let program = Path::new(command.get_program()).file_name();
+        if program.is_some_and(|name| name == "bun") {
+            let module = self.node_options.trim_start_matches("--import=");
+            let options = format!("--no-install --preload={module}");
+            command.env("BUN_OPTIONS", joined(options.into(), " ", "BUN_OPTIONS"));
         }
-        command.env("PYTHONPATH", path);
+    }
+}
+
+/// What we add to a variable of ours, and what is in it.
+fn joined(mut ours: OsString, between: &str, variable: &str) -> OsString {
+    if let Some(old) = std::env::var_os(variable).filter(|old| !old.is_empty()) {
+        ours.push(between);
+        ours.push(old);
+    }
+    ours
+}
+
+/// A zip in memory: the shim under the package's name, and the package beside it.
+fn python() -> io::Result<File> {
+    let memory = memfd_create(c"turnkey-sdk", MFdFlags::MFD_CLOEXEC)?;
+    let mut zip = ZipWriter::new(File::from(memory));
+    let options = SimpleFileOptions::default();
+    zip.start_file("turnkey.py", options)?;
+    zip.write_all(SHIM.as_bytes())?;
+    for (name, text) in PYTHON {
+        zip.start_file(format!("carried/turnkey/{name}"), options)?;
+        zip.write_all(text.as_bytes())?;
+    }
+    Ok(zip.finish()?)
+}
+
+/// An option that makes Node.js run a module of which the whole text is in it.
+fn javascript() -> String {
+    let sources: serde_json::Map<String, serde_json::Value> = JAVASCRIPT
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).into()))
+        .collect();
+    let sources = serde_json::Value::from(sources).to_string();
+    let register = REGISTER.replacen(SOURCES, &sources, 1);
+    format!(
+        "--import=data:text/javascript;base64,{}",
+        STANDARD.encode(register)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_node_is_told_fits_into_a_variable() {
+        let options = javascript();
+        // MAX_ARG_STRLEN of Linux, with room for what an author has set.
+        assert!(options.len() < (128 << 10) - 8192, "{}", options.len());
+        assert_eq!(REGISTER.matches(SOURCES).count(), 1);
+    }
+
+    #[test]
+    fn every_file_of_an_sdk_is_carried() {
+        for (directory, carried) in [
+            ("python/src/turnkey", PYTHON),
+            ("javascript/src", JAVASCRIPT),
+        ] {
+            let path = format!("{}/sdk/{directory}", env!("CARGO_MANIFEST_DIR"));
+            let mut names = Vec::new();
+            let mut open = vec![std::path::PathBuf::from(&path)];
+            while let Some(directory) = open.pop() {
+                for entry in std::fs::read_dir(directory).unwrap() {
+                    let file = entry.unwrap().path();
+                    let kind = file.extension().unwrap_or_default().to_owned();
+                    if file.is_dir() {
+                        open.push(file);
+                    } else if ["py", "js", "mjs"].iter().any(|code| kind == *code) {
+                        let name = file.strip_prefix(&path).unwrap();
+                        names.push(name.to_str().unwrap().to_owned());
+                    }
+                }
+            }
+            let mut listed: Vec<_> = carried.iter().map(|(name, _)| (*name).to_owned()).collect();
+            names.sort();
+            listed.sort();
+            assert_eq!(names, listed, "{directory}");
+        }
     }
 }

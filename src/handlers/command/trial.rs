@@ -18,7 +18,8 @@ use crate::author::start_error::{StartError, StartResult};
 /// # Errors
 /// [`StartError::Refused`]: why it does not start, and its last lines.
 pub(super) fn run(plan: &Plan, patience: Duration) -> StartResult {
-    let mut handler = Conversation::start(plan, &Carried::new()?)?;
+    let sdk = Carried::new()?;
+    let mut handler = Conversation::start(plan, &sdk)?;
     handler.say(&wire::hello(0));
     if let Err(why) = handler.hello(patience) {
         let (name, lines) = (&plan.name, handler.last_lines());

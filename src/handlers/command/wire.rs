@@ -410,7 +410,11 @@ pub(super) fn fail(raw: &RawValue) -> Error {
         Ok(fail) => fail,
         Err(reason) => return Error::msg(format!("its answer is refused: {reason}")),
     };
-    let text = match fail.trace.trim_end() {
+    // Python ends a traceback with the error, JavaScript begins a stack with it.
+    let trace = fail.trace.trim_end();
+    let trace = trace.strip_suffix(&fail.error).unwrap_or(trace);
+    let trace = trace.strip_prefix(&fail.error).unwrap_or(trace);
+    let text = match trace.trim_matches('\n') {
         "" => fail.error,
         trace => format!("{}\n{trace}", fail.error),
     };
@@ -839,6 +843,10 @@ mod tests {
             text(r#"{"error":"no","trace":"in bot.py\n"}"#),
             "no\nin bot.py"
         );
+        for trace in [r"Traceback\n  bot.py\nmy.no", "no"] {
+            let told = text(&format!(r#"{{"error":"no","trace":"{trace}"}}"#));
+            assert_eq!(told.matches("no").count(), 1, "{told}");
+        }
         assert!(text(r#"{"error":7}"#).contains("fail.error: invalid type"));
         assert!(text(&format!("{{\"error\":\"{}\"}}", "ä".repeat(100_000))).len() < 66_000);
         let pause = |json: &str| fail(&raw(json)).pause();

@@ -1,7 +1,7 @@
 //! The account at the ACME server: made once, kept in `account.json`.
 //!
-//! Used by `order.rs` and `renewal.rs`. Invariant: an account is used at the server that
-//! made it only; one of another server is replaced, which costs nothing.
+//! Used by `order.rs` and `renewal.rs`. Invariant: an account is used only at the server that
+//! made it; after a change of server a new account is made, which costs nothing.
 
 use instant_acme::{Account, AccountCredentials, NewAccount};
 use serde::{Deserialize, Serialize};

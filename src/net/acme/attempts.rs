@@ -1,11 +1,10 @@
-//! How often a certificate is asked for, over all starts of the program.
+//! How often the bot tries to get a certificate, over all starts of the program.
 //!
-//! Kept in `NAME.attempts.json`, read and written by `mod.rs`. An attempt is noted before it
-//! begins, so one that a kill cut off counts. Bounds: after the first, second, third
-//! failure in a row [`PAUSES`], then an hour each; never more than [`PER_HOUR`] in an
-//! hour, however often the program starts (Let's Encrypt takes five failed checks of a
-//! name in an hour); and not before the server's Retry-After, of which [`LONGEST`] is
-//! obeyed.
+//! Kept in `NAME.attempts.json`, read and written by `mod.rs`. An attempt is recorded before it
+//! begins, so one that was killed counts. Bounds: after the first, second, third failure in a
+//! row [`PAUSES`], then an hour each; never more than [`PER_HOUR`] in an hour, however often
+//! the program starts (Let's Encrypt allows five failed checks of a name in an hour); and not
+//! before the server's Retry-After has passed, up to [`LONGEST`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -1,8 +1,8 @@
-//! What is asked for, and what is known of a certificate.
+//! Certificate requests, and what is known of a certificate.
 //!
-//! Used by `order.rs`; looked at by `mod.rs`. The file of a certificate begins with a
-//! line of text, which PEM allows, that says which ACME server it comes from: so the
-//! change from a server for trials to the real one is noticed.
+//! Used by `order.rs` and `mod.rs`. The file of a certificate begins with a line of text, which
+//! PEM allows, that says which ACME server it comes from: so the change from a staging server
+//! to the real one is noticed.
 
 use std::time::{Duration, SystemTime};
 

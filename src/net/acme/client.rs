@@ -1,4 +1,4 @@
-//! Requests to the ACME server, as the protocol's library wants them made.
+//! Requests to the ACME server, for the ACME library.
 //!
 //! One for each attempt, made by `order.rs`. Bounds: [`TIMEOUT`] for a whole request,
 //! [`MAX_ANSWER`] bytes of answer; HTTP/1.1, at most two connections.

@@ -1,6 +1,6 @@
 //! Why there is no certificate, in a sentence that says what to do.
 //!
-//! Made in all files of this part, written to the log by `mod.rs`.
+//! Made in all files of this folder, written to the log by `mod.rs`.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,12 +1,12 @@
 //! Gets the certificate of `--tls-domain` by ACME (RFC 8555), and renews it.
 //!
 //! Run by the first worker once it serves (`worker/mod.rs`); [`check`] by the master. All
-//! workers take up what is got: `net/tls/` looks at the file. Nothing waits for it: until the
-//! first certificate is there, handshakes are refused. Invariants: one order at a time in
-//! a directory, whatever programs share it ([`store`]'s lock); a worker that dies leaves
-//! nothing that its successor would not clear away; an order under way is finished when
-//! another program or worker takes over, within the time that the worker has left.
-//! Bounds: those of `attempts.rs` for failures, of `order.rs` for one order.
+//! workers notice a new certificate: `net/tls/` watches the file. Nothing waits for it: until
+//! the first certificate is there, handshakes are refused. Invariants: one order at a time in a
+//! directory, even if several programs share it ([`store`]'s lock); whatever a dying worker
+//! leaves, its successor cleans up; when another program or worker takes over, an order under
+//! way is finished within the time that the worker has left. Bounds: those of `attempts.rs` for
+//! failures, of `order.rs` for one order.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -14,7 +14,7 @@
 //! | `order.rs` | one certificate, from the order to the file |
 //! | `account.rs` | the account |
 //! | `renewal.rs` | when the server wants a renewal |
-//! | `attempts.rs` | how often it may be tried |
+//! | `attempts.rs` | how often an order may be tried |
 //! | `certificate.rs` | requests, answers to challenges, what is known of a certificate |
 //! | `client.rs` | HTTPS to the ACME server |
 //! | `store.rs` | the directory |

@@ -1,9 +1,9 @@
 //! One certificate, from the account to the file (RFC 8555, 7).
 //!
-//! Called by `mod.rs`, which holds the lock. The names are proven at the port that the
-//! bot serves anyway (TLS-ALPN-01, RFC 8737): the answer is put where every worker looks
-//! for it. Invariants: what is put in place was checked, key and names; nothing of a
-//! proof stays behind. Bounds: [`LIMIT`] for all of it.
+//! Called by `mod.rs`, which holds the lock. The bot proves that it owns the names on the port
+//! that it serves anyway (TLS-ALPN-01, RFC 8737): the answer to the challenge is put where
+//! every worker looks for it. Invariants: key and names of a certificate are checked before it
+//! is put in place; no challenge files stay behind. Bounds: [`LIMIT`] for all of it.
 
 use std::time::Duration;
 

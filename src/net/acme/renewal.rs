@@ -1,10 +1,10 @@
-//! When the ACME server wants a certificate to be renewed (ARI, RFC 9773): it may be
-//! early, since the certificate will be revoked, or since that spreads the server's load.
+//! When the ACME server wants a certificate to be renewed (ARI, RFC 9773): this may be early,
+//! because the certificate will be revoked, or to spread the server's load.
 //!
-//! Asked by `mod.rs` at each look; it only ever makes a renewal earlier. Servers need not
-//! support it, and one that cannot be asked changes nothing. Bounds: a certificate is
-//! asked about when the server's Retry-After is over, [`OFTEN`] to [`RARELY`]; one is kept
-//! for a 90th of its life (a day of 90), whatever the server says.
+//! Called by `mod.rs` at each check; it can only make a renewal earlier. Servers need not
+//! support it; if one cannot be asked, nothing changes. Bounds: the bot asks again when the
+//! server's Retry-After is over, clamped to [`OFTEN`] … [`RARELY`]; a certificate is kept for
+//! at least a 90th of its lifetime (1 day of 90), whatever the server says.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,17 +1,17 @@
 //! The directory of `--acme-dir`, file by file.
 //!
 //! Written by whoever holds [`Store::try_lock`], read by all workers (`net/tls/`). Invariants:
-//! the directory is for its owner only (0700), and so is each file (0600), a key never
-//! being in one that others may read; a file appears whole under its name (written beside
-//! it, synced, renamed).
+//! only the owner can read the directory (0700) and each file (0600), so no key is ever
+//! readable by others; a file appears complete under its name (written beside it, synced,
+//! renamed).
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `account.json` | the account and its key |
 //! | `NAME.pem` | the chain and its key, and where they come from; NAME is the first domain |
-//! | `NAME.attempts.json` | attempts that failed lately |
-//! | `challenges/NAME.pem` | what a check of NAME is answered with, while it lasts |
-//! | `lock` | locked while a certificate is got |
+//! | `NAME.attempts.json` | recent failed attempts |
+//! | `challenges/NAME.pem` | the answer to a challenge for NAME, during the order |
+//! | `lock` | locked while a certificate is ordered |
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};

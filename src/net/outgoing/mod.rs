@@ -1,14 +1,13 @@
 //! Connections to the platforms, and to whoever else is called over HTTP.
 //!
-//! Used by `channels/client.rs` and `acme/client.rs`, as what opens the connections of
-//! hyper's pooled client. A host with several addresses is tried as RFC 8305 ("Happy
-//! Eyeballs") has it, with one difference: an attempt has succeeded when the TLS handshake
-//! has, so that an address that takes connections and then resets them or stays silent
-//! stands in nobody's way. Which family of addresses has failed is remembered, also when
-//! that shows only later ([`Connector::note_failed`]): the other one is tried first for the
-//! next [`REMEMBERED`]. Proxies: `config/proxies.rs`, `tunnel.rs`. Invariant: an error
-//! names addresses, and no secret. Bounds: [`MOST`] addresses of a host; whoever calls has
-//! a limit for the whole.
+//! Used by `channels/client.rs` and `acme/client.rs`, as the connector of hyper's pooled
+//! client. A host with several addresses is tried as in RFC 8305 ("Happy Eyeballs"), with one
+//! difference: an attempt succeeds only when the TLS handshake does, so an address that accepts
+//! connections and then resets them or stays silent holds up nobody. A failed address family is
+//! remembered, also when it fails only later ([`Connector::note_failed`]): the other one is
+//! tried first for the next [`REMEMBERED`]. Proxies: `config/proxies.rs`, `tunnel.rs`.
+//! Invariant: an error names addresses, and no secret. Bounds: [`MOST`] addresses of a host;
+//! the caller limits the whole time.
 
 mod stream;
 mod tunnel;

@@ -1,8 +1,8 @@
-//! A connection that was made, with TLS or without, as hyper's client takes it.
+//! An open connection, with TLS or without, as hyper's client needs it.
 //!
-//! Made by the connector (`mod.rs`). One that ends before a byte of an answer was read has
-//! failed like one that could not be made, and that is remembered; its errors name the
-//! address. No bounds of its own.
+//! Made by the connector (`mod.rs`). A connection that ends before a byte of an answer was read
+//! counts as failed, like one that could not be made; its errors name the address. No bounds of
+//! its own.
 
 use std::io;
 use std::net::SocketAddr;

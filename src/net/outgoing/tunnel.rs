@@ -1,7 +1,7 @@
-//! A way through a proxy: HTTP's CONNECT, or SOCKS5, as hyper-util speaks them.
+//! A tunnel through a proxy: HTTP's CONNECT, or SOCKS5, as hyper-util implements them.
 //!
-//! Called by the connector (`mod.rs`) with a connection to the proxy. Names are resolved by
-//! the proxy. Invariant: an error says what the proxy did, and not who we said we are.
+//! Called by the connector (`mod.rs`) with a connection to the proxy, which resolves names.
+//! Invariant: an error says what the proxy did, and shows no user or password.
 
 use std::future::{Ready, ready};
 use std::io;

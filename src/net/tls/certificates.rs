@@ -1,10 +1,9 @@
-//! The certificate that is served, read anew when its file changes.
+//! The certificate that is served, reloaded when its file changes.
 //!
-//! Asked by rustls in each handshake; looked after by [`Certificates::keep_current`], a
-//! task of each worker. So a renewal needs no signal, and takes effect in every worker
-//! within [`LOOK`]. Invariant: a pair that cannot be read, or does not fit together,
-//! replaces nothing: the one before is served on, also by workers that start later
-//! (`kept.rs`).
+//! Asked by rustls in each handshake; kept current by [`Certificates::keep_current`], a task of
+//! each worker. So a renewal needs no signal, and takes effect in every worker within [`LOOK`].
+//! Invariant: a pair that cannot be read, or does not fit together, replaces nothing: the
+//! previous one is still served, also by workers that start later (`kept.rs`).
 
 use std::fmt;
 use std::path::{Path, PathBuf};

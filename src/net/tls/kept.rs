@@ -1,10 +1,10 @@
-//! The last good certificate with its key, for when the files that are configured are bad.
+//! The last good certificate with its key, for when the configured files are bad.
 //!
-//! Twice: in the memory of the master, which looks at the files once a second, so that
-//! each worker that it forks has it; and in a file beside the SQLite database, which the
-//! first worker writes, for the next start. Only for files that somebody else keeps:
-//! what ACME keeps can be got again. Invariants: only for the paths that it was read from;
-//! the file is for the bot's user alone. Bound: one pair.
+//! Kept twice: in the memory of the master, which checks the files once a second, so that each
+//! worker that it forks has it; and in a file beside the SQLite database, which the first
+//! worker writes, for the next start. Only for files that another program keeps: a certificate
+//! from ACME can be got again. Invariants: it is used only for the paths that it was read from;
+//! only the bot's user can read the file. Bound: one pair.
 
 use std::ffi::OsString;
 use std::fs;

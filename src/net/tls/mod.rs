@@ -1,10 +1,10 @@
 //! HTTPS on the public port: what the handshake needs.
 //!
-//! Opened by each worker (`worker/mod.rs`), after its fork; the master only looks whether
-//! it could be ([`check`]). Invariants: TLS 1.2 and 1.3 only, with ring's choice of
-//! ciphers; a certificate is replaced while it is served, and connections that are open
-//! go on; whoever comes again resumes its session, in whichever worker (`tickets.rs`).
-//! Bounds: a handshake has the time of a request's head.
+//! Loaded by each worker (`worker/mod.rs`), after its fork; the master only checks that it can
+//! be ([`check`]). Invariants: TLS 1.2 and 1.3 only, with ring's choice of ciphers; a
+//! certificate is replaced while it is served, and open connections go on; returning clients
+//! resume their session in any worker (`tickets.rs`). Bounds: a handshake has as much time as a
+//! request's head.
 
 mod certificates;
 pub(crate) mod kept;

@@ -1,4 +1,4 @@
-//! A certificate with its key, as they stand in two files.
+//! A certificate with its key, read from two files.
 //!
 //! Read by `certificates.rs` and `kept.rs`. Bound: [`MAX_FILE`].
 

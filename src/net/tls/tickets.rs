@@ -1,16 +1,15 @@
-//! Session tickets (RFC 8446, 4.6.1; RFC 5077): a client that comes again need not shake
-//! hands in full, whichever worker it meets.
+//! Session tickets (RFC 8446, 4.6.1; RFC 5077): a returning client needs no full handshake,
+//! whichever worker it meets.
 //!
-//! [`Tickets`] is made by the master before the first fork and inherited by each worker,
-//! which makes a [`Ticketer`] of it; rustls asks that one in each handshake. Nothing is
-//! sent between processes: all make the same keys by themselves. There is a chain of
-//! secrets, of which each follows from the one before by a function that cannot be run
-//! backwards, one for every [`PERIOD`]; a period's key is made of its secret. Whoever holds
-//! the chain lets go of the secrets before (the master, too: [`Tickets::advance`]), so a
-//! key that is forgotten cannot be made again. Invariants: a key seals for one period and
-//! opens for one more; time is that of the monotonic clock, which no one sets. An upgrade
-//! and a restart begin with another chain: clients shake hands in full once. There is no
-//! early data (0-RTT): nothing that was sent once can be sent again by others.
+//! [`Tickets`] is made by the master before the first fork and inherited by each worker, which
+//! makes a [`Ticketer`] from it; rustls asks the ticketer in each handshake. Processes exchange
+//! nothing: each derives the same keys. There is a chain of secrets, one for every [`PERIOD`];
+//! each is derived from the one before by a one-way function, and a period's key from its
+//! secret. Every process forgets earlier secrets (the master, too: [`Tickets::advance`]), so
+//! forgotten keys cannot be made again. Invariants: a key encrypts for one period and decrypts
+//! for one more; time is that of the monotonic clock, which nobody can set. An upgrade and a
+//! restart begin a new chain: clients make one full handshake. There is no early data (0-RTT),
+//! so nobody can replay a request.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,11 +1,11 @@
 //! Who may ask: the bearer token, and which host names a browser may have used.
 //!
-//! Called by `routes.rs` for each request before anything else. With a token every
-//! request carries it: `Authorization: Bearer TOKEN`, or, for browsers, which ask their
-//! user, `Basic` with the token as the password. Without one the address is on this
-//! machine only, but a browser on it may be led here by a page of somebody else's whose
-//! name was made to mean 127.0.0.1 (DNS rebinding): so the host must be named as this
-//! machine is. The token is compared in constant time.
+//! Called by `routes.rs` for each request before anything else. With a token every request
+//! carries it: `Authorization: Bearer TOKEN`, or, for browsers, which ask their user, `Basic`
+//! with the token as the password. Without one the address is on this machine only, but a
+//! foreign web page can reach it through a browser on this machine, if the page's host name is
+//! made to resolve to 127.0.0.1 (DNS rebinding). So the request's host must be a name of this
+//! machine. The token is compared in constant time.
 
 use std::net::IpAddr;
 

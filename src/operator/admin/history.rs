@@ -1,9 +1,9 @@
-//! The last two minutes of the counters, a look a second: what rates, percentiles and
-//! the small charts are computed from.
+//! The counters of the last two minutes, sampled once a second: the basis of rates, percentiles
+//! and the small charts.
 //!
-//! Each worker keeps its own, in memory, from the scoreboard that all share; so all tell
-//! the same, and a worker that is young knows less of the past. Bounds: [`LOOKS`] looks
-//! of about a kilobyte and a half.
+//! Each worker keeps its own, in memory, from the shared scoreboard; so all report the same,
+//! except that a young worker knows less of the past. Bounds: [`LOOKS`] samples of about a
+//! kilobyte and a half.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -1,10 +1,10 @@
-//! `/metrics`: the figures as OpenMetrics text (version 1.0.0), or in the older format of
-//! Prometheus (text, version 0.0.4) for who asks for that one.
+//! `/metrics`: the figures as OpenMetrics text (version 1.0.0), or in the older Prometheus text
+//! format (version 0.0.4) if the client prefers that.
 //!
-//! Called by `routes.rs`. Written by hand: the figures are words of shared memory that
-//! other processes count in, and the libraries want to count themselves. Each metric is
-//! in `docs/METRICS.md`. Families of what there is none of (no writer, a database that
-//! does not answer) are left out. Bounds: labels are names of processes; no user's.
+//! Called by `routes.rs`. Written by hand: the figures are counters in shared memory that other
+//! processes write, and the libraries want to count themselves. Each metric is in
+//! `docs/METRICS.md`. Families that do not apply (no writer, a database that does not answer)
+//! are left out. Bounds: labels are names of processes, never of users.
 
 use std::fmt::Write as _;
 

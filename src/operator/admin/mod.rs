@@ -1,10 +1,9 @@
 //! The operator's side of a running bot: `--admin ADDRESS`.
 //!
-//! Run by each worker (`worker/mod.rs`), which share the admin listeners; any of them
-//! answers for the whole program, since the figures are in the map that all processes
-//! share. Invariants: GET only, and nothing that is asked here changes anything; no
-//! secret leaves; whatever a user wrote is escaped. Bounds: those of `server.rs`,
-//! `queues.rs` and `history.rs`.
+//! Run by each worker (`worker/mod.rs`); they share the admin listeners, and any of them
+//! answers for the whole program, since the figures are in shared memory. Invariants: GET only,
+//! and no request changes anything; no secret leaves; text from users is escaped. Bounds: those
+//! of `server.rs`, `queues.rs` and `history.rs`.
 //!
 //! | file | what |
 //! | --- | --- |

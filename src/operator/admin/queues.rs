@@ -1,9 +1,9 @@
-//! What waits in the database, and whether it takes turns, looked at once a second at most.
+//! What waits in the database, and whether turns can be committed, queried at most once a
+//! second.
 //!
-//! Asked for by every page and scrape of this worker. One look is under way at a time,
-//! and whoever comes meanwhile waits for it: a storm of scrapes costs the database
-//! nothing. Bounds: [`FRESH`], [`PATIENCE`], and those of
-//! [`turnkey_storage::admin::queues`].
+//! Used by every page and scrape of this worker. Only one query runs at a time, and further
+//! requests wait for its result: a storm of scrapes costs the database nothing. Bounds:
+//! [`FRESH`], [`PATIENCE`], and those of [`turnkey_storage::admin::queues`].
 
 use std::sync::Arc;
 use std::time::Duration;

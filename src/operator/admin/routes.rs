@@ -1,8 +1,8 @@
-//! Paths of the admin address, and the headers that each answer has.
+//! Paths of the admin address, and the headers of each answer.
 //!
-//! Called by `server.rs` for each request. GET and HEAD only: nothing here changes
-//! anything. Bounds: [`QUERY`] bytes of a query; each question to the database has the
-//! patience of `queues.rs`.
+//! Called by `server.rs` for each request. GET and HEAD only: nothing here changes anything.
+//! Bounds: [`QUERY`] bytes of a query string; each database query has the time limit of
+//! `queues.rs`.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Accepts at the admin listeners and serves HTTP/1.1 to the few who ask there.
+//! Accepts connections from the admin listeners and serves HTTP/1.1 to the few clients there.
 //!
 //! Run by each worker ([`super::Admin::serve`]); they share the listeners, and any of
 //! them answers for all. Bounds, apart from those of the public address, so that neither

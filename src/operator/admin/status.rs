@@ -1,10 +1,9 @@
-//! All that is known of the running program, as one value: `/status.json` is its JSON,
-//! the page and `/metrics` are drawn from it, `turnkey top` reads it back.
+//! All that is known of the running program, as one value: `/status.json` is its JSON, the page
+//! and `/metrics` are made from it, `turnkey top` reads it back.
 //!
-//! Made by [`super::Admin::status`] for each request, from the scoreboard (words of
-//! shared memory) and the cached look into the database. Holds no secret: of
-//! settings what `Config::shown` says. Units: what ends in `_ms` is in milliseconds since 1970, times are in
-//! seconds.
+//! Made by [`super::Admin::status`] for each request, from the scoreboard (shared memory) and
+//! the cached database queries. Holds no secret: settings are as `Config::shown` returns them.
+//! Units: fields that end in `_ms` are milliseconds since 1970, durations are seconds.
 
 use std::time::{Duration, SystemTime};
 
@@ -227,6 +226,7 @@ impl Admin {
             false => why,
         });
         let trouble = queues.as_ref().err().cloned().or(cannot_write);
+        let trouble = trouble.or_else(|| self.bot.handler.trouble());
         let look = Look::now(board);
         let rates = self.history.rates(&look);
         let workers: Vec<Process> = board

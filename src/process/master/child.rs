@@ -1,8 +1,6 @@
-//! What the master knows of one child, and of the place that children fill one
-//! after another.
+//! What the master knows about one child, and about the place that it and its successors fill.
 //!
-//! The other side of it is in `life.rs`: two sides, two types. Bounds:
-//! [`LONGEST_WORDS`] of what a child says at its end.
+//! The child's own side is in `life.rs`. Bounds: [`LONGEST_WORDS`] of a child's last words.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};

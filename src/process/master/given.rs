@@ -1,12 +1,11 @@
-//! What a child is given at its fork. It keeps these things and nothing else: not its
-//! siblings' lifelines, the other side of an upgrade, the terminal, what the master reads
-//! signals from, nor what whoever started the program had open.
+//! What a child is given at its fork. It keeps these things and nothing else: not its siblings'
+//! lifelines, the upgrade's pipes, the terminal, the master's signalfd, nor files inherited
+//! from the program's parent.
 //!
-//! Made by [`Master::give`](super::Master) in the new process; `life.rs` then closes
-//! every file that is not in [`Given::files`] and goes on with this alone. Invariant: what
-//! the master owned in memory is neither used nor dropped in a child any more. The borrow
-//! of the master for as long as a [`Given`] lives sees to the one, an end by `_exit` to the
-//! other.
+//! Made by [`Master::give`](super::Master) in the new process; `life.rs` then closes every file
+//! that is not in [`Given::files`] and goes on with this alone. Invariant: a child neither uses
+//! nor drops what the master owned in memory. A [`Given`] borrows the master for as long as it
+//! lives, which prevents use; the child ends by `_exit`, so nothing is dropped.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};

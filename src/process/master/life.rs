@@ -1,9 +1,9 @@
 //! A child's side of the fork: what it becomes, with what it was given.
 //!
 //! [`live`] is entered from [`Master::fork_child`](super::Master) in the new process, which
-//! never returns up the master's stack, not even by a panic: what stands there is the
-//! master's to end, and its files are closed here. Bounds: `--grace` for a worker's end, and [`ORPHAN_GRACE`] when
-//! its master is gone; [`WRITER_GRACE`] more for a writer's.
+//! never returns up the master's stack, not even by a panic: the values there belong to the
+//! master, and their files are closed here. Bounds: `--grace` for a worker's end, or
+//! [`ORPHAN_GRACE`] when its master is gone; [`WRITER_GRACE`] more for a writer's.
 
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -194,6 +194,7 @@ fn be_worker(
     };
     let grace = config.grace;
     let at_the_end = requests.clone();
+    let groups = scoreboard.worker(working.slot).groups();
     let worker = Worker {
         is_first: working.index == 0,
         slot: working.slot,
@@ -232,6 +233,7 @@ fn be_worker(
                 tokio::time::sleep(rest).await;
                 let list = at_the_end.list().replace('\n', "; ");
                 tracing::error!("the grace time is over, cut off: {list}");
+                groups.kill();
                 lines::finish(LAST_LINES);
                 sys::exit_child(exit::CUT.into());
             });

@@ -1,22 +1,20 @@
 //! The master: forks the writer (SQLite only) and the workers, watches them, obeys
 //! signals.
 //!
-//! Called by `cli/run.rs`. One thread, no runtime, no database: one loop over a
-//! signalfd, a lifeline to each child, and the next deadline; one event, one
-//! action. Invariants: it never starts a thread, so it may fork at any time
-//! (`sys::fork` refuses otherwise); children never see the terminal's SIGINT,
-//! the master alone decides; a dead child is replaced, with a growing delay if
-//! it dies young; when the master is gone the children notice and leave.
-//! Bounds: `--grace` for a stop, `--worker-timeout` for a silent child,
-//! [`MAX_WORKERS`].
+//! Called by `cli/run.rs`. One thread, no runtime, no database: one loop over a signalfd, a
+//! lifeline to each child, and the next deadline; one event, one action. Invariants: it never
+//! starts a thread, so it may fork at any time (`sys::fork` refuses otherwise); children never
+//! see the terminal's SIGINT, the master alone decides; a dead child is replaced, with a
+//! growing delay if it dies young; when the master is gone the children notice and exit.
+//! Bounds: `--grace` for a stop, `--worker-timeout` for a silent child, [`MAX_WORKERS`].
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the loop |
-//! | `start.rs`, `prepare.rs` | everything before the loop; the database is made ready |
+//! | `start.rs`, `prepare.rs` | everything before the loop; preparing the database |
 //! | `obey.rs` | what each signal does |
-//! | `stop.rs` | a stop, from the first word to the last |
-//! | `supervise.rs`, `watch.rs` | starts and ends of children; the living |
+//! | `stop.rs` | a stop, from beginning to end |
+//! | `supervise.rs`, `watch.rs` | starts and ends of children; checks on running ones |
 //! | `reload.rs` | workers are replaced one by one |
 //! | `upgrade.rs`, `program.rs`, `predecessor.rs` | another program takes over, and being that program |
 //! | `child.rs`, `given.rs`, `life.rs` | a child as the master sees it, what it is given, and its own side |

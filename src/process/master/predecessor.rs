@@ -1,9 +1,9 @@
-//! The new program's side of an upgrade: what the old one leaves it, and when the old
-//! one is gone. The other side, and the order of things, is `upgrade.rs`.
+//! The new program's side of an upgrade: what it gets from the old one, and when the old one is
+//! gone. The old side, and the order of steps, is in `upgrade.rs`.
 //!
-//! Files are passed by number, in a variable that names the process it is meant for.
-//! Invariants: a number is taken over once; a second writer is not started before the
-//! pipe that every possible writer of the old program holds has ended.
+//! File descriptors are passed by number, in an environment variable that names the target
+//! process. Invariants: each number is taken over once; a second writer is not started before
+//! every possible writer of the old program has closed the pipe that they all hold.
 
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd, RawFd};

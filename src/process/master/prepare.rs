@@ -1,10 +1,9 @@
-//! Before the first fork of a child that stays: the database is made ready in a child
-//! that ends, so that nothing of SQLite is left in the master when it forks.
+//! Prepares the database before the first worker is forked, in a short-lived child, so that
+//! nothing of SQLite is left in the master when it forks.
 //!
-//! Called by `start.rs`. A Ctrl-C is obeyed here, too: the child gets
-//! [`PATIENCE`] to finish what it is in the middle of, then it is killed. Migrations
-//! are transactions; MySQL knows none for them, so there it gets [`LONG_PATIENCE`]. A
-//! second Ctrl-C does not wait.
+//! Called by `start.rs`. A Ctrl-C is obeyed here, too: the child gets [`PATIENCE`] to finish
+//! its work, then it is killed. Migrations are transactions, but not on MySQL, where the child
+//! gets [`LONG_PATIENCE`]. A second Ctrl-C does not wait.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! The program file that this process was started from, and how, for an upgrade.
+//! The program file that this process was started from, and its arguments, for an upgrade.
 //!
 //! Remembered at the very start; executed by `upgrade.rs` in a child.
 

@@ -1,10 +1,10 @@
-//! Workers are replaced one by one: after SIGHUP, or because one has served long
-//! enough. A new one is ready before the old one is told to leave, so there is always
-//! somebody who takes in requests.
+//! Workers are replaced one by one: after SIGHUP, or because one has served long enough. A new
+//! one is ready before the old one is told to exit, so there is always a worker that accepts
+//! requests.
 //!
 //! Invariants: one replacement at a time; a new worker that does not serve within
-//! [`READY_WAIT`] is ended, and the old one stays. Settings are read as at the start
-//! (command line, environment, file); what was bound or opened once stays as it is.
+//! [`READY_WAIT`] is killed, and the old one stays. Settings are read as at the start (command
+//! line, environment, file); sockets and files that are already open stay.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

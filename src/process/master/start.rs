@@ -1,8 +1,8 @@
 //! Everything before the master's loop: what is claimed, prepared and opened, in order.
 //!
-//! Called by [`run`](super::run). What a start has in common with `--single-process` is in
-//! `process/startup.rs`. Invariant: the database is not opened here but in a child that
-//! ends (`prepare.rs`), so nothing of it crosses a fork.
+//! Called by [`run`](super::run). The steps shared with `--single-process` are in
+//! `process/startup.rs`. Invariant: the database is not opened here but in a short-lived child
+//! (`prepare.rs`), so nothing of it crosses a fork.
 
 use std::time::Instant;
 

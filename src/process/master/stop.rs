@@ -1,9 +1,9 @@
-//! A stop, from the first word to the last.
+//! A stop, from beginning to end.
 //!
-//! Order: nobody new is let in (unless the sockets outlive the program); workers accept
-//! what is in the queue, finish, send and leave; the writer commits, copies its log
-//! and leaves; the last line says what was lost. Bounds: `--grace` for the workers,
-//! [`WRITER_GRACE`] for the writer, [`LAST_MOMENT`] for what is cut off to be told.
+//! Order: new connections are refused (unless the sockets outlive the program); workers accept
+//! what is in the queue, finish, send and exit; the writer commits, copies its log and exits;
+//! the last line says what was lost. Bounds: `--grace` for the workers, [`WRITER_GRACE`] for
+//! the writer, [`LAST_MOMENT`] to report what is cut off.
 
 use std::time::{Duration, Instant};
 

@@ -1,14 +1,14 @@
 //! Starts and ends of children.
 //!
-//! What is dead is replaced: by the rules of `child.rs` when it died young, after
-//! [`TERM_WAIT`] when somebody asked it to leave. When all places of a kind are
-//! hopeless the program gives up.
+//! A dead child is replaced: by the rules of `child.rs` when it died young, after [`TERM_WAIT`]
+//! when somebody asked it to exit. When no child of a kind can be kept alive, the program gives
+//! up.
 
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 use turnkey_storage::Owner;
@@ -198,12 +198,7 @@ impl Master {
         let in_flight = slot.get(Field::InFlight);
         // Nothing of it is in flight any more, and nothing that it started goes on.
         slot.end_life();
-        for leader in slot.groups().take() {
-            if let Ok(leader) = i32::try_from(leader) {
-                // Mostly they are gone, too: the kernel ends those that it started itself.
-                killpg(Pid::from_raw(leader), Signal::SIGKILL).ok();
-            }
-        }
+        slot.groups().kill();
         let clean = matches!(end, End::Code(exit::CLEAN));
         if self.is_stopping() || child.stage == Stage::Leaving {
             if child.is_worker() && !clean && self.is_stopping() {

@@ -1,8 +1,8 @@
 //! The terminal that the program was started from, if any.
 //!
-//! Used by the master to tell the two meanings of SIGHUP apart: a window that was
-//! closed, or a wish for new settings. `/dev/tty` is held open (and is closed on
-//! exec): once its terminal is gone every question about it fails.
+//! Used by the master to tell the two meanings of SIGHUP apart: a closed terminal window, or a
+//! reload. `/dev/tty` is held open (close-on-exec): once the terminal is gone, every call on it
+//! fails.
 
 use std::fs::File;
 

@@ -1,6 +1,6 @@
-//! Another program takes over: after SIGUSR2 the program file that this one was
-//! started from is started again, with the same sockets. The old program's side; the
-//! new one's is `predecessor.rs`.
+//! Upgrade: after SIGUSR2 the program file that this one was started from is started again,
+//! with the same sockets, and takes over. This is the old program's side; the new one's is
+//! `predecessor.rs`.
 //!
 //! ```text
 //! old: fork, exec ──► new: takes sockets and the file's lock, forks workers
@@ -10,15 +10,15 @@
 //! new: sees that, starts its own writer on the same socket
 //! ```
 //!
-//! The four rules (tableflip's): no old code runs after an upgrade; the new program
-//! has [`READY_WAIT`] to start; a new program that fails to start changes nothing;
-//! one upgrade at a time. **One writer at a time**: every process that may be a writer
-//! of the old program holds the write end of a pipe, whose end the new one waits for;
-//! that holds whoever is killed when. What the old writer did not answer is sent again
-//! to the next, as after its death, and fences rise with each writer. Should the
-//! database have to be changed first, the new program says so ([`YIELD`]); then all of
-//! the old one's children leave before, connections wait in the sockets' queue
-//! meanwhile, and the old master starts its children again if the new one fails.
+//! The four rules (tableflip's): no old code runs after an upgrade; the new program has
+//! [`READY_WAIT`] to start; a new program that fails to start changes nothing; one upgrade at a
+//! time. **One writer at a time**: every process that may be a writer of the old program holds
+//! the write end of a pipe, and the new program waits until it is closed; this works whichever
+//! process is killed when. Requests that the old writer did not answer are sent again to the
+//! next, as after its death, and fences rise with each writer. If the database needs
+//! migrations, the new program says so ([`YIELD`]); then all of the old one's children exit
+//! first, connections wait in the sockets' queue meanwhile, and the old master starts its
+//! children again if the new one fails.
 
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read};

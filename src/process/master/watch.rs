@@ -1,9 +1,9 @@
-//! Looking after the living: who gives no sign of life, who has served long enough, and
-//! what the init system is told.
+//! Checks on running children: which one gives no sign of life, which has served long enough;
+//! and notifies the init system.
 //!
-//! Called once in each round of the master's loop. A child that hangs is told to say
-//! what it has in hand, and killed [`HANGING`] later. Bounds: `--worker-timeout`,
-//! `--max-requests`, `--max-age`.
+//! Called once in each round of the master's loop. A child that hangs is told to log what it is
+//! working on, and killed [`HANGING`] later. Bounds: `--worker-timeout`, `--max-requests`,
+//! `--max-age`.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What a panic says, without waiting for whoever reads it.
+//! Prints panic messages without waiting for their reader.
 //!
 //! The standard library's own hook waits for stderr. An author's hook is left alone.
 

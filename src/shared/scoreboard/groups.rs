@@ -1,9 +1,13 @@
 //! The process groups of a worker's handlers, in the shared map.
 //!
 //! The worker notes each while it is there; should the worker be killed, the master ends
-//! them (`process/master/supervise.rs`). Bound: [`WORDS`] groups.
+//! them (`process/master/supervise.rs`). A worker that is cut off ends them itself. Bound:
+//! [`WORDS`] groups.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
 /// Handler processes of a worker at most.
 pub(crate) const MAX_HANDLERS: usize = 16;
@@ -27,9 +31,14 @@ impl Groups {
         self.words[handler].store(leader, Relaxed);
     }
 
-    /// Those that are there; they are forgotten.
-    pub(crate) fn take(&self) -> Vec<u64> {
-        let all = self.words.iter().map(|word| word.swap(0, Relaxed));
-        all.filter(|leader| *leader != 0).collect()
+    /// Kills all that is in them: their worker is gone, or about to be.
+    pub(crate) fn kill(&self) {
+        for word in self.words {
+            let leader = i32::try_from(word.swap(0, Relaxed)).unwrap_or(0);
+            if leader > 0 {
+                // Mostly they are gone: the kernel ends what a worker started itself.
+                killpg(Pid::from_raw(leader), Signal::SIGKILL).ok();
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! How long things took, in buckets on a log scale, in the shared map.
 //!
-//! Four buckets for each doubling, from 32 µs to 134 s: a percentile is off by an eighth
-//! at most. One process counts, without waiting; any may read. Readers may see a count
-//! before its sum: each figure is right by itself, not all of one moment.
+//! Four buckets for each doubling, from 32 µs to 134 s: a percentile is off by an eighth at
+//! most. One process counts, without waiting; any may read. Readers may see a count before its
+//! sum: each figure is right by itself, but they are not one snapshot.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;

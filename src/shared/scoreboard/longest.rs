@@ -1,8 +1,8 @@
 //! Which update of a worker has waited longest, in the shared map.
 //!
-//! Its worker writes it once a second; any process may read. A reader that meets a write
-//! sees that by the version before and after, and looks again. Bounds: [`NAME`] bytes of
-//! the dialog's name, [`LOOKS`] looks.
+//! Its worker writes it once a second; any process may read. A reader compares the version
+//! before and after, and reads again if a write came between (a seqlock). Bounds: [`NAME`]
+//! bytes of the dialog's name, [`LOOKS`] looks.
 
 use std::sync::atomic::{
     AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence,

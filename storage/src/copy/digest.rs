@@ -1,10 +1,9 @@
 //! Checksums of tables that are the same whatever engine holds them, and in whatever
 //! order it reads them.
 //!
-//! A row is put into bytes and hashed with SHA-256; the sum of all rows' hashes,
-//! modulo 2^256, is the table's. So two rows that are equal count twice. Numbers count
-//! by their value: an engine that keeps 1 as 1.0, or a decimal as its digits, has the
-//! same row.
+//! A row is serialised and hashed with SHA-256; a table's checksum is the sum of its rows'
+//! hashes, modulo 2^256. So two equal rows count twice. Numbers count by their value: a row
+//! stays the same if an engine keeps 1 as 1.0, or a decimal as its digits.
 
 use std::fmt;
 

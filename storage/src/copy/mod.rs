@@ -5,12 +5,12 @@
 //! things, `digest.rs` the checksums.
 //!
 //! Invariants:
-//! * The source is only read, in one transaction: all of it as of one moment. Nobody
-//!   serves it, or the target, while they are open.
-//! * The target bears a durable mark from before the first row until after the last
-//!   comparison. Whatever bears it is not served; the next copy into it starts anew.
-//! * Locks, waiters and owners are not copied: nobody holds anything.
-//! * The target's next fence is above every one that the source ever gave out.
+//! * The source is only read, in one transaction, so all of it is as of one moment. No bot uses
+//!   source or target while they are open.
+//! * The target has a durable mark from before the first row until after the last comparison. A
+//!   marked database is not served; the next copy into it starts over.
+//! * Locks, waiters and owners are not copied: in the copy no lock is held.
+//! * The target's next fence is above every fence that the source ever gave out.
 //!
 //! Bounds: a batch has [`MAX_ROWS`] rows, and no more than [`MAX_BYTES`] unless a
 //! single row is larger; two batches wait between reading and writing.

@@ -1,6 +1,6 @@
-//! The order of a copy: what is named, the rows, the comparison, the end.
+//! The order of a copy: names, rows, comparison, end.
 //!
-//! Called by `tools.rs`. The two sides are an engine's; see `mod.rs` for what they promise.
+//! Called by `tools.rs`. Engines implement the two sides; `mod.rs` says what they promise.
 
 use super::{
     Compared, CopySource, CopyTarget, OURS, Progress, Report, Rows, Summary, Table, Wanted,

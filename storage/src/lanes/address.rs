@@ -1,9 +1,9 @@
-//! The part of a server's address that may hold a password, told from the rest.
+//! Separates the part of a server's address that may hold a password from the rest.
 //!
-//! Called first by each engine that reads an address. Invariant: what passes has at most
-//! one `@`, and whatever stands before it is user and password. So no reader of
-//! addresses can take a part of a password for a host, a database or a parameter, and
-//! show it. No sentence here shows any part of an address.
+//! Called first by each engine that reads an address. Invariant: an accepted address has at
+//! most one `@`, and the part before it is user and password. So no parser can mistake part of
+//! a password for a host, a database or a parameter, and show it. No message here shows any
+//! part of an address.
 
 /// Where the parts of an address are.
 #[derive(Debug, PartialEq, Eq)]

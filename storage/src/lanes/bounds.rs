@@ -1,8 +1,8 @@
-//! What our own parameters of a server's address take, `?pool=` and `?lease=`, and how long
-//! an author's statement may.
+//! The values allowed for our own parameters of a server's address, `?pool=` and `?lease=`, and
+//! the time limit of an author's statement.
 //!
-//! Called by each engine's address, session and author's connections. No sentence here shows more than the value of the
-//! parameter itself.
+//! Called by each engine's address, session and author's connections. No message here shows
+//! more than the value of the parameter itself.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

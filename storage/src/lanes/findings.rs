@@ -1,4 +1,4 @@
-//! What a check of a server's database may find in the tables of locks.
+//! What a check may find in the lock tables of a database server.
 //!
 //! Called by each engine's `inspect.rs`, which counts.
 

@@ -1,9 +1,9 @@
-//! The author's connections of a process: opened when they are needed, kept when they
-//! are free; and what is done after each attempt on one of them.
+//! The pool of connections for the author's SQL: opened when needed, kept when free; and what
+//! is done after each attempt on one of them.
 //!
-//! Used by each engine's `author.rs`. Bounds: as many connections at a time as there
-//! are permits; attempts as `retry.rs` has them. While the server is away it is asked
-//! again every [`RECONNECT`]: the caller limits the time.
+//! Used by each engine's `author.rs`. Bounds: as many connections at a time as there are
+//! permits; attempts as in `retry.rs`. While the server is unreachable, a connection is tried
+//! every [`RECONNECT`]: the caller limits the time.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Which dialogs have something due in the inbox.
 //!
-//! Used by [`ServerStorage`](super::ServerStorage), for every engine. An update may be
-//! taken into the inbox at the very moment in which it is committed by somebody else, and
-//! neither sees the other's row: such a row is passed over, and removed here.
+//! Used by [`ServerStorage`](super::ServerStorage), for every engine. An update may be written
+//! to the inbox at the very moment when another process commits it, and neither sees the
+//! other's row: such an inbox row is skipped, and removed here.
 
 use super::Author;
 use crate::inbox::TOO_FAR_MS;

@@ -1,15 +1,14 @@
 //! The connections that carry turns.
 //!
-//! A lane is a task with one connection and a queue (`shared.rs` says whose). It takes
-//! all that waits, makes one call of each kind (`phases.rs`), and answers everyone: while
-//! one batch is under way the next one gathers. Round trips cost more than anything else
-//! here, and few lanes are faster than many.
+//! A lane is a task with one connection and a queue (`shared.rs` says for which dialogs). It
+//! takes all waiting requests, makes one call of each kind (`phases.rs`), and answers everyone;
+//! while one batch is under way the next one gathers. Round trips cost more than anything else
+//! here, so few lanes are faster than many.
 //!
-//! Invariants: what gives something back (an end, a cancel) is kept until the
-//! server has it; a commit is sent again after a lost connection, since it is
-//! recognised by update id and fence; a begin is not, its row is given up.
-//! Bounds: [`MAX_BATCH`] requests a call, [`HANGS_AFTER`] for one whose server the keeper
-//! has lost.
+//! Invariants: a request that releases something (an end, a cancel) is kept until the server
+//! has it; a commit is sent again after a lost connection, since it is recognised by update id
+//! and fence; a begin is not, its row is given up. Bounds: [`MAX_BATCH`] requests a call,
+//! [`HANGS_AFTER`] for a call once the keeper has lost the server.
 
 use std::collections::VecDeque;
 use std::sync::Weak;

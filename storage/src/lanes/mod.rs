@@ -3,22 +3,22 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `lane.rs` | gathers what waits for a connection |
-//! | `phases.rs` | one call of each kind for all of it, and everyone's answers |
+//! | `lane.rs` | gathers the requests that wait for a connection |
+//! | `phases.rs` | one call of each kind for all of them, and everyone's answers |
 //! | `wire.rs` | what an engine brings for these calls |
 //! | `shared.rs` | what the callers, the lanes and the keeper of a process share |
-//! | `waiting.rs` | those of this process that wait for a lock |
+//! | `waiting.rs` | the turns of this process that wait for a lock |
 //! | `address.rs` | where the password of an address is |
-//! | `bounds.rs` | what `?pool=` and `?lease=` take |
+//! | `bounds.rs` | the allowed values of `?pool=` and `?lease=` |
 //! | `inbox.rs` | which dialogs have something due in the inbox |
 //! | `idle.rs` | the connections of the author's own SQL |
-//! | `retry.rs` | calls that had to give way |
+//! | `retry.rs` | retries after deadlocks |
 //! | `sql.rs` | reads an author's statement just far enough |
-//! | `findings.rs` | what a check says of locks |
+//! | `findings.rs` | what a check says about locks |
 //!
 //! An engine brings a [`Wire`](wire::Wire) (how one phase of many turns is done on a
-//! connection), an [`Author`] (the bot's own SQL) and a keeper, the task that shows
-//! that this process lives and finds out which of its waiters were served.
+//! connection), an [`Author`] (the bot's own SQL) and a keeper, the task that shows that this
+//! process is alive and finds out which of its waiters got their locks.
 
 pub(crate) mod address;
 pub(crate) mod bounds;

@@ -1,9 +1,9 @@
 //! The phases of a lane's batch: one call of each kind, and everyone's answers.
 //!
-//! Called by `lane.rs` with what it has gathered. Invariants: what gives something back
+//! Called by `lane.rs` with what it has gathered. Invariants: a request that releases something
 //! (an end, a cancel) is kept until the server has it; a commit that met a lost connection
 //! stays in the batch, and is sent again; a begin does not, its row is given up. Bounds:
-//! attempts at a call that gives way as `retry.rs` has them.
+//! attempts as in `retry.rs`.
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;

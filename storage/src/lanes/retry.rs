@@ -1,10 +1,9 @@
-//! How often, and after which pauses, a call is made again that had to give way: two
-//! transactions waited for each other, or made the same row at one moment.
+//! How often, and after which pauses, a call is retried after a conflict: two transactions
+//! deadlocked, or inserted the same row at the same moment.
 //!
-//! Used by the lanes and by every engine's `author.rs` and `wire.rs`: there is no other
-//! loop around such a call. Bounds: [`ATTEMPTS`], and between two of them a pause that
-//! doubles from [`FIRST_PAUSE`], with chance in it, so that those who met once do not
-//! meet again.
+//! Used by the lanes and by every engine's `author.rs` and `wire.rs`: there is no other loop
+//! around such a call. Bounds: [`ATTEMPTS`], and between two of them a pause that doubles from
+//! [`FIRST_PAUSE`], with jitter, so that two calls that collided do not collide again.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! What the callers, the lanes and the keeper of a process share: the lanes' queues and
-//! those who wait.
+//! What the callers, the lanes and the keeper of a process share: the lanes' queues and the
+//! waiting turns.
 //!
-//! Made once for each storage by the engine's `connect`. Each dialog has its pair of
-//! lanes, one for what takes a lock and one for what commits or gives back, so that what
-//! a process asks of either kind for one dialog arrives in order. Bounds: a queue holds
-//! what the caller's turns in flight ask.
+//! Made once for each storage by the engine's `connect`. Each dialog has its pair of lanes, one
+//! for requests that take a lock and one for those that commit or release, so that a process's
+//! requests of each kind for one dialog arrive in order. Bounds: a queue holds the requests of
+//! the caller's turns in flight.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;

@@ -1,9 +1,8 @@
-//! Reads an author's statement just far enough: its words, names and parameters,
-//! told from what is quoted and what is a comment.
+//! Tokenises an author's statement just far enough: its words, names and parameters, apart from
+//! quoted text and comments.
 //!
-//! Used by the engines' `sql.rs`, which decide what a statement may do. Not a parser.
-//! What they build on it guards against slips; who wants to break in does not need
-//! it: the author's program has the password.
+//! Used by the engines' `sql.rs`, which decide what a statement may do. Not a parser. Their
+//! checks guard against mistakes, not attacks: the author's program has the password anyway.
 
 /// How a server writes what is quoted and what is a comment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

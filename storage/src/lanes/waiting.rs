@@ -1,10 +1,10 @@
-//! The begins of this process that were not answered yet.
+//! The begin requests of this process that were not answered yet.
 //!
-//! An entry is made by [`Place::take`] and answered by a lane (`phases.rs`), at once
-//! or when the engine's keeper finds that the lock was handed over.
-//! Invariant: whoever takes an entry out answers it or gives up its row; a lock
-//! that was granted to an entry that is gone is given back by the cancel that was
-//! sent when it went. Bounds: those of the caller's turns in flight.
+//! An entry is made by [`Place::take`] and answered by a lane (`phases.rs`), at once or when
+//! the engine's keeper finds that the lock was handed over. Invariant: code that takes an entry
+//! out answers it or gives up its row; if a lock is granted to an entry that is gone, the
+//! cancel that was sent when it went releases the lock. Bounds: those of the caller's turns in
+//! flight.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;

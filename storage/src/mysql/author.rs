@@ -1,11 +1,10 @@
-//! The author's own SQL: turns that carry statements, and questions.
+//! The author's own SQL: turns with statements, and queries.
 //!
-//! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has connections of its
-//! own, so that a slow statement holds up nobody's lane. A turn with statements is a
-//! transaction of its own: the statements, then what the lanes write; any failure
-//! undoes it. The dialog's lock row is taken last, so that nobody waits for it while a
-//! statement runs. Bounds: three quarters of the pool's connections,
-//! [`MAX_STATEMENT`] for each statement.
+//! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has its own connections, so that
+//! a slow statement holds up no lane. A turn with statements is its own transaction: the
+//! statements, then what the lanes write; any failure rolls it back. The dialog's lock row is
+//! taken last, so that nobody waits for it while a statement runs. Bounds: three quarters of
+//! the pool's connections, [`MAX_STATEMENT`] for each statement.
 
 use std::sync::Weak;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! What a failure of the server means for the caller.
 //!
-//! Used by every file here. The server's number decides
-//! (<https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html>;
-//! MariaDB has the same up to 1899).
+//! Used by every file here. The server's error number decides
+//! (<https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html>; MariaDB has
+//! the same up to 1899).
 
 use mysql_async::{DriverError, Error as My, IoError};
 

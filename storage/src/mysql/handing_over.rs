@@ -1,7 +1,7 @@
 //! Locks that go to the next in line.
 //!
-//! Called by `wire.rs` and `author.rs` when a turn's lock could not just be freed, since
-//! somebody waits for it.
+//! Called by `wire.rs` and `author.rs` when a turn's lock cannot just be freed, since another
+//! turn waits for it.
 
 use mysql_async::Row;
 

@@ -1,15 +1,15 @@
-//! Shows the other processes that this one lives, looks after those that do not, and
-//! finds out which of this one's waiters were served elsewhere.
+//! Shows the other processes that this one is alive, cleans up after dead ones, and finds out
+//! which of this one's waiters got their locks from other processes.
 //!
-//! Started by [`super::connect`], one for each process: a task with a connection of
-//! its own. Its session holds the server's named lock `turnkey_NUMBER`, which is free
-//! when the process or the connection dies; twice a second it renews the process's
-//! lease and frees what dead ones held. While it is away the lanes take no new locks.
+//! Started by [`super::connect`], one for each process: a task with its own connection. Its
+//! session holds the server's named lock `turnkey_NUMBER`, which the server frees when the
+//! process or the connection dies; twice a second it renews the process's lease and frees the
+//! locks of dead processes. While it is disconnected the lanes take no new locks.
 //!
-//! The server cannot call: a lock that another process hands over is found by a look
-//! at the lock rows of those who wait, all of them in one question, and only while
-//! somebody waits: after [`SOON`] at first, less often later, at the latest after
-//! [`SELDOM`]. What this process hands over itself it knows at once.
+//! The server has no notifications: to find locks that other processes hand over, the keeper
+//! polls the lock rows of all waiting turns, in one query, and only while a turn waits: after
+//! [`SOON`] at first, less often later, at the latest after [`SELDOM`]. Locks handed over
+//! within this process are known at once.
 
 use std::collections::HashMap;
 use std::sync::Weak;

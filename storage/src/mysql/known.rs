@@ -1,4 +1,4 @@
-//! What turns need to know, asked for many at once.
+//! Reads what turns need to know, for many turns at once.
 //!
 //! Called by `wire.rs` under the locks of these dialogs.
 

@@ -1,9 +1,9 @@
 //! Writes values into the text of our own statements.
 //!
-//! Used wherever we ask the server something of ours; the author's values travel as
-//! parameters. Texts are escaped for a connection in utf8mb4 whose SQL mode lets
-//! backslashes escape (`server.rs` sees to both); keys and bytes are written in
-//! hexadecimal, which needs no such care. Any text can be written, NUL included.
+//! Used in all our own statements; the author's values travel as parameters. Texts are escaped
+//! for a connection in utf8mb4 whose SQL mode lets backslashes escape (`server.rs` sets both);
+//! keys and bytes are written in hexadecimal, which needs no escaping. Any text can be written,
+//! NUL included.
 
 use std::fmt::Write;
 

@@ -3,37 +3,36 @@
 //! | file | what |
 //! | --- | --- |
 //! | `server.rs` | the address, and how a connection is made |
-//! | `session.rs` | what each session of ours is like |
+//! | `session.rs` | the settings of each session |
 //! | `conn.rs` `literal.rs` | many statements in one round trip, and their rows |
 //! | `schema.sql` `replies.sql` `marks.sql` `schema.rs` | tables, migrations |
 //! | `calls.rs` | a lane's connection |
 //! | `wire.rs` | one phase of many turns on it |
-//! | `writing.rs` `known.rs` | what these write, and what they need to know |
+//! | `writing.rs` `known.rs` | its writes and its reads |
 //! | `handing_over.rs` | locks that go to the next in line |
-//! | `keeper.rs` | one connection that shows that this process lives |
-//! | `author.rs` `sql.rs` `values.rs` | the author's own statements and questions |
+//! | `keeper.rs` | one connection that shows that this process is alive |
+//! | `author.rs` `sql.rs` `values.rs` | the author's own statements and queries |
 //! | `errors.rs` | what a failure means for the caller |
 //! | `inspect.rs` | dump and check |
 //! | `copy/` | its side of a move to or from another database |
 //!
 //! What it has in common with other servers' engines is in `crate::lanes`.
 //!
-//! A program that uses it: [`Server::parse`] its address; [`prepare`] once at each
-//! start, on as many boxes as you like; [`connect`] in every process that takes
-//! turns.
+//! To use it, call [`Server::parse`] on its address; [`prepare`] once at each start, on as many
+//! boxes as you like; [`connect`] in every process that takes turns.
 //!
-//! No connection is held while a handler runs: a lock is a row, taken in one short
-//! transaction and given back in another. So thousands of turns are in flight on
-//! [`DEFAULT_POOL`] connections. The process that holds a row proves that it lives
-//! with a named lock of its session (freed in half a second when the process is
-//! killed) and a lease of [`DEFAULT_LEASE`] (for a box that vanishes). A commit under a
-//! lock that was freed meanwhile is refused.
+//! No connection is held while a handler runs: a lock is a row, taken in one short transaction
+//! and released in another. So thousands of turns can be in flight on [`DEFAULT_POOL`]
+//! connections. The process that holds a row shows that it is alive with a named lock of its
+//! session (noticed within half a second when the process is killed) and a lease of
+//! [`DEFAULT_LEASE`] (for a box that vanishes). A commit under a lock that was freed meanwhile
+//! is refused.
 //!
-//! How far a commit got when it is acknowledged is a setting of the whole server:
-//! [`Sync::Full`] needs `innodb_flush_log_at_trx_commit=1` (and, with a binary log,
-//! `sync_binlog=1`), which [`prepare`] checks. [`Sync::Normal`] takes what there is: 2
-//! survives the death of the server's process, 0 may lose its last second. A lock that
-//! is taken is written like a commit, since no session may choose otherwise.
+//! How durable an acknowledged commit is, is a setting of the whole server: [`Sync::Full`]
+//! needs `innodb_flush_log_at_trx_commit=1` (and, with a binary log, `sync_binlog=1`), which
+//! [`prepare`] checks. [`Sync::Normal`] accepts any setting: 2 survives the death of the
+//! server's process, 0 may lose the last second. Taking a lock is as durable as a commit, since
+//! a session cannot choose otherwise.
 
 mod author;
 mod calls;

@@ -4,9 +4,9 @@
 //! lets one of them do the work and the others find it done. Migrations of Turnkey and
 //! of the bot's author go through the same list, recorded in `turnkey_migration`.
 //!
-//! MySQL commits each change of a table by itself. So a migration is on record before
-//! it starts, and marked when it has ended: one that was cut off in between is seen,
-//! and refused with what to do. Turnkey's own can be applied again.
+//! MySQL commits each DDL statement implicitly. So a migration is recorded before it starts,
+//! and marked when it has ended: an interrupted one is noticed, and refused with advice.
+//! Turnkey's own migrations can be applied again.
 
 use mysql_async::prelude::Queryable;
 

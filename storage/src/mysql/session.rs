@@ -1,11 +1,11 @@
-//! A session as all of ours are, whatever the defaults of the server are.
+//! The settings of all our sessions, whatever the server's defaults are.
 //!
-//! Called by `server.rs` for each connection it makes. What is between `/*` and `*/` is
-//! read by the one kind of server alone that has it.
+//! Called by `server.rs` for each connection it makes. Settings between `/*` and `*/` are read
+//! only by the kind of server that has them.
 //!
-//! What is not set, on purpose: the time zone of the author's statements,
-//! `auto_increment_increment` (a cluster's servers have each their own), and what needs
-//! more rights than a bot has, such as `binlog_format`, which `schema.rs` looks at.
+//! Deliberately not set: the time zone of the author's statements, `auto_increment_increment`
+//! (each server of a cluster has its own), and settings that need more privileges than a bot
+//! has, such as `binlog_format`, which `schema.rs` checks.
 
 use mysql_async::prelude::Queryable;
 

@@ -1,7 +1,6 @@
-//! The author's values on their way back.
+//! Converts result values for the author.
 //!
-//! Used by `author.rs`. Types that are none of [`Value`]'s are refused with the way
-//! out.
+//! Used by `author.rs`. Types that [`Value`] lacks are refused, with advice.
 
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
-//! One phase of many turns, as few round trips as it takes.
+//! One phase of many turns, in as few round trips as possible.
 //!
-//! Used by the lanes (`lanes/lane.rs`), each of which has one, by `author.rs` and by
-//! the keeper. The protocol has no pipeline, but a text may hold many statements: each
-//! phase is one text with its own transaction, and where something may not be as it
-//! should be, a statement in the middle fails (`guard` in `writing.rs`) and the rest is not executed.
+//! Used by the lanes (`lanes/lane.rs`), each of which has one, by `author.rs` and by the
+//! keeper. The protocol has no pipelining, but one query may hold many statements: each phase
+//! is one query with its own transaction. If a check in it fails, a statement in the middle
+//! raises an error (`guard` in `writing.rs`) and the rest is not executed.
 //!
 //! Every transaction takes the lock rows first, in the order of their keys; statements
 //! that come later in it see all that was committed before. The fence of a grant is

@@ -1,7 +1,7 @@
 //! The statements that write many turns at once.
 //!
-//! Called by `wire.rs`, `handing_over.rs` and `keeper.rs`. Bounds: [`PORTION`] rows that one
-//! statement names.
+//! Called by `wire.rs`, `handing_over.rs` and `keeper.rs`. Bounds: [`PORTION`] rows in one
+//! statement.
 
 use super::conn::Answer;
 use super::errors::Failed;

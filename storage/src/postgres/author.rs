@@ -1,11 +1,11 @@
-//! The author's own SQL: turns that carry statements, and questions.
+//! The author's own SQL: turns with statements, and queries.
 //!
-//! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has connections of its own, so that a slow
-//! statement holds up nobody's lane. A turn with statements is a transaction of its
-//! own: the statements, then the same function that the lanes call; any failure
-//! undoes it. Bounds: three quarters of the pool's connections,
-//! [`MAX_STATEMENT`](crate::lanes::bounds::MAX_STATEMENT) for each statement,
-//! [`CACHED`] prepared statements for each connection.
+//! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has its own connections, so that
+//! a slow statement holds up no lane. A turn with statements is its own transaction: the
+//! statements, then the same function that the lanes call; any failure rolls it back. Bounds:
+//! three quarters of the pool's connections,
+//! [`MAX_STATEMENT`](crate::lanes::bounds::MAX_STATEMENT) for each statement, [`CACHED`]
+//! prepared statements for each connection.
 
 use std::collections::HashMap;
 

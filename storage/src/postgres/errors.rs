@@ -1,6 +1,6 @@
 //! What a failure of the server means for the caller.
 //!
-//! Used by every file here. The server's five letters decide
+//! Used by every file here. The server's SQLSTATE code decides
 //! (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 
 use tokio_postgres::error::SqlState;

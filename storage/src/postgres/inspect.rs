@@ -1,7 +1,6 @@
 //! Looking into a database from outside: for `dump` and `check`.
 //!
-//! Has a connection of its own and only reads, so it works while bots run and while
-//! none does.
+//! Has its own connection and only reads, so it works whether bots run or not.
 
 use serde_json::value::RawValue;
 

@@ -1,11 +1,10 @@
-//! Shows the other processes that this one lives, and looks after those that do
-//! not.
+//! Shows the other processes that this one is alive, and cleans up after dead ones.
 //!
-//! Started by [`super::connect`], one for each process: a task with a connection of
-//! its own. Its session holds an advisory lock on the process's number, which the
-//! server frees when the process or the connection dies; twice a second it renews
-//! the process's lease and frees what dead ones held (`turnkey_beat`). It also hears
-//! which waiters were served. While it is away the lanes take no new locks.
+//! Started by [`super::connect`], one for each process: a task with its own connection. Its
+//! session holds an advisory lock on the process's number, which the server frees when the
+//! process or the connection dies; twice a second it renews the process's lease and frees the
+//! locks of dead processes (`turnkey_beat`). It also hears which waiters got their locks. While
+//! it is disconnected the lanes take no new locks.
 
 use std::sync::Weak;
 use std::time::Duration;

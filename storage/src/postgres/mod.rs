@@ -3,11 +3,11 @@
 //! | file | what |
 //! | --- | --- |
 //! | `server.rs` `parameters.rs` `tls.rs` | the address, and how a connection is made |
-//! | `session.rs` | what each session of ours is like |
+//! | `session.rs` | the settings of each session |
 //! | `schema.sql` `functions.sql` `replies.sql` `marks.sql` `schema.rs` | tables, the SQL of a turn, migrations |
-//! | `keeper.rs` | one connection that shows that this process lives |
+//! | `keeper.rs` | one connection that shows that this process is alive |
 //! | `wire.rs` | one phase of many turns on a connection |
-//! | `author.rs` `sql.rs` `values.rs` | the author's own statements and questions |
+//! | `author.rs` `sql.rs` `values.rs` | the author's own statements and queries |
 //! | `text.rs` | texts that PostgreSQL cannot hold as they are |
 //! | `errors.rs` | what a failure means for the caller |
 //! | `inspect.rs` | dump and check |
@@ -15,16 +15,15 @@
 //!
 //! What it has in common with other servers' engines is in `crate::lanes`.
 //!
-//! A program that uses it: [`Server::parse`] its address; [`prepare`] once at each
-//! start, on as many boxes as you like; [`connect`] in every process that takes
-//! turns.
+//! To use it, call [`Server::parse`] on its address; [`prepare`] once at each start, on as many
+//! boxes as you like; [`connect`] in every process that takes turns.
 //!
-//! No connection is held while a handler runs: a lock is a row, taken in one short
-//! transaction and given back in another. So thousands of turns are in flight on
-//! [`DEFAULT_POOL`] connections. The process that holds a row proves that it lives
-//! with an advisory lock of its session (freed in half a second when the process is
-//! killed) and a lease of [`DEFAULT_LEASE`] (for a box that vanishes). A commit under a
-//! lock that was freed meanwhile is refused.
+//! No connection is held while a handler runs: a lock is a row, taken in one short transaction
+//! and released in another. So thousands of turns can be in flight on [`DEFAULT_POOL`]
+//! connections. The process that holds a row shows that it is alive with an advisory lock of
+//! its session (noticed within half a second when the process is killed) and a lease of
+//! [`DEFAULT_LEASE`] (for a box that vanishes). A commit under a lock that was freed meanwhile
+//! is refused.
 
 mod author;
 mod copy;

@@ -1,7 +1,7 @@
-//! The parameters of an address that tokio-postgres does not read: ours, and those
-//! of whose values it knows half.
+//! The parameters of an address that tokio-postgres does not read: ours, and those of which it
+//! supports only some values.
 //!
-//! Called by `server.rs`. No sentence here shows a value that may be a password.
+//! Called by `server.rs`. No message here shows a value that may be a password.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
 //! The server's address, and how a connection to it is made.
 //!
-//! Used by every file here that connects. An address may name several hosts: they are
-//! tried in order, from the last one that took us, until one does. Invariant: the password is in neither
-//! [`Display`](std::fmt::Display) nor [`Debug`](std::fmt::Debug). Bounds:
-//! [`MAX_POOL`](bounds::MAX_POOL) connections of a process, beside its keeper's;
-//! [`CONNECT`] for each host, until its session is set up.
+//! Used by every file here that connects. An address may name several hosts: they are tried in
+//! order, beginning with the last that worked, until one accepts. Invariant: the password is in
+//! neither [`Display`](std::fmt::Display) nor [`Debug`](std::fmt::Debug). Bounds:
+//! [`MAX_POOL`](bounds::MAX_POOL) connections of a process, beside its keeper's; [`CONNECT`]
+//! for each host, until its session is set up.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,12 +1,12 @@
-//! A session as all of ours are: on a server that can be written to, with settings of
-//! its own, whatever the defaults of the server, the database and the user are.
+//! The setup of all our sessions: on a writable server, with our own settings, whatever the
+//! defaults of the server, the database and the user are.
 //!
-//! Used by `server.rs` for each connection it makes. Settings are made by `SET` once
-//! the connection stands, not while it is made: a pooler such as PgBouncer refuses
-//! those. What acknowledgements rest on is read back.
+//! Used by `server.rs` for each connection it makes. Settings are made by `SET` once the
+//! session is connected, not by startup parameters, which poolers such as PgBouncer refuse. The
+//! settings that durability depends on are read back.
 //!
-//! What is not set, on purpose: `search_path` (it says where the tables are) but for an
-//! empty one, `TimeZone`, `role`, and what only a superuser may set.
+//! Deliberately not set: `search_path` (it says where the tables are), unless it is empty;
+//! `TimeZone`, `role`, and what only a superuser may set.
 
 use std::fmt::Write as _;
 

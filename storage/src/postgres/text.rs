@@ -1,8 +1,8 @@
-//! Texts that PostgreSQL cannot hold as they are: its TEXT takes no NUL.
+//! Escapes texts that PostgreSQL cannot store: its TEXT allows no NUL.
 //!
-//! Used for everything of ours that is text. A NUL is kept as the two characters
-//! U+0001 `0`, and U+0001 itself as U+0001 `1`; other texts stay as they are, so
-//! that people can read the tables. JSON never has either of them unescaped.
+//! Used for all our own texts. A NUL is stored as the two characters U+0001 `0`, and U+0001
+//! itself as U+0001 `1`; other texts stay as they are, so that people can read the tables. JSON
+//! never contains either of them unescaped.
 
 use std::borrow::Cow;
 

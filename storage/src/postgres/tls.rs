@@ -1,10 +1,10 @@
 //! TLS to the server: `sslmode` and `sslrootcert` with libpq's meanings
 //! (<https://www.postgresql.org/docs/current/libpq-ssl.html>).
 //!
-//! Used by `server.rs`; `errors.rs` puts what is refused here into words. One
-//! difference: where libpq looks for `~/.postgresql/root.crt`, the roots that are
-//! compiled in (Mozilla's) are taken. Names are looked up in the certificate's
-//! alternative names only, as every modern client does, never in its common name.
+//! Used by `server.rs`; `errors.rs` puts what is refused here into words. One difference: where
+//! libpq looks for `~/.postgresql/root.crt`, the compiled-in roots (Mozilla's) are used. Host
+//! names are checked only against the certificate's alternative names, as in every modern
+//! client, never against its common name.
 
 use std::fmt;
 use std::path::Path;

@@ -1,9 +1,9 @@
 //! The author's values on their way to the server and back.
 //!
-//! Used by `author.rs`. Parameters travel as text, which the server reads as
-//! whatever type it expects: an integer for a `boolean` or a `numeric`, a text for a
-//! `timestamptz`, a `uuid` or a `jsonb`. Results come in the server's binary form;
-//! types that are none of [`Value`]'s are refused with the way out.
+//! Used by `author.rs`. Parameters travel as text, which the server reads as whatever type it
+//! expects: an integer for a `boolean` or a `numeric`, a text for a `timestamptz`, a `uuid` or
+//! a `jsonb`. Results come in the server's binary format; types that [`Value`] lacks are
+//! refused, with advice.
 
 use std::error::Error as StdError;
 use std::sync::Arc;

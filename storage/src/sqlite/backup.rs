@@ -1,9 +1,8 @@
 //! Backups, and the way back.
 //!
-//! [`backup`] reads through a connection of its own, so a bot may run meanwhile, and is
-//! `snapshot.rs`'s copy of a database that is ours and up to date, opened as a bot would.
-//! Called by `tools.rs` and by whoever makes backups on a schedule. Bounds: those of a
-//! snapshot.
+//! [`backup`] reads through its own connection, so a bot may run meanwhile. It makes
+//! `snapshot.rs`'s copy, after it has checked that the database is Turnkey's and up to date, as
+//! a bot would. Called by `tools.rs`, also for scheduled backups. Bounds: those of a snapshot.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};

@@ -1,12 +1,11 @@
-//! Backups of one database in one directory: named by the moment, so that they sort by
-//! time, the oldest removed when there are enough.
+//! Backups of one database in one directory: named by their time, so that they sort; the oldest
+//! are removed when there are enough.
 //!
-//! Called by `schema.rs` before it changes a file's tables, and by whoever makes
-//! backups on a schedule. Invariants: only names of its own form are ever counted
-//! or removed; nothing has such a name before it was verified (`snapshot.rs`); what a
-//! backup that was killed has left is removed by the next one; the newest is never
-//! removed. One process at a time makes backups in one: the lock is a file, since
-//! not every file system locks directories.
+//! Called by `schema.rs` before it changes a file's tables, and for scheduled backups.
+//! Invariants: only names of its own form are ever counted or removed; no file has such a name
+//! before it was verified (`snapshot.rs`); the next backup removes what a killed one has left;
+//! the newest is never removed. One process at a time makes backups in a directory: the lock is
+//! a file, since not every file system locks directories.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};

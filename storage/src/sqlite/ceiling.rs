@@ -1,11 +1,11 @@
-//! The writer's SQL without the writer: one thread, one connection, no processes, no
-//! sockets, no lock table. It shows how much of the file's speed the queue costs.
+//! The writer's SQL without the writer: one thread, one connection, no processes, no sockets,
+//! no lock table. It shows how much speed the queue costs.
 //!
-//! Called by the storage laboratory (`turnkey bench storage`, engine
-//! `sqlite-ceiling`) and by nobody who keeps data: nothing here orders turns of a
-//! dialog, and a failure ends the measurement. The settings and statements are the
-//! writer's own, so the two cannot drift apart; checkpoints come as often, but on the
-//! same thread, by SQLite's own hand. Bound: a batch is what the caller gives.
+//! Called only by the storage laboratory (`turnkey bench storage`, engine `sqlite-ceiling`),
+//! never for real data: nothing here orders the turns of a dialog, and a failure ends the
+//! measurement. The settings and statements are the writer's own, so the two cannot drift
+//! apart; checkpoints come as often, but are SQLite's automatic ones, on the same thread.
+//! Bound: the caller sets the batch size.
 
 use std::path::Path;
 

@@ -3,18 +3,17 @@
 //! Called by [`super::writer`] after it has answered. In two steps, so that nobody
 //! waits for a copy of 16 MiB:
 //!
-//! 1. A thread with a connection of its own copies and syncs, while the writer
-//!    commits on. PASSIVE: it waits for nobody and nobody waits for it.
-//! 2. What was committed meanwhile is little. The writer copies it itself, between
-//!    two batches: now all is copied, and the next commit starts the log anew.
+//! 1. A thread with its own connection copies and syncs, while the writer goes on committing.
+//!    PASSIVE: it waits for nobody and nobody waits for it.
+//! 2. Little was committed meanwhile. The writer copies that itself, between two batches: now
+//!    all is copied, and the next commit restarts the log.
 //!
-//! Without the second step the log grows without end, since the thread is never
-//! quite done; without the first, every checkpoint is a pause of tens of
-//! milliseconds. One of the two copies at a time; nobody else ever does.
+//! Without the second step the log grows without end, since the thread is never quite done;
+//! without the first, every checkpoint is a pause of tens of milliseconds. Only these two make
+//! checkpoints, one at a time.
 //!
-//! A log that begins anew needs a moment without readers in its last pages. Where
-//! their reads overlap without end it grows to [`LOG_CAP`]; then new reads wait until
-//! the writer has emptied it.
+//! The log can restart only at a moment when no reader uses its last pages. If reads keep
+//! overlapping it grows to [`LOG_CAP`]; then new reads wait until the writer has reset it.
 //!
 //! Bounds: [`MAX_PASSES`] of the thread before a second step; the log's size, except
 //! while another program keeps a read transaction open.

@@ -1,8 +1,8 @@
 //! SQLite's side of a copy: reads a file that nobody serves, or fills one.
 //!
-//! Called by [`crate::copy`]. Everything runs on threads for blocking work, one call
-//! at a time. The target's rows are committed batch by batch; what makes them one is
-//! the mark, which is in the file from before the first to after the last.
+//! Called by [`crate::copy`]. Everything runs on threads for blocking work, one call at a time.
+//! The target's rows are committed batch by batch; the mark, which is in the file from before
+//! the first to after the last, makes the whole copy atomic.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,10 +1,10 @@
 //! The files of a database: their names, the lock of the program that serves it, the
 //! writer's socket.
 //!
-//! Used by whoever takes, serves, copies or looks into a database. Invariant: whatever name
-//! it is reached by, a database has one lock, and only who holds that binds the socket.
-//! Bounds: [`LOCK_WAIT`] for another program to leave; [`MAX_SOCKET_PATH`] bytes of a
-//! socket's path, beyond which its directory is reached by a handle.
+//! Used by all code that serves, copies or inspects a database. Invariant: a database has one
+//! lock, whatever name it is reached by, and only the lock's holder binds the socket. Bounds:
+//! [`LOCK_WAIT`] for another program to exit; [`MAX_SOCKET_PATH`] bytes of a socket's path; a
+//! longer one is reached through a handle of its directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;

@@ -1,8 +1,8 @@
 //! Looking into a file from outside: for `dump` and `check`.
 //!
-//! Opens a read-only connection of its own, so it works while a bot runs and
-//! while none does. Only for a process that does not otherwise have the file
-//! open: closing a connection drops SQLite's locks for the whole process.
+//! Opens its own read-only connection, so it works whether a bot runs or not. Only for a
+//! process that does not otherwise have the file open: closing a connection drops SQLite's
+//! locks for the whole process.
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -14,21 +14,21 @@
 //! | `readers.rs` | read-only connections |
 //! | `checkpoint.rs` | when the log is copied into the file |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
-//! | `snapshot.rs` | a copy of the file as of one moment, while it is written to |
-//! | `backup.rs` | such a copy that was verified, and the way back |
-//! | `names.rs` | a file gets a name, never one that is taken |
-//! | `backup_directory.rs` | backups that are named by the time, the oldest removed |
+//! | `snapshot.rs` | a consistent copy of the file while it is written to |
+//! | `backup.rs` | a verified snapshot, and restoring it |
+//! | `names.rs` | gives files new names, never one that is taken |
+//! | `backup_directory.rs` | backups named by their time, the oldest removed |
 //! | `copy.rs` | its side of a move to or from another database |
 //! | `presence.rs` | whether the names still lead to the open files |
-//! | `rescue.rs` | what an open file without a name holds, written out |
+//! | `rescue.rs` | saves the contents of an open file that lost its name |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
 //!
-//! A program that uses it: [`Files::lock`] once, so that nobody else serves the
-//! file; [`prepare`]; [`Files::bind`] the socket; start [`Writer::run`] in a
-//! process or thread; [`connect`] in every process that takes turns.
+//! To use it, call [`Files::lock`] once, so that nobody else serves the file; [`prepare`];
+//! [`Files::bind`] for the socket; [`Writer::run`] in a process or thread; [`connect`] in every
+//! process that takes turns.
 //!
-//! Beside `bot.db` stand SQLite's own `bot.db-wal` and `bot.db-shm`, and ours:
-//! `bot.db-lock`, held while the file is served, and `bot.db-writer`, the socket.
+//! Beside `bot.db` are SQLite's own `bot.db-wal` and `bot.db-shm`, and ours: `bot.db-lock`,
+//! locked while the file is served, and `bot.db-writer`, the socket.
 
 mod backup;
 mod backup_directory;

@@ -1,9 +1,8 @@
-//! Names of files: a file gets a new one, and never one that is taken.
+//! Gives files new names, never one that is taken.
 //!
-//! Used by whatever puts a file in place: backups, what is restored, what is kept or
-//! rescued. Invariant: what stands under a name is never lost by another file's getting
-//! it, whoever made it and however quickly one call follows another: who comes second is
-//! refused. Bounds: [`MOST`] numbers are tried.
+//! Used by all code that puts a file in place: backups, restored, kept or rescued files.
+//! Invariant: an existing file is never overwritten, whoever made it and however quickly one
+//! call follows another: the second call is refused. Bounds: [`MOST`] numbers are tried.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};

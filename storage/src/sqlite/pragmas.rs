@@ -1,11 +1,11 @@
-//! Every setting of a connection, with its reason and its figure.
+//! Every setting of a connection, with its reason and its measurement.
 //!
 //! The figures are of 2 clients with 64 turns in flight each, 10,000 dialogs, full sync,
 //! on 2 shared cores with a disk that syncs in 0.4 ms; medians of four runs of 3 s, taken
 //! in turn. Differences below a tenth are noise there.
 //!
-//! Called by whoever opens a connection: [`super::schema`] when a file is made,
-//! [`super::writer`] for the one that writes, [`super::readers`] for the others.
+//! Called by [`super::schema`] when a file is made, [`super::writer`] for the connection that
+//! writes, [`super::readers`] for the others.
 
 use rusqlite::{Connection, OpenFlags};
 use std::fs;

@@ -1,10 +1,9 @@
 //! Whether the names of a database still lead to the files that are open.
 //!
-//! Used by the writer, which asks before each commit and each checkpoint, and twice a
-//! second. A file that is removed, or whose name another one gets, stays as it is for
-//! those who have it open: SQLite goes on, and at the last close everything is gone.
-//! Invariant: names are looked at, never opened: closing a file by hand drops the locks
-//! that SQLite holds on it in this process.
+//! Used by the writer, which asks before each commit and each checkpoint, and twice a second. A
+//! file that is removed or replaced stays as it is for processes that have it open: SQLite goes
+//! on, and at the last close everything is gone. Invariant: names are checked with stat, never
+//! opened: closing a file drops the locks that SQLite holds on it in this process.
 
 use std::fs;
 use std::io::{self, ErrorKind};

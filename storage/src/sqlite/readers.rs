@@ -1,10 +1,9 @@
 //! Connections that only read: a pool in each worker, built after the fork.
 //!
-//! Used by [`super::SqliteStorage`] for an author's questions and by the tools
-//! that look into a file. Reads are short: a long one would keep the writer from
-//! reusing its log, so a question is cut off after [`MAX_READ`].
-//! Bounds: [`POOL_SIZE`] connections, [`CHECKOUT`] to wait for one, [`MAX_READ`] more
-//! while the log is too large.
+//! Used by [`super::SqliteStorage`] for an author's queries and by the tools that look into a
+//! file. Reads are short: a long one would keep the writer from reusing its log, so a query is
+//! interrupted after [`MAX_READ`]. Bounds: [`POOL_SIZE`] connections, [`CHECKOUT`] to wait for
+//! one, [`MAX_READ`] more while the log is too large.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

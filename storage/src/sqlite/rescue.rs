@@ -1,9 +1,9 @@
-//! What an open file holds whose name is gone, written out beside it.
+//! Saves the contents of an open database file whose name is gone, to a new file beside it.
 //!
-//! Ordered by the writer (`writer/taken.rs`), run on the thread of [`super::checkpoint`]
-//! with its connection, which has the lost file open. Where only a name beside the
-//! database is missing, its content goes into the database itself instead: that one is
-//! still in its place. Bounds: [`ROOM`] more than the copy must be free on the disk.
+//! Ordered by the writer (`writer/taken.rs`), run on the thread of [`super::checkpoint`] with
+//! its connection, which has the lost file open. If only the `-wal` or `-shm` name is missing,
+//! the contents go into the database itself instead, which is still in its place. Bounds:
+//! [`ROOM`] more than the copy must be free on the disk.
 
 use std::path::{Path, PathBuf};
 

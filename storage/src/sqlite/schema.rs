@@ -1,11 +1,10 @@
 //! How an older file becomes a current one; its tables are in `migrations.rs`.
 //!
-//! Called once per start by [`prepare`], in a process that ends afterwards or
-//! closes the connection: nothing of SQLite lives across a fork. Migrations of
-//! Turnkey and of the bot's author go through the same list, all that are due in one
-//! transaction, recorded in `turnkey_migration`: one that fails leaves the file as it
-//! was. Before it, a file that has something in it is backed up beside itself; the
-//! newest [`KEPT`] of these stay.
+//! Called once per start by [`prepare`], in a process that ends afterwards or closes the
+//! connection: nothing of SQLite lives across a fork. Migrations of Turnkey and of the bot's
+//! author go through the same list, all that are due in one transaction, recorded in
+//! `turnkey_migration`: if one fails, the file stays as it was. Before that, a file that is not
+//! empty is backed up beside itself; the newest [`KEPT`] of these backups stay.
 
 use std::fs::{self, OpenOptions};
 use std::io::ErrorKind;

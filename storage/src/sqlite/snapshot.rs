@@ -1,11 +1,10 @@
-//! A copy of a file as of one moment, while it is written to.
+//! A consistent copy of a file while it is written to.
 //!
 //! Called by `backup.rs`, and by `schema.rs` before it changes tables. SQLite's online backup
-//! (<https://www.sqlite.org/backup.html>) under a read transaction, without which every
-//! commit of the writer would make it start anew. Nothing has the target's name before it is
-//! complete, verified and on the disk. Bounds: while a copy is made, the log cannot begin
-//! anew; it grows by what is committed meanwhile. A source that is locked is tried
-//! [`LOCKED`] times.
+//! (<https://www.sqlite.org/backup.html>) under a read transaction, without which every commit
+//! of the writer would make it start over. The target gets its name only when it is complete,
+//! verified and on the disk. Bounds: during a copy the log cannot restart and grows by what is
+//! committed meanwhile. A locked source is tried [`LOCKED`] times.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;

@@ -37,10 +37,22 @@ pub(crate) fn skipped(what: &str) {
     writeln!(std::io::stderr(), "SKIPPED: {what}").expect("stderr");
 }
 
+/// Whether the bots of these tests are those in Python. The tests that matter most run a
+/// second time so: see scripts/test.
+pub(crate) fn is_python() -> bool {
+    std::env::var("TEST_HANDLERS").is_ok_and(|language| language == "python")
+}
+
+fn turnkey() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_turnkey"))
+}
+
 /// How to start a bot. Cloned for a second start on the same file.
 #[derive(Clone)]
 pub(crate) struct Setup {
     program: PathBuf,
+    /// A bot in another language: its file, or `--` and a command.
+    handler: Vec<String>,
     pub(crate) dir: Arc<TempDir>,
     args: Vec<String>,
     env: Vec<(String, String)>,
@@ -55,6 +67,7 @@ impl Setup {
         let storage = dir.path().join("bot.db");
         Setup {
             program,
+            handler: Vec::new(),
             dir: Arc::new(dir),
             args: vec!["--port".into(), "0".into()],
             env: Vec::new(),
@@ -66,11 +79,37 @@ impl Setup {
 
     /// The program itself: counts.
     pub(crate) fn counter() -> Self {
-        Self::of(PathBuf::from(env!("CARGO_BIN_EXE_turnkey")))
+        match is_python() {
+            true => Self::handled_by("counter.py"),
+            false => Self::of(turnkey()),
+        }
+    }
+
+    /// A bot in another language, which stands beside the tests of those.
+    pub(crate) fn handled_by(file: &str) -> Self {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/program/handlers/");
+        Self::handled(&[&format!("{folder}{file}")])
+    }
+
+    /// The same with the words that `run` is given; after `--` they are a command.
+    pub(crate) fn handled(words: &[&str]) -> Self {
+        let mut setup = Self::of(turnkey());
+        setup.handler = words.iter().map(|word| (*word).to_owned()).collect();
+        setup
+    }
+
+    /// More words for [`Setup::handled`].
+    pub(crate) fn handler_args(mut self, words: &[&str]) -> Self {
+        self.handler
+            .extend(words.iter().map(|word| (*word).to_owned()));
+        self
     }
 
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
+        if is_python() {
+            return Self::handled_by("commands.py");
+        }
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("commands"));
         Self::of(EXAMPLE.clone())
     }
@@ -209,6 +248,7 @@ impl Setup {
         if let Some(storage) = &self.storage {
             command.arg("--storage").arg(url(storage));
         }
+        command.args(&self.handler);
         command
     }
 

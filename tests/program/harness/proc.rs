@@ -24,7 +24,7 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
     })
 }
 
-pub(super) fn pids() -> Vec<i32> {
+pub(crate) fn pids() -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("/proc");
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

@@ -4,4 +4,6 @@ pub(crate) mod bench;
 pub(crate) mod bench_servers;
 pub(crate) mod drill;
 pub(crate) mod new;
+pub(crate) mod new_handlers;
+pub(crate) mod packages;
 pub(crate) mod packaging;

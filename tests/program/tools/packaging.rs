@@ -178,9 +178,18 @@ fn a_unit_says_what_its_bot_needs() {
         "{own}"
     );
     assert!(has(&own, "TimeoutStopSec=100"), "{own}");
-    let start =
+    let odd =
         "ExecStart=\"/opt/a b/bot\" run --port=443 --storage postgres://u:p%%25@h/d --grace 90s";
-    assert!(has(&own, start), "{own}");
+    assert!(has(&own, odd), "{own}");
+
+    let sealed = "MemoryDenyWriteExecute=yes";
+    assert!(has(&plain, sealed), "{plain}");
+    let python = unit(&["--", "/opt/bot/bot.py", "--workers", "2"]);
+    let start = format!("{start} /opt/bot/bot.py --workers 2");
+    assert!(has(&python, &start) && has(&python, sealed), "{python}");
+    // Node.js cannot live with it.
+    let node = unit(&["--", "/opt/bot/bot.mjs"]);
+    assert!(!has(&node, sealed), "{node}");
 
     // The file's settings count, this shell's variables do not.
     let file = setup.path("bot.toml");

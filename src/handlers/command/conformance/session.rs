@@ -28,7 +28,7 @@ pub(super) struct Session<'a> {
     bench: &'a Bench,
     tally: &'a mut Tally,
     pub(super) found: &'a mut Findings,
-    talk: Conversation,
+    talk: Conversation<'a>,
     pub(super) hello: Hello,
     next_id: u64,
     /// The turns that it has, with the states that they were given.

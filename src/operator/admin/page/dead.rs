@@ -1,6 +1,6 @@
 //! `/status/dead`: dead letters and dead replies, with the commands that try them again.
 //!
-//! Bounds: [`PORTION`] letters, and the first so many replies, on a page, and what `dialogs.rs` shows of a text.
+//! Bounds: [`PORTION`] letters and as many replies on a page; texts are cut as in `dialogs.rs`.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,4 @@
-//! Figures as people read them, on the page and in `turnkey top`. They take little room,
-//! and say their unit.
+//! Figures formatted for people, on the page and in `turnkey top`: short, and with their unit.
 
 use std::time::{Duration, SystemTime};
 

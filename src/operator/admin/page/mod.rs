@@ -1,6 +1,6 @@
-//! The pages for people, drawn on the server: they work without JavaScript. With it
-//! (`live.js`) the figures of `/status` are replaced every two seconds by those of the
-//! same page, asked for again; so there is one place that writes figures.
+//! The pages for people, rendered on the server: they work without JavaScript. With it
+//! (`live.js`) `/status` fetches itself again every two seconds and replaces its figures; so
+//! only the server formats figures.
 //!
 //! Called by `routes.rs`. Invariant: every text that is not a constant goes through
 //! [`escape`]. The look is that of the reports (`crates/report/src/page.rs`).

@@ -1,6 +1,6 @@
 //! `/status`: how the bot is, on one page.
 //!
-//! What has `data-live` is replaced by `live.js`. Bounds: one row for each process.
+//! Elements with `data-live` are replaced by `live.js`. Bounds: one row for each process.
 
 use std::fmt::Write as _;
 

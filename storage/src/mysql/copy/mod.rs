@@ -1,18 +1,18 @@
 //! MySQL's side of a copy: reads a database that no bot uses, or fills one.
 //!
-//! Called by [`crate::copy`]. One connection does everything. Its session holds the
-//! named lock [`COPYING`]. Named locks cannot be shared, so this one and the processes
-//! that take turns look at each other: the copy takes its lock, then looks whether a
-//! registered process lives; a process registers, then looks whether that lock is
-//! taken. One of two that come at once sees the other, and goes.
+//! Called by [`crate::copy`]. One connection does everything. Its session holds the named lock
+//! [`COPYING`]. Named locks cannot be shared, so the copy and the processes that take turns
+//! check for each other: the copy takes its lock, then looks for a live registered process; a
+//! process registers, then looks whether that lock is taken. If both start at once, one sees
+//! the other and gives up.
 //!
-//! A source is read in one transaction with a consistent snapshot; its rows come as a
-//! stream, which the server holds back while nobody takes them. They go with INSERTs
-//! of [`MAX_STATEMENT`] bytes, or a row if one is larger, a transaction each batch;
-//! what makes them one is the mark. What they refer to is looked at when all are there.
+//! A source is read in one transaction with a consistent snapshot; its rows come as a stream
+//! with back-pressure. They are written with INSERTs of [`MAX_STATEMENT`] bytes, or one row if
+//! it is larger, in a transaction for each batch; the mark makes the whole copy atomic. Foreign
+//! keys are checked when all rows are there.
 //!
-//! What is not a number, text or bytes travels as the text that the server makes of it
-//! (times in UTC), and comes back from that text exactly.
+//! A value that is not a number, text or bytes travels as the server's text for it (times in
+//! UTC), which converts back exactly.
 
 mod rows;
 

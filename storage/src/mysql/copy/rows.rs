@@ -1,8 +1,8 @@
-//! Tables and rows as MySQL has them, for a copy.
+//! MySQL's tables and rows, for a copy.
 //!
-//! Used by `mod.rs` only. Names are found as they are written or in another case. Our
-//! outbox and history have the dialog's key where other engines have its number: the
-//! column `dialog` is looked up both ways.
+//! Used by `mod.rs` only. Names match as written or in another case. Our outbox and history
+//! have the dialog's key where other engines have its number: the column `dialog` is converted
+//! both ways.
 
 use std::collections::HashMap;
 

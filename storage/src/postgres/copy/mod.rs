@@ -1,13 +1,12 @@
 //! PostgreSQL's side of a copy: reads a database that no bot uses, or fills one.
 //!
-//! Called by [`crate::copy`]. One connection does everything. Its session holds the
-//! advisory lock [`COPYING`], of which every process that takes turns holds a share:
-//! so nobody uses the database, or begins to. Rows come as a stream, which the
-//! server holds back while nobody takes them, and go with COPY, a transaction each
-//! batch; what makes them one is the mark.
+//! Called by [`crate::copy`]. One connection does everything. Its session holds the advisory
+//! lock [`COPYING`], which every process that takes turns holds in shared mode: so no bot uses
+//! the database, or begins to. Rows come as a stream with back-pressure, and are written with
+//! COPY, in a transaction for each batch; the mark makes the whole copy atomic.
 //!
-//! What is not a number, a boolean, text or bytes travels as the text that the server
-//! makes of it (times in UTC), and comes back from that text exactly.
+//! A value that is not a number, a boolean, text or bytes travels as the server's text for it
+//! (times in UTC), which converts back exactly.
 
 mod rows;
 

@@ -1,7 +1,7 @@
-//! Tables and rows as PostgreSQL has them, for a copy.
+//! PostgreSQL's tables and rows, for a copy.
 //!
-//! Used by `mod.rs` only. Names are found as they are written or in small letters,
-//! which is what PostgreSQL makes of names without quotes.
+//! Used by `mod.rs` only. Names match as written or in lower case, which is what PostgreSQL
+//! makes of unquoted names.
 
 use std::pin::pin;
 

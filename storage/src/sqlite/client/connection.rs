@@ -1,8 +1,8 @@
-//! The connection to the writer: made, used by all calls of a process, made anew when the
-//! writer died.
+//! The connection to the writer, shared by all calls of a process; reconnects when the writer
+//! dies.
 //!
-//! A task that [`super::WriterClient`] starts; what it sends and who gets the answers is in
-//! `unanswered.rs`. Bound: [`RECONNECT`] between two attempts.
+//! A task that [`super::WriterClient`] starts; `unanswered.rs` has what it sends and who gets
+//! the answers. Bound: [`RECONNECT`] between two attempts.
 
 use std::io::ErrorKind;
 use std::sync::Arc;

@@ -1,14 +1,14 @@
 //! A worker's side of the writer's socket.
 //!
-//! Made by [`super::connect`], used through [`crate::Storage`]. All calls of a
-//! process share one connection. A request is remembered until it is answered:
-//! when the writer dies, the client connects to its successor, tells which locks
-//! it holds and sends again what was not answered, so its callers notice nothing.
+//! Made by [`super::connect`], used through [`crate::Storage`]. All calls of a process share
+//! one connection. A request is remembered until it is answered: when the writer dies, the
+//! client connects to its successor, tells it which locks it holds and repeats unanswered
+//! requests, so its callers notice nothing.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the calls |
-//! | `unanswered.rs` | what was asked, who gets the answer |
+//! | `unanswered.rs` | open requests, and who gets the answers |
 //! | `connection.rs` | the socket |
 //!
 //! Bounds: those of `unanswered.rs`; a call fails with [`Error::Unavailable`]

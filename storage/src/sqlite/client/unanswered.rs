@@ -1,9 +1,8 @@
-//! What was asked and not answered yet, and the locks that are held.
+//! The requests that are not answered yet, and the locks that are held.
 //!
-//! Written to by the callers (`mod.rs`), sent and settled by the connection
-//! (`connection.rs`). A request is remembered until it is answered: when the writer dies, its
-//! successor is told which locks are held, and asked again. Bound: [`MAX_UNANSWERED`]
-//! requests.
+//! Written to by the callers (`mod.rs`), sent and settled by the connection (`connection.rs`).
+//! A request is remembered until it is answered: when the writer dies, its successor is told
+//! which locks are held, and gets the request again. Bound: [`MAX_UNANSWERED`] requests.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

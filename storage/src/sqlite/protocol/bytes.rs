@@ -1,9 +1,9 @@
-//! The bytes of what messages are made of.
+//! Encodes and decodes the fields of messages.
 //!
-//! Used by `mod.rs` alone, which says which fields a message has. Integers are little endian;
-//! a text, a blob or a list is its length as `u32` and what is in it; what may be missing is
-//! a byte that says so, and itself. Invariant: whatever bytes come, reading them ends with a
-//! value or an error, and asks for no more memory than they are long.
+//! Used by `mod.rs` alone, which says which fields a message has. Integers are little endian; a
+//! text, a blob or a list is its length as `u32` and its contents; an optional value is a byte
+//! that says whether it is there, and the value. Invariant: whatever bytes come, decoding ends
+//! with a value or an error, and allocates no more memory than they are long.
 
 use crate::{
     DialogKey, Error, Fence, LockAfter, Owner, Pending, ReplyId, Result, Seen, Statement, Unsent,

@@ -5,10 +5,9 @@
 //! request, so answers may come in any order: a worker's thousand waiting turns
 //! share one connection and none holds up another.
 //!
-//! Each message is declared once, below: its fields are its bytes, in this order
-//! (`bytes.rs` has those of each type). A new request is a line here, a method of the
-//! client's that asks it (`client/mod.rs`) and an arm of the writer's that does it
-//! (`writer/requests.rs`).
+//! Each message is declared once, below: its fields are encoded in this order (`bytes.rs` has
+//! the encoding of each type). A new request is a line here, a method of the client that sends
+//! it (`client/mod.rs`) and an arm of the writer that executes it (`writer/requests.rs`).
 //!
 //! Both sides are the same binary, so there is no negotiation; [`VERSION`] in
 //! the first message guards against an old and a new one meeting in an upgrade.

@@ -1,7 +1,7 @@
 //! What the author's statements may do, and for how long.
 //!
-//! Asked by the authorizer that `mod.rs` installs, for each step of a statement of the
-//! author's, and by `writing.rs`, which runs them. Bound: [`MAX_WRITE`] for those of a turn.
+//! Asked by the authorizer that `mod.rs` installs, for each action of an author's statement,
+//! and by `writing.rs`, which runs them. Bound: [`MAX_WRITE`] for those of a turn.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! Called by [`super::writer`] only, inside its transaction. What is read is here; what is
 //! written is in `writing.rs`; what the author's statements may do in `limits.rs`. Our own
-//! statements can fail for the disk alone.
+//! statements can fail only because of the disk.
 
 mod limits;
 mod writing;

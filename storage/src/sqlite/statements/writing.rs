@@ -1,4 +1,4 @@
-//! What a turn and others write.
+//! The writes of turns and of other requests.
 //!
 //! Part of [`Statements`], called by the writer inside its transaction. The author's
 //! statements may fail for any reason, so they run in a savepoint and under an authorizer

@@ -1,5 +1,5 @@
-//! The transaction under way: opened by the first request that needs it,
-//! committed when nothing more waits, undone when the disk is full.
+//! The transaction under way: opened by the first request that needs it, committed when nothing
+//! more waits, rolled back when the disk is full.
 //!
 //! Part of the writer's loop.
 

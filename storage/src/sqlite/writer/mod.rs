@@ -1,34 +1,34 @@
 //! The single writer: the one connection that writes the file, behind a queue.
 //!
-//! SQLite lets one connection write at a time. Instead of having processes
-//! fight for that right, each sends its requests here over a Unix socket. The
-//! writer takes all that is waiting, runs it in one transaction, syncs once and
-//! then answers everyone; while it syncs, the next batch gathers and executes. That
-//! is group commit without a timer and without added delay.
+//! SQLite lets one connection write at a time. Instead of competing for the write lock,
+//! processes send their requests here over a Unix socket. The writer takes all waiting
+//! requests, runs them in one transaction, syncs once and then answers everyone; while it
+//! syncs, the next batch gathers and executes. That is group commit without a timer and without
+//! added delay.
 //!
 //! Run by [`Writer::run`], in a process or a thread of its own. Invariants:
 //!
 //! * An answer that says "durable", a stored answer, an unsent reply or an update of
 //!   the inbox read from the file, leaves only after the commit of its batch and, under
 //!   [`Sync::Full`], a sync that began after it.
-//! * A grant leaves at once: whatever its holder does becomes durable later
-//!   than what the grant was based on, or not at all.
+//! * A grant leaves at once: whatever its holder writes becomes durable later than the data
+//!   that the grant was based on, or not at all.
 //! * The lock table is in memory; its rows in the file are written with each
 //!   batch and show the holders at that commit.
-//! * After a failed commit or sync the writer ends ([`Error::Poisoned`]) and is
-//!   replaced; it never retries a sync. A full disk is the exception: the batch
-//!   is undone, everyone in it is told, and the writer goes on.
+//! * After a failed commit or sync the writer exits ([`Error::Poisoned`]) and is replaced; it
+//!   never retries a sync. A full disk is the exception: the batch is rolled back, everyone in
+//!   it is told, and the writer goes on.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the loop |
-//! | `opening.rs` | the first row, while others write |
+//! | `opening.rs` | the first write, while other programs write |
 //! | `peers.rs` | the workers' connections |
-//! | `requests.rs` | what a request does |
-//! | `turns.rs` | the same of a turn's |
-//! | `batch.rs` | the transaction: open, commit, undo |
+//! | `requests.rs` | executes requests |
+//! | `turns.rs` | executes the requests of turns |
+//! | `batch.rs` | the transaction: open, commit, roll back |
 //! | `syncer.rs` | the sync of a batch, while the next one executes |
-//! | `taken.rs` | the file is taken away while it is open; the socket is |
+//! | `taken.rs` | when the file, or the socket, is taken away while open |
 //! | `recovery.rs` | taking over from a writer that died |
 //!
 //! Bounds: [`MAX_BATCH`] requests in a transaction, [`LAZY`] for one that only

@@ -1,4 +1,4 @@
-//! A writer's first row, and how it waits for whoever else writes to the file.
+//! A writer's first write, and how it waits for other programs that write to the file.
 //!
 //! Called by the loop at its start and for each batch. Bound: [`OTHERS_WAIT`].
 

@@ -1,8 +1,7 @@
 //! The workers' connections: accepting, receiving, answering, their end.
 //!
-//! Part of the writer's loop. Bounds: above [`MUCH_OUTPUT`] bytes of answers a
-//! worker's requests are not read; after [`STALLED`] without taking any it is cut
-//! off.
+//! Part of the writer's loop. Bounds: while more than [`MUCH_OUTPUT`] bytes of answers wait for
+//! a worker, its requests are not read; if it takes none for [`STALLED`], it is disconnected.
 
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};

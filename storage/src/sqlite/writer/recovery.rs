@@ -1,9 +1,8 @@
 //! Taking over from a writer that died.
 //!
-//! The workers that were connected to it come back, tell which locks they hold
-//! and send again what was not answered. Until all of them have, or
-//! [`RECOVERY_WAIT`] is over, nothing is executed: a request that came first
-//! might be the later one.
+//! The workers that were connected to it reconnect, tell which locks they hold and repeat
+//! unanswered requests. Until all of them have, or [`RECOVERY_WAIT`] is over, nothing is
+//! executed: the first request to arrive may not be the oldest.
 
 use std::time::{Duration, Instant};
 

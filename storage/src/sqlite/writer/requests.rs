@@ -1,8 +1,7 @@
-//! What a request does: each has an arm here, and what takes more than a few lines a
-//! function.
+//! Executes requests: each has an arm here, and a function if it takes more than a few lines.
 //!
-//! Part of the writer's loop. Grants are answered at once, everything that must
-//! be durable first with the commit of the batch. The requests of a turn are in `turns.rs`.
+//! Part of the writer's loop. Grants are answered at once; whatever must be durable first, with
+//! the commit of the batch. The requests of a turn are in `turns.rs`.
 
 use super::turns::{Attempt, Waiting};
 use super::{Running, poisoned};

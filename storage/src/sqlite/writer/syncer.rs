@@ -1,10 +1,9 @@
 //! Syncs the log on a thread of its own, while the next batch executes.
 //!
-//! Part of the writer's loop, under [`Sync::Full`]. The connection commits without a
-//! sync (`PRAGMA synchronous = NORMAL`); the answers of the batch wait until this
-//! thread has synced the log's file. One sync covers all that was written before it.
-//! There is one sync under way at most, and no commit meanwhile: so what a failed
-//! sync leaves unanswered is one batch.
+//! Part of the writer's loop, under [`Sync::Full`]. The connection commits without a sync
+//! (`PRAGMA synchronous = NORMAL`); the answers of the batch wait until this thread has synced
+//! the log's file. One sync covers all that was written before it. At most one sync is under
+//! way, and no commit meanwhile: so a failed sync leaves only one batch unanswered.
 //!
 //! [`Sync::Full`]: crate::Sync::Full
 

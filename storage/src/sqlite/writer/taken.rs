@@ -1,11 +1,10 @@
-//! The database's file was taken away while it is open: removed, renamed, replaced.
+//! Handles a database file that is taken away while it is open: removed, renamed, replaced.
 //!
-//! Part of the writer's loop. From the moment in which that is noticed nothing is
-//! acknowledged any more: what would be committed has no name, and is gone at the end.
-//! What was acknowledged before is written out beside ([`crate::sqlite::rescue`]); every
-//! request is refused with the reason until the bot is started again, or the files are back
-//! in their places: then a new writer begins with them. Also here: the writer's socket,
-//! which is simply made anew.
+//! Part of the writer's loop. Once this is noticed nothing is acknowledged any more: a commit
+//! would go to a file without a name, which is gone at the end. What was acknowledged before is
+//! saved beside it ([`crate::sqlite::rescue`]). Every request is refused with the reason until
+//! the bot is started again, or the files are back in their places: then a new writer starts
+//! with them. Also here: the writer's socket, which is simply made again.
 //!
 //! Bounds: a look every [`LOOK`] and before each commit; a rescue that fails is tried
 //! again after [`AGAIN`].

@@ -1,7 +1,7 @@
-//! What a turn asks: its lock, its commit, the end.
+//! The requests of a turn: its lock, its commit, its end.
 //!
-//! Part of the writer's loop, called by `requests.rs`. Invariant: what the holder of a lock
-//! would pass on to the outside, it gets after the commit of the batch; the rest at once.
+//! Part of the writer's loop, called by `requests.rs`. Invariant: the holder of a lock gets
+//! data that it would pass on to the outside after the commit of the batch; the rest at once.
 
 use super::{Running, poisoned};
 use crate::sqlite::protocol::{CommitRequest, Locked, Response};

@@ -1,0 +1,2 @@
+// The types of `turnkey` for ES modules.
+export * from './index.js'

@@ -1,0 +1,190 @@
+// Turnkey's SDK for handlers in JavaScript: what `require('turnkey')` gives; index.mjs
+// gives the same to `import`.
+//
+// Called by a bot's own file. It speaks the protocol of docs/HANDLERS.md: version 1.
+// Invariants: each turn is answered once, when its handler has ended, not before; a handler
+// that fails fails its own turn. Bounds: Turnkey never sends more turns at once than
+// `concurrency`; a name of 64 bytes, a line for the log of 8 KiB.
+'use strict'
+
+const path = require('node:path')
+const { format, inspect } = require('node:util')
+const { cut, toFail } = require('./fail.js')
+const pipes = require('./pipes.js')
+const { GiveUp, Reply, Retry, Turn, cancelTurn, endTurn, takeDone } = require('./turn.js')
+const { describe, line } = require('./values.js')
+
+const PROTOCOL = 1
+const MAX_NAME = 64
+const MAX_CONCURRENCY = 65536
+const MAX_LOG = 8 * 1024
+
+// Of the whole process, however many copies of this file it has loaded: there is one pipe.
+const RUNNING = Symbol.for('turnkey.running')
+
+/** The bot's handler takes turns from Turnkey, until Turnkey has no more use for it. */
+function run(handle, options = {}) {
+  const hello = checkOptions(handle, options)
+  if (globalThis[RUNNING]) {
+    throw new Error('run was called before: a process has one handler; let it look at turn.command and the like')
+  }
+  globalThis[RUNNING] = true
+  // A test has imported the bot's file for its handler.
+  if (globalThis[Symbol.for('turnkey.testing')]) return
+  const reason = pipes.trouble(path.basename(process.argv[1] ?? 'bot.mjs'))
+  if (reason !== undefined) {
+    console.error(reason)
+    process.exit(2)
+  }
+  // What is in hand ends; then Turnkey closes the pipe, which is the end.
+  process.on('SIGTERM', () => {})
+  process.on('SIGINT', () => {})
+  const connection = new Connection(handle, hello)
+  pipes.read((text) => connection.take(text), leave)
+}
+
+function checkOptions(handle, options) {
+  if (typeof handle !== 'function') {
+    throw new TypeError(`run: a handler is wanted, such as async (turn) => { … }, not ${describe(handle)}`)
+  }
+  const { concurrency = 1000, raw = false, hears = [], name, ...others } = options
+  for (const other of Object.keys(others)) {
+    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears and name`)
+  }
+  if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
+    throw new RangeError(`run: concurrency: a whole number of 1 to ${MAX_CONCURRENCY} is wanted, not ${describe(concurrency)}`)
+  }
+  if (typeof raw !== 'boolean') throw new TypeError(`run: raw: true or false is wanted, not ${describe(raw)}`)
+  if (!Array.isArray(hears) || !hears.every((kind) => kind === 'edited')) {
+    throw new TypeError(`run: hears: ['edited'] or [] is wanted, not ${inspect(hears)}`)
+  }
+  if (name !== undefined && typeof name !== 'string') {
+    throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)
+  }
+  const called = name || path.basename(process.argv[1] ?? '') || 'bot'
+  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears }
+}
+
+/** Nobody is there any more: the answers of what still runs would reach nobody. */
+function leave() {
+  process.exit(0)
+}
+
+function send(message) {
+  pipes.write(line(message), leave)
+}
+
+/** Turnkey's worker at the other end. */
+class Connection {
+  #handle
+  #hello
+  /** Turns that are not answered, by id. */
+  #inHand = new Map()
+
+  constructor(handle, hello) {
+    this.#handle = handle
+    this.#hello = hello
+  }
+
+  take(text) {
+    let message
+    try {
+      message = JSON.parse(text)
+    } catch {}
+    if (message?.turn) this.#begin(message.id, message.turn)
+    else if (message?.query !== undefined) this.#inHand.get(message.id)?.answered(message)
+    else if (message?.cancel !== undefined) this.#inHand.get(message.cancel)?.cancel()
+    else if (message?.ping !== undefined) send({ pong: message.ping })
+    else if (message?.hello) this.#greet()
+    else if (message?.drain === undefined) {
+      console.error(`turnkey: this came from Turnkey, and is not of the protocol: ${cut(text, 200)}`)
+      process.exit(1)
+    }
+  }
+
+  #greet() {
+    send({ hello: this.#hello })
+    greeted = true
+  }
+
+  #begin(id, message) {
+    const running = new Running(id, message)
+    this.#inHand.set(id, running)
+    const handle = this.#handle
+    let result
+    try {
+      result = handle(running.turn)
+    } catch (error) {
+      return this.#failed(running, error)
+    }
+    if (typeof result?.then !== 'function') return this.#ended(running)
+    // `resolve`: what is only like a promise may call back twice.
+    return Promise.resolve(result).then(() => this.#ended(running), (error) => this.#failed(running, error))
+  }
+
+  #ended(running) {
+    let text
+    try {
+      text = line({ id: running.id, done: takeDone(running.turn, running.message) })
+    } catch (error) {
+      return this.#failed(running, error)
+    }
+    this.#inHand.delete(running.id)
+    return pipes.write(text, leave)
+  }
+
+  #failed(running, error) {
+    endTurn(running.turn)
+    this.#inHand.delete(running.id)
+    send({ id: running.id, fail: toFail(error) })
+  }
+}
+
+/** A turn that is not answered, and its questions. */
+class Running {
+  #asked = 0
+  #waiting
+
+  constructor(id, message) {
+    this.id = id
+    this.message = message
+    this.turn = new Turn(message, (sql, params) => this.#ask(sql, params))
+  }
+
+  #ask(sql, params) {
+    return new Promise((resolve, reject) => {
+      const query = (this.#asked += 1)
+      send({ id: this.id, query, sql, params })
+      this.#waiting ??= new Map()
+      this.#waiting.set(query, { resolve, reject })
+    })
+  }
+
+  answered({ query, rows, error }) {
+    const waits = this.#waiting?.get(query)
+    if (waits === undefined) return
+    this.#waiting.delete(query)
+    if (error === undefined) waits.resolve(rows)
+    else waits.reject(new Error(error))
+  }
+
+  cancel() {
+    const reason = cancelTurn(this.turn)
+    for (const { reject } of this.#waiting?.values() ?? []) reject(reason)
+    this.#waiting?.clear()
+  }
+}
+
+/** Lines for Turnkey's log, each with its level; `log.warn('%d left', n)` as in console. */
+const log = {}
+let greeted = false
+for (const level of ['error', 'warn', 'info', 'debug']) {
+  log[level] = (...words) => {
+    const text = cut(format(...words), MAX_LOG)
+    // Before Turnkey is there, and in tests.
+    if (greeted) send({ log: { level, text } })
+    else console.error(`${level}: ${text}`)
+  }
+}
+
+module.exports = { GiveUp, Reply, Retry, log, run }

@@ -1,0 +1,4 @@
+// What `import 'turnkey'` gives: the same objects as `require('turnkey')`.
+import turnkey from './index.js'
+
+export const { GiveUp, Reply, Retry, log, run } = turnkey

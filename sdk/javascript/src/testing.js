@@ -1,0 +1,345 @@
+// What authors test their bots with: `require('turnkey/testing')`.
+//
+// Called by tests alone. Conversation plays a handler in this process, Program starts the
+// real program with it. Invariants: a conversation goes through the same checks and the
+// same JSON as with Turnkey; one user's messages are one turn at a time; a turn that fails
+// changes nothing. Bound: PATIENCE for each wait of Program.
+'use strict'
+
+const { spawn } = require('node:child_process')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { fileURLToPath } = require('node:url')
+const { Turn, endTurn, takeDone } = require('./turn.js')
+const { describe, fromColumn, line, toParam, wantText } = require('./values.js')
+
+const PATIENCE = 10_000
+
+// `run` does nothing in a process that tests: a bot's file can be imported for its handler.
+globalThis[Symbol.for('turnkey.testing')] = true
+
+/** Users who talk to a handler, without a server. */
+class Conversation {
+  #handle
+  #channel
+  #database
+  /** JSON, by user. */
+  #states = new Map()
+  /** Each user's last turn: the next one waits for it. */
+  #lasts = new Map()
+  #updates = 0
+
+  /**
+   * `migrations`: a directory of .sql files, or an array of statements. `database` answers
+   * SQL in place of SQLite: `query(sql, params)` gives rows, `transaction(statements)` runs
+   * `[[sql, params], …]`, all or none.
+   */
+  constructor(handle, { channel = 'http', migrations = [], database } = {}) {
+    if (typeof handle !== 'function') {
+      throw new TypeError(`new Conversation: a handler is wanted, not ${describe(handle)}`)
+    }
+    this.#handle = handle
+    this.#channel = channel
+    this.#database = database ?? new Sqlite(migrations)
+  }
+
+  /** The user writes: what they are answered. A reply that is only a text is that text. */
+  says(user, text) {
+    return this.sends(user, { text: wantText(text, 'says') })
+  }
+
+  /** The user presses a button with this data: what they are answered. */
+  presses(user, data) {
+    return this.sends(user, { kind: 'button', text: wantText(data, 'presses') })
+  }
+
+  /**
+   * Anything else: `{ text, pictures, kind, rpc, raw, attempt, update }`, all of them
+   * optional. Rejects with what the handler threw.
+   */
+  sends(user, update) {
+    const run = () => this.#turn(user, update)
+    const last = this.#lasts.get(user)?.then(run, run) ?? run()
+    this.#lasts.set(user, last)
+    return last
+  }
+
+  /** The user's state as the database has it; undefined for a new user. */
+  state(user) {
+    const state = this.#states.get(user)
+    return state === undefined ? undefined : JSON.parse(state)
+  }
+
+  async #turn(user, { text = '', pictures, kind, rpc, raw, attempt = 1, update }) {
+    this.#updates += 1
+    kind ??= rpc ? 'rpc' : 'message'
+    const message = throughJson({
+      channel: this.#channel,
+      user,
+      update: update ?? `update ${this.#updates}`,
+      kind,
+      text,
+      attempt,
+      state: this.state(user),
+      ...(kind === 'message' ? readCommand(text) : undefined),
+      pictures,
+      rpc,
+      raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
+    })
+    const turn = new Turn(message, (sql, params) => this.#query(sql, params))
+    const handle = this.#handle
+    let done
+    try {
+      await handle(turn)
+      done = throughJson(takeDone(turn, message))
+    } finally {
+      endTurn(turn)
+    }
+    if (done.sql) {
+      await this.#database.transaction(done.sql.map(([sql, params]) => [sql, params.map(fromColumn)]))
+    }
+    if (done.state !== undefined) this.#states.set(user, JSON.stringify(done.state))
+    return (done.replies ?? []).map((reply) => (reply.picture || reply.buttons ? reply : reply.text))
+  }
+
+  async #query(sql, params) {
+    const rows = await this.#database.query(sql, params.map(fromColumn))
+    return rows.map((row) => Object.fromEntries(
+      Object.entries(row).map(([name, value]) => [name, toParam(value, `column ${name}`)])))
+  }
+}
+
+/** As it comes out at the other end of the pipe. */
+function throughJson(message) {
+  return JSON.parse(line(message))
+}
+
+/** `command` and `argument` of a text, as the program finds them. */
+function readCommand(text) {
+  const found = /^\/([\p{L}\p{N}_]+)(?:@\S*)?(?:\s+([^]*))?$/u.exec(text.trim())
+  return found ? { command: found[1], argument: found[2] ?? '' } : undefined
+}
+
+/** A new SQLite database in memory, made when it is first used. */
+class Sqlite {
+  #migrations
+  #opened
+
+  constructor(migrations) {
+    this.#migrations = readMigrations(migrations)
+  }
+
+  query(sql, params) {
+    const database = this.#open()
+    database.exec('PRAGMA query_only = 1')
+    try {
+      const statement = database.prepare(sql)
+      statement.setReadBigInts(true)
+      return statement.all(named(params))
+    } finally {
+      database.exec('PRAGMA query_only = 0')
+    }
+  }
+
+  transaction(statements) {
+    const database = this.#open()
+    database.exec('BEGIN')
+    try {
+      for (const [sql, params] of statements) database.prepare(sql).run(named(params))
+      database.exec('COMMIT')
+    } catch (error) {
+      database.exec('ROLLBACK')
+      throw error
+    }
+  }
+
+  #open() {
+    if (this.#opened === undefined) {
+      let sqlite
+      try {
+        sqlite = require('node:sqlite')
+      } catch {
+        throw new Error(`SQL in a Conversation needs Node.js 22.13 or newer, which has SQLite, and this is ${process.version}: ` +
+          'give it a database, new Conversation(handle, { database }), or test with Program')
+      }
+      this.#opened = new sqlite.DatabaseSync(':memory:')
+      for (const sql of this.#migrations) this.#opened.exec(sql)
+    }
+    return this.#opened
+  }
+}
+
+/** `?1`, `?2` …: node:sqlite passes over these where parameters come in a row. */
+function named(params) {
+  return Object.fromEntries(params.map((value, i) => [`?${i + 1}`, value]))
+}
+
+function readMigrations(migrations) {
+  if (Array.isArray(migrations)) return migrations
+  const directory = migrations instanceof URL ? fileURLToPath(migrations) : wantText(migrations, 'migrations')
+  const files = fs.readdirSync(directory).filter((name) => name.endsWith('.sql')).sort()
+  return files.map((name) => fs.readFileSync(path.join(directory, name), 'utf8'))
+}
+
+/**
+ * A bot in the real program, on a free port, with a new database in a temporary directory.
+ * The program is the file that TURNKEY_PROGRAM names, else `turnkey` on the PATH.
+ */
+class Program {
+  #bot
+  #arguments
+  #env
+  #directory
+  #child
+  #exit
+  #log = ''
+  #port
+
+  /** Starts it: `bot` is a path or a URL, `arguments` are further ones of `turnkey run`. */
+  static async start(bot, { arguments: further = [], env = {} } = {}) {
+    const program = new Program()
+    program.#bot = bot instanceof URL ? fileURLToPath(bot) : wantText(bot, 'Program.start')
+    program.#arguments = further
+    program.#env = env
+    program.#directory = fs.mkdtempSync(path.join(os.tmpdir(), 'turnkey-'))
+    try {
+      await program.#launch()
+    } catch (error) {
+      program.#kill()
+      throw error
+    }
+    return program
+  }
+
+  /** The port of its `POST /http` on 127.0.0.1. */
+  get port() {
+    return this.#port
+  }
+
+  /** What it has written so far: its log. */
+  get log() {
+    return this.#log
+  }
+
+  /** A user writes: what they are answered. A reply that is only a text is that text. */
+  says(user, text) {
+    return this.sends(user, { text })
+  }
+
+  /** A user presses a button with this data: what they are answered. */
+  presses(user, data) {
+    return this.sends(user, { button: data })
+  }
+
+  /** Anything else that `POST /http` takes, such as `{ text, picture }`. */
+  async sends(user, message) {
+    const body = JSON.stringify({ user_id: user, ...message })
+    let answer, text
+    try {
+      answer = await fetch(`http://127.0.0.1:${this.#port}/http`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body,
+        signal: AbortSignal.timeout(PATIENCE),
+      })
+      text = await answer.text()
+    } catch (error) {
+      throw this.#failed(`did not answer ${body} (${error.cause?.message ?? error.message})`)
+    }
+    if (answer.status !== 200) throw this.#failed(`answered ${body} with ${answer.status}: ${text}`)
+    const { replies } = JSON.parse(text)
+    return replies.map((reply) => (reply.picture || reply.buttons ? reply : reply.text))
+  }
+
+  /** Presses Ctrl-C and waits: it must end well, with nothing cut off. */
+  async stop() {
+    try {
+      await this.#interrupt()
+    } finally {
+      this.#kill()
+    }
+  }
+
+  /** Stops it and starts it again on the same database. */
+  async restart() {
+    try {
+      await this.#interrupt()
+      await this.#launch()
+    } catch (error) {
+      this.#kill()
+      throw error
+    }
+  }
+
+  async #launch() {
+    const program = process.env.TURNKEY_PROGRAM || 'turnkey'
+    // A token that is set where the tests run does not reach it, nor what runs the tests.
+    const inherited = Object.entries(process.env).filter(([name]) => !/^(TURNKEY_|NODE_TEST_CONTEXT$|NODE_OPTIONS$)/.test(name))
+    const storage = `sqlite:${path.join(this.#directory, 'bot.db')}`
+    const words = ['run', this.#bot, '--listen', '127.0.0.1:0', '--storage', storage, ...this.#arguments]
+    this.#log = ''
+    this.#child = spawn(program, words, {
+      env: { ...Object.fromEntries(inherited), ...this.#env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+      // So that the whole family can be killed, and a Ctrl-C is the tests' own.
+      detached: true,
+    })
+    process.on('exit', this.#kill)
+    this.#exit = new Promise((resolve) => {
+      this.#child.on('exit', (code, signal) => resolve(signal ?? `exit code ${code}`))
+      this.#child.on('error', (error) => resolve(error.message))
+    })
+    const started = new Promise((resolve) => {
+      this.#child.stderr?.on('data', (chunk) => {
+        this.#log += chunk
+        const found = /^Started .*?:\/\/\S*?:(\d+)[ /]/m.exec(this.#log)
+        if (found) resolve(Number(found[1]))
+      })
+    })
+    const first = await within(Promise.race([started, this.#exit]))
+    if (first === LATE) throw this.#failed(`did not start within ${PATIENCE} ms`)
+    if (typeof first === 'string') throw this.#failed(`ended at its start (${first})`)
+    this.#port = first
+  }
+
+  async #interrupt() {
+    this.#signal('SIGINT')
+    const end = await within(this.#exit)
+    if (end === LATE) throw this.#failed(`did not stop within ${PATIENCE} ms`)
+    if (end !== 'exit code 0') throw this.#failed(`ended with ${end}`)
+    process.off('exit', this.#kill)
+  }
+
+  #signal(signal) {
+    // Nobody is left after a stop: then there is no such group.
+    try {
+      if (this.#child?.pid) process.kill(-this.#child.pid, signal)
+    } catch {}
+  }
+
+  #kill = () => {
+    this.#signal('SIGKILL')
+    process.off('exit', this.#kill)
+    fs.rmSync(this.#directory, { recursive: true, force: true })
+  }
+
+  #failed(how) {
+    return new Error(`${this.#bot} ${how}; it wrote:\n${this.#log}`)
+  }
+}
+
+const LATE = Symbol('late')
+
+/** What a promise gives, or LATE. */
+async function within(promise) {
+  let timer
+  const late = new Promise((resolve) => { timer = setTimeout(resolve, PATIENCE, LATE) })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+module.exports = { Conversation, Program }

@@ -1,0 +1,461 @@
+// The protocol, line by line: a bot's process against a worker of the tests.
+'use strict'
+
+const assert = require('node:assert/strict')
+const { execFileSync, spawnSync } = require('node:child_process')
+const path = require('node:path')
+const { describe, test } = require('node:test')
+const { Worker, directory, start } = require('./support/worker.js')
+
+const IMPORT = "import { run, Reply, Retry, GiveUp, log } from 'turnkey';"
+const COUNTER = `${IMPORT}
+run((turn) => {
+  turn.state.count = (turn.state.count ?? 0) + 1
+  turn.reply(turn.state.count + ': ' + turn.text)
+})`
+/** A bot whose handler does what the message says. */
+const bot = (cases, options = '{}') => `${IMPORT}
+const cases = {${cases}}
+run((turn) => cases[turn.command ?? turn.text](turn), ${options})`
+
+describe('a turn', { concurrency: 4 }, () => {
+  for (const [name, source] of [
+    ['bot.mjs', COUNTER],
+    ['bot.cjs', COUNTER.replace(/import (.*) from ('turnkey')/, 'const $1 = require($2)')],
+    ['bot.js', COUNTER.replace(/import (.*) from ('turnkey')/, 'const $1 = require($2)')],
+  ]) {
+    test(`is answered by ${name}`, async (t) => {
+      const worker = await start(t, source, { name })
+      assert.deepEqual(worker.hello, { protocol: 1, name, concurrency: 1000, raw: false, hears: [] })
+      assert.deepEqual(await worker.turn(), { state: { count: 1 }, replies: [{ text: '1: hi' }] })
+      assert.deepEqual(await worker.turn({ state: { count: 7, x: [] } }), { state: { count: 8, x: [] }, replies: [{ text: '8: hi' }] })
+      assert.deepEqual(await worker.end(), { code: 0, signal: null })
+      assert.equal(worker.stdout + worker.stderr, '')
+    })
+  }
+
+  test('has what the table of verbs says', async (t) => {
+    const seen = '[turn.state, turn.text, turn.command, turn.argument, turn.button, turn.pictures, turn.rpc, turn.userId, turn.channel, turn.update, turn.attempt]'
+    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'] })`)
+    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'] })
+    const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
+    assert.deepEqual(await see({ text: '/start ref', command: 'start', argument: 'ref', raw: { a: 1 } }),
+      [{}, '/start ref', 'start', 'ref', null, [], null, 'ann', 'http', { id: 'u1', kind: 'message', raw: { a: 1 } }, 1])
+    assert.deepEqual(await see({ kind: 'button', text: 'tea', state: { n: 1 }, attempt: 3, unknown: 1 }),
+      [{ n: 1 }, 'tea', null, '', 'tea', [], null, 'ann', 'http', { id: 'u2', kind: 'button' }, 3])
+    const rpc = { method: 'm', params: [1] }
+    const pictures = [{ id: 'x' }, { url: 'https://x' }]
+    assert.deepEqual((await see({ kind: 'rpc', text: '', rpc, pictures })).slice(5, 7), [pictures, rpc])
+    const bytes = await see({ raw: { base64: '/wD+' } })
+    assert.deepEqual(bytes[9].raw, { type: 'Buffer', data: [255, 0, 254] })
+  })
+
+  test('holds replies, statements and a state of null', async (t) => {
+    const worker = await start(t, bot(`
+      async replies(turn) {
+        await null
+        const menu = new Reply('Tea?').button('Yes', '1').button('No', '0')
+        turn.reply(menu)
+        menu.button('Another', '2') // Another reply, which nobody uses.
+        turn.reply(Reply.picture('https://x/cat.jpg').caption('A cat'))
+        turn.reply({ picture: 'id' })
+        turn.reply({ text: 'x', buttons: [{ label: 'l', data: 'd' }] })
+      },
+      sql(turn) {
+        turn.execute('DELETE FROM a')
+        turn.execute('INSERT …', [null, 1.5, true, false, 'ä', 2n ** 53n, 2 ** 60, -(2n ** 63n), 7n, Buffer.from('hi'), new Uint8Array([255]), 1e300])
+      },
+      forget(turn) { turn.state = null },
+      nothing() {},
+    `))
+    assert.deepEqual((await worker.turn({ text: 'replies' })).replies, [
+      { text: 'Tea?', buttons: [{ label: 'Yes', data: '1' }, { label: 'No', data: '0' }] },
+      { text: 'A cat', picture: 'https://x/cat.jpg' },
+      { text: '', picture: 'id' },
+      { text: 'x', buttons: [{ label: 'l', data: 'd' }] },
+    ])
+    assert.deepEqual((await worker.turn({ text: 'sql' })).sql, [
+      ['DELETE FROM a', []],
+      ['INSERT …', [null, 1.5, 1, 0, 'ä', { integer: '9007199254740992' }, { integer: '1152921504606846976' },
+        { integer: '-9223372036854775808' }, 7, { base64: 'aGk=' }, { base64: '/w==' }, 1e300]],
+    ])
+    assert.deepEqual(await worker.turn({ text: 'forget', state: { n: 1 } }), { state: null })
+    assert.deepEqual(await worker.turn({ text: 'nothing', state: { n: 1 } }), { state: { n: 1 } })
+    // What a handler in another language left is not ours to change.
+    assert.deepEqual(await worker.turn({ text: 'nothing', state: 5 }), {})
+  })
+
+  test('is answered when it ends, in whatever order', async (t) => {
+    const worker = await start(t, `${IMPORT}
+      const waiting = []
+      run(async (turn) => {
+        if (turn.text === 'all') return waiting.reverse().forEach((go) => go())
+        await new Promise((resolve) => waiting.push(resolve))
+        turn.reply(turn.text)
+      })`)
+    const ids = Array.from({ length: 1000 }, (_, i) => worker.begin({ text: `t${i}`, user: `u${i}` }))
+    worker.begin({ text: 'all' })
+    await worker.until(() => worker.lines.length === 1001, '1001 answers')
+    const turns = worker.lines.filter((line) => line.done.replies)
+    assert.deepEqual(turns.map((line) => line.id), ids.reverse())
+    assert.ok(turns.every((line) => line.done.replies[0].text === `t${line.id - 1}`))
+  })
+})
+
+describe('a question', { concurrency: 4 }, () => {
+  test('is asked and answered, several at once', async (t) => {
+    const worker = await start(t, bot(`
+      async ask(turn) {
+        const [a, b] = await Promise.all([turn.query('A', [1n, true]), turn.query('B')])
+        turn.reply(typeof a[0].big + ' ' + a[0].big + ' ' + a[0].bytes.toString() + ' ' + a[0].none + ' ' + b.length)
+      },
+    `))
+    const id = worker.begin({ text: 'ask' })
+    const a = await worker.line((line) => line.sql === 'A')
+    const b = await worker.line((line) => line.sql === 'B')
+    assert.deepEqual([a.id, a.params, b.id, b.params], [id, [1, 1], id, []])
+    assert.notEqual(a.query, b.query)
+    worker.send({ id, query: b.query, rows: [] })
+    worker.send({ id, query: a.query, rows: [{ big: { integer: '9007199254740993' }, bytes: { base64: 'aGk=' }, none: null }] })
+    assert.deepEqual((await worker.answer(id)).done.replies, [{ text: 'bigint 9007199254740993 hi null 0' }])
+  })
+
+  test('that fails says so where it was asked', async (t) => {
+    const worker = await start(t, bot(`
+      async ask(turn) { await turn.query('SELEC') },
+      async care(turn) { try { await turn.query('SELEC') } catch (error) { turn.reply(String(error)) } },
+      async badly(turn) { await turn.query('SELECT ?1', [undefined]) },
+    `))
+    for (const text of ['ask', 'care']) {
+      const id = worker.begin({ text })
+      const { query } = await worker.line((line) => line.sql)
+      worker.send({ id, query, error: 'near "SELEC": syntax error' })
+      const { done, fail } = await worker.answer(id)
+      if (done) {
+        assert.equal(done.replies[0].text, 'QueryError: near "SELEC": syntax error')
+      } else {
+        assert.equal(fail.error, 'QueryError: near "SELEC": syntax error')
+        assert.match(fail.trace, /^ +at .*ask \(.*bot\.mjs:3:\d+\)$/m)
+      }
+    }
+    const { fail } = await worker.turn({ text: 'badly' })
+    assert.equal(fail.error, 'TypeError: turn.query: parameter ?1 is undefined; say null')
+    assert.match(fail.trace, /^ +at .*bot\.mjs:5:/)
+  })
+
+  test('nobody waits for is forgotten with its turn', async (t) => {
+    const worker = await start(t, bot(`
+      leave(turn) { turn.query('A') },
+      nothing() {},
+    `))
+    const id = worker.begin({ text: 'leave' })
+    const { query } = await worker.line((line) => line.sql)
+    await worker.answer(id)
+    worker.send({ id, query, rows: [] })
+    worker.send({ id, query, error: 'too late' })
+    assert.deepEqual(await worker.turn({ text: 'nothing' }), { state: {} })
+  })
+})
+
+describe('a failure', { concurrency: 4 }, () => {
+  test('names the error and begins in the author’s file', async (t) => {
+    const worker = await start(t, bot(`
+      plain(turn) { turn.state.a.b = 1 },
+      async late(turn) { await null; turn.nothing() },
+      reply(turn) { turn.reply(7) },
+      cause() { throw new Error('no tea', { cause: new RangeError('the pot\\nis empty') }) },
+      text() { throw 'up' },
+      nothing() { return Promise.reject() },
+      hostile() { throw Object.defineProperty(new Error('x'), 'stack', { get() { throw 1 } }) },
+      huge() { throw new Error('ä'.repeat(100000)) },
+      deep() { const error = new Error('deep'); error.stack = 'Error: deep\\n' + '    at x (y.js:1:1)\\n'.repeat(10000); throw error },
+      thenable(turn) { return { then(resolve) { turn.reply('a'); resolve(); resolve() } } },
+    `))
+    const fails = async (text) => (await worker.turn({ text })).fail
+    const plain = await fails('plain')
+    assert.match(plain.error, /^TypeError: Cannot set properties of undefined/)
+    assert.match(plain.trace, /^ +at .*plain \(file:.*bot\.mjs:3:\d+\)\n/)
+    assert.doesNotMatch(plain.trace, /node:|sdk\/javascript\/src/)
+    assert.match((await fails('late')).trace, /^ +at .*late \(.*bot\.mjs:4:/)
+    const reply = await fails('reply')
+    assert.equal(reply.error, 'TypeError: turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not the number 7')
+    assert.match(reply.trace, /^ +at .*bot\.mjs:5:/)
+    const cause = await fails('cause')
+    assert.equal(cause.error, 'Error: no tea: RangeError: the pot is empty')
+    assert.match(cause.trace, /^ +at .*\n(.*\n)*caused by RangeError: the pot\nis empty\n +at /)
+    assert.deepEqual(await fails('text'), { error: "the handler threw 'up', which is no Error" })
+    assert.deepEqual(await fails('nothing'), { error: 'the handler threw undefined, which is no Error' })
+    assert.deepEqual(await fails('hostile'), { error: 'the handler threw something that cannot be shown' })
+    assert.equal(Buffer.byteLength((await fails('huge')).error), 8191)
+    assert.equal((await fails('deep')).trace.length, 65536)
+    assert.deepEqual((await worker.turn({ text: 'thenable' })).replies, [{ text: 'a' }])
+  })
+
+  test('may ask for another attempt, or for none', async (t) => {
+    const worker = await start(t, bot(`
+      retry() { throw new Retry(30, 'the calendar is busy') },
+      async giveUp() { throw new GiveUp('not one of ours', { cause: new Error('why') }) },
+      wrong() { throw new Retry('soon') },
+      queued(turn) { turn.reply('x'); turn.state.n = 1; throw new Retry(0.5) },
+    `))
+    assert.deepEqual(await worker.turn({ text: 'retry' }), { fail: { error: 'the calendar is busy', retry_in: 30 } })
+    const { fail } = await worker.turn({ text: 'giveUp' })
+    assert.deepEqual([fail.error, fail.give_up], ['not one of ours: Error: why', true])
+    assert.match((await worker.turn({ text: 'wrong' })).fail.error, /^RangeError: new Retry: 0 to 86400 seconds/)
+    assert.deepEqual(await worker.turn({ text: 'queued' }), { fail: { error: 'try again in 0.5 s', retry_in: 0.5 } })
+  })
+
+  test('is what is queued too late', async (t) => {
+    const worker = await start(t, `${IMPORT}
+      let old
+      run((turn) => { old?.reply('late'); old = turn })`)
+    await worker.turn()
+    assert.match((await worker.turn()).fail.error, /turn\.reply: this turn has ended; is there an await missing/)
+  })
+
+  test('of an answer that is too large is the turn’s own', async (t) => {
+    const worker = await start(t, bot(`
+      large(turn) { turn.reply('ä'.repeat(9e6)) },
+      ask(turn) { return turn.query('x'.repeat(17e6)) },
+      many(turn) { for (let i = 0; i < 1001; i += 1) turn.reply('x') },
+      small(turn) { turn.reply('x') },
+    `))
+    assert.match((await worker.turn({ text: 'large' })).fail.error, /^RangeError: 1800\d+ bytes in one message to Turnkey; 16777216 is the limit/)
+    assert.match((await worker.turn({ text: 'ask' })).fail.error, /^(QueryError|RangeError): 1700\d+ bytes in one message/)
+    assert.match((await worker.turn({ text: 'many' })).fail.error, /^RangeError: turn.reply: 1000 replies/)
+    assert.deepEqual((await worker.turn({ text: 'small' })).replies, [{ text: 'x' }])
+  })
+
+  test('outside of a turn is the process’s end, with its words on stderr', async (t) => {
+    const worker = await start(t, bot(`
+      async later() { setTimeout(() => { throw new Error('outside') }); await new Promise(() => {}) },
+      async reject() { Promise.reject(new Error('outside')); await new Promise(() => {}) },
+    `))
+    worker.begin({ text: 'later' })
+    assert.equal((await worker.ended()).code, 1)
+    assert.match(worker.stderr, /Error: outside\n +at .*bot\.mjs:3:/)
+  })
+})
+
+describe('cancel', { concurrency: 4 }, () => {
+  test('aborts the signal, and the turn still answers', async (t) => {
+    const worker = await start(t, bot(`
+      async wait(turn) {
+        const { signal } = turn
+        await new Promise((resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+      },
+      async busy(turn) {
+        await new Promise((resolve) => { globalThis.go = resolve })
+        turn.reply(String(turn.signal.aborted))
+        await turn.query('A')
+      },
+      go() { go() },
+    `))
+    const wait = worker.begin({ text: 'wait' })
+    worker.send({ cancel: wait })
+    assert.equal((await worker.answer(wait)).fail.error, 'TimeoutError: the turn took longer than --turn-timeout')
+    const busy = worker.begin({ text: 'busy' })
+    worker.send({ cancel: busy })
+    await worker.turn({ text: 'go' })
+    assert.equal((await worker.answer(busy)).fail.error, 'TimeoutError: the turn took longer than --turn-timeout')
+    // One that was answered in the meantime, or was never there.
+    worker.send({ cancel: busy })
+    worker.send({ cancel: 999 })
+    await worker.turn({ text: 'go' })
+  })
+
+  test('ends the wait for an answer of the database', async (t) => {
+    const worker = await start(t, bot("async ask(turn) { await turn.query('A') }, nothing() {},"))
+    const id = worker.begin({ text: 'ask' })
+    const { query } = await worker.line((line) => line.sql)
+    worker.send({ cancel: id })
+    assert.match((await worker.answer(id)).fail.error, /^TimeoutError/)
+    worker.send({ id, query, rows: [] })
+    await worker.turn({ text: 'nothing' })
+  })
+})
+
+describe('the process', { concurrency: 4 }, () => {
+  test('answers pings, and finishes what it has when it is drained', async (t) => {
+    const worker = await start(t, `${IMPORT}
+      let go
+      run(async (turn) => { await new Promise((resolve) => { go = resolve; log.info('in hand') }); turn.reply('done') })
+      process.on('SIGUSR2', () => go())`)
+    worker.send({ ping: 41 })
+    assert.equal((await worker.line()).pong, 41)
+    const id = worker.begin()
+    assert.deepEqual((await worker.line()).log, { level: 'info', text: 'in hand' })
+    worker.send({ drain: true })
+    worker.send({ ping: 42 })
+    assert.equal((await worker.line()).pong, 42)
+    worker.child.kill('SIGUSR2')
+    assert.deepEqual((await worker.answer(id)).done.replies, [{ text: 'done' }])
+    assert.equal(worker.over, undefined)
+    assert.deepEqual(await worker.end(), { code: 0, signal: null })
+  })
+
+  for (const signal of ['SIGINT', 'SIGTERM']) {
+    test(`lets what is in hand end at ${signal}`, async (t) => {
+      const worker = await start(t, `${IMPORT}
+        process.on('${signal}', () => log.info('signal'))
+        run(async (turn) => {
+          if (turn.text === 'go') return go()
+          await new Promise((resolve) => { globalThis.go = resolve })
+          turn.reply('done')
+        })`)
+      const id = worker.begin()
+      worker.send({ ping: 1 })
+      await worker.line()
+      worker.child.kill(signal)
+      await worker.line((line) => line.log)
+      await worker.turn({ text: 'go' })
+      assert.deepEqual((await worker.answer(id)).done.replies, [{ text: 'done' }])
+      assert.deepEqual(await worker.end(), { code: 0, signal: null })
+    })
+  }
+
+  test('ends with the pipe, whatever it still has open', async (t) => {
+    const worker = await start(t, `${IMPORT}
+      setInterval(() => {}, 1000)
+      process.on('exit', () => console.log('bye'))
+      run(() => new Promise(() => {}))`)
+    worker.begin()
+    assert.deepEqual(await worker.end(), { code: 0, signal: null })
+    assert.deepEqual([worker.stdout, worker.stderr], ['bye\n', ''])
+  })
+
+  test('ends quietly when nobody reads its answers', async (t) => {
+    const worker = await start(t, `${IMPORT}run(async (turn) => { await null; turn.reply('x'.repeat(1e6)) })`)
+    worker.output.destroy()
+    worker.begin()
+    assert.deepEqual(await worker.ended(), { code: 0, signal: null })
+    assert.equal(worker.stderr, '')
+  })
+
+  test('loses no line when the author exits', async (t) => {
+    const worker = await start(t, `${IMPORT}
+      run((turn) => { turn.reply('x'.repeat(3e5)); queueMicrotask(() => process.exit(3)) })`)
+    assert.equal((await worker.turn()).replies[0].text.length, 3e5)
+    assert.equal((await worker.ended()).code, 3)
+  })
+
+  test('prints what it likes', async (t) => {
+    const worker = await start(t, `${IMPORT}run((turn) => { process.stdout.write(Buffer.from([0, 255, 10, 254])); console.log('hi'); turn.reply('x') })`)
+    await worker.turn()
+    await worker.end()
+    assert.equal(worker.stdout, '\0\xff\n\xfehi\n')
+  })
+
+  for (const garbage of ['garbage', '[1]', '7', '{"surprise":1}', '', '\xff\xfe']) {
+    test(`ends when it is sent ${JSON.stringify(garbage)}`, async (t) => {
+      const worker = await start(t, COUNTER)
+      worker.write(Buffer.from(garbage + '\n', 'latin1'))
+      assert.equal((await worker.ended()).code, 1)
+      assert.match(worker.stderr, /^turnkey: this came from Turnkey, and is not of the protocol: /)
+    })
+  }
+
+  test('sends lines to the log', async (t) => {
+    const worker = await start(t, `${IMPORT}
+      log.warn('before %s', 'hello')
+      run((turn) => { log.warn('%d left', 3); log.debug({ a: 1 }); log.error('x'.repeat(1e5)); turn.reply('x') })`)
+    await worker.turn()
+    const texts = worker.lines.map((line) => [line.log.level, line.log.text.slice(0, 10), line.log.text.length])
+    assert.deepEqual(texts, [['warn', '3 left', 6], ['debug', '{ a: 1 }', 8], ['error', 'xxxxxxxxxx', 8192]])
+    assert.equal(worker.stderr, 'warn: before hello\n')
+  })
+})
+
+describe('bytes', { concurrency: 4 }, () => {
+  test('of a megabyte of every kind of text come back as they were', async (t) => {
+    const text = 'aä€😀\u0000\u0007\u0085\u2028\u2029"\\ \\ud800'.repeat(60_000)
+    for (const nonblocking of [false, true]) {
+      const worker = await start(t, `${IMPORT}run((turn) => { turn.state.text = turn.text; turn.reply(turn.text) })`, { nonblocking })
+      const answer = await worker.answer(worker.begin({ text }))
+      assert.ok(answer.text.length > 1e6 && !/[\u0085\u2028\u2029]/.test(answer.text))
+      assert.equal(answer.done.replies[0].text, text)
+      assert.equal(answer.done.state.text, text)
+      assert.deepEqual(await worker.end(), { code: 0, signal: null })
+    }
+  })
+
+  test('may come one by one', async (t) => {
+    const worker = await start(t, COUNTER)
+    const line = JSON.stringify({ id: 1, turn: { channel: 'http', user: 'ann', update: '1', kind: 'message', text: '😀\u2028ä', attempt: 1 } })
+    for (const byte of Buffer.from(line + '\n')) {
+      worker.write(Buffer.from([byte]))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    assert.equal((await worker.answer(1)).done.replies[0].text, '1: 😀\u2028ä')
+  })
+
+  test('that are halves of characters become U+FFFD', async (t) => {
+    const worker = await start(t, bot(`
+      half(turn) {
+        turn.state['\\udc00'] = 'a\\ud83d'
+        turn.reply('\\ud83d\\ud83d\\ude00 \\\\ud83d')
+        turn.execute('\\udfff', ['\\ud800\\\\'])
+      },
+      fail() { throw new Error('\\ud800') },
+    `))
+    assert.deepEqual(await worker.turn({ text: 'half' }), {
+      state: { '\ufffd': 'a\ufffd' },
+      replies: [{ text: '\ufffd😀 \\ud83d' }],
+      sql: [['\ufffd', ['\ufffd\\']]],
+    })
+    assert.equal((await worker.turn({ text: 'fail' })).fail.error, 'Error: \ufffd')
+  })
+})
+
+describe('run', { concurrency: 4 }, () => {
+  const byHand = (t, source, env = {}, command = []) => {
+    const made = directory(t, { 'bot.mjs': source })
+    const { TURNKEY_PIPES, NODE_TEST_CONTEXT, ...inherited } = process.env
+    return spawnSync(process.execPath, [...command, path.join(made, 'bot.mjs')], { env: { ...inherited, ...env }, encoding: 'utf8', timeout: 20_000 })
+  }
+
+  test('by hand says how it is run', (t) => {
+    const { status, stderr } = byHand(t, COUNTER)
+    assert.equal(stderr, 'turnkey: this bot is not run by itself, but by Turnkey:\n  turnkey run bot.mjs\n')
+    assert.equal(status, 2)
+  })
+
+  test('behind a wrapper that drops descriptors says so', async (t) => {
+    const { status, stderr } = byHand(t, COUNTER, { TURNKEY_PIPES: '1:2' })
+    assert.equal(status, 2)
+    assert.match(stderr, /npm start, the tsx command, node --watch and bun run drop them\.\n +Use turnkey run bot\.mjs, or .*node --import tsx bot\.ts\n$/)
+  })
+
+  test('of npm start is such a wrapper', async (t) => {
+    const made = directory(t, { 'bot.mjs': COUNTER, 'package.json': '{"scripts":{"start":"node bot.mjs"}}' })
+    try { execFileSync('npm', ['--version']) } catch { return t.skip('there is no npm') }
+    const worker = new Worker(t, '--silent', { command: ['npm', 'start', '--prefix', made], env: { PATH: process.env.PATH } })
+    assert.equal((await worker.ended()).code, 2)
+    assert.match(worker.stderr, /descriptors 3 and 4 did not come through/)
+  })
+
+  test('a second time is an error, of another copy of the SDK too', async (t) => {
+    const worker = await start(t, `${COUNTER}
+      import { createRequire } from 'node:module'
+      const require = createRequire(import.meta.url)
+      const { run: other } = (delete require.cache[require.resolve('turnkey')], require('turnkey'))
+      for (const again of [run, other]) try { again(() => {}) } catch (error) { console.log(error.message) }`)
+    await worker.turn()
+    assert.match(worker.stdout, /^(run was called before: a process has one handler.*\n){2}$/)
+  })
+
+  for (const [call, sentence] of [
+    ['run()', 'TypeError: run: a handler is wanted, such as async (turn) => { … }, not undefined'],
+    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears and name'],
+    ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
+    ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
+    ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: ['edited'] or [] is wanted, not [ 'edits' ]"],
+    ['run(() => {}, { name: 7 })', 'TypeError: run: name: a text is wanted, not the number 7'],
+  ]) {
+    test(`as ${call} is an error`, (t) => {
+      const { status, stderr } = byHand(t, `${IMPORT}${call}`)
+      assert.equal(status, 1)
+      assert.ok(stderr.includes(`\n${sentence}\n`), stderr)
+    })
+  }
+})

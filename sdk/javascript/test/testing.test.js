@@ -1,0 +1,188 @@
+// `turnkey/testing`: a conversation is as it would be with Turnkey, and Program talks to a
+// program (here one of the tests' own, which answers as the real one does).
+'use strict'
+
+const assert = require('node:assert/strict')
+const fs = require('node:fs')
+const path = require('node:path')
+const { describe, test } = require('node:test')
+const { GiveUp, Reply } = require('../src/index.js')
+const { Conversation, Program } = require('../src/testing.js')
+const { directory } = require('./support/worker.js')
+
+const counter = (turn) => {
+  turn.state.count = (turn.state.count ?? 0) + 1
+  turn.reply(`${turn.state.count}: ${turn.text}`)
+}
+
+let sqlite
+try {
+  sqlite = require('node:sqlite')
+} catch {}
+
+describe('a conversation', () => {
+  test('goes on from turn to turn', async () => {
+    const bot = new Conversation(counter)
+    assert.equal(bot.state('ann'), undefined)
+    assert.deepEqual(await bot.says('ann', 'hi'), ['1: hi'])
+    assert.deepEqual(await bot.says('ann', 'ho'), ['2: ho'])
+    assert.deepEqual(await bot.says('bob', 'hi'), ['1: hi'])
+    assert.deepEqual(bot.state('ann'), { count: 2 })
+  })
+
+  test('has everything that a turn has', async () => {
+    const bot = new Conversation((turn) => {
+      turn.state.seen = [turn.text, turn.command ?? null, turn.argument, turn.button ?? null, turn.pictures, turn.rpc ?? null,
+        turn.update.kind, turn.attempt, turn.channel, turn.userId, typeof turn.update.id, turn.update.raw?.toString() ?? null]
+      turn.reply(Reply.picture('https://x').caption('c').button('l', 'd'))
+      turn.reply({ text: 'only text' })
+    }, { channel: 'telegram' })
+    const seen = async (turn) => { await turn; return bot.state('ann').seen }
+    assert.deepEqual(await bot.says('ann', '/start@my_bot  ref_42 now'),
+      [{ text: 'c', picture: 'https://x', buttons: [{ label: 'l', data: 'd' }] }, 'only text'])
+    assert.deepEqual(bot.state('ann').seen,
+      ['/start@my_bot  ref_42 now', 'start', 'ref_42 now', null, [], null, 'message', 1, 'telegram', 'ann', 'string', null])
+    assert.deepEqual((await seen(bot.presses('ann', '/start'))).slice(0, 7), ['/start', null, '', '/start', [], null, 'button'])
+    const sent = { text: 'x', pictures: [{ id: 'p' }], raw: Buffer.from('raw'), attempt: 3 }
+    assert.deepEqual((await seen(bot.sends('ann', sent))).slice(4), [[{ id: 'p' }], null, 'message', 3, 'telegram', 'ann', 'string', 'raw'])
+    const rpc = { method: 'm', params: { a: 1 } }
+    assert.deepEqual((await seen(bot.sends('ann', { rpc }))).slice(5, 7), [rpc, 'rpc'])
+  })
+
+  test('finds commands as the program does', async () => {
+    const bot = new Conversation((turn) => turn.reply(`${turn.command ?? '-'}|${turn.argument}`))
+    for (const [text, expected] of [
+      ['/start', 'start|'], ['/start ref_42', 'start|ref_42'], ['/start@my_bot', 'start|'], ['/start@my_bot  ref_42 now', 'start|ref_42 now'],
+      ['/start\nref', 'start|ref'], [' /start ', 'start|'], ['/помощь', 'помощь|'], ['/started', 'started|'], ['start', '-|'],
+      ['', '-|'], ['/', '-|'], ['/ start', '-|'], ['/@bot', '-|'], ['/etc/passwd', '-|'], ['say /start', '-|'],
+    ]) assert.deepEqual(await bot.says('ann', text), [expected], text)
+  })
+
+  test('changes nothing when a turn fails, and rejects with what was thrown', async () => {
+    const bot = new Conversation(async (turn) => {
+      counter(turn)
+      if (turn.text === 'no') throw new GiveUp('no')
+      if (turn.text === 'date') turn.state.at = new Date()
+      if (turn.text === 'seven') turn.reply(7)
+    })
+    await bot.says('ann', 'hi')
+    await assert.rejects(bot.says('ann', 'no'), GiveUp)
+    await assert.rejects(bot.says('ann', 'date'), /^TypeError: state\.at is a Date/)
+    await assert.rejects(bot.says('ann', 'seven'), /^TypeError: turn\.reply: /)
+    assert.deepEqual(bot.state('ann'), { count: 1 })
+    assert.deepEqual(await bot.says('ann', 'hi'), ['2: hi'])
+  })
+
+  test('has one turn of a user at a time, and others beside it', async () => {
+    const order = []
+    let go
+    const gate = new Promise((resolve) => { go = resolve })
+    const bot = new Conversation(async (turn) => {
+      order.push(`${turn.userId} ${turn.text} begins`)
+      if (turn.text === '1') await gate
+      counter(turn)
+      order.push(`${turn.userId} ${turn.text} ends`)
+    })
+    const turns = [bot.says('ann', '1'), bot.says('ann', '2')]
+    await bot.says('bob', '3')
+    go()
+    await Promise.all(turns)
+    assert.deepEqual(order, ['ann 1 begins', 'bob 3 begins', 'bob 3 ends', 'ann 1 ends', 'ann 2 begins', 'ann 2 ends'])
+    assert.deepEqual(bot.state('ann'), { count: 2 })
+  })
+
+  test('asks a database that it is given', async () => {
+    const log = []
+    const database = {
+      query: (sql, params) => { log.push([sql, params]); return [{ n: 2n ** 60n, m: 5n, b: new Uint8Array([1]) }] },
+      transaction: async (statements) => { log.push(statements) },
+    }
+    const bot = new Conversation(async (turn) => {
+      const [row] = await turn.query('A ?1', [true])
+      turn.execute('B ?1', [row.n])
+      turn.execute('C', [row.b])
+      turn.reply(`${row.n} ${typeof row.m} ${Buffer.isBuffer(row.b)}`)
+    }, { database })
+    assert.deepEqual(await bot.says('ann', 'hi'), ['1152921504606846976 number true'])
+    assert.deepEqual(log, [['A ?1', [1]], [['B ?1', [2n ** 60n]], ['C', [Buffer.from([1])]]]])
+  })
+
+  test('has SQLite where Node.js has it', { skip: !sqlite && 'this Node.js has none' }, async (t) => {
+    const made = directory(t, { 'm/0002_b.sql': "INSERT INTO a VALUES ('first');", 'm/0001_a.sql': 'CREATE TABLE a (x PRIMARY KEY)', 'm/notes.txt': '!' })
+    const bot = new Conversation(async (turn) => {
+      turn.execute('INSERT INTO a VALUES (?1)', [turn.text])
+      turn.state.last = turn.text
+      if (turn.command === 'write') await turn.query('DELETE FROM a')
+      turn.reply((await turn.query('SELECT x FROM a WHERE x <> ?1', ['none'])).map((row) => row.x).join())
+    }, { migrations: path.join(made, 'm') })
+    assert.deepEqual(await bot.says('ann', 'tea'), ['first'])
+    assert.deepEqual(await bot.says('ann', 'cake'), ['first,tea'])
+    await assert.rejects(bot.says('ann', 'tea'), /UNIQUE/)
+    await assert.rejects(bot.says('ann', '/write'), /QueryError: .*readonly/)
+    assert.deepEqual(bot.state('ann'), { last: 'cake' })
+  })
+
+  test('says what to do where it has not', { skip: sqlite && 'this Node.js has one' }, async () => {
+    const bot = new Conversation((turn) => turn.query('SELECT 1'))
+    await assert.rejects(bot.says('ann', 'hi'), /needs Node\.js 22\.13 or newer, which has SQLite, and this is v.*Program/)
+  })
+})
+
+test('run does nothing where tests import the bot', () => {
+  require('../src/index.js').run(() => {})
+})
+
+/** A program in JavaScript that looks like the real one from outside. */
+const FAKE = `#!${process.execPath}
+const http = require('node:http')
+const fs = require('node:fs')
+const words = process.argv.slice(2)
+const file = words[words.indexOf('--storage') + 1].replace('sqlite:', '')
+if (words.includes('--fail')) { console.error('no such option'); process.exit(2) }
+const server = http.createServer(async (request, response) => {
+  let body = ''
+  for await (const chunk of request) body += chunk
+  body = JSON.parse(body)
+  if (body.text === 'fail') { response.statusCode = 503; return response.end('the handler failed') }
+  const count = fs.existsSync(file) ? Number(fs.readFileSync(file)) + 1 : 1
+  fs.writeFileSync(file, String(count))
+  const text = count + ' ' + JSON.stringify(body) + ' ' + process.env.TOKEN + ' ' + process.env.TURNKEY_TOKEN
+  response.end(JSON.stringify({ replies: [{ text }, { text: '', picture: 'p' }] }))
+})
+server.listen(0, '127.0.0.1', () => {
+  console.error(words.join(' '))
+  console.error('Started webhooks updater on http://127.0.0.1:' + server.address().port + ' (1 worker, x). Press Ctrl-C to exit.')
+})
+process.on('SIGINT', () => process.exit(words.includes('--badly') ? 1 : 0))
+`
+
+describe('a program', () => {
+  const use = (t, source = FAKE) => {
+    const made = directory(t, { turnkey: source })
+    fs.chmodSync(path.join(made, 'turnkey'), 0o755)
+    process.env.TURNKEY_PROGRAM = path.join(made, 'turnkey')
+    process.env.TURNKEY_TOKEN = 'secret'
+    t.after(() => { delete process.env.TURNKEY_PROGRAM; delete process.env.TURNKEY_TOKEN })
+  }
+
+  test('is started, talked to, started again and stopped', async (t) => {
+    use(t)
+    const bot = await Program.start('/x/bot.mjs', { arguments: ['--workers', '2'], env: { TOKEN: 't' } })
+    assert.match(bot.log, /^run \/x\/bot\.mjs --listen 127\.0\.0\.1:0 --storage sqlite:\/\S*\/bot\.db --workers 2\n/)
+    assert.deepEqual(await bot.says('ann', 'hi'), ['1 {"user_id":"ann","text":"hi"} t undefined', { text: '', picture: 'p' }])
+    assert.equal((await bot.presses('ann', 'd'))[0], '2 {"user_id":"ann","button":"d"} t undefined')
+    await assert.rejects(bot.says('ann', 'fail'), /\/x\/bot\.mjs answered .* with 503: the handler failed; it wrote:\nrun /)
+    await bot.restart()
+    assert.match((await bot.says('ann', 'hi'))[0], /^3 /)
+    await bot.stop()
+  })
+
+  test('that does not start or does not end well says why', async (t) => {
+    use(t)
+    await assert.rejects(Program.start('bot.mjs', { arguments: ['--fail'] }), /bot\.mjs ended at its start \(exit code 2\); it wrote:\nno such option/)
+    const bot = await Program.start('bot.mjs', { arguments: ['--badly'] })
+    await assert.rejects(bot.stop(), /ended with exit code 1/)
+    process.env.TURNKEY_PROGRAM = '/nowhere/turnkey'
+    await assert.rejects(Program.start('bot.mjs'), /ended at its start \(spawn \/nowhere\/turnkey ENOENT\)/)
+  })
+})

@@ -1,0 +1,2 @@
+// The types of `turnkey/testing` for ES modules.
+export * from './testing.js'

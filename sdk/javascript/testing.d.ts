@@ -1,0 +1,56 @@
+// The types of `turnkey/testing`.
+import type { Button, Column, Handler, Param, Picture } from './index'
+
+/** A reply that is only a text is that text. */
+export type Answer = string | { text: string, picture?: string, buttons?: Button[] }
+
+/** What answers SQL in place of SQLite. */
+export interface Database {
+  query(sql: string, params: Column[]): Record<string, Param>[] | Promise<Record<string, Param>[]>
+  /** Runs all of them or none. */
+  transaction(statements: [sql: string, params: Column[]][]): unknown
+}
+
+/** Users who talk to a handler, without a server. */
+export class Conversation<State extends object = Record<string, any>> {
+  constructor(handle: Handler<State>, options?: {
+    /** `http` by default. */
+    channel?: string
+    /** A directory of .sql files, or the statements. */
+    migrations?: string | URL | readonly string[]
+    database?: Database
+  })
+  /** The user writes: what they are answered. Rejects with what the handler threw. */
+  says(user: string, text: string): Promise<Answer[]>
+  /** The user presses a button with this data: what they are answered. */
+  presses(user: string, data: string): Promise<Answer[]>
+  /** Anything else: what they are answered. */
+  sends(user: string, update: {
+    text?: string
+    kind?: string
+    pictures?: Picture[]
+    rpc?: { method: string, params?: unknown }
+    raw?: unknown
+    attempt?: number
+    update?: string
+  }): Promise<Answer[]>
+  /** The user's state as the database has it; undefined for a new user. */
+  state(user: string): State | null | undefined
+}
+
+/** A bot in the real program, on a free port, with a new database. */
+export class Program {
+  private constructor()
+  /** Starts it: `arguments` are further ones of `turnkey run`. */
+  static start(bot: string | URL, options?: { arguments?: string[], env?: Record<string, string> }): Promise<Program>
+  readonly port: number
+  /** What it has written so far: its log. */
+  readonly log: string
+  says(user: string, text: string): Promise<Answer[]>
+  presses(user: string, data: string): Promise<Answer[]>
+  sends(user: string, message: { text?: string, picture?: string, button?: string, id?: string }): Promise<Answer[]>
+  /** Presses Ctrl-C and waits: it must end well. */
+  stop(): Promise<void>
+  /** Stops it and starts it again on the same database. */
+  restart(): Promise<void>
+}

@@ -1,0 +1,306 @@
+"""Plain handlers, in threads: the one that reads also runs the handler.
+
+Called by `_run.py`, which waits in the main thread. Handing each turn to a pool costs three
+times as much as running it where it was read. So one thread is the reader; it runs a turn
+itself, and only when that takes longer than `TICK` another thread becomes the reader. The
+monitor, which sees to that, sleeps while nothing runs.
+
+Invariants: there is at most one reader; only the reader reads. Whoever stops being the
+reader finds out under `_lock`. Each turn is answered once, by the thread that ran it.
+Bounds: one thread for each turn that the worker sends (`concurrency`), one to read, and the
+monitor.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+from ._answer import done_line, fail_line, refuse_result
+from ._errors import Cancelled, QueryError
+from ._state import States
+from ._turn import Questions, Row, Rows, Turn
+from ._wire import MAX_LINE, End, Pipes, ProtocolError, encode, from_sql
+
+#: A turn that takes longer than this lets another thread read.
+TICK = 0.002
+
+#: The monitor goes to sleep after so many ticks without a turn: soon, but not between two
+#: turns of a busy process, since to wake it costs more than a turn.
+IDLE_TICKS = 50
+
+
+class Seat:
+    """A thread of ours: what it waits on, and what it has been handed."""
+
+    __slots__ = ("wake", "turn", "thread")
+
+    def __init__(self) -> None:
+        self.wake = threading.Lock()
+        self.wake.acquire()
+        self.turn: Optional[Dict[str, Any]] = None
+        self.thread = 0
+
+
+class Asked:
+    """A question whose answer is not there yet."""
+
+    __slots__ = ("ready", "rows", "error")
+
+    def __init__(self) -> None:
+        self.ready = threading.Lock()
+        self.ready.acquire()
+        self.rows: Optional[List[Row]] = None
+        self.error: Optional[BaseException] = None
+
+    def answer(self, rows: Optional[List[Row]], error: Optional[BaseException]) -> None:
+        if self.ready.locked():
+            self.rows, self.error = rows, error
+            try:
+                self.ready.release()
+            except RuntimeError:
+                pass  # Another thread did, at the end.
+
+
+class InHand:
+    """What we keep of a turn that runs."""
+
+    __slots__ = ("number", "seat", "asked", "count")
+
+    def __init__(self, number: Any, seat: Seat) -> None:
+        self.number = number
+        self.seat = seat
+        self.asked: Dict[int, Asked] = {}
+        self.count = 0
+
+
+class Threads(Questions):
+    """Runs the turns of one process."""
+
+    def __init__(self, handle: Callable[..., Any], states: States, pipes: Pipes) -> None:
+        self._handle = handle
+        self._states = states
+        self._pipes = pipes
+        self._turns: Dict[Any, Turn[Any]] = {}
+        self._lock = threading.Lock()
+        self._reader: Optional[Seat] = None
+        self._parked: List[Seat] = []
+        # Of the reader: it is in a handler, and which turn of all that is.
+        self._running = False
+        self._beat = 0
+        self._dozing: Optional[threading.Lock] = None
+        self._finished = threading.Event()
+        self._error: Optional[BaseException] = None
+
+    def serve(self) -> None:
+        """Runs turns until the worker has no more use for us."""
+        with self._lock:
+            self._reader = self._seat()
+        threading.Thread(target=self._monitor, name="turnkey-monitor", daemon=True).start()
+        self._reader.wake.release()
+        self._finished.wait()
+        if self._error is not None:
+            raise self._error
+
+    def is_empty(self, seconds: float) -> bool:
+        """Whether no turn is in hand, or none is after so long: those that were cut off
+        have seen that they are cancelled."""
+        deadline = time.monotonic() + seconds
+        while self._turns and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return not self._turns
+
+    # What each thread does.
+
+    def _seat(self) -> Seat:
+        """A parked thread, or a new one; under the lock. It runs when it is woken."""
+        if self._parked:
+            return self._parked.pop()
+        seat = Seat()
+        threading.Thread(target=self._work, args=(seat,), name="turnkey", daemon=True).start()
+        return seat
+
+    def _work(self, seat: Seat) -> None:
+        seat.thread = threading.get_ident()
+        while True:
+            seat.wake.acquire()
+            try:
+                if seat.turn is not None:
+                    message, seat.turn = seat.turn, None
+                    self._run(message, seat)
+                else:
+                    self._read(seat)
+            except End:
+                self._finish(None)
+            except BaseException as error:
+                self._finish(error)
+            with self._lock:
+                self._parked.append(seat)
+
+    def _read(self, seat: Seat) -> None:
+        """Reads and runs turns for as long as this is the reader."""
+        while True:
+            message = self._next()
+            if message is None:
+                continue
+            self._enter()
+            self._run(message, seat)
+            with self._lock:
+                if self._reader is not seat:
+                    return
+                self._running = False
+
+    def _enter(self) -> None:
+        """The reader goes into a handler."""
+        self._beat += 1
+        self._running = True
+        if self._dozing is not None:
+            with self._lock:
+                dozing, self._dozing = self._dozing, None
+            if dozing is not None:
+                dozing.release()
+
+    def _monitor(self) -> None:
+        idle = 0
+        seen = self._beat
+        while not self._finished.is_set():
+            time.sleep(TICK)
+            with self._lock:
+                if self._beat != seen:
+                    idle, seen = 0, self._beat
+                    continue
+                if self._running:
+                    # A whole tick in the same turn: another one reads from now on.
+                    self._running = False
+                    self._reader = self._seat()
+                    self._reader.wake.release()
+                    continue
+                idle += 1
+                if idle < IDLE_TICKS:
+                    continue
+                self._dozing = doze = threading.Lock()
+                doze.acquire()
+            if self._beat == seen:
+                doze.acquire()
+            idle = 0
+
+    # What comes in.
+
+    def _next(self) -> Optional[Dict[str, Any]]:
+        """Reads one message. A turn is returned, anything else is done."""
+        message = self._pipes.read()
+        if "turn" in message:
+            return message
+        if "query" in message:
+            turn = self._turns.get(message.get("id"))
+            asked = None if turn is None else turn._more.asked.pop(message["query"], None)
+            if asked is not None:
+                if "rows" in message:
+                    asked.answer(from_sql(message["rows"]), None)
+                else:
+                    asked.answer(None, QueryError(str(message.get("error"))))
+        elif "cancel" in message:
+            turn = self._turns.get(message["cancel"])
+            if turn is not None:
+                self._cancel(turn)
+        elif "ping" in message:
+            self._pipes.send(encode({"pong": message["ping"]}))
+        elif "drain" not in message:
+            raise ProtocolError(f"a line of an unknown kind: {', '.join(message) or '{}'}")
+        return None
+
+    def _cancel(self, turn: Turn[Any]) -> None:
+        turn._cancelled = True
+        for asked in list(turn._more.asked.values()):
+            asked.answer(None, Cancelled("the turn took longer than --turn-timeout"))
+
+    def _finish(self, error: Optional[BaseException]) -> None:
+        """The end: wakes whoever waits, and the main thread."""
+        self._error = self._error or error
+        for turn in list(self._turns.values()):
+            self._cancel(turn)
+        self._finished.set()
+
+    # One turn.
+
+    def _run(self, message: Dict[str, Any], seat: Seat) -> None:
+        number = message["id"]
+        data = message["turn"]
+        turn: Turn[Any] = Turn(None, data, self)
+        turn._more = InHand(number, seat)
+        self._turns[number] = turn
+        try:
+            turn.state = self._states.read(data.get("state"))
+            result = self._handle(turn)
+            if result is not None:
+                if hasattr(result, "__await__"):
+                    result = _await(result)
+                refuse_result(result)
+            line = done_line(number, turn, self._states)
+        except BaseException as error:
+            line = fail_line(number, error, turn._cancelled)
+        with self._pipes.lock:
+            turn._ended = True
+            # First: once it is answered, another turn may come with its number.
+            del self._turns[number]
+            self._pipes.send(line)
+
+    def ask(self, turn: Turn[Any], sql: List[Any]) -> List[Row]:
+        mine: InHand = turn._more
+        asked = Asked()
+        with self._pipes.lock:
+            # Under this lock a turn is answered, and then owes and is owed nothing.
+            if turn._ended:
+                raise RuntimeError("turn.query after the handler has returned")
+            mine.count += 1
+            number = mine.count
+            mine.asked[number] = asked
+            # Only now: whoever cancels looks at what is asked afterwards.
+            if turn._cancelled:
+                raise Cancelled("the turn took longer than --turn-timeout")
+            line = encode({"id": mine.number, "query": number, "sql": sql[0], "params": sql[1]})
+            if len(line) > MAX_LINE:
+                del mine.asked[number]
+                raise ValueError(f"a query of {len(line):,} bytes; the limit is {MAX_LINE:,}")
+            self._pipes.send(line)
+        if mine.seat is self._reader and mine.seat.thread == threading.get_ident():
+            self._read_until(asked, mine.seat)
+        asked.ready.acquire()
+        if asked.error is not None:
+            raise asked.error
+        return Rows(asked.rows or ())
+
+    def _read_until(self, asked: Asked, seat: Seat) -> None:
+        """The reader asks: it reads on itself, and hands turns that come to others."""
+        with self._lock:
+            if self._reader is not seat:
+                return
+            self._running = False
+        try:
+            while asked.ready.locked():
+                message = self._next()
+                if message is not None:
+                    with self._lock:
+                        other = self._seat()
+                    other.turn = message
+                    other.wake.release()
+        except End:
+            self._finish(None)
+            return
+        except ProtocolError as error:
+            self._finish(error)
+            return
+        self._enter()
+
+
+def _await(result: Any) -> Any:
+    """For a callable that did not look async: a loop of its own, in this thread."""
+    import asyncio
+
+    async def awaited() -> Any:
+        return await result
+
+    return asyncio.run(awaited())
+
+

@@ -1,0 +1,215 @@
+"""A bot's turns in memory, with no server.
+
+For authors' tests. Invariants: states, replies and parameters take the way through JSON
+that they take in earnest, so that a test meets the same errors; a turn that fails changes
+nothing and raises the handler's own exception; nobody is tried again. The database is
+SQLite, in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import sqlite3
+import threading
+import weakref
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, Union
+
+from .._answer import done_line, refuse_result
+from .._errors import QueryError, describe
+from .._run import is_async
+from .._state import states_of
+from .._turn import AsyncTurn, BaseTurn, Params, Questions, Reply, Row, Rows, Turn
+from .._wire import decode, encode, from_sql, to_sql
+
+#: `/start`, `/start ref`, and `/start@my_bot`.
+_COMMAND = re.compile(r"/(\w+)(?:@\S*)?(?:\s+(.*))?\Z", re.DOTALL)
+
+
+class Conversation(Questions):
+    """A bot that some users talk to.
+
+    `handle` and `state` are what `turnkey.run` gets. `migrations` makes your own tables: a
+    list of SQL texts, or the directory that has them in files that end in `.sql`, in the order
+    of their names.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[..., Any],
+        *,
+        state: Optional[Type[Any]] = None,
+        migrations: Union[str, os.PathLike[str], Sequence[str]] = (),
+        channel: str = "test",
+    ) -> None:
+        self._handle = handle
+        self._turn = AsyncTurn if is_async(handle) else Turn
+        self._states = states_of(state)
+        self._channel = channel
+        self._stored: Dict[str, str] = {}
+        self._count = 0
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
+        #: Where your own tables are.
+        self.database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self.database.close)
+        for sql in _texts(migrations):
+            self.database.executescript(sql)
+
+    def says(self, user: str, text: str) -> List[Reply]:
+        """A user writes; what they are answered. A reply that is only a text equals it."""
+        return self.sends(user, text)
+
+    def presses(self, user: str, data: str) -> List[Reply]:
+        """A user presses the button that carries this data."""
+        return self.sends(user, data, kind="button")
+
+    def sends(
+        self,
+        user: str,
+        text: str = "",
+        *,
+        kind: str = "message",
+        pictures: Sequence[Mapping[str, str]] = (),
+        rpc: Optional[Mapping[str, Any]] = None,
+        raw: Any = None,
+        attempt: int = 1,
+    ) -> List[Reply]:
+        """Anything else that can come in: `pictures=[{"id": "…", "url": "…"}]`, with one of
+        the two or both; `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own
+        JSON; a later `attempt`; another `kind`, such as `edited` or `opened`."""
+        self._count += 1
+        turn: Dict[str, Any] = {
+            "channel": self._channel,
+            "user": user,
+            "update": str(self._count),
+            "kind": "rpc" if rpc is not None else kind,
+            "text": text,
+            "attempt": attempt,
+        }
+        command = _COMMAND.match(text.strip()) if turn["kind"] == "message" else None
+        if command:
+            turn["command"], turn["argument"] = command[1], command[2] or ""
+        if pictures:
+            turn["pictures"] = list(pictures)
+        if rpc is not None:
+            turn["rpc"] = {"params": None, **rpc}
+        if raw is not None:
+            turn["raw"] = raw
+        turn = decode(encode(turn))
+        if user in self._stored:
+            turn["state"] = json.loads(self._stored[user])
+        return self._take(user, turn)
+
+    def state(self, user: str) -> Any:
+        """A user's state as the next turn would see it."""
+        return self._states.read(json.loads(self._stored.get(user, "null")))
+
+    def query(self, sql: str, params: Params = ()) -> List[Row]:
+        """A look at your own tables, from the test."""
+        return self._query(to_sql(sql, params))
+
+    def _take(self, user: str, data: Dict[str, Any]) -> List[Reply]:
+        turn: BaseTurn[Any] = self._turn(None, data, self)
+        try:
+            turn.state = self._states.read(data.get("state"))
+            result = self._handle(turn)
+            if hasattr(result, "__await__"):
+                result = self._wait_for(result)
+            refuse_result(result)
+            done = decode(done_line(0, turn, self._states))["done"]
+        finally:
+            turn._ended = True
+        with self._transaction():
+            for sql, values in done.get("sql", ()):
+                self.database.execute(sql, _values(values))
+        self._stored[user] = json.dumps(done["state"])
+        return [_reply(reply) for reply in done.get("replies", ())]
+
+    def _wait_for(self, result: Any) -> Any:
+        """All turns have one loop, as they have in earnest."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            weakref.finalize(self, self._loop.close)
+        loop = self._loop
+
+        async def awaited() -> Any:
+            return await result
+
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return loop.run_until_complete(awaited())
+        # The test is async itself, and has this thread's loop.
+        outcome: List[Any] = []
+
+        def run() -> None:
+            try:
+                outcome.extend((loop.run_until_complete(awaited()), None))
+            except BaseException as error:
+                outcome.extend((None, error))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.database.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.database.execute("ROLLBACK")
+            raise
+        self.database.execute("COMMIT")
+
+    def ask(self, turn: Turn[Any], sql: List[Any]) -> List[Row]:
+        return Rows(self._query(sql))
+
+    async def ask_later(self, turn: AsyncTurn[Any], sql: List[Any]) -> List[Row]:
+        # Others get a chance here, as they do in earnest.
+        await asyncio.sleep(0)
+        return self._query(sql)
+
+    def _query(self, sql: List[Any]) -> List[Row]:
+        self.database.execute("PRAGMA query_only = 1")
+        try:
+            cursor = self.database.execute(sql[0], _values(sql[1]))
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row)) for row in cursor]
+        except (sqlite3.Error, sqlite3.Warning) as error:
+            raise QueryError(str(error)) from None
+        finally:
+            self.database.execute("PRAGMA query_only = 0")
+
+
+def _texts(migrations: Union[str, os.PathLike[str], Sequence[str]]) -> List[str]:
+    if isinstance(migrations, (str, os.PathLike)):
+        directory = os.fspath(migrations)
+        names = sorted(name for name in os.listdir(directory) if name.endswith(".sql"))
+        if not names:
+            raise ValueError(f"no file in {directory} ends in .sql")
+        texts = []
+        for name in names:
+            with open(os.path.join(directory, name), encoding="utf-8") as file:
+                texts.append(file.read())
+        return texts
+    for sql in migrations:
+        if not isinstance(sql, str):
+            raise TypeError(f"a migration is a text of SQL, not {describe(sql)}")
+    return list(migrations)
+
+
+def _values(values: List[Any]) -> List[Any]:
+    named = {str(n): value for n, value in enumerate(values)}
+    return list(from_sql([named])[0].values())
+
+
+def _reply(reply: Dict[str, Any]) -> Reply:
+    buttons: List[Tuple[str, str]] = [(b["label"], b["data"]) for b in reply.get("buttons", ())]
+    return Reply(reply.get("text", ""), picture=reply.get("picture"), buttons=buttons)

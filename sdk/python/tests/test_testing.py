@@ -1,0 +1,249 @@
+"""`turnkey.testing`: conversations in memory, and programs that are started."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import shlex
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import unittest
+import warnings
+from dataclasses import dataclass
+from unittest import mock
+
+import fake
+
+sys.path.insert(0, fake.SOURCE)
+
+import turnkey  # noqa: E402
+from turnkey.testing import Conversation, Program, ProgramError  # noqa: E402
+
+TABLE = "CREATE TABLE notes (user TEXT NOT NULL, note BLOB UNIQUE)"
+
+
+@dataclass
+class Counter:
+    count: int = 0
+
+
+def plain(turn):
+    turn.state["count"] = turn.state.get("count", 0) + 1
+    turn.reply(f'{turn.state["count"]}: {turn.text}')
+
+
+async def notes(turn):
+    if turn.command == "all":
+        rows = await turn.query("SELECT note FROM notes WHERE user = ?1 ORDER BY rowid", [turn.user_id])
+        turn.reply(str([row["note"] for row in rows]))
+    else:
+        turn.state["last"] = turn.text
+        turn.execute("INSERT INTO notes VALUES (?1, ?2)", (turn.user_id, turn.text))
+        turn.reply("Kept.")
+
+
+class Conversations(unittest.TestCase):
+    def test_each_user_has_a_state(self):
+        bot = Conversation(plain)
+        self.assertEqual(bot.says("ann", "hi"), ["1: hi"])
+        self.assertEqual(bot.says("bob", "ho"), ["1: ho"])
+        self.assertEqual(bot.says("ann", "again"), ["2: again"])
+        self.assertEqual((bot.state("ann"), bot.state("eve")), ({"count": 2}, {}))
+
+    def test_dataclasses(self):
+        def handle(turn):
+            turn.state.count += 1
+
+        bot = Conversation(handle, state=Counter)
+        self.assertEqual(bot.says("ann", "hi"), [])
+        self.assertEqual((bot.state("ann"), bot.state("bob")), (Counter(1), Counter(0)))
+
+    def test_presses_commands_pictures_rpc_and_raw(self):
+        seen = []
+
+        def handle(turn):
+            seen.append((turn.update.kind, turn.button, turn.command, turn.argument))
+            seen.append((turn.pictures, turn.rpc, turn.update.raw, turn.attempt))
+
+        bot = Conversation(handle)
+        bot.presses("ann", "tea:1")
+        bot.says("ann", " /start@my_bot  ref 42")
+        bot.sends("ann", "A cat", pictures=[{"id": "p"}], raw={"x": [1]}, attempt=3)
+        bot.sends("ann", rpc={"method": "paid", "params": {"order": 7}})
+        bot.sends("ann", kind="opened")
+        self.assertEqual(
+            seen,
+            [
+                ("button", "tea:1", None, ""), ([], None, None, 1),
+                ("message", None, "start", "ref 42"), ([], None, None, 1),
+                ("message", None, None, ""), ([("p", None)], None, {"x": [1]}, 3),
+                ("rpc", None, None, ""), ([], ("paid", {"order": 7}), None, 1),
+                ("opened", None, None, ""), ([], None, None, 1),
+            ],
+        )  # fmt: skip
+
+    def test_what_a_command_is(self):
+        seen = []
+        bot = Conversation(lambda turn: seen.append((turn.command, turn.argument)))
+        for text in ("/start", "/start ref_42", "/start\nref", " /start ", "/помощь",
+                     "start", "/", "/ start", "/@bot", "/etc/passwd", "say /start", ""):  # fmt: skip
+            bot.says("ann", text)
+        self.assertEqual(
+            seen,
+            [("start", ""), ("start", "ref_42"), ("start", "ref"), ("start", ""), ("помощь", "")]
+            + [(None, "")] * 7,
+        )
+
+    def test_sql(self):
+        for migrations in ([TABLE], self.directory(TABLE)):
+            bot = Conversation(notes, migrations=migrations)
+            self.assertEqual(bot.says("ann", "milk"), ["Kept."])
+            self.assertEqual(bot.says("ann", "/all"), ["['milk']"])
+            self.assertEqual(bot.query("SELECT count(*) AS n FROM notes"), [{"n": 1}])
+
+    def directory(self, sql):
+        directory = tempfile.TemporaryDirectory(prefix="turnkey-sdk-")
+        self.addCleanup(directory.cleanup)
+        with open(os.path.join(directory.name, "0001_notes.sql"), "w") as file:
+            file.write(sql)
+        return directory.name
+
+    def test_a_statement_that_fails_fails_the_turn_which_changes_nothing(self):
+        bot = Conversation(notes, migrations=[TABLE])
+        bot.says("ann", "milk")
+        with self.assertRaises(sqlite3.IntegrityError):
+            bot.says("bob", "milk")
+        self.assertEqual(bot.state("bob"), {})
+        self.assertEqual(len(bot.query("SELECT * FROM notes")), 1)
+
+    def test_values(self):
+        rows = []
+
+        def handle(turn):
+            rows.extend(turn.query("SELECT ?1 AS a, ?2 AS b, ?3 AS c, ?4 AS d", (2**62, b"\xff", True, None)))
+
+        Conversation(handle).says("ann", "")
+        self.assertEqual(rows, [{"a": 2**62, "b": b"\xff", "c": 1, "d": None}])
+
+    def test_a_query_may_not_write(self):
+        def handle(turn):
+            turn.query("DELETE FROM notes")
+
+        with self.assertRaises(turnkey.QueryError):
+            Conversation(handle, migrations=[TABLE]).says("ann", "")
+
+    def test_failures_are_the_handlers_own(self):
+        for error in (KeyError("x"), turnkey.Retry(3, "later"), turnkey.GiveUp("no")):
+
+            def handle(turn, error=error):
+                turn.state["x"] = 1
+                raise error
+
+            async def later(turn, error=error):
+                await asyncio.sleep(0)
+                handle(turn)
+
+            for one in (handle, later):
+                bot = Conversation(one)
+                with self.assertRaises(type(error)) as caught:
+                    bot.says("ann", "hi")
+                self.assertIs(caught.exception, error)
+                self.assertEqual(bot.state("ann"), {})
+
+    def test_mistakes_are_met_here_too(self):
+        def handle(turn):
+            turn.state["x"] = {1: 2}
+
+        with self.assertRaisesRegex(TypeError, r'state\["x"\] has the key 1'):
+            Conversation(handle).says("ann", "hi")
+        with self.assertRaisesRegex(TypeError, "leave out the parentheses"):
+            Conversation(None)
+
+    def test_all_turns_have_one_loop(self):
+        loops = set()
+
+        async def handle(turn):
+            loops.add(asyncio.get_running_loop())
+
+        bot = Conversation(handle)
+        bot.says("ann", "hi")
+        bot.says("ann", "hi")
+        self.assertEqual(len(loops), 1)
+
+    def test_from_a_test_that_is_async_itself(self):
+        async def test():
+            bot = Conversation(notes, migrations=[TABLE])
+            self.assertEqual(bot.says("ann", "milk"), ["Kept."])
+            with self.assertRaises(sqlite3.IntegrityError):
+                bot.says("ann", "milk")
+
+        asyncio.run(test())
+
+    def test_nothing_is_left_open(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            bot = Conversation(notes, migrations=[TABLE])
+            bot.says("ann", "milk")
+            del bot
+            gc.collect()
+
+
+class Programs(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory(prefix="turnkey-sdk-")
+        self.addCleanup(directory.cleanup)
+        self.program = os.path.join(directory.name, "turnkey")
+        script = os.path.join(fake.HERE, "fake_turnkey.py")
+        with open(self.program, "w") as file:
+            file.write(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(script)} \"$@\"\n")
+        os.chmod(self.program, 0o755)
+        self.environment = {"TURNKEY_PROGRAM": self.program, "TURNKEY_TELEGRAM_TOKEN": "secret"}
+
+    def test_a_conversation(self):
+        with mock.patch.dict(os.environ, self.environment):
+            with Program("bot.py", "--workers", "2") as bot:
+                self.assertIn("['run', 'bot.py', '--listen', '127.0.0.1:0', '--storage',", bot.stderr)
+                self.assertIn("'--workers', '2']", bot.stderr)
+                self.assertEqual(bot.says("ann", "hi"), ["1: hi"])
+                self.assertEqual(bot.presses("ann", "x"), [turnkey.Reply("2: x").button("Yes", "1")])
+                bot.restart()
+                self.assertEqual(bot.sends("ann", text="again", id="7"), ["3: again"])
+                with self.assertRaisesRegex(ProgramError, "with 503: "):
+                    bot.says("ann", "fail")
+
+    def test_other_commands(self):
+        with mock.patch.dict(os.environ, self.environment):
+            with Program(["ruby", "bot.rb"], "--workers", "2") as bot:
+                self.assertIn("'--workers', '2', '--', 'ruby', 'bot.rb']", bot.stderr)
+
+    def test_one_that_does_not_start(self):
+        with mock.patch.dict(os.environ, self.environment):
+            with self.assertRaisesRegex(ProgramError, r"ended at its start \(1\).*\n.*no such option"):
+                Program("bot.py", "--fail")
+        with mock.patch.dict(os.environ, {"PATH": "/nowhere"}):
+            os.environ.pop("TURNKEY_PROGRAM", None)
+            with self.assertRaisesRegex(ProgramError, "no `turnkey` on PATH"):
+                Program("bot.py")
+
+    def test_the_fixture(self):
+        try:
+            import pytest  # noqa: F401
+        except ImportError:
+            self.skipTest("pytest is not installed: the fixture turnkey_bot is not tried")
+        test = os.path.join(os.path.dirname(self.program), "test_it.py")
+        with open(test, "w") as file:
+            file.write("def test_it(turnkey_bot):\n    assert turnkey_bot('bot.py').says('ann', 'hi') == ['1: hi']\n")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "turnkey.testing.pytest_plugin", "-p", "no:cacheprovider", test],
+            env={**os.environ, "TURNKEY_PROGRAM": self.program, "PYTHONPATH": fake.SOURCE},
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()

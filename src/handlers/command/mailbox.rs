@@ -1,0 +1,63 @@
+//! What a turn hears of the process that runs it.
+//!
+//! The process (`process.rs`) has one end, the turn's task the other; both are in the worker's
+//! one thread. Bound: whoever puts something in looks at [`Mailbox::waiting`] before.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+/// One turn's; dropping nothing closes it, [`Mailbox::close`] does.
+pub(super) struct Mailbox<T> {
+    events: RefCell<VecDeque<T>>,
+    closed: Cell<bool>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl<T> Mailbox<T> {
+    pub(super) fn new() -> Self {
+        Mailbox {
+            events: RefCell::new(VecDeque::new()),
+            closed: Cell::new(false),
+            waker: Cell::new(None),
+        }
+    }
+
+    /// Events that nobody has taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        self.events.borrow().len()
+    }
+
+    pub(super) fn put(&self, event: T) {
+        self.events.borrow_mut().push_back(event);
+        self.wake();
+    }
+
+    /// Nothing will come any more.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// The next event; none when it is closed and all are taken.
+    pub(super) async fn next(&self) -> Option<T> {
+        poll_fn(|context| {
+            if let Some(event) = self.events.borrow_mut().pop_front() {
+                return Poll::Ready(Some(event));
+            }
+            if self.closed.get() {
+                return Poll::Ready(None);
+            }
+            self.waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        })
+        .await
+    }
+}
