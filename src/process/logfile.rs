@@ -132,13 +132,14 @@ fn write_lines(from: &Socket) -> std::io::Result<()> {
     SigSet::all().thread_unblock()?;
     sys::set_title("log");
     let slow = lines::slow();
-    let nothing = open("/dev/null", OFlag::O_RDWR, Mode::empty())?;
-    dup2_stdin(&nothing)?;
-    dup2_stdout(&nothing)?;
-    if !slow.contains(&std::io::stderr().as_raw_fd()) {
-        dup2_stderr(&nothing)?;
+    // An empty root has no such file: then it keeps what it was given.
+    if let Ok(nothing) = open("/dev/null", OFlag::O_RDWR, Mode::empty()) {
+        dup2_stdin(&nothing)?;
+        dup2_stdout(&nothing)?;
+        if !slow.contains(&std::io::stderr().as_raw_fd()) {
+            dup2_stderr(&nothing)?;
+        }
     }
-    drop(nothing);
     // Sockets that others wait for the end of, the lock on the database.
     sys::close_others(&[slow, vec![from.as_raw_fd()]].concat());
     let mut message = vec![0; 1 + lines::LONGEST];

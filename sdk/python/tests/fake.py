@@ -111,16 +111,19 @@ class Worker:
         self.close()
 
     def _collect(self):
-        rest = b""
+        parts = []
         while True:
             # Not for ever in `read`: whoever closes it should not have to wait.
             ready, _, _ = select.select([self.reading, self.quit[0]], [], [])
             chunk = b"" if self.quit[0] in ready else os.read(self.reading, 1 << 20)
             if not chunk:
                 break
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                self.received.put(line + b"\n")
+            parts.append(chunk)
+            if b"\n" in chunk:
+                *lines, rest = b"".join(parts).split(b"\n")
+                parts = [rest]
+                for line in lines:
+                    self.received.put(line + b"\n")
         self.received.put(None)
 
     def stop_reading_in_a_thread(self):

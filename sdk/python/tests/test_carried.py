@@ -32,9 +32,9 @@ def build():
 def interpreters():
     """This one, and one of each other version at hand."""
     found = {os.path.basename(os.path.realpath(sys.executable)): sys.executable}
-    home = os.path.expanduser("~/.pyenv/versions")
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
     for minor in range(9, 15):
-        candidates = sorted(glob.glob(f"{home}/3.{minor}.*/bin/python3.{minor}"))
+        candidates = sorted(glob.glob(f"{pyenv}/versions/3.{minor}.*/bin/python3.{minor}"))
         path = candidates[-1] if candidates else shutil.which(f"python3.{minor}")
         if path:
             found.setdefault(f"python3.{minor}", path)

@@ -2,9 +2,10 @@
 //!
 //! Called by `plan.rs` for each process that is started, and by `cli/handler_exec.rs` for one
 //! command. Nothing is written to a disk: Python imports from a zip in memory that somebody
-//! has open, Node.js takes all it needs from `NODE_OPTIONS`. Invariant: an installed package of the same name wins; the copies
-//! see to that (`sdk/python/carried`, `sdk/javascript/carried`). Bound: Linux takes 128 KiB
-//! for one variable, which a test compares.
+//! has open, Node.js takes all it needs from `NODE_OPTIONS`. Invariant: an installed package
+//! of the same name wins; the copies see to that (`sdk/python/carried`,
+//! `sdk/javascript/carried`). Bound: Linux takes 128 KiB for one variable, which a test
+//! compares.
 
 use std::ffi::OsString;
 use std::fs::File;

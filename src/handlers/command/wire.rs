@@ -38,6 +38,9 @@ const LONGEST_NAME: usize = 64;
 /// Bytes of an error with its trace: what the dead letter keeps.
 const LONGEST_ERROR: usize = 64 << 10;
 
+/// Levels of lists and objects in a state: readers in every language follow that many.
+const DEEPEST: usize = 100;
+
 /// The largest integer that a JavaScript number holds exactly.
 const SAFE: i64 = (1 << 53) - 1;
 
@@ -319,6 +322,11 @@ pub(super) fn read_done(
         None if has_null_state(raw.get()) => "null".to_owned(),
         None => before.unwrap_or("{}").to_owned(),
         Some(object) if object.starts_with('{') => {
+            if levels(object) > DEEPEST {
+                return Err(format!(
+                    "state has more than {DEEPEST} levels of lists and objects"
+                ));
+            }
             // A half of a pair of surrogates is let through as it stands, and what is stored
             // must be read by every language. Few texts need the second look.
             if object.contains("\\ud") || object.contains("\\uD") {
@@ -369,6 +377,26 @@ pub(super) fn read_done(
             })
             .collect(),
     })
+}
+
+/// How deep lists and objects are within each other in a text that is JSON.
+fn levels(json: &str) -> usize {
+    let (mut now, mut most) = (0_usize, 0);
+    let mut in_text = false;
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if in_text => drop(bytes.next()),
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' if !in_text => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
 }
 
 /// Whether an answer says `"state":null`.
@@ -790,6 +818,20 @@ mod tests {
                 Value::Blob(vec![255]),
                 Value::Integer(9_007_199_254_740_993),
             ]
+        );
+    }
+
+    #[test]
+    fn a_state_has_a_hundred_levels_at_most() {
+        let deep = |levels: usize| {
+            let (open, close) = (r#"{"a":["#.repeat(levels / 2), "]}".repeat(levels / 2));
+            format!(r#"{{"state":{open}"{{[\"\\"{close}}}"#)
+        };
+        assert_eq!(refusal(&deep(100)), "");
+        assert!(
+            refusal(&deep(102)).contains("more than 100 levels"),
+            "{}",
+            refusal(&deep(102))
         );
     }
 

@@ -91,6 +91,12 @@ impl Setup {
         Self::handled(&[&format!("{folder}{file}")])
     }
 
+    /// An example in another language.
+    pub(crate) fn example_in(file: &str) -> Self {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/handlers/");
+        Self::handled(&[&format!("{folder}{file}")])
+    }
+
     /// The same with the words that `run` is given; after `--` they are a command.
     pub(crate) fn handled(words: &[&str]) -> Self {
         let mut setup = Self::of(turnkey());
@@ -122,6 +128,9 @@ impl Setup {
 
     /// The example that books hours.
     pub(crate) fn booking() -> Self {
+        if is_python() {
+            return Self::example_in("booking.py");
+        }
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("booking"));
         Self::of(EXAMPLE.clone())
     }

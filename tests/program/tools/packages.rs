@@ -89,10 +89,14 @@ fn assert_serves_an_author(setup: &Setup, language: &Language, bin: &str, where_
         command.env("PATH", &path);
         finish(command, PACKED)
     };
-    let found = in_project(where_is);
     let inside = fs::canonicalize(setup.dir.path()).unwrap();
     let inside = inside.to_str().unwrap();
-    assert!(found.stdout.contains(inside), "{found:?}");
+    // Also where the program offers the one that it carries.
+    let exec = [&["turnkey", "handler", "exec", "--"], where_is].concat();
+    for words in [where_is, &exec] {
+        let found = in_project(words);
+        assert!(found.stdout.contains(inside), "{words:?}: {found:?}");
+    }
     language.assert_passed(&in_project(language.test));
     language.assert_lives(&project, program.to_str().unwrap());
 }

@@ -17,6 +17,7 @@ from ._state import States
 from ._turn import AsyncTurn, Questions, Row
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, decode, encode, from_sql
 
+
 class InHand:
     """What we keep of a turn that runs."""
 

@@ -13,7 +13,17 @@ import signal
 import sys
 import threading
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Dict, Iterable, Optional, Type, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Awaitable,
+    Callable,
+    Dict,
+    Iterable,
+    Optional,
+    Type,
+    overload,
+)
 
 from ._errors import describe
 from ._state import states_of
@@ -173,7 +183,8 @@ def _hello(
         raise TypeError(f"concurrency is a number of turns, not {describe(concurrency)}")
     if not 1 <= concurrency <= MAX_CONCURRENCY:
         raise ValueError(f"concurrency is from 1 to {MAX_CONCURRENCY:,}, not {concurrency}")
-    if isinstance(hears, str) or not all(isinstance(kind, str) for kind in hears):
+    kinds = [hears] if isinstance(hears, str) else list(hears)
+    if isinstance(hears, str) or not all(isinstance(kind, str) for kind in kinds):
         raise TypeError(f'hears is a list of text, such as ["edited"], not {describe(hears)}')
     if name is None:
         name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
@@ -182,7 +193,7 @@ def _hello(
         "name": name.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore"),
         "concurrency": concurrency,
         "raw": bool(raw),
-        "hears": list(hears),
+        "hears": kinds,
     }
     return encode({"hello": hello})
 

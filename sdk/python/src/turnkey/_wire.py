@@ -68,7 +68,7 @@ def decode(line: bytes) -> Dict[str, Any]:
     try:
         message = _decode(line.decode())
     except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a line that is not JSON in UTF-8 ({error}): {_start(line)}")
+        raise ProtocolError(f"a line that is not JSON in UTF-8 ({error}): {_start(line)}") from None
     if type(message) is not dict:
         raise ProtocolError(f"a line that is not an object: {_start(line)}")
     return message
