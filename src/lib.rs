@@ -46,7 +46,7 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `any-language` | handlers in any language: `run bot.py`, `run bot.mjs`, `run -- COMMAND` |
+//! | `any-language` | handlers in any language: `run bot.py`, `run bot.mjs`, `run -- COMMAND`, `handler check` |
 //! | `postgres` | `--storage postgres://…`: many boxes |
 //! | `mysql` | `--storage mysql://…`: MySQL and MariaDB, many boxes |
 //! | `top` | the command `top`: a running bot, live in the terminal |

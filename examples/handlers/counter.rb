@@ -22,6 +22,6 @@ turns.each_line do |text|
       replies: [{ text: "#{count}: #{turn["text"]}" }]
     })
   rescue StandardError => e
-    say.(id: line["id"], fail: { error: "#{e.class}: #{e.message}", trace: e.backtrace.join("\n") })
+    say.(id: line["id"], fail: { error: "#{e.class}: #{e.message[/.*/]}", trace: e.backtrace.join("\n") })
   end
 end

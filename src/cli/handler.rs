@@ -1,12 +1,13 @@
 //! The bot that stands on the command line: `run bot.py`, `run -- ruby bot.rb`.
 //!
-//! Called by `run.rs` before anything is forked. It takes the place of the handler that is
-//! compiled in; channels and locks stay. Bounds: [`MOST_MIGRATIONS`].
+//! Called by `run.rs` before anything is forked, where it takes the place of the handler that
+//! is compiled in (channels and locks stay), and by `handler_check.rs`. Bounds: [`MOST_MIGRATIONS`].
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::config::{Config, Processes};
@@ -18,6 +19,19 @@ use crate::shared::lines::say;
 /// Files of migrations: a directory with more is not one of them.
 const MOST_MIGRATIONS: usize = 10_000;
 
+/// How a command line names it.
+#[derive(Args)]
+pub(super) struct Bot {
+    /// The bot: a file in Python or JavaScript, such as bot.py. `run` without one runs
+    /// the bot that was compiled into this program.
+    #[arg(value_name = "FILE", conflicts_with = "command")]
+    handler: Option<PathBuf>,
+
+    /// The bot: a command that speaks the protocol of docs/HANDLERS.md.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
 /// What the command line names.
 pub(super) struct Named {
     plan: Plan,
@@ -25,49 +39,55 @@ pub(super) struct Named {
     beside: Option<PathBuf>,
 }
 
-/// Looks for the bot that was named, and for who runs it.
-///
-/// # Errors
-/// There is no such file, or nobody to run it.
-pub(super) fn named(
-    file: Option<PathBuf>,
-    command: Vec<OsString>,
-) -> anyhow::Result<Option<Named>> {
-    let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let plan = |program: PathBuf, arguments, name, directory| Plan {
-        program,
-        arguments,
-        name,
-        directory,
-        guard: sys::guard_handler,
-        open_files,
-    };
-    if let Some(file) = file {
-        let found = find(&file).map_err(anyhow::Error::msg)?;
-        let whole = std::path::absolute(&file)?;
-        let directory = whole.parent().unwrap_or(Path::new("/")).to_owned();
-        return Ok(Some(Named {
-            beside: Some(directory.join("migrations")),
-            plan: plan(found.program, found.arguments, found.name, directory),
-        }));
+impl Bot {
+    /// Looks for the bot that was named, and for who runs it.
+    ///
+    /// # Errors
+    /// There is no such file, or nobody to run it.
+    pub(super) fn named(self) -> anyhow::Result<Option<Named>> {
+        let (open_files, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let plan = |program: PathBuf, arguments, name, directory| Plan {
+            program,
+            arguments,
+            name,
+            directory,
+            guard: sys::guard_handler,
+            open_files,
+        };
+        if let Some(file) = self.handler {
+            let found = find(&file).map_err(anyhow::Error::msg)?;
+            let whole = std::path::absolute(&file)?;
+            let directory = whole.parent().unwrap_or(Path::new("/")).to_owned();
+            return Ok(Some(Named {
+                beside: Some(directory.join("migrations")),
+                plan: plan(found.program, found.arguments, found.name, directory),
+            }));
+        }
+        let mut words = self.command.into_iter();
+        let Some(program) = words.next() else {
+            return Ok(None);
+        };
+        let program = PathBuf::from(program);
+        let name = program.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
+        Ok(Some(Named {
+            plan: plan(program, words.collect(), name, std::env::current_dir()?),
+            beside: None,
+        }))
     }
-    let mut words = command.into_iter();
-    let Some(program) = words.next() else {
-        return Ok(None);
-    };
-    let program = PathBuf::from(program);
-    let name = program.file_name().unwrap_or_default();
-    let name = name.to_string_lossy().into_owned();
-    Ok(Some(Named {
-        plan: plan(program, words.collect(), name, std::env::current_dir()?),
-        beside: None,
-    }))
+
+    /// Whether it may make machine code while it runs: CPython does not.
+    pub(super) fn compiles(&self) -> bool {
+        let is_python = |file: &PathBuf| file.extension().is_some_and(|e| e == "py");
+        !self.command.is_empty() || self.handler.as_ref().is_some_and(|file| !is_python(file))
+    }
 }
 
-/// Whether it may make machine code while it runs: CPython does not.
-pub(super) fn compiles(file: Option<&Path>, command: &[OsString]) -> bool {
-    let is_python = |file: &Path| file.extension().is_some_and(|extension| extension == "py");
-    !command.is_empty() || file.is_some_and(|file| !is_python(file))
+impl Named {
+    /// How it is started.
+    pub(super) fn plan(self) -> Plan {
+        self.plan
+    }
 }
 
 /// Puts it in the place of the author's handler.

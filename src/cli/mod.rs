@@ -12,6 +12,8 @@ mod dump;
 #[cfg(feature = "any-language")]
 mod handler;
 #[cfg(feature = "any-language")]
+mod handler_check;
+#[cfg(feature = "any-language")]
 mod handler_exec;
 mod log;
 mod man;
@@ -80,7 +82,7 @@ enum Command {
     Reload(upgrade::Reload),
     /// Stop a running bot, and wait for its end.
     Stop(upgrade::Stop),
-    /// For bots in other languages: run their tests.
+    /// For bots in other languages: try them out, run their tests.
     #[cfg(feature = "any-language")]
     #[command(subcommand)]
     Handler(Handler),
@@ -102,6 +104,8 @@ enum Command {
 enum Handler {
     /// Run a command, such as a bot's tests, that finds the SDK this program carries.
     Exec(handler_exec::Exec),
+    /// Try a handler out: does it keep to the protocol of docs/HANDLERS.md?
+    Check(handler_check::Check),
 }
 
 /// What a command does with its arguments.
@@ -201,6 +205,8 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Stop(stop) => stop.run(),
         #[cfg(feature = "any-language")]
         Command::Handler(Handler::Exec(exec)) => exec.run(),
+        #[cfg(feature = "any-language")]
+        Command::Handler(Handler::Check(check)) => check.run(),
         Command::Systemd(systemd) => systemd.run(),
         Command::Completions(shell) => shell.run(&whole, &program_name()),
         Command::Man(man) => man.run(whole, &program_name()),

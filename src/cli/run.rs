@@ -21,16 +21,9 @@ pub(super) struct Run {
     #[command(flatten)]
     settings: Settings,
 
-    /// The bot: a file in Python or JavaScript, such as bot.py. Without one it is the bot
-    /// that was compiled into this program.
     #[cfg(feature = "any-language")]
-    #[arg(value_name = "FILE", conflicts_with = "command")]
-    handler: Option<PathBuf>,
-
-    /// The bot: a command that speaks the protocol of docs/HANDLERS.md.
-    #[cfg(feature = "any-language")]
-    #[arg(last = true, value_name = "COMMAND")]
-    command: Vec<std::ffi::OsString>,
+    #[command(flatten)]
+    bot: handler::Bot,
 
     /// Read settings from this file.
     #[arg(long, env = "TURNKEY_CONFIG", value_name = "FILE")]
@@ -87,7 +80,7 @@ impl Run {
             self.settings.prefer_flags(matches);
         }
         #[cfg(feature = "any-language")]
-        let named = handler::named(self.handler, self.command)?;
+        let named = self.bot.named()?;
         let (settings, file) = (self.settings, self.config);
         let has_channels = !author.channels.is_empty();
         let read = move || {
@@ -128,7 +121,7 @@ pub(super) fn outline(arguments: &[String]) -> anyhow::Result<Outline> {
     let outline = run.settings.outline(run.config.as_deref())?;
     #[cfg(feature = "any-language")]
     let outline = Outline {
-        compiles: handler::compiles(run.handler.as_deref(), &run.command),
+        compiles: run.bot.compiles(),
         ..outline
     };
     Ok(outline)

@@ -8,7 +8,9 @@
 //! | `plan.rs` | how a process is started, and what it inherits |
 //! | `interpreter.rs` | who runs a file: `bot.py`, `bot.mjs` |
 //! | `sdk.rs` | the SDKs that we carry |
+//! | `conversation.rs` | one process that is spoken to without a runtime |
 //! | `trial.rs` | one is tried before anything is forked |
+//! | `conformance/` | the conformance list: `turnkey handler check` |
 //! | `wire.rs` | lines, to and fro |
 //! | `process.rs` | one process, from its start to its end |
 //! | `mailbox.rs` | what a turn hears of its process |
@@ -16,6 +18,8 @@
 //! | `pool.rs` | a worker's processes, kept alive |
 //! | `watch.rs` | new code is noticed |
 
+mod conformance;
+mod conversation;
 mod interpreter;
 mod mailbox;
 mod plan;
@@ -31,6 +35,7 @@ use std::cell::OnceCell;
 use std::pin::Pin;
 use std::rc::Rc;
 
+pub(crate) use self::conformance::{Conformance, Introduced, Outcome, Patience, Verdict};
 pub(crate) use self::interpreter::find;
 pub(crate) use self::plan::Plan;
 use self::pool::Pool;

@@ -33,19 +33,22 @@ use crate::handlers::{Call, Handled};
 const MOST_QUERIES: usize = 64;
 
 /// How long a turn that is over its time may still take to say so.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);
+pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
 /// An idle process is asked for a sign of life when it gave none for so long.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// How long the answer may take.
-const PONG: Duration = Duration::from_secs(10);
+pub(super) const PONG: Duration = Duration::from_secs(10);
 
 /// How long a process has after the end of its pipe, and again after SIGTERM.
-const LEAVE: Duration = Duration::from_secs(1);
+pub(super) const LEAVE: Duration = Duration::from_secs(1);
 
 /// How long what a dead process wrote is read, should somebody else hold its pipe open.
 const LAST_READ: Duration = Duration::from_secs(1);
+
+/// How long a process that closed a pipe has until its end must be seen.
+pub(super) const GOING: Duration = Duration::from_millis(100);
 
 /// Bytes of what it prints that become one line of the log.
 const PRINTED: usize = 8 << 10;
@@ -385,14 +388,14 @@ impl Process {
             buffer.drain(..begin);
             searched = buffer.len();
             if buffer.len() > LONGEST_LINE {
-                return Cause::Protocol(format!("a line of more than {LONGEST_LINE} bytes"));
+                return Cause::Protocol(wire::too_long());
             }
             match from.read_buf(&mut buffer).await {
                 Ok(0) if self.closing.get() => std::future::pending().await,
                 // It ended, most likely: how, its status tells.
                 Ok(0) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    return Cause::Protocol("it closed descriptor 4 and lives on".to_owned());
+                    tokio::time::sleep(GOING).await;
+                    return Cause::Protocol(wire::CLOSED.to_owned());
                 }
                 Ok(_) => {}
                 Err(error) => return Cause::Protocol(format!("descriptor 4: {error}")),
@@ -441,7 +444,7 @@ impl Process {
                     self.write(&wire::rows(id, query.number, Err(reason)));
                 }
             }
-            Line::Pong => {}
+            Line::Pong(_) => {}
             Line::Log(log) => self.log(&log),
         }
         Ok(())
@@ -472,8 +475,8 @@ impl Process {
             if let Err(error) = to.write_all(&lines).await {
                 if !self.closing.get() {
                     // If it has ended, its status says more.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    self.end(Cause::Protocol(format!("it does not read turns: {error}")));
+                    tokio::time::sleep(GOING).await;
+                    self.end(Cause::Protocol(wire::unread(&error)));
                 }
                 return std::future::pending().await;
             }

@@ -14,6 +14,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use turnkey_storage::{Row, Statement, Value};
 
@@ -43,8 +44,21 @@ const DEEPEST: usize = 100;
 /// The largest integer that a JavaScript number holds exactly.
 const SAFE: i64 = (1 << 53) - 1;
 
+/// What breaks the protocol below the level of lines: descriptor 4 is at its end.
+pub(super) const CLOSED: &str = "it closed descriptor 4 and lives on";
+
+/// Likewise: a line without an end.
+pub(super) fn too_long() -> String {
+    format!("a line of more than {LONGEST_LINE} bytes")
+}
+
+/// Likewise: descriptor 3 takes nothing.
+pub(super) fn unread(error: &std::io::Error) -> String {
+    format!("it does not read turns: {error}")
+}
+
 /// What a handler says of itself.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct Hello {
     pub(super) protocol: u32,
     #[serde(default)]
@@ -98,7 +112,8 @@ pub(super) enum Line {
     /// How a turn ended.
     Answer(u64, Answer),
     Query(u64, Query),
-    Pong,
+    /// With the number of its ping.
+    Pong(u64),
     Log(Log),
 }
 
@@ -148,8 +163,12 @@ struct AnyLine<'a> {
 /// # Errors
 /// It breaks the protocol: how, for the log.
 pub(super) fn read(line: &[u8]) -> std::result::Result<Line, String> {
+    let text = std::str::from_utf8(line).map_err(|e| format!("a line that is no UTF-8: {e}"))?;
     let Object(any): Object<AnyLine<'_>> =
-        serde_json::from_slice(line).map_err(|e| format!("a line that is no JSON: {e}"))?;
+        serde_json::from_str(text).map_err(|e| match e.classify() {
+            Category::Data => format!("a line with a field that is not as it must be: {e}"),
+            _ => format!("a line that is no JSON: {e}"),
+        })?;
     let whole = |raw: &RawValue| raw.to_owned();
     match any {
         AnyLine {
@@ -180,7 +199,9 @@ pub(super) fn read(line: &[u8]) -> std::result::Result<Line, String> {
             let statement = question(sql, params);
             Ok(Line::Query(id, Query { number, statement }))
         }
-        AnyLine { pong: Some(_), .. } => Ok(Line::Pong),
+        AnyLine {
+            pong: Some(number), ..
+        } => Ok(Line::Pong(number)),
         AnyLine { log: Some(log), .. } => field("log", log).map(|Object(log)| Line::Log(log)),
         _ => Err(
             "a line of an unknown kind: it has neither hello, done, fail, query, pong nor log"
@@ -224,6 +245,7 @@ fn field<T: DeserializeOwned>(name: &str, raw: &RawValue) -> std::result::Result
             "." if name.is_empty() => inner,
             "." => format!("{name}: {inner}"),
             _ if name.is_empty() => format!("{path}: {inner}"),
+            index if index.starts_with('[') => format!("{name}{index}: {inner}"),
             _ => format!("{name}.{path}: {inner}"),
         }
     })
@@ -285,7 +307,14 @@ pub(super) fn done(raw: &RawValue, state: Option<&str>) -> Result<Handled> {
     read_done(raw, state).map_err(|reason| Error::msg(format!("its answer is refused: {reason}")))
 }
 
-fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handled, String> {
+/// The same, without a word of whose answer it is.
+///
+/// # Errors
+/// Likewise.
+pub(super) fn read_done(
+    raw: &RawValue,
+    before: Option<&str>,
+) -> std::result::Result<Handled, String> {
     let Object(done): Object<Done<'_>> = serde_json::from_str(raw.get())
         .map_err(|e| format!("done: {}", without_place(&e.to_string())))?;
     let state = match done.state.map(RawValue::get) {
@@ -312,9 +341,7 @@ fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handle
         }
     };
     let said: Vec<Object<Said>> = match done.replies {
-        Some(replies) => {
-            field("replies", replies).map_err(|e| e.replacen("replies.[", "replies[", 1))?
-        }
+        Some(replies) => field("replies", replies)?,
         None => Vec::new(),
     };
     if said.len() > MAX_REPLIES {
@@ -336,7 +363,7 @@ fn read_done(raw: &RawValue, before: Option<&str>) -> std::result::Result<Handle
         Ok(reply)
     });
     let statements: Vec<(String, Vec<Json>)> = match done.sql {
-        Some(sql) => field("sql", sql).map_err(|e| e.replacen("sql.[", "sql[", 1))?,
+        Some(sql) => field("sql", sql)?,
         None => Vec::new(),
     };
     Ok(Handled {
@@ -385,20 +412,29 @@ fn has_null_state(done: &str) -> bool {
     done.contains("null") && serde_json::from_str::<State>(done).is_ok_and(|said| said.state)
 }
 
+/// A failure as a handler writes it.
 #[derive(Deserialize)]
-struct Fail {
-    error: String,
+pub(super) struct Fail {
+    pub(super) error: String,
     #[serde(default)]
     trace: String,
     #[serde(default)]
-    retry_in: Option<f64>,
+    pub(super) retry_in: Option<f64>,
     #[serde(default)]
     give_up: bool,
 }
 
+/// Reads a failure.
+///
+/// # Errors
+/// A field is not as it must be: the sentence names it.
+pub(super) fn read_fail(raw: &RawValue) -> std::result::Result<Fail, String> {
+    field("fail", raw).map(|Object(fail)| fail)
+}
+
 /// How a turn failed, by the handler's own account.
 pub(super) fn fail(raw: &RawValue) -> Error {
-    let Object(fail): Object<Fail> = match field("fail", raw) {
+    let fail = match read_fail(raw) {
         Ok(fail) => fail,
         Err(reason) => return Error::msg(format!("its answer is refused: {reason}")),
     };
@@ -601,7 +637,7 @@ pub(super) fn drain() -> Vec<u8> {
 
 /// One line of JSON, whatever a stored text or a platform's JSON has in it: line feeds
 /// between its tokens become spaces, and what else some readers split lines at is escaped.
-fn line(value: &impl Serialize) -> Result<Vec<u8>> {
+pub(super) fn line(value: &impl Serialize) -> Result<Vec<u8>> {
     let json = serde_json::to_vec(value)?;
     let mut line = Vec::with_capacity(json.len() + 1);
     let mut rest = &json[..];

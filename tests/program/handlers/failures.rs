@@ -38,7 +38,7 @@ async fn one_that_kills_its_process_is_found_and_the_others_are_answered() {
         ("die", "exit code 3"),
         ("kill", "SIGABRT"),
         ("garbage", "no JSON"),
-        ("latin", "no JSON"),
+        ("latin", "no UTF-8"),
         ("nan", "no JSON"),
         ("long", "more than 16777216 bytes"),
         ("unknown", "not in hand"),

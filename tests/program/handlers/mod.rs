@@ -2,6 +2,7 @@
 //! say. The bots beside these files are in Python; many tests of other folders run with them
 //! a second time (`TEST_HANDLERS=python`, see scripts/test).
 
+mod check;
 mod examples;
 mod failures;
 mod lives;

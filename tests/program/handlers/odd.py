@@ -8,7 +8,8 @@ tells its processes from others'. Everything in it runs in threads, as many as t
 | `die`, `kill` | its process ends, with code 3 or by a signal |
 | `hang` | never answers |
 | `late 2` | answers after two seconds, whatever happens meanwhile |
-| `garbage`, `latin`, `nan` | a line that is no JSON |
+| `garbage`, `nan` | a line that is no JSON |
+| `latin` | a line that is no UTF-8 |
 | `long` | a line over the limit |
 | `unknown`, `twice` | answers to what was not asked |
 | `hello` | a second hello |

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use turnkey_storage::sqlite::{Files, connect, random_owner};
 
+use crate::handlers::has;
 use crate::harness::bot::{Setup, example, url};
 use crate::harness::client::say;
 use crate::operators::admin::{admin_port, setup};
@@ -90,6 +91,10 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
     let admin = format!("127.0.0.1:{}", admin_port(&bot));
     let faulty = example("faulty");
     let faulty = faulty.to_str().unwrap();
+    let handler = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/program/handlers/faulty.py"
+    );
 
     let mut covered = BTreeSet::new();
     let mut told = |place, args: &[&str]| {
@@ -103,6 +108,7 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
             &["--help"][..],
             &["--version"],
             &["help", "drill"],
+            &["handler", "check", "--help"],
             &["dump", "--help"],
             &["completions", "zsh"],
             &["man"],
@@ -133,6 +139,13 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
         ] {
             told(place, &[args, &on].concat());
         }
+        if has("python3") {
+            let check = ["handler", "check", "--case", "hello"];
+            told(
+                place,
+                &[&check[..], &["--", "python3", handler, "well"]].concat(),
+            );
+        }
         let to = url(&bot.setup.path(&named("restored.db")));
         told(place, &["restore", "copy.db", "--storage", &to]);
         let to = url(&bot.setup.path(&named("target.db")));
@@ -152,9 +165,9 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
     told(Place::Full, &["upgrade", "--storage", &storage]);
     told(Place::Full, &["stop", "--storage", &storage]);
 
-    // It prints to stderr; an outbox that is empty prints nothing; in the place of `handler
+    // It prints to stderr; an outbox that is empty prints nothing. In the place of `handler
     // exec` another program prints.
-    covered.extend(["run", "outbox", "handler"].map(str::to_owned));
+    covered.extend(["run", "outbox"].map(str::to_owned));
     let missing = &commands(&bot.setup) - &covered;
     assert!(missing.is_empty(), "not tried: {missing:?}");
     bot.gone(crate::harness::bot::SOON).await;

@@ -1,0 +1,85 @@
+//! What the turns are about that a handler is tried with.
+//!
+//! Called by the cases. Everything is as a worker could send it, for an update of Telegram's
+//! or a call of another system.
+
+use bytes::Bytes;
+use serde_json::json;
+use turnkey_storage::DialogKey;
+
+use crate::author::message::{Kind, Picture, Update};
+
+/// Bytes of a long text, about.
+const LONG: usize = 1 << 20;
+
+/// States that another program may have left. Text, since no number type holds them all.
+pub(super) const FOREIGN_STATES: [&str; 8] = [
+    "null",
+    "{}",
+    "[]",
+    "true",
+    r#""a text""#,
+    r#"{"count":null,"n":{"count":[[[[[[[[[[{"a":{"b":{"c":{"d":{"e":[{}]}}}}}]]]]]]]]]]}}"#,
+    r#"{"count":9007199254740993,"n":18446744073709551615,"m":-9223372036854775808}"#,
+    r#"{"count":123456789012345678901234567890,"n":1e300,"m":-0.0}"#,
+];
+
+/// A user's message; each number is another user's.
+pub(super) fn message(number: u64, text: &str) -> Update {
+    let raw = json!({
+        "update_id": 9000 + number,
+        "message": { "message_id": 1, "chat": { "id": number }, "text": text },
+    });
+    of(Kind::Message, number, text, raw.to_string())
+}
+
+fn of(kind: Kind, number: u64, text: &str, raw: String) -> Update {
+    let dialog = DialogKey::new("telegram", number.to_string());
+    let update = (9000 + number).to_string();
+    Update {
+        kind,
+        ..Update::new(dialog, update, text, Bytes::from(raw))
+    }
+}
+
+/// One of each kind, and of each optional field.
+pub(super) fn each_kind(hears_edits: bool) -> Vec<Update> {
+    let picture = |id: Option<&str>, url: Option<&str>| Picture {
+        id: id.map(str::to_owned),
+        url: url.map(str::to_owned),
+    };
+    let mut album = message(2, "");
+    album.pictures = vec![
+        picture(Some("AgACAg"), None),
+        picture(None, Some("https://example.org/a.jpg")),
+        picture(Some("AgACAh"), Some("https://example.org/b.jpg")),
+    ];
+    let call = json!({ "method": "pay", "params": { "order": 7, "lines": [1, null] } });
+    let mut call = of(Kind::Rpc, 6, "", call.to_string());
+    call.dialog = DialogKey::new("rpc", "6");
+    let mut all = vec![
+        message(1, "/start@bot ref_42"),
+        album,
+        message(3, ""),
+        of(Kind::Button, 4, "yes:1", "{}".to_owned()),
+        of(Kind::Opened, 5, "", "{}".to_owned()),
+        call,
+        // A platform's body that is no JSON.
+        Update::new(
+            DialogKey::new("custom", "7"),
+            "u/7",
+            "hi",
+            Bytes::from_static(b"\xff\0<xml/>"),
+        ),
+    ];
+    if hears_edits {
+        all.push(of(Kind::Edited, 8, "mended", "{}".to_owned()));
+    }
+    all
+}
+
+/// A megabyte of what programs trip over.
+pub(super) fn long_text() -> String {
+    let piece = "😀\u{2028}\u{2029}\u{85}\0\"\\\n\r\t\u{feff}\u{1f468}\u{200d}\u{1f469}\u{7f}ä\u{fffd}\u{10ffff}";
+    piece.repeat(LONG / piece.len() + 1)
+}
