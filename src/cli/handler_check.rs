@@ -131,7 +131,10 @@ fn line(outcome: &Outcome) -> String {
         text += &format!("\n    expected: {}", outcome.expected);
     }
     for finding in &outcome.findings {
-        text += &format!("\n    {}", finding.replace('\n', "\n    "));
+        text += &format!(
+            "\n    {}",
+            finding.replace('\t', "    ").replace('\n', "\n    ")
+        );
     }
     text
 }

@@ -39,7 +39,7 @@ const LONGEST_NAME: usize = 64;
 const LONGEST_ERROR: usize = 64 << 10;
 
 /// Levels of lists and objects in a state: readers in every language follow that many.
-const DEEPEST: usize = 100;
+pub(super) const DEEPEST: usize = 100;
 
 /// The largest integer that a JavaScript number holds exactly.
 const SAFE: i64 = (1 << 53) - 1;

@@ -53,9 +53,9 @@ async fn one_that_kills_its_process_is_found_and_the_others_are_answered() {
             others.push(begin(bot.port, &format!("user-{n}"), &format!("wait {gate}")).await);
         }
         bot.settled().await;
+        let first = handlers(&bot);
         accepted(&bot, "eve", "p", poison).await;
         accepted(&bot, "eve", "q", "attempt").await;
-        let first = handlers(&bot);
         until("its process dies", SOON, || {
             let now = handlers(&bot);
             !now.is_empty() && now != first

@@ -62,7 +62,7 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         name: "foreign-state",
-        tried: "states that it did not write: null, a list, nested ones, integers beyond 64 bits",
+        tried: "states that it did not write: null, lists, 100 levels, integers beyond 64 bits",
         expected: "an answer to each; it may be a failure",
         run: turns::foreign_state,
     },
@@ -70,7 +70,7 @@ pub(super) const CASES: &[Case] = &[
         name: "long-text",
         tried: "two turns with a megabyte of emoji, quotes, NUL and all that ends lines",
         expected: "an answer to each, below 16 MiB and in UTF-8",
-        run: turns::long_text,
+        run: turns::long_texts,
     },
     Case {
         name: "query",

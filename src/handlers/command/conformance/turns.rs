@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::wire::cut;
 use super::answer::Ended;
 use super::session::Session;
-use super::updates::{self, FOREIGN_STATES, each_kind, message};
+use super::updates::{each_kind, foreign_states, long_text, message};
 use super::{Bench, Findings, Stop, Tally, Tried};
 
 /// How long nothing more may come.
@@ -91,20 +91,23 @@ pub(super) fn state(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> T
 
 pub(super) fn foreign_state(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> Tried {
     let mut handler = Session::open(bench, tally, found)?;
-    for (number, state) in (1..).zip(FOREIGN_STATES) {
-        let outcome = handler.ask(&message(number, "hi"), Some(state));
+    for (number, state) in (1..).zip(foreign_states()) {
+        let outcome = handler.ask(&message(number, "hi"), Some(&state));
         outcome.map_err(|stop| match stop {
-            Stop::Wrong(wrong) => Stop::Wrong(format!("with the state {state}: {wrong}")),
+            Stop::Wrong(wrong) => {
+                let state = cut(state.clone(), SHORT);
+                Stop::Wrong(format!("with the state {state}: {wrong}"))
+            }
             other => other,
         })?;
     }
     handler.leave()
 }
 
-pub(super) fn long_text(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> Tried {
+pub(super) fn long_texts(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> Tried {
     let mut handler = Session::open(bench, tally, found)?;
     let window = handler.window();
-    let text = updates::long_text();
+    let text = long_text();
     let state = json!({ "text": text }).to_string();
     for (number, state) in [(1, None), (2, Some(state.as_str()))] {
         handler.answers(window - 1)?;

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use serde_json::json;
 use turnkey_storage::DialogKey;
 
+use super::super::wire::DEEPEST;
 use crate::author::message::{Kind, Picture, Update};
 
 /// Bytes of a long text, about.
 const LONG: usize = 1 << 20;
 
 /// States that another program may have left. Text, since no number type holds them all.
-pub(super) const FOREIGN_STATES: [&str; 8] = [
+const FOREIGN_STATES: [&str; 8] = [
     "null",
     "{}",
     "[]",
@@ -23,6 +24,17 @@ pub(super) const FOREIGN_STATES: [&str; 8] = [
     r#"{"count":9007199254740993,"n":18446744073709551615,"m":-9223372036854775808}"#,
     r#"{"count":123456789012345678901234567890,"n":1e300,"m":-0.0}"#,
 ];
+
+/// These states, and the deepest one that there can be.
+pub(super) fn foreign_states() -> Vec<String> {
+    let inner = DEEPEST - 1;
+    let deepest = format!(r#"{{"count":{}{}}}"#, "[".repeat(inner), "]".repeat(inner));
+    FOREIGN_STATES
+        .into_iter()
+        .map(str::to_owned)
+        .chain([deepest])
+        .collect()
+}
 
 /// A user's message; each number is another user's.
 pub(super) fn message(number: u64, text: &str) -> Update {
