@@ -157,12 +157,12 @@ const WRONG: [(&str, &str, &str); 23] = [
     (
         "slow-exit",
         "end",
-        "it was still there 1 s after the end of its pipe",
+        "it was still there 2 s after the end of its pipe",
     ),
     (
         "slow-exit",
         "drain",
-        "it was still there 1 s after the end of its pipe",
+        "it was still there 2 s after the end of its pipe",
     ),
     ("no-pong", "ping", "ping 1 had no pong within 10 s"),
     (

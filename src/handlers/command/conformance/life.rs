@@ -2,7 +2,7 @@
 //!
 //! Named by `cases.rs`, which says what each expects.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -98,20 +98,28 @@ pub(super) fn end(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> Tri
     leaves(&mut handler)
 }
 
-/// It ends with its pipe.
+/// It ends with its pipe: late with a warning, and not so late that a worker kills it.
 fn leaves(handler: &mut Session<'_>) -> Tried {
-    match handler.end()? {
-        None => Err(format!(
-            "it was still there {} s after the end of its pipe; a worker sends it SIGTERM then, and a second later SIGKILL",
-            LEAVE.as_secs_f32()
+    let begun = Instant::now();
+    let Some(status) = handler.end(2 * LEAVE)? else {
+        return Err(format!(
+            "it was still there {} s after the end of its pipe, when a worker kills it",
+            2 * LEAVE.as_secs()
         )
-        .into()),
-        Some(status) if status.success() => Ok(()),
-        Some(status) => {
-            let lines = handler.last_lines();
-            let warning = format!("at the end of its pipe {}, not 0{lines}", ended(status));
-            handler.found.warn(warning);
-            Ok(())
-        }
+        .into());
+    };
+    let took = begun.elapsed();
+    if took > LEAVE {
+        handler.found.warn(format!(
+            "it took {:.1} s to leave after the end of its pipe; after {} s a worker sends SIGTERM",
+            took.as_secs_f32(),
+            LEAVE.as_secs()
+        ));
     }
+    if !status.success() {
+        let lines = handler.last_lines();
+        let warning = format!("at the end of its pipe {}, not 0{lines}", ended(status));
+        handler.found.warn(warning);
+    }
+    Ok(())
 }

@@ -259,13 +259,13 @@ impl<'a> Session<'a> {
     /// Has it leave, as at the end of each case; whatever else it says is heard.
     pub(super) fn leave(mut self) -> Tried {
         self.drain();
-        self.end().map(|_| ())
+        self.end(LEAVE).map(|_| ())
     }
 
-    /// Ends the pipe to it and hears what it still says: how it ended, if within a second.
-    pub(super) fn end(&mut self) -> Tried<Option<ExitStatus>> {
+    /// Ends the pipe to it and hears what it still says: how it ended, if within this time.
+    pub(super) fn end(&mut self, limit: Duration) -> Tried<Option<ExitStatus>> {
         self.talk.close();
-        self.gone_within(LEAVE)
+        self.gone_within(limit)
     }
 
     /// How it ended, if it does within this time.
