@@ -63,6 +63,10 @@ pub(crate) struct Returned {
 }
 
 /// What a handler is started with, in a worker.
+#[cfg_attr(
+    not(feature = "any-language"),
+    expect(dead_code, reason = "a handler in Rust needs nothing")
+)]
 pub(crate) struct Starting<'a> {
     pub(crate) config: &'a Config,
     /// The worker's place.

@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction, signal};
 use nix::unistd::{ForkResult, Pid};
 
@@ -189,12 +189,15 @@ pub(super) fn own_files() -> Vec<RawFd> {
 /// Prepares a command that is to become a handler (`handlers/command/plan.rs`). It is killed
 /// when the thread that starts it ends; it has these files (the first number is ours, the
 /// second its own), the system's own dispositions of signals, and this limit of open files.
+#[cfg(feature = "any-language")]
 pub(crate) fn guard_handler(
     command: &mut std::process::Command,
     mut files: Vec<(RawFd, RawFd)>,
     open_files: u64,
 ) {
+    use nix::sys::resource::setrlimit;
     use std::os::unix::process::CommandExt;
+
     let parent = nix::unistd::getpid();
     let become_handler = move || {
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
@@ -228,6 +231,7 @@ pub(crate) fn guard_handler(
 }
 
 /// Above the numbers that a handler is given.
+#[cfg(feature = "any-language")]
 const FIRST_HIGH: RawFd = 10;
 
 /// Zeroed words that this process and all it forks share, for the rest of its life.

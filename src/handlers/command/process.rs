@@ -380,7 +380,11 @@ impl Process {
             let mut begin = 0;
             while let Some(at) = buffer[searched..].iter().position(|b| *b == b'\n') {
                 let end = searched + at;
-                if let Err(reason) = self.hear(&buffer[begin..end], &mut said) {
+                let line = &buffer[begin..end];
+                if line.len() > LONGEST_LINE {
+                    return Cause::Protocol(wire::too_long());
+                }
+                if let Err(reason) = self.hear(line, &mut said) {
                     return Cause::Protocol(reason);
                 }
                 (begin, searched) = (end + 1, end + 1);

@@ -27,6 +27,7 @@ impl Groups {
     }
 
     /// The group of this handler, by its leader's process id; 0 for none.
+    #[cfg(feature = "any-language")]
     pub(crate) fn set(&self, handler: usize, leader: u64) {
         self.words[handler].store(leader, Relaxed);
     }
