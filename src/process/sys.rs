@@ -188,7 +188,7 @@ pub(super) fn own_files() -> Vec<RawFd> {
 
 /// Prepares a command that is to become a handler (`handlers/command/plan.rs`). It is killed
 /// when the thread that starts it ends; it has these files (the first number is ours, the
-/// second its own), the system's own dispositions of signals, and this limit of open files.
+/// second its own), the system's own dispositions of signals and none blocked, and this limit of open files.
 #[cfg(feature = "any-language")]
 pub(crate) fn guard_handler(
     command: &mut std::process::Command,
@@ -208,8 +208,7 @@ pub(crate) fn guard_handler(
         {
             restore(which)?;
         }
-        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        setrlimit(Resource::RLIMIT_NOFILE, open_files.min(most), most)?;
+        SigSet::empty().thread_set_mask()?;
         // First out of each other's way.
         for (ours, _) in &mut files {
             // SAFETY: numbers only; one without a file is an error of the kernel's.
@@ -222,6 +221,9 @@ pub(crate) fn guard_handler(
             // nobody's: it is about to run another program.
             Errno::result(unsafe { nix::libc::dup2(*ours, *theirs) })?;
         }
+        // Last: until the exec there may be more open files than that.
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, open_files.min(most), most)?;
         Ok(())
     };
     // SAFETY: the closure runs between fork and exec, perhaps of a process with threads. It

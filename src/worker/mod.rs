@@ -103,7 +103,10 @@ impl Worker<'_> {
             .enable_all()
             .build()?;
         let local = tokio::task::LocalSet::new();
+        let groups = self.scoreboard.worker(self.slot).groups();
         let result = local.block_on(&runtime, self.serve(author, ready, stop));
+        // None is left after an ordinary stop.
+        groups.kill();
         drop(local);
         // A read that is still under way is not waited for.
         runtime.shutdown_background();
@@ -124,7 +127,17 @@ impl Worker<'_> {
             is_first: self.is_first,
             groups: slot.groups(),
         };
-        let hears = author.handler.start(starting).await?;
+        let hears = {
+            let mut start = author.handler.start(starting);
+            loop {
+                // It may take longer than a worker may be silent.
+                slot.beat();
+                tokio::select! {
+                    hears = &mut start => break hears?,
+                    () = tokio::time::sleep(tasks::HEARTBEAT) => {}
+                }
+            }
+        };
         let bot = self.bot(author, hears, draining.clone())?;
         slot.introduce();
         let mut tasks = Tasks::new();

@@ -43,7 +43,7 @@ use crate::updaters::{account as whose, polling, registration};
 
 /// Between two signs of life. They are given by the runtime itself, so one that
 /// is blocked gives none.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// For the pauses of an earlier run, and for what it left in the inbox, before
 /// connections are accepted.

@@ -188,6 +188,12 @@ impl Pool {
                 Ok(hello) => return Ok((started, hello)),
                 Err(_) => (&mut started.end).await.unwrap_or_default(),
             },
+            // Nothing is awaited between the look at `leaving` in `keep` and here.
+            () = self.left.notified() => {
+                process.kill();
+                drop((&mut started.end).await);
+                return Err("the worker leaves".to_owned());
+            }
             () = tokio::time::sleep(self.patience) => {
                 process.kill();
                 drop((&mut started.end).await);
@@ -219,6 +225,8 @@ impl Pool {
         let why = end.await.unwrap_or_default();
         self.schedule.borrow_mut().gone(place);
         self.places.borrow_mut()[place] = None;
+        // What waits may go elsewhere.
+        self.dispatch();
         format!("the handler {}: {why}", process.title())
     }
 

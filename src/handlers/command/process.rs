@@ -32,6 +32,9 @@ use crate::handlers::{Call, Handled};
 /// Questions of one turn that are not answered yet; one more is answered with an error.
 const MOST_QUERIES: usize = 64;
 
+/// Bytes that it has not read yet: all its turns, and answers to their questions.
+const MOST_UNREAD: usize = 256 << 20;
+
 /// How long a turn that is over its time may still take to say so.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
@@ -108,6 +111,10 @@ pub(super) struct Process {
     /// It is gone, and had one turn in hand.
     had_one: Cell<bool>,
     heard: Cell<Instant>,
+    /// It has said hello.
+    greeted: Cell<bool>,
+    /// It was told to leave.
+    told: Notify,
     raw: Cell<bool>,
     cause: RefCell<Option<Cause>>,
     gone: Cell<bool>,
@@ -153,6 +160,8 @@ impl Process {
             next_id: Cell::new(1),
             had_one: Cell::new(false),
             heard: Cell::new(Instant::now()),
+            greeted: Cell::new(false),
+            told: Notify::new(),
             raw: Cell::new(false),
             cause: RefCell::new(None),
             gone: Cell::new(false),
@@ -238,6 +247,11 @@ impl Process {
                         let reason = "the turn is over its time".to_owned();
                         self.write(&wire::rows(id, query.number, Err(reason)));
                     }
+                    Some(Event::Query(query))
+                        if waiting.len() + usize::from(asked.is_some()) >= MOST_QUERIES =>
+                    {
+                        self.write(&wire::rows(id, query.number, Err(too_many())));
+                    }
                     Some(Event::Query(query)) => waiting.push_back(query),
                     None if is_late => return Ran::Answered(Err(Error::Timeout(call.timeout))),
                     None => return self.died(),
@@ -252,6 +266,10 @@ impl Process {
                         deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
                     } else {
                         is_late = true;
+                        for query in waiting.drain(..) {
+                            let reason = "the turn is over its time".to_owned();
+                            self.write(&wire::rows(id, query.number, Err(reason)));
+                        }
                         self.write(&wire::cancel(id));
                         deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
                     }
@@ -278,7 +296,8 @@ impl Process {
         let why = cause.as_ref().map(ToString::to_string).unwrap_or_default();
         let blame = match cause {
             Some(Cause::Ended(_) | Cause::Protocol(_)) if self.had_one.get() => Blame::Alone,
-            Some(Cause::Ended(_) | Cause::Protocol(_)) => Blame::Suspect,
+            // Of a process that hangs, the oldest turn is late first, and may not be the one.
+            Some(Cause::Ended(_) | Cause::Protocol(_) | Cause::Late) => Blame::Suspect,
             _ => Blame::None,
         };
         Ran::Died(blame, format!("its handler {}: {why}", self.title()))
@@ -292,7 +311,17 @@ impl Process {
     }
 
     fn write(&self, line: &[u8]) {
-        self.outbox.borrow_mut().extend_from_slice(line);
+        let is_full = {
+            let mut outbox = self.outbox.borrow_mut();
+            let is_full = outbox.len() + line.len() > MOST_UNREAD;
+            if !is_full {
+                outbox.extend_from_slice(line);
+            }
+            is_full
+        };
+        if is_full {
+            return self.end(Cause::Protocol("it does not read its turns".to_owned()));
+        }
         self.wake.notify_one();
     }
 
@@ -307,6 +336,7 @@ impl Process {
         self.write(&wire::drain());
         self.closing.set(true);
         self.wake.notify_one();
+        self.told.notify_one();
     }
 
     /// Kills it, as one that is of no use: it did not say hello in time.
@@ -335,6 +365,8 @@ impl Process {
                     }
                     () = &mut writing, if !is_written => is_written = true,
                     status = child.wait() => break Some(status),
+                    // One that does not read is not waited for.
+                    () = self.has_had_its_time(), if !is_written => is_written = true,
                     () = self.is_silent() => self.end(Cause::Silent),
                     () = tokio::time::sleep(LEAVE), if is_written => {
                         signal_group(self.leader, Signal::SIGTERM);
@@ -350,7 +382,11 @@ impl Process {
             signal_group(self.leader, Signal::SIGKILL);
             let status = match exited {
                 Some(status) => status,
-                None => child.wait().await,
+                None => {
+                    // It may have left its group.
+                    child.start_kill().ok();
+                    child.wait().await
+                }
             };
             if self.closing.get() {
                 self.cause.borrow_mut().get_or_insert(Cause::Asked);
@@ -362,9 +398,11 @@ impl Process {
             how(status)
         };
         self.cause.borrow_mut().get_or_insert(Cause::Ended(cause));
-        for task in output.into_iter().flatten() {
+        for mut task in output.into_iter().flatten() {
             // Somebody else may hold the pipe open.
-            drop(tokio::time::timeout(LAST_READ, task).await);
+            if tokio::time::timeout(LAST_READ, &mut task).await.is_err() {
+                task.abort();
+            }
         }
         self.let_go();
         let cause = self.cause.borrow();
@@ -421,6 +459,7 @@ impl Process {
         match line {
             Line::Hello(hello) => {
                 let said = said.take().ok_or("a second hello")?;
+                self.greeted.set(true);
                 self.raw.set(hello.raw);
                 if !hello.name.is_empty() {
                     *self.title.borrow_mut() = format!("{}[{}]", hello.name, self.leader);
@@ -444,8 +483,7 @@ impl Process {
                 if turn.waiting() < MOST_QUERIES {
                     turn.put(Event::Query(query));
                 } else {
-                    let reason = format!("more than {MOST_QUERIES} questions at once");
-                    self.write(&wire::rows(id, query.number, Err(reason)));
+                    self.write(&wire::rows(id, query.number, Err(too_many())));
                 }
             }
             Line::Pong(_) => {}
@@ -487,6 +525,12 @@ impl Process {
         }
     }
 
+    /// Resolves a while after it was told to leave.
+    async fn has_had_its_time(&self) {
+        self.told.notified().await;
+        tokio::time::sleep(LEAVE).await;
+    }
+
     /// Resolves when an idle process has not answered a ping. One that runs turns has their
     /// time-outs instead.
     async fn is_silent(&self) {
@@ -496,7 +540,8 @@ impl Process {
             if self.heard.get().elapsed() < QUIET {
                 continue;
             }
-            if self.closing.get() || !self.in_hand.borrow().is_empty() {
+            let is_busy = !self.in_hand.borrow().is_empty();
+            if !self.greeted.get() || self.closing.get() || is_busy {
                 tokio::time::sleep(QUIET).await;
                 continue;
             }
@@ -509,6 +554,10 @@ impl Process {
             }
         }
     }
+}
+
+fn too_many() -> String {
+    format!("more than {MOST_QUERIES} questions at once")
 }
 
 fn how(status: io::Result<ExitStatus>) -> String {
