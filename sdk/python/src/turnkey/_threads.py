@@ -26,6 +26,9 @@ from ._wire import MAX_LINE, End, Pipes, ProtocolError, encode, from_sql
 #: A turn that takes longer than this lets another thread read.
 TICK = 0.002
 
+#: Seconds between two looks at signals that came to another thread.
+LOOK = 1.0
+
 #: The monitor goes to sleep after so many ticks without a turn: soon, but not between two
 #: turns of a busy process, since to wake it costs more than a turn.
 IDLE_TICKS = 50
@@ -99,7 +102,9 @@ class Threads(Questions):
             self._reader = self._seat()
         threading.Thread(target=self._monitor, name="turnkey-monitor", daemon=True).start()
         self._reader.wake.release()
-        self._finished.wait()
+        # Handlers of signals run in this thread, which one that came to another does not wake.
+        while not self._finished.wait(LOOK):
+            pass
         if self._error is not None:
             raise self._error
 
