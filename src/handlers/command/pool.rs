@@ -264,6 +264,11 @@ impl Pool {
             };
             match permit.process.run(call).await {
                 Ran::Answered(outcome) => return outcome,
+                // Somebody may have killed the process: its sender is told of a failure only
+                // when that happens again.
+                Ran::Died(Blame::Alone, _) if suspicion == Suspicion::None => {
+                    suspicion = Suspicion::Suspect;
+                }
                 Ran::Died(Blame::Alone, why) => {
                     self.remember(&call.update);
                     return Err(Error::msg(why));

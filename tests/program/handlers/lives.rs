@@ -178,6 +178,7 @@ async fn kills_of_handlers_lose_and_repeat_nothing() {
         "{kills} kills, {} answered, {} sent again",
         verdict.answered, verdict.busy
     );
+    assert_eq!(verdict.busy, 0, "nobody is told to come again");
     assert_eq!(bot.setup.sum(), verdict.answered);
     bot.stop().await.assert_sound();
 }
