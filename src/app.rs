@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::author::error::Result;
+use crate::author::message::{Hears, Kind};
 use crate::author::turn::Turn;
 use crate::author::user_lock::{LockFactory, UserLock};
 use crate::channels::{Channel, Factory};
@@ -32,7 +33,7 @@ impl App {
                 migrations: Vec::new(),
                 channels: Vec::new(),
                 user_lock: None,
-                edits: false,
+                hears: Hears::default(),
             },
         }
     }
@@ -79,13 +80,12 @@ impl App {
         self
     }
 
-    /// Also hands over edits of earlier messages, as updates of
-    /// [`Kind::Edited`](crate::Kind::Edited). Without this they are counted and left
-    /// out: to a handler that does not look, "buy 1 ticket" with a typing error mended is
-    /// two tickets, and platforms call it an edit when a link's preview changed.
+    /// Hears these kinds of update and no others. Without this a handler hears messages,
+    /// pressed buttons, opened, joined and left. Platforms are asked for what is heard; what
+    /// comes all the same is answered, and counted by kind on the status page.
     #[must_use]
-    pub fn handle_edits(mut self) -> Self {
-        self.author.edits = true;
+    pub fn hears(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
+        self.author.hears = Hears::only(kinds);
         self
     }
 

@@ -82,7 +82,9 @@ pub use turnkey_drill as drill;
 pub use app::App;
 pub use author::error::{Error, Result};
 pub use author::message::{
-    Button, DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Rpc, Update,
+    Action, Attachment, Button, Chat, ChatKind, Contact, DialogKey, File, FileKind, Format,
+    Forwarded, Hears, Keyboard, Kind, Location, MAX_BYTES, MAX_UPDATE_ID, MAX_USER_ID, Outgoing,
+    Press, Quoted, Reply, Request, Rpc, Sender, Source, Span, Style, Styled, Target, Update,
     UpdateId,
 };
 pub use author::start_error::StartError;
@@ -90,7 +92,8 @@ pub(crate) use author::start_error::StartResult;
 pub use author::turn::{MAX_REPLIES, Turn};
 pub use author::user_lock::{Held, LockFuture, UserLock};
 pub use channels::{
-    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, is_signed, same_secret,
+    AskFuture, Channel, FileAddress, LocateFuture, Plan, PlatformAnswer, Received, Refusal,
+    SendError, SendFuture, Sent, is_signed, same_secret,
 };
 pub use shared::pacing::Rate;
 pub use turnkey_storage::{Fence, FromValue, Params, ReplyId, Row, Seen, Value};

@@ -5,6 +5,7 @@
 
 pub(crate) mod error;
 pub(crate) mod message;
+pub(crate) mod platform;
 pub(crate) mod start_error;
 pub(crate) mod turn;
 pub(crate) mod user_lock;

@@ -1,16 +1,21 @@
 //! The [`Turn`] that a handler is given.
 //!
 //! Made and taken apart by `handlers/rust.rs`. Invariant: nothing that a handler does here
-//! takes effect before its turn is committed.
+//! takes effect before its turn is committed, but for [`Turn::ask`] and [`Turn::download`],
+//! which ask the platform at once.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use turnkey_storage::{Grant, Params, Row, Statement, Storage};
 
 use crate::author::error::{Error, Result};
-use crate::author::message::{Picture, Reply, Rpc, Update};
+use crate::author::message::{
+    Action, Chat, Contact, File, FileKind, Kind, Location, Reply, Rpc, Sender, Target, Update,
+};
+use crate::author::platform::Platform;
 
-/// Replies of one turn. More is a handler that loops.
+/// Replies and other actions of one turn. More is a handler that loops.
 pub const MAX_REPLIES: usize = 1000;
 
 /// One update of one user, with the user's state. What a handler changes here
@@ -20,16 +25,29 @@ pub struct Turn<S> {
     pub state: S,
     pub(crate) update: Arc<Update>,
     pub(crate) attempt: u32,
-    pub(crate) replies: Vec<Reply>,
+    pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) grant: Grant,
+    pub(crate) platform: Rc<dyn Platform>,
 }
 
+/// What came in.
 impl<S> Turn<S> {
     /// The update's text, caption or button data.
     pub fn text(&self) -> &str {
         &self.update.text
+    }
+
+    /// What sort of update it is. [`App::hears`](crate::App::hears) says which a handler is
+    /// given.
+    pub fn kind(&self) -> Kind {
+        self.update.kind
+    }
+
+    /// The text with its formatting in markup: [`Update::markup`].
+    pub fn markup(&self) -> String {
+        self.update.markup()
     }
 
     /// The command that the text is, without slash and bot's name: `start` for `/start`,
@@ -54,14 +72,40 @@ impl<S> Turn<S> {
         self.update.rpc()
     }
 
-    /// The pictures that the user sent.
-    pub fn pictures(&self) -> &[Picture] {
-        &self.update.pictures
+    /// The files that the user sent, photos included.
+    pub fn files(&self) -> &[File] {
+        &self.update.files
+    }
+
+    /// The photos that the user sent.
+    pub fn photos(&self) -> impl Iterator<Item = &File> {
+        let is_photo = |file: &&File| file.kind == FileKind::Photo;
+        self.update.files.iter().filter(is_photo)
+    }
+
+    /// The place that the user sent.
+    pub fn location(&self) -> Option<&Location> {
+        self.update.location.as_ref()
+    }
+
+    /// The telephone number that the user sent.
+    pub fn contact(&self) -> Option<&Contact> {
+        self.update.contact.as_ref()
     }
 
     /// The user, as the channel names them.
     pub fn user_id(&self) -> &str {
         &self.update.dialog.user_id
+    }
+
+    /// The user's name, user name and language, as far as the platform tells.
+    pub fn sender(&self) -> Option<&Sender> {
+        self.update.sender.as_ref()
+    }
+
+    /// The conversation; none where a platform has only private ones.
+    pub fn chat(&self) -> Option<&Chat> {
+        self.update.chat.as_ref()
     }
 
     /// The channel's name, such as `telegram`.
@@ -80,12 +124,150 @@ impl<S> Turn<S> {
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
+}
 
+/// What goes out, after the commit and in order.
+impl<S> Turn<S> {
     /// Queues a reply. It is sent after the turn is committed, in order.
     pub fn reply(&mut self, reply: impl Into<Reply>) {
-        self.replies.push(reply.into());
+        self.actions.push(Action::Reply(reply.into()));
     }
 
+    /// Puts another text, other buttons or another file in the place of the message that
+    /// this dialog named so ([`Reply::named`]), in this turn or an earlier one. It must fit
+    /// one message. A message that is gone is reported in the log, and no error.
+    pub fn edit(&mut self, message: impl Into<Target>, reply: impl Into<Reply>) {
+        self.actions.push(Action::Edit {
+            message: message.into(),
+            reply: reply.into(),
+        });
+    }
+
+    /// As [`edit`](Turn::edit), the message whose button was pressed.
+    pub fn edit_pressed(&mut self, reply: impl Into<Reply>) {
+        self.edit(Target::This, reply);
+    }
+
+    /// Takes away the message that this dialog named so. One that is gone is reported in
+    /// the log, and no error.
+    pub fn delete(&mut self, message: impl Into<Target>) {
+        self.actions.push(Action::Delete {
+            message: message.into(),
+        });
+    }
+
+    /// Shows a few words over the chat to the user who pressed a button.
+    pub fn toast(&mut self, text: impl Into<String>) {
+        self.actions.push(Action::Toast {
+            text: text.into(),
+            alert: false,
+        });
+    }
+
+    /// As [`toast`](Turn::toast), in a window that the user must close.
+    pub fn alert(&mut self, text: impl Into<String>) {
+        self.actions.push(Action::Toast {
+            text: text.into(),
+            alert: true,
+        });
+    }
+
+    /// Calls any method of the platform, such as Telegram's `sendInvoice`, in order with
+    /// the replies and tried again like them. Where the method sends to a chat and the
+    /// parameters name none, it is this one.
+    pub fn call(&mut self, method: impl Into<String>, params: serde_json::Value) {
+        self.actions.push(Action::Call {
+            method: method.into(),
+            params,
+            name: None,
+        });
+    }
+
+    /// As [`call`](Turn::call); the message that it sends has this name from now on.
+    pub fn call_named(
+        &mut self,
+        name: impl Into<String>,
+        method: impl Into<String>,
+        params: serde_json::Value,
+    ) {
+        self.actions.push(Action::Call {
+            method: method.into(),
+            params,
+            name: Some(name.into()),
+        });
+    }
+
+    /// Says something to another dialog. It is part of this turn's transaction, and is sent
+    /// in that dialog's order. `user` is what [`Turn::user_id`] is there.
+    pub fn send_to(
+        &mut self,
+        channel: impl Into<String>,
+        user: impl Into<String>,
+        reply: impl Into<Reply>,
+    ) {
+        self.actions.push(Action::SendTo {
+            channel: channel.into(),
+            user: user.into(),
+            reply: reply.into(),
+        });
+    }
+}
+
+/// What is asked at once.
+impl<S> Turn<S> {
+    /// Calls a method of the platform now and returns its result, such as Telegram's
+    /// `getChatMember`. It is no part of the turn: what it changes stays changed if the
+    /// turn fails, and happens again when the turn is tried again.
+    ///
+    /// # Errors
+    /// The platform refuses, is away, or does not answer within 10 seconds.
+    pub async fn ask(
+        &self,
+        method: impl Into<String>,
+        params: serde_json::Value,
+    ) -> Result<serde_json::Value> {
+        self.platform
+            .ask(&self.update, method.into(), params)
+            .await
+            .map_err(Error::msg)
+    }
+
+    /// Fetches a file that the user sent, at most `limit` bytes of it.
+    ///
+    /// # Errors
+    /// It is larger, is not there any more, or the platform is away.
+    pub async fn download(&self, file: &File, limit: usize) -> Result<Vec<u8>> {
+        self.platform
+            .download(&self.update.dialog.channel, file, limit)
+            .await
+            .map_err(Error::msg)
+    }
+
+    /// As [`download`](Turn::download), into a file of the box that does not exist yet, piece
+    /// by piece: as large as `limit` allows, whatever memory there is. The bytes written.
+    ///
+    /// # Errors
+    /// Likewise; or the file cannot be written. Then it is removed.
+    pub async fn download_to(
+        &self,
+        file: &File,
+        path: impl AsRef<std::path::Path>,
+        limit: u64,
+    ) -> Result<u64> {
+        self.platform
+            .download_to(
+                &self.update.dialog.channel,
+                file,
+                path.as_ref().to_owned(),
+                limit,
+            )
+            .await
+            .map_err(Error::msg)
+    }
+}
+
+/// Tables of the author's own.
+impl<S> Turn<S> {
     /// Adds a statement of your own to the turn's transaction: it takes effect
     /// with the new state, or neither does. Parameters are `?1`, `?2` …; a tuple,
     /// an array or a `Vec` of values. Tables of your own are made by

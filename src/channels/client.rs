@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::Extensions;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::client::legacy::Client as Pooled;
@@ -152,6 +152,26 @@ impl Client {
             .body(Full::default())
             .map_err(|e| SendError::Refused(e.to_string()))?;
         self.call(request, wait + TIMEOUT / 2).await
+    }
+
+    /// Gets a file: its body comes as it is read.
+    ///
+    /// # Errors
+    /// A sentence without the address.
+    pub(super) async fn fetch(
+        &self,
+        uri: Uri,
+        headers: Vec<(HeaderName, HeaderValue)>,
+    ) -> Result<hyper::Response<hyper::body::Incoming>, String> {
+        let mut request = Request::get(uri);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::default()).map_err(|e| e.to_string())?;
+        tokio::time::timeout(TIMEOUT, self.pooled.request(request))
+            .await
+            .map_err(|_| format!("no answer in {} s", TIMEOUT.as_secs()))?
+            .map_err(|e| chain(&e))
     }
 
     async fn call(

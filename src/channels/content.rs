@@ -1,14 +1,24 @@
 //! Makes replies fit a platform: a text that is too long is cut into several messages; what
 //! cannot be cut is refused with a reason.
 //!
-//! Called by the channels' `plan`, so before the commit: each part has its own row in the
+//! Called by the channels' `fit`, so before the commit: each part has its own row in the
 //! outbox. Lengths are in UTF-16 code units: no platform counts a text as longer, so what fits
-//! here fits there.
+//! here fits there. What comes out has plain texts with spans, whatever the author wrote.
 
-use crate::author::message::Reply;
+use super::SendError;
+use crate::author::message::{Action, Attachment, FileKind, MAX_BYTES, Outgoing, Press, Reply, Source, Styled};
 
-/// Bytes of a picture's address. The strictest platform takes 2000.
+/// Bytes of an address. The strictest platform takes 2000.
 const MAX_ADDRESS: usize = 2000;
+
+/// What a platform shows of a text's formatting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Formatting {
+    /// Spans of the text.
+    Spans,
+    /// Nothing: addresses stand behind what links to them.
+    None,
+}
 
 /// What a platform takes in one message.
 pub(super) struct Limits {
@@ -16,8 +26,8 @@ pub(super) struct Limits {
     pub(super) platform: &'static str,
     /// Units of a text; a longer one becomes several messages.
     pub(super) text: usize,
-    /// Units of a picture's text; the rest follows in messages of its own. 0 where
-    /// pictures have none.
+    /// Units of a file's text; the rest follows in messages of its own. 0 where
+    /// files have none.
     pub(super) caption: usize,
     /// Buttons of a message; more are refused.
     pub(super) buttons: usize,
@@ -25,46 +35,92 @@ pub(super) struct Limits {
     pub(super) label: usize,
     /// Bytes of a button's data; more are refused.
     pub(super) data: usize,
+    /// Files of one message: an album. 1 where there are none: then each is a message.
+    pub(super) album: usize,
+    /// What it shows of a text's formatting.
+    pub(super) formatting: Formatting,
 }
 
-/// The messages that these replies become, in order.
+/// The messages that this reply becomes, in order.
 ///
 /// # Errors
 /// What the platform would never take, in a sentence for the bot's author.
-pub(super) fn fit(replies: &[Reply], limits: &Limits) -> Result<Vec<Reply>, String> {
-    let mut messages = Vec::with_capacity(replies.len());
-    for (index, reply) in replies.iter().enumerate() {
-        let refuse = |why: String| format!("reply {}: {why}", index + 1);
-        if is_blank(&reply.text) && reply.picture.is_none() {
-            tracing::warn!("{}: an empty reply is not sent", limits.platform);
-            continue;
-        }
-        check(reply, limits).map_err(refuse)?;
-        split(reply, limits, &mut messages);
+pub(super) fn fit(reply: &Reply, limits: &Limits) -> Result<Vec<Reply>, String> {
+    let mut styled = reply.styled()?;
+    if limits.formatting == Formatting::None {
+        styled = Styled::new(styled.to_plain(), Vec::new());
     }
-    Ok(messages)
+    if is_blank(&styled.text) && !reply.has_content() {
+        tracing::warn!("{}: an empty reply is not sent", limits.platform);
+        return Ok(Vec::new());
+    }
+    check(reply, limits)?;
+    split(reply, styled, limits)
+}
+
+/// The reply that is to be sent, where a channel can do nothing else.
+///
+/// # Errors
+/// It is another action: such a row was written by another version.
+pub(super) fn reply(outgoing: &Outgoing) -> Result<&Reply, SendError> {
+    match &outgoing.action {
+        Action::Reply(reply) => Ok(reply),
+        _ => Err(SendError::Refused(
+            "this channel can do nothing but reply".to_owned(),
+        )),
+    }
+}
+
+/// Refuses what a channel does not say yet.
+pub(super) fn only_photos_and_data(reply: &Reply, platform: &str) -> Result<(), String> {
+    for file in &reply.files {
+        if file.kind != FileKind::Photo || photo(std::slice::from_ref(file)).is_none() {
+            let kind = file.kind.name();
+            return Err(format!("{platform} takes no {kind} of that sort yet"));
+        }
+    }
+    if reply.location.is_some() || reply.contact.is_some() || reply.keyboard.is_some() {
+        return Err(format!("{platform} takes no places, contacts and keyboards yet"));
+    }
+    if reply.buttons.iter().flatten().any(|button| button.data().is_none()) {
+        return Err(format!("{platform} takes only buttons with data yet"));
+    }
+    Ok(())
+}
+
+/// The address or id of the photo.
+pub(super) fn photo(files: &[Attachment]) -> Option<&str> {
+    match &files.first()?.source {
+        Source::Url(from) | Source::Id(from) => Some(from),
+        _ => None,
+    }
 }
 
 fn check(reply: &Reply, limits: &Limits) -> Result<(), String> {
     let platform = limits.platform;
-    if let Some(address) = &reply.picture
-        && (address.is_empty() || address.len() > MAX_ADDRESS)
-    {
-        let length = address.len();
-        return Err(format!(
-            "a picture's address has 1 to {MAX_ADDRESS} bytes, not {length}"
-        ));
+    for file in &reply.files {
+        check_file(file)?;
     }
-    if reply.buttons.len() > limits.buttons {
-        let (given, most) = (reply.buttons.len(), limits.buttons);
-        return Err(format!("{given} buttons; {platform} takes {most}"));
+    let buttons: usize = reply.buttons.iter().map(Vec::len).sum();
+    if buttons > limits.buttons {
+        let most = limits.buttons;
+        return Err(format!("{buttons} buttons; {platform} takes {most}"));
     }
-    for button in &reply.buttons {
-        let (length, most) = (button.data.len(), limits.data);
-        if button.label.is_empty() || length == 0 {
-            return Err("a button needs a label and data".to_owned());
+    for button in reply.buttons.iter().flatten() {
+        let (what, value) = match &button.press {
+            Press::Data(data) => ("data", data.as_str()),
+            Press::Link(url) | Press::WebApp(url) => ("an address", url.as_str()),
+            Press::Phone(number) => ("a number", number.as_str()),
+            Press::Request(_) => ("a request", "asked"),
+            Press::Say => ("data", ""),
+        };
+        if button.label.is_empty() || value.is_empty() {
+            return Err(format!("a button needs a label and {what}"));
         }
-        if length > most {
+        let (length, most) = (value.len(), limits.data);
+        if let Press::Data(_) = button.press
+            && length > most
+        {
             return Err(format!(
                 "the data of button {:?} has {length} bytes; {platform} takes {most}",
                 button.label
@@ -74,36 +130,93 @@ fn check(reply: &Reply, limits: &Limits) -> Result<(), String> {
     Ok(())
 }
 
-/// The picture goes with the first part, the buttons with the last.
-fn split(reply: &Reply, limits: &Limits, messages: &mut Vec<Reply>) {
-    let mut rest = reply.text.as_str();
-    let mut picture = reply.picture.clone();
-    loop {
-        let limit = if picture.is_some() {
-            limits.caption
-        } else {
-            limits.text
+fn check_file(file: &Attachment) -> Result<(), String> {
+    let kind = file.kind.name();
+    match &file.source {
+        Source::Url(from) | Source::Id(from) if from.is_empty() || from.len() > MAX_ADDRESS => {
+            let length = from.len();
+            Err(format!(
+                "the address of a {kind} has 1 to {MAX_ADDRESS} bytes, not {length}"
+            ))
+        }
+        Source::Path(path) if !path.starts_with('/') => {
+            Err(format!("the path of a {kind} must be absolute, not {path:?}"))
+        }
+        Source::Base64(bytes) if bytes.len() > MAX_BYTES.div_ceil(3) * 4 => Err(format!(
+            "a {kind} within a reply has at most {MAX_BYTES} bytes; give larger ones by their path"
+        )),
+        Source::Base64(_) if file.name.is_none() => {
+            Err(format!("a {kind} within a reply needs a name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files, place and contact come first, the buttons and the name go with the last message.
+fn split(reply: &Reply, styled: Styled, limits: &Limits) -> Result<Vec<Reply>, String> {
+    let mut messages = Vec::new();
+    let mut rest = Some(styled).filter(|styled| !is_blank(&styled.text));
+    let message = || Reply {
+        silent: reply.silent,
+        no_preview: reply.no_preview,
+        protected: reply.protected,
+        ..Reply::default()
+    };
+    let has_markup = !reply.buttons.is_empty() || reply.keyboard.is_some();
+    for files in reply.files.chunks(limits.album.max(1)) {
+        let mut one = Reply {
+            files: files.to_vec(),
+            ..message()
         };
-        let part;
-        (part, rest) = cut(rest, limit);
+        // Buttons have no place under an album: its text carries them.
+        let is_bare = files.len() > 1 && has_markup;
+        if let Some(text) = rest.take_if(|_| limits.caption > 0 && !is_bare) {
+            let (part, left) = cut(text, limits.caption);
+            one.text = part.text;
+            one.spans = part.spans;
+            rest = Some(left).filter(|left| !left.text.is_empty());
+        }
+        messages.push(one);
+    }
+    if reply.location.is_some() {
+        messages.push(Reply {
+            location: reply.location.clone(),
+            ..message()
+        });
+    }
+    if reply.contact.is_some() {
+        messages.push(Reply {
+            contact: reply.contact.clone(),
+            ..message()
+        });
+    }
+    while let Some(text) = rest {
+        let (part, left) = cut(text, limits.text);
         // No platform takes a message of nothing but blanks.
-        if picture.is_some() || !is_blank(part) {
+        if !is_blank(&part.text) {
             messages.push(Reply {
-                text: part.to_owned(),
-                picture: picture.take(),
-                buttons: Vec::new(),
+                text: part.text,
+                spans: part.spans,
+                ..message()
             });
         }
-        if rest.is_empty() {
-            break;
-        }
+        rest = Some(left).filter(|left| !left.text.is_empty());
+    }
+    if let Some(first) = messages.first_mut() {
+        first.quote.clone_from(&reply.quote);
     }
     if let Some(last) = messages.last_mut() {
+        if last.files.len() > 1 && has_markup {
+            return Err("an album has no buttons; give it a text, which carries them".to_owned());
+        }
         last.buttons.clone_from(&reply.buttons);
-        for button in &mut last.buttons {
+        for button in last.buttons.iter_mut().flatten() {
             button.label = shorten(&button.label, limits.label);
         }
+        last.keyboard.clone_from(&reply.keyboard);
+        last.name.clone_from(&reply.name);
     }
+    Ok(messages)
 }
 
 /// Whether nobody would see anything of a text: platforms refuse it as empty.
@@ -124,22 +237,26 @@ fn is_blank(text: &str) -> bool {
 
 /// The first part of a text, and the rest: cut at the last line or word that ends in
 /// the second half of what fits, else in a word, never in a character.
-fn cut(text: &str, limit: usize) -> (&str, &str) {
+fn cut(styled: Styled, limit: usize) -> (Styled, Styled) {
+    let text = styled.text.as_str();
     let end = fitting(text, limit);
     if end == text.len() {
-        return (text, "");
+        return (styled, Styled::default());
     }
     let (fits, rest) = text.split_at(end);
     // A break right behind what fits is as good.
-    if rest.starts_with(['\n', ' ']) {
-        return (fits, &rest[1..]);
-    }
-    let good = |at: &usize| *at > end / 2;
-    let newline = fits.rfind('\n').filter(good);
-    match newline.or_else(|| fits.rfind(' ').filter(good)) {
-        Some(at) => (&text[..at], &text[at + 1..]),
-        None => (fits, rest),
-    }
+    let (at, skipped) = if rest.starts_with(['\n', ' ']) {
+        (end, 1)
+    } else {
+        let good = |at: &usize| *at > end / 2;
+        let newline = fits.rfind('\n').filter(good);
+        match newline.or_else(|| fits.rfind(' ').filter(good)) {
+            Some(at) => (at, 1),
+            None => (end, 0),
+        }
+    };
+    let (part, rest) = styled.split_at(at);
+    (part, rest.without_start(skipped))
 }
 
 /// Bytes of the longest start of a text that has at most `limit` units.
@@ -175,10 +292,12 @@ mod tests {
         buttons: 2,
         label: 5,
         data: 8,
+        album: 2,
+        formatting: Formatting::Spans,
     };
 
     fn texts(reply: Reply) -> Vec<String> {
-        let messages = fit(&[reply], &LIMITS).unwrap();
+        let messages = fit(&reply, &LIMITS).unwrap();
         messages.into_iter().map(|message| message.text).collect()
     }
 
@@ -212,49 +331,46 @@ mod tests {
         let sent = texts(many.as_str().into());
         assert!(sent.iter().all(|text| !text.trim().is_empty()), "{sent:?}");
         // The buttons are under what is sent last.
-        let ends = fit(
-            &[Reply::from("0123456789         ").button("a", "1")],
-            &LIMITS,
-        )
+        let ends = fit(&Reply::from("0123456789         ").button("a", "1"), &LIMITS)
         .unwrap();
         assert_eq!(ends, [Reply::from("0123456789").button("a", "1")]);
-        let picture = Reply::picture("u").caption("   ");
+        let picture = Reply::photo("u").caption("   ");
         assert_eq!(
-            fit(std::slice::from_ref(&picture), &LIMITS).unwrap(),
+            fit(&picture, &LIMITS).unwrap(),
             [picture]
         );
     }
 
     #[test]
     fn the_picture_comes_first_and_the_buttons_last() {
-        let reply = Reply::picture("u")
+        let reply = Reply::photo("u")
             .caption("abcdefgh")
             .button("yes indeed", "1");
-        let messages = fit(&[reply], &LIMITS).unwrap();
+        let messages = fit(&reply, &LIMITS).unwrap();
         assert_eq!(messages.len(), 2);
-        assert_eq!(messages[0], Reply::picture("u").caption("abcd"));
+        assert_eq!(messages[0], Reply::photo("u").caption("abcd"));
         assert_eq!(messages[1], Reply::from("efgh").button("yes …", "1"));
         let no_caption = Limits {
             caption: 0,
             ..LIMITS
         };
-        let bare = fit(&[Reply::picture("u")], &no_caption).unwrap();
-        assert_eq!(bare, [Reply::picture("u")]);
-        let two = fit(&[Reply::picture("u").caption("hi")], &no_caption).unwrap();
-        assert_eq!(two, [Reply::picture("u"), "hi".into()]);
+        let bare = fit(&Reply::photo("u"), &no_caption).unwrap();
+        assert_eq!(bare, [Reply::photo("u")]);
+        let two = fit(&Reply::photo("u").caption("hi"), &no_caption).unwrap();
+        assert_eq!(two, [Reply::photo("u"), "hi".into()]);
     }
 
     #[test]
     fn what_cannot_be_cut_is_refused_by_name() {
-        let refused = |reply: Reply| fit(&["ok".into(), reply], &LIMITS).unwrap_err();
+        let refused = |reply: Reply| fit(&reply, &LIMITS).unwrap_err();
         let many = Reply::from("x")
             .button("a", "1")
             .button("b", "2")
             .button("c", "3");
-        assert_eq!(refused(many), "reply 2: 3 buttons; Test takes 2");
+        assert_eq!(refused(many), "3 buttons; Test takes 2");
         let long = refused(Reply::from("x").button("a", "123456789"));
         assert!(long.contains("\"a\" has 9 bytes; Test takes 8"), "{long}");
         assert!(refused(Reply::from("x").button("", "1")).contains("label"));
-        assert!(refused(Reply::picture("")).contains("address"));
+        assert!(refused(Reply::photo("")).contains("address"));
     }
 }

@@ -16,16 +16,17 @@ use turnkey_storage::ReplyId;
 
 use super::account::credentials;
 use super::client::{Client, Response};
-use super::content::{self, Limits};
+use super::content::{self, Formatting, Limits};
 use super::incoming::{
     NotHandled, dialog, digest, field_beside, genuine, parse_json, read_json, unreadable, update_id,
 };
 use super::lenient::{self, Id, List, or_default, readable};
 use super::signature::{is_signed, same_secret};
 use super::{
-    Channel, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address, without,
+    Channel, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent, method_address,
+    without,
 };
-use crate::author::message::{Button, Kind, Outgoing, Picture, Reply, Update};
+use crate::author::message::{Button, File, FileKind, Kind, Outgoing, Reply, Update};
 use crate::config::FacebookConfig;
 use crate::shared::pacing::{Pace, Rate};
 
@@ -37,6 +38,8 @@ const LIMITS: Limits = Limits {
     buttons: 13,
     label: 20,
     data: 1000,
+    album: 1,
+    formatting: Formatting::None,
 };
 
 /// Calls of a page in a second, for texts and links
@@ -239,7 +242,7 @@ impl Facebook {
             Ok(Some((sender, said))) => match dialog("facebook", sender.as_str()) {
                 Ok(dialog) => Some(Update {
                     kind: said.kind,
-                    pictures: said.pictures,
+                    files: said.files,
                     ..Update::new(
                         dialog,
                         update_id(said.id).0,
@@ -259,7 +262,7 @@ impl Facebook {
     /// It cannot be read, for this reason.
     fn said(&self, raw: &str) -> Result<Option<(String, Said)>, String> {
         let event: Event = read_json(raw.as_bytes())?;
-        let (kind, mid, text, pictures) = match (event.message, event.postback, event.message_edit)
+        let (kind, mid, text, files) = match (event.message, event.postback, event.message_edit)
         {
             (Some(message), ..) if message.is_echo => return Ok(None),
             (Some(message), ..) => {
@@ -304,7 +307,7 @@ impl Facebook {
                 kind,
                 id,
                 text,
-                pictures,
+                files,
             },
         )))
     }
@@ -315,7 +318,7 @@ struct Said {
     kind: Kind,
     id: String,
     text: String,
-    pictures: Vec<Picture>,
+    files: Vec<File>,
 }
 
 fn left(raw: &str, reason: &str, body: &Bytes) -> Update {
@@ -338,7 +341,7 @@ fn digest_of_json(raw: &str) -> String {
     }
 }
 
-type Content = (Kind, Option<String>, String, Vec<Picture>);
+type Content = (Kind, Option<String>, String, Vec<File>);
 
 /// What a message holds; else what sort it is.
 fn content(message: Message) -> Result<Content, String> {
@@ -346,15 +349,15 @@ fn content(message: Message) -> Result<Content, String> {
         return Ok((Kind::Button, message.mid, data, Vec::new()));
     }
     let mut other = "empty".to_owned();
-    let mut pictures = Vec::new();
+    let mut files = Vec::new();
     for attachment in message.attachments.items {
         let url = attachment.payload.and_then(|payload| payload.url);
         match (url, attachment.kind) {
             // A sticker was an image, too, until August 2026.
             (Some(url), Some(kind)) if ["image", "sticker"].contains(&kind.as_str()) => {
-                pictures.push(Picture {
-                    id: None,
+                files.push(File {
                     url: Some(url),
+                    ..File::new(FileKind::Photo)
                 });
             }
             (_, Some(kind)) => other = kind,
@@ -362,12 +365,12 @@ fn content(message: Message) -> Result<Content, String> {
         }
     }
     match message.text {
-        None if pictures.is_empty() => Err(format!("message.{other}")),
+        None if files.is_empty() => Err(format!("message.{other}")),
         text => Ok((
             Kind::Message,
             message.mid,
             text.unwrap_or_default(),
-            pictures,
+            files,
         )),
     }
 }
@@ -424,20 +427,22 @@ impl Channel for Facebook {
         Ok(Received::Updates(updates))
     }
 
-    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
-        content::fit(replies, &LIMITS)
+    fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
+        content::only_photos_and_data(reply, LIMITS.platform)?;
+        content::fit(reply, &LIMITS)
     }
 
     fn rate(&self) -> Option<Rate> {
         Some(Rate::per_second(RATE))
     }
 
-    fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
+    fn send<'a>(&'a self, _: ReplyId, outgoing: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
+            let reply = content::reply(outgoing)?;
             let body = serde_json::json!({
-                "recipient": { "id": reply.to },
+                "recipient": { "id": outgoing.to },
                 "messaging_type": "RESPONSE",
-                "message": message(&reply.reply),
+                "message": message(reply),
             });
             let uri = self.messages.clone();
             let response = self
@@ -450,7 +455,7 @@ impl Channel for Facebook {
 }
 
 fn message(reply: &Reply) -> serde_json::Value {
-    let mut message = match &reply.picture {
+    let mut message = match content::photo(&reply.files) {
         Some(url) => serde_json::json!({
             "attachment": { "type": "image", "payload": { "url": url } }
         }),
@@ -458,20 +463,20 @@ fn message(reply: &Reply) -> serde_json::Value {
     };
     let quick_reply = |button: &Button| {
         serde_json::json!({
-            "content_type": "text", "title": button.label, "payload": button.data,
+            "content_type": "text", "title": button.label, "payload": button.data(),
         })
     };
     if !reply.buttons.is_empty() {
-        message["quick_replies"] = reply.buttons.iter().map(quick_reply).collect();
+        message["quick_replies"] = reply.buttons.iter().flatten().map(quick_reply).collect();
     }
     message
 }
 
 /// What an answer of the Send API means for the reply
 /// (<https://developers.facebook.com/docs/messenger-platform/error-codes>).
-pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError> {
+pub(super) fn outcome(response: &Response, token: &str) -> Result<Sent, SendError> {
     if response.status.is_success() {
-        return Ok(());
+        return Ok(Sent::default());
     }
     let ApiAnswer { error } = response.json()?;
     let subcode = error

@@ -28,7 +28,8 @@ use super::incoming::parse_json;
 use super::signature::same_secret;
 use super::{Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture};
 use crate::author::message::{
-    DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID, Outgoing, Picture, Reply, Update, UpdateId,
+    Action, Contact, DialogKey, File, FileKind, Format, Kind, Location, MAX_UPDATE_ID, MAX_USER_ID,
+    Outgoing, Reply, Update, UpdateId,
 };
 use crate::config::HttpConfig;
 use crate::shared::clock::since_1970;
@@ -62,8 +63,14 @@ pub(super) struct Http {
 struct Body {
     user_id: String,
     text: Option<String>,
-    /// The address of a picture; the text is its caption.
-    picture: Option<String>,
+    /// The address of a photo; the text is its caption.
+    #[serde(alias = "picture")]
+    photo: Option<String>,
+    /// Files of any sort.
+    #[serde(default)]
+    files: Vec<File>,
+    location: Option<Location>,
+    contact: Option<Contact>,
     /// The data of a button that was pressed; there is no text then.
     button: Option<String>,
     id: Option<String>,
@@ -71,7 +78,7 @@ struct Body {
 
 #[derive(Serialize)]
 struct Answer<'a> {
-    replies: &'a [Reply],
+    replies: &'a [Action],
 }
 
 impl Http {
@@ -140,17 +147,21 @@ impl Channel for Http {
                 body.user_id.len()
             )));
         }
+        let has_more = body.photo.is_some()
+            || !body.files.is_empty()
+            || body.location.is_some()
+            || body.contact.is_some();
         let (kind, text) = match (body.button, body.text) {
             (Some(data), _) => (Kind::Button, data),
             (None, Some(text)) => (Kind::Message, text),
-            (None, None) if body.picture.is_some() => (Kind::Message, String::new()),
+            (None, None) if has_more => (Kind::Message, String::new()),
             (None, None) => {
-                return Err(bad("missing field `text`, `picture` or `button`".to_owned()));
+                return Err(bad("missing field `text`, `button`, `photo`, `files`, `location` or `contact`".to_owned()));
             }
         };
-        let picture = body.picture.map(|url| Picture {
-            id: None,
+        let photo = body.photo.map(|url| File {
             url: Some(url),
+            ..File::new(FileKind::Photo)
         });
         let id = match headers.get("idempotency-key") {
             Some(key) => Some(
@@ -168,20 +179,19 @@ impl Channel for Http {
                 "the update's id: 1 to {MAX_UPDATE_ID} bytes, not starting with `~`"
             )));
         }
+        let digest = match id.is_some() {
+            true => Sha256::digest(bytes)[..DIGEST].to_vec(),
+            false => Vec::new(),
+        };
+        let dialog = DialogKey::new(self.name(), body.user_id);
+        let id = id.unwrap_or_else(|| self.make_up_id());
         let update = Update {
-            address: body.user_id.clone(),
-            dialog: DialogKey::new(self.name(), body.user_id),
-            digest: if id.is_some() {
-                Sha256::digest(bytes)[..DIGEST].to_vec()
-            } else {
-                Vec::new()
-            },
-            id: UpdateId(id.unwrap_or_else(|| self.make_up_id())),
+            digest,
             kind,
-            text,
-            pictures: picture.into_iter().collect(),
-            within: String::new(),
-            raw: bytes.clone(),
+            files: photo.into_iter().chain(body.files).collect(),
+            location: body.location,
+            contact: body.contact,
+            ..Update::new(dialog, id, text, bytes.clone())
         };
         Ok(match prefers_async(headers) {
             true => Received::Async(update),
@@ -189,8 +199,25 @@ impl Channel for Http {
         })
     }
 
-    /// All replies ride in the answer, as they are: there is nobody to send to.
-    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
+    /// Whoever asks decides what to make of it.
+    fn can(&self, _: &Action) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// As it is, but that marks are spans of a plain text.
+    fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
+        let styled = reply.styled()?;
+        Ok(vec![Reply {
+            text: styled.text,
+            spans: styled.spans,
+            format: Format::Plain,
+            ..reply.clone()
+        }])
+    }
+
+    /// All replies ride in the answer: there is nobody to send to.
+    fn plan(&self, _: &Update, actions: &[Action]) -> Result<Plan, String> {
+        let replies = &self.fit_all(actions)?;
         Ok(Plan {
             answer: serde_json::to_vec(&Answer { replies }).map_err(|e| e.to_string())?,
             send: Vec::new(),

@@ -9,6 +9,7 @@
 pub(crate) mod account;
 mod client;
 mod content;
+mod download;
 mod facebook;
 mod http;
 mod incoming;
@@ -32,7 +33,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode, Uri};
 use turnkey_storage::{ReplyId, Seen};
 
@@ -42,7 +43,7 @@ pub(crate) use self::registry::{
     Channels, Factory, Outlet, accounts, check_names, polled, registered,
 };
 pub use self::signature::{is_signed, same_secret};
-use crate::author::message::{Outgoing, Reply, Update, UpdateId};
+use crate::author::message::{Action, File, Outgoing, Reply, Update, UpdateId};
 use crate::author::start_error::StartError;
 use crate::shared::pacing::Rate;
 
@@ -97,8 +98,10 @@ pub enum SendError {
         /// once several chats were told so.
         all: bool,
     },
-    /// It will never be accepted: blocked by the user, no such chat.
+    /// It will never be accepted: nothing that can be sent, not allowed.
     Refused(String),
+    /// Nothing reaches this user or chat any more: blocked by the user, no such chat.
+    Unreachable(String),
 }
 
 impl std::fmt::Display for SendError {
@@ -107,7 +110,8 @@ impl std::fmt::Display for SendError {
             SendError::Retry { reason, .. }
             | SendError::Away { reason, .. }
             | SendError::TooMany { reason, .. }
-            | SendError::Refused(reason) => f.write_str(reason),
+            | SendError::Refused(reason)
+            | SendError::Unreachable(reason) => f.write_str(reason),
         }
     }
 }
@@ -176,18 +180,83 @@ pub enum Received {
     Answer(PlatformAnswer),
 }
 
-/// What becomes of a turn's replies.
+/// What becomes of a turn's replies and other actions.
 #[derive(Debug)]
 pub struct Plan {
     /// The body of the answer to a committed turn. It is stored with the turn and
     /// given again, byte for byte, should the update come again.
     pub answer: Vec<u8>,
     /// What is sent afterwards, in order.
-    pub send: Vec<Reply>,
+    pub send: Vec<Action>,
+}
+
+/// What the platform says of something that it took.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// Its id of the message, by which [`Action::Edit`] and [`Action::Delete`] name it later.
+    pub message: Option<String>,
+    /// The message that was meant is gone: there was nothing to do any more. Why, in the
+    /// platform's words.
+    pub gone: Option<String>,
+}
+
+impl Sent {
+    /// The message has this id.
+    pub fn message(id: impl Into<String>) -> Self {
+        Sent {
+            message: Some(id.into()),
+            gone: None,
+        }
+    }
+
+    /// The message that was meant is gone.
+    pub fn gone(why: impl Into<String>) -> Self {
+        Sent {
+            message: None,
+            gone: Some(why.into()),
+        }
+    }
 }
 
 /// What [`Channel::send`] returns.
-pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<(), SendError>> + 'a>>;
+pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<Sent, SendError>> + 'a>>;
+
+/// What [`Channel::ask`] returns: the method's result.
+pub type AskFuture<'a> = Pin<Box<dyn Future<Output = Result<serde_json::Value, SendError>> + 'a>>;
+
+/// What [`Channel::locate`] returns.
+pub type LocateFuture<'a> = Pin<Box<dyn Future<Output = Result<FileAddress, SendError>> + 'a>>;
+
+/// Where a file that a user sent can be fetched.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FileAddress {
+    /// Its address. It may hold a token: it is in no log.
+    pub uri: Uri,
+    /// What it is asked for with, such as `Authorization`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Another address than of a server of the web: a path of this box, where the
+    /// platform's own server runs here.
+    pub path: Option<std::path::PathBuf>,
+}
+
+impl FileAddress {
+    /// At this address, without more.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn new(address: &str) -> Result<Self, SendError> {
+        let uri: Uri = address
+            .parse()
+            .map_err(|_| SendError::Refused("the file's address cannot be read".to_owned()))?;
+        Ok(FileAddress {
+            uri,
+            headers: Vec::new(),
+            path: None,
+        })
+    }
+}
 
 /// A platform: how its updates are known to be genuine, what they hold, and how a reply
 /// is sent. Four methods must be written; the others say what most platforms want.
@@ -216,30 +285,109 @@ pub trait Channel {
     /// [`Update::unreadable`], and goes to the dead letters.
     fn parse(&self, headers: &HeaderMap, body: &Bytes) -> Result<Received, Refusal>;
 
-    /// Sends one reply. It is called again until it succeeds, is refused for good, or the
-    /// reply is given up (`--max-reply-attempts`, `--max-reply-age`), and once more should a crash hide that it succeeded: where the platform takes a key
-    /// by which it knows a message again, give it [`Outgoing::key`].
-    fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a>;
+    /// Sends one reply, or does another action that [`can`](Channel::can) allowed. It is
+    /// called again until it succeeds, is refused for good, or is given up
+    /// (`--max-reply-attempts`, `--max-reply-age`), and once more should a crash hide that it
+    /// succeeded: where the platform takes a key by which it knows a message again, give it
+    /// [`Outgoing::key`]. Names of messages are ids by then.
+    fn send<'a>(&'a self, id: ReplyId, outgoing: &'a Outgoing) -> SendFuture<'a>;
 
-    /// The messages that these replies become: cuts what is too long for the platform.
+    /// The messages that a reply becomes: cuts what is too long for the platform.
     /// Called before the commit, so that each has a row of its own in the outbox.
     ///
     /// # Errors
     /// A reply that the platform would never take, in a sentence. The turn fails.
-    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
-        Ok(replies.to_vec())
+    fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
+        Ok(vec![reply.clone()])
     }
 
-    /// Decides, before the commit, which replies ride in the answer and which are
+    /// Whether the platform can do this, which is no reply. Here it can do nothing else.
+    ///
+    /// # Errors
+    /// What it cannot do, in a sentence. The turn fails.
+    fn can(&self, action: &Action) -> Result<(), String> {
+        let what = match action {
+            Action::Reply(_) | Action::SendTo { .. } => return Ok(()),
+            Action::Edit { .. } => "edit messages",
+            Action::Delete { .. } => "delete messages",
+            Action::Toast { .. } => "show toasts",
+            Action::Call { .. } => "call methods",
+        };
+        Err(format!("the channel {:?} cannot {what}", self.name()))
+    }
+
+    /// The actions that these become: replies as [`fit`](Channel::fit) cuts them, and what
+    /// the platform [`can`](Channel::can) do.
+    ///
+    /// # Errors
+    /// What it would never take, in a sentence. The turn fails.
+    fn fit_all(&self, actions: &[Action]) -> Result<Vec<Action>, String> {
+        let mut fitting = Vec::with_capacity(actions.len());
+        for (index, action) in actions.iter().enumerate() {
+            let refuse = |why: String| format!("reply {}: {why}", index + 1);
+            self.can(action).map_err(refuse)?;
+            match action {
+                Action::Reply(reply) => {
+                    let messages = self.fit(reply).map_err(refuse)?;
+                    fitting.extend(messages.into_iter().map(Action::Reply));
+                }
+                Action::Edit { message, reply } => {
+                    let mut messages = self.fit(reply).map_err(refuse)?.into_iter();
+                    match (messages.next(), messages.next()) {
+                        (Some(reply), None) => fitting.push(Action::Edit {
+                            message: message.clone(),
+                            reply,
+                        }),
+                        (None, _) => return Err(refuse("an edit needs a content".to_owned())),
+                        (Some(_), Some(_)) => {
+                            return Err(refuse("an edit must fit one message".to_owned()));
+                        }
+                    }
+                }
+                other => fitting.push(other.clone()),
+            }
+        }
+        Ok(fitting)
+    }
+
+    /// Decides, before the commit, which actions ride in the answer and which are
     /// sent. Here all are sent, and the answer is empty.
     ///
     /// # Errors
-    /// As [`fit`](Channel::fit).
-    fn plan(&self, _update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+    /// As [`fit_all`](Channel::fit_all).
+    fn plan(&self, _update: &Update, actions: &[Action]) -> Result<Plan, String> {
         Ok(Plan {
             answer: Vec::new(),
-            send: self.fit(replies)?,
+            send: self.fit_all(actions)?,
         })
+    }
+
+    /// Calls a method of the platform at once: [`Turn::ask`](crate::Turn::ask). Where it
+    /// needs a chat and none is named, it is the update's.
+    fn ask<'a>(
+        &'a self,
+        _update: &'a Update,
+        _method: &'a str,
+        _params: serde_json::Value,
+    ) -> AskFuture<'a> {
+        let reason = format!("the channel {:?} has no methods to call", self.name());
+        Box::pin(async { Err(SendError::Refused(reason)) })
+    }
+
+    /// Where a file that a user sent can be fetched. Here at its own address.
+    fn locate<'a>(&'a self, file: &'a File) -> LocateFuture<'a> {
+        Box::pin(async move {
+            let address = file.url.as_deref().ok_or_else(|| {
+                SendError::Refused("the file has no address to fetch it from".to_owned())
+            })?;
+            FileAddress::new(address)
+        })
+    }
+
+    /// Shows that the bot is writing, for a few seconds: best effort. None where the
+    /// platform shows no such thing.
+    fn typing<'a>(&'a self, _update: &'a Update) -> Option<SendFuture<'a>> {
+        None
     }
 
     /// The answer to a committed turn, with the body that was planned.
@@ -296,8 +444,8 @@ pub trait Channel {
         Vec::new()
     }
 
-    /// The reply that rides in this answer, to be sent when nobody got it.
-    fn rode(&self, _answer: &[u8]) -> Option<Reply> {
+    /// The action that rides in this answer, to be sent when nobody got it.
+    fn rode(&self, _answer: &[u8]) -> Option<Action> {
         None
     }
 

@@ -5,27 +5,35 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
 use turnkey_storage::ReplyId;
 
 use super::account::{Account, Page};
+use super::client::Client;
 use super::poll::Poll;
 use super::register::Register;
 use super::telegram_api::TelegramApi;
 use super::viber_api::ViberApi;
 use super::vk_api::VkApi;
 use super::{
-    Channel, Plan, Received, Refusal, SendError, SendFuture, facebook, http, telegram, viber, vk,
+    Channel, FileAddress, Plan, Received, Refusal, SendError, SendFuture, download, facebook, http,
+    telegram, viber, vk,
 };
-use crate::author::message::{DialogKey, Kind, Outgoing, Reply, Update};
+use crate::author::message::{Action, DialogKey, File, Hears, Kind, Outgoing, Reply, Update};
+use crate::author::platform::{Asked, Platform};
 use crate::author::start_error::StartError;
 use crate::config::Config;
 use crate::shared::pacing::{MAX_CHANNELS, Pace, Pacer};
 
 /// Makes a channel of the author's, in each worker after the fork.
 pub(crate) type Factory = Box<dyn Fn() -> crate::Result<Box<dyn Channel>>>;
+
+/// How long a handler waits for a platform's answer to a question.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A channel, and how fast it may send.
 #[derive(Clone, Copy)]
@@ -73,6 +81,8 @@ pub(crate) struct Channels {
     gone: Served,
     /// That replies are lost was said.
     said_lost: Cell<bool>,
+    /// Fetches files.
+    client: Client,
 }
 
 impl Channels {
@@ -125,6 +135,7 @@ impl Channels {
                 .collect(),
             gone: Served::new(Box::new(Gone), of_gone),
             said_lost: Cell::new(false),
+            client: Client::new(&config.telegram.proxies)?,
         })
     }
 
@@ -160,17 +171,20 @@ impl Channels {
     ///
     /// # Errors
     /// As [`Channel::plan`].
-    pub(crate) fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+    pub(crate) fn plan(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
         let channel = self.of(&update.dialog);
-        if update.kind != Kind::Rpc {
-            return channel.plan(update, replies);
+        if update.kind == Kind::Relayed {
+            return self.plan_accepted(update, actions);
         }
-        let mut result = serde_json::json!({ "update": update.id.0, "replies": replies.len() });
+        if update.kind != Kind::Rpc {
+            return channel.plan(update, actions);
+        }
+        let mut result = serde_json::json!({ "update": update.id.0, "replies": actions.len() });
         let mut send = Vec::new();
         if channel.can_send() {
-            send = channel.fit(replies)?;
+            send = channel.fit_all(actions)?;
         } else {
-            result["replies"] = serde_json::to_value(replies).map_err(|e| e.to_string())?;
+            result["replies"] = serde_json::to_value(actions).map_err(|e| e.to_string())?;
         }
         Ok(Plan {
             answer: result.to_string().into_bytes(),
@@ -180,22 +194,75 @@ impl Channels {
 
     /// What becomes of the replies of a turn whose update was answered before: all are
     /// sent. Where callers come back for the answer, they ride in the stored one.
-    pub(crate) fn plan_accepted(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
+    pub(crate) fn plan_accepted(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
         let channel = self.of(&update.dialog);
         if channel.can_send() {
             return Ok(Plan {
                 answer: channel.accepted(update),
-                send: channel.fit(replies)?,
+                send: channel.fit_all(actions)?,
             });
         }
-        if !channel.waits_for_answer() && !replies.is_empty() && !self.said_lost.replace(true) {
+        if !channel.waits_for_answer() && !actions.is_empty() && !self.said_lost.replace(true) {
             tracing::warn!(
                 "{}: a reply that is ready only after --ack-after cannot be sent without a \
                  token, and is lost: set the channel's token (said once)",
                 update.dialog
             );
         }
-        channel.plan(update, replies)
+        channel.plan(update, actions)
+    }
+}
+
+impl Platform for Channels {
+    fn ask<'a>(
+        &'a self,
+        update: &'a Update,
+        method: String,
+        params: serde_json::Value,
+    ) -> Asked<'a, serde_json::Value> {
+        Box::pin(async move {
+            let channel = self.of(&update.dialog);
+            let asked = channel.ask(update, &method, params);
+            tokio::time::timeout(PATIENCE, asked)
+                .await
+                .map_err(|_| format!("no answer in {} s", PATIENCE.as_secs()))?
+                .map_err(|e| e.to_string())
+        })
+    }
+
+    fn download<'a>(
+        &'a self,
+        channel: &'a str,
+        file: &'a File,
+        limit: usize,
+    ) -> Asked<'a, Vec<u8>> {
+        Box::pin(async move {
+            let address = self.locate(channel, file).await?;
+            download::to_memory(&self.client, address, limit).await
+        })
+    }
+
+    fn download_to<'a>(
+        &'a self,
+        channel: &'a str,
+        file: &'a File,
+        path: PathBuf,
+        limit: u64,
+    ) -> Asked<'a, u64> {
+        Box::pin(async move {
+            let address = self.locate(channel, file).await?;
+            download::to_file(&self.client, address, &path, limit).await
+        })
+    }
+}
+
+impl Channels {
+    async fn locate(&self, channel: &str, file: &File) -> Result<FileAddress, String> {
+        let channel = self.named(channel).unwrap_or(self.gone.channel.as_ref());
+        let located = tokio::time::timeout(PATIENCE, channel.locate(file)).await;
+        located
+            .map_err(|_| format!("no answer in {} s", PATIENCE.as_secs()))?
+            .map_err(|e| e.to_string())
     }
 }
 
@@ -244,7 +311,7 @@ impl Channel for Gone {
         Err(Refusal::new(StatusCode::NOT_FOUND, "no such channel"))
     }
 
-    fn fit(&self, _: &[Reply]) -> Result<Vec<Reply>, String> {
+    fn fit(&self, _: &Reply) -> Result<Vec<Reply>, String> {
         Err("its channel is not served by this program".to_owned())
     }
 
@@ -253,39 +320,39 @@ impl Channel for Gone {
     }
 }
 
-/// The platforms that this configuration asks. `edits`: they are handled, too.
+/// The platforms that this configuration asks. `hears`: what is asked for.
 ///
 /// # Errors
 /// What is wrong with the configuration, in a sentence.
-pub(crate) fn polled(config: &Config, edits: bool) -> crate::StartResult<Vec<Box<dyn Poll>>> {
+pub(crate) fn polled(config: &Config, hears: Hears) -> crate::StartResult<Vec<Box<dyn Poll>>> {
     let mut sources: Vec<Box<dyn Poll>> = Vec::new();
-    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
+    if let Some(api) = TelegramApi::new(&config.telegram, hears)? {
         sources.push(Box::new(api));
     }
     if let Some(config) = &config.vk {
-        sources.push(Box::new(VkApi::new(config, edits)?));
+        sources.push(Box::new(VkApi::new(config, hears)?));
     }
     Ok(sources)
 }
 
-/// The platforms of this configuration that are told where to post. `edits`: they are
-/// handled, and asked for.
+/// The platforms of this configuration that are told where to post. `hears`: what is
+/// asked for.
 ///
 /// # Errors
 /// What is wrong with the configuration, in a sentence.
 pub(crate) fn registered(
     config: &Config,
-    edits: bool,
+    hears: Hears,
 ) -> crate::StartResult<Vec<Box<dyn Register>>> {
     let mut platforms: Vec<Box<dyn Register>> = Vec::new();
-    if let Some(api) = TelegramApi::new(&config.telegram, edits)? {
+    if let Some(api) = TelegramApi::new(&config.telegram, hears)? {
         platforms.push(Box::new(api));
     }
     if let Some(config) = &config.viber {
         platforms.push(Box::new(ViberApi::new(config)?));
     }
     if let Some(config) = &config.vk {
-        platforms.push(Box::new(VkApi::new(config, edits)?));
+        platforms.push(Box::new(VkApi::new(config, hears)?));
     }
     Ok(platforms)
 }
@@ -300,7 +367,7 @@ pub(crate) fn accounts(config: &Config) -> crate::StartResult<Vec<Box<dyn Accoun
         accounts.push(Box::new(Page::new(config)?));
     }
     if let Some(config) = &config.vk {
-        accounts.push(Box::new(VkApi::new(config, false)?));
+        accounts.push(Box::new(VkApi::new(config, Hears::default())?));
     }
     Ok(accounts)
 }

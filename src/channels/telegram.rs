@@ -26,7 +26,7 @@ use serde::Serialize;
 use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
-use super::content::{self, Limits};
+use super::content::{self, Formatting, Limits};
 use super::incoming::{NotHandled, genuine};
 use super::lenient::readable;
 use super::signature::same_secret;
@@ -35,7 +35,7 @@ use super::telegram_incoming::{Found, Within, end_waiting, read};
 use super::{
     Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
 };
-use crate::author::message::{Button, Kind, Outgoing, Reply, Update};
+use crate::author::message::{Action, Button, Kind, Outgoing, Reply, Update};
 use crate::config::TelegramConfig;
 use crate::shared::pacing::{Pace, Rate};
 
@@ -48,6 +48,8 @@ const LIMITS: Limits = Limits {
     buttons: 100,
     label: 64,
     data: 64,
+    album: 10,
+    formatting: Formatting::Spans,
 };
 
 /// "Avoid sending more than one message per second" to a chat; short bursts pass
@@ -153,9 +155,15 @@ impl Telegram {
         moved.insert(chat.to_owned(), new.to_owned());
     }
 
-    async fn call(&self, uri: &Uri, chat: &str, reply: &Outgoing) -> Result<Response, SendError> {
-        let within = Within::parse(&reply.within).map_err(SendError::Refused)?;
-        let body = serde_json::to_vec(&render(None, chat, within, &reply.reply))
+    async fn call(
+        &self,
+        uri: &Uri,
+        chat: &str,
+        outgoing: &Outgoing,
+        reply: &Reply,
+    ) -> Result<Response, SendError> {
+        let within = Within::parse(&outgoing.within).map_err(SendError::Refused)?;
+        let body = serde_json::to_vec(&render(None, chat, within, reply))
             .map_err(|e| SendError::Refused(e.to_string()))?;
         let uri = uri.clone();
         self.client.post(uri, &[], "application/json", body).await
@@ -202,8 +210,9 @@ impl Channel for Telegram {
         })
     }
 
-    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
-        content::fit(replies, &LIMITS)
+    fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
+        content::only_photos_and_data(reply, LIMITS.platform)?;
+        content::fit(reply, &LIMITS)
     }
 
     /// A pressed button stops waiting in any case.
@@ -214,12 +223,12 @@ impl Channel for Telegram {
         }
     }
 
-    fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
-        let send = self.fit(replies)?;
+    fn plan(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
+        let send = self.fit_all(actions)?;
         let ride = |reply: &Reply| {
-            let method = Some(match reply.picture {
-                Some(_) => "sendPhoto",
-                None => "sendMessage",
+            let method = Some(match reply.files.is_empty() {
+                false => "sendPhoto",
+                true => "sendMessage",
             });
             let (chat, within) = (
                 self.current(&update.address),
@@ -236,7 +245,10 @@ impl Channel for Telegram {
                 );
             }
             return Ok(Plan {
-                answer: send.first().map_or(Ok(Vec::new()), ride)?,
+                answer: match send.first() {
+                    Some(Action::Reply(first)) => ride(first)?,
+                    _ => Vec::new(),
+                },
                 send: Vec::new(),
             });
         }
@@ -246,7 +258,8 @@ impl Channel for Telegram {
         }
         match send.as_slice() {
             // What becomes of it we would not learn; of a picture it matters.
-            [only] if only.picture.is_none() && !self.polls && self.has_place(&update.address) => {
+            [Action::Reply(only)]
+                if only.files.is_empty() && only.name.is_none() && !self.polls && self.has_place(&update.address) => {
                 Ok(Plan {
                     answer: ride(only)?,
                     send: Vec::new(),
@@ -272,12 +285,12 @@ impl Channel for Telegram {
         Some(if to.starts_with('-') { GROUP } else { CHAT })
     }
 
-    fn rode(&self, answer: &[u8]) -> Option<Reply> {
+    fn rode(&self, answer: &[u8]) -> Option<Action> {
         let call: serde_json::Value = serde_json::from_slice(answer).ok()?;
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let reply = match call["method"].as_str()? {
             "sendMessage" => Reply::from(text(&call["text"])?),
-            "sendPhoto" => Reply::picture(text(&call["photo"])?)
+            "sendPhoto" => Reply::photo(text(&call["photo"])?)
                 .caption(text(&call["caption"]).unwrap_or_default()),
             _ => return None,
         };
@@ -286,26 +299,28 @@ impl Channel for Telegram {
             .into_iter()
             .flatten()
             .filter_map(|row| Some((text(&row[0]["text"])?, text(&row[0]["callback_data"])?)));
-        Some(buttons.fold(reply, |reply, (label, data)| reply.button(label, data)))
+        let reply = buttons.fold(reply, |reply, (label, data)| reply.button(label, data));
+        Some(reply.into())
     }
 
-    fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
+    fn send<'a>(&'a self, _: ReplyId, outgoing: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
+            let reply = content::reply(outgoing)?;
             let methods = self
                 .methods
                 .as_ref()
                 .ok_or_else(|| SendError::away("no Telegram token is configured"))?;
-            let uri = match reply.reply.picture {
-                Some(_) => methods.send_photo.clone(),
-                None => methods.send_message.clone(),
+            let uri = match reply.files.is_empty() {
+                false => methods.send_photo.clone(),
+                true => methods.send_message.clone(),
             };
-            let chat = self.current(&reply.to);
-            let mut response = self.call(&uri, &chat, reply).await?;
+            let chat = self.current(&outgoing.to);
+            let mut response = self.call(&uri, &chat, outgoing, reply).await?;
             if let Some(new) = moved_to(&response)
                 && new != chat
             {
-                self.remember(&reply.to, &new);
-                response = self.call(&uri, &new, reply).await?;
+                self.remember(&outgoing.to, &new);
+                response = self.call(&uri, &new, outgoing, reply).await?;
             }
             outcome(&response)
         })
@@ -319,20 +334,22 @@ fn render<'a>(
     reply: &'a Reply,
 ) -> Send<'a> {
     let text = Some(reply.text.as_str()).filter(|text| !text.is_empty());
-    let has_picture = reply.picture.is_some();
-    // One in a row.
+    let photo = content::photo(&reply.files);
     let button = |button: &Button| {
-        let Button { label, data } = button;
-        serde_json::json!([{ "text": label, "callback_data": data }])
+        serde_json::json!({ "text": button.label, "callback_data": button.data() })
     };
-    let rows: Vec<_> = reply.buttons.iter().map(button).collect();
+    let rows: Vec<Vec<_>> = reply
+        .buttons
+        .iter()
+        .map(|row| row.iter().map(button).collect())
+        .collect();
     Send {
         method,
         chat_id: chat,
         within,
-        text: text.filter(|_| !has_picture),
-        photo: reply.picture.as_deref(),
-        caption: text.filter(|_| has_picture),
+        text: text.filter(|_| !photo.is_some()),
+        photo,
+        caption: text.filter(|_| photo.is_some()),
         reply_markup: (!rows.is_empty()).then(|| serde_json::json!({ "inline_keyboard": rows })),
     }
 }

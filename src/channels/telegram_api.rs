@@ -16,7 +16,8 @@ use super::lenient::{self, Number};
 use super::poll::{Asked, Batch, Mark, Poll, PollError};
 use super::register::{Register, Registered, Webhook};
 use super::signature::sign;
-use super::{SendError, method_address};
+use super::{SendError, Sent, method_address};
+use crate::author::message::{Hears, Kind};
 use crate::config::TelegramConfig;
 use crate::shared::scrub;
 
@@ -89,8 +90,8 @@ struct Id {
 }
 
 impl TelegramApi {
-    /// None without a token. `edits`: they are handled.
-    pub(super) fn new(config: &TelegramConfig, edits: bool) -> crate::StartResult<Option<Self>> {
+    /// None without a token. `hears`: what is asked for.
+    pub(super) fn new(config: &TelegramConfig, hears: Hears) -> crate::StartResult<Option<Self>> {
         let Some(token) = config.token.as_deref() else {
             return Ok(None);
         };
@@ -100,7 +101,7 @@ impl TelegramApi {
             method_address(&address, "the Telegram token or --telegram-api-url")
         };
         let mut allowed = ALLOWED.to_vec();
-        if edits {
+        if hears.hears(Kind::Edited) {
             allowed.extend(EDITS);
         }
         Ok(Some(TelegramApi {
@@ -174,15 +175,15 @@ pub(super) fn webhook_secret(configured: Option<&str>, token: &str) -> String {
 }
 
 /// What an answer of the Bot API means for the reply.
-pub(super) fn outcome(response: &Response) -> Result<(), SendError> {
+pub(super) fn outcome(response: &Response) -> Result<Sent, SendError> {
     let status = response.status;
     let answer: Answer<'_> = parse(response)?;
     if answer.ok {
-        return Ok(());
+        return Ok(Sent::default());
     }
     // It was accepted; each further attempt would post it again.
     if answer.description.contains(DELETED) {
-        return Ok(());
+        return Ok(Sent::default());
     }
     let reason = format!("{status}: {}", answer.description);
     let after = answer.parameters.retry_after();

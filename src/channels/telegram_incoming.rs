@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::Refusal;
 use super::incoming::{dialog, field_beside, parse_json, read_json, unreadable, update_id};
 use super::lenient::{self, Id, List, Number};
-use crate::author::message::{Kind, Picture, Update};
+use crate::author::message::{File, FileKind, Kind, Update};
 
 const CHANNEL: &str = "telegram";
 
@@ -320,7 +320,7 @@ fn update(
     chat: Number,
     within: &Within,
     text: String,
-    pictures: Vec<Picture>,
+    files: Vec<File>,
     body: &Bytes,
 ) -> Found {
     let dialog = match dialog(CHANNEL, user.0.to_string()) {
@@ -330,17 +330,17 @@ fn update(
     let id = update_id(id.0.to_string());
     Found::Update(Box::new(Update {
         kind,
-        pictures,
+        files,
         address: chat.0.to_string(),
         within: within.text(),
         ..Update::new(dialog, id.0, text, body.clone())
     }))
 }
 
-fn picture(size: PhotoSize) -> Picture {
-    Picture {
+fn picture(size: PhotoSize) -> File {
+    File {
         id: Some(size.file_id.0),
-        url: None,
+        ..File::new(FileKind::Photo)
     }
 }
 

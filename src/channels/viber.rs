@@ -17,15 +17,15 @@ use sha2::{Digest, Sha256};
 use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
-use super::content::{self, Limits};
+use super::content::{self, Formatting, Limits};
 use super::incoming::{NotHandled, dialog, genuine, parse_json, read_json, unreadable, update_id};
 use super::lenient::{self, Id, readable};
 use super::signature::is_signed;
 use super::{
-    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent, method_address,
     without,
 };
-use crate::author::message::{Kind, Outgoing, Picture, Reply, Update};
+use crate::author::message::{Action, File, FileKind, Kind, Outgoing, Reply, Update};
 use crate::author::start_error::StartError;
 use crate::config::ViberConfig;
 
@@ -38,6 +38,8 @@ const LIMITS: Limits = Limits {
     buttons: 24,
     label: 40,
     data: 100,
+    album: 1,
+    formatting: Formatting::None,
 };
 
 /// Of the first Viber version that knows `Silent` buttons.
@@ -97,7 +99,7 @@ struct Said {
     user: String,
     kind: Kind,
     text: String,
-    pictures: Vec<Picture>,
+    files: Vec<File>,
 }
 
 /// What `tracking_data` holds of ours.
@@ -162,16 +164,16 @@ impl Viber {
     fn message(&self, body: &[u8]) -> Result<Option<Said>, String> {
         let MessageEvent { sender, message } = read_json(body)?;
         let is_picture = message.kind == "picture";
-        let pictures: Vec<Picture> = match message.media.filter(|_| is_picture) {
-            Some(url) => vec![Picture {
-                id: None,
+        let files: Vec<File> = match message.media.filter(|_| is_picture) {
+            Some(url) => vec![File {
                 url: Some(url),
+                ..File::new(FileKind::Photo)
             }],
             None => Vec::new(),
         };
         let text = match message.text {
             Some(text) if message.kind == "text" || is_picture => text,
-            None if !pictures.is_empty() => String::new(),
+            None if !files.is_empty() => String::new(),
             None if message.kind == "text" => return Err("a text without a text".to_owned()),
             None if is_picture => return Err("a picture without an address".to_owned()),
             _ => {
@@ -186,35 +188,42 @@ impl Viber {
             user: sender.id.0,
             kind: if pressed { Kind::Button } else { Kind::Message },
             text,
-            pictures,
+            files,
         }))
     }
 
     fn render(&self, receiver: Option<&str>, reply: &Reply) -> Result<Vec<u8>, String> {
         let has_buttons = !reply.buttons.is_empty();
+        let photo = content::photo(&reply.files);
         let tracking = Tracking {
-            buttons: reply.buttons.iter().map(|b| digest(&b.data)).collect(),
+            buttons: reply
+                .buttons
+                .iter()
+                .flatten()
+                .filter_map(|b| b.data().map(digest))
+                .collect(),
         };
         let buttons: Vec<_> = reply
             .buttons
             .iter()
+            .flatten()
             .map(|button| {
                 serde_json::json!({
                     "Columns": 6, "Rows": 1, "Text": button.label,
-                    "ActionType": "reply", "ActionBody": button.data, "Silent": true,
+                    "ActionType": "reply", "ActionBody": button.data().unwrap_or_default(), "Silent": true,
                 })
             })
             .collect();
         let message = SendMessage {
             receiver,
             sender: Sender { name: &self.sender },
-            kind: if reply.picture.is_some() {
+            kind: if photo.is_some() {
                 "picture"
             } else {
                 "text"
             },
             text: &reply.text,
-            media: reply.picture.as_deref(),
+            media: photo,
             tracking_data: has_buttons
                 .then(|| serde_json::to_string(&tracking))
                 .transpose()
@@ -255,7 +264,7 @@ impl Channel for Viber {
                     user: event.user.id.0,
                     kind: Kind::Opened,
                     text: event.context.unwrap_or_default(),
-                    pictures: Vec::new(),
+                    files: Vec::new(),
                 })
             }),
             // Viber tries out the address before it accepts it.
@@ -272,7 +281,7 @@ impl Channel for Viber {
             (Ok(None), _) => return Ok(Received::Answer(PlatformAnswer::json(Vec::new()))),
             (Ok(Some(said)), Some(id)) => dialog("viber", said.user.clone()).map(|dialog| Update {
                 kind: said.kind,
-                pictures: said.pictures,
+                files: said.files,
                 ..Update::new(dialog, update_id(id).0, said.text, body.clone())
             }),
             (Ok(Some(_)), None) => Err("missing field `message_token`".to_owned()),
@@ -282,14 +291,15 @@ impl Channel for Viber {
         Ok(Received::Updates(vec![update]))
     }
 
-    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
-        content::fit(replies, &LIMITS)
+    fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
+        content::only_photos_and_data(reply, LIMITS.platform)?;
+        content::fit(reply, &LIMITS)
     }
 
-    fn plan(&self, update: &Update, replies: &[Reply]) -> Result<Plan, String> {
-        let mut send = self.fit(replies)?;
+    fn plan(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
+        let mut send = self.fit_all(actions)?;
         let answer = match send.first() {
-            Some(first) if update.kind == Kind::Opened => {
+            Some(Action::Reply(first)) if update.kind == Kind::Opened => {
                 let welcome = self.render(None, first)?;
                 send.remove(0);
                 welcome
@@ -299,12 +309,12 @@ impl Channel for Viber {
         Ok(Plan { answer, send })
     }
 
-    fn rode(&self, answer: &[u8]) -> Option<Reply> {
+    fn rode(&self, answer: &[u8]) -> Option<Action> {
         let message: serde_json::Value = serde_json::from_slice(answer).ok()?;
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         let said = text(&message["text"]).unwrap_or_default();
         let reply = match text(&message["media"]) {
-            Some(media) => Reply::picture(media).caption(said),
+            Some(media) => Reply::photo(media).caption(said),
             None => Reply::from(said),
         };
         let buttons = message["keyboard"]["Buttons"].as_array();
@@ -312,13 +322,15 @@ impl Channel for Viber {
             .into_iter()
             .flatten()
             .filter_map(|button| Some((text(&button["Text"])?, text(&button["ActionBody"])?)));
-        Some(buttons.fold(reply, |reply, (label, data)| reply.button(label, data)))
+        let reply = buttons.fold(reply, |reply, (label, data)| reply.button(label, data));
+        Some(reply.into())
     }
 
-    fn send<'a>(&'a self, _: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
+    fn send<'a>(&'a self, _: ReplyId, outgoing: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
+            let reply = content::reply(outgoing)?;
             let body = self
-                .render(Some(&reply.to), &reply.reply)
+                .render(Some(&outgoing.to), reply)
                 .map_err(SendError::Refused)?;
             let headers = [("x-viber-auth-token", &self.token_header)];
             let uri = self.send_message.clone();
@@ -333,12 +345,12 @@ impl Channel for Viber {
 
 /// What an answer of the API means for the reply
 /// (<https://developers.viber.com/docs/api/rest-bot-api/#error-codes>).
-pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError> {
+pub(super) fn outcome(response: &Response, token: &str) -> Result<Sent, SendError> {
     let answer: ApiAnswer = response.json()?;
     let reason = format!("{}: {}", answer.status, answer.status_message);
     let reason = without(token, &reason);
     Err(match answer.status {
-        0 => return Ok(()),
+        0 => return Ok(Sent::default()),
         // Bad or missing data; the user is unknown, has left, or has no device for
         // it; too new for their version; not allowed to this user or country.
         3 | 4 | 5 | 6 | 11 | 13 | 14 | 16 | 17 | 18 | 20 | 21 | 22 => SendError::Refused(reason),

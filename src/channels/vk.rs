@@ -20,16 +20,16 @@ use sha2::{Digest, Sha256};
 use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
-use super::content::{self, Limits};
+use super::content::{self, Formatting, Limits};
 use super::incoming::{NotHandled, dialog, genuine, parse_json, read_json, unreadable, update_id};
 use super::lenient::{self, Id, List, Number, readable};
 use super::signature::same_secret;
 use super::vk_api::API_VERSION;
 use super::{
-    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, method_address,
+    Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent, method_address,
     without,
 };
-use crate::author::message::{Button, Kind, Outgoing, Picture, Reply, Update};
+use crate::author::message::{Action, Button, File, FileKind, Kind, Outgoing, Reply, Update};
 use crate::config::VkConfig;
 use crate::shared::pacing::{Pace, Rate};
 
@@ -41,6 +41,8 @@ const LIMITS: Limits = Limits {
     buttons: 10,
     label: 40,
     data: 240,
+    album: 1,
+    formatting: Formatting::None,
 };
 
 /// Characters of a button's payload, which is JSON.
@@ -204,10 +206,10 @@ impl Vk {
             .first()
             .and_then(|first| first.kind.clone());
         let mut is_strange = attachments.is_strange;
-        let mut pictures = Vec::new();
+        let mut files = Vec::new();
         for photo in attachments.items.into_iter().filter_map(|item| item.photo) {
             match picture(photo) {
-                Some(picture) => pictures.push(picture),
+                Some(picture) => files.push(picture),
                 None => is_strange = true,
             }
         }
@@ -216,7 +218,7 @@ impl Vk {
             _ if is_edit => (Kind::Edited, message.text.unwrap_or_default()),
             _ => (Kind::Message, message.text.unwrap_or_default()),
         };
-        if text.is_empty() && pictures.is_empty() {
+        if text.is_empty() && files.is_empty() {
             if is_strange {
                 return left(Some(user), "its attachments are not as VK describes them");
             }
@@ -230,7 +232,7 @@ impl Vk {
         };
         Some(Update {
             kind,
-            pictures,
+            files,
             address: message.peer_id.unwrap_or(user).to_string(),
             ..Update::new(dialog, update_id(id).0, text, body.clone())
         })
@@ -238,7 +240,7 @@ impl Vk {
 }
 
 /// None when it has neither a name nor an address.
-fn picture(photo: Photo) -> Option<Picture> {
+fn picture(photo: Photo) -> Option<File> {
     let id = photo.owner_id.zip(photo.id).map(|(owner, id)| {
         let key = photo.access_key.map(|key| format!("_{key}"));
         format!("photo{owner}_{id}{}", key.unwrap_or_default())
@@ -254,7 +256,11 @@ fn picture(photo: Photo) -> Option<Picture> {
         .into_iter()
         .filter(|size| size.url.is_some());
     let url = sizes.max_by_key(area).and_then(|size| size.url);
-    (id.is_some() || url.is_some()).then_some(Picture { id, url })
+    (id.is_some() || url.is_some()).then(|| File {
+        id,
+        url,
+        ..File::new(FileKind::Photo)
+    })
 }
 
 /// A payload's JSON, which mostly stands in a text.
@@ -335,10 +341,11 @@ impl Channel for Vk {
         })
     }
 
-    fn fit(&self, replies: &[Reply]) -> Result<Vec<Reply>, String> {
-        let send = content::fit(replies, &LIMITS)?;
-        for button in send.iter().flat_map(|reply| &reply.buttons) {
-            if payload(&button.data).chars().count() > MAX_PAYLOAD {
+    fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
+        content::only_photos_and_data(reply, LIMITS.platform)?;
+        let send = content::fit(reply, &LIMITS)?;
+        for button in send.iter().flat_map(|reply| &reply.buttons).flatten() {
+            if payload(button.data().unwrap_or_default()).chars().count() > MAX_PAYLOAD {
                 let label = &button.label;
                 return Err(format!("the data of button {label:?} is too long for VK"));
             }
@@ -346,10 +353,10 @@ impl Channel for Vk {
         Ok(send)
     }
 
-    fn plan(&self, _: &Update, replies: &[Reply]) -> Result<Plan, String> {
+    fn plan(&self, _: &Update, actions: &[Action]) -> Result<Plan, String> {
         Ok(Plan {
             answer: b"ok".to_vec(),
-            send: self.fit(replies)?,
+            send: self.fit_all(actions)?,
         })
     }
 
@@ -369,9 +376,9 @@ impl Channel for Vk {
         httpdate::fmt_http_date(SystemTime::now() + RETRY_AFTER)
     }
 
-    fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
+    fn send<'a>(&'a self, id: ReplyId, outgoing: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
-            let body = form(&self.token, id, reply);
+            let body = form(&self.token, id, outgoing, content::reply(outgoing)?);
             let uri = self.messages_send.clone();
             let media_type = "application/x-www-form-urlencoded";
             let response = self
@@ -383,14 +390,13 @@ impl Channel for Vk {
     }
 }
 
-fn form(token: &str, id: ReplyId, outgoing: &Outgoing) -> String {
-    let reply = &outgoing.reply;
+fn form(token: &str, id: ReplyId, outgoing: &Outgoing, reply: &Reply) -> String {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("access_token", token)
         .append_pair("v", API_VERSION)
         .append_pair("peer_id", &outgoing.to)
         .append_pair("random_id", &random_id(id, &outgoing.update).to_string());
-    match &reply.picture {
+    match content::photo(&reply.files) {
         // A picture that VK has already, such as one that a user sent.
         Some(picture) if !picture.contains("://") => {
             form.append_pair("message", &reply.text)
@@ -411,18 +417,19 @@ fn form(token: &str, id: ReplyId, outgoing: &Outgoing) -> String {
     form.finish()
 }
 
-fn keyboard(buttons: &[Button]) -> String {
-    let in_a_row = buttons.len().div_ceil(ROWS);
-    let rows: Vec<Vec<_>> = buttons
+fn keyboard(buttons: &[Vec<Button>]) -> String {
+    let all: Vec<&Button> = buttons.iter().flatten().collect();
+    let in_a_row = all.len().div_ceil(ROWS);
+    let rows: Vec<Vec<_>> = all
         .chunks(in_a_row.max(1))
-        .map(|row| row.iter().map(key).collect())
+        .map(|row| row.iter().map(|button| key(button)).collect())
         .collect();
     serde_json::json!({ "inline": true, "buttons": rows }).to_string()
 }
 
 fn key(button: &Button) -> serde_json::Value {
     serde_json::json!({ "action": {
-        "type": "text", "label": button.label, "payload": payload(&button.data),
+        "type": "text", "label": button.label, "payload": payload(button.data().unwrap_or_default()),
     } })
 }
 
@@ -443,11 +450,11 @@ pub(super) fn random_id(id: ReplyId, update: &str) -> u32 {
 
 /// What an answer of the API means for the reply
 /// (<https://dev.vk.com/en/reference/errors>).
-pub(super) fn outcome(response: &Response, token: &str) -> Result<(), SendError> {
+pub(super) fn outcome(response: &Response, token: &str) -> Result<Sent, SendError> {
     let answer: ApiAnswer = response.json()?;
     let error = match (answer.error, answer.response) {
         (Some(error), _) => error,
-        (None, Some(_)) => return Ok(()),
+        (None, Some(_)) => return Ok(Sent::default()),
         (None, None) => return Err(response.away("neither response nor error".to_owned())),
     };
     let reason = format!("{}: {}", error.error_code, without(token, &error.error_msg));

@@ -21,6 +21,7 @@ use super::lenient::{self, or_default};
 use super::poll::{Asked, Batch, Mark, Poll, PollError};
 use super::register::{Register, Registered, Webhook};
 use super::{SendError, method_address, without};
+use crate::author::message::{Hears, Kind};
 use crate::config::VkConfig;
 
 /// The version that `channels/vk.rs` reads.
@@ -139,8 +140,8 @@ fn mark<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mark, D::Error> {
 }
 
 impl VkApi {
-    /// `edits`: they are handled.
-    pub(super) fn new(config: &VkConfig, edits: bool) -> crate::StartResult<Self> {
+    /// `hears`: what is asked for.
+    pub(super) fn new(config: &VkConfig, hears: Hears) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/').to_owned();
         method_address(&format!("{base}/method/groups.getById"), "--vk-api-url")?;
         Ok(VkApi {
@@ -149,7 +150,7 @@ impl VkApi {
             secret: config.secret.as_deref().map(str::to_owned),
             confirmation: config.confirmation.as_deref().map(str::to_owned),
             client: Client::new(&config.proxies)?,
-            edits: if edits { "1" } else { "0" },
+            edits: if hears.hears(Kind::Edited) { "1" } else { "0" },
             group: Cell::new(None),
             said_off: Cell::new(false),
             session: RefCell::new(None),

@@ -11,13 +11,15 @@ pub(crate) mod rust;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use turnkey_storage::{Grant, Statement, Storage};
 
 use crate::author::error::Result;
-use crate::author::message::{Reply, Update};
+use crate::author::message::{Action, Hears, Update};
+use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
 use crate::author::user_lock::LockFactory;
 use crate::channels::Factory;
@@ -32,14 +34,14 @@ pub(crate) struct Author {
     pub(crate) channels: Vec<(String, Factory)>,
     /// A user lock of the author's own.
     pub(crate) user_lock: Option<LockFactory>,
-    /// Edits are handled.
-    pub(crate) edits: bool,
+    /// The kinds of update that it hears, unless the handler says so itself.
+    pub(crate) hears: Hears,
 }
 
 /// What a handler left when it returned `Ok`.
 pub(crate) struct Handled {
     pub(crate) state: String,
-    pub(crate) replies: Vec<Reply>,
+    pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
 }
 
@@ -53,6 +55,7 @@ pub(crate) struct Call {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) grant: Grant,
     pub(crate) timeout: Duration,
+    pub(crate) platform: Rc<dyn Platform>,
 }
 
 /// What comes back: the lock and the state as it was, in any case.
@@ -77,13 +80,6 @@ pub(crate) struct Starting<'a> {
     pub(crate) groups: Groups,
 }
 
-/// What a handler wants to hear of beside the usual.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Hears {
-    /// Edits of earlier messages.
-    pub(crate) edits: bool,
-}
-
 /// A handler of any kind.
 pub(crate) trait AnyHandler {
     /// Runs a turn.
@@ -98,15 +94,16 @@ pub(crate) trait AnyHandler {
         Ok(())
     }
 
-    /// Makes it ready, in a worker that is about to serve.
+    /// Makes it ready, in a worker that is about to serve. The kinds of update that it hears,
+    /// if it says so.
     ///
     /// # Errors
     /// It does not start, and why.
     fn start<'a>(
         &'a self,
         _starting: Starting<'a>,
-    ) -> Pin<Box<dyn Future<Output = StartResult<Hears>> + 'a>> {
-        Box::pin(async { Ok(Hears::default()) })
+    ) -> Pin<Box<dyn Future<Output = StartResult<Option<Hears>>> + 'a>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// Why turns would only wait now, if that is so.

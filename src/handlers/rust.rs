@@ -58,25 +58,26 @@ where
                 state,
                 update: call.update,
                 attempt: call.attempt,
-                replies: Vec::new(),
+                actions: Vec::new(),
                 statements: Vec::new(),
                 storage: call.storage,
                 grant: call.grant,
+                platform: call.platform,
             };
             let handled =
                 tokio::time::timeout(call.timeout, catch_panic((self.handler)(&mut turn)))
                     .await
                     .unwrap_or(Err(Error::Timeout(call.timeout)));
             let outcome = handled.and_then(|()| {
-                if turn.replies.len() > MAX_REPLIES {
+                if turn.actions.len() > MAX_REPLIES {
                     return Err(Error::msg(format!(
                         "{} replies in one turn; {MAX_REPLIES} is the limit",
-                        turn.replies.len()
+                        turn.actions.len()
                     )));
                 }
                 Ok(Handled {
                     state: guard(|| Ok(serde_json::to_string(&turn.state)?))?,
-                    replies: turn.replies,
+                    actions: turn.actions,
                     statements: turn.statements,
                 })
             });

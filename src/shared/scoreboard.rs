@@ -7,13 +7,15 @@
 //! (`pacing.rs`), limits of incoming requests (`rate.rs`).
 //!
 //! A slot has numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
-//! worker's, of syncs in the writer's), the longest-waiting update (`scoreboard/longest.rs`),
-//! and a worker's handler processes (`scoreboard/groups.rs`). Read by the master, by workers to
+//! worker's, of syncs in the writer's), the longest-waiting update (`scoreboard/longest.rs`), a
+//! worker's handler processes (`scoreboard/groups.rs`), and the updates that its handler does not
+//! hear (`scoreboard/unheard.rs`). Read by the master, by workers to
 //! balance connections, and by `admin/`.
 
 mod groups;
 mod histogram;
 mod longest;
+mod unheard;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -22,6 +24,7 @@ use nix::time::{ClockId, clock_gettime};
 pub(crate) use self::groups::{Groups, MAX_HANDLERS};
 pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
 pub(crate) use self::longest::Longest;
+pub(crate) use self::unheard::Unheard;
 use crate::shared::clock::unix_ms;
 use crate::shared::pacing::{self, Pacer};
 use crate::shared::rate::{self, Limiter};
@@ -75,8 +78,6 @@ pub(crate) enum Field {
     Buried,
     /// Updates that went to the inbox, since their turn took long.
     Inboxed,
-    /// Edits of messages that the handler does not want to see.
-    Edits,
     /// Replies that were given up, and are dead replies since.
     BuriedReplies,
     /// 1 while another program holds the file's write lock (the writer's).
@@ -126,7 +127,7 @@ const FIELDS: usize = 32;
 
 /// Words of a slot: whole cache lines, so that no two children share one.
 const SLOT: usize =
-    (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS).next_multiple_of(8);
+    (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS).next_multiple_of(8);
 
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;
@@ -275,6 +276,12 @@ impl Slot {
     pub(crate) fn groups(&self) -> Groups {
         let start = FIELDS + histogram::WORDS + longest::WORDS;
         Groups::new(&self.words[start..start + groups::WORDS])
+    }
+
+    /// Its updates that the handler does not hear.
+    pub(crate) fn unheard(&self) -> Unheard {
+        let start = FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS;
+        Unheard::new(&self.words[start..start + unheard::WORDS])
     }
 
     /// Its child is dead: what was "now" is zero again.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use turnkey_storage::Storage;
 
+use crate::author::message::Hears;
 use crate::author::user_lock::UserLock;
 use crate::channels::Channels;
 use crate::handlers::AnyHandler;
@@ -26,13 +27,13 @@ pub(crate) struct Bot {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) inbox: Inbox,
     pub(crate) handler: Box<dyn AnyHandler>,
-    pub(crate) channels: Channels,
+    pub(crate) channels: Rc<Channels>,
     /// The author's, taken before the storage's.
     pub(crate) user_lock: Option<Box<dyn UserLock>>,
     pub(crate) limits: Limits,
     pub(crate) history: bool,
-    /// The handler sees edits.
-    pub(crate) edits: bool,
+    /// The kinds of update that the handler hears.
+    pub(crate) hears: Hears,
     /// How much is taken of whom.
     pub(crate) limiter: Limiter,
     /// This worker's counters; `InFlight` is its number of turns.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use turnkey_storage::{Commit, LockAfter, Origin};
 
 use crate::author::error::Error;
-use crate::author::message::{Outgoing, Reply};
+use crate::author::message::{Action, Outgoing, Reply, Target};
 use crate::author::turn::MAX_REPLIES;
 use crate::channels::Plan;
 use crate::handlers::Handled;
@@ -23,11 +23,14 @@ pub(super) fn prepare(
 ) -> crate::Result<(Commit, Vec<Outgoing>)> {
     let update = &*receipt.update;
     let mut handled = handled;
-    handled.replies.iter_mut().for_each(without_secrets);
+    for action in &mut handled.actions {
+        without_secrets(action);
+        resolve(action, &update.message).map_err(Error::msg)?;
+    }
     let planned = match receipt.is_accepted() {
-        false => bot.channels.plan(update, &handled.replies),
+        false => bot.channels.plan(update, &handled.actions),
         // The answer has left: nothing can ride in it.
-        true => bot.channels.plan_accepted(update, &handled.replies),
+        true => bot.channels.plan_accepted(update, &handled.actions),
     };
     let Plan { answer, send } = planned.map_err(Error::msg)?;
     if send.len() > MAX_REPLIES {
@@ -40,16 +43,16 @@ pub(super) fn prepare(
         Some(serde_json::to_string(&serde_json::json!({
             "update_id": update.id.0,
             "text": update.text,
-            "replies": handled.replies,
+            "replies": handled.actions,
         }))?)
     } else {
         None
     };
-    let one = |reply| Outgoing {
+    let one = |action| Outgoing {
         to: update.address.clone(),
         within: update.within.clone(),
         update: update.id.0.clone(),
-        reply,
+        action,
     };
     let outgoing: Vec<_> = send.into_iter().map(one).collect();
     let commit = Commit {
@@ -76,12 +79,42 @@ pub(super) fn prepare(
 }
 
 /// A reply is no place for a secret: it may tell a user of an error, with an address in
-/// it. A picture's address and a button's data are not read, and left as they are.
-fn without_secrets(reply: &mut Reply) {
-    let labels = reply.buttons.iter_mut().map(|button| &mut button.label);
-    for text in std::iter::once(&mut reply.text).chain(labels) {
-        if let Cow::Owned(clean) = scrub(text) {
-            *text = clean;
+/// it. The addresses of files and buttons' data are not read, and left as they are.
+fn without_secrets(action: &mut Action) {
+    let reply = match action {
+        Action::Reply(reply) | Action::Edit { reply, .. } | Action::SendTo { reply, .. } => reply,
+        Action::Toast { text, .. } => return clean(text),
+        Action::Delete { .. } | Action::Call { .. } => return,
+    };
+    let Reply { text, buttons, .. } = reply;
+    let labels = buttons.iter_mut().flatten().map(|button| &mut button.label);
+    std::iter::once(text).chain(labels).for_each(clean);
+}
+
+fn clean(text: &mut String) {
+    if let Cow::Owned(clean) = scrub(text) {
+        *text = clean;
+    }
+}
+
+/// "This message" is the one of this turn, whenever the action is sent.
+///
+/// # Errors
+/// The turn has none.
+fn resolve(action: &mut Action, message: &str) -> std::result::Result<(), &'static str> {
+    let target = match action {
+        Action::Edit { message, .. } | Action::Delete { message } => Some(message),
+        Action::Reply(reply) => reply.quote.as_mut(),
+        _ => None,
+    };
+    match target {
+        Some(target) if *target == Target::This && message.is_empty() => {
+            Err("it edits, deletes or quotes the message of its turn, and this turn has none")
         }
+        Some(target) if *target == Target::This => {
+            *target = Target::Message(message.to_owned());
+            Ok(())
+        }
+        _ => Ok(()),
     }
 }

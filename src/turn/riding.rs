@@ -26,7 +26,7 @@ pub(super) fn rode(bot: &Bot, receipt: &Receipt<'_>, seen: &Seen) -> Option<Outg
         to: update.address.clone(),
         within: update.within.clone(),
         update: update.id.0.clone(),
-        reply: channel.rode(&seen.answer)?,
+        action: channel.rode(&seen.answer)?,
     })
 }
 
@@ -64,14 +64,14 @@ pub(super) async fn send_what_rode(
 /// newer replies. (The platform asks again since it did not get it.)
 pub(crate) async fn seen_in_order(bot: &Bot, update: &Update, seen: Seen) -> Answer {
     let channel = bot.channels.of(&update.dialog);
-    let Some(reply) = channel.rode(&seen.answer) else {
+    let Some(action) = channel.rode(&seen.answer) else {
         return Answer::Seen(seen);
     };
     let rode = Outgoing {
         to: update.address.clone(),
         within: update.within.clone(),
         update: update.id.0.clone(),
-        reply,
+        action,
     };
     match overtaken(bot, &update.dialog, &rode).await {
         Ok(false) => Answer::Seen(seen),

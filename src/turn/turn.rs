@@ -112,8 +112,8 @@ pub(crate) fn start_for(
     receiver
 }
 
-/// The answer to what is no handler's business: an edit, unless the author wants those,
-/// and what cannot be read.
+/// The answer to what is no handler's business: a kind of update that the author does not
+/// want, and what cannot be read.
 async fn without_a_turn(
     bot: &Bot,
     update: &Update,
@@ -121,11 +121,11 @@ async fn without_a_turn(
     plain: &[u8],
 ) -> Option<Answer> {
     match update.kind {
-        Kind::Edited if !bot.edits => bot.slot.add(Field::Edits, 1),
         Kind::Unreadable if !attempts(bot).bury_unread(update, arrived).await => {
             return Some(Answer::Busy("the storage is away".to_owned()));
         }
         Kind::Unreadable => {}
+        kind if !bot.hears.hears(kind) => bot.slot.unheard().add(kind as usize),
         _ => return None,
     }
     Some(Answer::Accepted(plain.to_vec()))
@@ -286,6 +286,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 storage: bot.storage.clone(),
                 grant,
                 timeout: bot.limits.turn_timeout,
+                platform: bot.channels.clone(),
             });
             let returned = receipt.during(handled).await;
             state = returned.state;

@@ -194,7 +194,11 @@ impl Worker<'_> {
             ),
             storage,
             handler: author.handler,
-            channels: Channels::open(config, &author.channels, self.scoreboard.pacer())?,
+            channels: Rc::new(Channels::open(
+                config,
+                &author.channels,
+                self.scoreboard.pacer(),
+            )?),
             user_lock: author.user_lock.map(|make| make()).transpose()?,
             limits: Limits {
                 turns: config.max_turns,
@@ -205,7 +209,7 @@ impl Worker<'_> {
                 reply_age: config.max_reply_age.0,
             },
             history: config.history,
-            edits: author.edits || hears.edits,
+            hears: hears.unwrap_or(author.hears),
             limiter: self
                 .scoreboard
                 .limiter(config.rates.user, config.rates.address),

@@ -228,7 +228,7 @@ pub(super) fn once_it_serves(
 ) -> crate::StartResult<()> {
     let config = worker.config;
     if let (true, Some(url)) = (worker.is_first, &config.public_url) {
-        for platform in channels::registered(config, bot.edits)? {
+        for platform in channels::registered(config, bot.hears)? {
             let (bot, url, certificates) = (bot.clone(), url.clone(), certificates.clone());
             tasks.start(End::Cut, async move {
                 if let Some(certificates) = certificates {
@@ -247,7 +247,7 @@ pub(super) fn once_it_serves(
         tasks.start(End::HandedOn, acme::run(acme.clone(), bot.draining.clone()));
     }
     if config.updater == Updater::Polling {
-        for source in channels::polled(config, bot.edits)? {
+        for source in channels::polled(config, bot.hears)? {
             let worked = match source.channel() {
                 "vk" => Shared::VkWorked,
                 _ => Shared::TelegramWorked,

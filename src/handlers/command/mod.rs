@@ -41,7 +41,8 @@ pub(crate) use self::plan::Plan;
 use self::pool::Pool;
 pub(crate) use self::sdk::Carried;
 use self::watch::Watch;
-use super::{AnyHandler, Call, Hears, Returned, Starting};
+use super::{AnyHandler, Call, Returned, Starting};
+use crate::author::message::Hears;
 use crate::author::error::Error;
 use crate::author::start_error::StartResult;
 use crate::config::Config;
@@ -84,7 +85,7 @@ impl AnyHandler for Command {
     fn start<'a>(
         &'a self,
         starting: Starting<'a>,
-    ) -> Pin<Box<dyn Future<Output = StartResult<Hears>> + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = StartResult<Option<Hears>>> + 'a>> {
         Box::pin(async move {
             let Starting {
                 config,

@@ -134,10 +134,7 @@ impl Pool {
             let why = match self.say_hello(place).await {
                 Ok((started, hello)) => {
                     if let Some(first) = first.take() {
-                        let hears = Hears {
-                            edits: hello.hears_edits(),
-                        };
-                        drop(first.send(Ok(hears)));
+                        drop(first.send(Ok(hello.hears())));
                     }
                     self.serve(place, started, &hello).await
                 }

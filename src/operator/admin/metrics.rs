@@ -300,11 +300,20 @@ fn turns(text: &mut Text, admin: &Admin, status: &Status) {
         "Updates that became dead letters.",
         turns.buried,
     );
-    text.counter(
-        "turnkey_updates_edits",
-        "Edits of messages that were left out, since the handler does not take them.",
-        turns.edits,
-    );
+    unheard(text, turns);
+}
+
+fn unheard(text: &mut Text, turns: &Turns) {
+    let name = "turnkey_updates_unheard";
+    let help = "Updates that were answered without a turn, since the handler does not hear their kind.";
+    match text.format {
+        Format::OpenMetrics => text.family(name, "counter", "", help),
+        Format::Classic => text.family(&format!("{name}_total"), "counter", "", help),
+    }
+    for kind in Kind::ALL {
+        let count = turns.unheard.get(kind.name()).copied().unwrap_or_default();
+        text.line(&format!("{name}_total{{kind=\"{}\"}} {count}", kind.name()));
+    }
 }
 
 fn commits(text: &mut Text, admin: &Admin, status: &Status) {

@@ -5,6 +5,7 @@
 //! the cached database queries. Holds no secret: settings are as `Config::shown` returns them.
 //! Units: fields that end in `_ms` are milliseconds since 1970, durations are seconds.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use turnkey_storage::admin::{COUNTED, Queues};
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
 use super::queues::Outcome;
+use crate::author::message::Kind;
 use crate::shared::clock::unix_ms;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 
@@ -122,9 +124,9 @@ pub(crate) struct Turns {
     /// Updates that went to the inbox, and to the dead letters.
     pub(crate) inboxed: u64,
     pub(crate) buried: u64,
-    /// Edits of messages, which were left out.
+    /// Updates that the handler does not hear, by kind; only those that came.
     #[serde(default)]
-    pub(crate) edits: u64,
+    pub(crate) unheard: BTreeMap<String, u64>,
 }
 
 /// Who waits, and how long so far.
@@ -284,7 +286,7 @@ impl Admin {
                 longest: longest(board),
                 inboxed: board.sum(Field::Inboxed),
                 buried: board.sum(Field::Buried),
-                edits: board.sum(Field::Edits),
+                unheard: unheard(board),
             },
             commits,
             replies: Replies {
@@ -350,6 +352,18 @@ fn not_ready(
         return Some("no worker serves".to_owned());
     }
     database
+}
+
+/// Updates that the handler does not hear, by kind.
+fn unheard(board: &Scoreboard) -> BTreeMap<String, u64> {
+    let count = |kind: Kind| -> u64 {
+        let of = |slot: Slot| slot.unheard().get(kind as usize);
+        board.workers().map(of).sum()
+    };
+    let counted = Kind::ALL
+        .into_iter()
+        .map(|kind| (kind.name().to_owned(), count(kind)));
+    counted.filter(|(_, count)| *count > 0).collect()
 }
 
 fn longest(board: Scoreboard) -> Option<Longest> {

@@ -1,0 +1,352 @@
+//! [`Action`]: one thing that a turn asks for, and [`Outgoing`]: how the outbox keeps it.
+
+use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use turnkey_storage::ReplyId;
+
+use super::reply::Reply;
+
+/// Which message is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// The message of this turn: the user's own, or the one whose button was pressed.
+    This,
+    /// The latest one that this dialog gave this name: [`Reply::named`].
+    Named(String),
+    /// By the platform's id: [`Update::message`](crate::Update::message).
+    Message(String),
+}
+
+impl From<&str> for Target {
+    fn from(name: &str) -> Self {
+        Target::Named(name.to_owned())
+    }
+}
+
+impl From<String> for Target {
+    fn from(name: String) -> Self {
+        Target::Named(name)
+    }
+}
+
+/// As JSON: `true`, a name, or `{"message":"…"}`.
+impl Serialize for Target {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        match self {
+            Target::This => to.serialize_bool(true),
+            Target::Named(name) => to.serialize_str(name),
+            Target::Message(id) => {
+                let mut map = to.serialize_map(Some(1))?;
+                map.serialize_entry("message", id)?;
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct OfAny;
+        impl<'de> Visitor<'de> for OfAny {
+            type Value = Target;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("true, the name of a message, or {\"message\": its id}")
+            }
+
+            fn visit_bool<E: de::Error>(self, this: bool) -> Result<Target, E> {
+                match this {
+                    true => Ok(Target::This),
+                    false => Err(E::invalid_value(de::Unexpected::Bool(false), &self)),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Target, E> {
+                Ok(Target::Named(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Target, A::Error> {
+                #[derive(Deserialize)]
+                struct ById {
+                    message: String,
+                }
+                let by_id = ById::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(Target::Message(by_id.message))
+            }
+        }
+        from.deserialize_any(OfAny)
+    }
+}
+
+/// One thing that a turn asks for. All of them go through the outbox: in order, after the
+/// commit, tried again until the platform has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Flat", into = "Flat")]
+#[non_exhaustive]
+pub enum Action {
+    /// Says something.
+    Reply(Reply),
+    /// Puts this in the place of a message of the bot's.
+    Edit {
+        /// Which.
+        message: Target,
+        /// What it is from now on.
+        reply: Reply,
+    },
+    /// Takes a message away.
+    Delete {
+        /// Which.
+        message: Target,
+    },
+    /// Shows a few words over the chat to whoever pressed the button.
+    Toast {
+        /// The words.
+        text: String,
+        /// In a window that must be closed.
+        alert: bool,
+    },
+    /// Calls any method of the platform.
+    Call {
+        /// Its name, such as `sendInvoice`.
+        method: String,
+        /// What it is called with, as JSON.
+        params: serde_json::Value,
+        /// The message that it sends has this name from now on.
+        name: Option<String>,
+    },
+    /// Says something to another dialog, in that dialog's order.
+    SendTo {
+        /// The channel.
+        channel: String,
+        /// The user, as the channel names them.
+        user: String,
+        /// What.
+        reply: Reply,
+    },
+}
+
+impl<T: Into<Reply>> From<T> for Action {
+    fn from(reply: T) -> Self {
+        Action::Reply(reply.into())
+    }
+}
+
+/// The fields that make JSON another action than a reply.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Verb {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    edit: Option<Target>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delete: Option<Target>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    toast: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    alert: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    call: Option<String>,
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    params: serde_json::Value,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    send_to: Option<SomebodyElse>,
+}
+
+/// Another dialog.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct SomebodyElse {
+    channel: String,
+    user: String,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Flat {
+    #[serde(flatten)]
+    verb: Verb,
+    #[serde(flatten)]
+    reply: Reply,
+}
+
+impl Verb {
+    /// What it says, with the reply that stands beside it.
+    ///
+    /// # Errors
+    /// It says two things at once.
+    pub(crate) fn with(self, reply: Reply) -> Result<Action, String> {
+        let Verb {
+            edit,
+            delete,
+            toast,
+            alert,
+            call,
+            params,
+            send_to,
+        } = self;
+        let verbs = [
+            ("edit", edit.is_some()),
+            ("delete", delete.is_some()),
+            ("toast", toast.is_some()),
+            ("call", call.is_some()),
+            ("send_to", send_to.is_some()),
+        ];
+        let mut said = verbs.iter().filter(|(_, is_said)| *is_said);
+        if let (Some((one, _)), Some((other, _))) = (said.next(), said.next()) {
+            return Err(format!("it has both {one} and {other}"));
+        }
+        Ok(match (edit, delete, toast, call, send_to) {
+            (Some(message), ..) => Action::Edit { message, reply },
+            (_, Some(message), ..) => Action::Delete { message },
+            (_, _, Some(text), ..) => Action::Toast { text, alert },
+            (.., Some(method), _) => Action::Call {
+                method,
+                params,
+                name: reply.name,
+            },
+            (.., Some(SomebodyElse { channel, user })) => Action::SendTo {
+                channel,
+                user,
+                reply,
+            },
+            _ => Action::Reply(reply),
+        })
+    }
+}
+
+impl TryFrom<Flat> for Action {
+    type Error = String;
+
+    fn try_from(flat: Flat) -> Result<Self, String> {
+        flat.verb.with(flat.reply)
+    }
+}
+
+impl From<Action> for Flat {
+    fn from(action: Action) -> Self {
+        let mut verb = Verb::default();
+        let reply = match action {
+            Action::Reply(reply) => reply,
+            Action::Edit { message, reply } => {
+                verb.edit = Some(message);
+                reply
+            }
+            Action::Delete { message } => {
+                verb.delete = Some(message);
+                Reply::default()
+            }
+            Action::Toast { text, alert } => {
+                verb.toast = Some(text);
+                verb.alert = alert;
+                Reply::default()
+            }
+            Action::Call {
+                method,
+                params,
+                name,
+            } => {
+                verb.call = Some(method);
+                verb.params = params;
+                Reply {
+                    name,
+                    ..Reply::default()
+                }
+            }
+            Action::SendTo {
+                channel,
+                user,
+                reply,
+            } => {
+                verb.send_to = Some(SomebodyElse { channel, user });
+                reply
+            }
+        };
+        Flat { verb, reply }
+    }
+}
+
+/// An action on its way: what the outbox stores. Rows of earlier versions have fewer
+/// fields, so each new one needs a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Outgoing {
+    /// Where to, in the channel's terms: [`Update::address`](crate::Update::address).
+    pub to: String,
+    /// Where in that chat: [`Update::within`](crate::Update::within).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub within: String,
+    /// The id of the update that it answers.
+    #[serde(default)]
+    pub update: String,
+    /// What.
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+impl Outgoing {
+    /// A key of this action, the same at each attempt to send it, and no other's. The
+    /// update is part of it: a new database counts its turns from the start again.
+    pub fn key(&self, id: ReplyId) -> String {
+        format!("{}-{}-{}", self.update, id.turn.0, id.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_the_first_version_can_be_read() {
+        let row: Outgoing = serde_json::from_str(r#"{"to":"7","text":"1: hi"}"#).unwrap();
+        assert_eq!((row.to.as_str(), row.update.as_str()), ("7", ""));
+        assert_eq!(row.action, "1: hi".into());
+        let json = serde_json::to_string(&row).unwrap();
+        assert_eq!(json, r#"{"to":"7","update":"","text":"1: hi"}"#);
+    }
+
+    #[test]
+    fn each_action_comes_back_from_the_outbox() {
+        let menu = || Target::from("menu");
+        for action in [
+            Action::from(Reply::from("x").named("menu")),
+            Action::Edit {
+                message: menu(),
+                reply: "y".into(),
+            },
+            Action::Delete {
+                message: Target::Message("7".to_owned()),
+            },
+            Action::Delete {
+                message: Target::This,
+            },
+            Action::Toast {
+                text: "Saved".to_owned(),
+                alert: true,
+            },
+            Action::Call {
+                method: "sendInvoice".to_owned(),
+                params: serde_json::json!({"title": "Tea"}),
+                name: Some("bill".to_owned()),
+            },
+            Action::SendTo {
+                channel: "vk".to_owned(),
+                user: "8".to_owned(),
+                reply: "z".into(),
+            },
+        ] {
+            let out = Outgoing {
+                to: "7".to_owned(),
+                within: String::new(),
+                update: "u".to_owned(),
+                action,
+            };
+            let json = serde_json::to_string(&out).unwrap();
+            assert_eq!(serde_json::from_str::<Outgoing>(&json).unwrap(), out, "{json}");
+        }
+    }
+
+    #[test]
+    fn two_things_at_once_are_refused() {
+        let error = serde_json::from_str::<Action>(r#"{"edit":"a","delete":"a"}"#);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("both edit and delete"), "{error}");
+    }
+}

@@ -1,0 +1,208 @@
+//! What can be in an incoming message: files, places, people, and where it was said.
+//!
+//! Made by the channels, read by handlers. A platform that does not tell something leaves it
+//! out: `docs/CHANNELS.md` has the table.
+
+use serde::{Deserialize, Serialize};
+
+/// What sort of file it is. Platforms show each in a way of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FileKind {
+    /// A picture that is shown.
+    #[default]
+    Photo,
+    /// A file of any type.
+    Document,
+    /// A recorded message, played in the chat.
+    Voice,
+    /// Music.
+    Audio,
+    /// A film.
+    Video,
+    /// A short round film (Telegram).
+    VideoNote,
+    /// A sticker.
+    Sticker,
+    /// A silent film that repeats, as GIFs do.
+    Animation,
+}
+
+impl FileKind {
+    /// As it is written: `photo`, `video_note` …
+    pub fn name(self) -> &'static str {
+        match self {
+            FileKind::Photo => "photo",
+            FileKind::Document => "document",
+            FileKind::Voice => "voice",
+            FileKind::Audio => "audio",
+            FileKind::Video => "video",
+            FileKind::VideoNote => "video_note",
+            FileKind::Sticker => "sticker",
+            FileKind::Animation => "animation",
+        }
+    }
+}
+
+/// A file that a user sent. At least one of `id` and `url` is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct File {
+    /// What sort of file it is. (Rows of the first version know pictures only.)
+    #[serde(default, rename = "type")]
+    pub kind: FileKind,
+    /// The platform's own name for it, such as Telegram's `file_id`. On the same
+    /// platform [`Attachment::id`](crate::Attachment::id) sends it again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Where it can be fetched, mostly for a limited time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Its name, as whoever sent it wrote it: no path that can be trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its media type, such as `application/pdf`, as whoever sent it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// Bytes, as the platform says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+}
+
+impl File {
+    /// A file of this kind, of which nothing more is known.
+    pub fn new(kind: FileKind) -> Self {
+        File {
+            kind,
+            ..File::default()
+        }
+    }
+}
+
+/// A place on the earth.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Location {
+    /// Degrees north.
+    pub latitude: f64,
+    /// Degrees east.
+    pub longitude: f64,
+    /// What is there, such as a café's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Its postal address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+impl Location {
+    /// A place by its degrees.
+    pub fn new(latitude: f64, longitude: f64) -> Self {
+        Location {
+            latitude,
+            longitude,
+            ..Location::default()
+        }
+    }
+}
+
+/// Somebody's telephone number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Contact {
+    /// The number, as the platform writes it.
+    pub phone: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub name: String,
+    /// The platform's id of that person, if it knows them. It is the sender's own number
+    /// only if this is the sender's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_id: Option<String>,
+}
+
+impl Contact {
+    /// A number and whose it is.
+    pub fn new(phone: impl Into<String>, name: impl Into<String>) -> Self {
+        Contact {
+            phone: phone.into(),
+            name: name.into(),
+            user_id: None,
+        }
+    }
+}
+
+/// The message that a message answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Quoted {
+    /// The platform's id of that message.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Its text, or the part that was quoted; mostly empty where platforms do not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub text: String,
+    /// The id of whoever wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
+}
+
+/// Where a forwarded message comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Forwarded {
+    /// The id of whoever wrote it first, unless that is hidden.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Their name, or that of the channel or group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// Who sent it. Their id is [`Update::user_id`](crate::Update::user_id).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Sender {
+    /// The full name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The user name, without `@`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The language that their app speaks, as an IETF tag such as `de` or `pt-br`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// What sort of conversation it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ChatKind {
+    /// The user and the bot.
+    #[default]
+    Private,
+    /// Several people.
+    Group,
+    /// One writes, many read.
+    Channel,
+}
+
+/// The conversation that a message is part of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Chat {
+    /// The platform's id of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub id: String,
+    /// What sort it is.
+    #[serde(default, rename = "type")]
+    pub kind: ChatKind,
+    /// A group's or channel's title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The topic within it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+}

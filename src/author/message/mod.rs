@@ -1,0 +1,32 @@
+//! What comes in and what goes out: plain data that every other part uses.
+//!
+//! | file | subject |
+//! | --- | --- |
+//! | `update.rs` | one incoming message or event, and the kinds of these |
+//! | `content.rs` | what can be in it: files, places, people |
+//! | `reply.rs` | what a handler says: text, files, buttons |
+//! | `action.rs` | what a turn asks for: a reply, an edit, a call … and how the outbox keeps it |
+//! | `styled.rs`, `markup.rs`, `html.rs` | bold, links and lists, however they are written |
+//! | `object.rs` | reading what must be a JSON object |
+//!
+//! Imports nothing of ours but the storage crate's keys. The inbox and the outbox keep all of
+//! this as JSON, which outlives the version that wrote it: each new field needs a default.
+
+mod action;
+mod content;
+mod html;
+mod markup;
+mod object;
+mod reply;
+mod styled;
+mod update;
+
+pub use turnkey_storage::DialogKey;
+
+pub(crate) use self::action::Verb;
+pub use self::action::{Action, Outgoing, Target};
+pub use self::content::{Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender};
+pub(crate) use self::object::Object;
+pub use self::reply::{Attachment, Button, Format, Keyboard, MAX_BYTES, Press, Reply, Request, Source};
+pub use self::styled::{Span, Style, Styled};
+pub use self::update::{Hears, Kind, MAX_UPDATE_ID, MAX_USER_ID, Rpc, Update, UpdateId};

@@ -1,0 +1,449 @@
+//! [`Update`]: one incoming message or event, and which [`Kind`]s of these a handler hears.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use turnkey_storage::DialogKey;
+
+use super::content::{Chat, Contact, File, Forwarded, Location, Quoted, Sender};
+use super::styled::{self, Span};
+
+/// Bytes of a user id. Platforms' own are below 64.
+pub const MAX_USER_ID: usize = 256;
+
+/// Bytes of an update id. Platforms' own are below 128, UUIDs are 36.
+pub const MAX_UPDATE_ID: usize = 256;
+
+/// The id of an update within its channel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UpdateId(pub String);
+
+impl fmt::Display for UpdateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What sort of update it is. Which of these a handler is given [`App::hears`](crate::App::hears)
+/// says; the others are answered and counted by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// The user wrote, or sent files, a place, a contact.
+    #[default]
+    Message,
+    /// The user pressed a button.
+    Button,
+    /// The user opened the conversation and has said nothing yet.
+    Opened,
+    /// The bot may write to the user again, or was added to a group; or others joined one.
+    Joined,
+    /// The user blocked the bot or left, or the bot was removed from a group: what is sent
+    /// there now is refused.
+    Left,
+    /// The user changed a message that came before: the content is the new one, and may be
+    /// the old one, where only a link's preview changed. To a handler that does not look,
+    /// "buy 1 ticket" with a typing error mended would be two tickets.
+    Edited,
+    /// The user reacted to a message with a sign, or took one back.
+    Reaction,
+    /// The user types the bot's name and a question in some chat (Telegram).
+    Inline,
+    /// A question before a payment, which must be answered within seconds (Telegram).
+    Payment,
+    /// Somebody asks to be let into a group.
+    JoinRequest,
+    /// Of a business account: connected, disconnected, and what its owner writes.
+    Business,
+    /// Anything else: [`Update::event`] is the platform's name for it.
+    Other,
+    /// Another system asked for it, by `POST /rpc/…`: see [`Update::rpc`]. Always heard.
+    Rpc,
+    /// Another turn, or a command, had something said here: `Turn::send_to`. No handler ever
+    /// sees it.
+    Relayed,
+    /// What came in cannot be read: [`Update::unreadable`]. No handler ever sees it.
+    Unreadable,
+}
+
+impl Kind {
+    /// Those that a handler can hear, in the order in which they are shown.
+    pub const ALL: [Kind; 12] = [
+        Kind::Message,
+        Kind::Button,
+        Kind::Opened,
+        Kind::Joined,
+        Kind::Left,
+        Kind::Edited,
+        Kind::Reaction,
+        Kind::Inline,
+        Kind::Payment,
+        Kind::JoinRequest,
+        Kind::Business,
+        Kind::Other,
+    ];
+
+    /// As it is written: `message`, `join_request` …
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Message => "message",
+            Kind::Button => "button",
+            Kind::Opened => "opened",
+            Kind::Joined => "joined",
+            Kind::Left => "left",
+            Kind::Edited => "edited",
+            Kind::Reaction => "reaction",
+            Kind::Inline => "inline",
+            Kind::Payment => "payment",
+            Kind::JoinRequest => "join_request",
+            Kind::Business => "business",
+            Kind::Other => "other",
+            Kind::Rpc => "rpc",
+            Kind::Relayed => "relayed",
+            Kind::Unreadable => "unreadable",
+        }
+    }
+
+    /// The kind of this name, of those that can be heard.
+    pub fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// Which kinds of update a handler is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hears(u32);
+
+impl Hears {
+    /// These, and no others.
+    pub fn only(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        Hears(kinds.into_iter().fold(0, |all, kind| all | 1 << kind as u32))
+    }
+
+    /// Whether a handler is given updates of this kind.
+    pub fn hears(self, kind: Kind) -> bool {
+        kind == Kind::Rpc || self.0 & 1 << kind as u32 != 0
+    }
+}
+
+impl Default for Hears {
+    /// Messages, buttons, opened, joined and left.
+    fn default() -> Self {
+        Hears::only([
+            Kind::Message,
+            Kind::Button,
+            Kind::Opened,
+            Kind::Joined,
+            Kind::Left,
+        ])
+    }
+}
+
+/// One incoming message or event. As JSON it is what the inbox keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Update {
+    /// Whose it is: the channel and the user.
+    #[serde(with = "DialogFields")]
+    pub dialog: DialogKey,
+    /// Its id; the same one coming again is the same update.
+    pub id: UpdateId,
+    /// What sort it is.
+    #[serde(default)]
+    pub kind: Kind,
+    /// The platform's own name for what happened, such as Telegram's `my_chat_member`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub event: String,
+    /// The text, the caption, the data of the button that was pressed, the question asked
+    /// inline, the sign of a reaction, or what the link carried through which the
+    /// conversation was opened. May be empty.
+    #[serde(default)]
+    pub text: String,
+    /// Which parts of the text are bold, links and so on: [`Update::markup`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spans: Vec<Span>,
+    /// The files, in order. Mostly none.
+    #[serde(default, alias = "pictures", skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+    /// The place that the user sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<Location>,
+    /// The telephone number that the user sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contact: Option<Contact>,
+    /// The message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted: Option<Quoted>,
+    /// Where it comes from, if it was forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarded: Option<Forwarded>,
+    /// Who sent it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sender: Option<Sender>,
+    /// The conversation that it is part of; none where a platform has only private ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<Chat>,
+    /// The platform's id of the message: of this one, or of the one whose button was
+    /// pressed or that was reacted to. Empty where there is none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// Messages that were sent together have the same one here: an album.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub album: String,
+    /// Where replies go, in the channel's terms: a chat, mostly the user.
+    pub address: String,
+    /// Where in that chat, in the channel's terms, such as the topic of a group; empty
+    /// for the chat itself. Replies take it along.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub within: String,
+    /// A digest of the request, where a channel tells apart different requests
+    /// under one id; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digest: Vec<u8>,
+    /// The platform's own JSON: [`Update::raw`].
+    #[serde(default, with = "raw")]
+    pub(crate) raw: Bytes,
+}
+
+/// What another system asks for (JSON-RPC 2.0).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Rpc {
+    /// The method's name: what is to be done.
+    pub method: String,
+    /// An array or an object; null when there were none.
+    #[serde(default)]
+    pub params: serde_json::Value,
+}
+
+/// How a dialog's key looks as JSON: the storage crate has no opinion.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "DialogKey")]
+struct DialogFields {
+    channel: String,
+    user_id: String,
+}
+
+/// A platform's own JSON inside ours: as a string, so that it comes back byte for byte;
+/// what is no text, from a channel that takes something else, as numbers.
+mod raw {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(raw: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(raw) {
+            Ok(text) => to.serialize_str(text),
+            Err(_) => raw.as_ref().serialize(to),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        Ok(match Stored::deserialize(from)? {
+            Stored::Text(text) => text.into(),
+            Stored::Bytes(bytes) => bytes.into(),
+        })
+    }
+}
+
+impl Update {
+    /// A message with a text, and no more: for an author's own channel. `id` is the
+    /// platform's; the same one coming again is the same update. Replies go to the
+    /// user; set the other fields where that is not all.
+    pub fn new(
+        dialog: DialogKey,
+        id: impl Into<String>,
+        text: impl Into<String>,
+        raw: Bytes,
+    ) -> Self {
+        Update {
+            address: dialog.user_id.clone(),
+            dialog,
+            id: UpdateId(id.into()),
+            kind: Kind::Message,
+            event: String::new(),
+            text: text.into(),
+            spans: Vec::new(),
+            files: Vec::new(),
+            location: None,
+            contact: None,
+            quoted: None,
+            forwarded: None,
+            sender: None,
+            chat: None,
+            message: String::new(),
+            album: String::new(),
+            within: String::new(),
+            digest: Vec::new(),
+            raw,
+        }
+    }
+
+    /// Something genuine that cannot be read, for this reason: no turn runs, it goes to
+    /// the dead letters with its JSON, and the platform need not send it again. `id`
+    /// should be the same when it comes again all the same.
+    pub fn unreadable(
+        dialog: DialogKey,
+        id: impl Into<String>,
+        reason: impl Into<String>,
+        raw: Bytes,
+    ) -> Self {
+        Update {
+            kind: Kind::Unreadable,
+            ..Update::new(dialog, id, reason, raw)
+        }
+    }
+
+    /// What another system asks for; none for what a user did.
+    pub fn rpc(&self) -> Option<Rpc> {
+        match self.kind {
+            Kind::Rpc => serde_json::from_slice(&self.raw).ok(),
+            _ => None,
+        }
+    }
+
+    /// The text with its formatting in the markup that [`Reply::markup`](crate::Reply::markup)
+    /// takes; characters that would mean something there are escaped.
+    pub fn markup(&self) -> String {
+        styled::to_markup(&self.text, &self.spans)
+    }
+
+    /// The command that the text is, and what stands behind it: see
+    /// [`Turn::command`](crate::Turn::command).
+    pub fn command(&self) -> Option<(&str, &str)> {
+        if self.kind != Kind::Message {
+            return None;
+        }
+        let text = self.text.trim().strip_prefix('/')?;
+        let (word, argument) = text
+            .split_once(char::is_whitespace)
+            .map_or((text, ""), |(word, rest)| (word, rest.trim_start()));
+        let command = word.split_once('@').map_or(word, |(command, _)| command);
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        (!command.is_empty() && command.chars().all(is_name)).then_some((command, argument))
+    }
+
+    /// The data of the button that was pressed; none if it was not a button.
+    pub fn button(&self) -> Option<&str> {
+        (self.kind == Kind::Button).then_some(&self.text)
+    }
+
+    /// The platform's own JSON of this one update: for the fields that this type leaves
+    /// out. It is as it came, but for what no parser takes (bytes that are no UTF-8,
+    /// halves of surrogate pairs), which is U+FFFD. Read it with `serde_json::from_slice` into a type of
+    /// your own.
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::content::FileKind;
+    use super::super::styled::Style;
+    use super::*;
+
+    #[test]
+    fn commands_are_known_however_they_are_written() {
+        let of = |kind, text: &str| {
+            let dialog = DialogKey::new("telegram", "7");
+            let mut update = Update::new(dialog, "1", text, Bytes::new());
+            update.kind = kind;
+            let command = update.command();
+            command.map(|(command, argument)| format!("{command}|{argument}"))
+        };
+        for (text, expected) in [
+            ("/start", Some("start|")),
+            ("/start ref_42", Some("start|ref_42")),
+            ("/start@my_bot", Some("start|")),
+            ("/start@my_bot  ref_42 now", Some("start|ref_42 now")),
+            ("/start\nref", Some("start|ref")),
+            (" /start ", Some("start|")),
+            ("/помощь", Some("помощь|")),
+            ("/started", Some("started|")),
+            ("start", None),
+            ("", None),
+            ("/", None),
+            ("/ start", None),
+            ("/@bot", None),
+            ("/etc/passwd", None),
+            ("say /start", None),
+        ] {
+            assert_eq!(of(Kind::Message, text).as_deref(), expected, "{text:?}");
+        }
+        assert_eq!(of(Kind::Button, "/start"), None);
+    }
+
+    #[test]
+    fn an_update_comes_back_from_the_inbox_byte_for_byte() {
+        let dialog = DialogKey::new("telegram", "7");
+        let mut update = Update {
+            kind: Kind::Button,
+            event: "callback_query".to_owned(),
+            spans: vec![Span {
+                start: 0,
+                end: 3,
+                style: Style::Link("https://example.org".to_owned()),
+            }],
+            files: vec![File {
+                id: Some("x".to_owned()),
+                ..File::new(FileKind::Voice)
+            }],
+            location: Some(Location::new(48.2, 16.37)),
+            contact: Some(Contact::new("+43", "Ann")),
+            quoted: Some(Quoted::default()),
+            forwarded: Some(Forwarded::default()),
+            sender: Some(Sender::default()),
+            chat: Some(Chat::default()),
+            message: "55".to_owned(),
+            album: "9".to_owned(),
+            address: "-100".to_owned(),
+            within: r#"{"message_thread_id":42}"#.to_owned(),
+            digest: vec![0, 255],
+            ..Update::new(
+                dialog,
+                "12",
+                "tea:1",
+                Bytes::from_static(b"{ \"update_id\":12, \"x\": \"\\u00e4\" }\n"),
+            )
+        };
+        for raw in [update.raw.clone(), Bytes::from_static(&[255, 0, 254])] {
+            update.raw = raw;
+            let json = serde_json::to_vec(&update).unwrap();
+            assert_eq!(serde_json::from_slice::<Update>(&json).unwrap(), update);
+        }
+    }
+
+    #[test]
+    fn updates_of_earlier_versions_can_be_read() {
+        let row = r#"{"dialog":{"channel":"vk","user_id":"7"},"id":"a","address":"7"}"#;
+        let update: Update = serde_json::from_str(row).unwrap();
+        assert_eq!((update.kind, update.text.as_str()), (Kind::Message, ""));
+        assert!(update.raw.is_empty() && update.digest.is_empty());
+        let row = r#"{"dialog":{"channel":"vk","user_id":"7"},"id":"a","address":"7",
+            "pictures":[{"id":"x"},{"url":"https://example.org/a"}]}"#;
+        let update: Update = serde_json::from_str(row).unwrap();
+        assert_eq!(update.files[0].id.as_deref(), Some("x"));
+        assert_eq!(update.files[1].kind, FileKind::Photo);
+    }
+
+    #[test]
+    fn each_kind_has_one_name_and_the_usual_ones_are_heard() {
+        for kind in Kind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+            assert_eq!(Kind::named(kind.name()), Some(kind));
+        }
+        let usual = Kind::ALL.map(|kind| Hears::default().hears(kind));
+        assert_eq!(usual.iter().filter(|heard| **heard).count(), 5);
+        assert!(Hears::only([]).hears(Kind::Rpc));
+        assert!(!Hears::only([Kind::Edited]).hears(Kind::Message));
+    }
+}

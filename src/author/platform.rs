@@ -1,0 +1,38 @@
+//! [`Platform`]: what a turn may ask of the platform at once.
+//!
+//! Implemented by the channels' registry, called by [`Turn`](super::turn::Turn) and, for
+//! handlers in other languages, by `handlers/command`. Bounds: ten seconds for a question, the
+//! caller's limit for a download.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use crate::author::message::{File, Update};
+
+/// What comes of a question, or a sentence why it was not answered; without secrets.
+pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + 'a>>;
+
+/// See the module's page.
+pub(crate) trait Platform {
+    /// Calls a method of the platform from which this update came.
+    fn ask<'a>(
+        &'a self,
+        update: &'a Update,
+        method: String,
+        params: serde_json::Value,
+    ) -> Asked<'a, serde_json::Value>;
+
+    /// Fetches a file into memory.
+    fn download<'a>(&'a self, channel: &'a str, file: &'a File, limit: usize)
+    -> Asked<'a, Vec<u8>>;
+
+    /// Fetches a file into one of the box; the bytes written.
+    fn download_to<'a>(
+        &'a self,
+        channel: &'a str,
+        file: &'a File,
+        path: PathBuf,
+        limit: u64,
+    ) -> Asked<'a, u64>;
+}

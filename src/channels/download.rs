@@ -1,0 +1,130 @@
+//! Fetches files that users sent: into memory, or piece by piece into a file of the box.
+//!
+//! Called by the registry for [`Turn::download`](crate::Turn::download). Invariants: an error
+//! has no address in it, which may hold a token; what is not whole is removed. Bounds: the
+//! caller's limit in bytes; [`SILENCE`] without a byte.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::FileAddress;
+use super::client::Client;
+
+/// A download ends when nothing came for so long.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes that are read at once of a file of this box.
+const PIECE: usize = 64 << 10;
+
+/// Fetches a file into memory.
+///
+/// # Errors
+/// A sentence: it is too large, not there, or broke off.
+pub(super) async fn to_memory(
+    client: &Client,
+    address: FileAddress,
+    limit: usize,
+) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut pieces = Pieces::open(client, address, limit as u64).await?;
+    while let Some(piece) = pieces.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+/// Fetches a file into one that does not exist yet; the bytes written.
+///
+/// # Errors
+/// As [`to_memory`]; or it cannot be written.
+pub(super) async fn to_file(
+    client: &Client,
+    address: FileAddress,
+    path: &Path,
+    limit: u64,
+) -> Result<u64, String> {
+    let cannot = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
+    let mut pieces = Pieces::open(client, address, limit).await?;
+    let mut file = tokio::fs::File::create_new(path).await.map_err(cannot)?;
+    let written = async {
+        while let Some(piece) = pieces.next().await? {
+            file.write_all(&piece).await.map_err(cannot)?;
+        }
+        file.flush().await.map_err(cannot)?;
+        Ok(pieces.so_far)
+    };
+    let written = written.await;
+    if written.is_err() {
+        // Whatever comes of it: the error is the download's.
+        drop(tokio::fs::remove_file(path).await);
+    }
+    written
+}
+
+/// A file as it comes.
+struct Pieces {
+    from: From,
+    limit: u64,
+    so_far: u64,
+}
+
+enum From {
+    Web(hyper::body::Incoming),
+    Disk(tokio::fs::File),
+}
+
+impl Pieces {
+    async fn open(client: &Client, address: FileAddress, limit: u64) -> Result<Self, String> {
+        let from = match &address.path {
+            Some(path) => {
+                let file = tokio::fs::File::open(path).await;
+                From::Disk(file.map_err(|e| format!("cannot read the platform's file: {e}"))?)
+            }
+            None => {
+                let response = client.fetch(address.uri, address.headers).await?;
+                if !response.status().is_success() {
+                    return Err(format!("the file is not there: {}", response.status()));
+                }
+                From::Web(response.into_body())
+            }
+        };
+        Ok(Pieces {
+            from,
+            limit,
+            so_far: 0,
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<bytes::Bytes>, String> {
+        let piece = match &mut self.from {
+            From::Web(body) => loop {
+                let frame = tokio::time::timeout(SILENCE, body.frame())
+                    .await
+                    .map_err(|_| format!("nothing came for {} s", SILENCE.as_secs()))?;
+                match frame {
+                    None => break None,
+                    Some(Err(error)) => return Err(format!("it broke off: {error}")),
+                    Some(Ok(frame)) => {
+                        if let Ok(data) = frame.into_data() {
+                            break Some(data);
+                        }
+                    }
+                }
+            },
+            From::Disk(file) => {
+                let mut piece = vec![0; PIECE];
+                let read = file.read(&mut piece).await.map_err(|e| e.to_string())?;
+                piece.truncate(read);
+                Some(piece.into()).filter(|piece: &bytes::Bytes| !piece.is_empty())
+            }
+        };
+        self.so_far += piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        if self.so_far > self.limit {
+            return Err(format!("the file has more than {} bytes", self.limit));
+        }
+        Ok(piece)
+    }
+}
