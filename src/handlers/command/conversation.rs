@@ -4,9 +4,8 @@
 //! Called by `trial.rs` and by `conformance/`; a worker's processes are in `process.rs`.
 //! Invariants: writing never waits for a handler that does not read, so neither side can hold
 //! up the other; when the conversation is dropped the process is killed with its group.
-//! Bounds: [`LONGEST_LINE`], the last [`KEPT`] lines that it printed; each wait has a deadline.
+//! Bounds: [`LONGEST_LINE`], the last lines that it printed (`printed.rs`); each wait has a deadline.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,13 +20,11 @@ use nix::unistd::Pid;
 
 use super::plan::{Plan, ended, remedy, signal_group};
 use super::pool::no_hello;
-use super::process::{GOING, take_line};
+use super::printed::{LastLines, take_line};
+use super::process::GOING;
 use super::sdk::Carried;
 use super::wire::{self, Hello, LONGEST_LINE, Line};
 use crate::author::start_error::{StartError, StartResult};
-
-/// Lines of what it printed that are kept.
-const KEPT: usize = 40;
 
 /// Between two looks at the clock, and at whether it still lives.
 const LOOK: Duration = Duration::from_millis(50);
@@ -62,7 +59,7 @@ pub(super) struct Conversation<'a> {
     /// Bytes of the answers in which there is no line feed.
     searched: usize,
     text: [Vec<u8>; 2],
-    kept: VecDeque<String>,
+    kept: LastLines,
     /// The pipe to it ends once all is sent.
     is_closing: bool,
     /// It has closed a pipe: when, and what that is called.
@@ -95,7 +92,7 @@ impl<'a> Conversation<'a> {
             answers: Vec::new(),
             searched: 0,
             text: [Vec::new(), Vec::new()],
-            kept: VecDeque::new(),
+            kept: LastLines::default(),
             is_closing: false,
             closed: None,
         };
@@ -199,13 +196,14 @@ impl<'a> Conversation<'a> {
     /// The last lines that it printed.
     pub(super) fn printed(&mut self) -> impl Iterator<Item = &str> {
         self.keep_lines(true);
-        self.kept.iter().map(String::as_str)
+        self.kept.iter()
     }
 
     /// The last lines that it printed, to be shown below a sentence, with what helps against
     /// them if that is known.
     pub(super) fn last_lines(&mut self) -> String {
-        let lines: String = self.printed().map(|line| format!("\n  {line}")).collect();
+        self.keep_lines(true);
+        let lines = self.kept.indented();
         let remedy = remedy(&lines);
         lines + &remedy
     }
@@ -213,10 +211,7 @@ impl<'a> Conversation<'a> {
     fn keep_lines(&mut self, is_over: bool) {
         for text in &mut self.text {
             while let Some(line) = take_line(text, is_over) {
-                if self.kept.len() == KEPT {
-                    self.kept.pop_front();
-                }
-                self.kept.push_back(line);
+                self.kept.keep(line);
             }
         }
     }

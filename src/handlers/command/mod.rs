@@ -11,7 +11,8 @@
 //! | `conversation.rs` | one process that is spoken to without a runtime |
 //! | `trial.rs` | one is tried before anything is forked |
 //! | `conformance/` | the conformance list: `turnkey handler check` |
-//! | `wire.rs` | lines, to and fro |
+//! | `wire/` | lines, to and fro |
+//! | `printed.rs` | what a process prints |
 //! | `process.rs` | one process, from its start to its end |
 //! | `mailbox.rs` | what a turn hears of its process |
 //! | `schedule.rs` | which turn goes where, and when |
@@ -24,6 +25,7 @@ mod interpreter;
 mod mailbox;
 mod plan;
 mod pool;
+mod printed;
 mod process;
 mod schedule;
 mod sdk;

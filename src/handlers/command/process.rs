@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use super::mailbox::Mailbox;
 use super::plan::{Plan, ended, signal_group};
+use super::printed::{self, LastLines};
 use super::sdk::Carried;
 use super::wire::{self, Answer, Given, Hello, LONGEST_LINE, Line, Query};
 use crate::author::error::{Error, Result};
@@ -52,12 +53,6 @@ const LAST_READ: Duration = Duration::from_secs(1);
 
 /// How long a process that closed a pipe has until its end must be seen.
 pub(super) const GOING: Duration = Duration::from_millis(100);
-
-/// Bytes of what it prints that become one line of the log.
-const PRINTED: usize = 8 << 10;
-
-/// Lines that are kept of what it printed, for whoever asks why it did not start.
-const KEPT: usize = 30;
 
 /// Why a process ends.
 #[derive(Clone, Debug)]
@@ -119,7 +114,7 @@ pub(super) struct Process {
     cause: RefCell<Option<Cause>>,
     gone: Cell<bool>,
     kill: Notify,
-    printed: RefCell<VecDeque<String>>,
+    printed: RefCell<LastLines>,
 }
 
 /// One that was started: it, its hello, and its end.
@@ -166,11 +161,11 @@ impl Process {
             cause: RefCell::new(None),
             gone: Cell::new(false),
             kill: Notify::new(),
-            printed: RefCell::new(VecDeque::new()),
+            printed: RefCell::default(),
         });
         let output = [
-            child.stdout.take().map(|out| spawn_printed(&process, out)),
-            child.stderr.take().map(|err| spawn_printed(&process, err)),
+            child.stdout.take().map(|out| process.hear_printed(out)),
+            child.stderr.take().map(|err| process.hear_printed(err)),
         ];
         let (said, hello) = oneshot::channel();
         let life = process.clone().live(child, (to, from), said, output);
@@ -198,8 +193,7 @@ impl Process {
 
     /// The last lines that it printed, for an error.
     pub(super) fn last_lines(&self) -> String {
-        let lines = self.printed.borrow();
-        lines.iter().map(|line| format!("\n  {line}")).collect()
+        self.printed.borrow().indented()
     }
 
     /// Runs a turn in it. Dropped, the turn is still the process's until it is answered.
@@ -487,19 +481,31 @@ impl Process {
                 }
             }
             Line::Pong(_) => {}
-            Line::Log(log) => self.log(&log),
+            Line::Log(log) => self.log(log),
         }
         Ok(())
     }
 
-    fn log(&self, log: &wire::Log) {
-        let (title, text) = (self.title.borrow(), wire::cut(log.text.clone(), PRINTED));
+    fn log(&self, log: wire::Log) {
+        let (title, text) = (self.title.borrow(), wire::cut(log.text, printed::LONGEST));
         match log.level.as_str() {
             "error" => tracing::error!("{title}: {text}"),
             "warn" | "warning" => tracing::warn!("{title}: {text}"),
             "debug" => tracing::debug!("{title}: {text}"),
             _ => tracing::info!("{title}: {text}"),
         }
+    }
+
+    /// What it prints goes to the log.
+    fn hear_printed(
+        self: &Rc<Self>,
+        from: impl AsyncRead + Unpin + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        let process = self.clone();
+        tokio::task::spawn_local(printed::each_line(from, move |line| {
+            tracing::info!("{}: {line}", process.title.borrow());
+            process.printed.borrow_mut().keep(line);
+        }))
     }
 
     /// Writes what is in the outbox, as much at once as there is, until the worker leaves
@@ -577,49 +583,4 @@ impl std::fmt::Display for Cause {
             Cause::Asked => f.write_str("it was told to end"),
         }
     }
-}
-
-fn spawn_printed(
-    process: &Rc<Process>,
-    from: impl AsyncRead + Unpin + 'static,
-) -> tokio::task::JoinHandle<()> {
-    tokio::task::spawn_local(printed(process.clone(), from))
-}
-
-/// What a process prints, line by line, in the log.
-async fn printed(process: Rc<Process>, mut from: impl AsyncRead + Unpin) {
-    let mut buffer = Vec::new();
-    loop {
-        let read = from.read_buf(&mut buffer).await;
-        let is_over = !matches!(read, Ok(bytes) if bytes > 0);
-        while let Some(line) = take_line(&mut buffer, is_over) {
-            let title = process.title.borrow();
-            tracing::info!("{title}: {line}");
-            let mut kept = process.printed.borrow_mut();
-            if kept.len() == KEPT {
-                kept.pop_front();
-            }
-            kept.push_back(line);
-        }
-        if is_over {
-            return;
-        }
-    }
-}
-
-/// The first line of what was printed: to the line feed, or as much as a line may have;
-/// at the end, what is left.
-pub(super) fn take_line(buffer: &mut Vec<u8>, is_over: bool) -> Option<String> {
-    let within = &buffer[..buffer.len().min(PRINTED)];
-    let (length, taken) = match within.iter().position(|b| *b == b'\n') {
-        Some(at) => (at, at + 1),
-        None if buffer.len() >= PRINTED => (PRINTED, PRINTED),
-        None if is_over && !buffer.is_empty() => (buffer.len(), buffer.len()),
-        None => return None,
-    };
-    let line = String::from_utf8_lossy(&buffer[..length])
-        .trim_end()
-        .to_owned();
-    buffer.drain(..taken);
-    Some(line)
 }

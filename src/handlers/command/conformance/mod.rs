@@ -2,7 +2,7 @@
 //! words what is wrong with it.
 //!
 //! Called by `cli/handler_check.rs`, without a runtime. Each case has a process of its own,
-//! and speaks to it as a worker does: the lines are made and read by `wire.rs`, and what would
+//! and speaks to it as a worker does: the lines are made and read by `wire/`, and what would
 //! have a worker kill the process ends the case. No case depends on what the handler does
 //! with a turn. Bounds: a wait has `--handler-start` or `--turn-timeout`, and a case has a
 //! few of them; at most [`MOST_AT_ONCE`] turns are in hand; [`MOST_FINDINGS`].

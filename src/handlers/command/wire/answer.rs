@@ -1,0 +1,298 @@
+//! What the answer to a turn holds: what the turn left, or how it failed.
+//!
+//! Called for each answer, by the turn that waits for it. Invariant: a field that is not as it
+//! must be is an error of this turn, never of the process. Bounds: [`MAX_REPLIES`],
+//! [`DEEPEST`], [`LONGEST_ERROR`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::json::{Object, field, levels, without_place};
+use super::value::{Param, statement};
+use super::{DEEPEST, Fail, LONGEST_ERROR, cut};
+use crate::author::error::{Error, Result};
+use crate::author::message::{Button, Reply};
+use crate::author::turn::MAX_REPLIES;
+use crate::handlers::Handled;
+
+/// What a turn left, as a handler writes it.
+#[derive(Deserialize)]
+struct Done<'a> {
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    state: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    replies: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    sql: Option<&'a RawValue>,
+}
+
+/// A field that is `null` is not one that was left out.
+fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// A reply as handlers write it.
+#[derive(Deserialize)]
+struct Said {
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    picture: Option<String>,
+    #[serde(default)]
+    buttons: Vec<Object<Pressable>>,
+}
+
+#[derive(Deserialize)]
+struct Pressable {
+    label: String,
+    data: String,
+}
+
+/// What a turn left that ended well; `state` is how it was before.
+///
+/// # Errors
+/// A field is not as it must be: the sentence names it.
+pub(crate) fn done(raw: &RawValue, state: Option<&str>) -> Result<Handled> {
+    read_done(raw, state).map_err(|reason| Error::msg(format!("its answer is refused: {reason}")))
+}
+
+/// The same, without a word of whose answer it is.
+///
+/// # Errors
+/// Likewise.
+pub(crate) fn read_done(
+    raw: &RawValue,
+    before: Option<&str>,
+) -> std::result::Result<Handled, String> {
+    let Object(done): Object<Done<'_>> = serde_json::from_str(raw.get())
+        .map_err(|e| format!("done: {}", without_place(&e.to_string())))?;
+    let state = match done.state.map(RawValue::get) {
+        None => before.unwrap_or("{}").to_owned(),
+        // A state of its own, of which the next turn of this user makes what it can.
+        Some("null") => "null".to_owned(),
+        Some(object) if object.starts_with('{') => {
+            if levels(object) > DEEPEST {
+                return Err(format!(
+                    "state has more than {DEEPEST} levels of lists and objects"
+                ));
+            }
+            // A half of a pair of surrogates is let through as it stands, and what is stored
+            // must be read by every language. Few texts need the second look.
+            if object.contains("\\ud") || object.contains("\\uD") {
+                serde_json::from_str::<serde_json::Value>(object)
+                    .map_err(|e| format!("state: {}", without_place(&e.to_string())))?;
+            }
+            object.to_owned()
+        }
+        Some(other) => {
+            let start: String = other.chars().take(40).collect();
+            return Err(format!("state must be an object, not {start}"));
+        }
+    };
+    let said: Vec<Object<Said>> = match done.replies {
+        Some(replies) => field("replies", replies)?,
+        None => Vec::new(),
+    };
+    if said.len() > MAX_REPLIES {
+        return Err(format!(
+            "{} replies in one turn; {MAX_REPLIES} is the limit",
+            said.len()
+        ));
+    }
+    let replies = said.into_iter().enumerate().map(|(at, Object(said))| {
+        if said.text.is_empty() && said.picture.is_none() {
+            return Err(format!("replies[{at}] has neither text nor picture"));
+        }
+        let buttons = said.buttons.into_iter();
+        let mut reply = Reply::from(said.text);
+        reply.picture = said.picture;
+        reply.buttons = buttons
+            .map(|Object(Pressable { label, data })| Button { label, data })
+            .collect();
+        Ok(reply)
+    });
+    let statements: Vec<(String, Vec<Param>)> = match done.sql {
+        Some(sql) => field("sql", sql)?,
+        None => Vec::new(),
+    };
+    Ok(Handled {
+        state,
+        replies: replies.collect::<std::result::Result<_, _>>()?,
+        statements: statements
+            .into_iter()
+            .map(|(sql, params)| statement(sql, params))
+            .collect(),
+    })
+}
+
+/// Reads a failure.
+///
+/// # Errors
+/// A field is not as it must be: the sentence names it.
+pub(crate) fn read_fail(raw: &RawValue) -> std::result::Result<Fail, String> {
+    field("fail", raw).map(|Object(fail)| fail)
+}
+
+/// How a turn failed, by the handler's own account.
+pub(crate) fn fail(raw: &RawValue) -> Error {
+    let fail = match read_fail(raw) {
+        Ok(fail) => fail,
+        Err(reason) => return Error::msg(format!("its answer is refused: {reason}")),
+    };
+    // Python ends a traceback with the error, JavaScript begins a stack with it.
+    let trace = fail.trace.trim_end();
+    let trace = trace.strip_suffix(&fail.error).unwrap_or(trace);
+    let trace = trace.strip_prefix(&fail.error).unwrap_or(trace);
+    let text = match trace.trim_matches('\n') {
+        "" => fail.error,
+        trace => format!("{}\n{trace}", fail.error),
+    };
+    let error = Error::msg(cut(text, LONGEST_ERROR));
+    match fail.retry_in {
+        _ if fail.give_up => error.give_up(),
+        Some(seconds) => {
+            let pause = Duration::try_from_secs_f64(seconds.max(0.0));
+            error.retry_in(pause.unwrap_or(Duration::MAX))
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use turnkey_storage::Value;
+
+    use super::*;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn refusal(text: &str) -> String {
+        let refused = done(&raw(text), None).err();
+        refused.map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_turn_left_is_read() {
+        let before = Some(r#"{"n":1}"#);
+        let state = |text: &str, before| done(&raw(text), before).unwrap().state;
+        assert_eq!(state(r#"{"state":{"n": 2}}"#, before), r#"{"n": 2}"#);
+        assert_eq!(state("{}", before), r#"{"n":1}"#);
+        assert_eq!(state("{}", None), "{}");
+        assert_eq!(state(r#"{"state":null}"#, before), "null");
+        assert_eq!(
+            state(r#"{"replies":[{"text":"null"}]}"#, before),
+            r#"{"n":1}"#
+        );
+        let handled = done(
+            &raw(
+                r#"{"replies":[{"text":"a","buttons":[{"label":"Yes","data":"1"}]},{"picture":"u"}],
+                "sql":[["INSERT",[null,true,1,1.5,"x",{"base64":"/w=="},{"integer":"9007199254740993"}]]]}"#,
+            ),
+            None,
+        )
+        .unwrap();
+        assert_eq!(handled.replies[0], Reply::from("a").button("Yes", "1"));
+        assert_eq!(handled.replies[1], Reply::picture("u"));
+        assert_eq!(
+            handled.statements[0].params,
+            [
+                Value::Null,
+                Value::Integer(1),
+                Value::Integer(1),
+                Value::Real(1.5),
+                Value::Text("x".to_owned()),
+                Value::Blob(vec![255]),
+                Value::Integer(9_007_199_254_740_993),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_state_has_a_hundred_levels_at_most() {
+        let deep = |levels: usize| {
+            let (open, close) = (r#"{"a":["#.repeat(levels / 2), "]}".repeat(levels / 2));
+            format!(r#"{{"state":{open}"{{[\"\\"{close}}}"#)
+        };
+        assert_eq!(refusal(&deep(100)), "");
+        assert!(
+            refusal(&deep(102)).contains("more than 100 levels"),
+            "{}",
+            refusal(&deep(102))
+        );
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        for (text, expected) in [
+            (r#"{"state":{"a":"\ud800"}}"#, "state: "),
+            (r#"{"replies":[{"text":"\ud800"}]}"#, "replies[0].text: "),
+            (r#"{"state":7}"#, "state must be an object, not 7"),
+            (r#"{"state":[1]}"#, "state must be an object, not [1]"),
+            (
+                r#"{"replies":[{"text":"a"},{"text":7}]}"#,
+                "replies[1].text: invalid type: integer `7`, expected a string",
+            ),
+            (
+                r#"{"replies":[{}]}"#,
+                "replies[0] has neither text nor picture",
+            ),
+            (
+                r#"{"replies":{}}"#,
+                "replies: invalid type: map, expected a sequence",
+            ),
+            (
+                r#"{"replies":[{"text":"a","buttons":[{"label":"x"}]}]}"#,
+                "replies[0].buttons[0]: missing field `data`",
+            ),
+            (
+                r#"{"sql":[["SELECT",[[1]]]]}"#,
+                "sql[0][1][0]: a list is no value",
+            ),
+            (
+                r#"{"sql":[["SELECT",[18446744073709551615]]]}"#,
+                "is beyond 64 bits",
+            ),
+            (
+                r#"{"replies":[["hi"]]}"#,
+                "replies[0]: invalid type: sequence, expected an object",
+            ),
+            ("[]", "done: "),
+            ("7", "done: "),
+        ] {
+            let refused = refusal(text);
+            assert!(refused.contains(expected), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_failure_says_what_comes_next() {
+        let text = |json: &str| fail(&raw(json)).to_string();
+        assert_eq!(
+            text(r#"{"error":"no","trace":"in bot.py\n"}"#),
+            "no\nin bot.py"
+        );
+        for trace in [r"Traceback\n  bot.py\nmy.no", "no"] {
+            let told = text(&format!(r#"{{"error":"no","trace":"{trace}"}}"#));
+            assert_eq!(told.matches("no").count(), 1, "{told}");
+        }
+        assert!(text(r#"{"error":7}"#).contains("fail.error: invalid type"));
+        assert!(text(&format!("{{\"error\":\"{}\"}}", "ä".repeat(100_000))).len() < 66_000);
+        let pause = |json: &str| fail(&raw(json)).pause();
+        assert_eq!(pause(r#"{"error":"no"}"#), None);
+        assert_eq!(
+            pause(r#"{"error":"no","retry_in":2.5}"#),
+            Some(Duration::from_millis(2500))
+        );
+        assert_eq!(
+            pause(r#"{"error":"no","retry_in":1e300}"#),
+            Some(Duration::from_secs(86_400))
+        );
+        assert!(fail(&raw(r#"{"error":"no","give_up":true}"#)).is_final());
+    }
+}

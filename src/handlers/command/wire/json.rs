@@ -1,0 +1,76 @@
+//! Parts of a line of JSON, read so that an error names the field.
+//!
+//! Called by `read.rs` and `answer.rs`. Invariant: what must be an object is read from
+//! nothing else.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A type that is written as an object, and as nothing else: serde also takes a list for a
+/// struct, its values in the order of the fields.
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct OfMap<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfMap<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        from.deserialize_map(OfMap(PhantomData))
+    }
+}
+
+/// Reads a part of a line; an error names the field.
+pub(super) fn field<T: DeserializeOwned>(name: &str, raw: &RawValue) -> Result<T, String> {
+    let mut text = serde_json::Deserializer::from_str(raw.get());
+    serde_path_to_error::deserialize(&mut text).map_err(|e| {
+        let path = e.path().to_string();
+        let inner = without_place(&e.inner().to_string());
+        match path.as_str() {
+            "." if name.is_empty() => inner,
+            "." => format!("{name}: {inner}"),
+            _ if name.is_empty() => format!("{path}: {inner}"),
+            index if index.starts_with('[') => format!("{name}{index}: {inner}"),
+            _ => format!("{name}.{path}: {inner}"),
+        }
+    })
+}
+
+/// Line and column within a part of a line help nobody.
+pub(super) fn without_place(error: &str) -> String {
+    let end = error.rfind(" at line ").unwrap_or(error.len());
+    error[..end].to_owned()
+}
+
+/// How deep lists and objects are within each other in a text that is JSON.
+pub(super) fn levels(json: &str) -> usize {
+    let (mut now, mut most) = (0_usize, 0);
+    let mut in_text = false;
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' if in_text => drop(bytes.next()),
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                now += 1;
+                most = most.max(now);
+            }
+            b'}' | b']' if !in_text => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}

@@ -1,0 +1,149 @@
+//! The lines between a worker and a handler process: `docs/HANDLERS.md` has them all.
+//!
+//! Used by `process.rs`, which speaks to a worker's processes, and by `conversation.rs`,
+//! `trial.rs` and `conformance/`, which speak to one without a runtime. Invariant: two kinds of
+//! fault are told apart. A line that breaks the protocol ends its process ([`read`]); an answer
+//! with a field of the wrong type fails its turn alone ([`done`], [`fail`]). Bounds:
+//! [`LONGEST_LINE`], [`MOST_AT_ONCE`], [`LONGEST_NAME`], [`LONGEST_ERROR`], [`DEEPEST`].
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `read.rs` | a line from the handler |
+//! | `answer.rs` | what the answer to a turn holds |
+//! | `write.rs` | lines to the handler |
+//! | `value.rs` | SQL values and rows as JSON, both ways |
+//! | `json.rs` | parts of a line, with errors that name the field |
+
+mod answer;
+mod json;
+mod read;
+mod value;
+mod write;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use turnkey_storage::Statement;
+
+pub(super) use self::answer::{done, fail, read_done, read_fail};
+pub(super) use self::read::read;
+pub(super) use self::write::{cancel, drain, hello, line, ping, rows, turn};
+use crate::author::message::Update;
+
+/// The version of the protocol.
+pub(super) const PROTOCOL: u32 = 1;
+
+/// Bytes of a line, in either direction.
+pub(super) const LONGEST_LINE: usize = 16 << 20;
+
+/// Turns that a process may say it runs at once.
+const MOST_AT_ONCE: usize = 65_536;
+
+/// Bytes of a process's name.
+const LONGEST_NAME: usize = 64;
+
+/// Bytes of an error with its trace: what the dead letter keeps.
+const LONGEST_ERROR: usize = 64 << 10;
+
+/// Levels of lists and objects in a state: readers in every language follow that many.
+pub(super) const DEEPEST: usize = 100;
+
+/// What breaks the protocol below the level of lines: descriptor 4 is at its end.
+pub(super) const CLOSED: &str = "it closed descriptor 4 and lives on";
+
+/// Likewise: a line without an end.
+pub(super) fn too_long() -> String {
+    format!("a line of more than {LONGEST_LINE} bytes")
+}
+
+/// Likewise: descriptor 3 takes nothing.
+pub(super) fn unread(error: &std::io::Error) -> String {
+    format!("it does not read turns: {error}")
+}
+
+/// What a handler says of itself.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Hello {
+    pub(super) protocol: u32,
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default = "one")]
+    pub(super) concurrency: usize,
+    #[serde(default)]
+    pub(super) raw: bool,
+    #[serde(default)]
+    pub(super) hears: Vec<String>,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl Hello {
+    /// Whether edits of messages are handled.
+    pub(super) fn hears_edits(&self) -> bool {
+        self.hears.iter().any(|kind| kind == "edited")
+    }
+}
+
+/// A line from a handler.
+pub(super) enum Line {
+    Hello(Hello),
+    /// How a turn ended.
+    Answer(u64, Answer),
+    Query(u64, Query),
+    /// With the number of its ping.
+    Pong(u64),
+    Log(Log),
+}
+
+/// How a turn ended, not looked at yet.
+pub(super) enum Answer {
+    Done(Box<RawValue>),
+    Fail(Box<RawValue>),
+}
+
+/// A question of a turn.
+pub(super) struct Query {
+    pub(super) number: u64,
+    /// What is wrong with it, if something is.
+    pub(super) statement: std::result::Result<Statement, String>,
+}
+
+/// A line for the log.
+#[derive(Deserialize)]
+pub(super) struct Log {
+    #[serde(default)]
+    pub(super) level: String,
+    pub(super) text: String,
+}
+
+/// A failure as a handler writes it.
+#[derive(Deserialize)]
+pub(super) struct Fail {
+    pub(super) error: String,
+    #[serde(default)]
+    trace: String,
+    #[serde(default)]
+    pub(super) retry_in: Option<f64>,
+    #[serde(default)]
+    give_up: bool,
+}
+
+/// What a turn begins with.
+pub(super) struct Given<'a> {
+    pub(super) id: u64,
+    pub(super) update: &'a Update,
+    pub(super) attempt: u32,
+    pub(super) state: Option<&'a str>,
+    /// The platform's own JSON goes along.
+    pub(super) raw: bool,
+}
+
+/// At most so many bytes of a text.
+pub(super) fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push_str(" …");
+    }
+    text
+}

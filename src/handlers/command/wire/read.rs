@@ -1,0 +1,157 @@
+//! A line from the handler: which kind it is, and what it says.
+//!
+//! Called for each line that a handler process writes to descriptor 4. Invariant: an error
+//! means that the line breaks the protocol, for which its process is ended. What an answer to
+//! a turn holds is not looked at here, but in `answer.rs`. Bounds: those of a hello,
+//! [`MOST_AT_ONCE`] and [`LONGEST_NAME`].
+
+use serde::Deserialize;
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+use turnkey_storage::Statement;
+
+use super::json::{Object, field};
+use super::value::{Param, statement};
+use super::{Answer, Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, Query};
+
+/// All that a line can hold.
+#[derive(Deserialize)]
+struct AnyLine<'a> {
+    #[serde(borrow)]
+    hello: Option<&'a RawValue>,
+    id: Option<u64>,
+    #[serde(borrow)]
+    done: Option<&'a RawValue>,
+    #[serde(borrow)]
+    fail: Option<&'a RawValue>,
+    query: Option<u64>,
+    #[serde(borrow)]
+    sql: Option<&'a RawValue>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    pong: Option<u64>,
+    #[serde(borrow)]
+    log: Option<&'a RawValue>,
+}
+
+/// Reads a line.
+///
+/// # Errors
+/// It breaks the protocol: how, for the log.
+pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
+    let text = std::str::from_utf8(line).map_err(|e| format!("a line that is no UTF-8: {e}"))?;
+    let Object(any): Object<AnyLine<'_>> =
+        serde_json::from_str(text).map_err(|e| match e.classify() {
+            Category::Data => format!("a line with a field that is not as it must be: {e}"),
+            _ => format!("a line that is no JSON: {e}"),
+        })?;
+    let whole = |raw: &RawValue| raw.to_owned();
+    match any {
+        AnyLine {
+            hello: Some(hello), ..
+        } => {
+            let Object(hello): Object<Hello> = field("hello", hello)?;
+            hello.checked().map(Line::Hello)
+        }
+        AnyLine {
+            id: Some(id),
+            done: Some(done),
+            fail: None,
+            ..
+        } => Ok(Line::Answer(id, Answer::Done(whole(done)))),
+        AnyLine {
+            id: Some(id),
+            fail: Some(fail),
+            done: None,
+            ..
+        } => Ok(Line::Answer(id, Answer::Fail(whole(fail)))),
+        AnyLine {
+            id: Some(id),
+            query: Some(number),
+            sql,
+            params,
+            ..
+        } => {
+            let statement = question(sql, params);
+            Ok(Line::Query(id, Query { number, statement }))
+        }
+        AnyLine {
+            pong: Some(number), ..
+        } => Ok(Line::Pong(number)),
+        AnyLine { log: Some(log), .. } => field("log", log).map(|Object(log)| Line::Log(log)),
+        _ => Err(
+            "a line of an unknown kind: it has neither hello, done, fail, query, pong nor log"
+                .to_owned(),
+        ),
+    }
+}
+
+impl Hello {
+    /// The same, if this program can work with it.
+    fn checked(self) -> Result<Self, String> {
+        if self.protocol != PROTOCOL {
+            return Err(format!(
+                "it speaks protocol {}, and this program {PROTOCOL}; get an SDK that fits",
+                self.protocol
+            ));
+        }
+        if !(1..=MOST_AT_ONCE).contains(&self.concurrency) {
+            return Err(format!(
+                "hello.concurrency is {}, which must be from 1 to {MOST_AT_ONCE}",
+                self.concurrency
+            ));
+        }
+        if self.name.len() > LONGEST_NAME {
+            return Err(format!("hello.name has more than {LONGEST_NAME} bytes"));
+        }
+        if let Some(kind) = self.hears.iter().find(|kind| *kind != "edited") {
+            return Err(format!(
+                "hello.hears names {kind:?}; what can be asked for is \"edited\""
+            ));
+        }
+        Ok(self)
+    }
+}
+
+fn question(sql: Option<&RawValue>, params: Option<&RawValue>) -> Result<Statement, String> {
+    let sql: String = field("sql", sql.ok_or("a query without sql")?)?;
+    let params = match params {
+        Some(params) => field::<Vec<Param>>("params", params)?,
+        None => Vec::new(),
+    };
+    Ok(statement(sql, params))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_breaks_the_protocol_is_told_apart() {
+        for line in [
+            "",
+            "hi",
+            "[]",
+            "{}",
+            r#"{"id":1}"#,
+            r#"{"id":-1,"done":{}}"#,
+            r#"{"id":1,"done":{},"fail":{"error":"x"}}"#,
+            r#"{"hello":{"protocol":2}}"#,
+            r#"{"hello":{"protocol":1,"concurrency":0}}"#,
+            r#"{"hello":{"protocol":1,"hears":["reaction"]}}"#,
+            r#"{"id":1,"done":{"state":{"a":NaN}}}"#,
+        ] {
+            assert!(read(line.as_bytes()).is_err(), "{line}");
+        }
+        assert!(read(&[b'{', 0xff, b'}']).is_err());
+        for line in [
+            r#"{"hello":{"protocol":1,"later":true},"more":1}"#,
+            r#"{"id":1,"done":{"unknown":1}}"#,
+            r#"{"id":1,"query":2,"sql":7}"#,
+            r#"{"pong":1}"#,
+            r#"{"log":{"text":"x"}}"#,
+        ] {
+            assert!(read(line.as_bytes()).is_ok(), "{line}");
+        }
+    }
+}

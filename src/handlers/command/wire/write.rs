@@ -1,0 +1,233 @@
+//! Lines to the handler.
+//!
+//! Called by whoever speaks to a process. Invariant: each is one line, with one line feed at
+//! its end, for readers in every language. Bound: [`LONGEST_LINE`].
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use turnkey_storage::Row;
+
+use super::value::Named;
+use super::{Given, LONGEST_ERROR, LONGEST_LINE, PROTOCOL, cut};
+use crate::author::error::{Error, Result};
+use crate::author::message::{Kind, Picture, Rpc};
+
+/// The first line of a conversation.
+pub(crate) fn hello(worker: usize) -> Vec<u8> {
+    let program = concat!("turnkey ", env!("CARGO_PKG_VERSION"));
+    format!(
+        "{{\"hello\":{{\"protocol\":{PROTOCOL},\"program\":\"{program}\",\"worker\":{worker}}}}}\n"
+    )
+    .into_bytes()
+}
+
+/// The line that starts a turn.
+///
+/// # Errors
+/// It is too long, or the state is no JSON.
+pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Start<'a> {
+        id: u64,
+        turn: Turn<'a>,
+    }
+    #[derive(Serialize)]
+    struct Turn<'a> {
+        channel: &'a str,
+        user: &'a str,
+        update: &'a str,
+        kind: Kind,
+        text: &'a str,
+        attempt: u32,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        state: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        command: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        argument: Option<&'a str>,
+        #[serde(skip_serializing_if = "is_empty")]
+        pictures: &'a [Picture],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rpc: Option<Rpc>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        raw: Option<Raw<'a>>,
+    }
+    fn is_empty(pictures: &&[Picture]) -> bool {
+        pictures.is_empty()
+    }
+    let update = given.update;
+    let (command, argument) = update.command().unzip();
+    let state = given
+        .state
+        .map(serde_json::from_str::<&RawValue>)
+        .transpose()?;
+    let start = Start {
+        id: given.id,
+        turn: Turn {
+            channel: &update.dialog.channel,
+            user: &update.dialog.user_id,
+            update: &update.id.0,
+            kind: update.kind,
+            text: &update.text,
+            attempt: given.attempt,
+            state,
+            command,
+            argument,
+            pictures: &update.pictures,
+            rpc: update.rpc(),
+            raw: given.raw.then(|| Raw::of(update.raw())),
+        },
+    };
+    line(&start)
+}
+
+/// A platform's JSON, or bytes that are none.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Raw<'a> {
+    Json(&'a RawValue),
+    Bytes { base64: String },
+}
+
+impl<'a> Raw<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        match serde_json::from_slice(bytes) {
+            Ok(json) => Raw::Json(json),
+            Err(_) => Raw::Bytes {
+                base64: STANDARD.encode(bytes),
+            },
+        }
+    }
+}
+
+/// The answer to a question: its rows, or, should they be too many for a line, why not.
+pub(crate) fn rows(id: u64, query: u64, answer: std::result::Result<Vec<Row>, String>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Answered<'a> {
+        id: u64,
+        query: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rows: Option<Vec<Named<'a>>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    }
+    let shown = answer.and_then(|rows| {
+        let answered = Answered {
+            id,
+            query,
+            rows: Some(rows.iter().map(Named).collect()),
+            error: None,
+        };
+        line(&answered).map_err(|error| error.to_string())
+    });
+    shown.unwrap_or_else(|reason| {
+        let answered = Answered {
+            id,
+            query,
+            rows: None,
+            error: Some(cut(reason, LONGEST_ERROR)),
+        };
+        // Short as it is now, it is never refused.
+        line(&answered).unwrap_or_default()
+    })
+}
+
+/// A turn is over its time.
+pub(crate) fn cancel(id: u64) -> Vec<u8> {
+    format!("{{\"cancel\":{id}}}\n").into_bytes()
+}
+
+/// A sign of life is asked for.
+pub(crate) fn ping(number: u64) -> Vec<u8> {
+    format!("{{\"ping\":{number}}}\n").into_bytes()
+}
+
+/// No more turns will come.
+pub(crate) fn drain() -> Vec<u8> {
+    b"{\"drain\":true}\n".to_vec()
+}
+
+/// One line of JSON, whatever a stored text or a platform's JSON has in it: line feeds
+/// between its tokens become spaces, and what else some readers split lines at is escaped.
+///
+/// # Errors
+/// It is too long.
+pub(crate) fn line(value: &impl Serialize) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(value)?;
+    let mut line = Vec::with_capacity(json.len() + 1);
+    let mut rest = &json[..];
+    // In JSON, none of these is anywhere but within a string, save line feeds and carriage
+    // returns, which are nowhere within one.
+    while let Some(at) = rest
+        .iter()
+        .position(|b| matches!(b, b'\n' | b'\r' | 0xe2 | 0xc2))
+    {
+        line.extend(&rest[..at]);
+        rest = &rest[at..];
+        let (instead, length): (&[u8], usize) = match rest {
+            [b'\n' | b'\r', ..] => (b" ", 1),
+            [0xe2, 0x80, 0xa8, ..] => (b"\\u2028", 3),
+            [0xe2, 0x80, 0xa9, ..] => (b"\\u2029", 3),
+            [0xc2, 0x85, ..] => (b"\\u0085", 2),
+            _ => (&rest[..1], 1),
+        };
+        line.extend(instead);
+        rest = &rest[length..];
+    }
+    line.extend(rest);
+    if line.len() >= LONGEST_LINE {
+        return Err(Error::msg(format!(
+            "a line of {} bytes for the handler; {LONGEST_LINE} is the limit",
+            line.len()
+        )));
+    }
+    line.push(b'\n');
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use turnkey_storage::DialogKey;
+
+    use super::*;
+    use crate::author::message::Update;
+
+    #[test]
+    fn a_turn_is_one_line_whatever_is_in_it() {
+        let json = "{\n \"text\": \"a\u{2028}b\u{85}c\",\r\n \"n\": 1 }";
+        let mut update = Update::new(
+            DialogKey::new("telegram", "7"),
+            "9",
+            "/start\u{2029} x\ny",
+            Bytes::from(json),
+        );
+        let given = |update: &Update, raw| {
+            let given = Given {
+                id: 1,
+                update,
+                attempt: 2,
+                state: Some("{\n\"n\": 3}"),
+                raw,
+            };
+            String::from_utf8(turn(&given).unwrap()).unwrap()
+        };
+        let line = given(&update, true);
+        assert_eq!(
+            line.matches(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}'])
+                .count(),
+            1
+        );
+        let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let turn = &parsed["turn"];
+        assert_eq!(turn["text"], "/start\u{2029} x\ny");
+        assert_eq!(turn["command"], "start");
+        assert_eq!(turn["state"]["n"], 3);
+        assert_eq!(turn["raw"]["text"], "a\u{2028}b\u{85}c");
+        assert!(!given(&update, false).contains("raw"));
+        update.raw = Bytes::from_static(&[255, 0]);
+        assert!(given(&update, true).contains(r#""raw":{"base64":"/wA="}"#));
+    }
+}
