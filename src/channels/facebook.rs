@@ -105,7 +105,7 @@ struct Event {
 
 /// What is read of an event whose other fields cannot be.
 #[derive(Deserialize)]
-struct Sent {
+struct SentBy {
     sender: User,
 }
 
@@ -322,7 +322,7 @@ struct Said {
 }
 
 fn left(raw: &str, reason: &str, body: &Bytes) -> Update {
-    let sent = serde_json::from_str::<Sent>(raw);
+    let sent = serde_json::from_str::<SentBy>(raw);
     let user = sent.ok().map(|sent| sent.sender.id.0);
     unreadable(
         "facebook",

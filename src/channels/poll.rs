@@ -54,7 +54,7 @@ impl From<SendError> for PollError {
             SendError::Retry { after, .. }
             | SendError::Away { after, .. }
             | SendError::TooMany { after, .. } => after,
-            SendError::Refused(_) => None,
+            SendError::Refused(_) | SendError::Unreachable(_) => None,
         };
         PollError::Away { reason, after }
     }

@@ -4,7 +4,8 @@
 
 pub(crate) mod attempts;
 pub(crate) mod context;
-pub(crate) mod outcome;
+pub(crate) mod names;
+mod outcome;
 pub(crate) mod receipt;
 pub(crate) mod recovery;
 pub(crate) mod riding;

@@ -17,13 +17,14 @@ use turnkey_storage::replies::{self, Waiting};
 use turnkey_storage::{DialogKey, Grant, ReplyId, Unsent, pauses};
 
 use crate::author::message::Outgoing;
-use crate::channels::{Outlet, SendError};
+use crate::channels::{Outlet, SendError, Sent};
 use crate::shared::backoff::jitter;
 use crate::shared::clock::unix_ms;
 use crate::shared::drain;
 use crate::shared::scoreboard::Field;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
+use crate::turn::names;
 
 /// Attempts to send one reply before its turn ends without it: two minutes of
 /// pauses, more when the platform asks for longer ones.
@@ -116,14 +117,22 @@ async fn deliver(
     id: ReplyId,
     reply: &Outgoing,
 ) -> Result<(), SendError> {
+    let resolved = names::resolve(&*bot.storage, dialog, reply).await;
+    let Some(resolved) = resolved.map_err(stays)? else {
+        tracing::info!("{dialog}: the message that was to be changed has no name here any more");
+        return Ok(());
+    };
     let outlet = bot.channels.outlet(dialog);
     let mut delay = FIRST_DELAY;
     let mut taken = outlet.taken.get();
     for attempt in 1.. {
         wait_for_place(bot, outlet, &reply.to).await?;
-        let (reason, after, counts) = match outlet.channel.send(id, reply).await {
-            Ok(()) => break,
-            Err(SendError::Refused(reason)) => {
+        let (reason, after, counts) = match outlet.channel.send(id, &resolved).await {
+            Ok(sent) => {
+                learn(bot, dialog, reply, &sent).await?;
+                break;
+            }
+            Err(SendError::Refused(reason) | SendError::Unreachable(reason)) => {
                 bot.slot.add(Field::Refused, 1);
                 tracing::warn!("{dialog}: a reply was refused for good: {reason}");
                 return Ok(());
@@ -165,6 +174,20 @@ async fn deliver(
     outlet.taken.set(outlet.taken.get().wrapping_add(1));
     bot.slot.add(Field::Replies, 1);
     Ok(())
+}
+
+/// Notes what the platform said of what it took.
+async fn learn(
+    bot: &Bot,
+    dialog: &DialogKey,
+    reply: &Outgoing,
+    sent: &Sent,
+) -> Result<(), SendError> {
+    if let Some(why) = &sent.gone {
+        tracing::info!("{dialog}: the message that was to be changed is gone: {why}");
+    }
+    let learnt = names::learn(&*bot.storage, dialog, &reply.action, sent);
+    learnt.await.map_err(stays)
 }
 
 /// Notes that an attempt failed. How many have that count; none when there is nothing more

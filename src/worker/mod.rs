@@ -37,7 +37,8 @@ use self::serving::Serving;
 use self::tasks::Tasks;
 use crate::channels::Channels;
 use crate::config::Config;
-use crate::handlers::{Author, Hears, Starting};
+use crate::author::message::Hears;
+use crate::handlers::{Author, Starting};
 use crate::net::listener::Listener;
 use crate::net::tls::{self, Certificates, Tickets};
 use crate::shared::command_line::Commands;
@@ -177,7 +178,7 @@ impl Worker<'_> {
     fn bot(
         &self,
         author: Author,
-        hears: Hears,
+        hears: Option<Hears>,
         draining: watch::Receiver<bool>,
     ) -> crate::StartResult<Rc<Bot>> {
         let slot = self.scoreboard.worker(self.slot);

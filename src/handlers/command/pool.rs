@@ -22,7 +22,8 @@ use super::wire::Hello;
 use crate::author::error::{Error, Result};
 use crate::author::message::{Update, UpdateId};
 use crate::author::start_error::{StartError, StartResult};
-use crate::handlers::{Call, Handled, Hears};
+use crate::author::message::Hears;
+use crate::handlers::{Call, Handled};
 use crate::shared::backoff::Backoff;
 use crate::shared::scoreboard::Groups;
 use turnkey_storage::DialogKey;
@@ -89,7 +90,7 @@ impl Pool {
         (worker, groups): (usize, Groups),
         count: usize,
         patience: Duration,
-    ) -> StartResult<(Rc<Self>, Hears)> {
+    ) -> StartResult<(Rc<Self>, Option<Hears>)> {
         let pool = Rc::new(Pool {
             plan,
             sdk: Carried::new()?,
@@ -110,7 +111,7 @@ impl Pool {
             tokio::task::spawn_local(pool.clone().keep(place, said));
             first.push(hello);
         }
-        let mut hears = Hears::default();
+        let mut hears = None;
         for hello in first {
             match hello.await {
                 Ok(Ok(heard)) => hears = heard,
@@ -125,7 +126,7 @@ impl Pool {
     async fn keep(
         self: Rc<Self>,
         place: usize,
-        first: oneshot::Sender<std::result::Result<Hears, String>>,
+        first: oneshot::Sender<std::result::Result<Option<Hears>, String>>,
     ) {
         let mut first = Some(first);
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);

@@ -13,7 +13,8 @@ use hyper::header::ACCEPT;
 
 use super::Admin;
 use super::history::turn_times;
-use super::status::{Process, State, Status};
+use super::status::{Process, State, Status, Turns};
+use crate::author::message::Kind;
 use crate::shared::scoreboard::{BUCKETS, Histogram, upper_bound};
 
 /// How the figures are written.

@@ -286,7 +286,7 @@ impl Admin {
                 longest: longest(board),
                 inboxed: board.sum(Field::Inboxed),
                 buried: board.sum(Field::Buried),
-                unheard: unheard(board),
+                unheard: unheard(&board),
             },
             commits,
             replies: Replies {

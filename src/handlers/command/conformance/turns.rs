@@ -47,7 +47,7 @@ pub(super) fn at_once(bench: &Bench, tally: &mut Tally, found: &mut Findings) ->
 
 pub(super) fn kinds(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> Tried {
     let mut handler = Session::open(bench, tally, found)?;
-    for update in each_kind(handler.hello.hears_edits()) {
+    for update in each_kind(handler.hello.hears()) {
         handler.ask(&update, None)?;
     }
     handler.leave()
@@ -120,7 +120,7 @@ pub(super) fn long_texts(bench: &Bench, tally: &mut Tally, found: &mut Findings)
 pub(super) fn query(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> Tried {
     let mut handler = Session::open(bench, tally, found)?;
     handler.refuses = Some("there is no database: this is turnkey handler check");
-    for update in each_kind(handler.hello.hears_edits()) {
+    for update in each_kind(handler.hello.hears()) {
         handler.ask(&update, None)?;
     }
     let asked = handler.asked();

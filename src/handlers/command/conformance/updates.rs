@@ -8,7 +8,9 @@ use serde_json::json;
 use turnkey_storage::DialogKey;
 
 use super::super::wire::DEEPEST;
-use crate::author::message::{Kind, Picture, Update};
+use crate::author::message::{
+    Chat, Contact, File, FileKind, Forwarded, Hears, Kind, Location, Quoted, Sender, Update,
+};
 
 /// Bytes of a long text, about.
 const LONG: usize = 1 << 20;
@@ -55,17 +57,30 @@ fn of(kind: Kind, number: u64, text: &str, raw: String) -> Update {
 }
 
 /// One of each kind, and of each optional field.
-pub(super) fn each_kind(hears_edits: bool) -> Vec<Update> {
-    let picture = |id: Option<&str>, url: Option<&str>| Picture {
+pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
+    let file = |kind, id: Option<&str>, url: Option<&str>| File {
         id: id.map(str::to_owned),
         url: url.map(str::to_owned),
+        ..File::new(kind)
     };
     let mut album = message(2, "");
-    album.pictures = vec![
-        picture(Some("AgACAg"), None),
-        picture(None, Some("https://example.org/a.jpg")),
-        picture(Some("AgACAh"), Some("https://example.org/b.jpg")),
+    album.files = vec![
+        file(FileKind::Photo, Some("AgACAg"), None),
+        file(FileKind::Document, None, Some("https://example.org/a.pdf")),
+        file(FileKind::Voice, Some("AwACAg"), Some("https://example.org/b.ogg")),
     ];
+    let mut place = message(9, "");
+    place.location = Some(Location::new(48.2, 16.37));
+    let mut contact = message(10, "");
+    contact.contact = Some(Contact::new("+43 1 234", "Ann"));
+    let mut rich = message(11, "bold");
+    rich.event = "message".to_owned();
+    rich.quoted = Some(Quoted::default());
+    rich.forwarded = Some(Forwarded::default());
+    rich.sender = Some(Sender::default());
+    rich.chat = Some(Chat::default());
+    rich.message = "77".to_owned();
+    rich.album = "12".to_owned();
     let call = json!({ "method": "pay", "params": { "order": 7, "lines": [1, null] } });
     let mut call = of(Kind::Rpc, 6, "", call.to_string());
     call.dialog = DialogKey::new("rpc", "6");
@@ -73,6 +88,9 @@ pub(super) fn each_kind(hears_edits: bool) -> Vec<Update> {
         message(1, "/start@bot ref_42"),
         album,
         message(3, ""),
+        place,
+        contact,
+        rich,
         of(Kind::Button, 4, "yes:1", "{}".to_owned()),
         of(Kind::Opened, 5, "", "{}".to_owned()),
         call,
@@ -84,9 +102,11 @@ pub(super) fn each_kind(hears_edits: bool) -> Vec<Update> {
             Bytes::from_static(b"\xff\0<xml/>"),
         ),
     ];
-    if hears_edits {
-        all.push(of(Kind::Edited, 8, "mended", "{}".to_owned()));
-    }
+    let more = Kind::ALL.into_iter().filter(|kind| {
+        let is_there = matches!(kind, Kind::Message | Kind::Button | Kind::Opened);
+        !is_there && hears.unwrap_or_default().hears(*kind)
+    });
+    all.extend(more.map(|kind| of(kind, 20 + kind as u64, "", "{}".to_owned())));
     all
 }
 

@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::json::{Object, field, levels, without_place};
+use super::json::{field, levels, without_place};
 use super::value::{Param, statement};
 use super::{DEEPEST, Fail, LONGEST_ERROR, cut};
 use crate::author::error::{Error, Result};
-use crate::author::message::{Button, Reply};
+use crate::author::message::{Action, Object, Reply, Verb};
 use crate::author::turn::MAX_REPLIES;
 use crate::handlers::Handled;
 
@@ -35,21 +35,31 @@ fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
     <&RawValue>::deserialize(from).map(Some)
 }
 
-/// A reply as handlers write it.
-#[derive(Deserialize)]
-struct Said {
-    #[serde(default)]
-    text: String,
-    #[serde(default)]
-    picture: Option<String>,
-    #[serde(default)]
-    buttons: Vec<Object<Pressable>>,
-}
+/// The fields that make of a reply another action.
+const VERBS: [&str; 5] = ["\"edit\"", "\"delete\"", "\"toast\"", "\"call\"", "\"send_to\""];
 
-#[derive(Deserialize)]
-struct Pressable {
-    label: String,
-    data: String,
+/// A reply, or what else a handler asks for, as it writes it.
+fn action(at: usize, raw: &RawValue) -> std::result::Result<Action, String> {
+    let name = format!("replies[{at}]");
+    let Object(reply): Object<Reply> = field(&name, raw)?;
+    let says_more = VERBS.iter().any(|verb| raw.get().contains(verb));
+    let verb = match says_more {
+        true => field::<Object<Verb>>(&name, raw)?.0,
+        false => Verb::default(),
+    };
+    let action = verb.with(reply).map_err(|e| format!("{name}: {e}"))?;
+    let is_empty = match &action {
+        Action::Reply(reply) | Action::Edit { reply, .. } | Action::SendTo { reply, .. } => {
+            reply.text.is_empty() && !reply.has_content()
+        }
+        _ => false,
+    };
+    match is_empty {
+        true => Err(format!(
+            "{name} has neither text nor files, location or contact"
+        )),
+        false => Ok(action),
+    }
 }
 
 /// What a turn left that ended well; `state` is how it was before.
@@ -93,8 +103,9 @@ pub(crate) fn read_done(
             return Err(format!("state must be an object, not {start}"));
         }
     };
-    let said: Vec<Object<Said>> = match done.replies {
-        Some(replies) => field("replies", replies)?,
+    let said: Vec<&RawValue> = match done.replies {
+        Some(replies) => serde_json::from_str(replies.get())
+            .map_err(|e| format!("replies: {}", without_place(&e.to_string())))?,
         None => Vec::new(),
     };
     if said.len() > MAX_REPLIES {
@@ -103,25 +114,14 @@ pub(crate) fn read_done(
             said.len()
         ));
     }
-    let replies = said.into_iter().enumerate().map(|(at, Object(said))| {
-        if said.text.is_empty() && said.picture.is_none() {
-            return Err(format!("replies[{at}] has neither text nor picture"));
-        }
-        let buttons = said.buttons.into_iter();
-        let mut reply = Reply::from(said.text);
-        reply.picture = said.picture;
-        reply.buttons = buttons
-            .map(|Object(Pressable { label, data })| Button { label, data })
-            .collect();
-        Ok(reply)
-    });
+    let actions = said.into_iter().enumerate().map(|(at, raw)| action(at, raw));
     let statements: Vec<(String, Vec<Param>)> = match done.sql {
         Some(sql) => field("sql", sql)?,
         None => Vec::new(),
     };
     Ok(Handled {
         state,
-        replies: replies.collect::<std::result::Result<_, _>>()?,
+        actions: actions.collect::<std::result::Result<_, _>>()?,
         statements: statements
             .into_iter()
             .map(|(sql, params)| statement(sql, params))

@@ -1,37 +1,9 @@
 //! Parts of a line of JSON, read so that an error names the field.
 //!
-//! Called by `read.rs` and `answer.rs`. Invariant: what must be an object is read from
-//! nothing else.
+//! Called by `read.rs` and `answer.rs`. 
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-
-/// A type that is written as an object, and as nothing else: serde also takes a list for a
-/// struct, its values in the order of the fields.
-pub(super) struct Object<T>(pub(super) T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct OfMap<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfMap<T> {
-            type Value = Object<T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
-            }
-        }
-        from.deserialize_map(OfMap(PhantomData))
-    }
-}
 
 /// Reads a part of a line; an error names the field.
 pub(super) fn field<T: DeserializeOwned>(name: &str, raw: &RawValue) -> Result<T, String> {

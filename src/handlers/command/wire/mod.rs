@@ -27,7 +27,7 @@ use turnkey_storage::Statement;
 pub(super) use self::answer::{done, fail, read_done, read_fail};
 pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, line, ping, rows, turn};
-use crate::author::message::Update;
+use crate::author::message::{Hears, Kind, Update};
 
 /// The version of the protocol.
 pub(super) const PROTOCOL: u32 = 1;
@@ -79,9 +79,10 @@ fn one() -> usize {
 }
 
 impl Hello {
-    /// Whether edits of messages are handled.
-    pub(super) fn hears_edits(&self) -> bool {
-        self.hears.iter().any(|kind| kind == "edited")
+    /// The kinds of update that it hears; none if it leaves that to the program.
+    pub(super) fn hears(&self) -> Option<Hears> {
+        let kinds = self.hears.iter().filter_map(|kind| Kind::named(kind));
+        (!self.hears.is_empty()).then(|| Hears::only(kinds))
     }
 }
 

@@ -10,8 +10,10 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use turnkey_storage::Statement;
 
-use super::json::{Object, field};
+use super::json::field;
 use super::value::{Param, statement};
+use crate::author::message::{Kind, Object};
+
 use super::{Answer, Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, Query};
 
 /// All that a line can hold.
@@ -104,9 +106,10 @@ impl Hello {
         if self.name.len() > LONGEST_NAME {
             return Err(format!("hello.name has more than {LONGEST_NAME} bytes"));
         }
-        if let Some(kind) = self.hears.iter().find(|kind| *kind != "edited") {
+        if let Some(kind) = self.hears.iter().find(|kind| Kind::named(kind).is_none()) {
+            let all = Kind::ALL.map(Kind::name).join(", ");
             return Err(format!(
-                "hello.hears names {kind:?}; what can be asked for is \"edited\""
+                "hello.hears names {kind:?}; what can be asked for is {all}"
             ));
         }
         Ok(self)
@@ -138,7 +141,7 @@ mod tests {
             r#"{"id":1,"done":{},"fail":{"error":"x"}}"#,
             r#"{"hello":{"protocol":2}}"#,
             r#"{"hello":{"protocol":1,"concurrency":0}}"#,
-            r#"{"hello":{"protocol":1,"hears":["reaction"]}}"#,
+            r#"{"hello":{"protocol":1,"hears":["nonsense"]}}"#,
             r#"{"id":1,"done":{"state":{"a":NaN}}}"#,
         ] {
             assert!(read(line.as_bytes()).is_err(), "{line}");

@@ -12,7 +12,9 @@ use turnkey_storage::Row;
 use super::value::Named;
 use super::{Given, LONGEST_ERROR, LONGEST_LINE, PROTOCOL, cut};
 use crate::author::error::{Error, Result};
-use crate::author::message::{Kind, Picture, Rpc};
+use crate::author::message::{
+    Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender,
+};
 
 /// The first line of a conversation.
 pub(crate) fn hello(worker: usize) -> Vec<u8> {
@@ -47,15 +49,35 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
         command: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         argument: Option<&'a str>,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        event: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        markup: Option<String>,
         #[serde(skip_serializing_if = "is_empty")]
-        pictures: &'a [Picture],
+        files: &'a [File],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        location: Option<&'a Location>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        contact: Option<&'a Contact>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        quoted: Option<&'a Quoted>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        forwarded: Option<&'a Forwarded>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sender: Option<&'a Sender>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        chat: Option<&'a Chat>,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        message: &'a str,
+        #[serde(skip_serializing_if = "str::is_empty")]
+        album: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         rpc: Option<Rpc>,
         #[serde(skip_serializing_if = "Option::is_none")]
         raw: Option<Raw<'a>>,
     }
-    fn is_empty(pictures: &&[Picture]) -> bool {
-        pictures.is_empty()
+    fn is_empty(files: &&[File]) -> bool {
+        files.is_empty()
     }
     let update = given.update;
     let (command, argument) = update.command().unzip();
@@ -75,7 +97,17 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
             state,
             command,
             argument,
-            pictures: &update.pictures,
+            event: &update.event,
+            markup: (!update.spans.is_empty()).then(|| update.markup()),
+            files: &update.files,
+            location: update.location.as_ref(),
+            contact: update.contact.as_ref(),
+            quoted: update.quoted.as_ref(),
+            forwarded: update.forwarded.as_ref(),
+            sender: update.sender.as_ref(),
+            chat: update.chat.as_ref(),
+            message: &update.message,
+            album: &update.album,
             rpc: update.rpc(),
             raw: given.raw.then(|| Raw::of(update.raw())),
         },
