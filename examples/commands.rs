@@ -134,7 +134,7 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
             return Ok(());
         }
         "picture" => {
-            let picture = Reply::picture(rest).caption("look");
+            let picture = Reply::photo(rest).caption("look");
             turn.reply(picture.button("More", "more"));
             return Ok(());
         }
@@ -171,7 +171,7 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
         Kind::Edited => return Some(format!("edited {}", turn.text())),
         _ => {}
     }
-    let pictures = turn.pictures();
+    let pictures = turn.files();
     let first = pictures.first()?;
     let name = first.url.as_ref().or(first.id.as_ref())?;
     Some(format!(
@@ -188,7 +188,9 @@ fn main() -> std::process::ExitCode {
     }
     let app = turnkey::App::new(obey).migrations(MIGRATIONS);
     match std::env::var_os("COMMANDS_EDITS") {
-        Some(_) => app.handle_edits().run(),
+        Some(_) => app
+            .hears([Kind::Message, Kind::Button, Kind::Opened, Kind::Edited])
+            .run(),
         None => app.run(),
     }
 }

@@ -20,7 +20,7 @@ use hyper_util::rt::TokioExecutor;
 use serde::{Deserialize, Serialize};
 use turnkey::{
     Bytes, Channel, DialogKey, HeaderMap, Outgoing, PlatformAnswer, Rate, Received, Refusal,
-    ReplyId, SendError, SendFuture, StatusCode, Turn, Update, is_signed,
+    ReplyId, SendError, SendFuture, Sent, StatusCode, Turn, Update, is_signed,
 };
 
 /// Customers' names are ours to check: a longer one has no place in the database.
@@ -58,7 +58,7 @@ impl Desk {
         })
     }
 
-    async fn post(&self, key: String, body: String) -> Result<(), SendError> {
+    async fn post(&self, key: String, body: String) -> Result<Sent, SendError> {
         let request = Request::post(&self.answers)
             .header(CONTENT_TYPE, "application/json")
             .header("idempotency-key", key)
@@ -77,7 +77,7 @@ impl Desk {
             .and_then(|s| s.parse().ok())
             .map(Duration::from_secs);
         Err(match head.status {
-            status if status.is_success() => return Ok(()),
+            status if status.is_success() => return Ok(Sent::default()),
             StatusCode::TOO_MANY_REQUESTS => SendError::TooMany {
                 reason,
                 after,
@@ -127,7 +127,7 @@ impl Channel for Desk {
     }
 
     fn send<'a>(&'a self, id: ReplyId, reply: &'a Outgoing) -> SendFuture<'a> {
-        let body = serde_json::json!({ "customer": reply.to, "text": reply.reply.text });
+        let body = serde_json::json!({ "customer": reply.to, "text": reply.text() });
         Box::pin(self.post(reply.key(id), body.to_string()))
     }
 }

@@ -6,7 +6,9 @@
 //! here fits there. What comes out has plain texts with spans, whatever the author wrote.
 
 use super::SendError;
-use crate::author::message::{Action, Attachment, FileKind, MAX_BYTES, Outgoing, Press, Reply, Source, Styled};
+use crate::author::message::{
+    Action, Attachment, FileKind, MAX_BYTES, Outgoing, Press, Reply, Source, Styled,
+};
 
 /// Bytes of an address. The strictest platform takes 2000.
 const MAX_ADDRESS: usize = 2000;
@@ -80,9 +82,16 @@ pub(super) fn only_photos_and_data(reply: &Reply, platform: &str) -> Result<(), 
         }
     }
     if reply.location.is_some() || reply.contact.is_some() || reply.keyboard.is_some() {
-        return Err(format!("{platform} takes no places, contacts and keyboards yet"));
+        return Err(format!(
+            "{platform} takes no places, contacts and keyboards yet"
+        ));
     }
-    if reply.buttons.iter().flatten().any(|button| button.data().is_none()) {
+    if reply
+        .buttons
+        .iter()
+        .flatten()
+        .any(|button| button.data().is_none())
+    {
         return Err(format!("{platform} takes only buttons with data yet"));
     }
     Ok(())
@@ -139,9 +148,9 @@ fn check_file(file: &Attachment) -> Result<(), String> {
                 "the address of a {kind} has 1 to {MAX_ADDRESS} bytes, not {length}"
             ))
         }
-        Source::Path(path) if !path.starts_with('/') => {
-            Err(format!("the path of a {kind} must be absolute, not {path:?}"))
-        }
+        Source::Path(path) if !path.starts_with('/') => Err(format!(
+            "the path of a {kind} must be absolute, not {path:?}"
+        )),
         Source::Base64(bytes) if bytes.len() > MAX_BYTES.div_ceil(3) * 4 => Err(format!(
             "a {kind} within a reply has at most {MAX_BYTES} bytes; give larger ones by their path"
         )),
@@ -331,14 +340,14 @@ mod tests {
         let sent = texts(many.as_str().into());
         assert!(sent.iter().all(|text| !text.trim().is_empty()), "{sent:?}");
         // The buttons are under what is sent last.
-        let ends = fit(&Reply::from("0123456789         ").button("a", "1"), &LIMITS)
+        let ends = fit(
+            &Reply::from("0123456789         ").button("a", "1"),
+            &LIMITS,
+        )
         .unwrap();
         assert_eq!(ends, [Reply::from("0123456789").button("a", "1")]);
         let picture = Reply::photo("u").caption("   ");
-        assert_eq!(
-            fit(&picture, &LIMITS).unwrap(),
-            [picture]
-        );
+        assert_eq!(fit(&picture, &LIMITS).unwrap(), [picture]);
     }
 
     #[test]

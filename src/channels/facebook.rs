@@ -262,8 +262,7 @@ impl Facebook {
     /// It cannot be read, for this reason.
     fn said(&self, raw: &str) -> Result<Option<(String, Said)>, String> {
         let event: Event = read_json(raw.as_bytes())?;
-        let (kind, mid, text, files) = match (event.message, event.postback, event.message_edit)
-        {
+        let (kind, mid, text, files) = match (event.message, event.postback, event.message_edit) {
             (Some(message), ..) if message.is_echo => return Ok(None),
             (Some(message), ..) => {
                 let is_strange = message.attachments.is_strange;
@@ -366,12 +365,7 @@ fn content(message: Message) -> Result<Content, String> {
     }
     match message.text {
         None if files.is_empty() => Err(format!("message.{other}")),
-        text => Ok((
-            Kind::Message,
-            message.mid,
-            text.unwrap_or_default(),
-            files,
-        )),
+        text => Ok((Kind::Message, message.mid, text.unwrap_or_default(), files)),
     }
 }
 

@@ -156,7 +156,10 @@ impl Channel for Http {
             (None, Some(text)) => (Kind::Message, text),
             (None, None) if has_more => (Kind::Message, String::new()),
             (None, None) => {
-                return Err(bad("missing field `text`, `button`, `photo`, `files`, `location` or `contact`".to_owned()));
+                return Err(bad(
+                    "missing field `text`, `button`, `photo`, `files`, `location` or `contact`"
+                        .to_owned(),
+                ));
             }
         };
         let photo = body.photo.map(|url| File {

@@ -194,7 +194,11 @@ impl Channels {
 
     /// What becomes of the replies of a turn whose update was answered before: all are
     /// sent. Where callers come back for the answer, they ride in the stored one.
-    pub(crate) fn plan_accepted(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
+    pub(crate) fn plan_accepted(
+        &self,
+        update: &Update,
+        actions: &[Action],
+    ) -> Result<Plan, String> {
         let channel = self.of(&update.dialog);
         if channel.can_send() {
             return Ok(Plan {

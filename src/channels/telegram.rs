@@ -259,7 +259,11 @@ impl Channel for Telegram {
         match send.as_slice() {
             // What becomes of it we would not learn; of a picture it matters.
             [Action::Reply(only)]
-                if only.files.is_empty() && only.name.is_none() && !self.polls && self.has_place(&update.address) => {
+                if only.files.is_empty()
+                    && only.name.is_none()
+                    && !self.polls
+                    && self.has_place(&update.address) =>
+            {
                 Ok(Plan {
                     answer: ride(only)?,
                     send: Vec::new(),
@@ -335,9 +339,7 @@ fn render<'a>(
 ) -> Send<'a> {
     let text = Some(reply.text.as_str()).filter(|text| !text.is_empty());
     let photo = content::photo(&reply.files);
-    let button = |button: &Button| {
-        serde_json::json!({ "text": button.label, "callback_data": button.data() })
-    };
+    let button = |button: &Button| serde_json::json!({ "text": button.label, "callback_data": button.data() });
     let rows: Vec<Vec<_>> = reply
         .buttons
         .iter()

@@ -217,11 +217,7 @@ impl Viber {
         let message = SendMessage {
             receiver,
             sender: Sender { name: &self.sender },
-            kind: if photo.is_some() {
-                "picture"
-            } else {
-                "text"
-            },
+            kind: if photo.is_some() { "picture" } else { "text" },
             text: &reply.text,
             media: photo,
             tracking_data: has_buttons

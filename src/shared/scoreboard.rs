@@ -126,8 +126,8 @@ const _: () = assert!(
 const FIELDS: usize = 32;
 
 /// Words of a slot: whole cache lines, so that no two children share one.
-const SLOT: usize =
-    (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS).next_multiple_of(8);
+const SLOT: usize = (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS)
+    .next_multiple_of(8);
 
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;

@@ -282,6 +282,14 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// What is said, if it is a reply or an edit; empty for anything else.
+    pub fn text(&self) -> &str {
+        match &self.action {
+            Action::Reply(reply) | Action::Edit { reply, .. } => &reply.text,
+            _ => "",
+        }
+    }
+
     /// A key of this action, the same at each attempt to send it, and no other's. The
     /// update is part of it: a new database counts its turns from the start again.
     pub fn key(&self, id: ReplyId) -> String {
@@ -339,7 +347,11 @@ mod tests {
                 action,
             };
             let json = serde_json::to_string(&out).unwrap();
-            assert_eq!(serde_json::from_str::<Outgoing>(&json).unwrap(), out, "{json}");
+            assert_eq!(
+                serde_json::from_str::<Outgoing>(&json).unwrap(),
+                out,
+                "{json}"
+            );
         }
     }
 

@@ -110,7 +110,11 @@ fn entity(text: &str) -> (char, &str) {
     let Some((name, behind)) = text[1..].split_once(';') else {
         return itself;
     };
-    let number = |digits: &str, radix| u32::from_str_radix(digits, radix).ok().and_then(char::from_u32);
+    let number = |digits: &str, radix| {
+        u32::from_str_radix(digits, radix)
+            .ok()
+            .and_then(char::from_u32)
+    };
     let character = match name {
         "lt" => Some('<'),
         "gt" => Some('>'),
@@ -118,12 +122,12 @@ fn entity(text: &str) -> (char, &str) {
         "quot" => Some('"'),
         "apos" => Some('\''),
         "nbsp" => Some('\u{a0}'),
-        _ => name.strip_prefix('#').and_then(|digits| {
-            match digits.strip_prefix(['x', 'X']) {
+        _ => name
+            .strip_prefix('#')
+            .and_then(|digits| match digits.strip_prefix(['x', 'X']) {
                 Some(digits) => number(digits, 16),
                 None => number(digits, 10),
-            }
-        }),
+            }),
     };
     character.map_or(itself, |character| (character, behind))
 }
@@ -138,9 +142,16 @@ mod tests {
 
     #[test]
     fn tags_become_spans_and_entities_characters() {
-        let styled = read("<b>a <i>b</i></b>&lt;&amp;&#33;<br/><a href=\"https://e.org/?a=1&amp;b\">l</a>&x").unwrap();
+        let styled = read(
+            "<b>a <i>b</i></b>&lt;&amp;&#33;<br/><a href=\"https://e.org/?a=1&amp;b\">l</a>&x",
+        )
+        .unwrap();
         assert_eq!(styled.text, "a b<&!\nl&x");
-        let styles: Vec<_> = styled.spans.iter().map(|s| (s.start, s.end, &s.style)).collect();
+        let styles: Vec<_> = styled
+            .spans
+            .iter()
+            .map(|s| (s.start, s.end, &s.style))
+            .collect();
         assert_eq!(
             styles,
             [

@@ -191,12 +191,16 @@ mod tests {
             ("c", Style::Code),
             ("l", Style::Link("https://e.org/a_b".to_owned())),
         ];
-        assert_eq!(looks, expected.map(|(text, style)| (text.to_owned(), style)));
+        assert_eq!(
+            looks,
+            expected.map(|(text, style)| (text.to_owned(), style))
+        );
     }
 
     #[test]
     fn blocks_stand_apart() {
-        let (text, looks) = looks("# Head\none\n\ntwo\n- a\n- b\n  1. c\n\n> said\n\n```rust\nfn x()\n```\nend");
+        let (text, looks) =
+            looks("# Head\none\n\ntwo\n- a\n- b\n  1. c\n\n> said\n\n```rust\nfn x()\n```\nend");
         assert_eq!(
             text,
             "Head\n\none\n\ntwo\n\n• a\n• b\n  1. c\n\nsaid\n\nfn x()\n\nend"
@@ -206,7 +210,10 @@ mod tests {
             ("said", Style::Quote),
             ("fn x()", Style::Pre("rust".to_owned())),
         ];
-        assert_eq!(looks, expected.map(|(text, style)| (text.to_owned(), style)));
+        assert_eq!(
+            looks,
+            expected.map(|(text, style)| (text.to_owned(), style))
+        );
     }
 
     #[test]
@@ -219,7 +226,10 @@ mod tests {
 
     #[test]
     fn what_a_user_wrote_can_be_written_again() {
-        for markup in ["**b** *i* ~~s~~ `c*d` [l](<https://e.org/a_b>)", "1\\. \\*x\\* \\<b\\>"] {
+        for markup in [
+            "**b** *i* ~~s~~ `c*d` [l](<https://e.org/a_b>)",
+            "1\\. \\*x\\* \\<b\\>",
+        ] {
             let styled = read(markup);
             assert_eq!(read(&to_markup(&styled.text, &styled.spans)), styled);
         }

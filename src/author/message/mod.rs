@@ -25,8 +25,12 @@ pub use turnkey_storage::DialogKey;
 
 pub(crate) use self::action::Verb;
 pub use self::action::{Action, Outgoing, Target};
-pub use self::content::{Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender};
+pub use self::content::{
+    Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender,
+};
 pub(crate) use self::object::Object;
-pub use self::reply::{Attachment, Button, Format, Keyboard, MAX_BYTES, Press, Reply, Request, Source};
+pub use self::reply::{
+    Attachment, Button, Format, Keyboard, MAX_BYTES, Press, Reply, Request, Source,
+};
 pub use self::styled::{Span, Style, Styled};
 pub use self::update::{Hears, Kind, MAX_UPDATE_ID, MAX_USER_ID, Rpc, Update, UpdateId};

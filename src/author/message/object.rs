@@ -6,9 +6,9 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::Deserialize;
 
 /// A type that is written as an object, and as nothing else.
 pub(crate) struct Object<T>(pub(crate) T);

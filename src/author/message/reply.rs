@@ -576,7 +576,10 @@ mod tests {
         let json = serde_json::to_string(&Reply::from("hi")).unwrap();
         assert_eq!(json, r#"{"text":"hi"}"#);
         let json = serde_json::to_string(&Reply::from("hi").button("a", "1")).unwrap();
-        assert_eq!(json, r#"{"text":"hi","buttons":[{"label":"a","data":"1"}]}"#);
+        assert_eq!(
+            json,
+            r#"{"text":"hi","buttons":[{"label":"a","data":"1"}]}"#
+        );
     }
 
     #[test]

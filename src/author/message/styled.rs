@@ -241,7 +241,12 @@ fn is_code(style: &Style) -> bool {
 /// A backslash before each character that may mean something in markup.
 fn escape_into(markup: &mut String, text: &str) {
     for character in text.chars() {
-        if character.is_ascii_punctuation() && !matches!(character, ',' | ';' | '?' | '"' | '\'' | '/' | '%' | '@' | '$') {
+        if character.is_ascii_punctuation()
+            && !matches!(
+                character,
+                ',' | ';' | '?' | '"' | '\'' | '/' | '%' | '@' | '$'
+            )
+        {
             markup.push('\\');
         }
         markup.push(character);
@@ -280,7 +285,10 @@ mod tests {
             [span(4, 7, Style::Bold), span(0, 3, Style::Italic)]
         );
         let rest = rest.without_start(1);
-        assert_eq!((rest.text.as_str(), &rest.spans[..]), ("three", &[span(0, 5, Style::Bold)][..]));
+        assert_eq!(
+            (rest.text.as_str(), &rest.spans[..]),
+            ("three", &[span(0, 5, Style::Bold)][..])
+        );
     }
 
     #[test]
@@ -303,7 +311,10 @@ mod tests {
     #[test]
     fn without_formatting_addresses_are_shown() {
         let link = |to: &str| Style::Link(to.to_owned());
-        let styled = Styled::new("see here, or u", vec![span(4, 8, link("u")), span(13, 14, link("u"))]);
+        let styled = Styled::new(
+            "see here, or u",
+            vec![span(4, 8, link("u")), span(13, 14, link("u"))],
+        );
         assert_eq!(styled.to_plain(), "see here (u), or u");
     }
 

@@ -120,7 +120,11 @@ pub struct Hears(u32);
 impl Hears {
     /// These, and no others.
     pub fn only(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        Hears(kinds.into_iter().fold(0, |all, kind| all | 1 << kind as u32))
+        Hears(
+            kinds
+                .into_iter()
+                .fold(0, |all, kind| all | 1 << kind as u32),
+        )
     }
 
     /// Whether a handler is given updates of this kind.

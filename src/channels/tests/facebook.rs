@@ -123,5 +123,5 @@ fn a_sticker_is_a_picture() {
     let update = one(
         r#"{"sender":{"id":"1"},"message":{"mid":"m","attachments":[{"type":"sticker","payload":{"url":"u","sticker_id":369239263222822}}]}}"#,
     );
-    assert_eq!(update.pictures[0].url.as_deref(), Some("u"));
+    assert_eq!(update.files[0].url.as_deref(), Some("u"));
 }

@@ -183,7 +183,7 @@ fn the_platforms_samples_are_understood() {
                 u.address,
                 u.kind,
                 u.text,
-                u.pictures.len(),
+                u.files.len(),
             )
         })
         .collect();
@@ -261,10 +261,7 @@ fn raw_is_the_json_of_one_update() {
             .starts_with(br#"{"sender":{"id":"1254459154682919"}"#)
     );
     assert!(all[1].raw().ends_with(br#""payload":"yes"}}"#));
-    let photo = updates("telegram", SAMPLES[3].1)
-        .remove(0)
-        .pictures
-        .remove(0);
+    let photo = updates("telegram", SAMPLES[3].1).remove(0).files.remove(0);
     assert_eq!(photo.id.as_deref(), Some("large"));
 }
 
@@ -300,10 +297,11 @@ fn seconds(after: Option<Duration>) -> u64 {
     after.map_or(0, |after| after.as_secs())
 }
 
-fn meaning(outcome: Result<(), SendError>) -> (&'static str, u64) {
+fn meaning(outcome: Result<Sent, SendError>) -> (&'static str, u64) {
     match outcome {
-        Ok(()) => ("ok", 0),
+        Ok(_) => ("ok", 0),
         Err(SendError::Refused(_)) => ("refused", 0),
+        Err(SendError::Unreachable(_)) => ("unreachable", 0),
         Err(SendError::Retry { after, .. }) => ("retry", seconds(after)),
         Err(SendError::Away { after, .. }) => ("away", seconds(after)),
         Err(SendError::TooMany { after, all, .. }) => {
@@ -404,7 +402,7 @@ fn harmless(body: &[u8]) -> Result<(), TestCaseError> {
                         prop_assert!((1..=MAX_USER_ID).contains(&update.dialog.user_id.len()));
                         prop_assert!((1..=MAX_UPDATE_ID).contains(&update.id.0.len()));
                         let said = Reply::from(update.text.as_str()).button("Yes", "yes");
-                        prop_assert!(channel.plan(&update, &[said]).is_ok());
+                        prop_assert!(channel.plan(&update, &[said.into()]).is_ok());
                     }
                 }
             }
@@ -473,6 +471,7 @@ proptest! {
             let plan = channel(name).plan(&update, &["x".into(), text.as_str().into()]).unwrap();
             let mut rest = text.as_str();
             for part in &plan.send[1..] {
+                let Action::Reply(part) = part else { panic!("a reply") };
                 prop_assert!(part.text.encode_utf16().count() <= 7000);
                 let found = rest.strip_prefix(part.text.as_str());
                 let found = found.or_else(|| rest[1..].strip_prefix(part.text.as_str()));
@@ -486,18 +485,19 @@ proptest! {
 /// What rides in an answer can be read from it again.
 #[test]
 fn what_rode_can_be_sent() {
-    let picture = Reply::picture("https://example.org/1.jpg").caption("look");
+    let photo = Reply::photo("https://example.org/1.jpg").caption("look");
     let asked = Reply::from("Tea?")
         .button("Yes", "yes:1")
         .button("No", "no");
     for (name, sample, replies) in [
         ("telegram", 2, vec![asked.clone(), "hi".into()]),
-        ("viber", 7, vec![asked, picture.button("More", "more")]),
+        ("viber", 7, vec![asked, photo.button("More", "more")]),
     ] {
         let mut update = updates(name, SAMPLES[sample].1).remove(0);
         for (chat, reply) in replies.into_iter().enumerate() {
             // A chat of its own: tests beside this one use up the places of the sample's.
             update.address = format!("77{chat}");
+            let reply = Action::Reply(reply);
             let plan = channel(name)
                 .plan(&update, std::slice::from_ref(&reply))
                 .unwrap();

@@ -46,5 +46,5 @@ fn a_message_token_may_be_a_text() {
     // A text is not lost with a picture's address.
     let picture = r#"{"event":"message","message_token":1,"sender":{"id":"u"},"message":{"type":"picture","text":"look","media":null}}"#;
     let found = updates("viber", picture).remove(0);
-    assert_eq!((found.text.as_str(), found.pictures.len()), ("look", 0));
+    assert_eq!((found.text.as_str(), found.files.len()), ("look", 0));
 }

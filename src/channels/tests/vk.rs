@@ -103,9 +103,9 @@ fn a_photo_that_is_not_as_described_costs_no_text() {
             (update.text.as_str(), update.kind),
             ("under it", Kind::Message)
         );
-        assert_eq!(update.pictures.len(), pictures, "{attachments}");
+        assert_eq!(update.files.len(), pictures, "{attachments}");
         let found = update
-            .pictures
+            .files
             .first()
             .and_then(|picture| picture.url.as_deref());
         assert_eq!(found, url, "{attachments}");

@@ -44,8 +44,8 @@ use self::pool::Pool;
 pub(crate) use self::sdk::Carried;
 use self::watch::Watch;
 use super::{AnyHandler, Call, Returned, Starting};
-use crate::author::message::Hears;
 use crate::author::error::Error;
+use crate::author::message::Hears;
 use crate::author::start_error::StartResult;
 use crate::config::Config;
 

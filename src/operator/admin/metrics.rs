@@ -306,7 +306,8 @@ fn turns(text: &mut Text, admin: &Admin, status: &Status) {
 
 fn unheard(text: &mut Text, turns: &Turns) {
     let name = "turnkey_updates_unheard";
-    let help = "Updates that were answered without a turn, since the handler does not hear their kind.";
+    let help =
+        "Updates that were answered without a turn, since the handler does not hear their kind.";
     match text.format {
         Format::OpenMetrics => text.family(name, "counter", "", help),
         Format::Classic => text.family(&format!("{name}_total"), "counter", "", help),

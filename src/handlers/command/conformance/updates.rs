@@ -67,7 +67,11 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
     album.files = vec![
         file(FileKind::Photo, Some("AgACAg"), None),
         file(FileKind::Document, None, Some("https://example.org/a.pdf")),
-        file(FileKind::Voice, Some("AwACAg"), Some("https://example.org/b.ogg")),
+        file(
+            FileKind::Voice,
+            Some("AwACAg"),
+            Some("https://example.org/b.ogg"),
+        ),
     ];
     let mut place = message(9, "");
     place.location = Some(Location::new(48.2, 16.37));

@@ -36,7 +36,13 @@ fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
 }
 
 /// The fields that make of a reply another action.
-const VERBS: [&str; 5] = ["\"edit\"", "\"delete\"", "\"toast\"", "\"call\"", "\"send_to\""];
+const VERBS: [&str; 5] = [
+    "\"edit\"",
+    "\"delete\"",
+    "\"toast\"",
+    "\"call\"",
+    "\"send_to\"",
+];
 
 /// A reply, or what else a handler asks for, as it writes it.
 fn action(at: usize, raw: &RawValue) -> std::result::Result<Action, String> {
@@ -114,7 +120,10 @@ pub(crate) fn read_done(
             said.len()
         ));
     }
-    let actions = said.into_iter().enumerate().map(|(at, raw)| action(at, raw));
+    let actions = said
+        .into_iter()
+        .enumerate()
+        .map(|(at, raw)| action(at, raw));
     let statements: Vec<(String, Vec<Param>)> = match done.sql {
         Some(sql) => field("sql", sql)?,
         None => Vec::new(),
@@ -197,8 +206,11 @@ mod tests {
             None,
         )
         .unwrap();
-        assert_eq!(handled.replies[0], Reply::from("a").button("Yes", "1"));
-        assert_eq!(handled.replies[1], Reply::picture("u"));
+        assert_eq!(
+            handled.actions[0],
+            Reply::from("a").button("Yes", "1").into()
+        );
+        assert_eq!(handled.actions[1], Reply::photo("u").into());
         assert_eq!(
             handled.statements[0].params,
             [
@@ -240,7 +252,7 @@ mod tests {
             ),
             (
                 r#"{"replies":[{}]}"#,
-                "replies[0] has neither text nor picture",
+                "replies[0] has neither text nor files, location or contact",
             ),
             (
                 r#"{"replies":{}}"#,

@@ -1,6 +1,6 @@
 //! Parts of a line of JSON, read so that an error names the field.
 //!
-//! Called by `read.rs` and `answer.rs`. 
+//! Called by `read.rs` and `answer.rs`.
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;

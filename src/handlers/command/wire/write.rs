@@ -12,9 +12,7 @@ use turnkey_storage::Row;
 use super::value::Named;
 use super::{Given, LONGEST_ERROR, LONGEST_LINE, PROTOCOL, cut};
 use crate::author::error::{Error, Result};
-use crate::author::message::{
-    Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender,
-};
+use crate::author::message::{Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender};
 
 /// The first line of a conversation.
 pub(crate) fn hello(worker: usize) -> Vec<u8> {
