@@ -41,7 +41,6 @@ mod inspect;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod lanes;
 pub mod marks;
-pub mod messages;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
