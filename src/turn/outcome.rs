@@ -74,6 +74,7 @@ pub(super) fn prepare(
             true => Origin::Inbox,
             false => Origin::Arrival,
         },
+        relays: Vec::new(),
     };
     Ok((commit, outgoing))
 }

@@ -570,17 +570,22 @@ fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
         };
         block_on(async {
             let name = server.prepared(&[]).await;
-            let older = match again {
-                true => {
-                    "UPDATE turnkey_migration SET ended_at = NULL
+            let older = match (again, kind) {
+                (true, _) => {
+                    "DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number > 3;
+                     UPDATE turnkey_migration SET ended_at = NULL
                          WHERE owner = 'turnkey' AND number = 3;
                      INSERT INTO turnkey_poll_mark VALUES ('vk', 42);"
                 }
-                false => {
+                (false, Kind::Postgres) => {
                     "DROP TABLE turnkey_poll_mark;
-                     DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number =
-                         (SELECT n FROM (SELECT max(number) AS n FROM turnkey_migration
-                          WHERE owner = 'turnkey') t);"
+                     DROP TABLE turnkey_message;
+                     DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number > 3;"
+                }
+                (false, Kind::Mysql) => {
+                    "DROP TABLE turnkey_poll_mark;
+                     DROP TABLE turnkey_message;
+                     DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number > 2;"
                 }
             };
             server.sql(&name, older).await;
