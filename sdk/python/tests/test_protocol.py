@@ -360,11 +360,13 @@ class Both:
         self.assertEqual(lines[0], "Traceback (most recent call last):")
         self.assertIn(f'File "{bot.script}", line ', lines[1])
         self.assertIn("in handle", lines[1])
-        self.assertEqual(lines[-1], "KeyError: 'x'")
+        self.assertIn("in deeper", fail["trace"])
+        self.assertNotIn("KeyError", fail["trace"])
         self.assertNotIn("turnkey/_", fail["trace"])
         fail = bot.failure("x", 2)
         self.assertEqual(fail["error"], "ValueError: two lines")
-        self.assertIn("direct cause", fail["trace"])
+        self.assertIn("KeyError: 'x'\n\nThe above exception was the direct cause", fail["trace"])
+        self.assertNotIn("ValueError: two", fail["trace"])
         self.assertNotIn("turnkey/_", fail["trace"])
         self.assertNotIn("asyncio", fail["trace"])
 
@@ -382,6 +384,19 @@ class Both:
         )
         self.assertEqual(bot.failure()["error"], "Bad: (an exception whose text cannot be made)")
 
+    def test_what_an_error_says_beside_its_message_is_in_the_trace(self):
+        bot = self.handler(
+            "if turn.text == 'code': compile('1 +', 'rules.txt', 'eval')\n"
+            "error = ValueError('no')\n"
+            "error.__notes__ = ['table 7']\n"
+            "raise error"
+        )
+        self.assertIn('File "rules.txt", line 1\n', bot.failure("code")["trace"])
+        trace = bot.failure("note", 2)["trace"]
+        self.assertNotIn("ValueError: no", trace)
+        if sys.version_info >= (3, 11):
+            self.assertTrue(trace.endswith("table 7\n"), trace)
+
     def test_retry_and_give_up(self):
         bot = self.handler(
             "if turn.text == 'retry': raise turnkey.Retry(1.5, 'closed\\nnow')\n"
@@ -393,6 +408,7 @@ class Both:
         fail = bot.failure("retry", 1)
         self.assertEqual((fail["error"], fail["retry_in"]), ("closed now", 1.5))
         self.assertIn("raise turnkey.Retry(1.5", fail["trace"])
+        self.assertNotIn("Retry: closed", fail["trace"])
         fail = bot.failure("plain", 2)
         self.assertEqual((fail["error"], fail["retry_in"]), ("try again in 30 s", 30))
         fail = bot.failure("give up", 3)
