@@ -346,8 +346,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(ends, [Reply::from("0123456789").button("a", "1")]);
-        let picture = Reply::photo("u").caption("   ");
-        assert_eq!(fit(&picture, &LIMITS).unwrap(), [picture]);
+        let photo = Reply::photo("u").caption("   ");
+        assert_eq!(fit(&photo, &LIMITS).unwrap(), [Reply::photo("u")]);
     }
 
     #[test]

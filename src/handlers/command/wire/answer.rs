@@ -276,8 +276,12 @@ mod tests {
                 "replies: invalid type: map, expected a sequence",
             ),
             (
-                r#"{"replies":[{"text":"a","buttons":[{"label":"x"}]}]}"#,
-                "replies[0].buttons[0]: missing field `data`",
+                r#"{"replies":[{"text":"a","buttons":[{"data":"x"}]}]}"#,
+                "replies[0].buttons[0]: missing field `label`",
+            ),
+            (
+                r#"{"replies":[{"text":"a","edit":"x","delete":"y"}]}"#,
+                "replies[0]: it has both edit and delete",
             ),
             (
                 r#"{"sql":[["SELECT",[[1]]]]}"#,
