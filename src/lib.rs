@@ -80,6 +80,7 @@ pub use mimalloc::MiMalloc;
 pub use turnkey_drill as drill;
 
 pub use app::App;
+pub use author::dialog_by::DialogBy;
 pub use author::error::{Error, Result};
 pub use author::message::{
     Action, Attachment, Button, Chat, ChatKind, Contact, DialogKey, File, FileKind, Format,

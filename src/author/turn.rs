@@ -95,6 +95,12 @@ impl<S> Turn<S> {
 
     /// The user, as the channel names them.
     pub fn user_id(&self) -> &str {
+        self.update.user_id()
+    }
+
+    /// What this dialog is called: the user, or, in a group, what
+    /// [`App::dialog_by`](crate::App::dialog_by) says. [`Turn::send_to`] takes it.
+    pub fn dialog_id(&self) -> &str {
         &self.update.dialog.user_id
     }
 
@@ -198,7 +204,8 @@ impl<S> Turn<S> {
     }
 
     /// Says something to another dialog. It is part of this turn's transaction, and is sent
-    /// in that dialog's order. `user` is what [`Turn::user_id`] is there.
+    /// in that dialog's order. `user` is what [`Turn::dialog_id`] is there: in
+    /// private the user's id.
     pub fn send_to(
         &mut self,
         channel: impl Into<String>,

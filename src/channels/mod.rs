@@ -459,6 +459,12 @@ pub trait Channel {
         self.accepted(update)
     }
 
+    /// Where what is said to a user without an update of theirs goes: the user, unless the
+    /// platform has another name for the conversation.
+    fn address(&self, user_id: &str) -> String {
+        user_id.to_owned()
+    }
+
     /// Whether there is anybody to send to. If not, all replies ride in the answers.
     fn can_send(&self) -> bool {
         true

@@ -21,7 +21,9 @@ use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
 use super::content::{self, Formatting, Limits};
-use super::incoming::{NotHandled, dialog, genuine, parse_json, read_json, unreadable, update_id};
+use super::incoming::{
+    NotHandled, chat_of, dialog, genuine, parse_json, read_json, unreadable, update_id,
+};
 use super::lenient::{self, Id, List, Number, readable};
 use super::signature::same_secret;
 use super::vk_api::API_VERSION;
@@ -358,6 +360,10 @@ impl Channel for Vk {
             answer: b"ok".to_vec(),
             send: self.fit_all(actions)?,
         })
+    }
+
+    fn address(&self, user_id: &str) -> String {
+        chat_of(user_id)
     }
 
     fn rate(&self) -> Option<Rate> {

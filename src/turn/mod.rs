@@ -4,10 +4,12 @@
 
 pub(crate) mod attempts;
 pub(crate) mod context;
+pub(crate) mod inherited;
 pub(crate) mod names;
 mod outcome;
 pub(crate) mod receipt;
 pub(crate) mod recovery;
+pub(crate) mod relay;
 pub(crate) mod riding;
 pub(crate) mod send;
 pub(crate) mod told;
