@@ -46,7 +46,7 @@ pub(super) fn dialog(channel: &str, user_id: impl Into<String>) -> Result<Dialog
 
 /// Where a dialog of this key takes place: `USER@CHAT` is a user in a group
 /// ([`DialogBy`](crate::DialogBy)), where ids are numbers.
-pub(super) fn chat_of(user_id: &str) -> String {
+pub(crate) fn chat_of(user_id: &str) -> String {
     let chat = user_id.rsplit_once('@').map(|(_, chat)| chat);
     chat.unwrap_or(user_id).to_owned()
 }

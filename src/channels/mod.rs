@@ -476,6 +476,15 @@ pub(crate) fn unreadable(channel: &str, reason: &str, raw: &Bytes) -> Update {
     incoming::unreadable(channel, None, None, reason, raw.clone())
 }
 
+/// Where what is said to a user of this channel goes, for whoever has no channels at hand:
+/// as [`Channel::address`].
+pub(crate) fn address(channel: &str, user_id: &str) -> String {
+    match channel {
+        "telegram" | "vk" => incoming::chat_of(user_id),
+        _ => user_id.to_owned(),
+    }
+}
+
 /// The address of a platform's method. The refusal leaves it out: it may hold a token.
 fn method_address(address: &str, settings: &str) -> crate::StartResult<Uri> {
     address.parse().map_err(|_| {

@@ -45,11 +45,25 @@ pub(crate) fn row(
         return Err("a user's id is not empty".to_owned());
     }
     channel.fit(reply)?;
+    let address = channel.address(&to.user_id);
+    to_inbox(to, address, id, reply)
+}
+
+/// The same for whoever has no channels to ask.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn to_inbox(
+    to: DialogKey,
+    address: String,
+    id: String,
+    reply: &Reply,
+) -> std::result::Result<Pending, String> {
     debug_assert!(id.len() <= MAX_UPDATE_ID, "an id that no inbox takes");
     let body = serde_json::to_vec(reply).map_err(|e| e.to_string())?;
     let update = Update {
         kind: Kind::Relayed,
-        address: channel.address(&to.user_id),
+        address,
         ..Update::new(to, id, "", body.into())
     };
     Ok(Pending {
