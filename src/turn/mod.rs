@@ -15,3 +15,4 @@ pub(crate) mod send;
 pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]
 pub(crate) mod turn;
+mod typing;

@@ -38,7 +38,7 @@ use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
-use crate::turn::{inherited, outcome, relay, riding, send, told};
+use crate::turn::{inherited, outcome, relay, riding, send, told, typing};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
@@ -297,7 +297,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         timeout: bot.limits.turn_timeout,
                         platform: bot.channels.clone(),
                     });
-                    receipt.during(handled).await
+                    receipt.during(typing::during(bot, &update, handled)).await
                 }
             };
             state = returned.state;
