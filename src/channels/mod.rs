@@ -384,6 +384,12 @@ pub trait Channel {
         })
     }
 
+    /// Shows a text that is not final, for a moment: best effort. None where the platform
+    /// shows no such thing.
+    fn draft<'a>(&'a self, _update: &'a Update, _text: &'a str) -> Option<SendFuture<'a>> {
+        None
+    }
+
     /// Shows that the bot is writing, for a few seconds: best effort. None where the
     /// platform shows no such thing.
     fn typing<'a>(&'a self, _update: &'a Update) -> Option<SendFuture<'a>> {

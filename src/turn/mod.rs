@@ -5,6 +5,7 @@
 pub(crate) mod attempts;
 pub(crate) mod context;
 pub(crate) mod inherited;
+mod left;
 pub(crate) mod names;
 mod outcome;
 pub(crate) mod receipt;

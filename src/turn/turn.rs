@@ -120,6 +120,9 @@ async fn without_a_turn(
     arrived: Arrival,
     plain: &[u8],
 ) -> Option<Answer> {
+    if let Err(error) = inherited::note_move(&*bot.storage, update).await {
+        return Some(Answer::Busy(told::of_storage(&error)));
+    }
     match update.kind {
         Kind::Unreadable if !attempts(bot).bury_unread(update, arrived).await => {
             return Some(Answer::Busy("the storage is away".to_owned()));
