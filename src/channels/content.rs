@@ -39,6 +39,10 @@ pub(super) struct Limits {
     pub(super) data: usize,
     /// Files of one message: an album. 1 where there are none: then each is a message.
     pub(super) album: usize,
+    /// Whether an album has buttons of its own. Else its text, in a message behind it, has.
+    pub(super) album_buttons: bool,
+    /// Whether a button under a message can say its label.
+    pub(super) says: bool,
     /// What it shows of a text's formatting.
     pub(super) formatting: Formatting,
 }
@@ -121,6 +125,7 @@ fn check(reply: &Reply, limits: &Limits) -> Result<(), String> {
             Press::Link(url) | Press::WebApp(url) => ("an address", url.as_str()),
             Press::Phone(number) => ("a number", number.as_str()),
             Press::Request(_) => ("a request", "asked"),
+            Press::Say if limits.says => ("a label", button.label.as_str()),
             Press::Say => ("data", ""),
         };
         if button.label.is_empty() || value.is_empty() {
@@ -178,7 +183,7 @@ fn split(reply: &Reply, styled: Styled, limits: &Limits) -> Result<Vec<Reply>, S
             ..message()
         };
         // Buttons have no place under an album: its text carries them.
-        let is_bare = files.len() > 1 && has_markup;
+        let is_bare = files.len() > 1 && has_markup && !limits.album_buttons;
         if let Some(text) = rest.take_if(|_| limits.caption > 0 && !is_bare) {
             let (part, left) = cut(text, limits.caption);
             one.text = part.text;
@@ -215,7 +220,7 @@ fn split(reply: &Reply, styled: Styled, limits: &Limits) -> Result<Vec<Reply>, S
         first.quote.clone_from(&reply.quote);
     }
     if let Some(last) = messages.last_mut() {
-        if last.files.len() > 1 && has_markup {
+        if last.files.len() > 1 && has_markup && !limits.album_buttons {
             return Err("an album has no buttons; give it a text, which carries them".to_owned());
         }
         last.buttons.clone_from(&reply.buttons);
@@ -283,7 +288,7 @@ fn fitting(text: &str, limit: usize) -> usize {
     text.len()
 }
 
-fn shorten(label: &str, limit: usize) -> String {
+pub(super) fn shorten(label: &str, limit: usize) -> String {
     if fitting(label, limit) == label.len() {
         return label.to_owned();
     }
@@ -302,6 +307,8 @@ mod tests {
         label: 5,
         data: 8,
         album: 2,
+        album_buttons: false,
+        says: false,
         formatting: Formatting::Spans,
     };
 

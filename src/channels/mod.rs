@@ -18,15 +18,15 @@ pub(crate) mod poll;
 pub(crate) mod register;
 mod registry;
 mod signature;
+mod substitutes;
 mod telegram;
 mod telegram_api;
 mod telegram_incoming;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod viber;
-mod viber_api;
 mod vk;
-mod vk_api;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -358,6 +358,18 @@ pub trait Channel {
     fn plan(&self, _update: &Update, actions: &[Action]) -> Result<Plan, String> {
         Ok(Plan {
             answer: Vec::new(),
+            send: self.fit_all(actions)?,
+        })
+    }
+
+    /// As [`plan`](Channel::plan), of a turn whose update was answered before: nothing can
+    /// ride.
+    ///
+    /// # Errors
+    /// As [`fit_all`](Channel::fit_all).
+    fn plan_accepted(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
+        Ok(Plan {
+            answer: self.accepted(update),
             send: self.fit_all(actions)?,
         })
     }

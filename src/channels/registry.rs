@@ -17,8 +17,8 @@ use super::client::Client;
 use super::poll::Poll;
 use super::register::Register;
 use super::telegram_api::TelegramApi;
-use super::viber_api::ViberApi;
-use super::vk_api::VkApi;
+use super::viber::ViberApi;
+use super::vk::VkApi;
 use super::{
     Channel, FileAddress, Plan, Received, Refusal, SendError, SendFuture, download, facebook, http,
     telegram, viber, vk,
@@ -201,10 +201,7 @@ impl Channels {
     ) -> Result<Plan, String> {
         let channel = self.of(&update.dialog);
         if channel.can_send() {
-            return Ok(Plan {
-                answer: channel.accepted(update),
-                send: channel.fit_all(actions)?,
-            });
+            return channel.plan_accepted(update, actions);
         }
         if !channel.waits_for_answer() && !actions.is_empty() && !self.said_lost.replace(true) {
             tracing::warn!(
@@ -353,7 +350,7 @@ pub(crate) fn registered(
         platforms.push(Box::new(api));
     }
     if let Some(config) = &config.viber {
-        platforms.push(Box::new(ViberApi::new(config)?));
+        platforms.push(Box::new(ViberApi::new(config, hears)?));
     }
     if let Some(config) = &config.vk {
         platforms.push(Box::new(VkApi::new(config, hears)?));

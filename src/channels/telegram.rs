@@ -49,6 +49,8 @@ const LIMITS: Limits = Limits {
     label: 64,
     data: 64,
     album: 10,
+    album_buttons: false,
+    says: false,
     formatting: Formatting::Spans,
 };
 
