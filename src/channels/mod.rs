@@ -362,16 +362,14 @@ pub trait Channel {
         })
     }
 
-    /// As [`plan`](Channel::plan), of a turn whose update was answered before: nothing can
-    /// ride.
+    /// The same where nothing can ride any more: the update was answered before, or came
+    /// from elsewhere. What must be said of the update itself is said here, such as that a
+    /// pressed button waits no longer.
     ///
     /// # Errors
     /// As [`fit_all`](Channel::fit_all).
-    fn plan_accepted(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
-        Ok(Plan {
-            answer: self.accepted(update),
-            send: self.fit_all(actions)?,
-        })
+    fn plan_late(&self, _update: &Update, actions: &[Action]) -> Result<Vec<Action>, String> {
+        self.fit_all(actions)
     }
 
     /// Calls a method of the platform at once: [`Turn::ask`](crate::Turn::ask). Where it

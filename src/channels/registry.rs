@@ -182,7 +182,7 @@ impl Channels {
         let mut result = serde_json::json!({ "update": update.id.0, "replies": actions.len() });
         let mut send = Vec::new();
         if channel.can_send() {
-            send = channel.fit_all(actions)?;
+            send = channel.plan_late(update, actions)?;
         } else {
             result["replies"] = serde_json::to_value(actions).map_err(|e| e.to_string())?;
         }
@@ -201,7 +201,10 @@ impl Channels {
     ) -> Result<Plan, String> {
         let channel = self.of(&update.dialog);
         if channel.can_send() {
-            return channel.plan_accepted(update, actions);
+            return Ok(Plan {
+                answer: channel.accepted(update),
+                send: channel.plan_late(update, actions)?,
+            });
         }
         if !channel.waits_for_answer() && !actions.is_empty() && !self.said_lost.replace(true) {
             tracing::warn!(

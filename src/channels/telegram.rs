@@ -52,6 +52,9 @@ const LIMITS: Limits = Limits {
     album_buttons: false,
     says: false,
     formatting: Formatting::Spans,
+    spans: usize::MAX,
+    mixes: Limits::mixes_all,
+    captions: Limits::captions_all,
 };
 
 /// "Avoid sending more than one message per second" to a chat; short bursts pass

@@ -368,8 +368,8 @@ impl Channel for Facebook {
         })
     }
 
-    fn plan_accepted(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
-        self.plan(update, actions)
+    fn plan_late(&self, update: &Update, actions: &[Action]) -> Result<Vec<Action>, String> {
+        self.plan(update, actions).map(|plan| plan.send)
     }
 
     fn rate(&self) -> Option<Rate> {

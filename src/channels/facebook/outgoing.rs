@@ -37,6 +37,9 @@ const LIMITS: Limits = Limits {
     album_buttons: false,
     says: true,
     formatting: Formatting::None,
+    spans: usize::MAX,
+    mixes: Limits::mixes_all,
+    captions: Limits::captions_all,
 };
 
 /// The messages that a reply becomes.
@@ -103,7 +106,7 @@ fn arrange(reply: &Reply) -> Result<(Vec<&Button>, Vec<&Button>), String> {
     }
     Ok(match count {
         0 => (Vec::new(), all),
-        _ if all.len() <= TEMPLATE && !all.iter().any(|b| asks(&b)) => (all, Vec::new()),
+        _ if all.len() <= TEMPLATE && !all.iter().any(asks) => (all, Vec::new()),
         _ => all.into_iter().partition(opens),
     })
 }

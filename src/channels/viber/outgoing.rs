@@ -27,6 +27,9 @@ const LIMITS: Limits = Limits {
     album_buttons: false,
     says: true,
     formatting: Formatting::None,
+    spans: usize::MAX,
+    mixes: Limits::mixes_all,
+    captions: |kind| matches!(kind, FileKind::Photo),
 };
 
 /// Bytes of a message, as JSON.
@@ -134,12 +137,7 @@ pub(super) fn fitting(sender: &str, reply: &Reply) -> Result<Vec<Reply>, String>
     for file in &reply.files {
         check(file)?;
     }
-    // Only a picture has a text of its own.
-    let caption = match reply.files.first().map(how) {
-        Some("picture") => LIMITS.caption,
-        _ => 0,
-    };
-    let messages = content::fit(&reply, &Limits { caption, ..LIMITS })?;
+    let messages = content::fit(&reply, &LIMITS)?;
     for message in messages
         .iter()
         .filter(|message| !message.buttons.is_empty())

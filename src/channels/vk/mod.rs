@@ -116,10 +116,25 @@ struct ApiAnswer {
 
 #[derive(Deserialize)]
 struct ApiError {
-    #[serde(alias = "code")]
     error_code: Number,
-    #[serde(default, alias = "description", deserialize_with = "lenient::text")]
+    #[serde(default, deserialize_with = "lenient::text")]
     error_msg: Option<String>,
+}
+
+/// What became of one of several messages.
+#[derive(Deserialize)]
+struct OfOne {
+    #[serde(default, deserialize_with = "lenient::number")]
+    conversation_message_id: Option<i64>,
+    error: Option<ErrorOfOne>,
+}
+
+/// The same as [`ApiError`] in other words.
+#[derive(Deserialize)]
+struct ErrorOfOne {
+    code: Number,
+    #[serde(default, deserialize_with = "lenient::text")]
+    description: Option<String>,
 }
 
 impl Vk {
@@ -411,8 +426,8 @@ impl Channel for Vk {
         })
     }
 
-    fn plan_accepted(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
-        self.plan(update, actions)
+    fn plan_late(&self, update: &Update, actions: &[Action]) -> Result<Vec<Action>, String> {
+        self.plan(update, actions).map(|plan| plan.send)
     }
 
     fn rate(&self) -> Option<Rate> {
@@ -511,14 +526,6 @@ fn result(response: &Response, token: &str) -> Result<Value, SendError> {
 
 /// What an answer of the API means for what was asked.
 pub(super) fn outcome(response: &Response, token: &str) -> Result<Sent, SendError> {
-    /// What became of one of several messages.
-    #[derive(Deserialize)]
-    struct OfOne {
-        #[serde(default, deserialize_with = "lenient::number")]
-        conversation_message_id: Option<i64>,
-        #[serde(default, deserialize_with = "lenient::maybe")]
-        error: Option<ApiError>,
-    }
     let result = result(response, token)?;
     let Some(first) = result.get(0) else {
         return Ok(Sent::default());
@@ -526,7 +533,11 @@ pub(super) fn outcome(response: &Response, token: &str) -> Result<Sent, SendErro
     let Ok(first) = OfOne::deserialize(first) else {
         return Ok(Sent::default());
     };
-    if let Some(error) = first.error {
+    if let Some(ErrorOfOne { code, description }) = first.error {
+        let error = ApiError {
+            error_code: code,
+            error_msg: description,
+        };
         return Err(failure(&error, response, token));
     }
     let id = first.conversation_message_id.filter(|id| *id > 0);

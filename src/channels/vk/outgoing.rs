@@ -22,6 +22,9 @@ const LIMITS: Limits = Limits {
     album_buttons: true,
     says: true,
     formatting: Formatting::Spans,
+    spans: usize::MAX,
+    mixes: |one, other| !stands_alone(one) && !stands_alone(other),
+    captions: |kind| !stands_alone(kind),
 };
 
 /// Fields of a call's form.
@@ -50,24 +53,16 @@ pub(super) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
             ));
         }
     }
-    // Some stand alone, and have no text.
-    let stands_alone = |kind| matches!(kind, FileKind::Sticker | FileKind::Voice);
-    let is_alone = reply.files.iter().any(|file| stands_alone(file.kind));
-    let messages = match is_alone {
-        false => content::fit(&reply, &LIMITS)?,
-        true => {
-            let limits = Limits {
-                album: 1,
-                caption: 0,
-                ..LIMITS
-            };
-            content::fit(&reply, &limits)?
-        }
-    };
+    let messages = content::fit(&reply, &LIMITS)?;
     if let Some(last) = messages.last() {
         keyboard_of(last)?;
     }
     Ok(messages)
+}
+
+/// Whether such a file is a message of its own, without a text.
+fn stands_alone(kind: FileKind) -> bool {
+    matches!(kind, FileKind::Sticker | FileKind::Voice)
 }
 
 fn is_a_name(kind: FileKind, id: &str) -> bool {
