@@ -18,15 +18,15 @@ pub(crate) mod poll;
 pub(crate) mod register;
 mod registry;
 mod signature;
+mod substitutes;
 mod telegram;
 mod telegram_api;
 mod telegram_incoming;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod viber;
-mod viber_api;
 mod vk;
-mod vk_api;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -360,6 +360,16 @@ pub trait Channel {
             answer: Vec::new(),
             send: self.fit_all(actions)?,
         })
+    }
+
+    /// The same where nothing can ride any more: the update was answered before, or came
+    /// from elsewhere. What must be said of the update itself is said here, such as that a
+    /// pressed button waits no longer.
+    ///
+    /// # Errors
+    /// As [`fit_all`](Channel::fit_all).
+    fn plan_late(&self, _update: &Update, actions: &[Action]) -> Result<Vec<Action>, String> {
+        self.fit_all(actions)
     }
 
     /// Calls a method of the platform at once: [`Turn::ask`](crate::Turn::ask). Where it

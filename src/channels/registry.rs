@@ -17,8 +17,8 @@ use super::client::Client;
 use super::poll::Poll;
 use super::register::Register;
 use super::telegram_api::TelegramApi;
-use super::viber_api::ViberApi;
-use super::vk_api::VkApi;
+use super::viber::ViberApi;
+use super::vk::VkApi;
 use super::{
     Channel, FileAddress, Plan, Received, Refusal, SendError, SendFuture, download, facebook, http,
     telegram, viber, vk,
@@ -182,7 +182,7 @@ impl Channels {
         let mut result = serde_json::json!({ "update": update.id.0, "replies": actions.len() });
         let mut send = Vec::new();
         if channel.can_send() {
-            send = channel.fit_all(actions)?;
+            send = channel.plan_late(update, actions)?;
         } else {
             result["replies"] = serde_json::to_value(actions).map_err(|e| e.to_string())?;
         }
@@ -203,7 +203,7 @@ impl Channels {
         if channel.can_send() {
             return Ok(Plan {
                 answer: channel.accepted(update),
-                send: channel.fit_all(actions)?,
+                send: channel.plan_late(update, actions)?,
             });
         }
         if !channel.waits_for_answer() && !actions.is_empty() && !self.said_lost.replace(true) {
@@ -373,7 +373,7 @@ pub(crate) fn registered(
         platforms.push(Box::new(api));
     }
     if let Some(config) = &config.viber {
-        platforms.push(Box::new(ViberApi::new(config)?));
+        platforms.push(Box::new(ViberApi::new(config, hears)?));
     }
     if let Some(config) = &config.vk {
         platforms.push(Box::new(VkApi::new(config, hears)?));

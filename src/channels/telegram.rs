@@ -49,7 +49,12 @@ const LIMITS: Limits = Limits {
     label: 64,
     data: 64,
     album: 10,
+    album_buttons: false,
+    says: false,
     formatting: Formatting::Spans,
+    spans: usize::MAX,
+    mixes: Limits::mixes_all,
+    captions: Limits::captions_all,
 };
 
 /// "Avoid sending more than one message per second" to a chat; short bursts pass
