@@ -39,7 +39,12 @@ const LIMITS: Limits = Limits {
     label: 20,
     data: 1000,
     album: 1,
+    album_buttons: false,
+    says: false,
     formatting: Formatting::None,
+    spans: usize::MAX,
+    mixes: Limits::mixes_all,
+    captions: Limits::captions_all,
 };
 
 /// Calls of a page in a second, for texts and links

@@ -16,7 +16,7 @@ use super::account::{Account, Page};
 use super::client::Client;
 use super::poll::Poll;
 use super::register::Register;
-use super::telegram_api::TelegramApi;
+use super::telegram::TelegramApi;
 use super::viber_api::ViberApi;
 use super::vk_api::VkApi;
 use super::{
@@ -182,7 +182,7 @@ impl Channels {
         let mut result = serde_json::json!({ "update": update.id.0, "replies": actions.len() });
         let mut send = Vec::new();
         if channel.can_send() {
-            send = channel.fit_all(actions)?;
+            send = channel.plan_late(update, actions)?;
         } else {
             result["replies"] = serde_json::to_value(actions).map_err(|e| e.to_string())?;
         }
@@ -203,7 +203,7 @@ impl Channels {
         if channel.can_send() {
             return Ok(Plan {
                 answer: channel.accepted(update),
-                send: channel.fit_all(actions)?,
+                send: channel.plan_late(update, actions)?,
             });
         }
         if !channel.waits_for_answer() && !actions.is_empty() && !self.said_lost.replace(true) {

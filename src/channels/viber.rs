@@ -39,7 +39,12 @@ const LIMITS: Limits = Limits {
     label: 40,
     data: 100,
     album: 1,
+    album_buttons: false,
+    says: false,
     formatting: Formatting::None,
+    spans: usize::MAX,
+    mixes: Limits::mixes_all,
+    captions: Limits::captions_all,
 };
 
 /// Of the first Viber version that knows `Silent` buttons.

@@ -42,7 +42,12 @@ const LIMITS: Limits = Limits {
     label: 40,
     data: 240,
     album: 1,
+    album_buttons: false,
+    says: false,
     formatting: Formatting::None,
+    spans: usize::MAX,
+    mixes: Limits::mixes_all,
+    captions: Limits::captions_all,
 };
 
 /// Characters of a button's payload, which is JSON.
