@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::super::telegram_api;
+use super::super::telegram;
 use super::*;
 
 #[test]
 fn answers_of_telegrams_api_are_told_apart() {
-    let of =
-        |status, body: Value| meaning(telegram_api::outcome(&answered(status, &body.to_string())));
+    let of = |status, body: Value| meaning(telegram::outcome(&answered(status, &body.to_string())));
     assert_eq!(of(200, json!({"ok": true, "result": {}})), ("ok", 0));
     let blocked = json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"});
     assert_eq!(of(403, blocked), ("refused", 0));
