@@ -153,7 +153,7 @@ impl Body<'_> {
         json.map_err(|e| SendError::Refused(e.to_string()))
     }
 
-    fn value(&self) -> Result<Value, SendError> {
+    pub(super) fn value(&self) -> Result<Value, SendError> {
         let value = match self {
             Body::Ours(params) => serde_json::to_value(params),
             Body::Any(params) => serde_json::to_value(params),

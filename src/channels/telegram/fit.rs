@@ -68,6 +68,9 @@ pub(super) fn fit_edit(reply: &Reply) -> Result<Reply, String> {
     if reply.location.is_some() || reply.contact.is_some() {
         return Err("Telegram makes no place and no contact of a message".to_owned());
     }
+    if reply.files.len() > 1 {
+        return Err("an edit must fit one message: an album is several".to_owned());
+    }
     if let [file] = reply.files.as_slice()
         && matches!(
             file.kind,

@@ -405,6 +405,18 @@ impl Channel for Telegram {
     }
 }
 
+/// The method of an action's call, its parameters, and how many files it uploads.
+#[cfg(test)]
+pub(super) fn call_of(
+    action: &Action,
+    to: &str,
+    within: &str,
+) -> Result<(String, Value, usize), String> {
+    let call = render(action, to, Within::parse(within)?)?;
+    let params = call.params.value().map_err(|e| e.to_string())?;
+    Ok((call.method.into_owned(), params, call.uploads.len()))
+}
+
 /// Whether a reply may ride: what becomes of it we would not learn. Of a file that matters,
 /// and a message with a name must be known.
 fn can_ride(reply: &Reply) -> bool {
