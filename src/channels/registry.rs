@@ -24,7 +24,7 @@ use super::{
     telegram, viber, vk,
 };
 use crate::author::message::{Action, DialogKey, File, Hears, Kind, Outgoing, Reply, Update};
-use crate::author::platform::{Asked, Platform};
+use crate::author::platform::{Asked, Platform, Shown};
 use crate::author::start_error::StartError;
 use crate::config::Config;
 use crate::shared::pacing::{MAX_CHANNELS, Pace, Pacer};
@@ -231,6 +231,26 @@ impl Platform for Channels {
                 .await
                 .map_err(|_| format!("no answer in {} s", PATIENCE.as_secs()))?
                 .map_err(|e| e.to_string())
+        })
+    }
+
+    fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Shown<'a> {
+        Box::pin(async move {
+            let outlet = self.outlet(&update.dialog);
+            if outlet.pace.pause_left().is_some() {
+                return true;
+            }
+            let Some(draft) = outlet.channel.draft(update, text) else {
+                return false;
+            };
+            match tokio::time::timeout(PATIENCE, draft).await {
+                Ok(Ok(_)) => true,
+                Ok(Err(error)) => {
+                    tracing::debug!("{}: a draft is not shown: {error}", update.dialog);
+                    false
+                }
+                Err(_) => false,
+            }
         })
     }
 

@@ -27,7 +27,7 @@ use turnkey_storage::ReplyId;
 
 use super::client::{Client, Response};
 use super::content::{self, Formatting, Limits};
-use super::incoming::{NotHandled, genuine};
+use super::incoming::{NotHandled, chat_of, genuine};
 use super::lenient::readable;
 use super::signature::same_secret;
 use super::telegram_api::{moved_to, outcome, webhook_secret};
@@ -279,6 +279,10 @@ impl Channel for Telegram {
                 send,
             }),
         }
+    }
+
+    fn address(&self, user_id: &str) -> String {
+        chat_of(user_id)
     }
 
     fn can_send(&self) -> bool {

@@ -1083,6 +1083,15 @@ on_every_engine! {
     the_inbox_takes_an_update_once_and_up_to_its_bounds
     what_is_due_in_a_day_is_due_now
     the_inbox_says_which_dialogs_are_due
+    relays_arrive_with_their_commit
+    relays_go_with_all_else_that_a_commit_has
+    a_relay_that_is_known_already_is_left_alone
+    a_commit_that_fails_relays_nothing
+    a_late_fence_relays_nothing
+    a_turn_may_relay_to_its_own_dialog
+    many_commits_relay_to_each_other
+    one_commit_may_relay_to_many
+    updates_are_relayed_outside_of_a_turn
     an_update_that_is_buried_is_answered_and_out_of_the_way
     dead_letters_are_listed_tried_again_and_dropped
     a_reply_that_is_given_up_is_out_of_the_way
@@ -1090,6 +1099,11 @@ on_every_engine! {
     it_is_known_whether_a_turn_was_overtaken
     pauses_are_kept_until_they_are_over
     marks_are_kept_for_each_channel
+    a_message_is_found_by_its_name
+    names_of_any_kind_are_kept_and_long_ones_refused
+    a_name_that_many_set_at_once_is_one_row
+    a_reset_forgets_the_names_too
+    the_names_are_not_the_authors_to_change
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits
     a_sweep_deletes_what_is_old_and_comes_to_an_end

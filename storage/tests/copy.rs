@@ -19,7 +19,7 @@ use turnkey_storage::{
 };
 use turnkey_storage::{ReplyId, replies};
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-use turnkey_storage::{admin, dead, inbox, marks, mysql, pauses, postgres};
+use turnkey_storage::{admin, dead, inbox, marks, messages, mysql, pauses, postgres};
 
 fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| (*s).to_owned()).collect()
@@ -126,7 +126,7 @@ async fn fill(storage: Arc<SqliteStorage>) {
     storage.write(notes).await.unwrap();
 }
 
-/// The inbox, dead letters, a pause and a state that was forgotten.
+/// The inbox, dead letters, a pause, names and a state that was forgotten.
 async fn keep_beside(storage: &dyn Storage) {
     for (n, user) in AWKWARD.iter().enumerate() {
         let pending = inbox::Pending {
@@ -191,6 +191,12 @@ async fn keep_beside(storage: &dyn Storage) {
         .unwrap();
     pauses::set(storage, "telegram \0", i64::MAX).await.unwrap();
     marks::set(storage, "vk \0", u64::MAX).await.unwrap();
+    for user in AWKWARD {
+        let name = format!("menu {user}");
+        messages::set(storage, &dialog(user), &name, user)
+            .await
+            .unwrap();
+    }
     turn(storage, &dialog("forgotten"), "forgotten", "1").await;
     assert!(admin::reset(storage, &dialog("forgotten")).await.unwrap());
 }
@@ -276,6 +282,7 @@ fn a_file_becomes_another_file() {
                 ("turnkey_dead_reply", 2),
                 ("turnkey_pause", 1),
                 ("turnkey_poll_mark", 1),
+                ("turnkey_message", 5),
                 ("notes", 4)
             ]
         );
@@ -349,7 +356,10 @@ fn what_may_not_be_copied_or_into_is_refused() {
         let left = file_to_file(&at("from.db"), &at("to3.db"), &[NOTES], &none)
             .await
             .unwrap();
-        assert_eq!((left.left_out, left.tables.len()), (strings(&["notes"]), 9));
+        assert_eq!(
+            (left.left_out, left.tables.len()),
+            (strings(&["notes"]), 10)
+        );
         // What is there is kept.
         let refused = attempt("from.db", "to3.db", &[NOTES], &none).await;
         assert!(

@@ -262,7 +262,8 @@ fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch(
         "DROP TABLE turnkey_poll_mark;
-         DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number = 3;
+         DROP TABLE turnkey_message;
+         DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number >= 3;
          INSERT INTO turnkey_pause VALUES ('mark:vk', (1 << 60) + 42), ('vk:mark:', 1 << 60)",
     )
     .unwrap();

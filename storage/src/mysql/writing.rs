@@ -7,7 +7,7 @@ use super::conn::Answer;
 use super::errors::Failed;
 use super::literal::Sql;
 use crate::lanes::wire::{MAX_BATCH, Turn};
-use crate::{DialogKey, Fence, LockAfter, Origin, unix_ms};
+use crate::{DialogKey, Fence, LockAfter, Origin, Pending, inbox, unix_ms};
 
 /// Fences that a row of `turnkey_fence` stands for: one for each lock of a batch.
 pub(super) const FENCES: u64 = 1024;
@@ -110,9 +110,41 @@ pub(super) fn write(sql: &mut Sql, turns: &[&Turn]) {
             })
             .push(");");
     }
+    for turn in turns {
+        relay(sql, &turn.commit.relays);
+    }
     let ends = ends(turns);
     if !ends.is_empty() {
         free(sql, &ends);
+    }
+}
+
+/// Takes updates into the inbox; after the turns' own are known to be handled. One that is
+/// there stays as it is.
+fn relay(sql: &mut Sql, relays: &[Pending]) {
+    for relay in inbox::in_order(relays) {
+        sql.push(
+            "INSERT INTO turnkey_inbox (id,channel,user_id,arrived,body,attempts,due,error) SELECT ",
+        )
+        .bytes(relay.update.as_bytes())
+        .push(",")
+        .bytes(relay.dialog.channel.as_bytes())
+        .push(",")
+        .bytes(relay.dialog.user_id.as_bytes())
+        .push(&format!(",{},", relay.arrived))
+        .bytes(&relay.body)
+        .push(&format!(",{},{},", relay.attempts, relay.due));
+        match &relay.error {
+            Some(error) => sql.text(error),
+            None => sql.push("NULL"),
+        };
+        sql.push(
+            " FROM (SELECT 1 AS one) t WHERE NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id=",
+        )
+        .bytes(relay.update.as_bytes())
+        .push(" AND s.channel=")
+        .bytes(relay.dialog.channel.as_bytes())
+        .push(") ON DUPLICATE KEY UPDATE turnkey_inbox.attempts=turnkey_inbox.attempts;");
     }
 }
 

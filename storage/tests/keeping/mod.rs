@@ -1,6 +1,8 @@
 //! Cases of the conformance list about what a database keeps beside turns: the inbox, dead
-//! letters, pauses; what an operator asks of it; and how old rows go.
+//! letters, pauses, names; what an operator asks of it; and how old rows go.
 
+mod messages;
+mod relays;
 mod replies;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,6 +15,18 @@ use turnkey_storage::{
     pauses,
 };
 
+pub(crate) use messages::{
+    a_message_is_found_by_its_name, a_name_that_many_set_at_once_is_one_row,
+    a_reset_forgets_the_names_too, names_of_any_kind_are_kept_and_long_ones_refused,
+    the_names_are_not_the_authors_to_change,
+};
+pub(crate) use relays::{
+    a_commit_that_fails_relays_nothing, a_late_fence_relays_nothing,
+    a_relay_that_is_known_already_is_left_alone, a_turn_may_relay_to_its_own_dialog,
+    many_commits_relay_to_each_other, one_commit_may_relay_to_many,
+    relays_arrive_with_their_commit, relays_go_with_all_else_that_a_commit_has,
+    updates_are_relayed_outside_of_a_turn,
+};
 pub(crate) use replies::{
     a_reply_that_is_given_up_is_out_of_the_way, dead_replies_are_listed_tried_again_and_dropped,
     it_is_known_whether_a_turn_was_overtaken,

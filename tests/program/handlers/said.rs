@@ -91,8 +91,12 @@ async fn an_exception_is_kept_with_its_traceback() {
     );
     assert!(shown.contains("bot.py\", line 4, in price\n"), "{shown}");
     assert!(!shown.contains("_threads.py"), "{shown}");
+    assert_eq!(shown.matches("KeyError").count(), 1, "{shown}");
     let listed = bot.setup.tool(&["dead", "list"]).stdout;
     assert_eq!(listed.lines().count(), 1, "{listed}");
+    // At the attempt, and not once more when it is given up.
+    let log = bot.stderr();
+    assert_eq!(log.matches("in price").count(), 1, "{log}");
     bot.stop().await.assert_sound();
 }
 

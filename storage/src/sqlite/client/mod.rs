@@ -91,6 +91,7 @@ impl WriterClient {
             replies: commit.replies.iter().map(String::as_str).collect(),
             statements: commit.statements,
             lock: commit.lock,
+            relays: commit.relays,
         });
         let ends = match commit.lock {
             LockAfter::GivenBack => Ends::IfDone(grant.fence),
