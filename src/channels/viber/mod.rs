@@ -171,7 +171,9 @@ impl Channel for Viber {
         let said = match head.event.as_str() {
             "message" => incoming::message(body).map(Some),
             "conversation_started" => incoming::of_user(Kind::Opened, body).map(Some),
-            "subscribed" => incoming::of_user(Kind::Joined, body).map(Some),
+            "subscribed" => incoming::of_user(Kind::Joined, body)
+                .or_else(|reason| incoming::of_id(Kind::Joined, body).map_err(|_| reason))
+                .map(Some),
             "unsubscribed" => incoming::of_id(Kind::Left, body).map(Some),
             // Viber tries out the address before it accepts it.
             "webhook" => Ok(None),

@@ -120,6 +120,12 @@ impl Setup {
         Self::of(EXAMPLE.clone())
     }
 
+    /// The example that says what it hears and does what it is told as JSON.
+    pub(crate) fn anything() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("anything"));
+        Self::of(EXAMPLE.clone())
+    }
+
     /// The example that says what it is told.
     pub(crate) fn echo() -> Self {
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("echo"));
