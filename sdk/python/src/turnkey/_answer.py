@@ -65,4 +65,3 @@ def refuse_result(result: object) -> None:
         raise TypeError(f"the handler returned {describe(result)}; say it with turn.reply(…)")
     if type(result).__name__ in ("generator", "async_generator"):
         raise TypeError("the handler has a `yield` in it, so nothing of it was run")
-

@@ -155,7 +155,9 @@ def read_sender(data: Data) -> Sender:
 
 
 def read_chat(data: Data) -> Chat:
-    return Chat(data.get("id", ""), data.get("type", "private"), data.get("title"), data.get("topic"))
+    return Chat(
+        data.get("id", ""), data.get("type", "private"), data.get("title"), data.get("topic")
+    )
 
 
 def write(value: Tuple[Any, ...]) -> Data:

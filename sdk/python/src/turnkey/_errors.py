@@ -13,7 +13,7 @@ MAX_PAUSE = 86_400
 class Retry(Exception):
     """Fails the turn; it is tried again after this many seconds.
 
-        raise turnkey.Retry(30, "the calendar is closed for maintenance")
+    raise turnkey.Retry(30, "the calendar is closed for maintenance")
     """
 
     def __init__(self, seconds: float, message: str = "") -> None:

@@ -159,7 +159,9 @@ class Attachment:
         media_type: Optional[str] = None,
     ) -> None:
         if type is not None and type not in FILE_TYPES:
-            raise ValueError(f"a file's type is one of {', '.join(FILE_TYPES)}, not {describe(type)}")
+            raise ValueError(
+                f"a file's type is one of {', '.join(FILE_TYPES)}, not {describe(type)}"
+            )
         for what, value in (("name", name), ("media type", media_type)):
             if value is not None and not isinstance(value, str):
                 raise TypeError(f"a file's {what} is a str, not {describe(value)}")
@@ -234,7 +236,11 @@ class Attachment:
         source: object = self.url or self.id or self.path
         if source is None:
             source = self.data
-        more = [f"{field}={self._json[field]!r}" for field in ("name", "media_type") if field in self._json]
+        more = [
+            f"{field}={self._json[field]!r}"
+            for field in ("name", "media_type")
+            if field in self._json
+        ]
         return f"Attachment({', '.join([describe_source(source), repr(self.type), *more])})"
 
 
@@ -369,7 +375,9 @@ class Reply:
         json: Dict[str, Any] = {"text": text} if text else {}
         if format != "plain":
             if format not in FORMATS:
-                raise ValueError(f"a reply's format is plain, markup or html, not {describe(format)}")
+                raise ValueError(
+                    f"a reply's format is plain, markup or html, not {describe(format)}"
+                )
             json["format"] = format
         by_type = (photo, document, voice, audio, video, video_note, sticker, animation)
         attachments: List[Attachment] = []
@@ -402,7 +410,11 @@ class Reply:
             raise ValueError("once is for a keyboard, and the reply has none")
         if quote is not False and quote is not None:
             json["quote"] = target(quote, "quote")
-        for flag, value in (("silent", silent), ("no_preview", no_preview), ("protected", protected)):
+        for flag, value in (
+            ("silent", silent),
+            ("no_preview", no_preview),
+            ("protected", protected),
+        ):
             if value:
                 json[flag] = True
         if name is not None:
@@ -418,7 +430,7 @@ class Reply:
 
     def button(self, label: str, data: str) -> Reply:
         """The same with one more button, in a row of its own."""
-        return self.row(Button(label, data))
+        return self.row(Button._that(label, "data", data))
 
     def row(self, *buttons: Union[Button, Tuple[str, str]]) -> Reply:
         """The same with one more row of buttons."""
@@ -534,7 +546,9 @@ def _attachment(json: Dict[str, str]) -> Attachment:
 
 def _location(location: object) -> Dict[str, Any]:
     if not isinstance(location, tuple) or not 2 <= len(location) <= 4:
-        raise TypeError(f"a location is turnkey.Location(latitude, longitude), not {describe(location)}")
+        raise TypeError(
+            f"a location is turnkey.Location(latitude, longitude), not {describe(location)}"
+        )
     place = Location(*location)
     for degrees in place[:2]:
         if isinstance(degrees, bool) or not isinstance(degrees, (int, float)) or degrees - degrees:
@@ -641,12 +655,14 @@ def read_target(json: Any) -> Any:
     return Message(json["message"]) if isinstance(json, dict) else json
 
 
-def reply_json(reply: object, options: Dict[str, Any], verb: str) -> Dict[str, Any]:
+def reply_json(reply: object, options: ReplyOptions, verb: str) -> Dict[str, Any]:
     """What a verb was given, as the protocol has it; a new dict."""
     if isinstance(reply, str):
         return Reply(reply, **options)._json
     if not isinstance(reply, Reply):
         raise TypeError(f"{verb} takes a str or a turnkey.Reply, not {describe(reply)}")
     if options:
-        raise TypeError(f"{verb}: give {', '.join(options)} to turnkey.Reply, or a text instead of it")
+        raise TypeError(
+            f"{verb}: give {', '.join(options)} to turnkey.Reply, or a text instead of it"
+        )
     return dict(reply._json)

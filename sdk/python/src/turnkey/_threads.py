@@ -306,5 +306,3 @@ def _await(result: Any) -> Any:
         return await result
 
     return asyncio.run(awaited())
-
-

@@ -266,13 +266,7 @@ class BaseTurn(Generic[S]):
         returns; an async one is cancelled by asyncio."""
         return self._cancelled
 
-    @overload
-    def reply(self, reply: str = "", **options: Unpack[ReplyOptions]) -> None: ...
-
-    @overload
-    def reply(self, reply: Reply) -> None: ...
-
-    def reply(self, reply: Union[str, Reply] = "", **options: Any) -> None:
+    def reply(self, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]) -> None:
         """Queues a reply: a text, with what `turnkey.Reply` takes beside one, or such a
         `Reply`. It is sent after the turn is committed, in order.
 
@@ -283,15 +277,9 @@ class BaseTurn(Generic[S]):
         else:
             self._say("reply", reply_json(reply, options, "turn.reply"))
 
-    @overload
     def edit(
-        self, message: Target, reply: str = "", **options: Unpack[ReplyOptions]
-    ) -> None: ...
-
-    @overload
-    def edit(self, message: Target, reply: Reply) -> None: ...
-
-    def edit(self, message: Target, reply: Union[str, Reply] = "", **options: Any) -> None:
+        self, message: Target, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]
+    ) -> None:
         """Puts another text, other buttons or another file in the place of the message that
         this dialog named so (`turn.reply("…", name="menu")`), in this turn or an earlier one;
         `turnkey.Message(id)` is one by the platform's id. It must fit one message. One that
@@ -300,13 +288,7 @@ class BaseTurn(Generic[S]):
         json["edit"] = target(message, "turn.edit")
         self._say("edit", json)
 
-    @overload
-    def edit_pressed(self, reply: str = "", **options: Unpack[ReplyOptions]) -> None: ...
-
-    @overload
-    def edit_pressed(self, reply: Reply) -> None: ...
-
-    def edit_pressed(self, reply: Union[str, Reply] = "", **options: Any) -> None:
+    def edit_pressed(self, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]) -> None:
         """As `edit`, the message whose button was pressed."""
         json = reply_json(reply, options, "turn.edit_pressed")
         json["edit"] = True
@@ -337,16 +319,12 @@ class BaseTurn(Generic[S]):
         json["call"] = json.pop("method")
         self._say("call", json)
 
-    @overload
     def send_to(
-        self, channel: str, user: str, reply: str = "", **options: Unpack[ReplyOptions]
-    ) -> None: ...
-
-    @overload
-    def send_to(self, channel: str, user: str, reply: Reply) -> None: ...
-
-    def send_to(
-        self, channel: str, user: str, reply: Union[str, Reply] = "", **options: Any
+        self,
+        channel: str,
+        user: str,
+        reply: Union[str, Reply] = "",
+        **options: Unpack[ReplyOptions],
     ) -> None:
         """Says something to another dialog. It is part of this turn's transaction, and is sent
         in that dialog's order. `user` is what `turn.user_id` is there."""

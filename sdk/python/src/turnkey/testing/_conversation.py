@@ -233,7 +233,9 @@ class Conversation(Questions):
                 "there is no platform in a Conversation: give it one that answers turn.ask, "
                 "Conversation(handle, ask=…)"
             )
-        return decode(encode({"result": self._platform(fields["method"], fields["params"])}))["result"]
+        return decode(encode({"result": self._platform(fields["method"], fields["params"])}))[
+            "result"
+        ]
 
     def _download(self, fields: Dict[str, Any]) -> int:
         file = fields["file"]

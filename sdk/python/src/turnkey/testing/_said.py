@@ -102,11 +102,9 @@ def read(json: Dict[str, Any]) -> Said:
     return said
 
 
-def edit(
-    message: Target, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]
-) -> Said:
+def edit(message: Target, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]) -> Said:
     """What `turn.edit` does; with `True` as the message, `turn.edit_pressed`."""
-    json = reply_json(reply, dict(options), "edit")
+    json = reply_json(reply, options, "edit")
     return read({**json, "edit": target(message, "edit")})
 
 
@@ -134,5 +132,5 @@ def send_to(
     channel: str, user: str, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]
 ) -> Said:
     """What `turn.send_to` does."""
-    json = reply_json(reply, dict(options), "send_to")
+    json = reply_json(reply, options, "send_to")
     return read({**json, "send_to": {"channel": channel, "user": user}})
