@@ -42,8 +42,8 @@ const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
 const SHIM: &str = include_str!("../../../sdk/python/carried/turnkey.py");
 
 const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
-    "values.js", "turn.js", "fail.js", "pipes.js", "index.js", "index.mjs", "testing.js",
-    "testing.mjs",
+    "values.js", "content.js", "reply.js", "turn.js", "fail.js", "pipes.js", "index.js",
+    "index.mjs", "testing.js", "testing.mjs",
 );
 
 /// What Node.js runs before the bot; this text in it becomes the files.
