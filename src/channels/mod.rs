@@ -18,14 +18,13 @@ pub(crate) mod poll;
 pub(crate) mod register;
 mod registry;
 mod signature;
+mod substitutes;
 mod telegram;
 #[cfg(test)]
 mod tests;
 mod upload;
 mod viber;
-mod viber_api;
 mod vk;
-mod vk_api;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -399,6 +398,12 @@ pub trait Channel {
         })
     }
 
+    /// Shows a text that is not final, for a moment: best effort. None where the platform
+    /// shows no such thing.
+    fn draft<'a>(&'a self, _update: &'a Update, _text: &'a str) -> Option<SendFuture<'a>> {
+        None
+    }
+
     /// Shows that the bot is writing, for a few seconds: best effort. None where the
     /// platform shows no such thing.
     fn typing<'a>(&'a self, _update: &'a Update) -> Option<SendFuture<'a>> {
@@ -486,6 +491,12 @@ pub trait Channel {
         self.unheard(update)
     }
 
+    /// Where what is said to a user without an update of theirs goes: the user, unless the
+    /// platform has another name for the conversation.
+    fn address(&self, user_id: &str) -> String {
+        user_id.to_owned()
+    }
+
     /// Whether there is anybody to send to. If not, all replies ride in the answers.
     fn can_send(&self) -> bool {
         true
@@ -495,6 +506,15 @@ pub trait Channel {
 /// An update of which not even the envelope can be read.
 pub(crate) fn unreadable(channel: &str, reason: &str, raw: &Bytes) -> Update {
     incoming::unreadable(channel, None, None, reason, raw.clone())
+}
+
+/// Where what is said to a user of this channel goes, for whoever has no channels at hand:
+/// as [`Channel::address`].
+pub(crate) fn address(channel: &str, user_id: &str) -> String {
+    match channel {
+        "telegram" | "vk" => incoming::chat_of(user_id),
+        _ => user_id.to_owned(),
+    }
 }
 
 /// The address of a platform's method. The refusal leaves it out: it may hold a token.

@@ -24,7 +24,7 @@ use crate::shared::drain;
 use crate::shared::scoreboard::Field;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
-use crate::turn::names;
+use crate::turn::{left, names};
 
 /// Attempts to send one reply before its turn ends without it: two minutes of
 /// pauses, more when the platform asks for longer ones.
@@ -132,7 +132,13 @@ async fn deliver(
                 learn(bot, dialog, reply, &sent).await?;
                 break;
             }
-            Err(SendError::Refused(reason) | SendError::Unreachable(reason)) => {
+            Err(error @ (SendError::Refused(_) | SendError::Unreachable(_))) => {
+                let reason = scrub(&error.to_string()).into_owned();
+                if let SendError::Unreachable(_) = error {
+                    left::note(bot, dialog, reply, &reason)
+                        .await
+                        .map_err(stays)?;
+                }
                 bot.slot.add(Field::Refused, 1);
                 tracing::warn!("{dialog}: a reply was refused for good: {reason}");
                 return Ok(());

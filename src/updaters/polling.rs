@@ -269,7 +269,10 @@ impl Poller {
         };
         match channel.parse(&HeaderMap::new(), raw) {
             Ok(Received::Updates(mut updates)) => match updates.pop() {
-                Some(update) => Read::Update(Box::new(update)),
+                Some(mut update) => {
+                    self.bot.dialog_by.apply(&mut update);
+                    Read::Update(Box::new(update))
+                }
                 None => Read::Nothing,
             },
             Ok(Received::Async(update)) => Read::Update(Box::new(update)),

@@ -16,11 +16,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::server::{Kind, TestServer};
-use common::{LONG, asks, begin, block_on, count_to, dialog, last, turn, until};
+use common::{Brings, LONG, asks, begin, block_on, count_to, dialog, last, turn, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::task::JoinSet;
-use turnkey_storage::{Commit, Error, Statement, Storage, Sync, Value, mysql};
+use turnkey_storage::{Commit, DialogKey, Error, Pending, Statement, Storage, Sync, Value, mysql};
 
 /// The address that a child process works on.
 const CHILD: &str = "TURNKEY_TEST_CHILD";
@@ -191,7 +191,7 @@ fn a_server_that_goes_and_comes_back_loses_nothing(kind: Kind) {
         let mut tasks = JoinSet::new();
         for user in 0..40 {
             let storage = clients[user % 2].clone();
-            tasks.spawn(count_to(storage, user.to_string(), 150, user % 4 == 0));
+            tasks.spawn(count_to(storage, user.to_string(), 150, Brings::of(user)));
         }
         let mut stops = 0;
         while stops < 3 {
@@ -226,6 +226,11 @@ fn a_server_that_goes_and_comes_back_loses_nothing(kind: Kind) {
             .await
             .unwrap();
         assert_eq!(notes[0].values(), [Value::Integer(10 * 150)]);
+        let relayed = clients[0]
+            .query(None, query("SELECT count(*) FROM turnkey_inbox"))
+            .await
+            .unwrap();
+        assert_eq!(relayed[0].values(), [Value::Integer(20 * 150)]);
         if kind == Kind::Mysql {
             // After each start of the server 1024 were skipped, or more.
             let last = query("SELECT max(n) > 4 * 1024 FROM turnkey_fence");
@@ -464,6 +469,31 @@ fn ids_up_to_the_bound_are_kept_and_longer_ones_refused(kind: Kind) {
             .await
             .map(common::flat);
         assert!(matches!(longer, Err(Error::Unavailable(why)) if why.contains("1025 bytes")));
+        // A relay of such an id would fail each time that its commit is tried.
+        let mut grant = begin(&*storage, &dialog(1), "u").await.grant.unwrap();
+        let mut relaying = async |user: String| {
+            let commit = Commit {
+                relays: vec![Pending {
+                    dialog: dialog(user),
+                    ..common::relay("1.1", 1)
+                }],
+                ..last("u", "1")
+            };
+            storage.commit(&mut grant, commit).await
+        };
+        let longer = relaying(format!("{long}a")).await;
+        assert!(matches!(longer, Err(Error::Unavailable(why)) if why.contains("1025 bytes")));
+        relaying(long.clone()).await.unwrap();
+        let due = turnkey_storage::inbox::due_dialogs(&*storage, 9).await;
+        assert_eq!(due.unwrap(), [dialog(&long)]);
+        // The longest of everything is a key, too.
+        let name = "n".repeat(turnkey_storage::messages::MAX_NAME);
+        let most = DialogKey::new("c".repeat(255), &long);
+        turnkey_storage::messages::set(&*storage, &most, &name, "1")
+            .await
+            .unwrap();
+        let found = turnkey_storage::messages::find(&*storage, &most, &name).await;
+        assert_eq!(found.unwrap().as_deref(), Some("1"));
     });
 }
 

@@ -10,4 +10,8 @@ CREATE TABLE IF NOT EXISTS turnkey_message (
     message LONGTEXT NOT NULL,
     at BIGINT NOT NULL,
     PRIMARY KEY (user_id, channel, name)
-) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+-- Until now a user had one state everywhere; with this, users in groups inherit it.
+INSERT IGNORE INTO turnkey_poll_mark (channel, mark)
+    SELECT 'dialogs-by-user', UNIX_TIMESTAMP() * 1000 FROM (SELECT 1 AS one) t
+    WHERE EXISTS (SELECT 1 FROM turnkey_dialog)

@@ -9,3 +9,7 @@ CREATE TABLE turnkey_message (
     at BIGINT NOT NULL,
     PRIMARY KEY (user_id, channel, name)
 );
+-- Until now a user had one state everywhere; with this, users in groups inherit it.
+INSERT INTO turnkey_poll_mark (channel, mark)
+    SELECT 'dialogs-by-user', (extract(epoch FROM now()) * 1000)::bigint
+    WHERE EXISTS (SELECT 1 FROM turnkey_dialog);

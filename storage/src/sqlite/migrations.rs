@@ -125,5 +125,9 @@ pub(super) const MIGRATIONS: &[&str] = &[
         message TEXT NOT NULL,
         at INTEGER NOT NULL,
         PRIMARY KEY (user_id, channel, name)
-    ) STRICT, WITHOUT ROWID;",
+    ) STRICT, WITHOUT ROWID;
+    -- Until now a user had one state everywhere; with this, users in groups inherit it.
+    INSERT INTO turnkey_poll_mark (channel, mark)
+        SELECT 'dialogs-by-user', CAST(strftime('%s', 'now') AS INTEGER) * 1000
+        WHERE EXISTS (SELECT 1 FROM turnkey_dialog);",
 ];

@@ -251,6 +251,15 @@ impl Api {
             .clone()
     }
 
+    /// The bodies of the calls of a method, in order.
+    pub(crate) fn called(&self, method: &str) -> Vec<Value> {
+        let calls = self.calls().into_iter();
+        calls
+            .filter(|call| call.method == method)
+            .map(|call| call.body)
+            .collect()
+    }
+
     /// The texts that a chat has received, in order.
     pub(crate) fn received(&self, chat: &str) -> Vec<String> {
         let calls = self.calls().into_iter();
@@ -318,6 +327,10 @@ async fn answer(
         let state = state.lock().expect("no panic under this lock");
         return Ok(state.telegram.file(file));
     }
+    // What somebody else serves, such as files that users sent.
+    if let Some(file) = path.strip_prefix("/files/") {
+        return Ok(respond(200, format!("the file {file}")));
+    }
     let Some((platform, body, uploads)) = read(&head, &body) else {
         return Ok(respond(
             404,
@@ -328,7 +341,7 @@ async fn answer(
         Platform::Telegram => (&body["chat_id"], body.get("text").or(body.get("caption"))),
         Platform::Viber => (&body["receiver"], body.get("text")),
         Platform::Facebook => (&body["recipient"]["id"], body["message"].get("text")),
-        Platform::Vk => (&body["peer_id"], body.get("message")),
+        Platform::Vk => (&body["peer_ids"], body.get("message")),
     };
     let chat = match chat {
         Value::Null => "?".to_owned(),
@@ -337,6 +350,7 @@ async fn answer(
     let text = text.and_then(Value::as_str).unwrap_or("?").to_owned();
     let random_id = body["random_id"].as_str().unwrap_or_default().to_owned();
     let method = path[path.rfind('/').unwrap_or(0) + 1..].to_owned();
+    let called = method.clone();
     let (mood, index, mut releases) = {
         let mut state = state.lock().expect("no panic under this lock");
         let mood = match state.moods.get_mut(&chat) {
@@ -371,8 +385,10 @@ async fn answer(
     let mut answered = None;
     if arrives {
         let mut state = state.lock().expect("no panic under this lock");
-        state.calls[index].accepted =
-            platform != Platform::Vk || state.random_ids.insert((chat, random_id));
+        let is_new = platform != Platform::Vk
+            || random_id.is_empty()
+            || state.random_ids.insert((chat, random_id));
+        state.calls[index].accepted = is_new;
         if platform == Platform::Telegram {
             let given = state.telegram.call(&method, &body, &uploads);
             state.calls[index].accepted = given.status() == 200;
@@ -384,7 +400,9 @@ async fn answer(
     }
     Ok(match mood {
         Mood::Well | Mood::Held | Mood::Taken | Mood::Slow(_) => {
-            answered.unwrap_or_else(|| respond(200, accepted(platform)))
+            let host = head.headers.get("host").and_then(|host| host.to_str().ok());
+            let host = host.unwrap_or_default();
+            answered.unwrap_or_else(|| respond(200, accepted(platform, &called, index, host)))
         }
         Mood::Flood(seconds) => flood(platform, seconds),
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),

@@ -218,6 +218,7 @@ fn said(
     let moved = message
         .migrate_to_chat_id
         .map(|new| (address.clone(), new.to_string()));
+    let was = message.migrate_from_chat_id.map(|old| old.to_string());
     let event = match (name, content.field) {
         ("message", None) => String::new(),
         ("message", Some(field)) if field == "successful_payment" => field,
@@ -228,7 +229,7 @@ fn said(
         field: None,
         ..content
     };
-    let update = Update {
+    let mut update = Update {
         kind,
         event,
         spans: content.spans,
@@ -244,6 +245,9 @@ fn said(
         album: message.media_group_id.unwrap_or_default(),
         ..update(id, who, Some(chat), &within, address, content.text, body)?
     };
+    if let Some(chat) = &mut update.chat {
+        chat.was = was;
+    }
     Ok(Read { update, moved })
 }
 

@@ -124,6 +124,7 @@ impl Place {
             id: self.id.0.to_string(),
             kind: self.sort(),
             title: self.title,
+            was: None,
             topic,
         }
     }

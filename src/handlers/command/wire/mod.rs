@@ -27,7 +27,9 @@ use turnkey_storage::Statement;
 pub(super) use self::answer::{done, fail, read_done, read_fail};
 pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, line, ping, rows, turn};
+use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Hears, Kind, Update};
+use crate::handlers::Wishes;
 
 /// The version of the protocol.
 pub(super) const PROTOCOL: u32 = 1;
@@ -72,6 +74,8 @@ pub(super) struct Hello {
     pub(super) raw: bool,
     #[serde(default)]
     pub(super) hears: Vec<String>,
+    #[serde(default)]
+    pub(super) dialog_by: Option<String>,
 }
 
 fn one() -> usize {
@@ -79,6 +83,14 @@ fn one() -> usize {
 }
 
 impl Hello {
+    /// What it says of itself.
+    pub(super) fn wishes(&self) -> Wishes {
+        Wishes {
+            hears: self.hears(),
+            dialog_by: self.dialog_by.as_deref().and_then(DialogBy::named),
+        }
+    }
+
     /// The kinds of update that it hears; none if it leaves that to the program.
     pub(super) fn hears(&self) -> Option<Hears> {
         let kinds = self.hears.iter().filter_map(|kind| Kind::named(kind));

@@ -12,6 +12,7 @@ use turnkey_storage::Statement;
 
 use super::json::field;
 use super::value::{Param, statement};
+use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Kind, Object};
 
 use super::{Answer, Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, Query};
@@ -110,6 +111,13 @@ impl Hello {
             let all = Kind::ALL.map(Kind::name).join(", ");
             return Err(format!(
                 "hello.hears names {kind:?}; what can be asked for is {all}"
+            ));
+        }
+        if let Some(by) = &self.dialog_by
+            && DialogBy::named(by).is_none()
+        {
+            return Err(format!(
+                "hello.dialog_by is {by:?}; it can be user, chat and user_in_chat"
             ));
         }
         Ok(self)
