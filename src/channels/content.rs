@@ -5,10 +5,7 @@
 //! outbox. Lengths are in UTF-16 code units: no platform counts a text as longer, so what fits
 //! here fits there. What comes out has plain texts with spans, whatever the author wrote.
 
-use super::SendError;
-use crate::author::message::{
-    Action, Attachment, FileKind, MAX_BYTES, Outgoing, Press, Reply, Source, Styled,
-};
+use crate::author::message::{Attachment, FileKind, MAX_BYTES, Press, Reply, Source, Styled};
 
 /// Bytes of an address. The strictest platform takes 2000.
 const MAX_ADDRESS: usize = 2000;
@@ -81,51 +78,6 @@ pub(super) fn fit(reply: &Reply, limits: &Limits) -> Result<Vec<Reply>, String> 
     }
     check(reply, limits)?;
     split(reply, styled, limits)
-}
-
-/// The reply that is to be sent, where a channel can do nothing else.
-///
-/// # Errors
-/// It is another action: such a row was written by another version.
-pub(super) fn reply(outgoing: &Outgoing) -> Result<&Reply, SendError> {
-    match &outgoing.action {
-        Action::Reply(reply) => Ok(reply),
-        _ => Err(SendError::Refused(
-            "this channel can do nothing but reply".to_owned(),
-        )),
-    }
-}
-
-/// Refuses what a channel does not say yet.
-pub(super) fn only_photos_and_data(reply: &Reply, platform: &str) -> Result<(), String> {
-    for file in &reply.files {
-        if file.kind != FileKind::Photo || photo(std::slice::from_ref(file)).is_none() {
-            let kind = file.kind.name();
-            return Err(format!("{platform} takes no {kind} of that sort yet"));
-        }
-    }
-    if reply.location.is_some() || reply.contact.is_some() || reply.keyboard.is_some() {
-        return Err(format!(
-            "{platform} takes no places, contacts and keyboards yet"
-        ));
-    }
-    if reply
-        .buttons
-        .iter()
-        .flatten()
-        .any(|button| button.data().is_none())
-    {
-        return Err(format!("{platform} takes only buttons with data yet"));
-    }
-    Ok(())
-}
-
-/// The address or id of the photo.
-pub(super) fn photo(files: &[Attachment]) -> Option<&str> {
-    match &files.first()?.source {
-        Source::Url(from) | Source::Id(from) => Some(from),
-        _ => None,
-    }
 }
 
 fn check(reply: &Reply, limits: &Limits) -> Result<(), String> {

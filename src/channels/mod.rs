@@ -20,8 +20,6 @@ mod registry;
 mod signature;
 mod substitutes;
 mod telegram;
-mod telegram_api;
-mod telegram_incoming;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -301,6 +299,21 @@ pub trait Channel {
         Ok(vec![reply.clone()])
     }
 
+    /// What a message of the bot's is to be from now on: as [`fit`](Channel::fit), but it
+    /// stays one message.
+    ///
+    /// # Errors
+    /// It would be none or several, or one that the platform would never take, in a
+    /// sentence. The turn fails.
+    fn fit_edit(&self, reply: &Reply) -> Result<Reply, String> {
+        let mut messages = self.fit(reply)?.into_iter();
+        match (messages.next(), messages.next()) {
+            (Some(reply), None) => Ok(reply),
+            (None, _) => Err("an edit needs a content".to_owned()),
+            (Some(_), Some(_)) => Err("an edit must fit one message".to_owned()),
+        }
+    }
+
     /// Whether the platform can do this, which is no reply. Here it can do nothing else.
     ///
     /// # Errors
@@ -331,19 +344,10 @@ pub trait Channel {
                     let messages = self.fit(reply).map_err(refuse)?;
                     fitting.extend(messages.into_iter().map(Action::Reply));
                 }
-                Action::Edit { message, reply } => {
-                    let mut messages = self.fit(reply).map_err(refuse)?.into_iter();
-                    match (messages.next(), messages.next()) {
-                        (Some(reply), None) => fitting.push(Action::Edit {
-                            message: message.clone(),
-                            reply,
-                        }),
-                        (None, _) => return Err(refuse("an edit needs a content".to_owned())),
-                        (Some(_), Some(_)) => {
-                            return Err(refuse("an edit must fit one message".to_owned()));
-                        }
-                    }
-                }
+                Action::Edit { message, reply } => fitting.push(Action::Edit {
+                    message: message.clone(),
+                    reply: self.fit_edit(reply).map_err(refuse)?,
+                }),
                 other => fitting.push(other.clone()),
             }
         }
@@ -448,6 +452,12 @@ pub trait Channel {
         None
     }
 
+    /// Whether an action counts to [`chat_rate`](Channel::chat_rate): whether the chat gets
+    /// a message by it.
+    fn is_paced(&self, _action: &Action) -> bool {
+        true
+    }
+
     /// Whether a caller waits for the turn's own answer, however long it takes; if not,
     /// `--ack-after` bounds it.
     fn waits_for_answer(&self) -> bool {
@@ -458,6 +468,12 @@ pub trait Channel {
     /// reply can ride in it.
     fn accepted(&self, _update: &Update) -> Vec<u8> {
         Vec::new()
+    }
+
+    /// The body of the answer to an update that no turn runs for: its kind is not heard, or
+    /// it cannot be read.
+    fn unheard(&self, update: &Update) -> Vec<u8> {
+        self.accepted(update)
     }
 
     /// The action that rides in this answer, to be sent when nobody got it.
@@ -472,7 +488,7 @@ pub trait Channel {
 
     /// The answer that is stored with an update that was given up.
     fn given_up(&self, update: &Update) -> Vec<u8> {
-        self.accepted(update)
+        self.unheard(update)
     }
 
     /// Where what is said to a user without an update of theirs goes: the user, unless the

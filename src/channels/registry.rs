@@ -16,7 +16,7 @@ use super::account::{Account, Page};
 use super::client::Client;
 use super::poll::Poll;
 use super::register::Register;
-use super::telegram_api::TelegramApi;
+use super::telegram::TelegramApi;
 use super::viber::ViberApi;
 use super::vk::VkApi;
 use super::{

@@ -85,7 +85,7 @@ pub(crate) fn start_for(
             WaitsFor::Answer => Vec::new(),
             _ => bot.channels.of(&update.dialog).accepted(&update),
         };
-        if let Some(answer) = without_a_turn(bot, &update, arrived, &plain).await {
+        if let Some(answer) = without_a_turn(bot, &update, arrived).await {
             drop(sender.send(answer));
             return;
         }
@@ -114,12 +114,7 @@ pub(crate) fn start_for(
 
 /// The answer to what is no handler's business: a kind of update that the author does not
 /// want, and what cannot be read.
-async fn without_a_turn(
-    bot: &Bot,
-    update: &Update,
-    arrived: Arrival,
-    plain: &[u8],
-) -> Option<Answer> {
+async fn without_a_turn(bot: &Bot, update: &Update, arrived: Arrival) -> Option<Answer> {
     if let Err(error) = inherited::note_move(&*bot.storage, update).await {
         return Some(Answer::Busy(told::of_storage(&error)));
     }
@@ -131,7 +126,8 @@ async fn without_a_turn(
         kind if !bot.hears.hears(kind) => bot.slot.unheard().add(kind as usize),
         _ => return None,
     }
-    Some(Answer::Accepted(plain.to_vec()))
+    let channel = bot.channels.of(&update.dialog);
+    Some(Answer::Accepted(channel.unheard(update)))
 }
 
 /// Takes the author's lock, if there is one. It is given back when it is dropped.
