@@ -571,7 +571,7 @@ async fn vk_pictures_and_buttons() {
             "look"
         ]
     );
-    assert_eq!(api.received("2000000001"), ["5: button more"]);
+    assert_eq!(api.received("2000000001"), ["1: button more"]);
     let calls = api.calls();
     assert_eq!(calls[8].body["attachment"], "photo-1_7_k");
     assert_eq!(calls[9].body["attachment"], "photo7_5_k");

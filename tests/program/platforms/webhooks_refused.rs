@@ -106,7 +106,7 @@ async fn a_reply_that_no_platform_takes_fails_the_turn() {
     let bot = api.configure(setup).start().await;
     let picture = format!("picture https://{}", "x".repeat(2000));
     told(&bot, vk("e2", 1, &picture), "ok").await;
-    bot.wait_for_stderr("reply 1: a picture's address has 1 to 2000 bytes")
+    bot.wait_for_stderr("reply 1: the address of a photo has 1 to 2000 bytes")
         .await;
     bot.wait_for_stderr(" dead show vk e2 --storage ").await;
     assert!(bot.stop().await.dump(&[]).is_empty());
