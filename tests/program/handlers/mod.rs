@@ -9,6 +9,7 @@ mod lives;
 mod refusals;
 mod said;
 mod sdks;
+mod speech;
 mod verbs;
 
 use std::path::Path;

@@ -26,7 +26,18 @@ async fn a_wrong_answer_fails_its_turn_and_names_the_field() {
             "replies[0].text: invalid type: integer `7`, expected a string",
         ),
         (r#"reply "hi""#, "replies: invalid type"),
-        (r#"reply [{}]"#, "replies[0] has neither text nor picture"),
+        (
+            r#"reply [{}]"#,
+            "replies[0] has neither text nor files, location or contact",
+        ),
+        (
+            r#"reply [{"text":"a","edit":"b","delete":"c"}]"#,
+            "replies[0]: it has both edit and delete",
+        ),
+        (
+            r#"reply [{"picture":"u"}]"#,
+            "replies[0] has picture, which is none of its fields",
+        ),
         ("state 7", "state must be an object, not 7"),
         (r#"state {"a":"\ud800"}"#, "state: "),
         ("sql [[7]]", "sql[0][0]: invalid type"),

@@ -113,9 +113,14 @@ impl Setup {
 
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
-        if is_python() {
-            return Self::handled_by("commands.py");
+        match is_python() {
+            true => Self::handled_by("commands.py"),
+            false => Self::commands_in_rust(),
         }
+    }
+
+    /// The same, whichever language the tests are about.
+    pub(crate) fn commands_in_rust() -> Self {
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("commands"));
         Self::of(EXAMPLE.clone())
     }
