@@ -23,8 +23,8 @@ use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::{Arrival, Seen, Storage};
 
 use crate::author::message::{DialogKey, Update};
-use crate::shared::hints::Commands;
 use crate::shared::drain;
+use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::told;
 

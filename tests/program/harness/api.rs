@@ -17,7 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::harness::bot::Setup;
+use crate::harness::bot::{LATER, Setup, until};
 use crate::harness::client::Failure;
 use crate::harness::queues::Queues;
 
@@ -248,6 +248,13 @@ impl Api {
             .filter(|call| call.accepted && call.chat == chat)
             .map(|call| call.text)
             .collect()
+    }
+
+    /// Waits until a chat has received as many texts; they are these.
+    pub(crate) async fn receives(&self, chat: &str, all: &[&str]) {
+        let what = format!("{all:?} to {chat}");
+        until(&what, LATER, || self.received(chat).len() >= all.len()).await;
+        assert_eq!(self.received(chat), all, "to {chat}");
     }
 
     /// How many calls were accepted.
