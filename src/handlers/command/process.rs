@@ -26,7 +26,7 @@ use super::mailbox::Mailbox;
 use super::plan::{Plan, ended, signal_group};
 use super::printed::{self, LastLines};
 use super::sdk::Carried;
-use super::wire::{self, Answer, Given, Hello, LONGEST_LINE, Line, Query};
+use super::wire::{self, Given, Hello, LONGEST_LINE, Line, Query, TurnEnd};
 use crate::author::error::{Error, Result};
 use crate::handlers::{Call, Handled};
 
@@ -89,7 +89,7 @@ pub(super) enum Ran {
 
 /// What a turn hears of its process; then comes the process's end.
 enum Event {
-    Answer(Answer),
+    Answer(TurnEnd),
     Query(Query),
 }
 
@@ -231,10 +231,10 @@ impl Process {
                     Some(Event::Answer(_)) if is_late => {
                         return Ran::Answered(Err(Error::Timeout(call.timeout)));
                     }
-                    Some(Event::Answer(Answer::Done(done))) => {
+                    Some(Event::Answer(TurnEnd::Done(done))) => {
                         return Ran::Answered(wire::done(&done, call.state.as_deref()));
                     }
-                    Some(Event::Answer(Answer::Fail(fail))) => {
+                    Some(Event::Answer(TurnEnd::Fail(fail))) => {
                         return Ran::Answered(Err(wire::fail(&fail)));
                     }
                     Some(Event::Query(query)) if is_late => {

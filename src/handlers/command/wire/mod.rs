@@ -89,7 +89,7 @@ impl Hello {
 pub(super) enum Line {
     Hello(Hello),
     /// How a turn ended.
-    Answer(u64, Answer),
+    Answer(u64, TurnEnd),
     Query(u64, Query),
     /// With the number of its ping.
     Pong(u64),
@@ -97,7 +97,7 @@ pub(super) enum Line {
 }
 
 /// How a turn ended, not looked at yet.
-pub(super) enum Answer {
+pub(super) enum TurnEnd {
     Done(Box<RawValue>),
     Fail(Box<RawValue>),
 }

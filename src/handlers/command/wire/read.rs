@@ -12,7 +12,7 @@ use turnkey_storage::Statement;
 
 use super::json::{Object, field};
 use super::value::{Param, statement};
-use super::{Answer, Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, Query};
+use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, Query, TurnEnd};
 
 /// All that a line can hold.
 #[derive(Deserialize)]
@@ -58,13 +58,13 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
             done: Some(done),
             fail: None,
             ..
-        } => Ok(Line::Answer(id, Answer::Done(whole(done)))),
+        } => Ok(Line::Answer(id, TurnEnd::Done(whole(done)))),
         AnyLine {
             id: Some(id),
             fail: Some(fail),
             done: None,
             ..
-        } => Ok(Line::Answer(id, Answer::Fail(whole(fail)))),
+        } => Ok(Line::Answer(id, TurnEnd::Fail(whole(fail)))),
         AnyLine {
             id: Some(id),
             query: Some(number),
