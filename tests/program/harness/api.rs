@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::harness::bot::Setup;
+use crate::harness::bot::{LATER, Setup, until};
 use crate::harness::client::Failure;
 use crate::harness::queues::Queues;
 
@@ -279,6 +279,13 @@ impl Api {
     pub(crate) fn add_file(&self, file: &str, path: &str, bytes: impl Into<Bytes>) {
         let mut state = self.state.lock().expect("no panic under this lock");
         state.telegram.add_file(file, path, bytes.into());
+    }
+
+    /// Waits until a chat has received as many texts; they are these.
+    pub(crate) async fn receives(&self, chat: &str, all: &[&str]) {
+        let what = format!("{all:?} to {chat}");
+        until(&what, LATER, || self.received(chat).len() >= all.len()).await;
+        assert_eq!(self.received(chat), all, "to {chat}");
     }
 
     /// How many calls were accepted.

@@ -104,7 +104,7 @@ impl Hello {
 pub(super) enum Line {
     Hello(Hello),
     /// How a turn ended.
-    Answer(u64, Answer),
+    Answer(u64, TurnEnd),
     Question(u64, Question),
     /// With the number of its ping.
     Pong(u64),
@@ -112,7 +112,7 @@ pub(super) enum Line {
 }
 
 /// How a turn ended, not looked at yet.
-pub(super) enum Answer {
+pub(super) enum TurnEnd {
     Done(Box<RawValue>),
     Fail(Box<RawValue>),
 }

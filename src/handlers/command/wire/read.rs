@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::json::field;
 use super::question::{Fields, Question, Sort};
-use super::{Answer, Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL};
+use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Kind, Object};
 
@@ -78,13 +78,13 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
             done: Some(done),
             fail: None,
             ..
-        } => Ok(Line::Answer(id, Answer::Done(whole(done)))),
+        } => Ok(Line::Answer(id, TurnEnd::Done(whole(done)))),
         AnyLine {
             id: Some(id),
             fail: Some(fail),
             done: None,
             ..
-        } => Ok(Line::Answer(id, Answer::Fail(whole(fail)))),
+        } => Ok(Line::Answer(id, TurnEnd::Fail(whole(fail)))),
         AnyLine {
             id: Some(id),
             query: Some(number),
