@@ -173,7 +173,7 @@ pub enum Received {
     /// Updates, in order. Each is a turn.
     Updates(Vec<Update>),
     /// An update whose caller asks not to wait: it is accepted at once.
-    Async(Update),
+    Async(Box<Update>),
     /// Nothing for a handler: this is the answer.
     Answer(PlatformAnswer),
 }

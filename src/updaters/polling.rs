@@ -275,7 +275,7 @@ impl Poller {
                 }
                 None => Read::Nothing,
             },
-            Ok(Received::Async(update)) => Read::Update(Box::new(update)),
+            Ok(Received::Async(update)) => Read::Update(update),
             Ok(Received::Answer(answer)) if answer.body.is_empty() => Read::Nothing,
             Ok(Received::Answer(answer)) => Read::Answer(answer.body),
             // Its place in the queue moves on: so it is kept where somebody can look.
