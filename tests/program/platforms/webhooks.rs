@@ -312,7 +312,7 @@ async fn viber_pictures_and_buttons() {
     told(&bot, viber(&viber_message(1, "u", picture)), "").await;
     assert_eq!(
         call(&api, 0).await.text,
-        "1: 1 pictures, http://dl.viber.com/1.jpg, a cat"
+        "1: 1 photos, http://dl.viber.com/1.jpg, a cat"
     );
     told(&bot, viber(&viber_text(2, "u", "ask Tea?")), "").await;
     let asked = call(&api, 1).await.body;
@@ -334,7 +334,7 @@ async fn viber_pictures_and_buttons() {
     told(&bot, next(4, "hello"), "").await;
     told(
         &bot,
-        viber(&viber_text(5, "u", "picture https://example.org/cat.jpg")),
+        viber(&viber_text(5, "u", "photo https://example.org/cat.jpg")),
         "",
     )
     .await;
@@ -454,7 +454,7 @@ async fn facebook_pictures_and_buttons() {
             json!({"message": {"mid": "m_4", "attachments": [{"type": "audio", "payload": {}}]}}),
         ),
         facebook_text("m_5", "u", "ask Tea?"),
-        facebook_text("m_6", "u", "picture https://example.org/cat.jpg"),
+        facebook_text("m_6", "u", "photo https://example.org/cat.jpg"),
     ];
     for _ in 0..2 {
         told(&bot, facebook(batch(&events)), "").await;
@@ -463,7 +463,7 @@ async fn facebook_pictures_and_buttons() {
     assert_eq!(
         api.received("u")[1..5],
         [
-            "2: 2 pictures, https://cdn/1.jpg, ",
+            "2: 2 photos, https://cdn/1.jpg, ",
             "3: button yes:1",
             "4: button start",
             "Tea?"
@@ -550,18 +550,13 @@ async fn vk_pictures_and_buttons() {
     // In a chat of many, replies go to the chat.
     let chat = json!({"peer_id": 2_000_000_001, "payload": r#"{"button":"more"}"#});
     told(&bot, vk_message("5", 7, chat), "ok").await;
-    told(
-        &bot,
-        vk("6", 7, "picture https://example.org/cat.jpg"),
-        "ok",
-    )
-    .await;
-    told(&bot, vk("7", 7, "picture photo7_5_k"), "ok").await;
+    told(&bot, vk("6", 7, "photo https://example.org/cat.jpg"), "ok").await;
+    told(&bot, vk("7", 7, "photo photo7_5_k"), "ok").await;
     until("seven calls", SOON, || api.accepted() == 7).await;
     assert_eq!(
         api.received("7"),
         [
-            "1: 1 pictures, https://large, ",
+            "1: 1 photos, https://large, ",
             "Tea?",
             "3: button yes:1",
             "4: button {\"command\":\"start\"}",
