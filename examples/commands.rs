@@ -51,8 +51,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use turnkey::{
-    Attachment, Button, Contact, FileKind, Keyboard, Kind, Location, Press, Reply, Request, Target,
-    Turn,
+    Attachment, Button, Contact, DialogBy, FileKind, Keyboard, Kind, Location, Press, Reply,
+    Request, Target, Turn,
 };
 
 #[derive(Default, Serialize, Deserialize)]
@@ -143,6 +143,13 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
                 turn.reply(format!("{}.{i}", turn.state.count));
             }
             return Ok(());
+        }
+        "tell" => {
+            let mut words = rest.splitn(3, ' ');
+            let mut word = || words.next().unwrap_or_default().to_owned();
+            let (channel, user, said) = (word(), word(), word());
+            turn.send_to(channel, user, said);
+            text = "told".to_owned();
         }
         "silent" => return Ok(()),
         "held" => {
@@ -323,7 +330,13 @@ fn main() -> std::process::ExitCode {
         let held = File::open(path).expect("the file that COMMANDS_HOLD names");
         HELD.get_or_init(|| held);
     }
-    let app = turnkey::App::new(obey).migrations(MIGRATIONS);
+    let mut app = turnkey::App::new(obey).migrations(MIGRATIONS);
+    if let Some(by) = std::env::var("COMMANDS_DIALOG_BY")
+        .ok()
+        .and_then(|by| DialogBy::named(&by))
+    {
+        app = app.dialog_by(by);
+    }
     match std::env::var_os("COMMANDS_EDITS") {
         Some(_) => app
             .hears([Kind::Message, Kind::Button, Kind::Opened, Kind::Edited])

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
 use crate::author::message::{Hears, Kind};
 use crate::author::turn::Turn;
@@ -34,6 +35,7 @@ impl App {
                 channels: Vec::new(),
                 user_lock: None,
                 hears: Hears::default(),
+                dialog_by: DialogBy::default(),
             },
         }
     }
@@ -86,6 +88,14 @@ impl App {
     #[must_use]
     pub fn hears(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
         self.author.hears = Hears::only(kinds);
+        self
+    }
+
+    /// What has a state and an order of its own in a group: by default each user in each
+    /// group. A private conversation is its user's.
+    #[must_use]
+    pub fn dialog_by(mut self, by: DialogBy) -> Self {
+        self.author.dialog_by = by;
         self
     }
 

@@ -3,6 +3,8 @@
 //! Plain data and traits: nothing here runs a turn. Imports nothing of ours but the
 //! storage crate's keys.
 
+pub(crate) mod dialog_by;
+pub(crate) mod drafts;
 pub(crate) mod error;
 pub(crate) mod message;
 pub(crate) mod platform;

@@ -44,6 +44,13 @@ pub(super) fn dialog(channel: &str, user_id: impl Into<String>) -> Result<Dialog
     Ok(DialogKey::new(channel, user_id))
 }
 
+/// Where a dialog of this key takes place: `USER@CHAT` is a user in a group
+/// ([`DialogBy`](crate::DialogBy)), where ids are numbers.
+pub(crate) fn chat_of(user_id: &str) -> String {
+    let chat = user_id.rsplit_once('@').map(|(_, chat)| chat);
+    chat.unwrap_or(user_id).to_owned()
+}
+
 /// What cannot be read, for the dead letters: under the platform's id, else under one
 /// that the same event has again when it comes again; with its user, if that much can be
 /// read.

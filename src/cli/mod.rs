@@ -20,6 +20,7 @@ mod man;
 mod operator;
 mod outbox;
 mod run;
+mod send;
 mod signals;
 mod storage;
 mod storage_file;
@@ -67,6 +68,8 @@ enum Command {
     Dead(dead::Dead),
     /// List dialogs, show one, or make it start anew.
     Dialogs(dialogs::Dialogs),
+    /// Say something to one user, while the bot runs or not.
+    Send(send::Send),
     /// List the replies that wait to be sent.
     Outbox(outbox::Outbox),
     /// Copy a SQLite database to a file, while the bot runs or not.
@@ -195,6 +198,7 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Copy(copy) => copy.run(&author),
         Command::Dead(dead) => dead.run(),
         Command::Dialogs(dialogs) => dialogs.run(),
+        Command::Send(send) => send.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),

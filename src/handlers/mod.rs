@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use turnkey_storage::{Grant, Statement, Storage};
 
+use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
 use crate::author::message::{Action, Hears, Update};
 use crate::author::platform::Platform;
@@ -36,6 +37,8 @@ pub(crate) struct Author {
     pub(crate) user_lock: Option<LockFactory>,
     /// The kinds of update that it hears, unless the handler says so itself.
     pub(crate) hears: Hears,
+    /// What has a state in a group, unless the handler says so itself.
+    pub(crate) dialog_by: DialogBy,
 }
 
 /// What a handler left when it returned `Ok`.
@@ -63,6 +66,13 @@ pub(crate) struct Returned {
     pub(crate) state: Option<String>,
     pub(crate) grant: Grant,
     pub(crate) outcome: Result<Handled>,
+}
+
+/// What a handler says of itself when it starts; what it leaves out is the author's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) hears: Option<Hears>,
+    pub(crate) dialog_by: Option<DialogBy>,
 }
 
 /// What a handler is started with, in a worker.
@@ -94,16 +104,16 @@ pub(crate) trait AnyHandler {
         Ok(())
     }
 
-    /// Makes it ready, in a worker that is about to serve. The kinds of update that it hears,
-    /// if it says so.
+    /// Makes it ready, in a worker that is about to serve. What it says of
+    /// itself.
     ///
     /// # Errors
     /// It does not start, and why.
     fn start<'a>(
         &'a self,
         _starting: Starting<'a>,
-    ) -> Pin<Box<dyn Future<Output = StartResult<Option<Hears>>> + 'a>> {
-        Box::pin(async { Ok(None) })
+    ) -> Pin<Box<dyn Future<Output = StartResult<Wishes>> + 'a>> {
+        Box::pin(async { Ok(Wishes::default()) })
     }
 
     /// Why turns would only wait now, if that is so.

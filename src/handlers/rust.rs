@@ -37,10 +37,15 @@ where
 {
     fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Returned> + '_>> {
         Box::pin(async move {
-            let read = || match call.state.as_deref().map(serde_json::from_str) {
-                None => Ok(S::default()),
-                Some(Ok(state)) => Ok(state),
-                Some(Err(e)) => Err(Error::msg(format!(
+            let read = || match call
+                .state
+                .as_deref()
+                .map(|state| (state, serde_json::from_str(state)))
+            {
+                // `null` is what a turn leaves that called no handler yet.
+                None | Some(("null", _)) => Ok(S::default()),
+                Some((_, Ok(state))) => Ok(state),
+                Some((_, Err(e))) => Err(Error::msg(format!(
                     "the stored state does not fit the handler's type: {e}"
                 ))),
             };
@@ -63,6 +68,7 @@ where
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
+                drafts: None,
             };
             let handled =
                 tokio::time::timeout(call.timeout, catch_panic((self.handler)(&mut turn)))

@@ -196,6 +196,8 @@ impl Attempts<'_> {
                 self.inbox.slot.add(Field::Buried, 1);
                 let show = ["dead", "show", &dialog.channel, update];
                 let show = self.inbox.commands.line(&show);
+                // Its trace is in the line of the attempt, and in the letter.
+                let error = error.lines().next().unwrap_or_default();
                 match attempts {
                     0 => tracing::error!(
                         "{dialog} update {update} became a dead letter at once: {error} ({show})"

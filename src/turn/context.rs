@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use turnkey_storage::Storage;
 
+use crate::author::dialog_by::DialogBy;
 use crate::author::message::Hears;
 use crate::author::user_lock::UserLock;
 use crate::channels::Channels;
@@ -34,6 +35,10 @@ pub(crate) struct Bot {
     pub(crate) history: bool,
     /// The kinds of update that the handler hears.
     pub(crate) hears: Hears,
+    /// What has a state of its own in a group.
+    pub(crate) dialog_by: DialogBy,
+    /// When the database was migrated from one state a user: see `inherited.rs`.
+    pub(crate) inherits: Option<i64>,
     /// How much is taken of whom.
     pub(crate) limiter: Limiter,
     /// This worker's counters; `InFlight` is its number of turns.
@@ -51,6 +56,8 @@ pub(crate) struct Limits {
     pub(crate) turns: usize,
     /// How long an update waits behind earlier ones of its dialog.
     pub(crate) lock_wait: Duration,
+    /// Users see that the bot is typing.
+    pub(crate) typing: bool,
     /// How long a handler may take.
     pub(crate) turn_timeout: Duration,
     /// Attempts at an update before it goes to the dead letters.

@@ -4,12 +4,16 @@
 
 pub(crate) mod attempts;
 pub(crate) mod context;
+pub(crate) mod inherited;
+mod left;
 pub(crate) mod names;
 mod outcome;
 pub(crate) mod receipt;
 pub(crate) mod recovery;
+pub(crate) mod relay;
 pub(crate) mod riding;
 pub(crate) mod send;
 pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]
 pub(crate) mod turn;
+mod typing;

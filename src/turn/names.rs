@@ -14,7 +14,35 @@ use crate::author::message::{Action, Outgoing, Target};
 use crate::channels::Sent;
 
 /// Bytes of a name.
-pub(crate) const LONGEST: usize = 64;
+const LONGEST: usize = 64;
+
+/// Whether the names in an action can be kept.
+///
+/// # Errors
+/// One is empty or too long, in a sentence.
+pub(super) fn check(action: &Action) -> Result<(), String> {
+    let target = |target: &'_ Target| match target {
+        Target::Named(name) => Some(name.clone()),
+        _ => None,
+    };
+    let names = match action {
+        Action::Reply(reply) => [reply.name.clone(), reply.quote.as_ref().and_then(target)],
+        Action::Edit { message, .. } | Action::Delete { message } => [target(message), None],
+        Action::Call { name, .. } => [name.clone(), None],
+        _ => [None, None],
+    };
+    match names
+        .into_iter()
+        .flatten()
+        .find(|name| name.is_empty() || name.len() > LONGEST)
+    {
+        Some(name) => Err(format!(
+            "a message's name has 1 to {LONGEST} bytes, not {}",
+            name.len()
+        )),
+        None => Ok(()),
+    }
+}
 
 /// The action with the platform's ids in place of names. None: the message that it changes is
 /// not known here (any more). A quote of such a message is left out.

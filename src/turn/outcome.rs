@@ -4,16 +4,19 @@
 
 use std::borrow::Cow;
 
-use turnkey_storage::{Commit, LockAfter, Origin};
+use turnkey_storage::inbox::Pending;
+use turnkey_storage::{Commit, DialogKey, LockAfter, Origin};
 
 use crate::author::error::Error;
-use crate::author::message::{Action, Outgoing, Reply, Target};
+use crate::author::message::{Action, Outgoing, Reply, Target, Update};
 use crate::author::turn::MAX_REPLIES;
 use crate::channels::Plan;
 use crate::handlers::Handled;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
+use crate::turn::names;
 use crate::turn::receipt::Receipt;
+use crate::turn::relay;
 
 /// What a turn leaves behind, and what is sent then.
 pub(super) fn prepare(
@@ -23,8 +26,9 @@ pub(super) fn prepare(
 ) -> crate::Result<(Commit, Vec<Outgoing>)> {
     let update = &*receipt.update;
     let mut handled = handled;
+    let relays = relays(bot, update, &mut handled.actions).map_err(Error::msg)?;
     for action in &mut handled.actions {
-        without_secrets(action);
+        names::check(action).map_err(Error::msg)?;
         resolve(action, &update.message).map_err(Error::msg)?;
     }
     let planned = match receipt.is_accepted() {
@@ -74,8 +78,39 @@ pub(super) fn prepare(
             true => Origin::Inbox,
             false => Origin::Arrival,
         },
+        relays,
     };
     Ok((commit, outgoing))
+}
+
+/// Takes out what is said to other dialogs: the updates that bring it there.
+///
+/// # Errors
+/// There is nobody to send it to, or the platform would never take it: which, and why.
+fn relays(
+    bot: &Bot,
+    update: &Update,
+    actions: &mut Vec<Action>,
+) -> std::result::Result<Vec<Pending>, String> {
+    let mut rows = Vec::new();
+    let mut own = Vec::with_capacity(actions.len());
+    for (index, mut action) in std::mem::take(actions).into_iter().enumerate() {
+        without_secrets(&mut action);
+        let Action::SendTo {
+            channel,
+            user,
+            reply,
+        } = action
+        else {
+            own.push(action);
+            continue;
+        };
+        let id = relay::id(update, index);
+        let row = relay::row(&bot.channels, DialogKey::new(channel, user), id, &reply);
+        rows.push(row.map_err(|why| format!("reply {}: {why}", index + 1))?);
+    }
+    *actions = own;
+    Ok(rows)
 }
 
 /// A reply is no place for a secret: it may tell a user of an error, with an address in

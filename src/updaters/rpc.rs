@@ -158,7 +158,8 @@ async fn answer_one(bot: &Rc<Bot>, dialog: &DialogKey, raw: &RawValue) -> Option
         Ok(call) => call,
         Err(answer) => return Some(answer),
     };
-    let update = update(dialog, &call);
+    let mut update = update(dialog, &call);
+    update.address = bot.channels.of(dialog).address(&dialog.user_id);
     let digest = update.digest.clone();
     let ended = turn::start_for(bot, update, Arrival::now(), WaitsFor::Answer).await;
     let id = call.id?;

@@ -50,8 +50,16 @@ pub(crate) async fn receive(
     // before it.
     let arrived = Arrival::now();
     let updates = match received {
-        Received::Updates(updates) => updates,
-        Received::Async(update) => return accept(bot, channel, update, arrived).await,
+        Received::Updates(mut updates) => {
+            updates
+                .iter_mut()
+                .for_each(|update| bot.dialog_by.apply(update));
+            updates
+        }
+        Received::Async(mut update) => {
+            bot.dialog_by.apply(&mut update);
+            return accept(bot, channel, update, arrived).await;
+        }
         Received::Answer(answer) => return Ok(answer),
     };
 

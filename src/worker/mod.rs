@@ -35,15 +35,15 @@ pub(crate) use self::requests::Requests;
 use self::server::Server;
 use self::serving::Serving;
 use self::tasks::Tasks;
-use crate::author::message::Hears;
 use crate::channels::Channels;
 use crate::config::Config;
-use crate::handlers::{Author, Starting};
+use crate::handlers::{Author, Starting, Wishes};
 use crate::net::listener::Listener;
 use crate::net::tls::{self, Certificates, Tickets};
-use crate::shared::command_line::Commands;
+use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Scoreboard};
 use crate::turn::context::{Bot, Limits};
+use crate::turn::inherited;
 use crate::turn::receipt::Inbox;
 use turnkey_storage::Database;
 
@@ -128,18 +128,18 @@ impl Worker<'_> {
             is_first: self.is_first,
             groups: slot.groups(),
         };
-        let hears = {
+        let wishes = {
             let mut start = author.handler.start(starting);
             loop {
                 // It may take longer than a worker may be silent.
                 slot.beat();
                 tokio::select! {
-                    hears = &mut start => break hears?,
+                    wishes = &mut start => break wishes?,
                     () = tokio::time::sleep(tasks::HEARTBEAT) => {}
                 }
             }
         };
-        let bot = self.bot(author, hears, draining.clone())?;
+        let bot = self.bot(author, wishes, draining.clone()).await?;
         slot.introduce();
         let mut tasks = Tasks::new();
         let certificates = tasks::before_serving(&self, &bot, &mut tasks).await?;
@@ -175,15 +175,16 @@ impl Worker<'_> {
     }
 
     /// What turns are run with.
-    fn bot(
+    async fn bot(
         &self,
         author: Author,
-        hears: Option<Hears>,
+        wishes: Wishes,
         draining: watch::Receiver<bool>,
     ) -> crate::StartResult<Rc<Bot>> {
         let slot = self.scoreboard.worker(self.slot);
         let config = self.config;
         let storage = self.database.connect(self.owner)?;
+        let inherits = inherited::since(&*storage).await;
         Ok(Rc::new(Bot {
             inbox: Inbox::new(
                 storage.clone(),
@@ -204,13 +205,16 @@ impl Worker<'_> {
             limits: Limits {
                 turns: config.max_turns,
                 lock_wait: config.lock_wait,
+                typing: config.typing,
                 turn_timeout: config.turn_timeout,
                 attempts: config.max_attempts,
                 reply_attempts: config.max_reply_attempts,
                 reply_age: config.max_reply_age.0,
             },
             history: config.history,
-            hears: hears.unwrap_or(author.hears),
+            hears: wishes.hears.unwrap_or(author.hears),
+            dialog_by: wishes.dialog_by.unwrap_or(author.dialog_by),
+            inherits,
             limiter: self
                 .scoreboard
                 .limiter(config.rates.user, config.rates.address),

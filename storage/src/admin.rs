@@ -2,7 +2,9 @@
 //!
 //! Called by the command line and the admin address. Works while a bot runs. Bounds: every list has a limit.
 
-use crate::{DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value};
+use crate::{
+    DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, messages,
+};
 
 /// Attempts at a reset that meets a commit each time.
 const ATTEMPTS: u32 = 10;
@@ -231,9 +233,9 @@ pub async fn dialog(
     }))
 }
 
-/// Forgets a dialog's state: its next turn starts as a new dialog's. A turn under way is
-/// told [`Error::Stale`] and runs again. Replies that wait to be sent, and the history,
-/// stay. False when there is no state.
+/// Forgets a dialog's state and the names of its messages: its next turn starts as a new
+/// dialog's. A turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
+/// sent, and the history, stay. False when there is no state.
 ///
 /// # Errors
 /// As [`Storage::commit`].
@@ -245,11 +247,14 @@ pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
             (&dialog.user_id, &dialog.channel),
         );
         let rows = storage.own_query(query).await?;
+        let names = messages::forget_without_state(dialog);
         let Some(row) = rows.first() else {
+            storage.own(vec![names]).await?;
             return Ok(false);
         };
         let version: i64 = row.get("version")?;
         if is_forgotten(row)? {
+            storage.own(vec![names]).await?;
             // It may be this very call that did it, and only its answer was lost.
             return Ok(tried == Some(version));
         }
@@ -266,7 +271,7 @@ pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
              WHERE user_id = ?2 AND channel = ?3 AND version = ?4",
             (forgotten, &dialog.user_id, &dialog.channel, version),
         );
-        if storage.own(vec![hold, forget]).await?.last() == Some(&1) {
+        if storage.own(vec![hold, forget, names]).await?.get(1) == Some(&1) {
             return Ok(true);
         }
     }

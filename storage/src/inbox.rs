@@ -1,12 +1,14 @@
 //! The inbox: updates that were answered before their turn was committed.
 //!
 //! A caller that cannot finish an update's turn soon calls [`accept`]; from then on the update
-//! survives any crash. [`Begun::earlier`](crate::Begun) hands it to the next holder of its
-//! dialog's lock; [`Commit::pending`](crate::Commit) removes it together with the turn's
-//! commit.
+//! survives any crash. [`Granted::earlier`](crate::Granted) hands it to the next holder of its
+//! dialog's lock; a commit with [`Origin::Inbox`](crate::Origin) removes it together with the
+//! turn's commit. Updates for other dialogs come in with a turn's commit
+//! ([`Commit::relays`](crate::Commit)) or outside of any turn ([`relay`]).
 //!
 //! Invariants: an update is in the inbox, among the seen ones, or nowhere; the updates of a
-//! dialog are in the order of their arrival. Bounds: [`Bounds`].
+//! dialog are in the order of their arrival. Bounds: [`Bounds`], which relays have none of:
+//! they are as durable as the commit that they belong to, and so cannot be refused after it.
 
 use std::time::Duration;
 
@@ -93,6 +95,8 @@ pub enum UpdateState {
 /// [`Error::Busy`] when the inbox is at one of its bounds; else as
 /// [`Storage::commit`].
 pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) -> Result<()> {
+    let mut params = columns(pending);
+    params.extend([Value::from(bounds.per_dialog), Value::from(bounds.all)]);
     let insert = Statement::new(
         "INSERT INTO turnkey_inbox
              (channel, id, user_id, arrived, body, attempts, due, error)
@@ -102,18 +106,7 @@ pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) ->
              AND (SELECT COUNT(*) FROM turnkey_inbox i
                  WHERE i.user_id = ?3 AND i.channel = ?1) < ?9
              AND (SELECT COUNT(*) FROM turnkey_inbox i) < ?10",
-        vec![
-            Value::from(&pending.dialog.channel),
-            Value::from(&pending.update),
-            Value::from(&pending.dialog.user_id),
-            Value::from(pending.arrived),
-            Value::from(&pending.body[..]),
-            Value::from(pending.attempts),
-            Value::from(pending.due),
-            Value::from(pending.error.as_deref()),
-            Value::from(bounds.per_dialog),
-            Value::from(bounds.all),
-        ],
+        params,
     );
     if storage.own(vec![insert]).await? == [1] {
         return Ok(());
@@ -124,6 +117,55 @@ pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) ->
         )),
         UpdateState::Pending | UpdateState::Done(_) | UpdateState::Dead(_) => Ok(()),
     }
+}
+
+/// The values of its row: channel, id, user, arrival, body, attempts, due, error.
+fn columns(pending: &Pending) -> Vec<Value> {
+    vec![
+        Value::from(&pending.dialog.channel),
+        Value::from(&pending.update),
+        Value::from(&pending.dialog.user_id),
+        Value::from(pending.arrived),
+        Value::from(&pending.body[..]),
+        Value::from(pending.attempts),
+        Value::from(pending.due),
+        Value::from(pending.error.as_deref()),
+    ]
+}
+
+/// Takes updates into the inbox, all of them or none: what a turn does with
+/// [`Commit::relays`](crate::Commit), outside of any turn. They are durable when this returns.
+/// Nothing happens to one that is there already, or was handled before. How many were new; less
+/// than that if the storage had to do it a second time, since its first answer was lost.
+///
+/// The caller limits how many: all are one transaction, for which others wait.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn relay(storage: &dyn Storage, rows: &[Pending]) -> Result<u64> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let insert = |pending: &Pending| {
+        Statement::new(
+            "INSERT INTO turnkey_inbox
+                 (channel, id, user_id, arrived, body, attempts, due, error)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM (SELECT 1 AS one) t
+             WHERE NOT EXISTS (SELECT 1 FROM turnkey_inbox i WHERE i.id = ?2 AND i.channel = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id = ?2 AND s.channel = ?1)",
+            columns(pending),
+        )
+    };
+    let statements = in_order(rows).into_iter().map(insert).collect();
+    Ok(storage.own(statements).await?.iter().sum())
+}
+
+/// Relays in the order of their keys: two transactions that share some do not wait for each
+/// other in a circle. Of two under one id the first stays the first.
+pub(crate) fn in_order(relays: &[Pending]) -> Vec<&Pending> {
+    let mut relays: Vec<&Pending> = relays.iter().collect();
+    relays.sort_by_key(|pending| (&pending.update, &pending.dialog.channel));
+    relays
 }
 
 /// Takes an update out that was committed otherwise.

@@ -5,11 +5,11 @@
 //!
 //! 1. [`begin`](Storage::begin): wait for the dialog's lock, learn whether this
 //!    update was handled before, read the state;
-//! 2. [`commit`](Storage::commit): state, update id, answer, replies and the
-//!    author's own SQL in one transaction, durable when the call returns;
+//! 2. [`commit`](Storage::commit): state, update id, answer, replies, updates for other dialogs
+//!    and the author's own SQL in one transaction, durable when the call returns;
 //! 3. [`end`](Storage::end): forget the replies that were sent, give the lock back.
 //!
-//! What every engine promises (`tests/conformance.rs` holds them to it):
+//! What every engine promises (`tests/conformance/` holds them to it):
 //!
 //! * **Order.** Turns of a dialog run one at a time, first come, first served.
 //!   Turns of different dialogs never wait for each other's handlers.
@@ -265,6 +265,9 @@ pub struct Commit {
     pub lock: LockAfter,
     /// Where the update came from.
     pub origin: Origin,
+    /// Updates for other dialogs, or for this one, which enter the inbox with this commit. One
+    /// that is there already, or was handled before, is left alone.
+    pub relays: Vec<Pending>,
 }
 
 /// What becomes of a dialog's lock when a call has done its work.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::server::{Kind, TestServer};
-use common::{LONG, asks, begin, block_on, count_to, dialog, last, turn, until};
+use common::{Brings, LONG, asks, begin, block_on, count_to, dialog, last, turn, until};
 use tokio::task::JoinSet;
 use turnkey_storage::{Commit, Error, Statement, Storage, Value};
 
@@ -21,12 +21,13 @@ async fn ask(storage: &dyn Storage, sql: &str) -> Value {
     rows[0].values()[0].clone()
 }
 
-/// Forty users on two clients, a quarter of them with statements of their own.
+/// Forty users on two clients, a quarter of them with statements of their own and a half with
+/// updates for others.
 async fn load(clients: &[Arc<dyn Storage>; 2], turns: usize) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for user in 0..40 {
         let storage = clients[user % 2].clone();
-        tasks.spawn(count_to(storage, user.to_string(), turns, user % 4 == 0));
+        tasks.spawn(count_to(storage, user.to_string(), turns, Brings::of(user)));
     }
     tasks
 }
@@ -38,6 +39,8 @@ async fn assert_all_there(storage: &dyn Storage, turns: i64) {
     assert_eq!(ask(storage, sum).await, Value::Integer(40 * turns));
     let notes = ask(storage, "SELECT count(*) FROM note").await;
     assert_eq!(notes, Value::Integer(10 * turns));
+    let relayed = ask(storage, "SELECT count(*) FROM turnkey_inbox").await;
+    assert_eq!(relayed, Value::Integer(20 * turns));
 }
 
 #[test]

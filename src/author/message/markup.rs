@@ -31,6 +31,8 @@ struct Writer {
     lists: Vec<Option<u64>>,
     /// Line feeds that are due before the next text.
     due: usize,
+    /// Where the innermost quote began.
+    quote: usize,
 }
 
 impl Writer {
@@ -64,6 +66,7 @@ impl Writer {
             Tag::BlockQuote(_) => {
                 self.apart();
                 self.begin(Style::Quote);
+                self.quote = self.text.len();
             }
             Tag::CodeBlock(kind) => {
                 self.apart();
@@ -131,9 +134,10 @@ impl Writer {
         }
     }
 
-    /// A block stands apart from what was before it; not from its list's sign.
+    /// A block stands apart from what was before it; not from its list's sign, or from the
+    /// start of its quote.
     fn apart(&mut self) {
-        if self.lists.is_empty() && !self.text.is_empty() {
+        if self.lists.is_empty() && self.text.len() > self.quote {
             self.due = self.due.max(2);
         }
     }

@@ -149,9 +149,13 @@ impl Default for Hears {
 /// One incoming message or event. As JSON it is what the inbox keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Update {
-    /// Whose it is: the channel and the user.
+    /// Whose it is: the channel and the user, or, in a group, what
+    /// [`App::dialog_by`](crate::App::dialog_by) says.
     #[serde(with = "DialogFields")]
     pub dialog: DialogKey,
+    /// The user, where the dialog is not theirs alone: in a group. Empty elsewhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
     /// Its id; the same one coming again is the same update.
     pub id: UpdateId,
     /// What sort it is.
@@ -271,6 +275,7 @@ impl Update {
         Update {
             address: dialog.user_id.clone(),
             dialog,
+            user: String::new(),
             id: UpdateId(id.into()),
             kind: Kind::Message,
             event: String::new(),
@@ -303,6 +308,14 @@ impl Update {
         Update {
             kind: Kind::Unreadable,
             ..Update::new(dialog, id, reason, raw)
+        }
+    }
+
+    /// The user, as the channel names them.
+    pub fn user_id(&self) -> &str {
+        match self.user.as_str() {
+            "" => &self.dialog.user_id,
+            user => user,
         }
     }
 

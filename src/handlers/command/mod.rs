@@ -43,9 +43,8 @@ pub(crate) use self::plan::Plan;
 use self::pool::Pool;
 pub(crate) use self::sdk::Carried;
 use self::watch::Watch;
-use super::{AnyHandler, Call, Returned, Starting};
+use super::{AnyHandler, Call, Returned, Starting, Wishes};
 use crate::author::error::Error;
-use crate::author::message::Hears;
 use crate::author::start_error::StartResult;
 use crate::config::Config;
 
@@ -87,7 +86,7 @@ impl AnyHandler for Command {
     fn start<'a>(
         &'a self,
         starting: Starting<'a>,
-    ) -> Pin<Box<dyn Future<Output = StartResult<Option<Hears>>> + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = StartResult<Wishes>> + 'a>> {
         Box::pin(async move {
             let Starting {
                 config,
@@ -97,7 +96,7 @@ impl AnyHandler for Command {
             } = starting;
             // Before the handler reads its files.
             let watch = (is_first && config.watch).then(|| Watch::new(self.plan.directory.clone()));
-            let (pool, hears) = Pool::start(
+            let (pool, wishes) = Pool::start(
                 self.plan.clone(),
                 (worker, groups),
                 config.handlers,
@@ -109,7 +108,7 @@ impl AnyHandler for Command {
             if let Some(watch) = watch {
                 tokio::task::spawn_local(watch.run());
             }
-            Ok(hears)
+            Ok(wishes)
         })
     }
 

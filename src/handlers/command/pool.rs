@@ -20,10 +20,9 @@ use super::schedule::{Go, Schedule, Suspicion};
 use super::sdk::Carried;
 use super::wire::Hello;
 use crate::author::error::{Error, Result};
-use crate::author::message::Hears;
 use crate::author::message::{Update, UpdateId};
 use crate::author::start_error::{StartError, StartResult};
-use crate::handlers::{Call, Handled};
+use crate::handlers::{Call, Handled, Wishes};
 use crate::shared::backoff::Backoff;
 use crate::shared::scoreboard::Groups;
 use turnkey_storage::DialogKey;
@@ -90,7 +89,7 @@ impl Pool {
         (worker, groups): (usize, Groups),
         count: usize,
         patience: Duration,
-    ) -> StartResult<(Rc<Self>, Option<Hears>)> {
+    ) -> StartResult<(Rc<Self>, Wishes)> {
         let pool = Rc::new(Pool {
             plan,
             sdk: Carried::new()?,
@@ -111,22 +110,22 @@ impl Pool {
             tokio::task::spawn_local(pool.clone().keep(place, said));
             first.push(hello);
         }
-        let mut hears = None;
+        let mut wishes = Wishes::default();
         for hello in first {
             match hello.await {
-                Ok(Ok(heard)) => hears = heard,
+                Ok(Ok(said)) => wishes = said,
                 Ok(Err(reason)) => return Err(StartError::Refused(reason)),
                 Err(_) => return Err(Error::msg("a handler's keeper ended").into()),
             }
         }
-        Ok((pool, hears))
+        Ok((pool, wishes))
     }
 
     /// Keeps a process in a place, one after another, until the worker leaves.
     async fn keep(
         self: Rc<Self>,
         place: usize,
-        first: oneshot::Sender<std::result::Result<Option<Hears>, String>>,
+        first: oneshot::Sender<std::result::Result<Wishes, String>>,
     ) {
         let mut first = Some(first);
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -135,7 +134,7 @@ impl Pool {
             let why = match self.say_hello(place).await {
                 Ok((started, hello)) => {
                     if let Some(first) = first.take() {
-                        drop(first.send(Ok(hello.hears())));
+                        drop(first.send(Ok(hello.wishes())));
                     }
                     self.serve(place, started, &hello).await
                 }

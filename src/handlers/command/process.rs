@@ -27,7 +27,7 @@ use super::mailbox::Mailbox;
 use super::plan::{Plan, ended, signal_group};
 use super::printed::{self, LastLines};
 use super::sdk::Carried;
-use super::wire::{self, Answer, Asked, Given, Hello, LONGEST_LINE, Line, Number, Question, Wish};
+use super::wire::{self, Asked, Given, Hello, LONGEST_LINE, Line, Number, Question, TurnEnd, Wish};
 use crate::author::error::{Error, Result};
 use crate::handlers::{Call, Handled};
 use turnkey_storage::Statement;
@@ -91,7 +91,7 @@ pub(super) enum Ran {
 
 /// What a turn hears of its process; then comes the process's end.
 enum Event {
-    Answer(Answer),
+    Answer(TurnEnd),
     Question(Question),
 }
 
@@ -236,10 +236,10 @@ impl Process {
                     Some(Event::Answer(_)) if is_late => {
                         return Ran::Answered(Err(Error::Timeout(call.timeout)));
                     }
-                    Some(Event::Answer(Answer::Done(done))) => {
+                    Some(Event::Answer(TurnEnd::Done(done))) => {
                         return Ran::Answered(wire::done(&done, call.state.as_deref()));
                     }
-                    Some(Event::Answer(Answer::Fail(fail))) => {
+                    Some(Event::Answer(TurnEnd::Fail(fail))) => {
                         return Ran::Answered(Err(wire::fail(&fail)));
                     }
                     Some(Event::Question(question)) if is_late => {

@@ -77,6 +77,11 @@ const OURS: &[(&str, &[&str], usize)] = &[
     ),
     ("turnkey_pause", &["scope", "until_ms"], 1),
     ("turnkey_poll_mark", &["channel", "mark"], 1),
+    (
+        "turnkey_message",
+        &["user_id", "channel", "name", "message", "at"],
+        3,
+    ),
 ];
 
 /// A table to be copied.

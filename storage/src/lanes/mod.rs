@@ -42,7 +42,7 @@ use crate::{
     Statement, Storage,
 };
 use shared::{Job, Shared, closed};
-use waiting::Place;
+use waiting::QueuePlace;
 use wire::Turn;
 
 /// The longest user id or update id, and channel, in bytes: an index has no room for
@@ -59,7 +59,7 @@ const RECONNECT: Duration = Duration::from_millis(200);
 
 /// The author's own SQL: turns that carry statements, and questions.
 pub(crate) trait Author: Send + std::marker::Sync + std::fmt::Debug {
-    /// Commits a turn that has statements. Its caller limits the time: it is tried
+    /// Commits a turn that has statements or relays. Its caller limits the time: it is tried
     /// until the server is there.
     fn commit<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<()>>;
 
@@ -117,7 +117,7 @@ impl ServerStorage {
     async fn begin_turn(&self, begin: Begin) -> Result<Begun> {
         fits(&begin.dialog, begin.update.as_deref())?;
         let (place, receiver) =
-            Place::take(&self.shared, begin.dialog, begin.update, begin.arrived);
+            QueuePlace::take(&self.shared, begin.dialog, begin.update, begin.arrived);
         match tokio::time::timeout(begin.wait, receiver).await {
             Ok(Ok(answer)) => {
                 if answer.is_ok() {
@@ -135,6 +135,9 @@ impl ServerStorage {
 
     async fn commit_turn(&self, grant: &mut Grant, commit: Commit) -> Result<()> {
         fits(&grant.dialog, Some(&commit.update))?;
+        for relay in &commit.relays {
+            fits(&relay.dialog, Some(&relay.update))?;
+        }
         let lock = commit.lock;
         let turn = Turn {
             dialog: grant.dialog.clone(),
@@ -142,7 +145,9 @@ impl ServerStorage {
             version: grant.version,
             commit,
         };
-        let done = if turn.commit.statements.is_empty() {
+        // Those that have neither travel together.
+        let simple = turn.commit.statements.is_empty() && turn.commit.relays.is_empty();
+        let done = if simple {
             let (sender, receiver) = tokio::sync::oneshot::channel();
             self.shared.submit(Job::Commit(Box::new(turn), sender));
             self.patiently(async { receiver.await.unwrap_or_else(|_| Err(closed())) })

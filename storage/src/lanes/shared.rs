@@ -22,7 +22,7 @@ pub(super) type To = oneshot::Sender<Result<()>>;
 
 /// What a lane is asked.
 pub(crate) enum Job {
-    /// Only those without statements of the author's.
+    /// Only those without statements of the author's, and without relays.
     Commit(Box<Turn>, To),
     Sent {
         dialog: DialogKey,

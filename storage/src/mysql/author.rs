@@ -1,4 +1,4 @@
-//! The author's own SQL: turns with statements, and queries.
+//! The author's own SQL: turns with statements or relays, and queries.
 //!
 //! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has its own connections, so that
 //! a slow statement holds up no lane. A turn with statements is its own transaction: the

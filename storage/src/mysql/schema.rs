@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema.sql"),
     include_str!("replies.sql"),
     include_str!("marks.sql"),
+    include_str!("messages.sql"),
 ];
 
 /// The oldest servers: both know how to lay out an index on our keys, roll back a

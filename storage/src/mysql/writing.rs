@@ -3,11 +3,11 @@
 //! Called by `wire.rs`, `handing_over.rs` and `keeper.rs`. Bounds: [`PORTION`] rows in one
 //! statement.
 
-use super::conn::Answer;
+use super::conn::StatementResult;
 use super::errors::Failed;
 use super::literal::Sql;
 use crate::lanes::wire::{MAX_BATCH, Turn};
-use crate::{DialogKey, Fence, LockAfter, Origin, unix_ms};
+use crate::{DialogKey, Fence, LockAfter, Origin, Pending, inbox, unix_ms};
 
 /// Fences that a row of `turnkey_fence` stands for: one for each lock of a batch.
 pub(super) const FENCES: u64 = 1024;
@@ -110,9 +110,41 @@ pub(super) fn write(sql: &mut Sql, turns: &[&Turn]) {
             })
             .push(");");
     }
+    for turn in turns {
+        relay(sql, &turn.commit.relays);
+    }
     let ends = ends(turns);
     if !ends.is_empty() {
         free(sql, &ends);
+    }
+}
+
+/// Takes updates into the inbox; after the turns' own are known to be handled. One that is
+/// there stays as it is.
+fn relay(sql: &mut Sql, relays: &[Pending]) {
+    for relay in inbox::in_order(relays) {
+        sql.push(
+            "INSERT INTO turnkey_inbox (id,channel,user_id,arrived,body,attempts,due,error) SELECT ",
+        )
+        .bytes(relay.update.as_bytes())
+        .push(",")
+        .bytes(relay.dialog.channel.as_bytes())
+        .push(",")
+        .bytes(relay.dialog.user_id.as_bytes())
+        .push(&format!(",{},", relay.arrived))
+        .bytes(&relay.body)
+        .push(&format!(",{},{},", relay.attempts, relay.due));
+        match &relay.error {
+            Some(error) => sql.text(error),
+            None => sql.push("NULL"),
+        };
+        sql.push(
+            " FROM (SELECT 1 AS one) t WHERE NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id=",
+        )
+        .bytes(relay.update.as_bytes())
+        .push(" AND s.channel=")
+        .bytes(relay.dialog.channel.as_bytes())
+        .push(") ON DUPLICATE KEY UPDATE turnkey_inbox.attempts=turnkey_inbox.attempts;");
     }
 }
 
@@ -146,7 +178,7 @@ pub(super) fn free(sql: &mut Sql, ends: &[(&DialogKey, Fence)]) {
 
 /// Whether [`free`], the last statement but the COMMIT, found all of them. If not,
 /// somebody waits for the others, or they were another's.
-pub(super) fn all_freed(answers: &[Answer], ends: &[(&DialogKey, Fence)]) -> bool {
+pub(super) fn all_freed(answers: &[StatementResult], ends: &[(&DialogKey, Fence)]) -> bool {
     let freed = answers.last().map_or(0, |answer| answer.affected);
     ends.is_empty() || freed == ends.len() as u64
 }

@@ -1,8 +1,9 @@
-//! The author's own SQL: turns with statements, and queries.
+//! The author's own SQL: turns with statements or relays, and queries.
 //!
 //! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has its own connections, so that
 //! a slow statement holds up no lane. A turn with statements is its own transaction: the
-//! statements, then the same function that the lanes call; any failure rolls it back. Bounds:
+//! statements, then the same function that the lanes call, then the relays; any failure rolls
+//! it back. Bounds:
 //! three quarters of the pool's connections,
 //! [`MAX_STATEMENT`](crate::lanes::bounds::MAX_STATEMENT) for each statement, [`CACHED`]
 //! prepared statements for each connection.
@@ -22,10 +23,22 @@ use super::{sql, values};
 use crate::lanes::idle::{Attempt, Idle, Kept, settled};
 use crate::lanes::sql::Use;
 use crate::lanes::wire::Turn;
-use crate::{BoxFuture, DialogKey, Error, Result, Row, Statement, Sync, Value};
+use crate::{BoxFuture, DialogKey, Error, Pending, Result, Row, Statement, Sync, Value, inbox};
 
 /// Prepared statements that a connection keeps; then it starts over.
 const CACHED: usize = 200;
+
+/// Whoever makes the same row at this moment is waited for. In the order that is given, so that
+/// of two under one id the first stands.
+const RELAY: &str = "INSERT INTO turnkey_inbox
+         (channel, id, user_id, arrived, body, attempts, due, error)
+     SELECT r.channel, r.id, r.user_id, r.arrived, r.body, r.attempts, r.due, r.error
+     FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bigint[],
+             $7::bigint[], $8::text[])
+         WITH ORDINALITY AS r (channel, id, user_id, arrived, body, attempts, due, error, n)
+     WHERE NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id = r.id AND s.channel = r.channel)
+     ORDER BY r.n
+     ON CONFLICT DO NOTHING";
 
 #[derive(Debug)]
 pub(super) struct Author {
@@ -267,11 +280,42 @@ impl Conn {
                 self.run(statement, Failure::of_author).await?;
             }
         }
-        match commit_one(&self.client, &self.commit, turn).await {
-            Ok(answer) => Ok(answer),
-            Err(Failed::Pg(error)) => Err(Failure::of_author(&error)),
-            Err(_) => Err(Failure::Lost),
+        let answer = match commit_one(&self.client, &self.commit, turn).await {
+            Ok(answer) => answer,
+            Err(Failed::Pg(error)) => return Err(Failure::of_author(&error)),
+            Err(_) => return Err(Failure::Lost),
+        };
+        // Those of a turn that was committed before came in with it.
+        if answer.is_ok() && looked.get::<_, i32>(0) == 0 {
+            self.relay(&turn.commit.relays).await?;
         }
+        Ok(answer)
+    }
+
+    /// Takes updates into the inbox; after the turn's own is known to be handled.
+    async fn relay(&mut self, relays: &[Pending]) -> Tried<()> {
+        if relays.is_empty() {
+            return Ok(());
+        }
+        let insert = self.prepare_typed(RELAY, Vec::new()).await?;
+        let relays = inbox::in_order(relays);
+        macro_rules! column {
+            ($relay:ident => $value:expr) => {
+                relays.iter().map(|$relay| $value).collect::<Vec<_>>()
+            };
+        }
+        let columns: [&(dyn ToSql + std::marker::Sync); 8] = [
+            &column!(relay => stored(&relay.dialog.channel)),
+            &column!(relay => stored(&relay.update)),
+            &column!(relay => stored(&relay.dialog.user_id)),
+            &column!(relay => relay.arrived),
+            &column!(relay => &relay.body),
+            &column!(relay => i64::from(relay.attempts)),
+            &column!(relay => relay.due),
+            &column!(relay => relay.error.as_deref().map(stored)),
+        ];
+        let inserted = self.client.execute(&insert, &columns).await;
+        inserted.map(drop).map_err(|e| Failure::of_ours(&e))
     }
 
     async fn own(&mut self, statements: &[Statement]) -> Tried<Vec<u64>> {

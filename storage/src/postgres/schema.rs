@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("functions.sql"),
     include_str!("replies.sql"),
     include_str!("marks.sql"),
+    include_str!("messages.sql"),
 ];
 
 /// The oldest server that this is tried with has a larger number; functions and

@@ -83,6 +83,7 @@ fn batch(statements: &mut Statements<'_>, turns: &[Turn<'_>], fence: &mut u64) -
             replies: commit.replies.iter().map(String::as_str).collect(),
             statements: commit.statements.clone(),
             lock: commit.lock,
+            relays: Vec::new(),
         };
         let row = found.map(|found| found.row);
         match statements.commit_turn(&request, row).map_err(fail)? {

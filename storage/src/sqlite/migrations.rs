@@ -117,4 +117,17 @@ pub(super) const MIGRATIONS: &[&str] = &[
         SELECT substr(scope, 6), until_ms - 1152921504606846976 FROM turnkey_pause
         WHERE scope LIKE 'mark:%' AND until_ms >= 1152921504606846976;
     DELETE FROM turnkey_pause WHERE scope LIKE 'mark:%' AND until_ms >= 1152921504606846976;",
+    // The author's names for messages, by which they can be found again.
+    "CREATE TABLE turnkey_message (
+        channel TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        message TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (user_id, channel, name)
+    ) STRICT, WITHOUT ROWID;
+    -- Until now a user had one state everywhere; with this, users in groups inherit it.
+    INSERT INTO turnkey_poll_mark (channel, mark)
+        SELECT 'dialogs-by-user', CAST(strftime('%s', 'now') AS INTEGER) * 1000
+        WHERE EXISTS (SELECT 1 FROM turnkey_dialog);",
 ];

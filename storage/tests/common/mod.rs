@@ -240,8 +240,48 @@ pub(crate) async fn turn(
     begun.state
 }
 
+/// An update that a turn relays to a dialog that its user's turns relay to.
+pub(crate) fn relay(update: &str, arrived: usize) -> Pending {
+    let (user, _) = update.split_once('.').unwrap();
+    Pending {
+        dialog: dialog(format!("relayed {user}")),
+        update: format!("relayed {update}"),
+        arrived: arrived as i64,
+        body: update.as_bytes().to_vec(),
+        attempts: 0,
+        due: 0,
+        error: None,
+    }
+}
+
+/// What the turns of a user bring beside their state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Brings {
+    Nothing,
+    /// An update for another dialog.
+    Relay,
+    /// A statement that fails when it is run twice, and a relay.
+    Both,
+}
+
+impl Brings {
+    /// Of four users one brings both, one relays, and two have nothing.
+    pub(crate) fn of(user: usize) -> Self {
+        match user % 4 {
+            0 => Brings::Both,
+            1 => Brings::Relay,
+            _ => Brings::Nothing,
+        }
+    }
+}
+
 /// Turns of a user, one after another, each tried until it is acknowledged.
-pub(crate) async fn count_to(storage: Arc<dyn Storage>, user: String, turns: usize, sql: bool) {
+pub(crate) async fn count_to(
+    storage: Arc<dyn Storage>,
+    user: String,
+    turns: usize,
+    brings: Brings,
+) {
     for n in 0..turns {
         let update = format!("{user}.{n}");
         loop {
@@ -266,9 +306,15 @@ pub(crate) async fn count_to(storage: Arc<dyn Storage>, user: String, turns: usi
                 "an acknowledged turn of {user} is lost, or one came twice"
             );
             let commit = Commit {
-                statements: match sql {
-                    true => vec![Statement::new("INSERT INTO note VALUES (?1)", (&update,))],
-                    false => vec![],
+                statements: match brings {
+                    Brings::Both => {
+                        vec![Statement::new("INSERT INTO note VALUES (?1)", (&update,))]
+                    }
+                    _ => vec![],
+                },
+                relays: match brings {
+                    Brings::Nothing => vec![],
+                    _ => vec![relay(&update, n)],
                 },
                 ..last(&update, &(n + 1).to_string())
             };

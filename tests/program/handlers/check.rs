@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::has;
 use crate::harness::bot::Setup;
-use crate::harness::programs::{Ended, finish};
+use crate::harness::programs::{Ended, finish, has};
 
 /// A whole list, with 15 starts of an interpreter, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(180);

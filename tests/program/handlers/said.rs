@@ -1,9 +1,10 @@
 //! What a handler may say, and what becomes of what it may not.
 
-use super::{has, odd};
+use super::odd;
 use crate::harness::bot::{Bot, Setup};
-use crate::harness::client::{message, once, say};
+use crate::harness::client::{hand_in, message, once, say};
 use crate::harness::engine::Engine;
+use crate::harness::programs::has;
 
 async fn error_of(bot: &Bot, text: &str) -> String {
     let before = bot.stderr().len();
@@ -67,10 +68,13 @@ async fn a_wrong_answer_fails_its_turn_and_names_the_field() {
 async fn a_turn_may_be_put_off_or_given_up() {
     let Some(setup) = odd(4) else { return };
     let bot = setup.args(&["--max-attempts", "9"]).start().await;
-    let mut request = message("ann", r#"fail {"error":"no","give_up":true}"#, Some("a"));
-    let prefer = "respond-async".parse().expect("a value");
-    request.headers_mut().insert("prefer", prefer);
-    assert_eq!(once(bot.port, request).await.status, 202);
+    hand_in(
+        bot.port,
+        "ann",
+        r#"fail {"error":"no","give_up":true}"#,
+        "a",
+    )
+    .await;
     bot.wait_for_stderr("update a was given up after 1 attempts: no")
         .await;
     bot.stop().await.assert_sound();
@@ -82,16 +86,14 @@ async fn an_exception_is_kept_with_its_traceback() {
     if !has("python3") {
         return;
     }
-    let setup = Setup::handled(&["bot.py"]);
     let code = "import turnkey\n\ndef price(tea):\n    return {'green': 3}[tea]\n\ndef handle(turn):\n    \
          turn.reply(f'{price(turn.text)}')\n\nturnkey.run(handle)\n";
-    std::fs::write(setup.path("bot.py"), code).expect("bot.py");
-    let bot = setup.args(&["--max-attempts", "1"]).start().await;
+    let bot = Setup::in_python(code)
+        .args(&["--max-attempts", "1"])
+        .start()
+        .await;
     assert_eq!(say(bot.port, "ann", "green").await.replies(), ["3"]);
-    let mut request = message("ann", "<b>black", Some("b"));
-    let prefer = "respond-async".parse().expect("a value");
-    request.headers_mut().insert("prefer", prefer);
-    assert_eq!(once(bot.port, request).await.status, 202);
+    hand_in(bot.port, "ann", "<b>black", "b").await;
     bot.wait_for_stderr("update b was given up after 1 attempts: KeyError: '<b>black'")
         .await;
     let shown = bot.setup.tool(&["dead", "show", "http", "b"]).stdout;
@@ -102,8 +104,12 @@ async fn an_exception_is_kept_with_its_traceback() {
     );
     assert!(shown.contains("bot.py\", line 4, in price\n"), "{shown}");
     assert!(!shown.contains("_threads.py"), "{shown}");
+    assert_eq!(shown.matches("KeyError").count(), 1, "{shown}");
     let listed = bot.setup.tool(&["dead", "list"]).stdout;
     assert_eq!(listed.lines().count(), 1, "{listed}");
+    // At the attempt, and not once more when it is given up.
+    let log = bot.stderr();
+    assert_eq!(log.matches("in price").count(), 1, "{log}");
     bot.stop().await.assert_sound();
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use turnkey::testing::Program;
 
-use crate::handlers::has;
 use crate::harness::bot::{Ended, Setup, finish};
+use crate::harness::programs::has;
 
 /// The tests of a project.
 const TESTED: Duration = Duration::from_secs(120);

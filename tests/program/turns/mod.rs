@@ -9,6 +9,7 @@ pub(crate) mod handler;
 pub(crate) mod inbox;
 pub(crate) mod late_ride;
 pub(crate) mod order;
+pub(crate) mod others;
 pub(crate) mod poison;
 pub(crate) mod replies;
 pub(crate) mod resent;

@@ -8,7 +8,7 @@ package are left out, and what leads to the author's first one. Bounds: `MAX_ERR
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Optional, Set
+from typing import TYPE_CHECKING, List, Optional, Set
 
 if TYPE_CHECKING:
     from traceback import TracebackException
@@ -41,23 +41,35 @@ def message_of(error: BaseException) -> str:
 
 
 def trace_of(error: BaseException) -> str:
-    """The traceback from the author's first line on, most recent call last; empty if
-    nothing of it is the author's."""
+    """The traceback from the author's first line on, most recent call last, without the
+    error, which is told beside it; empty if nothing of it is the author's."""
     from traceback import TracebackException
 
     try:
         shown = TracebackException.from_exception(error)
         if not _keep_authors(shown, set()):
             return ""
-        text = "".join(shown.format())
+        text = "".join(_without_the_error(shown))
     except Exception as failed:  # Such as RecursionError, or a `__repr__` that raises.
         return f"(no traceback: {type(failed).__name__})"
     if len(text.encode("utf-8", "replace")) <= MAX_TRACE:
         return text
-    # The end says more: it has the innermost call, and the error.
+    # The end says more: it has the innermost call.
     mark = "(the beginning is left out)\n"
     kept = text[-MAX_TRACE:].encode("utf-8", "replace")[-(MAX_TRACE - len(mark)) :]
     return mark + kept.decode("utf-8", "ignore")
+
+
+def _without_the_error(shown: TracebackException) -> List[str]:
+    """The parts of the traceback, save what the exception says, unless that is too long for
+    `error_line`. The place of a SyntaxError and an exception's notes stay."""
+    parts = list(shown.format())
+    says = [part for part in shown.format_exception_only() if not part.startswith(" ")][:1]
+    for at in range(len(parts) - 1, -1, -1):
+        if parts[at : at + 1] == says and len(says[0].encode("utf-8", "replace")) <= MAX_ERROR:
+            del parts[at]
+            break
+    return parts
 
 
 def _keep_authors(shown: Optional[TracebackException], seen: Set[int]) -> bool:

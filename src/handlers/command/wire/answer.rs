@@ -161,11 +161,7 @@ pub(crate) fn fail(raw: &RawValue) -> Error {
         Ok(fail) => fail,
         Err(reason) => return Error::msg(format!("its answer is refused: {reason}")),
     };
-    // Python ends a traceback with the error, JavaScript begins a stack with it.
-    let trace = fail.trace.trim_end();
-    let trace = trace.strip_suffix(&fail.error).unwrap_or(trace);
-    let trace = trace.strip_prefix(&fail.error).unwrap_or(trace);
-    let text = match trace.trim_matches('\n') {
+    let text = match without_the_error(&fail.trace, &fail.error) {
         "" => fail.error,
         trace => format!("{}\n{trace}", fail.error),
     };
@@ -178,6 +174,27 @@ pub(crate) fn fail(raw: &RawValue) -> Error {
         }
         _ => error,
     }
+}
+
+/// A trace without the line that repeats the error: Python ends a traceback with it,
+/// JavaScript begins a stack with it, and either may put the error's type before it.
+fn without_the_error<'a>(trace: &'a str, error: &str) -> &'a str {
+    let repeats = |line: &str| {
+        let kind = line.trim_end().strip_suffix(error.trim());
+        kind.is_some_and(|kind| {
+            let name = kind
+                .strip_suffix(": ")
+                .unwrap_or(kind.trim_end_matches('.'));
+            let is_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '_');
+            name.chars().all(is_name) && (name.is_empty() || name.len() < kind.len())
+        })
+    };
+    let trace = trace.trim_end().trim_start_matches('\n');
+    let (above, last) = trace.rsplit_once('\n').unwrap_or(("", trace));
+    let trace = if repeats(last) { above } else { trace };
+    let (first, below) = trace.split_once('\n').unwrap_or((trace, ""));
+    let trace = if repeats(first) { below } else { trace };
+    trace.trim_end()
 }
 
 #[cfg(test)]
@@ -351,6 +368,10 @@ mod tests {
                 "replies[0].buttons[0]: missing field `label`",
             ),
             (
+                r#"{"replies":[{"text":"a","edit":"x","delete":"y"}]}"#,
+                "replies[0]: it has both edit and delete",
+            ),
+            (
                 r#"{"sql":[["SELECT",[[1]]]]}"#,
                 "sql[0][1][0]: a list is no value",
             ),
@@ -377,9 +398,23 @@ mod tests {
             text(r#"{"error":"no","trace":"in bot.py\n"}"#),
             "no\nin bot.py"
         );
-        for trace in [r"Traceback\n  bot.py\nmy.no", "no"] {
+        for (trace, kept) in [
+            (r"Traceback\n  bot.py\nmy.no\n", "no\nTraceback\n  bot.py"),
+            (
+                r"Traceback\n  bot.py\nmy.Error: no",
+                "no\nTraceback\n  bot.py",
+            ),
+            (r"Error: no\n    at bot.js:1", "no\n    at bot.js:1"),
+            (r"\nno\nno", "no"),
+            ("no", "no"),
+            ("", "no"),
+            (
+                r"bot.rb:7:in say\nbot.rb:9:in no",
+                "no\nbot.rb:7:in say\nbot.rb:9:in no",
+            ),
+        ] {
             let told = text(&format!(r#"{{"error":"no","trace":"{trace}"}}"#));
-            assert_eq!(told.matches("no").count(), 1, "{told}");
+            assert_eq!(told, kept, "{trace}");
         }
         assert!(text(r#"{"error":7}"#).contains("fail.error: invalid type"));
         assert!(text(&format!("{{\"error\":\"{}\"}}", "ä".repeat(100_000))).len() < 66_000);

@@ -29,7 +29,9 @@ pub(super) use self::answer::{done, fail, read_done, read_fail};
 pub(super) use self::question::{Asked, Number, Question, Wish, downloaded, refused, result, rows};
 pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
+use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Hears, Kind, Update};
+use crate::handlers::Wishes;
 
 /// The version of the protocol.
 pub(super) const PROTOCOL: u32 = 1;
@@ -74,6 +76,8 @@ pub(super) struct Hello {
     pub(super) raw: bool,
     #[serde(default)]
     pub(super) hears: Vec<String>,
+    #[serde(default)]
+    pub(super) dialog_by: Option<String>,
 }
 
 fn one() -> usize {
@@ -81,6 +85,14 @@ fn one() -> usize {
 }
 
 impl Hello {
+    /// What it says of itself.
+    pub(super) fn wishes(&self) -> Wishes {
+        Wishes {
+            hears: self.hears(),
+            dialog_by: self.dialog_by.as_deref().and_then(DialogBy::named),
+        }
+    }
+
     /// The kinds of update that it hears; none if it leaves that to the program.
     pub(super) fn hears(&self) -> Option<Hears> {
         let kinds = self.hears.iter().filter_map(|kind| Kind::named(kind));
@@ -92,7 +104,7 @@ impl Hello {
 pub(super) enum Line {
     Hello(Hello),
     /// How a turn ended.
-    Answer(u64, Answer),
+    Answer(u64, TurnEnd),
     Question(u64, Question),
     /// With the number of its ping.
     Pong(u64),
@@ -100,7 +112,7 @@ pub(super) enum Line {
 }
 
 /// How a turn ended, not looked at yet.
-pub(super) enum Answer {
+pub(super) enum TurnEnd {
     Done(Box<RawValue>),
     Fail(Box<RawValue>),
 }

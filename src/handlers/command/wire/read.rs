@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use super::json::field;
 use super::question::{Fields, Question, Sort};
-use super::{Answer, Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL};
+use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
+use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Kind, Object};
 
 /// All that a line can hold.
@@ -77,13 +78,13 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
             done: Some(done),
             fail: None,
             ..
-        } => Ok(Line::Answer(id, Answer::Done(whole(done)))),
+        } => Ok(Line::Answer(id, TurnEnd::Done(whole(done)))),
         AnyLine {
             id: Some(id),
             fail: Some(fail),
             done: None,
             ..
-        } => Ok(Line::Answer(id, Answer::Fail(whole(fail)))),
+        } => Ok(Line::Answer(id, TurnEnd::Fail(whole(fail)))),
         AnyLine {
             id: Some(id),
             query: Some(number),
@@ -132,6 +133,13 @@ impl Hello {
             let all = Kind::ALL.map(Kind::name).join(", ");
             return Err(format!(
                 "hello.hears names {kind:?}; what can be asked for is {all}"
+            ));
+        }
+        if let Some(by) = &self.dialog_by
+            && DialogBy::named(by).is_none()
+        {
+            return Err(format!(
+                "hello.dialog_by is {by:?}; it can be user, chat and user_in_chat"
             ));
         }
         Ok(self)

@@ -35,6 +35,7 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
     struct Turn<'a> {
         channel: &'a str,
         user: &'a str,
+        dialog: &'a str,
         update: &'a str,
         kind: Kind,
         text: &'a str,
@@ -85,7 +86,8 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
         id: given.id,
         turn: Turn {
             channel: &update.dialog.channel,
-            user: &update.dialog.user_id,
+            user: update.user_id(),
+            dialog: &update.dialog.user_id,
             update: &update.id.0,
             kind: update.kind,
             text: &update.text,

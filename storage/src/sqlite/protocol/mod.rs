@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Raised with every change of the frames.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// Bytes of one frame: 32 MiB. Who sends a longer one does not speak this protocol.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
@@ -202,6 +202,7 @@ fields! {
         replies: Vec<&'a str>,
         statements: Vec<Statement>,
         lock: LockAfter,
+        relays: Vec<Pending>,
     }
 }
 
@@ -292,11 +293,15 @@ mod tests {
         ) {
             let lock = if is_last { LockAfter::GivenBack } else { LockAfter::Kept };
             let statements = vec![Statement::new("INSERT", (number, user.as_str(), 1.5, Value::Null, answer.clone()))];
+            let relays = vec![Pending {
+                dialog: DialogKey::new("http", state.clone()), update: user.clone(), arrived: number,
+                body: answer.clone(), attempts: 1, due: number, error: Some(state.clone()),
+            }];
             let request = Request::Commit(CommitRequest {
                 dialog: DialogKey::new("http", user.clone()),
                 fence: Fence(7), read_version: 6, update: "u1", digest: b"d", answer: &answer,
                 state: &state, history: Some("{}"), replies: vec!["a", ""],
-                statements: statements.clone(), lock,
+                statements: statements.clone(), lock, relays: relays.clone(),
             });
             let mut buffer = Vec::new();
             request.encode(9, &mut buffer);
@@ -310,6 +315,7 @@ mod tests {
             prop_assert_eq!(commit.statements, statements);
             prop_assert_eq!(commit.replies, vec!["a", ""]);
             prop_assert_eq!(commit.lock, lock);
+            prop_assert_eq!(commit.relays, relays);
         }
     }
 }

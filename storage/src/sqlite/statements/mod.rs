@@ -45,6 +45,7 @@ pub(crate) struct Statements<'c> {
     insert_lock: rusqlite::Statement<'c>,
     delete_lock: rusqlite::Statement<'c>,
     earlier: rusqlite::Statement<'c>,
+    insert_pending: rusqlite::Statement<'c>,
     delete_pending: rusqlite::Statement<'c>,
     has_inbox: rusqlite::Statement<'c>,
 }
@@ -92,6 +93,13 @@ impl<'c> Statements<'c> {
             earlier: conn.prepare(
                 "SELECT id, arrived, body, attempts, due, error FROM turnkey_inbox
                  WHERE user_id = ?1 AND channel = ?2 ORDER BY arrived, id LIMIT 1",
+            )?,
+            insert_pending: conn.prepare(
+                "INSERT INTO turnkey_inbox
+                     (channel, id, user_id, arrived, body, attempts, due, error)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+                 WHERE NOT EXISTS (SELECT 1 FROM turnkey_seen WHERE id = ?2 AND channel = ?1)
+                 ON CONFLICT DO NOTHING",
             )?,
             delete_pending: conn
                 .prepare("DELETE FROM turnkey_inbox WHERE id = ?1 AND channel = ?2")?,

@@ -167,6 +167,20 @@ impl Statements<'_> {
         if let Some(history) = turn.history {
             self.insert_history.execute((row, now, history))?;
         }
+        // Last, when nothing but the disk can fail any more. One under the id of this very
+        // update counts as handled.
+        for relay in &turn.relays {
+            self.insert_pending.execute((
+                &relay.dialog.channel,
+                &relay.update,
+                &relay.dialog.user_id,
+                relay.arrived,
+                &relay.body,
+                relay.attempts,
+                relay.due,
+                &relay.error,
+            ))?;
+        }
         Ok(Committed::Now(row))
     }
 

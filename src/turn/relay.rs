@@ -1,0 +1,111 @@
+//! What one dialog says to another: `Turn::send_to`, `turnkey send`, broadcasts.
+//!
+//! It is an update of the other dialog, [`Kind::Relayed`], which enters the inbox with the
+//! commit of the turn that says it. So it has that dialog's order, attempts, dead letters and
+//! once-only like any other update; its turn calls no handler, and its replies are the one
+//! that was relayed. Called by `outcome.rs` when a turn says it, by `turn.rs` when it is due,
+//! and by the commands. Bound: those of replies of one turn.
+
+use sha2::{Digest, Sha256};
+use turnkey_storage::inbox::Pending;
+use turnkey_storage::{DialogKey, Grant, clock};
+
+use crate::author::error::{Error, Result};
+use crate::author::message::{Action, Kind, MAX_UPDATE_ID, Reply, Update};
+use crate::channels::Channels;
+use crate::handlers::{Handled, Returned};
+
+/// How the ids of these updates begin; no platform's do.
+pub(crate) const PREFIX: &str = "relay:";
+
+/// A state that nobody has written yet: each kind of handler reads it as a new user's.
+const NO_STATE: &str = "null";
+
+/// The update that brings a reply to another dialog. `id` is the same whenever the same thing
+/// is said again.
+///
+/// # Errors
+/// A sentence: there is nobody to send it to, or the platform would never take it.
+pub(crate) fn row(
+    channels: &Channels,
+    to: DialogKey,
+    id: String,
+    reply: &Reply,
+) -> std::result::Result<Pending, String> {
+    let channel = channels
+        .named(&to.channel)
+        .ok_or_else(|| format!("no channel {:?} is served by this program", to.channel))?;
+    if !channel.can_send() {
+        return Err(format!(
+            "the channel {:?} has nobody to send to: its replies ride in answers",
+            to.channel
+        ));
+    }
+    if to.user_id.is_empty() {
+        return Err("a user's id is not empty".to_owned());
+    }
+    channel.fit(reply)?;
+    let address = channel.address(&to.user_id);
+    to_inbox(to, address, id, reply)
+}
+
+/// The same for whoever has no channels to ask.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn to_inbox(
+    to: DialogKey,
+    address: String,
+    id: String,
+    reply: &Reply,
+) -> std::result::Result<Pending, String> {
+    debug_assert!(id.len() <= MAX_UPDATE_ID, "an id that no inbox takes");
+    let body = serde_json::to_vec(reply).map_err(|e| e.to_string())?;
+    let update = Update {
+        kind: Kind::Relayed,
+        address,
+        ..Update::new(to, id, "", body.into())
+    };
+    Ok(Pending {
+        dialog: update.dialog.clone(),
+        update: update.id.0.clone(),
+        arrived: clock::now_us(),
+        body: serde_json::to_vec(&update).map_err(|e| e.to_string())?,
+        attempts: 0,
+        due: 0,
+        error: None,
+    })
+}
+
+/// The id of what a turn says to somebody else: the same at each attempt.
+pub(crate) fn id(update: &Update, index: usize) -> String {
+    let of = format!("{}:{}:{index}", update.dialog.channel, update.id);
+    bounded(PREFIX, &of)
+}
+
+/// An id that begins so; of a long one the digest.
+pub(crate) fn bounded(prefix: &str, of: &str) -> String {
+    match of.len() + prefix.len() <= MAX_UPDATE_ID {
+        true => format!("{prefix}{of}"),
+        false => format!("{prefix}{}", hex::encode(Sha256::digest(of))),
+    }
+}
+
+/// What its turn leaves: the state as it was, and the reply.
+pub(super) fn handled(update: &Update, state: Option<String>, grant: Grant) -> Returned {
+    let said = || -> Result<Handled> {
+        let reply: Reply = serde_json::from_slice(update.raw())
+            .map_err(|e| Error::msg(format!("what was relayed cannot be read: {e}")).give_up())?;
+        Ok(Handled {
+            state: state.clone().unwrap_or_else(|| NO_STATE.to_owned()),
+            actions: vec![Action::Reply(reply)],
+            statements: Vec::new(),
+        })
+    };
+    let outcome = said();
+    Returned {
+        state,
+        grant,
+        outcome,
+    }
+}
