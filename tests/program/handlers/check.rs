@@ -192,7 +192,7 @@ const WRONG: [(&str, &str, &str); 23] = [
     (
         "knows-all-kinds",
         "unknown",
-        "it ended with exit code 1, with turn 1 in hand\n  a reaction",
+        "it ended with exit code 1, with turn 1 in hand\n  a kind that is new",
     ),
 ];
 
