@@ -307,7 +307,7 @@ impl ApiError {
 }
 
 /// What an answer means for what was asked.
-pub(super) fn outcome(response: &Response, token: &str) -> Result<Sent, SendError> {
+pub(in crate::channels) fn outcome(response: &Response, token: &str) -> Result<Sent, SendError> {
     if response.status.is_success() {
         let accepted = serde_json::from_slice::<Accepted>(&response.body).ok();
         let message = accepted.and_then(|accepted| accepted.messages.items.into_iter().next());

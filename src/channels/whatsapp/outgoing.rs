@@ -298,7 +298,7 @@ pub(super) fn to_be_uploaded(reply: &Reply) -> Option<&Attachment> {
 ///
 /// # Errors
 /// A row of another version's that cannot be written.
-pub(super) fn message(reply: &Reply, uploaded: Option<&str>) -> Result<Value, String> {
+pub(in crate::channels) fn message(reply: &Reply, uploaded: Option<&str>) -> Result<Value, String> {
     let text = marks::render(&reply.text, &reply.spans);
     let (sort, content) = match keys(reply)? {
         Keys::None => bare(reply, text, uploaded)?,

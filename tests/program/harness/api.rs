@@ -2,6 +2,7 @@
 //! each, and answers as a test wants, in each platform's own words. It runs on a
 //! thread of its own, so that it answers whatever the test is doing.
 
+pub(crate) mod whatsapp;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -289,6 +290,13 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(answer) = queues.answer(&head, &body).await {
+        return Ok(answer);
+    }
+    let of_whatsapp = {
+        let mut state = state.lock().expect("no panic under this lock");
+        whatsapp::answer(&head, &body, &mut state)
+    };
+    if let Some(answer) = of_whatsapp {
         return Ok(answer);
     }
     let Some((platform, body)) = read(&head, &body) else {
