@@ -252,6 +252,10 @@ impl Channel for Http {
         }
     }
 
+    fn unheard(&self, _: &Update) -> Vec<u8> {
+        Vec::new()
+    }
+
     fn given_up(&self, _: &Update) -> Vec<u8> {
         GIVEN_UP.to_vec()
     }

@@ -2,7 +2,7 @@
 //! signature of what is posted
 //! (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>).
 //!
-//! Called by `whatsapp/`. Invariant: secrets are compared in constant time.
+//! Called by `facebook/` and `whatsapp/`. Invariant: secrets are compared in constant time.
 
 use hyper::{HeaderMap, StatusCode};
 

@@ -16,15 +16,15 @@ use super::account::{Account, Page};
 use super::client::Client;
 use super::poll::Poll;
 use super::register::Register;
-use super::telegram_api::TelegramApi;
-use super::viber_api::ViberApi;
-use super::vk_api::VkApi;
+use super::telegram::TelegramApi;
+use super::viber::ViberApi;
+use super::vk::VkApi;
 use super::{
     Channel, FileAddress, Plan, Received, Refusal, SendError, SendFuture, download, facebook, http,
     telegram, viber, vk, whatsapp,
 };
 use crate::author::message::{Action, DialogKey, File, Hears, Kind, Outgoing, Reply, Update};
-use crate::author::platform::{Asked, Platform};
+use crate::author::platform::{Asked, Platform, Shown};
 use crate::author::start_error::StartError;
 use crate::config::Config;
 use crate::shared::pacing::{MAX_CHANNELS, Pace, Pacer};
@@ -194,7 +194,7 @@ impl Channels {
         let mut result = serde_json::json!({ "update": update.id.0, "replies": actions.len() });
         let mut send = Vec::new();
         if channel.can_send() {
-            send = channel.fit_all(actions)?;
+            send = channel.plan_late(update, actions)?;
         } else {
             result["replies"] = serde_json::to_value(actions).map_err(|e| e.to_string())?;
         }
@@ -215,7 +215,7 @@ impl Channels {
         if channel.can_send() {
             return Ok(Plan {
                 answer: channel.accepted(update),
-                send: channel.fit_all(actions)?,
+                send: channel.plan_late(update, actions)?,
             });
         }
         if !channel.waits_for_answer() && !actions.is_empty() && !self.said_lost.replace(true) {
@@ -243,6 +243,26 @@ impl Platform for Channels {
                 .await
                 .map_err(|_| format!("no answer in {} s", PATIENCE.as_secs()))?
                 .map_err(|e| e.to_string())
+        })
+    }
+
+    fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Shown<'a> {
+        Box::pin(async move {
+            let outlet = self.outlet(&update.dialog);
+            if outlet.pace.pause_left().is_some() {
+                return true;
+            }
+            let Some(draft) = outlet.channel.draft(update, text) else {
+                return false;
+            };
+            match tokio::time::timeout(PATIENCE, draft).await {
+                Ok(Ok(_)) => true,
+                Ok(Err(error)) => {
+                    tracing::debug!("{}: a draft is not shown: {error}", update.dialog);
+                    false
+                }
+                Err(_) => false,
+            }
         })
     }
 
@@ -365,7 +385,7 @@ pub(crate) fn registered(
         platforms.push(Box::new(api));
     }
     if let Some(config) = &config.viber {
-        platforms.push(Box::new(ViberApi::new(config)?));
+        platforms.push(Box::new(ViberApi::new(config, hears)?));
     }
     if let Some(config) = &config.vk {
         platforms.push(Box::new(VkApi::new(config, hears)?));

@@ -9,19 +9,32 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use http_body_util::Full;
-use hyper::body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::Uri;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::CONTENT_LENGTH;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::SendError;
+use super::client::Client;
+use crate::author::error::chain;
 use crate::author::message::{Attachment, FileKind, Source};
 
 /// Bytes of a file that are read at once.
 const PIECE: usize = 64 << 10;
+
+/// Bytes of a file elsewhere that are read whole, where nobody says how many there are.
+const READ_FIRST: u64 = 20 << 20;
+
+/// For reading such a file.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const SHORTER: &str = "the file became shorter while it was sent";
 
 /// What a call to a platform carries.
 pub(super) enum Sending {
@@ -68,10 +81,12 @@ impl Body for Sending {
     }
 }
 
-/// The content of a file.
+/// The content of a file, and how many bytes are left of it.
 pub(super) enum Content {
     Bytes(Bytes),
     File(tokio::fs::File, u64),
+    /// As it comes from elsewhere.
+    Web(Incoming, u64),
 }
 
 impl Content {
@@ -102,10 +117,47 @@ impl Content {
         }
     }
 
-    fn length(&self) -> u64 {
+    /// Of a file that is elsewhere: passed on as it comes, where its server says how long it
+    /// is; else read whole first. Bounds: `most` bytes; [`READ_FIRST`] where it does not.
+    ///
+    /// # Errors
+    /// It is not there, or too long.
+    pub(super) async fn fetch(client: &Client, uri: Uri, most: u64) -> Result<Self, SendError> {
+        let cannot = |why: String| format!("the file cannot be fetched from its address: {why}");
+        let fetched = client.fetch(uri, Vec::new()).await;
+        let response = fetched.map_err(|why| SendError::retry(cannot(why)))?;
+        let status = response.status();
+        if status.is_client_error() {
+            return Err(SendError::Refused(cannot(status.to_string())));
+        }
+        if !status.is_success() {
+            return Err(SendError::retry(cannot(status.to_string())));
+        }
+        let said = response.headers().get(CONTENT_LENGTH);
+        let said: Option<u64> = said.and_then(|length| length.to_str().ok()?.parse().ok());
+        let too_long =
+            |most: u64| SendError::Refused(cannot(format!("it has more than {most} bytes")));
+        match said {
+            Some(length) if length > most => Err(too_long(most)),
+            Some(length) => Ok(Content::Web(response.into_body(), length)),
+            None => {
+                let most = most.min(READ_FIRST);
+                let body = Limited::new(response.into_body(), most as usize).collect();
+                let body = tokio::time::timeout(PATIENCE, body).await;
+                let body = body.map_err(|_| SendError::retry(cannot("it is slow".to_owned())))?;
+                match body {
+                    Ok(body) => Ok(Content::Bytes(body.to_bytes())),
+                    Err(error) if error.is::<LengthLimitError>() => Err(too_long(most)),
+                    Err(error) => Err(SendError::retry(cannot(chain(&*error)))),
+                }
+            }
+        }
+    }
+
+    pub(super) fn length(&self) -> u64 {
         match self {
             Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File(_, length) => *length,
+            Content::File(_, length) | Content::Web(_, length) => *length,
         }
     }
 }
@@ -173,9 +225,22 @@ impl Form {
                     self.parts.pop_front();
                     bytes
                 }
-                Some(Content::File(_, 0)) => {
+                Some(Content::File(_, 0) | Content::Web(_, 0)) => {
                     self.parts.pop_front();
                     continue;
+                }
+                Some(Content::Web(body, left)) => {
+                    let frame = match ready!(Pin::new(body).poll_frame(task)) {
+                        Some(Ok(frame)) => frame,
+                        Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
+                        None => return Poll::Ready(Some(Err(io::Error::other(SHORTER)))),
+                    };
+                    let Ok(piece) = frame.into_data() else {
+                        continue;
+                    };
+                    // The server of the file says how long it is, and hyper holds it to that.
+                    *left = left.saturating_sub(piece.len() as u64);
+                    piece
                 }
                 Some(Content::File(file, left)) => {
                     let mut piece = BytesMut::zeroed(PIECE.min(*left as usize));
@@ -185,8 +250,7 @@ impl Form {
                     }
                     let read = buffer.filled().len();
                     if read == 0 {
-                        let shorter = "the file became shorter while it was sent";
-                        return Poll::Ready(Some(Err(io::Error::other(shorter))));
+                        return Poll::Ready(Some(Err(io::Error::other(SHORTER))));
                     }
                     *left -= read as u64;
                     piece.truncate(read);
@@ -266,8 +330,6 @@ pub(super) fn media_type_of(file: &Attachment) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
-
     use super::*;
 
     #[tokio::test]

@@ -145,6 +145,10 @@ settings! {
         /// Fail a handler that takes longer
         turn_timeout: Duration = seconds(60);
 
+        /// Show that the bot is typing while a handler takes longer than a second, on
+        /// platforms that show it
+        typing: bool = true;
+
         /// How long an update waits behind earlier ones of its user before it is
         /// answered 503, unless --ack-after comes first
         lock_wait: Duration = seconds(15);

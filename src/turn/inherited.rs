@@ -1,16 +1,22 @@
-//! States of before, when a user had one state in all groups and in private.
+//! States that a new dialog begins with: those of before, when a user had one state in all groups
+//! and in private; and those of a group that became another one.
 //!
-//! Called by `turn.rs` when a dialog of a user in a group has its first turn. A database of
-//! that time has a mark with the moment at which it was migrated; what the user's own dialog
-//! was left with before that is where the new one begins. Invariant: nothing is taken away from
-//! the old dialog, and nothing that changed since is inherited.
+//! Called by `turn.rs` when a dialog of a group has its first turn. A database of the time of one
+//! state for each user has a mark with the moment at which it was migrated; what the user's own
+//! dialog was left with before that is where the new one begins. A group that becomes a supergroup
+//! has another id since (<https://core.telegram.org/bots/api#message>): its dialogs begin where
+//! they were. Invariant: nothing is taken away from the old dialog, and of a user's own one
+//! nothing that changed since is inherited.
 
-use turnkey_storage::{DialogKey, Storage, admin, marks};
+use turnkey_storage::{DialogKey, Storage, admin, marks, messages};
 
-use crate::author::message::Update;
+use crate::author::message::{Chat, Update};
 
 /// The mark: milliseconds since 1970.
 const MARK: &str = "dialogs-by-user";
+
+/// What a group is called by its earlier id, among the names of its own dialog.
+const WAS: &str = "was";
 
 /// When the database was migrated, if it is of that time.
 pub(crate) async fn since(storage: &dyn Storage) -> Option<i64> {
@@ -23,6 +29,22 @@ pub(crate) async fn since(storage: &dyn Storage) -> Option<i64> {
     }
 }
 
+/// Notes that a group had another id, if an update says so.
+///
+/// # Errors
+/// The storage is away.
+pub(super) async fn note_move(
+    storage: &dyn Storage,
+    update: &Update,
+) -> turnkey_storage::Result<()> {
+    match &update.chat {
+        Some(Chat {
+            id, was: Some(was), ..
+        }) => messages::set(storage, &group(update, id), WAS, was).await,
+        _ => Ok(()),
+    }
+}
+
 /// The state with which a new dialog begins.
 ///
 /// # Errors
@@ -32,12 +54,26 @@ pub(super) async fn state(
     since: Option<i64>,
     update: &Update,
 ) -> turnkey_storage::Result<Option<String>> {
-    let Some(since) = since.filter(|_| !update.user.is_empty()) else {
+    let (false, Some(chat)) = (update.user.is_empty(), &update.chat) else {
         return Ok(None);
     };
-    let own = DialogKey::new(update.dialog.channel.clone(), update.user.clone());
+    let channel = &update.dialog.channel;
+    if let Some(was) = messages::find(storage, &group(update, &chat.id), WAS).await? {
+        let key = update.dialog.user_id.replace(&chat.id, &was);
+        let old = admin::dialog(storage, &DialogKey::new(channel.as_str(), key), 0).await?;
+        if let Some(state) = old.and_then(|old| old.state) {
+            return Ok(Some(state));
+        }
+    }
+    let Some(since) = since else { return Ok(None) };
+    let own = DialogKey::new(channel.as_str(), update.user.as_str());
     let found = admin::dialog(storage, &own, 0).await?;
     Ok(found
         .filter(|own| own.updated_at < since)
         .and_then(|own| own.state))
+}
+
+/// Where it is noted: a dialog that no user has.
+fn group(update: &Update, chat: &str) -> DialogKey {
+    DialogKey::new(update.dialog.channel.as_str(), format!("group:{chat}"))
 }

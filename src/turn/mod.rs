@@ -5,6 +5,7 @@
 pub(crate) mod attempts;
 pub(crate) mod context;
 pub(crate) mod inherited;
+mod left;
 pub(crate) mod names;
 mod outcome;
 pub(crate) mod receipt;
@@ -15,3 +16,4 @@ pub(crate) mod send;
 pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]
 pub(crate) mod turn;
+mod typing;

@@ -24,7 +24,7 @@ use crate::shared::drain;
 use crate::shared::scoreboard::Field;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
-use crate::turn::names;
+use crate::turn::{left, names};
 
 /// Attempts to send one reply before its turn ends without it: two minutes of
 /// pauses, more when the platform asks for longer ones.
@@ -126,13 +126,19 @@ async fn deliver(
     let mut delay = FIRST_DELAY;
     let mut taken = outlet.taken.get();
     for attempt in 1.. {
-        wait_for_place(bot, outlet, &reply.to).await?;
+        wait_for_place(bot, outlet, reply).await?;
         let (reason, after, counts) = match outlet.channel.send(id, &resolved).await {
             Ok(sent) => {
                 learn(bot, dialog, reply, &sent).await?;
                 break;
             }
-            Err(SendError::Refused(reason) | SendError::Unreachable(reason)) => {
+            Err(error @ (SendError::Refused(_) | SendError::Unreachable(_))) => {
+                let reason = scrub(&error.to_string()).into_owned();
+                if let SendError::Unreachable(_) = error {
+                    left::note(bot, dialog, reply, &reason)
+                        .await
+                        .map_err(stays)?;
+                }
                 bot.slot.add(Field::Refused, 1);
                 tracing::warn!("{dialog}: a reply was refused for good: {reason}");
                 return Ok(());
@@ -245,14 +251,23 @@ async fn give_up(
 ///
 /// # Errors
 /// When that is further away than a turn waits.
-async fn wait_for_place(bot: &Bot, outlet: Outlet<'_>, chat: &str) -> Result<(), SendError> {
+async fn wait_for_place(
+    bot: &Bot,
+    outlet: Outlet<'_>,
+    outgoing: &Outgoing,
+) -> Result<(), SendError> {
     let too_long = |wait: Duration| SendError::Retry {
         reason: format!("the platform's limits allow it in {} s", wait.as_secs() + 1),
         after: Some(wait),
     };
     let (channel, pace) = (outlet.channel, outlet.pace);
-    let place = pace.chat(channel.chat_rate(chat), chat, PATIENCE);
-    let mut wait = place.map_err(too_long)?;
+    let chat = outgoing.to.as_str();
+    let mut wait = match channel.is_paced(&outgoing.action) {
+        true => pace
+            .chat(channel.chat_rate(chat), chat, PATIENCE)
+            .map_err(too_long)?,
+        false => Duration::ZERO,
+    };
     let mut is_reserved = false;
     loop {
         if !drain::sleep(&bot.draining, wait).await {

@@ -205,6 +205,7 @@ impl Worker<'_> {
             limits: Limits {
                 turns: config.max_turns,
                 lock_wait: config.lock_wait,
+                typing: config.typing,
                 turn_timeout: config.turn_timeout,
                 attempts: config.max_attempts,
                 reply_attempts: config.max_reply_attempts,

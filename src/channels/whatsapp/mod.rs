@@ -154,6 +154,13 @@ impl Channel for WhatsApp {
         Some(PAIR)
     }
 
+    fn is_paced(&self, action: &Action) -> bool {
+        match action {
+            Action::Call { method, .. } => method == "messages",
+            _ => true,
+        }
+    }
+
     fn send<'a>(&'a self, id: ReplyId, outgoing: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
             let (to, key) = (outgoing.to.as_str(), outgoing.key(id));

@@ -11,11 +11,11 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::super::content::{self, Formatting, Limits};
+use super::super::content::{self, Formatting, Limits, shorten};
+use super::super::substitutes::{keys_as_buttons, no_protection};
 use super::marks;
 use crate::author::message::{
-    Attachment, Button, Contact, FileKind, Format, Keyboard, Location, Press, Reply, Request,
-    Source, Target,
+    Attachment, Button, Contact, FileKind, Format, Location, Press, Reply, Request, Source, Target,
 };
 
 /// How the id of a button begins that says its label.
@@ -51,7 +51,12 @@ const LIMITS: Limits = Limits {
     label: 72,
     data: 256,
     album: 1,
+    album_buttons: false,
+    says: false,
     formatting: Formatting::Spans,
+    spans: usize::MAX,
+    mixes: Limits::mixes_all,
+    captions: Limits::captions_all,
 };
 
 /// The messages that a reply becomes.
@@ -59,10 +64,8 @@ const LIMITS: Limits = Limits {
 /// # Errors
 /// What WhatsApp would never take, in a sentence.
 pub(super) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
-    if reply.protected {
-        return Err("WhatsApp cannot keep a message from being forwarded or saved".to_owned());
-    }
-    let reply = prepared(reply)?;
+    no_protection(reply, LIMITS.platform)?;
+    let reply = prepared(keys_as_buttons(Cow::Borrowed(reply)))?;
     let keys = keys(&reply)?;
     let is_alone = reply.files.len() == 1 && reply.location.is_none() && reply.contact.is_none();
     let has_header =
@@ -123,19 +126,8 @@ fn fits(message: &Reply) -> bool {
             <= most
 }
 
-/// The reply with substitutes for what WhatsApp does not have: keys of a keyboard among the
-/// buttons, lines of the text for buttons that open or call something beside others.
-fn prepared(reply: &Reply) -> Result<Cow<'_, Reply>, String> {
-    let mut reply = Cow::Borrowed(reply);
-    if let Some(keyboard) = &reply.keyboard {
-        let rows = match keyboard {
-            Keyboard::Rows(rows) | Keyboard::Once(rows) => rows.clone(),
-            Keyboard::Remove => Vec::new(),
-        };
-        let reply = reply.to_mut();
-        reply.keyboard = None;
-        reply.buttons.extend(rows);
-    }
+/// The reply with lines of the text for buttons that open or call something beside others.
+fn prepared(reply: Cow<'_, Reply>) -> Result<Cow<'_, Reply>, String> {
     let count = reply.buttons.iter().flatten().count();
     let says = reply
         .buttons
@@ -245,20 +237,6 @@ fn keys(reply: &Reply) -> Result<Keys<'_>, String> {
         }
         _ => Keys::List(all),
     })
-}
-
-/// A label that is at most so long; the rest is `…`.
-fn shorten(label: &str, most: usize) -> Cow<'_, str> {
-    if label.encode_utf16().count() <= most {
-        return label.into();
-    }
-    let mut units = 1;
-    let fits = |c: &char| {
-        units += c.len_utf16();
-        units <= most
-    };
-    let short: String = label.chars().take_while(fits).collect();
-    format!("{short}…").into()
 }
 
 /// How WhatsApp names a sort of file. A GIF moves in no message: it is a document.

@@ -242,6 +242,15 @@ impl Api {
             .clone()
     }
 
+    /// The bodies of the calls of a method, in order.
+    pub(crate) fn called(&self, method: &str) -> Vec<Value> {
+        let calls = self.calls().into_iter();
+        calls
+            .filter(|call| call.method == method)
+            .map(|call| call.body)
+            .collect()
+    }
+
     /// The texts that a chat has received, in order.
     pub(crate) fn received(&self, chat: &str) -> Vec<String> {
         let calls = self.calls().into_iter();
@@ -299,6 +308,10 @@ async fn answer(
     if let Some(answer) = of_whatsapp {
         return Ok(answer);
     }
+    // What somebody else serves, such as files that users sent.
+    if let Some(file) = head.uri.path().strip_prefix("/files/") {
+        return Ok(respond(200, format!("the file {file}")));
+    }
     let Some((platform, body)) = read(&head, &body) else {
         return Ok(respond(
             404,
@@ -309,13 +322,14 @@ async fn answer(
         Platform::Telegram => (&body["chat_id"], body.get("text").or(body.get("caption"))),
         Platform::Viber => (&body["receiver"], body.get("text")),
         Platform::Facebook => (&body["recipient"]["id"], body["message"].get("text")),
-        Platform::Vk => (&body["peer_id"], body.get("message")),
+        Platform::Vk => (&body["peer_ids"], body.get("message")),
     };
     let chat = chat.as_str().unwrap_or("?").to_owned();
     let text = text.and_then(Value::as_str).unwrap_or("?").to_owned();
     let random_id = body["random_id"].as_str().unwrap_or_default().to_owned();
     let path = head.uri.path();
     let method = path[path.rfind('/').unwrap_or(0) + 1..].to_owned();
+    let called = method.clone();
     let (mood, index, mut releases) = {
         let mut state = state.lock().expect("no panic under this lock");
         let mood = match state.moods.get_mut(&chat) {
@@ -348,14 +362,20 @@ async fn answer(
     );
     if arrives {
         let mut state = state.lock().expect("no panic under this lock");
-        state.calls[index].accepted =
-            platform != Platform::Vk || state.random_ids.insert((chat, random_id));
+        let is_new = platform != Platform::Vk
+            || random_id.is_empty()
+            || state.random_ids.insert((chat, random_id));
+        state.calls[index].accepted = is_new;
     }
     if let Mood::Taken = mood {
         released(&mut releases).await;
     }
     Ok(match mood {
-        Mood::Well | Mood::Held | Mood::Taken | Mood::Slow(_) => respond(200, accepted(platform)),
+        Mood::Well | Mood::Held | Mood::Taken | Mood::Slow(_) => {
+            let host = head.headers.get("host").and_then(|host| host.to_str().ok());
+            let host = host.unwrap_or_default();
+            respond(200, accepted(platform, &called, index, host))
+        }
         Mood::Flood(seconds) => flood(platform, seconds),
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
         Mood::Blocked => blocked(platform),

@@ -120,6 +120,12 @@ impl Setup {
         Self::of(EXAMPLE.clone())
     }
 
+    /// The example that says what it hears and does what it is told as JSON.
+    pub(crate) fn anything() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("anything"));
+        Self::of(EXAMPLE.clone())
+    }
+
     /// The example that says what it is told.
     pub(crate) fn echo() -> Self {
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("echo"));
@@ -513,11 +519,12 @@ impl Bot {
     }
 
     /// Waits for the end of the first process: its exit code, or minus the signal
-    /// that ended it.
+    /// that ended it. If nobody else has its stderr, all that it wrote is read then.
     pub(crate) async fn ended(&mut self, limit: Duration) -> i32 {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().expect("our own child") {
+                self.read_out(Duration::from_secs(2)).await;
                 return status
                     .code()
                     .unwrap_or_else(|| -status.signal().unwrap_or_default());
@@ -527,6 +534,19 @@ impl Bot {
                 "it did not end within {limit:?}; there are {:?}",
                 self.processes()
             );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until the thread that reads its stderr is at the end, which is some time after
+    /// the program's on a busy machine; not while another process may still write there.
+    async fn read_out(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while let Some(reader) = &self.reader
+            && !reader.is_finished()
+            && self.processes().is_empty()
+            && Instant::now() < deadline
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

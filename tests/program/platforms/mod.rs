@@ -9,6 +9,7 @@ pub(crate) mod platform_proxy;
 pub(crate) mod polling;
 pub(crate) mod registration;
 pub(crate) mod rpc;
+mod said;
 pub(crate) mod token;
 pub(crate) mod topics;
 pub(crate) mod webhooks;

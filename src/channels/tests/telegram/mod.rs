@@ -1,30 +1,43 @@
-//! Telegram: what its API answers, what its updates hold.
+//! Telegram: what its updates hold, what we call, what its answers mean.
+
+mod answers;
+mod calls;
+mod events;
+mod messages;
+mod plans;
 
 use serde_json::{Value, json};
 
-use super::super::telegram_api;
+use super::super::telegram;
 use super::*;
 
-#[test]
-fn answers_of_telegrams_api_are_told_apart() {
-    let of =
-        |status, body: Value| meaning(telegram_api::outcome(&answered(status, &body.to_string())));
-    assert_eq!(of(200, json!({"ok": true, "result": {}})), ("ok", 0));
-    let blocked = json!({"ok": false, "error_code": 403, "description": "Forbidden: bot was blocked by the user"});
-    assert_eq!(of(403, blocked), ("refused", 0));
-    let flood = json!({"ok": false, "error_code": 429, "description": "Too Many Requests", "parameters": {"retry_after": 35}});
-    assert_eq!(of(429, flood), ("chat", 35));
-    let error = |status: u16| of(status, json!({"ok": false, "description": "it fails"}));
-    // It knows no such bot, or is away: nothing of this reply.
-    for status in [401, 404, 502, 503, 504] {
-        assert_eq!(error(status), ("away", 0), "{status}");
-    }
-    assert_eq!(error(500), ("retry", 0));
-    assert_eq!(of(500, json!("<html>")), ("away", 0));
-    // Accepted: once more would be a second message.
-    let deleted = json!({"ok": false, "error_code": 500, "description":
-        "Internal Server Error: sent message was immediately deleted and can't be returned"});
-    assert_eq!(of(500, deleted), ("ok", 0));
+fn telegram_with(token: Option<&str>, polls: bool) -> Box<dyn Channel> {
+    static WORDS: [AtomicU64; WORDS_OF_ALL] = [const { AtomicU64::new(0) }; WORDS_OF_ALL];
+    let config = TelegramConfig {
+        token: token.map(Into::into),
+        secret: Some(SECRET.into()),
+        api_url: "http://localhost:1".to_owned(),
+        // Tests run beside each other.
+        rate: 1_000_000,
+        polls,
+        delete_webhook: false,
+        registers: false,
+        proxies: Proxies::default(),
+    };
+    Box::new(telegram::Telegram::new(&config, Pacer::new(&WORDS).channel(0)).unwrap())
+}
+
+/// A bot whose token says its id.
+fn telegram_bot() -> Box<dyn Channel> {
+    telegram_with(Some("12345:secret"), false)
+}
+
+fn polling() -> Box<dyn Channel> {
+    telegram_with(Some("12345:secret"), true)
+}
+
+fn tokenless() -> Box<dyn Channel> {
+    telegram_with(None, false)
 }
 
 fn one(body: &Value) -> Update {
@@ -91,7 +104,7 @@ fn replies_stay_in_their_place() {
     // Also where it rides in the answer.
     let mut update = said(&json!({"message_thread_id": 42, "is_topic_message": true}));
     update.address = "-4242".to_owned();
-    let plan = channel("telegram").plan(&update, &["hi".into()]).unwrap();
+    let plan = telegram_bot().plan(&update, &["hi".into()]).unwrap();
     let call: Value = serde_json::from_slice(&plan.answer).unwrap();
     assert_eq!(
         call,
@@ -128,48 +141,4 @@ fn edits_are_of_a_kind_of_their_own() {
         assert_eq!((update.kind, update.text.as_str()), (Kind::Edited, "hi"));
     }
     assert_eq!(said(&json!({})).kind, Kind::Message);
-}
-
-/// In a business account's chats: what the customer says, not what the owner does.
-#[test]
-fn a_business_chat_is_its_customers() {
-    let of = |from: i64, kind: &str| {
-        let fields = json!({"from": {"id": from}, "chat": {"id": 600, "type": "private"},
-            "business_connection_id": "b"});
-        updates(
-            "telegram",
-            &json!({"update_id": 1, kind: message(&fields)}).to_string(),
-        )
-    };
-    let update = of(600, "business_message").remove(0);
-    assert_eq!(
-        (update.kind, update.address.as_str()),
-        (Kind::Message, "600")
-    );
-    assert_eq!(update.within, r#"{"business_connection_id":"b"}"#);
-    assert_eq!(of(600, "edited_business_message")[0].kind, Kind::Edited);
-    for kind in ["business_message", "edited_business_message"] {
-        assert!(of(1, kind).is_empty(), "{kind}");
-    }
-}
-
-#[test]
-fn a_games_button_is_answered() {
-    let game = json!({"update_id": 9, "callback_query": {"id": "1", "from": {"id": 600},
-        "chat_instance": "1", "game_short_name": "g",
-        "message": {"message_id": 1, "date": 1, "chat": {"id": 600, "type": "private"}}}});
-    let received = receive(channel("telegram").as_ref(), game.to_string().as_bytes());
-    let Ok(Received::Answer(answer)) = received else {
-        panic!("{received:?}");
-    };
-    let call: Value = serde_json::from_slice(&answer.body).unwrap();
-    assert_eq!(
-        call,
-        json!({"method": "answerCallbackQuery", "callback_query_id": "1"})
-    );
-    // Also one that cannot be read.
-    let broken =
-        one(&json!({"update_id": 9, "callback_query": {"id": 5, "from": null, "data": []}}));
-    assert_eq!(broken.kind, Kind::Unreadable);
-    assert!(!channel("telegram").accepted(&broken).is_empty());
 }

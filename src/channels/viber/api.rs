@@ -6,17 +6,27 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 use serde::Deserialize;
 
-use super::client::Client;
-use super::register::{Register, Registered, Webhook};
-use super::{SendError, method_address, without};
-use crate::author::start_error::StartError;
+use super::super::client::Client;
+use super::super::register::{Register, Registered, Webhook};
+use super::super::{SendError, method_address, without};
+use super::token_header;
+use crate::author::message::{Hears, Kind};
 use crate::config::ViberConfig;
+
+/// The events that are asked for, each for the kind that it becomes. Messages come in any case.
+const EVENTS: [(Kind, &str); 4] = [
+    (Kind::Opened, "conversation_started"),
+    (Kind::Joined, "subscribed"),
+    (Kind::Left, "unsubscribed"),
+    (Kind::Other, "failed"),
+];
 
 /// Viber's `set_webhook`
 /// (<https://developers.viber.com/docs/api/rest-bot-api/#setting-a-webhook>). Viber
 /// posts to the address before it answers, so the bot must be serving.
-pub(super) struct ViberApi {
+pub(in super::super) struct ViberApi {
     token: String,
+    hears: Hears,
     token_header: HeaderValue,
     set_webhook: Uri,
     client: Client,
@@ -30,16 +40,14 @@ struct ViberAnswer {
 }
 
 impl ViberApi {
-    pub(super) fn new(config: &ViberConfig) -> crate::StartResult<Self> {
+    /// `hears`: what is asked for.
+    pub(in super::super) fn new(config: &ViberConfig, hears: Hears) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/');
         let address = format!("{base}/pa/set_webhook");
-        let mut token_header = HeaderValue::from_str(&config.token).map_err(|_| {
-            StartError::Refused("the Viber token has characters that no header may have".to_owned())
-        })?;
-        token_header.set_sensitive(true);
         Ok(ViberApi {
             token: config.token.to_string(),
-            token_header,
+            hears,
+            token_header: token_header(config)?,
             set_webhook: method_address(&address, "--viber-api-url")?,
             client: Client::new(&config.proxies)?,
         })
@@ -57,10 +65,9 @@ impl Register for ViberApi {
 
     fn register<'a>(&'a self, webhook: &'a Webhook) -> Registered<'a> {
         Box::pin(async move {
-            // Messages come in any case.
-            let body = serde_json::json!({
-                "url": webhook.url, "event_types": ["conversation_started"],
-            });
+            let wanted = EVENTS.iter().filter(|(kind, _)| self.hears.hears(*kind));
+            let wanted: Vec<&str> = wanted.map(|(_, event)| *event).collect();
+            let body = serde_json::json!({ "url": webhook.url, "event_types": wanted });
             let headers = [("x-viber-auth-token", &self.token_header)];
             let uri = self.set_webhook.clone();
             let body = body.to_string().into_bytes();

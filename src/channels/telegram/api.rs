@@ -1,7 +1,7 @@
 //! The calls to Telegram's Bot API that do not send: `getUpdates` and `setWebhook`
-//! (<https://core.telegram.org/bots/api#getting-updates>); and the meaning of its answers.
+//! (<https://core.telegram.org/bots/api#getting-updates>).
 //!
-//! Used by `telegram.rs`, and through [`Poll`] and [`Register`]. Bounds: [`LIMIT`] updates a call.
+//! Used through [`Poll`] and [`Register`]. Bounds: [`LIMIT`] updates a call.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,77 +11,41 @@ use hyper::{StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::client::{Client, Response};
-use super::lenient::{self, Number};
-use super::poll::{Asked, Batch, Mark, Poll, PollError};
-use super::register::{Register, Registered, Webhook};
-use super::signature::sign;
-use super::{SendError, Sent, method_address};
-use crate::author::message::{Hears, Kind};
+use super::super::client::Client;
+use super::super::lenient::Number;
+use super::super::poll::{Asked, Batch, Mark, Poll, PollError};
+use super::super::register::{Register, Registered, Webhook};
+use super::super::signature::sign;
+use super::super::{SendError, method_address};
+use super::answers::{Answer, parse};
+use super::incoming::asked;
+use crate::author::message::Hears;
 use crate::config::TelegramConfig;
 use crate::shared::scrub;
 
 /// Updates of one answer: the most that Telegram gives.
 const LIMIT: u32 = 100;
 
-/// What is taken; `channels/telegram_incoming.rs` reads it.
-const ALLOWED: [&str; 3] = ["message", "business_message", "callback_query"];
-
-/// What is taken too where edits are handled.
-const EDITS: [&str; 2] = ["edited_message", "edited_business_message"];
-
 /// Telegram's most, on its public servers. Ours wait for each other's locks, not for
 /// connections.
 const MAX_CONNECTIONS: u32 = 100;
-
-/// How Telegram says, with 500, that a message was posted and taken away at once, by
-/// another bot of the group say.
-const DELETED: &str = "sent message was immediately deleted";
 
 /// For the call that only confirms, at the end.
 const CONFIRM: Duration = Duration::from_secs(2);
 
 /// The API of one bot.
-pub(super) struct TelegramApi {
+pub(in super::super) struct TelegramApi {
     get_updates: Uri,
     set_webhook: Uri,
     delete_webhook: Uri,
-    answer_callback_query: Uri,
+    /// Of all methods.
+    base: String,
     secret: String,
     /// The kinds of updates that are asked for.
     allowed: Vec<&'static str>,
     /// A webhook is to be deleted before the first question.
     delete: Cell<bool>,
     client: Client,
-}
-
-/// <https://core.telegram.org/bots/api#making-requests>
-#[derive(Deserialize)]
-struct Answer<'a> {
-    ok: bool,
-    #[serde(borrow, default)]
-    result: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "lenient::or_default")]
-    description: String,
-    #[serde(default, deserialize_with = "lenient::or_default")]
-    parameters: Parameters,
-}
-
-#[derive(Default, Deserialize)]
-struct Parameters {
-    /// Seconds.
-    #[serde(default, deserialize_with = "lenient::number")]
-    retry_after: Option<i64>,
-    /// The id that a group has since it became a supergroup.
-    #[serde(default, deserialize_with = "lenient::number")]
-    migrate_to_chat_id: Option<i64>,
-}
-
-impl Parameters {
-    fn retry_after(&self) -> Option<Duration> {
-        let seconds = u64::try_from(self.retry_after?).ok()?;
-        Some(Duration::from_secs(seconds))
-    }
 }
 
 #[derive(Deserialize)]
@@ -91,7 +55,10 @@ struct Id {
 
 impl TelegramApi {
     /// None without a token. `hears`: what is asked for.
-    pub(super) fn new(config: &TelegramConfig, hears: Hears) -> crate::StartResult<Option<Self>> {
+    pub(in super::super) fn new(
+        config: &TelegramConfig,
+        hears: Hears,
+    ) -> crate::StartResult<Option<Self>> {
         let Some(token) = config.token.as_deref() else {
             return Ok(None);
         };
@@ -100,16 +67,12 @@ impl TelegramApi {
             let address = format!("{base}/bot{token}/{name}");
             method_address(&address, "the Telegram token or --telegram-api-url")
         };
-        let mut allowed = ALLOWED.to_vec();
-        if hears.hears(Kind::Edited) {
-            allowed.extend(EDITS);
-        }
         Ok(Some(TelegramApi {
-            allowed,
+            allowed: asked::updates(hears),
             get_updates: method("getUpdates")?,
             set_webhook: method("setWebhook")?,
             delete_webhook: method("deleteWebhook")?,
-            answer_callback_query: method("answerCallbackQuery")?,
+            base: format!("{base}/bot{token}/"),
             secret: {
                 let secret = webhook_secret(config.secret.as_deref(), token);
                 scrub::learn([&*secret]);
@@ -164,59 +127,10 @@ impl TelegramApi {
 /// The body of an answer that is `ok`.
 type Asks = Result<Bytes, PollError>;
 
-fn parse<'a, T: Deserialize<'a>>(response: &'a Response) -> Result<T, SendError> {
-    serde_json::from_slice(&response.body).map_err(|_| response.not_the_api())
-}
-
 /// The secret of the webhook: the configured one, else one that whoever knows the token,
 /// and so each worker, can make.
 pub(super) fn webhook_secret(configured: Option<&str>, token: &str) -> String {
     configured.map_or_else(|| sign(token, b"turnkey webhook"), str::to_owned)
-}
-
-/// What an answer of the Bot API means for the reply.
-pub(super) fn outcome(response: &Response) -> Result<Sent, SendError> {
-    let status = response.status;
-    let answer: Answer<'_> = parse(response)?;
-    if answer.ok {
-        return Ok(Sent::default());
-    }
-    // It was accepted; each further attempt would post it again.
-    if answer.description.contains(DELETED) {
-        return Ok(Sent::default());
-    }
-    let reason = format!("{status}: {}", answer.description);
-    let after = answer.parameters.retry_after();
-    // 401 and 404 mean a wrong token: whoever mends it wants the replies to go
-    // out then. 400 and 403 are about this reply or chat and will not change.
-    Err(match status {
-        StatusCode::UNAUTHORIZED
-        | StatusCode::NOT_FOUND
-        | StatusCode::BAD_GATEWAY
-        | StatusCode::SERVICE_UNAVAILABLE
-        | StatusCode::GATEWAY_TIMEOUT => SendError::Away {
-            reason,
-            after: after.or(response.retry_after),
-        },
-        StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => SendError::Refused(reason),
-        // Whether the chat or the bot was too fast Telegram does not say.
-        StatusCode::TOO_MANY_REQUESTS => SendError::TooMany {
-            reason,
-            after: after.or(response.retry_after),
-            all: false,
-        },
-        _ => SendError::Retry {
-            reason,
-            after: after.or(response.retry_after),
-        },
-    })
-}
-
-/// The id that the group has by now, if that is why it was refused.
-pub(super) fn moved_to(response: &Response) -> Option<String> {
-    let answer: Answer<'_> = parse(response).ok()?;
-    let new = answer.parameters.migrate_to_chat_id?;
-    (!answer.ok).then(|| new.to_string())
 }
 
 impl Poll for TelegramApi {
@@ -269,8 +183,10 @@ impl Poll for TelegramApi {
         Box::pin(async move {
             let body: serde_json::Value =
                 serde_json::from_slice(&answer).map_err(|e| SendError::retry(e.to_string()))?;
-            let uri = &self.answer_callback_query;
-            self.post(uri, &body, Duration::ZERO).await.map(drop)
+            let method = body["method"].as_str().unwrap_or_default();
+            let uri = format!("{}{method}", self.base).parse();
+            let uri: Uri = uri.map_err(|_| SendError::retry("an answer without a method"))?;
+            self.post(&uri, &body, Duration::ZERO).await.map(drop)
         })
     }
 

@@ -15,17 +15,31 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::account::Account;
-use super::client::Client;
-use super::lenient::{self, or_default};
-use super::poll::{Asked, Batch, Mark, Poll, PollError};
-use super::register::{Register, Registered, Webhook};
-use super::{SendError, method_address, without};
+use super::super::account::Account;
+use super::super::client::Client;
+use super::super::lenient::{self, or_default};
+use super::super::poll::{Asked, Batch, Mark, Poll, PollError};
+use super::super::register::{Register, Registered, Webhook};
+use super::super::{SendError, method_address, without};
 use crate::author::message::{Hears, Kind};
 use crate::config::VkConfig;
 
-/// The version that `channels/vk.rs` reads.
+/// The version that `incoming.rs` reads.
 pub(super) const API_VERSION: &str = "5.199";
+
+/// The events that are asked for, each where one of these kinds is heard. Messages bring
+/// buttons, those who join and much else.
+const EVENTS: [(&str, &[Kind]); 9] = [
+    ("message_event", &[Kind::Button]),
+    ("message_edit", &[Kind::Edited]),
+    ("message_allow", &[Kind::Joined]),
+    ("message_deny", &[Kind::Left]),
+    ("message_reaction_event", &[Kind::Reaction]),
+    ("group_join", &[Kind::JoinRequest, Kind::Other]),
+    ("group_leave", &[Kind::Other]),
+    ("user_block", &[Kind::Other]),
+    ("user_unblock", &[Kind::Other]),
+];
 
 /// Errors of a token that never works again: unknown or expired; of another sort.
 const TOKEN_ERRORS: [i64; 3] = [5, 27, 28];
@@ -40,14 +54,13 @@ const MAX_ERROR: usize = 100;
 const KEYS: u32 = 3;
 
 /// The API of one community.
-pub(super) struct VkApi {
+pub(in super::super) struct VkApi {
     base: String,
     token: String,
     secret: Option<String>,
     confirmation: Option<String>,
     client: Client,
-    /// Edits are asked for, too: 1 or 0.
-    edits: &'static str,
+    hears: Hears,
     group: Cell<Option<u64>>,
     /// That Long Poll cannot be turned on was said.
     said_off: Cell<bool>,
@@ -141,7 +154,7 @@ fn mark<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mark, D::Error> {
 
 impl VkApi {
     /// `hears`: what is asked for.
-    pub(super) fn new(config: &VkConfig, hears: Hears) -> crate::StartResult<Self> {
+    pub(in super::super) fn new(config: &VkConfig, hears: Hears) -> crate::StartResult<Self> {
         let base = config.api_url.trim_end_matches('/').to_owned();
         method_address(&format!("{base}/method/groups.getById"), "--vk-api-url")?;
         Ok(VkApi {
@@ -150,7 +163,7 @@ impl VkApi {
             secret: config.secret.as_deref().map(str::to_owned),
             confirmation: config.confirmation.as_deref().map(str::to_owned),
             client: Client::new(&config.proxies)?,
-            edits: if hears.hears(Kind::Edited) { "1" } else { "0" },
+            hears,
             group: Cell::new(None),
             said_off: Cell::new(false),
             session: RefCell::new(None),
@@ -194,6 +207,16 @@ impl VkApi {
         Err(response.retry(reason).into())
     }
 
+    /// Which events are asked for, and which are not.
+    fn events<'a>(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let hears = self.hears;
+        let of_kinds = EVENTS.into_iter().map(move |(event, kinds)| {
+            let is_heard = kinds.iter().any(|kind| hears.hears(*kind));
+            (event, if is_heard { "1" } else { "0" })
+        });
+        std::iter::once(("message_new", "1")).chain(of_kinds)
+    }
+
     /// The community that the token is of.
     async fn group(&self) -> Result<u64, PollError> {
         if let Some(group) = self.group.get() {
@@ -212,13 +235,12 @@ impl VkApi {
             return Ok(session);
         }
         let group = self.group().await?.to_string();
-        let wanted = [
+        let mut wanted = vec![
             ("group_id", group.as_str()),
             ("enabled", "1"),
             ("api_version", API_VERSION),
-            ("message_new", "1"),
-            ("message_edit", self.edits),
         ];
+        wanted.extend(self.events());
         // May be turned on already, by somebody whose token may do it.
         let turned_on: Result<IgnoredAny, _> =
             self.call("groups.setLongPollSettings", &wanted).await;
@@ -412,13 +434,12 @@ impl Register for VkApi {
             }
             let server = self.callback_server(&group, &webhook.url).await?;
             let server = server.to_string();
-            let settings = [
+            let mut settings = vec![
                 ("group_id", group.as_str()),
                 ("server_id", &server),
                 ("api_version", API_VERSION),
-                ("message_new", "1"),
-                ("message_edit", self.edits),
             ];
+            settings.extend(self.events());
             let _: IgnoredAny = self.call("groups.setCallbackSettings", &settings).await?;
             Ok(())
         })
