@@ -21,7 +21,10 @@ use crate::author::message::{Chat, ChatKind, Kind, Sender, Update};
 /// How [`Update::event`] begins of what another app is to answer.
 const STANDBY: &str = "standby.";
 
-/// What a body holds besides messages to us.
+/// How the ids of updates begin that say what failed; no message's does.
+const FAILED: &str = "failed:";
+
+/// What all bodies are about.
 const OBJECT: &str = "whatsapp_business_account";
 
 #[derive(Deserialize)]
@@ -308,19 +311,23 @@ impl<'a> Reader<'a> {
         let message = status.id.unwrap_or_default();
         let raw = self.body.slice_ref(raw.get().as_bytes());
         let id = match message.is_empty() {
-            true => format!("failed:{}", digest(&raw)),
-            false => format!("failed:{message}"),
+            true => format!("{FAILED}{}", digest(&raw)),
+            false => format!("{FAILED}{message}"),
         };
-        // For authors who want to know, such as that a template is needed now.
-        self.updates.push(Update {
-            kind: Kind::Other,
-            event: "failed".to_owned(),
-            message,
-            ..Update::new(dialog.clone(), update_id(id).0, reason.clone(), raw)
-        });
+        let key = status.biz_opaque_callback_data.unwrap_or_default();
+        // For authors who want to know, such as that a template is needed now. What they said
+        // of that, and fails too, is told nobody: it would go on for ever.
+        if !key.starts_with(FAILED) {
+            self.updates.push(Update {
+                kind: Kind::Other,
+                event: "failed".to_owned(),
+                message,
+                ..Update::new(dialog.clone(), update_id(id).0, reason.clone(), raw)
+            });
+        }
         self.refused.push(RefusedLate {
             dialog,
-            key: status.biz_opaque_callback_data.unwrap_or_default(),
+            key,
             reason,
         });
     }
