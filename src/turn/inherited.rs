@@ -5,7 +5,8 @@
 //! state for each user has a mark with the moment at which it was migrated; what the user's own
 //! dialog was left with before that is where the new one begins. A group that becomes a supergroup
 //! has another id since (<https://core.telegram.org/bots/api#message>): its dialogs begin where
-//! they were. Invariant: nothing is taken away from the old dialog, and of a user's own one
+//! they were. So does that of a user whose platform says that they had another id (WhatsApp).
+//! Invariant: nothing is taken away from the old dialog, and of a user's own one
 //! nothing that changed since is inherited.
 
 use turnkey_storage::{DialogKey, Storage, admin, marks, messages};
@@ -54,10 +55,16 @@ pub(super) async fn state(
     since: Option<i64>,
     update: &Update,
 ) -> turnkey_storage::Result<Option<String>> {
+    let channel = &update.dialog.channel;
+    if !update.formerly.is_empty() {
+        let old = DialogKey::new(channel.as_str(), update.formerly.as_str());
+        return Ok(admin::dialog(storage, &old, 0)
+            .await?
+            .and_then(|old| old.state));
+    }
     let (false, Some(chat)) = (update.user.is_empty(), &update.chat) else {
         return Ok(None);
     };
-    let channel = &update.dialog.channel;
     if let Some(was) = messages::find(storage, &group(update, &chat.id), WAS).await? {
         let key = update.dialog.user_id.replace(&chat.id, &was);
         let old = admin::dialog(storage, &DialogKey::new(channel.as_str(), key), 0).await?;
