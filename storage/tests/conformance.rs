@@ -1104,6 +1104,14 @@ on_every_engine! {
     a_name_that_many_set_at_once_is_one_row
     a_reset_forgets_the_names_too
     the_names_are_not_the_authors_to_change
+    a_broadcast_goes_through_its_dialogs_step_by_step
+    a_step_is_taken_once_and_not_of_a_paused_broadcast
+    a_broadcast_goes_to_those_that_were_chosen
+    a_wrong_condition_is_refused_in_the_databases_words
+    a_broadcast_counts_each_dialog_once
+    a_stopped_broadcast_leaves_nothing_in_the_inbox
+    many_boxes_take_steps_of_one_broadcast
+    old_broadcasts_are_forgotten
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits
     a_sweep_deletes_what_is_old_and_comes_to_an_end

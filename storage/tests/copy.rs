@@ -19,7 +19,7 @@ use turnkey_storage::{
 };
 use turnkey_storage::{ReplyId, replies};
 #[cfg(all(feature = "mysql", feature = "postgres"))]
-use turnkey_storage::{admin, dead, inbox, marks, messages, mysql, pauses, postgres};
+use turnkey_storage::{admin, broadcasts, dead, inbox, marks, messages, mysql, pauses, postgres};
 
 fn strings(list: &[&str]) -> Vec<String> {
     list.iter().map(|s| (*s).to_owned()).collect()
@@ -126,7 +126,7 @@ async fn fill(storage: Arc<SqliteStorage>) {
     storage.write(notes).await.unwrap();
 }
 
-/// The inbox, dead letters, a pause, names and a state that was forgotten.
+/// The inbox, dead letters, a pause, names, a broadcast and a state that was forgotten.
 async fn keep_beside(storage: &dyn Storage) {
     for (n, user) in AWKWARD.iter().enumerate() {
         let pending = inbox::Pending {
@@ -197,6 +197,15 @@ async fn keep_beside(storage: &dyn Storage) {
             .await
             .unwrap();
     }
+    let made_of = broadcasts::New {
+        audience: broadcasts::Audience {
+            filter: Some("user_id <> 'x'".to_owned()),
+            ..broadcasts::Audience::default()
+        },
+        body: "\0 'é'".to_owned(),
+        rate: Some(7),
+    };
+    broadcasts::create(storage, &made_of).await.unwrap();
     turn(storage, &dialog("forgotten"), "forgotten", "1").await;
     assert!(admin::reset(storage, &dialog("forgotten")).await.unwrap());
 }
@@ -283,6 +292,8 @@ fn a_file_becomes_another_file() {
                 ("turnkey_pause", 1),
                 ("turnkey_poll_mark", 1),
                 ("turnkey_message", 5),
+                ("turnkey_broadcast", 1),
+                ("turnkey_broadcast_failed", 0),
                 ("notes", 4)
             ]
         );
@@ -358,7 +369,7 @@ fn what_may_not_be_copied_or_into_is_refused() {
             .unwrap();
         assert_eq!(
             (left.left_out, left.tables.len()),
-            (strings(&["notes"]), 10)
+            (strings(&["notes"]), 12)
         );
         // What is there is kept.
         let refused = attempt("from.db", "to3.db", &[NOTES], &none).await;

@@ -1,6 +1,7 @@
 //! Cases of the conformance list about what a database keeps beside turns: the inbox, dead
-//! letters, pauses, names; what an operator asks of it; and how old rows go.
+//! letters, pauses, names, broadcasts; what an operator asks of it; and how old rows go.
 
+mod broadcasts;
 mod messages;
 mod relays;
 mod replies;
@@ -15,6 +16,13 @@ use turnkey_storage::{
     pauses,
 };
 
+pub(crate) use broadcasts::{
+    a_broadcast_counts_each_dialog_once, a_broadcast_goes_through_its_dialogs_step_by_step,
+    a_broadcast_goes_to_those_that_were_chosen, a_step_is_taken_once_and_not_of_a_paused_broadcast,
+    a_stopped_broadcast_leaves_nothing_in_the_inbox,
+    a_wrong_condition_is_refused_in_the_databases_words, many_boxes_take_steps_of_one_broadcast,
+    old_broadcasts_are_forgotten,
+};
 pub(crate) use messages::{
     a_message_is_found_by_its_name, a_name_that_many_set_at_once_is_one_row,
     a_reset_forgets_the_names_too, names_of_any_kind_are_kept_and_long_ones_refused,

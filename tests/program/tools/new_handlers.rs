@@ -73,9 +73,13 @@ impl Language {
         let bot = bot.restart().unwrap();
         let second = bot.say("ann", "eggs").unwrap();
         assert_eq!(second[0].text, "That is note 2.");
-        let list = bot.press("ann", &second[0].buttons[0][0].data().unwrap()).unwrap();
+        let list = bot
+            .press("ann", &second[0].buttons[0][0].data().unwrap())
+            .unwrap();
         assert_eq!(list[0].text, "1. milk\n2. eggs");
-        let forgotten = bot.press("ann", &list[0].buttons[0][0].data().unwrap()).unwrap();
+        let forgotten = bot
+            .press("ann", &list[0].buttons[0][0].data().unwrap())
+            .unwrap();
         assert_eq!(forgotten[0].text, "All forgotten.");
         let log = bot.stderr();
         assert!(log.contains(self.handler), "{log}");
