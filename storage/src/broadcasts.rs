@@ -599,8 +599,8 @@ fn key(dialog: &DialogKey, reply: ReplyId, broadcast: u64) -> Vec<Value> {
 /// What to select from, up to an open WHERE: the dialogs of an audience as `c`. The values
 /// behind those that are given.
 ///
-/// The condition stands in a table of its own, with nothing of ours behind it in the same
-/// parentheses: one that closes them is an error, and cannot undo the conditions of ours.
+/// The condition stands in a table of its own, and ours are outside of it: one that closes
+/// parentheses or has an `OR` of its own undoes nothing of ours.
 fn chosen(audience: &Audience, mut params: Vec<Value>) -> (String, Vec<Value>) {
     let mut dialogs = "(SELECT user_id, channel FROM turnkey_dialog) dialog".to_owned();
     if let Some(filter) = &audience.filter {
