@@ -35,10 +35,7 @@ const MOST: u32 = 500;
 const BYTES: usize = 8 << 20;
 
 /// Broadcasts that run at a time; further ones begin when one of them has ended.
-const AT_ONCE: usize = 20;
-
-/// Rows that are looked at for those.
-const OPEN: u32 = 200;
+const AT_ONCE: u32 = 20;
 
 /// Dialogs a second where the channel has no rate of its own.
 const UNPACED: u32 = 100;
@@ -54,11 +51,10 @@ const REFUSALS: u32 = 3;
 pub(crate) async fn run(bot: Rc<Bot>) {
     let mut refusals: HashMap<u64, u32> = HashMap::new();
     loop {
-        match broadcasts::open(&*bot.storage, OPEN).await {
-            Ok(mut all) => {
-                all.retain(|broadcast| broadcast.state == State::Running);
+        match broadcasts::running(&*bot.storage, AT_ONCE).await {
+            Ok(all) => {
                 refusals.retain(|id, _| all.iter().any(|broadcast| broadcast.id == *id));
-                for broadcast in all.iter().take(AT_ONCE) {
+                for broadcast in &all {
                     look_after(&bot, broadcast, &mut refusals).await;
                 }
             }

@@ -30,8 +30,8 @@ pub const MAX_FAILURES: u64 = 10_000;
 /// Bytes of a reason.
 const MAX_REASON: usize = 500;
 
-/// The columns of a broadcast.
-const COLUMNS: &str = "id, made_at, channel, filter_sql, in_groups, body, rate, state, trouble,
+/// The columns of a broadcast but its text, which may be long.
+const COLUMNS: &str = "id, made_at, channel, filter_sql, in_groups, rate, state, trouble,
     after_user, after_channel, queued, sent, failed";
 
 /// To whom a broadcast goes.
@@ -216,30 +216,44 @@ pub async fn create(storage: &dyn Storage, new: &New) -> Result<u64> {
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn get(storage: &dyn Storage, id: u64) -> Result<Option<Broadcast>> {
-    let query = format!("SELECT {COLUMNS} FROM turnkey_broadcast WHERE id = ?1");
+    let query = format!("SELECT {COLUMNS}, body FROM turnkey_broadcast WHERE id = ?1");
     let rows = storage
         .own_query(Statement::new(query, (number(id),)))
         .await?;
     rows.first().map(broadcast).transpose()
 }
 
-/// Up to `limit` broadcasts, the newest first.
+/// Up to `limit` broadcasts, the newest first; [`New::body`] is left empty.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn list(storage: &dyn Storage, limit: u32) -> Result<Vec<Broadcast>> {
-    let query = format!("SELECT {COLUMNS} FROM turnkey_broadcast ORDER BY id DESC LIMIT ?1");
+    let query =
+        format!("SELECT {COLUMNS}, '' AS body FROM turnkey_broadcast ORDER BY id DESC LIMIT ?1");
     let rows = storage.own_query(Statement::new(query, (limit,))).await?;
     rows.iter().map(broadcast).collect()
 }
 
-/// Up to `limit` broadcasts that have not ended, the oldest first.
+/// Up to `limit` broadcasts that run, the oldest first.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn running(storage: &dyn Storage, limit: u32) -> Result<Vec<Broadcast>> {
+    let query = format!(
+        "SELECT {COLUMNS}, body FROM turnkey_broadcast WHERE state = 'running'
+         ORDER BY id LIMIT ?1"
+    );
+    let rows = storage.own_query(Statement::new(query, (limit,))).await?;
+    rows.iter().map(broadcast).collect()
+}
+
+/// Up to `limit` broadcasts that have not ended, the oldest first; [`New::body`] is left empty.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
 pub async fn open(storage: &dyn Storage, limit: u32) -> Result<Vec<Broadcast>> {
     let query = format!(
-        "SELECT {COLUMNS} FROM turnkey_broadcast WHERE state IN ('running', 'paused')
+        "SELECT {COLUMNS}, '' AS body FROM turnkey_broadcast WHERE state IN ('running', 'paused')
          ORDER BY id LIMIT ?1"
     );
     let rows = storage.own_query(Statement::new(query, (limit,))).await?;

@@ -368,6 +368,8 @@ pub(crate) async fn a_stopped_broadcast_leaves_nothing_in_the_inbox(engine: &dyn
         .unwrap();
     let open = broadcasts::open(&*client, 10).await.unwrap();
     assert_eq!(open.len(), 1);
+    let running = broadcasts::running(&*client, 10).await.unwrap();
+    assert_eq!(running, [get(&client, other.id).await]);
     assert_eq!(open[0].trouble.as_deref(), Some("viber is left out"));
 }
 

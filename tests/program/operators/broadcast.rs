@@ -208,9 +208,10 @@ async fn it_goes_to_those_who_were_chosen() {
     for user in [FIRST + 1, FIRST + 4] {
         once(bot.port, webhook(&text(9000 + user, user, "order tea"))).await;
     }
-    let mut group = text(8000, FIRST, "silent");
-    group["message"]["chat"] = serde_json::json!({"id": -100, "type": "supergroup"});
-    once(bot.port, webhook(&group)).await;
+    // A dialog in a group.
+    let sent = bot.setup.tool(&["send", "telegram", "1000@-100", "hi"]);
+    assert_eq!(sent.code, Some(0), "{}", sent.stderr);
+    until("the group has it", SOON, || api.received("-100") == ["hi"]).await;
     let ordered = "user_id IN (SELECT user_id FROM orders)";
     for (args, number) in [
         (&[][..], "6 dialogs"),
