@@ -22,7 +22,7 @@ use crate::{DialogKey, Error, ReplyId, Result, Row, Statement, Storage, Value, d
 pub const PREFIX: &str = "broadcast:";
 
 /// Broadcasts that are kept; of more the oldest that have ended are forgotten.
-pub const KEPT: u64 = 1000;
+pub const KEPT: u64 = 200;
 
 /// Failures of a broadcast that are kept with their reasons; those after them are counted.
 pub const MAX_FAILURES: u64 = 10_000;

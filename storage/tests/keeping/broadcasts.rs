@@ -416,8 +416,9 @@ pub(crate) async fn old_broadcasts_are_forgotten(engine: &dyn Engine) {
         .unwrap();
     let ended = broadcasts::set_state(&*client, first.id, State::Done, None).await;
     assert_eq!(ended.unwrap(), Some(State::Done));
+    let new = &first.made_of;
     for _ in 0..broadcasts::KEPT {
-        make(&client, Audience::default()).await;
+        broadcasts::create(&*client, new).await.unwrap();
     }
     assert_eq!(broadcasts::get(&*client, first.id).await.unwrap(), None);
     assert_eq!(count(&client, "turnkey_broadcast_failed").await, 0);
