@@ -161,6 +161,12 @@ impl Channels {
         self.by_name.get(name).map(|served| served.channel.as_ref())
     }
 
+    /// Those that have somebody to send to.
+    pub(crate) fn senders(&self) -> impl Iterator<Item = &dyn Channel> {
+        let all = self.by_name.values().map(|served| served.channel.as_ref());
+        all.filter(|channel| channel.can_send())
+    }
+
     /// The channel of a dialog.
     pub(crate) fn of(&self, dialog: &DialogKey) -> &dyn Channel {
         self.named(&dialog.channel)
