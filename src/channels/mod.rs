@@ -524,6 +524,12 @@ pub trait Channel {
         user_id.to_owned()
     }
 
+    /// Whether a user may have another id one day: [`Update::formerly`]. The first turn of a
+    /// dialog then looks for what it was before.
+    fn renames_users(&self) -> bool {
+        false
+    }
+
     /// Whether there is anybody to send to. If not, all replies ride in the answers.
     fn can_send(&self) -> bool {
         true

@@ -16,7 +16,7 @@ use crate::author::message::{Chat, Update};
 /// The mark: milliseconds since 1970.
 const MARK: &str = "dialogs-by-user";
 
-/// What a group is called by its earlier id, among the names of its own dialog.
+/// What an earlier id is called among the names of a dialog.
 const WAS: &str = "was";
 
 /// When the database was migrated, if it is of that time.
@@ -30,7 +30,7 @@ pub(crate) async fn since(storage: &dyn Storage) -> Option<i64> {
     }
 }
 
-/// Notes that a group had another id, if an update says so.
+/// Notes that a group or a user had another id, if an update says so.
 ///
 /// # Errors
 /// The storage is away.
@@ -38,6 +38,9 @@ pub(super) async fn note_move(
     storage: &dyn Storage,
     update: &Update,
 ) -> turnkey_storage::Result<()> {
+    if !update.formerly.is_empty() {
+        return messages::set(storage, &update.dialog, WAS, &update.formerly).await;
+    }
     match &update.chat {
         Some(Chat {
             id, was: Some(was), ..
@@ -46,7 +49,8 @@ pub(super) async fn note_move(
     }
 }
 
-/// The state with which a new dialog begins.
+/// The state with which a new dialog begins. `renames`: its platform's users may have other ids
+/// one day.
 ///
 /// # Errors
 /// The storage is away.
@@ -54,6 +58,7 @@ pub(super) async fn state(
     storage: &dyn Storage,
     since: Option<i64>,
     update: &Update,
+    renames: bool,
 ) -> turnkey_storage::Result<Option<String>> {
     let channel = &update.dialog.channel;
     if !update.formerly.is_empty() {

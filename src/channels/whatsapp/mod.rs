@@ -161,6 +161,11 @@ impl Channel for WhatsApp {
         }
     }
 
+    /// With a new number comes a new id.
+    fn renames_users(&self) -> bool {
+        true
+    }
+
     fn send<'a>(&'a self, id: ReplyId, outgoing: &'a Outgoing) -> SendFuture<'a> {
         Box::pin(async move {
             let (to, key) = (outgoing.to.as_str(), outgoing.key(id));
