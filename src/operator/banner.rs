@@ -166,7 +166,7 @@ pub(crate) fn announce(
                     );
                 } else if platform == "Facebook" {
                     say!(
-                        "Facebook takes an address from the app's owner only: at developers.facebook.com, Messenger > Settings > Webhooks, enter {url}{path} and the value of TURNKEY_FACEBOOK_VERIFY_TOKEN, and choose messages and messaging_postbacks."
+                        "Facebook takes an address from the app's owner only: at developers.facebook.com, Messenger > Settings > Webhooks, enter {url}{path} and the value of TURNKEY_FACEBOOK_VERIFY_TOKEN, and choose messages and messaging_postbacks; where the bot hears them also message_edits, message_reactions, messaging_referrals, messaging_optins and standby."
                     );
                 } else {
                     say!("Registering {url}{path} with {platform}.");

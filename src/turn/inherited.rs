@@ -61,11 +61,10 @@ pub(super) async fn state(
     renames: bool,
 ) -> turnkey_storage::Result<Option<String>> {
     let channel = &update.dialog.channel;
-    if !update.formerly.is_empty() {
-        let old = DialogKey::new(channel.as_str(), update.formerly.as_str());
-        return Ok(admin::dialog(storage, &old, 0)
-            .await?
-            .and_then(|old| old.state));
+    if renames && let Some(was) = messages::find(storage, &update.dialog, WAS).await? {
+        let old = DialogKey::new(channel.as_str(), was);
+        let old = admin::dialog(storage, &old, 0).await?;
+        return Ok(old.and_then(|old| old.state));
     }
     let (false, Some(chat)) = (update.user.is_empty(), &update.chat) else {
         return Ok(None);
