@@ -177,7 +177,7 @@ pub enum Received {
     /// The same, and replies that the platform had taken and refuses after all.
     WithRefusals(Vec<Update>, Vec<RefusedLate>),
     /// An update whose caller asks not to wait: it is accepted at once.
-    Async(Update),
+    Async(Box<Update>),
     /// Nothing for a handler: this is the answer.
     Answer(PlatformAnswer),
 }

@@ -58,7 +58,7 @@ pub(crate) async fn receive(
         }
         Received::Async(mut update) => {
             bot.dialog_by.apply(&mut update);
-            return accept(bot, channel, update, arrived).await;
+            return accept(bot, channel, *update, arrived).await;
         }
         Received::Answer(answer) => return Ok(answer),
     };

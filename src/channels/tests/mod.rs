@@ -134,7 +134,7 @@ const SAMPLES: [(&str, &str); 17] = [
     ("http", r#"{"user_id":"ann","text":"hi","id":"1"}"#),
     (
         "http",
-        r#"{"user_id":"ann","picture":"https://example.org/1.jpg"}"#,
+        r#"{"user_id":"ann","photo":"https://example.org/1.jpg"}"#,
     ),
     (
         "telegram",

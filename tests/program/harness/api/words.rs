@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::Response;
 use serde_json::{Value, json};
 
+use super::telegram::{self, Upload};
 use super::{FACEBOOK_SECRET, FACEBOOK_TOKEN, TOKEN, VIBER_TOKEN, VK_TOKEN};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,14 +19,22 @@ pub(super) enum Platform {
 }
 
 /// Whose call it is, and what it holds; none if address or token are wrong.
-pub(super) fn read(head: &hyper::http::request::Parts, body: &[u8]) -> Option<(Platform, Value)> {
+pub(super) fn read(
+    head: &hyper::http::request::Parts,
+    body: &[u8],
+) -> Option<(Platform, Value, Vec<Upload>)> {
+    let path = head.uri.path();
+    if path.starts_with(&format!("/bot{TOKEN}/")) {
+        let (body, uploads) = telegram::read(head, body)?;
+        return Some((Platform::Telegram, body, uploads));
+    }
+    read_other(head, body).map(|(platform, body)| (platform, body, Vec::new()))
+}
+
+fn read_other(head: &hyper::http::request::Parts, body: &[u8]) -> Option<(Platform, Value)> {
     let json = || serde_json::from_slice(body).ok();
     let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok());
     let path = head.uri.path();
-    if let Some(method) = path.strip_prefix(&format!("/bot{TOKEN}/")) {
-        let known = ["sendMessage", "sendPhoto"].contains(&method);
-        return known.then(json)?.map(|body| (Platform::Telegram, body));
-    }
     match path {
         _ if path.starts_with("/pa/") && header("x-viber-auth-token") == Some(VIBER_TOKEN) => {
             Some((Platform::Viber, json()?))
