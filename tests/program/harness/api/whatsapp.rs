@@ -99,6 +99,7 @@ pub(super) fn answer(
         chat,
         text,
         body: content,
+        uploads: Vec::new(),
         method: path[path.rfind('/').unwrap_or(0) + 1..].to_owned(),
         accepted,
     });
