@@ -48,8 +48,7 @@ use serde_json::Value;
 use turnkey_storage::ReplyId;
 
 use super::client::Client;
-use super::incoming::chat_of;
-use super::incoming::genuine;
+use super::incoming::{chat_of, genuine};
 use super::lenient::readable;
 use super::signature::same_secret;
 use super::{
@@ -374,6 +373,34 @@ impl Channel for Telegram {
         })
     }
 
+    /// A preview of 30 s, which the reply takes the place of
+    /// (<https://core.telegram.org/bots/api#sendmessagedraft>). Private chats alone have it.
+    fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Option<SendFuture<'a>> {
+        let chat = update.chat.as_ref()?;
+        if chat.kind != ChatKind::Private || !self.can_send() {
+            return None;
+        }
+        Some(Box::pin(async move {
+            let within = Within::parse(&update.within).map_err(SendError::Refused)?;
+            let mut params = serde_json::Map::new();
+            params.insert("chat_id".to_owned(), update.address.as_str().into());
+            params.insert("draft_id".to_owned(), draft_id(&update.id.0).into());
+            let text = content::start_of(text, fit::LIMITS.text);
+            params.insert("text".to_owned(), text.into());
+            if let Some(thread) = within.message_thread_id {
+                params.insert("message_thread_id".to_owned(), thread.into());
+            }
+            let call = Call {
+                method: "sendMessageDraft".into(),
+                params: Body::Any(params),
+                uploads: Vec::new(),
+            };
+            let response = self.methods()?.call(&self.client, &call).await?;
+            calls::result(&response)?;
+            Ok(Sent::default())
+        }))
+    }
+
     fn typing<'a>(&'a self, update: &'a Update) -> Option<SendFuture<'a>> {
         let is_channel = update
             .chat
@@ -423,4 +450,9 @@ fn can_ride(reply: &Reply) -> bool {
     !reply.has_content()
         && reply.name.is_none()
         && !matches!(reply.quote, Some(Target::Named(_) | Target::This))
+}
+
+/// The same for all drafts of an update, and not 0. Telegram's update ids are numbers.
+fn draft_id(update: &str) -> i64 {
+    update.parse().unwrap_or(1).max(1)
 }
