@@ -197,7 +197,7 @@ impl Channel for Http {
             ..Update::new(dialog, id, text, bytes.clone())
         };
         Ok(match prefers_async(headers) {
-            true => Received::Async(update),
+            true => Received::Async(Box::new(update)),
             false => Received::Updates(vec![update]),
         })
     }

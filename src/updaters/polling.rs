@@ -268,14 +268,17 @@ impl Poller {
             return Read::Nothing;
         };
         match channel.parse(&HeaderMap::new(), raw) {
-            Ok(Received::Updates(mut updates)) => match updates.pop() {
-                Some(mut update) => {
-                    self.bot.dialog_by.apply(&mut update);
-                    Read::Update(Box::new(update))
+            // No platform that is polled refuses late.
+            Ok(Received::Updates(mut updates) | Received::WithRefusals(mut updates, _)) => {
+                match updates.pop() {
+                    Some(mut update) => {
+                        self.bot.dialog_by.apply(&mut update);
+                        Read::Update(Box::new(update))
+                    }
+                    None => Read::Nothing,
                 }
-                None => Read::Nothing,
-            },
-            Ok(Received::Async(update)) => Read::Update(Box::new(update)),
+            }
+            Ok(Received::Async(update)) => Read::Update(update),
             Ok(Received::Answer(answer)) if answer.body.is_empty() => Read::Nothing,
             Ok(Received::Answer(answer)) => Read::Answer(answer.body),
             // Its place in the queue moves on: so it is kept where somebody can look.

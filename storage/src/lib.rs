@@ -31,6 +31,7 @@
 
 mod address;
 pub mod admin;
+pub mod broadcasts;
 pub mod clock;
 pub mod copy;
 mod database;

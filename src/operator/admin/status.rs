@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use turnkey_storage::admin::{COUNTED, Queues};
+use turnkey_storage::broadcasts::Broadcast;
 
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
@@ -49,6 +50,9 @@ pub(crate) struct Status {
     pub(crate) replies: Replies,
     /// None when the database does not answer.
     pub(crate) queues: Option<Waiting>,
+    /// Those that run or are paused.
+    #[serde(default)]
+    pub(crate) broadcasts: Vec<Broadcasting>,
     /// None without `--backup-dir`.
     pub(crate) backup: Option<Backup>,
     /// None without HTTPS.
@@ -175,6 +179,20 @@ pub(crate) struct Waiting {
     pub(crate) oldest_reply: Option<Longest>,
 }
 
+/// A broadcast that has not ended, and the dialogs that it was put into the inbox for, that it
+/// reached, and that it could not reach.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Broadcasting {
+    pub(crate) id: u64,
+    /// `running` or `paused`.
+    pub(crate) state: String,
+    pub(crate) queued: u64,
+    pub(crate) sent: u64,
+    pub(crate) failed: u64,
+    /// Why it was paused by itself, or what it leaves out.
+    pub(crate) trouble: Option<String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Backup {
     pub(crate) dir: String,
@@ -219,6 +237,7 @@ impl Admin {
     pub(crate) async fn status(&self) -> Status {
         let Outcome {
             queues,
+            broadcasts,
             cannot_write,
         } = self.queues.get(&self.bot.storage).await;
         let board = self.board;
@@ -298,6 +317,7 @@ impl Admin {
                 too_many: board.sum(Field::TooMany),
             },
             queues: queues.ok().map(waiting),
+            broadcasts: broadcasts.iter().map(broadcasting).collect(),
             backup: self.backup_dir.clone().map(|dir| Backup {
                 dir,
                 at_ms: Some(board.shared(Shared::BackupAt)).filter(|at| *at > 0),
@@ -391,6 +411,17 @@ fn waiting(queues: Queues) -> Waiting {
             .oldest_update
             .map(|(who, us)| since((who, us / 1000))),
         oldest_reply: queues.oldest_reply.map(since),
+    }
+}
+
+fn broadcasting(broadcast: &Broadcast) -> Broadcasting {
+    Broadcasting {
+        id: broadcast.id,
+        state: broadcast.state.name().to_owned(),
+        queued: broadcast.queued,
+        sent: broadcast.sent,
+        failed: broadcast.failed,
+        trouble: broadcast.trouble.clone(),
     }
 }
 

@@ -36,6 +36,8 @@ fn a_file_becomes_another_file() {
                 ("turnkey_pause", 1),
                 ("turnkey_poll_mark", 1),
                 ("turnkey_message", 5),
+                ("turnkey_broadcast", 1),
+                ("turnkey_broadcast_failed", 5),
                 ("notes", 4)
             ]
         );
@@ -111,7 +113,7 @@ fn what_may_not_be_copied_or_into_is_refused() {
             .unwrap();
         assert_eq!(
             (left.left_out, left.tables.len()),
-            (strings(&["notes"]), 10)
+            (strings(&["notes"]), 12)
         );
         // What is there is kept.
         let refused = attempt("from.db", "to3.db", &[NOTES], &none).await;

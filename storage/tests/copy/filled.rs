@@ -7,8 +7,8 @@ use tokio::task::JoinSet;
 use turnkey_storage::copy::{MAX_BYTES, MAX_ROWS};
 use turnkey_storage::sqlite::SqliteStorage;
 use turnkey_storage::{
-    Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, dead, inbox, marks, messages,
-    pauses, replies,
+    Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, broadcasts, dead, inbox, marks,
+    messages, pauses, replies,
 };
 
 use crate::common::{Served, begin, block_on, dialog, last, turn};
@@ -70,8 +70,17 @@ async fn fill(storage: Arc<SqliteStorage>) {
     storage.write(notes).await.unwrap();
 }
 
-/// The inbox, dead letters, a pause, names and a state that was forgotten.
+/// The inbox, dead letters, a pause, names, a broadcast and a state that was forgotten.
 async fn keep_beside(storage: &dyn Storage) {
+    let made_of = broadcasts::New {
+        audience: broadcasts::Audience {
+            filter: Some("user_id <> 'x'".to_owned()),
+            ..broadcasts::Audience::default()
+        },
+        body: "\0 'é'".to_owned(),
+        rate: Some(7),
+    };
+    let broadcast = broadcasts::create(storage, &made_of).await.unwrap();
     for (n, user) in AWKWARD.iter().enumerate() {
         let pending = inbox::Pending {
             dialog: dialog(user),
@@ -88,17 +97,27 @@ async fn keep_beside(storage: &dyn Storage) {
         };
         inbox::accept(storage, &pending, bounds).await.unwrap();
         let letter = dead::DeadLetter {
-            dialog: pending.dialog,
+            dialog: dialog(user),
             update: format!("{user} is dead"),
             arrived: 1,
             digest: Vec::new(),
             answer: b"\0".to_vec(),
-            body: pending.body,
+            body: pending.body.clone(),
             error: (*user).to_owned(),
             attempts: 5,
             died: 7,
         };
-        dead::bury(storage, &letter).await.unwrap();
+        // As that of a broadcast: it leaves the inbox, and is one that was not reached.
+        let row = inbox::Pending {
+            dialog: dialog(user),
+            update: letter.update.clone(),
+            body: letter.body.clone(),
+            ..pending
+        };
+        inbox::relay(storage, &[row]).await.unwrap();
+        broadcasts::bury_update(storage, broadcast, &letter)
+            .await
+            .unwrap();
     }
     // One that failed, and one that was given up.
     turn(storage, &dialog("failing"), "failing", "1").await;

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `processes.rs` | the processes that are killed: this binary, started again |
 //! | `ledger.rs` | turns of many kinds, and what is known of them |
-//! | `writer.rs`, `inbox.rs`, `relays.rs` | a writer is killed, again and again |
+//! | `writer.rs`, `inbox.rs`, `relays.rs`, `broadcasts.rs` | a writer is killed, again and again |
 //! | `clients.rs` | a client is killed, or everything |
 //! | `disk.rs` | the disk is full |
 
@@ -13,6 +13,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod broadcasts;
 mod clients;
 mod disk;
 mod inbox;

@@ -171,11 +171,15 @@ fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
                 (false, Kind::Postgres) => {
                     "DROP TABLE turnkey_poll_mark;
                      DROP TABLE turnkey_message;
+                     DROP TABLE turnkey_broadcast;
+                     DROP TABLE turnkey_broadcast_failed;
                      DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number > 3;"
                 }
                 (false, Kind::Mysql) => {
                     "DROP TABLE turnkey_poll_mark;
                      DROP TABLE turnkey_message;
+                     DROP TABLE turnkey_broadcast;
+                     DROP TABLE turnkey_broadcast_failed;
                      DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number > 2;"
                 }
             };

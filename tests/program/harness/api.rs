@@ -3,6 +3,7 @@
 //! thread of its own, so that it answers whatever the test is doing.
 
 mod telegram;
+pub(crate) mod whatsapp;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -327,6 +328,13 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(answer) = queues.answer(&head, &body).await {
+        return Ok(answer);
+    }
+    let of_whatsapp = {
+        let mut state = state.lock().expect("no panic under this lock");
+        whatsapp::answer(&head, &body, &mut state)
+    };
+    if let Some(answer) = of_whatsapp {
         return Ok(answer);
     }
     let path = head.uri.path();

@@ -131,6 +131,8 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
             &["dead", "retry", "http", &named("r")],
             &["dead", "drop", "http", &named("d")],
             &["dialogs", "list"],
+            &["send", "telegram", "ann", "hi"],
+            &["broadcast", "--text", "hi", "--dry-run"],
             &["dialogs", "show", "http", "ann"],
             &["backup", &named("backup.db")],
             &["backup", "--dir", &named("backups"), "--json"],

@@ -28,6 +28,7 @@ pub(super) fn body(status: &Status) -> String {
     html.push_str("<section class=\"cards\">");
     queues(&mut html, status);
     replies(&mut html, status);
+    broadcasts(&mut html, status);
     database(&mut html, status);
     html.push_str("</section>");
     processes(&mut html, status);
@@ -278,6 +279,36 @@ fn replies(html: &mut String, status: &Status) {
                 count(status.turns.inboxed),
             ),
         ],
+    );
+}
+
+fn broadcasts(html: &mut String, status: &Status) {
+    let mut html_of_all = String::new();
+    for broadcast in &status.broadcasts {
+        let trouble = broadcast.trouble.as_deref().map(|why| {
+            let why = flagged(escape(why).to_string(), broadcast.state == "paused");
+            format!("<br><small>{why}</small>")
+        });
+        let _ = write!(
+            html_of_all,
+            "<div><dt>{}, {}</dt><dd>{} of {} sent, {}{}</dd></div>",
+            broadcast.id,
+            escape(&broadcast.state),
+            count(broadcast.sent),
+            count(broadcast.queued),
+            flagged(
+                format!("{} failed", count(broadcast.failed)),
+                broadcast.failed > 0
+            ),
+            trouble.unwrap_or_default()
+        );
+    }
+    if html_of_all.is_empty() {
+        html_of_all.push_str("<div><dt>under way</dt><dd>none</dd></div>");
+    }
+    let _ = write!(
+        html,
+        "<div class=\"card\" data-live=\"broadcasts\"><h2>Broadcasts</h2><dl>{html_of_all}</dl></div>"
     );
 }
 

@@ -1,6 +1,7 @@
 //! What a database keeps beside turns: the inbox, dead letters, replies that were given up,
-//! pauses, marks and names; what an operator asks of it; and how old rows go.
+//! pauses, marks, names and broadcasts; what an operator asks of it; and how old rows go.
 
+mod broadcasts;
 mod dead_letters;
 mod inbox_rows;
 mod messages;
