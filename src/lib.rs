@@ -90,11 +90,11 @@ pub use author::message::{
 };
 pub use author::start_error::StartError;
 pub(crate) use author::start_error::StartResult;
-pub use author::turn::{MAX_REPLIES, Turn};
+pub use author::turn::{DeadReply, MAX_REPLIES, Turn};
 pub use author::user_lock::{Held, LockFuture, UserLock};
 pub use channels::{
     AskFuture, Channel, FileAddress, LocateFuture, Plan, PlatformAnswer, Received, Refusal,
-    SendError, SendFuture, Sent, is_signed, same_secret,
+    RefusedLate, SendError, SendFuture, Sent, is_signed, same_secret,
 };
 pub use shared::pacing::Rate;
 pub use turnkey_storage::{Fence, FromValue, Params, ReplyId, Row, Seen, Value};

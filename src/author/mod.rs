@@ -4,6 +4,7 @@
 //! storage crate's keys.
 
 pub(crate) mod dialog_by;
+pub(crate) mod drafts;
 pub(crate) mod error;
 pub(crate) mod message;
 pub(crate) mod platform;

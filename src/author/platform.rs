@@ -13,6 +13,9 @@ use crate::author::message::{File, Update};
 /// What comes of a question, or a sentence why it was not answered; without secrets.
 pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + 'a>>;
 
+/// Whether it was shown.
+pub(crate) type Shown<'a> = Pin<Box<dyn Future<Output = bool> + 'a>>;
+
 /// See the module's page.
 pub(crate) trait Platform {
     /// Calls a method of the platform from which this update came.
@@ -22,6 +25,10 @@ pub(crate) trait Platform {
         method: String,
         params: serde_json::Value,
     ) -> Asked<'a, serde_json::Value>;
+
+    /// Shows a text that is not final; false where the platform shows no such thing, or
+    /// refuses.
+    fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Shown<'a>;
 
     /// Fetches a file into memory.
     fn download<'a>(&'a self, channel: &'a str, file: &'a File, limit: usize)

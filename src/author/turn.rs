@@ -7,16 +7,33 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use turnkey_storage::{Grant, Params, Row, Statement, Storage};
+use turnkey_storage::{Grant, Params, Row, Statement, Storage, replies};
 
+use crate::author::drafts::Drafts;
 use crate::author::error::{Error, Result};
 use crate::author::message::{
-    Action, Chat, Contact, File, FileKind, Kind, Location, Reply, Rpc, Sender, Target, Update,
+    Action, Chat, Contact, File, FileKind, Kind, Location, Outgoing, Reply, Rpc, Sender, Target,
+    Update,
 };
 use crate::author::platform::Platform;
 
 /// Replies and other actions of one turn. More is a handler that loops.
 pub const MAX_REPLIES: usize = 1000;
+
+/// The event of an update that says that a user cannot be reached.
+pub(crate) const UNREACHABLE: &str = "unreachable";
+
+/// A reply that was given up.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct DeadReply {
+    /// What was to be done.
+    pub action: Action,
+    /// Why it was not, the last time.
+    pub error: String,
+    /// When it was given up, in milliseconds since 1970.
+    pub died: i64,
+}
 
 /// One update of one user, with the user's state. What a handler changes here
 /// takes effect when it returns `Ok`, all at once, or not at all.
@@ -30,6 +47,7 @@ pub struct Turn<S> {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) grant: Grant,
     pub(crate) platform: Rc<dyn Platform>,
+    pub(crate) drafts: Option<Drafts>,
 }
 
 /// What came in.
@@ -270,6 +288,54 @@ impl<S> Turn<S> {
             )
             .await
             .map_err(Error::msg)
+    }
+}
+
+/// What is shown while the handler works.
+impl<S> Turn<S> {
+    /// Shows a text that still grows, such as a language model's answer so far; a later one
+    /// takes its place, and the turn's reply takes the last one's. Call it as often as you
+    /// like: the newest is shown every second and a half. Best effort: it is never stored,
+    /// and nothing happens on platforms that show no drafts.
+    pub fn draft(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        match &self.drafts {
+            Some(drafts) => drafts.show(text),
+            None => {
+                let (platform, update) = (self.platform.clone(), self.update.clone());
+                self.drafts = Some(Drafts::start(platform, update, text));
+            }
+        }
+    }
+}
+
+/// What became of earlier replies.
+impl<S> Turn<S> {
+    /// Why nothing reaches this user any more, if that is what this turn is about: of
+    /// [`Kind::Left`], after a platform refused a reply since the user blocked the bot or is
+    /// gone. What is said in such a turn is most likely refused, too.
+    pub fn unreachable(&self) -> Option<&str> {
+        let update = &self.update;
+        (update.kind == Kind::Left && update.event == UNREACHABLE).then_some(&update.text)
+    }
+
+    /// Replies of this dialog that were given up, the oldest first; at most [`MAX_REPLIES`].
+    ///
+    /// # Errors
+    /// The storage is away.
+    pub async fn dead_replies(&self) -> Result<Vec<DeadReply>> {
+        let dialog = &self.update.dialog;
+        let dead = replies::dead_of(&*self.storage, dialog, MAX_REPLIES as u32).await;
+        let dead = dead.map_err(Error::Storage)?;
+        let read = |dead: replies::DeadReply| {
+            let outgoing: Outgoing = serde_json::from_str(&dead.body)?;
+            Ok(DeadReply {
+                action: outgoing.action,
+                error: dead.error,
+                died: dead.died,
+            })
+        };
+        dead.into_iter().map(read).collect()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::http::Extensions;
 use hyper::{Request, StatusCode, Uri};
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use super::SendError;
 use super::lenient::readable;
+use super::upload::{Form, Sending};
 use crate::author::error::chain;
 use crate::author::start_error::StartError;
 use crate::config::Proxies;
@@ -26,6 +27,9 @@ use crate::net::outgoing::{Connector, Remote};
 /// For connecting, sending and the whole answer. The platforms answer in well
 /// under a second; Telegram itself gives up after 60.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// For a call that uploads files: 50 MB at 3 Mbit/s.
+const UPLOAD: Duration = Duration::from_secs(150);
 
 /// Bytes of an answer that are read: a hundred updates of the 512 KiB that Telegram takes
 /// for one, and some more. An answer that is not read comes again for ever.
@@ -93,7 +97,7 @@ impl Response {
 
 #[derive(Clone)]
 pub(super) struct Client {
-    pooled: Pooled<Connector, Full<Bytes>>,
+    pooled: Pooled<Connector, Sending>,
     connector: Connector,
 }
 
@@ -127,9 +131,19 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request
-            .body(Full::from(body))
+            .body(Sending::from(Bytes::from(body)))
             .map_err(|e| SendError::Refused(e.to_string()))?;
         self.call(request, TIMEOUT).await
+    }
+
+    /// Posts a form with files. The whole may take as long as [`UPLOAD`].
+    pub(super) async fn upload(&self, uri: Uri, form: Form) -> Result<Response, SendError> {
+        let (media_type, body) = form.end();
+        let request = Request::post(uri)
+            .header(CONTENT_TYPE, media_type)
+            .body(body)
+            .map_err(|e| SendError::Refused(e.to_string()))?;
+        self.call(request, UPLOAD).await
     }
 
     /// Posts JSON, and waits for an answer that may take as long as `wait`.
@@ -141,7 +155,7 @@ impl Client {
     ) -> Result<Response, SendError> {
         let request = Request::post(uri)
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::from(body))
+            .body(Sending::from(Bytes::from(body)))
             .map_err(|e| SendError::Refused(e.to_string()))?;
         self.call(request, wait + TIMEOUT / 2).await
     }
@@ -149,7 +163,7 @@ impl Client {
     /// Gets something that may take as long as `wait`.
     pub(super) async fn get(&self, uri: Uri, wait: Duration) -> Result<Response, SendError> {
         let request = Request::get(uri)
-            .body(Full::default())
+            .body(Sending::from(Bytes::new()))
             .map_err(|e| SendError::Refused(e.to_string()))?;
         self.call(request, wait + TIMEOUT / 2).await
     }
@@ -167,7 +181,9 @@ impl Client {
         for (name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request.body(Full::default()).map_err(|e| e.to_string())?;
+        let request = request
+            .body(Sending::from(Bytes::new()))
+            .map_err(|e| e.to_string())?;
         tokio::time::timeout(TIMEOUT, self.pooled.request(request))
             .await
             .map_err(|_| format!("no answer in {} s", TIMEOUT.as_secs()))?
@@ -176,7 +192,7 @@ impl Client {
 
     async fn call(
         &self,
-        mut request: Request<Full<Bytes>>,
+        mut request: Request<Sending>,
         limit: Duration,
     ) -> Result<Response, SendError> {
         let connection = capture_connection(&mut request);
@@ -242,7 +258,7 @@ mod tests {
             let uri = format!("http://127.0.0.1:{port}/bot12:secret/x").parse();
             client.call(
                 Request::get::<Uri>(uri.unwrap())
-                    .body(Full::default())
+                    .body(Sending::from(Bytes::new()))
                     .unwrap(),
                 Duration::from_secs(limit),
             )

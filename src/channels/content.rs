@@ -5,10 +5,7 @@
 //! outbox. Lengths are in UTF-16 code units: no platform counts a text as longer, so what fits
 //! here fits there. What comes out has plain texts with spans, whatever the author wrote.
 
-use super::SendError;
-use crate::author::message::{
-    Action, Attachment, FileKind, MAX_BYTES, Outgoing, Press, Reply, Source, Styled,
-};
+use crate::author::message::{Attachment, FileKind, MAX_BYTES, Press, Reply, Source, Styled};
 
 /// Bytes of an address. The strictest platform takes 2000.
 const MAX_ADDRESS: usize = 2000;
@@ -39,8 +36,31 @@ pub(super) struct Limits {
     pub(super) data: usize,
     /// Files of one message: an album. 1 where there are none: then each is a message.
     pub(super) album: usize,
+    /// Whether an album has buttons of its own. Else its text, in a message behind it, has.
+    pub(super) album_buttons: bool,
+    /// Whether a button under a message can say its label.
+    pub(super) says: bool,
     /// What it shows of a text's formatting.
     pub(super) formatting: Formatting,
+    /// Spans of one message; a text with more becomes several messages.
+    pub(super) spans: usize,
+    /// Whether two files can be in one album.
+    pub(super) mixes: fn(FileKind, FileKind) -> bool,
+    /// Whether a file of this kind can have a text. Else the text follows.
+    pub(super) captions: fn(FileKind) -> bool,
+}
+
+/// Where all files are alike: [`Limits::mixes`] and [`Limits::captions`].
+impl Limits {
+    /// All kinds can be in one album.
+    pub(super) fn mixes_all(_: FileKind, _: FileKind) -> bool {
+        true
+    }
+
+    /// All kinds can have a text.
+    pub(super) fn captions_all(_: FileKind) -> bool {
+        true
+    }
 }
 
 /// The messages that this reply becomes, in order.
@@ -60,51 +80,6 @@ pub(super) fn fit(reply: &Reply, limits: &Limits) -> Result<Vec<Reply>, String> 
     split(reply, styled, limits)
 }
 
-/// The reply that is to be sent, where a channel can do nothing else.
-///
-/// # Errors
-/// It is another action: such a row was written by another version.
-pub(super) fn reply(outgoing: &Outgoing) -> Result<&Reply, SendError> {
-    match &outgoing.action {
-        Action::Reply(reply) => Ok(reply),
-        _ => Err(SendError::Refused(
-            "this channel can do nothing but reply".to_owned(),
-        )),
-    }
-}
-
-/// Refuses what a channel does not say yet.
-pub(super) fn only_photos_and_data(reply: &Reply, platform: &str) -> Result<(), String> {
-    for file in &reply.files {
-        if file.kind != FileKind::Photo || photo(std::slice::from_ref(file)).is_none() {
-            let kind = file.kind.name();
-            return Err(format!("{platform} takes no {kind} of that sort yet"));
-        }
-    }
-    if reply.location.is_some() || reply.contact.is_some() || reply.keyboard.is_some() {
-        return Err(format!(
-            "{platform} takes no places, contacts and keyboards yet"
-        ));
-    }
-    if reply
-        .buttons
-        .iter()
-        .flatten()
-        .any(|button| button.data().is_none())
-    {
-        return Err(format!("{platform} takes only buttons with data yet"));
-    }
-    Ok(())
-}
-
-/// The address or id of the photo.
-pub(super) fn photo(files: &[Attachment]) -> Option<&str> {
-    match &files.first()?.source {
-        Source::Url(from) | Source::Id(from) => Some(from),
-        _ => None,
-    }
-}
-
 fn check(reply: &Reply, limits: &Limits) -> Result<(), String> {
     let platform = limits.platform;
     for file in &reply.files {
@@ -121,6 +96,7 @@ fn check(reply: &Reply, limits: &Limits) -> Result<(), String> {
             Press::Link(url) | Press::WebApp(url) => ("an address", url.as_str()),
             Press::Phone(number) => ("a number", number.as_str()),
             Press::Request(_) => ("a request", "asked"),
+            Press::Say if limits.says => ("a label", button.label.as_str()),
             Press::Say => ("data", ""),
         };
         if button.label.is_empty() || value.is_empty() {
@@ -172,15 +148,19 @@ fn split(reply: &Reply, styled: Styled, limits: &Limits) -> Result<Vec<Reply>, S
         ..Reply::default()
     };
     let has_markup = !reply.buttons.is_empty() || reply.keyboard.is_some();
-    for files in reply.files.chunks(limits.album.max(1)) {
+    for files in albums(&reply.files, limits) {
         let mut one = Reply {
             files: files.to_vec(),
             ..message()
         };
         // Buttons have no place under an album: its text carries them.
-        let is_bare = files.len() > 1 && has_markup;
-        if let Some(text) = rest.take_if(|_| limits.caption > 0 && !is_bare) {
-            let (part, left) = cut(text, limits.caption);
+        let is_bare = files.len() > 1 && has_markup && !limits.album_buttons;
+        let has_caption = limits.caption > 0
+            && files
+                .first()
+                .is_some_and(|file| (limits.captions)(file.kind));
+        if let Some(text) = rest.take_if(|_| has_caption && !is_bare) {
+            let (part, left) = cut(text, limits.caption, limits.spans);
             one.text = part.text;
             one.spans = part.spans;
             rest = Some(left).filter(|left| !left.text.is_empty());
@@ -200,7 +180,7 @@ fn split(reply: &Reply, styled: Styled, limits: &Limits) -> Result<Vec<Reply>, S
         });
     }
     while let Some(text) = rest {
-        let (part, left) = cut(text, limits.text);
+        let (part, left) = cut(text, limits.text, limits.spans);
         // No platform takes a message of nothing but blanks.
         if !is_blank(&part.text) {
             messages.push(Reply {
@@ -215,7 +195,7 @@ fn split(reply: &Reply, styled: Styled, limits: &Limits) -> Result<Vec<Reply>, S
         first.quote.clone_from(&reply.quote);
     }
     if let Some(last) = messages.last_mut() {
-        if last.files.len() > 1 && has_markup {
+        if last.files.len() > 1 && has_markup && !limits.album_buttons {
             return Err("an album has no buttons; give it a text, which carries them".to_owned());
         }
         last.buttons.clone_from(&reply.buttons);
@@ -244,11 +224,19 @@ fn is_blank(text: &str) -> bool {
     text.chars().all(is_unseen)
 }
 
+/// The files of each message: neighbours that can be in one album.
+fn albums<'a>(files: &'a [Attachment], limits: &Limits) -> impl Iterator<Item = &'a [Attachment]> {
+    let (most, mixes) = (limits.album.max(1), limits.mixes);
+    let alike = files.chunk_by(move |one, other| mixes(one.kind, other.kind));
+    alike.flat_map(move |files| files.chunks(most))
+}
+
 /// The first part of a text, and the rest: cut at the last line or word that ends in
-/// the second half of what fits, else in a word, never in a character.
-fn cut(styled: Styled, limit: usize) -> (Styled, Styled) {
+/// the second half of what fits, else in a word, never in a character. The part has at most
+/// so many units and, the last resort, so many spans.
+fn cut(styled: Styled, limit: usize, spans: usize) -> (Styled, Styled) {
     let text = styled.text.as_str();
-    let end = fitting(text, limit);
+    let end = fitting(text, limit).min(fitting_spans(&styled, spans));
     if end == text.len() {
         return (styled, Styled::default());
     }
@@ -268,6 +256,20 @@ fn cut(styled: Styled, limit: usize) -> (Styled, Styled) {
     (part, rest.without_start(skipped))
 }
 
+/// Bytes of a start of a text that has at most `limit` spans, and is not empty.
+fn fitting_spans(styled: &Styled, limit: usize) -> usize {
+    if styled.spans.len() <= limit {
+        return styled.text.len();
+    }
+    let mut starts: Vec<usize> = styled.spans.iter().map(|span| span.start).collect();
+    starts.sort_unstable();
+    // More than that at its very start cannot be parted.
+    match starts.get(limit) {
+        Some(start) if *start > 0 => *start,
+        _ => styled.text.len(),
+    }
+}
+
 /// Bytes of the longest start of a text that has at most `limit` units.
 fn fitting(text: &str, limit: usize) -> usize {
     if text.len() <= limit {
@@ -283,7 +285,7 @@ fn fitting(text: &str, limit: usize) -> usize {
     text.len()
 }
 
-fn shorten(label: &str, limit: usize) -> String {
+pub(super) fn shorten(label: &str, limit: usize) -> String {
     if fitting(label, limit) == label.len() {
         return label.to_owned();
     }
@@ -302,7 +304,12 @@ mod tests {
         label: 5,
         data: 8,
         album: 2,
+        album_buttons: false,
+        says: false,
         formatting: Formatting::Spans,
+        spans: 3,
+        mixes: |one, other| one == other,
+        captions: |kind| kind != FileKind::Sticker,
     };
 
     fn texts(reply: Reply) -> Vec<String> {

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, Error, Unexpected, Visitor};
+use serde::de::{DeserializeOwned, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -130,6 +130,55 @@ impl Visitor<'_> for AsText {
     }
 }
 
+/// The same; none for anything else.
+struct AsAnyText;
+
+impl<'de> Visitor<'de> for AsAnyText {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Some(text))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Some(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
 /// A number or a text that holds one.
 struct AsNumber;
 
@@ -211,6 +260,11 @@ pub(super) fn text<'de, D: Deserializer<'de>>(json: D) -> Result<Option<String>,
     json.deserialize_any(AsText)
 }
 
+/// As [`text`], and none for what is neither text nor number: it is worth no dead letter.
+pub(super) fn any_text<'de, D: Deserializer<'de>>(json: D) -> Result<Option<String>, D::Error> {
+    json.deserialize_any(AsAnyText)
+}
+
 /// A number that may be missing.
 pub(super) fn number<'de, D: Deserializer<'de>>(json: D) -> Result<Option<i64>, D::Error> {
     json.deserialize_any(AsNumber)
@@ -264,7 +318,7 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 /// A number that must be there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, serde::Serialize)]
 pub(super) struct Number(pub(super) i64);
 
 impl<'de> Deserialize<'de> for Number {
@@ -273,6 +327,56 @@ impl<'de> Deserialize<'de> for Number {
         number
             .map(Number)
             .ok_or_else(|| D::Error::custom("a number that is null"))
+    }
+}
+
+/// A number that may have a fraction, and must be there: as such or as a text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Real(pub(super) f64);
+
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(json)?.get();
+        let number = raw.trim_matches('"').trim().parse::<f64>();
+        match number {
+            Ok(number) if number.is_finite() => Ok(Real(number)),
+            _ => Err(D::Error::custom("no number")),
+        }
+    }
+}
+
+/// Something that an update has or has not, or has in a form that cannot be read: then the
+/// rest is read all the same, and whoever needs it says that it is strange.
+#[derive(Debug, Default)]
+pub(super) enum Part<T> {
+    #[default]
+    None,
+    Some(T),
+    Strange,
+}
+
+impl<T> Part<T> {
+    /// It, if it can be read.
+    pub(super) fn readable(self) -> Option<T> {
+        match self {
+            Part::Some(part) => Some(part),
+            Part::None | Part::Strange => None,
+        }
+    }
+
+    pub(super) fn is_strange(&self) -> bool {
+        matches!(self, Part::Strange)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Part<T> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(json)?;
+        Ok(match serde_json::from_str::<Option<T>>(raw.get()) {
+            Ok(Some(part)) => Part::Some(part),
+            Ok(None) => Part::None,
+            Err(_) => Part::Strange,
+        })
     }
 }
 

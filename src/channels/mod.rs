@@ -14,19 +14,19 @@ mod facebook;
 mod http;
 mod incoming;
 mod lenient;
+mod meta;
 pub(crate) mod poll;
 pub(crate) mod register;
 mod registry;
 mod signature;
+mod substitutes;
 mod telegram;
-mod telegram_api;
-mod telegram_incoming;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod viber;
-mod viber_api;
 mod vk;
-mod vk_api;
+mod whatsapp;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -43,7 +43,7 @@ pub(crate) use self::registry::{
     Channels, Factory, Outlet, accounts, check_names, polled, registered,
 };
 pub use self::signature::{is_signed, same_secret};
-use crate::author::message::{Action, File, Outgoing, Reply, Update, UpdateId};
+use crate::author::message::{Action, DialogKey, File, Outgoing, Reply, Update, UpdateId};
 use crate::author::start_error::StartError;
 use crate::shared::pacing::Rate;
 
@@ -174,10 +174,35 @@ impl PlatformAnswer {
 pub enum Received {
     /// Updates, in order. Each is a turn.
     Updates(Vec<Update>),
+    /// The same, and replies that the platform had taken and refuses after all.
+    WithRefusals(Vec<Update>, Vec<RefusedLate>),
     /// An update whose caller asks not to wait: it is accepted at once.
-    Async(Update),
+    Async(Box<Update>),
     /// Nothing for a handler: this is the answer.
     Answer(PlatformAnswer),
+}
+
+/// A reply that the platform took, and did not deliver: [`Received::WithRefusals`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefusedLate {
+    /// Whose it was, as far as the platform says.
+    pub dialog: DialogKey,
+    /// [`Outgoing::key`]; empty where the platform does not give it back.
+    pub key: String,
+    /// For the log; without secrets.
+    pub reason: String,
+}
+
+impl RefusedLate {
+    /// The reply of this key, for this reason.
+    pub fn new(dialog: DialogKey, key: impl Into<String>, reason: impl Into<String>) -> Self {
+        RefusedLate {
+            dialog,
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
 }
 
 /// What becomes of a turn's replies and other actions.
@@ -301,6 +326,21 @@ pub trait Channel {
         Ok(vec![reply.clone()])
     }
 
+    /// What a message of the bot's is to be from now on: as [`fit`](Channel::fit), but it
+    /// stays one message.
+    ///
+    /// # Errors
+    /// It would be none or several, or one that the platform would never take, in a
+    /// sentence. The turn fails.
+    fn fit_edit(&self, reply: &Reply) -> Result<Reply, String> {
+        let mut messages = self.fit(reply)?.into_iter();
+        match (messages.next(), messages.next()) {
+            (Some(reply), None) => Ok(reply),
+            (None, _) => Err("an edit needs a content".to_owned()),
+            (Some(_), Some(_)) => Err("an edit must fit one message".to_owned()),
+        }
+    }
+
     /// Whether the platform can do this, which is no reply. Here it can do nothing else.
     ///
     /// # Errors
@@ -331,19 +371,10 @@ pub trait Channel {
                     let messages = self.fit(reply).map_err(refuse)?;
                     fitting.extend(messages.into_iter().map(Action::Reply));
                 }
-                Action::Edit { message, reply } => {
-                    let mut messages = self.fit(reply).map_err(refuse)?.into_iter();
-                    match (messages.next(), messages.next()) {
-                        (Some(reply), None) => fitting.push(Action::Edit {
-                            message: message.clone(),
-                            reply,
-                        }),
-                        (None, _) => return Err(refuse("an edit needs a content".to_owned())),
-                        (Some(_), Some(_)) => {
-                            return Err(refuse("an edit must fit one message".to_owned()));
-                        }
-                    }
-                }
+                Action::Edit { message, reply } => fitting.push(Action::Edit {
+                    message: message.clone(),
+                    reply: self.fit_edit(reply).map_err(refuse)?,
+                }),
                 other => fitting.push(other.clone()),
             }
         }
@@ -360,6 +391,16 @@ pub trait Channel {
             answer: Vec::new(),
             send: self.fit_all(actions)?,
         })
+    }
+
+    /// The same where nothing can ride any more: the update was answered before, or came
+    /// from elsewhere. What must be said of the update itself is said here, such as that a
+    /// pressed button waits no longer.
+    ///
+    /// # Errors
+    /// As [`fit_all`](Channel::fit_all).
+    fn plan_late(&self, _update: &Update, actions: &[Action]) -> Result<Vec<Action>, String> {
+        self.fit_all(actions)
     }
 
     /// Calls a method of the platform at once: [`Turn::ask`](crate::Turn::ask). Where it
@@ -382,6 +423,12 @@ pub trait Channel {
             })?;
             FileAddress::new(address)
         })
+    }
+
+    /// Shows a text that is not final, for a moment: best effort. None where the platform
+    /// shows no such thing.
+    fn draft<'a>(&'a self, _update: &'a Update, _text: &'a str) -> Option<SendFuture<'a>> {
+        None
     }
 
     /// Shows that the bot is writing, for a few seconds: best effort. None where the
@@ -432,6 +479,12 @@ pub trait Channel {
         None
     }
 
+    /// Whether an action counts to [`chat_rate`](Channel::chat_rate): whether the chat gets
+    /// a message by it.
+    fn is_paced(&self, _action: &Action) -> bool {
+        true
+    }
+
     /// Whether a caller waits for the turn's own answer, however long it takes; if not,
     /// `--ack-after` bounds it.
     fn waits_for_answer(&self) -> bool {
@@ -442,6 +495,12 @@ pub trait Channel {
     /// reply can ride in it.
     fn accepted(&self, _update: &Update) -> Vec<u8> {
         Vec::new()
+    }
+
+    /// The body of the answer to an update that no turn runs for: its kind is not heard, or
+    /// it cannot be read.
+    fn unheard(&self, update: &Update) -> Vec<u8> {
+        self.accepted(update)
     }
 
     /// The action that rides in this answer, to be sent when nobody got it.
@@ -456,13 +515,19 @@ pub trait Channel {
 
     /// The answer that is stored with an update that was given up.
     fn given_up(&self, update: &Update) -> Vec<u8> {
-        self.accepted(update)
+        self.unheard(update)
     }
 
     /// Where what is said to a user without an update of theirs goes: the user, unless the
     /// platform has another name for the conversation.
     fn address(&self, user_id: &str) -> String {
         user_id.to_owned()
+    }
+
+    /// Whether a user may have another id one day: [`Update::formerly`]. The first turn of a
+    /// dialog then looks for what it was before.
+    fn renames_users(&self) -> bool {
+        false
     }
 
     /// Whether there is anybody to send to. If not, all replies ride in the answers.
@@ -480,7 +545,7 @@ pub(crate) fn unreadable(channel: &str, reason: &str, raw: &Bytes) -> Update {
 /// as [`Channel::address`].
 pub(crate) fn address(channel: &str, user_id: &str) -> String {
     match channel {
-        "telegram" | "vk" => incoming::chat_of(user_id),
+        "telegram" | "vk" | "whatsapp" => incoming::chat_of(user_id),
         _ => user_id.to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! Platforms that can be told where to post updates.
 //!
-//! Called by `updaters/registration.rs`, which knows when; the calls are in `telegram_api.rs`,
+//! Called by `updaters/registration.rs`, which knows when; the calls are in `telegram/api.rs`,
 //! `viber_api.rs` and `vk_api.rs`. On Facebook only the app's owner can enter an address: a
 //! line at the start says what to enter (`operator/banner.rs`).
 

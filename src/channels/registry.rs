@@ -16,15 +16,15 @@ use super::account::{Account, Page};
 use super::client::Client;
 use super::poll::Poll;
 use super::register::Register;
-use super::telegram_api::TelegramApi;
-use super::viber_api::ViberApi;
-use super::vk_api::VkApi;
+use super::telegram::TelegramApi;
+use super::viber::ViberApi;
+use super::vk::VkApi;
 use super::{
     Channel, FileAddress, Plan, Received, Refusal, SendError, SendFuture, download, facebook, http,
-    telegram, viber, vk,
+    telegram, viber, vk, whatsapp,
 };
 use crate::author::message::{Action, DialogKey, File, Hears, Kind, Outgoing, Reply, Update};
-use crate::author::platform::{Asked, Platform};
+use crate::author::platform::{Asked, Platform, Shown};
 use crate::author::start_error::StartError;
 use crate::config::Config;
 use crate::shared::pacing::{MAX_CHANNELS, Pace, Pacer};
@@ -46,7 +46,15 @@ pub(crate) struct Outlet<'a> {
 }
 
 /// Names of our own, which no channel of an author's may have.
-const RESERVED: [&str; 6] = ["http", "telegram", "viber", "facebook", "vk", "rpc"];
+const RESERVED: [&str; 7] = [
+    "http", "telegram", "viber", "facebook", "vk", "rpc", "whatsapp",
+];
+
+/// The number of the author's first channel, and of those of ours that came later. What is
+/// counted under a number stays its channel's when a bot is upgraded while it runs, so none
+/// ever changes.
+const AUTHORS: usize = 6;
+const WHATSAPP: usize = MAX_CHANNELS - 1;
 
 /// As in [`Outlet`].
 struct Served {
@@ -118,6 +126,10 @@ impl Channels {
         if let Some(config) = &config.vk {
             all.push((Box::new(vk::Vk::new(config, of_vk)?), of_vk));
         }
+        if let Some(config) = &config.whatsapp {
+            let pace = pacer.channel(WHATSAPP);
+            all.push((Box::new(whatsapp::WhatsApp::new(config)?), pace));
+        }
         for (place, (name, make)) in authors.iter().enumerate() {
             let channel = make()?;
             if channel.name() != name {
@@ -126,7 +138,7 @@ impl Channels {
                     "the channel given to App::channel as {name:?} calls itself {other:?}; let both be the same"
                 )));
             }
-            all.push((channel, pacer.channel(RESERVED.len() + place)));
+            all.push((channel, pacer.channel(AUTHORS + place)));
         }
         Ok(Channels {
             by_name: all
@@ -188,7 +200,7 @@ impl Channels {
         let mut result = serde_json::json!({ "update": update.id.0, "replies": actions.len() });
         let mut send = Vec::new();
         if channel.can_send() {
-            send = channel.fit_all(actions)?;
+            send = channel.plan_late(update, actions)?;
         } else {
             result["replies"] = serde_json::to_value(actions).map_err(|e| e.to_string())?;
         }
@@ -209,7 +221,7 @@ impl Channels {
         if channel.can_send() {
             return Ok(Plan {
                 answer: channel.accepted(update),
-                send: channel.fit_all(actions)?,
+                send: channel.plan_late(update, actions)?,
             });
         }
         if !channel.waits_for_answer() && !actions.is_empty() && !self.said_lost.replace(true) {
@@ -237,6 +249,26 @@ impl Platform for Channels {
                 .await
                 .map_err(|_| format!("no answer in {} s", PATIENCE.as_secs()))?
                 .map_err(|e| e.to_string())
+        })
+    }
+
+    fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Shown<'a> {
+        Box::pin(async move {
+            let outlet = self.outlet(&update.dialog);
+            if outlet.pace.pause_left().is_some() {
+                return true;
+            }
+            let Some(draft) = outlet.channel.draft(update, text) else {
+                return false;
+            };
+            match tokio::time::timeout(PATIENCE, draft).await {
+                Ok(Ok(_)) => true,
+                Ok(Err(error)) => {
+                    tracing::debug!("{}: a draft is not shown: {error}", update.dialog);
+                    false
+                }
+                Err(_) => false,
+            }
         })
     }
 
@@ -359,7 +391,7 @@ pub(crate) fn registered(
         platforms.push(Box::new(api));
     }
     if let Some(config) = &config.viber {
-        platforms.push(Box::new(ViberApi::new(config)?));
+        platforms.push(Box::new(ViberApi::new(config, hears)?));
     }
     if let Some(config) = &config.vk {
         platforms.push(Box::new(VkApi::new(config, hears)?));

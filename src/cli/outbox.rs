@@ -62,6 +62,9 @@ struct Retry {
     /// All dead replies.
     #[arg(long)]
     all: bool,
+    /// With --all: only those of this channel, such as telegram, after an outage of it.
+    #[arg(long, requires = "all")]
+    channel: Option<String>,
     #[command(flatten)]
     operator: Operator,
 }
@@ -200,7 +203,11 @@ impl Retry {
             let mut after = None;
             loop {
                 let found = replies::list(storage, after, PORTION).await?;
-                for dead in &found {
+                let is_meant = |dead: &&replies::DeadReply| {
+                    let channel = self.channel.as_ref();
+                    channel.is_none_or(|channel| *channel == dead.dialog.channel)
+                };
+                for dead in found.iter().filter(is_meant) {
                     // One that was dropped meanwhile is none of ours.
                     if replies::retry(storage, dead.id).await? {
                         done(Reply(dead.id))?;

@@ -20,7 +20,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::bounds::{at_least, between, lasting, up_to, web_address};
+use super::bounds::{at_least, between, digits, lasting, up_to, web_address};
 use super::choices::{LogFormat, SyncMode, Updater};
 use super::secrets::Secret;
 use super::table::Change::{Restart, Upgrade};
@@ -145,6 +145,10 @@ settings! {
         /// Fail a handler that takes longer
         turn_timeout: Duration = seconds(60);
 
+        /// Show that the bot is typing while a handler takes longer than a second, on
+        /// platforms that show it
+        typing: bool = true;
+
         /// How long an update waits behind earlier ones of its user before it is
         /// answered 503, unless --ack-after comes first
         lock_wait: Duration = seconds(15);
@@ -257,6 +261,14 @@ settings! {
         facebook_api_url: String = "https://graph.facebook.com/v23.0".to_owned(),
             value_name: "URL", check: |url| web_address(API, url);
 
+        /// WhatsApp's Graph API, with its version
+        whatsapp_api_url: String = "https://graph.facebook.com/v26.0".to_owned(),
+            value_name: "URL", check: |url| web_address(API, url);
+
+        /// The id of the phone number that a WhatsApp bot speaks as: the one beside the number
+        /// in the app's settings, not the number itself
+        whatsapp_phone_number_id: String, value_name: "ID", check: digits;
+
         /// VK's API
         vk_api_url: String = "https://api.vk.com".to_owned(),
             value_name: "URL", check: |url| web_address(API, url);
@@ -302,6 +314,12 @@ settings! {
         facebook_secret: Secret;
         /// the webhook's verify token
         facebook_verify_token: Secret;
+        /// the access token of a system user
+        whatsapp_token: Secret;
+        /// the app's secret
+        whatsapp_secret: Secret;
+        /// the webhook's verify token
+        whatsapp_verify_token: Secret;
         /// the community's access token
         vk_token: Secret;
         /// the webhook's secret key

@@ -68,6 +68,7 @@ where
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
+                drafts: None,
             };
             let handled =
                 tokio::time::timeout(call.timeout, catch_panic((self.handler)(&mut turn)))

@@ -56,6 +56,8 @@ pub(crate) struct Limits {
     pub(crate) turns: usize,
     /// How long an update waits behind earlier ones of its dialog.
     pub(crate) lock_wait: Duration,
+    /// Users see that the bot is typing.
+    pub(crate) typing: bool,
     /// How long a handler may take.
     pub(crate) turn_timeout: Duration,
     /// Attempts at an update before it goes to the dead letters.

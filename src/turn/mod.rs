@@ -6,6 +6,7 @@ pub(crate) mod attempts;
 pub(crate) mod broadcast;
 pub(crate) mod context;
 pub(crate) mod inherited;
+mod left;
 pub(crate) mod names;
 mod outcome;
 pub(crate) mod receipt;
@@ -16,3 +17,4 @@ pub(crate) mod send;
 pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]
 pub(crate) mod turn;
+mod typing;

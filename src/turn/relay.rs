@@ -80,9 +80,14 @@ pub(crate) fn to_inbox(
 /// The id of what a turn says to somebody else: the same at each attempt.
 pub(crate) fn id(update: &Update, index: usize) -> String {
     let of = format!("{}:{}:{index}", update.dialog.channel, update.id);
-    match of.len() + PREFIX.len() <= MAX_UPDATE_ID {
-        true => format!("{PREFIX}{of}"),
-        false => format!("{PREFIX}{}", hex::encode(Sha256::digest(of))),
+    bounded(PREFIX, &of)
+}
+
+/// An id that begins so; of a long one the digest.
+pub(crate) fn bounded(prefix: &str, of: &str) -> String {
+    match of.len() + prefix.len() <= MAX_UPDATE_ID {
+        true => format!("{prefix}{of}"),
+        false => format!("{prefix}{}", hex::encode(Sha256::digest(of))),
     }
 }
 

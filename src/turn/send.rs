@@ -25,7 +25,7 @@ use crate::shared::drain;
 use crate::shared::scoreboard::Field;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
-use crate::turn::names;
+use crate::turn::{left, names};
 
 /// Attempts to send one reply before its turn ends without it: two minutes of
 /// pauses, more when the platform asks for longer ones.
@@ -136,7 +136,7 @@ async fn deliver(
     let mut delay = FIRST_DELAY;
     let mut taken = outlet.taken.get();
     for attempt in 1.. {
-        wait_for_place(bot, outlet, &reply.to, broadcast.is_some()).await?;
+        wait_for_place(bot, outlet, reply, broadcast.is_some()).await?;
         let (reason, after, counts) = match outlet.channel.send(id, &resolved).await {
             Ok(sent) => {
                 learn(bot, dialog, reply, &sent).await?;
@@ -146,7 +146,13 @@ async fn deliver(
                 }
                 break;
             }
-            Err(SendError::Refused(reason) | SendError::Unreachable(reason)) => {
+            Err(error @ (SendError::Refused(_) | SendError::Unreachable(_))) => {
+                let reason = scrub(&error.to_string()).into_owned();
+                if let SendError::Unreachable(_) = error {
+                    left::note(bot, dialog, reply, &reason)
+                        .await
+                        .map_err(stays)?;
+                }
                 bot.slot.add(Field::Refused, 1);
                 let Some(broadcast) = broadcast else {
                     tracing::warn!("{dialog}: a reply was refused for good: {reason}");
@@ -154,7 +160,6 @@ async fn deliver(
                 };
                 // Thousands may have blocked the bot: they are listed, not logged.
                 tracing::debug!("{dialog}: broadcast {broadcast} was refused: {reason}");
-                let reason = scrub(&reason);
                 let counted = broadcasts::refused(&*bot.storage, broadcast, dialog, id, &reason);
                 return counted.await.map_err(stays);
             }
@@ -271,7 +276,7 @@ async fn give_up(
 async fn wait_for_place(
     bot: &Bot,
     outlet: Outlet<'_>,
-    chat: &str,
+    outgoing: &Outgoing,
     yields: bool,
 ) -> Result<(), SendError> {
     let too_long = |wait: Duration| SendError::Retry {
@@ -279,8 +284,13 @@ async fn wait_for_place(
         after: Some(wait),
     };
     let (channel, pace) = (outlet.channel, outlet.pace);
-    let place = pace.chat(channel.chat_rate(chat), chat, PATIENCE);
-    let mut wait = place.map_err(too_long)?;
+    let chat = outgoing.to.as_str();
+    let mut wait = match channel.is_paced(&outgoing.action) {
+        true => pace
+            .chat(channel.chat_rate(chat), chat, PATIENCE)
+            .map_err(too_long)?,
+        false => Duration::ZERO,
+    };
     let mut is_reserved = false;
     let mut yielded = Duration::ZERO;
     loop {

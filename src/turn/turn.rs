@@ -38,7 +38,7 @@ use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
-use crate::turn::{inherited, outcome, relay, riding, send, told};
+use crate::turn::{inherited, outcome, relay, riding, send, told, typing};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
@@ -85,7 +85,7 @@ pub(crate) fn start_for(
             WaitsFor::Answer => Vec::new(),
             _ => bot.channels.of(&update.dialog).accepted(&update),
         };
-        if let Some(answer) = without_a_turn(bot, &update, arrived, &plain).await {
+        if let Some(answer) = without_a_turn(bot, &update, arrived).await {
             drop(sender.send(answer));
             return;
         }
@@ -114,12 +114,10 @@ pub(crate) fn start_for(
 
 /// The answer to what is no handler's business: a kind of update that the author does not
 /// want, and what cannot be read.
-async fn without_a_turn(
-    bot: &Bot,
-    update: &Update,
-    arrived: Arrival,
-    plain: &[u8],
-) -> Option<Answer> {
+async fn without_a_turn(bot: &Bot, update: &Update, arrived: Arrival) -> Option<Answer> {
+    if let Err(error) = inherited::note_move(&*bot.storage, update).await {
+        return Some(Answer::Busy(told::of_storage(&error)));
+    }
     match update.kind {
         Kind::Unreadable if !attempts(bot).bury_unread(update, arrived).await => {
             return Some(Answer::Busy("the storage is away".to_owned()));
@@ -128,7 +126,8 @@ async fn without_a_turn(
         kind if !bot.hears.hears(kind) => bot.slot.unheard().add(kind as usize),
         _ => return None,
     }
-    Some(Answer::Accepted(plain.to_vec()))
+    let channel = bot.channels.of(&update.dialog);
+    Some(Answer::Accepted(channel.unheard(update)))
 }
 
 /// Takes the author's lock, if there is one. It is given back when it is dropped.
@@ -276,7 +275,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         // handle
         let mut state = begun.state;
         if state.is_none() {
-            match inherited::state(&*bot.storage, bot.inherits, &update).await {
+            let renames = bot.channels.of(dialog).renames_users();
+            match inherited::state(&*bot.storage, bot.inherits, &update, renames).await {
                 Ok(inherited) => state = inherited,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             }
@@ -297,7 +297,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         timeout: bot.limits.turn_timeout,
                         platform: bot.channels.clone(),
                     });
-                    receipt.during(handled).await
+                    receipt.during(typing::during(bot, &update, handled)).await
                 }
             };
             state = returned.state;

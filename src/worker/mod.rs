@@ -40,7 +40,7 @@ use crate::config::Config;
 use crate::handlers::{Author, Starting, Wishes};
 use crate::net::listener::Listener;
 use crate::net::tls::{self, Certificates, Tickets};
-use crate::shared::command_line::Commands;
+use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Scoreboard};
 use crate::turn::context::{Bot, Limits};
 use crate::turn::inherited;
@@ -205,6 +205,7 @@ impl Worker<'_> {
             limits: Limits {
                 turns: config.max_turns,
                 lock_wait: config.lock_wait,
+                typing: config.typing,
                 turn_timeout: config.turn_timeout,
                 attempts: config.max_attempts,
                 reply_attempts: config.max_reply_attempts,

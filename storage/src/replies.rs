@@ -231,6 +231,24 @@ pub async fn list(
     rows.iter().map(dead_reply).collect()
 }
 
+/// Up to `limit` dead replies of a dialog, the oldest first.
+///
+/// # Errors
+/// [`Error::Unavailable`](crate::Error::Unavailable).
+pub async fn dead_of(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    limit: u32,
+) -> Result<Vec<DeadReply>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM turnkey_dead_reply WHERE user_id = ?1 AND channel = ?2
+         ORDER BY turn, n LIMIT ?3"
+    );
+    let params = (&dialog.user_id, &dialog.channel, limit);
+    let rows = storage.own_query(Statement::new(query, params)).await?;
+    rows.iter().map(dead_reply).collect()
+}
+
 /// The dead reply of this place.
 ///
 /// # Errors

@@ -1,84 +1,10 @@
 //! [`Action`]: one thing that a turn asks for, and [`Outgoing`]: how the outbox keeps it.
 
-use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use turnkey_storage::ReplyId;
 
 use super::reply::Reply;
-
-/// Which message is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Target {
-    /// The message of this turn: the user's own, or the one whose button was pressed.
-    This,
-    /// The latest one that this dialog gave this name: [`Reply::named`].
-    Named(String),
-    /// By the platform's id: [`Update::message`](crate::Update::message).
-    Message(String),
-}
-
-impl From<&str> for Target {
-    fn from(name: &str) -> Self {
-        Target::Named(name.to_owned())
-    }
-}
-
-impl From<String> for Target {
-    fn from(name: String) -> Self {
-        Target::Named(name)
-    }
-}
-
-/// As JSON: `true`, a name, or `{"message":"…"}`.
-impl Serialize for Target {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeMap;
-        match self {
-            Target::This => to.serialize_bool(true),
-            Target::Named(name) => to.serialize_str(name),
-            Target::Message(id) => {
-                let mut map = to.serialize_map(Some(1))?;
-                map.serialize_entry("message", id)?;
-                map.end()
-            }
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Target {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct OfAny;
-        impl<'de> Visitor<'de> for OfAny {
-            type Value = Target;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("true, the name of a message, or {\"message\": its id}")
-            }
-
-            fn visit_bool<E: de::Error>(self, this: bool) -> Result<Target, E> {
-                match this {
-                    true => Ok(Target::This),
-                    false => Err(E::invalid_value(de::Unexpected::Bool(false), &self)),
-                }
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Target, E> {
-                Ok(Target::Named(name.to_owned()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Target, A::Error> {
-                #[derive(Deserialize)]
-                struct ById {
-                    message: String,
-                }
-                let by_id = ById::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Target::Message(by_id.message))
-            }
-        }
-        from.deserialize_any(OfAny)
-    }
-}
+use super::target::Target;
 
 /// One thing that a turn asks for. All of them go through the outbox: in order, after the
 /// commit, tried again until the platform has it.

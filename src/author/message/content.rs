@@ -202,6 +202,10 @@ pub struct Chat {
     /// A group's or channel's title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// The id that this group had until it became a supergroup, in the message that says so
+    /// (Telegram).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
     /// The topic within it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,

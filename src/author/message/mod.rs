@@ -6,6 +6,7 @@
 //! | `content.rs` | what can be in it: files, places, people |
 //! | `reply.rs` | what a handler says: text, files, buttons |
 //! | `action.rs` | what a turn asks for: a reply, an edit, a call … and how the outbox keeps it |
+//! | `target.rs` | which message is meant |
 //! | `styled.rs`, `markup.rs`, `html.rs` | bold, links and lists, however they are written |
 //! | `object.rs` | reading what must be a JSON object |
 //!
@@ -19,12 +20,13 @@ mod markup;
 mod object;
 mod reply;
 mod styled;
+mod target;
 mod update;
 
 pub use turnkey_storage::DialogKey;
 
 pub(crate) use self::action::Verb;
-pub use self::action::{Action, Outgoing, Target};
+pub use self::action::{Action, Outgoing};
 pub use self::content::{
     Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender,
 };
@@ -33,4 +35,5 @@ pub use self::reply::{
     Attachment, Button, Format, Keyboard, MAX_BYTES, Press, Reply, Request, Source,
 };
 pub use self::styled::{Span, Style, Styled};
+pub use self::target::Target;
 pub use self::update::{Hears, Kind, MAX_UPDATE_ID, MAX_USER_ID, Rpc, Update, UpdateId};

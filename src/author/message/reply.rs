@@ -5,10 +5,10 @@
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::action::Target;
 use super::content::{Contact, FileKind, Location};
 use super::object::Object;
 use super::styled::{Span, Styled};
+use super::target::Target;
 use super::{html, markup};
 
 /// How a reply's text is written.

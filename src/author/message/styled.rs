@@ -171,23 +171,6 @@ pub(crate) enum Piece<'a> {
     End(&'a Style),
 }
 
-/// UTF-16 units of a text: what platforms count.
-pub(crate) fn units(text: &str) -> usize {
-    text.chars().map(char::len_utf16).sum()
-}
-
-/// The byte at which the character of a UTF-16 offset begins; the end for one beyond it.
-pub(crate) fn byte_of_unit(text: &str, offset: usize) -> usize {
-    let mut units = 0;
-    for (at, character) in text.char_indices() {
-        if units >= offset {
-            return at;
-        }
-        units += character.len_utf16();
-    }
-    text.len()
-}
-
 /// A text with its formatting in the markup that `markup.rs` reads.
 pub(crate) fn to_markup(text: &str, spans: &[Span]) -> String {
     let styled = Styled::new(text, spans.to_vec());
@@ -316,12 +299,5 @@ mod tests {
             vec![span(4, 8, link("u")), span(13, 14, link("u"))],
         );
         assert_eq!(styled.to_plain(), "see here (u), or u");
-    }
-
-    #[test]
-    fn offsets_of_platforms_are_in_units() {
-        assert_eq!(units("a😀b"), 4);
-        assert_eq!(byte_of_unit("a😀b", 3), 5);
-        assert_eq!(byte_of_unit("a😀b", 99), 6);
     }
 }

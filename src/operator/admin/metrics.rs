@@ -13,7 +13,7 @@ use hyper::header::ACCEPT;
 
 use super::Admin;
 use super::history::turn_times;
-use super::status::{Broadcasting, Process, State, Status, Turns};
+use super::status::{Broadcasting, Process, ProcessState, Status, Turns};
 use crate::author::message::Kind;
 use crate::shared::scoreboard::{BUCKETS, Histogram, upper_bound};
 
@@ -197,15 +197,15 @@ fn program(text: &mut Text, status: &Status) {
 fn processes(text: &mut Text, status: &Status) {
     text.family("turnkey_workers", "gauge", "", "Workers by what they do.");
     for (state, label) in [
-        (State::Serving, "serving"),
-        (State::Idle, "idle"),
-        (State::Silent, "silent"),
+        (ProcessState::Serving, "serving"),
+        (ProcessState::Idle, "idle"),
+        (ProcessState::Silent, "silent"),
     ] {
         let count = status.workers.iter().filter(|w| w.state == state).count();
         text.line(&format!("turnkey_workers{{state=\"{label}\"}} {count}"));
     }
     if let Some(writer) = &status.writer {
-        let serves = f64::from(u8::from(writer.state == State::Serving));
+        let serves = f64::from(u8::from(writer.state == ProcessState::Serving));
         text.gauge(
             "turnkey_writer_up",
             "",

@@ -67,7 +67,7 @@ pub(crate) struct Status {
 pub(crate) struct Process {
     /// `worker 0`, `writer`.
     pub(crate) name: String,
-    pub(crate) state: State,
+    pub(crate) state: ProcessState,
     pub(crate) pid: u64,
     pub(crate) since_ms: u64,
     /// Since it last gave a sign of life.
@@ -84,7 +84,7 @@ pub(crate) struct Process {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum ProcessState {
     /// It serves.
     Serving,
     /// It has not begun to accept, or does so no more.
@@ -95,13 +95,13 @@ pub(crate) enum State {
     Gone,
 }
 
-impl State {
+impl ProcessState {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            State::Serving => "serving",
-            State::Idle => "starting or leaving",
-            State::Silent => "silent",
-            State::Gone => "gone",
+            ProcessState::Serving => "serving",
+            ProcessState::Idle => "starting or leaving",
+            ProcessState::Silent => "silent",
+            ProcessState::Gone => "gone",
         }
     }
 }
@@ -218,7 +218,8 @@ impl Admin {
         let deadline = Instant::now() + REPLACED;
         loop {
             let status = self.status().await;
-            let is_away = |writer: &Process| matches!(writer.state, State::Gone | State::Idle);
+            let is_away =
+                |writer: &Process| matches!(writer.state, ProcessState::Gone | ProcessState::Idle);
             let is_replaced = self.has_writer && status.writer.as_ref().is_none_or(is_away);
             if status.not_ready.is_none() || !is_replaced || Instant::now() >= deadline {
                 return status.not_ready;
@@ -336,10 +337,10 @@ fn process(name: String, slot: Slot, is_writer: bool) -> Process {
     let silent = slot.silent_for();
     let is_silent = silent.is_some_and(|ms| Duration::from_millis(ms) > SILENT);
     let state = match (slot.get(Field::Pid), silent) {
-        (0, _) => State::Gone,
-        _ if is_silent => State::Silent,
-        (_, Some(_)) if is_writer || slot.get(Field::Accepting) == 1 => State::Serving,
-        _ => State::Idle,
+        (0, _) => ProcessState::Gone,
+        _ if is_silent => ProcessState::Silent,
+        (_, Some(_)) if is_writer || slot.get(Field::Accepting) == 1 => ProcessState::Serving,
+        _ => ProcessState::Idle,
     };
     Process {
         name,
@@ -363,11 +364,11 @@ fn not_ready(
     database: Option<String>,
 ) -> Option<String> {
     if let Some(writer) = writer
-        && writer.state != State::Serving
+        && writer.state != ProcessState::Serving
     {
         return Some(format!("the writer is {}", writer.state.name()));
     }
-    let serving = |worker: &Process| worker.state == State::Serving;
+    let serving = |worker: &Process| worker.state == ProcessState::Serving;
     if !workers.iter().any(serving) {
         return Some("no worker serves".to_owned());
     }

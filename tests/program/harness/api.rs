@@ -2,6 +2,8 @@
 //! each, and answers as a test wants, in each platform's own words. It runs on a
 //! thread of its own, so that it answers whatever the test is doing.
 
+mod telegram;
+pub(crate) mod whatsapp;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -17,10 +19,12 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::harness::bot::Setup;
+use crate::harness::bot::{LATER, Setup, until};
 use crate::harness::client::Failure;
 use crate::harness::queues::Queues;
 
+use telegram::Telegram;
+pub(crate) use telegram::{Shown, Upload};
 use words::{Platform, accepted, blocked, failing, flood, moved, read};
 pub(crate) use words::{fields, respond};
 
@@ -43,6 +47,8 @@ pub(crate) enum Mood {
     Blocked,
     /// The group became a supergroup, with this id (Telegram).
     Moved(i64),
+    /// Refused with this status and these words (Telegram).
+    Says(u16, &'static str),
     /// Never.
     Hanging,
     /// Accepted, but not answered before [`Api::release`].
@@ -97,6 +103,8 @@ pub(crate) struct Call {
     pub(crate) body: Value,
     /// The method in the call's address, such as `sendMessage`.
     pub(crate) method: String,
+    /// The files that came with it (Telegram).
+    pub(crate) uploads: Vec<Upload>,
     /// The user got it.
     pub(crate) accepted: bool,
 }
@@ -121,6 +129,7 @@ struct State {
     releases: watch::Sender<u64>,
     /// VK takes a message with a `random_id` that a chat had before for that one.
     random_ids: HashSet<(String, String)>,
+    telegram: Telegram,
 }
 
 /// All secrets of a bot that [`configure`] makes.
@@ -163,6 +172,7 @@ impl Api {
             random: fastrand::Rng::with_seed(7),
             releases: watch::Sender::new(0),
             random_ids: HashSet::new(),
+            telegram: Telegram::default(),
         }));
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let queues = Arc::new(Queues::new(port));
@@ -228,6 +238,7 @@ impl Api {
             text: text.to_owned(),
             body: body.clone(),
             method: IN_AN_ANSWER.to_owned(),
+            uploads: Vec::new(),
             accepted: true,
         });
     }
@@ -241,6 +252,15 @@ impl Api {
             .clone()
     }
 
+    /// The bodies of the calls of a method, in order.
+    pub(crate) fn called(&self, method: &str) -> Vec<Value> {
+        let calls = self.calls().into_iter();
+        calls
+            .filter(|call| call.method == method)
+            .map(|call| call.body)
+            .collect()
+    }
+
     /// The texts that a chat has received, in order.
     pub(crate) fn received(&self, chat: &str) -> Vec<String> {
         let calls = self.calls().into_iter();
@@ -248,6 +268,25 @@ impl Api {
             .filter(|call| call.accepted && call.chat == chat)
             .map(|call| call.text)
             .collect()
+    }
+
+    /// What a chat of Telegram's shows, in order.
+    pub(crate) fn shown(&self, chat: &str) -> Vec<Shown> {
+        let state = self.state.lock().expect("no panic under this lock");
+        state.telegram.shown(chat)
+    }
+
+    /// A file that a user of Telegram's sent: its id, where it is, what is in it.
+    pub(crate) fn add_file(&self, file: &str, path: &str, bytes: impl Into<Bytes>) {
+        let mut state = self.state.lock().expect("no panic under this lock");
+        state.telegram.add_file(file, path, bytes.into());
+    }
+
+    /// Waits until a chat has received as many texts; they are these.
+    pub(crate) async fn receives(&self, chat: &str, all: &[&str]) {
+        let what = format!("{all:?} to {chat}");
+        until(&what, LATER, || self.received(chat).len() >= all.len()).await;
+        assert_eq!(self.received(chat), all, "to {chat}");
     }
 
     /// How many calls were accepted.
@@ -291,7 +330,23 @@ async fn answer(
     if let Some(answer) = queues.answer(&head, &body).await {
         return Ok(answer);
     }
-    let Some((platform, body)) = read(&head, &body) else {
+    let of_whatsapp = {
+        let mut state = state.lock().expect("no panic under this lock");
+        whatsapp::answer(&head, &body, &mut state)
+    };
+    if let Some(answer) = of_whatsapp {
+        return Ok(answer);
+    }
+    let path = head.uri.path();
+    if let Some(file) = path.strip_prefix(&format!("/file/bot{TOKEN}/")) {
+        let state = state.lock().expect("no panic under this lock");
+        return Ok(state.telegram.file(file));
+    }
+    // What somebody else serves, such as files that users sent.
+    if let Some(file) = path.strip_prefix("/files/") {
+        return Ok(respond(200, format!("the file {file}")));
+    }
+    let Some((platform, body, uploads)) = read(&head, &body) else {
         return Ok(respond(
             404,
             json!({"ok": false, "description": "Not Found"}).to_string(),
@@ -301,13 +356,16 @@ async fn answer(
         Platform::Telegram => (&body["chat_id"], body.get("text").or(body.get("caption"))),
         Platform::Viber => (&body["receiver"], body.get("text")),
         Platform::Facebook => (&body["recipient"]["id"], body["message"].get("text")),
-        Platform::Vk => (&body["peer_id"], body.get("message")),
+        Platform::Vk => (&body["peer_ids"], body.get("message")),
     };
-    let chat = chat.as_str().unwrap_or("?").to_owned();
+    let chat = match chat {
+        Value::Null => "?".to_owned(),
+        chat => telegram::id(chat),
+    };
     let text = text.and_then(Value::as_str).unwrap_or("?").to_owned();
     let random_id = body["random_id"].as_str().unwrap_or_default().to_owned();
-    let path = head.uri.path();
     let method = path[path.rfind('/').unwrap_or(0) + 1..].to_owned();
+    let called = method.clone();
     let (mood, index, mut releases) = {
         let mut state = state.lock().expect("no panic under this lock");
         let mood = match state.moods.get_mut(&chat) {
@@ -323,8 +381,9 @@ async fn answer(
             at: Instant::now(),
             chat: chat.clone(),
             text,
-            body,
-            method,
+            body: body.clone(),
+            method: method.clone(),
+            uploads: uploads.clone(),
             accepted: false,
         });
         (mood, state.calls.len() - 1, state.releases.subscribe())
@@ -338,20 +397,33 @@ async fn answer(
         mood,
         Mood::Well | Mood::Lost | Mood::Taken | Mood::Held | Mood::Slow(_) | Mood::Deleted
     );
+    let mut answered = None;
     if arrives {
         let mut state = state.lock().expect("no panic under this lock");
-        state.calls[index].accepted =
-            platform != Platform::Vk || state.random_ids.insert((chat, random_id));
+        let is_new = platform != Platform::Vk
+            || random_id.is_empty()
+            || state.random_ids.insert((chat, random_id));
+        state.calls[index].accepted = is_new;
+        if platform == Platform::Telegram {
+            let given = state.telegram.call(&method, &body, &uploads);
+            state.calls[index].accepted = given.status() == 200;
+            answered = Some(given);
+        }
     }
     if let Mood::Taken = mood {
         released(&mut releases).await;
     }
     Ok(match mood {
-        Mood::Well | Mood::Held | Mood::Taken | Mood::Slow(_) => respond(200, accepted(platform)),
+        Mood::Well | Mood::Held | Mood::Taken | Mood::Slow(_) => {
+            let host = head.headers.get("host").and_then(|host| host.to_str().ok());
+            let host = host.unwrap_or_default();
+            answered.unwrap_or_else(|| respond(200, accepted(platform, &called, index, host)))
+        }
         Mood::Flood(seconds) => flood(platform, seconds),
         Mood::Broken | Mood::Lost => respond(500, "<html>oops</html>".to_owned()),
         Mood::Blocked => blocked(platform),
         Mood::Moved(new) => moved(new),
+        Mood::Says(status, words) => telegram::error(status, words),
         Mood::Failing => failing(platform),
         Mood::Deleted => respond(
             500,

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use turnkey_storage::sqlite::{Files, connect, random_owner};
 
-use crate::handlers::has;
 use crate::harness::bot::{Setup, example, url};
 use crate::harness::client::say;
+use crate::harness::programs::has;
 use crate::operators::admin::{admin_port, setup};
 use crate::operators::operator::bury;
 

@@ -69,7 +69,7 @@ async fn an_edit_is_no_new_message() {
     assert_eq!(api.received("5").last().unwrap(), "3 orders");
     let figures = get(admin_port(&bot), "/metrics").await.text();
     assert!(
-        figures.contains("turnkey_updates_edits_total 5\n"),
+        figures.contains("turnkey_updates_unheard_total{kind=\"edited\"} 5\n"),
         "{figures}"
     );
     let setup = bot.stop().await;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::status::{Process, State, Status, Waiting};
+use super::super::status::{Process, ProcessState, Status, Waiting};
 use super::chart::sparkline;
 use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};
 use super::{escape, region};
@@ -42,7 +42,7 @@ fn head(html: &mut String, status: &Status) {
         Some(_) => ("bad", "not ready"),
     };
     let serving = status.workers.iter();
-    let serving = serving.filter(|w| w.state == State::Serving).count();
+    let serving = serving.filter(|w| w.state == ProcessState::Serving).count();
     let _ = write!(
         html,
         "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}, {}</h1>\
@@ -380,7 +380,7 @@ fn row(html: &mut String, status: &Status, process: &Process) {
         true => "<td class=\"soft\">-</td>".to_owned(),
         false => format!("<td>{}</td>", count(number)),
     };
-    let class = if process.state == State::Serving {
+    let class = if process.state == ProcessState::Serving {
         "good"
     } else {
         "bad"

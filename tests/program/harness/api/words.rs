@@ -7,6 +7,7 @@ use http_body_util::Full;
 use hyper::Response;
 use serde_json::{Value, json};
 
+use super::telegram::{self, Upload};
 use super::{FACEBOOK_SECRET, FACEBOOK_TOKEN, TOKEN, VIBER_TOKEN, VK_TOKEN};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,36 +19,85 @@ pub(super) enum Platform {
 }
 
 /// Whose call it is, and what it holds; none if address or token are wrong.
-pub(super) fn read(head: &hyper::http::request::Parts, body: &[u8]) -> Option<(Platform, Value)> {
+pub(super) fn read(
+    head: &hyper::http::request::Parts,
+    body: &[u8],
+) -> Option<(Platform, Value, Vec<Upload>)> {
+    let path = head.uri.path();
+    if path.starts_with(&format!("/bot{TOKEN}/")) {
+        let (body, uploads) = telegram::read(head, body)?;
+        return Some((Platform::Telegram, body, uploads));
+    }
+    read_other(head, body).map(|(platform, body)| (platform, body, Vec::new()))
+}
+
+fn read_other(head: &hyper::http::request::Parts, body: &[u8]) -> Option<(Platform, Value)> {
     let json = || serde_json::from_slice(body).ok();
     let header = |name| head.headers.get(name).and_then(|v| v.to_str().ok());
     let path = head.uri.path();
-    if let Some(method) = path.strip_prefix(&format!("/bot{TOKEN}/")) {
-        let known = ["sendMessage", "sendPhoto"].contains(&method);
-        return known.then(json)?.map(|body| (Platform::Telegram, body));
-    }
     match path {
-        "/pa/send_message" if header("x-viber-auth-token") == Some(VIBER_TOKEN) => {
+        _ if path.starts_with("/pa/") && header("x-viber-auth-token") == Some(VIBER_TOKEN) => {
             Some((Platform::Viber, json()?))
         }
-        "/me/messages" => {
-            let query = fields(head.uri.query()?.as_bytes());
-            let is_ours = query["access_token"] == FACEBOOK_TOKEN
-                && query["appsecret_proof"]
-                    == crate::platforms::webhooks::signature(
-                        FACEBOOK_SECRET,
-                        FACEBOOK_TOKEN.as_bytes(),
-                    );
-            is_ours.then(json)?.map(|body| (Platform::Facebook, body))
-        }
-        "/method/messages.send" => {
+        _ if path.starts_with("/method/") => {
             let form = fields(body);
             let is_form = header("content-type") == Some("application/x-www-form-urlencoded");
             let is_ours = is_form && form["access_token"] == VK_TOKEN && form["v"] == "5.199";
             is_ours.then(|| (Platform::Vk, json!(form)))
         }
-        _ => None,
+        // Where VK says that files are uploaded to.
+        "/upload/photo" | "/upload/file" => {
+            let parts = parts(header("content-type")?, body)?;
+            Some((Platform::Vk, parts))
+        }
+        _ => {
+            let query = fields(head.uri.query()?.as_bytes());
+            let is_ours = query.get("access_token")? == FACEBOOK_TOKEN
+                && query["appsecret_proof"]
+                    == crate::platforms::webhooks::signature(
+                        FACEBOOK_SECRET,
+                        FACEBOOK_TOKEN.as_bytes(),
+                    );
+            let said = match header("content-type") {
+                _ if head.method == hyper::Method::GET => json!(query),
+                Some(form) if form.starts_with("multipart/") => {
+                    let mut parts = parts(form, body)?;
+                    for name in ["recipient", "message"] {
+                        let json = parts[name]
+                            .as_str()
+                            .and_then(|p| serde_json::from_str(p).ok());
+                        parts[name] = json?;
+                    }
+                    parts
+                }
+                _ => json()?,
+            };
+            is_ours.then_some((Platform::Facebook, said))
+        }
     }
+}
+
+/// The parts of a form: of a file its name, its type and its bytes as text.
+fn parts(media_type: &str, body: &[u8]) -> Option<Value> {
+    let boundary = media_type.strip_prefix("multipart/form-data; boundary=")?;
+    let text = String::from_utf8_lossy(body);
+    let text = text.strip_suffix(&format!("--{boundary}--\r\n"))?;
+    let mut parts = json!({});
+    for part in text.split(&format!("--{boundary}\r\n")).skip(1) {
+        let (head, content) = part.split_once("\r\n\r\n")?;
+        let content = content.strip_suffix("\r\n")?;
+        let quoted = |name: &str| {
+            let (_, rest) = head.split_once(&format!("; {name}=\""))?;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        let name = quoted("name")?;
+        parts[name] = match quoted("filename") {
+            Some(file) => json!({"filename": file, "content": content,
+                "type": head.split_once("Content-Type: ")?.1}),
+            None => content.into(),
+        };
+    }
+    Some(parts)
 }
 
 /// The fields of a form or query.
@@ -55,14 +105,36 @@ pub(crate) fn fields(text: &[u8]) -> HashMap<String, String> {
     form_urlencoded::parse(text).into_owned().collect()
 }
 
-pub(super) fn accepted(platform: Platform) -> String {
+/// The answer to a call that is taken; `number` is its own, `host` is ours.
+pub(super) fn accepted(platform: Platform, method: &str, number: usize, host: &str) -> String {
     match platform {
         Platform::Telegram => json!({"ok": true, "result": {}}),
         Platform::Viber => {
             json!({"status": 0, "status_message": "ok", "message_token": 5_741_311_803_571_721_087_u64})
         }
-        Platform::Facebook => json!({"recipient_id": "1", "message_id": "m_1"}),
-        Platform::Vk => json!({"response": 1}),
+        Platform::Facebook => {
+            json!({"recipient_id": "1", "message_id": format!("m_{number}"), "first_name": "Ann"})
+        }
+        Platform::Vk => match method {
+            "messages.send" => json!({"response": [
+                {"peer_id": 7, "message_id": 0, "conversation_message_id": number + 1}]}),
+            "photos.getMessagesUploadServer" => {
+                json!({"response": {"upload_url": format!("http://{host}/upload/photo"),
+                    "album_id": -64, "user_id": 7}})
+            }
+            "docs.getMessagesUploadServer" => {
+                json!({"response": {"upload_url": format!("http://{host}/upload/file")}})
+            }
+            "photo" => json!({"server": 5, "photo": "[{\"photo\":\"x\"}]", "hash": "h"}),
+            "file" => json!({"file": "token of the file"}),
+            "photos.saveMessagesPhoto" => {
+                json!({"response": [{"id": number, "owner_id": -1, "access_key": "k"}]})
+            }
+            "docs.save" => json!({"response": {"type": "doc",
+                "doc": {"id": number, "owner_id": -1, "title": "x", "url": "u"}}}),
+            "users.get" => json!({"response": [{"id": 7, "first_name": "Ann"}]}),
+            _ => json!({"response": 1}),
+        },
     }
     .to_string()
 }
