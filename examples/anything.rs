@@ -4,9 +4,12 @@
 //! | a text | what becomes of it |
 //! | --- | --- |
 //! | `do [{"text":"hi"},{"edit":"menu","text":"new"}]` | does these actions, in order |
+//! | `slow 500 do […]` | the same, after so many milliseconds |
 //! | `call METHOD {…}` | asks the platform now, says its answer |
 //! | a message with a file | says how many bytes it has, too |
 //! | anything | says as JSON what it heard |
+
+use std::time::Duration;
 
 use serde_json::json;
 use turnkey::{Action, Kind, Turn};
@@ -16,7 +19,14 @@ const LIMIT: usize = 1 << 20;
 
 async fn obey(turn: &mut Turn<()>) -> turnkey::Result<()> {
     // What is said to a button would be heard as one.
-    let text = turn.text().to_owned();
+    let mut text = turn.text().to_owned();
+    if let Some((ms, rest)) = text
+        .strip_prefix("slow ")
+        .and_then(|rest| rest.split_once(' '))
+    {
+        tokio::time::sleep(Duration::from_millis(ms.parse()?)).await;
+        text = rest.to_owned();
+    }
     if let Some(actions) = text.strip_prefix("do ") {
         for action in serde_json::from_str::<Vec<Action>>(actions)? {
             act(turn, action);
@@ -48,7 +58,7 @@ async fn obey(turn: &mut Turn<()>) -> turnkey::Result<()> {
         };
         fields.retain(|_, value| is_there(value));
     }
-    if let Some(file) = turn.files().iter().find(|file| file.url.is_some()) {
+    if let Some(file) = turn.files().first() {
         let bytes = turn.download(file, LIMIT).await;
         heard["bytes"] = match bytes {
             Ok(bytes) => bytes.len().into(),

@@ -125,7 +125,7 @@ impl Broadcast {
 
 impl Make {
     fn run(self) -> anyhow::Result<()> {
-        let new = self.new()?;
+        let new = self.made_of()?;
         let Some(url) = &self.storage else {
             bail!("say which database: --storage sqlite:bot.db, or TURNKEY_STORAGE");
         };
@@ -161,7 +161,7 @@ impl Make {
         )
     }
 
-    fn new(&self) -> anyhow::Result<New> {
+    fn made_of(&self) -> anyhow::Result<New> {
         let reply = self.said.reply(self.text.as_deref())?;
         // HTML that no chat shows is refused here, not in the bot's log.
         reply.styled().map_err(anyhow::Error::msg)?;

@@ -109,6 +109,16 @@ pub(super) fn can(action: &Action) -> Result<(), String> {
     }
 }
 
+/// As much of a text as fits one message.
+pub(super) fn start_of(text: &str) -> &str {
+    let mut units = 0;
+    let beyond = text.char_indices().find(|(_, character)| {
+        units += character.len_utf16();
+        units > LIMITS.text
+    });
+    beyond.map_or(text, |(at, _)| &text[..at])
+}
+
 fn check(reply: &Reply) -> Result<(), String> {
     if !reply.buttons.is_empty() && reply.keyboard.is_some() {
         return Err(

@@ -48,7 +48,8 @@ use serde_json::Value;
 use turnkey_storage::ReplyId;
 
 use super::client::Client;
-use super::incoming::{chat_of, genuine};
+use super::incoming::chat_of;
+use super::incoming::genuine;
 use super::lenient::readable;
 use super::signature::same_secret;
 use super::{
@@ -155,6 +156,21 @@ impl Telegram {
             Within::parse(&update.within)?,
         );
         render(action, &chat, within)?.riding()
+    }
+
+    /// Shows something for a moment. Best effort: a group's new id is not asked for.
+    async fn show(
+        &self,
+        method: &'static str,
+        params: serde_json::Map<String, Value>,
+    ) -> Result<Sent, SendError> {
+        let call = Call {
+            method: method.into(),
+            params: Body::Any(params),
+            uploads: Vec::new(),
+        };
+        let response = self.methods()?.call(&self.client, &call).await?;
+        answers::outcome(&response)
     }
 
     /// Does what the outbox holds.
@@ -373,32 +389,24 @@ impl Channel for Telegram {
         })
     }
 
-    /// A preview of 30 s, which the reply takes the place of
-    /// (<https://core.telegram.org/bots/api#sendmessagedraft>). Private chats alone have it.
+    /// Only in private conversations: elsewhere Telegram has no drafts.
     fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Option<SendFuture<'a>> {
-        let chat = update.chat.as_ref()?;
-        if chat.kind != ChatKind::Private || !self.can_send() {
+        let is_private = update
+            .chat
+            .as_ref()
+            .is_some_and(|chat| chat.kind == ChatKind::Private);
+        let within = Within::parse(&update.within).ok()?;
+        if !is_private || within.business_connection_id.is_some() || !self.can_send() {
             return None;
         }
-        Some(Box::pin(async move {
-            let within = Within::parse(&update.within).map_err(SendError::Refused)?;
-            let mut params = serde_json::Map::new();
-            params.insert("chat_id".to_owned(), update.address.as_str().into());
-            params.insert("draft_id".to_owned(), draft_id(&update.id.0).into());
-            let text = content::start_of(text, fit::LIMITS.text);
-            params.insert("text".to_owned(), text.into());
-            if let Some(thread) = within.message_thread_id {
-                params.insert("message_thread_id".to_owned(), thread.into());
-            }
-            let call = Call {
-                method: "sendMessageDraft".into(),
-                params: Body::Any(params),
-                uploads: Vec::new(),
-            };
-            let response = self.methods()?.call(&self.client, &call).await?;
-            calls::result(&response)?;
-            Ok(Sent::default())
-        }))
+        let mut params = serde_json::Map::new();
+        params.insert("chat_id".to_owned(), update.address.clone().into());
+        params.insert("draft_id".to_owned(), draft_id(update).into());
+        params.insert("text".to_owned(), fit::start_of(text).into());
+        if let Some(thread) = within.message_thread_id {
+            params.insert("message_thread_id".to_owned(), thread.into());
+        }
+        Some(Box::pin(self.show("sendMessageDraft", params)))
     }
 
     fn typing<'a>(&'a self, update: &'a Update) -> Option<SendFuture<'a>> {
@@ -409,27 +417,25 @@ impl Channel for Telegram {
         if update.address.is_empty() || is_channel || !self.can_send() {
             return None;
         }
-        Some(Box::pin(async move {
-            let within = Within::parse(&update.within).map_err(SendError::Refused)?;
-            let mut params = serde_json::Map::new();
-            let chat = self.current(&update.address);
-            params.insert("chat_id".to_owned(), chat.into());
-            params.insert("action".to_owned(), "typing".into());
-            if let Some(thread) = within.message_thread_id {
-                params.insert("message_thread_id".to_owned(), thread.into());
-            }
-            if let Some(id) = within.business_connection_id {
-                params.insert("business_connection_id".to_owned(), id.into());
-            }
-            let call = Call {
-                method: "sendChatAction".into(),
-                params: Body::Any(params),
-                uploads: Vec::new(),
-            };
-            let response = self.methods()?.call(&self.client, &call).await?;
-            answers::outcome(&response)
-        }))
+        let within = Within::parse(&update.within).ok()?;
+        let mut params = serde_json::Map::new();
+        let chat = self.current(&update.address);
+        params.insert("chat_id".to_owned(), chat.into());
+        params.insert("action".to_owned(), "typing".into());
+        if let Some(thread) = within.message_thread_id {
+            params.insert("message_thread_id".to_owned(), thread.into());
+        }
+        if let Some(id) = within.business_connection_id {
+            params.insert("business_connection_id".to_owned(), id.into());
+        }
+        Some(Box::pin(self.show("sendChatAction", params)))
     }
+}
+
+/// One for all drafts of a turn: not zero.
+fn draft_id(update: &Update) -> i64 {
+    let number: i64 = update.id.0.parse().unwrap_or_default();
+    number.rem_euclid(i64::from(i32::MAX)) + 1
 }
 
 /// The method of an action's call, its parameters, and how many files it uploads.
@@ -450,9 +456,4 @@ fn can_ride(reply: &Reply) -> bool {
     !reply.has_content()
         && reply.name.is_none()
         && !matches!(reply.quote, Some(Target::Named(_) | Target::This))
-}
-
-/// The same for all drafts of an update, and not 0. Telegram's update ids are numbers.
-fn draft_id(update: &str) -> i64 {
-    update.parse().unwrap_or(1).max(1)
 }

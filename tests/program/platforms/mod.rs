@@ -10,6 +10,7 @@ pub(crate) mod polling;
 pub(crate) mod registration;
 pub(crate) mod rpc;
 mod said;
+pub(crate) mod telegram;
 pub(crate) mod token;
 pub(crate) mod topics;
 pub(crate) mod webhooks;

@@ -469,7 +469,7 @@ async fn facebook_photos_and_buttons() {
             "2: 2 photos, https://cdn/1.jpg, ",
             "3: button yes:1",
             "4: button start",
-            "5: audio, https://cdn/a.mp4, , ",
+            "5: voice, https://cdn/a.mp4, , ",
             "Tea?"
         ]
     );

@@ -110,7 +110,7 @@ async fn whatsapp_takes_messages_and_answers_them() {
 async fn whatsapp_has_files_and_refusals() {
     let api = Api::start();
     let bot = start(&api).await;
-    let ask = text("wamid.1", "picture https://example.org/1.jpg");
+    let ask = text("wamid.1", "photo https://example.org/1.jpg");
     told(&bot, value(json!({"messages": [ask]})), "").await;
     let photo = call(&api, 0).await.body;
     let link = json!({"type": "image", "image": {"link": "https://example.org/1.jpg"}});

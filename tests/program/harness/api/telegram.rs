@@ -363,6 +363,9 @@ impl Telegram {
 
     /// What is at a path below `/file/bot<token>/`.
     pub(super) fn file(&self, path: &str) -> Response<Full<Bytes>> {
+        // Percent-encoded as in a query, where a plus sign would be a blank.
+        let query = format!("path={}", path.replace('+', "%2B"));
+        let path = &super::words::fields(query.as_bytes())["path"];
         let found = self.files.values().find(|(at, _)| at == path);
         match found {
             Some((_, bytes)) => {

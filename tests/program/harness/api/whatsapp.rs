@@ -41,7 +41,7 @@ pub(super) fn answer(
     let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
     let query = fields(head.uri.query().unwrap_or_default().as_bytes());
     let bears = header("authorization") == Some(&format!("Bearer {WHATSAPP_TOKEN}"));
-    if path == "/files/voice.ogg" {
+    if path == "/whatsapp-files/voice.ogg" {
         return Some(match bears {
             true => Response::new(Full::from(FILE)),
             false => respond(401, String::new()),
@@ -63,7 +63,7 @@ pub(super) fn answer(
     }
     if is_file {
         let host = header("host").unwrap_or_default();
-        let url = format!("http://{host}/files/voice.ogg");
+        let url = format!("http://{host}/whatsapp-files/voice.ogg");
         return Some(respond(200, json!({"url": url, "id": MEDIA}).to_string()));
     }
     let (chat, text, content) = match is_upload {
