@@ -481,3 +481,22 @@ async fn messenger_hears_and_says() {
     bot.stop().await.assert_sound();
     assert_eq!(api.calls().len(), 9, "nothing was said in standby");
 }
+
+/// While a handler takes its time its user sees that somebody writes, where the platform
+/// shows that.
+#[tokio::test]
+async fn typing_is_shown() {
+    let api = Api::start();
+    let bot = api.configure(Setup::commands()).start().await;
+    told(&bot, vk("e1", 7, "sleep 1500"), "ok").await;
+    let said = facebook_text("m_1", "5", "sleep 1500");
+    told(&bot, facebook(batch(&[said])), "").await;
+    told(&bot, viber(&viber_text(1, "u", "sleep 1500")), "").await;
+    until("three replies", SOON, || api.accepted() == 3).await;
+    let shown = api.typed();
+    let on_messenger = json!({"recipient": {"id": "5"}, "sender_action": "typing_on"});
+    assert!(shown.contains(&on_messenger), "{shown:?}");
+    let on_vk = shown.iter().find(|body| body["peer_id"] == "7").unwrap();
+    assert_eq!(on_vk["type"], "typing");
+    bot.stop().await.assert_sound();
+}
