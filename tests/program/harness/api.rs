@@ -355,7 +355,7 @@ async fn answer(
         return Ok(state.telegram.file(file));
     }
     // What somebody else serves, such as files that users sent.
-    if let Some(file) = path.strip_prefix("/files/") {
+    if let Some(file) = path.strip_prefix("/elsewhere/") {
         return Ok(respond(200, format!("the file {file}")));
     }
     let Some((platform, body, uploads)) = read(&head, &body) else {

@@ -469,7 +469,7 @@ async fn facebook_photos_and_buttons() {
             "2: 2 photos, https://cdn/1.jpg, ",
             "3: button yes:1",
             "4: button start",
-            "5: audio, https://cdn/a.mp4, , ",
+            "5: voice, https://cdn/a.mp4, , ",
             "Tea?"
         ]
     );
@@ -554,7 +554,7 @@ async fn vk_photos_and_buttons() {
     told(&bot, vk_message("5", 7, chat), "ok").await;
     told(
         &bot,
-        vk("6", 7, &format!("photo {}/files/cat.jpg", api.url())),
+        vk("6", 7, &format!("photo {}/elsewhere/cat.jpg", api.url())),
         "ok",
     )
     .await;
