@@ -19,10 +19,27 @@
 //! | `ask Tea?` | a question with two buttons |
 //! | a button | says which |
 //! | a call of another system | says its method and params; `fail` fails |
-//! | `picture https://…` | a picture, with a caption and a button |
-//! | a picture | says how many, and what stands under it |
+//! | `photo https://…` | a photo, with a caption and a button |
+//! | `rich **x**` | this as markup, with all that a message can have, named `menu` |
+//! | `html <b>x</b>` | this as HTML |
+//! | `keys`, `no keys` | a keyboard, which goes; and none |
+//! | `album` | files of all sources |
+//! | `where`, `who` | a place, a contact |
+//! | `edit x` | that is in the place of the message `menu`; and of the one with the id 7 |
+//! | `pressed x` | that is in the place of the message whose button was pressed |
+//! | `delete` | the message `menu` is taken away, and the one with the id 7 |
+//! | `toast x`, `alert x` | shows that over the chat |
+//! | `call METHOD` | calls it, twice; the second message is named `dice` |
+//! | `to CHANNEL USER x` | says that there |
+//! | `member 7` | asks `getChatMember`, and says the answer |
+//! | `fetch`, `save PATH` under a file | downloads it, and says how many bytes it has |
+//! | `about` | says all that came with it |
+//! | photos | says how many, and what stands under them |
+//! | other files, a place, a contact | says what it is |
+//! | a button with one of these as its data | the same |
 //! | `gate FILE many 3` | waits until FILE is there, and meanwhile says so in `FILE.CHANNEL.USER`; then the rest |
 //! | an edited message, with `COMMANDS_EDITS=1` in the environment | says what it is now |
+//! | any other event | says its kind |
 //! | anything else | counts |
 //!
 //! Run it: `cargo run --example commands -- run --workers 2`
@@ -33,7 +50,10 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use turnkey::{DialogBy, Kind, Reply, Turn};
+use turnkey::{
+    Attachment, Button, Contact, DialogBy, FileKind, Keyboard, Kind, Location, Press, Reply,
+    Request, Target, Turn,
+};
 
 #[derive(Default, Serialize, Deserialize)]
 struct State {
@@ -71,11 +91,14 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     if let Some(rest) = text.strip_prefix("gate ") {
         text = wait_at_gate(turn, rest).await?;
     }
+    let (command, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    if say_more(turn, command, rest).await? {
+        return Ok(());
+    }
     if let Some(said) = other_than_text(turn) {
         turn.reply(format!("{}: {said}", turn.state.count));
         return Ok(());
     }
-    let (command, rest) = text.split_once(' ').unwrap_or((&text, ""));
     match command {
         "sleep" => tokio::time::sleep(Duration::from_millis(rest.parse()?)).await,
         "spin" => std::thread::sleep(Duration::from_millis(rest.parse()?)),
@@ -140,15 +163,122 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
             turn.reply(Reply::from(rest).button("Yes", "yes:1").button("No", "no"));
             return Ok(());
         }
-        "picture" => {
-            let picture = Reply::photo(rest).caption("look");
-            turn.reply(picture.button("More", "more"));
+        "photo" => {
+            let photo = Reply::photo(rest).caption("look");
+            turn.reply(photo.button("More", "more"));
             return Ok(());
         }
         _ => {}
     }
     turn.reply(format!("{}: {text}", turn.state.count));
     Ok(())
+}
+
+/// All that a turn can say but plain texts and questions; whether it was that.
+async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey::Result<bool> {
+    let by_id = || Target::Message("7".to_owned());
+    match command {
+        "rich" => {
+            let link = Button::link("Menu", "https://example.org/menu");
+            let rich = Reply::markup(rest).quoting(by_id()).silent().no_preview();
+            let rich = rich.row([Button::new("Tea", "tea"), link]);
+            turn.reply(rich.button("More", "more").protected().named("menu"));
+        }
+        "html" => turn.reply(Reply::html(rest)),
+        "keys" => {
+            let say = |label: &str| Button::that(label, Press::Say);
+            let me = Button::that("Me", Press::Request(Request::Contact));
+            let rows = vec![vec![say("One")], vec![say("Two"), me]];
+            turn.reply(Reply::from("Pick").keyboard(Keyboard::Once(rows)));
+        }
+        "no" if rest == "keys" => turn.reply(Reply::from("Gone").keyboard(Keyboard::Remove)),
+        "album" => turn.reply(
+            Reply::files([
+                Attachment::photo("https://example.org/1.jpg"),
+                Attachment::document("/srv/2.pdf").named("two.pdf"),
+                Attachment::new(FileKind::Voice, "three"),
+                Attachment::bytes(FileKind::Audio, "4.mp3", [0, 255]),
+            ])
+            .caption("look"),
+        ),
+        "where" => {
+            let mut place = Location::new(48.25, -16.5);
+            place.title = Some("Café".to_owned());
+            turn.reply(Reply::location(place));
+        }
+        "who" => turn.reply(Reply::contact(Contact::new("+43 1 234", "Ann"))),
+        "edit" => {
+            turn.edit("menu", Reply::from(rest).button("More", "more"));
+            turn.edit(by_id(), rest);
+        }
+        "pressed" => turn.edit_pressed(rest),
+        "delete" => {
+            turn.delete("menu");
+            turn.delete(by_id());
+        }
+        "toast" => turn.toast(rest),
+        "alert" => turn.alert(rest),
+        "call" => {
+            let params = || serde_json::json!({ "list": [1, null] });
+            turn.call(rest, params());
+            turn.call_named("dice", rest, params());
+        }
+        "to" => {
+            let mut words = rest.splitn(3, ' ').map(str::to_owned);
+            if let (Some(channel), Some(user), Some(text)) =
+                (words.next(), words.next(), words.next())
+            {
+                turn.send_to(channel, user, Reply::from(text).silent());
+            }
+        }
+        "member" => {
+            let params = serde_json::json!({ "user_id": rest.parse::<u64>()? });
+            match turn.ask("getChatMember", params).await {
+                Ok(member) => turn.reply(member.to_string()),
+                Err(error) => turn.reply(format!("no answer: {error}")),
+            }
+        }
+        "fetch" | "save" => {
+            let Some(file) = turn.files().first().cloned() else {
+                return Ok(false);
+            };
+            let size = match command {
+                "fetch" => turn
+                    .download(&file, 1000)
+                    .await
+                    .map(|bytes| bytes.len() as u64),
+                _ => turn.download_to(&file, rest, 1000).await,
+            };
+            match size {
+                Ok(size) => turn.reply(format!("{size} bytes")),
+                Err(error) => turn.reply(format!("no file: {error}")),
+            }
+        }
+        "about" => turn.reply(about(turn)),
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+/// What came with a text.
+fn about(turn: &Turn<State>) -> String {
+    let update = turn.update();
+    let sender = turn.sender().map_or("", |sender| &sender.name);
+    let chat = turn.chat().map_or("", |chat| &chat.id);
+    let quoted = update.quoted.as_ref().map_or("", |quoted| &quoted.text);
+    let forwarded = update.forwarded.as_ref().map_or("", |from| &from.name);
+    [
+        turn.kind().name(),
+        &update.event,
+        &turn.markup(),
+        sender,
+        chat,
+        quoted,
+        forwarded,
+        &update.message,
+        &update.album,
+    ]
+    .join("|")
 }
 
 /// Waits until a file is there; what is to be done then.
@@ -173,19 +303,26 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
     if let Some(data) = turn.button() {
         return Some(format!("button {data}"));
     }
-    match turn.update().kind {
-        Kind::Opened => return Some(format!("opened {}", turn.text())),
-        Kind::Edited => return Some(format!("edited {}", turn.text())),
-        _ => {}
+    if !matches!(turn.kind(), Kind::Message | Kind::Rpc) {
+        return Some(format!("{} {}", turn.kind().name(), turn.text()));
     }
-    let pictures = turn.files();
-    let first = pictures.first()?;
+    if let Some(place) = turn.location() {
+        let title = place.title.as_deref().unwrap_or_default();
+        return Some(format!("at {} {} {title}", place.latitude, place.longitude));
+    }
+    if let Some(contact) = turn.contact() {
+        return Some(format!("contact {} {}", contact.phone, contact.name));
+    }
+    let files = turn.files();
+    let first = files.first()?;
     let name = first.url.as_ref().or(first.id.as_ref())?;
-    Some(format!(
-        "{} pictures, {name}, {}",
-        pictures.len(),
-        turn.text()
-    ))
+    let (count, text) = (files.len(), turn.text());
+    if turn.photos().count() == count {
+        return Some(format!("{count} photos, {name}, {text}"));
+    }
+    let kinds: Vec<_> = files.iter().map(|file| file.kind.name()).collect();
+    let called = first.name.as_deref().unwrap_or_default();
+    Some(format!("{}, {name}, {called}, {text}", kinds.join(" ")))
 }
 
 fn main() -> std::process::ExitCode {

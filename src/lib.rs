@@ -94,7 +94,7 @@ pub use author::turn::{DeadReply, MAX_REPLIES, Turn};
 pub use author::user_lock::{Held, LockFuture, UserLock};
 pub use channels::{
     AskFuture, Channel, FileAddress, LocateFuture, Plan, PlatformAnswer, Received, Refusal,
-    SendError, SendFuture, Sent, is_signed, same_secret,
+    RefusedLate, SendError, SendFuture, Sent, is_signed, same_secret,
 };
 pub use shared::pacing::Rate;
 pub use turnkey_storage::{Fence, FromValue, Params, ReplyId, Row, Seen, Value};

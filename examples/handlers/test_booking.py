@@ -23,7 +23,7 @@ class Booking(unittest.TestCase):
     def test_an_hour_is_offered_booked_and_cancelled(self) -> None:
         (offer,) = self.bot.says("ann", "/start")
         self.assertEqual(offer.text, "When would you like to come?")
-        self.assertEqual([button.data for button in offer.buttons], OFFER)
+        self.assertEqual([row[0].data for row in offer.buttons], OFFER)
         self.assertEqual(
             self.bot.presses("ann", "book Mon 10:00"),
             ["Mon 10:00 is yours.", "Write to me if you have to cancel. See you!"],
@@ -35,7 +35,7 @@ class Booking(unittest.TestCase):
         )
         (mine,) = self.bot.says("ann", "hello")
         self.assertEqual(mine.text, "You have Mon 10:00.")
-        cancelled = self.bot.presses("ann", mine.buttons[0].data)
+        cancelled = self.bot.presses("ann", mine.buttons[0][0].data)
         self.assertEqual(cancelled, ["Mon 10:00 is cancelled."])
         self.assertEqual(self.bot.query("SELECT * FROM bookings"), [])
 
@@ -43,7 +43,7 @@ class Booking(unittest.TestCase):
         self.bot.presses("ann", "book Mon 10:00")
         (other,) = self.bot.presses("bob", "book Mon 10:00")
         self.assertEqual(other.text, "Somebody was quicker. What about another hour?")
-        self.assertEqual([button.data for button in other.buttons], OFFER[1:])
+        self.assertEqual([row[0].data for row in other.buttons], OFFER[1:])
         self.assertEqual(self.bot.state("bob"), Visitor())
 
     def test_one_hour_each(self) -> None:

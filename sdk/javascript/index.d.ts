@@ -1,9 +1,79 @@
 // The types of `turnkey`, for TypeScript and for editors.
 
-/** The platform's own name of a picture, or where it can be fetched: at least one. */
-export interface Picture {
+export type FileType = 'photo' | 'document' | 'voice' | 'audio' | 'video' | 'video_note' | 'sticker' | 'animation'
+
+/** What sort of update it is. Treat one that you do not know as you treat `opened`. */
+export type Kind = 'message' | 'button' | 'opened' | 'joined' | 'left' | 'edited' | 'reaction' | 'inline' | 'payment' |
+  'join_request' | 'business' | 'other' | 'rpc'
+
+/** A file that a user sent: `turn.download` fetches it, and on the same platform a reply sends it again. */
+export interface File {
+  readonly type: FileType
+  /** The platform's own name for it, such as Telegram's `file_id`. */
   readonly id?: string
+  /** Where it can be fetched, mostly for a limited time. At least one of the two is there. */
   readonly url?: string
+  /** Its name, as whoever sent it wrote it: no path that can be trusted. */
+  readonly name?: string
+  /** Such as `application/pdf`, as whoever sent it says. */
+  readonly mediaType?: string
+  /** Bytes, as the platform says. */
+  readonly size?: number
+}
+
+/** A place on the earth, in degrees north and east. */
+export interface Location {
+  readonly latitude: number
+  readonly longitude: number
+  /** What is there, such as a café's name. */
+  readonly title?: string
+  /** Its postal address. */
+  readonly address?: string
+}
+
+/** Somebody's telephone number. */
+export interface Contact {
+  readonly phone: string
+  /** Whose it is. */
+  readonly name?: string
+  /** The platform's id of that person. It is the sender's own number only if this is `turn.userId`. */
+  readonly userId?: string
+}
+
+/** The message that a message answers. */
+export interface Quoted {
+  /** The platform's id of it. */
+  readonly message: string
+  /** Its text, or the part that was quoted; empty where the platform does not say. */
+  readonly text: string
+  /** The id of whoever wrote it. */
+  readonly sender?: string
+}
+
+/** Where a forwarded message comes from. */
+export interface Forwarded {
+  /** The id of whoever wrote it first, unless that is hidden. */
+  readonly id?: string
+  /** Their name, or that of the channel or group. */
+  readonly name: string
+}
+
+/** Who sent it. Their id is `turn.userId`. */
+export interface Sender {
+  readonly name: string
+  /** The user name, without `@`. */
+  readonly username?: string
+  /** The language of their app, such as `de` or `pt-br`. */
+  readonly language?: string
+}
+
+/** The conversation that a message is part of. */
+export interface Chat {
+  readonly id: string
+  readonly type: 'private' | 'group' | 'channel'
+  readonly title?: string
+  /** The topic within it. */
+  readonly topic?: string
 }
 
 /** What another system asks for (JSON-RPC 2.0). */
@@ -15,31 +85,94 @@ export interface Rpc {
 export interface Update {
   /** The same one coming again is the same update. */
   readonly id: string
-  readonly kind: 'message' | 'button' | 'opened' | 'rpc' | 'edited' | (string & {})
+  readonly kind: Kind | (string & {})
   /** The platform's own JSON, or a Buffer; only after `run(handle, { raw: true })`. */
   readonly raw: any
 }
 
-export interface Button {
-  label: string
-  data: string
+/** A button; each does one thing. */
+export type Button =
+  /** `data` is what `turn.button` is when it is pressed. */
+  | { label: string, data: string }
+  /** Opens a page. */
+  | { label: string, url: string }
+  /** Opens a page within the app (Telegram's web apps). */
+  | { label: string, webApp: string }
+  /** Offers a call to this number. */
+  | { label: string, phone: string }
+  /** Asks the user for their telephone number, or where they are. */
+  | { label: string, request: 'contact' | 'location' }
+
+/** A row of buttons; one alone is a row of its own. */
+export type Row = Button | readonly Button[]
+
+/** On a keyboard, a text is said as if the user had written it. */
+export type Key = string | { label: string } | Button
+
+/**
+ * A file that is sent: an address, an absolute path of the box, the platform's id (any other text), a URL, a file of
+ * `turn.files`, or bytes, which need a name and are kept with the turn: 1 MiB at most.
+ */
+export type Source = string | URL | File | Attachment
+
+export type Attachment = { type?: FileType, name?: string, mediaType?: string } &
+  ({ url: string | URL } | { id: string } | { path: string } | { data: Uint8Array, name: string })
+
+/** A message: the name that a reply had, true for the one of this turn, or the platform's id. */
+export type Target = string | true | { message: string }
+
+export interface ReplyOptions {
+  /** `markup` is CommonMark; `plain` by default. */
+  format?: 'plain' | 'markup' | 'html'
+  photo?: Source | readonly Source[]
+  document?: Source | readonly Source[]
+  voice?: Source | readonly Source[]
+  audio?: Source | readonly Source[]
+  video?: Source | readonly Source[]
+  videoNote?: Source | readonly Source[]
+  sticker?: Source | readonly Source[]
+  animation?: Source | readonly Source[]
+  /** Files of any type, documents if they do not say; several are an album where the platform has them. */
+  files?: readonly Source[]
+  location?: Location
+  contact?: Contact
+  buttons?: readonly Row[]
+  /** In place of the user's own keyboard, until another reply changes it. */
+  keyboard?: readonly (Key | readonly Key[])[]
+  /** The keyboard goes after one press. */
+  once?: boolean
+  /** The user's own keyboard comes back. */
+  removeKeyboard?: boolean
+  /** The message that it answers: true for the user's. */
+  quote?: Target | false
+  /** It makes no sound. */
+  silent?: boolean
+  /** No preview of the pages that it links to. */
+  noPreview?: boolean
+  /** It can be neither forwarded nor saved. */
+  protected?: boolean
+  /** What `turn.edit` and `turn.delete` call the message, also in later turns. */
+  name?: string
 }
 
-/** A text, a picture with or without one, and buttons under it. It never changes. */
+/** A text, files with or without one, a place, a contact; and buttons under it. It never changes. */
 export class Reply {
-  constructor(text?: string)
-  /** A picture, by its address or by the platform's id of it. */
-  static picture(picture: string): Reply
-  /** The same with this text under the picture. */
-  caption(text: string): Reply
-  /** The same with one more button. `data` is what `turn.button` is when it is pressed. */
+  constructor(text?: string, options?: ReplyOptions)
+  /** The same with one more button, in a row of its own. `data` is what `turn.button` is when it is pressed. */
   button(label: string, data: string): Reply
+  /** The same with one more row of buttons. */
+  row(...buttons: Button[]): Reply
   readonly text: string
-  readonly picture?: string
-  readonly buttons?: readonly Button[]
+  readonly buttons?: readonly Row[]
 }
 
-export type Replied = string | Reply | { text?: string, picture?: string, buttons?: readonly Button[] }
+export type Replied = Reply | ReplyOptions & { text?: string }
+
+/** A text with its options, or a reply that has them. */
+export type Say = [text: string, options?: ReplyOptions] | [reply: Replied]
+
+/** A text in markup that shows just that. */
+export function escapeMarkup(text: string): string
 
 /** What SQL takes. */
 export type Param = null | string | number | bigint | boolean | Uint8Array
@@ -53,14 +186,38 @@ export interface Turn<State extends object = Record<string, any>> {
   state: State
   /** The text, the caption or the data of a button; may be empty. */
   readonly text: string
+  /** What sort of update it is; `run(handle, { hears })` says which there are. */
+  readonly kind: Kind | (string & {})
+  /** The platform's own name for what happened, such as Telegram's `my_chat_member`; may be empty. */
+  readonly event: string
+  /** The text with its formatting, as `format: 'markup'` takes it. */
+  readonly markup: string
   /** The command, `start` for `/start ref`. */
   readonly command: string | undefined
   /** What follows the command, `ref` for `/start ref`; empty if nothing does. */
   readonly argument: string
   /** The data of the button that was pressed. */
   readonly button: string | undefined
-  /** The pictures that the user sent. */
-  readonly pictures: readonly Picture[]
+  /** The files that the user sent, photos included. */
+  readonly files: readonly File[]
+  /** The photos that the user sent. */
+  readonly photos: readonly File[]
+  /** The place that the user sent. */
+  readonly location: Location | undefined
+  /** The telephone number that the user sent. */
+  readonly contact: Contact | undefined
+  /** The message that this one answers. */
+  readonly quoted: Quoted | undefined
+  /** Where it comes from, if it was forwarded. */
+  readonly forwarded: Forwarded | undefined
+  /** The user's name, user name and language, as far as the platform tells. */
+  readonly sender: Sender | undefined
+  /** The conversation; undefined where a platform has only private ones. */
+  readonly chat: Chat | undefined
+  /** The platform's id of the message: of this one, or of the one whose button was pressed. */
+  readonly message: string
+  /** The same for all messages that were sent together; mostly empty. */
+  readonly album: string
   /** What another system asks for. */
   readonly rpc: Rpc | undefined
   /** The user, as the channel names them. */
@@ -73,7 +230,25 @@ export interface Turn<State extends object = Record<string, any>> {
   /** Aborted when the turn takes longer than `--turn-timeout`: pass it to what waits. */
   readonly signal: AbortSignal
   /** Queues a reply: it is sent, in order, after the turn has ended well. */
-  reply(reply: Replied): void
+  reply(...reply: Say): void
+  /** Puts this in the place of the message that had this name, in this turn or an earlier one. */
+  edit(message: Target, ...reply: Say): void
+  /** As `edit`, the message whose button was pressed. */
+  editPressed(...reply: Say): void
+  /** Takes a message away. */
+  delete(message: Target): void
+  /** Shows a few words over the chat to whoever pressed a button; with `alert` in a window that they must close. */
+  toast(text: string, options?: { alert?: boolean }): void
+  /** Calls any method of the platform, in order with the replies. The message that it sends has this name. */
+  call(method: string, params?: object, options?: { name?: string }): void
+  /** Says something to another dialog, in that dialog's order. `user` is what `turn.userId` is there. */
+  sendTo(channel: string, user: string, ...reply: Say): void
+  /** Calls a method of the platform now: its result. It is no part of the turn. */
+  ask<Result = any>(method: string, params?: object): Promise<Result>
+  /** Fetches a file that the user sent, at most `limit` bytes (20 MiB by default): its bytes. */
+  download(file: File, options?: { limit?: number, path?: undefined }): Promise<Buffer>
+  /** The same into a file of the box that does not exist yet: the bytes written. */
+  download(file: File, options: { limit?: number, path: string }): Promise<number>
   /** Queues a statement of your own SQL, with parameters `?1`, `?2` …: it runs in the turn's transaction. */
   execute(sql: string, params?: readonly Param[]): void
   /** Asks your own tables. Statements that this turn has queued are not yet seen. */
@@ -98,8 +273,8 @@ export interface Options {
   concurrency?: number
   /** Have `turn.update.raw`, the platform's own JSON. */
   raw?: boolean
-  /** Kinds of update to hear beside the usual ones. */
-  hears?: readonly 'edited'[]
+  /** The kinds of update to be given, and no others; by default messages, buttons, opened, joined and left. */
+  hears?: readonly Exclude<Kind, 'rpc'>[]
   /** How the log calls the process, at most 64 bytes; the bot's file by default. */
   name?: string
 }

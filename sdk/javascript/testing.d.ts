@@ -1,8 +1,38 @@
 // The types of `turnkey/testing`.
-import type { Button, Column, Handler, Param, Picture } from './index'
+import type {
+  Button, Chat, Column, Contact, File, FileType, Forwarded, Handler, Key, Location, Param, Quoted, Sender, Target,
+} from './index'
 
-/** A reply that is only a text is that text. */
-export type Answer = string | { text: string, picture?: string, buttons?: Button[] }
+/** What a turn asked for, in the form in which it was written. A reply that is only a text is that text. */
+export type Answer = string | Said
+
+/** With `edit`, `delete`, `toast`, `call` or `sendTo` it is no reply, but that. */
+export interface Said {
+  text?: string
+  format?: 'markup' | 'html'
+  files?: { type: FileType, url?: string, id?: string, path?: string, data?: Buffer, name?: string, mediaType?: string }[]
+  location?: Location
+  contact?: Contact
+  /** A row of one button is that button. */
+  buttons?: (Button | Button[])[]
+  keyboard?: (Key | Key[])[]
+  once?: boolean
+  removeKeyboard?: boolean
+  quote?: Target
+  silent?: boolean
+  noPreview?: boolean
+  protected?: boolean
+  name?: string
+  edit?: Target
+  delete?: Target
+  toast?: string
+  alert?: boolean
+  call?: string
+  params?: any
+  sendTo?: { channel: string, user: string }
+  /** From a Program: which parts of the text look how, by their bytes. */
+  spans?: { start: number, end: number, style: any }[]
+}
 
 /** What answers SQL in place of SQLite. */
 export interface Database {
@@ -19,6 +49,10 @@ export class Conversation<State extends object = Record<string, any>> {
     /** A directory of .sql files, or the statements. */
     migrations?: string | URL | readonly string[]
     database?: Database
+    /** Answers `turn.ask`; throws to refuse. */
+    ask?: (method: string, params: any) => unknown
+    /** The bytes of files, by their ids or addresses. */
+    downloads?: Record<string, Uint8Array>
   })
   /** The user writes: what they are answered. Rejects with what the handler threw. */
   says(user: string, text: string): Promise<Answer[]>
@@ -28,7 +62,17 @@ export class Conversation<State extends object = Record<string, any>> {
   sends(user: string, update: {
     text?: string
     kind?: string
-    pictures?: Picture[]
+    event?: string
+    markup?: string
+    files?: File[]
+    location?: Location
+    contact?: Contact
+    sender?: Partial<Sender>
+    chat?: Partial<Chat>
+    quoted?: Partial<Quoted>
+    forwarded?: Partial<Forwarded>
+    message?: string
+    album?: string
     rpc?: { method: string, params?: unknown }
     raw?: unknown
     attempt?: number
@@ -48,7 +92,9 @@ export class Program {
   readonly log: string
   says(user: string, text: string): Promise<Answer[]>
   presses(user: string, data: string): Promise<Answer[]>
-  sends(user: string, message: { text?: string, picture?: string, button?: string, id?: string }): Promise<Answer[]>
+  sends(user: string, message: {
+    text?: string, button?: string, id?: string, photo?: string, files?: File[], location?: Location, contact?: Contact
+  }): Promise<Answer[]>
   /** Presses Ctrl-C and waits: it must end well. */
   stop(): Promise<void>
   /** Stops it and starts it again on the same database. */

@@ -49,19 +49,31 @@ pub(super) async fn to_file(
     let cannot = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
     let mut pieces = Pieces::open(client, address, limit).await?;
     let mut file = tokio::fs::File::create_new(path).await.map_err(cannot)?;
-    let written = async {
-        while let Some(piece) = pieces.next().await? {
-            file.write_all(&piece).await.map_err(cannot)?;
-        }
-        file.flush().await.map_err(cannot)?;
-        Ok(pieces.so_far)
-    };
-    let written = written.await;
-    if written.is_err() {
-        // Whatever comes of it: the error is the download's.
-        drop(tokio::fs::remove_file(path).await);
+    let whole = Half(Some(path));
+    while let Some(piece) = pieces.next().await? {
+        file.write_all(&piece).await.map_err(cannot)?;
     }
-    written
+    file.flush().await.map_err(cannot)?;
+    whole.keep();
+    Ok(pieces.so_far)
+}
+
+/// A file that is not whole yet: it goes with this, also when nobody waits for it any more.
+struct Half<'a>(Option<&'a Path>);
+
+impl Half<'_> {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Half<'_> {
+    fn drop(&mut self) {
+        if let Some(path) = self.0 {
+            // Whatever comes of it: the error is the download's.
+            drop(std::fs::remove_file(path));
+        }
+    }
 }
 
 /// A file as it comes.

@@ -1,10 +1,11 @@
 //! Plain HTTP: `POST /http` with `{"user_id":"ann","text":"hi"}` answers
 //! `{"replies":[{"text":"1: hi"}]}` once the turn is committed.
 //!
-//! Instead of or beside the text there may be `"picture":"https://…"`, or
-//! `"button":"data"` for a button that was pressed. A reply's picture and buttons are
-//! fields beside its text: `"picture":"https://…"`,
-//! `"buttons":[{"label":"Yes","data":"1"}]`.
+//! Instead of or beside the text there may be `"photo":"https://…"`, `files`, `location` and
+//! `contact`, or `"button":"data"` for a button that was pressed. A reply's files and buttons
+//! are fields beside its text, as handlers in other languages write them:
+//! `"files":[{"type":"photo","url":"https://…"}]`, `"buttons":[{"label":"Yes","data":"1"}]`.
+//! What a turn asks for beside replies (edits, calls …) is in the same list.
 //!
 //! An update's id is the `Idempotency-Key` header, else the field `id`, else one generated
 //! here. The same id with the same body gets the stored answer, byte for byte; with another
@@ -64,7 +65,6 @@ struct Body {
     user_id: String,
     text: Option<String>,
     /// The address of a photo; the text is its caption.
-    #[serde(alias = "picture")]
     photo: Option<String>,
     /// Files of any sort.
     #[serde(default)]
@@ -197,7 +197,7 @@ impl Channel for Http {
             ..Update::new(dialog, id, text, bytes.clone())
         };
         Ok(match prefers_async(headers) {
-            true => Received::Async(update),
+            true => Received::Async(Box::new(update)),
             false => Received::Updates(vec![update]),
         })
     }

@@ -5,6 +5,7 @@
 //! bytes of a reason.
 
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -116,7 +117,7 @@ impl NotHandled {
 
     /// Why this is not taken: it is meant for another page or community (`what`) than
     /// the one whose token we have.
-    pub(super) fn stranger(&self, what: &str, theirs: u64, ours: u64) -> String {
+    pub(super) fn stranger(&self, what: &str, theirs: impl Display, ours: impl Display) -> String {
         let reason =
             format!("it is an event of {what} {theirs}, and the token is of {what} {ours}");
         if self.is_new(&reason) {

@@ -14,6 +14,7 @@ mod facebook;
 mod http;
 mod incoming;
 mod lenient;
+mod meta;
 pub(crate) mod poll;
 pub(crate) mod register;
 mod registry;
@@ -25,6 +26,7 @@ mod tests;
 mod upload;
 mod viber;
 mod vk;
+mod whatsapp;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +43,7 @@ pub(crate) use self::registry::{
     Channels, Factory, Outlet, accounts, check_names, polled, registered,
 };
 pub use self::signature::{is_signed, same_secret};
-use crate::author::message::{Action, File, Outgoing, Reply, Update, UpdateId};
+use crate::author::message::{Action, DialogKey, File, Outgoing, Reply, Update, UpdateId};
 use crate::author::start_error::StartError;
 use crate::shared::pacing::Rate;
 
@@ -172,10 +174,35 @@ impl PlatformAnswer {
 pub enum Received {
     /// Updates, in order. Each is a turn.
     Updates(Vec<Update>),
+    /// The same, and replies that the platform had taken and refuses after all.
+    WithRefusals(Vec<Update>, Vec<RefusedLate>),
     /// An update whose caller asks not to wait: it is accepted at once.
-    Async(Update),
+    Async(Box<Update>),
     /// Nothing for a handler: this is the answer.
     Answer(PlatformAnswer),
+}
+
+/// A reply that the platform took, and did not deliver: [`Received::WithRefusals`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RefusedLate {
+    /// Whose it was, as far as the platform says.
+    pub dialog: DialogKey,
+    /// [`Outgoing::key`]; empty where the platform does not give it back.
+    pub key: String,
+    /// For the log; without secrets.
+    pub reason: String,
+}
+
+impl RefusedLate {
+    /// The reply of this key, for this reason.
+    pub fn new(dialog: DialogKey, key: impl Into<String>, reason: impl Into<String>) -> Self {
+        RefusedLate {
+            dialog,
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
 }
 
 /// What becomes of a turn's replies and other actions.
@@ -497,6 +524,12 @@ pub trait Channel {
         user_id.to_owned()
     }
 
+    /// Whether a user may have another id one day: [`Update::formerly`]. The first turn of a
+    /// dialog then looks for what it was before.
+    fn renames_users(&self) -> bool {
+        false
+    }
+
     /// Whether there is anybody to send to. If not, all replies ride in the answers.
     fn can_send(&self) -> bool {
         true
@@ -512,7 +545,7 @@ pub(crate) fn unreadable(channel: &str, reason: &str, raw: &Bytes) -> Update {
 /// as [`Channel::address`].
 pub(crate) fn address(channel: &str, user_id: &str) -> String {
     match channel {
-        "telegram" | "vk" => incoming::chat_of(user_id),
+        "telegram" | "vk" | "whatsapp" => incoming::chat_of(user_id),
         _ => user_id.to_owned(),
     }
 }

@@ -21,7 +21,7 @@ use super::viber::ViberApi;
 use super::vk::VkApi;
 use super::{
     Channel, FileAddress, Plan, Received, Refusal, SendError, SendFuture, download, facebook, http,
-    telegram, viber, vk,
+    telegram, viber, vk, whatsapp,
 };
 use crate::author::message::{Action, DialogKey, File, Hears, Kind, Outgoing, Reply, Update};
 use crate::author::platform::{Asked, Platform, Shown};
@@ -46,7 +46,15 @@ pub(crate) struct Outlet<'a> {
 }
 
 /// Names of our own, which no channel of an author's may have.
-const RESERVED: [&str; 6] = ["http", "telegram", "viber", "facebook", "vk", "rpc"];
+const RESERVED: [&str; 7] = [
+    "http", "telegram", "viber", "facebook", "vk", "rpc", "whatsapp",
+];
+
+/// The number of the author's first channel, and of those of ours that came later. What is
+/// counted under a number stays its channel's when a bot is upgraded while it runs, so none
+/// ever changes.
+const AUTHORS: usize = 6;
+const WHATSAPP: usize = MAX_CHANNELS - 1;
 
 /// As in [`Outlet`].
 struct Served {
@@ -118,6 +126,10 @@ impl Channels {
         if let Some(config) = &config.vk {
             all.push((Box::new(vk::Vk::new(config, of_vk)?), of_vk));
         }
+        if let Some(config) = &config.whatsapp {
+            let pace = pacer.channel(WHATSAPP);
+            all.push((Box::new(whatsapp::WhatsApp::new(config)?), pace));
+        }
         for (place, (name, make)) in authors.iter().enumerate() {
             let channel = make()?;
             if channel.name() != name {
@@ -126,7 +138,7 @@ impl Channels {
                     "the channel given to App::channel as {name:?} calls itself {other:?}; let both be the same"
                 )));
             }
-            all.push((channel, pacer.channel(RESERVED.len() + place)));
+            all.push((channel, pacer.channel(AUTHORS + place)));
         }
         Ok(Channels {
             by_name: all
@@ -147,6 +159,12 @@ impl Channels {
     /// The channel of this name.
     pub(crate) fn named(&self, name: &str) -> Option<&dyn Channel> {
         self.by_name.get(name).map(|served| served.channel.as_ref())
+    }
+
+    /// Those that have somebody to send to.
+    pub(crate) fn senders(&self) -> impl Iterator<Item = &dyn Channel> {
+        let all = self.by_name.values().map(|served| served.channel.as_ref());
+        all.filter(|channel| channel.can_send())
     }
 
     /// The channel of a dialog.

@@ -1,6 +1,7 @@
 //! The command line: one file for each command.
 
 mod backup;
+mod broadcast;
 mod check;
 mod completions;
 mod copy;
@@ -70,6 +71,8 @@ enum Command {
     Dialogs(dialogs::Dialogs),
     /// Say something to one user, while the bot runs or not.
     Send(send::Send),
+    /// Say something to many users, while the bot runs or not; and see how far that is.
+    Broadcast(Box<broadcast::Broadcast>),
     /// List the replies that wait to be sent.
     Outbox(outbox::Outbox),
     /// Copy a SQLite database to a file, while the bot runs or not.
@@ -199,6 +202,7 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Dead(dead) => dead.run(),
         Command::Dialogs(dialogs) => dialogs.run(),
         Command::Send(send) => send.run(),
+        Command::Broadcast(broadcast) => broadcast.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),

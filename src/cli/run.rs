@@ -53,7 +53,7 @@ Each can stand in a file of its own, too: TURNKEY_TELEGRAM_TOKEN_FILE=/run/secre
 names it, or systemd's LoadCredential=telegram-token:FILE hands it over. So can the
 database's address: TURNKEY_STORAGE_FILE, LoadCredential=storage:FILE. SIGHUP reads them
 again.
-/viber, /facebook and /vk are served once their secrets are there; docs/CHANNELS.md
+/viber, /facebook, /vk and /whatsapp are served once their secrets are there; docs/CHANNELS.md
 says where to find them.
 
 Signals: Ctrl-C stops gracefully, a second one at once; SIGHUP reads the settings

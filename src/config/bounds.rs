@@ -44,3 +44,11 @@ pub(super) fn web_address(example: &str, value: String) -> Result<String, String
         false => Err(format!("takes an address such as {example}, not {value:?}")),
     }
 }
+
+/// An id that platforms write in digits.
+pub(super) fn digits(value: String) -> Result<String, String> {
+    match !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Ok(value),
+        false => Err(format!("takes an id in digits, not {value:?}")),
+    }
+}

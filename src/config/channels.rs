@@ -61,6 +61,23 @@ pub(crate) struct FacebookConfig {
     pub(crate) proxies: Proxies,
 }
 
+/// The `whatsapp` channel.
+#[derive(Clone, Debug)]
+pub(crate) struct WhatsAppConfig {
+    /// The access token of a system user of the business.
+    pub(crate) token: Secret,
+    /// The app's secret, which signs what comes in.
+    pub(crate) secret: Secret,
+    /// What Meta shows when it tries out the webhook's address.
+    pub(crate) verify_token: Secret,
+    /// The id of the phone number that the bot speaks as; not the number itself.
+    pub(crate) phone_number_id: String,
+    /// The Graph API, with its version.
+    pub(crate) api_url: String,
+    /// What it is called through.
+    pub(crate) proxies: Proxies,
+}
+
 /// The `vk` channel.
 #[derive(Clone, Debug)]
 pub(crate) struct VkConfig {

@@ -43,7 +43,7 @@ use turnkey_storage::Sync;
 use turnkey_storage::inbox::Bounds;
 
 pub(crate) use self::channels::{
-    FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig,
+    FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig, WhatsAppConfig,
 };
 pub(crate) use self::choices::{LogFormat, Updater};
 pub(crate) use self::document::secrets_help;
@@ -138,6 +138,8 @@ pub(crate) struct Config {
     pub(crate) facebook: Option<FacebookConfig>,
     /// The `vk` channel, if it is served.
     pub(crate) vk: Option<VkConfig>,
+    /// The `whatsapp` channel, if it is served.
+    pub(crate) whatsapp: Option<WhatsAppConfig>,
     /// What is not as it should be with the settings' files, for the log.
     pub(crate) remarks: Vec<String>,
 }

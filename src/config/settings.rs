@@ -20,7 +20,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::bounds::{at_least, between, lasting, up_to, web_address};
+use super::bounds::{at_least, between, digits, lasting, up_to, web_address};
 use super::choices::{LogFormat, SyncMode, Updater};
 use super::secrets::Secret;
 use super::table::Change::{Restart, Upgrade};
@@ -261,6 +261,14 @@ settings! {
         facebook_api_url: String = "https://graph.facebook.com/v23.0".to_owned(),
             value_name: "URL", check: |url| web_address(API, url);
 
+        /// WhatsApp's Graph API, with its version
+        whatsapp_api_url: String = "https://graph.facebook.com/v26.0".to_owned(),
+            value_name: "URL", check: |url| web_address(API, url);
+
+        /// The id of the phone number that a WhatsApp bot speaks as: the one beside the number
+        /// in the app's settings, not the number itself
+        whatsapp_phone_number_id: String, value_name: "ID", check: digits;
+
         /// VK's API
         vk_api_url: String = "https://api.vk.com".to_owned(),
             value_name: "URL", check: |url| web_address(API, url);
@@ -306,6 +314,12 @@ settings! {
         facebook_secret: Secret;
         /// the webhook's verify token
         facebook_verify_token: Secret;
+        /// the access token of a system user
+        whatsapp_token: Secret;
+        /// the app's secret
+        whatsapp_secret: Secret;
+        /// the webhook's verify token
+        whatsapp_verify_token: Secret;
         /// the community's access token
         vk_token: Secret;
         /// the webhook's secret key

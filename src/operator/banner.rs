@@ -160,9 +160,13 @@ pub(crate) fn announce(
         Some(url) => {
             let url = url.trim_end_matches('/');
             for (platform, path, _) in set_up {
-                if platform == "Facebook" {
+                if platform == "WhatsApp" {
                     say!(
-                        "Facebook takes an address from the app's owner only: at developers.facebook.com, Messenger > Settings > Webhooks, enter {url}{path} and the value of TURNKEY_FACEBOOK_VERIFY_TOKEN, and choose messages and messaging_postbacks."
+                        "WhatsApp takes an address from the app's owner only: at developers.facebook.com, WhatsApp > Configuration > Webhook, enter {url}{path} and the value of TURNKEY_WHATSAPP_VERIFY_TOKEN, and subscribe to messages."
+                    );
+                } else if platform == "Facebook" {
+                    say!(
+                        "Facebook takes an address from the app's owner only: at developers.facebook.com, Messenger > Settings > Webhooks, enter {url}{path} and the value of TURNKEY_FACEBOOK_VERIFY_TOKEN, and choose messages and messaging_postbacks; where the bot hears them also message_edits, message_reactions, messaging_referrals, messaging_optins and standby."
                     );
                 } else {
                     say!("Registering {url}{path} with {platform}.");
@@ -191,12 +195,13 @@ fn url(scheme: &str, host: &str, port: u16) -> String {
 }
 
 /// Each platform, its path, and whether it has what it needs.
-fn platforms(config: &Config) -> [(&'static str, &'static str, bool); 4] {
+fn platforms(config: &Config) -> [(&'static str, &'static str, bool); 5] {
     [
         ("Telegram", "/telegram", config.telegram.token.is_some()),
         ("Viber", "/viber", config.viber.is_some()),
         ("Facebook", "/facebook", config.facebook.is_some()),
         ("VK", "/vk", config.vk.is_some()),
+        ("WhatsApp", "/whatsapp", config.whatsapp.is_some()),
     ]
 }
 

@@ -5,8 +5,8 @@
 
 pub(crate) mod backoff;
 pub(crate) mod clock;
-pub(crate) mod command_line;
 pub(crate) mod drain;
+pub(crate) mod hints;
 pub(crate) mod lines;
 pub(crate) mod logfile;
 pub(crate) mod pacing;

@@ -49,7 +49,7 @@ pub struct Program {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Replies {
     replies: Vec<Reply>,
 }
 
@@ -173,7 +173,7 @@ impl Program {
             let status = head.lines().next().unwrap_or("nothing");
             return Err(self.failed(&format!("answered {body} with {status}: {content}")));
         }
-        Ok(serde_json::from_str::<Answer>(content)?.replies)
+        Ok(serde_json::from_str::<Replies>(content)?.replies)
     }
 
     /// Presses Ctrl-C and waits: it must end well, with nothing cut off.

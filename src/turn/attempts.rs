@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use turnkey_storage::Arrival;
+use turnkey_storage::broadcasts;
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::{self as row, LONGEST_PAUSE};
 
@@ -191,7 +192,12 @@ impl Attempts<'_> {
             error,
             ..
         } = letter;
-        match dead::bury(&*self.inbox.storage, letter).await {
+        let storage = &*self.inbox.storage;
+        let buried = match broadcasts::of_update(update) {
+            Some(broadcast) => broadcasts::bury_update(storage, broadcast, letter).await,
+            None => dead::bury(storage, letter).await,
+        };
+        match buried {
             Ok(()) => {
                 self.inbox.slot.add(Field::Buried, 1);
                 let show = ["dead", "show", &dialog.channel, update];

@@ -5,7 +5,8 @@
 //! state for each user has a mark with the moment at which it was migrated; what the user's own
 //! dialog was left with before that is where the new one begins. A group that becomes a supergroup
 //! has another id since (<https://core.telegram.org/bots/api#message>): its dialogs begin where
-//! they were. Invariant: nothing is taken away from the old dialog, and of a user's own one
+//! they were. So does that of a user whose platform says that they had another id (WhatsApp).
+//! Invariant: nothing is taken away from the old dialog, and of a user's own one
 //! nothing that changed since is inherited.
 
 use turnkey_storage::{DialogKey, Storage, admin, marks, messages};
@@ -15,7 +16,7 @@ use crate::author::message::{Chat, Update};
 /// The mark: milliseconds since 1970.
 const MARK: &str = "dialogs-by-user";
 
-/// What a group is called by its earlier id, among the names of its own dialog.
+/// What an earlier id is called among the names of a dialog.
 const WAS: &str = "was";
 
 /// When the database was migrated, if it is of that time.
@@ -29,7 +30,7 @@ pub(crate) async fn since(storage: &dyn Storage) -> Option<i64> {
     }
 }
 
-/// Notes that a group had another id, if an update says so.
+/// Notes that a group or a user had another id, if an update says so.
 ///
 /// # Errors
 /// The storage is away.
@@ -37,6 +38,9 @@ pub(super) async fn note_move(
     storage: &dyn Storage,
     update: &Update,
 ) -> turnkey_storage::Result<()> {
+    if !update.formerly.is_empty() {
+        return messages::set(storage, &update.dialog, WAS, &update.formerly).await;
+    }
     match &update.chat {
         Some(Chat {
             id, was: Some(was), ..
@@ -45,7 +49,8 @@ pub(super) async fn note_move(
     }
 }
 
-/// The state with which a new dialog begins.
+/// The state with which a new dialog begins. `renames`: its platform's users may have other ids
+/// one day.
 ///
 /// # Errors
 /// The storage is away.
@@ -53,11 +58,17 @@ pub(super) async fn state(
     storage: &dyn Storage,
     since: Option<i64>,
     update: &Update,
+    renames: bool,
 ) -> turnkey_storage::Result<Option<String>> {
+    let channel = &update.dialog.channel;
+    if renames && let Some(was) = messages::find(storage, &update.dialog, WAS).await? {
+        let old = DialogKey::new(channel.as_str(), was);
+        let old = admin::dialog(storage, &old, 0).await?;
+        return Ok(old.and_then(|old| old.state));
+    }
     let (false, Some(chat)) = (update.user.is_empty(), &update.chat) else {
         return Ok(None);
     };
-    let channel = &update.dialog.channel;
     if let Some(was) = messages::find(storage, &group(update, &chat.id), WAS).await? {
         let key = update.dialog.user_id.replace(&chat.id, &was);
         let old = admin::dialog(storage, &DialogKey::new(channel.as_str(), key), 0).await?;

@@ -3,6 +3,7 @@
 //! Called by `updaters/`, which bring updates, and by the worker's tasks.
 
 pub(crate) mod attempts;
+pub(crate) mod broadcast;
 pub(crate) mod context;
 pub(crate) mod inherited;
 mod left;

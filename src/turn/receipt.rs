@@ -23,8 +23,8 @@ use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::{Arrival, Seen, Storage};
 
 use crate::author::message::{DialogKey, Update};
-use crate::shared::command_line::Commands;
 use crate::shared::drain;
+use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::told;
 
@@ -58,14 +58,14 @@ pub(crate) struct Inbox {
     in_hand: Cell<u64>,
     /// The updates of all receipts, by their arrival; the second number tells those of
     /// one moment apart.
-    under_way: RefCell<BTreeMap<Place, Arc<Update>>>,
+    under_way: RefCell<BTreeMap<ArrivalOrder, Arc<Update>>>,
     receipts: Cell<u64>,
     /// This worker's counters.
     pub(crate) slot: Slot,
 }
 
 /// Microseconds since 1970, and a number.
-type Place = (i64, u64);
+type ArrivalOrder = (i64, u64);
 
 /// What whoever brought an update waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ pub(crate) struct Receipt<'a> {
     /// The channel's plain answer.
     plain: Vec<u8>,
     is_accepted: bool,
-    place: Place,
+    place: ArrivalOrder,
 }
 
 impl Inbox {

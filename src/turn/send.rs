@@ -9,12 +9,13 @@
 //! the lock is released, and `recovery.rs` or the dialog's next turn tries again, until
 //! `--max-reply-attempts` or `--max-reply-age`: then the reply becomes a dead reply. An attempt
 //! counts only if the platform answered it; while the platform is unreachable, only the age
-//! counts.
+//! counts. A broadcast's reply has its end counted in the transaction that takes it out of the
+//! outbox, and takes a place only when nobody else wants it, for up to [`YIELD`].
 
 use std::time::Duration;
 
 use turnkey_storage::replies::{self, Waiting};
-use turnkey_storage::{DialogKey, Grant, ReplyId, Unsent, pauses};
+use turnkey_storage::{DialogKey, Grant, ReplyId, Unsent, broadcasts, pauses};
 
 use crate::author::message::Outgoing;
 use crate::channels::{Outlet, SendError, Sent};
@@ -42,6 +43,12 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// The longest wait for a platform's limit in which a turn keeps its lock.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a broadcast's reply lets others go first; then it waits in line like them.
+const YIELD: Duration = Duration::from_secs(10);
+
+/// Between two looks of such a reply for a place.
+const YIELD_LOOK: Duration = Duration::from_millis(20);
 
 /// A shorter pause is not worth a row: a restart takes about as long.
 const WORTH_KEEPING: Duration = Duration::from_secs(1);
@@ -93,7 +100,9 @@ async fn give_up_unreadable(
 ) -> Result<(), SendError> {
     let waiting = replies::waiting(&*bot.storage, dialog, id).await;
     match waiting.map_err(stays)? {
-        Some(last) => give_up(bot, dialog, id, &last, reason).await.map_err(stays),
+        Some(last) => give_up(bot, (dialog, id, None), &last, reason)
+            .await
+            .map_err(stays),
         None => Ok(()),
     }
 }
@@ -122,14 +131,19 @@ async fn deliver(
         tracing::info!("{dialog}: the message that was to be changed has no name here any more");
         return Ok(());
     };
+    let broadcast = broadcasts::of_update(&reply.update);
     let outlet = bot.channels.outlet(dialog);
     let mut delay = FIRST_DELAY;
     let mut taken = outlet.taken.get();
     for attempt in 1.. {
-        wait_for_place(bot, outlet, reply).await?;
+        wait_for_place(bot, outlet, reply, broadcast.is_some()).await?;
         let (reason, after, counts) = match outlet.channel.send(id, &resolved).await {
             Ok(sent) => {
                 learn(bot, dialog, reply, &sent).await?;
+                if let Some(broadcast) = broadcast {
+                    let counted = broadcasts::sent(&*bot.storage, broadcast, dialog, id);
+                    counted.await.map_err(stays)?;
+                }
                 break;
             }
             Err(error @ (SendError::Refused(_) | SendError::Unreachable(_))) => {
@@ -140,8 +154,14 @@ async fn deliver(
                         .map_err(stays)?;
                 }
                 bot.slot.add(Field::Refused, 1);
-                tracing::warn!("{dialog}: a reply was refused for good: {reason}");
-                return Ok(());
+                let Some(broadcast) = broadcast else {
+                    tracing::warn!("{dialog}: a reply was refused for good: {reason}");
+                    return Ok(());
+                };
+                // Thousands may have blocked the bot: they are listed, not logged.
+                tracing::debug!("{dialog}: broadcast {broadcast} was refused: {reason}");
+                let counted = broadcasts::refused(&*bot.storage, broadcast, dialog, id, &reason);
+                return counted.await.map_err(stays);
             }
             Err(SendError::TooMany { reason, after, all }) => {
                 bot.slot.add(Field::TooMany, 1);
@@ -157,7 +177,7 @@ async fn deliver(
         taken = outlet.taken.get();
         // It is stored, and shown to operators.
         let reason = scrub(&reason).into_owned();
-        let Some(failures) = failed(bot, dialog, id, counts, &reason).await? else {
+        let Some(failures) = failed(bot, (dialog, id, broadcast), counts, &reason).await? else {
             return Ok(());
         };
         if attempt == ATTEMPTS || after > Some(PATIENCE) {
@@ -203,8 +223,7 @@ async fn learn(
 /// When the storage is away: the reply stays in the outbox.
 async fn failed(
     bot: &Bot,
-    dialog: &DialogKey,
-    id: ReplyId,
+    (dialog, id, broadcast): (&DialogKey, ReplyId, Option<u64>),
     counts: bool,
     reason: &str,
 ) -> Result<Option<u32>, SendError> {
@@ -220,7 +239,7 @@ async fn failed(
         let noted = replies::note(storage, dialog, id, &now, reason).await;
         return noted.map(|()| Some(now.attempts)).map_err(stays);
     }
-    give_up(bot, dialog, id, &now, reason)
+    give_up(bot, (dialog, id, broadcast), &now, reason)
         .await
         .map_err(stays)?;
     Ok(None)
@@ -229,12 +248,15 @@ async fn failed(
 /// Gives a reply up: it is a dead reply, and those behind it go on.
 async fn give_up(
     bot: &Bot,
-    dialog: &DialogKey,
-    id: ReplyId,
+    (dialog, id, broadcast): (&DialogKey, ReplyId, Option<u64>),
     last: &Waiting,
     reason: &str,
 ) -> turnkey_storage::Result<()> {
-    replies::bury(&*bot.storage, dialog, id, last, reason).await?;
+    let storage = &*bot.storage;
+    match broadcast {
+        None => replies::bury(storage, dialog, id, last, reason).await?,
+        Some(of) => broadcasts::bury_reply(storage, of, dialog, id, last, reason).await?,
+    }
     bot.slot.add(Field::BuriedReplies, 1);
     let seconds = (unix_ms() as i64 - last.since) / 1000;
     let show = ["outbox", "show", &format!("{}.{}", id.turn.0, id.index)];
@@ -255,6 +277,7 @@ async fn wait_for_place(
     bot: &Bot,
     outlet: Outlet<'_>,
     outgoing: &Outgoing,
+    yields: bool,
 ) -> Result<(), SendError> {
     let too_long = |wait: Duration| SendError::Retry {
         reason: format!("the platform's limits allow it in {} s", wait.as_secs() + 1),
@@ -269,6 +292,7 @@ async fn wait_for_place(
         false => Duration::ZERO,
     };
     let mut is_reserved = false;
+    let mut yielded = Duration::ZERO;
     loop {
         if !drain::sleep(&bot.draining, wait).await {
             return Err(too_long(wait));
@@ -281,6 +305,15 @@ async fn wait_for_place(
                 pause
             }
             None if is_reserved => return Ok(()),
+            // A place that is there now, or none: those who come meanwhile go first.
+            None if yields && yielded < YIELD => match pace.bot(channel.rate(), Duration::ZERO) {
+                Ok(_) => return Ok(()),
+                Err(away) => {
+                    let pause = away.max(YIELD_LOOK);
+                    yielded += pause;
+                    jitter(pause).max(YIELD_LOOK)
+                }
+            },
             None => {
                 is_reserved = true;
                 pace.bot(channel.rate(), PATIENCE).map_err(too_long)?

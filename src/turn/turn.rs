@@ -275,7 +275,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         // handle
         let mut state = begun.state;
         if state.is_none() {
-            match inherited::state(&*bot.storage, bot.inherits, &update).await {
+            let renames = bot.channels.of(dialog).renames_users();
+            match inherited::state(&*bot.storage, bot.inherits, &update, renames).await {
                 Ok(inherited) => state = inherited,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             }

@@ -24,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use turnkey_storage::{Arrival, marks};
 
-use super::window::{Place, Window};
+use super::window::{Window, WindowPlace};
 use crate::author::message::{DialogKey, Update};
 use crate::author::start_error::StartError;
 use crate::channels::poll::{Batch, Mark, Poll, PollError};
@@ -78,7 +78,7 @@ struct Poller {
     source: Box<dyn Poll>,
     window: RefCell<Window>,
     /// What waits behind an update of its dialog; a dialog is here while one runs.
-    lanes: RefCell<HashMap<DialogKey, VecDeque<(Place, Update)>>>,
+    lanes: RefCell<HashMap<DialogKey, VecDeque<(WindowPlace, Update)>>>,
     /// An update is done.
     moved: Notify,
     /// The mark that was kept, or that the platform was told, last.
@@ -268,14 +268,17 @@ impl Poller {
             return Read::Nothing;
         };
         match channel.parse(&HeaderMap::new(), raw) {
-            Ok(Received::Updates(mut updates)) => match updates.pop() {
-                Some(mut update) => {
-                    self.bot.dialog_by.apply(&mut update);
-                    Read::Update(Box::new(update))
+            // No platform that is polled refuses late.
+            Ok(Received::Updates(mut updates) | Received::WithRefusals(mut updates, _)) => {
+                match updates.pop() {
+                    Some(mut update) => {
+                        self.bot.dialog_by.apply(&mut update);
+                        Read::Update(Box::new(update))
+                    }
+                    None => Read::Nothing,
                 }
-                None => Read::Nothing,
-            },
-            Ok(Received::Async(update)) => Read::Update(Box::new(update)),
+            }
+            Ok(Received::Async(update)) => Read::Update(update),
             Ok(Received::Answer(answer)) if answer.body.is_empty() => Read::Nothing,
             Ok(Received::Answer(answer)) => Read::Answer(answer.body),
             // Its place in the queue moves on: so it is kept where somebody can look.
@@ -285,7 +288,7 @@ impl Poller {
 
     /// Runs the updates of a dialog, one after another, until none is left or the worker
     /// leaves.
-    async fn run_lane(self: Rc<Self>, mut place: Place, mut update: Update) {
+    async fn run_lane(self: Rc<Self>, mut place: WindowPlace, mut update: Update) {
         let dialog = update.dialog.clone();
         while self.run_turn(Arc::new(update)).await {
             self.done(place);
@@ -346,7 +349,7 @@ impl Poller {
         }
     }
 
-    fn done(&self, place: Place) {
+    fn done(&self, place: WindowPlace) {
         self.window.borrow_mut().done(place);
         self.moved.notify_waiters();
     }

@@ -18,9 +18,10 @@ use turnkey_storage::Arrival;
 
 use super::body;
 use crate::author::message::{DialogKey, Update};
-use crate::channels::{Channel, PlatformAnswer, Received, Refusal};
+use crate::channels::{Channel, PlatformAnswer, Received, Refusal, RefusedLate};
 use crate::config::ServerLimits;
 use crate::net::request::Body;
+use crate::shared::scoreboard::Field;
 use crate::turn::context::Bot;
 use crate::turn::receipt::{Answer, WaitsFor};
 use crate::turn::{riding, turn};
@@ -49,19 +50,22 @@ pub(crate) async fn receive(
     // All of a request arrived now, however long an update waits for the one
     // before it.
     let arrived = Arrival::now();
-    let updates = match received {
-        Received::Updates(mut updates) => {
-            updates
-                .iter_mut()
-                .for_each(|update| bot.dialog_by.apply(update));
+    let mut updates = match received {
+        Received::Updates(updates) => updates,
+        Received::WithRefusals(updates, refused) => {
+            refused.iter().for_each(|refused| note(bot, refused));
             updates
         }
         Received::Async(mut update) => {
             bot.dialog_by.apply(&mut update);
-            return accept(bot, channel, update, arrived).await;
+            return accept(bot, channel, *update, arrived).await;
         }
         Received::Answer(answer) => return Ok(answer),
     };
+
+    for update in &mut updates {
+        bot.dialog_by.apply(update);
+    }
 
     let mut answer = channel.answer(Vec::new());
     if updates.len() == 1 {
@@ -83,6 +87,18 @@ pub(crate) async fn receive(
         }
     }
     refused.map_or(Ok(answer), Err)
+}
+
+/// Counts a reply that was taken and is refused after all, as one that was refused at once.
+fn note(bot: &Bot, refused: &RefusedLate) {
+    let RefusedLate {
+        dialog,
+        key,
+        reason,
+        ..
+    } = refused;
+    bot.slot.add(Field::Refused, 1);
+    tracing::warn!("{dialog}: a reply that was taken was refused later: {reason} (reply {key})");
 }
 
 /// The same updates in one list for each dialog, the order kept.

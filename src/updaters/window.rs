@@ -9,7 +9,7 @@ use crate::channels::poll::Mark;
 
 /// An update's place in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(u64);
+pub(super) struct WindowPlace(u64);
 
 struct Entry {
     mark: Mark,
@@ -57,16 +57,16 @@ impl Window {
     }
 
     /// Adds the next update of the platform's order.
-    pub(super) fn push(&mut self, mark: Mark) -> Place {
+    pub(super) fn push(&mut self, mark: Mark) -> WindowPlace {
         self.entries.push_back(Entry {
             mark,
             is_done: false,
         });
-        Place(self.first + self.entries.len() as u64 - 1)
+        WindowPlace(self.first + self.entries.len() as u64 - 1)
     }
 
     /// An update is ours, or nobody's.
-    pub(super) fn done(&mut self, place: Place) {
+    pub(super) fn done(&mut self, place: WindowPlace) {
         let index = place.0.checked_sub(self.first);
         let entry = index.and_then(|index| self.entries.get_mut(index as usize));
         if let Some(entry) = entry {

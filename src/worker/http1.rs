@@ -55,7 +55,7 @@ enum Phase {
     Busy,
 }
 
-struct State {
+struct ConnectionState {
     phase: Cell<Phase>,
     since: Cell<Instant>,
     closing: Cell<bool>,
@@ -67,7 +67,7 @@ struct State {
     is_cut: Cell<bool>,
 }
 
-impl State {
+impl ConnectionState {
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(Instant::now());
@@ -114,7 +114,7 @@ pub(super) async fn serve(
     caller: Caller,
     draining: watch::Receiver<bool>,
 ) {
-    let state = Rc::new(State {
+    let state = Rc::new(ConnectionState {
         phase: Cell::new(Phase::Idle),
         since: Cell::new(Instant::now()),
         closing: Cell::new(caller.full),
@@ -133,7 +133,7 @@ pub(super) async fn serve(
 async fn serve_requests(
     server: &Rc<Serving>,
     stream: impl Stream,
-    state: &Rc<State>,
+    state: &Rc<ConnectionState>,
     caller: Caller,
     mut draining: watch::Receiver<bool>,
 ) {
@@ -209,7 +209,7 @@ async fn serve_requests(
 /// A stream that notes when a request begins to arrive.
 struct Watched<S> {
     stream: S,
-    state: Rc<State>,
+    state: Rc<ConnectionState>,
 }
 
 impl<S: Stream> AsyncRead for Watched<S> {

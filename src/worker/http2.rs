@@ -31,7 +31,7 @@ const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
 
 /// What a connection is doing.
-struct State {
+struct ConnectionState {
     /// Requests that are being answered.
     open: Cell<u32>,
     /// Since when there is none.
@@ -48,7 +48,7 @@ pub(super) async fn serve(
     mut draining: watch::Receiver<bool>,
 ) {
     let limits = server.limits;
-    let state = Rc::new(State {
+    let state = Rc::new(ConnectionState {
         open: Cell::new(0),
         idle_since: Cell::new(Instant::now()),
         is_new: Cell::new(true),
@@ -109,10 +109,10 @@ pub(super) async fn serve(
 }
 
 /// A request that is being answered.
-struct Open(Rc<State>);
+struct Open(Rc<ConnectionState>);
 
 impl Open {
-    fn new(state: &Rc<State>) -> Self {
+    fn new(state: &Rc<ConnectionState>) -> Self {
         state.open.set(state.open.get() + 1);
         state.is_new.set(false);
         Open(state.clone())

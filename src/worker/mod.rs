@@ -40,7 +40,7 @@ use crate::config::Config;
 use crate::handlers::{Author, Starting, Wishes};
 use crate::net::listener::Listener;
 use crate::net::tls::{self, Certificates, Tickets};
-use crate::shared::command_line::Commands;
+use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Scoreboard};
 use crate::turn::context::{Bot, Limits};
 use crate::turn::inherited;

@@ -60,6 +60,11 @@ impl DeadLetter {
 /// # Errors
 /// As [`Storage::commit`].
 pub async fn bury(storage: &dyn Storage, letter: &DeadLetter) -> Result<()> {
+    storage.own(burial(letter)).await.map(drop)
+}
+
+/// What [`bury`] does.
+pub(crate) fn burial(letter: &DeadLetter) -> Vec<Statement> {
     let (channel, update) = (&letter.dialog.channel, &letter.update);
     // No turn has the fence 0: it marks an id that was buried. Written first, so that of
     // a burial and a commit at the same moment one finds the other's row.
@@ -101,7 +106,7 @@ pub async fn bury(storage: &dyn Storage, letter: &DeadLetter) -> Result<()> {
         "DELETE FROM turnkey_inbox WHERE id = ?1 AND channel = ?2",
         (update, channel),
     );
-    storage.own(vec![remember, bury, take_out]).await.map(drop)
+    vec![remember, bury, take_out]
 }
 
 /// Up to `limit` letters behind `after`, the oldest first.

@@ -9,7 +9,7 @@
 //!    and the author's own SQL in one transaction, durable when the call returns;
 //! 3. [`end`](Storage::end): forget the replies that were sent, give the lock back.
 //!
-//! What every engine promises (`tests/conformance.rs` holds them to it):
+//! What every engine promises (`tests/conformance/` holds them to it):
 //!
 //! * **Order.** Turns of a dialog run one at a time, first come, first served.
 //!   Turns of different dialogs never wait for each other's handlers.
@@ -31,6 +31,7 @@
 
 mod address;
 pub mod admin;
+pub mod broadcasts;
 pub mod clock;
 pub mod copy;
 mod database;

@@ -127,6 +127,18 @@ pub async fn bury(
     last: &Waiting,
     error: &str,
 ) -> Result<()> {
+    let statements = burial(storage, dialog, id, last, error);
+    storage.own(statements).await.map(drop)
+}
+
+/// What [`bury`] does.
+pub(crate) fn burial(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    id: ReplyId,
+    last: &Waiting,
+    error: &str,
+) -> Vec<Statement> {
     let of_dialog = of_dialog(storage);
     let bury = format!(
         "INSERT INTO turnkey_dead_reply ({COLUMNS})
@@ -142,11 +154,10 @@ pub async fn bury(
         Value::from(unix_ms()),
     ]);
     let take_out = format!("{TAKES_REPLIES} WHERE {of_dialog} AND turn = ?3 AND n = ?4");
-    let statements = vec![
+    vec![
         Statement::new(bury, params),
         Statement::new(take_out, key(dialog, id)),
-    ];
-    storage.own(statements).await.map(drop)
+    ]
 }
 
 /// The turn of an update that was handled, if its dialog has had a newer one since.
@@ -306,7 +317,7 @@ pub async fn drop_reply(storage: &dyn Storage, id: ReplyId) -> Result<bool> {
 }
 
 /// The condition that a row of the outbox is of the dialog in `?1` and `?2`.
-fn of_dialog(storage: &dyn Storage) -> &'static str {
+pub(crate) fn of_dialog(storage: &dyn Storage) -> &'static str {
     match storage.numbers_dialogs() {
         true => {
             "dialog = (SELECT d.id FROM turnkey_dialog d WHERE d.user_id = ?1 AND d.channel = ?2)"
@@ -316,7 +327,7 @@ fn of_dialog(storage: &dyn Storage) -> &'static str {
 }
 
 /// `?1` to `?4`.
-fn key(dialog: &DialogKey, id: ReplyId) -> Vec<Value> {
+pub(crate) fn key(dialog: &DialogKey, id: ReplyId) -> Vec<Value> {
     vec![
         Value::from(&dialog.user_id),
         Value::from(&dialog.channel),

@@ -9,9 +9,11 @@
 
 const path = require('node:path')
 const { format, inspect } = require('node:util')
+const { KINDS, escapeMarkup } = require('./content.js')
 const { cut, toFail } = require('./fail.js')
 const pipes = require('./pipes.js')
-const { GiveUp, Reply, Retry, Turn, cancelTurn, endTurn, takeDone } = require('./turn.js')
+const { Reply } = require('./reply.js')
+const { GiveUp, Retry, Turn, cancelTurn, endTurn, takeDone } = require('./turn.js')
 const { describe, line } = require('./values.js')
 
 const PROTOCOL = 1
@@ -55,14 +57,20 @@ function checkOptions(handle, options) {
     throw new RangeError(`run: concurrency: a whole number of 1 to ${MAX_CONCURRENCY} is wanted, not ${describe(concurrency)}`)
   }
   if (typeof raw !== 'boolean') throw new TypeError(`run: raw: true or false is wanted, not ${describe(raw)}`)
-  if (!Array.isArray(hears) || !hears.every((kind) => kind === 'edited')) {
-    throw new TypeError(`run: hears: ['edited'] or [] is wanted, not ${inspect(hears)}`)
+  if (!Array.isArray(hears)) throw new TypeError(`run: hears: an array such as ['message'] is wanted, not ${inspect(hears)}`)
+  for (const kind of hears) {
+    if (!KINDS.includes(kind)) throw new TypeError(`run: hears: one of ${KINDS.join(', ')} is wanted, not ${inspect(kind)}`)
   }
   if (name !== undefined && typeof name !== 'string') {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)
   }
   const called = name || path.basename(process.argv[1] ?? '') || 'bot'
   return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears }
+}
+
+/** The number of the question that a line answers. */
+function numberOf(message) {
+  return message?.query ?? message?.ask ?? message?.download
 }
 
 /** Nobody is there any more: the answers of what still runs would reach nobody. */
@@ -92,7 +100,7 @@ class Connection {
       message = JSON.parse(text)
     } catch {}
     if (message?.turn) this.#begin(message.id, message.turn)
-    else if (message?.query !== undefined) this.#inHand.get(message.id)?.answered(message)
+    else if (numberOf(message) !== undefined) this.#inHand.get(message.id)?.answered(message)
     else if (message?.cancel !== undefined) this.#inHand.get(message.cancel)?.cancel()
     else if (message?.ping !== undefined) send({ pong: message.ping })
     else if (message?.hello) this.#greet()
@@ -148,24 +156,25 @@ class Running {
   constructor(id, message) {
     this.id = id
     this.message = message
-    this.turn = new Turn(message, (sql, params) => this.#ask(sql, params))
+    this.turn = new Turn(message, (sort, fields) => this.#ask(sort, fields))
   }
 
-  #ask(sql, params) {
+  #ask(sort, fields) {
     return new Promise((resolve, reject) => {
-      const query = (this.#asked += 1)
-      send({ id: this.id, query, sql, params })
+      const number = (this.#asked += 1)
+      send({ id: this.id, [sort]: number, ...fields })
       this.#waiting ??= new Map()
-      this.#waiting.set(query, { resolve, reject })
+      this.#waiting.set(number, { resolve, reject })
     })
   }
 
-  answered({ query, rows, error }) {
-    const waits = this.#waiting?.get(query)
+  answered(message) {
+    const number = numberOf(message)
+    const waits = this.#waiting?.get(number)
     if (waits === undefined) return
-    this.#waiting.delete(query)
-    if (error === undefined) waits.resolve(rows)
-    else waits.reject(new Error(error))
+    this.#waiting.delete(number)
+    if (message.error !== undefined) waits.reject(new Error(message.error))
+    else waits.resolve(message.rows ?? message.size ?? message.result)
   }
 
   cancel() {
@@ -187,4 +196,4 @@ for (const level of ['error', 'warn', 'info', 'debug']) {
   }
 }
 
-module.exports = { GiveUp, Reply, Retry, log, run }
+module.exports = { GiveUp, Reply, Retry, escapeMarkup, log, run }

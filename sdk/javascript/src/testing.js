@@ -11,6 +11,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { fileURLToPath } = require('node:url')
+const { camel, readFiles, readPart, writePart } = require('./content.js')
 const { Turn, endTurn, takeDone } = require('./turn.js')
 const { describe, fromColumn, line, toParam, wantText } = require('./values.js')
 
@@ -24,6 +25,8 @@ class Conversation {
   #handle
   #channel
   #database
+  #platform
+  #downloads
   /** JSON, by user. */
   #states = new Map()
   /** Each user's last turn: the next one waits for it. */
@@ -33,14 +36,17 @@ class Conversation {
   /**
    * `migrations`: a directory of .sql files, or an array of statements. `database` answers
    * SQL in place of SQLite: `query(sql, params)` gives rows, `transaction(statements)` runs
-   * `[[sql, params], …]`, all or none.
+   * `[[sql, params], …]`, all or none. `ask(method, params)` answers `turn.ask`, and throws to
+   * refuse; `downloads` has the bytes of files by their ids or addresses.
    */
-  constructor(handle, { channel = 'http', migrations = [], database } = {}) {
+  constructor(handle, { channel = 'http', migrations = [], database, ask, downloads = {} } = {}) {
     if (typeof handle !== 'function') {
       throw new TypeError(`new Conversation: a handler is wanted, not ${describe(handle)}`)
     }
     this.#handle = handle
     this.#channel = channel
+    this.#platform = ask
+    this.#downloads = downloads
     this.#database = database ?? new Sqlite(migrations)
   }
 
@@ -55,8 +61,9 @@ class Conversation {
   }
 
   /**
-   * Anything else: `{ text, pictures, kind, rpc, raw, attempt, update }`, all of them
-   * optional. Rejects with what the handler threw.
+   * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
+   * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, album,
+   * rpc, raw, attempt, update }`. Rejects with what the handler threw.
    */
   sends(user, update) {
     const run = () => this.#turn(user, update)
@@ -71,7 +78,9 @@ class Conversation {
     return state === undefined ? undefined : JSON.parse(state)
   }
 
-  async #turn(user, { text = '', pictures, kind, rpc, raw, attempt = 1, update }) {
+  async #turn(user, { text = '', kind, rpc, raw, attempt = 1, update, ...others }) {
+    const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, album, ...unknown } = others
+    for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
     kind ??= rpc ? 'rpc' : 'message'
     const message = throughJson({
@@ -83,11 +92,21 @@ class Conversation {
       attempt,
       state: this.state(user),
       ...(kind === 'message' ? readCommand(text) : undefined),
-      pictures,
+      event,
+      markup,
+      files: files?.map(writePart),
+      location: writePart(location),
+      contact: writePart(contact),
+      sender: writePart(sender),
+      chat: writePart(chat),
+      quoted: writePart(quoted),
+      forwarded: writePart(forwarded),
+      message: id,
+      album,
       rpc,
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
-    const turn = new Turn(message, (sql, params) => this.#query(sql, params))
+    const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields))
     const handle = this.#handle
     let done
     try {
@@ -100,7 +119,27 @@ class Conversation {
       await this.#database.transaction(done.sql.map(([sql, params]) => [sql, params.map(fromColumn)]))
     }
     if (done.state !== undefined) this.#states.set(user, JSON.stringify(done.state))
-    return (done.replies ?? []).map((reply) => (reply.picture || reply.buttons ? reply : reply.text))
+    return (done.replies ?? []).map(readSaid)
+  }
+
+  /** What a question of the protocol is answered with. */
+  async #answer(sort, fields) {
+    if (sort === 'query') return this.#query(fields.sql, fields.params)
+    if (sort === 'download') return this.#download(fields)
+    if (this.#platform === undefined) {
+      throw new Error('there is no platform in a Conversation: give it one that answers turn.ask, new Conversation(handle, { ask })')
+    }
+    return throughJson({ result: await this.#platform(fields.method, fields.params) }).result
+  }
+
+  #download({ file, limit, path: to }) {
+    const bytes = this.#downloads[file.id] ?? this.#downloads[file.url]
+    if (bytes === undefined) {
+      throw new Error('the file is not there: new Conversation(handle, { downloads }) has the bytes of files by their ids or addresses')
+    }
+    if (bytes.length > limit) throw new Error(`the file has more than ${limit} bytes`)
+    fs.writeFileSync(to, bytes, { flag: 'wx' })
+    return bytes.length
   }
 
   async #query(sql, params) {
@@ -108,6 +147,28 @@ class Conversation {
     return rows.map((row) => Object.fromEntries(
       Object.entries(row).map(([name, value]) => [name, toParam(value, `column ${name}`)])))
   }
+}
+
+/** A reply or another action in the form in which an author writes it; one that is only a text is that text. */
+function readSaid(json) {
+  const { text, files, keyboard, buttons, ...others } = json
+  const said = {}
+  for (const [name, value] of Object.entries(others)) said[camel(name)] = value
+  if (text) said.text = text
+  if (files) said.files = readFiles(files).map(({ base64, ...file }) => (base64 === undefined ? file : { ...file, data: Buffer.from(base64, 'base64') }))
+  if (said.contact) said.contact = readPart(said.contact)
+  if (buttons) said.buttons = buttons.map(readRow)
+  if (keyboard === 'remove') said.removeKeyboard = true
+  else if (keyboard) {
+    said.keyboard = (keyboard.rows ?? keyboard.once).map(readRow)
+    if (keyboard.once) said.once = true
+  }
+  const names = Object.keys(said)
+  return names.length === 1 && names[0] === 'text' ? text : said
+}
+
+function readRow(row) {
+  return Array.isArray(row) ? row.map((button) => readPart(button)) : readPart(row)
 }
 
 /** As it comes out at the other end of the pipe. */
@@ -232,9 +293,11 @@ class Program {
     return this.sends(user, { button: data })
   }
 
-  /** Anything else that `POST /http` takes, such as `{ text, picture }`. */
+  /** Anything else that `POST /http` takes: `{ text, button, id, photo, files, location, contact }`. */
   async sends(user, message) {
-    const body = JSON.stringify({ user_id: user, ...message })
+    const { files, location, contact, ...others } = message
+    const parts = { files: files?.map(writePart), location: writePart(location), contact: writePart(contact) }
+    const body = JSON.stringify({ user_id: user, ...others, ...parts })
     let answer, text
     try {
       answer = await fetch(`http://127.0.0.1:${this.#port}/http`, {
@@ -249,7 +312,7 @@ class Program {
     }
     if (answer.status !== 200) throw this.#failed(`answered ${body} with ${answer.status}: ${text}`)
     const { replies } = JSON.parse(text)
-    return replies.map((reply) => (reply.picture || reply.buttons ? reply : reply.text))
+    return replies.map(readSaid)
   }
 
   /** Presses Ctrl-C and waits: it must end well, with nothing cut off. */

@@ -1,71 +1,24 @@
-// The turn that a handler is given, and what it may say: Reply, Retry, GiveUp.
+// The turn that a handler is given, and what it may throw: Retry, GiveUp.
 //
 // Made by index.js for each `turn` line and by testing.js for each message of a test.
-// Invariants: nothing here takes effect before the answer is written; what an author hands
-// in is checked, and copied, at once. Bounds: MAX_REPLIES replies a turn.
+// Invariants: nothing here takes effect before the answer is written, but for `ask` and
+// `download`; what an author hands in is checked, and copied, at once; what came in is looked
+// at when the author does. Bounds: MAX_REPLIES replies and other actions a turn.
 'use strict'
 
-const { describe, checkState, fromRows, isPlain, toParams, wantText } = require('./values.js')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { inspect } = require('node:util')
+const { escapeMarkup, readFiles, readPart, writePart } = require('./content.js')
+const { toName, toReply, toTarget } = require('./reply.js')
+const { describe, checkState, fromRows, line, toParams, wantText } = require('./values.js')
 
 const MAX_REPLIES = 1000
 const MAX_RETRY = 86400
 
-/** A text, a picture with or without one, and buttons under it. It never changes. */
-class Reply {
-  constructor(text) {
-    this.text = text === undefined ? '' : wantText(text, 'new Reply')
-  }
-
-  /** A picture, by its address or by the platform's id of it. */
-  static picture(picture) {
-    return new Reply().#with({ picture: wantText(picture, 'Reply.picture') })
-  }
-
-  /** The same with this text under the picture. */
-  caption(text) {
-    return this.#with({ text: wantText(text, 'caption') })
-  }
-
-  /** The same with one more button. `data` is what `turn.button` is when it is pressed. */
-  button(label, data) {
-    const button = { label: wantText(label, 'button: label'), data: wantText(data, 'button: data') }
-    return this.#with({ buttons: [...(this.buttons ?? []), button] })
-  }
-
-  #with(changed) {
-    return Object.assign(new Reply(), this, changed)
-  }
-}
-
-/** What `turn.reply` was given, in the form of the protocol. */
-function toReply(reply) {
-  if (typeof reply === 'string') {
-    if (reply === '') throw new TypeError('turn.reply: the text is empty')
-    return { text: reply }
-  }
-  if (reply === null || typeof reply !== 'object' || !(reply instanceof Reply || isPlain(reply))) {
-    throw new TypeError(`turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not ${describe(reply)}`)
-  }
-  const { text, picture, buttons, ...others } = reply
-  for (const name of Object.keys(others)) {
-    throw new TypeError(`turn.reply: a reply has text, picture and buttons, but no ${name}`)
-  }
-  if (text !== undefined) wantText(text, 'turn.reply: text')
-  if (picture !== undefined) wantText(picture, 'turn.reply: picture')
-  if (!text && !picture) throw new TypeError('turn.reply: a reply has a text or a picture, or both')
-  if (buttons !== undefined && !Array.isArray(buttons)) {
-    throw new TypeError(`turn.reply: buttons: an array of { label, data } is wanted, not ${describe(buttons)}`)
-  }
-  return { text: text ?? '', picture: picture || undefined, buttons: buttons?.map(toButton) }
-}
-
-function toButton(button, i) {
-  const where = `turn.reply: buttons[${i}]`
-  if (button === null || typeof button !== 'object') {
-    throw new TypeError(`${where}: { label, data } is wanted, not ${describe(button)}`)
-  }
-  return { label: wantText(button.label, `${where}.label`), data: wantText(button.data, `${where}.data`) }
-}
+/** Bytes of a file that is fetched, if the author says nothing: what Telegram lets bots have. */
+const MAX_DOWNLOAD = 20 * 1024 * 1024
 
 /** Thrown by a handler: the turn changes nothing, and is tried again after `seconds`. */
 class Retry extends Error {
@@ -93,9 +46,23 @@ function readRaw(raw) {
   return Buffer.from(raw.base64, 'base64')
 }
 
+/** Parameters of a method as they are now: JSON. */
+function copyParams(params, where) {
+  if (params === undefined) return {}
+  if (params === null || typeof params !== 'object' || Array.isArray(params)) {
+    throw new TypeError(`${where}: the parameters are an object, such as { user_id: 7 }, not ${describe(params)}`)
+  }
+  try {
+    return JSON.parse(line(params))
+  } catch (error) {
+    throw new TypeError(`${where}: the parameters are JSON: ${error.message}`)
+  }
+}
+
 let takeOf, cancelOf
 
 class Turn {
+  #message
   #ask
   #replies
   #statements
@@ -104,23 +71,40 @@ class Turn {
   #controller
 
   /**
-   * `message` is the protocol's `turn`. `ask(sql, params)` asks the database: a promise
-   * of rows in the form of the protocol.
+   * `message` is the protocol's `turn`. `ask(sort, fields)` asks a question of the protocol,
+   * a `query`, an `ask` or a `download`: a promise of the rows, the result or the size.
    */
   constructor(message, ask) {
+    this.#message = message
     this.#ask = ask
-    const { kind, text } = message
     this.state = message.state ?? {}
-    this.text = text
-    this.command = message.command
-    this.argument = message.argument ?? ''
-    this.button = kind === 'button' ? text : undefined
-    this.pictures = message.pictures ?? []
-    this.rpc = message.rpc
-    this.userId = message.user
-    this.channel = message.channel
-    this.update = { id: message.update, kind, raw: readRaw(message.raw) }
-    this.attempt = message.attempt
+  }
+
+  get text() { return this.#message.text }
+  get kind() { return this.#message.kind }
+  get event() { return this.#message.event ?? '' }
+  get markup() { return this.#message.markup ?? escapeMarkup(this.#message.text) }
+  get command() { return this.#message.command }
+  get argument() { return this.#message.argument ?? '' }
+  get button() { return this.#message.kind === 'button' ? this.#message.text : undefined }
+  get files() { return readFiles(this.#message.files) }
+  get photos() { return this.files.filter((file) => file.type === 'photo') }
+  get location() { return readPart(this.#message.location) }
+  get contact() { return readPart(this.#message.contact, { name: '' }) }
+  get quoted() { return readPart(this.#message.quoted, { message: '', text: '' }) }
+  get forwarded() { return readPart(this.#message.forwarded, { name: '' }) }
+  get sender() { return readPart(this.#message.sender, { name: '' }) }
+  get chat() { return readPart(this.#message.chat, { id: '', type: 'private' }) }
+  get message() { return this.#message.message ?? '' }
+  get album() { return this.#message.album ?? '' }
+  get rpc() { return this.#message.rpc }
+  get userId() { return this.#message.user }
+  get channel() { return this.#message.channel }
+  get attempt() { return this.#message.attempt }
+
+  get update() {
+    const { update, kind, raw } = this.#message
+    return { id: update, kind, raw: readRaw(raw) }
   }
 
   /** Aborted when the turn takes longer than --turn-timeout: pass it to what waits. */
@@ -134,13 +118,50 @@ class Turn {
   }
 
   /** Queues a reply: it is sent, in order, after the turn has ended well. */
-  reply(reply) {
+  reply(reply, options) {
     this.#mustRun('turn.reply')
-    const replies = (this.#replies ??= [])
-    if (replies.length === MAX_REPLIES) {
-      throw new RangeError(`turn.reply: ${MAX_REPLIES} replies in one turn are the limit`)
-    }
-    replies.push(toReply(reply))
+    this.#say('turn.reply', toReply(reply, options, 'turn.reply'))
+  }
+
+  /** Puts this in the place of a message that had a name. */
+  edit(message, reply, options) {
+    this.#mustRun('turn.edit')
+    const edit = toTarget(message, 'turn.edit')
+    this.#say('turn.edit', { ...toReply(reply, options, 'turn.edit'), edit })
+  }
+
+  /** As `edit`, the message whose button was pressed. */
+  editPressed(reply, options) {
+    this.#mustRun('turn.editPressed')
+    this.#say('turn.editPressed', { ...toReply(reply, options, 'turn.editPressed'), edit: true })
+  }
+
+  /** Takes a message away. */
+  delete(message) {
+    this.#mustRun('turn.delete')
+    this.#say('turn.delete', { delete: toTarget(message, 'turn.delete') })
+  }
+
+  /** Shows a few words over the chat to whoever pressed a button. */
+  toast(text, { alert = false } = {}) {
+    this.#mustRun('turn.toast')
+    const toast = wantText(text, 'turn.toast')
+    this.#say('turn.toast', alert ? { toast, alert: true } : { toast })
+  }
+
+  /** Calls any method of the platform, in order with the replies. */
+  call(method, params, { name } = {}) {
+    this.#mustRun('turn.call')
+    const call = { call: wantText(method, 'turn.call'), params: copyParams(params, 'turn.call') }
+    if (name !== undefined) call.name = toName(name, 'turn.call: name')
+    this.#say('turn.call', call)
+  }
+
+  /** Says something to another dialog. */
+  sendTo(channel, user, reply, options) {
+    this.#mustRun('turn.sendTo')
+    const to = { channel: wantText(channel, 'turn.sendTo: channel'), user: wantText(user, 'turn.sendTo: user') }
+    this.#say('turn.sendTo', { ...toReply(reply, options, 'turn.sendTo'), send_to: to })
   }
 
   /** Queues a statement of your own SQL: it runs in the turn's transaction. */
@@ -153,20 +174,66 @@ class Turn {
   /** Asks your own tables. Statements that this turn has queued are not yet seen. */
   async query(sql, params = []) {
     this.#mustRun('turn.query')
-    if (this.#cancelled) throw this.#cancelled
     wantText(sql, 'turn.query')
     const values = toParams(params, 'turn.query')
-    // Made here: where the answer comes in, the author's call is no longer on the stack.
+    return fromRows(await this.#answer('query', { sql, params: values }, 'QueryError', new Error()))
+  }
+
+  /** Calls a method of the platform now: its result. */
+  async ask(method, params) {
+    this.#mustRun('turn.ask')
+    const fields = { method: wantText(method, 'turn.ask'), params: copyParams(params, 'turn.ask') }
+    return this.#answer('ask', fields, 'PlatformError', new Error())
+  }
+
+  /** Fetches a file that the user sent: its bytes, or, written to `path`, their number. */
+  async download(file, { path: to, limit = MAX_DOWNLOAD } = {}) {
+    this.#mustRun('turn.download')
     const asked = new Error()
+    if (file === null || typeof file !== 'object' || typeof file.type !== 'string') {
+      throw new TypeError(`turn.download: a file of turn.files is wanted, not ${describe(file)}`)
+    }
+    if (!Number.isSafeInteger(limit) || limit < 0) {
+      throw new TypeError(`turn.download: limit: a number of bytes is wanted, not ${describe(limit)}`)
+    }
+    const fetch = (place) => this.#answer('download', { file: writePart(file), limit, path: place }, 'PlatformError', asked)
+    if (to !== undefined) return fetch(path.resolve(wantText(to, 'turn.download: path')))
+    // On its way through a directory of its own.
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'turnkey-'))
     try {
-      return fromRows(await this.#ask(sql, values))
+      const place = path.join(directory, 'file')
+      await fetch(place)
+      return await fs.promises.readFile(place)
+    } finally {
+      fs.rmSync(directory, { recursive: true, force: true })
+    }
+  }
+
+  /** `asked` was made where the author's call is on the stack: where the answer comes in, it is not. */
+  async #answer(sort, fields, name, asked) {
+    if (this.#cancelled) throw this.#cancelled
+    try {
+      return await this.#ask(sort, fields)
     } catch (error) {
       if (error === this.#cancelled) throw error
       const failed = new Error(error.message)
-      failed.name = 'QueryError'
-      failed.stack = `QueryError: ${error.message}\n${asked.stack.slice(asked.stack.indexOf('\n') + 1)}`
+      failed.name = name
+      failed.stack = `${name}: ${error.message}\n${asked.stack.slice(asked.stack.indexOf('\n') + 1)}`
       throw failed
     }
+  }
+
+  #say(verb, action) {
+    const replies = (this.#replies ??= [])
+    if (replies.length === MAX_REPLIES) {
+      throw new RangeError(`${verb}: ${MAX_REPLIES} replies in one turn are the limit`)
+    }
+    replies.push(action)
+  }
+
+  [inspect.custom]() {
+    const { channel, user, kind, text } = this.#message
+    return { turn: `${channel}:${user}`, kind, text, state: this.state }
   }
 
   #mustRun(verb) {
@@ -211,4 +278,4 @@ function cancelTurn(turn) {
   return reason
 }
 
-module.exports = { GiveUp, Reply, Retry, Turn, cancelTurn, endTurn, takeDone }
+module.exports = { GiveUp, Retry, Turn, cancelTurn, endTurn, takeDone }

@@ -3,6 +3,7 @@
 
 const assert = require('node:assert/strict')
 const { execFileSync, spawnSync } = require('node:child_process')
+const fs = require('node:fs')
 const path = require('node:path')
 const { describe, test } = require('node:test')
 const { Worker, directory, start } = require('./support/worker.js')
@@ -35,7 +36,7 @@ describe('a turn', { concurrency: 4 }, () => {
   }
 
   test('has what the table of verbs says', async (t) => {
-    const seen = '[turn.state, turn.text, turn.command, turn.argument, turn.button, turn.pictures, turn.rpc, turn.userId, turn.channel, turn.update, turn.attempt]'
+    const seen = '[turn.state, turn.text, turn.command, turn.argument, turn.button, turn.files, turn.rpc, turn.userId, turn.channel, turn.update, turn.attempt]'
     const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'] })`)
     assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'] })
     const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
@@ -44,10 +45,120 @@ describe('a turn', { concurrency: 4 }, () => {
     assert.deepEqual(await see({ kind: 'button', text: 'tea', state: { n: 1 }, attempt: 3, unknown: 1 }),
       [{ n: 1 }, 'tea', null, '', 'tea', [], null, 'ann', 'http', { id: 'u2', kind: 'button' }, 3])
     const rpc = { method: 'm', params: [1] }
-    const pictures = [{ id: 'x' }, { url: 'https://x' }]
-    assert.deepEqual((await see({ kind: 'rpc', text: '', rpc, pictures })).slice(5, 7), [pictures, rpc])
+    const files = [{ type: 'photo', id: 'x' }, { type: 'voice', url: 'https://x' }]
+    assert.deepEqual((await see({ kind: 'rpc', text: '', rpc, files })).slice(5, 7), [files, rpc])
     const bytes = await see({ raw: { base64: '/wD+' } })
     assert.deepEqual(bytes[9].raw, { type: 'Buffer', data: [255, 0, 254] })
+  })
+
+  test('has what came in', async (t) => {
+    const seen = '[turn.kind, turn.event, turn.markup, turn.files, turn.photos, turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat, turn.message, turn.album]'
+    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})))`)
+    const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
+    assert.deepEqual(await see({ text: 'a *b* c_d (e), f?' }),
+      ['message', '', 'a \\*b\\* c\\_d \\(e\\), f?', [], [], null, null, null, null, null, null, '', ''])
+    const location = { latitude: 48.25, longitude: -16, title: 'Café', address: 'Ring 1' }
+    const quoted = { message: '3', text: 'what?', sender: '8' }
+    const forwarded = { id: '9', name: 'News' }
+    const sender = { name: 'Ann B', username: 'ann', language: 'de' }
+    const chat = { id: '-1', type: 'group', title: 'Tea', topic: '4' }
+    const photo = { type: 'photo', id: 'p' }
+    const file = { type: 'document', url: 'u', name: 'n', size: 5 }
+    assert.deepEqual(
+      await see({ kind: 'reaction', event: 'message_reaction', markup: '**b**', files: [photo, { ...file, media_type: 'm' }], location,
+        contact: { phone: '+43', name: 'Ann', user_id: '7' }, quoted, forwarded, sender, chat, message: '55', album: '12' }),
+      ['reaction', 'message_reaction', '**b**', [photo, { ...file, mediaType: 'm' }], [photo], location,
+        { phone: '+43', name: 'Ann', userId: '7' }, quoted, forwarded, sender, chat, '55', '12'])
+    assert.deepEqual((await see({ contact: { phone: '1' }, quoted: {}, forwarded: {}, sender: {}, chat: {} })).slice(6, 11),
+      [{ phone: '1', name: '' }, { message: '', text: '' }, { name: '' }, { name: '' }, { id: '', type: 'private' }])
+  })
+
+  test('says whatever can be said', async (t) => {
+    const worker = await start(t, bot(`
+      rich(turn) {
+        const [sticker, video] = turn.files
+        turn.reply('**b**', {
+          format: 'markup', silent: true, noPreview: true, protected: true, name: 'menu', quote: true,
+          buttons: [[{ label: 'a', data: '1' }, { label: 'b', url: 'https://b' }], { label: 'c', webApp: 'https://c' },
+            [{ label: 'd', phone: '+43' }], [{ label: 'e', request: 'contact' }, { label: 'f', request: 'location' }], []],
+        })
+        turn.reply('Pick', { keyboard: ['one', ['two', { label: 'me', request: 'contact' }]], once: true, quote: 'menu' })
+        turn.reply({ text: 'Gone', removeKeyboard: true, quote: { message: '7' } })
+        turn.reply('Picked', { keyboard: [['one']], quote: false })
+        turn.reply({ location: { latitude: 48.25, longitude: 16, title: 'Café' } })
+        turn.reply({ contact: { phone: '+43', name: 'Ann' } })
+        turn.reply(new Reply('x', { photo: ['https://a', '/srv/b.png'], document: new URL('file:///srv/c.pdf'), voice: 'd', videoNote: new URL('https://n'),
+          files: [{ type: 'audio', data: Buffer.from([255]), name: 'e.mp3', mediaType: 'audio/mpeg' }, sticker, 'f', { ...video, name: 'g' }] }))
+      },
+      verbs(turn) {
+        const menu = new Reply('m').button('a', '1')
+        turn.edit('menu', menu)
+        turn.edit({ message: '7' }, 'x', { buttons: [{ label: 'b', data: '2' }] })
+        turn.editPressed(menu)
+        turn.editPressed('y', { format: 'html' })
+        turn.delete('menu')
+        turn.delete(true)
+        turn.toast('Saved')
+        turn.toast('Sure?', { alert: true })
+        const params = { list: [1, null], when: new Date(0), gone: undefined }
+        turn.call('sendDice', params, { name: 'dice' })
+        params.list = 2
+        turn.call('getMe')
+        turn.sendTo('vk', '8', 'z', { silent: true })
+        turn.sendTo('vk', '8', menu)
+        turn.reply(menu)
+      },
+    `))
+    const files = [{ type: 'sticker', id: 's', url: 'u', size: 5 }, { type: 'video', url: 'v' }]
+    assert.deepEqual((await worker.turn({ text: 'rich', files })).replies, [
+      {
+        text: '**b**',
+        format: 'markup',
+        buttons: [[{ label: 'a', data: '1' }, { label: 'b', url: 'https://b' }], { label: 'c', web_app: 'https://c' },
+          { label: 'd', phone: '+43' }, [{ label: 'e', request: 'contact' }, { label: 'f', request: 'location' }]],
+        quote: true,
+        silent: true,
+        no_preview: true,
+        protected: true,
+        name: 'menu',
+      },
+      { text: 'Pick', keyboard: { once: [[{ label: 'one' }], [{ label: 'two' }, { label: 'me', request: 'contact' }]] }, quote: 'menu' },
+      { text: 'Gone', keyboard: 'remove', quote: { message: '7' } },
+      { text: 'Picked', keyboard: { rows: [[{ label: 'one' }]] } },
+      { location: { latitude: 48.25, longitude: 16, title: 'Café' } },
+      { contact: { phone: '+43', name: 'Ann' } },
+      {
+        text: 'x',
+        files: [
+          { type: 'photo', url: 'https://a' },
+          { type: 'photo', path: '/srv/b.png' },
+          { type: 'document', path: '/srv/c.pdf' },
+          { type: 'voice', id: 'd' },
+          { type: 'video_note', url: 'https://n/' },
+          { type: 'audio', base64: '/w==', name: 'e.mp3', media_type: 'audio/mpeg' },
+          { type: 'sticker', id: 's' },
+          { type: 'document', id: 'f' },
+          { type: 'video', url: 'v', name: 'g' },
+        ],
+      },
+    ])
+    const menu = { text: 'm', buttons: [{ label: 'a', data: '1' }] }
+    const to = { channel: 'vk', user: '8' }
+    assert.deepEqual((await worker.turn({ text: 'verbs' })).replies, [
+      { ...menu, edit: 'menu' },
+      { text: 'x', buttons: [{ label: 'b', data: '2' }], edit: { message: '7' } },
+      { ...menu, edit: true },
+      { text: 'y', format: 'html', edit: true },
+      { delete: 'menu' },
+      { delete: true },
+      { toast: 'Saved' },
+      { toast: 'Sure?', alert: true },
+      { call: 'sendDice', params: { list: [1, null], when: '1970-01-01T00:00:00.000Z' }, name: 'dice' },
+      { call: 'getMe', params: {} },
+      { text: 'z', silent: true, send_to: to },
+      { ...menu, send_to: to },
+      menu,
+    ])
   })
 
   test('holds replies, statements and a state of null', async (t) => {
@@ -57,8 +168,8 @@ describe('a turn', { concurrency: 4 }, () => {
         const menu = new Reply('Tea?').button('Yes', '1').button('No', '0')
         turn.reply(menu)
         menu.button('Another', '2') // Another reply, which nobody uses.
-        turn.reply(Reply.picture('https://x/cat.jpg').caption('A cat'))
-        turn.reply({ picture: 'id' })
+        turn.reply(new Reply('A cat', { photo: 'https://x/cat.jpg' }))
+        turn.reply({ photo: 'id' })
         turn.reply({ text: 'x', buttons: [{ label: 'l', data: 'd' }] })
       },
       sql(turn) {
@@ -70,8 +181,8 @@ describe('a turn', { concurrency: 4 }, () => {
     `))
     assert.deepEqual((await worker.turn({ text: 'replies' })).replies, [
       { text: 'Tea?', buttons: [{ label: 'Yes', data: '1' }, { label: 'No', data: '0' }] },
-      { text: 'A cat', picture: 'https://x/cat.jpg' },
-      { text: '', picture: 'id' },
+      { text: 'A cat', files: [{ type: 'photo', url: 'https://x/cat.jpg' }] },
+      { files: [{ type: 'photo', id: 'id' }] },
       { text: 'x', buttons: [{ label: 'l', data: 'd' }] },
     ])
     assert.deepEqual((await worker.turn({ text: 'sql' })).sql, [
@@ -143,6 +254,54 @@ describe('a question', { concurrency: 4 }, () => {
     assert.match(fail.trace, /^ +at .*bot\.mjs:5:/)
   })
 
+  test('is asked of the platform', async (t) => {
+    const worker = await start(t, bot(`
+      async ask(turn) {
+        const [first, second] = await Promise.all([turn.ask('getChatMember', { user_id: 7 }), turn.ask('getMe')])
+        turn.reply(JSON.stringify([first, second]))
+        await turn.ask('fail')
+      },
+    `))
+    const id = worker.begin({ text: 'ask' })
+    const first = await worker.line((line) => line.method === 'getChatMember')
+    const second = await worker.line((line) => line.method === 'getMe')
+    assert.deepEqual([first.id, first.params, second.params, second.ask], [id, { user_id: 7 }, {}, first.ask + 1])
+    worker.send({ id, ask: second.ask, result: null })
+    worker.send({ id, ask: first.ask, result: { status: 'member' } })
+    const third = await worker.line((line) => line.method === 'fail')
+    worker.send({ id, ask: third.ask, error: 'no such method' })
+    const { fail } = await worker.answer(id)
+    assert.equal(fail.error, 'PlatformError: no such method')
+    assert.match(fail.trace, /^ +at .*ask \(.*bot\.mjs:6:\d+\)$/m)
+  })
+
+  test('may be for a file', async (t) => {
+    const worker = await start(t, bot(`
+      async fetch(turn) {
+        const [file] = turn.files
+        const bytes = await turn.download(file)
+        const size = await turn.download(file, { path: 'here', limit: 9 })
+        turn.reply(bytes.toString('hex') + ' ' + size)
+        await turn.download(file, { limit: 1 }).catch((error) => turn.reply(String(error)))
+      },
+    `))
+    const file = { type: 'voice', id: 'v', media_type: 'm', size: 3 }
+    const id = worker.begin({ text: 'fetch', files: [file] })
+    const first = await worker.line((line) => line.download === 1)
+    assert.deepEqual([first.file, first.limit], [file, 20 * 1024 * 1024])
+    fs.writeFileSync(first.path, Buffer.from([0, 255, 33]), { flag: 'wx' })
+    worker.send({ id, download: 1, path: first.path, size: 3 })
+    const second = await worker.line((line) => line.download === 2)
+    assert.deepEqual([second.path, second.limit], [path.join(worker.directory, 'here'), 9])
+    assert.equal(fs.existsSync(path.dirname(first.path)), false)
+    worker.send({ id, download: 2, path: second.path, size: 3 })
+    const third = await worker.line((line) => line.download === 3)
+    worker.send({ id, download: 3, error: 'the file has more than 1 bytes' })
+    const { replies } = (await worker.answer(id)).done
+    assert.deepEqual(replies.map((reply) => reply.text), ['00ff21 3', 'PlatformError: the file has more than 1 bytes'])
+    assert.equal(fs.existsSync(path.dirname(third.path)), false)
+  })
+
   test('nobody waits for is forgotten with its turn', async (t) => {
     const worker = await start(t, bot(`
       leave(turn) { turn.query('A') },
@@ -178,7 +337,7 @@ describe('a failure', { concurrency: 4 }, () => {
     assert.doesNotMatch(plain.trace, /node:|sdk\/javascript\/src/)
     assert.match((await fails('late')).trace, /^ +at .*late \(.*bot\.mjs:4:/)
     const reply = await fails('reply')
-    assert.equal(reply.error, 'TypeError: turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not the number 7')
+    assert.equal(reply.error, 'TypeError: turn.reply: a text, a Reply or { text, photo, buttons, … } is wanted, not the number 7')
     assert.match(reply.trace, /^ +at .*bot\.mjs:5:/)
     const cause = await fails('cause')
     assert.equal(cause.error, 'Error: no tea: RangeError: the pot is empty')
@@ -449,7 +608,7 @@ describe('run', { concurrency: 4 }, () => {
     ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears and name'],
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
     ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
-    ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: ['edited'] or [] is wanted, not [ 'edits' ]"],
+    ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: one of message, button, opened, joined, left, edited, reaction, inline, payment, join_request, business, other is wanted, not 'edits'"],
     ['run(() => {}, { name: 7 })', 'TypeError: run: name: a text is wanted, not the number 7'],
   ]) {
     test(`as ${call} is an error`, (t) => {

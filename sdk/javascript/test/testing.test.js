@@ -10,6 +10,7 @@ const { GiveUp, Reply } = require('../src/index.js')
 const { Conversation, Program } = require('../src/testing.js')
 const { directory } = require('./support/worker.js')
 
+const PHOTO = { type: 'photo', id: 'p' }
 const counter = (turn) => {
   turn.state.count = (turn.state.count ?? 0) + 1
   turn.reply(`${turn.state.count}: ${turn.text}`)
@@ -32,21 +33,81 @@ describe('a conversation', () => {
 
   test('has everything that a turn has', async () => {
     const bot = new Conversation((turn) => {
-      turn.state.seen = [turn.text, turn.command ?? null, turn.argument, turn.button ?? null, turn.pictures, turn.rpc ?? null,
+      turn.state.seen = [turn.text, turn.command ?? null, turn.argument, turn.button ?? null, turn.files, turn.rpc ?? null,
         turn.update.kind, turn.attempt, turn.channel, turn.userId, typeof turn.update.id, turn.update.raw?.toString() ?? null]
-      turn.reply(Reply.picture('https://x').caption('c').button('l', 'd'))
+      turn.reply(new Reply('c', { photo: 'https://x' }).button('l', 'd'))
       turn.reply({ text: 'only text' })
     }, { channel: 'telegram' })
     const seen = async (turn) => { await turn; return bot.state('ann').seen }
     assert.deepEqual(await bot.says('ann', '/start@my_bot  ref_42 now'),
-      [{ text: 'c', picture: 'https://x', buttons: [{ label: 'l', data: 'd' }] }, 'only text'])
+      [{ text: 'c', files: [{ type: 'photo', url: 'https://x' }], buttons: [{ label: 'l', data: 'd' }] }, 'only text'])
     assert.deepEqual(bot.state('ann').seen,
       ['/start@my_bot  ref_42 now', 'start', 'ref_42 now', null, [], null, 'message', 1, 'telegram', 'ann', 'string', null])
     assert.deepEqual((await seen(bot.presses('ann', '/start'))).slice(0, 7), ['/start', null, '', '/start', [], null, 'button'])
-    const sent = { text: 'x', pictures: [{ id: 'p' }], raw: Buffer.from('raw'), attempt: 3 }
-    assert.deepEqual((await seen(bot.sends('ann', sent))).slice(4), [[{ id: 'p' }], null, 'message', 3, 'telegram', 'ann', 'string', 'raw'])
+    const sent = { text: 'x', files: [PHOTO], raw: Buffer.from('raw'), attempt: 3 }
+    assert.deepEqual((await seen(bot.sends('ann', sent))).slice(4), [[PHOTO], null, 'message', 3, 'telegram', 'ann', 'string', 'raw'])
     const rpc = { method: 'm', params: { a: 1 } }
     assert.deepEqual((await seen(bot.sends('ann', { rpc }))).slice(5, 7), [rpc, 'rpc'])
+  })
+
+  test('has all that can come in', async () => {
+    const parts = {
+      kind: 'reaction', event: 'message_reaction', markup: '**b**', files: [PHOTO, { type: 'voice', url: 'u', mediaType: 'm', size: 7 }],
+      location: { latitude: 1.5, longitude: 2 }, contact: { phone: '+43', name: 'Ann', userId: '7' }, sender: { name: 'Ann', language: 'de' },
+      chat: { id: '-1', type: 'group', title: 'Tea' }, quoted: { message: '3', text: 'what?' }, forwarded: { name: 'News' },
+      message: '55', album: '12',
+    }
+    const seen = {}
+    const bot = new Conversation((turn) => { for (const name of Object.keys(parts)) seen[name] = turn[name] })
+    await bot.sends('ann', parts)
+    assert.deepEqual(seen, parts)
+    await assert.rejects(bot.sends('ann', { pictures: [] }), /^TypeError: sends: an update has no pictures$/)
+  })
+
+  test('gives what is said as it was written', async () => {
+    const bytes = Buffer.from([0, 255])
+    const bot = new Conversation((turn) => {
+      turn.reply('a', { buttons: [[{ label: 'x', data: '1' }, { label: 'y', webApp: 'https://y' }]], name: 'menu', noPreview: true })
+      turn.reply({ document: { data: bytes, name: 'n', mediaType: 'm' }, contact: { phone: '+43', name: 'Ann', userId: '7' } })
+      turn.reply('k', { keyboard: ['a', ['b', { label: 'c', request: 'contact' }]], once: true, quote: true })
+      turn.reply('r', { removeKeyboard: true })
+      turn.edit('menu', 'b')
+      turn.editPressed('c', { silent: true })
+      turn.delete({ message: '7' })
+      turn.toast('d', { alert: true })
+      turn.call('sendDice', { user_id: 1 }, { name: 'dice' })
+      turn.sendTo('vk', '8', 'e')
+    })
+    assert.deepEqual(await bot.says('ann', 'hi'), [
+      { text: 'a', buttons: [[{ label: 'x', data: '1' }, { label: 'y', webApp: 'https://y' }]], name: 'menu', noPreview: true },
+      { files: [{ type: 'document', data: bytes, name: 'n', mediaType: 'm' }], contact: { phone: '+43', name: 'Ann', userId: '7' } },
+      { text: 'k', keyboard: [[{ label: 'a' }], [{ label: 'b' }, { label: 'c', request: 'contact' }]], once: true, quote: true },
+      { text: 'r', removeKeyboard: true },
+      { edit: 'menu', text: 'b' },
+      { edit: true, text: 'c', silent: true },
+      { delete: { message: '7' } },
+      { toast: 'd', alert: true },
+      { call: 'sendDice', params: { user_id: 1 }, name: 'dice' },
+      { sendTo: { channel: 'vk', user: '8' }, text: 'e' },
+    ])
+  })
+
+  test('has the platform that the test brings', async () => {
+    const ask = (method, params) => {
+      if (method === 'fail') throw new Error('refused')
+      return { method, params }
+    }
+    const handle = async (turn) => {
+      const [file] = turn.files
+      turn.reply(file ? (await turn.download(file, { limit: 3 })).toString() : JSON.stringify(await turn.ask(turn.text, { n: 1 })))
+    }
+    const bot = new Conversation(handle, { ask, downloads: { p: Buffer.from('tea'), u: Buffer.from('coffee') } })
+    assert.deepEqual(await bot.says('ann', 'x'), ['{"method":"x","params":{"n":1}}'])
+    assert.deepEqual(await bot.sends('ann', { files: [PHOTO] }), ['tea'])
+    await assert.rejects(bot.says('ann', 'fail'), /^PlatformError: refused$/)
+    await assert.rejects(bot.sends('ann', { files: [{ type: 'voice', url: 'u' }] }), /^PlatformError: the file has more than 3 bytes$/)
+    await assert.rejects(bot.sends('ann', { files: [{ type: 'voice', url: 'other' }] }), /^PlatformError: the file is not there: /)
+    await assert.rejects(new Conversation(handle).says('ann', 'x'), /^PlatformError: there is no platform in a Conversation/)
   })
 
   test('finds commands as the program does', async () => {
@@ -147,7 +208,7 @@ const server = http.createServer(async (request, response) => {
   const count = fs.existsSync(file) ? Number(fs.readFileSync(file)) + 1 : 1
   fs.writeFileSync(file, String(count))
   const text = count + ' ' + JSON.stringify(body) + ' ' + process.env.TOKEN + ' ' + process.env.TURNKEY_TOKEN
-  response.end(JSON.stringify({ replies: [{ text }, { text: '', picture: 'p' }] }))
+  response.end(JSON.stringify({ replies: [{ text }, { text: '', files: [{ type: 'photo', id: 'p' }] }] }))
 })
 server.listen(0, '127.0.0.1', () => {
   console.error(words.join(' '))
@@ -169,7 +230,7 @@ describe('a program', () => {
     use(t)
     const bot = await Program.start('/x/bot.mjs', { arguments: ['--workers', '2'], env: { TOKEN: 't' } })
     assert.match(bot.log, /^run \/x\/bot\.mjs --listen 127\.0\.0\.1:0 --storage sqlite:\/\S*\/bot\.db --workers 2\n/)
-    assert.deepEqual(await bot.says('ann', 'hi'), ['1 {"user_id":"ann","text":"hi"} t undefined', { text: '', picture: 'p' }])
+    assert.deepEqual(await bot.says('ann', 'hi'), ['1 {"user_id":"ann","text":"hi"} t undefined', { files: [{ type: 'photo', id: 'p' }] }])
     assert.equal((await bot.presses('ann', 'd'))[0], '2 {"user_id":"ann","button":"d"} t undefined')
     await assert.rejects(bot.says('ann', 'fail'), /\/x\/bot\.mjs answered .* with 503: the handler failed; it wrote:\nrun /)
     await bot.restart()

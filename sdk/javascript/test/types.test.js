@@ -20,7 +20,20 @@ const answer = async (turn: Turn<Visitor>) => {
   turn.state.count = (turn.state.count ?? 0) + 1
   turn.reply(\`\${turn.state.count}: \${turn.text}\`)
   turn.reply(new Reply('Tea?').button('Yes', 'tea:1'))
-  turn.reply(Reply.picture('https://x').caption('c'))
+  turn.reply(new Reply('c', { photo: 'https://x', buttons: [[{ label: 'l', data: 'd' }, { label: 'u', url: 'https://u' }]] }))
+  turn.reply('x', { format: 'markup', keyboard: [['a', { label: 'b', request: 'contact' }], 'c'], once: true, quote: true })
+  turn.reply({ photo: ['a', new URL('https://x')], files: [turn.files[0]!, { data: new Uint8Array(1), name: 'n', type: 'voice' }] })
+  turn.edit('menu', 'x', { silent: true })
+  turn.edit({ message: turn.message }, new Reply('x').row({ label: 'l', webApp: 'https://w' }))
+  turn.editPressed({ text: 'x', location: { latitude: 1, longitude: 2 } })
+  turn.delete(true)
+  turn.toast('x', { alert: true })
+  turn.call('sendDice', { emoji: 'x' }, { name: 'dice' })
+  turn.sendTo('vk', '8', 'x', { noPreview: true })
+  const member = await turn.ask<{ status: string }>('getChatMember', { user_id: 7 })
+  const bytes: Buffer = await turn.download(turn.photos[0]!, { limit: 9 })
+  const size: number = await turn.download(turn.files[0]!, { path: '/tmp/x' })
+  turn.reply(escapeMarkup(\`\${member.status} \${bytes.length} \${size} \${turn.sender?.name} \${turn.chat?.type}\`))
   turn.reply({ text: 'x', buttons: [{ label: 'l', data: 'd' }] })
   turn.execute('INSERT INTO a VALUES (?1, ?2)', [7n, new Uint8Array(1)])
   const rows = await turn.query<{ hour: string }>('SELECT hour FROM a')
@@ -33,16 +46,27 @@ const answer = async (turn: Turn<Visitor>) => {
   // @ts-expect-error
   turn.reply(7)
   // @ts-expect-error
+  turn.reply('x', { phto: 'y' })
+  // @ts-expect-error
+  turn.reply(new Reply('x'), { silent: true })
+  // @ts-expect-error
+  turn.reply('x', { buttons: [{ label: 'a' }] })
+  // @ts-expect-error
+  turn.edit(7, 'x')
+  // @ts-expect-error
   turn.state.cuont = 1
   // @ts-expect-error
   turn.execute('x', [new Date()])
 }
-run(answer, { concurrency: 32, raw: true, hears: ['edited'], name: 'bot' })
+run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], name: 'bot' })
+// @ts-expect-error
+run(answer, { hears: ['edits'] })
 run((turn) => { turn.state.anything = turn.userId })
 // @ts-expect-error
 run(answer, { concurency: 32 })
 async function test() {
-  const bot = new Conversation(answer, { migrations: ['CREATE TABLE a (hour)'] })
+  const bot = new Conversation(answer, { migrations: ['CREATE TABLE a (hour)'], ask: (method) => ({ method }), downloads: { p: Buffer.from('x') } })
+  await bot.sends('ann', { files: [{ type: 'photo', id: 'p' }], sender: { name: 'Ann' } })
   const answers: Answer[] = await bot.says('ann', 'hi')
   const count: number | undefined = bot.state('ann')?.count
   const program = await Program.start('bot.mjs', { arguments: ['--workers', '2'] })
@@ -52,12 +76,12 @@ async function test() {
 }
 test()
 `
-const IMPORTS = `import { run, Reply, Retry, GiveUp, log, type Turn } from 'turnkey'
+const IMPORTS = `import { run, Reply, Retry, GiveUp, escapeMarkup, log, type Turn } from 'turnkey'
 import { Conversation, Program, type Answer } from 'turnkey/testing'`
 const REQUIRES = `import turnkey = require('turnkey')
 import { Conversation, Program, type Answer } from 'turnkey/testing'
 import type { Turn } from 'turnkey'
-const { run, Reply, Retry, GiveUp, log } = turnkey`
+const { run, Reply, Retry, GiveUp, escapeMarkup, log } = turnkey`
 
 /** The compiler's file, or why there is none. */
 function compiler() {

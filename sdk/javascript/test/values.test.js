@@ -65,27 +65,54 @@ describe('a state', () => {
   })
 })
 
+const FIELDS = 'text, format, photo, document, voice, audio, video, videoNote, sticker, animation, files, location, contact, ' +
+  'buttons, keyboard, once, removeKeyboard, quote, silent, noPreview, protected, name'
+const SOURCE = "an address, a path, the platform's id, a URL, a file of turn.files, or { data, name } is wanted"
+
 describe('a reply', () => {
   for (const [call, sentence] of [
-    [(t) => t.reply(7), 'turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not the number 7'],
-    [(t) => t.reply(undefined), 'turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not undefined'],
-    [(t) => t.reply(null), 'turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not null'],
-    [(t) => t.reply(['a']), 'turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not an array'],
-    [(t) => t.reply(new Date(0)), 'turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not a Date'],
-    [(t) => t.reply(Promise.resolve('a')), 'turn.reply: a text, a Reply or { text, picture, buttons } is wanted, not a Promise'],
+    [(t) => t.reply(7), 'turn.reply: a text, a Reply or { text, photo, buttons, … } is wanted, not the number 7'],
+    [(t) => t.reply(undefined), 'turn.reply: a text, a Reply or { text, photo, buttons, … } is wanted, not undefined'],
+    [(t) => t.reply(null), 'turn.reply: a text, a Reply or { text, photo, buttons, … } is wanted, not null'],
+    [(t) => t.reply(['a']), 'turn.reply: a text, a Reply or { text, photo, buttons, … } is wanted, not an array'],
+    [(t) => t.reply(new Date(0)), 'turn.reply: a text, a Reply or { text, photo, buttons, … } is wanted, not a Date'],
+    [(t) => t.reply(Promise.resolve('a')), 'turn.reply: a text, a Reply or { text, photo, buttons, … } is wanted, not a Promise'],
     [(t) => t.reply(''), 'turn.reply: the text is empty'],
-    [(t) => t.reply({}), 'turn.reply: a reply has a text or a picture, or both'],
-    [(t) => t.reply(new Reply()), 'turn.reply: a reply has a text or a picture, or both'],
+    [(t) => t.reply({}), 'turn.reply: a reply has a text, a file, a location or a contact'],
+    [(t) => t.reply(new Reply()), 'turn.reply: a reply has a text, a file, a location or a contact'],
     [(t) => t.reply({ text: 7 }), 'turn.reply: text: a text is wanted, not the number 7'],
-    [(t) => t.reply({ text: 'a', button: [] }), 'turn.reply: a reply has text, picture and buttons, but no button'],
-    [(t) => t.reply({ text: 'a', picture: 1 }), 'turn.reply: picture: a text is wanted, not the number 1'],
-    [(t) => t.reply({ text: 'a', buttons: {} }), 'turn.reply: buttons: an array of { label, data } is wanted, not an object'],
+    [(t) => t.reply({ text: 'a', button: [] }), `turn.reply: a reply has no button; it has ${FIELDS}`],
+    [(t) => t.reply({ text: 'a', picture: 'x' }), `turn.reply: a reply has no picture; it has ${FIELDS}`],
+    [(t) => t.reply('a', { phto: 'x' }), `new Reply: a reply has no phto; it has ${FIELDS}`],
+    [(t) => t.reply({ photo: 1 }), `turn.reply: photo: ${SOURCE}, not the number 1`],
+    [(t) => t.reply({ photo: Buffer.from('x') }), `turn.reply: photo: ${SOURCE}, not a Buffer`],
+    [(t) => t.reply({ files: 'x' }), 'turn.reply: files: an array is wanted, not a text'],
+    [(t) => t.reply({ document: { data: Buffer.from('x') } }), 'turn.reply: document: a file of bytes needs a name: { data, name }'],
+    [(t) => t.reply({ document: { data: 'x', name: 'n' } }), 'turn.reply: document: data: a Buffer is wanted, not a text'],
+    [(t) => t.reply({ files: [{ type: 'film', id: 'x' }] }), 'turn.reply: files[0]: type: one of photo, document, voice, audio, video, video_note, sticker, animation is wanted, not a text'],
+    [(t) => t.reply({ files: [{}] }), 'turn.reply: files[0]: a file has an id, a url, a path or data'],
+    [(t) => t.reply('a', { format: 'md' }), "turn.reply: format: 'plain', 'markup' or 'html' is wanted, not a text"],
+    [(t) => t.reply({ location: {} }), 'turn.reply: location: degrees are numbers, not undefined'],
+    [(t) => t.reply({ contact: { phone: 7 } }), 'turn.reply: contact: phone: a text is wanted, not the number 7'],
+    [(t) => t.reply('a', { keyboard: [] }), 'turn.reply: keyboard: it has no button; removeKeyboard: true takes it away'],
+    [(t) => t.reply('a', { once: true }), 'turn.reply: once is for a keyboard, and there is none'],
+    [(t) => t.reply(new Reply('a'), { silent: true }), 'turn.reply: options go with a text; a Reply has its own'],
+    [(t) => t.edit(7, 'a'), 'turn.edit: the name of a message, true for the one of this turn, or { message: id } is wanted, not the number 7'],
+    [(t) => t.edit('menu'), 'turn.edit: a text, a Reply or { text, photo, buttons, … } is wanted, not undefined'],
+    [(t) => t.delete(''), 'turn.delete: the name of a message is empty'],
+    [(t) => t.toast(7), 'turn.toast: a text is wanted, not the number 7'],
+    [(t) => t.call('x', []), 'turn.call: the parameters are an object, such as { user_id: 7 }, not an array'],
+    [(t) => t.call('x', { a: 1n }), 'turn.call: the parameters are JSON: Do not know how to serialize a BigInt'],
+    [(t) => t.sendTo('vk', 7, 'a'), 'turn.sendTo: user: a text is wanted, not the number 7'],
+    [(t) => t.reply({ text: 'a', buttons: {} }), 'turn.reply: buttons: an array of rows is wanted, not an object'],
     [(t) => t.reply({ text: 'a', buttons: ['b'] }), 'turn.reply: buttons[0]: { label, data } is wanted, not a text'],
-    [(t) => t.reply({ text: 'a', buttons: [{ label: 'b' }] }), 'turn.reply: buttons[0].data: a text is wanted, not undefined'],
+    [(t) => t.reply({ text: 'a', buttons: [{ label: 'b' }] }), 'turn.reply: buttons[0]: a button under a message has data, url, webApp, phone or request'],
+    [(t) => t.reply({ text: 'a', buttons: [[{ label: 'b', data: 7 }]] }), 'turn.reply: buttons[0][0].data: a text is wanted, not the number 7'],
+    [(t) => t.reply({ text: 'a', buttons: [{ label: 'b', data: '1', url: 'u' }] }), 'turn.reply: buttons[0]: a button does one thing: it has one of data, url, webApp, phone, request'],
+    [(t) => t.reply({ text: 'a', buttons: [{ label: 'b', link: 'u' }] }), 'turn.reply: buttons[0]: a button has no link; it has label, data, url, webApp, phone, request'],
     [() => new Reply('a').button('b', 1), 'button: data: a text is wanted, not the number 1'],
     [() => new Reply(1), 'new Reply: a text is wanted, not the number 1'],
-    [() => Reply.picture(), 'Reply.picture: a text is wanted, not undefined'],
-    [() => Reply.picture('x').caption(1), 'caption: a text is wanted, not the number 1'],
+    [() => new Reply('a', 7), 'new Reply: options such as { photo, buttons } are wanted, not the number 7'],
   ]) {
     test(`of ${call} is refused`, () => assert.equal(thrown(() => call(turn())), `TypeError: ${sentence}`))
   }

@@ -86,11 +86,39 @@ class Both:
         cases = (
             ("turn.reply(7)", "TypeError: turn.reply takes a str or a turnkey.Reply, not 7 (int)"),
             ("turn.reply(None)", "TypeError: turn.reply takes a str or a turnkey.Reply, not None"),
-            ("turn.reply('')", "ValueError: a reply needs a text or a picture"),
-            ("turnkey.Reply()", "ValueError: a reply needs a text or a picture"),
+            ("turn.reply('')", "ValueError: a reply needs a text, a file, a location or a contact"),
+            ("turnkey.Reply()", "ValueError: a reply needs a text, a file, a location or a contact"),
             ("turnkey.Reply('x').button(1, 'x')", "TypeError: a button's label is a str, not 1 (int)"),
             ("turnkey.Reply('x').button('x', None)", "TypeError: a button's data is a str, not None"),
-            ("turnkey.Reply(picture=b'x')", "TypeError: a reply's picture is a str, its address or id, not b'x' (bytes)"),
+            ("turn.reply(photo=b'x')", "ValueError: a photo of bytes needs a name: turnkey.Attachment(data, name=…)"),
+            ("turn.reply(document=7)", "TypeError: a file is an address, a path, the platform's id, bytes, a turnkey.File or a turnkey.Attachment, not 7 (int)"),
+            ("turn.reply(document=b'x' * 2**21)", "ValueError: a file of 2,097,152 bytes within a reply, which takes 1,048,576: write it to the disk, and give its path"),
+            ("turn.reply(files='x')", "TypeError: a reply's files are a list of attachments, not 'x' (str)"),
+            ("turnkey.Attachment('x', 'film')", "ValueError: a file's type is one of photo, document, voice, audio, video, video_note, sticker, animation, not 'film' (str)"),
+            ("turn.reply('x', format='md')", "ValueError: a reply's format is plain, markup or html, not 'md' (str)"),
+            ("turn.reply('x', buttons=[[7]])", "TypeError: a button is turnkey.Button(\"Yes\", \"tea:1\"), not 7 (int)"),
+            ("turn.reply('x', buttons=['a'])", "TypeError: a row has turnkey.Button in it, and is not 'a' (str)"),
+            ("turn.reply('x', buttons=turnkey.Button('a', 'b'))", "TypeError: buttons are rows of turnkey.Button, not Button('a', 'b') (Button)"),
+            ("turn.reply('x', buttons=[[turnkey.Button('a')]])", "ValueError: the button 'a' under a message needs data, or does nothing"),
+            ("turnkey.Button.link('a', None)", "TypeError: a button's url is a str, not None"),
+            ("turnkey.Button('', 'a')", "ValueError: a button needs a label"),
+            ("turn.reply('x', keyboard='x')", "TypeError: a keyboard is rows of texts, not 'x' (str)"),
+            ("turn.reply('x', keyboard=[])", "ValueError: a keyboard needs a button; remove_keyboard=True takes it away"),
+            ("turn.reply('x', once=True)", "ValueError: once is for a keyboard, and the reply has none"),
+            ("turn.reply('x', location='here')", "TypeError: a location is turnkey.Location(latitude, longitude), not 'here' (str)"),
+            ("turn.reply('x', location=(1, 'a'))", "TypeError: a location is in degrees, not 'a' (str)"),
+            ("turn.reply('x', contact=(7,))", "TypeError: the parts of a contact are str, not 7 (int)"),
+            ("turn.reply(turnkey.Reply('x'), silent=True)", "TypeError: turn.reply: give silent to turnkey.Reply, or a text instead of it"),
+            ("turn.edit(7, 'x')", "TypeError: turn.edit: a message is the name that a reply had, turnkey.Message(id), or True for the one of this turn, not 7 (int)"),
+            ("turn.edit('menu')", "ValueError: a reply needs a text, a file, a location or a contact"),
+            ("turn.delete('')", "ValueError: the name of a message is empty"),
+            ("turn.toast(None)", "TypeError: turn.toast takes a str, not None"),
+            ("turn.call('x', [])", "TypeError: turn.call: the parameters are a dict, not [] (list)"),
+            ("turn.call('x', {'a': {1}})", "TypeError: params[\"a\"] is {1} (set): JSON has no sets; write sorted(…), which is a list"),
+            ("turn.send_to('vk', 7, 'x')", "TypeError: turn.send_to: the user is a str, not 7 (int)"),
+            ("AWAIT turn.ask(7)", "TypeError: turn.ask: the method is a str, such as \"getMe\", not 7 (int)"),
+            ("AWAIT turn.download('x')", "TypeError: turn.download takes a file of turn.files, not 'x' (str)"),
+            ("AWAIT turn.download(turnkey.File('photo'), limit='1')", "TypeError: turn.download: limit is a number of bytes, not '1' (str)"),
             ("for n in range(1001): turn.reply('x')", "ValueError: more than 1,000 replies in one turn"),
             ("turn.execute(1)", "TypeError: the statement is text, not 1 (int)"),
             ("turn.execute('x', 'abc')", "TypeError: the parameters are a list or a tuple, such as (name,), not 'abc' (str)"),
@@ -108,7 +136,7 @@ class Both:
             with self.subTest(line):
                 fail = bot.failure(str(n), n)
                 self.assertEqual(fail["error"], error)
-                frames = [text for text in fail["trace"].splitlines() if "File" in text]
+                frames = [text for text in fail["trace"].splitlines() if text.startswith("  File ")]
                 self.assertTrue(all(bot.script in frame for frame in frames), fail["trace"])
                 shown = line.replace("AWAIT ", self.wait)
                 self.assertIn(shown.split("; ")[-1], fail["trace"])

@@ -31,19 +31,22 @@ class Both:
             {"protocol": 1, "name": "ä" * 32, "concurrency": 7, "raw": True, "hears": ["edited"]},
         )
 
+    def test_hello_says_what_is_heard_and_nothing_by_default(self):
+        self.assertEqual(self.handler("pass").hello["hears"], [])
+
     def test_everything_that_a_turn_has(self):
         bot = self.handler(
             "turn.reply(repr((turn.text, turn.command, turn.argument, turn.button, turn.user_id,"
             " turn.channel, turn.attempt, turn.update.id, turn.update.kind, turn.update.raw,"
-            " [tuple(p) for p in turn.pictures], turn.rpc and tuple(turn.rpc), turn.cancelled)))"
+            " [tuple(f)[:3] for f in turn.files], turn.rpc and tuple(turn.rpc), turn.cancelled)))"
         )
         self.assertEqual(
             bot.replies("/start ref", 1, command="start", argument="ref", raw={"x": 1}, attempt=2),
             [repr(("/start ref", "start", "ref", None, "ann", "test", 2, "u1", "message", {"x": 1}, [], None, False))],
         )
         self.assertEqual(
-            bot.replies("", 2, pictures=[{"id": "p"}, {"url": "u"}], raw={"base64": "/w=="}),
-            [repr(("", None, "", None, "ann", "test", 1, "u2", "message", b"\xff", [("p", None), (None, "u")], None, False))],
+            bot.replies("", 2, files=[{"type": "photo", "id": "p"}, {"type": "voice", "url": "u"}], raw={"base64": "/w=="}),
+            [repr(("", None, "", None, "ann", "test", 1, "u2", "message", b"\xff", [("photo", "p", None), ("voice", None, "u")], None, False))],
         )
         self.assertEqual(
             bot.replies("tea:1", 3, kind="button", later={"field": [1]}),
@@ -54,12 +57,62 @@ class Both:
             [repr(("", None, "", None, "ann", "test", 1, "u4", "rpc", None, [], ("paid", [7]), False))],
         )
 
+    def test_what_came_in(self):
+        bot = self.handler(
+            "turn.reply(repr((turn.kind, turn.event, turn.markup, turn.files, turn.photos,"
+            " turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat,"
+            " turn.message, turn.album)))\n"
+            "sender, place = turn.sender, turn.location\n"
+            "turn.reply(f'{sender and sender.name} {place and place.title}')"
+        )
+        self.assertEqual(
+            bot.replies("a *b* c_d"),
+            [
+                repr(("message", "", "a \\*b\\* c\\_d", [], [], None, None, None, None, None, None, "", "")),
+                "None None",
+            ],
+        )
+        full = {
+            "kind": "reaction",
+            "event": "message_reaction",
+            "markup": "**b**",
+            "files": [
+                {"type": "photo", "id": "p"},
+                {"type": "document", "url": "u", "name": "n", "media_type": "m", "size": 5, "later": 1},
+            ],
+            "location": {"latitude": 48.25, "longitude": -16, "title": "Café", "address": "Ring 1"},
+            "contact": {"phone": "+43", "name": "Ann", "user_id": "7"},
+            "quoted": {"message": "3", "text": "what?", "sender": "8"},
+            "forwarded": {"id": "9", "name": "News"},
+            "sender": {"name": "Ann B", "username": "ann", "language": "de"},
+            "chat": {"id": "-1", "type": "group", "title": "Tea", "topic": "4"},
+            "message": "55",
+            "album": "12",
+        }
+        said, names = bot.replies("b", 2, **full)
+        self.assertEqual(names, "Ann B Café")
+        for part in (
+            "('reaction', 'message_reaction', '**b**', [File(type='photo', id='p',",
+            "File(type='document', id=None, url='u', name='n', media_type='m', size=5)]",
+            "Location(latitude=48.25, longitude=-16, title='Café', address='Ring 1')",
+            "Contact(phone='+43', name='Ann', user_id='7')",
+            "Quoted(message='3', text='what?', sender='8'), Forwarded(id='9', name='News')",
+            "Sender(name='Ann B', username='ann', language='de')",
+            "Chat(id='-1', type='group', title='Tea', topic='4'), '55', '12')",
+        ):
+            self.assertIn(part, said)
+        empty = {name: {} for name in ("quoted", "forwarded", "sender", "chat")}
+        said, _ = bot.replies("b", 3, contact={"phone": "1"}, **empty)
+        self.assertIn("Contact(phone='1', name='', user_id=None)", said)
+        self.assertIn("Quoted(message='', text='', sender=None), Forwarded(id=None, name='')", said)
+        self.assertIn("Sender(name='', username=None, language=None), Chat(id='', type='private',", said)
+
     def test_replies_are_in_order_with_all_their_parts(self):
         bot = self.handler(
             "turn.reply('one')\n"
             "turn.reply(turnkey.Reply('Tea?').button('Yes', 'tea:1').button('No', 'tea:0'))\n"
-            "turn.reply(turnkey.Reply(picture='https://x/cat.jpg', caption='A cat'))\n"
-            "turn.reply(turnkey.Reply(picture='id'))\n"
+            "turn.reply(turnkey.Reply('A cat', photo='https://x/cat.jpg'))\n"
+            "turn.reply(photo='id')\n"
             "turn.execute('INSERT INTO t VALUES (?1, ?2)', (1, b'\\xff'))\n"
             "turn.execute('DELETE FROM t')\n"
             "turn.state = None"
@@ -74,8 +127,8 @@ class Both:
                         "text": "Tea?",
                         "buttons": [{"label": "Yes", "data": "tea:1"}, {"label": "No", "data": "tea:0"}],
                     },
-                    {"text": "A cat", "picture": "https://x/cat.jpg"},
-                    {"picture": "id"},
+                    {"text": "A cat", "files": [{"type": "photo", "url": "https://x/cat.jpg"}]},
+                    {"files": [{"type": "photo", "id": "id"}]},
                 ],
                 "sql": [
                     ["INSERT INTO t VALUES (?1, ?2)", [1, {"base64": "/w=="}]],
@@ -83,6 +136,167 @@ class Both:
                 ],
             },
         )
+
+    def test_whatever_can_be_said(self):
+        bot = self.handler(
+            "turn.reply('**b**', format='markup', silent=True, no_preview=True, protected=True, name='menu', quote=True,\n"
+            "    buttons=[[B('a', '1'), B.link('b', 'https://b')], B.web_app('c', 'https://c'),\n"
+            "        [B.phone('d', '+43')], [B.request_contact('e'), B.request_location('f')], ('g', '2'), []])\n"
+            "turn.reply('Pick', keyboard=['one', ['two', B.request_contact('me')]], once=True, quote='menu')\n"
+            "turn.reply('Gone', remove_keyboard=True, quote=turnkey.Message('7'))\n"
+            "turn.reply('Picked', keyboard=[['one']])\n"
+            "turn.reply(location=turnkey.Location(48.25, 16, 'Café'))\n"
+            "turn.reply(contact=turnkey.Contact('+43', 'Ann'), quote=False)\n"
+            "turn.reply('x', photo=['https://a', '/srv/b.png'], document=pathlib.Path('/srv/c.pdf'), voice='d',\n"
+            "    files=[turnkey.Attachment(b'\\xff', 'audio', name='e.mp3', media_type='audio/mpeg'), turn.files[0], 'f',\n"
+            "        turnkey.Attachment(turn.files[1], 'video_note', name='g')])",
+            more="import pathlib\nB = turnkey.Button",
+        )
+        files = [{"type": "sticker", "id": "s", "url": "u", "size": 5}, {"type": "video", "url": "v"}]
+        self.assertEqual(
+            bot.ask(files=files)["done"]["replies"],
+            [
+                {
+                    "text": "**b**",
+                    "format": "markup",
+                    "buttons": [
+                        [{"label": "a", "data": "1"}, {"label": "b", "url": "https://b"}],
+                        {"label": "c", "web_app": "https://c"},
+                        {"label": "d", "phone": "+43"},
+                        [{"label": "e", "request": "contact"}, {"label": "f", "request": "location"}],
+                        {"label": "g", "data": "2"},
+                    ],
+                    "quote": True,
+                    "silent": True,
+                    "no_preview": True,
+                    "protected": True,
+                    "name": "menu",
+                },
+                {
+                    "text": "Pick",
+                    "keyboard": {"once": [[{"label": "one"}], [{"label": "two"}, {"label": "me", "request": "contact"}]]},
+                    "quote": "menu",
+                },
+                {"text": "Gone", "keyboard": "remove", "quote": {"message": "7"}},
+                {"text": "Picked", "keyboard": {"rows": [[{"label": "one"}]]}},
+                {"location": {"latitude": 48.25, "longitude": 16, "title": "Café"}},
+                {"contact": {"phone": "+43", "name": "Ann"}},
+                {
+                    "text": "x",
+                    "files": [
+                        {"type": "photo", "url": "https://a"},
+                        {"type": "photo", "path": "/srv/b.png"},
+                        {"type": "document", "path": "/srv/c.pdf"},
+                        {"type": "voice", "id": "d"},
+                        {"type": "audio", "base64": "/w==", "name": "e.mp3", "media_type": "audio/mpeg"},
+                        {"type": "sticker", "id": "s"},
+                        {"type": "document", "id": "f"},
+                        {"type": "video_note", "url": "v", "name": "g"},
+                    ],
+                },
+            ],
+        )
+
+    def test_other_verbs(self):
+        bot = self.handler(
+            "menu = turnkey.Reply('m').button('a', '1')\n"
+            "turn.edit('menu', menu, )\n"
+            "turn.edit(turnkey.Message('7'), 'x', buttons=[('b', '2')])\n"
+            "turn.edit_pressed(menu)\n"
+            "turn.edit_pressed('y', format='html')\n"
+            "turn.delete('menu')\n"
+            "turn.delete(True)\n"
+            "turn.toast('Saved')\n"
+            "turn.toast('Sure?', alert=True)\n"
+            "params = {'list': (1, None)}\n"
+            "turn.call('sendDice', params, name='dice')\n"
+            "params['list'] = 2\n"
+            "turn.call('getMe')\n"
+            "turn.send_to('vk', '8', 'z', silent=True)\n"
+            "turn.send_to('vk', '8', menu)\n"
+            "turn.reply(menu)"
+        )
+        menu = {"text": "m", "buttons": [{"label": "a", "data": "1"}]}
+        to = {"channel": "vk", "user": "8"}
+        self.assertEqual(
+            bot.ask()["done"]["replies"],
+            [
+                {**menu, "edit": "menu"},
+                {"text": "x", "buttons": [{"label": "b", "data": "2"}], "edit": {"message": "7"}},
+                {**menu, "edit": True},
+                {"text": "y", "format": "html", "edit": True},
+                {"delete": "menu"},
+                {"delete": True},
+                {"toast": "Saved"},
+                {"toast": "Sure?", "alert": True},
+                {"call": "sendDice", "params": {"list": [1, None]}, "name": "dice"},
+                {"call": "getMe", "params": {}},
+                {"text": "z", "silent": True, "send_to": to},
+                {**menu, "send_to": to},
+                menu,
+            ],
+        )
+
+    # The platform.
+
+    def test_the_platform_is_asked(self):
+        bot = self.handler(
+            "first = AWAIT turn.ask('getChatMember', {'user_id': 7})\n"
+            "second = AWAIT turn.ask('getMe')\n"
+            "try: AWAIT turn.ask('fail')\n"
+            "except turnkey.PlatformError as error: turn.reply(str(error))\n"
+            "turn.reply(repr((first, second)))"
+        )
+        bot.turn(3)
+        asked = {"id": 3, "ask": 1, "method": "getChatMember", "params": {"user_id": 7}}
+        self.assertEqual(bot.receive(), asked)
+        bot.send({"id": 3, "ask": 1, "result": {"status": "member"}})
+        self.assertEqual(bot.receive(), {"id": 3, "ask": 2, "method": "getMe", "params": {}})
+        bot.send({"id": 3, "ask": 2, "result": None})
+        bot.receive()
+        bot.send({"id": 3, "ask": 3, "error": "no such method"})
+        replies = bot.answer(3)["done"]["replies"]
+        self.assertEqual(
+            [reply["text"] for reply in replies], ["no such method", "({'status': 'member'}, None)"]
+        )
+
+    def test_files_are_fetched(self):
+        bot = self.handler(
+            "data = AWAIT turn.download(turn.files[0])\n"
+            "size = AWAIT turn.download(turn.files[0], 'here', limit=9)\n"
+            "try: AWAIT turn.download(turn.files[0], limit=1)\n"
+            "except turnkey.PlatformError as error: turn.reply(str(error))\n"
+            "turn.reply(repr((data, size)))"
+        )
+        file = {"type": "voice", "id": "v", "size": 3}
+        bot.turn(3, files=[file])
+        asked = bot.receive()
+        path = asked.pop("path")
+        self.assertEqual(asked, {"id": 3, "download": 1, "file": file, "limit": 20 * 1024 * 1024})
+        with open(path, "xb") as written:
+            written.write(b"\x00\xff!")
+        bot.send({"id": 3, "download": 1, "path": path, "size": 3})
+        asked = bot.receive()
+        self.assertEqual((asked["limit"], asked["path"]), (9, os.path.abspath("here")))
+        self.assertFalse(os.path.exists(os.path.dirname(path)))
+        bot.send({"id": 3, "download": 2, "path": asked["path"], "size": 3})
+        asked = bot.receive()
+        bot.send({"id": 3, "download": 3, "error": "the file has more than 1 bytes"})
+        replies = bot.answer(3)["done"]["replies"]
+        self.assertEqual(
+            [reply["text"] for reply in replies],
+            ["the file has more than 1 bytes", "(b'\\x00\\xff!', 3)"],
+        )
+        self.assertFalse(os.path.exists(os.path.dirname(asked["path"])))
+
+    def test_a_question_to_the_platform_ends_with_its_turn(self):
+        bot = self.handler("AWAIT turn.download(turn.files[0])")
+        bot.turn(3, files=[{"type": "voice", "id": "v"}])
+        directory = os.path.dirname(bot.receive()["path"])
+        bot.send({"cancel": 3})
+        self.assertIn("cancelled", bot.answer(3)["fail"]["error"])
+        bot.send({"id": 3, "download": 1, "error": "too late"}, {"id": 3, "ask": 9, "result": 1})
+        self.assertFalse(os.path.exists(directory))
 
     def test_ping_and_drain(self):
         bot = self.start(COUNTER)

@@ -127,24 +127,48 @@ class Replies(unittest.TestCase):
         self.assertEqual("hi", turnkey.Reply("hi"))
         self.assertEqual([turnkey.Reply("hi")], ["hi"])
         self.assertNotEqual(turnkey.Reply("hi").button("a", "b"), "hi")
-        self.assertNotEqual(turnkey.Reply(picture="x", caption="hi"), "hi")
+        self.assertNotEqual(turnkey.Reply("hi", photo="x"), "hi")
         self.assertEqual({turnkey.Reply("hi"), "hi"}, {"hi"})
 
     def test_it_never_changes(self):
         question = turnkey.Reply("Tea?")
         both = question.button("Yes", "1").button("No", "0")
         self.assertEqual(question.buttons, ())
-        self.assertEqual(both.buttons, (("Yes", "1"), ("No", "0")))
+        yes, no = turnkey.Button("Yes", "1"), turnkey.Button("No", "0")
+        self.assertEqual(both.buttons, ((yes,), (no,)))
+        self.assertEqual(question.row(yes, no).row(no).buttons, ((yes, no), (no,)))
         self.assertEqual(both, turnkey.Reply("Tea?", buttons=[("Yes", "1"), ("No", "0")]))
-        self.assertEqual(repr(both), "Reply('Tea?').button('Yes', '1').button('No', '0')")
+        self.assertEqual(repr(both), "Reply('Tea?', buttons=[(Button('Yes', '1'),), (Button('No', '0'),)])")
         with self.assertRaises(AttributeError):
             question.text = "x"
 
-    def test_pictures(self):
-        reply = turnkey.Reply(picture="u", caption="A cat")
-        self.assertEqual((reply.picture, reply.caption, reply.text), ("u", "A cat", "A cat"))
-        with self.assertRaisesRegex(TypeError, "give one of the two"):
-            turnkey.Reply("a", picture="u", caption="b")
+    def test_all_can_be_read_again(self):
+        options = {
+            "format": "html",
+            "location": turnkey.Location(1, 2.5),
+            "contact": turnkey.Contact("+43", "Ann"),
+            "keyboard": (("a", turnkey.Button.request_location("b")),),
+            "once": True,
+            "quote": turnkey.Message("7"),
+            "silent": True,
+            "no_preview": True,
+            "protected": True,
+            "name": "menu",
+        }
+        reply = turnkey.Reply("A cat", photo="https://x", document=turnkey.Attachment(b"1", name="n"), **options)
+        photo, document = reply.files
+        self.assertEqual((photo.type, photo.url, photo.data), ("photo", "https://x", None))
+        self.assertEqual((document.type, document.data, document.name), ("document", b"1", "n"))
+        self.assertEqual(reply.keyboard[0][0], turnkey.Button("a"))
+        for name, value in options.items():
+            if name != "keyboard":
+                self.assertEqual(getattr(reply, name), value, name)
+        bare = turnkey.Reply("x")
+        for name in ("files", "buttons", "keyboard", "quote", "silent", "once", "remove_keyboard", "name"):
+            self.assertFalse(getattr(bare, name), name)
+
+    def test_escaped_text(self):
+        self.assertEqual(turnkey.escape("a*b_c (d), e?"), "a\\*b\\_c \\(d\\), e?")
 
 
 if __name__ == "__main__":

@@ -20,8 +20,18 @@ import fake
 sys.path.insert(0, fake.SOURCE)
 
 import turnkey  # noqa: E402
-from turnkey.testing import Conversation, Program, ProgramError  # noqa: E402
+from turnkey.testing import (  # noqa: E402
+    Conversation,
+    Program,
+    ProgramError,
+    call,
+    delete,
+    edit,
+    send_to,
+    toast,
+)
 
+PHOTO = turnkey.File("photo", "p")
 TABLE = "CREATE TABLE notes (user TEXT NOT NULL, note BLOB UNIQUE)"
 
 
@@ -61,17 +71,17 @@ class Conversations(unittest.TestCase):
         self.assertEqual(bot.says("ann", "hi"), [])
         self.assertEqual((bot.state("ann"), bot.state("bob")), (Counter(1), Counter(0)))
 
-    def test_presses_commands_pictures_rpc_and_raw(self):
+    def test_presses_commands_files_rpc_and_raw(self):
         seen = []
 
         def handle(turn):
             seen.append((turn.update.kind, turn.button, turn.command, turn.argument))
-            seen.append((turn.pictures, turn.rpc, turn.update.raw, turn.attempt))
+            seen.append((turn.files, turn.rpc, turn.update.raw, turn.attempt))
 
         bot = Conversation(handle)
         bot.presses("ann", "tea:1")
         bot.says("ann", " /start@my_bot  ref 42")
-        bot.sends("ann", "A cat", pictures=[{"id": "p"}], raw={"x": [1]}, attempt=3)
+        bot.sends("ann", "A cat", files=[PHOTO], raw={"x": [1]}, attempt=3)
         bot.sends("ann", rpc={"method": "paid", "params": {"order": 7}})
         bot.sends("ann", kind="opened")
         self.assertEqual(
@@ -79,11 +89,94 @@ class Conversations(unittest.TestCase):
             [
                 ("button", "tea:1", None, ""), ([], None, None, 1),
                 ("message", None, "start", "ref 42"), ([], None, None, 1),
-                ("message", None, None, ""), ([("p", None)], None, {"x": [1]}, 3),
+                ("message", None, None, ""), ([PHOTO], None, {"x": [1]}, 3),
                 ("rpc", None, None, ""), ([], ("paid", {"order": 7}), None, 1),
                 ("opened", None, None, ""), ([], None, None, 1),
             ],
         )  # fmt: skip
+
+    def test_all_that_can_come_in(self):
+        parts = {
+            "kind": "reaction",
+            "event": "message_reaction",
+            "markup": "**b**",
+            "files": [PHOTO, turnkey.File("voice", url="u", size=7)],
+            "location": turnkey.Location(1.5, 2),
+            "contact": turnkey.Contact("+43", "Ann", "7"),
+            "sender": turnkey.Sender("Ann", "ann", None),
+            "chat": turnkey.Chat("-1", "group", "Tea", None),
+            "quoted": turnkey.Quoted("3", "what?", None),
+            "forwarded": turnkey.Forwarded(None, "News"),
+            "message": "55",
+            "album": "12",
+        }
+        seen = []
+        bot = Conversation(lambda turn: seen.extend(getattr(turn, name) for name in parts))
+        bot.sends("ann", "b", **parts)
+        self.assertEqual(seen, list(parts.values()))
+        with self.assertRaisesRegex(TypeError, "turnkey.File is wanted"):
+            bot.sends("ann", files=[{"id": "p"}])
+
+    def test_what_is_said(self):
+        def handle(turn):
+            turn.reply("a", buttons=[[("x", "1"), ("y", "2")]], name="menu")
+            turn.edit("menu", "b")
+            turn.edit_pressed("c", silent=True)
+            turn.delete(turnkey.Message("7"))
+            turn.toast("d", alert=True)
+            turn.call("sendDice", {"n": 1}, name="dice")
+            turn.send_to("vk", "8", "e")
+
+        said = Conversation(handle).says("ann", "hi")
+        expected = [
+            turnkey.Reply("a", buttons=[[("x", "1"), ("y", "2")]], name="menu"),
+            edit("menu", "b"),
+            edit(True, "c", silent=True),
+            delete(turnkey.Message("7")),
+            toast("d", alert=True),
+            call("sendDice", {"n": 1}, name="dice"),
+            send_to("vk", "8", "e"),
+        ]
+        self.assertEqual(said, expected)
+        self.assertEqual(
+            [repr(one) for one in said][1:],
+            ["edit('menu', 'b')", "edit(True, 'c', silent=True)", "delete(Message(id='7'))",
+             "toast('d', alert=True)", "call('sendDice', {'n': 1}, name='dice')", "send_to('vk', '8', 'e')"],
+        )  # fmt: skip
+        self.assertEqual((said[1].edits, said[3].deletes, said[4].alert), ("menu", turnkey.Message("7"), True))
+        self.assertEqual((said[5].params, said[6].sent_to), ({"n": 1}, ("vk", "8")))
+        self.assertNotEqual(said[1], "b")
+
+    def test_a_platform_that_the_test_brings(self):
+        def answer(method, params):
+            if method == "fail":
+                raise turnkey.PlatformError("refused")
+            return {"method": method, "params": params}
+
+        def handle(turn):
+            if turn.files:
+                turn.reply(repr(turn.download(turn.files[0], limit=3)))
+            else:
+                turn.reply(repr(turn.ask(turn.text, {"n": (1,)})))
+
+        async def later(turn):
+            if turn.files:
+                turn.reply(repr(await turn.download(turn.files[0], limit=3)))
+            else:
+                turn.reply(repr(await turn.ask(turn.text, {"n": (1,)})))
+
+        for one in (handle, later, lambda turn: later(turn)):
+            bot = Conversation(one, ask=answer, downloads={"p": b"\xff", "u": b"1234"})
+            self.assertEqual(bot.says("ann", "x"), ["{'method': 'x', 'params': {'n': [1]}}"])
+            self.assertEqual(bot.sends("ann", files=[PHOTO]), ["b'\\xff'"])
+            with self.assertRaisesRegex(turnkey.PlatformError, "refused"):
+                bot.says("ann", "fail")
+            with self.assertRaisesRegex(turnkey.PlatformError, "more than 3 bytes"):
+                bot.sends("ann", files=[turnkey.File("voice", url="u")])
+            with self.assertRaisesRegex(turnkey.PlatformError, r"Conversation\(handle, downloads="):
+                bot.sends("ann", files=[turnkey.File("voice", url="other")])
+            with self.assertRaisesRegex(turnkey.PlatformError, r"Conversation\(handle, ask="):
+                Conversation(one).says("ann", "x")
 
     def test_what_a_command_is(self):
         seen = []

@@ -156,6 +156,10 @@ pub struct Update {
     /// The user, where the dialog is not theirs alone: in a group. Empty elsewhere.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub user: String,
+    /// The user's id until now, where the platform says that it is another one from now on:
+    /// what belonged to the dialog of that id is this one's. Mostly empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub formerly: String,
     /// Its id; the same one coming again is the same update.
     pub id: UpdateId,
     /// What sort it is.
@@ -276,6 +280,7 @@ impl Update {
             address: dialog.user_id.clone(),
             dialog,
             user: String::new(),
+            formerly: String::new(),
             id: UpdateId(id.into()),
             kind: Kind::Message,
             event: String::new(),

@@ -29,12 +29,11 @@ use turnkey_storage::ReplyId;
 use self::incoming::{Place, STANDBY};
 use super::account::credentials;
 use super::client::{Client, Response};
-use super::incoming::{NotHandled, genuine, parse_json, read_json, unreadable};
+use super::incoming::{NotHandled, parse_json, read_json, unreadable};
 use super::lenient::{self, Id, Number, or_default, readable};
-use super::signature::{is_signed, same_secret};
 use super::upload::{self, Content, Form};
 use super::{
-    AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent,
+    AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent, meta,
     method_address, without,
 };
 use crate::author::message::{Action, Outgoing, Reply, Update};
@@ -287,31 +286,11 @@ impl Channel for Facebook {
     }
 
     fn challenge(&self, query: &str) -> Option<Result<PlatformAnswer, Refusal>> {
-        let field = |name: &str| {
-            form_urlencoded::parse(query.as_bytes())
-                .find(|(key, _)| key == name)
-                .map(|(_, value)| value.into_owned())
-        };
-        let is_ours = same_secret(
-            field("hub.verify_token").unwrap_or_default().as_bytes(),
-            self.verify_token.as_bytes(),
-        );
-        let subscribes = field("hub.mode").as_deref() == Some("subscribe");
-        Some(match field("hub.challenge") {
-            Some(challenge) if is_ours && subscribes => Ok(PlatformAnswer::text(challenge)),
-            _ => Err(Refusal::new(
-                StatusCode::FORBIDDEN,
-                "wrong or missing hub.mode, hub.verify_token or hub.challenge",
-            )),
-        })
+        Some(meta::challenge(query, &self.verify_token))
     }
 
     fn verify(&self, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-        let given = headers
-            .get("x-hub-signature-256")
-            .and_then(|value| value.as_bytes().strip_prefix(b"sha256="))
-            .unwrap_or_default();
-        genuine(is_signed(&self.secret, body, given), "X-Hub-Signature-256")
+        meta::verify(headers, body, &self.secret)
     }
 
     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {

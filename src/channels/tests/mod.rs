@@ -7,6 +7,7 @@ mod odd;
 mod telegram;
 mod viber;
 mod vk;
+mod whatsapp;
 
 use std::sync::atomic::AtomicU64;
 
@@ -17,7 +18,9 @@ use super::client::Response;
 use super::signature::sign;
 use super::*;
 use crate::author::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
-use crate::config::{FacebookConfig, HttpConfig, Proxies, TelegramConfig, ViberConfig, VkConfig};
+use crate::config::{
+    FacebookConfig, HttpConfig, Proxies, TelegramConfig, ViberConfig, VkConfig, WhatsAppConfig,
+};
 use crate::shared::pacing::{Pacer, WORDS as WORDS_OF_ALL};
 
 const SECRET: &str = "s3cret";
@@ -72,11 +75,22 @@ fn channels() -> Vec<Box<dyn Channel>> {
                     token: SECRET.into(),
                     secret: Some(SECRET.into()),
                     confirmation: Some("c0nf1rm".into()),
-                    api_url,
+                    api_url: api_url.clone(),
                     proxies: Proxies::default(),
                 },
                 pace,
             )
+            .unwrap(),
+        ),
+        Box::new(
+            super::whatsapp::WhatsApp::new(&WhatsAppConfig {
+                token: SECRET.into(),
+                secret: SECRET.into(),
+                verify_token: SECRET.into(),
+                phone_number_id: "106540352242922".to_owned(),
+                api_url,
+                proxies: Proxies::default(),
+            })
             .unwrap(),
         ),
     ]
@@ -116,11 +130,11 @@ fn updates(name: &str, body: &str) -> Vec<Update> {
 }
 
 /// Bodies as the platforms' own pages show them.
-const SAMPLES: [(&str, &str); 14] = [
+const SAMPLES: [(&str, &str); 17] = [
     ("http", r#"{"user_id":"ann","text":"hi","id":"1"}"#),
     (
         "http",
-        r#"{"user_id":"ann","picture":"https://example.org/1.jpg"}"#,
+        r#"{"user_id":"ann","photo":"https://example.org/1.jpg"}"#,
     ),
     (
         "telegram",
@@ -167,6 +181,18 @@ const SAMPLES: [(&str, &str); 14] = [
         r#"{"group_id":1,"type":"message_new","event_id":"e2","secret":"s3cret","object":{"message":{"from_id":7,"peer_id":7,"text":"","payload":"{\"button\":\"yes\"}","attachments":[{"type":"photo","photo":{"id":5,"owner_id":7,"sizes":[{"url":"https://1","width":1,"height":1}]}}]}}}"#,
     ),
     ("vk", r#"{"type":"confirmation","group_id":1}"#),
+    (
+        "whatsapp",
+        r#"{"object":"whatsapp_business_account","entry":[{"id":"102290129340398","changes":[{"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550783881","phone_number_id":"106540352242922"},"contacts":[{"profile":{"name":"Sheena Nelson"},"wa_id":"16505551234","user_id":"US.13491208655302741918"}],"messages":[{"from":"16505551234","from_user_id":"US.13491208655302741918","id":"wamid.HBgLMTY1MDM4Nzk0MzkVAgASGBQzQTRBNjU5OUFFRTAzODEwMTQ0RgA=","timestamp":"1749416383","type":"text","text":{"body":"Does it come in another color?"}}]},"field":"messages"}]}]}"#,
+    ),
+    (
+        "whatsapp",
+        r#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550783881","phone_number_id":"106540352242922"},"contacts":[{"profile":{"name":"Sheena Nelson"},"wa_id":"16505551234"}],"messages":[{"context":{"from":"15550783881","id":"wamid.1"},"from":"16505551234","id":"wamid.2","timestamp":"1","type":"interactive","interactive":{"type":"button_reply","button_reply":{"id":"yes","title":"Yes"}}},{"from":"16505551234","id":"wamid.3","timestamp":"1","type":"image","image":{"caption":"Taj Mahal","mime_type":"image/jpeg","sha256":"SfInY0gGKTsJlUWbwxC1k+FAD0FZHvzwfpvO0zX0GUI=","id":"1003383421387256"}}]},"field":"messages"}]}]}"#,
+    ),
+    (
+        "whatsapp",
+        r#"{"object":"whatsapp_business_account","entry":[{"id":"1","changes":[{"value":{"messaging_product":"whatsapp","metadata":{"display_phone_number":"15550783881","phone_number_id":"106540352242922"},"statuses":[{"id":"wamid.4","status":"failed","timestamp":"1","recipient_id":"16505551234","errors":[{"code":131049,"title":"This message was not delivered to maintain healthy ecosystem engagement."}]}]},"field":"messages"}]}]}"#,
+    ),
 ];
 
 #[test]
@@ -193,6 +219,7 @@ fn the_platforms_samples_are_understood() {
     };
     use Kind::{Button, Message, Opened};
     let (ann, viber, group) = ("1111111", "01234567890A=", "-1001111111111");
+    let (bsuid, number) = ("US.13491208655302741918", "16505551234");
     let (fb, vk_event) = (
         "1254459154682919",
         "c68d0e5e8a47ffc6ffc0a2d3c9a7fcd7c0e9a2d3",
@@ -247,6 +274,16 @@ fn the_platforms_samples_are_understood() {
                 0
             ),
             expect("e2", "7", "7", Button, "yes", 1),
+            expect(
+                "wamid.HBgLMTY1MDM4Nzk0MzkVAgASGBQzQTRBNjU5OUFFRTAzODEwMTQ0RgA=",
+                bsuid,
+                bsuid,
+                Message,
+                "Does it come in another color?",
+                0
+            ),
+            expect("wamid.2", number, number, Button, "yes", 0),
+            expect("wamid.3", number, number, Message, "Taj Mahal", 1),
         ]
     );
 }
@@ -320,6 +357,7 @@ fn tokens_are_not_in_reasons() {
         super::viber::outcome(&response, SECRET),
         super::facebook::outcome(&response, SECRET),
         super::vk::outcome(&response, SECRET),
+        super::whatsapp::outcome(&response, SECRET),
     ] {
         let reason = outcome.unwrap_err().to_string();
         assert!(
@@ -397,7 +435,7 @@ fn harmless(body: &[u8]) -> Result<(), TestCaseError> {
                 Err(refusal) => prop_assert!(refusal.status.is_client_error()),
                 Ok(Received::Answer(answer)) => prop_assert!(answer.status.is_success()),
                 Ok(Received::Async(_)) => prop_assert!(false, "nobody asked for it"),
-                Ok(Received::Updates(updates)) => {
+                Ok(Received::Updates(updates) | Received::WithRefusals(updates, _)) => {
                     for update in updates {
                         prop_assert!((1..=MAX_USER_ID).contains(&update.dialog.user_id.len()));
                         prop_assert!((1..=MAX_UPDATE_ID).contains(&update.id.0.len()));
@@ -457,7 +495,7 @@ proptest! {
         let headers = headers(&body);
         let at = at.index(body.len());
         body[at] ^= 1;
-        for name in ["viber", "facebook"] {
+        for name in ["viber", "facebook", "whatsapp"] {
             let refusal = channel(name).verify(&headers, &body).unwrap_err();
             prop_assert_eq!(refusal.status, StatusCode::UNAUTHORIZED);
         }
@@ -467,7 +505,7 @@ proptest! {
     #[test]
     fn long_texts_arrive_whole(text in "[a-z 😀\n]{1,9000}") {
         let update = updates("vk", SAMPLES[11].1).remove(0);
-        for name in ["telegram", "viber", "facebook", "vk"] {
+        for name in ["telegram", "viber", "facebook", "vk", "whatsapp"] {
             let plan = channel(name).plan(&update, &["x".into(), text.as_str().into()]).unwrap();
             let mut rest = text.as_str();
             for part in &plan.send[1..] {

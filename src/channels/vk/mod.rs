@@ -6,6 +6,7 @@
 //! | `incoming.rs` | events |
 //! | `files.rs` | attachments, and uploading them |
 //! | `outgoing.rs`, `keyboard.rs` | replies as fields of a call |
+//! | `answers.rs` | what the API answers |
 //! | `api.rs` | Long Poll, and registering a webhook |
 //!
 //! The secret is a field of each body. `confirmation`, which comes without the secret, is
@@ -19,6 +20,7 @@
 //! where it is called with `peer_ids`. A button under a message spins until its press is
 //! answered: where the handler shows no toast, the first call of the turn answers it.
 
+mod answers;
 mod api;
 mod files;
 mod incoming;
@@ -34,17 +36,19 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use turnkey_storage::ReplyId;
 
+pub(super) use self::answers::outcome;
+use self::answers::{gone, result};
 use self::api::API_VERSION;
 pub(super) use self::api::VkApi;
 use self::incoming::{Event, Ticket};
 use super::client::{Client, Response};
 use super::content::shorten;
 use super::incoming::{NotHandled, chat_of, genuine, parse_json};
-use super::lenient::{self, Number, readable};
+use super::lenient::{self, readable};
 use super::signature::same_secret;
 use super::{
     AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent,
-    method_address, without,
+    method_address,
 };
 use crate::author::message::{Action, Outgoing, Reply, Target, Update};
 use crate::config::VkConfig;
@@ -105,36 +109,6 @@ struct Head {
     kind: String,
     #[serde(default, deserialize_with = "lenient::text")]
     secret: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ApiAnswer {
-    /// Mostly a number; of `messages.send` what became of each message.
-    response: Option<Value>,
-    error: Option<ApiError>,
-}
-
-#[derive(Deserialize)]
-struct ApiError {
-    error_code: Number,
-    #[serde(default, deserialize_with = "lenient::text")]
-    error_msg: Option<String>,
-}
-
-/// What became of one of several messages.
-#[derive(Deserialize)]
-struct OfOne {
-    #[serde(default, deserialize_with = "lenient::number")]
-    conversation_message_id: Option<i64>,
-    error: Option<ErrorOfOne>,
-}
-
-/// The same as [`ApiError`] in other words.
-#[derive(Deserialize)]
-struct ErrorOfOne {
-    code: Number,
-    #[serde(default, deserialize_with = "lenient::text")]
-    description: Option<String>,
 }
 
 impl Vk {
@@ -281,7 +255,7 @@ impl Vk {
         peer: &str,
         key: u32,
     ) -> Result<Response, SendError> {
-        let mut fields = form_of(params).map_err(SendError::Refused)?;
+        let mut fields = outgoing::form_of(params).map_err(SendError::Refused)?;
         let has = |fields: &[(String, String)], names: &[&str]| {
             fields
                 .iter()
@@ -305,33 +279,6 @@ impl Vk {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()));
         self.answer_of(method, fields).await
-    }
-}
-
-/// What a method is called with, as VK takes it: lists with commas, objects as JSON.
-///
-/// # Errors
-/// It is no object.
-fn form_of(params: &Value) -> Result<Vec<(String, String)>, String> {
-    fn text_of(value: &Value) -> String {
-        match value {
-            Value::String(text) => text.clone(),
-            Value::Bool(is_set) => u8::from(*is_set).to_string(),
-            Value::Array(items) if items.iter().all(|item| !item.is_object()) => {
-                let items: Vec<_> = items.iter().map(text_of).collect();
-                items.join(",")
-            }
-            other => other.to_string(),
-        }
-    }
-    match params {
-        Value::Null => Ok(Vec::new()),
-        Value::Object(fields) => Ok(fields
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (name.clone(), text_of(value)))
-            .collect()),
-        _ => Err("a method of VK's is called with an object".to_owned()),
     }
 }
 
@@ -403,7 +350,7 @@ impl Channel for Vk {
                         "{method:?} is no method of VK's: those are such as users.get"
                     ));
                 }
-                form_of(params).map(|_| ())
+                outgoing::form_of(params).map(|_| ())
             }
             _ => Ok(()),
         }
@@ -516,79 +463,4 @@ pub(super) fn random_id(id: ReplyId, update: &str) -> u32 {
         .take(4)
         .fold(0, |n, byte| n << 8 | u32::from(*byte));
     (first & 0x7fff_ffff).max(1)
-}
-
-/// What a method returned.
-fn result(response: &Response, token: &str) -> Result<Value, SendError> {
-    let answer: ApiAnswer = response.json()?;
-    match (answer.error, answer.response) {
-        (Some(error), _) => Err(failure(&error, response, token)),
-        (None, Some(result)) => Ok(result),
-        (None, None) => Err(response.away("neither response nor error".to_owned())),
-    }
-}
-
-/// What an answer of the API means for what was asked.
-pub(super) fn outcome(response: &Response, token: &str) -> Result<Sent, SendError> {
-    let result = result(response, token)?;
-    let Some(first) = result.get(0) else {
-        return Ok(Sent::default());
-    };
-    let Ok(first) = OfOne::deserialize(first) else {
-        return Ok(Sent::default());
-    };
-    if let Some(ErrorOfOne { code, description }) = first.error {
-        let error = ApiError {
-            error_code: code,
-            error_msg: description,
-        };
-        return Err(failure(&error, response, token));
-    }
-    let id = first.conversation_message_id.filter(|id| *id > 0);
-    Ok(Sent {
-        message: id.map(|id| id.to_string()),
-        gone: None,
-    })
-}
-
-/// As [`outcome`], of something about a message that is gone where one of these codes says so.
-fn gone(response: &Response, token: &str, codes: &[i64]) -> Result<Sent, SendError> {
-    let answer: ApiAnswer = response.json()?;
-    match answer.error {
-        Some(error) if codes.contains(&error.error_code.0) => {
-            Ok(Sent::gone(reason_of(&error, token)))
-        }
-        _ => result(response, token).map(|_| Sent::default()),
-    }
-}
-
-fn reason_of(error: &ApiError, token: &str) -> String {
-    let words = error.error_msg.as_deref().unwrap_or_default();
-    format!("{}: {}", error.error_code.0, without(token, words))
-}
-
-/// What an error means (<https://dev.vk.com/en/reference/errors>).
-fn failure(error: &ApiError, response: &Response, token: &str) -> SendError {
-    let reason = reason_of(error, token);
-    match error.error_code.0 {
-        // Too many a second; the limit of this method.
-        6 | 29 => response.too_many(reason),
-        // Too much of the same.
-        9 => SendError::TooMany {
-            reason,
-            after: response.retry_after,
-            all: false,
-        },
-        // The token, of the community or the app: with another one it may go out. A person
-        // must solve a riddle, or log in.
-        5 | 14 | 17 | 27 | 28 => response.away(reason),
-        // Unknown, internal, not ready: later it may go out.
-        1 | 10 | 32 | 36 => response.retry(reason),
-        // The user does not allow it, is gone, or no conversation of that id is there.
-        900 | 901 | 902 | 917 | 922 | 927 | 932 | 945 | 950 | 962 | 1012 => {
-            SendError::Unreachable(reason)
-        }
-        // Not allowed, or the message cannot be.
-        _ => SendError::Refused(reason),
-    }
 }

@@ -3,7 +3,7 @@
 //!
 //! Invariant: [`fitting`] lets nothing through that [`fields`] cannot write.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::content::{self, Formatting, Limits};
 use super::super::substitutes::{Contacts, Places, in_words, no_protection, what_is_there};
@@ -147,4 +147,31 @@ fn format_data(text: &str, spans: &[Span]) -> Option<String> {
     };
     let items: Vec<_> = spans.iter().filter_map(item).collect();
     (!items.is_empty()).then(|| json!({ "version": 1, "items": items }).to_string())
+}
+
+/// What a method is called with, as VK takes it: lists with commas, objects as JSON.
+///
+/// # Errors
+/// It is no object.
+pub(super) fn form_of(params: &Value) -> Result<Vec<(String, String)>, String> {
+    fn text_of(value: &Value) -> String {
+        match value {
+            Value::String(text) => text.clone(),
+            Value::Bool(is_set) => u8::from(*is_set).to_string(),
+            Value::Array(items) if items.iter().all(|item| !item.is_object()) => {
+                let items: Vec<_> = items.iter().map(text_of).collect();
+                items.join(",")
+            }
+            other => other.to_string(),
+        }
+    }
+    match params {
+        Value::Null => Ok(Vec::new()),
+        Value::Object(fields) => Ok(fields
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), text_of(value)))
+            .collect()),
+        _ => Err("a method of VK's is called with an object".to_owned()),
+    }
 }

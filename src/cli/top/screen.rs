@@ -11,7 +11,7 @@ use ratatui::widgets::{Block, BorderType, Paragraph, Row, Sparkline, Table};
 
 use super::text;
 use crate::operator::admin::figures::{count, maybe_seconds, rate};
-use crate::operator::admin::{State, Status};
+use crate::operator::admin::{ProcessState, Status};
 
 /// A chart: its title, its figure, and the last two minutes.
 struct Chart<'a> {
@@ -134,7 +134,7 @@ fn draw_processes(frame: &mut Frame<'_>, area: Rect, status: &Status) {
     let rows = status.writer.iter().chain(&status.workers).map(|process| {
         let row = Row::new(text::cells(status, process));
         match process.state {
-            State::Serving => row,
+            ProcessState::Serving => row,
             _ => row.red(),
         }
     });

@@ -174,7 +174,8 @@ fn an_operator_is_shown_what_is_in_force() {
 /// Also of one that is added later: it is of the type `Secret`.
 #[test]
 fn no_secret_is_ever_shown() {
-    let mut settings = parse("admin = \"127.0.0.1:0\"").unwrap();
+    let text = "admin = \"127.0.0.1:0\"\nwhatsapp-phone-number-id = \"1\"";
+    let mut settings = parse(text).unwrap();
     let names: Vec<String> = settings
         .secrets()
         .into_iter()

@@ -1,6 +1,8 @@
 //! The settings of each channel. A channel with secrets is served once all of them are set.
 
-use crate::config::channels::{FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig};
+use crate::config::channels::{
+    FacebookConfig, HttpConfig, TelegramConfig, ViberConfig, VkConfig, WhatsAppConfig,
+};
 use crate::config::choices::Updater;
 use crate::config::proxies::Proxies;
 use crate::config::refuse;
@@ -68,6 +70,36 @@ pub(super) fn facebook(
         api_url: values.facebook_api_url.clone(),
         proxies: proxies.clone(),
     }))
+}
+
+/// # Errors
+/// A secret is missing, or the phone number's id.
+pub(super) fn whatsapp(
+    values: &Values,
+    proxies: &Proxies,
+) -> crate::StartResult<Option<WhatsAppConfig>> {
+    let secrets = all_or_none([
+        ("whatsapp-token", &values.whatsapp_token),
+        ("whatsapp-secret", &values.whatsapp_secret),
+        ("whatsapp-verify-token", &values.whatsapp_verify_token),
+    ])?;
+    match (secrets, &values.whatsapp_phone_number_id) {
+        (None, None) => Ok(None),
+        (Some([token, secret, verify_token]), Some(number)) => Ok(Some(WhatsAppConfig {
+            token,
+            secret,
+            verify_token,
+            phone_number_id: number.clone(),
+            api_url: values.whatsapp_api_url.clone(),
+            proxies: proxies.clone(),
+        })),
+        (Some(_), None) => refuse(
+            "the channel whatsapp also needs --whatsapp-phone-number-id (TURNKEY_WHATSAPP_PHONE_NUMBER_ID); docs/CHANNELS.md says where to find it",
+        ),
+        (None, Some(_)) => refuse(
+            "the channel whatsapp also needs TURNKEY_WHATSAPP_TOKEN (whatsapp-token in the file); docs/CHANNELS.md says where to find it",
+        ),
+    }
 }
 
 /// `asks_only`: nothing is set that is posted to, so that polling may be what is meant.

@@ -67,6 +67,7 @@ impl Settings {
             viber: channels::viber(&values, &proxies)?,
             facebook: channels::facebook(&values, &proxies)?,
             vk: channels::vk(&values, updater, asks_only, &proxies)?,
+            whatsapp: channels::whatsapp(&values, &proxies)?,
             database,
             remarks: Vec::new(),
             values,

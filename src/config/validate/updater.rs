@@ -25,7 +25,7 @@ pub(super) fn chosen(settings: &Settings, has_channels: bool) -> crate::StartRes
             addresses.join(", ")
         )),
         Some(Updater::Polling) if is_posted_to(settings) => refuse(
-            "Viber and Facebook cannot be polled; leave out --updater polling, or their tokens",
+            "Viber, Facebook and WhatsApp cannot be polled; leave out --updater polling, or their tokens",
         ),
         Some(Updater::Polling) if polled == 0 => refuse(
             "--updater polling asks Telegram or VK for updates; set TURNKEY_TELEGRAM_TOKEN or TURNKEY_VK_TOKEN",
@@ -56,7 +56,12 @@ pub(super) fn asks_only(settings: &Settings) -> bool {
 
 /// A channel that cannot be polled.
 fn is_posted_to(settings: &Settings) -> bool {
-    settings.viber_token.is_some() || settings.facebook_token.is_some()
+    let tokens = [
+        &settings.viber_token,
+        &settings.facebook_token,
+        &settings.whatsapp_token,
+    ];
+    tokens.into_iter().any(Option::is_some)
 }
 
 /// What is set of the web side, by its flags' names.

@@ -28,7 +28,7 @@ const SHEBANG: u64 = 256;
 const TYPES: [(u32, u32); 2] = [(22, 18), (23, 6)];
 
 /// What surrounds the program.
-pub(crate) struct Place {
+pub(crate) struct Surroundings {
     /// Where this program is.
     pub(crate) program: Option<PathBuf>,
     /// `$VIRTUAL_ENV`
@@ -37,9 +37,9 @@ pub(crate) struct Place {
     pub(crate) path: OsString,
 }
 
-impl Place {
+impl Surroundings {
     fn here() -> Self {
-        Place {
+        Surroundings {
             program: std::env::current_exe().ok(),
             virtual_env: std::env::var_os("VIRTUAL_ENV").map(PathBuf::from),
             path: std::env::var_os("PATH").unwrap_or_default(),
@@ -58,10 +58,10 @@ impl Place {
 /// # Errors
 /// There is no such file, or nobody to run it: with the remedy.
 pub(crate) fn find(file: &Path) -> Result<Found, String> {
-    find_in(&Place::here(), file)
+    find_in(&Surroundings::here(), file)
 }
 
-fn find_in(place: &Place, file: &Path) -> Result<Found, String> {
+fn find_in(place: &Surroundings, file: &Path) -> Result<Found, String> {
     let shown = file.display();
     match std::fs::metadata(file) {
         Ok(about) if about.is_file() => {}
@@ -123,7 +123,7 @@ fn find_in(place: &Place, file: &Path) -> Result<Found, String> {
     }
 }
 
-fn python(place: &Place, file: &Path, first_line: Option<&str>) -> Option<Vec<OsString>> {
+fn python(place: &Surroundings, file: &Path, first_line: Option<&str>) -> Option<Vec<OsString>> {
     let in_directory = |bin: &Path| {
         let both = ["python3", "python"].map(|name| bin.join(name));
         both.into_iter().find(|path| is_program(path))
@@ -154,7 +154,7 @@ fn python(place: &Place, file: &Path, first_line: Option<&str>) -> Option<Vec<Os
 }
 
 /// The command of a first line such as `#!/usr/bin/env python3`, if it is there.
-fn shebang(place: &Place, line: &str) -> Option<Vec<OsString>> {
+fn shebang(place: &Surroundings, line: &str) -> Option<Vec<OsString>> {
     let mut words = line.strip_prefix("#!")?.split_whitespace().peekable();
     let program = PathBuf::from(words.next()?);
     let program = match program.file_name()?.to_str()? {
@@ -212,14 +212,14 @@ mod tests {
 
     struct Box {
         directory: tempfile::TempDir,
-        place: Place,
+        place: Surroundings,
     }
 
     impl Box {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let at = |name: &str| directory.path().join(name);
-            let place = Place {
+            let place = Surroundings {
                 program: Some(at("opt/turnkey")),
                 virtual_env: None,
                 path: at("usr").into(),

@@ -4,7 +4,7 @@
 //! that thread ends. Two pipes lead to it; what it prints becomes lines of the log. Invariants:
 //! each turn that was sent gets exactly one end, its answer or the process's; a process
 //! that breaks the protocol is killed with its group and nothing more of it is read.
-//! Bounds: [`LONGEST_LINE`], [`MOST_QUERIES`], [`CANCEL_GRACE`], [`PONG`], [`LEAVE`].
+//! Bounds: [`LONGEST_LINE`], [`MOST_QUESTIONS`], [`CANCEL_GRACE`], [`PONG`], [`LEAVE`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -20,18 +20,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::mailbox::Mailbox;
 use super::plan::{Plan, ended, signal_group};
 use super::printed::{self, LastLines};
 use super::sdk::Carried;
-use super::wire::{self, Answer, Given, Hello, LONGEST_LINE, Line, Query};
+use super::wire::{self, Asked, Given, Hello, LONGEST_LINE, Line, Number, Question, TurnEnd, Wish};
 use crate::author::error::{Error, Result};
 use crate::handlers::{Call, Handled};
+use turnkey_storage::Statement;
 
 /// Questions of one turn that are not answered yet; one more is answered with an error.
-const MOST_QUERIES: usize = 64;
+const MOST_QUESTIONS: usize = 64;
 
 /// Bytes that it has not read yet: all its turns, and answers to their questions.
 const MOST_UNREAD: usize = 256 << 20;
@@ -89,8 +91,8 @@ pub(super) enum Ran {
 
 /// What a turn hears of its process; then comes the process's end.
 enum Event {
-    Answer(Answer),
-    Query(Query),
+    Answer(TurnEnd),
+    Question(Question),
 }
 
 /// A process that has said hello, or is about to.
@@ -197,7 +199,7 @@ impl Process {
     }
 
     /// Runs a turn in it. Dropped, the turn is still the process's until it is answered.
-    pub(super) async fn run(&self, call: &Call) -> Ran {
+    pub(super) async fn run(self: &Rc<Self>, call: &Call) -> Ran {
         let id = self.next_id.replace(self.next_id.get() + 1);
         let given = Given {
             id,
@@ -218,35 +220,45 @@ impl Process {
         self.write(&line);
         let mut deadline = pin!(tokio::time::sleep(call.timeout));
         let mut is_late = false;
-        let mut waiting: VecDeque<Query> = VecDeque::new();
+        // The database is asked one thing after another, the platform all at once.
+        let mut waiting: VecDeque<(Number, Statement)> = VecDeque::new();
         let mut asked = None;
+        let mut platform: Option<JoinSet<()>> = None;
+        let over = || "the turn is over its time".to_owned();
         loop {
             if asked.is_none()
-                && let Some(query) = waiting.pop_front()
+                && let Some((number, statement)) = waiting.pop_front()
             {
-                asked = Some(Box::pin(self.ask(call, id, query)));
+                asked = Some(Box::pin(self.query(call, id, number, statement)));
             }
             tokio::select! {
                 event = events.next() => match event {
                     Some(Event::Answer(_)) if is_late => {
                         return Ran::Answered(Err(Error::Timeout(call.timeout)));
                     }
-                    Some(Event::Answer(Answer::Done(done))) => {
+                    Some(Event::Answer(TurnEnd::Done(done))) => {
                         return Ran::Answered(wire::done(&done, call.state.as_deref()));
                     }
-                    Some(Event::Answer(Answer::Fail(fail))) => {
+                    Some(Event::Answer(TurnEnd::Fail(fail))) => {
                         return Ran::Answered(Err(wire::fail(&fail)));
                     }
-                    Some(Event::Query(query)) if is_late => {
-                        let reason = "the turn is over its time".to_owned();
-                        self.write(&wire::rows(id, query.number, Err(reason)));
+                    Some(Event::Question(question)) if is_late => {
+                        self.write(&wire::refused(id, question.number, over()));
                     }
-                    Some(Event::Query(query))
-                        if waiting.len() + usize::from(asked.is_some()) >= MOST_QUERIES =>
-                    {
-                        self.write(&wire::rows(id, query.number, Err(too_many())));
+                    Some(Event::Question(Question { number, asked: what })) => {
+                        let open = waiting.len() + usize::from(asked.is_some()) + open(&mut platform);
+                        match what {
+                            _ if open >= MOST_QUESTIONS => {
+                                self.write(&wire::refused(id, number, too_many()));
+                            }
+                            Ok(Asked::Tables(statement)) => waiting.push_back((number, statement)),
+                            Ok(Asked::Platform(wish)) => {
+                                let platform = platform.get_or_insert_default();
+                                platform.spawn_local(self.ask(call, id, number, wish));
+                            }
+                            Err(reason) => self.write(&wire::refused(id, number, reason)),
+                        }
                     }
-                    Some(Event::Query(query)) => waiting.push_back(query),
                     None if is_late => return Ran::Answered(Err(Error::Timeout(call.timeout))),
                     None => return self.died(),
                 },
@@ -260,10 +272,11 @@ impl Process {
                         deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
                     } else {
                         is_late = true;
-                        for query in waiting.drain(..) {
-                            let reason = "the turn is over its time".to_owned();
-                            self.write(&wire::rows(id, query.number, Err(reason)));
+                        for (number, _) in waiting.drain(..) {
+                            self.write(&wire::refused(id, number, over()));
                         }
+                        // What is asked of the platform ends with the turn.
+                        platform = None;
                         self.write(&wire::cancel(id));
                         deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
                     }
@@ -272,16 +285,37 @@ impl Process {
         }
     }
 
-    /// Asks a question of a turn, and writes the answer.
-    async fn ask(&self, call: &Call, id: u64, query: Query) {
-        let answer = match query.statement {
-            Ok(statement) => {
-                let rows = call.storage.query(Some(&call.grant), statement).await;
-                rows.map_err(|error| error.to_string())
-            }
-            Err(reason) => Err(reason),
-        };
-        self.write(&wire::rows(id, query.number, answer));
+    /// Asks the author's tables, and writes the answer.
+    async fn query(&self, call: &Call, id: u64, number: Number, statement: Statement) {
+        let rows = call.storage.query(Some(&call.grant), statement).await;
+        let rows = rows.map_err(|error| error.to_string());
+        self.write(&wire::rows(id, number, rows));
+    }
+
+    /// Asks the platform, and writes the answer.
+    fn ask(
+        self: &Rc<Self>,
+        call: &Call,
+        id: u64,
+        number: Number,
+        wish: Wish,
+    ) -> impl Future<Output = ()> + use<> {
+        let (process, update) = (self.clone(), call.update.clone());
+        let platform = call.platform.clone();
+        async move {
+            let answer = match wish {
+                Wish::Result { method, params } => {
+                    let result = platform.ask(&update, method, params).await;
+                    wire::result(id, number, result)
+                }
+                Wish::File { file, path, limit } => {
+                    let channel = &update.dialog.channel;
+                    let size = platform.download_to(channel, &file, path.clone(), limit);
+                    wire::downloaded(id, number, &path, size.await)
+                }
+            };
+            process.write(&answer);
+        }
     }
 
     /// What its end means to a turn that it had in hand.
@@ -470,14 +504,14 @@ impl Process {
                 })?;
                 turn.put(Event::Answer(answer));
             }
-            Line::Query(id, query) => {
+            Line::Question(id, question) => {
                 let turn = self.in_hand.borrow().get(&id).cloned();
                 let turn =
-                    turn.ok_or_else(|| format!("a query of turn {id}, which is not in hand"))?;
-                if turn.waiting() < MOST_QUERIES {
-                    turn.put(Event::Query(query));
+                    turn.ok_or_else(|| format!("a question of turn {id}, which is not in hand"))?;
+                if turn.waiting() < MOST_QUESTIONS {
+                    turn.put(Event::Question(question));
                 } else {
-                    self.write(&wire::rows(id, query.number, Err(too_many())));
+                    self.write(&wire::refused(id, question.number, too_many()));
                 }
             }
             Line::Pong(_) => {}
@@ -562,8 +596,15 @@ impl Process {
     }
 }
 
+/// How many of these still run.
+fn open(tasks: &mut Option<JoinSet<()>>) -> usize {
+    let Some(tasks) = tasks else { return 0 };
+    while tasks.try_join_next().is_some() {}
+    tasks.len()
+}
+
 fn too_many() -> String {
-    format!("more than {MOST_QUERIES} questions at once")
+    format!("more than {MOST_QUESTIONS} questions at once")
 }
 
 fn how(status: io::Result<ExitStatus>) -> String {

@@ -23,7 +23,7 @@ pub(super) enum Suspicion {
 
 /// A handler process, or the place of one that is not there now.
 #[derive(Default)]
-struct Place {
+struct ProcessPlace {
     /// Turns that it runs at once; 0 while there is none.
     capacity: usize,
     in_hand: usize,
@@ -54,7 +54,7 @@ pub(super) struct Go<T> {
 
 /// All processes of a worker, and what waits for them.
 pub(super) struct Schedule<T> {
-    places: Vec<Place>,
+    places: Vec<ProcessPlace>,
     fresh: VecDeque<Waiting<T>>,
     suspects: VecDeque<Waiting<T>>,
 }
@@ -62,7 +62,7 @@ pub(super) struct Schedule<T> {
 impl<T> Schedule<T> {
     pub(super) fn new(places: usize) -> Self {
         Schedule {
-            places: (0..places).map(|_| Place::default()).collect(),
+            places: (0..places).map(|_| ProcessPlace::default()).collect(),
             fresh: VecDeque::new(),
             suspects: VecDeque::new(),
         }
@@ -70,15 +70,15 @@ impl<T> Schedule<T> {
 
     /// A process is ready and runs so many turns at once.
     pub(super) fn ready(&mut self, place: usize, capacity: usize) {
-        self.places[place] = Place {
+        self.places[place] = ProcessPlace {
             capacity,
-            ..Place::default()
+            ..ProcessPlace::default()
         };
     }
 
     /// It is gone, and with it all that it had in hand.
     pub(super) fn gone(&mut self, place: usize) {
-        self.places[place] = Place::default();
+        self.places[place] = ProcessPlace::default();
     }
 
     /// A turn waits for its process.
@@ -170,7 +170,7 @@ impl<T> Schedule<T> {
         })
     }
 
-    fn least_loaded(&self, is_fit: impl Fn(&Place) -> bool) -> Option<usize> {
+    fn least_loaded(&self, is_fit: impl Fn(&ProcessPlace) -> bool) -> Option<usize> {
         let fit = self
             .places
             .iter()
@@ -200,7 +200,7 @@ impl<T> Schedule<T> {
     }
 }
 
-impl Place {
+impl ProcessPlace {
     fn has_room_for(&self, bytes: usize) -> bool {
         self.in_hand == 0 || self.bytes + bytes <= MOST_BYTES
     }

@@ -32,18 +32,18 @@ macro_rules! files {
 }
 
 const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
-    "__init__.py", "_answer.py", "_dataclasses.py", "_errors.py", "_log.py", "_loop.py",
-    "_run.py", "_state.py", "_threads.py", "_trace.py", "_turn.py", "_wire.py",
-    "testing/__init__.py", "testing/_conversation.py", "testing/_program.py",
-    "testing/pytest_plugin.py",
+    "__init__.py", "_answer.py", "_content.py", "_dataclasses.py", "_errors.py", "_log.py",
+    "_loop.py", "_reply.py", "_run.py", "_state.py", "_threads.py", "_trace.py", "_turn.py",
+    "_wire.py", "testing/__init__.py", "testing/_conversation.py", "testing/_program.py",
+    "testing/_said.py", "testing/pytest_plugin.py",
 );
 
 /// What `import turnkey` finds first in the zip.
 const SHIM: &str = include_str!("../../../sdk/python/carried/turnkey.py");
 
 const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
-    "values.js", "turn.js", "fail.js", "pipes.js", "index.js", "index.mjs", "testing.js",
-    "testing.mjs",
+    "values.js", "content.js", "reply.js", "turn.js", "fail.js", "pipes.js", "index.js",
+    "index.mjs", "testing.js", "testing.mjs",
 );
 
 /// What Node.js runs before the bot; this text in it becomes the files.

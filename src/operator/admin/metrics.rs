@@ -13,7 +13,7 @@ use hyper::header::ACCEPT;
 
 use super::Admin;
 use super::history::turn_times;
-use super::status::{Process, State, Status, Turns};
+use super::status::{Broadcasting, Process, ProcessState, Status, Turns};
 use crate::author::message::Kind;
 use crate::shared::scoreboard::{BUCKETS, Histogram, upper_bound};
 
@@ -136,6 +136,7 @@ pub(super) async fn text(admin: &Admin, format: Format) -> String {
     turns(&mut text, admin, &status);
     commits(&mut text, admin, &status);
     replies(&mut text, &status);
+    broadcasts(&mut text, &status);
     if format == Format::OpenMetrics {
         text.line("# EOF");
     }
@@ -196,15 +197,15 @@ fn program(text: &mut Text, status: &Status) {
 fn processes(text: &mut Text, status: &Status) {
     text.family("turnkey_workers", "gauge", "", "Workers by what they do.");
     for (state, label) in [
-        (State::Serving, "serving"),
-        (State::Idle, "idle"),
-        (State::Silent, "silent"),
+        (ProcessState::Serving, "serving"),
+        (ProcessState::Idle, "idle"),
+        (ProcessState::Silent, "silent"),
     ] {
         let count = status.workers.iter().filter(|w| w.state == state).count();
         text.line(&format!("turnkey_workers{{state=\"{label}\"}} {count}"));
     }
     if let Some(writer) = &status.writer {
-        let serves = f64::from(u8::from(writer.state == State::Serving));
+        let serves = f64::from(u8::from(writer.state == ProcessState::Serving));
         text.gauge(
             "turnkey_writer_up",
             "",
@@ -427,6 +428,30 @@ fn replies(text: &mut Text, status: &Status) {
         "Times that a platform said \"too many\" (429).",
         replies.too_many,
     );
+}
+
+fn broadcasts(text: &mut Text, status: &Status) {
+    if status.queues.is_none() {
+        return;
+    }
+    let all = &status.broadcasts;
+    let name = "turnkey_broadcasts";
+    text.family(name, "gauge", "", "Broadcasts that have not ended.");
+    for state in ["running", "paused"] {
+        let number = all.iter().filter(|one| one.state == state).count();
+        text.line(&format!("{name}{{state=\"{state}\"}} {number}"));
+    }
+    let name = "turnkey_broadcast_dialogs";
+    let help = "Dialogs of the broadcasts that have not ended.";
+    text.family(name, "gauge", "", help);
+    let sum = |of: fn(&Broadcasting) -> u64| all.iter().map(of).sum::<u64>();
+    for (state, number) in [
+        ("queued", sum(|one| one.queued)),
+        ("sent", sum(|one| one.sent)),
+        ("failed", sum(|one| one.failed)),
+    ] {
+        text.line(&format!("{name}{{state=\"{state}\"}} {number}"));
+    }
 }
 
 struct Text {

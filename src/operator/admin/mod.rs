@@ -36,7 +36,7 @@ use self::history::{History, LOOK, Look};
 pub(crate) use self::page::figures;
 use self::queues::Cached;
 #[cfg(feature = "top")]
-pub(crate) use self::status::{Process, State, Status};
+pub(crate) use self::status::{Process, ProcessState, Status};
 use crate::config::Config;
 use crate::net::listener::Listener;
 use crate::net::tls::Certificates;

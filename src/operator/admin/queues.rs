@@ -1,9 +1,9 @@
-//! What waits in the database, and whether turns can be committed, queried at most once a
+//! What waits in the database, which broadcasts are under way, and whether turns can be committed, queried at most once a
 //! second.
 //!
 //! Used by every page and scrape of this worker. Only one query runs at a time, and further
 //! requests wait for its result: a storm of scrapes costs the database nothing. Bounds:
-//! [`FRESH`], [`PATIENCE`], and those of [`turnkey_storage::admin::queues`].
+//! [`FRESH`], [`PATIENCE`], [`BROADCASTS`], and those of [`turnkey_storage::admin::queues`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,16 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use turnkey_storage::Storage;
 use turnkey_storage::admin::{self, Queues};
+use turnkey_storage::broadcasts::{self, Broadcast};
 
 /// How long a look is told of again.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// For the database to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Broadcasts that are told of; the others are in `broadcast list`.
+const BROADCASTS: u32 = 20;
 
 /// See the module's page.
 #[derive(Default)]
@@ -29,6 +33,8 @@ pub(super) struct Cached {
 #[derive(Clone)]
 pub(super) struct Outcome {
     pub(super) queues: Result<Queues, String>,
+    /// Those that have not ended.
+    pub(super) broadcasts: Arc<[Broadcast]>,
     /// Why no turn can be committed; none when one can.
     pub(super) cannot_write: Option<String>,
 }
@@ -41,12 +47,14 @@ impl Cached {
         {
             return outcome.clone();
         }
-        let (queues, written) = tokio::join!(
+        let (queues, broadcasts, written) = tokio::join!(
             within(admin::queues(&**storage)),
+            within(broadcasts::open(&**storage, BROADCASTS)),
             within(storage.write_ready())
         );
         let outcome = Outcome {
             queues,
+            broadcasts: broadcasts.unwrap_or_default().into(),
             cannot_write: written.err(),
         };
         *last = Some((Instant::now(), outcome.clone()));

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use turnkey_storage::admin::{COUNTED, Queues};
+use turnkey_storage::broadcasts::Broadcast;
 
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
@@ -49,6 +50,9 @@ pub(crate) struct Status {
     pub(crate) replies: Replies,
     /// None when the database does not answer.
     pub(crate) queues: Option<Waiting>,
+    /// Those that run or are paused.
+    #[serde(default)]
+    pub(crate) broadcasts: Vec<Broadcasting>,
     /// None without `--backup-dir`.
     pub(crate) backup: Option<Backup>,
     /// None without HTTPS.
@@ -63,7 +67,7 @@ pub(crate) struct Status {
 pub(crate) struct Process {
     /// `worker 0`, `writer`.
     pub(crate) name: String,
-    pub(crate) state: State,
+    pub(crate) state: ProcessState,
     pub(crate) pid: u64,
     pub(crate) since_ms: u64,
     /// Since it last gave a sign of life.
@@ -80,7 +84,7 @@ pub(crate) struct Process {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum State {
+pub(crate) enum ProcessState {
     /// It serves.
     Serving,
     /// It has not begun to accept, or does so no more.
@@ -91,13 +95,13 @@ pub(crate) enum State {
     Gone,
 }
 
-impl State {
+impl ProcessState {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            State::Serving => "serving",
-            State::Idle => "starting or leaving",
-            State::Silent => "silent",
-            State::Gone => "gone",
+            ProcessState::Serving => "serving",
+            ProcessState::Idle => "starting or leaving",
+            ProcessState::Silent => "silent",
+            ProcessState::Gone => "gone",
         }
     }
 }
@@ -175,6 +179,20 @@ pub(crate) struct Waiting {
     pub(crate) oldest_reply: Option<Longest>,
 }
 
+/// A broadcast that has not ended, and the dialogs that it was put into the inbox for, that it
+/// reached, and that it could not reach.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Broadcasting {
+    pub(crate) id: u64,
+    /// `running` or `paused`.
+    pub(crate) state: String,
+    pub(crate) queued: u64,
+    pub(crate) sent: u64,
+    pub(crate) failed: u64,
+    /// Why it was paused by itself, or what it leaves out.
+    pub(crate) trouble: Option<String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Backup {
     pub(crate) dir: String,
@@ -200,7 +218,8 @@ impl Admin {
         let deadline = Instant::now() + REPLACED;
         loop {
             let status = self.status().await;
-            let is_away = |writer: &Process| matches!(writer.state, State::Gone | State::Idle);
+            let is_away =
+                |writer: &Process| matches!(writer.state, ProcessState::Gone | ProcessState::Idle);
             let is_replaced = self.has_writer && status.writer.as_ref().is_none_or(is_away);
             if status.not_ready.is_none() || !is_replaced || Instant::now() >= deadline {
                 return status.not_ready;
@@ -218,6 +237,7 @@ impl Admin {
     pub(crate) async fn status(&self) -> Status {
         let Outcome {
             queues,
+            broadcasts,
             cannot_write,
         } = self.queues.get(&self.bot.storage).await;
         let board = self.board;
@@ -297,6 +317,7 @@ impl Admin {
                 too_many: board.sum(Field::TooMany),
             },
             queues: queues.ok().map(waiting),
+            broadcasts: broadcasts.iter().map(broadcasting).collect(),
             backup: self.backup_dir.clone().map(|dir| Backup {
                 dir,
                 at_ms: Some(board.shared(Shared::BackupAt)).filter(|at| *at > 0),
@@ -316,10 +337,10 @@ fn process(name: String, slot: Slot, is_writer: bool) -> Process {
     let silent = slot.silent_for();
     let is_silent = silent.is_some_and(|ms| Duration::from_millis(ms) > SILENT);
     let state = match (slot.get(Field::Pid), silent) {
-        (0, _) => State::Gone,
-        _ if is_silent => State::Silent,
-        (_, Some(_)) if is_writer || slot.get(Field::Accepting) == 1 => State::Serving,
-        _ => State::Idle,
+        (0, _) => ProcessState::Gone,
+        _ if is_silent => ProcessState::Silent,
+        (_, Some(_)) if is_writer || slot.get(Field::Accepting) == 1 => ProcessState::Serving,
+        _ => ProcessState::Idle,
     };
     Process {
         name,
@@ -343,11 +364,11 @@ fn not_ready(
     database: Option<String>,
 ) -> Option<String> {
     if let Some(writer) = writer
-        && writer.state != State::Serving
+        && writer.state != ProcessState::Serving
     {
         return Some(format!("the writer is {}", writer.state.name()));
     }
-    let serving = |worker: &Process| worker.state == State::Serving;
+    let serving = |worker: &Process| worker.state == ProcessState::Serving;
     if !workers.iter().any(serving) {
         return Some("no worker serves".to_owned());
     }
@@ -390,6 +411,17 @@ fn waiting(queues: Queues) -> Waiting {
             .oldest_update
             .map(|(who, us)| since((who, us / 1000))),
         oldest_reply: queues.oldest_reply.map(since),
+    }
+}
+
+fn broadcasting(broadcast: &Broadcast) -> Broadcasting {
+    Broadcasting {
+        id: broadcast.id,
+        state: broadcast.state.name().to_owned(),
+        queued: broadcast.queued,
+        sent: broadcast.sent,
+        failed: broadcast.failed,
+        trouble: broadcast.trouble.clone(),
     }
 }
 

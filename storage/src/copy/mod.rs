@@ -82,6 +82,31 @@ const OURS: &[(&str, &[&str], usize)] = &[
         &["user_id", "channel", "name", "message", "at"],
         3,
     ),
+    (
+        "turnkey_broadcast",
+        &[
+            "id",
+            "made_at",
+            "channel",
+            "filter_sql",
+            "in_groups",
+            "body",
+            "rate",
+            "state",
+            "trouble",
+            "after_user",
+            "after_channel",
+            "queued",
+            "sent",
+            "failed",
+        ],
+        1,
+    ),
+    (
+        "turnkey_broadcast_failed",
+        &["broadcast", "user_id", "channel", "reason", "at"],
+        3,
+    ),
 ];
 
 /// A table to be copied.

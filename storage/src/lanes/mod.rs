@@ -42,7 +42,7 @@ use crate::{
     Statement, Storage,
 };
 use shared::{Job, Shared, closed};
-use waiting::Place;
+use waiting::QueuePlace;
 use wire::Turn;
 
 /// The longest user id or update id, and channel, in bytes: an index has no room for
@@ -117,7 +117,7 @@ impl ServerStorage {
     async fn begin_turn(&self, begin: Begin) -> Result<Begun> {
         fits(&begin.dialog, begin.update.as_deref())?;
         let (place, receiver) =
-            Place::take(&self.shared, begin.dialog, begin.update, begin.arrived);
+            QueuePlace::take(&self.shared, begin.dialog, begin.update, begin.arrived);
         match tokio::time::timeout(begin.wait, receiver).await {
             Ok(Ok(answer)) => {
                 if answer.is_ok() {

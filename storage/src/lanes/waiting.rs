@@ -1,6 +1,6 @@
 //! The begin requests of this process that were not answered yet.
 //!
-//! An entry is made by [`Place::take`] and answered by a lane (`phases.rs`), at once or when
+//! An entry is made by [`QueuePlace::take`] and answered by a lane (`phases.rs`), at once or when
 //! the engine's keeper finds that the lock was handed over. Invariant: code that takes an entry
 //! out answers it or gives up its row; if a lock is granted to an entry that is gone, the
 //! cancel that was sent when it went releases the lock. Bounds: those of the caller's turns in
@@ -19,12 +19,12 @@ use crate::{Arrival, Begun, DialogKey, Error, Fence, Result};
 pub(crate) const LOOK_AFTER: Duration = Duration::from_millis(400);
 
 /// A begin that somebody waits for. Dropping it gives the place up.
-pub(crate) struct Place {
+pub(crate) struct QueuePlace {
     shared: Arc<Shared>,
     ticket: i64,
 }
 
-impl Place {
+impl QueuePlace {
     pub(crate) fn take(
         shared: &Arc<Shared>,
         dialog: DialogKey,
@@ -46,7 +46,7 @@ impl Place {
         };
         shared.waiters().insert(ticket, waiter);
         shared.submit(begin);
-        let place = Place {
+        let place = QueuePlace {
             shared: shared.clone(),
             ticket,
         };
@@ -59,7 +59,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePlace {
     fn drop(&mut self) {
         let waiter = self.shared.waiters().remove(&self.ticket);
         if let Some(waiter) = waiter

@@ -15,7 +15,7 @@ pub(super) type Tried<T> = std::result::Result<T, Failed>;
 
 /// What one statement answered. The last one of a text is left out when it has no rows.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct StatementResult {
     /// Rows that were changed.
     pub(super) affected: u64,
     pub(super) rows: Vec<Row>,
@@ -64,7 +64,7 @@ impl Conn {
 
     /// Sends statements in one text and collects all their answers. When one fails, the
     /// later ones are not executed, and what was begun is rolled back.
-    pub(super) async fn run(&mut self, sql: &Sql) -> Tried<Vec<Answer>> {
+    pub(super) async fn run(&mut self, sql: &Sql) -> Tried<Vec<StatementResult>> {
         if self.is_lost() {
             return Err(Failed::My(DriverError::ConnectionClosed.into()));
         }
@@ -98,13 +98,13 @@ impl Conn {
         }
     }
 
-    async fn answers(&mut self, sql: &str) -> mysql_async::Result<Vec<Answer>> {
+    async fn answers(&mut self, sql: &str) -> mysql_async::Result<Vec<StatementResult>> {
         let mut result = self.my.query_iter(sql).await?;
         let mut answers = Vec::new();
         loop {
             let affected = result.affected_rows();
             let rows = result.collect().await?;
-            answers.push(Answer { affected, rows });
+            answers.push(StatementResult { affected, rows });
             if result.is_empty() {
                 // An error of a later statement is kept back until here.
                 result.drop_result().await?;

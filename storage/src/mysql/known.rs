@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::conn::{Answer, Columns, Tried};
+use super::conn::{Columns, StatementResult, Tried};
 use super::literal::Sql;
 use crate::lanes::wire::Found;
 use crate::{DialogKey, Fence, Pending, ReplyId, Seen, Unsent};
@@ -71,7 +71,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn collect(mut answers: impl Iterator<Item = Answer>) -> Tried<Self> {
+    pub(super) fn collect(mut answers: impl Iterator<Item = StatementResult>) -> Tried<Self> {
         let mut known = Known::default();
         let mut rows = || answers.next().map(|a| a.rows).unwrap_or_default();
         for mut row in rows() {

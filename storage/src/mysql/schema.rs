@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("replies.sql"),
     include_str!("marks.sql"),
     include_str!("messages.sql"),
+    include_str!("broadcasts.sql"),
 ];
 
 /// The oldest servers: both know how to lay out an index on our keys, roll back a

@@ -3,7 +3,7 @@
 //! Called by `wire.rs`, `handing_over.rs` and `keeper.rs`. Bounds: [`PORTION`] rows in one
 //! statement.
 
-use super::conn::Answer;
+use super::conn::StatementResult;
 use super::errors::Failed;
 use super::literal::Sql;
 use crate::lanes::wire::{MAX_BATCH, Turn};
@@ -178,7 +178,7 @@ pub(super) fn free(sql: &mut Sql, ends: &[(&DialogKey, Fence)]) {
 
 /// Whether [`free`], the last statement but the COMMIT, found all of them. If not,
 /// somebody waits for the others, or they were another's.
-pub(super) fn all_freed(answers: &[Answer], ends: &[(&DialogKey, Fence)]) -> bool {
+pub(super) fn all_freed(answers: &[StatementResult], ends: &[(&DialogKey, Fence)]) -> bool {
     let freed = answers.last().map_or(0, |answer| answer.affected);
     ends.is_empty() || freed == ends.len() as u64
 }

@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("replies.sql"),
     include_str!("marks.sql"),
     include_str!("messages.sql"),
+    include_str!("broadcasts.sql"),
 ];
 
 /// The oldest server that this is tried with has a larger number; functions and

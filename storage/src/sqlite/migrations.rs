@@ -130,4 +130,30 @@ pub(super) const MIGRATIONS: &[&str] = &[
     INSERT INTO turnkey_poll_mark (channel, mark)
         SELECT 'dialogs-by-user', CAST(strftime('%s', 'now') AS INTEGER) * 1000
         WHERE EXISTS (SELECT 1 FROM turnkey_dialog);",
+    // What an operator says to many dialogs, and how far it is.
+    "CREATE TABLE turnkey_broadcast (
+        id INTEGER PRIMARY KEY,
+        made_at INTEGER NOT NULL,
+        channel TEXT,
+        filter_sql TEXT,
+        in_groups INTEGER NOT NULL,
+        body TEXT NOT NULL,
+        rate INTEGER,
+        state TEXT NOT NULL,
+        trouble TEXT,
+        after_user TEXT NOT NULL,
+        after_channel TEXT NOT NULL,
+        queued INTEGER NOT NULL,
+        sent INTEGER NOT NULL,
+        failed INTEGER NOT NULL
+    ) STRICT;
+    -- Whom it could not reach.
+    CREATE TABLE turnkey_broadcast_failed (
+        broadcast INTEGER NOT NULL,
+        user_id TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (broadcast, user_id, channel)
+    ) STRICT, WITHOUT ROWID;",
 ];

@@ -18,6 +18,7 @@
 //! | `backup.rs` | a verified snapshot, and restoring it |
 //! | `names.rs` | gives files new names, never one that is taken |
 //! | `backup_directory.rs` | backups named by their time, the oldest removed |
+//! | `stamp.rs` | that time, as it stands in a name |
 //! | `copy.rs` | its side of a move to or from another database |
 //! | `presence.rs` | whether the names still lead to the open files |
 //! | `rescue.rs` | saves the contents of an open file that lost its name |
@@ -49,6 +50,7 @@ mod readers;
 mod rescue;
 mod schema;
 mod snapshot;
+mod stamp;
 mod statements;
 mod writer;
 

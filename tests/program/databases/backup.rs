@@ -459,7 +459,7 @@ async fn a_migration_that_fails_leaves_the_file_as_it_was() {
     let bot = counter.start().await;
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 1);
     bot.stop().await;
-    let conn = rusqlite::Connection::open(counter.database()).unwrap();
+    let conn = counter.open_database();
     conn.execute_batch("CREATE TABLE orders (what TEXT)")
         .unwrap();
     drop(conn);
@@ -512,7 +512,7 @@ async fn nothing_is_restored_under_a_reader() {
     let backup = setup.bare(&["backup", "--storage", &storage, copy]);
     assert_eq!(backup.code, Some(0), "{backup:?}");
     assert_eq!(say(bot.port, "ann", "hi").await.number(), 2);
-    let reader = rusqlite::Connection::open(setup.database()).unwrap();
+    let reader = setup.open_database();
     reader
         .execute_batch("BEGIN; SELECT count(*) FROM turnkey_dialog")
         .unwrap();

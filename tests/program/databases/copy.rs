@@ -230,7 +230,7 @@ async fn a_difference_is_found_and_the_target_stays_unfinished() {
         return;
     };
     let setup = Setup::counter().start().await.stop().await;
-    let conn = rusqlite::Connection::open(setup.database()).unwrap();
+    let conn = setup.open_database();
     conn.execute_batch(
         "CREATE TABLE times (at TEXT); INSERT INTO times VALUES ('2026-01-02T03:04:05Z')",
     )

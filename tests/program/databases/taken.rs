@@ -217,7 +217,7 @@ async fn it_is_not_ready_while_another_program_holds_the_write_lock() {
     let bot = with_admin(Setup::counter()).start().await;
     count_to(&bot, 1, 1).await;
     let port = admin_port(&bot);
-    let other = rusqlite::Connection::open(bot.setup.database()).unwrap();
+    let other = bot.setup.open_database();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let deadline = std::time::Instant::now() + SOON;
     let answer = loop {

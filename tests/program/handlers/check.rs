@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::has;
 use crate::harness::bot::Setup;
-use crate::harness::programs::{Ended, finish};
+use crate::harness::programs::{Ended, finish, has};
 
 /// A whole list, with 15 starts of an interpreter, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -193,7 +192,7 @@ const WRONG: [(&str, &str, &str); 23] = [
     (
         "knows-all-kinds",
         "unknown",
-        "it ended with exit code 1, with turn 1 in hand\n  a reaction",
+        "it ended with exit code 1, with turn 1 in hand\n  a kind that is new",
     ),
 ];
 

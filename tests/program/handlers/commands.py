@@ -23,11 +23,13 @@ async def obey(turn: turnkey.AsyncTurn) -> None:
     text = turn.text
     if text.startswith("gate "):
         text = await wait_at_gate(turn, text[len("gate ") :])
+    command, _, rest = text.partition(" ")
+    if await say_more(turn, command, rest):
+        return
     said = other_than_text(turn)
     if said is not None:
         turn.reply(f"{count}: {said}")
         return
-    command, _, rest = text.partition(" ")
     if command == "sleep":
         await asyncio.sleep(int(rest) / 1000)
     elif command == "spin":
@@ -61,10 +63,99 @@ async def obey(turn: turnkey.AsyncTurn) -> None:
     elif command == "ask":
         turn.reply(turnkey.Reply(rest).button("Yes", "yes:1").button("No", "no"))
         return
-    elif command == "picture":
-        turn.reply(turnkey.Reply(picture=rest, caption="look").button("More", "more"))
+    elif command == "photo":
+        turn.reply(turnkey.Reply("look", photo=rest).button("More", "more"))
         return
     turn.reply(f"{count}: {text}")
+
+
+async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
+    """All that a turn can say but plain texts and questions; whether it was that."""
+    Button = turnkey.Button
+    by_id = turnkey.Message("7")
+    if command == "rich":
+        link = Button.link("Menu", "https://example.org/menu")
+        turn.reply(
+            rest,
+            format="markup",
+            buttons=[[Button("Tea", "tea"), link], [Button("More", "more")]],
+            quote=by_id,
+            silent=True,
+            no_preview=True,
+            protected=True,
+            name="menu",
+        )
+    elif command == "html":
+        turn.reply(rest, format="html")
+    elif command == "keys":
+        turn.reply("Pick", keyboard=["One", ["Two", Button.request_contact("Me")]], once=True)
+    elif (command, rest) == ("no", "keys"):
+        turn.reply("Gone", remove_keyboard=True)
+    elif command == "album":
+        turn.reply(
+            "look",
+            photo="https://example.org/1.jpg",
+            document=turnkey.Attachment(Path("/srv/2.pdf"), name="two.pdf"),
+            voice="three",
+            audio=turnkey.Attachment(b"\x00\xff", name="4.mp3"),
+        )
+    elif command == "where":
+        turn.reply(location=turnkey.Location(48.25, -16.5, "Café"))
+    elif command == "who":
+        turn.reply(contact=turnkey.Contact("+43 1 234", "Ann"))
+    elif command == "edit":
+        turn.edit("menu", turnkey.Reply(rest).button("More", "more"))
+        turn.edit(by_id, rest)
+    elif command == "pressed":
+        turn.edit_pressed(rest)
+    elif command == "delete":
+        turn.delete("menu")
+        turn.delete(by_id)
+    elif command in ("toast", "alert"):
+        turn.toast(rest, alert=command == "alert")
+    elif command == "call":
+        turn.call(rest, {"list": [1, None]})
+        turn.call(rest, {"list": [1, None]}, name="dice")
+    elif command == "to":
+        channel, user, text = rest.split(" ", 2)
+        turn.send_to(channel, user, text, silent=True)
+    elif command == "member":
+        try:
+            member = await turn.ask("getChatMember", {"user_id": int(rest)})
+            turn.reply(json.dumps(member, separators=(",", ":")))
+        except turnkey.PlatformError as error:
+            turn.reply(f"no answer: {error}")
+    elif command in ("fetch", "save") and turn.files:
+        file = turn.files[0]
+        try:
+            if command == "fetch":
+                size = len(await turn.download(file, limit=1000))
+            else:
+                size = await turn.download(file, rest, limit=1000)
+            turn.reply(f"{size} bytes")
+        except turnkey.PlatformError as error:
+            turn.reply(f"no file: {error}")
+    elif command == "about":
+        turn.reply(about(turn))
+    else:
+        return False
+    return True
+
+
+def about(turn: turnkey.AsyncTurn) -> str:
+    """What came with a text."""
+    parts = [
+        turn.kind,
+        turn.event,
+        turn.markup,
+        turn.sender.name if turn.sender else "",
+        turn.chat.id if turn.chat else "",
+        turn.quoted.text if turn.quoted else "",
+        turn.forwarded.name if turn.forwarded else "",
+        turn.message,
+        turn.album,
+    ]
+    return "|".join(parts)
 
 
 async def wait_at_gate(turn: turnkey.AsyncTurn, rest: str) -> str:
@@ -84,13 +175,23 @@ def other_than_text(turn: turnkey.AsyncTurn) -> "str | None":
         return f"rpc {turn.rpc.method} {params}"
     if turn.button is not None:
         return f"button {turn.button}"
-    if turn.update.kind in ("opened", "edited"):
-        return f"{turn.update.kind} {turn.text}"
-    if turn.pictures:
-        first = turn.pictures[0]
-        return f"{len(turn.pictures)} pictures, {first.url or first.id}, {turn.text}"
-    return None
+    if turn.kind not in ("message", "rpc"):
+        return f"{turn.kind} {turn.text}"
+    if turn.location:
+        place = turn.location
+        return f"at {place.latitude} {place.longitude} {place.title or ''}"
+    if turn.contact:
+        return f"contact {turn.contact.phone} {turn.contact.name}"
+    files = turn.files
+    if not files:
+        return None
+    name = files[0].url or files[0].id
+    if len(turn.photos) == len(files):
+        return f"{len(files)} photos, {name}, {turn.text}"
+    kinds = " ".join(file.type for file in files)
+    return f"{kinds}, {name}, {files[0].name or ''}, {turn.text}"
 
 
 # As many as a worker has in flight.
-turnkey.run(obey, concurrency=4096, hears=["edited"] if "COMMANDS_EDITS" in os.environ else [])
+EDITS = ["message", "button", "opened", "edited"]
+turnkey.run(obey, concurrency=4096, hears=EDITS if "COMMANDS_EDITS" in os.environ else [])

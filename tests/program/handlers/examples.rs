@@ -5,11 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::has;
 use crate::harness::bot::{Bot, Setup};
-use crate::harness::client::{Answer, begin, join, once, post, say};
+use crate::harness::client::{begin, join, once, post, say};
+use crate::harness::programs::has;
 use crate::harness::server::{Kind, TestServer};
 
 /// Who asks the model at once.
@@ -22,19 +22,12 @@ async fn presses(bot: &Bot, visitor: &str, button: &str) -> Vec<String> {
         .replies()
 }
 
-fn buttons(answer: &Answer) -> Vec<String> {
-    let answer = answer.json();
-    let buttons = answer["replies"][0]["buttons"].as_array().expect("buttons");
-    let data = |button: &Value| button["data"].as_str().expect("data").to_owned();
-    buttons.iter().map(data).collect()
-}
-
 async fn books(setup: Setup) {
     let setup = setup.env("BOOKING_CALENDAR_MS", "1");
     let bot = setup.args(&["--workers", "2"]).start().await;
     let asked = say(bot.port, "ann", "hello").await;
     assert_eq!(asked.replies(), ["When would you like to come?"]);
-    assert_eq!(buttons(&asked).len(), 4);
+    assert_eq!(asked.buttons().len(), 4);
     let booked = presses(&bot, "ann", "book Mon 11:00").await;
     assert_eq!(booked[0], "Mon 11:00 is yours.");
     assert_eq!(
@@ -45,7 +38,7 @@ async fn books(setup: Setup) {
     assert_eq!(strange, ["Somebody was quicker. What about another hour?"]);
     let left = say(bot.port, "bob", "hello").await;
     assert_eq!(
-        buttons(&left),
+        left.buttons(),
         ["book Mon 10:00", "book Tue 10:00", "book Tue 11:00"]
     );
     let cancelled = presses(&bot, "ann", "cancel Mon 11:00").await;

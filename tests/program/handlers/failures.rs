@@ -6,16 +6,7 @@ use serde_json::Value;
 
 use super::{handlers, kill_now, odd};
 use crate::harness::bot::{Bot, SOON, until};
-use crate::harness::client::{begin, join, message, once, say};
-
-/// An update that is to fail: whoever sends it is answered at once; its attempts go on
-/// because it was asked for so.
-async fn accepted(bot: &Bot, user: &str, id: &str, text: &str) {
-    let mut request = message(user, text, Some(id));
-    let prefer = "respond-async".parse().expect("a value");
-    request.headers_mut().insert("prefer", prefer);
-    assert_eq!(once(bot.port, request).await.status, 202, "{text}");
-}
+use crate::harness::client::{begin, hand_in, join, say};
 
 /// What the handlers noted: each turn's beginning and end, and what was cancelled.
 fn turns(bot: &Bot) -> String {
@@ -54,8 +45,8 @@ async fn one_that_kills_its_process_is_found_and_the_others_are_answered() {
         }
         bot.settled().await;
         let first = handlers(&bot);
-        accepted(&bot, "eve", "p", poison).await;
-        accepted(&bot, "eve", "q", "attempt").await;
+        hand_in(bot.port, "eve", poison, "p").await;
+        hand_in(bot.port, "eve", "attempt", "q").await;
         until("its process dies", SOON, || {
             let now = handlers(&bot);
             !now.is_empty() && now != first
@@ -98,7 +89,7 @@ async fn a_late_answer_is_waited_for_and_changes_nothing() {
     let Some(setup) = odd(8) else { return };
     let args = ["--turn-timeout", "500ms", "--max-attempts", "1"];
     let bot = setup.args(&args).start().await;
-    accepted(&bot, "ann", "a", "late 2").await;
+    hand_in(bot.port, "ann", "late 2", "a").await;
     let next = begin(bot.port, "ann", "hi").await;
     assert_eq!(say(bot.port, "bob", "hi").await.number(), 1);
     assert_eq!(join(next).await.expect("an answer").number(), 1);
@@ -122,7 +113,7 @@ async fn a_turn_that_never_answers_is_killed_with_its_process_only() {
     // Longer than the five seconds that it then has: the other's time is not over yet.
     let args = ["--turn-timeout", "7s", "--max-attempts", "1"];
     let bot = setup.args(&args).start().await;
-    accepted(&bot, "ann", "a", "hang").await;
+    hand_in(bot.port, "ann", "hang", "a").await;
     until("it is told that its time is over", SOON, || {
         turns(&bot).contains("cancel")
     })
@@ -154,7 +145,13 @@ async fn order_holds_while_processes_die() {
             let some = handlers(&bot).into_iter().next();
             some.into_iter().for_each(kill_now);
         }
-        accepted(&bot, &format!("user-{}", n % 6), &format!("{n:03}"), "hi").await;
+        hand_in(
+            bot.port,
+            &format!("user-{}", n % 6),
+            "hi",
+            &format!("{n:03}"),
+        )
+        .await;
     }
     until("all turns", SOON, || bot.setup.sum() == 60).await;
     let turns = turns(&bot);

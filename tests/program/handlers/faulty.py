@@ -76,8 +76,8 @@ def turn(identity, turn):
         return done(str(identity))
     if WAY == "wrong-field":
         return done(identity, replies=[{"text": 7}])
-    if WAY == "knows-all-kinds" and turn["kind"] == "reaction":
-        sys.exit("a reaction")
+    if WAY == "knows-all-kinds" and turn["kind"] == "a_later_kind":
+        sys.exit("a kind that is new")
     if WAY == "own-state" and "state" in turn:
         return say(id=identity, fail={"error": "two\nlines"})
     if WAY == "fails":

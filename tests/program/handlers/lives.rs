@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::{handlers, has, kill_now, mark, odd};
+use super::{handlers, kill_now, mark, odd};
 use crate::harness::bot::{Bot, SOON, Setup, until};
-use crate::harness::client::{begin, join, message, once, say};
+use crate::harness::client::{begin, hand_in, join, message, once, say};
 use crate::harness::load::Load;
 use crate::harness::proc::stat;
+use crate::harness::programs::has;
 
 /// So many kills in a test of every day; TEST_KILLS for more.
 const KILLS: u32 = 40;
@@ -102,16 +103,16 @@ async fn a_reload_takes_up_new_code_without_a_gap() {
              turn.reply(f\"{{turn.state['n']}}: {word}\")\n\nturnkey.run(handle)\n"
         )
     };
-    std::fs::write(setup.path("bot.py"), code("old")).expect("bot.py");
+    setup.write("bot.py", &code("old"));
     let bot = setup.clone().args(&["--workers", "2"]).start().await;
     let load = Load::start(bot.port);
     assert_eq!(say(bot.port, "ann", "").await.replies(), ["1: old"]);
-    std::fs::write(setup.path("bot.py"), code("new")).expect("bot.py");
+    setup.write("bot.py", &code("new"));
     bot.signal(Signal::SIGHUP);
     bot.wait_for_stderr("Reloaded").await;
     assert_eq!(say(bot.port, "ann", "").await.replies(), ["2: new"]);
     // A slip of the finger changes nothing.
-    std::fs::write(setup.path("bot.py"), "import turnkey\nturnkey.run(").expect("bot.py");
+    setup.write("bot.py", "import turnkey\nturnkey.run(");
     bot.signal(Signal::SIGHUP);
     bot.wait_for_stderr("SyntaxError").await;
     bot.wait_for_stderr("Reload failed").await;
@@ -130,11 +131,11 @@ async fn a_change_is_noticed_with_watch() {
     let code = |word: &str| {
         format!("import turnkey, words\nturnkey.run(lambda turn: turn.reply(words.WORD))\n# {word}")
     };
-    std::fs::write(setup.path("words.py"), "WORD = 'old'\n").expect("words.py");
-    std::fs::write(setup.path("bot.py"), code("")).expect("bot.py");
+    setup.write("words.py", "WORD = 'old'\n");
+    setup.write("bot.py", &code(""));
     let bot = setup.clone().args(&["--watch"]).start().await;
     assert_eq!(say(bot.port, "ann", "").await.replies(), ["old"]);
-    std::fs::write(setup.path("words.py"), "WORD = 'newer'\n").expect("words.py");
+    setup.write("words.py", "WORD = 'newer'\n");
     bot.wait_for_stderr("Reloaded").await;
     assert_eq!(say(bot.port, "ann", "").await.replies(), ["newer"]);
     bot.stop().await.assert_sound();
@@ -213,18 +214,15 @@ async fn a_handler_that_cannot_start_again_is_told_and_waited_for() {
     let code = "import os, turnkey\n\ndef handle(turn):\n    turn.state['n'] = turn.state.get('n', 0) + 1\n    \
          if turn.text == 'die' and turn.attempt == 1:\n        os._exit(1)\n    \
          turn.reply(f\"{turn.state['n']}\")\n\nturnkey.run(handle)\n";
-    std::fs::write(setup.path("bot.py"), code).expect("bot.py");
+    setup.write("bot.py", code);
     let bot = setup
         .clone()
         .args(&["--admin", "unix:admin.sock"])
         .start()
         .await;
     assert_eq!(say(bot.port, "ann", "hi").await.replies(), ["1"]);
-    std::fs::write(setup.path("bot.py"), "import nothing_of_this_name").expect("bot.py");
-    let mut died = message("ann", "die", Some("d"));
-    let prefer = "respond-async".parse().expect("a value");
-    died.headers_mut().insert("prefer", prefer);
-    assert_eq!(once(bot.port, died).await.status, 202);
+    setup.write("bot.py", "import nothing_of_this_name");
+    hand_in(bot.port, "ann", "die", "d").await;
     bot.wait_for_stderr("No module named 'nothing_of_this_name'")
         .await;
     let waits = begin(bot.port, "bob", "hi").await;
@@ -245,7 +243,7 @@ async fn a_handler_that_cannot_start_again_is_told_and_waited_for() {
         ready().contains("no handler runs: the handler bot.py[")
     })
     .await;
-    std::fs::write(setup.path("bot.py"), code).expect("bot.py");
+    setup.write("bot.py", code);
     assert_eq!(join(waits).await.expect("an answer").replies(), ["1"]);
     until("it is ready", SOON, || !ready().contains("no handler runs")).await;
     assert_eq!(say(bot.port, "ann", "hi").await.replies(), ["3"]);

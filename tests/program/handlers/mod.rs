@@ -9,6 +9,7 @@ mod lives;
 mod refusals;
 mod said;
 mod sdks;
+mod speech;
 mod verbs;
 
 use std::path::Path;
@@ -16,8 +17,9 @@ use std::path::Path;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::bot::{Bot, Setup, skipped};
+use crate::harness::bot::{Bot, Setup};
 use crate::harness::proc::{pids, stat};
+use crate::harness::programs::has;
 
 /// `odd.py`, which runs so many turns at once; none, said aloud, without Python.
 fn odd(concurrency: usize) -> Option<Setup> {
@@ -37,16 +39,6 @@ fn odd(concurrency: usize) -> Option<Setup> {
 /// What tells the handlers of a bot from those of others.
 fn mark(setup: &Setup) -> String {
     setup.path("mark").display().to_string()
-}
-
-/// Whether a program is there; if not, that is said.
-pub(crate) fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
-    if !is_there {
-        skipped(&format!("tests of handlers: {program} is missing"));
-    }
-    is_there
 }
 
 /// The processes that a bot's handlers are, and what those have started.

@@ -1,7 +1,7 @@
 //! A bot that cannot start says why, once, and with what its interpreter said.
 
-use super::has;
 use crate::harness::bot::Setup;
+use crate::harness::programs::has;
 
 fn refused(setup: &Setup, expected: &[&str]) {
     let ended = setup.run_to_end();
@@ -16,12 +16,6 @@ fn refused(setup: &Setup, expected: &[&str]) {
     assert!(!ended.stderr.contains("Serving"), "{}", ended.stderr);
 }
 
-fn with_bot(text: &str) -> Setup {
-    let setup = Setup::handled(&["bot.py"]);
-    std::fs::write(setup.path("bot.py"), text).expect("bot.py");
-    setup
-}
-
 #[test]
 fn what_cannot_be_run_is_refused() {
     refused(&Setup::handled(&["none.py"]), &["none.py", "No such file"]);
@@ -31,10 +25,10 @@ fn what_cannot_be_run_is_refused() {
         &["no program no-such-program"],
     );
     let setup = Setup::handled(&["bot.rb"]);
-    std::fs::write(setup.path("bot.rb"), "").expect("bot.rb");
+    setup.write("bot.rb", "");
     refused(&setup, &["turnkey run -- ruby bot.rb"]);
     refused(
-        &with_bot("").env("PATH", "/nowhere"),
+        &Setup::in_python("").env("PATH", "/nowhere"),
         &["no python3", "apt install python3"],
     );
     let setup = Setup::counter().args(&["--migrations", "here"]);
@@ -46,21 +40,23 @@ fn what_does_not_start_is_told_once() {
     if !has("python3") {
         return;
     }
-    let setup = with_bot("import turnkey\ndef handle(turn:\n    pass\nturnkey.run(handle)\n")
-        .args(&["--workers", "3"]);
+    let setup =
+        Setup::in_python("import turnkey\ndef handle(turn:\n    pass\nturnkey.run(handle)\n")
+            .args(&["--workers", "3"]);
     refused(&setup, &["bot.py did not start", "SyntaxError", "line 2"]);
     assert_eq!(setup.run_to_end().stderr.matches("SyntaxError").count(), 1);
     refused(
-        &with_bot("print('I was here')\n"),
+        &Setup::in_python("print('I was here')\n"),
         &["had not called turnkey.run", "I was here"],
     );
-    let slow = with_bot("import time\nprint('so slow', flush=True)\ntime.sleep(60)\n")
+    let slow = Setup::in_python("import time\nprint('so slow', flush=True)\ntime.sleep(60)\n")
         .args(&["--handler-start", "500ms"]);
     refused(
         &slow,
         &["no hello within 0.5 s (--handler-start)", "so slow"],
     );
-    let raises = with_bot("raise SystemExit('no model: set MODEL')\n").args(&["--single-process"]);
+    let raises =
+        Setup::in_python("raise SystemExit('no model: set MODEL')\n").args(&["--single-process"]);
     refused(&raises, &["exit code 1", "no model: set MODEL"]);
 }
 
@@ -81,7 +77,7 @@ fn a_remedy_is_named_where_it_is_known() {
         ),
     ] {
         refused(
-            &with_bot(&format!("raise SystemExit({said:?})")),
+            &Setup::in_python(&format!("raise SystemExit({said:?})")),
             &[said, remedy],
         );
     }
@@ -109,12 +105,15 @@ fn what_speaks_another_protocol_is_refused() {
         ("Hello!", "no JSON"),
     ] {
         let code = format!("import os, time\nos.write(4, b'''{hello}\\n''')\ntime.sleep(60)\n");
-        refused(&with_bot(&code), &["it broke the protocol", expected]);
+        refused(
+            &Setup::in_python(&code),
+            &["it broke the protocol", expected],
+        );
     }
     // One that hears of a protocol that it does not know is told by its SDK, not by us.
     let wrapper =
         "import subprocess, sys\nsys.exit(subprocess.call([sys.executable, 'inner.py']))\n";
-    let setup = with_bot(wrapper);
+    let setup = Setup::in_python(wrapper);
     let inner = "import turnkey\nturnkey.run(lambda turn: None)\n";
     std::fs::write(setup.path("inner.py"), inner).expect("inner.py");
     refused(&setup, &["turnkey run -- "]);
@@ -126,12 +125,12 @@ fn migrations_must_be_there() {
         return;
     }
     let bot = "import turnkey\nturnkey.run(lambda turn: None)\n";
-    let setup = with_bot(bot).args(&["--migrations", "none"]);
+    let setup = Setup::in_python(bot).args(&["--migrations", "none"]);
     refused(&setup, &["--migrations none cannot be read"]);
-    let setup = with_bot(bot).args(&["--migrations", "empty"]);
+    let setup = Setup::in_python(bot).args(&["--migrations", "empty"]);
     std::fs::create_dir(setup.path("empty")).expect("empty");
     refused(&setup, &["has no file that ends in .sql"]);
-    let setup = with_bot(bot);
+    let setup = Setup::in_python(bot);
     std::fs::create_dir(setup.path("migrations")).expect("migrations");
     std::fs::write(setup.path("migrations/1.sql"), "CREATE TABLE (").expect("1.sql");
     refused(&setup, &["syntax error"]);

@@ -1,9 +1,10 @@
 //! What a handler may say, and what becomes of what it may not.
 
-use super::{has, odd};
+use super::odd;
 use crate::harness::bot::{Bot, Setup};
-use crate::harness::client::{message, once, say};
+use crate::harness::client::{hand_in, message, once, say};
 use crate::harness::engine::Engine;
+use crate::harness::programs::has;
 
 async fn error_of(bot: &Bot, text: &str) -> String {
     let before = bot.stderr().len();
@@ -26,7 +27,18 @@ async fn a_wrong_answer_fails_its_turn_and_names_the_field() {
             "replies[0].text: invalid type: integer `7`, expected a string",
         ),
         (r#"reply "hi""#, "replies: invalid type"),
-        (r#"reply [{}]"#, "replies[0] has neither text nor picture"),
+        (
+            r#"reply [{}]"#,
+            "replies[0] has neither text nor files, location or contact",
+        ),
+        (
+            r#"reply [{"text":"a","edit":"b","delete":"c"}]"#,
+            "replies[0]: it has both edit and delete",
+        ),
+        (
+            r#"reply [{"picture":"u"}]"#,
+            "replies[0] has picture, which is none of its fields",
+        ),
         ("state 7", "state must be an object, not 7"),
         (r#"state {"a":"\ud800"}"#, "state: "),
         ("sql [[7]]", "sql[0][0]: invalid type"),
@@ -56,10 +68,13 @@ async fn a_wrong_answer_fails_its_turn_and_names_the_field() {
 async fn a_turn_may_be_put_off_or_given_up() {
     let Some(setup) = odd(4) else { return };
     let bot = setup.args(&["--max-attempts", "9"]).start().await;
-    let mut request = message("ann", r#"fail {"error":"no","give_up":true}"#, Some("a"));
-    let prefer = "respond-async".parse().expect("a value");
-    request.headers_mut().insert("prefer", prefer);
-    assert_eq!(once(bot.port, request).await.status, 202);
+    hand_in(
+        bot.port,
+        "ann",
+        r#"fail {"error":"no","give_up":true}"#,
+        "a",
+    )
+    .await;
     bot.wait_for_stderr("update a was given up after 1 attempts: no")
         .await;
     bot.stop().await.assert_sound();
@@ -71,16 +86,14 @@ async fn an_exception_is_kept_with_its_traceback() {
     if !has("python3") {
         return;
     }
-    let setup = Setup::handled(&["bot.py"]);
     let code = "import turnkey\n\ndef price(tea):\n    return {'green': 3}[tea]\n\ndef handle(turn):\n    \
          turn.reply(f'{price(turn.text)}')\n\nturnkey.run(handle)\n";
-    std::fs::write(setup.path("bot.py"), code).expect("bot.py");
-    let bot = setup.args(&["--max-attempts", "1"]).start().await;
+    let bot = Setup::in_python(code)
+        .args(&["--max-attempts", "1"])
+        .start()
+        .await;
     assert_eq!(say(bot.port, "ann", "green").await.replies(), ["3"]);
-    let mut request = message("ann", "<b>black", Some("b"));
-    let prefer = "respond-async".parse().expect("a value");
-    request.headers_mut().insert("prefer", prefer);
-    assert_eq!(once(bot.port, request).await.status, 202);
+    hand_in(bot.port, "ann", "<b>black", "b").await;
     bot.wait_for_stderr("update b was given up after 1 attempts: KeyError: '<b>black'")
         .await;
     let shown = bot.setup.tool(&["dead", "show", "http", "b"]).stdout;

@@ -1,9 +1,8 @@
 //! The SDKs' own tests, and the examples': each language's own runner runs them.
 
+use crate::harness::programs::has;
 use std::path::Path;
 use std::process::Command;
-
-use super::has;
 
 fn passes(command: &mut Command) {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));

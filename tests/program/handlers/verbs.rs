@@ -1,12 +1,11 @@
 //! A turn can do the same in each language: docs/HANDLERS.md has a table of its verbs, and none
 //! of the three public interfaces has more or fewer than that.
 
+use crate::harness::programs::has;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-
-use super::has;
 
 /// The languages, as the columns of the table are called.
 const LANGUAGES: [&str; 3] = ["Rust", "Python", "JavaScript"];

@@ -3,6 +3,7 @@
 //! thread of its own, so that it answers whatever the test is doing.
 
 mod telegram;
+pub(crate) mod whatsapp;
 mod words;
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::harness::bot::Setup;
+use crate::harness::bot::{LATER, Setup, until};
 use crate::harness::client::Failure;
 use crate::harness::queues::Queues;
 
@@ -281,6 +282,13 @@ impl Api {
         state.telegram.add_file(file, path, bytes.into());
     }
 
+    /// Waits until a chat has received as many texts; they are these.
+    pub(crate) async fn receives(&self, chat: &str, all: &[&str]) {
+        let what = format!("{all:?} to {chat}");
+        until(&what, LATER, || self.received(chat).len() >= all.len()).await;
+        assert_eq!(self.received(chat), all, "to {chat}");
+    }
+
     /// How many calls were accepted.
     pub(crate) fn accepted(&self) -> usize {
         let state = self.state.lock().expect("no panic under this lock");
@@ -320,6 +328,13 @@ async fn answer(
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     if let Some(answer) = queues.answer(&head, &body).await {
+        return Ok(answer);
+    }
+    let of_whatsapp = {
+        let mut state = state.lock().expect("no panic under this lock");
+        whatsapp::answer(&head, &body, &mut state)
+    };
+    if let Some(answer) = of_whatsapp {
         return Ok(answer);
     }
     let path = head.uri.path();

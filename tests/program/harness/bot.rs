@@ -22,6 +22,10 @@ use tempfile::TempDir;
 /// For things that take milliseconds, on a machine that is busy with other work.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// For what waits for a slow handler or for several attempts with their pauses, on such a
+/// machine.
+pub(crate) const LATER: Duration = Duration::from_secs(60);
+
 /// Waits for a condition; the message says what did not happen.
 pub(crate) async fn until(what: &str, limit: Duration, mut happened: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
@@ -35,6 +39,12 @@ pub(crate) async fn until(what: &str, limit: Duration, mut happened: impl FnMut(
 /// passing test prints.
 pub(crate) fn skipped(what: &str) {
     writeln!(std::io::stderr(), "SKIPPED: {what}").expect("stderr");
+}
+
+/// A bot that does what it is told, in two workers.
+pub(crate) async fn two_workers(args: &[&str]) -> Bot {
+    let setup = Setup::commands().args(&["--workers", "2"]).args(args);
+    setup.start().await
 }
 
 /// Whether the bots of these tests are those in Python. The tests that matter most run a
@@ -104,6 +114,18 @@ impl Setup {
         setup
     }
 
+    /// A bot in Python, `bot.py` in the bot's directory.
+    pub(crate) fn in_python(code: &str) -> Self {
+        let setup = Self::handled(&["bot.py"]);
+        setup.write("bot.py", code);
+        setup
+    }
+
+    /// Writes a file of the author's, in the bot's directory.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+
     /// More words for [`Setup::handled`].
     pub(crate) fn handler_args(mut self, words: &[&str]) -> Self {
         self.handler
@@ -113,9 +135,14 @@ impl Setup {
 
     /// The example that does what the messages say.
     pub(crate) fn commands() -> Self {
-        if is_python() {
-            return Self::handled_by("commands.py");
+        match is_python() {
+            true => Self::handled_by("commands.py"),
+            false => Self::commands_in_rust(),
         }
+    }
+
+    /// The same, whichever language the tests are about.
+    pub(crate) fn commands_in_rust() -> Self {
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("commands"));
         Self::of(EXAMPLE.clone())
     }
@@ -223,6 +250,11 @@ impl Setup {
 
     pub(crate) fn database(&self) -> PathBuf {
         self.storage.clone().expect("a bot with --storage")
+    }
+
+    /// Opens the file of its database, as another program does.
+    pub(crate) fn open_database(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.database()).expect("a SQLite file")
     }
 
     /// The program, in this directory, without settings of the tester's own.

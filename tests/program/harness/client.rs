@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
-use hyper::header::HeaderName;
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -44,6 +44,14 @@ impl Answer {
         let replies = json["replies"].as_array().expect("replies");
         let text = |reply: &Value| reply["text"].as_str().expect("a text").to_owned();
         replies.iter().map(text).collect()
+    }
+
+    /// The data of the buttons under the first reply.
+    pub(crate) fn buttons(&self) -> Vec<String> {
+        let json = self.json();
+        let buttons = json["replies"][0]["buttons"].as_array();
+        let data = |button: &Value| button["data"].as_str().expect("data").to_owned();
+        buttons.into_iter().flatten().map(data).collect()
     }
 
     /// The number that starts the first reply: the user's counter.
@@ -185,6 +193,15 @@ pub(crate) async fn once(port: u16, request: Request<Full<Bytes>>) -> Answer {
 /// A user says something, on a connection of its own.
 pub(crate) async fn say(port: u16, user: &str, text: &str) -> Answer {
     once(port, message(user, text, None)).await
+}
+
+/// A message that is answered once it is in the inbox, before its turn: its attempts go on,
+/// whoever waits for it or not.
+pub(crate) async fn hand_in(port: u16, user: &str, text: &str, id: &str) {
+    let mut request = message(user, text, Some(id));
+    let prefer = HeaderValue::from_static("respond-async");
+    request.headers_mut().insert("prefer", prefer);
+    assert_eq!(once(port, request).await.status, 202, "{text}");
 }
 
 /// A message as the bytes of its request.

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 
 /// What proc(5)'s stat says of a process.
 pub(crate) struct Stat {
@@ -95,4 +96,17 @@ pub(crate) fn raise_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, most.min(65536), most).expect("below the hard limit");
+}
+
+/// The command lines of those whose working directory is this one, or below it.
+pub(crate) fn inhabitants(directory: &Path) -> Vec<String> {
+    let directory = directory.canonicalize().expect("a directory");
+    let found = fs::read_dir("/proc").expect("/proc").filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let cwd = fs::read_link(path.join("cwd")).ok()?;
+        let line = || fs::read_to_string(path.join("cmdline")).unwrap_or_default();
+        cwd.starts_with(&directory)
+            .then(|| line().replace('\0', " "))
+    });
+    found.collect()
 }

@@ -10,6 +10,18 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::bot::skipped;
+
+/// Whether a program is there; if not, that is said.
+pub(crate) fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    if !is_there {
+        skipped(&format!("{program} is missing"));
+    }
+    is_there
+}
+
 /// An example, as it is now: `cargo test` builds it, `cargo test --test program`
 /// does not, and would leave us with that of an earlier day.
 pub(crate) fn example(name: &str) -> PathBuf {

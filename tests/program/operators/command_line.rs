@@ -231,7 +231,7 @@ async fn check_tells_good_from_bad_from_unreadable() {
     say(bot.port, "ann", "hi").await.number();
     let setup = bot.kill_all().await;
     setup.assert_sound();
-    let conn = rusqlite::Connection::open(setup.database()).unwrap();
+    let conn = setup.open_database();
     conn.execute("UPDATE turnkey_dialog SET state = 'rubbish'", [])
         .unwrap();
     drop(conn);

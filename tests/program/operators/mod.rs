@@ -2,6 +2,7 @@
 
 pub(crate) mod admin;
 pub(crate) mod admin_docs;
+pub(crate) mod broadcast;
 pub(crate) mod browser;
 pub(crate) mod command_line;
 pub(crate) mod metrics;

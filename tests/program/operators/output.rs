@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use turnkey_storage::sqlite::{Files, connect, random_owner};
 
-use crate::handlers::has;
 use crate::harness::bot::{Setup, example, url};
 use crate::harness::client::say;
+use crate::harness::programs::has;
 use crate::operators::admin::{admin_port, setup};
 use crate::operators::operator::bury;
 
@@ -131,6 +131,8 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
             &["dead", "retry", "http", &named("r")],
             &["dead", "drop", "http", &named("d")],
             &["dialogs", "list"],
+            &["send", "telegram", "ann", "hi"],
+            &["broadcast", "--text", "hi", "--dry-run"],
             &["dialogs", "show", "http", "ann"],
             &["backup", &named("backup.db")],
             &["backup", "--dir", &named("backups"), "--json"],

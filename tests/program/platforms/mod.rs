@@ -15,3 +15,4 @@ pub(crate) mod token;
 pub(crate) mod topics;
 pub(crate) mod webhooks;
 pub(crate) mod webhooks_refused;
+pub(crate) mod whatsapp;

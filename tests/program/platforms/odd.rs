@@ -126,7 +126,7 @@ fn targets() -> Vec<(&'static str, Vec<Value>)> {
             vec![
                 json!({"user_id": "ann", "text": "hi", "id": "1"}),
                 json!({"user_id": "ann", "button": "x"}),
-                json!({"user_id": "ann", "picture": "https://example.org/1.jpg"}),
+                json!({"user_id": "ann", "photo": "https://example.org/1.jpg"}),
             ],
         ),
         (

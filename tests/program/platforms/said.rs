@@ -14,11 +14,11 @@ async fn start(api: &Api) -> Bot {
     api.configure(Setup::anything()).start().await
 }
 
-/// The calls of these methods once there are so many of them all.
+/// The calls that were taken, once there are so many.
 async fn calls(api: &Api, count: usize) -> Vec<(String, Value)> {
-    until("calls", SOON, || api.calls().len() >= count).await;
-    let calls = api.calls().into_iter();
-    calls.map(|call| (call.method, call.body)).collect()
+    until("calls", SOON, || api.accepted() >= count).await;
+    let taken = api.calls().into_iter().filter(|call| call.accepted);
+    taken.map(|call| (call.method, call.body)).collect()
 }
 
 fn methods(calls: &[(String, Value)]) -> Vec<&str> {
@@ -151,11 +151,13 @@ async fn vk_messages_have_names() {
         json_of(&calls[3].1["event_data"]),
         json!({"type": "show_snackbar", "text": "Saved"})
     );
-    assert_eq!(calls[4].1["cmid"], "1", "of what was sent: {calls:?}");
+    // The crash may have had it sent, and named, twice.
+    let named = &calls[4].1["cmid"];
+    assert!(named == "1" || named == "2", "{calls:?}");
     let delete = &calls[5].1;
     assert_eq!(
         (&delete["cmids"], &delete["delete_for_all"]),
-        (&json!("1"), &json!("1"))
+        (named, &json!("1"))
     );
     bot.stop().await.assert_sound();
 }

@@ -1,5 +1,5 @@
 //! Viber, Facebook and VK: real requests in, real calls out, duplicates, forgeries,
-//! batches, pictures and buttons.
+//! batches, photos and buttons.
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -293,7 +293,7 @@ async fn viber_takes_messages_and_welcomes() {
         told(&bot, viber(&sticker), "").await;
     }
     until("a third reply", SOON, || api.accepted() == 3).await;
-    assert_eq!(api.received("new"), ["2: 1 pictures, 46105, "]);
+    assert_eq!(api.received("new"), ["2: sticker, 46105, , "]);
     for kind in ["seen", "delivered"] {
         // Once in each worker that saw one.
         let lines = bot
@@ -307,14 +307,14 @@ async fn viber_takes_messages_and_welcomes() {
 }
 
 #[tokio::test]
-async fn viber_pictures_and_buttons() {
+async fn viber_photos_and_buttons() {
     let api = Api::start();
     let bot = start(&api).await;
-    let picture = json!({"type": "picture", "media": "http://dl.viber.com/1.jpg", "text": "a cat"});
-    told(&bot, viber(&viber_message(1, "u", picture)), "").await;
+    let photo = json!({"type": "picture", "media": "http://dl.viber.com/1.jpg", "text": "a cat"});
+    told(&bot, viber(&viber_message(1, "u", photo)), "").await;
     assert_eq!(
         call(&api, 0).await.text,
-        "1: 1 pictures, http://dl.viber.com/1.jpg, a cat"
+        "1: 1 photos, http://dl.viber.com/1.jpg, a cat"
     );
     told(&bot, viber(&viber_text(2, "u", "ask Tea?")), "").await;
     let asked = call(&api, 1).await.body;
@@ -336,7 +336,7 @@ async fn viber_pictures_and_buttons() {
     told(&bot, next(4, "hello"), "").await;
     told(
         &bot,
-        viber(&viber_text(5, "u", "picture https://example.org/cat.jpg")),
+        viber(&viber_text(5, "u", "photo https://example.org/cat.jpg")),
         "",
     )
     .await;
@@ -428,7 +428,7 @@ async fn a_large_facebook_batch_is_taken() {
 }
 
 #[tokio::test]
-async fn facebook_pictures_and_buttons() {
+async fn facebook_photos_and_buttons() {
     let api = Api::start();
     let bot = start(&api).await;
     // Meta signs the escaped text.
@@ -457,7 +457,7 @@ async fn facebook_pictures_and_buttons() {
                 "payload": {"url": "https://cdn/a.mp4"}}]}}),
         ),
         facebook_text("m_5", "u", "ask Tea?"),
-        facebook_text("m_6", "u", "picture https://example.org/cat.jpg"),
+        facebook_text("m_6", "u", "photo https://example.org/cat.jpg"),
     ];
     for _ in 0..2 {
         told(&bot, facebook(batch(&events)), "").await;
@@ -466,10 +466,10 @@ async fn facebook_pictures_and_buttons() {
     assert_eq!(
         api.received("u")[1..6],
         [
-            "2: 2 pictures, https://cdn/1.jpg, ",
+            "2: 2 photos, https://cdn/1.jpg, ",
             "3: button yes:1",
             "4: button start",
-            "5: 1 pictures, https://cdn/a.mp4, ",
+            "5: audio, https://cdn/a.mp4, , ",
             "Tea?"
         ]
     );
@@ -528,7 +528,7 @@ async fn vk_gets_each_reply_once() {
 }
 
 #[tokio::test]
-async fn vk_pictures_and_buttons() {
+async fn vk_photos_and_buttons() {
     let api = Api::start();
     let bot = start(&api).await;
     let photo = json!({"attachments": [{"type": "photo", "photo": {"id": 5, "owner_id": 7,
@@ -554,16 +554,16 @@ async fn vk_pictures_and_buttons() {
     told(&bot, vk_message("5", 7, chat), "ok").await;
     told(
         &bot,
-        vk("6", 7, &format!("picture {}/files/cat.jpg", api.url())),
+        vk("6", 7, &format!("photo {}/files/cat.jpg", api.url())),
         "ok",
     )
     .await;
-    told(&bot, vk("7", 7, "picture photo7_5_k"), "ok").await;
+    told(&bot, vk("7", 7, "photo photo7_5_k"), "ok").await;
     until("three calls more", SOON, || api.accepted() == 10).await;
     assert_eq!(
         api.received("7"),
         [
-            "1: 1 pictures, https://large, ",
+            "1: 1 photos, https://large, ",
             "Tea?",
             "3: button yes:1",
             "4: opened ",
@@ -571,7 +571,7 @@ async fn vk_pictures_and_buttons() {
             "look"
         ]
     );
-    assert_eq!(api.received("2000000001"), ["5: button more"]);
+    assert_eq!(api.received("2000000001"), ["1: button more"]);
     let calls = api.calls();
     assert_eq!(calls[8].body["attachment"], "photo-1_7_k");
     assert_eq!(calls[9].body["attachment"], "photo7_5_k");

@@ -104,9 +104,9 @@ async fn a_reply_that_no_platform_takes_fails_the_turn() {
     let api = Api::start();
     let setup = Setup::commands().args(&["--max-attempts", "1"]);
     let bot = api.configure(setup).start().await;
-    let picture = format!("picture https://{}", "x".repeat(2000));
-    told(&bot, vk("e2", 1, &picture), "ok").await;
-    bot.wait_for_stderr("reply 1: a picture's address has 1 to 2000 bytes")
+    let photo = format!("photo https://{}", "x".repeat(2000));
+    told(&bot, vk("e2", 1, &photo), "ok").await;
+    bot.wait_for_stderr("reply 1: the address of a photo has 1 to 2000 bytes")
         .await;
     bot.wait_for_stderr(" dead show vk e2 --storage ").await;
     assert!(bot.stop().await.dump(&[]).is_empty());
@@ -115,7 +115,7 @@ async fn a_reply_that_no_platform_takes_fails_the_turn() {
 
 /// The same as fields of plain HTTP.
 #[tokio::test]
-async fn http_pictures_and_buttons() {
+async fn http_photos_and_buttons() {
     let bot = Setup::commands().start().await;
     let say = async |fields: Value| {
         let mut body = json!({"user_id": "ann"});
@@ -131,15 +131,15 @@ async fn http_pictures_and_buttons() {
     );
     let pressed = say(json!({"button": "yes:1"})).await;
     assert_eq!(pressed.replies(), ["2: button yes:1"]);
-    let picture = say(json!({"picture": "https://example.org/1.jpg"})).await;
+    let photo = say(json!({"photo": "https://example.org/1.jpg"})).await;
     assert_eq!(
-        picture.replies(),
-        ["3: 1 pictures, https://example.org/1.jpg, "]
+        photo.replies(),
+        ["3: 1 photos, https://example.org/1.jpg, "]
     );
-    let picture = say(json!({"text": "picture https://example.org/2.jpg"})).await;
+    let photo = say(json!({"text": "photo https://example.org/2.jpg"})).await;
     assert_eq!(
-        picture.text(),
-        r#"{"replies":[{"text":"look","picture":"https://example.org/2.jpg","buttons":[{"label":"More","data":"more"}]}]}"#
+        photo.text(),
+        r#"{"replies":[{"text":"look","files":[{"type":"photo","url":"https://example.org/2.jpg"}],"buttons":[{"label":"More","data":"more"}]}]}"#
     );
     bot.stop().await;
 }

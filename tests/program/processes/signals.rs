@@ -17,18 +17,13 @@ use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::harness::bot::{Bot, SOON, Setup, until};
+use crate::harness::bot::{SOON, Setup, two_workers, until};
 use crate::harness::client::{begin, join, say};
 use crate::harness::proc::stat;
 use crate::processes::stop::in_flight;
 
 fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("it lives");
-}
-
-async fn two_workers(args: &[&str]) -> Bot {
-    let setup = Setup::commands().args(&["--workers", "2"]).args(args);
-    setup.start().await
 }
 
 /// A terminal, with a program in its foreground.

@@ -143,7 +143,7 @@ fn a_file_that_is_no_database() {
 #[test]
 fn a_database_of_another_program() {
     let setup = Setup::counter();
-    let other = rusqlite::Connection::open(setup.database()).unwrap();
+    let other = setup.open_database();
     other.execute_batch("CREATE TABLE theirs (x)").unwrap();
     drop(other);
     let before = fs::read(setup.database()).unwrap();
@@ -164,7 +164,7 @@ async fn a_database_of_a_newer_version() {
     // The counter knows no migration: this is not its file, or it is too old.
     let counter = Setup::counter().storage(Some(commands.database()));
     assert_refused(&counter.run_to_end(), &["newer version of the bot"]);
-    let newer = rusqlite::Connection::open(commands.database()).unwrap();
+    let newer = commands.open_database();
     newer
         .execute(
             "INSERT INTO turnkey_migration VALUES ('turnkey', 1000, 'CREATE …', 0)",
@@ -197,7 +197,7 @@ async fn a_database_that_another_program_locks() {
     let bot = Setup::counter().start().await;
     say(bot.port, "ann", "hi").await.number();
     let setup = bot.stop().await;
-    let other = rusqlite::Connection::open(setup.database()).unwrap();
+    let other = setup.open_database();
     other
         .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE; CREATE TABLE theirs (x)")
         .unwrap();

@@ -75,7 +75,7 @@ async fn ctrl_c_while_it_waits_for_the_file() {
 async fn ctrl_c_while_the_database_is_prepared() {
     for keys in [1, 2] {
         let setup = Setup::commands().args(&["--workers", "2"]);
-        let other = rusqlite::Connection::open(setup.database()).unwrap();
+        let other = setup.open_database();
         other.execute_batch("BEGIN EXCLUSIVE").unwrap();
         let (mut terminal, command) = Terminal::run(&setup.run());
         let mut bot = setup.spawn_as(command);

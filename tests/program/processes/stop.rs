@@ -6,19 +6,11 @@ use nix::sys::signal::Signal;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 
-use crate::harness::bot::{Bot, SOON, Setup};
+use crate::harness::bot::{Bot, SOON, two_workers};
 use crate::harness::client::{
     Answer, Connection, Failure, Split, begin, connect, join, message, raw_message, say,
 };
 use crate::harness::load::Load;
-
-async fn two_workers(args: &[&str]) -> Bot {
-    Setup::commands()
-        .args(&["--workers", "2"])
-        .args(args)
-        .start()
-        .await
-}
 
 /// Ten turns that sleep, taken in.
 pub(crate) async fn in_flight(bot: &Bot, ms: u64) -> Vec<JoinHandle<Result<Answer, Failure>>> {

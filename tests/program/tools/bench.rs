@@ -12,6 +12,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::harness::bot::{SOON, Setup, skipped, until};
+use crate::harness::proc::inhabitants;
 
 /// For a measurement of a few short runs on a busy machine.
 pub(super) const LONG: Duration = Duration::from_secs(120);
@@ -83,20 +84,6 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
-}
-
-/// Processes whose working directory is this one or below it: all of a laboratory's.
-pub(super) fn inhabitants(directory: &Path) -> Vec<String> {
-    let directory = directory.canonicalize().unwrap();
-    fs::read_dir("/proc")
-        .unwrap()
-        .filter_map(|entry| {
-            let path = entry.ok()?.path();
-            let cwd = fs::read_link(path.join("cwd")).ok()?;
-            cwd.starts_with(&directory)
-                .then(|| path.display().to_string())
-        })
-        .collect()
 }
 
 /// Nobody is left of a laboratory that has ended, nor comes back: what it killed may need

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use turnkey::drill::{Drill, Exit, Mode, Report, Request, Round, Scenario, To, Verdict};
 
 use crate::harness::bot::{SOON, Setup, example, until};
+use crate::harness::proc::inhabitants;
 use crate::harness::proc::stat;
 
 /// For a drill of a few rounds on a busy machine.
@@ -365,23 +366,6 @@ fn tables_json_junit_and_a_report_that_needs_nothing_else() {
 
     let clean = setup.bare_within(&[&args[..7], &["--", program, "perfect"]].concat(), LONG);
     assert_eq!(clean.code, Some(0), "{clean:?}");
-}
-
-/// Processes whose working directory is this one.
-fn inhabitants(directory: &Path) -> Vec<String> {
-    let directory = directory.canonicalize().unwrap();
-    let found = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let path = entry.ok()?.path();
-        let is_there = fs::read_link(path.join("cwd")).ok()? == directory;
-        is_there.then(|| read_or_nothing(&path.join("cmdline")))
-    });
-    found.collect()
-}
-
-fn read_or_nothing(path: &Path) -> String {
-    fs::read_to_string(path)
-        .unwrap_or_default()
-        .replace('\0', " ")
 }
 
 /// A drill that goes on for long, once its server is under load.

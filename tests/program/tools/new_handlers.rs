@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use turnkey::testing::Program;
 
-use crate::handlers::has;
 use crate::harness::bot::{Ended, Setup, finish};
+use crate::harness::programs::has;
 
 /// The tests of a project.
 const TESTED: Duration = Duration::from_secs(120);
@@ -73,18 +73,20 @@ impl Language {
         let bot = bot.restart().unwrap();
         let second = bot.say("ann", "eggs").unwrap();
         assert_eq!(second[0].text, "That is note 2.");
-        let list = bot
-            .press("ann", &second[0].buttons[0][0].data().unwrap())
-            .unwrap();
+        let list = bot.press("ann", data(&second)).unwrap();
         assert_eq!(list[0].text, "1. milk\n2. eggs");
-        let forgotten = bot
-            .press("ann", &list[0].buttons[0][0].data().unwrap())
-            .unwrap();
+        let forgotten = bot.press("ann", data(&list)).unwrap();
         assert_eq!(forgotten[0].text, "All forgotten.");
         let log = bot.stderr();
         assert!(log.contains(self.handler), "{log}");
         bot.stop().unwrap();
     }
+}
+
+/// What the first button carries.
+fn data(replies: &[turnkey::Reply]) -> &str {
+    let button = &replies[0].buttons[0][0];
+    button.data().expect("data")
 }
 
 fn a_project_is_complete_and_lives(language: &Language) {

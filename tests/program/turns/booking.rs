@@ -40,20 +40,12 @@ async fn presses(bot: &Bot, visitor: &str, data: &str) -> Answer {
     insist(bot.port, visitor, json!({ "button": data })).await
 }
 
-/// The data of the buttons under the first reply.
-fn buttons(answer: &Answer) -> Vec<String> {
-    let answer = answer.json();
-    let buttons = answer["replies"][0]["buttons"].as_array();
-    let data = |button: &Value| button["data"].as_str().expect("data").to_owned();
-    buttons.into_iter().flatten().map(data).collect()
-}
-
 #[tokio::test]
 async fn an_hour_is_booked_and_cancelled() {
     let bot = booking(1).start().await;
     let asked = says(&bot, "ann", "hello").await;
     assert_eq!(asked.replies(), ["When would you like to come?"]);
-    assert_eq!(buttons(&asked).len(), 4);
+    assert_eq!(asked.buttons().len(), 4);
     let booked = presses(&bot, "ann", "book Mon 11:00").await;
     assert_eq!(booked.replies()[0], "Mon 11:00 is yours.");
     // An old button of her own, and one that nobody offered.
@@ -65,12 +57,12 @@ async fn an_hour_is_booked_and_cancelled() {
         ["Somebody was quicker. What about another hour?"]
     );
     assert_eq!(
-        buttons(&strange),
+        strange.buttons(),
         ["book Mon 10:00", "book Tue 10:00", "book Tue 11:00"]
     );
     let cancelled = presses(&bot, "ann", "cancel Mon 11:00").await;
     assert_eq!(cancelled.replies(), ["Mon 11:00 is cancelled."]);
-    assert_eq!(buttons(&says(&bot, "bob", "hello").await).len(), 4);
+    assert_eq!(says(&bot, "bob", "hello").await.buttons().len(), 4);
     bot.stop().await.assert_sound();
 }
 
@@ -111,6 +103,6 @@ async fn a_kill_while_the_calendar_is_asked_books_once() {
     assert_eq!(join(waiting).await.replies()[0], "Mon 10:00 is yours.");
     let seen = once(bot.port, post("/http", r#"{"user_id":"ann","text":"hi"}"#)).await;
     assert_eq!(seen.replies(), ["You have Mon 10:00."]);
-    assert_eq!(buttons(&says(&bot, "bob", "hello").await).len(), 3);
+    assert_eq!(says(&bot, "bob", "hello").await.buttons().len(), 3);
     bot.stop().await.assert_sound();
 }

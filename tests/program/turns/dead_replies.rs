@@ -140,7 +140,7 @@ async fn only_a_reply_that_fails_alone_uses_up_its_attempts() {
     once(bot.port, webhook(&text(2, 8, "many 1"))).await;
     once(
         bot.port,
-        webhook(&text(3, 8, "picture https://example.org/1.jpg")),
+        webhook(&text(3, 8, "photo https://example.org/1.jpg")),
     )
     .await;
     let mut others = 0;

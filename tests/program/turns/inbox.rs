@@ -11,13 +11,10 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::harness::api::Api;
-use crate::harness::bot::{Bot, SOON, Setup, until};
+use crate::harness::bot::{Bot, LATER, SOON, Setup, until};
 use crate::harness::client::{begin, join, message, once, say};
 use crate::harness::telegram::{text, webhook};
 use crate::platforms::webhooks::{batch, facebook, facebook_text, told, vk};
-
-/// A slow handler's, on a machine that is busy too.
-const LATER: Duration = Duration::from_secs(60);
 
 async fn start(api: &Api, args: &[&str]) -> Bot {
     let setup = Setup::commands().args(&["--workers", "2"]).args(args);
@@ -37,13 +34,6 @@ fn get(path: &str) -> Request<Full<Bytes>> {
         .header("host", "localhost")
         .body(Full::default())
         .unwrap()
-}
-
-/// What a chat has received, once it is all of this.
-async fn receives(api: &Api, chat: &str, all: &[&str]) {
-    let what = format!("{all:?} to {chat}");
-    until(&what, LATER, || api.received(chat).len() >= all.len()).await;
-    assert_eq!(api.received(chat), all, "to {chat}");
 }
 
 #[tokio::test]
@@ -67,8 +57,8 @@ async fn a_slow_turn_is_acknowledged_and_committed_later() {
     assert_eq!(answer.json()["method"], "answerCallbackQuery");
     told(&bot, vk("e1", 8, "sleep 1000"), "ok").await;
     let all = ["1: sleep 4000", "2: hi", "3: ho", "4: button b"];
-    receives(&api, "7", &all).await;
-    receives(&api, "8", &["1: sleep 1000"]).await;
+    api.receives("7", &all).await;
+    api.receives("8", &["1: sleep 1000"]).await;
     let again = once(bot.port, webhook(&text(1, 7, "sleep 4000"))).await;
     assert_eq!((again.status, again.text().as_str()), (200, ""));
     // A quick one is answered by its commit, as ever.
@@ -94,8 +84,8 @@ async fn a_batch_with_a_slow_update_is_acknowledged_as_a_whole() {
         told(&bot, facebook(batch(&events)), "").await;
     }
     let bot = bot.kill_all().await.start().await;
-    receives(&api, "1", &["1: sleep 3000", "2: b", "3: c"]).await;
-    receives(&api, "2", &["1: hi"]).await;
+    api.receives("1", &["1: sleep 3000", "2: b", "3: c"]).await;
+    api.receives("2", &["1: hi"]).await;
     bot.stop().await.assert_sound();
 }
 
@@ -114,7 +104,7 @@ async fn in_order(api: &Api, users: std::ops::Range<u64>, updates: u64) {
         let said = |n| if n == 1 { "sleep 2000" } else { "hi" };
         let all: Vec<String> = (1..=updates).map(|n| format!("{n}: {}", said(n))).collect();
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
-        receives(api, &user.to_string(), &all).await;
+        api.receives(&user.to_string(), &all).await;
     }
 }
 
@@ -277,7 +267,7 @@ async fn a_stop_leaves_accepted_updates_in_the_inbox() {
         .args(&["--turn-timeout", "1s", "--max-attempts", "2"]);
     let bot = bot.start().await;
     bot.wait_for_stderr(" dead show vk e1 --storage ").await;
-    receives(&api, "1", &["1: hi"]).await;
+    api.receives("1", &["1: hi"]).await;
     bot.stop().await.assert_sound();
 }
 
@@ -310,7 +300,7 @@ async fn old_ids_and_turns_are_forgotten() {
     }
     let setup = bot.stop().await;
     {
-        let file = rusqlite::Connection::open(setup.database()).unwrap();
+        let file = setup.open_database();
         let ago = |hours: i64| format!("at = at - {}", hours * 3_600_000);
         for (table, condition, hours) in [
             ("turnkey_seen", "id <> 'm7'", 49),
@@ -355,7 +345,7 @@ async fn a_clock_that_is_put_right_changes_no_order() {
     let setup = bot.kill_all().await;
     assert!(api.received("7").is_empty(), "too slow to prove anything");
     let day: i64 = 86_400_000;
-    let file = rusqlite::Connection::open(setup.database()).unwrap();
+    let file = setup.open_database();
     let put_off = "UPDATE turnkey_inbox SET arrived = arrived + 1000 * ?1, due = ?2";
     let due = turnkey_storage::clock::now_ms() + day;
     assert_eq!(file.execute(put_off, [day, due]).unwrap(), 1);

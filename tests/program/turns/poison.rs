@@ -1,29 +1,18 @@
 //! Updates whose handlers fail: tried again, with pauses, and given up in the end, so that
 //! one of them does not block its user for ever.
 
-use std::time::Duration;
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::harness::api::Api;
-use crate::harness::bot::{Bot, Setup, until};
+use crate::harness::bot::{Bot, LATER, Setup, until};
 use crate::harness::client::{join, once};
 use crate::harness::telegram::{text, webhook};
 use crate::platforms::webhooks::{told, vk};
 
-/// For five attempts with their pauses, on a machine that is busy too.
-const LATER: Duration = Duration::from_secs(60);
-
 async fn start(api: &Api, args: &[&str]) -> Bot {
     let setup = Setup::commands().args(&["--workers", "2"]).args(args);
     api.configure(setup).start().await
-}
-
-async fn receives(api: &Api, chat: &str, all: &[&str]) {
-    let what = format!("{all:?} to {chat}");
-    until(&what, LATER, || api.received(chat).len() >= all.len()).await;
-    assert_eq!(api.received(chat), all, "to {chat}");
 }
 
 /// The followers wait, and keep attempts of their own.
@@ -51,8 +40,9 @@ async fn a_poisonous_update_is_given_up_and_its_followers_run() {
     told(&bot, vk("p", 8, "panic"), "ok").await;
     told(&bot, vk("t", 9, "sleep 600000"), "ok").await;
     told(&bot, vk("q", 9, "hi"), "ok").await;
-    receives(&api, "7", &["1: hi", "2: try 3 (attempt 3)", "3: hi"]).await;
-    receives(&api, "9", &["1: hi"]).await;
+    api.receives("7", &["1: hi", "2: try 3 (attempt 3)", "3: hi"])
+        .await;
+    api.receives("9", &["1: hi"]).await;
     for event in ["b", "d", "p", "t"] {
         bot.wait_for_stderr(&format!(" dead show vk {event} --storage "))
             .await;
@@ -63,12 +53,8 @@ async fn a_poisonous_update_is_given_up_and_its_followers_run() {
     // Sent again it is known; nothing runs.
     told(&bot, vk("b", 7, "fail"), "ok").await;
     told(&bot, vk("f", 7, "hi"), "ok").await;
-    receives(
-        &api,
-        "7",
-        &["1: hi", "2: try 3 (attempt 3)", "3: hi", "4: hi"],
-    )
-    .await;
+    api.receives("7", &["1: hi", "2: try 3 (attempt 3)", "3: hi", "4: hi"])
+        .await;
     assert_eq!(bot.stderr().matches("update b failed").count(), 3);
     bot.stop().await.assert_sound();
 }
@@ -99,7 +85,7 @@ async fn attempts_are_counted_across_crashes() {
         failures += failed(&bot);
         bot = bot.kill_all().await.start().await;
     }
-    receives(&api, "7", &["1: hi"]).await;
+    api.receives("7", &["1: hi"]).await;
     failures += bot.stderr().matches("update b failed").count();
     // One may have been made and not been noted before each kill.
     assert!((4..=8).contains(&failures), "{failures} attempts");
@@ -114,11 +100,11 @@ async fn an_update_that_kills_its_worker_is_given_up_while_the_bot_lives() {
     let bot = start(&api, &["--ack-after", "50ms", "--max-attempts", "3"]).await;
     told(&bot, vk("d", 7, "die 1000"), "ok").await;
     told(&bot, vk("e", 7, "hi"), "ok").await;
-    receives(&api, "7", &["1: hi"]).await;
+    api.receives("7", &["1: hi"]).await;
     bot.wait_for_stderr(" dead show vk d --storage ").await;
     told(&bot, vk("d", 7, "die 1000"), "ok").await;
     told(&bot, vk("f", 7, "ho"), "ok").await;
-    receives(&api, "7", &["1: hi", "2: ho"]).await;
+    api.receives("7", &["1: hi", "2: ho"]).await;
     bot.stop().await.assert_sound();
 }
 
@@ -151,7 +137,7 @@ async fn a_stop_does_not_wait_for_the_next_attempt() {
     told(&bot, vk("b", 7, "try 6"), "ok").await;
     until("a long pause", LATER, || attempts(&bot, 5)).await;
     let bot = bot.stop().await.start().await;
-    receives(&api, "7", &["1: try 6 (attempt 6)"]).await;
+    api.receives("7", &["1: try 6 (attempt 6)"]).await;
     bot.stop().await.assert_sound();
 }
 
@@ -168,6 +154,6 @@ async fn the_lock_of_a_pause_is_freed_with_its_worker() {
     for index in 0..2 {
         kill(Pid::from_raw(bot.worker(index).await), Signal::SIGKILL).unwrap();
     }
-    receives(&api, "7", &["1: try 4 (attempt 4)"]).await;
+    api.receives("7", &["1: try 4 (attempt 4)"]).await;
     bot.stop().await.assert_sound();
 }

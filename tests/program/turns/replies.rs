@@ -125,8 +125,8 @@ async fn a_lone_text_rides_in_the_answer() {
     tell_silently(bot.port, &text(3, 7, "silent")).await;
     assert!(api.calls().is_empty());
 
-    tell_silently(bot.port, &text(4, 7, "picture https://example.org/cat.jpg")).await;
-    until("a picture", SOON, || api.accepted() == 1).await;
+    tell_silently(bot.port, &text(4, 7, "photo https://example.org/cat.jpg")).await;
+    until("a photo", SOON, || api.accepted() == 1).await;
     let long = "x".repeat(4090);
     tell_silently(bot.port, &text(5, 7, &format!("{long} two parts"))).await;
     until("two parts", SOON, || api.accepted() == 3).await;

@@ -15,27 +15,50 @@ name that begins with `_` is ours. docs/HANDLERS.md has the verbs and the protoc
 
 from typing import TYPE_CHECKING, Any
 
-from ._errors import Cancelled, GiveUp, QueryError, Retry
+from ._content import (
+    Chat,
+    Contact,
+    File,
+    Forwarded,
+    Location,
+    Quoted,
+    Rpc,
+    Sender,
+    Update,
+    escape,
+)
+from ._errors import Cancelled, GiveUp, PlatformError, QueryError, Retry
+from ._reply import Attachment, Button, Message, Reply
 from ._run import run
-from ._turn import AsyncTurn, BaseTurn, Button, Picture, Reply, Row, Rpc, Turn, Update
+from ._turn import AsyncTurn, BaseTurn, Row, Turn
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AsyncTurn",
+    "Attachment",
     "BaseTurn",
     "Button",
     "Cancelled",
+    "Chat",
+    "Contact",
+    "File",
+    "Forwarded",
     "GiveUp",
+    "Location",
     "LogHandler",
-    "Picture",
+    "Message",
+    "PlatformError",
     "QueryError",
+    "Quoted",
     "Reply",
     "Retry",
     "Row",
     "Rpc",
+    "Sender",
     "Turn",
     "Update",
+    "escape",
     "run",
 ]
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, Dict
 
 from ._errors import Cancelled, GiveUp, Retry, describe
+from ._reply import Reply
 from ._state import States
 from ._trace import error_line, message_of, trace_of
-from ._turn import BaseTurn, Reply
+from ._turn import BaseTurn
 from ._wire import MAX_LINE, encode
 
 TIMED_OUT = "cancelled: the turn took longer than --turn-timeout"
@@ -64,4 +65,3 @@ def refuse_result(result: object) -> None:
         raise TypeError(f"the handler returned {describe(result)}; say it with turn.reply(…)")
     if type(result).__name__ in ("generator", "async_generator"):
         raise TypeError("the handler has a `yield` in it, so nothing of it was run")
-

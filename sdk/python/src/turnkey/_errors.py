@@ -1,7 +1,7 @@
 """What a handler can raise, and what the SDK raises in it.
 
-Handlers raise `Retry` and `GiveUp`; `QueryError` and `Cancelled` come out of
-`turn.query`. Any other exception fails the turn too: it is tried again after the usual
+Handlers raise `Retry` and `GiveUp`; `QueryError`, `PlatformError` and `Cancelled` come out of
+`turn.query`, `turn.ask` and `turn.download`. Any other exception fails the turn too: it is tried again after the usual
 pause. Bound: a pause of at most `MAX_PAUSE` seconds.
 """
 
@@ -13,7 +13,7 @@ MAX_PAUSE = 86_400
 class Retry(Exception):
     """Fails the turn; it is tried again after this many seconds.
 
-        raise turnkey.Retry(30, "the calendar is closed for maintenance")
+    raise turnkey.Retry(30, "the calendar is closed for maintenance")
     """
 
     def __init__(self, seconds: float, message: str = "") -> None:
@@ -38,9 +38,14 @@ class QueryError(Exception):
     """The database refused a `turn.query`; the message is the database's."""
 
 
+class PlatformError(Exception):
+    """The platform refused a `turn.ask` or `turn.download`, or was away; the message says
+    which."""
+
+
 class Cancelled(BaseException):
-    """The turn took longer than `--turn-timeout`: what `turn.query` raises in a plain
-    handler from then on. Like `asyncio.CancelledError`, which an async handler sees, it is
+    """The turn took longer than `--turn-timeout`: what `turn.query` and the like raise in a
+    plain handler from then on. Like `asyncio.CancelledError`, which an async handler sees, it is
     no `Exception`, so that `except Exception` lets it pass."""
 
 

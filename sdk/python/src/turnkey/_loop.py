@@ -9,13 +9,13 @@ tasks as the worker sends turns (`concurrency`).
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Optional
 
 from ._answer import done_line, fail_line, refuse_result
-from ._errors import Cancelled, QueryError
+from ._errors import Cancelled
 from ._state import States
-from ._turn import AsyncTurn, Questions, Row
-from ._wire import MAX_LINE, End, Pipes, ProtocolError, decode, encode, from_sql
+from ._turn import AsyncTurn, Questions
+from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, decode, encode, number_of
 
 
 class InHand:
@@ -27,7 +27,7 @@ class InHand:
         self.number = number
         self.task: Optional[asyncio.Task[None]] = None
         self.begun = False
-        self.asked: Dict[int, asyncio.Future[List[Row]]] = {}
+        self.asked: Dict[int, asyncio.Future[Any]] = {}
         self.count = 0
 
 
@@ -87,26 +87,27 @@ class Loop(Questions):
             turn._more = mine = InHand(number)
             self._turns[number] = turn
             mine.task = self._loop.create_task(self._run(turn, mine))
-        elif "query" in message:
-            self._answered(message)
         elif "cancel" in message:
             cancelled = self._turns.get(message["cancel"])
             if cancelled is not None:
                 self._cancel(cancelled)
         elif "ping" in message:
             self._pipes.send(encode({"pong": message["ping"]}))
+        elif number_of(message) is not None:
+            self._answered(message)
         elif "drain" not in message:
             raise ProtocolError(f"a line of an unknown kind: {', '.join(message) or '{}'}")
 
     def _answered(self, message: Dict[str, Any]) -> None:
         turn = self._turns.get(message.get("id"))
-        asked = None if turn is None else turn._more.asked.pop(message["query"], None)
+        asked = None if turn is None else turn._more.asked.pop(number_of(message), None)
         if asked is None or asked.done():
             return
-        if "rows" in message:
-            asked.set_result(from_sql(message["rows"]))
+        value, error = answer_of(message)
+        if error is None:
+            asked.set_result(value)
         else:
-            asked.set_exception(QueryError(str(message.get("error"))))
+            asked.set_exception(error)
 
     def _cancel(self, turn: AsyncTurn[Any]) -> None:
         mine: InHand = turn._more
@@ -139,14 +140,14 @@ class Loop(Questions):
         except End:
             self._finish(None)
 
-    async def ask_later(self, turn: AsyncTurn[Any], sql: List[Any]) -> List[Row]:
+    async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         mine: InHand = turn._more
         mine.count += 1
         number = mine.count
-        line = encode({"id": mine.number, "query": number, "sql": sql[0], "params": sql[1]})
+        line = encode({"id": mine.number, sort: number, **fields})
         if len(line) > MAX_LINE:
-            raise ValueError(f"a query of {len(line):,} bytes; the limit is {MAX_LINE:,}")
-        asked: asyncio.Future[List[Row]] = self._loop.create_future()
+            raise ValueError(f"a question of {len(line):,} bytes; the limit is {MAX_LINE:,}")
+        asked: asyncio.Future[Any] = self._loop.create_future()
         mine.asked[number] = asked
         try:
             self._pipes.send(line)

@@ -25,6 +25,7 @@ from typing import (
     overload,
 )
 
+from ._content import KINDS
 from ._errors import describe
 from ._state import states_of
 from ._threads import Threads
@@ -116,8 +117,9 @@ def run(
     `state` is the type of a user's state, a dataclass; a dict if it is left out.
     `concurrency` is how many turns run at once in this process: 32 threads, or 1,000 tasks
     of an async handler, if it is left out. `raw=True` asks for the platform's own JSON
-    (`turn.update.raw`). `hears=["edited"]` asks for messages that were changed, too. `name`
-    is how the log calls this process.
+    (`turn.update.raw`). `hears` names the kinds of update that the handler is given, and no
+    others are: `["message", "button", "edited"]`; see `turn.kind`. Left out they are messages,
+    buttons, opened, joined and left. `name` is how the log calls this process.
 
     Returns when the worker has no more use for the process. It is the last line of a
     program: under `if __name__ == "__main__":` if tests import it.
@@ -185,7 +187,10 @@ def _hello(
         raise ValueError(f"concurrency is from 1 to {MAX_CONCURRENCY:,}, not {concurrency}")
     kinds = [hears] if isinstance(hears, str) else list(hears)
     if isinstance(hears, str) or not all(isinstance(kind, str) for kind in kinds):
-        raise TypeError(f'hears is a list of text, such as ["edited"], not {describe(hears)}')
+        raise TypeError(f'hears is a list of text, such as ["message"], not {describe(hears)}')
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"hears names {kind!r}; what can be heard is {', '.join(KINDS)}")
     if name is None:
         name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
     hello = {

@@ -16,6 +16,7 @@ MAX_DEPTH = 100
 
 _SCALARS = frozenset((str, int, float, bool, type(None)))
 
+
 class States:
     """How the states of this program are read and written."""
 

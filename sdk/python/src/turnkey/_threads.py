@@ -18,10 +18,10 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from ._answer import done_line, fail_line, refuse_result
-from ._errors import Cancelled, QueryError
+from ._errors import Cancelled
 from ._state import States
-from ._turn import Questions, Row, Rows, Turn
-from ._wire import MAX_LINE, End, Pipes, ProtocolError, encode, from_sql
+from ._turn import Questions, Rows, Turn
+from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, encode, number_of
 
 #: A turn that takes longer than this lets another thread read.
 TICK = 0.002
@@ -49,17 +49,17 @@ class Seat:
 class Asked:
     """A question whose answer is not there yet."""
 
-    __slots__ = ("ready", "rows", "error")
+    __slots__ = ("ready", "value", "error")
 
     def __init__(self) -> None:
         self.ready = threading.Lock()
         self.ready.acquire()
-        self.rows: Optional[List[Row]] = None
+        self.value: Any = None
         self.error: Optional[BaseException] = None
 
-    def answer(self, rows: Optional[List[Row]], error: Optional[BaseException]) -> None:
+    def answer(self, value: Any, error: Optional[BaseException]) -> None:
         if self.ready.locked():
-            self.rows, self.error = rows, error
+            self.value, self.error = value, error
             try:
                 self.ready.release()
             except RuntimeError:
@@ -197,14 +197,12 @@ class Threads(Questions):
         message = self._pipes.read()
         if "turn" in message:
             return message
-        if "query" in message:
+        question = number_of(message)
+        if question is not None:
             turn = self._turns.get(message.get("id"))
-            asked = None if turn is None else turn._more.asked.pop(message["query"], None)
+            asked = None if turn is None else turn._more.asked.pop(question, None)
             if asked is not None:
-                if "rows" in message:
-                    asked.answer(from_sql(message["rows"]), None)
-                else:
-                    asked.answer(None, QueryError(str(message.get("error"))))
+                asked.answer(*answer_of(message))
         elif "cancel" in message:
             turn = self._turns.get(message["cancel"])
             if turn is not None:
@@ -240,6 +238,7 @@ class Threads(Questions):
             result = self._handle(turn)
             if result is not None:
                 if hasattr(result, "__await__"):
+                    turn._awaited = True
                     result = _await(result)
                 refuse_result(result)
             line = done_line(number, turn, self._states)
@@ -251,30 +250,30 @@ class Threads(Questions):
             del self._turns[number]
             self._pipes.send(line)
 
-    def ask(self, turn: Turn[Any], sql: List[Any]) -> List[Row]:
+    def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         mine: InHand = turn._more
         asked = Asked()
         with self._pipes.lock:
             # Under this lock a turn is answered, and then owes and is owed nothing.
             if turn._ended:
-                raise RuntimeError("turn.query after the handler has returned")
+                raise RuntimeError(f"turn.{sort} after the handler has returned")
             mine.count += 1
             number = mine.count
             mine.asked[number] = asked
             # Only now: whoever cancels looks at what is asked afterwards.
             if turn._cancelled:
                 raise Cancelled("the turn took longer than --turn-timeout")
-            line = encode({"id": mine.number, "query": number, "sql": sql[0], "params": sql[1]})
+            line = encode({"id": mine.number, sort: number, **fields})
             if len(line) > MAX_LINE:
                 del mine.asked[number]
-                raise ValueError(f"a query of {len(line):,} bytes; the limit is {MAX_LINE:,}")
+                raise ValueError(f"a question of {len(line):,} bytes; the limit is {MAX_LINE:,}")
             self._pipes.send(line)
         if mine.seat is self._reader and mine.seat.thread == threading.get_ident():
             self._read_until(asked, mine.seat)
         asked.ready.acquire()
         if asked.error is not None:
             raise asked.error
-        return Rows(asked.rows or ())
+        return Rows(asked.value) if sort == "query" else asked.value
 
     def _read_until(self, asked: Asked, seat: Seat) -> None:
         """The reader asks: it reads on itself, and hands turns that come to others."""
@@ -307,5 +306,3 @@ def _await(result: Any) -> Any:
         return await result
 
     return asyncio.run(awaited())
-
-

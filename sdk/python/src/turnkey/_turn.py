@@ -1,12 +1,14 @@
-"""What a handler is given (`Turn`, `AsyncTurn`) and what it gives back (`Reply`).
+"""What a handler is given: `Turn`, `AsyncTurn`.
 
 A turn is made and taken apart by `_answer.py`. Invariants: nothing that a handler does here
-takes effect before the turn is committed; whatever the worker would refuse is refused here,
-at the line that wrote it. Bound: `MAX_REPLIES` replies a turn.
+takes effect before the turn is committed, but for `ask` and `download`; whatever the worker
+would refuse is refused here, at the line that wrote it; what came in is looked at when the
+handler does. Bound: `MAX_REPLIES` replies and other actions a turn.
 """
 
 from __future__ import annotations
 
+import os
 from binascii import a2b_base64
 from typing import (
     TYPE_CHECKING,
@@ -14,18 +16,42 @@ from typing import (
     Dict,
     Generic,
     List,
-    NamedTuple,
+    Mapping,
     Optional,
     Sequence,
-    Tuple,
     Union,
+    overload,
 )
 
+from ._content import (
+    Chat,
+    Contact,
+    File,
+    Forwarded,
+    Location,
+    Quoted,
+    Rpc,
+    Sender,
+    Update,
+    escape,
+    read_chat,
+    read_contact,
+    read_files,
+    read_forwarded,
+    read_location,
+    read_quoted,
+    read_sender,
+    write,
+)
 from ._errors import describe
-from ._wire import to_sql
+from ._reply import Reply, name_of, reply_json, target
+from ._state import MAX_DEPTH, check
+from ._wire import decode, encode, to_sql
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar
+    from typing_extensions import TypeVar, Unpack
+
+    from ._reply import ReplyOptions, Target
 
     #: The type of the user's state: `turnkey.Turn` alone is one with a dict.
     S = TypeVar("S", default=Dict[str, Any])
@@ -36,146 +62,11 @@ else:
 
 MAX_REPLIES = 1000
 
+#: Bytes of a file that is fetched, if the author says nothing: what Telegram lets bots have.
+MAX_DOWNLOAD = 20 * 1024 * 1024
+
 Row = Dict[str, Any]
 Params = Sequence[Union[None, bool, int, float, str, bytes, bytearray, memoryview]]
-
-
-class Button(NamedTuple):
-    """A button under a reply: what stands on it, and what `turn.button` is when it is
-    pressed."""
-
-    label: str
-    data: str
-
-
-class Picture(NamedTuple):
-    """A picture that a user sent. At least one of the two is there."""
-
-    id: Optional[str]
-    url: Optional[str]
-
-
-class Rpc(NamedTuple):
-    """What another system asks for (JSON-RPC 2.0)."""
-
-    method: str
-    params: Any
-
-
-class Update(NamedTuple):
-    """The update that the turn handles."""
-
-    id: str
-    #: `message`, `button`, `opened`, `rpc` or `edited`. Treat one that you do not know as
-    #: you treat `opened`.
-    kind: str
-    #: The platform's own JSON (bytes, if it is none); None unless `turnkey.run` was given
-    #: `raw=True`.
-    raw: Any
-
-
-class Reply:
-    """A text, or a picture with or without one, and buttons under it.
-
-        turnkey.Reply("Tea?").button("Yes", "tea:1").button("No", "tea:0")
-        turnkey.Reply(picture="https://example.org/cat.jpg", caption="A cat")
-
-    It never changes: `button` returns another one. One that is only a text equals that
-    text.
-    """
-
-    __slots__ = ("_text", "_picture", "_buttons")
-
-    def __init__(
-        self,
-        text: str = "",
-        *,
-        picture: Optional[str] = None,
-        caption: Optional[str] = None,
-        buttons: Sequence[Tuple[str, str]] = (),
-    ) -> None:
-        if not isinstance(text, str):
-            raise TypeError(f"a reply's text is a str, not {describe(text)}")
-        if picture is not None and not isinstance(picture, str):
-            raise TypeError(
-                f"a reply's picture is a str, its address or id, not {describe(picture)}"
-            )
-        if caption is not None:
-            if not isinstance(caption, str):
-                raise TypeError(f"a reply's caption is a str, not {describe(caption)}")
-            if text:
-                raise TypeError("a picture's text is its caption: give one of the two")
-            text = caption
-        if not text and not picture:
-            raise ValueError("a reply needs a text or a picture")
-        self._text = text
-        self._picture = picture
-        self._buttons = tuple([_button(*button) for button in buttons])
-
-    @property
-    def text(self) -> str:
-        """The text, or the picture's caption; empty if there is none."""
-        return self._text
-
-    @property
-    def caption(self) -> str:
-        """The same as `text`."""
-        return self._text
-
-    @property
-    def picture(self) -> Optional[str]:
-        """The picture's address, or the platform's id of it."""
-        return self._picture
-
-    @property
-    def buttons(self) -> Tuple[Button, ...]:
-        """The buttons, in order."""
-        return self._buttons
-
-    def button(self, label: str, data: str) -> Reply:
-        """The same with one more button."""
-        more = Reply(self._text, picture=self._picture)
-        more._buttons = (*self._buttons, _button(label, data))
-        return more
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, str):
-            return self._text == other and not self._picture and not self._buttons
-        if isinstance(other, Reply):
-            return self._parts() == other._parts()
-        return NotImplemented
-
-    def __hash__(self) -> int:
-        plain = not self._picture and not self._buttons
-        return hash(self._text) if plain else hash(self._parts())
-
-    def _parts(self) -> Tuple[object, ...]:
-        return self._text, self._picture, self._buttons
-
-    def __repr__(self) -> str:
-        if not self._picture:
-            start = f"Reply({self._text!r})"
-        elif not self._text:
-            start = f"Reply(picture={self._picture!r})"
-        else:
-            start = f"Reply(picture={self._picture!r}, caption={self._text!r})"
-        return start + "".join([f".button({b.label!r}, {b.data!r})" for b in self._buttons])
-
-    def _json(self) -> Dict[str, Any]:
-        json: Dict[str, Any] = {"text": self._text} if self._text else {}
-        if self._picture:
-            json["picture"] = self._picture
-        if self._buttons:
-            json["buttons"] = [{"label": b.label, "data": b.data} for b in self._buttons]
-        return json
-
-
-def _button(label: str, data: str) -> Button:
-    if not isinstance(label, str):
-        raise TypeError(f"a button's label is a str, not {describe(label)}")
-    if not isinstance(data, str):
-        raise TypeError(f"a button's data is a str, not {describe(data)}")
-    return Button(label, data)
 
 
 class Rows(List[Row]):
@@ -187,22 +78,36 @@ class Rows(List[Row]):
         yield
 
 
-class Questions:
-    """Whom a turn asks. `_threads.py`, `_loop.py` and `turnkey.testing` have one each."""
+class Ready:
+    """An answer for a callable that turned out to be async only when it was called."""
 
-    def ask(self, turn: Turn[Any], sql: List[Any]) -> List[Row]:
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Any:
+        return self._value
+        yield
+
+
+class Questions:
+    """Whom a turn asks. `_threads.py`, `_loop.py` and `turnkey.testing` have one each. `sort`
+    is `query`, `ask` or `download`, with the fields that the protocol has for it; the answer
+    is the rows, the result, or the bytes that were written."""
+
+    def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         raise NotImplementedError
 
-    async def ask_later(self, turn: AsyncTurn[Any], sql: List[Any]) -> List[Row]:
+    async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         raise NotImplementedError
 
 
 class BaseTurn(Generic[S]):
-    """What `Turn` and `AsyncTurn` share: everything but `query`. For helpers that serve
-    both kinds of handlers."""
+    """What `Turn` and `AsyncTurn` share: everything but `query`, `ask` and `download`. For
+    helpers that serve both kinds of handlers."""
 
     __slots__ = (
-        "state", "_data", "_asked", "_replies", "_statements", "_cancelled", "_ended", "_more"
+        "state", "_data", "_asked", "_replies", "_statements", "_cancelled", "_ended",
+        "_awaited", "_more",
     )  # fmt: skip
 
     #: The user's state: a dict, or what `turnkey.run` was given as `state`. What a handler
@@ -217,6 +122,8 @@ class BaseTurn(Generic[S]):
         self._statements: List[List[Any]] = []
         self._cancelled = False
         self._ended = False
+        # A plain turn that is awaited after all.
+        self._awaited = False
         # Whatever runs the turn keeps its own here.
         self._more: Any = None
 
@@ -243,10 +150,83 @@ class BaseTurn(Generic[S]):
         return self._data.get("text", "") if self._data.get("kind") == "button" else None
 
     @property
-    def pictures(self) -> List[Picture]:
-        """The pictures that the user sent, in order."""
-        pictures = self._data.get("pictures", ())
-        return [Picture(picture.get("id"), picture.get("url")) for picture in pictures]
+    def kind(self) -> str:
+        """What sort of update it is: `message`, `button`, `opened`, `joined`, `left` or `rpc`;
+        also, if `turnkey.run` was given them as `hears`, `edited`, `reaction`, `inline`,
+        `payment`, `join_request`, `business` or `other`. Treat one that you do not know as you
+        treat `opened`."""
+        return self._data.get("kind", "message")  # type: ignore[no-any-return]
+
+    @property
+    def event(self) -> str:
+        """The platform's own name for what happened, such as Telegram's `my_chat_member`;
+        may be empty."""
+        return self._data.get("event", "")  # type: ignore[no-any-return]
+
+    @property
+    def markup(self) -> str:
+        """The text with its formatting, as `format="markup"` takes it: what would mean
+        something there is escaped."""
+        markup = self._data.get("markup")
+        return escape(self.text) if markup is None else markup
+
+    @property
+    def files(self) -> List[File]:
+        """The files that the user sent, photos included, in order."""
+        return read_files(self._data.get("files", ()))
+
+    @property
+    def photos(self) -> List[File]:
+        """The photos that the user sent."""
+        return [file for file in self.files if file.type == "photo"]
+
+    @property
+    def location(self) -> Optional[Location]:
+        """The place that the user sent."""
+        data = self._data.get("location")
+        return None if data is None else read_location(data)
+
+    @property
+    def contact(self) -> Optional[Contact]:
+        """The telephone number that the user sent."""
+        data = self._data.get("contact")
+        return None if data is None else read_contact(data)
+
+    @property
+    def quoted(self) -> Optional[Quoted]:
+        """The message that this one answers."""
+        data = self._data.get("quoted")
+        return None if data is None else read_quoted(data)
+
+    @property
+    def forwarded(self) -> Optional[Forwarded]:
+        """Where it comes from, if it was forwarded."""
+        data = self._data.get("forwarded")
+        return None if data is None else read_forwarded(data)
+
+    @property
+    def sender(self) -> Optional[Sender]:
+        """The user's name, user name and language, as far as the platform tells."""
+        data = self._data.get("sender")
+        return None if data is None else read_sender(data)
+
+    @property
+    def chat(self) -> Optional[Chat]:
+        """The conversation; None where a platform has only private ones."""
+        data = self._data.get("chat")
+        return None if data is None else read_chat(data)
+
+    @property
+    def message(self) -> str:
+        """The platform's id of the message: of this one, or of the one whose button was
+        pressed or that was reacted to; empty where there is none. `turnkey.Message(…)` of
+        it can be quoted and deleted."""
+        return self._data.get("message", "")  # type: ignore[no-any-return]
+
+    @property
+    def album(self) -> str:
+        """The same for all messages that were sent together; mostly empty."""
+        return self._data.get("album", "")  # type: ignore[no-any-return]
 
     @property
     def rpc(self) -> Optional[Rpc]:
@@ -271,7 +251,7 @@ class BaseTurn(Generic[S]):
         raw = self._data.get("raw")
         if type(raw) is dict and len(raw) == 1 and isinstance(raw.get("base64"), str):
             raw = a2b_base64(raw["base64"])
-        return Update(self._data["update"], self._data.get("kind", "message"), raw)
+        return Update(self._data["update"], self.kind, raw)
 
     @property
     def attempt(self) -> int:
@@ -286,22 +266,81 @@ class BaseTurn(Generic[S]):
         returns; an async one is cancelled by asyncio."""
         return self._cancelled
 
-    def reply(self, reply: Union[str, Reply]) -> None:
-        """Queues a reply. It is sent after the turn is committed, in order."""
+    def reply(self, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]) -> None:
+        """Queues a reply: a text, with what `turnkey.Reply` takes beside one, or such a
+        `Reply`. It is sent after the turn is committed, in order.
+
+            turn.reply("Tea?", buttons=[[turnkey.Button("Yes", "1"), turnkey.Button("No", "0")]])
+            turn.reply("Your bill", document=pathlib.Path("bills/7.pdf"))"""
+        if type(reply) is str and reply and not options:
+            self._say("reply", {"text": reply})
+        else:
+            self._say("reply", reply_json(reply, options, "turn.reply"))
+
+    def edit(
+        self, message: Target, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]
+    ) -> None:
+        """Puts another text, other buttons or another file in the place of the message that
+        this dialog named so (`turn.reply("…", name="menu")`), in this turn or an earlier one;
+        `turnkey.Message(id)` is one by the platform's id. It must fit one message. One that
+        is gone is reported in the log, and no error."""
+        json = reply_json(reply, options, "turn.edit")
+        json["edit"] = target(message, "turn.edit")
+        self._say("edit", json)
+
+    def edit_pressed(self, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]) -> None:
+        """As `edit`, the message whose button was pressed."""
+        json = reply_json(reply, options, "turn.edit_pressed")
+        json["edit"] = True
+        self._say("edit_pressed", json)
+
+    def delete(self, message: Target) -> None:
+        """Takes away the message that this dialog named so; `turnkey.Message(id)` is one by
+        the platform's id, True the one of this turn. One that is gone is reported in the log,
+        and no error."""
+        self._say("delete", {"delete": target(message, "turn.delete")})
+
+    def toast(self, text: str, *, alert: bool = False) -> None:
+        """Shows a few words over the chat to the user who pressed a button; with `alert` in a
+        window that they must close."""
+        if not isinstance(text, str):
+            raise TypeError(f"turn.toast takes a str, not {describe(text)}")
+        self._say("toast", {"toast": text, "alert": True} if alert else {"toast": text})
+
+    def call(
+        self, method: str, params: Optional[Mapping[str, Any]] = None, *, name: Optional[str] = None
+    ) -> None:
+        """Calls any method of the platform, such as Telegram's `sendInvoice`, in order with the
+        replies and tried again like them. Where the method sends to a chat and the parameters
+        name none, it is this one. The message that it sends has this name from now on."""
+        json = _method(method, params, "turn.call")
+        if name is not None:
+            json["name"] = name_of(name)
+        json["call"] = json.pop("method")
+        self._say("call", json)
+
+    def send_to(
+        self,
+        channel: str,
+        user: str,
+        reply: Union[str, Reply] = "",
+        **options: Unpack[ReplyOptions],
+    ) -> None:
+        """Says something to another dialog. It is part of this turn's transaction, and is sent
+        in that dialog's order. `user` is what `turn.user_id` is there."""
+        for what, value in (("channel", channel), ("user", user)):
+            if not isinstance(value, str) or not value:
+                raise TypeError(f"turn.send_to: the {what} is a str, not {describe(value)}")
+        json = reply_json(reply, options, "turn.send_to")
+        json["send_to"] = {"channel": channel, "user": user}
+        self._say("send_to", json)
+
+    def _say(self, verb: str, json: Dict[str, Any]) -> None:
         if self._ended:
-            raise _ended("reply")
+            raise _ended(verb)
         if len(self._replies) >= MAX_REPLIES:
             raise ValueError(f"more than {MAX_REPLIES:,} replies in one turn")
-        if isinstance(reply, str):
-            if not reply:
-                raise ValueError("a reply needs a text or a picture")
-            self._replies.append({"text": reply})
-        elif isinstance(reply, Reply):
-            self._replies.append(reply._json())
-        else:
-            raise TypeError(
-                f"turn.reply takes a str or a turnkey.Reply, not {describe(reply)}"
-            )
+        self._replies.append(json)
 
     def execute(self, sql: str, params: Params = ()) -> None:
         """Adds a statement of your own to the turn's transaction: it takes effect with the
@@ -332,9 +371,47 @@ class Turn(BaseTurn[S]):
 
         Raises `turnkey.QueryError` when the query is wrong, writes, or takes longer than
         five seconds."""
+        return self._ask("query", _query(sql, params))  # type: ignore[no-any-return]
+
+    def ask(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
+        """Calls a method of the platform now; its result, such as that of Telegram's
+        `getChatMember`. It is no part of the turn: what it changes stays changed if the turn
+        fails, and happens again when the turn is tried again.
+
+        Raises `turnkey.PlatformError` when the platform refuses, is away, or does not answer
+        within 10 seconds."""
+        result = self._ask("ask", _method(method, params, "turn.ask"))
+        return Ready(result) if self._awaited else result
+
+    @overload
+    def download(self, file: File, *, limit: int = MAX_DOWNLOAD) -> bytes: ...
+
+    @overload
+    def download(
+        self, file: File, path: Union[str, os.PathLike[str]], *, limit: int = MAX_DOWNLOAD
+    ) -> int: ...
+
+    def download(
+        self,
+        file: File,
+        path: Union[None, str, os.PathLike[str]] = None,
+        *,
+        limit: int = MAX_DOWNLOAD,
+    ) -> Union[bytes, int]:
+        """Fetches a file that the user sent, at most `limit` bytes of it: its bytes, or,
+        written to `path`, where nothing may be yet, their number.
+
+        Raises `turnkey.PlatformError` when it is larger, is not there any more, or the
+        platform is away. Then nothing is left at `path`."""
+        fetching = Download(file, path, limit)
+        with fetching:
+            fetched = fetching.take(self._ask("download", fetching.fields))
+        return Ready(fetched) if self._awaited else fetched  # type: ignore[return-value]
+
+    def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:
-            raise _ended("query")
-        return self._asked.ask(self, to_sql(sql, params))
+            raise _ended(sort)
+        return self._asked.ask(self, sort, fields)
 
 
 class AsyncTurn(BaseTurn[S]):
@@ -348,9 +425,105 @@ class AsyncTurn(BaseTurn[S]):
 
         Raises `turnkey.QueryError` when the query is wrong, writes, or takes longer than
         five seconds."""
+        return await self._ask("query", _query(sql, params))  # type: ignore[no-any-return]
+
+    async def ask(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
+        """Calls a method of the platform now; its result, such as that of Telegram's
+        `getChatMember`. It is no part of the turn: what it changes stays changed if the turn
+        fails, and happens again when the turn is tried again.
+
+        Raises `turnkey.PlatformError` when the platform refuses, is away, or does not answer
+        within 10 seconds."""
+        return await self._ask("ask", _method(method, params, "turn.ask"))
+
+    @overload
+    async def download(self, file: File, *, limit: int = MAX_DOWNLOAD) -> bytes: ...
+
+    @overload
+    async def download(
+        self, file: File, path: Union[str, os.PathLike[str]], *, limit: int = MAX_DOWNLOAD
+    ) -> int: ...
+
+    async def download(
+        self,
+        file: File,
+        path: Union[None, str, os.PathLike[str]] = None,
+        *,
+        limit: int = MAX_DOWNLOAD,
+    ) -> Union[bytes, int]:
+        """Fetches a file that the user sent, at most `limit` bytes of it: its bytes, or,
+        written to `path`, where nothing may be yet, their number.
+
+        Raises `turnkey.PlatformError` when it is larger, is not there any more, or the
+        platform is away. Then nothing is left at `path`."""
+        fetching = Download(file, path, limit)
+        with fetching:
+            return fetching.take(await self._ask("download", fetching.fields))
+
+    async def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:
-            raise _ended("query")
-        return await self._asked.ask_later(self, to_sql(sql, params))
+            raise _ended(sort)
+        return await self._asked.ask_later(self, sort, fields)
+
+
+class Download:
+    """A file that is fetched. Without a path of the author's it goes through a directory of
+    its own, which is gone afterwards."""
+
+    def __init__(
+        self, file: object, path: Union[None, str, os.PathLike[str]], limit: object
+    ) -> None:
+        if not isinstance(file, File):
+            raise TypeError(f"turn.download takes a file of turn.files, not {describe(file)}")
+        if isinstance(limit, bool) or not isinstance(limit, int):
+            raise TypeError(f"turn.download: limit is a number of bytes, not {describe(limit)}")
+        if limit < 0:
+            raise ValueError(f"turn.download: limit is a number of bytes, not {limit}")
+        if path is not None and not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"turn.download: path is a str or a Path, not {describe(path)}")
+        self._path = path
+        self._directory: Optional[str] = None
+        self.fields: Dict[str, Any] = {"file": write(file), "limit": limit}
+
+    def __enter__(self) -> None:
+        path = self._path
+        if path is None:
+            import tempfile
+
+            self._directory = tempfile.mkdtemp(prefix="turnkey-")
+            path = os.path.join(self._directory, "file")
+        self.fields["path"] = os.path.abspath(path)
+
+    def take(self, size: int) -> Union[bytes, int]:
+        """What the author is given of so many bytes."""
+        if self._directory is None:
+            return size
+        with open(self.fields["path"], "rb") as file:
+            return file.read()
+
+    def __exit__(self, *_: object) -> None:
+        if self._directory is not None:
+            import shutil
+
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _query(sql: str, params: Params) -> Dict[str, Any]:
+    statement = to_sql(sql, params)
+    return {"sql": statement[0], "params": statement[1]}
+
+
+def _method(method: object, params: object, verb: str) -> Dict[str, Any]:
+    if not isinstance(method, str) or not method:
+        raise TypeError(f'{verb}: the method is a str, such as "getMe", not {describe(method)}')
+    if params is None:
+        return {"method": method, "params": {}}
+    if not isinstance(params, Mapping):
+        raise TypeError(f"{verb}: the parameters are a dict, not {describe(params)}")
+    params = dict(params)
+    check(params, "params", MAX_DEPTH)
+    # Theirs may change; and a tuple is a list.
+    return {"method": method, "params": decode(encode(params))}
 
 
 def _ended(verb: str) -> RuntimeError:

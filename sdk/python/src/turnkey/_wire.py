@@ -15,9 +15,9 @@ import os
 import select
 import threading
 from collections import deque
-from typing import Any, Deque, Dict, List, Sequence, Union
+from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple, Union
 
-from ._errors import describe
+from ._errors import PlatformError, QueryError, describe
 
 MAX_LINE = 16 * 1024 * 1024
 
@@ -131,6 +131,25 @@ def _from_value(value: Dict[str, Any]) -> Any:
     if "integer" in value:
         return int(value["integer"])
     raise ProtocolError(f"a value that is none: {describe(value)}")
+
+
+def answer_of(message: Dict[str, Any]) -> Tuple[Any, Optional[Exception]]:
+    """What a question of a turn was answered with, and why there is no such thing."""
+    if "query" in message:
+        if "rows" in message:
+            return from_sql(message["rows"]), None
+        return None, QueryError(str(message.get("error")))
+    if "error" in message:
+        return None, PlatformError(str(message["error"]))
+    return message.get("size" if "download" in message else "result"), None
+
+
+def number_of(message: Dict[str, Any]) -> Any:
+    """The number of the question that this answers; None if it answers none."""
+    for sort in ("query", "ask", "download"):
+        if sort in message:
+            return message[sort]
+    return None
 
 
 class Pipes:

@@ -18,12 +18,19 @@ def plain(turn: turnkey.Turn[Visitor]) -> None:
     turn.reply(7)  # BAD
     turn.execute("x", [object()])  # BAD
     turn.text = "x"  # BAD
+    turn.reply("x", phto="y")  # BAD
+    turn.reply("x", buttons=[7])  # BAD
+    turn.edit(7, "x")  # BAD
+    turnkey.Button("a", 1)  # BAD
+    turn.download("x")  # BAD
 
 
 async def later(turn: turnkey.AsyncTurn[Visitor]) -> None:
     for row in turn.query("x"):  # BAD
         print(row)
     turn.query("x")  # BAD
+    turn.ask("x")  # BAD
+    turn.download(turn.files[0])  # BAD
 
 
 async def mixed(turn: turnkey.Turn[Visitor]) -> None:

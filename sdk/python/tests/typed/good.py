@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
 import turnkey
-from turnkey.testing import Conversation, Program
+from turnkey.testing import Conversation, Program, Said, edit, toast
 
 
 @dataclass
@@ -47,6 +48,33 @@ async def async_typed(turn: turnkey.AsyncTurn[Visitor]) -> None:
     turn.reply(helper(turn))
 
 
+def verbs(turn: turnkey.Turn) -> None:
+    row = [turnkey.Button("a", "1"), turnkey.Button.link("b", "https://b")]
+    turn.reply("x", format="markup", buttons=[row, ("d", "3")], photo="https://x", quote=True)
+    turn.reply(photo=["a", pathlib.Path("b.png")], files=[turnkey.Attachment(b"", "voice", name="c")])
+    turn.reply(location=turnkey.Location(1, 2), keyboard=[["a"], "b"], once=True)
+    turn.edit("menu", "x", buttons=[row])
+    turn.edit(turnkey.Message(turn.message), turnkey.Reply("x", name="menu").row(*row))
+    turn.edit_pressed("x", silent=True)
+    turn.delete(True)
+    turn.toast("x", alert=True)
+    turn.call("sendDice", {"emoji": "x"}, name="dice")
+    turn.send_to("vk", "8", "x", no_preview=True)
+    member: Any = turn.ask("getChatMember", {"user_id": 7})
+    for file in turn.photos + turn.files:
+        data: bytes = turn.download(file)
+        size: int = turn.download(file, "/tmp/x", limit=len(data))
+        turn.reply(f"{size} {file.name} {member}", document=file)
+    if turn.sender and turn.chat and turn.chat.type == "group":
+        turn.reply(turn.sender.name + turn.markup + turn.kind + turn.event)
+
+
+async def async_verbs(turn: turnkey.AsyncTurn) -> None:
+    data: bytes = await turn.download(turn.files[0])
+    size: int = await turn.download(turn.files[0], pathlib.Path("x"))
+    turn.reply(f"{size} {data!r} {await turn.ask('getMe')}")
+
+
 class Bot:
     async def __call__(self, turn: turnkey.AsyncTurn[Visitor]) -> None:
         turn.reply(turn.command or turn.button or "")
@@ -66,5 +94,9 @@ def tests() -> None:
     bot = Conversation(typed, state=Visitor, migrations=["CREATE TABLE t (x)"])
     assert bot.says("ann", "hi") == ["1: hi"]
     with Program("bot.py", "--workers", "2") as program:
-        replies: List[turnkey.Reply] = program.presses("ann", "tea:1")
-        assert replies[0].buttons[0].label == "Yes"
+        replies: List[Said] = program.presses("ann", "tea:1")
+        assert replies[0].buttons[0][0].label == "Yes"
+        program.sends("ann", files=[turnkey.File("photo", "p")])
+    bot = Conversation(typed, ask=lambda method, params: {"ok": True}, downloads={"p": b"x"})
+    bot.sends("ann", sender=turnkey.Sender("Ann", None, "de"), files=[turnkey.File("photo", "p")])
+    assert bot.presses("ann", "x") == [edit(True, "y", silent=True), toast("z")]

@@ -231,7 +231,7 @@ fn files() {
                 "reply_markup": {"inline_keyboard": [[{"text": "a", "callback_data": "1"}]]}})
             );
         }
-        let from_the_box = Reply::from(Reply::file(Attachment::new(kind, "/srv/a.bin")));
+        let from_the_box = Reply::file(Attachment::new(kind, "/srv/a.bin"));
         let bytes = Reply::file(Attachment::bytes(kind, "a.bin", [1, 2]));
         for reply in [from_the_box, bytes] {
             let (called, params, uploads) = call_within(reply.into(), "");

@@ -3,7 +3,7 @@
 //! Called by `session.rs`. What is wrong in an answer fails its turn in a worker, and nothing
 //! else: it is written down, and the case goes on. Bound: [`LONGEST_RETRY`].
 
-use super::super::wire::{self, Answer};
+use super::super::wire::{self, TurnEnd};
 use super::{Findings, Tally};
 
 /// The longest time after which a failed turn may come again, in seconds.
@@ -23,17 +23,17 @@ pub(super) enum Ended {
 
 /// How an answer ends its turn, which was given with this state.
 pub(super) fn read(
-    answer: &Answer,
+    answer: &TurnEnd,
     state: Option<&str>,
     tally: &mut Tally,
     found: &mut Findings,
 ) -> Ended {
     let read = match answer {
-        Answer::Done(done) => {
+        TurnEnd::Done(done) => {
             tally.has_done = true;
             wire::read_done(done, state).map(|handled| Ended::Done(handled.state))
         }
-        Answer::Fail(fail) => wire::read_fail(fail).map(|fail| {
+        TurnEnd::Fail(fail) => wire::read_fail(fail).map(|fail| {
             if fail.error.trim_end().contains('\n') {
                 found.warn(SEVERAL_LINES.to_owned());
             }

@@ -15,13 +15,16 @@ use serde_json::Value;
 use super::super::conversation::{Conversation, Next};
 use super::super::plan::ended;
 use super::super::process::LEAVE;
-use super::super::wire::{self, Given, Hello, Line};
+use super::super::wire::{self, Asked, Given, Hello, Line, Question};
 use super::answer::{self, Ended};
 use super::{Bench, Findings, MOST_AT_ONCE, Stop, Tally, Tried};
 use crate::author::message::Update;
 
 /// Levels of lines for the log.
 const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
+
+/// What is said to whoever asks the platform.
+const NO_PLATFORM: &str = "there is no platform: this is turnkey handler check";
 
 /// A process that has said hello.
 pub(super) struct Session<'a> {
@@ -36,7 +39,7 @@ pub(super) struct Session<'a> {
     answered: HashMap<u64, Ended>,
     pings: HashSet<u64>,
     questions: HashSet<(u64, u64)>,
-    /// What questions are answered with: no rows, or this error.
+    /// What questions are answered with: no rows and no platform, or this error.
     pub(super) refuses: Option<&'static str>,
 }
 
@@ -328,26 +331,29 @@ impl<'a> Session<'a> {
                 self.answered.insert(id, ended);
                 Ok(Heard::Answer)
             }
-            Line::Query(id, query) => {
+            Line::Question(id, Question { number, asked }) => {
                 if !self.in_hand.contains_key(&id) {
-                    return Err(format!("a query of turn {id}, which is not in hand"));
+                    return Err(format!("a question of turn {id}, which is not in hand"));
                 }
-                let number = query.number;
-                if !self.questions.insert((id, number)) {
-                    let warning =
-                        format!("a turn asked two questions with the same number, {number}");
-                    self.found.warn(warning);
+                if !self.questions.insert((id, number.number)) {
+                    let number = number.number;
+                    self.found.warn(format!(
+                        "a turn asked two questions with the same number, {number}"
+                    ));
                 }
-                let answer = match (query.statement, self.refuses) {
+                let answer = match (asked, self.refuses) {
                     (Err(wrong), _) => {
                         let wrong = format!("a question is refused: {wrong}");
                         self.found.wrong(wrong.clone());
-                        Err(wrong)
+                        wire::refused(id, number, wrong)
                     }
-                    (Ok(_), Some(error)) => Err(error.to_owned()),
-                    (Ok(_), None) => Ok(Vec::new()),
+                    (Ok(_), Some(error)) => wire::refused(id, number, error.to_owned()),
+                    (Ok(Asked::Tables(_)), None) => wire::rows(id, number, Ok(Vec::new())),
+                    (Ok(Asked::Platform(_)), None) => {
+                        wire::refused(id, number, NO_PLATFORM.to_owned())
+                    }
                 };
-                self.talk.say(&wire::rows(id, number, answer));
+                self.talk.say(&answer);
                 Ok(Heard::Other)
             }
             Line::Pong(number) => match self.pings.remove(&number) {

@@ -56,7 +56,7 @@ pub(super) fn kinds(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> T
 pub(super) fn unknown(bench: &Bench, tally: &mut Tally, found: &mut Findings) -> Tried {
     let mut handler = Session::open(bench, tally, found)?;
     let id = handler.give_changed(&message(1, "👍"), None, |line| {
-        line["turn"]["kind"] = json!("reaction");
+        line["turn"]["kind"] = json!("a_later_kind");
     })?;
     handler.answer(id)?;
     let id = handler.give_changed(&message(2, "hi"), None, |line| {

@@ -9,7 +9,8 @@ use turnkey_storage::DialogKey;
 
 use super::super::wire::DEEPEST;
 use crate::author::message::{
-    Chat, Contact, File, FileKind, Forwarded, Hears, Kind, Location, Quoted, Sender, Update,
+    Chat, Contact, File, FileKind, Forwarded, Hears, Kind, Location, Quoted, Sender, Span, Style,
+    Update,
 };
 
 /// Bytes of a long text, about.
@@ -67,24 +68,51 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
     album.files = vec![
         file(FileKind::Photo, Some("AgACAg"), None),
         file(FileKind::Document, None, Some("https://example.org/a.pdf")),
-        file(
-            FileKind::Voice,
-            Some("AwACAg"),
-            Some("https://example.org/b.ogg"),
-        ),
+        File {
+            name: Some("../b c.ogg".to_owned()),
+            media_type: Some("audio/ogg".to_owned()),
+            size: Some(1 << 40),
+            ..file(
+                FileKind::Voice,
+                Some("AwACAg"),
+                Some("https://example.org/b.ogg"),
+            )
+        },
     ];
+    album.album = "12".to_owned();
     let mut place = message(9, "");
-    place.location = Some(Location::new(48.2, 16.37));
+    place.location = Some(Location {
+        title: Some("Café".to_owned()),
+        address: Some("Ring 1".to_owned()),
+        ..Location::new(-48.25, 16.375)
+    });
     let mut contact = message(10, "");
-    contact.contact = Some(Contact::new("+43 1 234", "Ann"));
-    let mut rich = message(11, "bold");
+    contact.contact = Some(Contact {
+        user_id: Some("10".to_owned()),
+        ..Contact::new("+43 1 234", "Ann")
+    });
+    let mut rich = message(11, "bold and *plain*");
+    rich.spans = vec![Span {
+        start: 0,
+        end: 4,
+        style: Style::Bold,
+    }];
     rich.event = "message".to_owned();
-    rich.quoted = Some(Quoted::default());
-    rich.forwarded = Some(Forwarded::default());
-    rich.sender = Some(Sender::default());
-    rich.chat = Some(Chat::default());
     rich.message = "77".to_owned();
-    rich.album = "12".to_owned();
+    let quoted = json!({ "message": "76", "text": "what?", "sender": "12" });
+    let forwarded = json!({ "id": "-100", "name": "News" });
+    let sender = json!({ "name": "Ann B", "username": "ann", "language": "de" });
+    let chat = json!({ "id": "-1", "type": "group", "title": "Tea", "topic": "4" });
+    rich.quoted = serde_json::from_value(quoted).ok();
+    rich.forwarded = serde_json::from_value(forwarded).ok();
+    rich.sender = serde_json::from_value(sender).ok();
+    rich.chat = serde_json::from_value(chat).ok();
+    // All that a platform may leave out is left out.
+    let mut poor = message(12, "");
+    poor.quoted = Some(Quoted::default());
+    poor.forwarded = Some(Forwarded::default());
+    poor.sender = Some(Sender::default());
+    poor.chat = Some(Chat::default());
     let call = json!({ "method": "pay", "params": { "order": 7, "lines": [1, null] } });
     let mut call = of(Kind::Rpc, 6, "", call.to_string());
     call.dialog = DialogKey::new("rpc", "6");
@@ -95,6 +123,7 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
         place,
         contact,
         rich,
+        poor,
         of(Kind::Button, 4, "yes:1", "{}".to_owned()),
         of(Kind::Opened, 5, "", "{}".to_owned()),
         call,

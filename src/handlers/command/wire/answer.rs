@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -46,7 +47,15 @@ const VERBS: [&str; 5] = [
 
 /// A reply, or what else a handler asks for, as it writes it.
 fn action(at: usize, raw: &RawValue) -> std::result::Result<Action, String> {
+    /// What stored replies may have, and no handler's.
+    #[derive(Deserialize)]
+    struct Old {
+        picture: Option<IgnoredAny>,
+    }
     let name = format!("replies[{at}]");
+    if raw.get().contains("\"picture\"") && field::<Object<Old>>(&name, raw)?.0.picture.is_some() {
+        return Err(format!("{name} has picture, which is none of its fields"));
+    }
     let Object(reply): Object<Reply> = field(&name, raw)?;
     let says_more = VERBS.iter().any(|verb| raw.get().contains(verb));
     let verb = match says_more {
@@ -193,6 +202,7 @@ mod tests {
     use turnkey_storage::Value;
 
     use super::*;
+    use crate::author::message::Target;
 
     fn raw(text: &str) -> Box<RawValue> {
         serde_json::from_str(text).unwrap()
@@ -217,7 +227,7 @@ mod tests {
         );
         let handled = done(
             &raw(
-                r#"{"replies":[{"text":"a","buttons":[{"label":"Yes","data":"1"}]},{"picture":"u"}],
+                r#"{"replies":[{"text":"a","buttons":[{"label":"Yes","data":"1"}]},{"files":[{"type":"photo","url":"https://u"}]}],
                 "sql":[["INSERT",[null,true,1,1.5,"x",{"base64":"/w=="},{"integer":"9007199254740993"}]]]}"#,
             ),
             None,
@@ -227,7 +237,7 @@ mod tests {
             handled.actions[0],
             Reply::from("a").button("Yes", "1").into()
         );
-        assert_eq!(handled.actions[1], Reply::photo("u").into());
+        assert_eq!(handled.actions[1], Reply::photo("https://u").into());
         assert_eq!(
             handled.statements[0].params,
             [
@@ -239,6 +249,63 @@ mod tests {
                 Value::Blob(vec![255]),
                 Value::Integer(9_007_199_254_740_993),
             ]
+        );
+    }
+
+    #[test]
+    fn each_verb_is_read() {
+        let said = |text: &str| {
+            let handled = done(&raw(&format!(r#"{{"replies":[{text}]}}"#)), None).unwrap();
+            handled.actions.into_iter().next().unwrap()
+        };
+        let menu = || Target::from("menu");
+        assert_eq!(
+            said(r#"{"edit":"menu","text":"a"}"#),
+            Action::Edit {
+                message: menu(),
+                reply: "a".into()
+            }
+        );
+        assert_eq!(
+            said(r#"{"delete":true}"#),
+            Action::Delete {
+                message: Target::This
+            }
+        );
+        let by_id = r#"{"delete":{"message":"7"}}"#;
+        assert_eq!(
+            said(by_id),
+            Action::Delete {
+                message: Target::Message("7".to_owned())
+            }
+        );
+        assert_eq!(
+            said(r#"{"toast":"Saved","alert":true}"#),
+            Action::Toast {
+                text: "Saved".to_owned(),
+                alert: true
+            }
+        );
+        assert_eq!(
+            said(r#"{"call":"sendDice","params":{"emoji":"x"},"name":"menu"}"#),
+            Action::Call {
+                method: "sendDice".to_owned(),
+                params: serde_json::json!({"emoji": "x"}),
+                name: Some("menu".to_owned())
+            }
+        );
+        assert_eq!(
+            said(r#"{"send_to":{"channel":"vk","user":"8"},"text":"a"}"#),
+            Action::SendTo {
+                channel: "vk".to_owned(),
+                user: "8".to_owned(),
+                reply: "a".into()
+            }
+        );
+        // A word of ours in a text is a word.
+        assert_eq!(
+            said(r#"{"text":"a \"toast\""}"#),
+            Reply::from(r#"a "toast""#).into()
         );
     }
 
@@ -271,6 +338,27 @@ mod tests {
                 r#"{"replies":[{}]}"#,
                 "replies[0] has neither text nor files, location or contact",
             ),
+            (
+                r#"{"replies":[{"picture":"u"}]}"#,
+                "replies[0] has picture, which is none of its fields",
+            ),
+            (
+                r#"{"replies":[{"text":"a","files":[{"type":"photo"}]}]}"#,
+                "replies[0].files[0]: ",
+            ),
+            (
+                r#"{"replies":[{"text":"a","keyboard":{"rows":[["x"]]}}]}"#,
+                "replies[0].keyboard",
+            ),
+            (
+                r#"{"replies":[{"edit":"menu"}]}"#,
+                "replies[0] has neither text nor files",
+            ),
+            (
+                r#"{"replies":[{"edit":"menu","text":"a","toast":"b"}]}"#,
+                "replies[0]: it has both edit and toast",
+            ),
+            (r#"{"replies":[{"delete":false}]}"#, "replies[0].delete: "),
             (
                 r#"{"replies":{}}"#,
                 "replies: invalid type: map, expected a sequence",

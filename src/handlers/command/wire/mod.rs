@@ -10,23 +10,25 @@
 //! | --- | --- |
 //! | `read.rs` | a line from the handler |
 //! | `answer.rs` | what the answer to a turn holds |
+//! | `question.rs` | what a turn asks while it runs, and the answers |
 //! | `write.rs` | lines to the handler |
 //! | `value.rs` | SQL values and rows as JSON, both ways |
 //! | `json.rs` | parts of a line, with errors that name the field |
 
 mod answer;
 mod json;
+mod question;
 mod read;
 mod value;
 mod write;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use turnkey_storage::Statement;
 
 pub(super) use self::answer::{done, fail, read_done, read_fail};
+pub(super) use self::question::{Asked, Number, Question, Wish, downloaded, refused, result, rows};
 pub(super) use self::read::read;
-pub(super) use self::write::{cancel, drain, hello, line, ping, rows, turn};
+pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Hears, Kind, Update};
 use crate::handlers::Wishes;
@@ -102,24 +104,17 @@ impl Hello {
 pub(super) enum Line {
     Hello(Hello),
     /// How a turn ended.
-    Answer(u64, Answer),
-    Query(u64, Query),
+    Answer(u64, TurnEnd),
+    Question(u64, Question),
     /// With the number of its ping.
     Pong(u64),
     Log(Log),
 }
 
 /// How a turn ended, not looked at yet.
-pub(super) enum Answer {
+pub(super) enum TurnEnd {
     Done(Box<RawValue>),
     Fail(Box<RawValue>),
-}
-
-/// A question of a turn.
-pub(super) struct Query {
-    pub(super) number: u64,
-    /// What is wrong with it, if something is.
-    pub(super) statement: std::result::Result<Statement, String>,
 }
 
 /// A line for the log.

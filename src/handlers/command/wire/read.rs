@@ -8,14 +8,12 @@
 use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use turnkey_storage::Statement;
 
 use super::json::field;
-use super::value::{Param, statement};
+use super::question::{Fields, Question, Sort};
+use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Kind, Object};
-
-use super::{Answer, Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, Query};
 
 /// All that a line can hold.
 #[derive(Deserialize)]
@@ -28,10 +26,20 @@ struct AnyLine<'a> {
     #[serde(borrow)]
     fail: Option<&'a RawValue>,
     query: Option<u64>,
+    ask: Option<u64>,
+    download: Option<u64>,
     #[serde(borrow)]
     sql: Option<&'a RawValue>,
     #[serde(borrow)]
+    method: Option<&'a RawValue>,
+    #[serde(borrow)]
     params: Option<&'a RawValue>,
+    #[serde(borrow)]
+    file: Option<&'a RawValue>,
+    #[serde(borrow)]
+    path: Option<&'a RawValue>,
+    #[serde(borrow)]
+    limit: Option<&'a RawValue>,
     pong: Option<u64>,
     #[serde(borrow)]
     log: Option<&'a RawValue>,
@@ -49,6 +57,15 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
             _ => format!("a line that is no JSON: {e}"),
         })?;
     let whole = |raw: &RawValue| raw.to_owned();
+    let fields = Fields {
+        sql: any.sql,
+        method: any.method,
+        params: any.params,
+        file: any.file,
+        path: any.path,
+        limit: any.limit,
+    };
+    let question = |id, of, number| Ok(Line::Question(id, Question::read(of, number, &fields)));
     match any {
         AnyLine {
             hello: Some(hello), ..
@@ -61,29 +78,34 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
             done: Some(done),
             fail: None,
             ..
-        } => Ok(Line::Answer(id, Answer::Done(whole(done)))),
+        } => Ok(Line::Answer(id, TurnEnd::Done(whole(done)))),
         AnyLine {
             id: Some(id),
             fail: Some(fail),
             done: None,
             ..
-        } => Ok(Line::Answer(id, Answer::Fail(whole(fail)))),
+        } => Ok(Line::Answer(id, TurnEnd::Fail(whole(fail)))),
         AnyLine {
             id: Some(id),
             query: Some(number),
-            sql,
-            params,
             ..
-        } => {
-            let statement = question(sql, params);
-            Ok(Line::Query(id, Query { number, statement }))
-        }
+        } => question(id, Sort::Query, number),
+        AnyLine {
+            id: Some(id),
+            ask: Some(number),
+            ..
+        } => question(id, Sort::Ask, number),
+        AnyLine {
+            id: Some(id),
+            download: Some(number),
+            ..
+        } => question(id, Sort::Download, number),
         AnyLine {
             pong: Some(number), ..
         } => Ok(Line::Pong(number)),
         AnyLine { log: Some(log), .. } => field("log", log).map(|Object(log)| Line::Log(log)),
         _ => Err(
-            "a line of an unknown kind: it has neither hello, done, fail, query, pong nor log"
+            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, pong nor log"
                 .to_owned(),
         ),
     }
@@ -124,15 +146,6 @@ impl Hello {
     }
 }
 
-fn question(sql: Option<&RawValue>, params: Option<&RawValue>) -> Result<Statement, String> {
-    let sql: String = field("sql", sql.ok_or("a query without sql")?)?;
-    let params = match params {
-        Some(params) => field::<Vec<Param>>("params", params)?,
-        None => Vec::new(),
-    };
-    Ok(statement(sql, params))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +172,8 @@ mod tests {
             r#"{"hello":{"protocol":1,"later":true},"more":1}"#,
             r#"{"id":1,"done":{"unknown":1}}"#,
             r#"{"id":1,"query":2,"sql":7}"#,
+            r#"{"id":1,"ask":2}"#,
+            r#"{"id":1,"download":2,"file":null}"#,
             r#"{"pong":1}"#,
             r#"{"log":{"text":"x"}}"#,
         ] {

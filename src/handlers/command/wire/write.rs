@@ -7,10 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use turnkey_storage::Row;
 
-use super::value::Named;
-use super::{Given, LONGEST_ERROR, LONGEST_LINE, PROTOCOL, cut};
+use super::{Given, LONGEST_LINE, PROTOCOL};
 use crate::author::error::{Error, Result};
 use crate::author::message::{Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender};
 
@@ -132,38 +130,6 @@ impl<'a> Raw<'a> {
             },
         }
     }
-}
-
-/// The answer to a question: its rows, or, should they be too many for a line, why not.
-pub(crate) fn rows(id: u64, query: u64, answer: std::result::Result<Vec<Row>, String>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Answered<'a> {
-        id: u64,
-        query: u64,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        rows: Option<Vec<Named<'a>>>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
-    }
-    let shown = answer.and_then(|rows| {
-        let answered = Answered {
-            id,
-            query,
-            rows: Some(rows.iter().map(Named).collect()),
-            error: None,
-        };
-        line(&answered).map_err(|error| error.to_string())
-    });
-    shown.unwrap_or_else(|reason| {
-        let answered = Answered {
-            id,
-            query,
-            rows: None,
-            error: Some(cut(reason, LONGEST_ERROR)),
-        };
-        // Short as it is now, it is never refused.
-        line(&answered).unwrap_or_default()
-    })
 }
 
 /// A turn is over its time.

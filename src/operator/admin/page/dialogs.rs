@@ -58,8 +58,12 @@ pub(in crate::operator::admin) async fn dialogs(admin: &Admin, query: &str) -> C
          <input type=\"search\" name=\"user\" value=\"{}\" maxlength=\"300\"></label><button type=\"submit\">Search</button></form>",
         escape(&user)
     );
-    let is_first = after.is_none();
-    list(&mut html, &found, wanted.is_some(), is_first);
+    let if_none = match (wanted, &after) {
+        (_, Some(_)) => "There are no more.",
+        (Some(_), None) => "No user has an id like that.",
+        (None, None) => "There are no dialogs yet.",
+    };
+    list(&mut html, &found, if_none);
     if let Some(last) = found.last().filter(|_| found.len() == PORTION as usize) {
         let next: String = form_urlencoded::Serializer::new(String::new())
             .append_pair("user", &user)
@@ -75,14 +79,10 @@ pub(in crate::operator::admin) async fn dialogs(admin: &Admin, query: &str) -> C
     Content::html(StatusCode::OK, frame("Dialogs", Tab::Dialogs, false, &html))
 }
 
-fn list(html: &mut String, found: &[DialogSummary], is_search: bool, is_first: bool) {
+/// The dialogs that were found, or a sentence.
+fn list(html: &mut String, found: &[DialogSummary], if_none: &str) {
     if found.is_empty() {
-        let why = match (is_search, is_first) {
-            (true, true) => "No user has an id like that.",
-            (false, true) => "There are no dialogs yet.",
-            (_, false) => "There are no more.",
-        };
-        let _ = write!(html, "<p class=\"note\">{why}</p>");
+        let _ = write!(html, "<p class=\"note\">{if_none}</p>");
         return;
     }
     html.push_str(&region("scroll", "Dialogs"));

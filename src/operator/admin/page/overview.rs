@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::status::{Process, State, Status, Waiting};
+use super::super::status::{Process, ProcessState, Status, Waiting};
 use super::chart::sparkline;
 use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};
 use super::{escape, region};
@@ -28,6 +28,7 @@ pub(super) fn body(status: &Status) -> String {
     html.push_str("<section class=\"cards\">");
     queues(&mut html, status);
     replies(&mut html, status);
+    broadcasts(&mut html, status);
     database(&mut html, status);
     html.push_str("</section>");
     processes(&mut html, status);
@@ -41,7 +42,7 @@ fn head(html: &mut String, status: &Status) {
         Some(_) => ("bad", "not ready"),
     };
     let serving = status.workers.iter();
-    let serving = serving.filter(|w| w.state == State::Serving).count();
+    let serving = serving.filter(|w| w.state == ProcessState::Serving).count();
     let _ = write!(
         html,
         "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}, {}</h1>\
@@ -281,6 +282,36 @@ fn replies(html: &mut String, status: &Status) {
     );
 }
 
+fn broadcasts(html: &mut String, status: &Status) {
+    let mut html_of_all = String::new();
+    for broadcast in &status.broadcasts {
+        let trouble = broadcast.trouble.as_deref().map(|why| {
+            let why = flagged(escape(why).to_string(), broadcast.state == "paused");
+            format!("<br><small>{why}</small>")
+        });
+        let _ = write!(
+            html_of_all,
+            "<div><dt>{}, {}</dt><dd>{} of {} sent, {}{}</dd></div>",
+            broadcast.id,
+            escape(&broadcast.state),
+            count(broadcast.sent),
+            count(broadcast.queued),
+            flagged(
+                format!("{} failed", count(broadcast.failed)),
+                broadcast.failed > 0
+            ),
+            trouble.unwrap_or_default()
+        );
+    }
+    if html_of_all.is_empty() {
+        html_of_all.push_str("<div><dt>under way</dt><dd>none</dd></div>");
+    }
+    let _ = write!(
+        html,
+        "<div class=\"card\" data-live=\"broadcasts\"><h2>Broadcasts</h2><dl>{html_of_all}</dl></div>"
+    );
+}
+
 fn database(html: &mut String, status: &Status) {
     let mut rows = Vec::new();
     if let Some(commits) = &status.commits {
@@ -349,7 +380,7 @@ fn row(html: &mut String, status: &Status, process: &Process) {
         true => "<td class=\"soft\">-</td>".to_owned(),
         false => format!("<td>{}</td>", count(number)),
     };
-    let class = if process.state == State::Serving {
+    let class = if process.state == ProcessState::Serving {
         "good"
     } else {
         "bad"

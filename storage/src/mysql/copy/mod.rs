@@ -14,6 +14,8 @@
 //! A value that is not a number, text or bytes travels as the server's text for it (times in
 //! UTC), which converts back exactly.
 
+mod inserts;
+mod references;
 mod rows;
 
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, mpsc};
 
+use self::inserts::Inserts;
 use super::conn::{Conn, Tried};
 use super::errors::{self, Failed};
 use super::keeper::SKIPPED;
@@ -245,7 +248,7 @@ impl CopyDatabase {
             ),
         };
         let mut conn = self.conn.lock().await;
-        let mut inserts = rows::Inserts::new(&mut conn, table, rows)
+        let mut inserts = Inserts::new(&mut conn, table, rows)
             .await
             .map_err(|e| self.fail(&e))?;
         conn.run(&Sql::new("START TRANSACTION"))
@@ -274,7 +277,7 @@ impl CopyDatabase {
         for table in tables {
             names.extend(self.find(&table.name).await?);
         }
-        let references = rows::references(&mut *self.conn.lock().await, &names).await;
+        let references = references::references(&mut *self.conn.lock().await, &names).await;
         for reference in references.map_err(|e| self.fail(&e))? {
             if self.number(&reference.broken()).await? > 0 {
                 let (child, parent) = (reference.child, reference.parent);

@@ -1,13 +1,11 @@
 //! MySQL's tables and rows, for a copy.
 //!
-//! Used by `mod.rs` only. Names match as written or in another case. Our outbox and history
+//! Used by `mod.rs` and `inserts.rs`. Names match as written or in another case. Our outbox and history
 //! have the dialog's key where other engines have its number: the column `dialog` is converted
 //! both ways.
 
-use std::collections::HashMap;
-
+use mysql_async::Value as My;
 use mysql_async::prelude::Queryable;
-use mysql_async::{Row, Value as My};
 use tokio::sync::mpsc;
 
 use super::super::conn::{Columns, Conn, Tried};
@@ -15,18 +13,18 @@ use super::super::errors::Failed;
 use super::super::literal::Sql;
 use super::super::schema;
 use crate::copy::{Batch, Rows, Table};
-use crate::{DialogKey, Result, Value};
+use crate::{Result, Value};
 
 /// A column as the server has it.
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: String,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
 /// How a column's values travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// Whole numbers, as far as they go into an `i64`.
     Integer,
     /// The same, which the server shows as bytes.
@@ -83,7 +81,7 @@ impl Kind {
     }
 
     /// Writes one value; or why it cannot be kept.
-    fn put(self, sql: &mut Sql, value: &Value) -> std::result::Result<(), &'static str> {
+    pub(super) fn put(self, sql: &mut Sql, value: &Value) -> std::result::Result<(), &'static str> {
         match (value, self) {
             (Value::Null, _) => sql.push("NULL"),
             (Value::Real(v), _) if !v.is_finite() => {
@@ -168,7 +166,7 @@ pub(super) async fn all_columns(conn: &mut Conn, name: &str) -> Tried<Vec<Column
 }
 
 /// The table's columns in the order of its rows.
-async fn columns(conn: &mut Conn, name: &str, table: &Table) -> Tried<Vec<Column>> {
+pub(super) async fn columns(conn: &mut Conn, name: &str, table: &Table) -> Tried<Vec<Column>> {
     let mut there = all_columns(conn, name).await?;
     let mut columns = Vec::new();
     for wanted in &table.columns {
@@ -250,212 +248,9 @@ pub(super) async fn read(
     Ok(())
 }
 
-/// A batch of rows as INSERTs.
-pub(super) struct Inserts<'a> {
-    table: &'a Table,
-    columns: Vec<Column>,
-    /// The keys of the dialogs that the rows name.
-    dialogs: HashMap<i64, DialogKey>,
-    head: String,
-    rows: std::slice::Iter<'a, Vec<Value>>,
-    /// A row that had no room in the one before.
-    left: Option<Sql>,
-}
-
-impl<'a> Inserts<'a> {
-    pub(super) async fn new(conn: &mut Conn, table: &'a Table, rows: &'a Rows) -> Tried<Self> {
-        let name = find(conn, &table.name).await?.unwrap_or_default();
-        let columns = columns(conn, &name, table).await?;
-        let mut dialogs = HashMap::new();
-        if let Some(at) = columns.iter().position(|c| c.kind == Kind::Dialog) {
-            let mut ask = Sql::new("SELECT id,user_id,channel FROM turnkey_dialog WHERE id IN ");
-            ask.numbers(rows.iter().filter_map(|row| match row[at] {
-                Value::Integer(id) => Some(id as u64),
-                _ => None,
-            }));
-            for answer in conn.run(&ask).await? {
-                for mut row in answer.rows {
-                    dialogs.insert(row.number(0)?, row.dialog(1)?);
-                }
-            }
-        }
-        let names = columns.iter().map(|column| match column.kind {
-            Kind::Dialog => "user_id,channel".to_owned(),
-            _ => quoted(&column.name),
-        });
-        let names: Vec<String> = names.collect();
-        Ok(Inserts {
-            table,
-            head: format!(
-                "INSERT INTO {} ({}) VALUES ",
-                quoted(&name),
-                names.join(",")
-            ),
-            columns,
-            dialogs,
-            rows: rows.iter(),
-            left: None,
-        })
-    }
-
-    /// The next one, of no more bytes than `bound` unless a single row has more; a
-    /// sentence when a value cannot be kept.
-    pub(super) fn next(&mut self, bound: usize) -> Option<std::result::Result<Sql, String>> {
-        let mut insert: Option<Sql> = None;
-        loop {
-            let row = match self.left.take() {
-                Some(row) => row,
-                None => match self.rows.next().map(|row| self.row(row)) {
-                    None => return insert.map(Ok),
-                    Some(Err(sentence)) => return Some(Err(sentence)),
-                    Some(Ok(row)) => row,
-                },
-            };
-            match &mut insert {
-                None => {
-                    let mut first = Sql::new(&self.head);
-                    first.push(&row.0);
-                    insert = Some(first);
-                }
-                Some(sql) if sql.0.len() + 1 + row.0.len() <= bound => {
-                    sql.push(",").push(&row.0);
-                }
-                Some(_) => {
-                    self.left = Some(row);
-                    return insert.map(Ok);
-                }
-            }
-        }
-    }
-
-    /// In brackets.
-    fn row(&self, row: &[Value]) -> std::result::Result<Sql, String> {
-        let mut sql = Sql::new("(");
-        for (at, (column, value)) in self.columns.iter().zip(row).enumerate() {
-            if at > 0 {
-                sql.push(",");
-            }
-            if let (Kind::Dialog, Value::Integer(id)) = (column.kind, value) {
-                let dialog = self.dialogs.get(id).ok_or_else(|| {
-                    format!(
-                        "a row of {} belongs to no dialog; run check on the database that is copied from",
-                        self.table.name
-                    )
-                })?;
-                sql.key(dialog);
-                continue;
-            }
-            column.kind.put(&mut sql, value).map_err(|why| {
-                format!("the column {} of {} {why}", column.name, self.table.name)
-            })?;
-        }
-        sql.push(")");
-        Ok(sql)
-    }
-}
-
-/// A foreign key.
-pub(super) struct Reference {
-    pub(super) child: String,
-    pub(super) parent: String,
-    parent_schema: String,
-    /// Of the child, and what they refer to.
-    columns: Vec<(String, String)>,
-}
-
-impl Reference {
-    /// The question how many rows refer to none.
-    pub(super) fn broken(&self) -> String {
-        let pairs = || self.columns.iter().map(|(c, p)| (quoted(c), quoted(p)));
-        let joined: Vec<String> = pairs().map(|(c, p)| format!("c.{c}=p.{p}")).collect();
-        let there: Vec<String> = pairs().map(|(c, _)| format!("c.{c} IS NOT NULL")).collect();
-        let gone: Vec<String> = pairs().map(|(_, p)| format!("p.{p} IS NULL")).collect();
-        format!(
-            "SELECT COUNT(*) FROM {} c LEFT JOIN {}.{} p ON {} WHERE {} AND {}",
-            quoted(&self.child),
-            quoted(&self.parent_schema),
-            quoted(&self.parent),
-            joined.join(" AND "),
-            there.join(" AND "),
-            gone.join(" AND "),
-        )
-    }
-}
-
-/// Every foreign key of one of these tables, or to one of them.
-pub(super) async fn references(conn: &mut Conn, tables: &[String]) -> Tried<Vec<Reference>> {
-    let ask = "SELECT CONSTRAINT_NAME,TABLE_NAME,REFERENCED_TABLE_SCHEMA,REFERENCED_TABLE_NAME,\
-               COLUMN_NAME,REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE \
-               WHERE TABLE_SCHEMA=DATABASE() AND REFERENCED_TABLE_NAME IS NOT NULL \
-               ORDER BY TABLE_NAME,CONSTRAINT_NAME,ORDINAL_POSITION";
-    let mut references: Vec<(String, Reference)> = Vec::new();
-    for answer in conn.run(&Sql::new(ask)).await? {
-        for mut row in answer.rows {
-            let row: &mut Row = &mut row;
-            let (name, child) = (row.text(0)?, row.text(1)?);
-            let pair = (row.text(4)?, row.text(5)?);
-            match references.last_mut() {
-                Some((last, reference)) if *last == name && reference.child == child => {
-                    reference.columns.push(pair);
-                }
-                _ => references.push((
-                    name,
-                    Reference {
-                        child,
-                        parent_schema: row.text(2)?,
-                        parent: row.text(3)?,
-                        columns: vec![pair],
-                    },
-                )),
-            }
-        }
-    }
-    let named = |table: &String| tables.iter().any(|t| t.eq_ignore_ascii_case(table));
-    let references = references.into_iter().map(|(_, reference)| reference);
-    Ok(references
-        .filter(|r| named(&r.child) || named(&r.parent))
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn table(columns: &[&str]) -> Table {
-        Table {
-            name: "t`x".to_owned(),
-            columns: columns.iter().map(|c| (*c).to_owned()).collect(),
-            key: 0,
-            ours: false,
-        }
-    }
-
-    fn inserts<'a>(table: &'a Table, rows: &'a Rows, kinds: &[Kind]) -> Inserts<'a> {
-        let columns = kinds.iter().zip(&table.columns).map(|(kind, name)| Column {
-            name: name.clone(),
-            kind: *kind,
-        });
-        Inserts {
-            table,
-            columns: columns.collect(),
-            dialogs: HashMap::new(),
-            head: "+".to_owned(),
-            rows: rows.iter(),
-            left: None,
-        }
-    }
-
-    #[test]
-    fn rows_are_put_together_up_to_a_bound() {
-        let table = table(&["n"]);
-        let rows: Rows = [1, 2, 3, 123_456_789, 4].map(|n| vec![n.into()]).into();
-        let mut inserts = inserts(&table, &rows, &[Kind::Integer]);
-        let mut all = Vec::new();
-        while let Some(insert) = inserts.next(8) {
-            all.push(insert.unwrap().0);
-        }
-        assert_eq!(all, ["+(1),(2)", "+(3)", "+(123456789)", "+(4)"]);
-    }
 
     #[test]
     fn every_value_is_kept_or_refused() {

@@ -60,7 +60,7 @@ impl WriterClient {
         let id = self
             .shared
             .send(&request, Then::Begin(begin.dialog.clone(), sender))?;
-        let mut place = Place {
+        let mut place = QueuePlace {
             shared: &self.shared,
             dialog: begin.dialog,
             begin: id,
@@ -186,14 +186,14 @@ impl WriterClient {
 /// A place in a dialog's queue. Dropping it gives the place up, be it that the wait
 /// ran out or that the caller went away; a grant that crosses this is dropped, and
 /// so given back.
-struct Place<'a> {
+struct QueuePlace<'a> {
     shared: &'a Shared,
     dialog: DialogKey,
     begin: u64,
     answered: bool,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         if !self.answered {
             self.shared.notify(&Request::Cancel {

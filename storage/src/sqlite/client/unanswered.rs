@@ -23,13 +23,13 @@ const MAX_UNANSWERED: usize = 100_000;
 pub(super) struct Shared {
     pub(super) socket: PathBuf,
     owner: Owner,
-    state: Mutex<State>,
+    state: Mutex<ClientState>,
     /// There is something to send, or the client is closed.
     pub(super) wake: Notify,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct ClientState {
     last_request: u64,
     unanswered: BTreeMap<u64, Unanswered>,
     /// Locks held, by what the writer is to be told after a restart.
@@ -124,7 +124,7 @@ impl Shared {
     }
 
     /// No code that can panic runs under this mutex.
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ClientState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -247,7 +247,7 @@ impl Shared {
 
     fn settle(
         self: &Arc<Self>,
-        state: &mut State,
+        state: &mut ClientState,
         then: Then,
         response: Response,
     ) -> Option<Delivery> {
@@ -285,7 +285,12 @@ impl Shared {
     }
 
     /// A lock that is held from now on.
-    fn granted(self: &Arc<Self>, state: &mut State, dialog: DialogKey, locked: Locked) -> Begun {
+    fn granted(
+        self: &Arc<Self>,
+        state: &mut ClientState,
+        dialog: DialogKey,
+        locked: Locked,
+    ) -> Begun {
         let before = state.held.insert(locked.fence, dialog.clone());
         debug_assert!(before.is_none(), "a fence was given twice");
         let release: Weak<Shared> = Arc::downgrade(self);
@@ -305,7 +310,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl ClientState {
     fn next_request(&mut self) -> u64 {
         self.last_request += 1;
         self.last_request

@@ -25,17 +25,18 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
-    Tuple,
     Type,
     Union,
 )
 
 from .._answer import done_line, refuse_result
-from .._errors import QueryError, describe
+from .._content import Chat, Contact, File, Forwarded, Location, Quoted, Sender, write
+from .._errors import PlatformError, QueryError, describe
 from .._run import is_async
 from .._state import states_of
-from .._turn import AsyncTurn, BaseTurn, Params, Questions, Reply, Row, Rows, Turn
+from .._turn import AsyncTurn, BaseTurn, Params, Questions, Row, Rows, Turn
 from .._wire import decode, encode, from_sql, to_sql
+from ._said import Said, read
 
 #: `/start`, `/start ref`, and `/start@my_bot`.
 _COMMAND = re.compile(r"/(\w+)(?:@\S*)?(?:\s+(.*))?\Z", re.DOTALL)
@@ -46,7 +47,8 @@ class Conversation(Questions):
 
     `handle` and `state` are what `turnkey.run` gets. `migrations` makes your own tables: a
     list of SQL texts, or the directory that has them in files that end in `.sql`, in the order
-    of their names.
+    of their names. `ask` answers `turn.ask`: a function of the method and its parameters, which
+    raises to refuse. `downloads` has the bytes of files by their ids or addresses.
     """
 
     def __init__(
@@ -56,8 +58,12 @@ class Conversation(Questions):
         state: Optional[Type[Any]] = None,
         migrations: Union[str, os.PathLike[str], Sequence[str]] = (),
         channel: str = "test",
+        ask: Optional[Callable[[str, Dict[str, Any]], Any]] = None,
+        downloads: Optional[Mapping[str, bytes]] = None,
     ) -> None:
         self._handle = handle
+        self._platform = ask
+        self._downloads = downloads or {}
         self._turn = AsyncTurn if is_async(handle) else Turn
         self._states = states_of(state)
         self._channel = channel
@@ -70,11 +76,12 @@ class Conversation(Questions):
         for sql in _texts(migrations):
             self.database.executescript(sql)
 
-    def says(self, user: str, text: str) -> List[Reply]:
-        """A user writes; what they are answered. A reply that is only a text equals it."""
+    def says(self, user: str, text: str) -> List[Said]:
+        """A user writes; what they are answered. A reply that is only a text equals it; what
+        `turn.edit`, `turn.toast` and the like do is among the answers, see `Said`."""
         return self.sends(user, text)
 
-    def presses(self, user: str, data: str) -> List[Reply]:
+    def presses(self, user: str, data: str) -> List[Said]:
         """A user presses the button that carries this data."""
         return self.sends(user, data, kind="button")
 
@@ -84,14 +91,25 @@ class Conversation(Questions):
         text: str = "",
         *,
         kind: str = "message",
-        pictures: Sequence[Mapping[str, str]] = (),
+        event: str = "",
+        markup: Optional[str] = None,
+        files: Sequence[File] = (),
+        location: Optional[Location] = None,
+        contact: Optional[Contact] = None,
+        sender: Optional[Sender] = None,
+        chat: Optional[Chat] = None,
+        quoted: Optional[Quoted] = None,
+        forwarded: Optional[Forwarded] = None,
+        message: str = "",
+        album: str = "",
         rpc: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
-    ) -> List[Reply]:
-        """Anything else that can come in: `pictures=[{"id": "…", "url": "…"}]`, with one of
-        the two or both; `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own
-        JSON; a later `attempt`; another `kind`, such as `edited` or `opened`."""
+    ) -> List[Said]:
+        """Anything else that can come in, by the names that a turn has for it:
+        `files=[turnkey.File("photo", id="…")]`, `location=turnkey.Location(48.2, 16.4)`;
+        `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own JSON; a later
+        `attempt`; another `kind`, such as `edited` or `opened`."""
         self._count += 1
         turn: Dict[str, Any] = {
             "channel": self._channel,
@@ -104,8 +122,23 @@ class Conversation(Questions):
         command = _COMMAND.match(text.strip()) if turn["kind"] == "message" else None
         if command:
             turn["command"], turn["argument"] = command[1], command[2] or ""
-        if pictures:
-            turn["pictures"] = list(pictures)
+        if files:
+            turn["files"] = [_field(file, File) for file in files]
+        for name, value, type in (
+            ("location", location, Location),
+            ("contact", contact, Contact),
+            ("sender", sender, Sender),
+            ("chat", chat, Chat),
+            ("quoted", quoted, Quoted),
+            ("forwarded", forwarded, Forwarded),
+        ):
+            if value is not None:
+                turn[name] = _field(value, type)
+        for name, said in (("event", event), ("message", message), ("album", album)):
+            if said:
+                turn[name] = said
+        if markup is not None:
+            turn["markup"] = markup
         if rpc is not None:
             turn["rpc"] = {"params": None, **rpc}
         if raw is not None:
@@ -123,12 +156,13 @@ class Conversation(Questions):
         """A look at your own tables, from the test."""
         return self._query(to_sql(sql, params))
 
-    def _take(self, user: str, data: Dict[str, Any]) -> List[Reply]:
+    def _take(self, user: str, data: Dict[str, Any]) -> List[Said]:
         turn: BaseTurn[Any] = self._turn(None, data, self)
         try:
             turn.state = self._states.read(data.get("state"))
             result = self._handle(turn)
             if hasattr(result, "__await__"):
+                turn._awaited = self._turn is Turn
                 result = self._wait_for(result)
             refuse_result(result)
             done = decode(done_line(0, turn, self._states))["done"]
@@ -138,7 +172,7 @@ class Conversation(Questions):
             for sql, values in done.get("sql", ()):
                 self.database.execute(sql, _values(values))
         self._stored[user] = json.dumps(done["state"])
-        return [_reply(reply) for reply in done.get("replies", ())]
+        return [read(said) for said in done.get("replies", ())]
 
     def _wait_for(self, result: Any) -> Any:
         """All turns have one loop, as they have in earnest."""
@@ -180,13 +214,44 @@ class Conversation(Questions):
             raise
         self.database.execute("COMMIT")
 
-    def ask(self, turn: Turn[Any], sql: List[Any]) -> List[Row]:
-        return Rows(self._query(sql))
+    def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
+        answer = self._answer(sort, fields)
+        return Rows(answer) if sort == "query" else answer
 
-    async def ask_later(self, turn: AsyncTurn[Any], sql: List[Any]) -> List[Row]:
+    async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         # Others get a chance here, as they do in earnest.
         await asyncio.sleep(0)
-        return self._query(sql)
+        return self._answer(sort, fields)
+
+    def _answer(self, sort: str, fields: Dict[str, Any]) -> Any:
+        if sort == "query":
+            return self._query([fields["sql"], fields["params"]])
+        if sort == "download":
+            return self._download(fields)
+        if self._platform is None:
+            raise PlatformError(
+                "there is no platform in a Conversation: give it one that answers turn.ask, "
+                "Conversation(handle, ask=…)"
+            )
+        return decode(encode({"result": self._platform(fields["method"], fields["params"])}))[
+            "result"
+        ]
+
+    def _download(self, fields: Dict[str, Any]) -> int:
+        file = fields["file"]
+        content = self._downloads.get(file.get("id")) or self._downloads.get(file.get("url"))
+        if content is None:
+            raise PlatformError(
+                "the file is not there: Conversation(handle, downloads={…}) has the bytes of "
+                "files by their ids or addresses"
+            )
+        if len(content) > fields["limit"]:
+            raise PlatformError(f"the file has more than {fields['limit']} bytes")
+        try:
+            with open(fields["path"], "xb") as written:
+                return written.write(content)
+        except OSError as error:
+            raise PlatformError(f"cannot write {fields['path']}: {error}") from None
 
     def _query(self, sql: List[Any]) -> List[Row]:
         self.database.execute("PRAGMA query_only = 1")
@@ -222,6 +287,7 @@ def _values(values: List[Any]) -> List[Any]:
     return list(from_sql([named])[0].values())
 
 
-def _reply(reply: Dict[str, Any]) -> Reply:
-    buttons: List[Tuple[str, str]] = [(b["label"], b["data"]) for b in reply.get("buttons", ())]
-    return Reply(reply.get("text", ""), picture=reply.get("picture"), buttons=buttons)
+def _field(value: Any, type: Any) -> Dict[str, Any]:
+    if not isinstance(value, type):
+        raise TypeError(f"turnkey.{type.__name__} is wanted, not {describe(value)}")
+    return write(value)

@@ -20,8 +20,8 @@ import time
 from types import TracebackType
 from typing import IO, Any, Dict, List, Optional, Type, Union
 
-from .._turn import Reply
-from ._conversation import _reply
+from .._content import Contact, File, Location, write
+from ._said import Said, read
 
 PATIENCE = 10.0
 
@@ -67,17 +67,18 @@ class Program:
             self.close()
             raise
 
-    def says(self, user: str, text: str) -> List[Reply]:
+    def says(self, user: str, text: str) -> List[Said]:
         """A user writes; what they are answered."""
         return self._post({"user_id": user, "text": text})
 
-    def presses(self, user: str, data: str) -> List[Reply]:
+    def presses(self, user: str, data: str) -> List[Said]:
         """A user presses the button that carries this data."""
         return self._post({"user_id": user, "button": data})
 
-    def sends(self, user: str, **fields: Any) -> List[Reply]:
-        """Any body of `POST /http`: `text`, `picture`, `button`, `id`."""
-        return self._post({"user_id": user, **fields})
+    def sends(self, user: str, **fields: Any) -> List[Said]:
+        """Any body of `POST /http`: `text`, `button`, `id`, `photo` (an address), `files`,
+        `location`, `contact`, the last three as `turnkey.File` and so on."""
+        return self._post({"user_id": user, **{name: _plain(f) for name, f in fields.items()}})
 
     @property
     def stderr(self) -> str:
@@ -163,7 +164,7 @@ class Program:
                 raise self._failed(f"did not start within {PATIENCE:g} s")
             time.sleep(PAUSE)
 
-    def _post(self, body: Dict[str, Any]) -> List[Reply]:
+    def _post(self, body: Dict[str, Any]) -> List[Said]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             data = json.dumps(body).encode()
@@ -177,10 +178,16 @@ class Program:
         if answer.status != 200:
             text = content.decode("utf-8", "replace")
             raise self._failed(f"answered {body} with {answer.status}: {text}")
-        return [_reply(reply) for reply in json.loads(content)["replies"]]
+        return [read(said) for said in json.loads(content)["replies"]]
 
     def _failed(self, how: str) -> ProgramError:
         return ProgramError(f"{' '.join(self._command)} {how}; it wrote:\n{self.stderr}")
+
+
+def _plain(field: Any) -> Any:
+    if isinstance(field, (File, Location, Contact)):
+        return write(field)
+    return [_plain(item) for item in field] if isinstance(field, (list, tuple)) else field
 
 
 def _collect(pipe: IO[bytes], into: List[bytes]) -> None:

@@ -1,7 +1,8 @@
-//! Command lines to paste into a shell, for advice in the log and on the pages.
+//! Hints for the operator: which command of this program to type, ready to be pasted into a
+//! shell.
 //!
-//! Called wherever a message names another command of this program. Invariant: text from users
-//! is quoted, so that pasting a line is safe.
+//! Called wherever the log or a page names another command. Invariant: text from users is
+//! quoted, so that pasting a line is safe.
 
 use turnkey_text::{program_name, quoted};
 

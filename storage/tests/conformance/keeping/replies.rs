@@ -3,8 +3,9 @@
 use turnkey_storage::replies::{self, DeadReply, Waiting};
 use turnkey_storage::{Commit, Fence, ReplyId, Storage, admin};
 
-use super::super::common::{begin, dialog};
-use super::super::{Client, Engine, count, keep};
+use crate::common::{begin, dialog};
+use crate::engine::{Client, Engine};
+use crate::steps::{count, keep};
 
 /// A turn of this user that leaves so many replies; their places.
 async fn leave(client: &Client, user: u32, update: &str, many: u32) -> Vec<ReplyId> {
@@ -23,7 +24,7 @@ async fn unsent(client: &Client, user: u32, update: &str) -> Vec<String> {
     begun.unsent.into_iter().map(|reply| reply.body).collect()
 }
 
-pub(crate) async fn a_reply_that_is_given_up_is_out_of_the_way(engine: &dyn Engine) {
+async fn a_reply_that_is_given_up_is_out_of_the_way(engine: &dyn Engine) {
     let client = engine.open();
     let ids = leave(&client, 1, "u1", 3).await;
     let storage: &dyn Storage = &*client;
@@ -90,7 +91,7 @@ pub(crate) async fn a_reply_that_is_given_up_is_out_of_the_way(engine: &dyn Engi
     );
 }
 
-pub(crate) async fn dead_replies_are_listed_tried_again_and_dropped(engine: &dyn Engine) {
+async fn dead_replies_are_listed_tried_again_and_dropped(engine: &dyn Engine) {
     let client = engine.open();
     let storage: &dyn Storage = &*client;
     let ids = [
@@ -149,7 +150,7 @@ pub(crate) async fn dead_replies_are_listed_tried_again_and_dropped(engine: &dyn
     assert_eq!(admin::unsent(storage, none).await.unwrap(), None);
 }
 
-pub(crate) async fn it_is_known_whether_a_turn_was_overtaken(engine: &dyn Engine) {
+async fn it_is_known_whether_a_turn_was_overtaken(engine: &dyn Engine) {
     let client = engine.open();
     let storage: &dyn Storage = &*client;
     let overtaken = async |user: u32, update: &str| {
@@ -182,4 +183,10 @@ pub(crate) async fn it_is_known_whether_a_turn_was_overtaken(engine: &dyn Engine
     // An operator may have it sent all the same.
     assert!(replies::retry(storage, id).await.unwrap());
     assert_eq!(unsent(&client, 1, "u3").await, ["\0body", "\0u2 reply 0"]);
+}
+
+on_every_engine! {
+    a_reply_that_is_given_up_is_out_of_the_way
+    dead_replies_are_listed_tried_again_and_dropped
+    it_is_known_whether_a_turn_was_overtaken
 }

@@ -1,10 +1,11 @@
-//! Cases about the names under which messages can be found again.
+//! Names under which messages can be found again.
 
 use turnkey_storage::{Commit, Error, Statement, admin, messages};
 
-use super::now_ms;
 use crate::common::{begin, dialog, last, turn};
-use crate::{Client, Engine, count, rows};
+use crate::engine::{Client, Engine};
+use crate::keeping::now_ms;
+use crate::steps::{count, rows};
 
 async fn find(client: &Client, user: &str, name: &str) -> Option<String> {
     messages::find(&**client, &dialog(user), name)
@@ -12,7 +13,7 @@ async fn find(client: &Client, user: &str, name: &str) -> Option<String> {
         .unwrap()
 }
 
-pub(crate) async fn a_message_is_found_by_its_name(engine: &dyn Engine) {
+async fn a_message_is_found_by_its_name(engine: &dyn Engine) {
     let client = engine.open();
     let (ann, bob) = (dialog("ann"), dialog("bob"));
     assert_eq!(find(&client, "ann", "menu").await, None);
@@ -44,7 +45,7 @@ pub(crate) async fn a_message_is_found_by_its_name(engine: &dyn Engine) {
     assert_eq!(rows(&client, &old).await[0][0], 0.into());
 }
 
-pub(crate) async fn names_of_any_kind_are_kept_and_long_ones_refused(engine: &dyn Engine) {
+async fn names_of_any_kind_are_kept_and_long_ones_refused(engine: &dyn Engine) {
     let client = engine.open();
     let ann = dialog("ann");
     let longest = "é".repeat(messages::MAX_NAME / 2);
@@ -63,7 +64,7 @@ pub(crate) async fn names_of_any_kind_are_kept_and_long_ones_refused(engine: &dy
     assert_eq!(find(&client, "ann", "menu").await, Some(large));
 }
 
-pub(crate) async fn a_name_that_many_set_at_once_is_one_row(engine: &dyn Engine) {
+async fn a_name_that_many_set_at_once_is_one_row(engine: &dyn Engine) {
     let clients: Vec<Client> = (0..4).map(|_| engine.open()).collect();
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..40 {
@@ -79,7 +80,7 @@ pub(crate) async fn a_name_that_many_set_at_once_is_one_row(engine: &dyn Engine)
     assert!(find(&clients[0], "ann", "menu").await.is_some());
 }
 
-pub(crate) async fn a_reset_forgets_the_names_too(engine: &dyn Engine) {
+async fn a_reset_forgets_the_names_too(engine: &dyn Engine) {
     let client = engine.open();
     for user in ["ann", "bob"] {
         turn(&*client, &dialog(user), user, "1").await;
@@ -101,7 +102,7 @@ pub(crate) async fn a_reset_forgets_the_names_too(engine: &dyn Engine) {
     }
 }
 
-pub(crate) async fn the_names_are_not_the_authors_to_change(engine: &dyn Engine) {
+async fn the_names_are_not_the_authors_to_change(engine: &dyn Engine) {
     let client = engine.open();
     messages::set(&*client, &dialog("ann"), "menu", "1")
         .await
@@ -123,4 +124,12 @@ pub(crate) async fn the_names_are_not_the_authors_to_change(engine: &dyn Engine)
         );
     }
     assert_eq!(find(&client, "ann", "menu").await.as_deref(), Some("1"));
+}
+
+on_every_engine! {
+    a_message_is_found_by_its_name
+    names_of_any_kind_are_kept_and_long_ones_refused
+    a_name_that_many_set_at_once_is_one_row
+    a_reset_forgets_the_names_too
+    the_names_are_not_the_authors_to_change
 }

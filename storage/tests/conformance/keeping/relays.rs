@@ -1,11 +1,12 @@
-//! Cases about updates for other dialogs, which enter the inbox with a commit.
+//! Updates for other dialogs, which enter the inbox with a commit.
 
 use turnkey_storage::inbox::{self, Pending, UpdateState};
 use turnkey_storage::{Commit, Error, LockAfter, Origin, Statement, admin};
 
-use super::{accept, begin_at, due, earlier, pending, state};
 use crate::common::{asks, begin, dialog, last, turn};
-use crate::{Client, Engine, arrived, begin_later, book, count, keep};
+use crate::engine::{Client, Engine};
+use crate::keeping::{accept, begin_at, due, earlier, pending, state};
+use crate::steps::{arrived, begin_later, book, count, keep};
 
 /// A commit that ends its turn and relays these.
 fn relaying(update: &str, relays: Vec<Pending>) -> Commit {
@@ -28,7 +29,7 @@ async fn next(client: &Client, user: u32) -> Pending {
     oldest
 }
 
-pub(crate) async fn relays_arrive_with_their_commit(engine: &dyn Engine) {
+async fn relays_arrive_with_their_commit(engine: &dyn Engine) {
     let (a, b) = (engine.open(), engine.open());
     let mut grant = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
     let all = vec![
@@ -64,7 +65,7 @@ pub(crate) async fn relays_arrive_with_their_commit(engine: &dyn Engine) {
     assert_eq!(turn(&*b, &dialog(1), "u2", "2").await.as_deref(), Some("1"));
 }
 
-pub(crate) async fn relays_go_with_all_else_that_a_commit_has(engine: &dyn Engine) {
+async fn relays_go_with_all_else_that_a_commit_has(engine: &dyn Engine) {
     let client = engine.open();
     accept(&client, &pending(1, "u1", 1000)).await;
     let mut grant = begin_at(&client, 1, None, 0).await.grant.unwrap();
@@ -96,7 +97,7 @@ pub(crate) async fn relays_go_with_all_else_that_a_commit_has(engine: &dyn Engin
     assert_eq!(count(&client, "turnkey_inbox").await, 0);
 }
 
-pub(crate) async fn a_relay_that_is_known_already_is_left_alone(engine: &dyn Engine) {
+async fn a_relay_that_is_known_already_is_left_alone(engine: &dyn Engine) {
     let client = engine.open();
     turn(&*client, &dialog(2), "handled", "1").await;
     let waits = Pending {
@@ -140,7 +141,7 @@ pub(crate) async fn a_relay_that_is_known_already_is_left_alone(engine: &dyn Eng
     assert_eq!(due(&client).await, [elsewhere.dialog]);
 }
 
-pub(crate) async fn a_commit_that_fails_relays_nothing(engine: &dyn Engine) {
+async fn a_commit_that_fails_relays_nothing(engine: &dyn Engine) {
     let client = engine.open();
     turn(&*client, &dialog(1), "u0", "0").await;
     let relay = || vec![pending(2, "r1", 1000), pending(1, "r2", 1000)];
@@ -183,7 +184,7 @@ pub(crate) async fn a_commit_that_fails_relays_nothing(engine: &dyn Engine) {
     assert_eq!(count(&client, "turnkey_inbox").await, 2);
 }
 
-pub(crate) async fn a_late_fence_relays_nothing(engine: &dyn Engine) {
+async fn a_late_fence_relays_nothing(engine: &dyn Engine) {
     let (a, b) = (engine.open(), engine.open());
     turn(&*a, &dialog(1), "u0", "0").await;
     let grant = begin(&*a, &dialog(1), "u1").await.grant.unwrap();
@@ -202,7 +203,7 @@ pub(crate) async fn a_late_fence_relays_nothing(engine: &dyn Engine) {
     assert_eq!(due(&a).await, [dialog(2)]);
 }
 
-pub(crate) async fn a_turn_may_relay_to_its_own_dialog(engine: &dyn Engine) {
+async fn a_turn_may_relay_to_its_own_dialog(engine: &dyn Engine) {
     let (a, b) = (engine.open(), engine.open());
     let begun = begin_at(&a, 1, Some("u1"), 1000).await;
     let mut grant = begun.grant.unwrap();
@@ -231,7 +232,7 @@ pub(crate) async fn a_turn_may_relay_to_its_own_dialog(engine: &dyn Engine) {
     assert_eq!(due(&b).await, [dialog(1)]);
 }
 
-pub(crate) async fn many_commits_relay_to_each_other(engine: &dyn Engine) {
+async fn many_commits_relay_to_each_other(engine: &dyn Engine) {
     let clients = [engine.open(), engine.open()];
     let mut turns = tokio::task::JoinSet::new();
     for user in 0..40_u32 {
@@ -273,7 +274,7 @@ pub(crate) async fn many_commits_relay_to_each_other(engine: &dyn Engine) {
     assert_eq!(due(client).await.len(), 32);
 }
 
-pub(crate) async fn one_commit_may_relay_to_many(engine: &dyn Engine) {
+async fn one_commit_may_relay_to_many(engine: &dyn Engine) {
     let client = engine.open();
     let mut grant = begin(&*client, &dialog("all"), "u1").await.grant.unwrap();
     let relays = (0..1000)
@@ -288,7 +289,7 @@ pub(crate) async fn one_commit_may_relay_to_many(engine: &dyn Engine) {
     assert_eq!(due(&client).await, first);
 }
 
-pub(crate) async fn updates_are_relayed_outside_of_a_turn(engine: &dyn Engine) {
+async fn updates_are_relayed_outside_of_a_turn(engine: &dyn Engine) {
     let client = engine.open();
     assert_eq!(inbox::relay(&*client, &[]).await.unwrap(), 0);
     turn(&*client, &dialog(2), "handled", "1").await;
@@ -319,4 +320,16 @@ pub(crate) async fn updates_are_relayed_outside_of_a_turn(engine: &dyn Engine) {
     }
     assert_eq!(tasks.join_all().await.iter().sum::<u64>(), 300);
     assert_eq!(count(&client, "turnkey_inbox").await, 301);
+}
+
+on_every_engine! {
+    relays_arrive_with_their_commit
+    relays_go_with_all_else_that_a_commit_has
+    a_relay_that_is_known_already_is_left_alone
+    a_commit_that_fails_relays_nothing
+    a_late_fence_relays_nothing
+    a_turn_may_relay_to_its_own_dialog
+    many_commits_relay_to_each_other
+    one_commit_may_relay_to_many
+    updates_are_relayed_outside_of_a_turn
 }

@@ -1,0 +1,107 @@
+//! What an operator asks of a database, and does to it.
+
+use turnkey_storage::inbox::Pending;
+use turnkey_storage::{Commit, DialogKey, Error, admin};
+
+use crate::common::{LONG, begin, dialog, last, turn};
+use crate::engine::Engine;
+use crate::keeping::{accept, now_ms, pending};
+use crate::steps::keep;
+
+async fn a_reset_forgets_the_state_even_under_a_turn(engine: &dyn Engine) {
+    let client = engine.open();
+    assert!(!admin::reset(&*client, &dialog(1)).await.unwrap());
+    turn(&*client, &dialog(1), "u1", "1").await;
+    let begun = begin(&*client, &dialog(1), "u2").await;
+    assert_eq!(begun.state.as_deref(), Some("1"));
+    let mut grant = begun.grant.unwrap();
+    assert!(admin::reset(&*engine.open(), &dialog(1)).await.unwrap());
+    assert!(!admin::reset(&*client, &dialog(1)).await.unwrap());
+    let error = client
+        .commit(&mut grant, last("u2", "2"))
+        .await
+        .unwrap_err();
+    assert_eq!(error, Error::Stale);
+    drop(grant);
+    let detail = admin::dialog(&*client, &dialog(1), 9)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(detail.state, None);
+    // It runs again, as the first of a new dialog, and the one after it goes on.
+    assert_eq!(turn(&*client, &dialog(1), "u2", "2").await, None);
+    let found = turn(&*client, &dialog(1), "u3", "3").await;
+    assert_eq!(found.as_deref(), Some("2"));
+    assert!(admin::reset(&*client, &dialog(1)).await.unwrap());
+    assert_eq!(turn(&*client, &dialog(1), "u4", "4").await, None);
+}
+
+async fn an_operator_sees_dialogs_and_what_waits(engine: &dyn Engine) {
+    let client = engine.open();
+    for user in ["al", "ann", "a_n", "bob"] {
+        turn(&*client, &dialog(user), user, r#"{"é":1}"#).await;
+    }
+    let names = async |user: Option<&str>, after: Option<&DialogKey>, limit| {
+        let list = admin::dialogs(&*client, user, after, limit).await.unwrap();
+        assert!(list.iter().all(|d| d.state_bytes == Some(8)), "{list:?}");
+        list.into_iter()
+            .map(|d| d.dialog.user_id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(None, None, 9).await, ["a_n", "al", "ann", "bob"]);
+    assert_eq!(names(None, None, 2).await, ["a_n", "al"]);
+    let after = dialog("al");
+    assert_eq!(names(None, Some(&after), 9).await, ["ann", "bob"]);
+    assert_eq!(names(Some("nn"), None, 9).await, ["ann"]);
+    assert_eq!(names(Some("a_"), None, 9).await, ["a_n"]);
+    assert_eq!(names(Some("%"), None, 9).await, [""; 0]);
+    let mut grant = begin(&*client, &dialog("bob"), "b2").await.grant.unwrap();
+    let fence = grant.fence();
+    let commit = Commit {
+        replies: vec!["hello".to_owned(), "there".to_owned()],
+        history: Some(r#"{"turn":2}"#.to_owned()),
+        ..keep("b2", "2")
+    };
+    client.commit(&mut grant, commit).await.unwrap();
+    accept(
+        &client,
+        &Pending {
+            dialog: dialog("bob"),
+            ..pending(0, "b3", 1000)
+        },
+    )
+    .await;
+    let detail = admin::dialog(&*client, &dialog("bob"), 9)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(detail.state.as_deref(), Some("2"));
+    assert_eq!(detail.history, [r#"{"turn":2}"#]);
+    assert_eq!((detail.unsent, detail.pending), (2, 1));
+    assert!((now_ms() - detail.updated_at).abs() < LONG.as_millis() as i64);
+    assert_eq!(
+        admin::dialog(&*client, &dialog("x"), 9).await.unwrap(),
+        None
+    );
+    let outbox = admin::outbox(&*client, None, 9).await.unwrap();
+    let bodies: Vec<&str> = outbox.iter().map(|line| &*line.body).collect();
+    assert_eq!(bodies, ["hello", "there"]);
+    assert_eq!(
+        (&outbox[1].dialog, outbox[1].id.turn),
+        (&dialog("bob"), fence)
+    );
+    let rest = admin::outbox(&*client, Some(outbox[0].id), 9)
+        .await
+        .unwrap();
+    assert_eq!(rest, outbox[1..]);
+    let queues = admin::queues(&*client).await.unwrap();
+    assert_eq!((queues.inbox, queues.outbox, queues.dead), (1, 2, 0));
+    assert_eq!(queues.oldest_update, Some((dialog("bob"), 1000)));
+    let oldest = queues.oldest_reply.unwrap();
+    assert_eq!(oldest, (dialog("bob"), detail.updated_at));
+}
+
+on_every_engine! {
+    a_reset_forgets_the_state_even_under_a_turn
+    an_operator_sees_dialogs_and_what_waits
+}

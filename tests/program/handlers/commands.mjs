@@ -1,0 +1,107 @@
+// A bot that does what the message says: examples/commands.rs in JavaScript, for the list of
+// verbs that each language must pass (speech.rs). Its answers are those of the other two.
+import { Reply, run } from 'turnkey'
+
+const BY_ID = { message: '7' }
+
+run(async (turn) => {
+  turn.state.count = (turn.state.count ?? 0) + 1
+  const { count } = turn.state
+  const [, command, rest = ''] = /^(\S*)(?: ([^]*))?$/.exec(turn.text) ?? [, turn.text]
+  if (Object.hasOwn(verbs, command) && await verbs[command](turn, rest, count) !== false) return
+  const said = otherThanText(turn) ?? turn.text
+  turn.reply(`${count}: ${said}`)
+})
+
+const verbs = {
+  fail() { throw new Error('told to fail') },
+  silent() {},
+  many(turn, rest, count) {
+    for (let i = 1; i <= Number(rest); i += 1) turn.reply(`${count}.${i}`)
+  },
+  ask(turn, rest) { turn.reply(new Reply(rest).button('Yes', 'yes:1').button('No', 'no')) },
+  photo(turn, rest) { turn.reply(new Reply('look', { photo: rest }).button('More', 'more')) },
+  rich(turn, rest) {
+    turn.reply(rest, {
+      format: 'markup',
+      buttons: [[{ label: 'Tea', data: 'tea' }, { label: 'Menu', url: 'https://example.org/menu' }], [{ label: 'More', data: 'more' }]],
+      quote: BY_ID,
+      silent: true,
+      noPreview: true,
+      protected: true,
+      name: 'menu',
+    })
+  },
+  html(turn, rest) { turn.reply(rest, { format: 'html' }) },
+  keys(turn) { turn.reply('Pick', { keyboard: ['One', ['Two', { label: 'Me', request: 'contact' }]], once: true }) },
+  no(turn, rest) {
+    if (rest !== 'keys') return false
+    turn.reply('Gone', { removeKeyboard: true })
+  },
+  album(turn) {
+    turn.reply('look', {
+      photo: 'https://example.org/1.jpg',
+      document: { path: '/srv/2.pdf', name: 'two.pdf' },
+      voice: 'three',
+      audio: { data: Buffer.from([0, 255]), name: '4.mp3' },
+    })
+  },
+  where(turn) { turn.reply({ location: { latitude: 48.25, longitude: -16.5, title: 'Café' } }) },
+  who(turn) { turn.reply({ contact: { phone: '+43 1 234', name: 'Ann' } }) },
+  edit(turn, rest) {
+    turn.edit('menu', new Reply(rest).button('More', 'more'))
+    turn.edit(BY_ID, rest)
+  },
+  pressed(turn, rest) { turn.editPressed(rest) },
+  delete(turn) {
+    turn.delete('menu')
+    turn.delete(BY_ID)
+  },
+  toast(turn, rest) { turn.toast(rest) },
+  alert(turn, rest) { turn.toast(rest, { alert: true }) },
+  call(turn, rest) {
+    turn.call(rest, { list: [1, null] })
+    turn.call(rest, { list: [1, null] }, { name: 'dice' })
+  },
+  to(turn, rest) {
+    const [, channel, user, text] = /^(\S+) (\S+) ([^]*)$/.exec(rest)
+    turn.sendTo(channel, user, text, { silent: true })
+  },
+  async member(turn, rest) {
+    try {
+      turn.reply(JSON.stringify(await turn.ask('getChatMember', { user_id: Number(rest) })))
+    } catch (error) {
+      turn.reply(`no answer: ${error.message}`)
+    }
+  },
+  fetch: (turn) => fetchOrSave(turn, async (file) => (await turn.download(file, { limit: 1000 })).length),
+  save: (turn, rest) => fetchOrSave(turn, (file) => turn.download(file, { path: rest, limit: 1000 })),
+  about(turn) {
+    turn.reply([turn.kind, turn.event, turn.markup, turn.sender?.name, turn.chat?.id, turn.quoted?.text,
+      turn.forwarded?.name, turn.message, turn.album].join('|'))
+  },
+}
+
+async function fetchOrSave(turn, sizeOf) {
+  const [file] = turn.files
+  if (file === undefined) return false
+  try {
+    turn.reply(`${await sizeOf(file)} bytes`)
+  } catch (error) {
+    turn.reply(`no file: ${error.message}`)
+  }
+}
+
+function otherThanText(turn) {
+  if (turn.rpc) return `rpc ${turn.rpc.method} ${JSON.stringify(turn.rpc.params)}`
+  if (turn.button !== undefined) return `button ${turn.button}`
+  if (turn.kind !== 'message') return `${turn.kind} ${turn.text}`
+  const { contact, files, location } = turn
+  if (location) return `at ${location.latitude} ${location.longitude} ${location.title ?? ''}`
+  if (contact) return `contact ${contact.phone} ${contact.name}`
+  if (files.length === 0) return undefined
+  const [first] = files
+  const name = first.url ?? first.id
+  if (turn.photos.length === files.length) return `${files.length} photos, ${name}, ${turn.text}`
+  return `${files.map((file) => file.type).join(' ')}, ${name}, ${first.name ?? ''}, ${turn.text}`
+}
