@@ -57,7 +57,7 @@ async fn each_platform_is_told_once() {
     assert!(
         telegram["allowed_updates"]
             .as_array()
-            .is_some_and(|kinds| kinds.len() == 3 && !kinds.contains(&"edited_message".into()))
+            .is_some_and(|kinds| kinds.len() == 5 && !kinds.contains(&"edited_message".into()))
     );
     assert_eq!(of(&all, "set_webhook")[0]["url"], "https://bot.test/viber");
     let vk = &of(&all, "addCallbackServer")[0];
