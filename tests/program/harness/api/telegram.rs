@@ -171,7 +171,6 @@ impl Telegram {
                 return ok(json!({ "message_id": id }));
             }
             "deletebusinessmessages"
-            | "sendchataction"
             | "setmessagereaction"
             | "banchatmember"
             | "pinchatmessage" => return ok(json!(true)),
