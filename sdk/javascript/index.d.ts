@@ -222,18 +222,11 @@ export interface Turn<State extends object = Record<string, any>> {
   readonly rpc: Rpc | undefined
   /** The user, as the channel names them. */
   readonly userId: string
-  /** What this dialog is called: the user, or, in a group, what `run(handle, { dialogBy })` says. `turn.sendTo` takes it. */
-  readonly dialog: string
   /** The channel, such as `telegram`. */
   readonly channel: string
   readonly update: Update
   /** Which attempt at this update this is, from 1. */
   readonly attempt: number
-  /**
-   * Why nothing reaches this user any more, if that is what this turn is about: of the kind `left`, after a platform
-   * refused a reply since the user blocked the bot or is gone. What is said in such a turn is most likely refused, too.
-   */
-  readonly unreachable: string | undefined
   /** Aborted when the turn takes longer than `--turn-timeout`: pass it to what waits. */
   readonly signal: AbortSignal
   /** Queues a reply: it is sent, in order, after the turn has ended well. */
@@ -248,7 +241,7 @@ export interface Turn<State extends object = Record<string, any>> {
   toast(text: string, options?: { alert?: boolean }): void
   /** Calls any method of the platform, in order with the replies. The message that it sends has this name. */
   call(method: string, params?: object, options?: { name?: string }): void
-  /** Says something to another dialog, in that dialog's order. `user` is what `turn.dialog` is there: in private the user's id. */
+  /** Says something to another dialog, in that dialog's order. `user` is what `turn.userId` is there. */
   sendTo(channel: string, user: string, ...reply: Say): void
   /** Calls a method of the platform now: its result. It is no part of the turn. */
   ask<Result = any>(method: string, params?: object): Promise<Result>
@@ -256,12 +249,6 @@ export interface Turn<State extends object = Record<string, any>> {
   download(file: File, options?: { limit?: number, path?: undefined }): Promise<Buffer>
   /** The same into a file of the box that does not exist yet: the bytes written. */
   download(file: File, options: { limit?: number, path: string }): Promise<number>
-  /**
-   * Shows a text that still grows, such as a language model's answer so far; a later one takes its place, and the turn's
-   * reply takes the last one's. Call it as often as you like, with all of the text: the newest is shown every second and
-   * a half. Best effort: it is never stored, and nothing happens on platforms that show no drafts.
-   */
-  draft(text: string): void
   /** Queues a statement of your own SQL, with parameters `?1`, `?2` …: it runs in the turn's transaction. */
   execute(sql: string, params?: readonly Param[]): void
   /** Asks your own tables. Statements that this turn has queued are not yet seen. */
@@ -288,11 +275,6 @@ export interface Options {
   raw?: boolean
   /** The kinds of update to be given, and no others; by default messages, buttons, opened, joined and left. */
   hears?: readonly Exclude<Kind, 'rpc'>[]
-  /**
-   * What has a state in a group: the user, the same wherever they write; the chat, whose members share it; or, by
-   * default, the user in this chat.
-   */
-  dialogBy?: 'user' | 'chat' | 'user_in_chat'
   /** How the log calls the process, at most 64 bytes; the bot's file by default. */
   name?: string
 }

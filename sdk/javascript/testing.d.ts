@@ -73,14 +73,12 @@ export class Conversation<State extends object = Record<string, any>> {
     forwarded?: Partial<Forwarded>
     message?: string
     album?: string
-    /** Whose state it is; the user by default. */
-    dialog?: string
     rpc?: { method: string, params?: unknown }
     raw?: unknown
     attempt?: number
     update?: string
   }): Promise<Answer[]>
-  /** The user's state, or a dialog's, as the database has it; undefined for a new one. */
+  /** The user's state as the database has it; undefined for a new user. */
   state(user: string): State | null | undefined
 }
 

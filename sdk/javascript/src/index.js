@@ -9,7 +9,7 @@
 
 const path = require('node:path')
 const { format, inspect } = require('node:util')
-const { DIALOGS, KINDS, escapeMarkup } = require('./content.js')
+const { KINDS, escapeMarkup } = require('./content.js')
 const { cut, toFail } = require('./fail.js')
 const pipes = require('./pipes.js')
 const { Reply } = require('./reply.js')
@@ -49,9 +49,9 @@ function checkOptions(handle, options) {
   if (typeof handle !== 'function') {
     throw new TypeError(`run: a handler is wanted, such as async (turn) => { … }, not ${describe(handle)}`)
   }
-  const { concurrency = 1000, raw = false, hears = [], dialogBy, name, ...others } = options
+  const { concurrency = 1000, raw = false, hears = [], name, ...others } = options
   for (const other of Object.keys(others)) {
-    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears, dialogBy and name`)
+    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears and name`)
   }
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
     throw new RangeError(`run: concurrency: a whole number of 1 to ${MAX_CONCURRENCY} is wanted, not ${describe(concurrency)}`)
@@ -61,14 +61,11 @@ function checkOptions(handle, options) {
   for (const kind of hears) {
     if (!KINDS.includes(kind)) throw new TypeError(`run: hears: one of ${KINDS.join(', ')} is wanted, not ${inspect(kind)}`)
   }
-  if (dialogBy !== undefined && !DIALOGS.includes(dialogBy)) {
-    throw new TypeError(`run: dialogBy: one of ${DIALOGS.join(', ')} is wanted, not ${inspect(dialogBy)}`)
-  }
   if (name !== undefined && typeof name !== 'string') {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)
   }
   const called = name || path.basename(process.argv[1] ?? '') || 'bot'
-  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears, dialog_by: dialogBy }
+  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears }
 }
 
 /** The number of the question that a line answers. */
@@ -159,7 +156,7 @@ class Running {
   constructor(id, message) {
     this.id = id
     this.message = message
-    this.turn = new Turn(message, (sort, fields) => this.#ask(sort, fields), (text) => send({ id, draft: text }))
+    this.turn = new Turn(message, (sort, fields) => this.#ask(sort, fields))
   }
 
   #ask(sort, fields) {

@@ -27,9 +27,9 @@ class Conversation {
   #database
   #platform
   #downloads
-  /** JSON, by dialog: mostly the user. */
+  /** JSON, by user. */
   #states = new Map()
-  /** Each dialog's last turn: the next one waits for it. */
+  /** Each user's last turn: the next one waits for it. */
   #lasts = new Map()
   #updates = 0
 
@@ -63,36 +63,34 @@ class Conversation {
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
    * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, album,
-   * dialog, rpc, raw, attempt, update }`; `dialog`, whose state it is, is the user by default. Rejects with what the handler threw.
+   * rpc, raw, attempt, update }`. Rejects with what the handler threw.
    */
   sends(user, update) {
     const run = () => this.#turn(user, update)
-    const dialog = update.dialog ?? user
-    const last = this.#lasts.get(dialog)?.then(run, run) ?? run()
-    this.#lasts.set(dialog, last)
+    const last = this.#lasts.get(user)?.then(run, run) ?? run()
+    this.#lasts.set(user, last)
     return last
   }
 
-  /** The user's state, or a dialog's, as the database has it; undefined for a new one. */
+  /** The user's state as the database has it; undefined for a new user. */
   state(user) {
     const state = this.#states.get(user)
     return state === undefined ? undefined : JSON.parse(state)
   }
 
   async #turn(user, { text = '', kind, rpc, raw, attempt = 1, update, ...others }) {
-    const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, album, dialog = user, ...unknown } = others
+    const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
     kind ??= rpc ? 'rpc' : 'message'
     const message = throughJson({
       channel: this.#channel,
       user,
-      dialog,
       update: update ?? `update ${this.#updates}`,
       kind,
       text,
       attempt,
-      state: this.state(dialog),
+      state: this.state(user),
       ...(kind === 'message' ? readCommand(text) : undefined),
       event,
       markup,
@@ -108,7 +106,7 @@ class Conversation {
       rpc,
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
-    const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields), () => {})
+    const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields))
     const handle = this.#handle
     let done
     try {
@@ -120,7 +118,7 @@ class Conversation {
     if (done.sql) {
       await this.#database.transaction(done.sql.map(([sql, params]) => [sql, params.map(fromColumn)]))
     }
-    if (done.state !== undefined) this.#states.set(dialog, JSON.stringify(done.state))
+    if (done.state !== undefined) this.#states.set(user, JSON.stringify(done.state))
     return (done.replies ?? []).map(readSaid)
   }
 

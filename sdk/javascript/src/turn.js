@@ -1,8 +1,8 @@
 // The turn that a handler is given, and what it may throw: Retry, GiveUp.
 //
 // Made by index.js for each `turn` line and by testing.js for each message of a test.
-// Invariants: nothing here takes effect before the answer is written, but for `ask`,
-// `download` and `draft`; what an author hands in is checked, and copied, at once; what came in is looked
+// Invariants: nothing here takes effect before the answer is written, but for `ask` and
+// `download`; what an author hands in is checked, and copied, at once; what came in is looked
 // at when the author does. Bounds: MAX_REPLIES replies and other actions a turn.
 'use strict'
 
@@ -64,7 +64,6 @@ let takeOf, cancelOf
 class Turn {
   #message
   #ask
-  #draft
   #replies
   #statements
   #ended = false
@@ -74,12 +73,10 @@ class Turn {
   /**
    * `message` is the protocol's `turn`. `ask(sort, fields)` asks a question of the protocol,
    * a `query`, an `ask` or a `download`: a promise of the rows, the result or the size.
-   * `draft(text)` shows a draft.
    */
-  constructor(message, ask, draft) {
+  constructor(message, ask) {
     this.#message = message
     this.#ask = ask
-    this.#draft = draft
     this.state = message.state ?? {}
   }
 
@@ -102,15 +99,8 @@ class Turn {
   get album() { return this.#message.album ?? '' }
   get rpc() { return this.#message.rpc }
   get userId() { return this.#message.user }
-  get dialog() { return this.#message.dialog ?? this.#message.user }
   get channel() { return this.#message.channel }
   get attempt() { return this.#message.attempt }
-
-  /** Why nothing reaches this user any more, if that is what this turn is about. */
-  get unreachable() {
-    const { kind, event, text } = this.#message
-    return kind === 'left' && event === 'unreachable' ? text : undefined
-  }
 
   get update() {
     const { update, kind, raw } = this.#message
@@ -172,13 +162,6 @@ class Turn {
     this.#mustRun('turn.sendTo')
     const to = { channel: wantText(channel, 'turn.sendTo: channel'), user: wantText(user, 'turn.sendTo: user') }
     this.#say('turn.sendTo', { ...toReply(reply, options, 'turn.sendTo'), send_to: to })
-  }
-
-  /** Shows a text that still grows: the newest every second and a half, as far as the platform can. */
-  draft(text) {
-    this.#mustRun('turn.draft')
-    wantText(text, 'turn.draft')
-    if (!this.#cancelled) this.#draft(text)
   }
 
   /** Queues a statement of your own SQL: it runs in the turn's transaction. */

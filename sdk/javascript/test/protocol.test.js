@@ -51,19 +51,6 @@ describe('a turn', { concurrency: 4 }, () => {
     assert.deepEqual(bytes[9].raw, { type: 'Buffer', data: [255, 0, 254] })
   })
 
-  test('has its dialog, and why nothing reaches the user', async (t) => {
-    const source = `${IMPORT}run((turn) => turn.reply(JSON.stringify([turn.dialog, turn.unreachable])), { dialogBy: 'chat' })`
-    const worker = await start(t, source)
-    assert.equal(worker.hello.dialog_by, 'chat')
-    const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
-    assert.deepEqual(await see({ dialog: '-1' }), ['-1', null])
-    assert.deepEqual(await see({}), ['ann', null])
-    const gone = { kind: 'left', event: 'unreachable', text: 'blocked' }
-    assert.deepEqual(await see(gone), ['ann', 'blocked'])
-    assert.deepEqual(await see({ ...gone, kind: 'message' }), ['ann', null])
-    assert.deepEqual(await see({ ...gone, event: 'kicked' }), ['ann', null])
-  })
-
   test('has what came in', async (t) => {
     const seen = '[turn.kind, turn.event, turn.markup, turn.files, turn.photos, turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat, turn.message, turn.album]'
     const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})))`)
@@ -223,56 +210,6 @@ describe('a turn', { concurrency: 4 }, () => {
     const turns = worker.lines.filter((line) => line.done.replies)
     assert.deepEqual(turns.map((line) => line.id), ids.reverse())
     assert.ok(turns.every((line) => line.done.replies[0].text === `t${line.id - 1}`))
-  })
-})
-
-describe('a draft', { concurrency: 4 }, () => {
-  test('is a line without an answer', async (t) => {
-    const worker = await start(t, bot(`
-      async grow(turn) {
-        turn.draft('so')
-        await null
-        turn.draft('so fär')
-        turn.draft('')
-        turn.reply('done')
-      },
-    `))
-    const id = worker.begin({ text: 'grow' })
-    assert.deepEqual((await worker.answer(id)).done.replies, [{ text: 'done' }])
-    const drafts = worker.lines.map(({ text, ...line }) => line)
-    assert.deepEqual(drafts, [{ id, draft: 'so' }, { id, draft: 'so fär' }, { id, draft: '' }])
-  })
-
-  test('that is no text, is too long or comes too late fails where it stands', async (t) => {
-    const worker = await start(t, bot(`
-      none(turn) { turn.draft() },
-      reply(turn) { turn.draft(new Reply('x')) },
-      long(turn) { turn.draft('x'.repeat(17e6)) },
-      keep(turn) { globalThis.kept = turn },
-      late() { kept.draft('x') },
-    `))
-    const fails = async (text) => (await worker.turn({ text })).fail.error
-    assert.equal(await fails('none'), 'TypeError: turn.draft: a text is wanted, not undefined')
-    assert.equal(await fails('reply'), 'TypeError: turn.draft: a text is wanted, not a Reply')
-    assert.match(await fails('long'), /^RangeError: 1700\d+ bytes in one message/)
-    await worker.turn({ text: 'keep' })
-    assert.match(await fails('late'), /turn\.draft: this turn has ended/)
-    assert.deepEqual(worker.lines, [])
-  })
-
-  test('of a cancelled turn is not sent', async (t) => {
-    const worker = await start(t, bot(`
-      async wait(turn) {
-        turn.draft('a')
-        await new Promise((resolve) => turn.signal.addEventListener('abort', resolve))
-        turn.draft('b')
-      },
-    `))
-    const id = worker.begin({ text: 'wait' })
-    assert.equal((await worker.line((line) => line.draft !== undefined)).draft, 'a')
-    worker.send({ cancel: id })
-    await worker.answer(id)
-    assert.deepEqual(worker.lines, [])
   })
 })
 
@@ -668,12 +605,10 @@ describe('run', { concurrency: 4 }, () => {
 
   for (const [call, sentence] of [
     ['run()', 'TypeError: run: a handler is wanted, such as async (turn) => { … }, not undefined'],
-    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy and name'],
+    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears and name'],
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
     ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
     ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: one of message, button, opened, joined, left, edited, reaction, inline, payment, join_request, business, other is wanted, not 'edits'"],
-    ["run(() => {}, { dialogBy: 'group' })", "TypeError: run: dialogBy: one of user, chat, user_in_chat is wanted, not 'group'"],
-    ['run(() => {}, { dialogBy: 7 })', 'TypeError: run: dialogBy: one of user, chat, user_in_chat is wanted, not 7'],
     ['run(() => {}, { name: 7 })', 'TypeError: run: name: a text is wanted, not the number 7'],
   ]) {
     test(`as ${call} is an error`, (t) => {

@@ -29,10 +29,7 @@ const answer = async (turn: Turn<Visitor>) => {
   turn.delete(true)
   turn.toast('x', { alert: true })
   turn.call('sendDice', { emoji: 'x' }, { name: 'dice' })
-  turn.draft(turn.unreachable ?? 'so far')
-  // @ts-expect-error
-  turn.draft(7)
-  turn.sendTo('vk', turn.dialog, 'x', { noPreview: true })
+  turn.sendTo('vk', '8', 'x', { noPreview: true })
   const member = await turn.ask<{ status: string }>('getChatMember', { user_id: 7 })
   const bytes: Buffer = await turn.download(turn.photos[0]!, { limit: 9 })
   const size: number = await turn.download(turn.files[0]!, { path: '/tmp/x' })
@@ -61,9 +58,7 @@ const answer = async (turn: Turn<Visitor>) => {
   // @ts-expect-error
   turn.execute('x', [new Date()])
 }
-run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], dialogBy: 'chat', name: 'bot' })
-// @ts-expect-error
-run(answer, { dialogBy: 'group' })
+run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], name: 'bot' })
 // @ts-expect-error
 run(answer, { hears: ['edits'] })
 run((turn) => { turn.state.anything = turn.userId })

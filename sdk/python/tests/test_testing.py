@@ -63,29 +63,6 @@ class Conversations(unittest.TestCase):
         self.assertEqual(bot.says("ann", "again"), ["2: again"])
         self.assertEqual((bot.state("ann"), bot.state("eve")), ({"count": 2}, {}))
 
-    def test_drafts_are_seen_by_nobody(self):
-        def handle(turn):
-            turn.draft("so far")
-            turn.reply("done")
-
-        async def later(turn):
-            handle(turn)
-
-        for one in (handle, later):
-            self.assertEqual(Conversation(one).says("ann", "hi"), ["done"])
-        with self.assertRaisesRegex(TypeError, "turn.draft takes a str"):
-            Conversation(lambda turn: turn.draft(7)).says("ann", "hi")
-
-    def test_a_dialog_has_a_state_of_its_own(self):
-        bot = Conversation(plain)
-        self.assertEqual(bot.sends("ann", "hi", dialog="-1"), ["1: hi"])
-        self.assertEqual(bot.sends("bob", "ho", dialog="-1"), ["2: ho"])
-        self.assertEqual(bot.says("ann", "hi"), ["1: hi"])
-        self.assertEqual((bot.state("-1"), bot.state("ann")), ({"count": 2}, {"count": 1}))
-        bot = Conversation(lambda turn: turn.reply(f"{turn.dialog} {turn.unreachable}"))
-        gone = bot.sends("ann", "blocked", kind="left", event="unreachable")
-        self.assertEqual(gone, ["ann blocked"])
-
     def test_dataclasses(self):
         def handle(turn):
             turn.state.count += 1

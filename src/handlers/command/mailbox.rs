@@ -1,8 +1,7 @@
 //! What a turn hears of the process that runs it.
 //!
 //! The process (`process.rs`) has one end, the turn's task the other; both are in the worker's
-//! one thread. Bound: whoever puts something in looks at [`Mailbox::waiting`] before; of what is
-//! put with [`Mailbox::put_newest`] there is one.
+//! one thread. Bound: whoever puts something in looks at [`Mailbox::waiting`] before.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -12,7 +11,6 @@ use std::task::{Poll, Waker};
 /// One turn's; dropping nothing closes it, [`Mailbox::close`] does.
 pub(super) struct Mailbox<T> {
     events: RefCell<VecDeque<T>>,
-    newest: Cell<Option<T>>,
     closed: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
@@ -21,25 +19,18 @@ impl<T> Mailbox<T> {
     pub(super) fn new() -> Self {
         Mailbox {
             events: RefCell::new(VecDeque::new()),
-            newest: Cell::new(None),
             closed: Cell::new(false),
             waker: Cell::new(None),
         }
     }
 
-    /// Events that nobody has taken yet, without the newest of those of which only that counts.
+    /// Events that nobody has taken yet.
     pub(super) fn waiting(&self) -> usize {
         self.events.borrow().len()
     }
 
     pub(super) fn put(&self, event: T) {
         self.events.borrow_mut().push_back(event);
-        self.wake();
-    }
-
-    /// Puts in one of which only the newest counts. All others are taken before it.
-    pub(super) fn put_newest(&self, event: T) {
-        self.newest.set(Some(event));
         self.wake();
     }
 
@@ -59,9 +50,6 @@ impl<T> Mailbox<T> {
     pub(super) async fn next(&self) -> Option<T> {
         poll_fn(|context| {
             if let Some(event) = self.events.borrow_mut().pop_front() {
-                return Poll::Ready(Some(event));
-            }
-            if let Some(event) = self.newest.take() {
                 return Poll::Ready(Some(event));
             }
             if self.closed.get() {

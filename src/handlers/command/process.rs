@@ -28,7 +28,6 @@ use super::plan::{Plan, ended, signal_group};
 use super::printed::{self, LastLines};
 use super::sdk::Carried;
 use super::wire::{self, Asked, Given, Hello, LONGEST_LINE, Line, Number, Question, TurnEnd, Wish};
-use crate::author::drafts::Drafts;
 use crate::author::error::{Error, Result};
 use crate::handlers::{Call, Handled};
 use turnkey_storage::Statement;
@@ -94,7 +93,6 @@ pub(super) enum Ran {
 enum Event {
     Answer(TurnEnd),
     Question(Question),
-    Draft(String),
 }
 
 /// A process that has said hello, or is about to.
@@ -226,7 +224,6 @@ impl Process {
         let mut waiting: VecDeque<(Number, Statement)> = VecDeque::new();
         let mut asked = None;
         let mut platform: Option<JoinSet<()>> = None;
-        let mut drafts: Option<Drafts> = None;
         let over = || "the turn is over its time".to_owned();
         loop {
             if asked.is_none()
@@ -262,14 +259,6 @@ impl Process {
                             Err(reason) => self.write(&wire::refused(id, number, reason)),
                         }
                     }
-                    Some(Event::Draft(_)) if is_late => {}
-                    Some(Event::Draft(text)) => match &drafts {
-                        Some(drafts) => drafts.show(text),
-                        None => {
-                            let (platform, update) = (call.platform.clone(), call.update.clone());
-                            drafts = Some(Drafts::start(platform, update, text));
-                        }
-                    },
                     None if is_late => return Ran::Answered(Err(Error::Timeout(call.timeout))),
                     None => return self.died(),
                 },
@@ -286,9 +275,8 @@ impl Process {
                         for (number, _) in waiting.drain(..) {
                             self.write(&wire::refused(id, number, over()));
                         }
-                        // What is asked of the platform ends with the turn, and so do drafts.
+                        // What is asked of the platform ends with the turn.
                         platform = None;
-                        drafts = None;
                         self.write(&wire::cancel(id));
                         deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
                     }
@@ -524,18 +512,6 @@ impl Process {
                     turn.put(Event::Question(question));
                 } else {
                     self.write(&wire::refused(id, question.number, too_many()));
-                }
-            }
-            Line::Draft(id, draft) => {
-                let turn = self.in_hand.borrow().get(&id).cloned();
-                let turn =
-                    turn.ok_or_else(|| format!("a draft of turn {id}, which is not in hand"))?;
-                match draft {
-                    Ok(text) => turn.put_newest(Event::Draft(text)),
-                    Err(wrong) => {
-                        let title = self.title.borrow();
-                        tracing::warn!("{title}: a draft of turn {id} is not shown: {wrong}");
-                    }
                 }
             }
             Line::Pong(_) => {}

@@ -33,14 +33,9 @@ from ._turn import AsyncTurn, Turn
 from ._wire import End, Pipes, ProtocolError, encode
 
 if TYPE_CHECKING:
-    from typing import Literal, TypeVar
+    from typing import TypeVar
 
     S = TypeVar("S")
-
-    DialogBy = Literal["user", "chat", "user_in_chat"]
-
-#: What can have a state in a group.
-DIALOGS = ("user", "chat", "user_in_chat")
 
 PROTOCOL = 1
 READING, WRITING = 3, 4
@@ -65,7 +60,6 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -78,7 +72,6 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -91,7 +84,6 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -104,7 +96,6 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -116,7 +107,6 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
     name: Optional[str] = None,
 ) -> None:
     """Runs the bot: calls `handle` with each turn, until `turnkey run` ends the process.
@@ -129,9 +119,7 @@ def run(
     of an async handler, if it is left out. `raw=True` asks for the platform's own JSON
     (`turn.update.raw`). `hears` names the kinds of update that the handler is given, and no
     others are: `["message", "button", "edited"]`; see `turn.kind`. Left out they are messages,
-    buttons, opened, joined and left. `dialog_by` says what has a state in a group: `"user"` (the
-    same wherever they write), `"chat"` (its members share it) or `"user_in_chat"` (the user, in
-    each group another), which it is if it is left out. `name` is how the log calls this process.
+    buttons, opened, joined and left. `name` is how the log calls this process.
 
     Returns when the worker has no more use for the process. It is the last line of a
     program: under `if __name__ == "__main__":` if tests import it.
@@ -139,7 +127,7 @@ def run(
     global _called
     many_tasks = is_async(handle)
     states = states_of(state)
-    hello = _hello(handle, many_tasks, concurrency, raw, hears, dialog_by, name)
+    hello = _hello(handle, many_tasks, concurrency, raw, hears, name)
     if _called:
         raise RuntimeError("turnkey.run was called before: a process has one handler")
     _called = True
@@ -189,7 +177,6 @@ def _hello(
     concurrency: Optional[int],
     raw: bool,
     hears: Iterable[str],
-    dialog_by: Optional[str],
     name: Optional[str],
 ) -> bytes:
     if concurrency is None:
@@ -204,10 +191,6 @@ def _hello(
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"hears names {kind!r}; what can be heard is {', '.join(KINDS)}")
-    if dialog_by is not None and not isinstance(dialog_by, str):
-        raise TypeError(f'dialog_by is a text, such as "chat", not {describe(dialog_by)}')
-    if dialog_by is not None and dialog_by not in DIALOGS:
-        raise ValueError(f"dialog_by is {', '.join(DIALOGS)}, not {dialog_by!r}")
     if name is None:
         name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
     hello = {
@@ -217,8 +200,6 @@ def _hello(
         "raw": bool(raw),
         "hears": kinds,
     }
-    if dialog_by is not None:
-        hello["dialog_by"] = dialog_by
     return encode({"hello": hello})
 
 

@@ -17,10 +17,10 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from ._answer import done_line, fail_line, refuse_result, send_draft
+from ._answer import done_line, fail_line, refuse_result
 from ._errors import Cancelled
 from ._state import States
-from ._turn import BaseTurn, Questions, Rows, Turn
+from ._turn import Questions, Rows, Turn
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, encode, number_of
 
 #: A turn that takes longer than this lets another thread read.
@@ -274,9 +274,6 @@ class Threads(Questions):
         if asked.error is not None:
             raise asked.error
         return Rows(asked.value) if sort == "query" else asked.value
-
-    def draft(self, turn: BaseTurn[Any], text: str) -> None:
-        send_draft(turn._more.number, turn, text, self._pipes)
 
     def _read_until(self, asked: Asked, seat: Seat) -> None:
         """The reader asks: it reads on itself, and hands turns that come to others."""

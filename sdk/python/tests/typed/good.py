@@ -59,10 +59,7 @@ def verbs(turn: turnkey.Turn) -> None:
     turn.delete(True)
     turn.toast("x", alert=True)
     turn.call("sendDice", {"emoji": "x"}, name="dice")
-    turn.send_to("vk", turn.dialog, "x", no_preview=True)
-    turn.draft("so far")
-    if turn.unreachable is not None:
-        turn.draft(turn.unreachable.upper())
+    turn.send_to("vk", "8", "x", no_preview=True)
     member: Any = turn.ask("getChatMember", {"user_id": 7})
     for file in turn.photos + turn.files:
         data: bytes = turn.download(file)
@@ -75,7 +72,6 @@ def verbs(turn: turnkey.Turn) -> None:
 async def async_verbs(turn: turnkey.AsyncTurn) -> None:
     data: bytes = await turn.download(turn.files[0])
     size: int = await turn.download(turn.files[0], pathlib.Path("x"))
-    turn.draft("so far")
     turn.reply(f"{size} {data!r} {await turn.ask('getMe')}")
 
 
@@ -86,7 +82,7 @@ class Bot:
 
 def main() -> None:
     turnkey.run(bare)
-    turnkey.run(with_dict, concurrency=4, raw=True, hears=["edited"], dialog_by="chat", name="bot")
+    turnkey.run(with_dict, concurrency=4, raw=True, hears=["edited"], name="bot")
     turnkey.run(typed, state=Visitor)
     turnkey.run(async_bare)
     turnkey.run(async_typed, state=Visitor)

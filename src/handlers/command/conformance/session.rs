@@ -356,15 +356,6 @@ impl<'a> Session<'a> {
                 self.talk.say(&answer);
                 Ok(Heard::Other)
             }
-            Line::Draft(id, draft) => {
-                if !self.in_hand.contains_key(&id) {
-                    return Err(format!("a draft of turn {id}, which is not in hand"));
-                }
-                if let Err(wrong) = draft {
-                    self.found.wrong(format!("a draft is not shown: {wrong}"));
-                }
-                Ok(Heard::Other)
-            }
             Line::Pong(number) => match self.pings.remove(&number) {
                 true => Ok(Heard::Pong),
                 false => Err(format!(

@@ -3,8 +3,7 @@
 //! Used by `process.rs`, which speaks to a worker's processes, and by `conversation.rs`,
 //! `trial.rs` and `conformance/`, which speak to one without a runtime. Invariant: two kinds of
 //! fault are told apart. A line that breaks the protocol ends its process ([`read`]); an answer
-//! with a field of the wrong type fails its turn alone ([`done`], [`fail`]), and a draft that is
-//! no text nothing. Bounds:
+//! with a field of the wrong type fails its turn alone ([`done`], [`fail`]). Bounds:
 //! [`LONGEST_LINE`], [`MOST_AT_ONCE`], [`LONGEST_NAME`], [`LONGEST_ERROR`], [`DEEPEST`].
 //!
 //! | file | what |
@@ -107,8 +106,6 @@ pub(super) enum Line {
     /// How a turn ended.
     Answer(u64, TurnEnd),
     Question(u64, Question),
-    /// What a turn has so far; or why that is no text.
-    Draft(u64, Result<String, String>),
     /// With the number of its ping.
     Pong(u64),
     Log(Log),

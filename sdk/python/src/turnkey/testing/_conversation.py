@@ -102,7 +102,6 @@ class Conversation(Questions):
         forwarded: Optional[Forwarded] = None,
         message: str = "",
         album: str = "",
-        dialog: Optional[str] = None,
         rpc: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
@@ -110,15 +109,11 @@ class Conversation(Questions):
         """Anything else that can come in, by the names that a turn has for it:
         `files=[turnkey.File("photo", id="…")]`, `location=turnkey.Location(48.2, 16.4)`;
         `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own JSON; a later
-        `attempt`; another `kind`, such as `edited` or `opened`; the `dialog`, the user's own if it
-        is left out, whose state it is."""
+        `attempt`; another `kind`, such as `edited` or `opened`."""
         self._count += 1
-        if dialog is None:
-            dialog = user
         turn: Dict[str, Any] = {
             "channel": self._channel,
             "user": user,
-            "dialog": dialog,
             "update": str(self._count),
             "kind": "rpc" if rpc is not None else kind,
             "text": text,
@@ -149,19 +144,19 @@ class Conversation(Questions):
         if raw is not None:
             turn["raw"] = raw
         turn = decode(encode(turn))
-        if dialog in self._stored:
-            turn["state"] = json.loads(self._stored[dialog])
-        return self._take(dialog, turn)
+        if user in self._stored:
+            turn["state"] = json.loads(self._stored[user])
+        return self._take(user, turn)
 
     def state(self, user: str) -> Any:
-        """A user's state, or a dialog's, as the next turn would see it."""
+        """A user's state as the next turn would see it."""
         return self._states.read(json.loads(self._stored.get(user, "null")))
 
     def query(self, sql: str, params: Params = ()) -> List[Row]:
         """A look at your own tables, from the test."""
         return self._query(to_sql(sql, params))
 
-    def _take(self, dialog: str, data: Dict[str, Any]) -> List[Said]:
+    def _take(self, user: str, data: Dict[str, Any]) -> List[Said]:
         turn: BaseTurn[Any] = self._turn(None, data, self)
         try:
             turn.state = self._states.read(data.get("state"))
@@ -176,7 +171,7 @@ class Conversation(Questions):
         with self._transaction():
             for sql, values in done.get("sql", ()):
                 self.database.execute(sql, _values(values))
-        self._stored[dialog] = json.dumps(done["state"])
+        self._stored[user] = json.dumps(done["state"])
         return [read(said) for said in done.get("replies", ())]
 
     def _wait_for(self, result: Any) -> Any:
@@ -227,9 +222,6 @@ class Conversation(Questions):
         # Others get a chance here, as they do in earnest.
         await asyncio.sleep(0)
         return self._answer(sort, fields)
-
-    def draft(self, turn: BaseTurn[Any], text: str) -> None:
-        """Nobody sees it."""
 
     def _answer(self, sort: str, fields: Dict[str, Any]) -> Any:
         if sort == "query":
