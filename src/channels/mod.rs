@@ -11,6 +11,7 @@ mod client;
 mod content;
 mod download;
 mod facebook;
+mod fetch;
 mod http;
 mod incoming;
 mod lenient;

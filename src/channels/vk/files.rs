@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::super::fetch::fetch;
 use super::super::lenient::{self, List};
 use super::super::upload::{self, Content, Form};
 use super::super::{SendError, without};
@@ -299,7 +300,7 @@ impl Vk {
                 let address = address.parse::<Uri>().map_err(|_| {
                     SendError::Refused("the file's address cannot be read".to_owned())
                 })?;
-                Content::fetch(&self.client, address, LARGEST).await?
+                fetch(&self.client, address, LARGEST).await?
             }
             other => Content::open(other).await?,
         };
