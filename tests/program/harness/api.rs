@@ -113,6 +113,11 @@ pub(crate) struct Call {
 const IN_AN_ANSWER: &str = "in an answer";
 
 impl Call {
+    /// It shows that the bot is writing, and says nothing (Messenger).
+    fn is_shown_only(&self) -> bool {
+        self.body.get("sender_action").is_some()
+    }
+
     /// It came as a call, not in an answer.
     pub(crate) fn is_ours(&self) -> bool {
         self.method != IN_AN_ANSWER
@@ -277,7 +282,7 @@ impl Api {
     pub(crate) fn received(&self, chat: &str) -> Vec<String> {
         let calls = self.calls().into_iter();
         calls
-            .filter(|call| call.accepted && call.chat == chat)
+            .filter(|call| call.accepted && call.chat == chat && !call.is_shown_only())
             .map(|call| call.text)
             .collect()
     }
@@ -304,7 +309,8 @@ impl Api {
     /// How many calls were accepted.
     pub(crate) fn accepted(&self) -> usize {
         let state = self.state.lock().expect("no panic under this lock");
-        state.calls.iter().filter(|call| call.accepted).count()
+        let is_said = |call: &&Call| call.accepted && !call.is_shown_only();
+        state.calls.iter().filter(is_said).count()
     }
 }
 
