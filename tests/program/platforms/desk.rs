@@ -51,6 +51,11 @@ fn message(update: u64, user: u64, chat: Value, content: Value) -> Value {
     json!({"update_id": update, "message": message})
 }
 
+/// The bot, as a member of this sort.
+fn member(status: &str) -> Value {
+    json!({"status": status, "user": {"id": 12345, "is_bot": true, "first_name": "Bot"}})
+}
+
 fn pressed(update: u64, message: u64, data: &str) -> Value {
     json!({"update_id": update, "callback_query": {"id": format!("q{update}"), "data": data,
         "chat_instance": "1",
@@ -107,23 +112,28 @@ async fn killed(api: &Api, bot: Bot, method: &str, calls: usize) -> Bot {
 async fn answers(setup: Setup) {
     let api = Api::start();
     let setup = polling::telegram(&api, setup.env("DESK_GROUP", GROUP));
-    let bot = setup.args(&["--updater", "polling"]).start().await;
+    let bot = setup.start().await;
 
-    // The menu is changed in its place.
-    api.queues.push([of_customer(1, json!({"text": "/start"}))]);
+    // The menu is changed in its place. Whoever only unblocks the bot has said nothing.
+    let unblocked = json!({"update_id": 100, "my_chat_member": {
+        "chat": {"id": 7, "type": "private", "first_name": "Ann"}, "date": 1,
+        "from": {"id": 7, "is_bot": false, "first_name": "Ann"},
+        "old_chat_member": member("kicked"), "new_chat_member": member("member")}});
+    api.queues
+        .push([unblocked, of_customer(101, json!({"text": "/start"}))]);
     let shown = menu(&api, WELCOME).await;
     let bold = |text: &str| json!([{"type": "bold", "offset": 0, "length": text.len()}]);
     assert_eq!(shown.message["entities"], bold(WELCOME));
     assert_eq!(buttons(&shown), ["languages"]);
-    api.queues.push([pressed(2, shown.id, "languages")]);
+    api.queues.push([pressed(102, shown.id, "languages")]);
     let languages = menu(&api, "Language").await;
     assert_eq!(
         (languages.id, buttons(&languages)),
         (shown.id, vec!["language en", "language de", "menu"])
     );
-    api.queues.push([pressed(3, shown.id, "menu")]);
+    api.queues.push([pressed(103, shown.id, "menu")]);
     menu(&api, WELCOME).await;
-    api.queues.push([pressed(4, shown.id, "language de")]);
+    api.queues.push([pressed(104, shown.id, "language de")]);
     let shown = menu(&api, WILLKOMMEN).await;
     assert_eq!(buttons(&shown), ["languages"]);
     let presses = || {
@@ -132,12 +142,13 @@ async fn answers(setup: Setup) {
         presses.map(|call| call.fields).collect::<Vec<_>>()
     };
     until("three answers", LATER, || presses().len() == 3).await;
-    let toast = json!({"callback_query_id": "q4", "text": "Gespeichert"});
+    let toast = json!({"callback_query_id": "q104", "text": "Gespeichert"});
     assert_eq!(presses()[2], toast);
 
     // A topic is opened, and the copy is on its way when everything dies.
     api.be(GROUP, &[Mood::Well, Mood::Hanging]);
-    api.queues.push([of_customer(5, json!({"text": "Hallo?"}))]);
+    api.queues
+        .push([of_customer(105, json!({"text": "Hallo?"}))]);
     let bot = killed(&api, bot, "copyMessage", 1).await;
     assert_eq!(sees(&api, 2).await[1].message["text"], RECEIVED);
     let topics = api.called("createForumTopic");
@@ -147,15 +158,15 @@ async fn answers(setup: Setup) {
         json!({"chat_id": GROUP, "message_thread_id": topic, "from_chat_id": "7",
             "message_id": message})
     };
-    assert_eq!(copies(&api), [copy(5)]);
+    assert_eq!(copies(&api), [copy(105)]);
 
     // The same with a photo; what dies is the answer.
     api.be("7", &[Mood::Hanging]);
     let photo = json!([{"file_id": "shoe", "file_unique_id": "s", "width": 1, "height": 1}]);
-    api.queues.push([of_customer(6, json!({"photo": photo}))]);
+    api.queues.push([of_customer(106, json!({"photo": photo}))]);
     let bot = killed(&api, bot, "sendMessage", 3).await;
     assert_eq!(sees(&api, 3).await[2].message["text"], RECEIVED);
-    assert_eq!(copies(&api), [copy(5), copy(6)]);
+    assert_eq!(copies(&api), [copy(105), copy(106)]);
 
     // What is said in the topic reaches the customer, and nothing else does.
     let topic = topic.as_u64().expect("a number");
@@ -163,17 +174,17 @@ async fn answers(setup: Setup) {
         "is_topic_message": true});
     api.be("7", &[Mood::Hanging]);
     api.queues.push([
-        of_group(7, GROUP, json!({"text": "to all"})),
-        of_group(8, "-1009", elsewhere),
-        of_topic(9, topic + 50, json!({"text": "to a stranger"})),
+        of_group(107, GROUP, json!({"text": "to all"})),
+        of_group(108, "-1009", elsewhere),
+        of_topic(109, topic + 50, json!({"text": "to a stranger"})),
         of_topic(
-            10,
+            110,
             topic,
             json!({"text": "Ab 10:00, *pünktlich*!",
                 "entities": [{"type": "bold", "offset": 3, "length": 5}]}),
         ),
         of_topic(
-            11,
+            111,
             topic,
             json!({"caption": "Die Rechnung", "document": {"file_id": "bill",
                 "file_unique_id": "b", "file_name": "bill.pdf"}}),
@@ -189,7 +200,7 @@ async fn answers(setup: Setup) {
 
     // Another menu takes the place of the first.
     api.queues
-        .push([of_customer(12, json!({"text": "/start"}))]);
+        .push([of_customer(112, json!({"text": "/start"}))]);
     until("another menu", LATER, || {
         let shown = api.shown("7");
         shown.len() == 5 && shown[4].message["text"] == WILLKOMMEN
@@ -197,6 +208,23 @@ async fn answers(setup: Setup) {
     .await;
     assert_eq!(api.called("createForumTopic").len(), 1);
     assert_eq!(copies(&api).len(), 2);
+
+    // Something for all customers, which whoever answers is not.
+    let to_all = bot.setup.tool(&[
+        "broadcast",
+        "--channel",
+        "telegram",
+        "--where",
+        "user_id IN (SELECT customer FROM topics)",
+        "--text",
+        "We are closed on Monday.",
+    ]);
+    assert_eq!(to_all.code, Some(0), "{to_all:?}");
+    let shown = sees(&api, 6).await;
+    assert_eq!(shown[5].message["text"], "We are closed on Monday.");
+    assert!(api.shown("900").is_empty());
+    let failed = bot.setup.tool(&["dead", "list"]);
+    assert_eq!((failed.code, failed.stdout.as_str()), (Some(0), ""));
     let setup = bot.stop().await;
     let rows = setup.open_database().query_row(
         "SELECT count(*), min(topic), min(customer) FROM topics",
