@@ -3,7 +3,8 @@
 //!
 //! It has what a larger bot has: a menu that is changed in place, languages, files both ways, a
 //! group, a table of its own. Nothing here thinks of crashes, of messages that come twice or of
-//! two people at the same moment.
+//! two people at the same moment. `handlers/desk.py` and `handlers/desk.mjs` are the same bot in
+//! Python and JavaScript.
 //!
 //! ```sh
 //! DESK_GROUP=-1001234567890 TURNKEY_TELEGRAM_TOKEN=12345:ABC… cargo run --example desk -- run \
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use turnkey::{App, Attachment, Button, ChatKind, Reply, Turn};
+use turnkey::{App, Attachment, Button, ChatKind, Kind, Reply, Turn};
 
 /// Which topic is whose.
 const MIGRATIONS: [&str; 1] = ["CREATE TABLE topics (
@@ -89,6 +90,10 @@ async fn answer(turn: &mut Turn<Customer>, group: &str) -> turnkey::Result<()> {
             // Another group, or talk beside the topics.
             _ => Ok(()),
         };
+    }
+    // They opened the chat, or blocked the bot.
+    if !matches!(turn.kind(), Kind::Message | Kind::Button) {
+        return Ok(());
     }
     if turn.state.language.is_none() {
         let language = turn.sender().and_then(|sender| sender.language.clone());

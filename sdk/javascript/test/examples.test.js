@@ -29,10 +29,11 @@ test('the booking bot books', { skip }, async (t) => {
 const unable = (!fs.existsSync(path.join(EXAMPLES, 'migrations')) && 'there is no examples/handlers/migrations') ||
   (!require('node:module').register && 'this Node.js has no module.register')
 
-test('the booking bot passes its own test', { skip: skip || unable }, async (t) => {
+test('the examples pass their own tests', { skip: skip || unable }, async (t) => {
   const { build } = await import('../carried/build.mjs')
   const { NODE_TEST_CONTEXT, ...env } = process.env
-  const { status, stdout } = spawnSync(process.execPath, ['--test', path.join(EXAMPLES, 'booking.test.mjs')],
+  const files = ['booking.test.mjs', 'desk.test.mjs'].map((file) => path.join(EXAMPLES, file))
+  const { status, stdout } = spawnSync(process.execPath, ['--test', ...files],
     { env: { ...env, NODE_OPTIONS: build() }, encoding: 'utf8' })
   assert.equal(status, 0, stdout)
 })

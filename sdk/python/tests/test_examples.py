@@ -21,9 +21,9 @@ class Examples(unittest.TestCase):
         with Worker(example("counter.py")) as bot:
             self.assertEqual(bot.replies("hi", state={"count": 2}), ["3: hi"])
 
-    def test_bookings_own_tests(self):
+    def test_the_examples_own_tests(self):
         done = subprocess.run(
-            [sys.executable, "-m", "unittest", "test_booking"],
+            [sys.executable, "-m", "unittest", "test_booking", "test_desk"],
             cwd=EXAMPLES,
             env={**os.environ, "PYTHONPATH": SOURCE},
             capture_output=True,

@@ -168,6 +168,12 @@ impl Setup {
         Self::of(EXAMPLE.clone())
     }
 
+    /// The example that is a support desk.
+    pub(crate) fn desk() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("desk"));
+        Self::of(EXAMPLE.clone())
+    }
+
     /// The example with a channel of its own.
     pub(crate) fn custom_channel() -> Self {
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("custom_channel"));

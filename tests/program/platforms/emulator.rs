@@ -83,8 +83,13 @@ impl Emulator {
     }
 
     async fn presses(&self, user: u64, data: &str) {
+        self.presses_under(user, 1, data).await;
+    }
+
+    /// Presses a button under the message with this number.
+    async fn presses_under(&self, user: u64, message: u64, data: &str) {
         let mut query = self.common(user);
-        query["message"] = json!({"message_id": 1, "chat": query["chat"]});
+        query["message"] = json!({"message_id": message, "chat": query["chat"]});
         query["data"] = data.into();
         self.ask("/sendCallback", query).await;
     }
@@ -106,6 +111,36 @@ impl Emulator {
         }
         assert_eq!(heard.len(), count, "{heard:?}");
         heard
+    }
+
+    /// The bot's messages that a user's chat shows, as they are now: each one's number, and what
+    /// is in it.
+    async fn shown(&self, user: u64) -> Vec<(u64, Value)> {
+        let all = self
+            .ask("/getUpdatesHistory", json!({ "token": TOKEN }))
+            .await;
+        let all = all["result"].as_array().expect("a list").iter();
+        // A bot says where by `chat_id`, a user by `chat`.
+        let of_bot = all.filter(|one| one["message"]["chat_id"] == json!(user.to_string()));
+        of_bot
+            .map(|one| {
+                let number = one["messageId"].as_u64().expect("a number");
+                (number, one["message"].clone())
+            })
+            .collect()
+    }
+
+    /// Waits until a user's chat shows one message of the bot's, with this text.
+    async fn shows(&self, user: u64, text: &str) -> (u64, Value) {
+        let deadline = std::time::Instant::now() + SOON;
+        loop {
+            let mut shown = self.shown(user).await;
+            if shown.len() == 1 && shown[0].1["text"] == text {
+                return shown.remove(0);
+            }
+            assert!(std::time::Instant::now() < deadline, "it shows {shown:?}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 
     async fn hears_text(&self, user: u64) -> String {
@@ -185,6 +220,31 @@ async fn books(emulator: &Emulator) {
     assert_eq!(emulator.hears_text(7).await, "Mon 10:00 is cancelled.");
 }
 
+/// The desk's menu; the package has no groups with topics.
+async fn has_a_menu(emulator: &Emulator) {
+    const WELCOME: &str = "Write what you would like to know, or send a photo or a document.";
+    emulator.says(7, "/start").await;
+    let (number, menu) = emulator.shows(7, WELCOME).await;
+    assert_eq!(buttons(&menu), ["languages"]);
+    emulator.presses_under(7, number, "languages").await;
+    let (same, languages) = emulator.shows(7, "Language").await;
+    assert_eq!(same, number);
+    let data = ["language en", "language de", "menu"];
+    assert_eq!(buttons(&languages), data);
+    emulator.presses_under(7, number, "language de").await;
+    const WILLKOMMEN: &str =
+        "Schreiben Sie uns, was Sie wissen möchten, oder schicken Sie ein Foto oder ein Dokument.";
+    emulator.shows(7, WILLKOMMEN).await;
+    emulator.presses_under(7, number, "language en").await;
+    emulator.shows(7, WELCOME).await;
+    // The next one takes its place.
+    emulator.says(7, "/start").await;
+    let deadline = std::time::Instant::now() + SOON;
+    while emulator.shows(7, WELCOME).await.0 == number {
+        assert!(std::time::Instant::now() < deadline, "the first one stays");
+    }
+}
+
 #[tokio::test]
 async fn the_echo_bot_by_webhook() {
     let Some(emulator) = Emulator::start() else {
@@ -224,5 +284,25 @@ async fn the_booking_bot_by_polling() {
     let setup = Setup::booking().env("BOOKING_CALENDAR_MS", "200");
     let bot = by_polling(&emulator, setup).await;
     books(&emulator).await;
+    bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn the_desk_by_webhook() {
+    let Some(emulator) = Emulator::start() else {
+        return;
+    };
+    let bot = by_webhook(&emulator, Setup::desk().env("DESK_GROUP", "-1009")).await;
+    has_a_menu(&emulator).await;
+    bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn the_desk_by_polling() {
+    let Some(emulator) = Emulator::start() else {
+        return;
+    };
+    let bot = by_polling(&emulator, Setup::desk().env("DESK_GROUP", "-1009")).await;
+    has_a_menu(&emulator).await;
     bot.stop().await.assert_sound();
 }

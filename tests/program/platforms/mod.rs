@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod called;
+mod desk;
 pub(crate) mod emulator;
 pub(crate) mod odd;
 pub(crate) mod pacing;

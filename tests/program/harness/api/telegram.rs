@@ -54,6 +54,8 @@ pub(super) struct Telegram {
     files: HashMap<String, (String, Bytes)>,
     /// Presses that were answered.
     answered: HashSet<String>,
+    /// Topics of groups: the group and the number.
+    topics: HashSet<(String, u64)>,
 }
 
 /// A call's parameters, and its files.
@@ -166,10 +168,8 @@ impl Telegram {
                 return ok(json!({"status": "member", "user": user}));
             }
             "sendmediagroup" => return self.send_album(body),
-            "copymessage" => {
-                let id = self.next(&id(&body["chat_id"]));
-                return ok(json!({ "message_id": id }));
-            }
+            "copymessage" => return self.copy(body),
+            "createforumtopic" => return self.open_topic(body),
             "deletebusinessmessages"
             | "setmessagereaction"
             | "banchatmember"
@@ -244,6 +244,37 @@ impl Telegram {
         }
         self.messages.insert((chat, number), message.clone());
         message
+    }
+
+    /// Puts the copy of a message there. Of one that a user sent only the number is known.
+    fn copy(&mut self, body: &Value) -> Response<Full<Bytes>> {
+        let chat = id(&body["chat_id"]);
+        if let Some(topic) = body.get("message_thread_id") {
+            let topic = number(topic).unwrap_or(0);
+            if !self.topics.contains(&(chat, topic)) {
+                return bad("message thread not found");
+            }
+        }
+        let from = id(&body["from_chat_id"]);
+        let source = number(&body["message_id"]).unwrap_or(0);
+        let known = self.messages.get(&(from, source)).cloned();
+        let mut copy = known.unwrap_or_else(|| json!({}));
+        for (name, value) in body.as_object().into_iter().flatten() {
+            copy[name] = value.clone();
+        }
+        ok(json!({ "message_id": self.put(&copy)["message_id"] }))
+    }
+
+    fn open_topic(&mut self, body: &Value) -> Response<Full<Bytes>> {
+        let name = body["name"].as_str().unwrap_or_default();
+        if !(1..=128).contains(&name.chars().count()) {
+            return bad("TOPIC_TITLE_EMPTY");
+        }
+        let chat = id(&body["chat_id"]);
+        // It is the number of the message that says so.
+        let topic = self.next(&chat);
+        self.topics.insert((chat, topic));
+        ok(json!({"message_thread_id": topic, "name": name, "icon_color": 0x6F_B9F0}))
     }
 
     fn send_album(&mut self, body: &Value) -> Response<Full<Bytes>> {
