@@ -73,3 +73,23 @@ impl<T> Mailbox<T> {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_those_put_newest_the_last_is_taken_after_all_others() {
+        let mailbox = Mailbox::new();
+        mailbox.put_newest("draft 1");
+        mailbox.put("question 1");
+        mailbox.put_newest("draft 2");
+        mailbox.put("question 2");
+        assert_eq!(mailbox.waiting(), 2);
+        mailbox.close();
+        for event in ["question 1", "question 2", "draft 2"] {
+            assert_eq!(mailbox.next().await, Some(event));
+        }
+        assert_eq!(mailbox.next().await, None);
+    }
+}

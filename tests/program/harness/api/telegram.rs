@@ -172,6 +172,7 @@ impl Telegram {
             }
             "deletebusinessmessages"
             | "sendchataction"
+            | "sendmessagedraft"
             | "setmessagereaction"
             | "banchatmember"
             | "pinchatmessage" => return ok(json!(true)),
