@@ -285,12 +285,7 @@ fn fitting(text: &str, limit: usize) -> usize {
     text.len()
 }
 
-pub(super) /// The start of a text that has at most so many units.
-pub(super) fn start_of(text: &str, limit: usize) -> &str {
-    &text[..fitting(text, limit)]
-}
-
-fn shorten(label: &str, limit: usize) -> String {
+pub(super) fn shorten(label: &str, limit: usize) -> String {
     if fitting(label, limit) == label.len() {
         return label.to_owned();
     }

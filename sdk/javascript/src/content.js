@@ -12,9 +12,6 @@ const FILE_TYPES = ['photo', 'document', 'voice', 'audio', 'video', 'video_note'
 const KINDS = ['message', 'button', 'opened', 'joined', 'left', 'edited', 'reaction', 'inline', 'payment',
   'join_request', 'business', 'other']
 
-/** What can have a state in a group. */
-const DIALOGS = ['user', 'chat', 'user_in_chat']
-
 /** `media_type` is `mediaType` to an author. */
 function camel(name) {
   return name.replace(/_(\w)/g, (_, letter) => letter.toUpperCase())
@@ -47,4 +44,4 @@ function escapeMarkup(text) {
   return text.replace(/[!#&()*+\-.:<=>[\\\]^_`{|}~]/g, '\\$&')
 }
 
-module.exports = { DIALOGS, FILE_TYPES, KINDS, camel, escapeMarkup, readFiles, readPart, snake, writePart }
+module.exports = { FILE_TYPES, KINDS, camel, escapeMarkup, readFiles, readPart, snake, writePart }

@@ -9,7 +9,7 @@
 
 const path = require('node:path')
 const { format, inspect } = require('node:util')
-const { DIALOGS, KINDS, escapeMarkup } = require('./content.js')
+const { KINDS, escapeMarkup } = require('./content.js')
 const { cut, toFail } = require('./fail.js')
 const pipes = require('./pipes.js')
 const { Reply } = require('./reply.js')
@@ -17,6 +17,8 @@ const { GiveUp, Retry, Turn, cancelTurn, endTurn, takeDone } = require('./turn.j
 const { describe, line } = require('./values.js')
 
 const PROTOCOL = 1
+/** What may have a state in a group. */
+const DIALOGS = ['user', 'chat', 'user_in_chat']
 const MAX_NAME = 64
 const MAX_CONCURRENCY = 65536
 const MAX_LOG = 8 * 1024
@@ -73,7 +75,7 @@ function checkOptions(handle, options) {
 
 /** The number of the question that a line answers. */
 function numberOf(message) {
-  return message?.query ?? message?.ask ?? message?.download
+  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies
 }
 
 /** Nobody is there any more: the answers of what still runs would reach nobody. */
@@ -177,7 +179,7 @@ class Running {
     if (waits === undefined) return
     this.#waiting.delete(number)
     if (message.error !== undefined) waits.reject(new Error(message.error))
-    else waits.resolve(message.rows ?? message.size ?? message.result)
+    else waits.resolve(message.rows ?? message.size ?? message.replies ?? message.result)
   }
 
   cancel() {

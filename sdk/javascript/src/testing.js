@@ -11,7 +11,8 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { fileURLToPath } = require('node:url')
-const { camel, readFiles, readPart, writePart } = require('./content.js')
+const { writePart } = require('./content.js')
+const { readSaid } = require('./said.js')
 const { Turn, endTurn, takeDone } = require('./turn.js')
 const { describe, fromColumn, line, toParam, wantText } = require('./values.js')
 
@@ -27,10 +28,14 @@ class Conversation {
   #database
   #platform
   #downloads
-  /** JSON, by dialog: mostly the user. */
+  /** JSON, by user. */
   #states = new Map()
-  /** Each dialog's last turn: the next one waits for it. */
+  /** Each user's last turn: the next one waits for it. */
   #lasts = new Map()
+  /** What `turn.deadReplies` gives. */
+  deadReplies = []
+  /** What the last turn showed with `turn.draft`. */
+  drafts = []
   #updates = 0
 
   /**
@@ -62,37 +67,36 @@ class Conversation {
 
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
-   * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, album,
-   * dialog, rpc, raw, attempt, update }`; `dialog`, whose state it is, is the user by default. Rejects with what the handler threw.
+   * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
+   * rpc, raw, attempt, update }`. Rejects with what the handler threw.
    */
   sends(user, update) {
     const run = () => this.#turn(user, update)
-    const dialog = update.dialog ?? user
-    const last = this.#lasts.get(dialog)?.then(run, run) ?? run()
-    this.#lasts.set(dialog, last)
+    const last = this.#lasts.get(user)?.then(run, run) ?? run()
+    this.#lasts.set(user, last)
     return last
   }
 
-  /** The user's state, or a dialog's, as the database has it; undefined for a new one. */
+  /** The user's state as the database has it; undefined for a new user. */
   state(user) {
     const state = this.#states.get(user)
     return state === undefined ? undefined : JSON.parse(state)
   }
 
   async #turn(user, { text = '', kind, rpc, raw, attempt = 1, update, ...others }) {
-    const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, album, dialog = user, ...unknown } = others
+    const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
+    this.drafts = []
     kind ??= rpc ? 'rpc' : 'message'
     const message = throughJson({
       channel: this.#channel,
       user,
-      dialog,
       update: update ?? `update ${this.#updates}`,
       kind,
       text,
       attempt,
-      state: this.state(dialog),
+      state: this.state(user),
       ...(kind === 'message' ? readCommand(text) : undefined),
       event,
       markup,
@@ -104,11 +108,12 @@ class Conversation {
       quoted: writePart(quoted),
       forwarded: writePart(forwarded),
       message: id,
+      dialog,
       album,
       rpc,
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
-    const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields), () => {})
+    const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields), (text) => this.drafts.push(text))
     const handle = this.#handle
     let done
     try {
@@ -120,13 +125,14 @@ class Conversation {
     if (done.sql) {
       await this.#database.transaction(done.sql.map(([sql, params]) => [sql, params.map(fromColumn)]))
     }
-    if (done.state !== undefined) this.#states.set(dialog, JSON.stringify(done.state))
+    if (done.state !== undefined) this.#states.set(user, JSON.stringify(done.state))
     return (done.replies ?? []).map(readSaid)
   }
 
   /** What a question of the protocol is answered with. */
   async #answer(sort, fields) {
     if (sort === 'query') return this.#query(fields.sql, fields.params)
+    if (sort === 'dead_replies') return this.deadReplies
     if (sort === 'download') return this.#download(fields)
     if (this.#platform === undefined) {
       throw new Error('there is no platform in a Conversation: give it one that answers turn.ask, new Conversation(handle, { ask })')
@@ -149,28 +155,6 @@ class Conversation {
     return rows.map((row) => Object.fromEntries(
       Object.entries(row).map(([name, value]) => [name, toParam(value, `column ${name}`)])))
   }
-}
-
-/** A reply or another action in the form in which an author writes it; one that is only a text is that text. */
-function readSaid(json) {
-  const { text, files, keyboard, buttons, ...others } = json
-  const said = {}
-  for (const [name, value] of Object.entries(others)) said[camel(name)] = value
-  if (text) said.text = text
-  if (files) said.files = readFiles(files).map(({ base64, ...file }) => (base64 === undefined ? file : { ...file, data: Buffer.from(base64, 'base64') }))
-  if (said.contact) said.contact = readPart(said.contact)
-  if (buttons) said.buttons = buttons.map(readRow)
-  if (keyboard === 'remove') said.removeKeyboard = true
-  else if (keyboard) {
-    said.keyboard = (keyboard.rows ?? keyboard.once).map(readRow)
-    if (keyboard.once) said.once = true
-  }
-  const names = Object.keys(said)
-  return names.length === 1 && names[0] === 'text' ? text : said
-}
-
-function readRow(row) {
-  return Array.isArray(row) ? row.map((button) => readPart(button)) : readPart(row)
 }
 
 /** As it comes out at the other end of the pipe. */

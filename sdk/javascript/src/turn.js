@@ -1,8 +1,8 @@
 // The turn that a handler is given, and what it may throw: Retry, GiveUp.
 //
 // Made by index.js for each `turn` line and by testing.js for each message of a test.
-// Invariants: nothing here takes effect before the answer is written, but for `ask`,
-// `download` and `draft`; what an author hands in is checked, and copied, at once; what came in is looked
+// Invariants: nothing here takes effect before the answer is written, but for `ask` and
+// `download`; what an author hands in is checked, and copied, at once; what came in is looked
 // at when the author does. Bounds: MAX_REPLIES replies and other actions a turn.
 'use strict'
 
@@ -12,6 +12,7 @@ const path = require('node:path')
 const { inspect } = require('node:util')
 const { escapeMarkup, readFiles, readPart, writePart } = require('./content.js')
 const { toName, toReply, toTarget } = require('./reply.js')
+const { readSaid } = require('./said.js')
 const { describe, checkState, fromRows, line, toParams, wantText } = require('./values.js')
 
 const MAX_REPLIES = 1000
@@ -64,7 +65,7 @@ let takeOf, cancelOf
 class Turn {
   #message
   #ask
-  #draft
+  #tell
   #replies
   #statements
   #ended = false
@@ -73,13 +74,12 @@ class Turn {
 
   /**
    * `message` is the protocol's `turn`. `ask(sort, fields)` asks a question of the protocol,
-   * a `query`, an `ask` or a `download`: a promise of the rows, the result or the size.
-   * `draft(text)` shows a draft.
+   * a `query`, an `ask` …: a promise of what is answered. `tell(text)` shows a draft.
    */
-  constructor(message, ask, draft) {
+  constructor(message, ask, tell) {
     this.#message = message
     this.#ask = ask
-    this.#draft = draft
+    this.#tell = tell
     this.state = message.state ?? {}
   }
 
@@ -102,15 +102,11 @@ class Turn {
   get album() { return this.#message.album ?? '' }
   get rpc() { return this.#message.rpc }
   get userId() { return this.#message.user }
-  get dialog() { return this.#message.dialog ?? this.#message.user }
+  get dialogId() { return this.#message.dialog ?? this.#message.user }
   get channel() { return this.#message.channel }
   get attempt() { return this.#message.attempt }
 
-  /** Why nothing reaches this user any more, if that is what this turn is about. */
-  get unreachable() {
-    const { kind, event, text } = this.#message
-    return kind === 'left' && event === 'unreachable' ? text : undefined
-  }
+  get unreachable() { return this.kind === 'left' && this.event === 'unreachable' ? this.text : undefined }
 
   get update() {
     const { update, kind, raw } = this.#message
@@ -174,18 +170,25 @@ class Turn {
     this.#say('turn.sendTo', { ...toReply(reply, options, 'turn.sendTo'), send_to: to })
   }
 
-  /** Shows a text that still grows: the newest every second and a half, as far as the platform can. */
-  draft(text) {
-    this.#mustRun('turn.draft')
-    wantText(text, 'turn.draft')
-    if (!this.#cancelled) this.#draft(text)
-  }
-
   /** Queues a statement of your own SQL: it runs in the turn's transaction. */
   execute(sql, params = []) {
     this.#mustRun('turn.execute')
     const statement = [wantText(sql, 'turn.execute'), toParams(params, 'turn.execute')]
     ;(this.#statements ??= []).push(statement)
+  }
+
+  /** Shows a text that still grows, until the turn's reply takes its place. */
+  draft(text) {
+    this.#mustRun('turn.draft')
+    wantText(text, 'turn.draft')
+    if (!this.#cancelled) this.#tell(text)
+  }
+
+  /** The replies of this dialog that were given up. */
+  async deadReplies() {
+    this.#mustRun('turn.deadReplies')
+    const replies = await this.#answer('dead_replies', {}, 'PlatformError', new Error())
+    return replies.map(({ action, error, died }) => ({ action: typeof action === 'string' ? action : readSaid(action), error, died: new Date(died) }))
   }
 
   /** Asks your own tables. Statements that this turn has queued are not yet seen. */

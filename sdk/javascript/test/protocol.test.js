@@ -37,8 +37,8 @@ describe('a turn', { concurrency: 4 }, () => {
 
   test('has what the table of verbs says', async (t) => {
     const seen = '[turn.state, turn.text, turn.command, turn.argument, turn.button, turn.files, turn.rpc, turn.userId, turn.channel, turn.update, turn.attempt]'
-    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'] })`)
-    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'] })
+    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'], dialogBy: 'chat' })`)
+    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'], dialog_by: 'chat' })
     const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
     assert.deepEqual(await see({ text: '/start ref', command: 'start', argument: 'ref', raw: { a: 1 } }),
       [{}, '/start ref', 'start', 'ref', null, [], null, 'ann', 'http', { id: 'u1', kind: 'message', raw: { a: 1 } }, 1])
@@ -51,37 +51,25 @@ describe('a turn', { concurrency: 4 }, () => {
     assert.deepEqual(bytes[9].raw, { type: 'Buffer', data: [255, 0, 254] })
   })
 
-  test('has its dialog, and why nothing reaches the user', async (t) => {
-    const source = `${IMPORT}run((turn) => turn.reply(JSON.stringify([turn.dialog, turn.unreachable])), { dialogBy: 'chat' })`
-    const worker = await start(t, source)
-    assert.equal(worker.hello.dialog_by, 'chat')
-    const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
-    assert.deepEqual(await see({ dialog: '-1' }), ['-1', null])
-    assert.deepEqual(await see({}), ['ann', null])
-    const gone = { kind: 'left', event: 'unreachable', text: 'blocked' }
-    assert.deepEqual(await see(gone), ['ann', 'blocked'])
-    assert.deepEqual(await see({ ...gone, kind: 'message' }), ['ann', null])
-    assert.deepEqual(await see({ ...gone, event: 'kicked' }), ['ann', null])
-  })
-
   test('has what came in', async (t) => {
-    const seen = '[turn.kind, turn.event, turn.markup, turn.files, turn.photos, turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat, turn.message, turn.album]'
+    const seen = '[turn.kind, turn.event, turn.markup, turn.files, turn.photos, turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat, turn.message, turn.album, turn.dialogId, turn.unreachable]'
     const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})))`)
     const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
     assert.deepEqual(await see({ text: 'a *b* c_d (e), f?' }),
-      ['message', '', 'a \\*b\\* c\\_d \\(e\\), f?', [], [], null, null, null, null, null, null, '', ''])
+      ['message', '', 'a \\*b\\* c\\_d \\(e\\), f?', [], [], null, null, null, null, null, null, '', '', 'ann', null])
     const location = { latitude: 48.25, longitude: -16, title: 'Café', address: 'Ring 1' }
     const quoted = { message: '3', text: 'what?', sender: '8' }
     const forwarded = { id: '9', name: 'News' }
     const sender = { name: 'Ann B', username: 'ann', language: 'de' }
-    const chat = { id: '-1', type: 'group', title: 'Tea', topic: '4' }
+    const chat = { id: '-1', type: 'group', title: 'Tea', topic: '4', was: '-2' }
     const photo = { type: 'photo', id: 'p' }
     const file = { type: 'document', url: 'u', name: 'n', size: 5 }
     assert.deepEqual(
       await see({ kind: 'reaction', event: 'message_reaction', markup: '**b**', files: [photo, { ...file, media_type: 'm' }], location,
-        contact: { phone: '+43', name: 'Ann', user_id: '7' }, quoted, forwarded, sender, chat, message: '55', album: '12' }),
+        contact: { phone: '+43', name: 'Ann', user_id: '7' }, quoted, forwarded, sender, chat, message: '55', album: '12', dialog: 'ann@-1' }),
       ['reaction', 'message_reaction', '**b**', [photo, { ...file, mediaType: 'm' }], [photo], location,
-        { phone: '+43', name: 'Ann', userId: '7' }, quoted, forwarded, sender, chat, '55', '12'])
+        { phone: '+43', name: 'Ann', userId: '7' }, quoted, forwarded, sender, chat, '55', '12', 'ann@-1', null])
+    assert.equal((await see({ kind: 'left', event: 'unreachable', text: 'blocked' })).at(-1), 'blocked')
     assert.deepEqual((await see({ contact: { phone: '1' }, quoted: {}, forwarded: {}, sender: {}, chat: {} })).slice(6, 11),
       [{ phone: '1', name: '' }, { message: '', text: '' }, { name: '' }, { name: '' }, { id: '', type: 'private' }])
   })
@@ -226,56 +214,6 @@ describe('a turn', { concurrency: 4 }, () => {
   })
 })
 
-describe('a draft', { concurrency: 4 }, () => {
-  test('is a line without an answer', async (t) => {
-    const worker = await start(t, bot(`
-      async grow(turn) {
-        turn.draft('so')
-        await null
-        turn.draft('so fär')
-        turn.draft('')
-        turn.reply('done')
-      },
-    `))
-    const id = worker.begin({ text: 'grow' })
-    assert.deepEqual((await worker.answer(id)).done.replies, [{ text: 'done' }])
-    const drafts = worker.lines.map(({ text, ...line }) => line)
-    assert.deepEqual(drafts, [{ id, draft: 'so' }, { id, draft: 'so fär' }, { id, draft: '' }])
-  })
-
-  test('that is no text, is too long or comes too late fails where it stands', async (t) => {
-    const worker = await start(t, bot(`
-      none(turn) { turn.draft() },
-      reply(turn) { turn.draft(new Reply('x')) },
-      long(turn) { turn.draft('x'.repeat(17e6)) },
-      keep(turn) { globalThis.kept = turn },
-      late() { kept.draft('x') },
-    `))
-    const fails = async (text) => (await worker.turn({ text })).fail.error
-    assert.equal(await fails('none'), 'TypeError: turn.draft: a text is wanted, not undefined')
-    assert.equal(await fails('reply'), 'TypeError: turn.draft: a text is wanted, not a Reply')
-    assert.match(await fails('long'), /^RangeError: 1700\d+ bytes in one message/)
-    await worker.turn({ text: 'keep' })
-    assert.match(await fails('late'), /turn\.draft: this turn has ended/)
-    assert.deepEqual(worker.lines, [])
-  })
-
-  test('of a cancelled turn is not sent', async (t) => {
-    const worker = await start(t, bot(`
-      async wait(turn) {
-        turn.draft('a')
-        await new Promise((resolve) => turn.signal.addEventListener('abort', resolve))
-        turn.draft('b')
-      },
-    `))
-    const id = worker.begin({ text: 'wait' })
-    assert.equal((await worker.line((line) => line.draft !== undefined)).draft, 'a')
-    worker.send({ cancel: id })
-    await worker.answer(id)
-    assert.deepEqual(worker.lines, [])
-  })
-})
-
 describe('a question', { concurrency: 4 }, () => {
   test('is asked and answered, several at once', async (t) => {
     const worker = await start(t, bot(`
@@ -336,6 +274,26 @@ describe('a question', { concurrency: 4 }, () => {
     const { fail } = await worker.answer(id)
     assert.equal(fail.error, 'PlatformError: no such method')
     assert.match(fail.trace, /^ +at .*ask \(.*bot\.mjs:6:\d+\)$/m)
+  })
+
+  test('may be for what was given up; a draft is none', async (t) => {
+    const worker = await start(t, bot(`
+      async dead(turn) {
+        turn.draft('so')
+        turn.draft('so far')
+        turn.reply(JSON.stringify(await turn.deadReplies()))
+      },
+    `))
+    const id = worker.begin({ text: 'dead' })
+    const drafts = [await worker.line((line) => line.draft), await worker.line((line) => line.draft)]
+    assert.deepEqual(drafts.map((line) => [line.id, line.draft]), [[id, 'so'], [id, 'so far']])
+    const { dead_replies: number } = await worker.line((line) => line.dead_replies)
+    worker.send({ id, dead_replies: number, replies: [
+      { action: { text: 'hi' }, error: 'blocked', died: 1 }, { action: { edit: 'menu', text: 'x', no_preview: true }, error: 'gone', died: 0 }] })
+    const { done } = await worker.answer(id)
+    assert.deepEqual(JSON.parse(done.replies[0].text), [
+      { action: 'hi', error: 'blocked', died: '1970-01-01T00:00:00.001Z' },
+      { action: { edit: 'menu', text: 'x', noPreview: true }, error: 'gone', died: '1970-01-01T00:00:00.000Z' }])
   })
 
   test('may be for a file', async (t) => {
@@ -671,9 +629,8 @@ describe('run', { concurrency: 4 }, () => {
     ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy and name'],
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
     ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
-    ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: one of message, button, opened, joined, left, edited, reaction, inline, payment, join_request, business, other is wanted, not 'edits'"],
     ["run(() => {}, { dialogBy: 'group' })", "TypeError: run: dialogBy: one of user, chat, user_in_chat is wanted, not 'group'"],
-    ['run(() => {}, { dialogBy: 7 })', 'TypeError: run: dialogBy: one of user, chat, user_in_chat is wanted, not 7'],
+    ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: one of message, button, opened, joined, left, edited, reaction, inline, payment, join_request, business, other is wanted, not 'edits'"],
     ['run(() => {}, { name: 7 })', 'TypeError: run: name: a text is wanted, not the number 7'],
   ]) {
     test(`as ${call} is an error`, (t) => {

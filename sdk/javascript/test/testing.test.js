@@ -31,16 +31,6 @@ describe('a conversation', () => {
     assert.deepEqual(bot.state('ann'), { count: 2 })
   })
 
-  test('shows drafts to nobody, and a dialog has a state of its own', async () => {
-    const bot = new Conversation((turn) => { turn.draft('so far'); counter(turn) })
-    assert.deepEqual(await bot.sends('ann', { text: 'hi', dialog: '-1' }), ['1: hi'])
-    assert.deepEqual(await bot.sends('bob', { text: 'ho', dialog: '-1' }), ['2: ho'])
-    assert.deepEqual(await bot.says('ann', 'hi'), ['1: hi'])
-    assert.deepEqual([bot.state('-1'), bot.state('ann')], [{ count: 2 }, { count: 1 }])
-    const gone = new Conversation((turn) => turn.reply(`${turn.dialog} ${turn.unreachable}`))
-    assert.deepEqual(await gone.sends('ann', { kind: 'left', event: 'unreachable', text: 'blocked' }), ['ann blocked'])
-  })
-
   test('has everything that a turn has', async () => {
     const bot = new Conversation((turn) => {
       turn.state.seen = [turn.text, turn.command ?? null, turn.argument, turn.button ?? null, turn.files, turn.rpc ?? null,
@@ -100,6 +90,19 @@ describe('a conversation', () => {
       { call: 'sendDice', params: { user_id: 1 }, name: 'dice' },
       { sendTo: { channel: 'vk', user: '8' }, text: 'e' },
     ])
+  })
+
+  test('has drafts and dead replies', async () => {
+    const bot = new Conversation(async (turn) => {
+      turn.draft('so')
+      turn.draft('so far')
+      turn.reply(JSON.stringify(await turn.deadReplies()))
+    })
+    assert.deepEqual(await bot.says('ann', 'hi'), ['[]'])
+    assert.deepEqual(bot.drafts, ['so', 'so far'])
+    bot.deadReplies.push({ action: { edit: 'menu', text: 'x' }, error: 'blocked', died: new Date(0) })
+    assert.deepEqual(JSON.parse((await bot.says('ann', 'hi'))[0]),
+      [{ action: { edit: 'menu', text: 'x' }, error: 'blocked', died: '1970-01-01T00:00:00.000Z' }])
   })
 
   test('has the platform that the test brings', async () => {

@@ -172,11 +172,11 @@ class Worker:
     def answer(self, number):
         """The answer to a turn, whichever comes before it."""
         for n, message in enumerate(self.kept):
-            if message.get("id") == number and ("done" in message or "fail" in message):
+            if message.get("id") == number and "query" not in message:
                 return self.kept.pop(n)
         while True:
             message = self.receive()
-            if message.get("id") == number and ("done" in message or "fail" in message):
+            if message.get("id") == number and "query" not in message:
                 return message
             self.kept.append(message)
 

@@ -31,74 +31,12 @@ class Both:
             {"protocol": 1, "name": "ä" * 32, "concurrency": 7, "raw": True, "hears": ["edited"]},
         )
 
+    def test_hello_says_what_has_a_state_in_a_group(self):
+        hello = self.handler("pass", arguments=", dialog_by='chat'").hello
+        self.assertEqual(hello["dialog_by"], "chat")
+
     def test_hello_says_what_is_heard_and_nothing_by_default(self):
         self.assertEqual(self.handler("pass").hello["hears"], [])
-
-    def test_hello_says_what_has_a_state_in_a_group(self):
-        for by in ("user", "chat", "user_in_chat"):
-            self.assertEqual(self.handler("pass", arguments=f", dialog_by='{by}'").hello["dialog_by"], by)
-        self.assertNotIn("dialog_by", self.handler("pass").hello)
-
-    def test_the_dialog_and_why_nothing_reaches_the_user(self):
-        bot = self.handler("turn.reply(repr((turn.user_id, turn.dialog, turn.unreachable)))")
-        self.assertEqual(bot.replies(dialog="ann@-1"), [repr(("ann", "ann@-1", None))])
-        self.assertEqual(bot.replies("", 2, dialog="ann"), [repr(("ann", "ann", None))])
-        gone = {"kind": "left", "event": "unreachable"}
-        self.assertEqual(bot.replies("blocked", 3, **gone), [repr(("ann", "ann", "blocked"))])
-        for number, other in enumerate(({**gone, "kind": "message"}, {**gone, "event": "kicked"}, {"kind": "left"}), 4):
-            self.assertEqual(bot.replies("x", number, **other), [repr(("ann", "ann", None))])
-
-    # Drafts.
-
-    def test_drafts_are_lines_without_an_answer(self):
-        bot = self.handler("turn.draft('so')\nturn.draft('so f\u00e4r')\nturn.draft('')\nturn.reply('done')")
-        bot.turn(7)
-        self.assertEqual(
-            [bot.receive() for _ in range(4)],
-            [
-                {"id": 7, "draft": "so"},
-                {"id": 7, "draft": "so fär"},
-                {"id": 7, "draft": ""},
-                {"id": 7, "done": {"state": {}, "replies": [{"text": "done"}]}},
-            ],
-        )
-
-    def test_drafts_that_are_no_text_or_too_long_fail_at_their_line(self):
-        bot = self.handler(
-            "turn.draft({'none': None, 'bytes': b'x', 'reply': turnkey.Reply('x'), 'long': 'x' * (16 << 20)}[turn.text])"
-        )
-        for number, (text, said) in enumerate(
-            (
-                ("none", "TypeError: turn.draft takes a str, not None"),
-                ("bytes", "TypeError: turn.draft takes a str, not "),
-                ("reply", "TypeError: turn.draft takes a str, not "),
-                ("long", "ValueError: a draft of 16,777,236 bytes; the limit is 16,777,216"),
-            )
-        ):
-            self.assertIn(said, bot.failure(text, number)["error"])
-
-    def test_a_draft_of_a_turn_that_has_ended_is_an_error_and_no_line(self):
-        bot = self.handler(
-            "if turn.text == 'keep': kept.append(turn)\nelse: kept[0].draft('late')", more="kept = []"
-        )
-        bot.replies("keep")
-        self.assertIn("turn.draft after the handler has returned", bot.failure("late", 2)["error"])
-        self.assertEqual(bot.replies("keep", 3), [])
-
-    def test_drafts_from_other_threads_never_come_after_the_answer(self):
-        bot = self.handler(
-            "def work():\n"
-            "    try:\n"
-            "        while True: turn.draft('x')\n"
-            "    except RuntimeError: pass\n"
-            "threading.Thread(target=work, daemon=True).start()\n"
-            "time.sleep(0.01)"
-        )
-        for number in range(5):
-            bot.turn(number)
-            while "draft" in (message := bot.receive()):
-                self.assertEqual(message["id"], number)
-            self.assertIn("done", message)
 
     def test_everything_that_a_turn_has(self):
         bot = self.handler(
@@ -127,14 +65,14 @@ class Both:
         bot = self.handler(
             "turn.reply(repr((turn.kind, turn.event, turn.markup, turn.files, turn.photos,"
             " turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat,"
-            " turn.message, turn.album)))\n"
+            " turn.message, turn.album, turn.dialog_id, turn.unreachable)))\n"
             "sender, place = turn.sender, turn.location\n"
             "turn.reply(f'{sender and sender.name} {place and place.title}')"
         )
         self.assertEqual(
             bot.replies("a *b* c_d"),
             [
-                repr(("message", "", "a \\*b\\* c\\_d", [], [], None, None, None, None, None, None, "", "")),
+                repr(("message", "", "a \\*b\\* c\\_d", [], [], None, None, None, None, None, None, "", "", "ann", None)),
                 "None None",
             ],
         )
@@ -151,9 +89,10 @@ class Both:
             "quoted": {"message": "3", "text": "what?", "sender": "8"},
             "forwarded": {"id": "9", "name": "News"},
             "sender": {"name": "Ann B", "username": "ann", "language": "de"},
-            "chat": {"id": "-1", "type": "group", "title": "Tea", "topic": "4"},
+            "chat": {"id": "-1", "type": "group", "title": "Tea", "topic": "4", "was": "-2"},
             "message": "55",
             "album": "12",
+            "dialog": "ann@-1",
         }
         said, names = bot.replies("b", 2, **full)
         self.assertEqual(names, "Ann B Café")
@@ -164,7 +103,7 @@ class Both:
             "Contact(phone='+43', name='Ann', user_id='7')",
             "Quoted(message='3', text='what?', sender='8'), Forwarded(id='9', name='News')",
             "Sender(name='Ann B', username='ann', language='de')",
-            "Chat(id='-1', type='group', title='Tea', topic='4'), '55', '12')",
+            "Chat(id='-1', type='group', title='Tea', topic='4', was='-2'), '55', '12', 'ann@-1', None)",
         ):
             self.assertIn(part, said)
         empty = {name: {} for name in ("quoted", "forwarded", "sender", "chat")}
@@ -355,6 +294,35 @@ class Both:
         )
         self.assertFalse(os.path.exists(os.path.dirname(asked["path"])))
 
+    def test_a_user_who_is_gone(self):
+        bot = self.handler("turn.reply(turn.unreachable or '-')")
+        gone = {"kind": "left", "event": "unreachable"}
+        self.assertEqual(bot.replies("blocked", **gone), ["blocked"])
+        self.assertEqual(bot.replies("blocked", 2, kind="left"), ["-"])
+
+    def test_drafts(self):
+        bot = self.handler("turn.draft('so')\nturn.draft('so far')\nturn.reply('so far, so good')")
+        bot.turn(3)
+        self.assertEqual(bot.receive(), {"id": 3, "draft": "so"})
+        self.assertEqual(bot.receive(), {"id": 3, "draft": "so far"})
+        self.assertEqual(bot.answer(3)["done"]["replies"], [{"text": "so far, so good"}])
+
+    def test_dead_replies(self):
+        bot = self.handler(
+            "for dead in AWAIT turn.dead_replies():\n"
+            "    turn.reply(repr((dead.action, dead.error, dead.died.isoformat())))"
+        )
+        bot.turn(3)
+        self.assertEqual(bot.receive(), {"id": 3, "dead_replies": 1})
+        replies = [
+            {"action": {"text": "hi"}, "error": "blocked", "died": 1_700_000_000_500},
+            {"action": {"edit": "menu", "text": "x"}, "error": "gone", "died": 0},
+        ]
+        bot.send({"id": 3, "dead_replies": 1, "replies": replies})
+        said = [reply["text"] for reply in bot.answer(3)["done"]["replies"]]
+        self.assertEqual(said[0], "(Reply('hi'), 'blocked', '2023-11-14T22:13:20.500000+00:00')")
+        self.assertEqual(said[1], "(edit('menu', 'x'), 'gone', '1970-01-01T00:00:00+00:00')")
+
     def test_a_question_to_the_platform_ends_with_its_turn(self):
         bot = self.handler("AWAIT turn.download(turn.files[0])")
         bot.turn(3, files=[{"type": "voice", "id": "v"}])
@@ -473,29 +441,11 @@ class Both:
 
 
 class Plain(Both, PlainHandlers, unittest.TestCase):
-    def test_drafts_of_a_cancelled_turn_are_not_sent(self):
-        bot = self.handler(
-            "turn.draft('a')\n"
-            "while not turn.cancelled: time.sleep(0.01)\n"
-            "turn.draft('b')"
-        )
-        bot.turn(1)
-        self.assertEqual(bot.receive(), {"id": 1, "draft": "a"})
-        bot.send({"cancel": 1})
-        self.assertIn("done", bot.receive())
+    pass
 
 
 class Async(Both, AsyncHandlers, unittest.TestCase):
-    def test_drafts_of_a_cancelled_turn_are_not_sent(self):
-        bot = self.handler(
-            "turn.draft('a')\n"
-            "try: await asyncio.sleep(60)\n"
-            "finally: turn.draft('b')"
-        )
-        bot.turn(1)
-        self.assertEqual(bot.receive(), {"id": 1, "draft": "a"})
-        bot.send({"cancel": 1})
-        self.assertIn("cancelled", bot.receive()["fail"]["error"])
+    pass
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ use crate::author::message::{Action, Button, FileKind, Keyboard, Press, Reply, S
 
 /// Telegram names no limits for the number of buttons and their labels; beyond these
 /// its apps cannot show them.
-pub(super) const LIMITS: Limits = Limits {
+const LIMITS: Limits = Limits {
     platform: "Telegram",
     text: 4096,
     caption: 1024,

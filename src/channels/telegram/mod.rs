@@ -48,8 +48,7 @@ use serde_json::Value;
 use turnkey_storage::ReplyId;
 
 use super::client::Client;
-use super::incoming::chat_of;
-use super::incoming::genuine;
+use super::incoming::{chat_of, genuine};
 use super::lenient::readable;
 use super::signature::same_secret;
 use super::{

@@ -3,7 +3,6 @@
 //! a second time (`TEST_HANDLERS=python`, see scripts/test).
 
 mod check;
-mod drafts;
 mod examples;
 mod failures;
 mod lives;

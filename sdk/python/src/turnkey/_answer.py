@@ -1,8 +1,7 @@
-"""The answers that a turn is owed, `done` or `fail`, and the drafts before them, as lines.
+"""The answers that a turn is owed: `done` or `fail`, as lines.
 
-Used by `_threads.py` and `_loop.py`. Invariants: `done_line` and `fail_line` always give a
-line that the worker takes; what it would refuse becomes a `fail` that says why. No draft comes
-after its turn's answer.
+Used by `_threads.py` and `_loop.py`. Invariant: `done_line` and `fail_line` always give a
+line that the worker takes; what it would refuse becomes a `fail` that says why.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from ._reply import Reply
 from ._state import States
 from ._trace import error_line, message_of, trace_of
 from ._turn import BaseTurn
-from ._wire import MAX_LINE, End, Pipes, encode
+from ._wire import MAX_LINE, encode
 
 TIMED_OUT = "cancelled: the turn took longer than --turn-timeout"
 
@@ -57,21 +56,6 @@ def fail_line(number: Any, error: BaseException, cancelled: bool) -> bytes:
     if trace:
         fail["trace"] = trace
     return encode({"id": number, "fail": fail})
-
-
-def send_draft(number: Any, turn: BaseTurn[Any], text: str, pipes: Pipes) -> None:
-    """Shows what a turn has so far. From any thread."""
-    line = encode({"id": number, "draft": text})
-    if len(line) > MAX_LINE:
-        raise ValueError(f"a draft of {len(line):,} bytes; the limit is {MAX_LINE:,}")
-    # The answer needs this lock, too, and `_ended` is true before it does.
-    with pipes.lock:
-        if turn._ended:
-            return
-        try:
-            pipes.send(line)
-        except End:
-            pass  # Whoever reads or answers next sees it.
 
 
 def refuse_result(result: object) -> None:

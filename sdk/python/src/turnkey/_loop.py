@@ -1,7 +1,7 @@
 """Async handlers, on one asyncio loop: each turn is a task.
 
 Called by `_run.py`; the only module that needs asyncio at its start, so it is imported only
-for async handlers. Invariants: everything but logging and drafts happens in the loop's thread; each
+for async handlers. Invariants: everything but logging happens in the loop's thread; each
 turn is answered once, by `_run`, or by `_cancel` if its task never began. Bound: as many
 tasks as the worker sends turns (`concurrency`).
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Callable, Dict, Optional
 
-from ._answer import done_line, fail_line, refuse_result, send_draft
+from ._answer import done_line, fail_line, refuse_result
 from ._errors import Cancelled
 from ._state import States
 from ._turn import AsyncTurn, BaseTurn, Questions
@@ -140,6 +140,14 @@ class Loop(Questions):
         except End:
             self._finish(None)
 
+    def draft(self, turn: BaseTurn[Any], text: str) -> None:
+        line = encode({"id": turn._more.number, "draft": text})
+        if not turn._cancelled and len(line) <= MAX_LINE:
+            try:
+                self._pipes.send(line)
+            except End:
+                self._finish(None)
+
     async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         mine: InHand = turn._more
         mine.count += 1
@@ -154,6 +162,3 @@ class Loop(Questions):
         except End:
             self._finish(None)
         return await asked
-
-    def draft(self, turn: BaseTurn[Any], text: str) -> None:
-        send_draft(turn._more.number, turn, text, self._pipes)

@@ -33,14 +33,9 @@ from ._turn import AsyncTurn, Turn
 from ._wire import End, Pipes, ProtocolError, encode
 
 if TYPE_CHECKING:
-    from typing import Literal, TypeVar
+    from typing import TypeVar
 
     S = TypeVar("S")
-
-    DialogBy = Literal["user", "chat", "user_in_chat"]
-
-#: What can have a state in a group.
-DIALOGS = ("user", "chat", "user_in_chat")
 
 PROTOCOL = 1
 READING, WRITING = 3, 4
@@ -50,6 +45,9 @@ GRACE = 1.0
 
 #: Turns at once if the author says nothing.
 THREADS, TASKS = 32, 1000
+
+#: What may have a state in a group.
+DIALOGS = ("user", "chat", "user_in_chat")
 
 #: What `inspect` calls by this name.
 CO_COROUTINE = 0x80
@@ -65,7 +63,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -78,7 +76,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -91,7 +89,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -104,7 +102,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -116,7 +114,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
-    dialog_by: Optional[DialogBy] = None,
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None:
     """Runs the bot: calls `handle` with each turn, until `turnkey run` ends the process.
@@ -129,9 +127,8 @@ def run(
     of an async handler, if it is left out. `raw=True` asks for the platform's own JSON
     (`turn.update.raw`). `hears` names the kinds of update that the handler is given, and no
     others are: `["message", "button", "edited"]`; see `turn.kind`. Left out they are messages,
-    buttons, opened, joined and left. `dialog_by` says what has a state in a group: `"user"` (the
-    same wherever they write), `"chat"` (its members share it) or `"user_in_chat"` (the user, in
-    each group another), which it is if it is left out. `name` is how the log calls this process.
+    buttons, opened, joined and left. `dialog_by` says what has a state of its own in a group:
+    `user_in_chat`, which it is if this is left out, `user` or `chat`. `name` is how the log calls this process.
 
     Returns when the worker has no more use for the process. It is the last line of a
     program: under `if __name__ == "__main__":` if tests import it.
@@ -204,13 +201,11 @@ def _hello(
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"hears names {kind!r}; what can be heard is {', '.join(KINDS)}")
-    if dialog_by is not None and not isinstance(dialog_by, str):
-        raise TypeError(f'dialog_by is a text, such as "chat", not {describe(dialog_by)}')
     if dialog_by is not None and dialog_by not in DIALOGS:
-        raise ValueError(f"dialog_by is {', '.join(DIALOGS)}, not {dialog_by!r}")
+        raise ValueError(f"dialog_by is one of {', '.join(DIALOGS)}, not {describe(dialog_by)}")
     if name is None:
         name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
-    hello = {
+    hello: Dict[str, Any] = {
         "protocol": PROTOCOL,
         "name": name.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore"),
         "concurrency": concurrency,

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from ._answer import done_line, fail_line, refuse_result, send_draft
+from ._answer import done_line, fail_line, refuse_result
 from ._errors import Cancelled
 from ._state import States
 from ._turn import BaseTurn, Questions, Rows, Turn
@@ -276,7 +276,11 @@ class Threads(Questions):
         return Rows(asked.value) if sort == "query" else asked.value
 
     def draft(self, turn: BaseTurn[Any], text: str) -> None:
-        send_draft(turn._more.number, turn, text, self._pipes)
+        mine: InHand = turn._more
+        line = encode({"id": mine.number, "draft": text})
+        with self._pipes.lock:
+            if not turn._ended and not turn._cancelled and len(line) <= MAX_LINE:
+                self._pipes.send(line)
 
     def _read_until(self, asked: Asked, seat: Seat) -> None:
         """The reader asks: it reads on itself, and hands turns that come to others."""

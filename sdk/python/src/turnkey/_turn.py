@@ -1,7 +1,7 @@
 """What a handler is given: `Turn`, `AsyncTurn`.
 
 A turn is made and taken apart by `_answer.py`. Invariants: nothing that a handler does here
-takes effect before the turn is committed, but for `ask`, `download` and `draft`; whatever the worker
+takes effect before the turn is committed, but for `ask` and `download`; whatever the worker
 would refuse is refused here, at the line that wrote it; what came in is looked at when the
 handler does. Bound: `MAX_REPLIES` replies and other actions a turn.
 """
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar, Unpack
 
     from ._reply import ReplyOptions, Target
+    from ._said import DeadReply
 
     #: The type of the user's state: `turnkey.Turn` alone is one with a dict.
     S = TypeVar("S", default=Dict[str, Any])
@@ -91,16 +92,16 @@ class Ready:
 
 class Questions:
     """Whom a turn asks. `_threads.py`, `_loop.py` and `turnkey.testing` have one each. `sort`
-    is `query`, `ask` or `download`, with the fields that the protocol has for it; the answer
-    is the rows, the result, or the bytes that were written. A draft has no answer."""
+    is `query`, `ask`, `download` or `dead_replies`, with the fields that the protocol has for
+    it; the answer is the rows, the result, the bytes that were written, or the replies."""
 
     def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         raise NotImplementedError
 
-    async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
+    def draft(self, turn: BaseTurn[Any], text: str) -> None:
         raise NotImplementedError
 
-    def draft(self, turn: BaseTurn[Any], text: str) -> None:
+    async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         raise NotImplementedError
 
 
@@ -243,10 +244,18 @@ class BaseTurn(Generic[S]):
         return self._data["user"]  # type: ignore[no-any-return]
 
     @property
-    def dialog(self) -> str:
-        """What this dialog is called: the user, or, in a group, what `turnkey.run(…, dialog_by=…)`
-        says. `turn.send_to` takes it."""
-        return self._data.get("dialog", self._data["user"])  # type: ignore[no-any-return]
+    def dialog_id(self) -> str:
+        """What this dialog is called: the user, or, in a group, what `turnkey.run` was given
+        as `dialog_by`. `turn.send_to` takes it."""
+        return self._data.get("dialog") or self._data["user"]  # type: ignore[no-any-return]
+
+    @property
+    def unreachable(self) -> Optional[str]:
+        """Why nothing reaches this user any more, if that is what this turn is about: of the
+        kind `left`, after a platform refused a reply since the user blocked the bot or is
+        gone. What is said in such a turn is most likely refused, too."""
+        gone = self.kind == "left" and self.event == "unreachable"
+        return self.text if gone else None
 
     @property
     def channel(self) -> str:
@@ -267,14 +276,6 @@ class BaseTurn(Generic[S]):
         """Which attempt at this update this is, from 1. A handler that calls something
         costly can do less at a later one."""
         return self._data.get("attempt", 1)  # type: ignore[no-any-return]
-
-    @property
-    def unreachable(self) -> Optional[str]:
-        """Why nothing reaches this user any more, if that is what this turn is about: one of the
-        kind `left`, after a platform refused a reply since the user blocked the bot or is gone;
-        None in any other. What is said in such a turn is most likely refused, too."""
-        is_so = self.kind == "left" and self.event == "unreachable"
-        return self.text if is_so else None
 
     @property
     def cancelled(self) -> bool:
@@ -344,7 +345,8 @@ class BaseTurn(Generic[S]):
         **options: Unpack[ReplyOptions],
     ) -> None:
         """Says something to another dialog. It is part of this turn's transaction, and is sent
-        in that dialog's order. `user` is what `turn.dialog` is there: in private the user's id."""
+        in that dialog's order. `user` is what `turn.dialog_id` is there: in private the user's
+        id."""
         for what, value in (("channel", channel), ("user", user)):
             if not isinstance(value, str) or not value:
                 raise TypeError(f"turn.send_to: the {what} is a str, not {describe(value)}")
@@ -354,15 +356,14 @@ class BaseTurn(Generic[S]):
 
     def draft(self, text: str) -> None:
         """Shows a text that still grows, such as a language model's answer so far; a later one
-        takes its place, and the turn's reply takes the last one's. Call it as often as you like,
-        with all of the text and without `await`: the newest is shown every second and a half.
-        Best effort: it is never stored, and nothing happens on platforms that show no drafts."""
+        takes its place, and the turn's reply takes the last one's. Call it as often as you like:
+        the newest is shown every second and a half. Best effort: it is never stored, and nothing
+        happens on platforms that show no drafts."""
         if not isinstance(text, str):
             raise TypeError(f"turn.draft takes a str, not {describe(text)}")
         if self._ended:
             raise _ended("draft")
-        if not self._cancelled:
-            self._asked.draft(self, text)
+        self._asked.draft(self, text)
 
     def _say(self, verb: str, json: Dict[str, Any]) -> None:
         if self._ended:
@@ -437,6 +438,11 @@ class Turn(BaseTurn[S]):
             fetched = fetching.take(self._ask("download", fetching.fields))
         return Ready(fetched) if self._awaited else fetched  # type: ignore[return-value]
 
+    def dead_replies(self) -> List[DeadReply]:
+        """The replies of this dialog that were given up, the oldest first; at most 1,000."""
+        replies = _dead(self._ask("dead_replies", {}))
+        return Ready(replies) if self._awaited else replies  # type: ignore[return-value]
+
     def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:
             raise _ended(sort)
@@ -489,10 +495,20 @@ class AsyncTurn(BaseTurn[S]):
         with fetching:
             return fetching.take(await self._ask("download", fetching.fields))
 
+    async def dead_replies(self) -> List[DeadReply]:
+        """The replies of this dialog that were given up, the oldest first; at most 1,000."""
+        return _dead(await self._ask("dead_replies", {}))
+
     async def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:
             raise _ended(sort)
         return await self._asked.ask_later(self, sort, fields)
+
+
+def _dead(replies: List[Dict[str, Any]]) -> List[DeadReply]:
+    from ._said import read_dead
+
+    return [read_dead(reply) for reply in replies]
 
 
 class Download:

@@ -23,8 +23,6 @@ def plain(turn: turnkey.Turn[Visitor]) -> None:
     turn.edit(7, "x")  # BAD
     turnkey.Button("a", 1)  # BAD
     turn.download("x")  # BAD
-    turn.draft(7)  # BAD
-    turn.draft(turn.unreachable)  # BAD
 
 
 async def later(turn: turnkey.AsyncTurn[Visitor]) -> None:
@@ -42,4 +40,3 @@ async def mixed(turn: turnkey.Turn[Visitor]) -> None:
 turnkey.run(plain)  # BAD
 turnkey.run(mixed, state=Visitor)  # BAD
 turnkey.run(plain, state=Visitor, concurrency="7")  # BAD
-turnkey.run(plain, state=Visitor, dialog_by="group")  # BAD

@@ -59,10 +59,10 @@ def verbs(turn: turnkey.Turn) -> None:
     turn.delete(True)
     turn.toast("x", alert=True)
     turn.call("sendDice", {"emoji": "x"}, name="dice")
-    turn.send_to("vk", turn.dialog, "x", no_preview=True)
-    turn.draft("so far")
-    if turn.unreachable is not None:
-        turn.draft(turn.unreachable.upper())
+    turn.send_to("vk", turn.dialog_id, "x", no_preview=True)
+    turn.draft(turn.unreachable or "so far")
+    for dead in turn.dead_replies():
+        turn.reply(f"{dead.action.text} {dead.error} {dead.died.year}")
     member: Any = turn.ask("getChatMember", {"user_id": 7})
     for file in turn.photos + turn.files:
         data: bytes = turn.download(file)
@@ -75,7 +75,6 @@ def verbs(turn: turnkey.Turn) -> None:
 async def async_verbs(turn: turnkey.AsyncTurn) -> None:
     data: bytes = await turn.download(turn.files[0])
     size: int = await turn.download(turn.files[0], pathlib.Path("x"))
-    turn.draft("so far")
     turn.reply(f"{size} {data!r} {await turn.ask('getMe')}")
 
 

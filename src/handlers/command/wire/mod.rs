@@ -3,8 +3,7 @@
 //! Used by `process.rs`, which speaks to a worker's processes, and by `conversation.rs`,
 //! `trial.rs` and `conformance/`, which speak to one without a runtime. Invariant: two kinds of
 //! fault are told apart. A line that breaks the protocol ends its process ([`read`]); an answer
-//! with a field of the wrong type fails its turn alone ([`done`], [`fail`]), and a draft that is
-//! no text nothing. Bounds:
+//! with a field of the wrong type fails its turn alone ([`done`], [`fail`]). Bounds:
 //! [`LONGEST_LINE`], [`MOST_AT_ONCE`], [`LONGEST_NAME`], [`LONGEST_ERROR`], [`DEEPEST`].
 //!
 //! | file | what |
@@ -27,7 +26,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(super) use self::answer::{done, fail, read_done, read_fail};
-pub(super) use self::question::{Asked, Number, Question, Wish, downloaded, refused, result, rows};
+pub(super) use self::question::{
+    Asked, Look, Number, Question, Wish, dead, downloaded, refused, result, rows,
+};
 pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
 use crate::author::dialog_by::DialogBy;
@@ -107,8 +108,8 @@ pub(super) enum Line {
     /// How a turn ended.
     Answer(u64, TurnEnd),
     Question(u64, Question),
-    /// What a turn has so far; or why that is no text.
-    Draft(u64, Result<String, String>),
+    /// A text of a turn that still grows.
+    Draft(u64, String),
     /// With the number of its ping.
     Pong(u64),
     Log(Log),

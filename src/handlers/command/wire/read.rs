@@ -28,8 +28,8 @@ struct AnyLine<'a> {
     query: Option<u64>,
     ask: Option<u64>,
     download: Option<u64>,
-    #[serde(borrow)]
-    draft: Option<&'a RawValue>,
+    dead_replies: Option<u64>,
+    draft: Option<String>,
     #[serde(borrow)]
     sql: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -104,15 +104,20 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
         } => question(id, Sort::Download, number),
         AnyLine {
             id: Some(id),
-            draft: Some(draft),
+            dead_replies: Some(number),
             ..
-        } => Ok(Line::Draft(id, field("draft", draft))),
+        } => question(id, Sort::DeadReplies, number),
+        AnyLine {
+            id: Some(id),
+            draft: Some(text),
+            ..
+        } => Ok(Line::Draft(id, text)),
         AnyLine {
             pong: Some(number), ..
         } => Ok(Line::Pong(number)),
         AnyLine { log: Some(log), .. } => field("log", log).map(|Object(log)| Line::Log(log)),
         _ => Err(
-            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, draft, pong nor log"
+            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, dead_replies, draft, pong nor log"
                 .to_owned(),
         ),
     }
@@ -165,8 +170,6 @@ mod tests {
             "[]",
             "{}",
             r#"{"id":1}"#,
-            r#"{"draft":"x"}"#,
-            r#"{"id":1,"draft":null}"#,
             r#"{"id":-1,"done":{}}"#,
             r#"{"id":1,"done":{},"fail":{"error":"x"}}"#,
             r#"{"hello":{"protocol":2}}"#,
@@ -182,32 +185,12 @@ mod tests {
             r#"{"id":1,"done":{"unknown":1}}"#,
             r#"{"id":1,"query":2,"sql":7}"#,
             r#"{"id":1,"ask":2}"#,
+            r#"{"id":1,"draft":"so far"}"#,
             r#"{"id":1,"download":2,"file":null}"#,
-            r#"{"id":1,"draft":7}"#,
             r#"{"pong":1}"#,
             r#"{"log":{"text":"x"}}"#,
         ] {
             assert!(read(line.as_bytes()).is_ok(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_draft_is_a_text_and_one_that_is_none_breaks_nothing() {
-        let draft = |line: &str| match read(line.as_bytes()) {
-            Ok(Line::Draft(id, text)) => (id, text),
-            _ => panic!("no draft: {line}"),
-        };
-        let text = draft(r#"{"id":7,"draft":"so \u00e4"}"#);
-        assert_eq!(text, (7, Ok("so ä".to_owned())));
-        assert_eq!(draft(r#"{"id":7,"draft":""}"#), (7, Ok(String::new())));
-        for line in [
-            r#"{"id":7,"draft":7}"#,
-            r#"{"id":7,"draft":{"text":"x"}}"#,
-            r#"{"id":7,"draft":"\ud800"}"#,
-        ] {
-            let (id, text) = draft(line);
-            let wrong = text.expect_err(line);
-            assert!(id == 7 && wrong.starts_with("draft"), "{line}: {wrong}");
         }
     }
 }

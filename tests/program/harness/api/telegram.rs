@@ -171,8 +171,6 @@ impl Telegram {
                 return ok(json!({ "message_id": id }));
             }
             "deletebusinessmessages"
-            | "sendchataction"
-            | "sendmessagedraft"
             | "setmessagereaction"
             | "banchatmember"
             | "pinchatmessage" => return ok(json!(true)),

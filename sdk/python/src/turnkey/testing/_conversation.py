@@ -36,7 +36,7 @@ from .._run import is_async
 from .._state import states_of
 from .._turn import AsyncTurn, BaseTurn, Params, Questions, Row, Rows, Turn
 from .._wire import decode, encode, from_sql, to_sql
-from ._said import Said, read
+from .._said import DeadReply, Said, read
 
 #: `/start`, `/start ref`, and `/start@my_bot`.
 _COMMAND = re.compile(r"/(\w+)(?:@\S*)?(?:\s+(.*))?\Z", re.DOTALL)
@@ -69,6 +69,10 @@ class Conversation(Questions):
         self._channel = channel
         self._stored: Dict[str, str] = {}
         self._count = 0
+        #: What `turn.dead_replies` gives.
+        self.dead_replies: List[DeadReply] = []
+        #: What the last turn showed with `turn.draft`.
+        self.drafts: List[str] = []
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         #: Where your own tables are.
         self.database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -101,8 +105,8 @@ class Conversation(Questions):
         quoted: Optional[Quoted] = None,
         forwarded: Optional[Forwarded] = None,
         message: str = "",
+        dialog: str = "",
         album: str = "",
-        dialog: Optional[str] = None,
         rpc: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
@@ -110,15 +114,11 @@ class Conversation(Questions):
         """Anything else that can come in, by the names that a turn has for it:
         `files=[turnkey.File("photo", id="…")]`, `location=turnkey.Location(48.2, 16.4)`;
         `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own JSON; a later
-        `attempt`; another `kind`, such as `edited` or `opened`; the `dialog`, the user's own if it
-        is left out, whose state it is."""
+        `attempt`; another `kind`, such as `edited` or `opened`."""
         self._count += 1
-        if dialog is None:
-            dialog = user
         turn: Dict[str, Any] = {
             "channel": self._channel,
             "user": user,
-            "dialog": dialog,
             "update": str(self._count),
             "kind": "rpc" if rpc is not None else kind,
             "text": text,
@@ -139,7 +139,12 @@ class Conversation(Questions):
         ):
             if value is not None:
                 turn[name] = _field(value, type)
-        for name, said in (("event", event), ("message", message), ("album", album)):
+        for name, said in (
+            ("event", event),
+            ("message", message),
+            ("album", album),
+            ("dialog", dialog),
+        ):
             if said:
                 turn[name] = said
         if markup is not None:
@@ -149,19 +154,20 @@ class Conversation(Questions):
         if raw is not None:
             turn["raw"] = raw
         turn = decode(encode(turn))
-        if dialog in self._stored:
-            turn["state"] = json.loads(self._stored[dialog])
-        return self._take(dialog, turn)
+        if user in self._stored:
+            turn["state"] = json.loads(self._stored[user])
+        return self._take(user, turn)
 
     def state(self, user: str) -> Any:
-        """A user's state, or a dialog's, as the next turn would see it."""
+        """A user's state as the next turn would see it."""
         return self._states.read(json.loads(self._stored.get(user, "null")))
 
     def query(self, sql: str, params: Params = ()) -> List[Row]:
         """A look at your own tables, from the test."""
         return self._query(to_sql(sql, params))
 
-    def _take(self, dialog: str, data: Dict[str, Any]) -> List[Said]:
+    def _take(self, user: str, data: Dict[str, Any]) -> List[Said]:
+        self.drafts = []
         turn: BaseTurn[Any] = self._turn(None, data, self)
         try:
             turn.state = self._states.read(data.get("state"))
@@ -176,7 +182,7 @@ class Conversation(Questions):
         with self._transaction():
             for sql, values in done.get("sql", ()):
                 self.database.execute(sql, _values(values))
-        self._stored[dialog] = json.dumps(done["state"])
+        self._stored[user] = json.dumps(done["state"])
         return [read(said) for said in done.get("replies", ())]
 
     def _wait_for(self, result: Any) -> Any:
@@ -223,19 +229,28 @@ class Conversation(Questions):
         answer = self._answer(sort, fields)
         return Rows(answer) if sort == "query" else answer
 
+    def draft(self, turn: BaseTurn[Any], text: str) -> None:
+        self.drafts.append(text)
+
     async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         # Others get a chance here, as they do in earnest.
         await asyncio.sleep(0)
         return self._answer(sort, fields)
-
-    def draft(self, turn: BaseTurn[Any], text: str) -> None:
-        """Nobody sees it."""
 
     def _answer(self, sort: str, fields: Dict[str, Any]) -> Any:
         if sort == "query":
             return self._query([fields["sql"], fields["params"]])
         if sort == "download":
             return self._download(fields)
+        if sort == "dead_replies":
+            return [
+                {
+                    "action": dict(dead.action._json),
+                    "error": dead.error,
+                    "died": dead.died.timestamp() * 1000,
+                }
+                for dead in self.dead_replies
+            ]
         if self._platform is None:
             raise PlatformError(
                 "there is no platform in a Conversation: give it one that answers turn.ask, "
