@@ -171,6 +171,7 @@ impl Telegram {
                 return ok(json!({ "message_id": id }));
             }
             "deletebusinessmessages"
+            | "sendmessagedraft"
             | "setmessagereaction"
             | "banchatmember"
             | "pinchatmessage" => return ok(json!(true)),
