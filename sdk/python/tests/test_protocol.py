@@ -300,6 +300,21 @@ class Both:
         self.assertEqual(bot.replies("blocked", **gone), ["blocked"])
         self.assertEqual(bot.replies("blocked", 2, kind="left"), ["-"])
 
+    def test_drafts_from_other_threads_never_come_after_the_answer(self):
+        bot = self.handler(
+            "def work():\n"
+            "    try:\n"
+            "        while True: turn.draft('x')\n"
+            "    except RuntimeError: pass\n"
+            "threading.Thread(target=work, daemon=True).start()\n"
+            "time.sleep(0.01)"
+        )
+        for number in range(5):
+            bot.turn(number)
+            while "draft" in (message := bot.receive()):
+                self.assertEqual(message["id"], number)
+            self.assertIn("done", message)
+
     def test_drafts(self):
         bot = self.handler("turn.draft('so')\nturn.draft('so far')\nturn.reply('so far, so good')")
         bot.turn(3)

@@ -1,7 +1,8 @@
 //! What a turn hears of the process that runs it.
 //!
 //! The process (`process.rs`) has one end, the turn's task the other; both are in the worker's
-//! one thread. Bound: whoever puts something in looks at [`Mailbox::waiting`] before.
+//! one thread. Bound: whoever puts something in looks at [`Mailbox::waiting`] before; of what is
+//! put with [`Mailbox::put_newest`] there is one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::task::{Poll, Waker};
 /// One turn's; dropping nothing closes it, [`Mailbox::close`] does.
 pub(super) struct Mailbox<T> {
     events: RefCell<VecDeque<T>>,
+    newest: Cell<Option<T>>,
     closed: Cell<bool>,
     waker: Cell<Option<Waker>>,
 }
@@ -19,18 +21,25 @@ impl<T> Mailbox<T> {
     pub(super) fn new() -> Self {
         Mailbox {
             events: RefCell::new(VecDeque::new()),
+            newest: Cell::new(None),
             closed: Cell::new(false),
             waker: Cell::new(None),
         }
     }
 
-    /// Events that nobody has taken yet.
+    /// Events that nobody has taken yet, without the newest of those of which only that counts.
     pub(super) fn waiting(&self) -> usize {
         self.events.borrow().len()
     }
 
     pub(super) fn put(&self, event: T) {
         self.events.borrow_mut().push_back(event);
+        self.wake();
+    }
+
+    /// Puts in one of which only the newest counts. All others are taken before it.
+    pub(super) fn put_newest(&self, event: T) {
+        self.newest.set(Some(event));
         self.wake();
     }
 
@@ -52,6 +61,9 @@ impl<T> Mailbox<T> {
             if let Some(event) = self.events.borrow_mut().pop_front() {
                 return Poll::Ready(Some(event));
             }
+            if let Some(event) = self.newest.take() {
+                return Poll::Ready(Some(event));
+            }
             if self.closed.get() {
                 return Poll::Ready(None);
             }
@@ -59,5 +71,25 @@ impl<T> Mailbox<T> {
             Poll::Pending
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_those_put_newest_the_last_is_taken_after_all_others() {
+        let mailbox = Mailbox::new();
+        mailbox.put_newest("draft 1");
+        mailbox.put("question 1");
+        mailbox.put_newest("draft 2");
+        mailbox.put("question 2");
+        assert_eq!(mailbox.waiting(), 2);
+        mailbox.close();
+        for event in ["question 1", "question 2", "draft 2"] {
+            assert_eq!(mailbox.next().await, Some(event));
+        }
+        assert_eq!(mailbox.next().await, None);
     }
 }

@@ -535,13 +535,17 @@ impl Process {
                     self.write(&wire::refused(id, question.number, too_many()));
                 }
             }
-            Line::Draft(id, text) => {
+            Line::Draft(id, draft) => {
                 let turn = self.in_hand.borrow().get(&id).cloned();
                 let turn =
                     turn.ok_or_else(|| format!("a draft of turn {id}, which is not in hand"))?;
-                // A newer one comes, or the reply.
-                if turn.waiting() < MOST_QUESTIONS {
-                    turn.put(Event::Draft(text));
+                match draft {
+                    // However many come at once, they are no questions.
+                    Ok(text) => turn.put_newest(Event::Draft(text)),
+                    Err(wrong) => {
+                        let title = self.title.borrow();
+                        tracing::warn!("{title}: a draft of turn {id} is not shown: {wrong}");
+                    }
                 }
             }
             Line::Pong(_) => {}

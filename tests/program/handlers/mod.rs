@@ -3,6 +3,7 @@
 //! a second time (`TEST_HANDLERS=python`, see scripts/test).
 
 mod check;
+mod drafts;
 mod examples;
 mod failures;
 mod lives;

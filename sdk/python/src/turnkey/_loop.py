@@ -1,7 +1,7 @@
 """Async handlers, on one asyncio loop: each turn is a task.
 
 Called by `_run.py`; the only module that needs asyncio at its start, so it is imported only
-for async handlers. Invariants: everything but logging happens in the loop's thread; each
+for async handlers. Invariants: everything but logging and drafts happens in the loop's thread; each
 turn is answered once, by `_run`, or by `_cancel` if its task never began. Bound: as many
 tasks as the worker sends turns (`concurrency`).
 """
@@ -142,11 +142,14 @@ class Loop(Questions):
 
     def draft(self, turn: BaseTurn[Any], text: str) -> None:
         line = encode({"id": turn._more.number, "draft": text})
-        if not turn._cancelled and len(line) <= MAX_LINE:
-            try:
-                self._pipes.send(line)
-            except End:
-                self._finish(None)
+        # Perhaps from another thread: under this lock none comes after the answer, which needs it,
+        # too, once `_ended` is true.
+        with self._pipes.lock:
+            if not turn._ended and not turn._cancelled and len(line) <= MAX_LINE:
+                try:
+                    self._pipes.send(line)
+                except End:
+                    pass  # Whoever reads or answers next sees it.
 
     async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         mine: InHand = turn._more

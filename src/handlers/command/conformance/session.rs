@@ -361,10 +361,15 @@ impl<'a> Session<'a> {
                 self.talk.say(&answer);
                 Ok(Heard::Other)
             }
-            Line::Draft(id, _) => match self.in_hand.contains_key(&id) {
-                true => Ok(Heard::Other),
-                false => Err(format!("a draft of turn {id}, which is not in hand")),
-            },
+            Line::Draft(id, draft) => {
+                if !self.in_hand.contains_key(&id) {
+                    return Err(format!("a draft of turn {id}, which is not in hand"));
+                }
+                if let Err(wrong) = draft {
+                    self.found.wrong(format!("a draft is not shown: {wrong}"));
+                }
+                Ok(Heard::Other)
+            }
             Line::Pong(number) => match self.pings.remove(&number) {
                 true => Ok(Heard::Pong),
                 false => Err(format!(

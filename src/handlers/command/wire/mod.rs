@@ -108,8 +108,8 @@ pub(super) enum Line {
     /// How a turn ended.
     Answer(u64, TurnEnd),
     Question(u64, Question),
-    /// A text of a turn that still grows.
-    Draft(u64, String),
+    /// A text of a turn that still grows; or why it is none.
+    Draft(u64, Result<String, String>),
     /// With the number of its ping.
     Pong(u64),
     Log(Log),

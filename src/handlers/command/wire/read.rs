@@ -29,7 +29,8 @@ struct AnyLine<'a> {
     ask: Option<u64>,
     download: Option<u64>,
     dead_replies: Option<u64>,
-    draft: Option<String>,
+    #[serde(borrow)]
+    draft: Option<&'a RawValue>,
     #[serde(borrow)]
     sql: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -109,9 +110,9 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
         } => question(id, Sort::DeadReplies, number),
         AnyLine {
             id: Some(id),
-            draft: Some(text),
+            draft: Some(draft),
             ..
-        } => Ok(Line::Draft(id, text)),
+        } => Ok(Line::Draft(id, field("draft", draft))),
         AnyLine {
             pong: Some(number), ..
         } => Ok(Line::Pong(number)),
@@ -191,6 +192,21 @@ mod tests {
             r#"{"log":{"text":"x"}}"#,
         ] {
             assert!(read(line.as_bytes()).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_draft_is_a_text_and_one_that_is_none_breaks_nothing() {
+        let draft = |line: &str| match read(line.as_bytes()) {
+            Ok(Line::Draft(id, text)) => (id, text),
+            _ => panic!("no draft: {line}"),
+        };
+        let text = draft(r#"{"id":7,"draft":"so \u00e4"}"#);
+        assert_eq!(text, (7, Ok("so ä".to_owned())));
+        for line in [r#"{"id":7,"draft":7}"#, r#"{"id":7,"draft":"\ud800"}"#] {
+            let (id, text) = draft(line);
+            let wrong = text.expect_err(line);
+            assert!(id == 7 && wrong.starts_with("draft"), "{line}: {wrong}");
         }
     }
 }

@@ -171,6 +171,7 @@ impl Telegram {
             "copymessage" => return self.copy(body),
             "createforumtopic" => return self.open_topic(body),
             "deletebusinessmessages"
+            | "sendmessagedraft"
             | "setmessagereaction"
             | "banchatmember"
             | "pinchatmessage" => return ok(json!(true)),
