@@ -57,7 +57,7 @@ pub(super) const LEAVE: Duration = Duration::from_secs(1);
 const LAST_READ: Duration = Duration::from_secs(1);
 
 /// How long a process that closed a pipe has until its end must be seen.
-pub(super) const GOING: Duration = Duration::from_millis(100);
+pub(super) const GOING: Duration = Duration::from_millis(500);
 
 /// Why a process ends.
 #[derive(Clone, Debug)]
