@@ -33,6 +33,8 @@
 //! | `to CHANNEL USER x` | says that there |
 //! | `member 7` | asks `getChatMember`, and says the answer |
 //! | `fetch`, `save PATH` under a file | downloads it, and says how many bytes it has |
+//! | `draft x` | shows that while it grows, then says it |
+//! | `dead` | says how many replies were given up |
 //! | `about` | says all that came with it |
 //! | photos | says how many, and what stands under them |
 //! | other files, a place, a contact | says what it is |
@@ -253,6 +255,14 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
                 Ok(size) => turn.reply(format!("{size} bytes")),
                 Err(error) => turn.reply(format!("no file: {error}")),
             }
+        }
+        "draft" => {
+            turn.draft(rest);
+            turn.reply(format!("{rest}."));
+        }
+        "dead" => {
+            let dead = turn.dead_replies().await?.len();
+            turn.reply(format!("{dead} dead"));
         }
         "about" => turn.reply(about(turn)),
         _ => return Ok(false),

@@ -74,6 +74,8 @@ export interface Chat {
   readonly title?: string
   /** The topic within it. */
   readonly topic?: string
+  /** The id that this group had until it became a supergroup, in the message that says so. */
+  readonly was?: string
 }
 
 /** What another system asks for (JSON-RPC 2.0). */
@@ -171,6 +173,46 @@ export type Replied = Reply | ReplyOptions & { text?: string }
 /** A text with its options, or a reply that has them. */
 export type Say = [text: string, options?: ReplyOptions] | [reply: Replied]
 
+/**
+ * What a turn asked for, in the form in which it was written: with `edit`, `delete`, `toast`, `call` or `sendTo` it is
+ * no reply, but that.
+ */
+export interface Said {
+  text?: string
+  format?: 'markup' | 'html'
+  files?: { type: FileType, url?: string, id?: string, path?: string, data?: Buffer, name?: string, mediaType?: string }[]
+  location?: Location
+  contact?: Contact
+  /** A row of one button is that button. */
+  buttons?: (Button | Button[])[]
+  keyboard?: (Key | Key[])[]
+  once?: boolean
+  removeKeyboard?: boolean
+  quote?: Target
+  silent?: boolean
+  noPreview?: boolean
+  protected?: boolean
+  name?: string
+  edit?: Target
+  delete?: Target
+  toast?: string
+  alert?: boolean
+  call?: string
+  params?: any
+  sendTo?: { channel: string, user: string }
+  /** From a Program: which parts of the text look how, by their bytes. */
+  spans?: { start: number, end: number, style: any }[]
+}
+
+/** A reply, or another action, that was given up. */
+export interface DeadReply {
+  /** What was to be done. A reply that is only a text is that text. */
+  readonly action: string | Said
+  /** Why it was not, the last time. */
+  readonly error: string
+  readonly died: Date
+}
+
 /** A text in markup that shows just that. */
 export function escapeMarkup(text: string): string
 
@@ -222,6 +264,10 @@ export interface Turn<State extends object = Record<string, any>> {
   readonly rpc: Rpc | undefined
   /** The user, as the channel names them. */
   readonly userId: string
+  /** What this dialog is called: the user, or, in a group, what `dialogBy` says. `sendTo` takes it. */
+  readonly dialogId: string
+  /** Why nothing reaches this user any more, if that is what this turn is about. */
+  readonly unreachable: string | undefined
   /** The channel, such as `telegram`. */
   readonly channel: string
   readonly update: Update
@@ -241,8 +287,12 @@ export interface Turn<State extends object = Record<string, any>> {
   toast(text: string, options?: { alert?: boolean }): void
   /** Calls any method of the platform, in order with the replies. The message that it sends has this name. */
   call(method: string, params?: object, options?: { name?: string }): void
-  /** Says something to another dialog, in that dialog's order. `user` is what `turn.userId` is there. */
+  /** Says something to another dialog, in that dialog's order. `user` is what `turn.dialogId` is there. */
   sendTo(channel: string, user: string, ...reply: Say): void
+  /** Shows a text that still grows, until the turn's reply takes its place: best effort, every second and a half. */
+  draft(text: string): void
+  /** The replies of this dialog that were given up, the oldest first; at most 1,000. */
+  deadReplies(): Promise<DeadReply[]>
   /** Calls a method of the platform now: its result. It is no part of the turn. */
   ask<Result = any>(method: string, params?: object): Promise<Result>
   /** Fetches a file that the user sent, at most `limit` bytes (20 MiB by default): its bytes. */
@@ -275,6 +325,8 @@ export interface Options {
   raw?: boolean
   /** The kinds of update to be given, and no others; by default messages, buttons, opened, joined and left. */
   hears?: readonly Exclude<Kind, 'rpc'>[]
+  /** What has a state of its own in a group; `user_in_chat` by default. */
+  dialogBy?: 'user' | 'chat' | 'user_in_chat'
   /** How the log calls the process, at most 64 bytes; the bot's file by default. */
   name?: string
 }

@@ -1,38 +1,10 @@
 // The types of `turnkey/testing`.
 import type {
-  Button, Chat, Column, Contact, File, FileType, Forwarded, Handler, Key, Location, Param, Quoted, Sender, Target,
+  Chat, Column, Contact, DeadReply, File, Forwarded, Handler, Location, Param, Quoted, Said, Sender,
 } from './index'
 
 /** What a turn asked for, in the form in which it was written. A reply that is only a text is that text. */
 export type Answer = string | Said
-
-/** With `edit`, `delete`, `toast`, `call` or `sendTo` it is no reply, but that. */
-export interface Said {
-  text?: string
-  format?: 'markup' | 'html'
-  files?: { type: FileType, url?: string, id?: string, path?: string, data?: Buffer, name?: string, mediaType?: string }[]
-  location?: Location
-  contact?: Contact
-  /** A row of one button is that button. */
-  buttons?: (Button | Button[])[]
-  keyboard?: (Key | Key[])[]
-  once?: boolean
-  removeKeyboard?: boolean
-  quote?: Target
-  silent?: boolean
-  noPreview?: boolean
-  protected?: boolean
-  name?: string
-  edit?: Target
-  delete?: Target
-  toast?: string
-  alert?: boolean
-  call?: string
-  params?: any
-  sendTo?: { channel: string, user: string }
-  /** From a Program: which parts of the text look how, by their bytes. */
-  spans?: { start: number, end: number, style: any }[]
-}
 
 /** What answers SQL in place of SQLite. */
 export interface Database {
@@ -72,12 +44,17 @@ export class Conversation<State extends object = Record<string, any>> {
     quoted?: Partial<Quoted>
     forwarded?: Partial<Forwarded>
     message?: string
+    dialog?: string
     album?: string
     rpc?: { method: string, params?: unknown }
     raw?: unknown
     attempt?: number
     update?: string
   }): Promise<Answer[]>
+  /** What `turn.deadReplies` gives. */
+  deadReplies: DeadReply[]
+  /** What the last turn showed with `turn.draft`. */
+  readonly drafts: readonly string[]
   /** The user's state as the database has it; undefined for a new user. */
   state(user: string): State | null | undefined
 }

@@ -7,7 +7,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use turnkey_storage::{Grant, Params, Row, Statement, Storage, replies};
+use serde::Serialize;
+use turnkey_storage::{DialogKey, Grant, Params, Row, Statement, Storage, replies};
 
 use crate::author::drafts::Drafts;
 use crate::author::error::{Error, Result};
@@ -24,7 +25,7 @@ pub const MAX_REPLIES: usize = 1000;
 pub(crate) const UNREACHABLE: &str = "unreachable";
 
 /// A reply that was given up.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct DeadReply {
     /// What was to be done.
@@ -324,19 +325,26 @@ impl<S> Turn<S> {
     /// # Errors
     /// The storage is away.
     pub async fn dead_replies(&self) -> Result<Vec<DeadReply>> {
-        let dialog = &self.update.dialog;
-        let dead = replies::dead_of(&*self.storage, dialog, MAX_REPLIES as u32).await;
-        let dead = dead.map_err(Error::Storage)?;
-        let read = |dead: replies::DeadReply| {
-            let outgoing: Outgoing = serde_json::from_str(&dead.body)?;
-            Ok(DeadReply {
-                action: outgoing.action,
-                error: dead.error,
-                died: dead.died,
-            })
-        };
-        dead.into_iter().map(read).collect()
+        dead_replies(&*self.storage, &self.update.dialog).await
     }
+}
+
+/// See [`Turn::dead_replies`].
+pub(crate) async fn dead_replies(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+) -> Result<Vec<DeadReply>> {
+    let dead = replies::dead_of(storage, dialog, MAX_REPLIES as u32).await;
+    let dead = dead.map_err(Error::Storage)?;
+    let read = |dead: replies::DeadReply| {
+        let outgoing: Outgoing = serde_json::from_str(&dead.body)?;
+        Ok(DeadReply {
+            action: outgoing.action,
+            error: dead.error,
+            died: dead.died,
+        })
+    };
+    dead.into_iter().map(read).collect()
 }
 
 /// Tables of the author's own.

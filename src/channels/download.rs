@@ -1,20 +1,27 @@
 //! Fetches files that users sent: into memory, or piece by piece into a file of the box.
 //!
-//! Called by the registry for [`Turn::download`](crate::Turn::download). Invariants: an error
-//! has no address in it, which may hold a token; what is not whole is removed. Bounds: the
-//! caller's limit in bytes; [`SILENCE`] without a byte.
+//! Called by the registry for [`Turn::download`](crate::Turn::download), and by channels that
+//! upload what is elsewhere. Invariants: an error has no address in it, which may hold a token;
+//! what is not whole is removed. Bounds: the caller's limit in bytes; [`SILENCE`] without a byte.
 
 use std::path::Path;
 use std::time::Duration;
 
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::Uri;
+use hyper::header::CONTENT_LENGTH;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::FileAddress;
 use super::client::Client;
+use super::upload::Content;
+use super::{FileAddress, SendError};
+use crate::author::error::chain;
 
 /// A download ends when nothing came for so long.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// Bytes of a file elsewhere that are read whole, where nobody says how many there are.
+const READ_FIRST: u64 = 20 << 20;
 
 /// Bytes that are read at once of a file of this box.
 const PIECE: usize = 64 << 10;
@@ -72,6 +79,42 @@ impl Drop for Half<'_> {
         if let Some(path) = self.0 {
             // Whatever comes of it: the error is the download's.
             drop(std::fs::remove_file(path));
+        }
+    }
+}
+
+/// The content of a file that is elsewhere, to be uploaded: passed on as it comes, where its server says how long it
+/// is; else read whole first. Bounds: `most` bytes; [`READ_FIRST`] where it does not.
+///
+/// # Errors
+/// It is not there, or too long.
+pub(super) async fn to_pass_on(client: &Client, uri: Uri, most: u64) -> Result<Content, SendError> {
+    let cannot = |why: String| format!("the file cannot be fetched from its address: {why}");
+    let fetched = client.fetch(uri, Vec::new()).await;
+    let response = fetched.map_err(|why| SendError::retry(cannot(why)))?;
+    let status = response.status();
+    if status.is_client_error() {
+        return Err(SendError::Refused(cannot(status.to_string())));
+    }
+    if !status.is_success() {
+        return Err(SendError::retry(cannot(status.to_string())));
+    }
+    let said = response.headers().get(CONTENT_LENGTH);
+    let said: Option<u64> = said.and_then(|length| length.to_str().ok()?.parse().ok());
+    let too_long = |most: u64| SendError::Refused(cannot(format!("it has more than {most} bytes")));
+    match said {
+        Some(length) if length > most => Err(too_long(most)),
+        Some(length) => Ok(Content::Web(response.into_body(), length)),
+        None => {
+            let most = most.min(READ_FIRST);
+            let body = Limited::new(response.into_body(), most as usize).collect();
+            let body = tokio::time::timeout(SILENCE, body).await;
+            let body = body.map_err(|_| SendError::retry(cannot("it is slow".to_owned())))?;
+            match body {
+                Ok(body) => Ok(Content::Bytes(body.to_bytes())),
+                Err(error) if error.is::<LengthLimitError>() => Err(too_long(most)),
+                Err(error) => Err(SendError::retry(cannot(chain(&*error)))),
+            }
         }
     }
 }

@@ -9,30 +9,19 @@ use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::Uri;
+use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::CONTENT_LENGTH;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::SendError;
-use super::client::Client;
-use crate::author::error::chain;
 use crate::author::message::{Attachment, FileKind, Source};
 
 /// Bytes of a file that are read at once.
 const PIECE: usize = 64 << 10;
-
-/// Bytes of a file elsewhere that are read whole, where nobody says how many there are.
-const READ_FIRST: u64 = 20 << 20;
-
-/// For reading such a file.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const SHORTER: &str = "the file became shorter while it was sent";
 
@@ -114,43 +103,6 @@ impl Content {
             Source::Url(_) | Source::Id(_) => Err(SendError::Refused(
                 "a file that is elsewhere is not uploaded".to_owned(),
             )),
-        }
-    }
-
-    /// Of a file that is elsewhere: passed on as it comes, where its server says how long it
-    /// is; else read whole first. Bounds: `most` bytes; [`READ_FIRST`] where it does not.
-    ///
-    /// # Errors
-    /// It is not there, or too long.
-    pub(super) async fn fetch(client: &Client, uri: Uri, most: u64) -> Result<Self, SendError> {
-        let cannot = |why: String| format!("the file cannot be fetched from its address: {why}");
-        let fetched = client.fetch(uri, Vec::new()).await;
-        let response = fetched.map_err(|why| SendError::retry(cannot(why)))?;
-        let status = response.status();
-        if status.is_client_error() {
-            return Err(SendError::Refused(cannot(status.to_string())));
-        }
-        if !status.is_success() {
-            return Err(SendError::retry(cannot(status.to_string())));
-        }
-        let said = response.headers().get(CONTENT_LENGTH);
-        let said: Option<u64> = said.and_then(|length| length.to_str().ok()?.parse().ok());
-        let too_long =
-            |most: u64| SendError::Refused(cannot(format!("it has more than {most} bytes")));
-        match said {
-            Some(length) if length > most => Err(too_long(most)),
-            Some(length) => Ok(Content::Web(response.into_body(), length)),
-            None => {
-                let most = most.min(READ_FIRST);
-                let body = Limited::new(response.into_body(), most as usize).collect();
-                let body = tokio::time::timeout(PATIENCE, body).await;
-                let body = body.map_err(|_| SendError::retry(cannot("it is slow".to_owned())))?;
-                match body {
-                    Ok(body) => Ok(Content::Bytes(body.to_bytes())),
-                    Err(error) if error.is::<LengthLimitError>() => Err(too_long(most)),
-                    Err(error) => Err(SendError::retry(cannot(chain(&*error)))),
-                }
-            }
         }
     }
 
@@ -330,6 +282,8 @@ pub(super) fn media_type_of(file: &Attachment) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[tokio::test]

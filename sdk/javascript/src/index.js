@@ -17,6 +17,8 @@ const { GiveUp, Retry, Turn, cancelTurn, endTurn, takeDone } = require('./turn.j
 const { describe, line } = require('./values.js')
 
 const PROTOCOL = 1
+/** What may have a state in a group. */
+const DIALOGS = ['user', 'chat', 'user_in_chat']
 const MAX_NAME = 64
 const MAX_CONCURRENCY = 65536
 const MAX_LOG = 8 * 1024
@@ -49,9 +51,9 @@ function checkOptions(handle, options) {
   if (typeof handle !== 'function') {
     throw new TypeError(`run: a handler is wanted, such as async (turn) => { … }, not ${describe(handle)}`)
   }
-  const { concurrency = 1000, raw = false, hears = [], name, ...others } = options
+  const { concurrency = 1000, raw = false, hears = [], dialogBy, name, ...others } = options
   for (const other of Object.keys(others)) {
-    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears and name`)
+    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears, dialogBy and name`)
   }
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
     throw new RangeError(`run: concurrency: a whole number of 1 to ${MAX_CONCURRENCY} is wanted, not ${describe(concurrency)}`)
@@ -61,16 +63,19 @@ function checkOptions(handle, options) {
   for (const kind of hears) {
     if (!KINDS.includes(kind)) throw new TypeError(`run: hears: one of ${KINDS.join(', ')} is wanted, not ${inspect(kind)}`)
   }
+  if (dialogBy !== undefined && !DIALOGS.includes(dialogBy)) {
+    throw new TypeError(`run: dialogBy: one of ${DIALOGS.join(', ')} is wanted, not ${inspect(dialogBy)}`)
+  }
   if (name !== undefined && typeof name !== 'string') {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)
   }
   const called = name || path.basename(process.argv[1] ?? '') || 'bot'
-  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears }
+  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears, dialog_by: dialogBy }
 }
 
 /** The number of the question that a line answers. */
 function numberOf(message) {
-  return message?.query ?? message?.ask ?? message?.download
+  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies
 }
 
 /** Nobody is there any more: the answers of what still runs would reach nobody. */
@@ -156,7 +161,7 @@ class Running {
   constructor(id, message) {
     this.id = id
     this.message = message
-    this.turn = new Turn(message, (sort, fields) => this.#ask(sort, fields))
+    this.turn = new Turn(message, (sort, fields) => this.#ask(sort, fields), (text) => send({ id, draft: text }))
   }
 
   #ask(sort, fields) {
@@ -174,7 +179,7 @@ class Running {
     if (waits === undefined) return
     this.#waiting.delete(number)
     if (message.error !== undefined) waits.reject(new Error(message.error))
-    else waits.resolve(message.rows ?? message.size ?? message.result)
+    else waits.resolve(message.rows ?? message.size ?? message.replies ?? message.result)
   }
 
   cancel() {

@@ -11,7 +11,8 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { fileURLToPath } = require('node:url')
-const { camel, readFiles, readPart, writePart } = require('./content.js')
+const { writePart } = require('./content.js')
+const { readSaid } = require('./said.js')
 const { Turn, endTurn, takeDone } = require('./turn.js')
 const { describe, fromColumn, line, toParam, wantText } = require('./values.js')
 
@@ -31,6 +32,10 @@ class Conversation {
   #states = new Map()
   /** Each user's last turn: the next one waits for it. */
   #lasts = new Map()
+  /** What `turn.deadReplies` gives. */
+  deadReplies = []
+  /** What the last turn showed with `turn.draft`. */
+  drafts = []
   #updates = 0
 
   /**
@@ -62,7 +67,7 @@ class Conversation {
 
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
-   * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, album,
+   * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
    * rpc, raw, attempt, update }`. Rejects with what the handler threw.
    */
   sends(user, update) {
@@ -79,9 +84,10 @@ class Conversation {
   }
 
   async #turn(user, { text = '', kind, rpc, raw, attempt = 1, update, ...others }) {
-    const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, album, ...unknown } = others
+    const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
+    this.drafts = []
     kind ??= rpc ? 'rpc' : 'message'
     const message = throughJson({
       channel: this.#channel,
@@ -102,11 +108,12 @@ class Conversation {
       quoted: writePart(quoted),
       forwarded: writePart(forwarded),
       message: id,
+      dialog,
       album,
       rpc,
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
-    const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields))
+    const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields), (text) => this.drafts.push(text))
     const handle = this.#handle
     let done
     try {
@@ -125,6 +132,7 @@ class Conversation {
   /** What a question of the protocol is answered with. */
   async #answer(sort, fields) {
     if (sort === 'query') return this.#query(fields.sql, fields.params)
+    if (sort === 'dead_replies') return this.deadReplies
     if (sort === 'download') return this.#download(fields)
     if (this.#platform === undefined) {
       throw new Error('there is no platform in a Conversation: give it one that answers turn.ask, new Conversation(handle, { ask })')
@@ -147,28 +155,6 @@ class Conversation {
     return rows.map((row) => Object.fromEntries(
       Object.entries(row).map(([name, value]) => [name, toParam(value, `column ${name}`)])))
   }
-}
-
-/** A reply or another action in the form in which an author writes it; one that is only a text is that text. */
-function readSaid(json) {
-  const { text, files, keyboard, buttons, ...others } = json
-  const said = {}
-  for (const [name, value] of Object.entries(others)) said[camel(name)] = value
-  if (text) said.text = text
-  if (files) said.files = readFiles(files).map(({ base64, ...file }) => (base64 === undefined ? file : { ...file, data: Buffer.from(base64, 'base64') }))
-  if (said.contact) said.contact = readPart(said.contact)
-  if (buttons) said.buttons = buttons.map(readRow)
-  if (keyboard === 'remove') said.removeKeyboard = true
-  else if (keyboard) {
-    said.keyboard = (keyboard.rows ?? keyboard.once).map(readRow)
-    if (keyboard.once) said.once = true
-  }
-  const names = Object.keys(said)
-  return names.length === 1 && names[0] === 'text' ? text : said
-}
-
-function readRow(row) {
-  return Array.isArray(row) ? row.map((button) => readPart(button)) : readPart(row)
 }
 
 /** As it comes out at the other end of the pipe. */

@@ -12,6 +12,7 @@ const path = require('node:path')
 const { inspect } = require('node:util')
 const { escapeMarkup, readFiles, readPart, writePart } = require('./content.js')
 const { toName, toReply, toTarget } = require('./reply.js')
+const { readSaid } = require('./said.js')
 const { describe, checkState, fromRows, line, toParams, wantText } = require('./values.js')
 
 const MAX_REPLIES = 1000
@@ -64,6 +65,7 @@ let takeOf, cancelOf
 class Turn {
   #message
   #ask
+  #tell
   #replies
   #statements
   #ended = false
@@ -72,11 +74,12 @@ class Turn {
 
   /**
    * `message` is the protocol's `turn`. `ask(sort, fields)` asks a question of the protocol,
-   * a `query`, an `ask` or a `download`: a promise of the rows, the result or the size.
+   * a `query`, an `ask` …: a promise of what is answered. `tell(text)` shows a draft.
    */
-  constructor(message, ask) {
+  constructor(message, ask, tell) {
     this.#message = message
     this.#ask = ask
+    this.#tell = tell
     this.state = message.state ?? {}
   }
 
@@ -99,8 +102,11 @@ class Turn {
   get album() { return this.#message.album ?? '' }
   get rpc() { return this.#message.rpc }
   get userId() { return this.#message.user }
+  get dialogId() { return this.#message.dialog ?? this.#message.user }
   get channel() { return this.#message.channel }
   get attempt() { return this.#message.attempt }
+
+  get unreachable() { return this.kind === 'left' && this.event === 'unreachable' ? this.text : undefined }
 
   get update() {
     const { update, kind, raw } = this.#message
@@ -169,6 +175,20 @@ class Turn {
     this.#mustRun('turn.execute')
     const statement = [wantText(sql, 'turn.execute'), toParams(params, 'turn.execute')]
     ;(this.#statements ??= []).push(statement)
+  }
+
+  /** Shows a text that still grows, until the turn's reply takes its place. */
+  draft(text) {
+    this.#mustRun('turn.draft')
+    wantText(text, 'turn.draft')
+    if (!this.#cancelled) this.#tell(text)
+  }
+
+  /** The replies of this dialog that were given up. */
+  async deadReplies() {
+    this.#mustRun('turn.deadReplies')
+    const replies = await this.#answer('dead_replies', {}, 'PlatformError', new Error())
+    return replies.map(({ action, error, died }) => ({ action: typeof action === 'string' ? action : readSaid(action), error, died: new Date(died) }))
   }
 
   /** Asks your own tables. Statements that this turn has queued are not yet seen. */

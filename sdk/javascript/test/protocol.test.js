@@ -37,8 +37,8 @@ describe('a turn', { concurrency: 4 }, () => {
 
   test('has what the table of verbs says', async (t) => {
     const seen = '[turn.state, turn.text, turn.command, turn.argument, turn.button, turn.files, turn.rpc, turn.userId, turn.channel, turn.update, turn.attempt]'
-    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'] })`)
-    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'] })
+    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'], dialogBy: 'chat' })`)
+    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'], dialog_by: 'chat' })
     const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
     assert.deepEqual(await see({ text: '/start ref', command: 'start', argument: 'ref', raw: { a: 1 } }),
       [{}, '/start ref', 'start', 'ref', null, [], null, 'ann', 'http', { id: 'u1', kind: 'message', raw: { a: 1 } }, 1])
@@ -52,23 +52,24 @@ describe('a turn', { concurrency: 4 }, () => {
   })
 
   test('has what came in', async (t) => {
-    const seen = '[turn.kind, turn.event, turn.markup, turn.files, turn.photos, turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat, turn.message, turn.album]'
+    const seen = '[turn.kind, turn.event, turn.markup, turn.files, turn.photos, turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat, turn.message, turn.album, turn.dialogId, turn.unreachable]'
     const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})))`)
     const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
     assert.deepEqual(await see({ text: 'a *b* c_d (e), f?' }),
-      ['message', '', 'a \\*b\\* c\\_d \\(e\\), f?', [], [], null, null, null, null, null, null, '', ''])
+      ['message', '', 'a \\*b\\* c\\_d \\(e\\), f?', [], [], null, null, null, null, null, null, '', '', 'ann', null])
     const location = { latitude: 48.25, longitude: -16, title: 'Café', address: 'Ring 1' }
     const quoted = { message: '3', text: 'what?', sender: '8' }
     const forwarded = { id: '9', name: 'News' }
     const sender = { name: 'Ann B', username: 'ann', language: 'de' }
-    const chat = { id: '-1', type: 'group', title: 'Tea', topic: '4' }
+    const chat = { id: '-1', type: 'group', title: 'Tea', topic: '4', was: '-2' }
     const photo = { type: 'photo', id: 'p' }
     const file = { type: 'document', url: 'u', name: 'n', size: 5 }
     assert.deepEqual(
       await see({ kind: 'reaction', event: 'message_reaction', markup: '**b**', files: [photo, { ...file, media_type: 'm' }], location,
-        contact: { phone: '+43', name: 'Ann', user_id: '7' }, quoted, forwarded, sender, chat, message: '55', album: '12' }),
+        contact: { phone: '+43', name: 'Ann', user_id: '7' }, quoted, forwarded, sender, chat, message: '55', album: '12', dialog: 'ann@-1' }),
       ['reaction', 'message_reaction', '**b**', [photo, { ...file, mediaType: 'm' }], [photo], location,
-        { phone: '+43', name: 'Ann', userId: '7' }, quoted, forwarded, sender, chat, '55', '12'])
+        { phone: '+43', name: 'Ann', userId: '7' }, quoted, forwarded, sender, chat, '55', '12', 'ann@-1', null])
+    assert.equal((await see({ kind: 'left', event: 'unreachable', text: 'blocked' })).at(-1), 'blocked')
     assert.deepEqual((await see({ contact: { phone: '1' }, quoted: {}, forwarded: {}, sender: {}, chat: {} })).slice(6, 11),
       [{ phone: '1', name: '' }, { message: '', text: '' }, { name: '' }, { name: '' }, { id: '', type: 'private' }])
   })
@@ -273,6 +274,26 @@ describe('a question', { concurrency: 4 }, () => {
     const { fail } = await worker.answer(id)
     assert.equal(fail.error, 'PlatformError: no such method')
     assert.match(fail.trace, /^ +at .*ask \(.*bot\.mjs:6:\d+\)$/m)
+  })
+
+  test('may be for what was given up; a draft is none', async (t) => {
+    const worker = await start(t, bot(`
+      async dead(turn) {
+        turn.draft('so')
+        turn.draft('so far')
+        turn.reply(JSON.stringify(await turn.deadReplies()))
+      },
+    `))
+    const id = worker.begin({ text: 'dead' })
+    const drafts = [await worker.line((line) => line.draft), await worker.line((line) => line.draft)]
+    assert.deepEqual(drafts.map((line) => [line.id, line.draft]), [[id, 'so'], [id, 'so far']])
+    const { dead_replies: number } = await worker.line((line) => line.dead_replies)
+    worker.send({ id, dead_replies: number, replies: [
+      { action: { text: 'hi' }, error: 'blocked', died: 1 }, { action: { edit: 'menu', text: 'x', no_preview: true }, error: 'gone', died: 0 }] })
+    const { done } = await worker.answer(id)
+    assert.deepEqual(JSON.parse(done.replies[0].text), [
+      { action: 'hi', error: 'blocked', died: '1970-01-01T00:00:00.001Z' },
+      { action: { edit: 'menu', text: 'x', noPreview: true }, error: 'gone', died: '1970-01-01T00:00:00.000Z' }])
   })
 
   test('may be for a file', async (t) => {
@@ -605,9 +626,10 @@ describe('run', { concurrency: 4 }, () => {
 
   for (const [call, sentence] of [
     ['run()', 'TypeError: run: a handler is wanted, such as async (turn) => { … }, not undefined'],
-    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears and name'],
+    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy and name'],
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
     ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
+    ["run(() => {}, { dialogBy: 'group' })", "TypeError: run: dialogBy: one of user, chat, user_in_chat is wanted, not 'group'"],
     ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: one of message, button, opened, joined, left, edited, reaction, inline, payment, join_request, business, other is wanted, not 'edits'"],
     ['run(() => {}, { name: 7 })', 'TypeError: run: name: a text is wanted, not the number 7'],
   ]) {

@@ -92,6 +92,19 @@ describe('a conversation', () => {
     ])
   })
 
+  test('has drafts and dead replies', async () => {
+    const bot = new Conversation(async (turn) => {
+      turn.draft('so')
+      turn.draft('so far')
+      turn.reply(JSON.stringify(await turn.deadReplies()))
+    })
+    assert.deepEqual(await bot.says('ann', 'hi'), ['[]'])
+    assert.deepEqual(bot.drafts, ['so', 'so far'])
+    bot.deadReplies.push({ action: { edit: 'menu', text: 'x' }, error: 'blocked', died: new Date(0) })
+    assert.deepEqual(JSON.parse((await bot.says('ann', 'hi'))[0]),
+      [{ action: { edit: 'menu', text: 'x' }, error: 'blocked', died: '1970-01-01T00:00:00.000Z' }])
+  })
+
   test('has the platform that the test brings', async () => {
     const ask = (method, params) => {
       if (method === 'fail') throw new Error('refused')

@@ -29,7 +29,9 @@ const answer = async (turn: Turn<Visitor>) => {
   turn.delete(true)
   turn.toast('x', { alert: true })
   turn.call('sendDice', { emoji: 'x' }, { name: 'dice' })
-  turn.sendTo('vk', '8', 'x', { noPreview: true })
+  turn.sendTo('vk', turn.dialogId, 'x', { noPreview: true })
+  turn.draft(turn.unreachable ?? 'so far')
+  for (const { action, died } of await turn.deadReplies()) turn.reply(\`\${typeof action === 'string' ? action : action.text} \${died.getTime()}\`)
   const member = await turn.ask<{ status: string }>('getChatMember', { user_id: 7 })
   const bytes: Buffer = await turn.download(turn.photos[0]!, { limit: 9 })
   const size: number = await turn.download(turn.files[0]!, { path: '/tmp/x' })
@@ -58,7 +60,7 @@ const answer = async (turn: Turn<Visitor>) => {
   // @ts-expect-error
   turn.execute('x', [new Date()])
 }
-run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], name: 'bot' })
+run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], dialogBy: 'chat', name: 'bot' })
 // @ts-expect-error
 run(answer, { hears: ['edits'] })
 run((turn) => { turn.state.anything = turn.userId })

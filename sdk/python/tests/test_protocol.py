@@ -31,6 +31,10 @@ class Both:
             {"protocol": 1, "name": "ä" * 32, "concurrency": 7, "raw": True, "hears": ["edited"]},
         )
 
+    def test_hello_says_what_has_a_state_in_a_group(self):
+        hello = self.handler("pass", arguments=", dialog_by='chat'").hello
+        self.assertEqual(hello["dialog_by"], "chat")
+
     def test_hello_says_what_is_heard_and_nothing_by_default(self):
         self.assertEqual(self.handler("pass").hello["hears"], [])
 
@@ -61,14 +65,14 @@ class Both:
         bot = self.handler(
             "turn.reply(repr((turn.kind, turn.event, turn.markup, turn.files, turn.photos,"
             " turn.location, turn.contact, turn.quoted, turn.forwarded, turn.sender, turn.chat,"
-            " turn.message, turn.album)))\n"
+            " turn.message, turn.album, turn.dialog_id, turn.unreachable)))\n"
             "sender, place = turn.sender, turn.location\n"
             "turn.reply(f'{sender and sender.name} {place and place.title}')"
         )
         self.assertEqual(
             bot.replies("a *b* c_d"),
             [
-                repr(("message", "", "a \\*b\\* c\\_d", [], [], None, None, None, None, None, None, "", "")),
+                repr(("message", "", "a \\*b\\* c\\_d", [], [], None, None, None, None, None, None, "", "", "ann", None)),
                 "None None",
             ],
         )
@@ -85,9 +89,10 @@ class Both:
             "quoted": {"message": "3", "text": "what?", "sender": "8"},
             "forwarded": {"id": "9", "name": "News"},
             "sender": {"name": "Ann B", "username": "ann", "language": "de"},
-            "chat": {"id": "-1", "type": "group", "title": "Tea", "topic": "4"},
+            "chat": {"id": "-1", "type": "group", "title": "Tea", "topic": "4", "was": "-2"},
             "message": "55",
             "album": "12",
+            "dialog": "ann@-1",
         }
         said, names = bot.replies("b", 2, **full)
         self.assertEqual(names, "Ann B Café")
@@ -98,7 +103,7 @@ class Both:
             "Contact(phone='+43', name='Ann', user_id='7')",
             "Quoted(message='3', text='what?', sender='8'), Forwarded(id='9', name='News')",
             "Sender(name='Ann B', username='ann', language='de')",
-            "Chat(id='-1', type='group', title='Tea', topic='4'), '55', '12')",
+            "Chat(id='-1', type='group', title='Tea', topic='4', was='-2'), '55', '12', 'ann@-1', None)",
         ):
             self.assertIn(part, said)
         empty = {name: {} for name in ("quoted", "forwarded", "sender", "chat")}
@@ -288,6 +293,35 @@ class Both:
             ["the file has more than 1 bytes", "(b'\\x00\\xff!', 3)"],
         )
         self.assertFalse(os.path.exists(os.path.dirname(asked["path"])))
+
+    def test_a_user_who_is_gone(self):
+        bot = self.handler("turn.reply(turn.unreachable or '-')")
+        gone = {"kind": "left", "event": "unreachable"}
+        self.assertEqual(bot.replies("blocked", **gone), ["blocked"])
+        self.assertEqual(bot.replies("blocked", 2, kind="left"), ["-"])
+
+    def test_drafts(self):
+        bot = self.handler("turn.draft('so')\nturn.draft('so far')\nturn.reply('so far, so good')")
+        bot.turn(3)
+        self.assertEqual(bot.receive(), {"id": 3, "draft": "so"})
+        self.assertEqual(bot.receive(), {"id": 3, "draft": "so far"})
+        self.assertEqual(bot.answer(3)["done"]["replies"], [{"text": "so far, so good"}])
+
+    def test_dead_replies(self):
+        bot = self.handler(
+            "for dead in AWAIT turn.dead_replies():\n"
+            "    turn.reply(repr((dead.action, dead.error, dead.died.isoformat())))"
+        )
+        bot.turn(3)
+        self.assertEqual(bot.receive(), {"id": 3, "dead_replies": 1})
+        replies = [
+            {"action": {"text": "hi"}, "error": "blocked", "died": 1_700_000_000_500},
+            {"action": {"edit": "menu", "text": "x"}, "error": "gone", "died": 0},
+        ]
+        bot.send({"id": 3, "dead_replies": 1, "replies": replies})
+        said = [reply["text"] for reply in bot.answer(3)["done"]["replies"]]
+        self.assertEqual(said[0], "(Reply('hi'), 'blocked', '2023-11-14T22:13:20.500000+00:00')")
+        self.assertEqual(said[1], "(edit('menu', 'x'), 'gone', '1970-01-01T00:00:00+00:00')")
 
     def test_a_question_to_the_platform_ends_with_its_turn(self):
         bot = self.handler("AWAIT turn.download(turn.files[0])")

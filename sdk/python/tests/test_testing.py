@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import gc
 import os
 import shlex
@@ -109,9 +110,11 @@ class Conversations(unittest.TestCase):
             "forwarded": turnkey.Forwarded(None, "News"),
             "message": "55",
             "album": "12",
+            "dialog": "ann@-1",
         }
         seen = []
-        bot = Conversation(lambda turn: seen.extend(getattr(turn, name) for name in parts))
+        names = [{"dialog": "dialog_id"}.get(name, name) for name in parts]
+        bot = Conversation(lambda turn: seen.extend(getattr(turn, name) for name in names))
         bot.sends("ann", "b", **parts)
         self.assertEqual(seen, list(parts.values()))
         with self.assertRaisesRegex(TypeError, "turnkey.File is wanted"):
@@ -146,6 +149,19 @@ class Conversations(unittest.TestCase):
         self.assertEqual((said[1].edits, said[3].deletes, said[4].alert), ("menu", turnkey.Message("7"), True))
         self.assertEqual((said[5].params, said[6].sent_to), ({"n": 1}, ("vk", "8")))
         self.assertNotEqual(said[1], "b")
+
+    def test_drafts_and_dead_replies(self):
+        def handle(turn):
+            turn.draft("so")
+            turn.draft("so far")
+            for dead in turn.dead_replies():
+                turn.reply(f"{dead.action!r} {dead.error} {dead.died:%Y}")
+
+        bot = Conversation(handle)
+        self.assertEqual((bot.says("ann", "hi"), bot.drafts), ([], ["so", "so far"]))
+        died = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+        bot.dead_replies.append(turnkey.DeadReply(edit("menu", "x"), "blocked", died))
+        self.assertEqual(bot.says("ann", "hi"), ["edit('menu', 'x') blocked 2026"])
 
     def test_a_platform_that_the_test_brings(self):
         def answer(method, params):

@@ -26,10 +26,10 @@ use turnkey_storage::ReplyId;
 pub(super) use self::api::ViberApi;
 use self::incoming::{Head, Said};
 use super::client::{Client, Response};
+use super::download;
 use super::incoming::{NotHandled, dialog, genuine, parse_json, unreadable, update_id};
 use super::lenient::{self, Id, readable};
 use super::signature::is_signed;
-use super::upload::Content;
 use super::{
     AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent,
     method_address, without,
@@ -130,7 +130,7 @@ impl Viber {
         let uri = address
             .parse::<Uri>()
             .map_err(|_| SendError::Refused("the file's address cannot be read".to_owned()))?;
-        let file = Content::fetch(&self.client, uri, LARGEST_FILE).await?;
+        let file = download::to_pass_on(&self.client, uri, LARGEST_FILE).await?;
         Ok(file.length())
     }
 }

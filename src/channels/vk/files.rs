@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::super::lenient::{self, List};
 use super::super::upload::{self, Content, Form};
-use super::super::{SendError, without};
+use super::super::{SendError, download, without};
 use super::Vk;
 use crate::author::message::{Attachment, File, FileKind, Source};
 
@@ -299,7 +299,7 @@ impl Vk {
                 let address = address.parse::<Uri>().map_err(|_| {
                     SendError::Refused("the file's address cannot be read".to_owned())
                 })?;
-                Content::fetch(&self.client, address, LARGEST).await?
+                download::to_pass_on(&self.client, address, LARGEST).await?
             }
             other => Content::open(other).await?,
         };

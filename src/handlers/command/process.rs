@@ -27,10 +27,13 @@ use super::mailbox::Mailbox;
 use super::plan::{Plan, ended, signal_group};
 use super::printed::{self, LastLines};
 use super::sdk::Carried;
-use super::wire::{self, Asked, Given, Hello, LONGEST_LINE, Line, Number, Question, TurnEnd, Wish};
+use super::wire::{
+    self, Asked, Given, Hello, LONGEST_LINE, Line, Look, Number, Question, TurnEnd, Wish,
+};
+use crate::author::drafts::Drafts;
 use crate::author::error::{Error, Result};
+use crate::author::turn::dead_replies;
 use crate::handlers::{Call, Handled};
-use turnkey_storage::Statement;
 
 /// Questions of one turn that are not answered yet; one more is answered with an error.
 const MOST_QUESTIONS: usize = 64;
@@ -93,6 +96,7 @@ pub(super) enum Ran {
 enum Event {
     Answer(TurnEnd),
     Question(Question),
+    Draft(String),
 }
 
 /// A process that has said hello, or is about to.
@@ -221,15 +225,16 @@ impl Process {
         let mut deadline = pin!(tokio::time::sleep(call.timeout));
         let mut is_late = false;
         // The database is asked one thing after another, the platform all at once.
-        let mut waiting: VecDeque<(Number, Statement)> = VecDeque::new();
+        let mut waiting: VecDeque<(Number, Look)> = VecDeque::new();
         let mut asked = None;
         let mut platform: Option<JoinSet<()>> = None;
+        let mut drafts: Option<Drafts> = None;
         let over = || "the turn is over its time".to_owned();
         loop {
             if asked.is_none()
-                && let Some((number, statement)) = waiting.pop_front()
+                && let Some((number, look)) = waiting.pop_front()
             {
-                asked = Some(Box::pin(self.query(call, id, number, statement)));
+                asked = Some(Box::pin(self.look(call, id, number, look)));
             }
             tokio::select! {
                 event = events.next() => match event {
@@ -251,7 +256,7 @@ impl Process {
                             _ if open >= MOST_QUESTIONS => {
                                 self.write(&wire::refused(id, number, too_many()));
                             }
-                            Ok(Asked::Tables(statement)) => waiting.push_back((number, statement)),
+                            Ok(Asked::Storage(look)) => waiting.push_back((number, look)),
                             Ok(Asked::Platform(wish)) => {
                                 let platform = platform.get_or_insert_default();
                                 platform.spawn_local(self.ask(call, id, number, wish));
@@ -259,6 +264,14 @@ impl Process {
                             Err(reason) => self.write(&wire::refused(id, number, reason)),
                         }
                     }
+                    Some(Event::Draft(_)) if is_late => {}
+                    Some(Event::Draft(text)) => match &drafts {
+                        Some(drafts) => drafts.show(text),
+                        None => {
+                            let (platform, update) = (call.platform.clone(), call.update.clone());
+                            drafts = Some(Drafts::start(platform, update, text));
+                        }
+                    },
                     None if is_late => return Ran::Answered(Err(Error::Timeout(call.timeout))),
                     None => return self.died(),
                 },
@@ -276,7 +289,7 @@ impl Process {
                             self.write(&wire::refused(id, number, over()));
                         }
                         // What is asked of the platform ends with the turn.
-                        platform = None;
+                        (platform, drafts) = (None, None);
                         self.write(&wire::cancel(id));
                         deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
                     }
@@ -285,11 +298,19 @@ impl Process {
         }
     }
 
-    /// Asks the author's tables, and writes the answer.
-    async fn query(&self, call: &Call, id: u64, number: Number, statement: Statement) {
-        let rows = call.storage.query(Some(&call.grant), statement).await;
-        let rows = rows.map_err(|error| error.to_string());
-        self.write(&wire::rows(id, number, rows));
+    /// Looks something up, and writes the answer.
+    async fn look(&self, call: &Call, id: u64, number: Number, look: Look) {
+        let answer = match look {
+            Look::Rows(statement) => {
+                let rows = call.storage.query(Some(&call.grant), statement).await;
+                wire::rows(id, number, rows.map_err(|error| error.to_string()))
+            }
+            Look::DeadReplies => {
+                let dead = dead_replies(&*call.storage, &call.update.dialog).await;
+                wire::dead(id, number, dead.map_err(|error| error.to_string()))
+            }
+        };
+        self.write(&answer);
     }
 
     /// Asks the platform, and writes the answer.
@@ -512,6 +533,15 @@ impl Process {
                     turn.put(Event::Question(question));
                 } else {
                     self.write(&wire::refused(id, question.number, too_many()));
+                }
+            }
+            Line::Draft(id, text) => {
+                let turn = self.in_hand.borrow().get(&id).cloned();
+                let turn =
+                    turn.ok_or_else(|| format!("a draft of turn {id}, which is not in hand"))?;
+                // A newer one comes, or the reply.
+                if turn.waiting() < MOST_QUESTIONS {
+                    turn.put(Event::Draft(text));
                 }
             }
             Line::Pong(_) => {}

@@ -33,22 +33,25 @@ macro_rules! files {
 
 const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
     "__init__.py", "_answer.py", "_content.py", "_dataclasses.py", "_errors.py", "_log.py",
-    "_loop.py", "_reply.py", "_run.py", "_state.py", "_threads.py", "_trace.py", "_turn.py",
+    "_loop.py", "_reply.py", "_run.py", "_said.py", "_state.py", "_threads.py", "_trace.py", "_turn.py",
     "_wire.py", "testing/__init__.py", "testing/_conversation.py", "testing/_program.py",
-    "testing/_said.py", "testing/pytest_plugin.py",
+    "testing/pytest_plugin.py",
 );
 
 /// What `import turnkey` finds first in the zip.
 const SHIM: &str = include_str!("../../../sdk/python/carried/turnkey.py");
 
 const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
-    "values.js", "content.js", "reply.js", "turn.js", "fail.js", "pipes.js", "index.js",
+    "values.js", "content.js", "reply.js", "said.js", "turn.js", "fail.js", "pipes.js", "index.js",
     "index.mjs", "testing.js", "testing.mjs",
 );
 
 /// What Node.js runs before the bot; this text in it becomes the files.
 const REGISTER: &str = include_str!("../../../sdk/javascript/carried/register.mjs");
 const SOURCES: &str = "'TURNKEY_SOURCES'";
+
+/// Bytes by which what is ours is known in a variable, of whichever version.
+const KNOWN: usize = 200;
 
 /// What handlers find, and commands that authors run.
 pub(crate) struct Carried {
@@ -99,26 +102,55 @@ impl Carried {
     }
 
     fn tell(&self, command: &mut Command, zip: String) {
-        command.env("PYTHONPATH", joined(zip.into(), ":", "PYTHONPATH"));
-        let options = joined(self.node_options.clone().into(), " ", "NODE_OPTIONS");
+        command.env("PYTHONPATH", joined(zip.into(), ":", "PYTHONPATH", ""));
+        // Two of them do not fit: a program that one of ours has started has it already.
+        let ours = &self.node_options[..KNOWN.min(self.node_options.len())];
+        let options = joined(self.node_options.clone().into(), " ", "NODE_OPTIONS", ours);
         command.env("NODE_OPTIONS", options);
         // Bun reads a variable of its own, and must not look for the name in the registry.
         let program = Path::new(command.get_program()).file_name();
         if program.is_some_and(|name| name == "bun") {
             let module = self.node_options.trim_start_matches("--import=");
             let options = format!("--no-install --preload={module}");
-            command.env("BUN_OPTIONS", joined(options.into(), " ", "BUN_OPTIONS"));
+            let ours = options[..KNOWN.min(options.len())].to_owned();
+            command.env(
+                "BUN_OPTIONS",
+                joined(options.into(), " ", "BUN_OPTIONS", &ours),
+            );
         }
     }
 }
 
-/// What we add to a variable of ours, and what is in it.
-fn joined(mut ours: OsString, between: &str, variable: &str) -> OsString {
-    if let Some(old) = std::env::var_os(variable).filter(|old| !old.is_empty()) {
+/// What we add to a variable, and what is in it, but for what begins as ours does.
+fn joined(ours: OsString, between: &str, variable: &str, known: &str) -> OsString {
+    beside(ours, between, std::env::var_os(variable), known)
+}
+
+fn beside(mut ours: OsString, between: &str, old: Option<OsString>, known: &str) -> OsString {
+    let old = match (old, known) {
+        (Some(old), "") => Some(old),
+        (Some(old), known) => match old.into_string() {
+            Ok(old) => Some(without(&old, known).into()),
+            Err(old) => Some(old),
+        },
+        (None, _) => None,
+    };
+    if let Some(old) = old.filter(|old| !old.is_empty()) {
         ours.push(between);
         ours.push(old);
     }
     ours
+}
+
+/// A variable without the words that begin so, up to the end of each.
+fn without(variable: &str, start: &str) -> String {
+    let mut rest = variable.to_owned();
+    while let Some(at) = rest.find(start) {
+        let last = at + start.len();
+        let end = rest[last..].find(' ').map_or(rest.len(), |end| last + end);
+        rest.replace_range(at..end, "");
+    }
+    rest.trim().to_owned()
 }
 
 /// A zip in memory: the shim under the package's name, and the package beside it.
@@ -159,6 +191,20 @@ mod tests {
         // MAX_ARG_STRLEN of Linux, with room for what an author has set.
         assert!(options.len() < (128 << 10) - 8192, "{}", options.len());
         assert_eq!(REGISTER.matches(SOURCES).count(), 1);
+    }
+
+    #[test]
+    fn what_a_program_of_ours_has_from_another_is_there_once() {
+        let ours = javascript();
+        let beside = |old: &str| {
+            let joined = beside(ours.clone().into(), " ", Some(old.into()), &ours[..KNOWN]);
+            joined.into_string().unwrap()
+        };
+        assert_eq!(beside(&ours), ours);
+        assert_eq!(beside(""), ours);
+        let older = format!("--inspect {}=old --trace", &ours[..300]);
+        assert_eq!(beside(&older), format!("{ours} --inspect  --trace"));
+        assert_eq!(beside("--trace"), format!("{ours} --trace"));
     }
 
     #[test]

@@ -76,6 +76,11 @@ const verbs = {
   },
   fetch: (turn) => fetchOrSave(turn, async (file) => (await turn.download(file, { limit: 1000 })).length),
   save: (turn, rest) => fetchOrSave(turn, (file) => turn.download(file, { path: rest, limit: 1000 })),
+  draft(turn, rest) {
+    turn.draft(rest)
+    turn.reply(`${rest}.`)
+  },
+  async dead(turn) { turn.reply(`${(await turn.deadReplies()).length} dead`) },
   about(turn) {
     turn.reply([turn.kind, turn.event, turn.markup, turn.sender?.name, turn.chat?.id, turn.quoted?.text,
       turn.forwarded?.name, turn.message, turn.album].join('|'))

@@ -135,6 +135,11 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
             turn.reply(f"{size} bytes")
         except turnkey.PlatformError as error:
             turn.reply(f"no file: {error}")
+    elif command == "draft":
+        turn.draft(rest)
+        turn.reply(f"{rest}.")
+    elif command == "dead":
+        turn.reply(f"{len(await turn.dead_replies())} dead")
     elif command == "about":
         turn.reply(about(turn))
     else:

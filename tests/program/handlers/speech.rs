@@ -151,32 +151,34 @@ fn list() -> Vec<(Value, Value)> {
             text("member 7"),
             json!([{"text": "no answer: the channel \"http\" has no methods to call"}]),
         ),
+        (text("draft so far"), json!([{"text": "so far."}])),
+        (text("dead"), json!([{"text": "0 dead"}])),
         (
             text("about a *b* c_d"),
             json!([{"text": "message||about a \\*b\\* c\\_d||||||"}]),
         ),
         (
             json!({"photo": "https://example.org/1.jpg", "text": "a cat"}),
-            json!([{"text": "18: 1 photos, https://example.org/1.jpg, a cat"}]),
+            json!([{"text": "20: 1 photos, https://example.org/1.jpg, a cat"}]),
         ),
         (
             json!({"files": [
                 {"type": "voice", "id": "v", "name": "a.ogg", "media_type": "audio/ogg", "size": 3},
                 {"type": "video_note", "id": "n"},
             ]}),
-            json!([{"text": "19: voice video_note, v, a.ogg, "}]),
+            json!([{"text": "21: voice video_note, v, a.ogg, "}]),
         ),
         (
             json!({"location": {"latitude": 48.25, "longitude": -16.5, "title": "Café"}}),
-            json!([{"text": "20: at 48.25 -16.5 Café"}]),
+            json!([{"text": "22: at 48.25 -16.5 Café"}]),
         ),
         (
             json!({"contact": {"phone": "+43 1 234", "name": "Ann"}}),
-            json!([{"text": "21: contact +43 1 234 Ann"}]),
+            json!([{"text": "23: contact +43 1 234 Ann"}]),
         ),
         (
             json!({"button": "tea"}),
-            json!([{"text": "22: button tea"}]),
+            json!([{"text": "24: button tea"}]),
         ),
     ]
 }

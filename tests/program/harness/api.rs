@@ -25,7 +25,7 @@ use crate::harness::queues::Queues;
 
 use telegram::Telegram;
 pub(crate) use telegram::{Shown, Upload};
-use words::{Platform, accepted, blocked, failing, flood, moved, read};
+use words::{Platform, accepted, accepted_shown, blocked, failing, flood, moved, read};
 pub(crate) use words::{fields, respond};
 
 /// How a call is answered.
@@ -121,6 +121,8 @@ impl Call {
 
 struct State {
     calls: Vec<Call>,
+    /// That the bot is typing.
+    typed: Vec<Value>,
     /// For the next calls of a chat, in order; then the weather.
     moods: HashMap<String, Vec<Mood>>,
     weather: Weather,
@@ -167,6 +169,7 @@ impl Api {
         listener.set_nonblocking(true).expect("a socket");
         let state = Arc::new(Mutex::new(State {
             calls: Vec::new(),
+            typed: Vec::new(),
             moods: HashMap::new(),
             weather: Weather::default(),
             random: fastrand::Rng::with_seed(7),
@@ -249,6 +252,15 @@ impl Api {
             .lock()
             .expect("no panic under this lock")
             .calls
+            .clone()
+    }
+
+    /// The bodies of the calls that showed that the bot is typing.
+    pub(crate) fn typed(&self) -> Vec<Value> {
+        self.state
+            .lock()
+            .expect("no panic under this lock")
+            .typed
             .clone()
     }
 
@@ -343,7 +355,7 @@ async fn answer(
         return Ok(state.telegram.file(file));
     }
     // What somebody else serves, such as files that users sent.
-    if let Some(file) = path.strip_prefix("/files/") {
+    if let Some(file) = path.strip_prefix("/elsewhere/") {
         return Ok(respond(200, format!("the file {file}")));
     }
     let Some((platform, body, uploads)) = read(&head, &body) else {
@@ -352,6 +364,16 @@ async fn answer(
             json!({"ok": false, "description": "Not Found"}).to_string(),
         ));
     };
+    let method = head.uri.path().rsplit('/').next().unwrap_or_default();
+    // Whoever is busy is seen to write: nothing that anybody gets.
+    let is_typing = method == "sendChatAction"
+        || method == "messages.setActivity"
+        || body.get("sender_action").is_some();
+    if is_typing {
+        let mut state = state.lock().expect("no panic under this lock");
+        state.typed.push(body);
+        return Ok(respond(200, accepted_shown(platform)));
+    }
     let (chat, text) = match platform {
         Platform::Telegram => (&body["chat_id"], body.get("text").or(body.get("caption"))),
         Platform::Viber => (&body["receiver"], body.get("text")),

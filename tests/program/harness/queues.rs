@@ -186,7 +186,8 @@ impl Queues {
                     Some(telegram_error(401, "Unauthorized"))
                 }
                 "getUpdates" => Some(self.get_updates(&json).await),
-                "answerCallbackQuery" => {
+                // What no chat has to show for.
+                "answerCallbackQuery" | "sendChatAction" => {
                     self.register(method, json);
                     Some(ok(json!(true)))
                 }

@@ -54,12 +54,25 @@ async fn each_platform_is_told_once() {
     }
     let telegram = &of(&all, "setWebhook")[0];
     assert_eq!(telegram["url"], "https://bot.test/telegram");
-    assert!(
-        telegram["allowed_updates"]
-            .as_array()
-            .is_some_and(|kinds| kinds.len() == 3 && !kinds.contains(&"edited_message".into()))
-    );
-    assert_eq!(of(&all, "set_webhook")[0]["url"], "https://bot.test/viber");
+    assert!(telegram["allowed_updates"].as_array().is_some_and(|kinds| {
+        kinds.contains(&"message".into()) && !kinds.contains(&"edited_message".into())
+    }));
+    let viber = &of(&all, "set_webhook")[0];
+    assert_eq!(viber["url"], "https://bot.test/viber");
+    // What the bot hears, and no more.
+    let events = ["conversation_started", "subscribed", "unsubscribed"];
+    assert_eq!(viber["event_types"], serde_json::json!(events));
+    let asked = &of(&all, "setCallbackSettings")[0];
+    for (event, is_asked) in [
+        ("message_new", "1"),
+        ("message_event", "1"),
+        ("message_deny", "1"),
+        ("message_edit", "0"),
+        ("message_reaction_event", "0"),
+        ("group_leave", "0"),
+    ] {
+        assert_eq!(asked[event], is_asked, "{event}");
+    }
     let vk = &of(&all, "addCallbackServer")[0];
     assert_eq!(
         (&vk["url"], &vk["secret_key"]),

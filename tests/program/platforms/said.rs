@@ -39,7 +39,7 @@ fn json_of(field: &Value) -> Value {
 async fn vk_is_heard() {
     let api = Api::start();
     let bot = start(&api).await;
-    let url = format!("{}/files/voice.ogg", api.url());
+    let url = format!("{}/elsewhere/voice.ogg", api.url());
     let voice = json!({"type": "audio_message", "audio_message": {"id": 5, "owner_id": 7,
         "link_ogg": url, "access_key": "k"}});
     let message = json!({"attachments": [voice], "conversation_message_id": 31,
@@ -170,7 +170,7 @@ async fn vk_files_are_uploaded() {
     let bot = start(&api).await;
     let path = bot.setup.path("bill.pdf");
     std::fs::write(&path, "a bill").expect("a file");
-    let photo = format!("{}/files/cat.png", api.url());
+    let photo = format!("{}/elsewhere/cat.png", api.url());
     let asked = json!([
         {"text": "look", "files": [{"type": "photo", "url": photo},
             {"type": "document", "path": path}, {"type": "photo", "id": "photo7_5"}]},
@@ -311,7 +311,7 @@ async fn any_method_can_be_called() {
 async fn viber_hears_and_says() {
     let api = Api::start();
     let bot = start(&api).await;
-    let url = format!("{}/files/a.pdf", api.url());
+    let url = format!("{}/elsewhere/a.pdf", api.url());
     let file = json!({"type": "file", "media": url, "file_name": "a.pdf", "size": 14});
     told(&bot, viber(&viber_message(1, "u", file)), "").await;
     let gone = json!({"event": "unsubscribed", "message_token": 2, "user_id": "u"});
@@ -404,7 +404,7 @@ async fn one_silent_user_slows_no_other_on_viber() {
 async fn messenger_hears_and_says() {
     let api = Api::start();
     let bot = start(&api).await;
-    let url = format!("{}/files/v.mp4", api.url());
+    let url = format!("{}/elsewhere/v.mp4", api.url());
     let video = json!({"mid": "m_1", "attachments": [{"type": "video", "payload": {"url": url}}],
         "reply_to": {"mid": "m_0"}});
     let standby = json!({"id": "1067280970047460", "time": 1, "standby": [
@@ -480,4 +480,23 @@ async fn messenger_hears_and_says() {
     assert_eq!(body(6)["message"]["text"], "Saved");
     bot.stop().await.assert_sound();
     assert_eq!(api.calls().len(), 9, "nothing was said in standby");
+}
+
+/// While a handler takes its time its user sees that somebody writes, where the platform
+/// shows that.
+#[tokio::test]
+async fn typing_is_shown() {
+    let api = Api::start();
+    let bot = api.configure(Setup::commands()).start().await;
+    told(&bot, vk("e1", 7, "sleep 1500"), "ok").await;
+    let said = facebook_text("m_1", "5", "sleep 1500");
+    told(&bot, facebook(batch(&[said])), "").await;
+    told(&bot, viber(&viber_text(1, "u", "sleep 1500")), "").await;
+    until("three replies", SOON, || api.accepted() == 3).await;
+    let shown = api.typed();
+    let on_messenger = json!({"recipient": {"id": "5"}, "sender_action": "typing_on"});
+    assert!(shown.contains(&on_messenger), "{shown:?}");
+    let on_vk = shown.iter().find(|body| body["peer_id"] == "7").unwrap();
+    assert_eq!(on_vk["type"], "typing");
+    bot.stop().await.assert_sound();
 }

@@ -126,7 +126,7 @@ async fn replies_follow_a_group_to_its_new_id() {
     told(&bot, webhook(&said(2, -888, &json!({}))), "").await;
     bot.wait_for_stderr("upgraded to a supergroup").await;
     until("the second reply", SOON, || {
-        api.received("-1000000000999") == ["2.2"]
+        api.received("-1000000000999") == ["1.2"]
     })
     .await;
     assert!(api.received("-5").is_empty());

@@ -554,7 +554,7 @@ async fn vk_photos_and_buttons() {
     told(&bot, vk_message("5", 7, chat), "ok").await;
     told(
         &bot,
-        vk("6", 7, &format!("photo {}/files/cat.jpg", api.url())),
+        vk("6", 7, &format!("photo {}/elsewhere/cat.jpg", api.url())),
         "ok",
     )
     .await;

@@ -94,8 +94,8 @@ async fn an_edit_that_is_polled_for_is_passed_over() {
     until("two replies", SOON, || api.accepted() == 2).await;
     assert_eq!(api.received("5"), ["1: order tea", "1 orders"]);
     until("an empty queue", SOON, || api.queues.kept() == 0).await;
-    let asked = json!(["message", "business_message", "callback_query"]);
-    assert_eq!(api.queues.asks()[0].kinds, asked);
+    let asked = api.queues.asks()[0].kinds.to_string();
+    assert!(!asked.contains("edited"), "{asked}");
     bot.stop().await.assert_sound();
 }
 

@@ -69,12 +69,13 @@ async fn one_update_in_a_polled_batch_stops_no_other() {
         vk_event(5, 10, "hi"),
     ]);
     until("all of Telegram's", SOON, || api.queues.kept() == 0).await;
-    until("eight replies", SOON, || api.accepted() == 8).await;
+    until("nine replies", SOON, || api.accepted() == 9).await;
     assert_eq!(
         api.received("7"),
         ["1: button \u{fffd}\u{fffd}", "2: a\u{fffd}b"]
     );
     assert_eq!(api.received("8"), ["1: hi", "2: 12", "3: hi"]);
+    assert_eq!(api.received("9"), ["1: button g"]);
     assert_eq!(
         api.received("10"),
         ["1: \u{fffd}\u{fffd}", "2: a\u{fffd}b", "3: hi"]

@@ -42,6 +42,7 @@ __all__ = [
     "Cancelled",
     "Chat",
     "Contact",
+    "DeadReply",
     "File",
     "Forwarded",
     "GiveUp",
@@ -55,6 +56,7 @@ __all__ = [
     "Retry",
     "Row",
     "Rpc",
+    "Said",
     "Sender",
     "Turn",
     "Update",
@@ -64,12 +66,17 @@ __all__ = [
 
 if TYPE_CHECKING:
     from ._log import LogHandler
+    from ._said import DeadReply, Said
 else:
 
     def __getattr__(name: str) -> Any:
-        # `logging` is not needed for the start.
+        # Neither is needed for the start.
         if name == "LogHandler":
             from ._log import LogHandler
 
             return LogHandler
+        if name in ("DeadReply", "Said"):
+            from . import _said
+
+            return getattr(_said, name)
         raise AttributeError(f"module 'turnkey' has no attribute {name!r}")

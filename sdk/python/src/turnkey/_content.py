@@ -103,6 +103,8 @@ class Chat(NamedTuple):
     title: Optional[str]
     #: The topic within it.
     topic: Optional[str]
+    #: The id that this group had until it became a supergroup, in the message that says so.
+    was: Optional[str] = None
 
 
 class Rpc(NamedTuple):
@@ -156,7 +158,11 @@ def read_sender(data: Data) -> Sender:
 
 def read_chat(data: Data) -> Chat:
     return Chat(
-        data.get("id", ""), data.get("type", "private"), data.get("title"), data.get("topic")
+        data.get("id", ""),
+        data.get("type", "private"),
+        data.get("title"),
+        data.get("topic"),
+        data.get("was"),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Optional
 from ._answer import done_line, fail_line, refuse_result
 from ._errors import Cancelled
 from ._state import States
-from ._turn import AsyncTurn, Questions
+from ._turn import AsyncTurn, BaseTurn, Questions
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, decode, encode, number_of
 
 
@@ -139,6 +139,14 @@ class Loop(Questions):
             self._pipes.send(line)
         except End:
             self._finish(None)
+
+    def draft(self, turn: BaseTurn[Any], text: str) -> None:
+        line = encode({"id": turn._more.number, "draft": text})
+        if not turn._cancelled and len(line) <= MAX_LINE:
+            try:
+                self._pipes.send(line)
+            except End:
+                self._finish(None)
 
     async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         mine: InHand = turn._more

@@ -46,6 +46,9 @@ GRACE = 1.0
 #: Turns at once if the author says nothing.
 THREADS, TASKS = 32, 1000
 
+#: What may have a state in a group.
+DIALOGS = ("user", "chat", "user_in_chat")
+
 #: What `inspect` calls by this name.
 CO_COROUTINE = 0x80
 
@@ -60,6 +63,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -72,6 +76,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -84,6 +89,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -96,6 +102,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -107,6 +114,7 @@ def run(
     concurrency: Optional[int] = None,
     raw: bool = False,
     hears: Iterable[str] = (),
+    dialog_by: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None:
     """Runs the bot: calls `handle` with each turn, until `turnkey run` ends the process.
@@ -119,7 +127,8 @@ def run(
     of an async handler, if it is left out. `raw=True` asks for the platform's own JSON
     (`turn.update.raw`). `hears` names the kinds of update that the handler is given, and no
     others are: `["message", "button", "edited"]`; see `turn.kind`. Left out they are messages,
-    buttons, opened, joined and left. `name` is how the log calls this process.
+    buttons, opened, joined and left. `dialog_by` says what has a state of its own in a group:
+    `user_in_chat`, which it is if this is left out, `user` or `chat`. `name` is how the log calls this process.
 
     Returns when the worker has no more use for the process. It is the last line of a
     program: under `if __name__ == "__main__":` if tests import it.
@@ -127,7 +136,7 @@ def run(
     global _called
     many_tasks = is_async(handle)
     states = states_of(state)
-    hello = _hello(handle, many_tasks, concurrency, raw, hears, name)
+    hello = _hello(handle, many_tasks, concurrency, raw, hears, dialog_by, name)
     if _called:
         raise RuntimeError("turnkey.run was called before: a process has one handler")
     _called = True
@@ -177,6 +186,7 @@ def _hello(
     concurrency: Optional[int],
     raw: bool,
     hears: Iterable[str],
+    dialog_by: Optional[str],
     name: Optional[str],
 ) -> bytes:
     if concurrency is None:
@@ -191,15 +201,19 @@ def _hello(
     for kind in kinds:
         if kind not in KINDS:
             raise ValueError(f"hears names {kind!r}; what can be heard is {', '.join(KINDS)}")
+    if dialog_by is not None and dialog_by not in DIALOGS:
+        raise ValueError(f"dialog_by is one of {', '.join(DIALOGS)}, not {describe(dialog_by)}")
     if name is None:
         name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
-    hello = {
+    hello: Dict[str, Any] = {
         "protocol": PROTOCOL,
         "name": name.encode("utf-8", "replace")[:MAX_NAME].decode("utf-8", "ignore"),
         "concurrency": concurrency,
         "raw": bool(raw),
         "hears": kinds,
     }
+    if dialog_by is not None:
+        hello["dialog_by"] = dialog_by
     return encode({"hello": hello})
 
 

@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ._answer import done_line, fail_line, refuse_result
 from ._errors import Cancelled
 from ._state import States
-from ._turn import Questions, Rows, Turn
+from ._turn import BaseTurn, Questions, Rows, Turn
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, encode, number_of
 
 #: A turn that takes longer than this lets another thread read.
@@ -274,6 +274,13 @@ class Threads(Questions):
         if asked.error is not None:
             raise asked.error
         return Rows(asked.value) if sort == "query" else asked.value
+
+    def draft(self, turn: BaseTurn[Any], text: str) -> None:
+        mine: InHand = turn._more
+        line = encode({"id": mine.number, "draft": text})
+        with self._pipes.lock:
+            if not turn._ended and not turn._cancelled and len(line) <= MAX_LINE:
+                self._pipes.send(line)
 
     def _read_until(self, asked: Asked, seat: Seat) -> None:
         """The reader asks: it reads on itself, and hands turns that come to others."""

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar, Unpack
 
     from ._reply import ReplyOptions, Target
+    from ._said import DeadReply
 
     #: The type of the user's state: `turnkey.Turn` alone is one with a dict.
     S = TypeVar("S", default=Dict[str, Any])
@@ -91,10 +92,13 @@ class Ready:
 
 class Questions:
     """Whom a turn asks. `_threads.py`, `_loop.py` and `turnkey.testing` have one each. `sort`
-    is `query`, `ask` or `download`, with the fields that the protocol has for it; the answer
-    is the rows, the result, or the bytes that were written."""
+    is `query`, `ask`, `download` or `dead_replies`, with the fields that the protocol has for
+    it; the answer is the rows, the result, the bytes that were written, or the replies."""
 
     def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+    def draft(self, turn: BaseTurn[Any], text: str) -> None:
         raise NotImplementedError
 
     async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
@@ -240,6 +244,20 @@ class BaseTurn(Generic[S]):
         return self._data["user"]  # type: ignore[no-any-return]
 
     @property
+    def dialog_id(self) -> str:
+        """What this dialog is called: the user, or, in a group, what `turnkey.run` was given
+        as `dialog_by`. `turn.send_to` takes it."""
+        return self._data.get("dialog") or self._data["user"]  # type: ignore[no-any-return]
+
+    @property
+    def unreachable(self) -> Optional[str]:
+        """Why nothing reaches this user any more, if that is what this turn is about: of the
+        kind `left`, after a platform refused a reply since the user blocked the bot or is
+        gone. What is said in such a turn is most likely refused, too."""
+        gone = self.kind == "left" and self.event == "unreachable"
+        return self.text if gone else None
+
+    @property
     def channel(self) -> str:
         """The channel's name, such as `telegram`."""
         return self._data["channel"]  # type: ignore[no-any-return]
@@ -327,13 +345,25 @@ class BaseTurn(Generic[S]):
         **options: Unpack[ReplyOptions],
     ) -> None:
         """Says something to another dialog. It is part of this turn's transaction, and is sent
-        in that dialog's order. `user` is what `turn.user_id` is there."""
+        in that dialog's order. `user` is what `turn.dialog_id` is there: in private the user's
+        id."""
         for what, value in (("channel", channel), ("user", user)):
             if not isinstance(value, str) or not value:
                 raise TypeError(f"turn.send_to: the {what} is a str, not {describe(value)}")
         json = reply_json(reply, options, "turn.send_to")
         json["send_to"] = {"channel": channel, "user": user}
         self._say("send_to", json)
+
+    def draft(self, text: str) -> None:
+        """Shows a text that still grows, such as a language model's answer so far; a later one
+        takes its place, and the turn's reply takes the last one's. Call it as often as you like:
+        the newest is shown every second and a half. Best effort: it is never stored, and nothing
+        happens on platforms that show no drafts."""
+        if not isinstance(text, str):
+            raise TypeError(f"turn.draft takes a str, not {describe(text)}")
+        if self._ended:
+            raise _ended("draft")
+        self._asked.draft(self, text)
 
     def _say(self, verb: str, json: Dict[str, Any]) -> None:
         if self._ended:
@@ -408,6 +438,11 @@ class Turn(BaseTurn[S]):
             fetched = fetching.take(self._ask("download", fetching.fields))
         return Ready(fetched) if self._awaited else fetched  # type: ignore[return-value]
 
+    def dead_replies(self) -> List[DeadReply]:
+        """The replies of this dialog that were given up, the oldest first; at most 1,000."""
+        replies = _dead(self._ask("dead_replies", {}))
+        return Ready(replies) if self._awaited else replies  # type: ignore[return-value]
+
     def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:
             raise _ended(sort)
@@ -460,10 +495,20 @@ class AsyncTurn(BaseTurn[S]):
         with fetching:
             return fetching.take(await self._ask("download", fetching.fields))
 
+    async def dead_replies(self) -> List[DeadReply]:
+        """The replies of this dialog that were given up, the oldest first; at most 1,000."""
+        return _dead(await self._ask("dead_replies", {}))
+
     async def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:
             raise _ended(sort)
         return await self._asked.ask_later(self, sort, fields)
+
+
+def _dead(replies: List[Dict[str, Any]]) -> List[DeadReply]:
+    from ._said import read_dead
+
+    return [read_dead(reply) for reply in replies]
 
 
 class Download:

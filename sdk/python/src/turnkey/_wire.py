@@ -141,12 +141,14 @@ def answer_of(message: Dict[str, Any]) -> Tuple[Any, Optional[Exception]]:
         return None, QueryError(str(message.get("error")))
     if "error" in message:
         return None, PlatformError(str(message["error"]))
+    if "dead_replies" in message:
+        return message["replies"], None
     return message.get("size" if "download" in message else "result"), None
 
 
 def number_of(message: Dict[str, Any]) -> Any:
     """The number of the question that this answers; None if it answers none."""
-    for sort in ("query", "ask", "download"):
+    for sort in ("query", "ask", "download", "dead_replies"):
         if sort in message:
             return message[sort]
     return None

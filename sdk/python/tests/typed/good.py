@@ -59,7 +59,10 @@ def verbs(turn: turnkey.Turn) -> None:
     turn.delete(True)
     turn.toast("x", alert=True)
     turn.call("sendDice", {"emoji": "x"}, name="dice")
-    turn.send_to("vk", "8", "x", no_preview=True)
+    turn.send_to("vk", turn.dialog_id, "x", no_preview=True)
+    turn.draft(turn.unreachable or "so far")
+    for dead in turn.dead_replies():
+        turn.reply(f"{dead.action.text} {dead.error} {dead.died.year}")
     member: Any = turn.ask("getChatMember", {"user_id": 7})
     for file in turn.photos + turn.files:
         data: bytes = turn.download(file)
@@ -82,7 +85,7 @@ class Bot:
 
 def main() -> None:
     turnkey.run(bare)
-    turnkey.run(with_dict, concurrency=4, raw=True, hears=["edited"], name="bot")
+    turnkey.run(with_dict, concurrency=4, raw=True, hears=["edited"], dialog_by="chat", name="bot")
     turnkey.run(typed, state=Visitor)
     turnkey.run(async_bare)
     turnkey.run(async_typed, state=Visitor)

@@ -186,8 +186,8 @@ pub(super) struct Message {
     pub(super) left_chat_member: Part<User>,
     #[serde(default, deserialize_with = "lenient::number")]
     pub(super) migrate_to_chat_id: Option<i64>,
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub(super) migrate_from_chat_id: Option<i64>,
+    #[serde(default)]
+    pub(super) migrate_from_chat_id: Part<Number>,
     #[serde(default)]
     successful_payment: Part<Payment>,
     #[serde(default)]

@@ -218,7 +218,8 @@ fn said(
     let moved = message
         .migrate_to_chat_id
         .map(|new| (address.clone(), new.to_string()));
-    let was = message.migrate_from_chat_id.map(|old| old.to_string());
+    let was = message.migrate_from_chat_id.readable();
+    let was = was.map(|old| old.0.to_string());
     let event = match (name, content.field) {
         ("message", None) => String::new(),
         ("message", Some(field)) if field == "successful_payment" => field,

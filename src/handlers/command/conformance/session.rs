@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::super::conversation::{Conversation, Next};
 use super::super::plan::ended;
 use super::super::process::LEAVE;
-use super::super::wire::{self, Asked, Given, Hello, Line, Question};
+use super::super::wire::{self, Asked, Given, Hello, Line, Look, Question};
 use super::answer::{self, Ended};
 use super::{Bench, Findings, MOST_AT_ONCE, Stop, Tally, Tried};
 use crate::author::message::Update;
@@ -348,7 +348,12 @@ impl<'a> Session<'a> {
                         wire::refused(id, number, wrong)
                     }
                     (Ok(_), Some(error)) => wire::refused(id, number, error.to_owned()),
-                    (Ok(Asked::Tables(_)), None) => wire::rows(id, number, Ok(Vec::new())),
+                    (Ok(Asked::Storage(Look::Rows(_))), None) => {
+                        wire::rows(id, number, Ok(Vec::new()))
+                    }
+                    (Ok(Asked::Storage(Look::DeadReplies)), None) => {
+                        wire::dead(id, number, Ok(Vec::new()))
+                    }
                     (Ok(Asked::Platform(_)), None) => {
                         wire::refused(id, number, NO_PLATFORM.to_owned())
                     }
@@ -356,6 +361,10 @@ impl<'a> Session<'a> {
                 self.talk.say(&answer);
                 Ok(Heard::Other)
             }
+            Line::Draft(id, _) => match self.in_hand.contains_key(&id) {
+                true => Ok(Heard::Other),
+                false => Err(format!("a draft of turn {id}, which is not in hand")),
+            },
             Line::Pong(number) => match self.pings.remove(&number) {
                 true => Ok(Heard::Pong),
                 false => Err(format!(

@@ -113,6 +113,11 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
     poor.forwarded = Some(Forwarded::default());
     poor.sender = Some(Sender::default());
     poor.chat = Some(Chat::default());
+    let mut grouped = message(13, "in a group");
+    grouped.user = "13".to_owned();
+    grouped.dialog.user_id = "13@-100".to_owned();
+    let mut gone = of(Kind::Left, 14, "blocked by the user", "{}".to_owned());
+    gone.event = "unreachable".to_owned();
     let call = json!({ "method": "pay", "params": { "order": 7, "lines": [1, null] } });
     let mut call = of(Kind::Rpc, 6, "", call.to_string());
     call.dialog = DialogKey::new("rpc", "6");
@@ -124,6 +129,8 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
         contact,
         rich,
         poor,
+        grouped,
+        gone,
         of(Kind::Button, 4, "yes:1", "{}".to_owned()),
         of(Kind::Opened, 5, "", "{}".to_owned()),
         call,

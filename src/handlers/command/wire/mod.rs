@@ -26,7 +26,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(super) use self::answer::{done, fail, read_done, read_fail};
-pub(super) use self::question::{Asked, Number, Question, Wish, downloaded, refused, result, rows};
+pub(super) use self::question::{
+    Asked, Look, Number, Question, Wish, dead, downloaded, refused, result, rows,
+};
 pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
 use crate::author::dialog_by::DialogBy;
@@ -106,6 +108,8 @@ pub(super) enum Line {
     /// How a turn ended.
     Answer(u64, TurnEnd),
     Question(u64, Question),
+    /// A text of a turn that still grows.
+    Draft(u64, String),
     /// With the number of its ping.
     Pong(u64),
     Log(Log),

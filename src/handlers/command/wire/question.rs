@@ -1,5 +1,5 @@
 //! What a turn asks while it runs, and the answers: its own tables, the platform, a file that
-//! a user sent.
+//! a user sent, what was given up.
 //!
 //! Read by `read.rs`, answered by `process.rs`. Invariant: what is wrong with a question is
 //! the answer to it, and no fault of the process. Bound: an answer that would be longer than
@@ -16,6 +16,7 @@ use super::value::{Named, Param, statement};
 use super::write::line;
 use super::{LONGEST_ERROR, cut};
 use crate::author::message::{File, Object};
+use crate::author::turn::DeadReply;
 
 /// Which question of a turn it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,8 @@ pub(crate) enum Sort {
     Ask,
     /// For a file that a user sent, to be written to the box.
     Download,
+    /// For the replies of the dialog that were given up.
+    DeadReplies,
 }
 
 /// A question of a turn.
@@ -45,9 +48,16 @@ pub(crate) struct Question {
 
 /// What is asked, and whom.
 pub(crate) enum Asked {
-    /// The author's own tables.
-    Tables(Statement),
+    Storage(Look),
     Platform(Wish),
+}
+
+/// What is looked up.
+pub(crate) enum Look {
+    /// Rows of the author's own tables.
+    Rows(Statement),
+    /// What was given up in this dialog.
+    DeadReplies,
 }
 
 /// What is asked of the platform.
@@ -83,6 +93,7 @@ impl Question {
             Sort::Query => fields.query(),
             Sort::Ask => fields.ask(),
             Sort::Download => fields.download(),
+            Sort::DeadReplies => Ok(Asked::Storage(Look::DeadReplies)),
         };
         Question {
             number: Number { of, number },
@@ -98,7 +109,7 @@ impl Fields<'_> {
             Some(params) => field::<Vec<Param>>("params", params)?,
             None => Vec::new(),
         };
-        Ok(Asked::Tables(statement(sql, params)))
+        Ok(Asked::Storage(Look::Rows(statement(sql, params))))
     }
 
     fn ask(&self) -> Result<Asked, String> {
@@ -162,6 +173,15 @@ pub(crate) fn downloaded(
     answered(id, number, with)
 }
 
+/// The answer to a look at what was given up.
+pub(crate) fn dead(id: u64, number: Number, answer: Result<Vec<DeadReply>, String>) -> Vec<u8> {
+    let with = answer.as_ref().map(|replies| With {
+        replies: Some(replies),
+        ..With::default()
+    });
+    answered(id, number, with.map_err(Clone::clone))
+}
+
 /// The answer to any question: why there is no other.
 pub(crate) fn refused(id: u64, number: Number, reason: String) -> Vec<u8> {
     answered(id, number, Err(reason))
@@ -191,6 +211,8 @@ struct Answer<'a> {
     ask: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     download: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dead_replies: Option<u64>,
     #[serde(flatten)]
     with: With<'a>,
 }
@@ -207,6 +229,8 @@ struct With<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    replies: Option<&'a [DeadReply]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -218,6 +242,7 @@ impl<'a> Answer<'a> {
             query: only(Sort::Query),
             ask: only(Sort::Ask),
             download: only(Sort::Download),
+            dead_replies: only(Sort::DeadReplies),
             with,
         }
     }
@@ -227,6 +252,7 @@ impl<'a> Answer<'a> {
 mod tests {
     use super::super::{Line, read};
     use super::*;
+    use crate::author::message::Reply;
 
     fn question(line: &str) -> Question {
         match read(line.as_bytes()) {
@@ -239,6 +265,7 @@ mod tests {
     fn questions_are_read() {
         let of = |line: &str| question(line).number.of;
         assert_eq!(of(r#"{"id":7,"query":1,"sql":"SELECT 1"}"#), Sort::Query);
+        assert_eq!(of(r#"{"id":7,"dead_replies":1}"#), Sort::DeadReplies);
         let asked = question(r#"{"id":7,"ask":1,"method":"getMe"}"#).asked;
         let Ok(Asked::Platform(Wish::Result { method, params })) = asked else {
             panic!("no method")
@@ -298,6 +325,16 @@ mod tests {
         assert_eq!(
             text(download),
             "{\"id\":7,\"download\":3,\"path\":\"/x\",\"size\":5}\n"
+        );
+        let given_up = DeadReply {
+            action: Reply::from("x").into(),
+            error: "blocked".to_owned(),
+            died: 5,
+        };
+        assert_eq!(
+            text(dead(7, number(Sort::DeadReplies), Ok(vec![given_up]))),
+            "{\"id\":7,\"dead_replies\":3,\"replies\":\
+             [{\"action\":{\"text\":\"x\"},\"error\":\"blocked\",\"died\":5}]}\n"
         );
         let long = serde_json::Value::String("x".repeat(super::super::LONGEST_LINE));
         let line = text(result(7, number(Sort::Ask), Ok(long)));

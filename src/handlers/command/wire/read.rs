@@ -28,6 +28,8 @@ struct AnyLine<'a> {
     query: Option<u64>,
     ask: Option<u64>,
     download: Option<u64>,
+    dead_replies: Option<u64>,
+    draft: Option<String>,
     #[serde(borrow)]
     sql: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -101,11 +103,21 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
             ..
         } => question(id, Sort::Download, number),
         AnyLine {
+            id: Some(id),
+            dead_replies: Some(number),
+            ..
+        } => question(id, Sort::DeadReplies, number),
+        AnyLine {
+            id: Some(id),
+            draft: Some(text),
+            ..
+        } => Ok(Line::Draft(id, text)),
+        AnyLine {
             pong: Some(number), ..
         } => Ok(Line::Pong(number)),
         AnyLine { log: Some(log), .. } => field("log", log).map(|Object(log)| Line::Log(log)),
         _ => Err(
-            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, pong nor log"
+            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, dead_replies, draft, pong nor log"
                 .to_owned(),
         ),
     }
@@ -173,6 +185,7 @@ mod tests {
             r#"{"id":1,"done":{"unknown":1}}"#,
             r#"{"id":1,"query":2,"sql":7}"#,
             r#"{"id":1,"ask":2}"#,
+            r#"{"id":1,"draft":"so far"}"#,
             r#"{"id":1,"download":2,"file":null}"#,
             r#"{"pong":1}"#,
             r#"{"log":{"text":"x"}}"#,

@@ -171,7 +171,6 @@ impl Telegram {
             "copymessage" => return self.copy(body),
             "createforumtopic" => return self.open_topic(body),
             "deletebusinessmessages"
-            | "sendchataction"
             | "setmessagereaction"
             | "banchatmember"
             | "pinchatmessage" => return ok(json!(true)),

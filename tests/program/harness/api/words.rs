@@ -105,6 +105,17 @@ pub(crate) fn fields(text: &[u8]) -> HashMap<String, String> {
     form_urlencoded::parse(text).into_owned().collect()
 }
 
+/// The answer to a call that only shows something.
+pub(super) fn accepted_shown(platform: Platform) -> String {
+    match platform {
+        Platform::Telegram => json!({"ok": true, "result": true}),
+        Platform::Viber => json!({"status": 0, "status_message": "ok"}),
+        Platform::Facebook => json!({"recipient_id": "1"}),
+        Platform::Vk => json!({"response": 1}),
+    }
+    .to_string()
+}
+
 /// The answer to a call that is taken; `number` is its own, `host` is ours.
 pub(super) fn accepted(platform: Platform, method: &str, number: usize, host: &str) -> String {
     match platform {

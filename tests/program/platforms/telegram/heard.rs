@@ -130,8 +130,12 @@ async fn whatever_is_polled_is_a_turn() {
     };
     until("all replies", SOON, || said().len() >= all.len()).await;
     let said = said();
-    for (said, (_, expected)) in said.iter().zip(&all) {
-        assert!(is_heard(said, expected), "{said}\n{expected}");
+    // Each dialog in its order, and one is another's.
+    for (_, expected) in &all {
+        assert!(
+            said.iter().any(|said| is_heard(said, expected)),
+            "{expected}\n{said:#?}"
+        );
     }
     bot.stop().await.assert_sound();
 }

@@ -14,7 +14,7 @@ compare with.
 
 from ._conversation import Conversation
 from ._program import Program, ProgramError
-from ._said import Said, call, delete, edit, send_to, toast
+from .._said import Said, call, delete, edit, send_to, toast
 
 __all__ = [
     "Conversation",

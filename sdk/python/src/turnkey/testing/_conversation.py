@@ -36,7 +36,7 @@ from .._run import is_async
 from .._state import states_of
 from .._turn import AsyncTurn, BaseTurn, Params, Questions, Row, Rows, Turn
 from .._wire import decode, encode, from_sql, to_sql
-from ._said import Said, read
+from .._said import DeadReply, Said, read
 
 #: `/start`, `/start ref`, and `/start@my_bot`.
 _COMMAND = re.compile(r"/(\w+)(?:@\S*)?(?:\s+(.*))?\Z", re.DOTALL)
@@ -69,6 +69,10 @@ class Conversation(Questions):
         self._channel = channel
         self._stored: Dict[str, str] = {}
         self._count = 0
+        #: What `turn.dead_replies` gives.
+        self.dead_replies: List[DeadReply] = []
+        #: What the last turn showed with `turn.draft`.
+        self.drafts: List[str] = []
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         #: Where your own tables are.
         self.database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -101,6 +105,7 @@ class Conversation(Questions):
         quoted: Optional[Quoted] = None,
         forwarded: Optional[Forwarded] = None,
         message: str = "",
+        dialog: str = "",
         album: str = "",
         rpc: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
@@ -134,7 +139,12 @@ class Conversation(Questions):
         ):
             if value is not None:
                 turn[name] = _field(value, type)
-        for name, said in (("event", event), ("message", message), ("album", album)):
+        for name, said in (
+            ("event", event),
+            ("message", message),
+            ("album", album),
+            ("dialog", dialog),
+        ):
             if said:
                 turn[name] = said
         if markup is not None:
@@ -157,6 +167,7 @@ class Conversation(Questions):
         return self._query(to_sql(sql, params))
 
     def _take(self, user: str, data: Dict[str, Any]) -> List[Said]:
+        self.drafts = []
         turn: BaseTurn[Any] = self._turn(None, data, self)
         try:
             turn.state = self._states.read(data.get("state"))
@@ -218,6 +229,9 @@ class Conversation(Questions):
         answer = self._answer(sort, fields)
         return Rows(answer) if sort == "query" else answer
 
+    def draft(self, turn: BaseTurn[Any], text: str) -> None:
+        self.drafts.append(text)
+
     async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         # Others get a chance here, as they do in earnest.
         await asyncio.sleep(0)
@@ -228,6 +242,15 @@ class Conversation(Questions):
             return self._query([fields["sql"], fields["params"]])
         if sort == "download":
             return self._download(fields)
+        if sort == "dead_replies":
+            return [
+                {
+                    "action": dict(dead.action._json),
+                    "error": dead.error,
+                    "died": dead.died.timestamp() * 1000,
+                }
+                for dead in self.dead_replies
+            ]
         if self._platform is None:
             raise PlatformError(
                 "there is no platform in a Conversation: give it one that answers turn.ask, "

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Any, Dict, List, Optional, Type, Union
 
 from .._content import Contact, File, Location, write
-from ._said import Said, read
+from .._said import Said, read
 
 PATIENCE = 10.0
 

@@ -1,6 +1,7 @@
-"""What a bot said in a test: a reply, or what else a turn asked for.
+"""What a bot said: a reply, or what else a turn asked for.
 
-Given by `Conversation` and `Program`; the functions make the like, to compare with:
+Given by `turn.dead_replies` and, in tests, by `Conversation` and `Program`; the functions make
+the like, to compare with:
 
     assert bot.presses("ann", "more") == [edit("menu", "Page 2"), toast("Turned")]
 
@@ -9,14 +10,16 @@ Invariant: two are equal if the program would be asked for the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
-from .._reply import Message, Reply, read_target, reply_json, target
+from ._reply import Message, Reply, read_target, reply_json, target
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .._reply import ReplyOptions, Target
+    from datetime import datetime
+
+    from ._reply import ReplyOptions, Target
 
 
 class Said(Reply):
@@ -91,6 +94,24 @@ class Said(Reply):
             return f"send_to({self.sent_to[0]!r}, {self.sent_to[1]!r}, {words})"
         spans = f", spans={self.spans!r}" if self.spans else ""
         return f"Reply({words}{spans})"
+
+
+class DeadReply(NamedTuple):
+    """A reply, or another action, that was given up."""
+
+    #: What was to be done.
+    action: Said
+    #: Why it was not, the last time.
+    error: str
+    #: When it was given up; it knows its time zone.
+    died: datetime
+
+
+def read_dead(json: Dict[str, Any]) -> DeadReply:
+    from datetime import datetime, timezone
+
+    died = datetime.fromtimestamp(json["died"] / 1000, timezone.utc)
+    return DeadReply(read(json["action"]), json["error"], died)
 
 
 def read(json: Dict[str, Any]) -> Said:
