@@ -1,8 +1,8 @@
 //! The [`Turn`] that a handler is given.
 //!
 //! Made and taken apart by `handlers/rust.rs`. Invariant: nothing that a handler does here
-//! takes effect before its turn is committed, but for [`Turn::ask`] and [`Turn::download`],
-//! which ask the platform at once.
+//! takes effect before its turn is committed, but for [`Turn::ask`], [`Turn::download`] and
+//! [`Turn::draft`], which call the platform at once.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -224,7 +224,7 @@ impl<S> Turn<S> {
 
     /// Says something to another dialog. It is part of this turn's transaction, and is sent
     /// in that dialog's order. `user` is what [`Turn::dialog_id`] is there: in
-    /// private the user's id.
+    /// private the user's id. There is no message to [`quote`](Reply::quote) there.
     pub fn send_to(
         &mut self,
         channel: impl Into<String>,

@@ -83,8 +83,9 @@ impl Drop for Half<'_> {
     }
 }
 
-/// The content of a file that is elsewhere, to be uploaded: passed on as it comes, where its server says how long it
-/// is; else read whole first. Bounds: `most` bytes; [`READ_FIRST`] where it does not.
+/// The content of a file that is elsewhere, to be uploaded: passed on as it comes, where its
+/// server says how long it is; else read whole first. Bounds: `most` bytes; [`READ_FIRST`] where
+/// it does not.
 ///
 /// # Errors
 /// It is not there, or too long.

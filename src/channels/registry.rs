@@ -255,7 +255,8 @@ impl Platform for Channels {
     fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Shown<'a> {
         Box::pin(async move {
             let outlet = self.outlet(&update.dialog);
-            if outlet.pace.pause_left().is_some() {
+            // Models begin with an empty piece, which platforms refuse.
+            if text.trim().is_empty() || outlet.pace.pause_left().is_some() {
                 return true;
             }
             let Some(draft) = outlet.channel.draft(update, text) else {

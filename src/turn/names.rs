@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use turnkey_storage::{DialogKey, Storage, messages};
 
-use crate::author::message::{Action, Outgoing, Target};
+use crate::author::message::{Action, Outgoing, Reply, Target};
 use crate::channels::Sent;
 
 /// Bytes of a name.
@@ -21,21 +21,33 @@ const LONGEST: usize = 64;
 /// # Errors
 /// One is empty or too long, in a sentence.
 pub(super) fn check(action: &Action) -> Result<(), String> {
-    let target = |target: &'_ Target| match target {
-        Target::Named(name) => Some(name.clone()),
+    match action {
+        Action::Reply(reply) => check_reply(reply),
+        Action::Edit { message, .. } | Action::Delete { message } => check_all([name_of(message)]),
+        Action::Call { name, .. } => check_all([name.as_deref()]),
+        _ => Ok(()),
+    }
+}
+
+/// The same of a reply.
+///
+/// # Errors
+/// Likewise.
+pub(super) fn check_reply(reply: &Reply) -> Result<(), String> {
+    let quoted = reply.quote.as_ref().and_then(name_of);
+    check_all([reply.name.as_deref(), quoted])
+}
+
+fn name_of(target: &Target) -> Option<&str> {
+    match target {
+        Target::Named(name) => Some(name),
         _ => None,
-    };
-    let names = match action {
-        Action::Reply(reply) => [reply.name.clone(), reply.quote.as_ref().and_then(target)],
-        Action::Edit { message, .. } | Action::Delete { message } => [target(message), None],
-        Action::Call { name, .. } => [name.clone(), None],
-        _ => [None, None],
-    };
-    match names
-        .into_iter()
-        .flatten()
-        .find(|name| name.is_empty() || name.len() > LONGEST)
-    {
+    }
+}
+
+fn check_all<const N: usize>(names: [Option<&str>; N]) -> Result<(), String> {
+    let mut names = names.into_iter().flatten();
+    match names.find(|name| name.is_empty() || name.len() > LONGEST) {
         Some(name) => Err(format!(
             "a message's name has 1 to {LONGEST} bytes, not {}",
             name.len()

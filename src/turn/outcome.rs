@@ -92,7 +92,7 @@ fn relays(
     update: &Update,
     actions: &mut Vec<Action>,
 ) -> std::result::Result<Vec<Pending>, String> {
-    let mut rows = Vec::new();
+    let mut rows: Vec<Pending> = Vec::new();
     let mut own = Vec::with_capacity(actions.len());
     for (index, mut action) in std::mem::take(actions).into_iter().enumerate() {
         without_secrets(&mut action);
@@ -107,7 +107,12 @@ fn relays(
         };
         let id = relay::id(update, index);
         let row = relay::row(&bot.channels, DialogKey::new(channel, user), id, &reply);
-        rows.push(row.map_err(|why| format!("reply {}: {why}", index + 1))?);
+        let mut row = row.map_err(|why| format!("reply {}: {why}", index + 1))?;
+        // Of one microsecond the ids would decide, and 10 is before 9 there.
+        if let Some(last) = rows.last() {
+            row.arrived = row.arrived.max(last.arrived + 1);
+        }
+        rows.push(row);
     }
     *actions = own;
     Ok(rows)

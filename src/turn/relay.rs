@@ -11,9 +11,11 @@ use turnkey_storage::inbox::Pending;
 use turnkey_storage::{DialogKey, Grant, clock};
 
 use crate::author::error::{Error, Result};
-use crate::author::message::{Action, Kind, MAX_UPDATE_ID, Reply, Update};
+use crate::author::message::{Action, Kind, MAX_UPDATE_ID, MAX_USER_ID, Reply, Target, Update};
+use crate::author::turn::MAX_REPLIES;
 use crate::channels::Channels;
 use crate::handlers::{Handled, Returned};
+use crate::turn::names;
 
 /// How the ids of these updates begin; no platform's do.
 pub(crate) const PREFIX: &str = "relay:";
@@ -41,18 +43,24 @@ pub(crate) fn row(
             to.channel
         ));
     }
-    if to.user_id.is_empty() {
-        return Err("a user's id is not empty".to_owned());
-    }
-    channel.fit(reply)?;
     let address = channel.address(&to.user_id);
+    if address.is_empty() || to.user_id.len() > MAX_USER_ID {
+        return Err(format!("a user's id has 1 to {MAX_USER_ID} bytes"));
+    }
+    let messages = channel.fit(reply)?.len();
+    if messages > MAX_REPLIES {
+        return Err(format!(
+            "it makes {messages} messages; {MAX_REPLIES} is the limit"
+        ));
+    }
     to_inbox(to, address, id, reply)
 }
 
 /// The same for whoever has no channels to ask.
 ///
 /// # Errors
-/// It cannot be written as JSON.
+/// It cannot be written as JSON, or its own turn would refuse it: it quotes the message of a turn
+/// of another dialog, or has a name that is none.
 pub(crate) fn to_inbox(
     to: DialogKey,
     address: String,
@@ -60,6 +68,10 @@ pub(crate) fn to_inbox(
     reply: &Reply,
 ) -> std::result::Result<Pending, String> {
     debug_assert!(id.len() <= MAX_UPDATE_ID, "an id that no inbox takes");
+    if reply.quote == Some(Target::This) {
+        return Err("what is said to another dialog has no message to quote there".to_owned());
+    }
+    names::check_reply(reply)?;
     let body = serde_json::to_vec(reply).map_err(|e| e.to_string())?;
     let update = Update {
         kind: Kind::Relayed,

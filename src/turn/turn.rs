@@ -19,6 +19,7 @@
 //! path (a dropped [`Grant`](turnkey_storage::Grant) does it). Bounds: `--max-turns` in flight,
 //! `--lock-wait` for updates that are not yet accepted, `--turn-timeout`, [`MAX_RUNS`].
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -43,6 +44,10 @@ use crate::turn::{inherited, outcome, relay, riding, send, told, typing};
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
 const MAX_RUNS: u32 = 5;
+
+/// Dialogs that a turn said something to, and whose turns begin at once; `recovery.rs` finds the
+/// others. New updates must not lack their places.
+const OTHERS: usize = 16;
 
 /// What whoever waits is told when an older update is not done yet.
 const BEHIND: &str = "an earlier update of this user takes long";
@@ -310,7 +315,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             let error = match prepared {
                 Ok((commit, outgoing)) => {
                     let answer = commit.answer.clone();
-                    let others: Vec<_> =
+                    let others: BTreeSet<_> =
                         commit.relays.iter().map(|row| row.dialog.clone()).collect();
                     match bot.storage.commit(&mut grant, commit).await {
                         Ok(()) => break (outgoing, answer, others),
@@ -344,7 +349,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         receipt.answer(Answer::Committed(platform_answer));
 
         // What was said to others is in the inbox: their turns are due.
-        for other in others {
+        for other in others.into_iter().take(OTHERS) {
             let bot = bot.clone();
             tokio::task::spawn_local(async move { resume(&bot, other).await });
         }

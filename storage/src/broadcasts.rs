@@ -18,7 +18,8 @@ use crate::inbox::{Pending, in_order};
 use crate::replies::{self, TAKES_REPLIES, Waiting};
 use crate::{DialogKey, Error, ReplyId, Result, Row, Statement, Storage, Value, dead, unix_ms};
 
-/// How the ids of a broadcast's updates begin.
+/// How the ids of a broadcast's updates begin. Callers of HTTP choose theirs, also such ones:
+/// those are no broadcast's, which never goes there.
 pub const PREFIX: &str = "broadcast:";
 
 /// Broadcasts that are kept; of more the oldest that have ended are forgotten.
@@ -285,12 +286,12 @@ pub async fn set_state(
         let (from, to) = range(id);
         statements.push(Statement::new(
             "UPDATE turnkey_broadcast SET queued = queued - (SELECT COUNT(*) FROM turnkey_inbox i
-                 WHERE i.id >= ?2 AND i.id < ?3)
+                 WHERE i.id >= ?2 AND i.id < ?3 AND i.channel <> 'http')
              WHERE id = ?1 AND state = 'stopped'",
             (number(id), &from, &to),
         ));
         statements.push(Statement::new(
-            "DELETE FROM turnkey_inbox WHERE id >= ?2 AND id < ?3
+            "DELETE FROM turnkey_inbox WHERE id >= ?2 AND id < ?3 AND channel <> 'http'
                  AND EXISTS (SELECT 1 FROM turnkey_broadcast b
                      WHERE b.id = ?1 AND b.state = 'stopped')",
             (number(id), from, to),
@@ -408,7 +409,7 @@ pub async fn waiting(storage: &dyn Storage, id: u64, limit: u32) -> Result<u64> 
     // As the update stands in the body of a reply: a text in it would have its quotes escaped.
     let query = Statement::new(
         "SELECT (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_inbox
-                 WHERE id >= ?1 AND id < ?2 LIMIT ?4) i)
+                 WHERE id >= ?1 AND id < ?2 AND channel <> 'http' LIMIT ?4) i)
              + (SELECT COUNT(*) FROM (SELECT 1 AS one FROM turnkey_outbox
                  WHERE body LIKE ?3 LIMIT ?4) o) AS n",
         (from, to, format!("%\"update\":\"{PREFIX}{id}:%"), limit),
@@ -492,7 +493,8 @@ pub async fn bury_reply(
 /// # Errors
 /// As [`Storage::commit`].
 pub async fn bury_update(storage: &dyn Storage, broadcast: u64, letter: &DeadLetter) -> Result<()> {
-    let waits = "EXISTS (SELECT 1 FROM turnkey_inbox i WHERE i.id = ?3 AND i.channel = ?2)";
+    let waits = "EXISTS (SELECT 1 FROM turnkey_inbox i
+         WHERE i.id = ?3 AND i.channel = ?2 AND i.channel <> 'http')";
     let update = &letter.update;
     let DialogKey { channel, user_id } = &letter.dialog;
     let mut statements = failed(waits, ("?4", "?5", "?6"), |reason| {

@@ -10,6 +10,9 @@
 
 use super::styled::{Span, Style, Styled};
 
+/// Bytes of an entity, zeros before its number included.
+const LONGEST: usize = 16;
+
 /// Reads HTML.
 ///
 /// # Errors
@@ -107,9 +110,11 @@ fn address(attributes: &str) -> Option<String> {
 /// `&` that begins none is itself.
 fn entity(text: &str) -> (char, &str) {
     let itself = ('&', &text[1..]);
-    let Some((name, behind)) = text[1..].split_once(';') else {
+    // None is longer: a text of nothing but `&` is read in linear time.
+    let Some(end) = text.bytes().take(LONGEST).position(|byte| byte == b';') else {
         return itself;
     };
+    let (name, behind) = (&text[1..end], &text[end + 1..]);
     let number = |digits: &str, radix| {
         u32::from_str_radix(digits, radix)
             .ok()

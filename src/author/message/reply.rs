@@ -457,8 +457,8 @@ impl Reply {
         self
     }
 
-    /// The same under a name of this dialog: `Turn::edit` and `Turn::delete` take it, in
-    /// later turns too. The latest message of a name has it.
+    /// The same under a name of this dialog, of 1 to 64 bytes: `Turn::edit` and
+    /// `Turn::delete` take it, in later turns too. The latest message of a name has it.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -477,7 +477,7 @@ impl Reply {
         }
     }
 
-    /// Whether there is nothing in it but text.
+    /// Whether there is more in it than text and buttons.
     pub(crate) fn has_content(&self) -> bool {
         !self.files.is_empty() || self.location.is_some() || self.contact.is_some()
     }

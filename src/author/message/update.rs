@@ -360,8 +360,8 @@ impl Update {
 
     /// The platform's own JSON of this one update: for the fields that this type leaves
     /// out. It is as it came, but for what no parser takes (bytes that are no UTF-8,
-    /// halves of surrogate pairs), which is U+FFFD. Read it with `serde_json::from_slice` into a type of
-    /// your own.
+    /// halves of surrogate pairs), which is U+FFFD. Read it with `serde_json::from_slice`
+    /// into a type of your own.
     pub fn raw(&self) -> &[u8] {
         &self.raw
     }
