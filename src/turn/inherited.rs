@@ -6,8 +6,8 @@
 //! dialog was left with before that is where the new one begins. A group that becomes a supergroup
 //! has another id since (<https://core.telegram.org/bots/api#message>): its dialogs begin where
 //! they were. So does that of a user whose platform says that they had another id (WhatsApp).
-//! Invariant: nothing is taken away from the old dialog, and of a user's own one
-//! nothing that changed since is inherited.
+//! Invariant: nothing is taken away from the old dialog; of a user's own one nothing that changed
+//! since is inherited; what was forgotten by `dialogs reset` does not come back.
 
 use turnkey_storage::{DialogKey, Storage, admin, marks, messages};
 
@@ -16,8 +16,8 @@ use crate::author::message::{Chat, Update};
 /// The mark: milliseconds since 1970.
 const MARK: &str = "dialogs-by-user";
 
-/// What an earlier id is called among the names of a dialog.
-const WAS: &str = "was";
+/// What an earlier id is called among the names of a dialog. No author's message is called so.
+const WAS: &str = "\u{1}was";
 
 /// When the database was migrated, if it is of that time.
 pub(crate) async fn since(storage: &dyn Storage) -> Option<i64> {
@@ -69,6 +69,11 @@ pub(super) async fn state(
     let (false, Some(chat)) = (update.user.is_empty(), &update.chat) else {
         return Ok(None);
     };
+    // No new one, but one that was reset.
+    let known = admin::dialog(storage, &update.dialog, 0).await?;
+    if known.is_some_and(|known| known.state.is_none()) {
+        return Ok(None);
+    }
     if let Some(was) = messages::find(storage, &group(update, &chat.id), WAS).await? {
         let key = update.dialog.user_id.replace(&chat.id, &was);
         let old = admin::dialog(storage, &DialogKey::new(channel.as_str(), key), 0).await?;
