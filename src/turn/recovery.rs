@@ -6,7 +6,7 @@
 //! [`RESUMED`], [`REMEMBERED`].
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Dialogs of a worker whose updates are made up for at a time; new updates must not
 /// lack their places.
 const AT_ONCE: usize = 64;
+
+/// Of one channel among them: while its platform is away each lasts for minutes.
+const OF_A_CHANNEL: usize = 48;
 
 /// Between two looks for replies that a dead worker or an earlier life left.
 const OUTBOX_LOOK: Duration = Duration::from_secs(2);
@@ -67,27 +70,44 @@ fn look_at_the_clock() {
 
 /// Looks for as long as it is polled.
 pub(crate) async fn look_for_pending(bot: Rc<Bot>, mut goes_on: bool) {
-    let running: Rc<RefCell<HashSet<DialogKey>>> = Rc::default();
+    // None while its turn runs, else when it is due again.
+    let waiting: Rc<RefCell<HashMap<DialogKey, Option<Instant>>>> = Rc::default();
     loop {
         look_at_the_clock();
         if !goes_on {
             goes_on = go_on_from_the_inbox(&bot).await;
         }
-        let busy = running.borrow().len();
-        if busy < AT_ONCE {
-            // Those that run may be about to take their locks.
-            match inbox::due_dialogs(&*bot.storage, (AT_ONCE + busy) as u32).await {
+        let now = Instant::now();
+        waiting
+            .borrow_mut()
+            .retain(|_, due| due.is_none_or(|due| due > now));
+        if running(&waiting.borrow(), None) < AT_ONCE {
+            // Those that run may be about to take their locks; those that wait may be the oldest.
+            let limit = AT_ONCE + waiting.borrow().len();
+            match inbox::due_dialogs(&*bot.storage, limit as u32).await {
                 Ok(dialogs) => {
                     for dialog in dialogs {
-                        if running.borrow().len() >= AT_ONCE
-                            || !running.borrow_mut().insert(dialog.clone())
-                        {
+                        let is_free = {
+                            let waiting = waiting.borrow();
+                            // While one platform is away, the others' go on.
+                            !waiting.contains_key(&dialog)
+                                && running(&waiting, None) < AT_ONCE
+                                && running(&waiting, Some(&dialog.channel)) < OF_A_CHANNEL
+                        };
+                        if !is_free {
                             continue;
                         }
-                        let (bot, running) = (bot.clone(), running.clone());
+                        waiting.borrow_mut().insert(dialog.clone(), None);
+                        let (bot, waiting) = (bot.clone(), waiting.clone());
                         tokio::task::spawn_local(async move {
-                            turn::resume(&bot, dialog.clone()).await;
-                            running.borrow_mut().remove(&dialog);
+                            let pause = turn::resume(&bot, dialog.clone()).await;
+                            let mut waiting = waiting.borrow_mut();
+                            match pause {
+                                Some(pause) if waiting.len() < REMEMBERED => {
+                                    waiting.insert(dialog, Some(Instant::now() + pause))
+                                }
+                                _ => waiting.remove(&dialog),
+                            }
                         });
                     }
                 }
@@ -98,6 +118,14 @@ pub(crate) async fn look_for_pending(bot: Rc<Bot>, mut goes_on: bool) {
             return;
         }
     }
+}
+
+/// How many of these run now, of all channels or of one.
+fn running(waiting: &HashMap<DialogKey, Option<Instant>>, channel: Option<&str>) -> usize {
+    let runs = |(dialog, due): &(&DialogKey, &Option<Instant>)| {
+        due.is_none() && channel.is_none_or(|channel| dialog.channel == channel)
+    };
+    waiting.iter().filter(runs).count()
 }
 
 /// Looks for replies without a turn that sends them, for as long as it is polled.

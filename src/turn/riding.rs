@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use turnkey_storage::{Arrival, Begin, Begun, DialogKey, ReplyId, Seen, replies};
+use turnkey_storage::{Arrival, Begin, Begun, DialogKey, Grant, ReplyId, Seen, Unsent, replies};
 
 use crate::author::message::{Outgoing, Update};
 use crate::turn::context::{ACCEPTED_WAIT, Bot};
@@ -50,13 +50,34 @@ pub(super) async fn send_what_rode(
     let mut is_sent = send::send(bot, &grant, begun.unsent).await.is_ok();
     if is_sent {
         is_sent = match overtaken(bot, dialog, &rode).await {
-            Ok(false) => send::send_new(bot, &grant, vec![rode]).await.is_ok(),
+            Ok(false) => send_by_the_outbox(bot, &grant, &rode).await,
             Ok(true) => true,
             Err(_) => false,
         };
     }
     send::end(bot, grant, Vec::new(), dialog).await;
     is_sent
+}
+
+/// Puts it into the outbox, and sends it from there: a failure that passes leaves it there.
+/// False: the storage is away.
+async fn send_by_the_outbox(bot: &Bot, grant: &Grant, rode: &Outgoing) -> bool {
+    let id = ReplyId {
+        turn: grant.fence(),
+        index: 0,
+    };
+    let body = serde_json::to_string(rode).unwrap_or_default();
+    let why = "the answer that it rode in was lost";
+    let storage = &*bot.storage;
+    let kept = match replies::miss(storage, grant.dialog(), id, &body, why).await {
+        Ok(()) => replies::retry(storage, id).await,
+        Err(error) => Err(error),
+    };
+    if kept.is_ok() {
+        // What cannot be sent now stays there.
+        drop(send::send(bot, grant, vec![Unsent { id, body }]).await);
+    }
+    kept.is_ok()
 }
 
 /// What an update that was seen before is answered with: its stored answer. What rides in

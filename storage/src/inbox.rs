@@ -88,6 +88,11 @@ pub enum UpdateState {
     Dead(String),
 }
 
+/// What counts to the bounds: not what one dialog said to another, which was committed as a
+/// whole and has bounds of its own. (Ids of `http` are their callers' to choose.)
+const OF_PLATFORMS: &str = "(i.channel = 'http'
+                 OR i.id NOT LIKE 'relay:%' AND i.id NOT LIKE 'broadcast:%')";
+
 /// Takes an update into the inbox. It is durable when this returns. Nothing happens when
 /// it is there already, or was handled before.
 ///
@@ -98,14 +103,16 @@ pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) ->
     let mut params = columns(pending);
     params.extend([Value::from(bounds.per_dialog), Value::from(bounds.all)]);
     let insert = Statement::new(
-        "INSERT INTO turnkey_inbox
+        format!(
+            "INSERT INTO turnkey_inbox
              (channel, id, user_id, arrived, body, attempts, due, error)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM (SELECT 1 AS one) t
          WHERE NOT EXISTS (SELECT 1 FROM turnkey_inbox i WHERE i.id = ?2 AND i.channel = ?1)
              AND NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id = ?2 AND s.channel = ?1)
              AND (SELECT COUNT(*) FROM turnkey_inbox i
-                 WHERE i.user_id = ?3 AND i.channel = ?1) < ?9
-             AND (SELECT COUNT(*) FROM turnkey_inbox i) < ?10",
+                 WHERE i.user_id = ?3 AND i.channel = ?1 AND {OF_PLATFORMS}) < ?9
+             AND (SELECT COUNT(*) FROM turnkey_inbox i WHERE {OF_PLATFORMS}) < ?10"
+        ),
         params,
     );
     if storage.own(vec![insert]).await? == [1] {
