@@ -6,6 +6,7 @@
 //! here fits there. What comes out has plain texts with spans, whatever the author wrote.
 
 use crate::author::message::{Attachment, FileKind, MAX_BYTES, Press, Reply, Source, Styled};
+use crate::author::turn::MAX_REPLIES;
 
 /// Bytes of an address. The strictest platform takes 2000.
 const MAX_ADDRESS: usize = 2000;
@@ -139,6 +140,10 @@ fn check_file(file: &Attachment) -> Result<(), String> {
 
 /// Files, place and contact come first, the buttons and the name go with the last message.
 fn split(reply: &Reply, styled: Styled, limits: &Limits) -> Result<Vec<Reply>, String> {
+    // Each part is cut off what is left: too many are refused before.
+    if styled.text.len() / 4 > limits.text.saturating_mul(MAX_REPLIES) {
+        return Err(format!("a text of more than {MAX_REPLIES} messages"));
+    }
     let mut messages = Vec::new();
     let mut rest = Some(styled).filter(|styled| !is_blank(&styled.text));
     let message = || Reply {

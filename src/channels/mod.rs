@@ -254,7 +254,7 @@ pub type AskFuture<'a> = Pin<Box<dyn Future<Output = Result<serde_json::Value, S
 pub type LocateFuture<'a> = Pin<Box<dyn Future<Output = Result<FileAddress, SendError>> + 'a>>;
 
 /// Where a file that a user sent can be fetched.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct FileAddress {
     /// Its address. It may hold a token: it is in no log.
@@ -264,6 +264,15 @@ pub struct FileAddress {
     /// Another address than of a server of the web: a path of this box, where the
     /// platform's own server runs here.
     pub path: Option<std::path::PathBuf>,
+}
+
+impl std::fmt::Debug for FileAddress {
+    /// Without the address, which may hold a token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileAddress")
+            .field("host", &self.uri.host())
+            .finish_non_exhaustive()
+    }
 }
 
 impl FileAddress {

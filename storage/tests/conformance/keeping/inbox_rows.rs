@@ -156,6 +156,26 @@ async fn the_inbox_takes_an_update_once_and_up_to_its_bounds(engine: &dyn Engine
     assert_eq!(count(&client, "turnkey_inbox").await, 4);
 }
 
+async fn what_dialogs_say_to_each_other_leaves_the_inbox_its_room(engine: &dyn Engine) {
+    let client = engine.open();
+    let of = |update: &str| Pending {
+        dialog: DialogKey::new("telegram", "1"),
+        ..pending(1, update, 1000)
+    };
+    let said = ["relay:a", "relay:b", "broadcast:1:1"].map(of);
+    inbox::relay(&*client, &said).await.unwrap();
+    let tight = Bounds {
+        per_dialog: 1,
+        all: 1,
+    };
+    let put = async |update: &str| inbox::accept(&*client, &of(update), tight).await;
+    put("u1").await.unwrap();
+    assert!(matches!(put("u2").await, Err(Error::Busy(_))));
+    // Ids of this channel are its callers' to choose.
+    let chosen = pending(1, "relay:c", 1000);
+    assert!(inbox::accept(&*client, &chosen, tight).await.is_err());
+}
+
 /// No pause is that long: it was put off by a clock that was wrong.
 async fn what_is_due_in_a_day_is_due_now(engine: &dyn Engine) {
     let client = engine.open();
@@ -212,6 +232,7 @@ async fn the_inbox_says_which_dialogs_are_due(engine: &dyn Engine) {
 }
 
 on_every_engine! {
+    what_dialogs_say_to_each_other_leaves_the_inbox_its_room
     what_is_in_the_inbox_goes_first_in_the_order_of_arrival
     one_that_waited_for_the_lock_learns_what_came_meanwhile
     a_commit_takes_its_update_out_of_the_inbox
