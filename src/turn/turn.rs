@@ -128,7 +128,19 @@ async fn without_a_turn(bot: &Bot, update: &Update, arrived: Arrival) -> Option<
             return Some(Answer::Busy("the storage is away".to_owned()));
         }
         Kind::Unreadable => {}
-        kind if !bot.hears.hears(kind) => bot.slot.unheard().add(kind as usize),
+        kind if !bot.hears.hears(kind) => {
+            let unheard = bot.slot.unheard();
+            if unheard.get(kind as usize) == 0 {
+                tracing::info!(
+                    "{}: updates of kind {:?}, such as {:?}, are not heard by the handler, and only \
+                     counted (said once)",
+                    update.dialog.channel,
+                    kind.name(),
+                    update.event.chars().take(64).collect::<String>()
+                );
+            }
+            unheard.add(kind as usize);
+        }
         _ => return None,
     }
     let channel = bot.channels.of(&update.dialog);

@@ -298,7 +298,7 @@ async fn the_log_for_machines_and_the_quiet_one() {
         say(bot.port, "ann", "fail").await;
         // An error is logged in any case, and after the other line.
         bot.wait_for_stderr("told to fail").await;
-        let poll = bot.stderr().contains("kind \"poll\"");
+        let poll = bot.stderr().contains("such as \"poll\"");
         assert_eq!(poll, logged, "{flags:?}");
         bot.stop().await;
     }
