@@ -117,13 +117,16 @@ def obey(id, turn):
     done.setdefault("replies", [{"text": said}])
     if word == "reply":
         done["replies"] = json.loads(rest)
+    # Before the answer: with it the user's next turn may begin.
+    note("end", turn)
     write({"id": id, "done": done})
+    return True
 
 
 def run(id, turn):
     note("begin", turn)
-    obey(id, turn)
-    note("end", turn)
+    if not obey(id, turn):
+        note("end", turn)
 
 
 write({"hello": {"protocol": 1, "name": "odd.py", "concurrency": concurrency}})
