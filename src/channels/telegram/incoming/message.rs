@@ -6,8 +6,8 @@
 //! more, to name it.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::super::super::incoming::field_beside;
 use super::super::super::lenient::{self, Id, List, Number, Part, Real};
 use super::super::entities::{self, Entity};
 use super::super::within::Within;
@@ -424,7 +424,7 @@ impl Message {
         if let Some(text) = said.or_else(data) {
             content.text = text;
         }
-        let field = field_beside(&raw(), &NOT_CONTENT);
+        let field = content_field(&raw());
         content.is_service = SERVICE.contains(&field.as_str()) || field.starts_with("video_chat_");
         content.field = Some(field);
     }
@@ -456,6 +456,21 @@ impl Message {
             sender: origin.forwarded().id,
         })
     }
+}
+
+/// The first field of a message that is its content. One that says no is none, as other
+/// programs write it.
+fn content_field(message: &str) -> String {
+    let fields: Map<String, Value> = serde_json::from_str(message).unwrap_or_default();
+    let is_set = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    };
+    let mut fields = fields.into_iter();
+    let content =
+        fields.find(|(name, value)| !NOT_CONTENT.contains(&name.as_str()) && is_set(value));
+    content.map_or_else(|| "empty".to_owned(), |(name, _)| name)
 }
 
 impl FileJson {
