@@ -25,7 +25,7 @@ fn call(action: impl Into<Action>) -> (String, Value) {
     (method, params)
 }
 
-fn dump(method: &str, params: &Value) {
+pub(super) fn dump(method: &str, params: &Value) {
     let Some(path) = std::env::var_os("TURNKEY_DUMP_CALLS") else {
         return;
     };
