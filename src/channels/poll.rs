@@ -1,7 +1,7 @@
 //! Platforms that can be polled for updates.
 //!
 //! Called by `updaters/polling.rs`, which decides when to ask and handles the updates; the
-//! calls themselves are in `telegram/api.rs` and `vk_api.rs`.
+//! calls themselves are in `telegram/api.rs` and `vk/api.rs`.
 
 use std::future::Future;
 use std::pin::Pin;

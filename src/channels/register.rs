@@ -1,7 +1,7 @@
 //! Platforms that can be told where to post updates.
 //!
 //! Called by `updaters/registration.rs`, which knows when; the calls are in `telegram/api.rs`,
-//! `viber_api.rs` and `vk_api.rs`. On Facebook only the app's owner can enter an address: a
+//! `viber/api.rs` and `vk/api.rs`. On Facebook only the app's owner can enter an address: a
 //! line at the start says what to enter (`operator/banner.rs`).
 
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! Files that are uploaded: a form of several parts (RFC 7578) whose files are read while they
 //! are sent, piece by piece.
 //!
-//! Used by channels whose platform takes files, with [`Client::upload`](super::client::Client).
+//! Used by channels whose platform takes files, with `upload` of `client.rs`.
 //! Invariant: a file that became shorter meanwhile breaks the call off; nothing is invented in
 //! its place. Bound: [`PIECE`] bytes of a file in memory.
 
@@ -15,13 +15,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::Uri;
+use hyper::Response;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::CONTENT_LENGTH;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::SendError;
-use super::client::Client;
 use crate::author::error::chain;
 use crate::author::message::{Attachment, FileKind, Source};
 
@@ -117,14 +116,16 @@ impl Content {
         }
     }
 
-    /// Of a file that is elsewhere: passed on as it comes, where its server says how long it
+    /// Of the answer to whoever fetched a file that is elsewhere: passed on as it comes, where its server says how long it
     /// is; else read whole first. Bounds: `most` bytes; [`READ_FIRST`] where it does not.
     ///
     /// # Errors
     /// It is not there, or too long.
-    pub(super) async fn fetch(client: &Client, uri: Uri, most: u64) -> Result<Self, SendError> {
+    pub(super) async fn fetched(
+        fetched: Result<Response<Incoming>, String>,
+        most: u64,
+    ) -> Result<Self, SendError> {
         let cannot = |why: String| format!("the file cannot be fetched from its address: {why}");
-        let fetched = client.fetch(uri, Vec::new()).await;
         let response = fetched.map_err(|why| SendError::retry(cannot(why)))?;
         let status = response.status();
         if status.is_client_error() {

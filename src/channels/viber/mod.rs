@@ -130,7 +130,7 @@ impl Viber {
         let uri = address
             .parse::<Uri>()
             .map_err(|_| SendError::Refused("the file's address cannot be read".to_owned()))?;
-        let file = Content::fetch(&self.client, uri, LARGEST_FILE).await?;
+        let file = Content::fetched(self.client.fetch(uri, Vec::new()).await, LARGEST_FILE).await?;
         Ok(file.length())
     }
 }

@@ -299,7 +299,7 @@ impl Vk {
                 let address = address.parse::<Uri>().map_err(|_| {
                     SendError::Refused("the file's address cannot be read".to_owned())
                 })?;
-                Content::fetch(&self.client, address, LARGEST).await?
+                Content::fetched(self.client.fetch(address, Vec::new()).await, LARGEST).await?
             }
             other => Content::open(other).await?,
         };
