@@ -8,7 +8,7 @@ async fn files_of_the_box_are_uploaded() {
     let api = Api::start();
     let bot = start(&api).await;
     // Larger than what is read at once, and every byte.
-    let film: Vec<u8> = (0..3_000_000_u32).map(|n| (n * 7 >> 3) as u8).collect();
+    let film: Vec<u8> = (0..3_000_000_u32).map(|n| ((n * 7) >> 3) as u8).collect();
     let (path, other) = (bot.setup.path("film.mp4"), bot.setup.path("bill.pdf"));
     std::fs::write(&path, &film).expect("a file");
     std::fs::write(&other, "a bill").expect("a file");
