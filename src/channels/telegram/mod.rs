@@ -10,6 +10,7 @@
 //! | `methods.rs` | what is filled in of an author's own calls |
 //! | `calls.rs`, `answers.rs` | calling, and what the answers mean |
 //! | `rode.rs` | what rode, read again |
+//! | `shown.rs` | that the bot is writing, drafts |
 //! | `api.rs` | polling, and registering the webhook |
 //!
 //! If a turn has a single reply, and it is a text, it rides in the answer to the webhook:
@@ -35,6 +36,7 @@ mod params;
 mod plan;
 mod render;
 mod rode;
+mod shown;
 mod target;
 mod within;
 
@@ -54,7 +56,7 @@ use super::signature::same_secret;
 use super::{
     AskFuture, Channel, LocateFuture, Plan, Received, Refusal, SendError, SendFuture, Sent,
 };
-use crate::author::message::{Action, ChatKind, File, Kind, Outgoing, Reply, Target, Update};
+use crate::author::message::{Action, File, Kind, Outgoing, Reply, Target, Update};
 use crate::config::TelegramConfig;
 use crate::shared::pacing::{Pace, Rate};
 
@@ -158,16 +160,7 @@ impl Telegram {
     }
 
     /// Shows something for a moment. Best effort: a group's new id is not asked for.
-    async fn show(
-        &self,
-        method: &'static str,
-        params: serde_json::Map<String, Value>,
-    ) -> Result<Sent, SendError> {
-        let call = Call {
-            method: method.into(),
-            params: Body::Any(params),
-            uploads: Vec::new(),
-        };
+    async fn show(&self, call: Call<'_>) -> Result<Sent, SendError> {
         let response = self.methods()?.call(&self.client, &call).await?;
         answers::outcome(&response)
     }
@@ -388,53 +381,16 @@ impl Channel for Telegram {
         })
     }
 
-    /// Only in private conversations: elsewhere Telegram has no drafts.
     fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Option<SendFuture<'a>> {
-        let is_private = update
-            .chat
-            .as_ref()
-            .is_some_and(|chat| chat.kind == ChatKind::Private);
-        let within = Within::parse(&update.within).ok()?;
-        if !is_private || within.business_connection_id.is_some() || !self.can_send() {
-            return None;
-        }
-        let mut params = serde_json::Map::new();
-        params.insert("chat_id".to_owned(), update.address.clone().into());
-        params.insert("draft_id".to_owned(), draft_id(update).into());
-        params.insert("text".to_owned(), fit::start_of(text).into());
-        if let Some(thread) = within.message_thread_id {
-            params.insert("message_thread_id".to_owned(), thread.into());
-        }
-        Some(Box::pin(self.show("sendMessageDraft", params)))
+        let call = shown::draft(update, text).filter(|_| self.can_send())?;
+        Some(Box::pin(self.show(call)))
     }
 
     fn typing<'a>(&'a self, update: &'a Update) -> Option<SendFuture<'a>> {
-        let is_channel = update
-            .chat
-            .as_ref()
-            .is_some_and(|chat| chat.kind == ChatKind::Channel);
-        if update.address.is_empty() || is_channel || !self.can_send() {
-            return None;
-        }
-        let within = Within::parse(&update.within).ok()?;
-        let mut params = serde_json::Map::new();
-        let chat = self.current(&update.address);
-        params.insert("chat_id".to_owned(), chat.into());
-        params.insert("action".to_owned(), "typing".into());
-        if let Some(thread) = within.message_thread_id {
-            params.insert("message_thread_id".to_owned(), thread.into());
-        }
-        if let Some(id) = within.business_connection_id {
-            params.insert("business_connection_id".to_owned(), id.into());
-        }
-        Some(Box::pin(self.show("sendChatAction", params)))
+        let call = shown::typing(update, self.current(&update.address));
+        let call = call.filter(|_| self.can_send())?;
+        Some(Box::pin(self.show(call)))
     }
-}
-
-/// One for all drafts of a turn: not zero.
-fn draft_id(update: &Update) -> i64 {
-    let number: i64 = update.id.0.parse().unwrap_or_default();
-    number.rem_euclid(i64::from(i32::MAX)) + 1
 }
 
 /// The method of an action's call, its parameters, and how many files it uploads.
@@ -447,6 +403,17 @@ pub(super) fn call_of(
     let call = render(action, to, Within::parse(within)?)?;
     let params = call.params.value().map_err(|e| e.to_string())?;
     Ok((call.method.into_owned(), params, call.uploads.len()))
+}
+
+/// The calls that show something for a moment.
+#[cfg(test)]
+pub(super) fn shown_of(update: &Update, text: &str) -> Vec<(String, Value)> {
+    let calls = [
+        shown::typing(update, update.address.clone()),
+        shown::draft(update, text),
+    ];
+    let of = |call: Call<'_>| Some((call.method.to_string(), call.params.value().ok()?));
+    calls.into_iter().flatten().filter_map(of).collect()
 }
 
 /// Whether a reply may ride: what becomes of it we would not learn. Of a file that matters,

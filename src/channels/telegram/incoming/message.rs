@@ -2,12 +2,15 @@
 //!
 //! Called by `incoming/mod.rs`. What is beside the content (formatting, the quoted message,
 //! where it was forwarded from) is no reason not to read it; a content that cannot be read is
-//! one for the dead letters. Of a message whose content we do not know the JSON is read once
-//! more, to name it.
+//! one for the dead letters.
+
+use std::borrow::Cow;
+use std::fmt;
 
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-use super::super::super::incoming::field_beside;
 use super::super::super::lenient::{self, Id, List, Number, Part, Real};
 use super::super::entities::{self, Entity};
 use super::super::within::Within;
@@ -113,87 +116,72 @@ const SERVICE: [&str; 40] = [
     "video_chat_started",
 ];
 
-#[derive(Deserialize)]
-pub(super) struct Message {
-    #[serde(default, deserialize_with = "lenient::number")]
+/// What a message may have. Plain messages have hardly more than the fields that are read at
+/// once; the others wait as they came until somebody asks for them.
+pub(super) struct Message<'a> {
     pub(super) message_id: Option<i64>,
     /// Absent in channel posts.
     pub(super) from: Option<User>,
     /// Who speaks in a chat's name.
     pub(super) sender_chat: Option<Place>,
     pub(super) chat: Place,
-    #[serde(default, deserialize_with = "lenient::number")]
-    message_thread_id: Option<i64>,
-    #[serde(default, deserialize_with = "lenient::flag")]
-    is_topic_message: bool,
-    #[serde(default)]
-    direct_messages_topic: Part<DirectTopic>,
-    #[serde(default, deserialize_with = "lenient::text")]
-    business_connection_id: Option<String>,
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub(super) media_group_id: Option<String>,
-
-    #[serde(default, deserialize_with = "lenient::text")]
     text: Option<String>,
-    #[serde(default)]
-    entities: List<Entity>,
-    #[serde(default, deserialize_with = "lenient::text")]
-    caption: Option<String>,
-    #[serde(default)]
-    caption_entities: List<Entity>,
+    others: Vec<(Name<'a>, &'a RawValue)>,
+}
 
-    /// Then `document` is the same once more.
-    #[serde(default)]
-    animation: Part<FileJson>,
-    #[serde(default)]
-    audio: Part<FileJson>,
-    #[serde(default)]
-    document: Part<FileJson>,
-    /// Its still is in `photo`.
-    #[serde(default)]
-    live_photo: Part<FileJson>,
-    /// One photo in several sizes, the largest last.
-    #[serde(default)]
-    photo: List<FileJson>,
-    #[serde(default)]
-    sticker: Part<FileJson>,
-    #[serde(default)]
-    video: Part<FileJson>,
-    #[serde(default)]
-    video_note: Part<FileJson>,
-    #[serde(default)]
-    voice: Part<FileJson>,
-    /// Then `location` is the same once more.
-    #[serde(default)]
-    venue: Part<VenueJson>,
-    #[serde(default)]
-    location: Part<LocationJson>,
-    #[serde(default)]
-    contact: Part<ContactJson>,
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-    #[serde(default)]
-    reply_to_message: Part<Replied>,
-    #[serde(default)]
-    external_reply: Part<External>,
-    #[serde(default)]
-    quote: Part<Quote>,
-    #[serde(default)]
-    forward_origin: Part<Origin>,
+/// A text that may be missing.
+#[derive(Deserialize)]
+struct Text(#[serde(deserialize_with = "lenient::text")] Option<String>);
 
-    #[serde(default)]
-    pub(super) new_chat_members: List<User>,
-    #[serde(default)]
-    pub(super) left_chat_member: Part<User>,
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub(super) migrate_to_chat_id: Option<i64>,
-    #[serde(default)]
-    pub(super) migrate_from_chat_id: Part<Number>,
-    #[serde(default)]
-    successful_payment: Part<Payment>,
-    #[serde(default)]
-    refunded_payment: Part<Payment>,
-    #[serde(default)]
-    web_app_data: Part<WebAppData>,
+/// A number that may be missing.
+#[derive(Deserialize)]
+struct MaybeNumber(#[serde(deserialize_with = "lenient::number")] Option<i64>);
+
+/// Something that is or is not so.
+#[derive(Deserialize)]
+struct Flag(#[serde(deserialize_with = "lenient::flag")] bool);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct OfMap;
+        impl<'de> Visitor<'de> for OfMap {
+            type Value = Message<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a message")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut message_id = None;
+                let (mut from, mut sender_chat, mut chat) = (None, None, None);
+                let mut text = None;
+                let mut others = Vec::new();
+                while let Some(name) = map.next_key::<Name<'de>>()? {
+                    match &*name.0 {
+                        "message_id" => message_id = map.next_value::<MaybeNumber>()?.0,
+                        "from" => from = map.next_value()?,
+                        "sender_chat" => sender_chat = map.next_value()?,
+                        "chat" => chat = Some(map.next_value()?),
+                        "text" => text = map.next_value::<Text>()?.0,
+                        "date" => drop(map.next_value::<IgnoredAny>()?),
+                        _ => others.push((name, map.next_value()?)),
+                    }
+                }
+                Ok(Message {
+                    message_id,
+                    from,
+                    sender_chat,
+                    chat: chat.ok_or_else(|| A::Error::missing_field("chat"))?,
+                    text,
+                    others,
+                })
+            }
+        }
+        json.deserialize_map(OfMap)
+    }
 }
 
 #[derive(Deserialize)]
@@ -306,41 +294,71 @@ pub(super) struct Content {
     pub(super) is_service: bool,
 }
 
-impl Message {
-    pub(super) fn within(&mut self) -> Within {
-        let direct = std::mem::take(&mut self.direct_messages_topic);
+impl Message<'_> {
+    /// A field that is not read at once.
+    pub(super) fn part<T: DeserializeOwned>(&self, name: &str) -> Part<T> {
+        let found = self.others.iter().find(|(other, _)| other.0 == name);
+        match found.map(|(_, json)| serde_json::from_str::<Option<T>>(json.get())) {
+            None | Some(Ok(None)) => Part::None,
+            Some(Ok(Some(part))) => Part::Some(part),
+            Some(Err(_)) => Part::Strange,
+        }
+    }
+
+    /// A number among these.
+    pub(super) fn number(&self, name: &str) -> Option<i64> {
+        self.part::<Number>(name).readable().map(|number| number.0)
+    }
+
+    /// An id among these.
+    pub(super) fn id(&self, name: &str) -> Option<String> {
+        self.part::<Id>(name).readable().map(|id| id.0)
+    }
+
+    pub(super) fn within(&self) -> Within {
+        if self.others.is_empty() {
+            return Within::default();
+        }
+        let is_topic = self.part::<Flag>("is_topic_message").readable();
+        let direct = self.part::<DirectTopic>("direct_messages_topic").readable();
         Within::of(
-            self.message_thread_id,
-            self.is_topic_message,
-            direct.readable().map(|topic| topic.topic_id.0),
-            self.business_connection_id.take(),
+            self.number("message_thread_id"),
+            is_topic.is_some_and(|flag| flag.0),
+            direct.map(|topic| topic.topic_id.0),
+            self.id("business_connection_id"),
         )
     }
 
-    /// What it says. `raw` is its JSON, where that is at hand.
+    /// What it says.
     ///
     /// # Errors
     /// What cannot be read, in a sentence.
-    pub(super) fn content(&mut self, raw: impl FnOnce() -> String) -> Result<Content, String> {
-        let quoted = self.quoted();
-        let origin = std::mem::take(&mut self.forward_origin);
-        let mut content = Content {
-            quoted,
-            forwarded: origin.readable().map(Origin::forwarded),
-            ..Content::default()
-        };
+    pub(super) fn content(&mut self) -> Result<Content, String> {
         let text = self.text.take();
         let is_text = text.is_some();
-        if let Some(text) = text.filter(|text| !text.is_empty()) {
-            content.spans = entities::spans(&text, &self.entities.items);
-            content.text = text;
+        let mut content = Content {
+            text: text.unwrap_or_default(),
+            ..Content::default()
+        };
+        if self.others.is_empty() && is_text {
             return Ok(content);
         }
-        if let Some(caption) = self.caption.take() {
-            content.spans = entities::spans(&caption, &self.caption_entities.items);
-            content.text = caption;
+        content.quoted = self.quoted();
+        let origin = self.part::<Origin>("forward_origin").readable();
+        content.forwarded = origin.map(Origin::forwarded);
+        if !content.text.is_empty() {
+            content.spans = self.spans(&content.text, "entities");
+            return Ok(content);
         }
         let mut strange = None;
+        match self.part::<Text>("caption") {
+            Part::Some(Text(Some(caption))) => {
+                content.spans = self.spans(&caption, "caption_entities");
+                content.text = caption;
+            }
+            Part::Strange => strange = Some("caption"),
+            _ => {}
+        }
         content.files.extend(self.file(&mut strange));
         self.place(&mut content, &mut strange);
         let is_known =
@@ -350,61 +368,75 @@ impl Message {
             Some(what) if content.text.is_empty() => {
                 return Err(format!("a {what} that cannot be read"));
             }
-            _ => self.name(&mut content, raw),
+            _ => self.name(&mut content),
         }
         Ok(content)
     }
 
-    /// The file; a photo is its largest size.
-    fn file(&mut self, strange: &mut Option<&'static str>) -> Option<File> {
-        let photo = std::mem::take(&mut self.photo);
-        if photo.is_strange {
-            *strange = Some("photo");
+    fn spans(&self, text: &str, name: &str) -> Vec<Span> {
+        match self.part::<List<Entity>>(name) {
+            Part::Some(list) => entities::spans(text, &list.items),
+            _ => Vec::new(),
         }
-        let parts = [
-            (&mut self.animation, FileKind::Animation),
-            (&mut self.document, FileKind::Document),
-            (&mut self.audio, FileKind::Audio),
-            (&mut self.voice, FileKind::Voice),
-            (&mut self.video, FileKind::Video),
-            (&mut self.video_note, FileKind::VideoNote),
-            (&mut self.sticker, FileKind::Sticker),
-        ];
+    }
+
+    /// The file; a photo is its largest size.
+    fn file(&self, strange: &mut Option<&'static str>) -> Option<File> {
         let mut found = None;
-        for (part, kind) in parts {
-            match std::mem::take(part) {
+        for kind in [
+            // Then `document` is the same once more.
+            FileKind::Animation,
+            FileKind::Document,
+            FileKind::Audio,
+            FileKind::Voice,
+            FileKind::Video,
+            FileKind::VideoNote,
+            FileKind::Sticker,
+        ] {
+            match self.part::<FileJson>(kind.name()) {
                 Part::None => {}
                 Part::Strange => *strange = Some(kind.name()),
                 Part::Some(file) => found = found.or(Some(file.of(kind))),
             }
         }
-        let mut photo = photo.items;
-        let live = std::mem::take(&mut self.live_photo).readable();
+        // One photo in several sizes, the largest last.
+        let mut photo = match self.part::<List<FileJson>>("photo") {
+            Part::Some(sizes) => sizes,
+            _ => List::default(),
+        };
+        if photo.is_strange {
+            *strange = Some("photo");
+        }
+        // Its still is in `photo`.
+        let live = || self.part::<FileJson>("live_photo").readable();
         found
-            .or_else(|| Some(photo.pop()?.of(FileKind::Photo)))
-            .or_else(|| Some(live?.of(FileKind::Video)))
+            .or_else(|| Some(photo.items.pop()?.of(FileKind::Photo)))
+            .or_else(|| Some(live()?.of(FileKind::Video)))
     }
 
-    fn place(&mut self, content: &mut Content, strange: &mut Option<&'static str>) {
+    fn place(&self, content: &mut Content, strange: &mut Option<&'static str>) {
+        let venue = self.part::<VenueJson>("venue");
+        let location = self.part::<LocationJson>("location");
+        let contact = self.part::<ContactJson>("contact");
         for (what, is_strange) in [
-            ("venue", self.venue.is_strange()),
-            ("location", self.location.is_strange()),
-            ("contact", self.contact.is_strange()),
+            ("venue", venue.is_strange()),
+            ("location", location.is_strange()),
+            ("contact", contact.is_strange()),
         ] {
             if is_strange {
                 *strange = Some(what);
             }
         }
-        let location = std::mem::take(&mut self.location).readable();
-        content.location = match std::mem::take(&mut self.venue) {
+        content.location = match venue {
+            // Then `location` is the same once more.
             Part::Some(venue) => Some(Location {
                 title: venue.title,
                 address: venue.address,
                 ..venue.location.into()
             }),
-            _ => location.map(Location::from),
+            _ => location.readable().map(Location::from),
         };
-        content.contact = std::mem::take(&mut self.contact).readable().map(|contact| {
+        content.contact = contact.readable().map(|contact| {
             let name = User::name(contact.first_name, contact.last_name);
             Contact {
                 user_id: contact.user_id,
@@ -415,24 +447,39 @@ impl Message {
 
     /// What has no field of its own in an update: the field of the JSON, and what it says
     /// where that is a text.
-    fn name(&mut self, content: &mut Content, raw: impl FnOnce() -> String) {
-        let payment = [&mut self.successful_payment, &mut self.refunded_payment];
-        let said = payment
-            .into_iter()
-            .find_map(|part| std::mem::take(part).readable()?.invoice_payload);
-        let data = || std::mem::take(&mut self.web_app_data).readable()?.data;
-        if let Some(text) = said.or_else(data) {
+    fn name(&self, content: &mut Content) {
+        let field = self.content_field();
+        let text = match field {
+            "successful_payment" | "refunded_payment" => {
+                let payment = self.part::<Payment>(field).readable();
+                payment.and_then(|payment| payment.invoice_payload)
+            }
+            "web_app_data" => {
+                let data = self.part::<WebAppData>(field).readable();
+                data.and_then(|data| data.data)
+            }
+            _ => None,
+        };
+        if let Some(text) = text {
             content.text = text;
         }
-        let field = field_beside(&raw(), &NOT_CONTENT);
-        content.is_service = SERVICE.contains(&field.as_str()) || field.starts_with("video_chat_");
-        content.field = Some(field);
+        content.is_service = SERVICE.contains(&field) || field.starts_with("video_chat_");
+        content.field = Some(field.to_owned());
     }
 
-    fn quoted(&mut self) -> Option<Quoted> {
-        let part = std::mem::take(&mut self.quote).readable();
+    /// The first field that is its content. One that says no is none, as other programs
+    /// write it.
+    fn content_field(&self) -> &str {
+        let is_set = |json: &RawValue| !matches!(json.get(), "null" | "false" | "[]");
+        let mut others = self.others.iter();
+        let content = others.find(|(name, json)| !NOT_CONTENT.contains(&&*name.0) && is_set(json));
+        content.map_or("empty", |(name, _)| &name.0)
+    }
+
+    fn quoted(&self) -> Option<Quoted> {
+        let part = self.part::<Quote>("quote").readable();
         let part = part.and_then(|quote| quote.text);
-        let replied = std::mem::take(&mut self.reply_to_message).readable();
+        let replied = self.part::<Replied>("reply_to_message").readable();
         if let Some(replied) = replied.filter(|replied| replied.forum_topic_created.is_none()) {
             let sender = match (replied.sender_chat, replied.from) {
                 (Some(chat), _) => Some(chat.id.0),
@@ -448,7 +495,7 @@ impl Message {
                 sender: sender.map(|id| id.to_string()),
             });
         }
-        let external = std::mem::take(&mut self.external_reply).readable()?;
+        let external = self.part::<External>("external_reply").readable()?;
         let origin = external.origin.readable().unwrap_or_default();
         Some(Quoted {
             message: external.message_id.unwrap_or_default(),

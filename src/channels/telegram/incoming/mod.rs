@@ -26,12 +26,12 @@ use serde_json::value::RawValue;
 
 use super::super::Refusal;
 use super::super::incoming::{dialog, parse_json, read_json, unreadable, update_id};
-use super::super::lenient::{Id, Number, Part};
+use super::super::lenient::{Id, List, Number, Part};
 use super::within::Within;
 use crate::author::message::{Chat, Kind, Update};
 use event::Event;
 use message::{Content, Message};
-use who::{Place, Who};
+use who::{Place, User, Who};
 
 const CHANNEL: &str = "telegram";
 
@@ -45,7 +45,7 @@ pub(super) struct Read {
 /// An update: a message, or what is in its other field.
 struct Envelope<'a> {
     id: Number,
-    message: Option<Message>,
+    message: Option<Message<'a>>,
     other: Option<(String, &'a RawValue)>,
 }
 
@@ -98,13 +98,6 @@ struct OnlyId {
     update_id: Number,
 }
 
-/// The message of an update, as it came.
-#[derive(Deserialize)]
-struct RawMessage<'a> {
-    #[serde(borrow)]
-    message: &'a RawValue,
-}
-
 /// What is read to end a button's waiting, or to answer a question.
 #[derive(Deserialize)]
 struct Questions {
@@ -147,21 +140,14 @@ pub(super) fn read(body: &Bytes, bot: Option<i64>) -> Result<Read, Refusal> {
 fn found(envelope: Envelope<'_>, bot: Option<i64>, body: &Bytes) -> Result<Read, String> {
     let id = envelope.id;
     if let Some(message) = envelope.message {
-        let raw = || {
-            let raw = serde_json::from_slice::<RawMessage<'_>>(body);
-            raw.map_or_else(|_| String::new(), |raw| raw.message.get().to_owned())
-        };
-        return said(id, Kind::Message, "message", message, bot, raw, body);
+        return said(id, Kind::Message, "message", message, bot, body);
     }
     let Some((name, json)) = envelope.other else {
         return Err("an update with nothing in it".to_owned());
     };
     if let Some(kind) = message_kind(&name) {
-        match read_json::<Message>(json.get().as_bytes()) {
-            Ok(message) => {
-                let raw = || json.get().to_owned();
-                return said(id, kind, &name, message, bot, raw, body);
-            }
+        match read_json::<Message<'_>>(json.get().as_bytes()) {
+            Ok(message) => return said(id, kind, &name, message, bot, body),
             Err(reason) if asked::is_known(&name) => return Err(format!("{name}: {reason}")),
             Err(_) => {}
         }
@@ -186,16 +172,15 @@ fn said(
     id: Number,
     kind: Kind,
     name: &str,
-    message: Message,
+    message: Message<'_>,
     bot: Option<i64>,
-    raw: impl FnOnce() -> String,
     body: &Bytes,
 ) -> Result<Read, String> {
     let mut message = message;
-    let content = message.content(raw)?;
+    let content = message.content()?;
     let within = message.within();
     let mut kind = kind;
-    let is_owners = |message: &Message| {
+    let is_owners = |message: &Message<'_>| {
         let from = message.from.as_ref();
         from.is_some_and(|from| from.id.0 != message.chat.id.0)
     };
@@ -205,21 +190,21 @@ fn said(
             kind = Kind::Business;
             None
         }
-        Kind::Message => member(&mut message, bot, &mut kind),
+        Kind::Message => member(&message, bot, &mut kind),
         _ => None,
     };
     if content.is_service && kind == Kind::Message {
         kind = Kind::Other;
     }
+    let moved = message.number("migrate_to_chat_id");
+    let was = message.number("migrate_from_chat_id");
+    let album = message.id("media_group_id").unwrap_or_default();
     let chat = message.chat;
     let who =
         member.unwrap_or_else(|| Who::speaks(message.from, message.sender_chat.as_ref(), &chat));
     let address = chat.id.0.to_string();
-    let moved = message
-        .migrate_to_chat_id
-        .map(|new| (address.clone(), new.to_string()));
-    let was = message.migrate_from_chat_id.readable();
-    let was = was.map(|old| old.0.to_string());
+    let moved = moved.map(|new| (address.clone(), new.to_string()));
+    let was = was.map(|old| old.to_string());
     let event = match (name, content.field) {
         ("message", None) => String::new(),
         ("message", Some(field)) if field == "successful_payment" => field,
@@ -243,7 +228,7 @@ fn said(
             .message_id
             .map(|id| id.to_string())
             .unwrap_or_default(),
-        album: message.media_group_id.unwrap_or_default(),
+        album,
         ..update(id, who, Some(chat), &within, address, content.text, body)?
     };
     if let Some(chat) = &mut update.chat {
@@ -254,12 +239,14 @@ fn said(
 
 /// Who came or went, where that is what the message tells; the first of several. Of the bot
 /// itself `my_chat_member` tells as well.
-fn member(message: &mut Message, bot: Option<i64>, kind: &mut Kind) -> Option<Who> {
-    let new = std::mem::take(&mut message.new_chat_members).items;
-    let left = std::mem::take(&mut message.left_chat_member).readable();
+fn member(message: &Message<'_>, bot: Option<i64>, kind: &mut Kind) -> Option<Who> {
+    let left = message.part::<User>("left_chat_member").readable();
     let (members, happened) = match left {
         Some(left) => (vec![left], Kind::Left),
-        None => (new, Kind::Joined),
+        None => match message.part::<List<User>>("new_chat_members") {
+            Part::Some(new) => (new.items, Kind::Joined),
+            _ => return None,
+        },
     };
     if members.is_empty() {
         return None;

@@ -25,7 +25,7 @@ fn call(action: impl Into<Action>) -> (String, Value) {
     (method, params)
 }
 
-fn dump(method: &str, params: &Value) {
+pub(super) fn dump(method: &str, params: &Value) {
     let Some(path) = std::env::var_os("TURNKEY_DUMP_CALLS") else {
         return;
     };
@@ -543,6 +543,28 @@ fn any_method_can_be_called() {
         json!({"user_id": 600, "chat_id": "-1005"})
     );
     assert_eq!(params(&plan.send[1]), json!({}));
+}
+
+/// For `scripts/judges`: for which of the methods in `TURNKEY_METHODS`, one a line, the chat
+/// is filled in. Written to the file `filled.json` beside it.
+#[test]
+fn chats_are_filled_in_where_others_say_so() {
+    let Some(path) = std::env::var_os("TURNKEY_METHODS").map(std::path::PathBuf::from) else {
+        return;
+    };
+    let methods = std::fs::read_to_string(&path).unwrap();
+    let filled: serde_json::Map<String, Value> = methods
+        .lines()
+        .filter_map(|method| {
+            let call = any(method, Value::Null);
+            telegram_bot().can(&call).ok()?;
+            let call = telegram::call_of(&call, CHAT, "");
+            let is_filled = call.ok()?.1.get("chat_id").is_some();
+            Some((method.to_lowercase(), is_filled.into()))
+        })
+        .collect();
+    let json = Value::Object(filled).to_string();
+    std::fs::write(path.with_file_name("filled.json"), json).unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod answers;
 mod calls;
 mod events;
+mod judged;
 mod messages;
 mod plans;
 

@@ -1,5 +1,6 @@
 //! What rides in the answer, what is sent, and in which order.
 
+use super::calls::dump;
 use super::*;
 use crate::author::message::Button;
 use crate::author::message::{Keyboard, Press, Request, Target};
@@ -20,7 +21,12 @@ fn call(method: &str, params: Value) -> Action {
 }
 
 fn json_of(answer: &[u8]) -> Value {
-    serde_json::from_slice(answer).unwrap_or_default()
+    let call: Value = serde_json::from_slice(answer).unwrap_or_default();
+    if let (Some(method), mut params) = (call["method"].as_str(), call.clone()) {
+        params.as_object_mut().unwrap().remove("method");
+        dump(method, &params);
+    }
+    call
 }
 
 /// In a chat of its own: tests beside this one use up the places of others.
@@ -116,21 +122,20 @@ fn questions_are_answered_first() {
         let update = one(
             &json!({"update_id": 1, name: {"id": "p", "from": from, "query": "", "invoice_payload": "x"}}),
         );
-        let actions = ["thanks".into(), call(method, json!({"ok": true}))];
+        let said = match name {
+            "inline_query" => json!({"results": []}),
+            _ => json!({"ok": true}),
+        };
+        let mut named = said.clone();
+        named[field] = json!("p");
+        let actions = ["thanks".into(), call(method, said)];
         let plan = telegram_bot().plan(&update, &actions).unwrap();
-        assert_eq!(
-            json_of(&plan.answer),
-            json!({"method": method, field: "p", "ok": true})
-        );
+        let mut rides = named.clone();
+        rides["method"] = json!(method);
+        assert_eq!(json_of(&plan.answer), rides);
         assert_eq!(plan.send, ["thanks".into()]);
         let late = telegram_bot().plan_late(&update, &actions).unwrap();
-        assert_eq!(
-            late,
-            [
-                call(method, json!({field: "p", "ok": true})),
-                "thanks".into()
-            ]
-        );
+        assert_eq!(late, [call(method, named), "thanks".into()]);
         // Polled: a call, so that it is tried again.
         let plan = polling().plan(&update, &actions).unwrap();
         assert!(plan.answer.is_empty());
@@ -233,6 +238,38 @@ fn without_a_token_the_first_rides() {
     // A press that says nothing waits no longer.
     let plan = telegram.plan(&press(), &[]).unwrap();
     assert_eq!(json_of(&plan.answer)["method"], "answerCallbackQuery");
+}
+
+/// That the bot is writing, where it is seen; a text that grows, in private.
+#[test]
+fn what_is_shown_for_a_moment() {
+    let of = |fields: &Value, text: &str| {
+        let calls = telegram::shown_of(&said(fields), text);
+        calls
+            .iter()
+            .for_each(|(method, params)| dump(method, params));
+        calls
+    };
+    let typing = |chat: &str| {
+        let params = json!({"chat_id": chat, "action": "typing"});
+        ("sendChatAction".to_owned(), params)
+    };
+    let private = json!({"chat": {"id": 600, "type": "private"}});
+    let draft = json!({"chat_id": "600", "draft_id": 2, "text": "So far"});
+    let draft = ("sendMessageDraft".to_owned(), draft);
+    assert_eq!(of(&private, "So far"), [typing("600"), draft]);
+    let long = of(&private, &"😀".repeat(3000)).remove(1).1;
+    assert_eq!(long["text"].as_str().unwrap().encode_utf16().count(), 4096);
+    assert_eq!(of(&json!({}), "x"), [typing("-1000000000503")]);
+    let topic = of(
+        &json!({"message_thread_id": 42, "is_topic_message": true}),
+        "x",
+    );
+    assert_eq!(topic[0].1["message_thread_id"], 42);
+    let business = json!({"chat": {"id": 600, "type": "private"}, "business_connection_id": "b"});
+    assert_eq!(of(&business, "x").len(), 1);
+    let channel = json!({"chat": {"id": -1, "type": "channel"}});
+    assert!(of(&channel, "x").is_empty());
 }
 
 /// What is no message to a chat does not wait for the chat's places.
