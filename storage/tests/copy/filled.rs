@@ -97,7 +97,8 @@ async fn keep_beside(storage: &dyn Storage) {
         };
         inbox::accept(storage, &pending, bounds).await.unwrap();
         let letter = dead::DeadLetter {
-            dialog: dialog(user),
+            // Of `http` nobody can be told anything.
+            dialog: DialogKey::new("telegram", *user),
             update: format!("{user} is dead"),
             arrived: 1,
             digest: Vec::new(),
@@ -109,7 +110,7 @@ async fn keep_beside(storage: &dyn Storage) {
         };
         // As that of a broadcast: it leaves the inbox, and is one that was not reached.
         let row = inbox::Pending {
-            dialog: dialog(user),
+            dialog: letter.dialog.clone(),
             update: letter.update.clone(),
             body: letter.body.clone(),
             ..pending
