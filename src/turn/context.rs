@@ -3,7 +3,7 @@
 //! Made by the worker after its fork, passed to everything that runs or starts a turn. Bound:
 //! [`Limits::turns`] turns in flight.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(crate) struct Bot {
     /// What has a state of its own in a group.
     pub(crate) dialog_by: DialogBy,
     /// When the database was migrated from one state a user: see `inherited.rs`.
-    pub(crate) inherits: Option<i64>,
+    pub(crate) inherits: OnceCell<Option<i64>>,
     /// How much is taken of whom.
     pub(crate) limiter: Limiter,
     /// This worker's counters; `InFlight` is its number of turns.

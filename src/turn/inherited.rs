@@ -12,6 +12,7 @@
 use turnkey_storage::{DialogKey, Storage, admin, marks, messages};
 
 use crate::author::message::{Chat, Update};
+use crate::turn::context::Bot;
 
 /// The mark: milliseconds since 1970.
 const MARK: &str = "dialogs-by-user";
@@ -19,15 +20,14 @@ const MARK: &str = "dialogs-by-user";
 /// What an earlier id is called among the names of a dialog. No author's message is called so.
 const WAS: &str = "\u{1}was";
 
-/// When the database was migrated, if it is of that time.
-pub(crate) async fn since(storage: &dyn Storage) -> Option<i64> {
-    match marks::get(storage, MARK).await {
-        Ok(mark) => mark.and_then(|ms| i64::try_from(ms).ok()),
-        Err(error) => {
-            tracing::warn!("cannot tell whether the database is of an earlier version: {error}");
-            None
-        }
+/// When the database was migrated, if it is of that time. It is asked once.
+async fn since(bot: &Bot) -> turnkey_storage::Result<Option<i64>> {
+    if let Some(since) = bot.inherits.get() {
+        return Ok(*since);
     }
+    let mark = marks::get(&*bot.storage, MARK).await?;
+    let since = mark.and_then(|ms| i64::try_from(ms).ok());
+    Ok(*bot.inherits.get_or_init(|| since))
 }
 
 /// Notes that a group or a user had another id, if an update says so.
@@ -55,11 +55,11 @@ pub(super) async fn note_move(
 /// # Errors
 /// The storage is away.
 pub(super) async fn state(
-    storage: &dyn Storage,
-    since: Option<i64>,
+    bot: &Bot,
     update: &Update,
     renames: bool,
 ) -> turnkey_storage::Result<Option<String>> {
+    let storage = &*bot.storage;
     let channel = &update.dialog.channel;
     if renames && let Some(was) = messages::find(storage, &update.dialog, WAS).await? {
         let old = DialogKey::new(channel.as_str(), was);
@@ -81,7 +81,9 @@ pub(super) async fn state(
             return Ok(Some(state));
         }
     }
-    let Some(since) = since else { return Ok(None) };
+    let Some(since) = since(bot).await? else {
+        return Ok(None);
+    };
     let own = DialogKey::new(channel.as_str(), update.user.as_str());
     let found = admin::dialog(storage, &own, 0).await?;
     Ok(found

@@ -5,7 +5,7 @@
 pub(crate) mod attempts;
 pub(crate) mod broadcast;
 pub(crate) mod context;
-pub(crate) mod inherited;
+mod inherited;
 mod left;
 pub(crate) mod names;
 mod outcome;

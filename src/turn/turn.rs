@@ -293,7 +293,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         let mut state = begun.state;
         if state.is_none() {
             let renames = bot.channels.of(dialog).renames_users();
-            match inherited::state(&*bot.storage, bot.inherits, &update, renames).await {
+            match inherited::state(bot, &update, renames).await {
                 Ok(inherited) => state = inherited,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             }

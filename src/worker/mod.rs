@@ -18,7 +18,7 @@ mod server;
 mod serving;
 mod tasks;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
@@ -43,7 +43,6 @@ use crate::net::tls::{self, Certificates, Tickets};
 use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Scoreboard};
 use crate::turn::context::{Bot, Limits};
-use crate::turn::inherited;
 use crate::turn::receipt::Inbox;
 use turnkey_storage::Database;
 
@@ -139,7 +138,7 @@ impl Worker<'_> {
                 }
             }
         };
-        let bot = self.bot(author, wishes, draining.clone()).await?;
+        let bot = self.bot(author, wishes, draining.clone())?;
         slot.introduce();
         let mut tasks = Tasks::new();
         let certificates = tasks::before_serving(&self, &bot, &mut tasks).await?;
@@ -175,7 +174,7 @@ impl Worker<'_> {
     }
 
     /// What turns are run with.
-    async fn bot(
+    fn bot(
         &self,
         author: Author,
         wishes: Wishes,
@@ -184,7 +183,6 @@ impl Worker<'_> {
         let slot = self.scoreboard.worker(self.slot);
         let config = self.config;
         let storage = self.database.connect(self.owner)?;
-        let inherits = inherited::since(&*storage).await;
         Ok(Rc::new(Bot {
             inbox: Inbox::new(
                 storage.clone(),
@@ -214,7 +212,7 @@ impl Worker<'_> {
             history: config.history,
             hears: wishes.hears.unwrap_or(author.hears),
             dialog_by: wishes.dialog_by.unwrap_or(author.dialog_by),
-            inherits,
+            inherits: OnceCell::new(),
             limiter: self
                 .scoreboard
                 .limiter(config.rates.user, config.rates.address),
