@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub enum Target {
     /// The message of this turn: the user's own, or the one whose button was pressed.
     This,
-    /// The latest one that this dialog gave this name: [`Reply::named`].
+    /// The latest one that this dialog gave this name: [`Reply::named`](crate::Reply::named).
     Named(String),
     /// By the platform's id: [`Update::message`](crate::Update::message).
     Message(String),
