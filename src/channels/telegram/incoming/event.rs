@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::super::super::lenient::{self, Id, List, Number, Part};
 use super::super::within::Within;
-use super::message::{DirectTopic, LocationJson};
+use super::parts::{DirectTopic, LocationJson};
 use super::who::{Place, User, Who};
 use crate::author::message::{Kind, Location};
 

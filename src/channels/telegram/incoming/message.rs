@@ -11,110 +11,16 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::super::super::lenient::{self, Id, List, Number, Part, Real};
+use super::super::super::lenient::{self, Id, List, Number, Part};
 use super::super::entities::{self, Entity};
 use super::super::within::Within;
+use super::fields::{NOT_CONTENT, SERVICE};
+use super::parts::{
+    ContactJson, DirectTopic, External, FileJson, LocationJson, Origin, Payment, Quote, Replied,
+    VenueJson, WebAppData,
+};
 use super::who::{Place, User};
 use crate::author::message::{Contact, File, FileKind, Forwarded, Location, Quoted, Span};
-
-/// Fields of a message that are not what it says.
-const NOT_CONTENT: [&str; 50] = [
-    "author_signature",
-    "business_connection_id",
-    "caption",
-    "caption_entities",
-    "chat",
-    "date",
-    "direct_messages_topic",
-    "edit_date",
-    "effect_id",
-    "entities",
-    "ephemeral_message_id",
-    "external_reply",
-    "forward_date",
-    "forward_from",
-    "forward_from_chat",
-    "forward_from_message_id",
-    "forward_origin",
-    "forward_sender_name",
-    "forward_signature",
-    "from",
-    "guest_bot_caller_chat",
-    "guest_bot_caller_user",
-    "guest_query_id",
-    "has_media_spoiler",
-    "has_protected_content",
-    "is_automatic_forward",
-    "is_from_offline",
-    "is_paid_post",
-    "is_topic_message",
-    "link_preview_options",
-    "media_group_id",
-    "message_id",
-    "message_thread_id",
-    "paid_star_count",
-    "quote",
-    "receiver_user",
-    "reply_markup",
-    "reply_to_checklist_task_id",
-    "reply_to_message",
-    "reply_to_poll_option_id",
-    "reply_to_story",
-    "sender_boost_count",
-    "sender_business_bot",
-    "sender_chat",
-    "sender_tag",
-    "show_caption_above_media",
-    "suggested_post_info",
-    "text",
-    "via_bot",
-    "was_edited",
-];
-
-/// Contents that Telegram writes itself when something happened to a chat: nobody said
-/// anything. What a user did for the bot (paid, shared, sent from a web app) is not here.
-const SERVICE: [&str; 40] = [
-    "boost_added",
-    "channel_chat_created",
-    "chat_background_set",
-    "chat_owner_changed",
-    "chat_owner_left",
-    "checklist_tasks_added",
-    "checklist_tasks_done",
-    "community_chat_added",
-    "community_chat_joined",
-    "community_chat_removed",
-    "connected_website",
-    "delete_chat_photo",
-    "direct_message_price_changed",
-    "forum_topic_closed",
-    "forum_topic_created",
-    "forum_topic_edited",
-    "forum_topic_reopened",
-    "general_forum_topic_hidden",
-    "general_forum_topic_unhidden",
-    "giveaway_completed",
-    "giveaway_created",
-    "group_chat_created",
-    "managed_bot_created",
-    "message_auto_delete_timer_changed",
-    "migrate_from_chat_id",
-    "migrate_to_chat_id",
-    "new_chat_photo",
-    "new_chat_title",
-    "paid_message_price_changed",
-    "pinned_message",
-    "poll_option_added",
-    "poll_option_deleted",
-    "proximity_alert_triggered",
-    "supergroup_chat_created",
-    "suggested_post_approval_failed",
-    "suggested_post_approved",
-    "suggested_post_declined",
-    "video_chat_ended",
-    "video_chat_scheduled",
-    "video_chat_started",
-];
 
 /// What a message may have. Plain messages have hardly more than the fields that are read at
 /// once; the others wait as they came until somebody asks for them.
@@ -129,8 +35,30 @@ pub(super) struct Message<'a> {
     others: Vec<(Name<'a>, &'a RawValue)>,
 }
 
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+/// The name of a field. Read by hand: so an error can say it.
+struct Name<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Name<'a> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct OfText;
+        impl<'de> Visitor<'de> for OfText {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        json.deserialize_str(OfText)
+    }
+}
 
 /// A text that may be missing.
 #[derive(Deserialize)]
@@ -182,100 +110,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Message<'a> {
         }
         json.deserialize_map(OfMap)
     }
-}
-
-#[derive(Deserialize)]
-pub(super) struct DirectTopic {
-    pub(super) topic_id: Number,
-}
-
-#[derive(Deserialize)]
-struct FileJson {
-    file_id: Id,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    file_name: Option<String>,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    mime_type: Option<String>,
-    #[serde(default, deserialize_with = "lenient::maybe")]
-    file_size: Option<Number>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct LocationJson {
-    latitude: Real,
-    longitude: Real,
-}
-
-#[derive(Deserialize)]
-struct VenueJson {
-    location: LocationJson,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    title: Option<String>,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    address: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ContactJson {
-    phone_number: Id,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    first_name: Option<String>,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    last_name: Option<String>,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    user_id: Option<String>,
-}
-
-/// The message that was answered, of this chat.
-#[derive(Deserialize)]
-struct Replied {
-    message_id: Number,
-    from: Option<User>,
-    sender_chat: Option<Place>,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    text: Option<String>,
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    caption: Option<String>,
-    /// It only stands for the topic that the message is in.
-    forum_topic_created: Option<serde::de::IgnoredAny>,
-}
-
-/// The message that was answered, of another chat.
-#[derive(Deserialize)]
-struct External {
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    message_id: Option<String>,
-    #[serde(default)]
-    origin: Part<Origin>,
-}
-
-#[derive(Deserialize)]
-struct Quote {
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    text: Option<String>,
-}
-
-/// <https://core.telegram.org/bots/api#messageorigin>: one of four.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Origin {
-    sender_user: Option<User>,
-    #[serde(deserialize_with = "lenient::any_text")]
-    sender_user_name: Option<String>,
-    sender_chat: Option<Place>,
-    chat: Option<Place>,
-}
-
-#[derive(Deserialize)]
-struct Payment {
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    invoice_payload: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct WebAppData {
-    #[serde(default, deserialize_with = "lenient::any_text")]
-    data: Option<String>,
 }
 
 /// What a message says.
@@ -502,44 +336,5 @@ impl Message<'_> {
             text: part.unwrap_or_default(),
             sender: origin.forwarded().id,
         })
-    }
-}
-
-impl FileJson {
-    fn of(self, kind: FileKind) -> File {
-        File {
-            id: Some(self.file_id.0),
-            name: self.file_name,
-            media_type: self.mime_type,
-            size: self.file_size.and_then(|size| u64::try_from(size.0).ok()),
-            ..File::new(kind)
-        }
-    }
-}
-
-impl From<LocationJson> for Location {
-    fn from(json: LocationJson) -> Self {
-        Location::new(json.latitude.0, json.longitude.0)
-    }
-}
-
-impl Origin {
-    fn forwarded(self) -> Forwarded {
-        if let Some(user) = self.sender_user {
-            return Forwarded {
-                id: Some(user.id.0.to_string()),
-                name: user.full_name(),
-            };
-        }
-        if let Some(place) = self.sender_chat.or(self.chat) {
-            return Forwarded {
-                id: Some(place.id.0.to_string()),
-                name: place.name(),
-            };
-        }
-        Forwarded {
-            id: None,
-            name: self.sender_user_name.unwrap_or_default(),
-        }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! | file | subject |
 //! | --- | --- |
-//! | `message.rs` | messages, and what is in them |
+//! | `message.rs`, `parts.rs`, `fields.rs` | messages, and what is in them |
 //! | `event.rs` | everything else: buttons, members, reactions, questions |
 //! | `who.rs` | whose it is |
 //! | `asked.rs` | which kinds Telegram is asked for |
@@ -14,7 +14,9 @@
 
 pub(super) mod asked;
 mod event;
+mod fields;
 mod message;
+mod parts;
 mod who;
 
 use std::fmt;

@@ -331,3 +331,68 @@ fn everything_else_has_its_name() {
         assert_eq!(one(&odd).kind, Kind::Unreadable, "{odd}");
     }
 }
+
+/// Updates with most of what there can be in one.
+fn rich() -> Vec<Value> {
+    let file = json!({"file_id": "f", "file_name": "a", "mime_type": "a/b", "file_size": 5});
+    let place = json!({"latitude": 1.5, "longitude": 2});
+    let everything = json!({"caption": "😀 x", "caption_entities": [{"type": "bold", "offset": 0, "length": 2}],
+        "document": file, "voice": file, "photo": [file], "venue": {"location": place, "title": "t"},
+        "contact": {"phone_number": "+43", "first_name": "A", "user_id": 7},
+        "reply_to_message": {"message_id": 3, "from": user(), "text": "q"}, "quote": {"text": "q"},
+        "external_reply": {"message_id": 9, "origin": {"sender_chat": {"id": -7, "title": "G"}}},
+        "forward_origin": {"type": "user", "sender_user": user()}, "media_group_id": "1",
+        "message_thread_id": 5, "is_topic_message": true, "text": null,
+        "new_chat_members": [user()], "migrate_to_chat_id": -5});
+    let text = json!({"text": "a😀b", "entities": [{"type": "pre", "offset": 1, "length": 2, "language": "x"}]});
+    let member = json!({"status": "restricted", "is_member": true, "user": user()});
+    vec![
+        json!({"update_id": 1, "message": message(&everything)}),
+        json!({"update_id": 1, "edited_message": message(&text)}),
+        json!({"update_id": 1, "business_message": message(&everything)}),
+        json!({"update_id": 1, "callback_query": {"id": "q", "from": user(), "data": "x",
+            "message": message(&text), "inline_message_id": "i", "game_short_name": "g"}}),
+        json!({"update_id": 1, "chat_member": {"chat": group(), "from": user(), "date": 1,
+            "old_chat_member": member, "new_chat_member": member}}),
+        json!({"update_id": 1, "message_reaction": {"chat": group(), "message_id": 9, "user": user(),
+            "old_reaction": [{"type": "emoji", "emoji": "👍"}], "new_reaction": [{"type": "paid"}]}}),
+        json!({"update_id": 1, "pre_checkout_query": {"id": "p", "from": user(), "invoice_payload": "x"}}),
+        json!({"update_id": 1, "chat_boost": {"chat": group(), "boost": {"source": {"user": user()}}}}),
+        json!({"update_id": 1, "deleted_business_messages": {"business_connection_id": "b",
+            "chat": group(), "message_ids": [1, 2]}}),
+        json!({"update_id": 1, "poll": {"id": "1"}}),
+    ]
+}
+
+proptest! {
+    /// Whatever is in their fields: each is one update, to which something can be said if it is
+    /// of a chat.
+    #[test]
+    fn nothing_in_an_update_is_harmful(
+        sample in prop::sample::select(rich()),
+        mutations in prop::collection::vec(
+            (prop::collection::vec(0..16_usize, 1..7), prop::option::of(any_json())), 1..5),
+    ) {
+        let mut body = sample;
+        for (path, with) in &mutations {
+            mutate(&mut body, path, with);
+        }
+        let telegram = telegram_bot();
+        match receive(telegram.as_ref(), body.to_string().as_bytes()) {
+            Err(refusal) => prop_assert_eq!(refusal.status, StatusCode::BAD_REQUEST),
+            Ok(Received::Updates(updates)) => {
+                prop_assert_eq!(updates.len(), 1);
+                let update = &updates[0];
+                prop_assert!((1..=MAX_USER_ID).contains(&update.dialog.user_id.len()));
+                let toast = Action::Toast { text: "t".to_owned(), alert: false };
+                let said = ["a".into(), toast];
+                let planned = telegram.plan(update, &said).is_ok();
+                prop_assert!(planned || update.address.is_empty());
+                prop_assert_eq!(telegram.plan_late(update, &said).is_ok(), planned);
+                drop(telegram.typing(update));
+                drop(update.markup());
+            }
+            Ok(other) => prop_assert!(false, "{:?}", other),
+        }
+    }
+}

@@ -309,6 +309,9 @@ fn a_content_that_cannot_be_read_is_kept() {
         assert_eq!(update.kind, Kind::Unreadable, "{fields}");
         assert_eq!(update.id.0, "1");
     }
+    // Why, with the field.
+    let odd = private(&json!({"text": {}}));
+    assert!(odd.text.contains("`message.text`"), "{}", odd.text);
     let said = private(&json!({"voice": {"file_id": ""}, "caption": "listen"}));
     assert_eq!((said.kind, said.text.as_str()), (Kind::Message, "listen"));
 }
