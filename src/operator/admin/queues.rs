@@ -1,5 +1,5 @@
-//! What waits in the database, which broadcasts are under way, and whether turns can be committed, queried at most once a
-//! second.
+//! What waits in the database, which broadcasts are under way, and whether turns can be
+//! committed, queried at most once a second.
 //!
 //! Used by every page and scrape of this worker. Only one query runs at a time, and further
 //! requests wait for its result: a storm of scrapes costs the database nothing. Bounds:

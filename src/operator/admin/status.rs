@@ -247,7 +247,8 @@ impl Admin {
             true => "another program holds the write lock of the database's file".to_owned(),
             false => why,
         });
-        let trouble = queues.as_ref().err().cloned().or(cannot_write);
+        // Whoever writes knows more of what happened to a file than a question that failed.
+        let trouble = cannot_write.or_else(|| queues.as_ref().err().cloned());
         let trouble = trouble.or_else(|| self.bot.handler.trouble());
         let look = Look::now(board);
         let rates = self.history.rates(&look);
