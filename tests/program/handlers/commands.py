@@ -58,6 +58,10 @@ async def obey(turn: turnkey.AsyncTurn) -> None:
         for i in range(1, int(rest) + 1):
             turn.reply(f"{count}.{i}")
         return
+    elif command == "tell":
+        channel, user, said = rest.split(" ", 2)
+        turn.send_to(channel, user, said)
+        text = "told"
     elif command == "silent":
         return
     elif command == "ask":
@@ -199,4 +203,5 @@ def other_than_text(turn: turnkey.AsyncTurn) -> "str | None":
 
 # As many as a worker has in flight.
 EDITS = ["message", "button", "opened", "edited"]
-turnkey.run(obey, concurrency=4096, hears=EDITS if "COMMANDS_EDITS" in os.environ else [])
+GROUPS = {"dialog_by": os.environ["COMMANDS_DIALOG_BY"]} if "COMMANDS_DIALOG_BY" in os.environ else {}
+turnkey.run(obey, concurrency=4096, hears=EDITS if "COMMANDS_EDITS" in os.environ else [], **GROUPS)
