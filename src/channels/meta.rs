@@ -1,10 +1,12 @@
-//! What the webhooks of Meta's platforms share: the challenge that proves an address, and the
-//! signature of what is posted
-//! (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>).
+//! What Meta's platforms share: the challenge that proves the address of a webhook, the
+//! signature of what is posted to it
+//! (<https://developers.facebook.com/docs/graph-api/webhooks/getting-started>), and how a call
+//! of the Graph API is written.
 //!
 //! Called by `facebook/` and `whatsapp/`. Invariant: secrets are compared in constant time.
 
 use hyper::{HeaderMap, StatusCode};
+use serde_json::Value;
 
 use super::incoming::genuine;
 use super::signature::{is_signed, same_secret};
@@ -41,4 +43,27 @@ pub(super) fn verify(headers: &HeaderMap, body: &[u8], secret: &str) -> Result<(
         .and_then(|value| value.as_bytes().strip_prefix(b"sha256="))
         .unwrap_or_default();
     genuine(is_signed(secret, body, given), "X-Hub-Signature-256")
+}
+
+/// Whether a call of the Graph API gets something, and its path: `GET 12345`, else
+/// `me/messages`. None: it is no such call.
+pub(super) fn read_method(method: &str) -> Option<(bool, &str)> {
+    let (gets, path) = match method.strip_prefix("GET ") {
+        Some(path) => (true, path.trim()),
+        None => (false, method.strip_prefix("POST ").unwrap_or(method).trim()),
+    };
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let is_path = !path.is_empty() && !path.contains("..") && path.chars().all(is_plain);
+    is_path.then_some((gets, path))
+}
+
+/// Whether the Graph API can be called with these.
+///
+/// # Errors
+/// They are no object, in a sentence.
+pub(super) fn check_params(params: &Value) -> Result<(), String> {
+    match params {
+        Value::Null | Value::Object(_) => Ok(()),
+        _ => Err("a path of the Graph API is called with an object".to_owned()),
+    }
 }

@@ -1,12 +1,15 @@
 //! What stands in for the parts of a reply that a platform does not have: words for places and
 //! contacts, one keyboard for two, a toast that is said. `docs/CHANNELS.md` has the table.
 //!
-//! Called by the channels' `fit` and `send`. Invariant: a reply that needs no substitute is
+//! Called by the channels' `fit`, `can` and `send`. Invariant: a reply that needs no substitute is
 //! not copied.
 
 use std::borrow::Cow;
 
-use crate::author::message::{Contact, Format, Keyboard, Location, Reply};
+use serde_json::Value;
+
+use super::SendError;
+use crate::author::message::{Action, Contact, Format, Keyboard, Location, Reply};
 
 /// What a platform shows of a place.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,6 +88,37 @@ pub(super) fn keys_as_buttons(reply: Cow<'_, Reply>) -> Cow<'_, Reply> {
         reply.buttons.extend(rows);
     }
     Cow::Owned(reply)
+}
+
+/// What a platform can do that only says things: messages stay as they are, and a toast is
+/// said, for want of anything shorter. `call` looks at a call of a method.
+///
+/// # Errors
+/// What it cannot do, in a sentence for the bot's author.
+pub(super) fn can_say(
+    platform: &str,
+    action: &Action,
+    longest_toast: usize,
+    call: impl FnOnce(&str, &Value) -> Result<(), String>,
+) -> Result<(), String> {
+    match action {
+        Action::Reply(_) | Action::SendTo { .. } => Ok(()),
+        Action::Edit { .. } => Err(format!("{platform} cannot edit messages")),
+        Action::Delete { .. } => Err(format!("{platform} cannot delete messages")),
+        Action::Toast { text, .. } if text.encode_utf16().count() > longest_toast => {
+            Err(format!("a toast has at most {longest_toast} units"))
+        }
+        Action::Toast { .. } => Ok(()),
+        Action::Call { method, params, .. } => call(method, params),
+    }
+}
+
+/// Why an action that nothing stands in for is not sent; `can` is what the channel says of it.
+pub(super) fn not_said(can: Result<(), String>) -> SendError {
+    SendError::Refused(match can {
+        Err(why) => why,
+        Ok(()) => "it is for another channel".to_owned(),
+    })
 }
 
 /// Refuses what nothing can stand in for.

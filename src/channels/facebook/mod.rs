@@ -34,7 +34,7 @@ use super::lenient::{self, Id, Number, or_default, readable};
 use super::upload::{self, Content, Form};
 use super::{
     AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent, meta,
-    method_address, without,
+    method_address, substitutes, without,
 };
 use crate::author::message::{Action, Outgoing, Reply, Update};
 use crate::config::FacebookConfig;
@@ -263,17 +263,13 @@ fn text_of(value: &Value) -> String {
 /// # Errors
 /// It is none, in a sentence.
 fn read_method(method: &str) -> Result<(bool, &str), String> {
-    let (gets, path) = match method.strip_prefix("GET ") {
-        Some(path) => (true, path.trim()),
-        None => (false, method.strip_prefix("POST ").unwrap_or(method).trim()),
-    };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    if path.is_empty() || path.contains("..") || !path.chars().all(is_plain) {
-        return Err(format!(
-            "{method:?} is no path of the Graph API: those are such as me/messages,              or GET and a path"
-        ));
+    match meta::read_method(method) {
+        Some((gets, path)) => Ok((gets, path.trim_start_matches('/'))),
+        None => Err(format!(
+            "{method:?} is no path of the Graph API: those are such as me/messages, \
+             or GET and a path"
+        )),
     }
-    Ok((gets, path.trim_start_matches('/')))
 }
 
 impl Channel for Facebook {
@@ -313,23 +309,10 @@ impl Channel for Facebook {
     }
 
     fn can(&self, action: &Action) -> Result<(), String> {
-        match action {
-            Action::Reply(_) | Action::SendTo { .. } => Ok(()),
-            Action::Edit { .. } => Err("Messenger cannot edit messages".to_owned()),
-            Action::Delete { .. } => Err("Messenger cannot delete messages".to_owned()),
-            // It is said, for want of anything shorter.
-            Action::Toast { text, .. } if text.encode_utf16().count() > LONGEST_TOAST => {
-                Err(format!("a toast has at most {LONGEST_TOAST} units"))
-            }
-            Action::Toast { .. } => Ok(()),
-            Action::Call { method, params, .. } => {
-                read_method(method)?;
-                match params {
-                    Value::Null | Value::Object(_) => Ok(()),
-                    _ => Err("a path of the Graph API is called with an object".to_owned()),
-                }
-            }
-        }
+        substitutes::can_say("Messenger", action, LONGEST_TOAST, |method, params| {
+            read_method(method)?;
+            meta::check_params(params)
+        })
     }
 
     fn plan(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
@@ -366,10 +349,7 @@ impl Channel for Facebook {
                     let response = self.call(method, params, to).await?;
                     outcome(&response, &self.token)
                 }
-                other => Err(SendError::Refused(match self.can(other) {
-                    Err(why) => why,
-                    Ok(()) => "it is for another channel".to_owned(),
-                })),
+                other => Err(substitutes::not_said(self.can(other))),
             }
         })
     }

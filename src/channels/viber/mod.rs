@@ -32,7 +32,7 @@ use super::lenient::{self, Id, readable};
 use super::signature::is_signed;
 use super::{
     AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent,
-    method_address, without,
+    method_address, substitutes, without,
 };
 use crate::author::message::{Action, Kind, Outgoing, Reply, Update};
 use crate::author::start_error::StartError;
@@ -208,25 +208,15 @@ impl Channel for Viber {
     }
 
     fn can(&self, action: &Action) -> Result<(), String> {
-        match action {
-            Action::Reply(_) | Action::SendTo { .. } => Ok(()),
-            Action::Edit { .. } => Err("Viber cannot edit messages".to_owned()),
-            Action::Delete { .. } => Err("Viber cannot delete messages".to_owned()),
-            // It is said, for want of anything shorter.
-            Action::Toast { text, .. } if text.encode_utf16().count() > LONGEST_TOAST => {
-                Err(format!("a toast has at most {LONGEST_TOAST} units"))
+        substitutes::can_say("Viber", action, LONGEST_TOAST, |method, params| {
+            let is_plain = |c: char| c.is_ascii_lowercase() || c == '_';
+            if method.is_empty() || !method.chars().all(is_plain) {
+                return Err(format!(
+                    "{method:?} is no method of Viber's: those are such as get_user_details"
+                ));
             }
-            Action::Toast { .. } => Ok(()),
-            Action::Call { method, params, .. } => {
-                let is_plain = |c: char| c.is_ascii_lowercase() || c == '_';
-                if method.is_empty() || !method.chars().all(is_plain) {
-                    return Err(format!(
-                        "{method:?} is no method of Viber's: those are such as get_user_details"
-                    ));
-                }
-                object(params).map(|_| ())
-            }
-        }
+            object(params).map(|_| ())
+        })
     }
 
     fn plan(&self, update: &Update, actions: &[Action]) -> Result<Plan, String> {
@@ -260,10 +250,7 @@ impl Channel for Viber {
                     let response = self.call(method, params, to).await?;
                     outcome(&response, &self.token)
                 }
-                other => Err(SendError::Refused(match self.can(other) {
-                    Err(why) => why,
-                    Ok(()) => "it is for another channel".to_owned(),
-                })),
+                other => Err(substitutes::not_said(self.can(other))),
             }
         })
     }

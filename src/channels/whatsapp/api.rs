@@ -15,7 +15,7 @@ use super::super::client::{Client, Response};
 use super::super::lenient::{self, List, Number};
 use super::super::signature::sign;
 use super::super::upload::{self, Content, Form};
-use super::super::{FileAddress, SendError, Sent, method_address, without};
+use super::super::{FileAddress, SendError, Sent, meta, method_address, without};
 use crate::author::message::Attachment;
 use crate::author::start_error::StartError;
 use crate::config::WhatsAppConfig;
@@ -271,23 +271,15 @@ fn text_of(value: &Value) -> String {
 /// # Errors
 /// It is none, in a sentence.
 pub(super) fn read_method(method: &str) -> Result<(bool, &str), String> {
-    let (gets, path) = match method.strip_prefix("GET ") {
-        Some(path) => (true, path.trim()),
-        None => (false, method.strip_prefix("POST ").unwrap_or(method).trim()),
-    };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
-    let bare = path.strip_prefix('/').unwrap_or(path);
-    if bare.is_empty()
-        || bare.starts_with('/')
-        || bare.contains("..")
-        || !bare.chars().all(is_plain)
-    {
-        return Err(format!(
-            "{method:?} is no path of the Graph API: those are such as messages, which is the \
-             phone number's, /12345/subscribed_apps, or GET and a path"
-        ));
-    }
-    Ok((gets, path))
+    let names_something = |path: &str| path != "/" && !path.starts_with("//");
+    meta::read_method(method)
+        .filter(|(_, path)| names_something(path))
+        .ok_or_else(|| {
+            format!(
+                "{method:?} is no path of the Graph API: those are such as messages, which is \
+                 the phone number's, /12345/subscribed_apps, or GET and a path"
+            )
+        })
 }
 
 impl ApiError {

@@ -34,7 +34,7 @@ use super::incoming::{NotHandled, chat_of};
 use super::lenient::readable;
 use super::{
     AskFuture, Channel, LocateFuture, PlatformAnswer, Received, Refusal, SendError, SendFuture,
-    Sent, meta,
+    Sent, meta, substitutes,
 };
 use crate::author::message::{Action, File, Outgoing, Reply, Update};
 use crate::config::WhatsAppConfig;
@@ -127,23 +127,10 @@ impl Channel for WhatsApp {
     }
 
     fn can(&self, action: &Action) -> Result<(), String> {
-        match action {
-            Action::Reply(_) | Action::SendTo { .. } => Ok(()),
-            Action::Edit { .. } => Err("WhatsApp cannot edit messages".to_owned()),
-            Action::Delete { .. } => Err("WhatsApp cannot delete messages".to_owned()),
-            // It is said, for want of anything shorter.
-            Action::Toast { text, .. } if text.encode_utf16().count() > LONGEST_TOAST => {
-                Err(format!("a toast has at most {LONGEST_TOAST} units"))
-            }
-            Action::Toast { .. } => Ok(()),
-            Action::Call { method, params, .. } => {
-                read_method(method)?;
-                match params {
-                    Value::Null | Value::Object(_) => Ok(()),
-                    _ => Err("a path of the Graph API is called with an object".to_owned()),
-                }
-            }
-        }
+        substitutes::can_say("WhatsApp", action, LONGEST_TOAST, |method, params| {
+            read_method(method)?;
+            meta::check_params(params)
+        })
     }
 
     fn rate(&self) -> Option<Rate> {
@@ -177,10 +164,7 @@ impl Channel for WhatsApp {
                     let response = self.api.call(method, params, to, Some(&key)).await?;
                     self.api.outcome(&response)
                 }
-                other => Err(SendError::Refused(match self.can(other) {
-                    Err(why) => why,
-                    Ok(()) => "it is for another channel".to_owned(),
-                })),
+                other => Err(substitutes::not_said(self.can(other))),
             }
         })
     }
