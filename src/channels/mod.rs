@@ -530,7 +530,7 @@ pub trait Channel {
     /// Where what is said to a user without an update of theirs goes: the user, unless the
     /// platform has another name for the conversation.
     fn address(&self, user_id: &str) -> String {
-        user_id.to_owned()
+        address(self.name(), user_id)
     }
 
     /// Whether a user may have another id one day: [`Update::formerly`]. The first turn of a
@@ -550,8 +550,8 @@ pub(crate) fn unreadable(channel: &str, reason: &str, raw: &Bytes) -> Update {
     incoming::unreadable(channel, None, None, reason, raw.clone())
 }
 
-/// Where what is said to a user of this channel goes, for whoever has no channels at hand:
-/// as [`Channel::address`].
+/// [`Channel::address`] of our own channels, for whoever has none at hand too: in a group
+/// it is the group.
 pub(crate) fn address(channel: &str, user_id: &str) -> String {
     match channel {
         "telegram" | "vk" | "whatsapp" => incoming::chat_of(user_id),

@@ -50,7 +50,7 @@ use serde_json::Value;
 use turnkey_storage::ReplyId;
 
 use super::client::Client;
-use super::incoming::{chat_of, genuine};
+use super::incoming::genuine;
 use super::lenient::readable;
 use super::signature::same_secret;
 use super::{
@@ -314,10 +314,6 @@ impl Channel for Telegram {
 
     fn can_send(&self) -> bool {
         self.methods.is_some()
-    }
-
-    fn address(&self, user_id: &str) -> String {
-        chat_of(user_id)
     }
 
     fn rate(&self) -> Option<Rate> {

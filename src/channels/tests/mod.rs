@@ -288,6 +288,21 @@ fn the_platforms_samples_are_understood() {
     );
 }
 
+/// The same with a running bot and without: `turnkey send` has no channels.
+#[test]
+fn what_is_said_to_a_user_in_a_group_goes_to_the_group() {
+    for channel in channels() {
+        let name = channel.name();
+        let to = match name {
+            "telegram" | "vk" | "whatsapp" => "-5",
+            _ => "7@-5",
+        };
+        assert_eq!(address(name, "7@-5"), to, "{name}");
+        assert_eq!(channel.address("7@-5"), to, "{name}");
+        assert_eq!(channel.address("7"), "7", "{name}");
+    }
+}
+
 #[test]
 fn raw_is_the_json_of_one_update() {
     let (_, body) = SAMPLES[9];

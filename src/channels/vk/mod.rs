@@ -43,7 +43,7 @@ pub(super) use self::api::VkApi;
 use self::incoming::{Event, Ticket};
 use super::client::{Client, Response};
 use super::content::shorten;
-use super::incoming::{NotHandled, chat_of, genuine, parse_json};
+use super::incoming::{NotHandled, genuine, parse_json};
 use super::lenient::{self, readable};
 use super::signature::same_secret;
 use super::{
@@ -375,10 +375,6 @@ impl Channel for Vk {
 
     fn plan_late(&self, update: &Update, actions: &[Action]) -> Result<Vec<Action>, String> {
         self.plan(update, actions).map(|plan| plan.send)
-    }
-
-    fn address(&self, user_id: &str) -> String {
-        chat_of(user_id)
     }
 
     fn rate(&self) -> Option<Rate> {

@@ -30,7 +30,7 @@ use turnkey_storage::ReplyId;
 
 use self::api::{Api, read_method};
 use self::incoming::Reader;
-use super::incoming::{NotHandled, chat_of};
+use super::incoming::NotHandled;
 use super::lenient::readable;
 use super::{
     AskFuture, Channel, LocateFuture, PlatformAnswer, Received, Refusal, SendError, SendFuture,
@@ -194,9 +194,5 @@ impl Channel for WhatsApp {
         // It is shown below a message of the user's, which is marked as read.
         let message = Some(update.id.0.as_str()).filter(|id| id.starts_with(MESSAGE))?;
         Some(Box::pin(self.api.typing(message)))
-    }
-
-    fn address(&self, user_id: &str) -> String {
-        chat_of(user_id)
     }
 }
