@@ -1,7 +1,6 @@
 //! `send`: says something to one dialog, while the bot runs or not.
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -12,6 +11,7 @@ use super::operator::{Operator, print};
 use crate::author::message::{MAX_UPDATE_ID, MAX_USER_ID, Reply};
 use crate::channels;
 use crate::process::exit;
+use crate::shared::clock::since_1970;
 use crate::turn::relay;
 
 /// Bytes of a file with a reply.
@@ -127,7 +127,5 @@ impl Send {
 
 /// No other call's: a moment and a process.
 fn made_up() -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_nanos());
-    format!("{now:x}-{:x}", std::process::id())
+    format!("{:x}-{:x}", since_1970().as_nanos(), std::process::id())
 }
