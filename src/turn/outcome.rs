@@ -52,13 +52,8 @@ pub(super) fn prepare(
     } else {
         None
     };
-    let one = |action| Outgoing {
-        to: update.address.clone(),
-        within: update.within.clone(),
-        update: update.id.0.clone(),
-        action,
-    };
-    let outgoing: Vec<_> = send.into_iter().map(one).collect();
+    let answering = |action| Outgoing::answering(update, action);
+    let outgoing: Vec<_> = send.into_iter().map(answering).collect();
     let commit = Commit {
         update: update.id.0.clone(),
         digest: update.digest.clone(),

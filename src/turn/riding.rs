@@ -22,12 +22,7 @@ pub(super) fn rode(bot: &Bot, receipt: &Receipt<'_>, seen: &Seen) -> Option<Outg
     if !receipt.is_accepted() || !channel.can_send() {
         return None;
     }
-    Some(Outgoing {
-        to: update.address.clone(),
-        within: update.within.clone(),
-        update: update.id.0.clone(),
-        action: channel.rode(&seen.answer)?,
-    })
+    Some(Outgoing::answering(update, channel.rode(&seen.answer)?))
 }
 
 /// Sends it, in the dialog's order. False: it is still to be sent.
@@ -88,12 +83,7 @@ pub(crate) async fn seen_in_order(bot: &Bot, update: &Update, seen: Seen) -> Ans
     let Some(action) = channel.rode(&seen.answer) else {
         return Answer::Seen(seen);
     };
-    let rode = Outgoing {
-        to: update.address.clone(),
-        within: update.within.clone(),
-        update: update.id.0.clone(),
-        action,
-    };
+    let rode = Outgoing::answering(update, action);
     match overtaken(bot, &update.dialog, &rode).await {
         Ok(false) => Answer::Seen(seen),
         Ok(true) => Answer::Seen(Seen {

@@ -5,6 +5,7 @@ use turnkey_storage::ReplyId;
 
 use super::reply::Reply;
 use super::target::Target;
+use super::update::Update;
 
 /// One thing that a turn asks for. All of them go through the outbox: in order, after the
 /// commit, tried again until the platform has it.
@@ -208,6 +209,16 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// An action that answers an update: it goes where that came from.
+    pub(crate) fn answering(update: &Update, action: Action) -> Self {
+        Outgoing {
+            to: update.address.clone(),
+            within: update.within.clone(),
+            update: update.id.0.clone(),
+            action,
+        }
+    }
+
     /// What is said, if it is a reply or an edit; empty for anything else.
     pub fn text(&self) -> &str {
         match &self.action {
