@@ -6,12 +6,12 @@
 //! dialogs: two that cannot be reached would tell each other so for ever. Bound: one for each
 //! turn.
 
-use turnkey_storage::inbox::{self, Pending};
-use turnkey_storage::{DialogKey, clock};
+use turnkey_storage::{DialogKey, inbox};
 
 use crate::author::message::{Chat, ChatKind, Kind, Outgoing, Update};
 use crate::author::turn::UNREACHABLE;
 use crate::turn::context::Bot;
+use crate::turn::receipt::row_of;
 
 /// How the ids of these updates begin; no platform's do.
 const PREFIX: &str = "left:";
@@ -47,17 +47,9 @@ pub(super) async fn note(
         within: outgoing.within.clone(),
         ..Update::new(dialog.clone(), id, reason, bytes::Bytes::new())
     };
-    let Ok(body) = serde_json::to_vec(&update) else {
+    // Such an update can always be written.
+    let Ok(row) = row_of(&update) else {
         return Ok(());
-    };
-    let row = Pending {
-        dialog: dialog.clone(),
-        update: update.id.0,
-        arrived: clock::now_us(),
-        body,
-        attempts: 0,
-        due: 0,
-        error: None,
     };
     inbox::relay(&*bot.storage, &[row]).await.map(drop)
 }

@@ -241,18 +241,15 @@ impl<'a> Receipt<'a> {
     /// Writes the update to the inbox and answers.
     pub(crate) async fn accept(&mut self) {
         self.accept_at = None;
-        let body = match serde_json::to_vec(&*self.update) {
-            Ok(body) => body,
+        let row = match row_of(&self.update) {
+            Ok(row) => Pending {
+                arrived: self.arrived.unix_us(),
+                attempts: self.attempts,
+                due: self.due,
+                error: self.error.clone(),
+                ..row
+            },
             Err(error) => return self.answer(Answer::Busy(error.to_string())),
-        };
-        let row = Pending {
-            dialog: self.update.dialog.clone(),
-            update: self.update.id.0.clone(),
-            arrived: self.arrived.unix_us(),
-            body,
-            attempts: self.attempts,
-            due: self.due,
-            error: self.error.clone(),
         };
         match inbox::accept(&*self.inbox.storage, &row, self.inbox.bounds).await {
             Ok(()) => match self.how_it_ended().await {
@@ -379,4 +376,20 @@ impl Drop for Receipt<'_> {
         self.settled();
         self.inbox.under_way.borrow_mut().remove(&self.place);
     }
+}
+
+/// The row of the inbox that keeps an update: one that arrives now and was not tried yet.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(super) fn row_of(update: &Update) -> serde_json::Result<Pending> {
+    Ok(Pending {
+        dialog: update.dialog.clone(),
+        update: update.id.0.clone(),
+        arrived: now_us(),
+        body: serde_json::to_vec(update)?,
+        attempts: 0,
+        due: 0,
+        error: None,
+    })
 }

@@ -8,7 +8,7 @@
 
 use sha2::{Digest, Sha256};
 use turnkey_storage::inbox::Pending;
-use turnkey_storage::{DialogKey, Grant, clock};
+use turnkey_storage::{DialogKey, Grant};
 
 use crate::author::error::{Error, Result};
 use crate::author::message::{Action, Kind, MAX_UPDATE_ID, MAX_USER_ID, Reply, Target, Update};
@@ -16,6 +16,7 @@ use crate::author::turn::MAX_REPLIES;
 use crate::channels::Channels;
 use crate::handlers::{Handled, Returned};
 use crate::turn::names;
+use crate::turn::receipt::row_of;
 
 /// How the ids of these updates begin; no platform's do.
 pub(crate) const PREFIX: &str = "relay:";
@@ -78,15 +79,7 @@ pub(crate) fn to_inbox(
         address,
         ..Update::new(to, id, "", body.into())
     };
-    Ok(Pending {
-        dialog: update.dialog.clone(),
-        update: update.id.0.clone(),
-        arrived: clock::now_us(),
-        body: serde_json::to_vec(&update).map_err(|e| e.to_string())?,
-        attempts: 0,
-        due: 0,
-        error: None,
-    })
+    row_of(&update).map_err(|e| e.to_string())
 }
 
 /// The id of what a turn says to somebody else: the same at each attempt.
