@@ -49,18 +49,14 @@ pub(super) async fn note_move(
     }
 }
 
-/// The state with which a new dialog begins. `renames`: its platform's users may have other ids
-/// one day.
+/// The state with which a new dialog begins.
 ///
 /// # Errors
 /// The storage is away.
-pub(super) async fn state(
-    bot: &Bot,
-    update: &Update,
-    renames: bool,
-) -> turnkey_storage::Result<Option<String>> {
+pub(super) async fn state(bot: &Bot, update: &Update) -> turnkey_storage::Result<Option<String>> {
     let storage = &*bot.storage;
     let channel = &update.dialog.channel;
+    let renames = bot.channels.of(&update.dialog).renames_users();
     if renames && let Some(was) = messages::find(storage, &update.dialog, WAS).await? {
         let old = DialogKey::new(channel.as_str(), was);
         let old = admin::dialog(storage, &old, 0).await?;

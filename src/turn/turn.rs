@@ -292,8 +292,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         // handle
         let mut state = begun.state;
         if state.is_none() {
-            let renames = bot.channels.of(dialog).renames_users();
-            match inherited::state(bot, &update, renames).await {
+            match inherited::state(bot, &update).await {
                 Ok(inherited) => state = inherited,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             }
