@@ -7,6 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ const OUTBOX_LOOK: Duration = Duration::from_secs(2);
 
 /// Turns of a worker that only send what others left. While a platform is away they
 /// last for minutes; new updates must not lack their places.
-const RESUMED: u32 = 64;
+const RESUMED: usize = 64;
 
 /// Dialogs whose replies must wait, remembered so as not to be looked at before.
 const REMEMBERED: usize = 4096;
@@ -68,47 +69,76 @@ fn look_at_the_clock() {
     }
 }
 
+/// The dialogs that one look has turns resumed for: never two of one dialog.
+#[derive(Clone, Default)]
+struct Resumed {
+    /// None while its turn runs, else when it is due again.
+    due: Rc<RefCell<HashMap<DialogKey, Option<Instant>>>>,
+}
+
+impl Resumed {
+    /// Forgets those that are due again, and counts those that run, by their channel.
+    fn running(&self) -> HashMap<String, usize> {
+        let now = Instant::now();
+        let mut running = HashMap::new();
+        self.due.borrow_mut().retain(|dialog, due| {
+            if due.is_none() {
+                *running.entry(dialog.channel.clone()).or_default() += 1;
+            }
+            due.is_none_or(|due| due > now)
+        });
+        running
+    }
+
+    /// Those that run and those that wait: they may stand before all others.
+    fn len(&self) -> usize {
+        self.due.borrow().len()
+    }
+
+    /// Resumes a dialog. False: it runs, or must wait.
+    fn start(&self, bot: &Rc<Bot>, dialog: DialogKey) -> bool {
+        match self.due.borrow_mut().entry(dialog.clone()) {
+            Entry::Occupied(_) => return false,
+            Entry::Vacant(free) => free.insert(None),
+        };
+        let (bot, resumed) = (bot.clone(), self.clone());
+        tokio::task::spawn_local(async move {
+            let pause = turn::resume(&bot, dialog.clone()).await;
+            let mut due = resumed.due.borrow_mut();
+            match pause {
+                Some(pause) if due.len() < REMEMBERED => {
+                    due.insert(dialog, Some(Instant::now() + pause))
+                }
+                _ => due.remove(&dialog),
+            }
+        });
+        true
+    }
+}
+
 /// Looks for as long as it is polled.
 pub(crate) async fn look_for_pending(bot: Rc<Bot>, mut goes_on: bool) {
-    // None while its turn runs, else when it is due again.
-    let waiting: Rc<RefCell<HashMap<DialogKey, Option<Instant>>>> = Rc::default();
+    let resumed = Resumed::default();
     loop {
         look_at_the_clock();
         if !goes_on {
             goes_on = go_on_from_the_inbox(&bot).await;
         }
-        let now = Instant::now();
-        waiting
-            .borrow_mut()
-            .retain(|_, due| due.is_none_or(|due| due > now));
-        if running(&waiting.borrow(), None) < AT_ONCE {
+        if resumed.running().values().sum::<usize>() < AT_ONCE {
             // Those that run may be about to take their locks; those that wait may be the oldest.
-            let limit = AT_ONCE + waiting.borrow().len();
+            let limit = AT_ONCE + resumed.len();
             match inbox::due_dialogs(&*bot.storage, limit as u32).await {
                 Ok(dialogs) => {
+                    let mut running = resumed.running();
+                    let mut all: usize = running.values().sum();
                     for dialog in dialogs {
-                        let is_free = {
-                            let waiting = waiting.borrow();
-                            // While one platform is away, the others' go on.
-                            !waiting.contains_key(&dialog)
-                                && running(&waiting, None) < AT_ONCE
-                                && running(&waiting, Some(&dialog.channel)) < OF_A_CHANNEL
-                        };
-                        if !is_free {
-                            continue;
+                        let of_channel = running.entry(dialog.channel.clone()).or_default();
+                        // While one platform is away, the others' go on.
+                        let is_free = all < AT_ONCE && *of_channel < OF_A_CHANNEL;
+                        if is_free && resumed.start(&bot, dialog) {
+                            all += 1;
+                            *of_channel += 1;
                         }
-                        waiting.borrow_mut().insert(dialog.clone(), None);
-                        let (bot, waiting) = (bot.clone(), waiting.clone());
-                        tokio::task::spawn_local(async move {
-                            let pause = turn::resume(&bot, dialog.clone()).await;
-                            let mut waiting = waiting.borrow_mut();
-                            match pause {
-                                Some(pause) if waiting.len() < REMEMBERED => {
-                                    waiting.insert(dialog, Some(Instant::now() + pause))
-                                }
-                                _ => waiting.remove(&dialog),
-                            }
-                        });
                     }
                 }
                 Err(error) => tracing::warn!("cannot look into the inbox: {error}"),
@@ -120,51 +150,24 @@ pub(crate) async fn look_for_pending(bot: Rc<Bot>, mut goes_on: bool) {
     }
 }
 
-/// How many of these run now, of all channels or of one.
-fn running(waiting: &HashMap<DialogKey, Option<Instant>>, channel: Option<&str>) -> usize {
-    let runs = |(dialog, due): &(&DialogKey, &Option<Instant>)| {
-        due.is_none() && channel.is_none_or(|channel| dialog.channel == channel)
-    };
-    waiting.iter().filter(runs).count()
-}
-
 /// Looks for replies without a turn that sends them, for as long as it is polled.
 pub(crate) async fn look_for_unsent(bot: Rc<Bot>) {
-    // None while its turn runs, else when it is due again.
-    let waiting: Rc<RefCell<HashMap<DialogKey, Option<Instant>>>> = Rc::default();
+    let resumed = Resumed::default();
     loop {
-        let now = Instant::now();
-        waiting
-            .borrow_mut()
-            .retain(|_, due| due.is_none_or(|due| due > now));
-        let running = waiting
-            .borrow()
-            .values()
-            .filter(|due| due.is_none())
-            .count();
-        let free = (RESUMED as usize).saturating_sub(running);
+        let running: usize = resumed.running().values().sum();
+        let mut free = RESUMED.saturating_sub(running);
         if free > 0 {
-            // Those that are remembered may stand before all others.
-            let limit = free + waiting.borrow().len();
+            let limit = free + resumed.len();
             match bot.storage.dialogs_with_unsent(limit as u32).await {
                 Ok(dialogs) => {
-                    let due = |dialog: &DialogKey| {
-                        let paused = bot.channels.outlet(dialog).pace.pause_left();
-                        paused.is_none() && !waiting.borrow().contains_key(dialog)
-                    };
-                    for dialog in dialogs.into_iter().filter(due).take(free) {
-                        waiting.borrow_mut().insert(dialog.clone(), None);
-                        let (bot, waiting) = (bot.clone(), waiting.clone());
-                        tokio::task::spawn_local(async move {
-                            let pause = turn::resume(&bot, dialog.clone()).await;
-                            let mut waiting = waiting.borrow_mut();
-                            match pause {
-                                Some(pause) if waiting.len() < REMEMBERED => {
-                                    waiting.insert(dialog, Some(Instant::now() + pause))
-                                }
-                                _ => waiting.remove(&dialog),
-                            }
-                        });
+                    for dialog in dialogs {
+                        if free == 0 {
+                            break;
+                        }
+                        let pause = bot.channels.outlet(&dialog).pace.pause_left();
+                        if pause.is_none() && resumed.start(&bot, dialog) {
+                            free -= 1;
+                        }
                     }
                 }
                 Err(error) => tracing::warn!("cannot look into the outbox: {error}"),
