@@ -1,6 +1,6 @@
 //! [`Action`]: one thing that a turn asks for, and [`Outgoing`]: how the outbox keeps it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use turnkey_storage::ReplyId;
 
 use super::reply::Reply;
@@ -9,8 +9,8 @@ use super::update::Update;
 
 /// One thing that a turn asks for. All of them go through the outbox: in order, after the
 /// commit, tried again until the platform has it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Flat", into = "Flat")]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "Flat")]
 #[non_exhaustive]
 pub enum Action {
     /// Says something.
@@ -144,6 +144,16 @@ impl TryFrom<Flat> for Action {
 
     fn try_from(flat: Flat) -> Result<Self, String> {
         flat.verb.with(flat.reply)
+    }
+}
+
+impl Serialize for Action {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            // Most are: no copy is made.
+            Action::Reply(reply) => reply.serialize(to),
+            other => Flat::from(other.clone()).serialize(to),
+        }
     }
 }
 
