@@ -9,8 +9,8 @@ use turnkey_storage::inbox::Pending;
 use turnkey_storage::sqlite::{SqliteStorage, connect};
 use turnkey_storage::{Commit, DialogKey, Origin, Owner, ReplyId, Storage};
 
-use crate::common::{Served, asks, last, turn, until};
-use crate::processes::{KILLS, TABLES, WriterProcess};
+use crate::common::{Served, asks, last, turn};
+use crate::processes::{TABLES, WriterProcess, kill_often};
 
 /// One broadcast after the other; each goes to all, and counts each once.
 #[test]
@@ -21,7 +21,7 @@ fn a_killed_writer_neither_loses_nor_doubles_a_broadcast() {
     let owner = Owner(1);
     let runtime = crate::common::runtime();
     let client = runtime.block_on(async { Arc::new(connect(&served.files, owner).unwrap()) });
-    let mut writer = WriterProcess::start(&served, &[owner]);
+    let writer = WriterProcess::start(&served, &[owner]);
     let to = |n: u64| DialogKey::new("telegram", format!("{n:03}"));
     runtime.block_on(async {
         for n in 0..DIALOGS {
@@ -49,14 +49,7 @@ fn a_killed_writer_neither_loses_nor_doubles_a_broadcast() {
         }
     };
     let work = runtime.spawn(work);
-    for kill in 0..KILLS {
-        let before = acked.load(Ordering::Relaxed);
-        runtime.block_on(until("some work is done", async || {
-            acked.load(Ordering::Relaxed) > before + 20 + kill
-        }));
-        writer.kill();
-        writer = WriterProcess::start(&served, &[owner]);
-    }
+    let writer = kill_often(writer, &served, owner, &runtime, &acked);
     done.store(true, Ordering::Relaxed);
     let made = runtime.block_on(work).unwrap();
     drop(client);

@@ -9,8 +9,8 @@ use turnkey_storage::inbox::Pending;
 use turnkey_storage::sqlite::connect;
 use turnkey_storage::{Begin, Commit, Origin, Owner, Storage, dead, inbox};
 
-use crate::common::{Served, asks, dialog, last, until};
-use crate::processes::{KILLS, TABLES, WriterProcess};
+use crate::common::{Served, asks, dialog, last};
+use crate::processes::{TABLES, WriterProcess, kill_often};
 
 #[test]
 fn a_killed_writer_neither_loses_nor_doubles_what_is_in_the_inbox() {
@@ -91,15 +91,8 @@ fn a_killed_writer_neither_loses_nor_doubles_what_is_in_the_inbox() {
         };
         tasks.spawn_on(work, runtime.handle());
     }
-    let mut writer = WriterProcess::start(&served, &[owner]);
-    for kill in 0..KILLS {
-        let before = acked.load(Ordering::Relaxed);
-        runtime.block_on(until("some work is done", async || {
-            acked.load(Ordering::Relaxed) > before + 20 + kill
-        }));
-        writer.kill();
-        writer = WriterProcess::start(&served, &[owner]);
-    }
+    let writer = WriterProcess::start(&served, &[owner]);
+    let writer = kill_often(writer, &served, owner, &runtime, &acked);
     done.store(true, Ordering::Relaxed);
     let (mut left, mut dead, mut ran) = (0, 0, 0);
     runtime.block_on(async {

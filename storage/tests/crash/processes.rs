@@ -8,12 +8,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use turnkey_storage::sqlite::{Files, Writer, connect};
 use turnkey_storage::{Owner, Storage, Sync};
 
-use crate::common::{Served, begin, dialog, last};
+use crate::common::{Served, begin, dialog, last, until};
 
 const TASK: &str = "TURNKEY_TEST_TASK";
 
@@ -138,4 +140,24 @@ impl WriterProcess {
         drop(self.stop);
         assert!(self.child.wait().unwrap().success());
     }
+}
+
+/// Kills the writer [`KILLS`] times, each time after more was acknowledged. The last one runs.
+pub(crate) fn kill_often(
+    first: WriterProcess,
+    served: &Served,
+    owner: Owner,
+    runtime: &Runtime,
+    acked: &AtomicU64,
+) -> WriterProcess {
+    let mut writer = first;
+    for kill in 0..KILLS {
+        let before = acked.load(Ordering::Relaxed);
+        runtime.block_on(until("some work is done", async || {
+            acked.load(Ordering::Relaxed) > before + 20 + kill
+        }));
+        writer.kill();
+        writer = WriterProcess::start(served, &[owner]);
+    }
+    writer
 }

@@ -9,8 +9,8 @@ use turnkey_storage::inbox::Pending;
 use turnkey_storage::sqlite::connect;
 use turnkey_storage::{Begin, Commit, Origin, Owner, Statement, Storage};
 
-use crate::common::{Served, asks, begin, dialog, last, until};
-use crate::processes::{KILLS, TABLES, WriterProcess};
+use crate::common::{Served, asks, begin, dialog, last};
+use crate::processes::{TABLES, WriterProcess, kill_often};
 
 /// Each turn relays to a dialog of its own, and to one that all share.
 #[test]
@@ -76,15 +76,8 @@ fn a_killed_writer_neither_loses_nor_doubles_a_relay() {
         };
         tasks.spawn_on(turns, runtime.handle());
     }
-    let mut writer = WriterProcess::start(&served, &[owner]);
-    for kill in 0..KILLS {
-        let before = acked.load(Ordering::Relaxed);
-        runtime.block_on(until("some work is done", async || {
-            acked.load(Ordering::Relaxed) > before + 20 + kill
-        }));
-        writer.kill();
-        writer = WriterProcess::start(&served, &[owner]);
-    }
+    let writer = WriterProcess::start(&served, &[owner]);
+    let writer = kill_often(writer, &served, owner, &runtime, &acked);
     done.store(true, Ordering::Relaxed);
     let (mut relayed, mut ran) = (0, 0);
     runtime.block_on(async {

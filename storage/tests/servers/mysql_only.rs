@@ -5,7 +5,7 @@ use turnkey_storage::{Commit, Error, Statement, Sync, Value, mysql};
 
 use crate::common::server::{Kind, TestServer};
 use crate::common::{LONG, begin, block_on, dialog, last};
-use crate::processes::{open, refusal};
+use crate::processes::{assert_refused, assert_unprepared, open};
 
 #[test]
 fn what_is_wrong_with_a_mysql_address_is_said_with_the_remedy() {
@@ -47,13 +47,9 @@ fn what_is_wrong_with_a_mysql_address_is_said_with_the_remedy() {
                 "correct host, port or socket",
             ),
         ] {
-            let sentence = refusal(kind, &url).await;
-            assert!(sentence.contains(words), "{sentence}");
+            assert_refused(kind, &url, words).await;
         }
-        let unprepared = kind.check(&server.url(&name)).await;
-        assert!(
-            matches!(unprepared, Err(Error::Open(why)) if why.to_string().contains("no bot has been run"))
-        );
+        assert_unprepared(kind, &server.url(&name)).await;
     });
 }
 
@@ -97,11 +93,8 @@ fn a_mysql_server_that_does_not_sync_is_refused_for_full_sync() {
     block_on(async {
         let url = server.url(&server.create().await);
         assert!(url.contains("@127.0.0.1:"), "{url}");
-        let sentence = refusal(Kind::Mysql, &url).await;
-        assert!(
-            sentence.contains("set innodb_flush_log_at_trx_commit=1 on the server"),
-            "{sentence}"
-        );
+        let remedy = "set innodb_flush_log_at_trx_commit=1 on the server";
+        assert_refused(Kind::Mysql, &url, remedy).await;
         let server = mysql::Server::parse(&url).unwrap();
         mysql::prepare(&server, Sync::Normal, &[]).await.unwrap();
     });

@@ -4,7 +4,7 @@ use turnkey_storage::{Commit, Error, Statement, Value};
 
 use crate::common::server::{Kind, TestServer};
 use crate::common::{LONG, begin, block_on, dialog, last};
-use crate::processes::{open, refusal};
+use crate::processes::{assert_refused, assert_unprepared, open};
 
 #[test]
 fn what_is_wrong_with_postgres_address_is_said_with_the_remedy() {
@@ -37,13 +37,9 @@ fn what_is_wrong_with_postgres_address_is_said_with_the_remedy() {
                 "correct host and port",
             ),
         ] {
-            let sentence = refusal(kind, &url).await;
-            assert!(sentence.contains(words), "{sentence}");
+            assert_refused(kind, &url, words).await;
         }
-        let unprepared = kind.check(&server.url(&name)).await;
-        assert!(
-            matches!(unprepared, Err(Error::Open(why)) if why.to_string().contains("no bot has been run"))
-        );
+        assert_unprepared(kind, &server.url(&name)).await;
     });
 }
 

@@ -103,8 +103,8 @@ fn child() {
     });
 }
 
-/// Why a database cannot be used.
-pub(crate) async fn refusal(kind: Kind, url: &str) -> String {
+/// A database cannot be used, and these words help.
+pub(crate) async fn assert_refused(kind: Kind, url: &str, words: &str) {
     let error = kind.prepare(url, &[]).await.unwrap_err();
     let (sentence, may_pass) = match error {
         Error::Open(why) => (why.to_string(), false),
@@ -117,5 +117,13 @@ pub(crate) async fn refusal(kind: Kind, url: &str) -> String {
     let passes = passes.iter().any(|remedy| sentence.contains(remedy));
     assert_eq!(may_pass, passes, "{sentence}");
     assert!(!sentence.contains("wrong"), "{sentence}");
-    sentence
+    assert!(sentence.contains(words), "{sentence}");
+}
+
+/// It is a database that no bot has been run on.
+pub(crate) async fn assert_unprepared(kind: Kind, url: &str) {
+    let Err(Error::Open(why)) = kind.check(url).await else {
+        panic!("it can be used");
+    };
+    assert!(why.to_string().contains("no bot has been run"), "{why}");
 }
