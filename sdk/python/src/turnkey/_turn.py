@@ -13,6 +13,7 @@ from binascii import a2b_base64
 from typing import (
     TYPE_CHECKING,
     Any,
+    Callable,
     Dict,
     Generic,
     List,
@@ -60,6 +61,9 @@ else:
     from typing import TypeVar
 
     S = TypeVar("S")
+
+#: What a part of an update is read as.
+P = TypeVar("P")
 
 MAX_REPLIES = 1000
 
@@ -184,41 +188,39 @@ class BaseTurn(Generic[S]):
         """The photos that the user sent."""
         return [file for file in self.files if file.type == "photo"]
 
+    def _part(self, name: str, read: Callable[[Any], P]) -> Optional[P]:
+        data = self._data.get(name)
+        return None if data is None else read(data)
+
     @property
     def location(self) -> Optional[Location]:
         """The place that the user sent."""
-        data = self._data.get("location")
-        return None if data is None else read_location(data)
+        return self._part("location", read_location)
 
     @property
     def contact(self) -> Optional[Contact]:
         """The telephone number that the user sent."""
-        data = self._data.get("contact")
-        return None if data is None else read_contact(data)
+        return self._part("contact", read_contact)
 
     @property
     def quoted(self) -> Optional[Quoted]:
         """The message that this one answers."""
-        data = self._data.get("quoted")
-        return None if data is None else read_quoted(data)
+        return self._part("quoted", read_quoted)
 
     @property
     def forwarded(self) -> Optional[Forwarded]:
         """Where it comes from, if it was forwarded."""
-        data = self._data.get("forwarded")
-        return None if data is None else read_forwarded(data)
+        return self._part("forwarded", read_forwarded)
 
     @property
     def sender(self) -> Optional[Sender]:
         """The user's name, user name and language, as far as the platform tells."""
-        data = self._data.get("sender")
-        return None if data is None else read_sender(data)
+        return self._part("sender", read_sender)
 
     @property
     def chat(self) -> Optional[Chat]:
         """The conversation; None where a platform has only private ones."""
-        data = self._data.get("chat")
-        return None if data is None else read_chat(data)
+        return self._part("chat", read_chat)
 
     @property
     def message(self) -> str:
