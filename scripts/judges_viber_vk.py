@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What we send to Viber and VK, judged by somebody else's libraries.
+"""What we send to Viber and VK, judged by somebody else's libraries: started by scripts/judges,
+which installs them.
 
 Usage: scripts/judges_viber_vk.py BOT      (the example `anything`, built)
 
 BOT is started with this script as its platforms. It is told to say one of everything; each call
 is read by viberbot's message classes (those that Viber's users send with) and compared with what
 vkbottle's own methods and keyboards write. A field that they do not know, or a message that they
-find incomplete, is an error. They must be there: python3 -m venv V && V/bin/pip install viberbot
-vkbottle, then V/bin/python scripts/judges_viber_vk.py ….
+find incomplete, is an error.
 """
 
 import hashlib
