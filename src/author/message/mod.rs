@@ -25,11 +25,13 @@ mod update;
 
 pub use turnkey_storage::DialogKey;
 
+#[cfg(feature = "any-language")]
 pub(crate) use self::action::Verb;
 pub use self::action::{Action, Outgoing};
 pub use self::content::{
     Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender,
 };
+#[cfg(feature = "any-language")]
 pub(crate) use self::object::Object;
 pub use self::reply::{
     Attachment, Button, Format, Keyboard, MAX_BYTES, Press, Reply, Request, Source,
