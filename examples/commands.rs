@@ -42,6 +42,7 @@
 //! | `gate FILE many 3` | waits until FILE is there, and meanwhile says so in `FILE.CHANNEL.USER`; then the rest |
 //! | an edited message, with `COMMANDS_EDITS=1` in the environment | says what it is now |
 //! | any other event | says its kind |
+//! | several messages as one turn, with `COMMANDS_OVERLAP` in the environment | says each, and how many files there are; fails if `fail` is among them |
 //! | anything else | counts |
 //!
 //! Run it: `cargo run --example commands -- run --workers 2`
@@ -53,8 +54,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use turnkey::{
-    Attachment, Button, Contact, DialogBy, FileKind, Keyboard, Kind, Location, Press, Reply,
-    Request, Target, Turn,
+    Attachment, Button, Contact, DialogBy, FileKind, Keyboard, Kind, Location, Overlap, Press,
+    Reply, Request, Target, Turn,
 };
 
 #[derive(Default, Serialize, Deserialize)]
@@ -90,6 +91,11 @@ static HELD: OnceLock<File> = OnceLock::new();
 async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     turn.state.count += 1;
     let mut text = turn.text().to_owned();
+    if turn.updates().len() > 1 {
+        let said = together(turn)?;
+        turn.reply(format!("{}: {said}", turn.state.count));
+        return Ok(());
+    }
     if let Some(rest) = text.strip_prefix("gate ") {
         text = wait_at_gate(turn, rest).await?;
     }
@@ -304,6 +310,15 @@ async fn wait_at_gate(turn: &Turn<State>, rest: &str) -> turnkey::Result<String>
     Ok(rest.to_owned())
 }
 
+fn together(turn: &Turn<State>) -> turnkey::Result<String> {
+    let texts: Vec<&str> = turn.updates().iter().map(|u| u.text.as_str()).collect();
+    if texts.contains(&"fail") {
+        return Err(turnkey::Error::msg("told to fail"));
+    }
+    let (texts, text) = (texts.join("|"), turn.text().replace('\n', "/"));
+    Ok(format!("{texts} as {text}, {} files", turn.files().len()))
+}
+
 fn other_than_text(turn: &Turn<State>) -> Option<String> {
     if let Some(rpc) = turn.rpc()
         && rpc.method != "fail"
@@ -341,11 +356,12 @@ fn main() -> std::process::ExitCode {
         HELD.get_or_init(|| held);
     }
     let mut app = turnkey::App::new(obey).migrations(MIGRATIONS);
-    if let Some(by) = std::env::var("COMMANDS_DIALOG_BY")
-        .ok()
-        .and_then(|by| DialogBy::named(&by))
-    {
+    let set = |name| std::env::var(name).ok();
+    if let Some(by) = set("COMMANDS_DIALOG_BY").and_then(|by| DialogBy::named(&by)) {
         app = app.dialog_by(by);
+    }
+    if let Some(overlap) = set("COMMANDS_OVERLAP").and_then(|name| Overlap::named(&name)) {
+        app = app.overlap(overlap);
     }
     match std::env::var_os("COMMANDS_EDITS") {
         Some(_) => app

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
 use crate::author::message::{Hears, Kind};
+use crate::author::overlap::Overlap;
 use crate::author::turn::Turn;
 use crate::author::user_lock::{LockFactory, UserLock};
 use crate::channels::{Channel, Factory};
@@ -36,6 +37,7 @@ impl App {
                 user_lock: None,
                 hears: Hears::default(),
                 dialog_by: DialogBy::default(),
+                overlap: Overlap::default(),
             },
         }
     }
@@ -96,6 +98,14 @@ impl App {
     #[must_use]
     pub fn dialog_by(mut self, by: DialogBy) -> Self {
         self.author.dialog_by = by;
+        self
+    }
+
+    /// What becomes of messages of one dialog that come shortly after each other: by default
+    /// each is a turn of its own.
+    #[must_use]
+    pub fn overlap(mut self, overlap: Overlap) -> Self {
+        self.author.overlap = overlap;
         self
     }
 

@@ -88,6 +88,7 @@ pub use author::message::{
     Press, Quoted, Reply, Request, Rpc, Sender, Source, Span, Style, Styled, Target, Update,
     UpdateId,
 };
+pub use author::overlap::Overlap;
 pub use author::start_error::StartError;
 pub(crate) use author::start_error::StartResult;
 pub use author::turn::{DeadReply, MAX_REPLIES, Turn};

@@ -222,10 +222,8 @@ export type Param = null | string | number | bigint | boolean | Uint8Array
 /** What a column holds. Integers beyond 2^53 are BigInts, bytes are Buffers. */
 export type Column = null | string | number | bigint | Buffer
 
-/** One update of one user. What a handler does here takes effect when it ends well, all at once. */
-export interface Turn<State extends object = Record<string, any>> {
-  /** The user's state: data that JSON holds. `{}` for a new user; set it to null to forget them. */
-  state: State
+/** One update: what the user wrote, sent, pressed. */
+export interface Heard {
   /** The text, the caption or the data of a button; may be empty. */
   readonly text: string
   /** What sort of update it is; `run(handle, { hears })` says which there are. */
@@ -262,6 +260,18 @@ export interface Turn<State extends object = Record<string, any>> {
   readonly album: string
   /** What another system asks for. */
   readonly rpc: Rpc | undefined
+  readonly update: Update
+}
+
+/** One update of one user. What a handler does here takes effect when it ends well, all at once. */
+export interface Turn<State extends object = Record<string, any>> extends Heard {
+  /** The user's state: data that JSON holds. `{}` for a new user; set it to null to forget them. */
+  state: State
+  /**
+   * The messages that this turn handles, in order: one, unless `overlap` makes one turn of several.
+   * Then `text` has their texts, each with a line of its own, and `files` all files (with `latest`: the newest's).
+   */
+  readonly updates: readonly Heard[]
   /** The user, as the channel names them. */
   readonly userId: string
   /** What this dialog is called: the user, or, in a group, what `dialogBy` says. `sendTo` takes it. */
@@ -270,7 +280,6 @@ export interface Turn<State extends object = Record<string, any>> {
   readonly unreachable: string | undefined
   /** The channel, such as `telegram`. */
   readonly channel: string
-  readonly update: Update
   /** Which attempt at this update this is, from 1. */
   readonly attempt: number
   /** Aborted when the turn takes longer than `--turn-timeout`: pass it to what waits. */
@@ -327,6 +336,12 @@ export interface Options {
   hears?: readonly Exclude<Kind, 'rpc'>[]
   /** What has a state of its own in a group; `user_in_chat` by default. */
   dialogBy?: 'user' | 'chat' | 'user_in_chat'
+  /**
+   * What becomes of messages of one user that come shortly after each other: `each` a turn of its own, the default;
+   * `albums`: one for the parts of an album; `burst 1500ms`: one for all that come until the user has been quiet for
+   * so long; `latest`: one for the newest of those that came during the turn before.
+   */
+  overlap?: 'each' | 'albums' | 'latest' | `burst ${number}ms` | `burst ${number}s`
   /** How the log calls the process, at most 64 bytes; the bot's file by default. */
   name?: string
 }

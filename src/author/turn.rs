@@ -143,6 +143,14 @@ impl<S> Turn<S> {
         &self.update
     }
 
+    /// The messages that this turn handles, in order: one, unless
+    /// [`App::overlap`](crate::App::overlap) makes one turn of several. Then [`Turn::text`] has
+    /// their texts, each with a line of its own, and [`Turn::files`] all files (with
+    /// [`Overlap::Latest`](crate::Overlap::Latest): those of the newest).
+    pub fn updates(&self) -> &[Update] {
+        self.update.updates()
+    }
+
     /// Which attempt at this update this is, from 1. After an error, a panic, a time-out
     /// or the death of the process the same update is tried again, up to
     /// `--max-attempts` times: a handler that calls something costly can do less then.

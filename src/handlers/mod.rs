@@ -20,6 +20,7 @@ use turnkey_storage::{Grant, Statement, Storage};
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
 use crate::author::message::{Action, Hears, Update};
+use crate::author::overlap::Overlap;
 use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
 use crate::author::user_lock::LockFactory;
@@ -39,6 +40,8 @@ pub(crate) struct Author {
     pub(crate) hears: Hears,
     /// What has a state in a group, unless the handler says so itself.
     pub(crate) dialog_by: DialogBy,
+    /// What becomes of messages that come shortly after each other, likewise.
+    pub(crate) overlap: Overlap,
 }
 
 /// What a handler left when it returned `Ok`.
@@ -73,6 +76,7 @@ pub(crate) struct Returned {
 pub(crate) struct Wishes {
     pub(crate) hears: Option<Hears>,
     pub(crate) dialog_by: Option<DialogBy>,
+    pub(crate) overlap: Option<Overlap>,
 }
 
 /// What a handler is started with, in a worker.

@@ -13,6 +13,7 @@ use turnkey_storage::Storage;
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::Hears;
+use crate::author::overlap::Overlap;
 use crate::author::user_lock::UserLock;
 use crate::channels::Channels;
 use crate::handlers::AnyHandler;
@@ -37,6 +38,8 @@ pub(crate) struct Bot {
     pub(crate) hears: Hears,
     /// What has a state of its own in a group.
     pub(crate) dialog_by: DialogBy,
+    /// What becomes of messages that come shortly after each other.
+    pub(crate) overlap: Overlap,
     /// When the database was migrated from one state a user: see `inherited.rs`.
     pub(crate) inherits: OnceCell<Option<i64>>,
     /// How much is taken of whom.

@@ -5,6 +5,7 @@
 pub(crate) mod attempts;
 pub(crate) mod broadcast;
 pub(crate) mod context;
+mod gathering;
 mod inherited;
 mod left;
 pub(crate) mod names;

@@ -18,13 +18,13 @@ use crate::turn::names;
 use crate::turn::receipt::Receipt;
 use crate::turn::relay;
 
-/// What a turn leaves behind, and what is sent then.
+/// What a turn for this update leaves behind, and what is sent then.
 pub(super) fn prepare(
     bot: &Bot,
     receipt: &Receipt<'_>,
+    update: &Update,
     handled: Handled,
 ) -> crate::Result<(Commit, Vec<Outgoing>)> {
-    let update = &*receipt.update;
     let mut handled = handled;
     let relays = relays(bot, update, &mut handled.actions).map_err(Error::msg)?;
     for action in &mut handled.actions {
@@ -74,6 +74,7 @@ pub(super) fn prepare(
             false => Origin::Arrival,
         },
         relays,
+        changes: Vec::new(),
     };
     Ok((commit, outgoing))
 }

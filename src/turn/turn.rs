@@ -39,7 +39,7 @@ use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
-use crate::turn::{inherited, outcome, relay, riding, send, told, typing};
+use crate::turn::{gathering, inherited, outcome, relay, riding, send, told, typing};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
@@ -94,7 +94,22 @@ pub(crate) fn start_for(
             drop(sender.send(answer));
             return;
         }
+        let window = match waits_for {
+            WaitsFor::Commit | WaitsFor::Row => bot.overlap.window(&update),
+            WaitsFor::Answer => None,
+        };
         let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
+        if let Some(window) = window {
+            let dialog = receipt.update.dialog.clone();
+            let is_kept = gathering::keep(bot, &mut receipt, window).await;
+            drop(receipt);
+            let bot = bot.clone();
+            drop(place);
+            if is_kept && bot.inbox.sleep(window).await {
+                resume(&bot, dialog).await;
+            }
+            return;
+        }
         if waits_for == WaitsFor::Row {
             receipt.accept().await;
         }
@@ -301,11 +316,15 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             if !attempts.start(receipt).await {
                 return;
             }
-            let returned = match update.kind {
-                Kind::Relayed => relay::handled(&update, state, grant),
+            let (heard, others) = match gathering::gather(bot, receipt).await {
+                Ok(gathered) => gathered,
+                Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
+            };
+            let returned = match heard.kind {
+                Kind::Relayed => relay::handled(&heard, state, grant),
                 _ => {
                     let handled = bot.handler.call(Call {
-                        update: update.clone(),
+                        update: heard.clone(),
                         attempt: receipt.attempts,
                         state,
                         storage: bot.storage.clone(),
@@ -313,7 +332,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         timeout: bot.limits.turn_timeout,
                         platform: bot.channels.clone(),
                     });
-                    receipt.during(typing::during(bot, &update, handled)).await
+                    receipt.during(typing::during(bot, &heard, handled)).await
                 }
             };
             state = returned.state;
@@ -322,9 +341,10 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             // commit
             let prepared = returned
                 .outcome
-                .and_then(|handled| outcome::prepare(bot, receipt, handled));
+                .and_then(|handled| outcome::prepare(bot, receipt, &heard, handled));
             let error = match prepared {
-                Ok((commit, outgoing)) => {
+                Ok((mut commit, outgoing)) => {
+                    commit.changes = gathering::handled(bot, &others, grant.fence());
                     let answer = commit.answer.clone();
                     let others: BTreeSet<_> =
                         commit.relays.iter().map(|row| row.dialog.clone()).collect();

@@ -212,6 +212,7 @@ impl Worker<'_> {
             history: config.history,
             hears: wishes.hears.unwrap_or(author.hears),
             dialog_by: wishes.dialog_by.unwrap_or(author.dialog_by),
+            overlap: wishes.overlap.unwrap_or(author.overlap),
             inherits: OnceCell::new(),
             limiter: self
                 .scoreboard

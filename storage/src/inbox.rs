@@ -12,7 +12,9 @@
 
 use std::time::Duration;
 
-use crate::{DialogKey, Error, Result, Seen, Statement, Storage, Value, clock, dead};
+use crate::{
+    Change, DialogKey, Error, Fence, Result, Row, Seen, Statement, Storage, Value, clock, dead,
+};
 
 /// The longest pause before an update is tried again.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -238,6 +240,90 @@ pub async fn note_failure(
 /// [`Error::Unavailable`].
 pub async fn due_dialogs(storage: &dyn Storage, limit: u32) -> Result<Vec<DialogKey>> {
     storage.due(limit).await
+}
+
+/// The updates of a dialog in the inbox, oldest first; at most `limit`.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn of_dialog(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    limit: u32,
+) -> Result<Vec<Pending>> {
+    let ask = "SELECT id, arrived, body, attempts, due, error FROM turnkey_inbox
+         WHERE user_id = ?1 AND channel = ?2 ORDER BY arrived, id LIMIT ?3";
+    let ask = Statement::new(ask, (&dialog.user_id, &dialog.channel, limit));
+    let rows = storage.own_query(ask).await?;
+    let pending = |row: &Row| {
+        Ok(Pending {
+            dialog: dialog.clone(),
+            update: row.key("id")?,
+            arrived: row.get("arrived")?,
+            body: row.get("body")?,
+            attempts: row.get::<i64>("attempts")?.try_into().unwrap_or(u32::MAX),
+            due: row.get("due")?,
+            error: row.get("error")?,
+        })
+    };
+    rows.iter().map(pending).collect()
+}
+
+/// Has the updates of a dialog that arrived after `since` and are not due yet wait until `due`:
+/// something came that belongs to them. One that failed keeps its own time. All moments are
+/// milliseconds since 1970.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn put_off(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    since: i64,
+    now: i64,
+    due: i64,
+) -> Result<()> {
+    let update = Statement::new(
+        "UPDATE turnkey_inbox SET due = ?1
+         WHERE user_id = ?2 AND channel = ?3 AND arrived > ?4 AND attempts = 0
+             AND due > ?5 AND due < ?1",
+        (
+            due,
+            &dialog.user_id,
+            &dialog.channel,
+            since.saturating_mul(1000),
+            now,
+        ),
+    );
+    storage.own(vec![update]).await.map(drop)
+}
+
+/// An update of the inbox that is handled by the turn of another one of its dialog: it is taken
+/// out, and remembered with this answer to this digest. `fence` is that of the turn.
+pub fn handled(
+    dialog: &DialogKey,
+    update: &str,
+    fence: Fence,
+    digest: &[u8],
+    answer: &[u8],
+) -> [Change; 2] {
+    let remember = Statement::new(
+        "INSERT INTO turnkey_seen (channel, id, fence, at, digest, answer)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6 FROM (SELECT 1 AS one) t
+         WHERE NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id = ?2 AND s.channel = ?1)",
+        (
+            &dialog.channel,
+            update,
+            fence.0 as i64,
+            clock::now_ms(),
+            digest,
+            answer,
+        ),
+    );
+    let take_out = Statement::new(
+        "DELETE FROM turnkey_inbox WHERE id = ?1 AND channel = ?2",
+        (update, &dialog.channel),
+    );
+    [Change(remember), Change(take_out)]
 }
 
 /// When the latest update in the inbox arrived, in microseconds since 1970: whoever takes

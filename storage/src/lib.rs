@@ -269,7 +269,14 @@ pub struct Commit {
     /// Updates for other dialogs, or for this one, which enter the inbox with this commit. One
     /// that is there already, or was handled before, is left alone.
     pub relays: Vec<Pending>,
+    /// What else changes in our own tables with this commit.
+    pub changes: Vec<Change>,
 }
+
+/// A change of our own tables that comes about with a turn's commit, or not at all. Made by
+/// the modules whose tables they are, such as [`inbox::handled`].
+#[derive(Clone, Debug)]
+pub struct Change(pub(crate) Statement);
 
 /// What becomes of a dialog's lock when a call has done its work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

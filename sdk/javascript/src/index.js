@@ -19,6 +19,7 @@ const { describe, line } = require('./values.js')
 const PROTOCOL = 1
 /** What may have a state in a group. */
 const DIALOGS = ['user', 'chat', 'user_in_chat']
+const OVERLAP = /^(each|albums|latest|burst [0-9]+m?s)$/
 const MAX_NAME = 64
 const MAX_CONCURRENCY = 65536
 const MAX_LOG = 8 * 1024
@@ -51,9 +52,9 @@ function checkOptions(handle, options) {
   if (typeof handle !== 'function') {
     throw new TypeError(`run: a handler is wanted, such as async (turn) => { … }, not ${describe(handle)}`)
   }
-  const { concurrency = 1000, raw = false, hears = [], dialogBy, name, ...others } = options
+  const { concurrency = 1000, raw = false, hears = [], dialogBy, overlap, name, ...others } = options
   for (const other of Object.keys(others)) {
-    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears, dialogBy and name`)
+    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears, dialogBy, overlap and name`)
   }
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
     throw new RangeError(`run: concurrency: a whole number of 1 to ${MAX_CONCURRENCY} is wanted, not ${describe(concurrency)}`)
@@ -66,11 +67,14 @@ function checkOptions(handle, options) {
   if (dialogBy !== undefined && !DIALOGS.includes(dialogBy)) {
     throw new TypeError(`run: dialogBy: one of ${DIALOGS.join(', ')} is wanted, not ${inspect(dialogBy)}`)
   }
+  if (overlap !== undefined && !(typeof overlap === 'string' && OVERLAP.test(overlap))) {
+    throw new TypeError(`run: overlap: each, albums, latest or burst with a time such as 'burst 1500ms' is wanted, not ${inspect(overlap)}`)
+  }
   if (name !== undefined && typeof name !== 'string') {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)
   }
   const called = name || path.basename(process.argv[1] ?? '') || 'bot'
-  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears, dialog_by: dialogBy }
+  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears, dialog_by: dialogBy, overlap }
 }
 
 /** The number of the question that a line answers. */

@@ -10,7 +10,8 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { inspect } = require('node:util')
-const { escapeMarkup, readFiles, readPart, writePart } = require('./content.js')
+const { writePart } = require('./content.js')
+const { Heard } = require('./heard.js')
 const { toName, toReply, toTarget } = require('./reply.js')
 const { readSaid } = require('./said.js')
 const { describe, checkState, fromRows, line, toParams, wantText } = require('./values.js')
@@ -41,12 +42,6 @@ class GiveUp extends Error {
   }
 }
 
-/** The platform's own JSON; a Buffer where it sent something else. */
-function readRaw(raw) {
-  if (typeof raw?.base64 !== 'string' || Object.keys(raw).length !== 1) return raw
-  return Buffer.from(raw.base64, 'base64')
-}
-
 /** Parameters of a method as they are now: JSON. */
 function copyParams(params, where) {
   if (params === undefined) return {}
@@ -62,7 +57,7 @@ function copyParams(params, where) {
 
 let takeOf, cancelOf
 
-class Turn {
+class Turn extends Heard {
   #message
   #ask
   #tell
@@ -77,41 +72,20 @@ class Turn {
    * a `query`, an `ask` …: a promise of what is answered. `tell(text)` shows a draft.
    */
   constructor(message, ask, tell) {
+    super(message)
     this.#message = message
     this.#ask = ask
     this.#tell = tell
     this.state = message.state ?? {}
   }
 
-  get text() { return this.#message.text }
-  get kind() { return this.#message.kind }
-  get event() { return this.#message.event ?? '' }
-  get markup() { return this.#message.markup ?? escapeMarkup(this.#message.text) }
-  get command() { return this.#message.command }
-  get argument() { return this.#message.argument ?? '' }
-  get button() { return this.#message.kind === 'button' ? this.#message.text : undefined }
-  get files() { return readFiles(this.#message.files) }
-  get photos() { return this.files.filter((file) => file.type === 'photo') }
-  get location() { return readPart(this.#message.location) }
-  get contact() { return readPart(this.#message.contact, { name: '' }) }
-  get quoted() { return readPart(this.#message.quoted, { message: '', text: '' }) }
-  get forwarded() { return readPart(this.#message.forwarded, { name: '' }) }
-  get sender() { return readPart(this.#message.sender, { name: '' }) }
-  get chat() { return readPart(this.#message.chat, { id: '', type: 'private' }) }
-  get message() { return this.#message.message ?? '' }
-  get album() { return this.#message.album ?? '' }
-  get rpc() { return this.#message.rpc }
+  get updates() { return (this.#message.updates ?? [this.#message]).map((update) => new Heard(update)) }
   get userId() { return this.#message.user }
   get dialogId() { return this.#message.dialog ?? this.#message.user }
   get channel() { return this.#message.channel }
   get attempt() { return this.#message.attempt }
 
   get unreachable() { return this.kind === 'left' && this.event === 'unreachable' ? this.text : undefined }
-
-  get update() {
-    const { update, kind, raw } = this.#message
-    return { id: update, kind, raw: readRaw(raw) }
-  }
 
   /** Aborted when the turn takes longer than --turn-timeout: pass it to what waits. */
   get signal() {

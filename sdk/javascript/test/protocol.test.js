@@ -37,8 +37,8 @@ describe('a turn', { concurrency: 4 }, () => {
 
   test('has what the table of verbs says', async (t) => {
     const seen = '[turn.state, turn.text, turn.command, turn.argument, turn.button, turn.files, turn.rpc, turn.userId, turn.channel, turn.update, turn.attempt]'
-    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'], dialogBy: 'chat' })`)
-    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'], dialog_by: 'chat' })
+    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'], dialogBy: 'chat', overlap: 'burst 2s' })`)
+    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'], dialog_by: 'chat', overlap: 'burst 2s' })
     const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
     assert.deepEqual(await see({ text: '/start ref', command: 'start', argument: 'ref', raw: { a: 1 } }),
       [{}, '/start ref', 'start', 'ref', null, [], null, 'ann', 'http', { id: 'u1', kind: 'message', raw: { a: 1 } }, 1])
@@ -72,6 +72,16 @@ describe('a turn', { concurrency: 4 }, () => {
     assert.equal((await see({ kind: 'left', event: 'unreachable', text: 'blocked' })).at(-1), 'blocked')
     assert.deepEqual((await see({ contact: { phone: '1' }, quoted: {}, forwarded: {}, sender: {}, chat: {} })).slice(6, 11),
       [{ phone: '1', name: '' }, { message: '', text: '' }, { name: '' }, { name: '' }, { id: '', type: 'private' }])
+  })
+
+  test('has each message of its turn', async (t) => {
+    const seen = '[turn.text, turn.updates.map((u) => [u.text, u.update.id, u.photos])]'
+    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})))`)
+    const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
+    assert.deepEqual(await see({ text: 'hi' }), ['hi', [['hi', 'u1', []]]])
+    const photo = { type: 'photo', id: 'p' }
+    const updates = [{ update: 'a', kind: 'message', text: 'x', later: 1 }, { update: 'b', kind: 'message', text: '', files: [photo] }]
+    assert.deepEqual(await see({ text: 'x', updates }), ['x', [['x', 'a', []], ['', 'b', [photo]]]])
   })
 
   test('says whatever can be said', async (t) => {
@@ -626,10 +636,11 @@ describe('run', { concurrency: 4 }, () => {
 
   for (const [call, sentence] of [
     ['run()', 'TypeError: run: a handler is wanted, such as async (turn) => { … }, not undefined'],
-    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy and name'],
+    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy, overlap and name'],
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
     ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
     ["run(() => {}, { dialogBy: 'group' })", "TypeError: run: dialogBy: one of user, chat, user_in_chat is wanted, not 'group'"],
+    ["run(() => {}, { overlap: 'burst' })", "TypeError: run: overlap: each, albums, latest or burst with a time such as 'burst 1500ms' is wanted, not 'burst'"],
     ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: one of message, button, opened, joined, left, edited, reaction, inline, payment, join_request, business, other is wanted, not 'edits'"],
     ['run(() => {}, { name: 7 })', 'TypeError: run: name: a text is wanted, not the number 7'],
   ]) {

@@ -60,7 +60,9 @@ const answer = async (turn: Turn<Visitor>) => {
   // @ts-expect-error
   turn.execute('x', [new Date()])
 }
-run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], dialogBy: 'chat', name: 'bot' })
+run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], dialogBy: 'chat', overlap: 'burst 1500ms', name: 'bot' })
+// @ts-expect-error
+run(answer, { overlap: 'bursts' })
 // @ts-expect-error
 run(answer, { hears: ['edits'] })
 run((turn) => { turn.state.anything = turn.userId })

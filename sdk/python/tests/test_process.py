@@ -207,6 +207,7 @@ class Started(unittest.TestCase):
             ("handle, concurrency='2'", "TypeError: concurrency is a number of turns, not '2' (str)"),
             ("handle, hears='edited'", "TypeError: hears is a list of text"),
             ("handle, dialog_by='group'", "ValueError: dialog_by is one of user, chat, user_in_chat, not 'group' (str)"),
+            ("handle, overlap='burst'", 'ValueError: overlap is one of each, albums, latest and burst with a time, such as "burst 1500ms", not \'burst\' (str)'),
             ("handle, hears=['edits']", "ValueError: hears names 'edits'; what can be heard is message, button, opened, joined, left, edited,"),
             ("handle, state=7", "TypeError: state is a dataclass type, or left out for a dict; not 7 (int)"),
             ("handle, state=V()", "TypeError: state is the type: state=V, not state=V(…)"),

@@ -35,6 +35,23 @@ class Both:
         hello = self.handler("pass", arguments=", dialog_by='chat'").hello
         self.assertEqual(hello["dialog_by"], "chat")
 
+    def test_hello_says_what_is_one_turn(self):
+        hello = self.handler("pass", arguments=", overlap='burst 1500ms'").hello
+        self.assertEqual(hello["overlap"], "burst 1500ms")
+
+    def test_messages_of_one_turn(self):
+        bot = self.handler(
+            "turn.reply(repr((turn.text, [(u.text, u.update.id, u.photos and u.photos[0].id) for u in turn.updates])))"
+        )
+        self.assertEqual(bot.replies("hi", 1), [repr(("hi", [("hi", "u1", [])]))])
+        parts = [
+            {"update": "a", "kind": "message", "text": "x", "later": 1},
+            {"update": "b", "kind": "message", "text": "", "files": [{"type": "photo", "id": "p"}]},
+        ]
+        self.assertEqual(
+            bot.replies("x", 2, updates=parts), [repr(("x", [("x", "a", []), ("", "b", "p")]))]
+        )
+
     def test_hello_says_what_is_heard_and_nothing_by_default(self):
         self.assertEqual(self.handler("pass").hello["hears"], [])
 

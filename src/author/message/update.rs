@@ -204,6 +204,9 @@ pub struct Update {
     /// Messages that were sent together have the same one here: an album.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub album: String,
+    /// The messages that this one was made of, in order: [`Update::updates`]. Mostly empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gathered: Vec<Update>,
     /// Where replies go, in the channel's terms: a chat, mostly the user.
     pub address: String,
     /// Where in that chat, in the channel's terms, such as the topic of a group; empty
@@ -295,6 +298,7 @@ impl Update {
             chat: None,
             message: String::new(),
             album: String::new(),
+            gathered: Vec::new(),
             within: String::new(),
             digest: Vec::new(),
             raw,
@@ -314,6 +318,61 @@ impl Update {
             kind: Kind::Unreadable,
             ..Update::new(dialog, id, reason, raw)
         }
+    }
+
+    /// The messages that are handled in this turn, in order: this one alone, unless
+    /// [`App::overlap`](crate::App::overlap) made one turn of several.
+    pub fn updates(&self) -> &[Update] {
+        match self.gathered.is_empty() {
+            true => std::slice::from_ref(self),
+            false => &self.gathered,
+        }
+    }
+
+    /// Messages that are one turn, under the id of the first. It has the texts of all, each
+    /// with a line of its own, and all files; all else is the last one's that has it.
+    pub(crate) fn together(parts: Vec<Update>) -> Self {
+        let mut all = Update::newest(parts);
+        let parts = &all.gathered;
+        let (mut text, mut spans) = (String::new(), Vec::new());
+        for part in parts.iter().filter(|part| !part.text.is_empty()) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            spans.extend(part.spans.iter().map(|span| Span {
+                start: span.start + text.len(),
+                end: span.end + text.len(),
+                style: span.style.clone(),
+            }));
+            text.push_str(&part.text);
+        }
+        let files = parts.iter().flat_map(|part| &part.files).cloned().collect();
+        let newest = || parts.iter().rev();
+        let location = newest().find_map(|part| part.location.clone());
+        let contact = newest().find_map(|part| part.contact.clone());
+        let quoted = newest().find_map(|part| part.quoted.clone());
+        let forwarded = newest().find_map(|part| part.forwarded.clone());
+        all = Update {
+            text,
+            spans,
+            files,
+            location,
+            contact,
+            quoted,
+            forwarded,
+            ..all
+        };
+        all
+    }
+
+    /// The newest of messages that are one turn, under the id of the first.
+    pub(crate) fn newest(parts: Vec<Update>) -> Self {
+        debug_assert!(parts.len() > 1, "there is something to gather");
+        let mut all = parts[parts.len() - 1].clone();
+        all.id = parts[0].id.clone();
+        all.digest = parts[0].digest.clone();
+        all.gathered = parts;
+        all
     }
 
     /// The user, as the channel names them.

@@ -59,7 +59,7 @@ const RECONNECT: Duration = Duration::from_millis(200);
 
 /// The author's own SQL: turns that carry statements, and questions.
 pub(crate) trait Author: Send + std::marker::Sync + std::fmt::Debug {
-    /// Commits a turn that has statements or relays. Its caller limits the time: it is tried
+    /// Commits a turn that has statements, relays or changes. Its caller limits the time: it is tried
     /// until the server is there.
     fn commit<'a>(&'a self, turn: &'a Turn) -> BoxFuture<'a, Result<()>>;
 
@@ -145,8 +145,10 @@ impl ServerStorage {
             version: grant.version,
             commit,
         };
-        // Those that have neither travel together.
-        let simple = turn.commit.statements.is_empty() && turn.commit.relays.is_empty();
+        // Those that have nothing of the kind travel together.
+        let simple = turn.commit.statements.is_empty()
+            && turn.commit.relays.is_empty()
+            && turn.commit.changes.is_empty();
         let done = if simple {
             let (sender, receiver) = tokio::sync::oneshot::channel();
             self.shared.submit(Job::Commit(Box::new(turn), sender));

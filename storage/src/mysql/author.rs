@@ -70,6 +70,24 @@ impl crate::lanes::Author for Author {
     }
 }
 
+/// Executes our own statements in the transaction that is open, which is rolled back if one
+/// fails; how many rows each changed.
+async fn run_ours(calls: &mut Calls, statements: &[Prepared]) -> Tried<Vec<u64>> {
+    let mut changed = Vec::new();
+    for statement in statements {
+        let params = mysql_async::Params::from(statement.params.clone());
+        let done = calls.conn.my.exec_drop(&statement.sql, params).await;
+        if let Err(error) = calls.conn.note(done.map_err(Failed::My)) {
+            if !calls.conn.is_lost() {
+                calls.conn.roll_back().await?;
+            }
+            return Err(error);
+        }
+        changed.push(calls.conn.my.affected_rows());
+    }
+    Ok(changed)
+}
+
 /// How an attempt ended that is not to be repeated.
 enum Ended<T> {
     Done(T),
@@ -88,6 +106,12 @@ fn ended<T>(tried: Tried<Ended<T>>) -> Attempt<T> {
     }
 }
 
+/// Our own statements, as this server takes them.
+fn ours<'a>(statements: impl IntoIterator<Item = &'a Statement>) -> Result<Vec<Prepared>> {
+    let ours = |statement| sql::translate(statement, Use::Ours);
+    statements.into_iter().map(ours).collect()
+}
+
 impl Author {
     pub(super) fn new(server: Server, shared: Weak<Shared>) -> Self {
         Author {
@@ -104,8 +128,9 @@ impl Author {
             .iter()
             .map(|statement| sql::translate(statement, Use::Turn))
             .collect::<Result<_>>()?;
+        let changes = ours(turn.commit.changes.iter().map(|change| &change.0))?;
         settled!(self.idle, self.open(), calls => async {
-            ended(self.try_commit(&mut calls, turn, &statements).await)
+            ended(self.try_commit(&mut calls, turn, &statements, &changes).await)
         })
     }
 
@@ -118,10 +143,7 @@ impl Author {
     }
 
     async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
-        let statements: Vec<Prepared> = statements
-            .iter()
-            .map(|statement| sql::translate(statement, Use::Ours))
-            .collect::<Result<_>>()?;
+        let statements = ours(&statements)?;
         // Two that make the same row at one moment: looked at again, it is there.
         settled!(self.idle, self.open(), calls => async {
             ended(self.try_own(&mut calls, &statements).await)
@@ -157,6 +179,7 @@ impl Author {
         calls: &mut Calls,
         turn: &Turn,
         statements: &[Prepared],
+        changes: &[Prepared],
     ) -> Tried<Ended<()>> {
         match calls.look(turn).await? {
             Look::Free => {}
@@ -175,24 +198,15 @@ impl Author {
                 return Ok(Ended::Refused(refused));
             }
         }
+        // Before the turn itself, whose last statements commit it and hand its lock over.
+        run_ours(calls, changes).await?;
         calls.write(Sql::default(), &[turn]).await?;
         Ok(Ended::Done(()))
     }
 
     async fn try_own(&self, calls: &mut Calls, statements: &[Prepared]) -> Tried<Ended<Vec<u64>>> {
         calls.conn.run(&Sql::new("START TRANSACTION")).await?;
-        let mut changed = Vec::new();
-        for statement in statements {
-            let params = mysql_async::Params::from(statement.params.clone());
-            let done = calls.conn.my.exec_drop(&statement.sql, params).await;
-            if let Err(error) = calls.conn.note(done.map_err(Failed::My)) {
-                if !calls.conn.is_lost() {
-                    calls.conn.roll_back().await?;
-                }
-                return Err(error);
-            }
-            changed.push(calls.conn.my.affected_rows());
-        }
+        let changed = run_ours(calls, statements).await?;
         calls.conn.run(&Sql::new("COMMIT")).await?;
         Ok(Ended::Done(changed))
     }

@@ -2,8 +2,8 @@
 //!
 //! Used by [`ServerStorage`](crate::lanes::ServerStorage). It has its own connections, so that
 //! a slow statement holds up no lane. A turn with statements is its own transaction: the
-//! statements, then the same function that the lanes call, then the relays; any failure rolls
-//! it back. Bounds:
+//! statements, then the same function that the lanes call, then the relays and the other changes
+//! of our tables; any failure rolls it back. Bounds:
 //! three quarters of the pool's connections,
 //! [`MAX_STATEMENT`](crate::lanes::bounds::MAX_STATEMENT) for each statement, [`CACHED`]
 //! prepared statements for each connection.
@@ -146,6 +146,18 @@ fn keepable(mut statement: Statement) -> Statement {
     statement
 }
 
+/// Our own statements, as this server takes them.
+fn ours(statements: impl IntoIterator<Item = Statement>) -> Result<Vec<Statement>> {
+    let ours = |statement: Statement| {
+        let sql = sql::translate(&statement.sql, Use::Ours)?;
+        Ok(Statement {
+            sql,
+            ..keepable(statement)
+        })
+    };
+    statements.into_iter().map(ours).collect()
+}
+
 impl Author {
     pub(super) fn new(server: Server, sync: Sync) -> Self {
         Author {
@@ -167,8 +179,10 @@ impl Author {
                 })
             })
             .collect::<Result<_>>()?;
+        let changes = turn.commit.changes.iter().map(|change| change.0.clone());
+        let changes = ours(changes)?;
         settled!(self.idle, self.open(), conn => async {
-            ended(conn.commit(turn, &statements).await)
+            ended(conn.commit(turn, &statements, &changes).await)
         })?
     }
 
@@ -184,13 +198,7 @@ impl Author {
     }
 
     async fn own(&self, statements: Vec<Statement>) -> Result<Vec<u64>> {
-        let statements: Vec<Statement> = statements
-            .into_iter()
-            .map(|s| {
-                let sql = sql::translate(&s.sql, Use::Ours)?;
-                Ok(Statement { sql, ..keepable(s) })
-            })
-            .collect::<Result<_>>()?;
+        let statements = ours(statements)?;
         // Two that make the same row at one moment: looked at again, it is there.
         settled!(self.idle, self.open(), conn => async {
             ended(conn.own(&statements).await)
@@ -241,8 +249,13 @@ impl Kept for Conn {
 }
 
 impl Conn {
-    async fn commit(&mut self, turn: &Turn, statements: &[Statement]) -> Tried<Result<()>> {
-        let outcome = self.try_commit(turn, statements).await;
+    async fn commit(
+        &mut self,
+        turn: &Turn,
+        statements: &[Statement],
+        changes: &[Statement],
+    ) -> Tried<Result<()>> {
+        let outcome = self.try_commit(turn, statements, changes).await;
         let end = match &outcome {
             Ok(Ok(())) => "COMMIT",
             Err(Failure::Lost) => return outcome,
@@ -255,7 +268,12 @@ impl Conn {
         }
     }
 
-    async fn try_commit(&mut self, turn: &Turn, statements: &[Statement]) -> Tried<Result<()>> {
+    async fn try_commit(
+        &mut self,
+        turn: &Turn,
+        statements: &[Statement],
+        changes: &[Statement],
+    ) -> Tried<Result<()>> {
         let channel = stored(&turn.dialog.channel);
         let user = stored(&turn.dialog.user_id);
         let fence = turn.fence.0 as i64;
@@ -288,6 +306,9 @@ impl Conn {
         // Those of a turn that was committed before came in with it.
         if answer.is_ok() && looked.get::<_, i32>(0) == 0 {
             self.relay(&turn.commit.relays).await?;
+            for change in changes {
+                self.run(change, Failure::of_ours).await?;
+            }
         }
         Ok(answer)
     }

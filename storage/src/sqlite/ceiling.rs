@@ -84,6 +84,7 @@ fn batch(statements: &mut Statements<'_>, turns: &[Turn<'_>], fence: &mut u64) -
             statements: commit.statements.clone(),
             lock: commit.lock,
             relays: Vec::new(),
+            changes: Vec::new(),
         };
         let row = found.map(|found| found.row);
         match statements.commit_turn(&request, row).map_err(fail)? {

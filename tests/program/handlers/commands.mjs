@@ -7,11 +7,15 @@ const BY_ID = { message: '7' }
 run(async (turn) => {
   turn.state.count = (turn.state.count ?? 0) + 1
   const { count } = turn.state
+  if (turn.updates.length > 1) {
+    turn.reply(`${count}: ${together(turn)}`)
+    return
+  }
   const [, command, rest = ''] = /^(\S*)(?: ([^]*))?$/.exec(turn.text) ?? [, turn.text]
   if (Object.hasOwn(verbs, command) && await verbs[command](turn, rest, count) !== false) return
   const said = otherThanText(turn) ?? turn.text
   turn.reply(`${count}: ${said}`)
-})
+}, { overlap: process.env.COMMANDS_OVERLAP })
 
 const verbs = {
   fail() { throw new Error('told to fail') },
@@ -109,4 +113,10 @@ function otherThanText(turn) {
   const name = first.url ?? first.id
   if (turn.photos.length === files.length) return `${files.length} photos, ${name}, ${turn.text}`
   return `${files.map((file) => file.type).join(' ')}, ${name}, ${first.name ?? ''}, ${turn.text}`
+}
+
+function together(turn) {
+  const texts = turn.updates.map((update) => update.text)
+  if (texts.includes('fail')) throw new Error('told to fail')
+  return `${texts.join('|')} as ${turn.text.replaceAll('\n', '/')}, ${turn.files.length} files`
 }

@@ -21,6 +21,9 @@ async def obey(turn: turnkey.AsyncTurn) -> None:
     turn.state["count"] = turn.state.get("count", 0) + 1
     count = turn.state["count"]
     text = turn.text
+    if len(turn.updates) > 1:
+        turn.reply(f"{count}: {together(turn)}")
+        return
     if text.startswith("gate "):
         text = await wait_at_gate(turn, text[len("gate ") :])
     command, _, rest = text.partition(" ")
@@ -201,7 +204,16 @@ def other_than_text(turn: turnkey.AsyncTurn) -> "str | None":
     return f"{kinds}, {name}, {files[0].name or ''}, {turn.text}"
 
 
+def together(turn: turnkey.AsyncTurn) -> str:
+    texts = [update.text for update in turn.updates]
+    if "fail" in texts:
+        raise Failed("told to fail")
+    text = turn.text.replace("\n", "/")
+    return f"{'|'.join(texts)} as {text}, {len(turn.files)} files"
+
+
 # As many as a worker has in flight.
 EDITS = ["message", "button", "opened", "edited"]
-GROUPS = {"dialog_by": os.environ["COMMANDS_DIALOG_BY"]} if "COMMANDS_DIALOG_BY" in os.environ else {}
-turnkey.run(obey, concurrency=4096, hears=EDITS if "COMMANDS_EDITS" in os.environ else [], **GROUPS)
+NAMES = {"dialog_by": "COMMANDS_DIALOG_BY", "overlap": "COMMANDS_OVERLAP"}
+MORE = {option: os.environ[name] for option, name in NAMES.items() if name in os.environ}
+turnkey.run(obey, concurrency=4096, hears=EDITS if "COMMANDS_EDITS" in os.environ else [], **MORE)

@@ -48,14 +48,20 @@ fn rust() -> BTreeSet<String> {
 
 fn javascript() -> BTreeSet<String> {
     let file = text("sdk/javascript/index.d.ts");
-    let (_, turn) = file
-        .split_once("export interface Turn<")
-        .expect("the interface");
-    let (turn, _) = turn.split_once("\n}").expect("its end");
-    let members = turn.lines().skip(1).map(str::trim_start);
-    let members = members.map(|line| line.trim_start_matches("readonly "));
-    let names = members.map(name).filter(|name| !name.is_empty());
-    names.collect()
+    let members = |interface: &str| -> Vec<String> {
+        let begun = format!("export interface {interface}");
+        let (_, members) = file.split_once(&begun).expect("the interface");
+        let (members, _) = members.split_once("\n}").expect("its end");
+        let members = members.lines().skip(1).map(str::trim_start);
+        let members = members.map(|line| line.trim_start_matches("readonly "));
+        let names = members.map(name).filter(|name| !name.is_empty());
+        names.collect()
+    };
+    // A turn is an update and more.
+    [members("Heard {"), members("Turn<")]
+        .concat()
+        .into_iter()
+        .collect()
 }
 
 fn python(kind: &str) -> BTreeSet<String> {

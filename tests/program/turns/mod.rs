@@ -10,6 +10,7 @@ pub(crate) mod inbox;
 pub(crate) mod late_ride;
 pub(crate) mod order;
 pub(crate) mod others;
+mod overlap;
 pub(crate) mod poison;
 pub(crate) mod replies;
 pub(crate) mod resent;

@@ -28,6 +28,7 @@ from ._content import (
     escape,
 )
 from ._errors import Cancelled, GiveUp, PlatformError, QueryError, Retry
+from ._heard import Heard
 from ._reply import Attachment, Button, Message, Reply
 from ._run import run
 from ._turn import AsyncTurn, BaseTurn, Row, Turn
@@ -46,6 +47,7 @@ __all__ = [
     "File",
     "Forwarded",
     "GiveUp",
+    "Heard",
     "Location",
     "LogHandler",
     "Message",

@@ -9,6 +9,7 @@ with code 1. Bound: turns that are cut off at the end have `GRACE` seconds to no
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -48,6 +49,7 @@ THREADS, TASKS = 32, 1000
 
 #: What may have a state in a group.
 DIALOGS = ("user", "chat", "user_in_chat")
+OVERLAP = "each|albums|latest|burst [0-9]+(ms|s)"
 
 #: What `inspect` calls by this name.
 CO_COROUTINE = 0x80
@@ -64,6 +66,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
+    overlap: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -77,6 +80,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
+    overlap: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -90,6 +94,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
+    overlap: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -103,6 +108,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
+    overlap: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -115,6 +121,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
+    overlap: Optional[str] = None,
     name: Optional[str] = None,
 ) -> None:
     """Runs the bot: calls `handle` with each turn, until `turnkey run` ends the process.
@@ -128,7 +135,11 @@ def run(
     (`turn.update.raw`). `hears` names the kinds of update that the handler is given, and no
     others are: `["message", "button", "edited"]`; see `turn.kind`. Left out they are messages,
     buttons, opened, joined and left. `dialog_by` says what has a state of its own in a group:
-    `user_in_chat`, which it is if this is left out, `user` or `chat`. `name` is how the log calls this process.
+    `user_in_chat`, which it is if this is left out, `user` or `chat`. `overlap` says what becomes
+    of messages of one user that come shortly after each other: a turn `each`, if it is left out;
+    `albums`: one turn for the parts of an album; `burst 1500ms`: one turn for all that come until
+    the user has been quiet for so long; `latest`: one for the newest of those that came during
+    the turn before. `name` is how the log calls this process.
 
     Returns when the worker has no more use for the process. It is the last line of a
     program: under `if __name__ == "__main__":` if tests import it.
@@ -136,7 +147,7 @@ def run(
     global _called
     many_tasks = is_async(handle)
     states = states_of(state)
-    hello = _hello(handle, many_tasks, concurrency, raw, hears, dialog_by, name)
+    hello = _hello(handle, many_tasks, concurrency, raw, hears, dialog_by, overlap, name)
     if _called:
         raise RuntimeError("turnkey.run was called before: a process has one handler")
     _called = True
@@ -187,6 +198,7 @@ def _hello(
     raw: bool,
     hears: Iterable[str],
     dialog_by: Optional[str],
+    overlap: Optional[str],
     name: Optional[str],
 ) -> bytes:
     if concurrency is None:
@@ -203,6 +215,11 @@ def _hello(
             raise ValueError(f"hears names {kind!r}; what can be heard is {', '.join(KINDS)}")
     if dialog_by is not None and dialog_by not in DIALOGS:
         raise ValueError(f"dialog_by is one of {', '.join(DIALOGS)}, not {describe(dialog_by)}")
+    if overlap is not None and not (isinstance(overlap, str) and re.fullmatch(OVERLAP, overlap)):
+        raise ValueError(
+            "overlap is one of each, albums, latest and burst with a time,"
+            f' such as "burst 1500ms", not {describe(overlap)}'
+        )
     if name is None:
         name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
     hello: Dict[str, Any] = {
@@ -214,6 +231,8 @@ def _hello(
     }
     if dialog_by is not None:
         hello["dialog_by"] = dialog_by
+    if overlap is not None:
+        hello["overlap"] = overlap
     return encode({"hello": hello})
 
 

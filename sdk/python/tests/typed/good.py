@@ -85,7 +85,7 @@ class Bot:
 
 def main() -> None:
     turnkey.run(bare)
-    turnkey.run(with_dict, concurrency=4, raw=True, hears=["edited"], dialog_by="chat", name="bot")
+    turnkey.run(with_dict, concurrency=4, raw=True, hears=["edited"], dialog_by="chat", overlap="albums", name="bot")
     turnkey.run(typed, state=Visitor)
     turnkey.run(async_bare)
     turnkey.run(async_typed, state=Visitor)

@@ -116,6 +116,7 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
     let mut grouped = message(13, "in a group");
     grouped.user = "13".to_owned();
     grouped.dialog.user_id = "13@-100".to_owned();
+    let together = Update::together(vec![rich.clone(), album.clone(), message(15, "x")]);
     let mut gone = of(Kind::Left, 14, "blocked by the user", "{}".to_owned());
     gone.event = "unreachable".to_owned();
     let call = json!({ "method": "pay", "params": { "order": 7, "lines": [1, null] } });
@@ -130,6 +131,7 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
         rich,
         poor,
         grouped,
+        together,
         gone,
         of(Kind::Button, 4, "yes:1", "{}".to_owned()),
         of(Kind::Opened, 5, "", "{}".to_owned()),

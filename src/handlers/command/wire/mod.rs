@@ -33,6 +33,7 @@ pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Hears, Kind, Update};
+use crate::author::overlap::Overlap;
 use crate::handlers::Wishes;
 
 /// The version of the protocol.
@@ -80,6 +81,8 @@ pub(super) struct Hello {
     pub(super) hears: Vec<String>,
     #[serde(default)]
     pub(super) dialog_by: Option<String>,
+    #[serde(default)]
+    pub(super) overlap: Option<String>,
 }
 
 fn one() -> usize {
@@ -92,6 +95,7 @@ impl Hello {
         Wishes {
             hears: self.hears(),
             dialog_by: self.dialog_by.as_deref().and_then(DialogBy::named),
+            overlap: self.overlap.as_deref().and_then(Overlap::named),
         }
     }
 

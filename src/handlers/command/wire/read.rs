@@ -14,6 +14,7 @@ use super::question::{Fields, Question, Sort};
 use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Kind, Object};
+use crate::author::overlap::Overlap;
 
 /// All that a line can hold.
 #[derive(Deserialize)]
@@ -155,6 +156,13 @@ impl Hello {
                 "hello.dialog_by is {by:?}; it can be user, chat and user_in_chat"
             ));
         }
+        if let Some(overlap) = &self.overlap
+            && Overlap::named(overlap).is_none()
+        {
+            return Err(format!(
+                "hello.overlap is {overlap:?}; it can be each, albums, latest, and burst with a time up to 30 s, such as \"burst 1500ms\""
+            ));
+        }
         Ok(self)
     }
 }
@@ -176,6 +184,7 @@ mod tests {
             r#"{"hello":{"protocol":2}}"#,
             r#"{"hello":{"protocol":1,"concurrency":0}}"#,
             r#"{"hello":{"protocol":1,"hears":["nonsense"]}}"#,
+            r#"{"hello":{"protocol":1,"overlap":"burst"}}"#,
             r#"{"id":1,"done":{"state":{"a":NaN}}}"#,
         ] {
             assert!(read(line.as_bytes()).is_err(), "{line}");

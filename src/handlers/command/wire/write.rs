@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{Given, LONGEST_LINE, PROTOCOL};
 use crate::author::error::{Error, Result};
-use crate::author::message::{Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender};
+use crate::author::message::{
+    Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender, Update,
+};
 
 /// The first line of a conversation.
 pub(crate) fn hello(worker: usize) -> Vec<u8> {
@@ -36,63 +38,88 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
         channel: &'a str,
         user: &'a str,
         dialog: &'a str,
-        update: &'a str,
-        kind: Kind,
-        text: &'a str,
         attempt: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         state: Option<&'a RawValue>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        command: Option<&'a str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        argument: Option<&'a str>,
-        #[serde(skip_serializing_if = "str::is_empty")]
-        event: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        markup: Option<String>,
-        #[serde(skip_serializing_if = "is_empty")]
-        files: &'a [File],
-        #[serde(skip_serializing_if = "Option::is_none")]
-        location: Option<&'a Location>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        contact: Option<&'a Contact>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        quoted: Option<&'a Quoted>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        forwarded: Option<&'a Forwarded>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        sender: Option<&'a Sender>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        chat: Option<&'a Chat>,
-        #[serde(skip_serializing_if = "str::is_empty")]
-        message: &'a str,
-        #[serde(skip_serializing_if = "str::is_empty")]
-        album: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        rpc: Option<Rpc>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        raw: Option<Raw<'a>>,
-    }
-    fn is_empty(files: &&[File]) -> bool {
-        files.is_empty()
+        #[serde(flatten)]
+        heard: Heard<'a>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        updates: Vec<Heard<'a>>,
     }
     let update = given.update;
-    let (command, argument) = update.command().unzip();
     let state = given
         .state
         .map(serde_json::from_str::<&RawValue>)
         .transpose()?;
+    let updates = match update.updates() {
+        [_] => Vec::new(),
+        several => several.iter().map(|u| Heard::of(u, given.raw)).collect(),
+    };
     let start = Start {
         id: given.id,
         turn: Turn {
             channel: &update.dialog.channel,
             user: update.user_id(),
             dialog: &update.dialog.user_id,
+            attempt: given.attempt,
+            state,
+            heard: Heard::of(update, given.raw),
+            updates,
+        },
+    };
+    line(&start)
+}
+
+/// An update, and all that is in it.
+#[derive(Serialize)]
+struct Heard<'a> {
+    update: &'a str,
+    kind: Kind,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    argument: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    event: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    markup: Option<String>,
+    #[serde(skip_serializing_if = "is_empty")]
+    files: &'a [File],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    location: Option<&'a Location>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contact: Option<&'a Contact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quoted: Option<&'a Quoted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarded: Option<&'a Forwarded>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender: Option<&'a Sender>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chat: Option<&'a Chat>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    message: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    album: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rpc: Option<Rpc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<Raw<'a>>,
+}
+
+fn is_empty(files: &&[File]) -> bool {
+    files.is_empty()
+}
+
+impl<'a> Heard<'a> {
+    /// With the platform's own JSON, if that is wanted.
+    fn of(update: &'a Update, raw: bool) -> Self {
+        let (command, argument) = update.command().unzip();
+        Heard {
             update: &update.id.0,
             kind: update.kind,
             text: &update.text,
-            attempt: given.attempt,
-            state,
             command,
             argument,
             event: &update.event,
@@ -107,10 +134,9 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
             message: &update.message,
             album: &update.album,
             rpc: update.rpc(),
-            raw: given.raw.then(|| Raw::of(update.raw())),
-        },
-    };
-    line(&start)
+            raw: raw.then(|| Raw::of(update.raw())),
+        }
+    }
 }
 
 /// A platform's JSON, or bytes that are none.
@@ -191,7 +217,6 @@ mod tests {
     use turnkey_storage::DialogKey;
 
     use super::*;
-    use crate::author::message::Update;
 
     #[test]
     fn a_turn_is_one_line_whatever_is_in_it() {

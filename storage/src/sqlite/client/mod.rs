@@ -92,6 +92,7 @@ impl WriterClient {
             statements: commit.statements,
             lock: commit.lock,
             relays: commit.relays,
+            changes: commit.changes.into_iter().map(|change| change.0).collect(),
         });
         let ends = match commit.lock {
             LockAfter::GivenBack => Ends::IfDone(grant.fence),

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Raised with every change of the frames.
-pub(crate) const VERSION: u32 = 4;
+pub(crate) const VERSION: u32 = 5;
 
 /// Bytes of one frame: 32 MiB. Who sends a longer one does not speak this protocol.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
@@ -203,6 +203,7 @@ fields! {
         statements: Vec<Statement>,
         lock: LockAfter,
         relays: Vec<Pending>,
+        changes: Vec<Statement>,
     }
 }
 
@@ -301,7 +302,7 @@ mod tests {
                 dialog: DialogKey::new("http", user.clone()),
                 fence: Fence(7), read_version: 6, update: "u1", digest: b"d", answer: &answer,
                 state: &state, history: Some("{}"), replies: vec!["a", ""],
-                statements: statements.clone(), lock, relays: relays.clone(),
+                statements: statements.clone(), lock, relays: relays.clone(), changes: statements.clone(),
             });
             let mut buffer = Vec::new();
             request.encode(9, &mut buffer);
@@ -316,6 +317,7 @@ mod tests {
             prop_assert_eq!(commit.replies, vec!["a", ""]);
             prop_assert_eq!(commit.lock, lock);
             prop_assert_eq!(commit.relays, relays);
+            prop_assert_eq!(&commit.changes, &commit.statements);
         }
     }
 }

@@ -76,14 +76,7 @@ impl Statements<'_> {
         &mut self,
         statements: &[Statement],
     ) -> rusqlite::Result<std::result::Result<Vec<u64>, String>> {
-        self.together(|this| {
-            let run = |statement: &Statement| {
-                let mut prepared = this.conn.prepare_cached(&statement.sql)?;
-                let changed = prepared.execute(params_from_iter(&statement.params))?;
-                Ok(changed as u64)
-            };
-            statements.iter().map(run).collect()
-        })
+        self.together(|this| statements.iter().map(|ours| this.run_ours(ours)).collect())
     }
 
     /// Runs statements that may fail half-way; inside, why they did.
@@ -181,7 +174,16 @@ impl Statements<'_> {
                 &relay.error,
             ))?;
         }
+        for change in &turn.changes {
+            self.run_ours(change)?;
+        }
         Ok(Committed::Now(row))
+    }
+
+    fn run_ours(&self, statement: &Statement) -> rusqlite::Result<u64> {
+        let mut prepared = self.conn.prepare_cached(&statement.sql)?;
+        let changed = prepared.execute(params_from_iter(&statement.params))?;
+        Ok(changed as u64)
     }
 
     /// Forgets replies that were sent; how many there were.

@@ -59,7 +59,7 @@ impl Running<'_> {
         let answer = match committed {
             Committed::Now(row) => {
                 // Also to find out whether the relays came in.
-                if (self.inbox || !turn.relays.is_empty())
+                if (self.inbox || !turn.relays.is_empty() || !turn.changes.is_empty())
                     && let Err(e) = self.take_out(&turn.dialog.channel, turn.update)
                 {
                     return self.fail_batch(&e, Some((token, id)));

@@ -3,6 +3,7 @@
 
 mod broadcasts;
 mod dead_letters;
+mod gathered;
 mod inbox_rows;
 mod messages;
 mod old_rows;
