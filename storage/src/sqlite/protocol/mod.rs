@@ -313,11 +313,11 @@ mod tests {
             prop_assert_eq!(commit.dialog.user_id, user);
             prop_assert_eq!(commit.state, state);
             prop_assert_eq!(commit.answer, answer);
-            prop_assert_eq!(commit.statements, statements);
+            prop_assert_eq!(&commit.statements, &statements);
             prop_assert_eq!(commit.replies, vec!["a", ""]);
             prop_assert_eq!(commit.lock, lock);
             prop_assert_eq!(commit.relays, relays);
-            prop_assert_eq!(&commit.changes, &commit.statements);
+            prop_assert_eq!(commit.changes, statements);
         }
     }
 }
