@@ -34,6 +34,8 @@
 //! | `member 7` | asks `getChatMember`, and says the answer |
 //! | `fetch`, `save PATH` under a file | downloads it, and says how many bytes it has |
 //! | `draft x` | shows that while it grows, then says it |
+//! | `after 1s tea x` | sets a timer `tea`, with `x`; `cancel tea` takes it away; no reply |
+//! | a timer | says its name, and with what it was set |
 //! | `dead` | says how many replies were given up |
 //! | `about` | says all that came with it |
 //! | photos | says how many, and what stands under them |
@@ -224,6 +226,13 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
             turn.delete("menu");
             turn.delete(by_id());
         }
+        "after" => {
+            let mut words = rest.splitn(3, ' ');
+            let mut next = || words.next().unwrap_or_default();
+            let (delay, name) = (next(), next());
+            turn.after(delay, name, next().into());
+        }
+        "cancel" => turn.cancel(rest),
         "toast" => turn.toast(rest),
         "alert" => turn.alert(rest),
         "call" => {
@@ -327,6 +336,9 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
     }
     if let Some(data) = turn.button() {
         return Some(format!("button {data}"));
+    }
+    if let Some(timer) = turn.timer() {
+        return Some(format!("timer {} {}", timer.name, timer.data));
     }
     if !matches!(turn.kind(), Kind::Message | Kind::Rpc) {
         return Some(format!("{} {}", turn.kind().name(), turn.text()));

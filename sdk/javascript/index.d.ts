@@ -4,7 +4,7 @@ export type FileType = 'photo' | 'document' | 'voice' | 'audio' | 'video' | 'vid
 
 /** What sort of update it is. Treat one that you do not know as you treat `opened`. */
 export type Kind = 'message' | 'button' | 'opened' | 'joined' | 'left' | 'edited' | 'reaction' | 'inline' | 'payment' |
-  'join_request' | 'business' | 'other' | 'rpc'
+  'join_request' | 'business' | 'other' | 'rpc' | 'timer'
 
 /** A file that a user sent: `turn.download` fetches it, and on the same platform a reply sends it again. */
 export interface File {
@@ -222,6 +222,16 @@ export type Param = null | string | number | bigint | boolean | Uint8Array
 /** What a column holds. Integers beyond 2^53 are BigInts, bytes are Buffers. */
 export type Column = null | string | number | bigint | Buffer
 
+/** A timer that is due. */
+export interface Timer {
+  /** The name that it was set under. */
+  name: string
+  /** When it was to be due. */
+  due: Date
+  /** What it was set with; null if with nothing. */
+  data: any
+}
+
 /** One update: what the user wrote, sent, pressed. */
 export interface Heard {
   /** The text, the caption or the data of a button; may be empty. */
@@ -258,6 +268,8 @@ export interface Heard {
   readonly message: string
   /** The same for all messages that were sent together; mostly empty. */
   readonly album: string
+  /** The timer that is due, if that is what this is about: of the kind `timer`. */
+  readonly timer: Timer | undefined
   /** What another system asks for. */
   readonly rpc: Rpc | undefined
   readonly update: Update
@@ -298,6 +310,16 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   call(method: string, params?: object, options?: { name?: string }): void
   /** Says something to another dialog, in that dialog's order. `user` is what `turn.dialogId` is there. */
   sendTo(channel: string, user: string, ...reply: Say): void
+  /**
+   * Sets a timer of this dialog: once that time has passed since the end of this turn, a turn of the kind `timer` runs,
+   * and `turn.timer` has the name and the data. It is part of this turn's transaction, and survives restarts. One of the
+   * same name is replaced. `delay` is a text such as `'10m'`, with the units ms, s, m, h and d; or milliseconds.
+   */
+  after(delay: string | number, name: string, data?: unknown): void
+  /** As `after`, at a moment of the wall clock: a Date, or milliseconds since 1970. One that is past is due at once. */
+  at(moment: Date | number, name: string, data?: unknown): void
+  /** Takes a timer of this dialog away, if there is one of this name. */
+  cancel(name: string): void
   /** Shows a text that still grows, until the turn's reply takes its place: best effort, every second and a half. */
   draft(text: string): void
   /** The replies of this dialog that were given up, the oldest first; at most 1,000. */
@@ -333,7 +355,7 @@ export interface Options {
   /** Have `turn.update.raw`, the platform's own JSON. */
   raw?: boolean
   /** The kinds of update to be given, and no others; by default messages, buttons, opened, joined and left. */
-  hears?: readonly Exclude<Kind, 'rpc'>[]
+  hears?: readonly Exclude<Kind, 'rpc' | 'timer'>[]
   /** What has a state of its own in a group; `user_in_chat` by default. */
   dialogBy?: 'user' | 'chat' | 'user_in_chat'
   /**

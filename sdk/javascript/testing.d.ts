@@ -47,10 +47,15 @@ export class Conversation<State extends object = Record<string, any>> {
     dialog?: string
     album?: string
     rpc?: { method: string, params?: unknown }
+    timer?: { name?: string, due?: number, data?: unknown }
     raw?: unknown
     attempt?: number
     update?: string
   }): Promise<Answer[]>
+  /** The names of the user's timers that wait. */
+  timers(user: string): string[]
+  /** The user's timer of this name is due: what they are told. */
+  fires(user: string, name: string): Promise<Answer[]>
   /** What `turn.deadReplies` gives. */
   deadReplies: DeadReply[]
   /** What the last turn showed with `turn.draft`. */

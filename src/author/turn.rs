@@ -13,8 +13,8 @@ use turnkey_storage::{DialogKey, Grant, Params, Row, Statement, Storage, replies
 use crate::author::drafts::Drafts;
 use crate::author::error::{Error, Result};
 use crate::author::message::{
-    Action, Chat, Contact, File, FileKind, Kind, Location, Outgoing, Reply, Rpc, Sender, Target,
-    Update,
+    Action, Chat, Contact, Delay, File, FileKind, Kind, Location, Outgoing, Reply, Rpc, Sender,
+    Target, Timer, Update, When, Wish,
 };
 use crate::author::platform::Platform;
 
@@ -45,6 +45,7 @@ pub struct Turn<S> {
     pub(crate) attempt: u32,
     pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
+    pub(crate) timers: Vec<Wish>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) grant: Grant,
     pub(crate) platform: Rc<dyn Platform>,
@@ -89,6 +90,11 @@ impl<S> Turn<S> {
     /// What another system asks for; none for what a user did.
     pub fn rpc(&self) -> Option<Rpc> {
         self.update.rpc()
+    }
+
+    /// The timer that is due, if this turn is about one: [`Kind::Timer`].
+    pub fn timer(&self) -> Option<Timer> {
+        self.update.timer()
     }
 
     /// The files that the user sent, photos included.
@@ -244,6 +250,65 @@ impl<S> Turn<S> {
             user: user.into(),
             reply: reply.into(),
         });
+    }
+}
+
+/// What is to be done later.
+impl<S> Turn<S> {
+    /// Sets a timer of this dialog: once that time has passed since the end of this turn, a turn
+    /// of [`Kind::Timer`] runs, whose [`Turn::timer`] has the name and the data. It is part of
+    /// this turn's transaction, and survives restarts; what was due while nothing ran is due at
+    /// the next start. One of the same name is replaced.
+    ///
+    /// At most 100 timers for a dialog, 64 bytes for a name, 64 KiB for the data, ten years: more
+    /// fails the turn.
+    ///
+    /// ```
+    /// use turnkey::{Kind, Turn};
+    ///
+    /// async fn tea(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match turn.kind() {
+    ///         Kind::Timer => turn.reply("Your tea is ready."),
+    ///         _ => turn.after("4m", "tea", serde_json::json!({ "sort": "green" })),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # turnkey::App::new(tea);
+    /// ```
+    pub fn after(
+        &mut self,
+        delay: impl Into<Delay>,
+        name: impl Into<String>,
+        data: serde_json::Value,
+    ) {
+        self.timers.push(Wish::Set {
+            name: name.into(),
+            when: When::After(delay.into()),
+            data,
+        });
+    }
+
+    /// As [`after`](Turn::after), at a moment of the wall clock; one that is past is due at once.
+    pub fn at(
+        &mut self,
+        moment: std::time::SystemTime,
+        name: impl Into<String>,
+        data: serde_json::Value,
+    ) {
+        let since = moment.duration_since(std::time::UNIX_EPOCH);
+        let moment = since.map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        });
+        self.timers.push(Wish::Set {
+            name: name.into(),
+            when: When::At(moment),
+            data,
+        });
+    }
+
+    /// Takes a timer of this dialog away, if there is one of this name.
+    pub fn cancel(&mut self, name: impl Into<String>) {
+        self.timers.push(Wish::Cancel { name: name.into() });
     }
 }
 

@@ -26,6 +26,7 @@ mod signals;
 mod storage;
 mod storage_file;
 mod systemd;
+mod timers;
 #[cfg(feature = "top")]
 mod top;
 mod upgrade;
@@ -75,6 +76,8 @@ enum Command {
     Broadcast(Box<broadcast::Broadcast>),
     /// List the replies that wait to be sent.
     Outbox(outbox::Outbox),
+    /// List timers, what is due later; have one fire now, or take it away.
+    Timers(timers::Timers),
     /// Copy a SQLite database to a file, while the bot runs or not.
     Backup(backup::Backup),
     /// Put a backup back in its place.
@@ -204,6 +207,7 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Send(send) => send.run(),
         Command::Broadcast(broadcast) => broadcast.run(),
         Command::Outbox(outbox) => outbox.run(),
+        Command::Timers(timers) => timers.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         #[cfg(feature = "top")]

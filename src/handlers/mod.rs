@@ -19,7 +19,7 @@ use turnkey_storage::{Grant, Statement, Storage};
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
-use crate::author::message::{Action, Hears, Update};
+use crate::author::message::{Action, Hears, Update, Wish};
 use crate::author::overlap::Overlap;
 use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
@@ -49,6 +49,7 @@ pub(crate) struct Handled {
     pub(crate) state: String,
     pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
+    pub(crate) timers: Vec<Wish>,
 }
 
 /// What a handler is called with.

@@ -65,6 +65,7 @@ where
                 attempt: call.attempt,
                 actions: Vec::new(),
                 statements: Vec::new(),
+                timers: Vec::new(),
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
@@ -85,6 +86,7 @@ where
                     state: guard(|| Ok(serde_json::to_string(&turn.state)?))?,
                     actions: turn.actions,
                     statements: turn.statements,
+                    timers: turn.timers,
                 })
             });
             Returned {

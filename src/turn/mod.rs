@@ -2,6 +2,7 @@
 //!
 //! Called by `updaters/`, which bring updates, and by the worker's tasks.
 
+pub(crate) mod alarm;
 pub(crate) mod attempts;
 pub(crate) mod broadcast;
 pub(crate) mod context;
@@ -15,6 +16,7 @@ pub(crate) mod recovery;
 pub(crate) mod relay;
 pub(crate) mod riding;
 pub(crate) mod send;
+mod timing;
 pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]
 pub(crate) mod turn;

@@ -5,26 +5,27 @@
 use std::borrow::Cow;
 
 use turnkey_storage::inbox::Pending;
+use turnkey_storage::timers::Timer;
 use turnkey_storage::{Commit, DialogKey, LockAfter, Origin};
 
 use crate::author::error::Error;
-use crate::author::message::{Action, Outgoing, Reply, Target, Update};
+use crate::author::message::{Action, Kind, Outgoing, Reply, Target, Update};
 use crate::author::turn::MAX_REPLIES;
 use crate::channels::Plan;
 use crate::handlers::Handled;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
-use crate::turn::names;
 use crate::turn::receipt::Receipt;
-use crate::turn::relay;
+use crate::turn::{names, relay, timing};
 
 /// What a turn for this update leaves behind, and what is sent then.
-pub(super) fn prepare(
+/// The timers that are set with the commit come with it.
+pub(super) async fn prepare(
     bot: &Bot,
     receipt: &Receipt<'_>,
     update: &Update,
     handled: Handled,
-) -> crate::Result<(Commit, Vec<Outgoing>)> {
+) -> crate::Result<(Commit, Vec<Outgoing>, Vec<Timer>)> {
     let mut handled = handled;
     let relays = relays(bot, update, &mut handled.actions).map_err(Error::msg)?;
     for action in &mut handled.actions {
@@ -43,6 +44,14 @@ pub(super) fn prepare(
             send.len()
         )));
     }
+    let channel = bot.channels.of(&update.dialog);
+    if update.kind == Kind::Timer && !handled.actions.is_empty() && !channel.can_send() {
+        return Err(Error::msg(format!(
+            "the channel {:?} has nobody to send to: its replies ride in answers, and a timer has none",
+            update.dialog.channel
+        )));
+    }
+    let (changes, set) = timing::changes(bot, update, handled.timers).await?;
     let history = if bot.history {
         Some(serde_json::to_string(&serde_json::json!({
             "update_id": update.id.0,
@@ -74,9 +83,9 @@ pub(super) fn prepare(
             false => Origin::Arrival,
         },
         relays,
-        changes: Vec::new(),
+        changes,
     };
-    Ok((commit, outgoing))
+    Ok((commit, outgoing, set))
 }
 
 /// Takes out what is said to other dialogs: the updates that bring it there.

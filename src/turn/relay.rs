@@ -105,6 +105,7 @@ pub(super) fn handled(update: &Update, state: Option<String>, grant: Grant) -> R
             state: state.clone().unwrap_or_else(|| NO_STATE.to_owned()),
             actions: vec![Action::Reply(reply)],
             statements: Vec::new(),
+            timers: Vec::new(),
         })
     };
     let outcome = said();

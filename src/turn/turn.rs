@@ -28,6 +28,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use turnkey_storage::inbox::Pending;
+use turnkey_storage::timers;
 use turnkey_storage::{Arrival, Begin, Begun, DialogKey, Error as StorageError};
 
 use crate::author::error::Error;
@@ -39,7 +40,7 @@ use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
-use crate::turn::{gathering, inherited, outcome, relay, riding, send, told, typing};
+use crate::turn::{gathering, inherited, outcome, relay, riding, send, timing, told, typing};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
@@ -312,7 +313,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             }
         }
-        let (outgoing, platform_answer, others) = loop {
+        let (outgoing, platform_answer, others, set) = loop {
             if !attempts.start(receipt).await {
                 return;
             }
@@ -339,17 +340,19 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             grant = returned.grant;
 
             // commit
-            let prepared = returned
-                .outcome
-                .and_then(|handled| outcome::prepare(bot, receipt, &heard, handled));
+            let prepared = match returned.outcome {
+                Ok(handled) => outcome::prepare(bot, receipt, &heard, handled).await,
+                Err(error) => Err(error),
+            };
             let error = match prepared {
-                Ok((mut commit, outgoing)) => {
-                    commit.changes = gathering::handled(bot, &others, grant.fence());
+                Ok((mut commit, outgoing, set)) => {
+                    let gathered = gathering::handled(bot, &others, grant.fence());
+                    commit.changes.extend(gathered);
                     let answer = commit.answer.clone();
                     let others: BTreeSet<_> =
                         commit.relays.iter().map(|row| row.dialog.clone()).collect();
                     match bot.storage.commit(&mut grant, commit).await {
-                        Ok(()) => break (outgoing, answer, others),
+                        Ok(()) => break (outgoing, answer, others, set),
                         // The lock was lost, or the same update was handled under
                         // another dialog: begin again, and learn.
                         Err(StorageError::Stale | StorageError::Seen) => {
@@ -379,6 +382,20 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         // answer
         receipt.answer(Answer::Committed(platform_answer));
 
+        // What is due before somebody looks for it fires from here; a worker that leaves
+        // meanwhile leaves it to the next look.
+        for row in set {
+            if let Some(left) = timing::soon(&row) {
+                let bot = bot.clone();
+                tokio::task::spawn_local(async move {
+                    let is_due = bot.inbox.sleep(left).await;
+                    let rows = std::slice::from_ref(&row);
+                    if is_due && timers::fire(&*bot.storage, rows).await == Ok(1) {
+                        resume(&bot, row.dialog).await;
+                    }
+                });
+            }
+        }
         // What was said to others is in the inbox: their turns are due.
         for other in others.into_iter().take(OTHERS) {
             let bot = bot.clone();

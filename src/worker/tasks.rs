@@ -6,7 +6,7 @@
 //! | --- | --- | --- | --- |
 //! | sign of life | each worker | first | last |
 //! | abandoned replies and updates | each | before it serves | cut |
-//! | retention, broadcasts, backups | the first | before it serves | cut |
+//! | retention, broadcasts, timers, backups | the first | before it serves | cut |
 //! | new certificates noticed | each, with HTTPS | before it serves | last |
 //! | operators answered | each, with `--admin` | with the listeners | relieved |
 //! | connections accepted | each, for each listener | with the listeners | drained |
@@ -36,6 +36,7 @@ use crate::operator::admin::Admin;
 use crate::operator::backup;
 use crate::shared::lines;
 use crate::shared::scoreboard::Shared;
+use crate::turn::alarm;
 use crate::turn::broadcast;
 use crate::turn::context::Bot;
 use crate::turn::recovery;
@@ -175,6 +176,7 @@ pub(super) async fn before_serving(
         );
         tasks.start(End::Cut, retention);
         tasks.start(End::Cut, broadcast::run(bot.clone()));
+        tasks.start(End::Cut, alarm::run(bot.clone()));
         if let (Some(backups), Some(files)) = (&config.backup, worker.database.files()) {
             // The process that makes one is killed with it.
             let (backups, file) = (backups.clone(), files.database.clone());

@@ -4,6 +4,7 @@
 
 use crate::{
     DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, messages,
+    timers,
 };
 
 /// Attempts at a reset that meets a commit each time.
@@ -248,13 +249,14 @@ pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
         );
         let rows = storage.own_query(query).await?;
         let names = messages::forget_without_state(dialog);
+        let timers = timers::forget_without_state(dialog);
         let Some(row) = rows.first() else {
-            storage.own(vec![names]).await?;
+            storage.own(vec![names, timers]).await?;
             return Ok(false);
         };
         let version: i64 = row.get("version")?;
         if is_forgotten(row)? {
-            storage.own(vec![names]).await?;
+            storage.own(vec![names, timers]).await?;
             // It may be this very call that did it, and only its answer was lost.
             return Ok(tried == Some(version));
         }
@@ -271,7 +273,7 @@ pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
              WHERE user_id = ?2 AND channel = ?3 AND version = ?4",
             (forgotten, &dialog.user_id, &dialog.channel, version),
         );
-        if storage.own(vec![hold, forget, names]).await?.get(1) == Some(&1) {
+        if storage.own(vec![hold, forget, names, timers]).await?.get(1) == Some(&1) {
             return Ok(true);
         }
     }

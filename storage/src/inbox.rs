@@ -90,10 +90,11 @@ pub enum UpdateState {
     Dead(String),
 }
 
-/// What counts to the bounds: not what one dialog said to another, which was committed as a
-/// whole and has bounds of its own. (Ids of `http` are their callers' to choose.)
+/// What counts to the bounds: not what one dialog said to another, nor timers, which were
+/// committed as a whole and have bounds of their own. (Ids of `http` are their callers' to choose.)
 const OF_PLATFORMS: &str = "(i.channel = 'http'
-                 OR i.id NOT LIKE 'relay:%' AND i.id NOT LIKE 'broadcast:%')";
+                 OR i.id NOT LIKE 'relay:%' AND i.id NOT LIKE 'broadcast:%'
+                 AND i.id NOT LIKE 'timer:%')";
 
 /// Takes an update into the inbox. It is durable when this returns. Nothing happens when
 /// it is there already, or was handled before.

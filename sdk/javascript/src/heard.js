@@ -37,6 +37,11 @@ class Heard {
   get chat() { return readPart(this.#message.chat, { id: '', type: 'private' }) }
   get message() { return this.#message.message ?? '' }
   get album() { return this.#message.album ?? '' }
+  get timer() {
+    const { timer } = this.#message
+    return timer && { name: timer.name, due: new Date(timer.due), data: timer.data ?? null }
+  }
+
   get rpc() { return this.#message.rpc }
 
   get update() {

@@ -10,6 +10,7 @@ const { spawn } = require('node:child_process')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const { inspect } = require('node:util')
 const { fileURLToPath } = require('node:url')
 const { writePart } = require('./content.js')
 const { readSaid } = require('./said.js')
@@ -37,6 +38,8 @@ class Conversation {
   /** What the last turn showed with `turn.draft`. */
   drafts = []
   #updates = 0
+  /** By user, and by name. */
+  #timers = new Map()
 
   /**
    * `migrations`: a directory of .sql files, or an array of statements. `database` answers
@@ -68,7 +71,7 @@ class Conversation {
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
    * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
-   * rpc, raw, attempt, update }`. Rejects with what the handler threw.
+   * rpc, timer, raw, attempt, update }`. Rejects with what the handler threw.
    */
   sends(user, update) {
     const run = () => this.#turn(user, update)
@@ -83,12 +86,26 @@ class Conversation {
     return state === undefined ? undefined : JSON.parse(state)
   }
 
-  async #turn(user, { text = '', kind, rpc, raw, attempt = 1, update, ...others }) {
+  /** The names of the user's timers that wait. */
+  timers(user) {
+    return [...this.#timers.get(user)?.keys() ?? []].sort()
+  }
+
+  /** The user's timer of this name is due: what they are told. */
+  async fires(user, name) {
+    const timers = this.#timers.get(user)
+    const timer = timers?.get(name)
+    if (timer === undefined) throw new Error(`fires: ${user} has no timer ${inspect(name)}; there are ${inspect(this.timers(user))}`)
+    timers.delete(name)
+    return this.sends(user, { text: name, timer: { data: timer.data } })
+  }
+
+  async #turn(user, { text = '', kind, rpc, timer, raw, attempt = 1, update, ...others }) {
     const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
     this.drafts = []
-    kind ??= rpc ? 'rpc' : 'message'
+    kind ??= rpc ? 'rpc' : timer ? 'timer' : 'message'
     const message = throughJson({
       channel: this.#channel,
       user,
@@ -111,6 +128,7 @@ class Conversation {
       dialog,
       album,
       rpc,
+      timer: timer && { name: text, due: Date.now(), ...timer },
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
     const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields), (text) => this.drafts.push(text))
@@ -126,6 +144,12 @@ class Conversation {
       await this.#database.transaction(done.sql.map(([sql, params]) => [sql, params.map(fromColumn)]))
     }
     if (done.state !== undefined) this.#states.set(user, JSON.stringify(done.state))
+    const timers = this.#timers.get(user) ?? new Map()
+    this.#timers.set(user, timers)
+    for (const wish of done.timers ?? []) {
+      if (wish.cancel) timers.delete(wish.name)
+      else timers.set(wish.name, wish)
+    }
     return (done.replies ?? []).map(readSaid)
   }
 

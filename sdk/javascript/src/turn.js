@@ -19,6 +19,9 @@ const { describe, checkState, fromRows, line, toParams, wantText } = require('./
 const MAX_REPLIES = 1000
 const MAX_RETRY = 86400
 
+/** Bytes. */
+const MAX_TIMER_NAME = 64
+
 /** Bytes of a file that is fetched, if the author says nothing: what Telegram lets bots have. */
 const MAX_DOWNLOAD = 20 * 1024 * 1024
 
@@ -63,6 +66,7 @@ class Turn extends Heard {
   #tell
   #replies
   #statements
+  #timers
   #ended = false
   #cancelled
   #controller
@@ -149,6 +153,38 @@ class Turn extends Heard {
     this.#mustRun('turn.execute')
     const statement = [wantText(sql, 'turn.execute'), toParams(params, 'turn.execute')]
     ;(this.#statements ??= []).push(statement)
+  }
+
+  /** Sets a timer of this dialog: `'10m'`, or milliseconds, after this turn's end. */
+  after(delay, name, data) {
+    const isDelay = typeof delay === 'string' || (Number.isFinite(delay) && delay >= 0)
+    if (!isDelay) throw new TypeError(`turn.after: a text such as '10m', or milliseconds, are wanted, not ${describe(delay)}`)
+    this.#time('turn.after', name, { after: typeof delay === 'string' ? delay : Math.round(delay) }, data)
+  }
+
+  /** As `after`, at a moment: a Date, or milliseconds since 1970. */
+  at(moment, name, data) {
+    const at = moment instanceof Date ? moment.getTime() : moment
+    if (!Number.isFinite(at)) throw new TypeError(`turn.at: a Date, or milliseconds since 1970, are wanted, not ${describe(moment)}`)
+    this.#time('turn.at', name, { at: Math.round(at) }, data)
+  }
+
+  /** Takes a timer of this dialog away, if there is one of this name. */
+  cancel(name) {
+    this.#time('turn.cancel', name, { cancel: true })
+  }
+
+  #time(verb, name, wish, data) {
+    this.#mustRun(verb)
+    const bytes = Buffer.byteLength(wantText(name, `${verb}: name`))
+    if (bytes < 1 || bytes > MAX_TIMER_NAME) throw new RangeError(`${verb}: a timer's name has 1 to ${MAX_TIMER_NAME} bytes`)
+    let copy
+    try {
+      copy = data === undefined ? undefined : JSON.parse(line({ data })).data
+    } catch (error) {
+      throw new TypeError(`${verb}: the data is JSON: ${error.message}`)
+    }
+    ;(this.#timers ??= []).push({ name, ...wish, data: copy })
   }
 
   /** Shows a text that still grows, until the turn's reply takes its place. */
@@ -240,7 +276,7 @@ class Turn extends Heard {
   static {
     takeOf = (turn) => {
       turn.#ended = true
-      return { replies: turn.#replies, sql: turn.#statements }
+      return { replies: turn.#replies, sql: turn.#statements, timers: turn.#timers }
     }
     cancelOf = (turn, reason) => {
       turn.#cancelled = reason
@@ -256,12 +292,12 @@ function endTurn(turn) {
 
 /** Ends a turn whose handler ended well: the protocol's `done`, or a TypeError. */
 function takeDone(turn, message) {
-  const { replies, sql } = takeOf(turn)
+  const left = takeOf(turn)
   const { state } = turn
   // A handler in another language may have left a state that is no object.
-  if (state === message.state && (state === null || typeof state !== 'object')) return { replies, sql }
+  if (state === message.state && (state === null || typeof state !== 'object')) return left
   checkState(state)
-  return { state, replies, sql }
+  return { state, ...left }
 }
 
 /** Tells a turn that it took too long. */

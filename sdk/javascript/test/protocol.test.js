@@ -84,6 +84,39 @@ describe('a turn', { concurrency: 4 }, () => {
     assert.deepEqual(await see({ text: 'x', updates }), ['x', [['x', 'a', []], ['', 'b', [photo]]]])
   })
 
+  test('sets timers', async (t) => {
+    const worker = await start(t, `${IMPORT}run((turn) => {
+      turn.after('10m', 'tea', { a: [1] })
+      turn.after(1500, 'b')
+      turn.at(new Date('2030-01-01T00:00:00Z'), 'c', 0)
+      turn.at(1250, 'd')
+      turn.cancel('e')
+      turn.reply(JSON.stringify(turn.timer ?? 'none'))
+    })`)
+    assert.deepEqual(await worker.turn(), {
+      state: {}, replies: [{ text: '"none"' }],
+      timers: [{ name: 'tea', after: '10m', data: { a: [1] } }, { name: 'b', after: 1500 },
+        { name: 'c', at: 1893456000000, data: 0 }, { name: 'd', at: 1250 }, { name: 'e', cancel: true }],
+    })
+    const timer = { name: 'tea', due: 1893456000500, data: { a: 1 } }
+    const { replies } = await worker.turn({ kind: 'timer', text: 'tea', timer })
+    assert.deepEqual(replies, [{ text: '{"name":"tea","due":"2030-01-01T00:00:00.500Z","data":{"a":1}}' }])
+  })
+
+  for (const [call, sentence] of [
+    ["turn.after(-1, 'x')", "turn.after: a text such as '10m', or milliseconds, are wanted, not the number -1"],
+    ["turn.after('1s', '')", "turn.after: a timer's name has 1 to 64 bytes"],
+    ["turn.after('1s', 7)", 'turn.after: name: a text is wanted, not the number 7'],
+    ["turn.after('1s', 'x', 1n)", 'turn.after: the data is JSON:'],
+    ["turn.at(new Date(NaN), 'x')", 'turn.at: a Date, or milliseconds since 1970, are wanted, not'],
+  ]) {
+    test(`as a timer, ${call} fails the turn`, async (t) => {
+      const worker = await start(t, `${IMPORT}run((turn) => { ${call} })`)
+      const { fail } = await worker.turn()
+      assert.ok(fail.error.includes(sentence), fail.error)
+    })
+  }
+
   test('says whatever can be said', async (t) => {
     const worker = await start(t, bot(`
       rich(turn) {

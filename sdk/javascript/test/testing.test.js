@@ -64,6 +64,22 @@ describe('a conversation', () => {
     await assert.rejects(bot.sends('ann', { pictures: [] }), /^TypeError: sends: an update has no pictures$/)
   })
 
+  test('has timers fire', async () => {
+    const bot = new Conversation((turn) => {
+      if (turn.timer) turn.reply(`${turn.timer.name} ${turn.timer.data}`)
+      else if (turn.text === 'no') turn.cancel('tea')
+      else turn.after('4m', 'tea', turn.text)
+    })
+    await bot.says('ann', 'green')
+    await bot.says('ann', 'black')
+    assert.deepEqual([bot.timers('ann'), bot.timers('bob')], [['tea'], []])
+    assert.deepEqual(await bot.fires('ann', 'tea'), ['tea black'])
+    await assert.rejects(bot.fires('ann', 'tea'), /^Error: fires: ann has no timer 'tea'; there are \[\]$/)
+    await bot.says('ann', 'green')
+    await bot.says('ann', 'no')
+    assert.deepEqual(bot.timers('ann'), [])
+  })
+
   test('gives what is said as it was written', async () => {
     const bytes = Buffer.from([0, 255])
     const bot = new Conversation((turn) => {

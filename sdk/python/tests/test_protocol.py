@@ -52,6 +52,50 @@ class Both:
             bot.replies("x", 2, updates=parts), [repr(("x", [("x", "a", []), ("", "b", "p")]))]
         )
 
+    def test_timers(self):
+        bot = self.handler(
+            "import datetime as d\n"
+            "turn.after('10m', 'tea', {'a': [1]})\n"
+            "turn.after(1.5, 'b')\n"
+            "turn.after(d.timedelta(minutes=1), 'c', 'x')\n"
+            "turn.at(d.datetime(2030, 1, 1, tzinfo=d.timezone.utc), 'd')\n"
+            "turn.at(1.25, 'e')\n"
+            "turn.cancel('f')\n"
+            "turn.reply(repr(turn.timer))"
+        )
+        done = bot.ask("hi", 1)["done"]
+        self.assertEqual(
+            done["timers"],
+            [
+                {"name": "tea", "after": "10m", "data": {"a": [1]}},
+                {"name": "b", "after": 1500},
+                {"name": "c", "after": 60000, "data": "x"},
+                {"name": "d", "at": 1893456000000},
+                {"name": "e", "at": 1250},
+                {"name": "f", "cancel": True},
+            ],
+        )
+        self.assertEqual(done["replies"], [{"text": "None"}])
+        timer = {"name": "tea", "due": 1893456000500, "data": {"a": 1}}
+        said = bot.replies("tea", 2, kind="timer", timer=timer)[0]
+        self.assertTrue(said.startswith("Timer(name='tea', due=datetime.datetime(2030, 1, 1, 0, 0, 0, 500000, "), said)
+        self.assertTrue(said.endswith("data={'a': 1})"), said)
+
+    def test_timers_that_are_none(self):
+        for call, error in (
+            ("turn.after(-1, 'x')", "turn.after takes a time from now on, not -1"),
+            ("turn.after(None, 'x')", 'turn.after takes a text such as "10m", seconds or a timedelta, not None'),
+            ("turn.after('1s', '')", "turn.after: a timer's name has 1 to 64 bytes"),
+            ("turn.after('1s', 'x' * 65)", "turn.after: a timer's name has 1 to 64 bytes"),
+            ("turn.after('1s', 7)", "turn.after: the name is a str, not 7 (int)"),
+            ("turn.after('1s', 'x', {1})", "turn.after: the data is JSON:"),
+            ("turn.at(__import__('datetime').datetime.now(), 'x')", "turn.at takes a datetime with its time zone"),
+            ("turn.at('soon', 'x')", "turn.at takes a datetime or seconds, not 'soon' (str)"),
+            ("turn.cancel(None)", "turn.cancel: the name is a str, not None"),
+        ):
+            with self.subTest(call):
+                self.assertIn(error, self.handler(call).failure()["error"])
+
     def test_hello_says_what_is_heard_and_nothing_by_default(self):
         self.assertEqual(self.handler("pass").hello["hears"], [])
 

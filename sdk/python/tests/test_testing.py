@@ -120,6 +120,26 @@ class Conversations(unittest.TestCase):
         with self.assertRaisesRegex(TypeError, "turnkey.File is wanted"):
             bot.sends("ann", files=[{"id": "p"}])
 
+    def test_timers(self):
+        def handle(turn):
+            if turn.timer:
+                turn.reply(f"{turn.timer.name} {turn.timer.data}")
+            elif turn.text == "no":
+                turn.cancel("tea")
+            else:
+                turn.after("4m", "tea", turn.text)
+
+        bot = Conversation(handle)
+        self.assertEqual(bot.says("ann", "green"), [])
+        self.assertEqual(bot.says("ann", "black"), [])
+        self.assertEqual((bot.timers("ann"), bot.timers("bob")), (["tea"], []))
+        self.assertEqual(bot.fires("ann", "tea"), ["tea black"])
+        with self.assertRaisesRegex(KeyError, "ann has no timer 'tea'"):
+            bot.fires("ann", "tea")
+        bot.says("ann", "green")
+        bot.says("ann", "no")
+        self.assertEqual(bot.timers("ann"), [])
+
     def test_what_is_said(self):
         def handle(turn):
             turn.reply("a", buttons=[[("x", "1"), ("y", "2")]], name="menu")

@@ -7,6 +7,7 @@
 //! | `reply.rs` | what a handler says: text, files, buttons |
 //! | `action.rs` | what a turn asks for: a reply, an edit, a call … and how the outbox keeps it |
 //! | `target.rs` | which message is meant |
+//! | `timer.rs` | what is to be done later |
 //! | `styled.rs`, `markup.rs`, `html.rs` | bold, links and lists, however they are written |
 //! | `object.rs` | reading what must be a JSON object |
 //!
@@ -21,6 +22,7 @@ mod object;
 mod reply;
 mod styled;
 mod target;
+mod timer;
 mod update;
 
 pub use turnkey_storage::DialogKey;
@@ -38,4 +40,6 @@ pub use self::reply::{
 };
 pub use self::styled::{Span, Style, Styled};
 pub use self::target::Target;
+pub use self::timer::{Delay, Timer};
+pub(crate) use self::timer::{When, Wish};
 pub use self::update::{Hears, Kind, MAX_UPDATE_ID, MAX_USER_ID, Rpc, Update, UpdateId};

@@ -8,6 +8,7 @@ use turnkey_storage::DialogKey;
 
 use super::content::{Chat, Contact, File, Forwarded, Location, Quoted, Sender};
 use super::styled::{self, Span};
+use super::timer::Timer;
 
 /// Bytes of a user id. Platforms' own are below 64.
 pub const MAX_USER_ID: usize = 256;
@@ -62,6 +63,8 @@ pub enum Kind {
     Other,
     /// Another system asked for it, by `POST /rpc/…`: see [`Update::rpc`]. Always heard.
     Rpc,
+    /// A timer of the dialog's is due: see [`Update::timer`]. Always heard.
+    Timer,
     /// Another turn, or a command, had something said here: `Turn::send_to`. No handler ever
     /// sees it.
     Relayed,
@@ -102,6 +105,7 @@ impl Kind {
             Kind::Business => "business",
             Kind::Other => "other",
             Kind::Rpc => "rpc",
+            Kind::Timer => "timer",
             Kind::Relayed => "relayed",
             Kind::Unreadable => "unreadable",
         }
@@ -129,7 +133,7 @@ impl Hears {
 
     /// Whether a handler is given updates of this kind.
     pub fn hears(self, kind: Kind) -> bool {
-        kind == Kind::Rpc || self.0 & 1 << kind as u32 != 0
+        matches!(kind, Kind::Rpc | Kind::Timer) || self.0 & 1 << kind as u32 != 0
     }
 }
 
@@ -383,6 +387,14 @@ impl Update {
         }
     }
 
+    /// The timer that is due; none if this is about something else.
+    pub fn timer(&self) -> Option<Timer> {
+        match self.kind {
+            Kind::Timer => serde_json::from_slice(&self.raw).ok(),
+            _ => None,
+        }
+    }
+
     /// What another system asks for; none for what a user did.
     pub fn rpc(&self) -> Option<Rpc> {
         match self.kind {
@@ -525,6 +537,7 @@ mod tests {
         let usual = Kind::ALL.map(|kind| Hears::default().hears(kind));
         assert_eq!(usual.iter().filter(|heard| **heard).count(), 5);
         assert!(Hears::only([]).hears(Kind::Rpc));
+        assert!(Hears::only([]).hears(Kind::Timer));
         assert!(!Hears::only([Kind::Edited]).hears(Kind::Message));
     }
 }

@@ -35,6 +35,10 @@ pub(super) struct Given<'a> {
 }
 
 /// What it is to do, and what that takes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one in a process's life: a box would save nothing"
+)]
 pub(super) enum Job {
     Write(Writing),
     Work(Working),

@@ -107,6 +107,11 @@ const OURS: &[(&str, &[&str], usize)] = &[
         &["broadcast", "user_id", "channel", "reason", "at"],
         3,
     ),
+    (
+        "turnkey_timer",
+        &["user_id", "channel", "name", "due", "id", "body"],
+        3,
+    ),
 ];
 
 /// A table to be copied.

@@ -156,4 +156,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
         at INTEGER NOT NULL,
         PRIMARY KEY (broadcast, user_id, channel)
     ) STRICT, WITHOUT ROWID;",
+    // Updates of dialogs that are due at a time of the author's.
+    "CREATE TABLE turnkey_timer (
+        channel TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        due INTEGER NOT NULL,
+        id TEXT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (user_id, channel, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX turnkey_timer_due ON turnkey_timer (due);",
 ];

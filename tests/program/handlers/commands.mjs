@@ -61,6 +61,11 @@ const verbs = {
     turn.delete('menu')
     turn.delete(BY_ID)
   },
+  after(turn, rest) {
+    const [delay, name, data] = rest.split(' ')
+    turn.after(delay, name, data)
+  },
+  cancel(turn, rest) { turn.cancel(rest) },
   toast(turn, rest) { turn.toast(rest) },
   alert(turn, rest) { turn.toast(rest, { alert: true }) },
   call(turn, rest) {
@@ -103,6 +108,7 @@ async function fetchOrSave(turn, sizeOf) {
 
 function otherThanText(turn) {
   if (turn.rpc) return `rpc ${turn.rpc.method} ${JSON.stringify(turn.rpc.params)}`
+  if (turn.timer) return `timer ${turn.timer.name} ${JSON.stringify(turn.timer.data)}`
   if (turn.button !== undefined) return `button ${turn.button}`
   if (turn.kind !== 'message') return `${turn.kind} ${turn.text}`
   const { contact, files, location } = turn

@@ -118,6 +118,11 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
     elif command == "delete":
         turn.delete("menu")
         turn.delete(by_id)
+    elif command == "after":
+        delay, name, data = rest.split(" ", 2)
+        turn.after(delay, name, data)
+    elif command == "cancel":
+        turn.cancel(rest)
     elif command in ("toast", "alert"):
         turn.toast(rest, alert=command == "alert")
     elif command == "call":
@@ -185,6 +190,8 @@ def other_than_text(turn: turnkey.AsyncTurn) -> "str | None":
     if turn.rpc and turn.rpc.method != "fail":
         params = json.dumps(turn.rpc.params, separators=(",", ":"))
         return f"rpc {turn.rpc.method} {params}"
+    if turn.timer:
+        return f"timer {turn.timer.name} {json.dumps(turn.timer.data)}"
     if turn.button is not None:
         return f"button {turn.button}"
     if turn.kind not in ("message", "rpc"):

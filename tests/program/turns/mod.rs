@@ -15,4 +15,5 @@ pub(crate) mod poison;
 pub(crate) mod replies;
 pub(crate) mod resent;
 pub(crate) mod slow;
+mod timers;
 pub(crate) mod unreadable;

@@ -24,6 +24,7 @@ from ._content import (
     Quoted,
     Rpc,
     Sender,
+    Timer,
     Update,
     escape,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "Rpc",
     "Said",
     "Sender",
+    "Timer",
     "Turn",
     "Update",
     "escape",

@@ -25,6 +25,8 @@ def done_of(turn: BaseTurn[Any], states: States) -> Dict[str, Any]:
         done["replies"] = turn._replies
     if turn._statements:
         done["sql"] = turn._statements
+    if turn._timers:
+        done["timers"] = turn._timers
     return done
 
 

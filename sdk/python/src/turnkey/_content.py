@@ -7,6 +7,7 @@ or empty where it is a text that every platform should have.
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 #: What sort of file one is.
@@ -114,6 +115,17 @@ class Rpc(NamedTuple):
     params: Any
 
 
+class Timer(NamedTuple):
+    """A timer that is due."""
+
+    #: The name that it was set under.
+    name: str
+    #: When it was to be due.
+    due: datetime
+    #: What it was set with.
+    data: Any
+
+
 class Update(NamedTuple):
     """The update that the turn handles."""
 
@@ -134,6 +146,11 @@ def read_files(files: List[Data]) -> List[File]:
              f.get("media_type"), f.get("size"))
         for f in files
     ]  # fmt: skip
+
+
+def read_timer(data: Data) -> Timer:
+    due = datetime.fromtimestamp(data["due"] / 1000, timezone.utc)
+    return Timer(data["name"], due, data.get("data"))
 
 
 def read_location(data: Data) -> Location:

@@ -18,6 +18,7 @@ from ._content import (
     Quoted,
     Rpc,
     Sender,
+    Timer,
     Update,
     escape,
     read_chat,
@@ -27,6 +28,7 @@ from ._content import (
     read_location,
     read_quoted,
     read_sender,
+    read_timer,
 )
 
 #: What a part of an update is read as.
@@ -65,8 +67,8 @@ class Heard:
 
     @property
     def kind(self) -> str:
-        """What sort of update it is: `message`, `button`, `opened`, `joined`, `left` or `rpc`;
-        also, if `turnkey.run` was given them as `hears`, `edited`, `reaction`, `inline`,
+        """What sort of update it is: `message`, `button`, `opened`, `joined`, `left`, `rpc` or
+        `timer`; also, if `turnkey.run` was given them as `hears`, `edited`, `reaction`, `inline`,
         `payment`, `join_request`, `business` or `other`. Treat one that you do not know as you
         treat `opened`."""
         return self._data.get("kind", "message")  # type: ignore[no-any-return]
@@ -139,6 +141,11 @@ class Heard:
     def album(self) -> str:
         """The same for all messages that were sent together; mostly empty."""
         return self._data.get("album", "")  # type: ignore[no-any-return]
+
+    @property
+    def timer(self) -> Optional[Timer]:
+        """The timer that is due, if that is what this is about: of the kind `timer`."""
+        return self._part("timer", read_timer)
 
     @property
     def rpc(self) -> Optional[Rpc]:

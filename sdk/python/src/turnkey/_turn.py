@@ -9,6 +9,7 @@ handler does. Bound: `MAX_REPLIES` replies and other actions a turn.
 from __future__ import annotations
 
 import os
+from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -43,6 +44,9 @@ else:
     S = TypeVar("S")
 
 MAX_REPLIES = 1000
+
+#: Bytes.
+MAX_TIMER_NAME = 64
 
 #: Bytes of a file that is fetched, if the author says nothing: what Telegram lets bots have.
 MAX_DOWNLOAD = 20 * 1024 * 1024
@@ -91,7 +95,7 @@ class BaseTurn(Heard, Generic[S]):
     helpers that serve both kinds of handlers."""
 
     __slots__ = (
-        "state", "_asked", "_replies", "_statements", "_cancelled", "_ended",
+        "state", "_asked", "_replies", "_statements", "_timers", "_cancelled", "_ended",
         "_awaited", "_more",
     )  # fmt: skip
 
@@ -105,6 +109,7 @@ class BaseTurn(Heard, Generic[S]):
         self._asked = asked
         self._replies: List[Dict[str, Any]] = []
         self._statements: List[List[Any]] = []
+        self._timers: List[Dict[str, Any]] = []
         self._cancelled = False
         self._ended = False
         # A plain turn that is awaited after all.
@@ -254,6 +259,59 @@ class BaseTurn(Heard, Generic[S]):
         if self._ended:
             raise _ended("execute")
         self._statements.append(to_sql(sql, params))
+
+    def after(self, delay: Union[str, float, timedelta], name: str, data: Any = None) -> None:
+        """Sets a timer of this dialog: once that time has passed since the end of this turn, a
+        turn of the kind `timer` runs, and `turn.timer` has the name and the data, which is what
+        JSON holds. It is part of this turn's transaction, and survives restarts; what was due
+        while nothing ran is due at the next start. One of the same name is replaced. `delay` is
+        a text such as `"10m"`, with the units ms, s, m, h and d; seconds; or a `timedelta`.
+
+            turn.after("4m", "tea", {"sort": "green"})"""
+        after: Union[str, int]
+        if isinstance(delay, str):
+            after = delay
+        elif isinstance(delay, timedelta):
+            after = round(delay.total_seconds() * 1000)
+        elif isinstance(delay, (int, float)) and not isinstance(delay, bool):
+            after = round(delay * 1000)
+        else:
+            raise TypeError(
+                'turn.after takes a text such as "10m", seconds or a timedelta,'
+                f" not {describe(delay)}"
+            )
+        if not isinstance(after, str) and after < 0:
+            raise ValueError(f"turn.after takes a time from now on, not {delay}")
+        self._time("after", name, {"after": after}, data)
+
+    def at(self, moment: Union[datetime, float], name: str, data: Any = None) -> None:
+        """As `after`, at a moment of the wall clock: a `datetime` with its time zone, or seconds
+        since 1970. One that is past is due at once."""
+        if isinstance(moment, datetime):
+            if moment.tzinfo is None:
+                raise ValueError("turn.at takes a datetime with its time zone")
+            moment = moment.timestamp()
+        if isinstance(moment, bool) or not isinstance(moment, (int, float)):
+            raise TypeError(f"turn.at takes a datetime or seconds, not {describe(moment)}")
+        self._time("at", name, {"at": round(moment * 1000)}, data)
+
+    def cancel(self, name: str) -> None:
+        """Takes a timer of this dialog away, if there is one of this name."""
+        self._time("cancel", name, {"cancel": True}, None)
+
+    def _time(self, verb: str, name: str, wish: Dict[str, Any], data: Any) -> None:
+        if self._ended:
+            raise _ended(verb)
+        if not isinstance(name, str):
+            raise TypeError(f"turn.{verb}: the name is a str, not {describe(name)}")
+        if not 1 <= len(name.encode("utf-8", "replace")) <= MAX_TIMER_NAME:
+            raise ValueError(f"turn.{verb}: a timer's name has 1 to {MAX_TIMER_NAME} bytes")
+        if data is not None:
+            try:
+                wish["data"] = decode(encode({"data": data}))["data"]
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"turn.{verb}: the data is JSON: {error}") from None
+        self._timers.append({"name": name, **wish})
 
     def __repr__(self) -> str:
         return (

@@ -14,7 +14,7 @@ use super::json::{field, levels, without_place};
 use super::value::{Param, statement};
 use super::{DEEPEST, Fail, LONGEST_ERROR, cut};
 use crate::author::error::{Error, Result};
-use crate::author::message::{Action, Object, Reply, Verb};
+use crate::author::message::{Action, Delay, Object, Reply, Verb, When, Wish};
 use crate::author::turn::MAX_REPLIES;
 use crate::handlers::Handled;
 
@@ -27,6 +27,36 @@ struct Done<'a> {
     replies: Option<&'a RawValue>,
     #[serde(borrow, default)]
     sql: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timers: Option<&'a RawValue>,
+}
+
+/// What is to be done about a timer, as a handler writes it.
+#[derive(Deserialize)]
+struct TimerWish {
+    name: String,
+    #[serde(default)]
+    after: Option<Delay>,
+    #[serde(default)]
+    at: Option<i64>,
+    #[serde(default)]
+    cancel: bool,
+    #[serde(default)]
+    data: serde_json::Value,
+}
+
+impl TimerWish {
+    fn checked(self) -> std::result::Result<Wish, String> {
+        let name = self.name;
+        let when = match (self.after, self.at, self.cancel) {
+            (Some(delay), None, false) => When::After(delay),
+            (None, Some(moment), false) => When::At(moment),
+            (None, None, true) => return Ok(Wish::Cancel { name }),
+            _ => return Err("one of after, at and cancel is wanted".to_owned()),
+        };
+        let data = self.data;
+        Ok(Wish::Set { name, when, data })
+    }
 }
 
 /// A field that is `null` is not one that was left out.
@@ -137,8 +167,17 @@ pub(crate) fn read_done(
         Some(sql) => field("sql", sql)?,
         None => Vec::new(),
     };
+    let timers: Vec<Object<TimerWish>> = match done.timers {
+        Some(timers) => field("timers", timers)?,
+        None => Vec::new(),
+    };
+    let wish = |(at, Object(wish)): (usize, Object<TimerWish>)| {
+        wish.checked().map_err(|e| format!("timers[{at}]: {e}"))
+    };
+    let timers = timers.into_iter().enumerate().map(wish);
     Ok(Handled {
         state,
+        timers: timers.collect::<std::result::Result<_, _>>()?,
         actions: actions.collect::<std::result::Result<_, _>>()?,
         statements: statements
             .into_iter()

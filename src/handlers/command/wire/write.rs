@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::{Given, LONGEST_LINE, PROTOCOL};
 use crate::author::error::{Error, Result};
 use crate::author::message::{
-    Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender, Update,
+    Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender, Timer, Update,
 };
 
 /// The first line of a conversation.
@@ -105,6 +105,8 @@ struct Heard<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     rpc: Option<Rpc>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    timer: Option<Timer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<Raw<'a>>,
 }
 
@@ -134,6 +136,7 @@ impl<'a> Heard<'a> {
             message: &update.message,
             album: &update.album,
             rpc: update.rpc(),
+            timer: update.timer(),
             raw: raw.then(|| Raw::of(update.raw())),
         }
     }

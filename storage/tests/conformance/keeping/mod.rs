@@ -11,6 +11,7 @@ mod operators;
 mod pauses;
 mod relays;
 mod replies;
+mod timers;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

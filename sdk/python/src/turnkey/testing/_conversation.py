@@ -14,6 +14,7 @@ import json
 import os
 import re
 import sqlite3
+import time
 import threading
 import weakref
 from typing import (
@@ -69,6 +70,7 @@ class Conversation(Questions):
         self._channel = channel
         self._stored: Dict[str, str] = {}
         self._count = 0
+        self._timers: Dict[str, Dict[str, Dict[str, Any]]] = {}
         #: What `turn.dead_replies` gives.
         self.dead_replies: List[DeadReply] = []
         #: What the last turn showed with `turn.draft`.
@@ -108,6 +110,7 @@ class Conversation(Questions):
         dialog: str = "",
         album: str = "",
         rpc: Optional[Mapping[str, Any]] = None,
+        timer: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
     ) -> List[Said]:
@@ -120,7 +123,7 @@ class Conversation(Questions):
             "channel": self._channel,
             "user": user,
             "update": str(self._count),
-            "kind": "rpc" if rpc is not None else kind,
+            "kind": "rpc" if rpc is not None else "timer" if timer is not None else kind,
             "text": text,
             "attempt": attempt,
         }
@@ -151,12 +154,25 @@ class Conversation(Questions):
             turn["markup"] = markup
         if rpc is not None:
             turn["rpc"] = {"params": None, **rpc}
+        if timer is not None:
+            turn["timer"] = {"name": text, "due": round(time.time() * 1000), **timer}
         if raw is not None:
             turn["raw"] = raw
         turn = decode(encode(turn))
         if user in self._stored:
             turn["state"] = json.loads(self._stored[user])
         return self._take(user, turn)
+
+    def timers(self, user: str) -> List[str]:
+        """The names of the user's timers that wait."""
+        return sorted(self._timers.get(user, ()))
+
+    def fires(self, user: str, name: str) -> List[Said]:
+        """The user's timer of this name is due; what they are told then."""
+        timer = self._timers.get(user, {}).pop(name, None)
+        if timer is None:
+            raise KeyError(f"{user} has no timer {name!r}; there are {self.timers(user)}")
+        return self.sends(user, name, timer={"data": timer.get("data")})
 
     def state(self, user: str) -> Any:
         """A user's state as the next turn would see it."""
@@ -183,6 +199,12 @@ class Conversation(Questions):
             for sql, values in done.get("sql", ()):
                 self.database.execute(sql, _values(values))
         self._stored[user] = json.dumps(done["state"])
+        timers = self._timers.setdefault(user, {})
+        for wish in done.get("timers", ()):
+            if wish.get("cancel"):
+                timers.pop(wish["name"], None)
+            else:
+                timers[wish["name"]] = wish
         return [read(said) for said in done.get("replies", ())]
 
     def _wait_for(self, result: Any) -> Any:
