@@ -6,6 +6,7 @@ pub(crate) mod attempts;
 pub(crate) mod broadcast;
 pub(crate) mod context;
 mod inherited;
+pub(crate) mod late;
 mod left;
 pub(crate) mod names;
 mod outcome;

@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("marks.sql"),
     include_str!("messages.sql"),
     include_str!("broadcasts.sql"),
+    include_str!("taken.sql"),
 ];
 
 /// The oldest servers: both know how to lay out an index on our keys, roll back a

@@ -33,6 +33,7 @@ fn a_file_becomes_another_file() {
                 ("turnkey_inbox", 5),
                 ("turnkey_dead", 5),
                 ("turnkey_dead_reply", 2),
+                ("turnkey_taken", 1),
                 ("turnkey_pause", 1),
                 ("turnkey_poll_mark", 1),
                 ("turnkey_message", 5),
