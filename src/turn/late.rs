@@ -7,7 +7,7 @@
 //! before the turn that tells the handler of it. Bound: what is kept goes when its message
 //! arrived, or with update ids (`--keep-seen`).
 
-use turnkey_storage::{DialogKey, ReplyId, admin, broadcasts, taken};
+use turnkey_storage::{DialogKey, ReplyId, admin, broadcasts, replies, taken};
 
 use crate::author::message::Outgoing;
 use crate::channels::{Channel, End, ReplyEnd, Sent};
@@ -83,7 +83,14 @@ async fn refused(bot: &Bot, end: &ReplyEnd, whose: &DialogKey, reason: &str) -> 
     };
     let taken = taken.filter(|taken| taken.message == end.message);
     let (Some((update, id)), Some(taken)) = (key, taken) else {
-        // Known already, too old, or said by another program.
+        if let Some((_, id)) = key
+            && let Some(dead) = replies::get(storage, id).await.map_err(away)?
+            && is_of(&dead.body, id, &end.key)
+        {
+            // Our answer did not arrive, and it is said again.
+            return Ok(());
+        }
+        // Too old, or said by another program.
         bot.slot.add(Field::Refused, 1);
         tracing::warn!(
             "{whose}: a reply that was taken was refused later: {reason} (reply {})",
