@@ -451,8 +451,16 @@ pub trait Channel {
     }
 
     /// Shows a text that is not final, for a moment: best effort. None where the platform
-    /// shows no such thing.
+    /// shows no such thing. It may be a message, which the next text of this update changes;
+    /// then the first reply of its turn takes its place, or [`end_draft`](Channel::end_draft)
+    /// takes it away.
     fn draft<'a>(&'a self, _update: &'a Update, _text: &'a str) -> Option<SendFuture<'a>> {
+        None
+    }
+
+    /// The handler of this update has ended a while ago: what [`draft`](Channel::draft) has
+    /// shown is taken away, unless a reply took its place. None where it goes by itself.
+    fn end_draft<'a>(&'a self, _update: &'a Update) -> Option<SendFuture<'a>> {
         None
     }
 
