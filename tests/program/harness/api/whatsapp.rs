@@ -32,13 +32,16 @@ pub(crate) fn whatsapp(setup: Setup, url: &str) -> Setup {
         .env("TURNKEY_WHATSAPP_VERIFY_TOKEN", VERIFY_TOKEN)
 }
 
+/// Changes when calls that wait for their answer are let go.
+pub(super) type Release = watch::Receiver<u64>;
+
 /// The answer to a call of WhatsApp's, and what comes before it is given; none if it is another
 /// platform's.
 pub(super) fn answer(
     head: &Parts,
     body: &[u8],
     state: &mut State,
-) -> Option<(Response<Full<Bytes>>, Option<watch::Receiver<u64>>)> {
+) -> Option<(Response<Full<Bytes>>, Option<Release>)> {
     let mut is_taken = false;
     let answer = said(head, body, state, &mut is_taken)?;
     Some((answer, is_taken.then(|| state.releases.subscribe())))
