@@ -82,7 +82,12 @@ async fn refused(bot: &Bot, end: &ReplyEnd, whose: &DialogKey, reason: &str) -> 
         None => None,
     };
     let taken = taken.filter(|taken| taken.message == end.message);
-    let (Some((update, id)), Some(taken)) = (key, taken) else {
+    let broadcast = key.and_then(|(update, _)| broadcasts::of_update(update));
+    let (Some((_, id)), Some(taken)) = (key, taken) else {
+        if broadcast.is_some() {
+            // It is counted already, or the broadcast is long over.
+            return Ok(());
+        }
         if let Some((_, id)) = key
             && let Some(dead) = replies::get(storage, id).await.map_err(away)?
             && is_of(&dead.body, id, &end.key)
@@ -99,7 +104,7 @@ async fn refused(bot: &Bot, end: &ReplyEnd, whose: &DialogKey, reason: &str) -> 
         return Ok(());
     };
     let dialog = &taken.dialog;
-    if let Some(broadcast) = broadcasts::of_update(update) {
+    if let Some(broadcast) = broadcast {
         let counted = broadcasts::refused_late(storage, broadcast, &taken, reason).await;
         if counted.map_err(away)? {
             bot.slot.add(Field::Refused, 1);

@@ -262,6 +262,35 @@ async fn a_refusal_that_comes_before_the_mark_is_asked_for_again() {
     setup.assert_sound();
 }
 
+/// What a broadcast said is counted, and nobody's to send again.
+#[tokio::test]
+async fn a_broadcast_counts_what_whatsapp_refuses_later() {
+    let api = Api::start();
+    let bot = start(&api).await;
+    let hi = value(json!({"messages": [text("wamid.in1", "silent")]}));
+    told(&bot, hi, "").await;
+    let made = bot.setup.tool(&["broadcast", "--text", "hello everybody"]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let said = call(&api, 0).await;
+    let shown = || -> Value {
+        let shown = bot.setup.tool(&["broadcast", "show", "1", "--json"]);
+        serde_json::from_str(&shown.stdout).expect("JSON")
+    };
+    until("it counts", SOON, || shown()["sent"] == 1).await;
+    for _ in 0..2 {
+        told(&bot, status(&said, "wamid.1", "failed"), "").await;
+        let shown = shown();
+        assert_eq!(
+            (&shown["sent"], &shown["failed"]),
+            (&json!(0), &json!(1)),
+            "{shown}"
+        );
+    }
+    assert!(listed(&bot.setup, &[]).is_empty());
+    let setup = bot.stop().await;
+    setup.assert_sound();
+}
+
 #[test]
 fn whatsapp_needs_all_of_its_settings() {
     let none = "http://localhost:1";
