@@ -16,6 +16,9 @@ pub(crate) type Asked<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + 
 /// Whether it was shown.
 pub(crate) type Shown<'a> = Pin<Box<dyn Future<Output = bool> + 'a>>;
 
+/// Until it is done, or given up.
+pub(crate) type Ended<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
+
 /// See the module's page.
 pub(crate) trait Platform {
     /// Calls a method of the platform from which this update came.
@@ -29,6 +32,9 @@ pub(crate) trait Platform {
     /// Shows a text that is not final; false where the platform shows no such thing, or
     /// refuses.
     fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Shown<'a>;
+
+    /// Takes away what was shown so, unless a reply took its place; none where it goes by itself.
+    fn end_draft<'a>(&'a self, update: &'a Update) -> Option<Ended<'a>>;
 
     /// Fetches a file into memory.
     fn download<'a>(&'a self, channel: &'a str, file: &'a File, limit: usize)

@@ -370,7 +370,8 @@ impl<S> Turn<S> {
     /// Shows a text that still grows, such as a language model's answer so far; a later one
     /// takes its place, and the turn's reply takes the last one's. Call it as often as you
     /// like: the newest is shown every second and a half. Best effort: it is never stored,
-    /// and nothing happens on platforms that show no drafts.
+    /// and nothing happens on platforms that show no drafts. On VK it is a message: without a
+    /// reply it is deleted.
     pub fn draft(&mut self, text: impl Into<String>) {
         let text = text.into();
         match &self.drafts {

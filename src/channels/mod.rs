@@ -174,33 +174,49 @@ impl PlatformAnswer {
 pub enum Received {
     /// Updates, in order. Each is a turn.
     Updates(Vec<Update>),
-    /// The same, and replies that the platform had taken and refuses after all.
-    WithRefusals(Vec<Update>, Vec<RefusedLate>),
+    /// The same, and what became of replies that the platform had taken.
+    WithEnds(Vec<Update>, Vec<ReplyEnd>),
     /// An update whose caller asks not to wait: it is accepted at once.
     Async(Box<Update>),
     /// Nothing for a handler: this is the answer.
     Answer(PlatformAnswer),
 }
 
-/// A reply that the platform took, and did not deliver: [`Received::WithRefusals`].
+/// What became of a reply that the platform had taken: [`Received::WithEnds`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct RefusedLate {
-    /// Whose it was, as far as the platform says.
-    pub dialog: DialogKey,
+pub struct ReplyEnd {
     /// [`Outgoing::key`]; empty where the platform does not give it back.
     pub key: String,
-    /// For the log; without secrets.
-    pub reason: String,
+    /// What the platform calls the message: [`Sent::message`].
+    pub message: String,
+    /// What became of it.
+    pub end: End,
 }
 
-impl RefusedLate {
-    /// The reply of this key, for this reason.
-    pub fn new(dialog: DialogKey, key: impl Into<String>, reason: impl Into<String>) -> Self {
-        RefusedLate {
-            dialog,
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// It is with its user: it will not be refused any more.
+    Arrived,
+    /// It is refused after all: it becomes a dead reply, if the channel
+    /// [`refuses_late`](Channel::refuses_late).
+    Refused {
+        /// Whose it was, as far as the platform says.
+        dialog: DialogKey,
+        /// Why; without secrets.
+        reason: String,
+    },
+}
+
+impl ReplyEnd {
+    /// This end of the reply that has this key, and that is this message of the platform's.
+    pub fn new(key: impl Into<String>, message: impl Into<String>, end: End) -> Self {
+        ReplyEnd {
             key: key.into(),
-            reason: reason.into(),
+            message: message.into(),
+            end,
         }
     }
 }
@@ -435,8 +451,16 @@ pub trait Channel {
     }
 
     /// Shows a text that is not final, for a moment: best effort. None where the platform
-    /// shows no such thing.
+    /// shows no such thing. It may be a message, which the next text of this update changes;
+    /// then the first reply of its turn takes its place, or [`end_draft`](Channel::end_draft)
+    /// takes it away.
     fn draft<'a>(&'a self, _update: &'a Update, _text: &'a str) -> Option<SendFuture<'a>> {
+        None
+    }
+
+    /// The handler of this update has ended a while ago: what [`draft`](Channel::draft) has
+    /// shown is taken away, unless a reply took its place. None where it goes by itself.
+    fn end_draft<'a>(&'a self, _update: &'a Update) -> Option<SendFuture<'a>> {
         None
     }
 
@@ -464,6 +488,13 @@ pub trait Channel {
     /// `Retry-After` of a 503.
     fn retry_after(&self) -> String {
         "1".to_owned()
+    }
+
+    /// Whether the platform may still refuse what it has taken, and says so with the reply's
+    /// [`key`](Outgoing::key) ([`Received::WithEnds`]). Then a copy of each reply is kept until
+    /// it says that it arrived, or for `--keep-seen`.
+    fn refuses_late(&self) -> bool {
+        false
     }
 
     /// Bytes of a body that are taken; `configured` is `--max-body`.

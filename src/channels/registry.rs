@@ -24,7 +24,7 @@ use super::{
     telegram, viber, vk, whatsapp,
 };
 use crate::author::message::{Action, DialogKey, File, Hears, Kind, Outgoing, Reply, Update};
-use crate::author::platform::{Asked, Platform, Shown};
+use crate::author::platform::{Asked, Ended, Platform, Shown};
 use crate::author::start_error::StartError;
 use crate::config::Config;
 use crate::shared::pacing::{MAX_CHANNELS, Pace, Pacer};
@@ -271,6 +271,16 @@ impl Platform for Channels {
                 Err(_) => false,
             }
         })
+    }
+
+    fn end_draft<'a>(&'a self, update: &'a Update) -> Option<Ended<'a>> {
+        let end = self.of(&update.dialog).end_draft(update)?;
+        Some(Box::pin(async move {
+            // It may wait as long for its place.
+            if let Ok(Err(error)) = tokio::time::timeout(PATIENCE * 2, end).await {
+                tracing::debug!("{}: a draft is not taken away: {error}", update.dialog);
+            }
+        }))
     }
 
     fn download<'a>(

@@ -131,6 +131,11 @@ settings! {
         keep_seen: Age = Age(hours(72)), check: |Age(time)| lasting(
             hours(36), ": Telegram sends an update again for 24 hours, Facebook for 36", time).map(Age);
 
+        /// How long a message is known by the name that the bot gave it, from when it was sent or
+        /// last edited, such as 90d. At least 48h: for so long platforms delete messages
+        keep_names: Age = Age(hours(365 * 24)), check: |Age(time)| lasting(
+            hours(48), ": platforms delete a message for 48 hours", time).map(Age);
+
         /// Copy the database to this directory again and again (SQLite)
         backup_dir: PathBuf, value_name: "DIR";
 

@@ -249,6 +249,11 @@ fn what_is_kept_outlives_the_platforms_patience() {
     };
     assert!(refused(keep(35)).contains("--keep-seen takes at least 36h"));
     assert!(config(keep(36)).is_ok());
+    let names = Settings {
+        keep_names: Some(Age(Duration::from_secs(47 * 3600))),
+        ..Settings::default()
+    };
+    assert!(refused(names).contains("--keep-names takes at least 48h"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub(crate) mod broadcast;
 pub(crate) mod context;
 mod gathering;
 mod inherited;
+pub(crate) mod late;
 mod left;
 pub(crate) mod names;
 mod outcome;

@@ -108,7 +108,7 @@ pub(super) async fn learn(
             (Some(_), _) => messages::remove(storage, dialog, name).await,
             // Some platforms put another message in the place of the old one.
             (None, Some(id)) => messages::set(storage, dialog, name, id).await,
-            (None, None) => Ok(()),
+            (None, None) => messages::used(storage, dialog, name).await,
         },
         Action::Delete {
             message: Target::Named(name),

@@ -25,7 +25,7 @@ use crate::shared::drain;
 use crate::shared::scoreboard::Field;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
-use crate::turn::{left, names};
+use crate::turn::{late, left, names};
 
 /// Attempts to send one reply before its turn ends without it: two minutes of
 /// pauses, more when the platform asks for longer ones.
@@ -140,6 +140,8 @@ async fn deliver(
         let (reason, after, counts) = match outlet.channel.send(id, &resolved).await {
             Ok(sent) => {
                 learn(bot, dialog, reply, &sent).await?;
+                let kept = late::keep(bot, outlet.channel, (dialog, id, broadcast), &sent);
+                kept.await.map_err(stays)?;
                 if let Some(broadcast) = broadcast {
                     let counted = broadcasts::sent(&*bot.storage, broadcast, dialog, id);
                     counted.await.map_err(stays)?;

@@ -269,7 +269,7 @@ impl Poller {
         };
         match channel.parse(&HeaderMap::new(), raw) {
             // No platform that is polled refuses late.
-            Ok(Received::Updates(mut updates) | Received::WithRefusals(mut updates, _)) => {
+            Ok(Received::Updates(mut updates) | Received::WithEnds(mut updates, _)) => {
                 match updates.pop() {
                     Some(mut update) => {
                         self.bot.dialog_by.apply(&mut update);

@@ -18,13 +18,12 @@ use turnkey_storage::Arrival;
 
 use super::body;
 use crate::author::message::{DialogKey, Update};
-use crate::channels::{Channel, PlatformAnswer, Received, Refusal, RefusedLate};
+use crate::channels::{Channel, PlatformAnswer, Received, Refusal};
 use crate::config::ServerLimits;
 use crate::net::request::Body;
-use crate::shared::scoreboard::Field;
 use crate::turn::context::Bot;
 use crate::turn::receipt::{Answer, WaitsFor};
-use crate::turn::{riding, turn};
+use crate::turn::{late, riding, turn};
 
 /// Microseconds between the arrivals of a batch's updates of one dialog: in the inbox each
 /// needs a place of its own, further from the next than two readings of a clock differ.
@@ -50,10 +49,11 @@ pub(crate) async fn receive(
     // All of a request arrived now, however long an update waits for the one
     // before it.
     let arrived = Arrival::now();
+    let mut settled = Ok(());
     let mut updates = match received {
         Received::Updates(updates) => updates,
-        Received::WithRefusals(updates, refused) => {
-            refused.iter().for_each(|refused| note(bot, refused));
+        Received::WithEnds(updates, ends) => {
+            settled = late::settle(bot, &ends).await;
             updates
         }
         Received::Async(mut update) => {
@@ -67,12 +67,17 @@ pub(crate) async fn receive(
         bot.dialog_by.apply(update);
     }
 
+    // What could not be settled comes again, and with it the updates, which are known then.
+    let settled = |answer| match settled {
+        Ok(()) => Ok(answer),
+        Err(reason) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason)),
+    };
     let mut answer = channel.answer(Vec::new());
     if updates.len() == 1 {
         for update in updates {
             answer = run(bot, channel, update, arrived).await?;
         }
-        return Ok(answer);
+        return settled(answer);
     }
     let mut dialogs = JoinSet::new();
     for updates in by_dialog(updates) {
@@ -86,19 +91,7 @@ pub(crate) async fn receive(
             Err(refusal) => refused = Some(refusal),
         }
     }
-    refused.map_or(Ok(answer), Err)
-}
-
-/// Counts a reply that was taken and is refused after all, as one that was refused at once.
-fn note(bot: &Bot, refused: &RefusedLate) {
-    let RefusedLate {
-        dialog,
-        key,
-        reason,
-        ..
-    } = refused;
-    bot.slot.add(Field::Refused, 1);
-    tracing::warn!("{dialog}: a reply that was taken was refused later: {reason} (reply {key})");
+    refused.map_or(settled(answer), Err)
 }
 
 /// The same updates in one list for each dialog, the order kept.

@@ -1,4 +1,5 @@
-//! Deletes old data: ids and answers of updates after `--keep-seen`, turns of the history after
+//! Deletes old data: ids and answers of updates, and copies of replies that may be refused later,
+//! after `--keep-seen`; names of messages after `--keep-names`; turns of the history after
 //! `--keep-history`.
 //!
 //! Run by the first worker only. The tables are scanned in steps of a hundred rows with a pause
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use turnkey_storage::retention::{Kept, Sweep};
 
+use crate::config::Config;
 use crate::turn::context::Bot;
 use crate::turn::receipt::now_ms;
 
@@ -20,13 +22,22 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Between two rounds, and after a step that failed.
 const ROUND: Duration = Duration::from_secs(60);
 
+/// What is swept, and how long each is kept.
+pub(crate) fn kept(config: &Config) -> Vec<(Kept, Duration)> {
+    let mut all = vec![
+        (Kept::Updates, config.keep_seen.0),
+        (Kept::Taken, config.keep_seen.0),
+        (Kept::Names, config.keep_names.0),
+    ];
+    all.extend(config.keep_history.map(|age| (Kept::History, age.0)));
+    all
+}
+
 /// Sweeps until the worker leaves.
-pub(crate) async fn run(bot: Rc<Bot>, keep_seen: Duration, keep_history: Option<Duration>) {
+pub(crate) async fn run(bot: Rc<Bot>, all: Vec<(Kept, Duration)>) {
     loop {
-        let mut kept = vec![(Kept::Updates, keep_seen)];
-        kept.extend(keep_history.map(|age| (Kept::History, age)));
         let mut gone = 0;
-        for (kept, age) in kept {
+        for &(kept, age) in &all {
             let cutoff = now_ms().saturating_sub(age.as_millis() as i64);
             let mut sweep = Sweep::of(kept);
             loop {
@@ -48,7 +59,7 @@ pub(crate) async fn run(bot: Rc<Bot>, keep_seen: Duration, keep_history: Option<
             }
         }
         if gone > 0 {
-            tracing::debug!("{gone} old rows are gone (--keep-seen, --keep-history)");
+            tracing::debug!("{gone} old rows are gone (--keep-seen, --keep-names, --keep-history)");
         }
         if !bot.inbox.sleep(ROUND).await {
             return;

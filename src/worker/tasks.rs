@@ -169,12 +169,10 @@ pub(super) async fn before_serving(
     tasks.start(End::Cut, recovery::look_for_pending(bot.clone(), goes_on));
     let config = worker.config;
     if worker.is_first {
-        let retention = retention::run(
-            bot.clone(),
-            config.keep_seen.0,
-            config.keep_history.map(|age| age.0),
+        tasks.start(
+            End::Cut,
+            retention::run(bot.clone(), retention::kept(config)),
         );
-        tasks.start(End::Cut, retention);
         tasks.start(End::Cut, broadcast::run(bot.clone()));
         tasks.start(End::Cut, alarm::run(bot.clone()));
         if let (Some(backups), Some(files)) = (&config.backup, worker.database.files()) {

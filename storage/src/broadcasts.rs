@@ -5,7 +5,8 @@
 //! in one transaction. What became of a dialog's reply is counted in the transaction that takes
 //! the reply out of the outbox ([`sent`], [`refused`], [`bury_reply`]) or its update out of the
 //! inbox ([`bury_update`]), so each dialog counts once, whatever crashes. A reply that is sent
-//! in several messages counts with the last of them.
+//! in several messages counts with the last of them; one that its platform refuses later counts
+//! again, as not reached ([`refused_late`]).
 //!
 //! The condition is an operator's own SQL. It is only ever part of a question, which every
 //! engine runs in a transaction or on a connection that cannot write.
@@ -16,7 +17,10 @@
 use crate::dead::DeadLetter;
 use crate::inbox::{Pending, in_order};
 use crate::replies::{self, TAKES_REPLIES, Waiting};
-use crate::{DialogKey, Error, ReplyId, Result, Row, Statement, Storage, Value, dead, unix_ms};
+use crate::taken::Taken;
+use crate::{
+    DialogKey, Error, ReplyId, Result, Row, Statement, Storage, Value, dead, taken, unix_ms,
+};
 
 /// How the ids of a broadcast's updates begin. Callers of HTTP choose theirs, also such ones:
 /// those are no broadcast's, which never goes there.
@@ -471,6 +475,42 @@ pub async fn refused(
     storage.own(statements).await.map(drop)
 }
 
+/// A message that the platform had taken is refused after all ([`taken`]): its dialog counts as
+/// one that could not be reached. False, and nothing happens, when no reply is kept under this
+/// message.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn refused_late(
+    storage: &dyn Storage,
+    broadcast: u64,
+    taken: &Taken,
+    reason: &str,
+) -> Result<bool> {
+    let kept = "EXISTS (SELECT 1 FROM turnkey_taken k
+         WHERE k.turn = ?3 AND k.n = ?4 AND k.message = ?5)";
+    let params = |with_reason: bool| {
+        let mut params = replies::key(&taken.dialog, taken.id);
+        params.push(Value::from(&taken.message));
+        params.push(Value::from(number(broadcast)));
+        params.extend(with_reason.then(|| Value::from(short(reason))));
+        params.extend(with_reason.then(|| Value::from(unix_ms())));
+        params
+    };
+    let is_new = is_new("?6");
+    let mut statements = vec![Statement::new(
+        format!(
+            "UPDATE turnkey_broadcast SET sent = sent - 1
+             WHERE id = ?6 AND sent > 0 AND {kept} AND {is_new}"
+        ),
+        params(false),
+    )];
+    statements.extend(failed(kept, ("?6", "?7", "?8"), params));
+    statements.push(taken::take_out(taken.id, &taken.message));
+    let changed = storage.own(statements).await?;
+    Ok(changed.last().is_some_and(|rows| *rows > 0))
+}
+
 /// [`replies::bury`] for a reply of a broadcast.
 ///
 /// # Errors
@@ -566,10 +606,7 @@ fn failed(
     (broadcast, reason, at): (&str, &str, &str),
     params: impl Fn(bool) -> Vec<Value>,
 ) -> Vec<Statement> {
-    let new = format!(
-        "NOT EXISTS (SELECT 1 FROM turnkey_broadcast_failed f
-             WHERE f.broadcast = {broadcast} AND f.user_id = ?1 AND f.channel = ?2)"
-    );
+    let new = is_new(broadcast);
     vec![
         Statement::new(
             format!(
@@ -588,6 +625,14 @@ fn failed(
             params(true),
         ),
     ]
+}
+
+/// The condition that the dialog in `?1` and `?2` is not yet one that was not reached.
+fn is_new(broadcast: &str) -> String {
+    format!(
+        "NOT EXISTS (SELECT 1 FROM turnkey_broadcast_failed f
+             WHERE f.broadcast = {broadcast} AND f.user_id = ?1 AND f.channel = ?2)"
+    )
 }
 
 /// The condition that the reply in `?1` to `?4` is in the outbox, the only one of its turn.

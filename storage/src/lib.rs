@@ -54,6 +54,7 @@ mod remedy;
 pub mod replies;
 pub mod retention;
 pub mod sqlite;
+pub mod taken;
 pub mod timers;
 pub mod tools;
 mod value;

@@ -2,7 +2,8 @@
 //! that a later turn can find it again.
 //!
 //! Set for a dialog when a reply that has a name was sent; [`admin::reset`](crate::admin::reset)
-//! forgets them with the dialog's state. Bounds: [`MAX_NAME`]; how many names a dialog may have
+//! forgets them with the dialog's state, and [`retention`](crate::retention) those whose message
+//! was neither sent nor changed for long. Bounds: [`MAX_NAME`]; how many names a dialog may have
 //! is the caller's to limit.
 
 use crate::{DialogKey, Error, FORGOTTEN, Result, Statement, Storage, unix_ms};
@@ -55,6 +56,20 @@ pub async fn find(storage: &dyn Storage, dialog: &DialogKey, name: &str) -> Resu
     );
     let rows = storage.own_query(query).await?;
     rows.first().map(|row| row.get("message")).transpose()
+}
+
+/// A message was changed under this name: the name is kept as long as a new one. Nothing
+/// happens when there is no message of this name.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn used(storage: &dyn Storage, dialog: &DialogKey, name: &str) -> Result<()> {
+    let change = Statement::new(
+        "UPDATE turnkey_message SET at = ?4
+         WHERE user_id = ?1 AND channel = ?2 AND name = ?3",
+        (&dialog.user_id, &dialog.channel, name, unix_ms()),
+    );
+    storage.own(vec![change]).await.map(drop)
 }
 
 /// Takes a name away. Nothing happens when there is no message of this name.

@@ -19,7 +19,7 @@ pub(crate) const TAKES_REPLIES: &str = "DELETE FROM turnkey_outbox";
 pub(crate) const PUTS_REPLIES: &str = "INSERT INTO turnkey_outbox";
 
 /// The columns of a dead reply.
-const COLUMNS: &str = "turn, n, channel, user_id, body, error, attempts, since, died";
+pub(crate) const COLUMNS: &str = "turn, n, channel, user_id, body, error, attempts, since, died";
 
 /// A reply that waits.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
-//! Retention: deletes old update ids and old history in small steps.
+//! Retention: deletes old update ids, old history, old names of messages and old copies of
+//! replies in small steps.
 //!
-//! The caller calls [`Sweep::step`] from time to time. There is no index on the time of an
-//! update, since it would cost every turn: the ids are scanned in the order of their key, and
-//! old ones deleted. The history is in the order of time. Bounds: a step reads [`STEP`] rows.
+//! The caller calls [`Sweep::step`] from time to time. There is no index on the time of a row,
+//! since it would cost every turn: rows are scanned in the order of their key, and old ones
+//! deleted. The history is in the order of time. Bounds: a step reads [`STEP`] rows.
 
-use crate::{Result, Statement, Storage, Value};
+use crate::{Result, Row, Statement, Storage, Value};
 
 /// Rows that one step looks at.
 pub const STEP: u32 = 500;
@@ -16,6 +17,31 @@ pub enum Kept {
     Updates,
     /// The turns of the history.
     History,
+    /// The names of messages, by when a message was last given its name.
+    Names,
+    /// Replies that a platform took, and of which it has said nothing since.
+    Taken,
+}
+
+impl Kept {
+    fn table(self) -> &'static str {
+        match self {
+            Kept::Updates => "turnkey_seen",
+            Kept::History => "turnkey_history",
+            Kept::Names => "turnkey_message",
+            Kept::Taken => "turnkey_taken",
+        }
+    }
+
+    /// By what it is walked: the key, or the start of it under which there are never many rows.
+    fn key(self) -> &'static [&'static str] {
+        match self {
+            // Under one id there is a row for each channel at most.
+            Kept::Updates | Kept::History => &["id"],
+            Kept::Names => &["user_id", "channel", "name"],
+            Kept::Taken => &["turn", "n"],
+        }
+    }
 }
 
 /// A walk through a table that deletes what is old. Cheap to make; its place is kept in
@@ -24,7 +50,7 @@ pub enum Kept {
 pub struct Sweep {
     kept: Kept,
     /// The last key that was looked at; none at the start of a round.
-    place: Option<Value>,
+    place: Option<Vec<Value>>,
 }
 
 /// What a step did.
@@ -48,39 +74,81 @@ impl Sweep {
     /// # Errors
     /// As [`Storage::commit`]; the place stays where it was.
     pub async fn step(&mut self, storage: &dyn Storage, cutoff_ms: i64) -> Result<Swept> {
-        let table = match self.kept {
-            Kept::Updates => "turnkey_seen",
-            Kept::History => "turnkey_history",
-        };
+        let (table, key) = (self.kept.table(), self.kept.key());
+        let columns = key.join(", ");
         let (from, params) = match &self.place {
-            Some(place) => ("WHERE id > ?2", vec![Value::from(STEP), place.clone()]),
-            None => ("", vec![Value::from(STEP)]),
+            Some(place) => {
+                let params = [vec![Value::from(STEP)], place.clone()].concat();
+                (format!("WHERE {}", behind(key, 2)), params)
+            }
+            None => (String::new(), vec![Value::from(STEP)]),
         };
-        let look = format!("SELECT id, at FROM {table} {from} ORDER BY id LIMIT ?1");
+        let look = format!("SELECT {columns}, at FROM {table} {from} ORDER BY {columns} LIMIT ?1");
         let rows = storage.own_query(Statement::new(look, params)).await?;
         let mut old = Vec::new();
         for row in &rows {
             if row.get::<i64>("at")? < cutoff_ms {
-                old.push(row.get::<Value>("id")?);
+                old.push(row);
             }
         }
         let mut gone = 0;
         if let (Some(first), Some(last)) = (old.first(), old.last()) {
-            // Ids are looked for without their channel: those of another channel under
-            // the last id are old or stay.
-            let delete = Statement::new(
-                format!("DELETE FROM {table} WHERE id >= ?1 AND id <= ?2 AND at < ?3"),
-                vec![first.clone(), last.clone(), Value::from(cutoff_ms)],
+            // From the first old row's start of the key to the last one. Those between them that
+            // are not among these rows are old or stay.
+            let delete = format!(
+                "DELETE FROM {table} WHERE at < ?1 AND {start} >= ?2 AND {start} <= ?3
+                     AND NOT ({behind})",
+                start = key[0],
+                behind = behind(key, 3),
             );
-            gone = storage.own(vec![delete]).await?.iter().sum();
+            let mut params = vec![Value::from(cutoff_ms), first.get::<Value>(key[0])?];
+            params.extend(place_of(last, key)?);
+            gone = storage
+                .own(vec![Statement::new(delete, params)])
+                .await?
+                .iter()
+                .sum();
         }
         // What was written later is younger, but only in the history.
         let young = self.kept == Kept::History && old.len() < rows.len();
         let over = rows.len() < STEP as usize || young;
         self.place = match rows.last() {
-            Some(last) if !over => Some(last.get("id")?),
+            Some(last) if !over => Some(place_of(last, key)?),
             _ => None,
         };
         Ok(Swept { gone, over })
+    }
+}
+
+fn place_of(row: &Row, key: &[&str]) -> Result<Vec<Value>> {
+    key.iter().map(|column| row.get(column)).collect()
+}
+
+/// The condition that a row comes behind the place whose values are the parameters from this
+/// number on. Written so that every engine looks it up by its first column.
+fn behind(key: &[&str], number: usize) -> String {
+    let [column, rest @ ..] = key else {
+        return String::new();
+    };
+    if rest.is_empty() {
+        return format!("{column} > ?{number}");
+    }
+    format!(
+        "{column} >= ?{number} AND ({column} > ?{number} OR ({}))",
+        behind(rest, number + 1)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_behind_is_found_by_the_first_column() {
+        assert_eq!(behind(&["id"], 2), "id > ?2");
+        assert_eq!(
+            behind(&["a", "b", "c"], 2),
+            "a >= ?2 AND (a > ?2 OR (b >= ?3 AND (b > ?3 OR (c > ?4))))"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! [`Action`]: one thing that a turn asks for, and [`Outgoing`]: how the outbox keeps it.
 
 use serde::{Deserialize, Serialize, Serializer};
-use turnkey_storage::ReplyId;
+use turnkey_storage::{Fence, ReplyId};
 
 use super::reply::Reply;
 use super::target::Target;
@@ -242,6 +242,15 @@ impl Outgoing {
     pub fn key(&self, id: ReplyId) -> String {
         format!("{}-{}-{}", self.update, id.turn.0, id.index)
     }
+
+    /// The update and the place in a [`key`](Outgoing::key), if it is one.
+    pub(crate) fn read_key(key: &str) -> Option<(&str, ReplyId)> {
+        let (rest, index) = key.rsplit_once('-')?;
+        let (update, turn) = rest.rsplit_once('-')?;
+        let turn = Fence(turn.parse().ok()?);
+        let index = index.parse().ok()?;
+        Some((update, ReplyId { turn, index }))
+    }
 }
 
 #[cfg(test)]
@@ -299,6 +308,26 @@ mod tests {
                 out,
                 "{json}"
             );
+        }
+    }
+
+    #[test]
+    fn a_key_says_which_action_it_is_of() {
+        let id = ReplyId {
+            turn: Fence(1 << 40),
+            index: 3,
+        };
+        for update in ["wamid.1", "a-7-0", "", "-", "é-"] {
+            let out = Outgoing {
+                to: String::new(),
+                within: String::new(),
+                update: update.to_owned(),
+                action: "x".into(),
+            };
+            assert_eq!(Outgoing::read_key(&out.key(id)), Some((update, id)));
+        }
+        for other in ["", "x", "1-2", "u-1-", "u--1", "u-x-1", "u-1-4294967296"] {
+            assert_eq!(Outgoing::read_key(other), None, "{other}");
         }
     }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `update.rs` | one incoming message or event, and the kinds of these |
 //! | `content.rs` | what can be in it: files, places, people |
-//! | `reply.rs` | what a handler says: text, files, buttons |
+//! | `reply.rs`, `attachment.rs`, `button.rs` | what a handler says: text, files, buttons |
 //! | `action.rs` | what a turn asks for: a reply, an edit, a call … and how the outbox keeps it |
 //! | `target.rs` | which message is meant |
 //! | `timer.rs` | what is to be done later |
@@ -15,6 +15,8 @@
 //! this as JSON, which outlives the version that wrote it: each new field needs a default.
 
 mod action;
+mod attachment;
+mod button;
 mod content;
 mod html;
 mod markup;
@@ -30,14 +32,14 @@ pub use turnkey_storage::DialogKey;
 #[cfg(feature = "any-language")]
 pub(crate) use self::action::Verb;
 pub use self::action::{Action, Outgoing};
+pub use self::attachment::{Attachment, MAX_BYTES, Source};
+pub use self::button::{Button, Keyboard, Press, Request};
 pub use self::content::{
     Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender,
 };
 #[cfg(feature = "any-language")]
 pub(crate) use self::object::Object;
-pub use self::reply::{
-    Attachment, Button, Format, Keyboard, MAX_BYTES, Press, Reply, Request, Source,
-};
+pub use self::reply::{Format, Reply};
 pub use self::styled::{Span, Style, Styled};
 pub use self::target::Target;
 pub use self::timer::{Delay, Timer};

@@ -1,12 +1,12 @@
-//! [`Reply`]: what a handler says.
+//! [`Reply`]: what a handler says. Its files are in `attachment.rs`, its buttons in `button.rs`.
 //!
 //! Invariant: nothing here knows a platform. `channels/content.rs` makes a reply fit one.
 
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::content::{Contact, FileKind, Location};
-use super::object::Object;
+use super::attachment::{Attachment, files};
+use super::button::{Button, Keyboard, rows, write_rows};
+use super::content::{Contact, Location};
 use super::styled::{Span, Styled};
 use super::target::Target;
 use super::{html, markup};
@@ -96,241 +96,6 @@ pub struct Reply {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// Where a file that is sent comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Source {
-    /// An address: the platform fetches it from there, or we do where it does not.
-    Url(String),
-    /// The platform's own name for a file that it has: [`File::id`](crate::File::id).
-    Id(String),
-    /// A file of the box, read when it is sent. An absolute path.
-    Path(String),
-    /// The bytes, in base64; they are kept with the turn. At most [`MAX_BYTES`].
-    Base64(String),
-}
-
-/// Bytes of a file that travels within a reply, 1 MiB: it is part of the turn's transaction.
-pub const MAX_BYTES: usize = 1 << 20;
-
-/// A file that is sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Attachment {
-    /// How it is shown.
-    #[serde(default, rename = "type")]
-    pub kind: FileKind,
-    /// Where it comes from.
-    #[serde(flatten)]
-    pub source: Source,
-    /// The name that the user sees; by default the last part of the path.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Its media type, such as `application/pdf`, where it cannot be told from the name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub media_type: Option<String>,
-}
-
-impl Attachment {
-    /// A file of this kind: an address (`https://…`), an absolute path of the box, or the
-    /// platform's id of a file that it has.
-    pub fn new(kind: FileKind, from: impl Into<String>) -> Self {
-        let from = from.into();
-        let is_address = |scheme: &str| {
-            from.get(..scheme.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-        };
-        Attachment {
-            kind,
-            source: if is_address("http://") || is_address("https://") {
-                Source::Url(from)
-            } else if from.starts_with('/') {
-                Source::Path(from)
-            } else {
-                Source::Id(from)
-            },
-            name: None,
-            media_type: None,
-        }
-    }
-
-    /// A picture, as [`Attachment::new`].
-    pub fn photo(from: impl Into<String>) -> Self {
-        Attachment::new(FileKind::Photo, from)
-    }
-
-    /// A file of any type, as [`Attachment::new`].
-    pub fn document(from: impl Into<String>) -> Self {
-        Attachment::new(FileKind::Document, from)
-    }
-
-    /// A file that the platform has, by its id.
-    pub fn id(kind: FileKind, id: impl Into<String>) -> Self {
-        Attachment {
-            source: Source::Id(id.into()),
-            ..Attachment::new(kind, "")
-        }
-    }
-
-    /// These bytes, under this name. They are kept with the turn: at most [`MAX_BYTES`].
-    pub fn bytes(kind: FileKind, name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Self {
-        use base64::Engine;
-        let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
-        Attachment {
-            source: Source::Base64(base64),
-            name: Some(name.into()),
-            ..Attachment::new(kind, "")
-        }
-    }
-
-    /// The same under a name that the user sees.
-    #[must_use]
-    pub fn named(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
-    }
-}
-
-/// What a user's app may be asked for by a button.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Request {
-    /// Their telephone number.
-    Contact,
-    /// Where they are.
-    Location,
-}
-
-/// What happens when a button is pressed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Press {
-    /// The handler has a turn of [`Kind::Button`](crate::Kind::Button) with this data.
-    Data(String),
-    /// A page opens.
-    Link(String),
-    /// A page opens within the app (Telegram's web apps).
-    WebApp(String),
-    /// A call to this number is offered.
-    Phone(String),
-    /// The app asks the user, and sends what they agree to.
-    Request(Request),
-    /// The button's label is said, as if the user had written it: on a [`Keyboard`].
-    Say,
-}
-
-/// A button.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "ButtonFields", into = "ButtonFields")]
-#[non_exhaustive]
-pub struct Button {
-    /// What stands on it.
-    pub label: String,
-    /// What it does.
-    pub press: Press,
-}
-
-/// A button as JSON: at most one of the fields behind the label.
-#[derive(Default, Serialize, Deserialize)]
-struct ButtonFields {
-    label: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    url: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    web_app: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    phone: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    request: Option<Request>,
-}
-
-impl TryFrom<ButtonFields> for Button {
-    type Error = &'static str;
-
-    fn try_from(fields: ButtonFields) -> Result<Self, Self::Error> {
-        let mut presses = [
-            fields.data.map(Press::Data),
-            fields.url.map(Press::Link),
-            fields.web_app.map(Press::WebApp),
-            fields.phone.map(Press::Phone),
-            fields.request.map(Press::Request),
-        ]
-        .into_iter()
-        .flatten();
-        let press = presses.next().unwrap_or(Press::Say);
-        match presses.next() {
-            None => Ok(Button {
-                label: fields.label,
-                press,
-            }),
-            Some(_) => Err("a button has one of data, url, web_app, phone and request"),
-        }
-    }
-}
-
-impl From<Button> for ButtonFields {
-    fn from(button: Button) -> Self {
-        let mut fields = ButtonFields {
-            label: button.label,
-            ..ButtonFields::default()
-        };
-        match button.press {
-            Press::Data(data) => fields.data = Some(data),
-            Press::Link(url) => fields.url = Some(url),
-            Press::WebApp(url) => fields.web_app = Some(url),
-            Press::Phone(number) => fields.phone = Some(number),
-            Press::Request(request) => fields.request = Some(request),
-            Press::Say => {}
-        }
-        fields
-    }
-}
-
-impl Button {
-    /// A button that gives the handler this data.
-    pub fn new(label: impl Into<String>, data: impl Into<String>) -> Self {
-        Button::that(label, Press::Data(data.into()))
-    }
-
-    /// A button that opens a page.
-    pub fn link(label: impl Into<String>, url: impl Into<String>) -> Self {
-        Button::that(label, Press::Link(url.into()))
-    }
-
-    /// A button that does this.
-    pub fn that(label: impl Into<String>, press: Press) -> Self {
-        Button {
-            label: label.into(),
-            press,
-        }
-    }
-
-    /// The data that the handler is given, if it is that sort of button.
-    pub fn data(&self) -> Option<&str> {
-        match &self.press {
-            Press::Data(data) => Some(data),
-            _ => None,
-        }
-    }
-}
-
-/// The keyboard in place of the user's own, until another message changes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Keyboard {
-    /// These buttons, in rows: what is pressed is said.
-    Rows(#[serde(deserialize_with = "rows")] Vec<Vec<Button>>),
-    /// As `Rows`, and gone when one was pressed.
-    Once(#[serde(deserialize_with = "rows")] Vec<Vec<Button>>),
-    /// The user's own comes back.
-    Remove,
 }
 
 impl Reply {
@@ -489,86 +254,10 @@ impl<T: Into<String>> From<T> for Reply {
     }
 }
 
-/// Files; the first version had one picture, as a text.
-fn files<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Attachment>, D::Error> {
-    struct Files;
-    impl<'de> Visitor<'de> for Files {
-        type Value = Vec<Attachment>;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a list of files")
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(Vec::new())
-        }
-
-        fn visit_str<E: de::Error>(self, picture: &str) -> Result<Self::Value, E> {
-            Ok(vec![Attachment::photo(picture)])
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut files = Vec::new();
-            while let Some(Object(file)) = list.next_element()? {
-                files.push(file);
-            }
-            Ok(files)
-        }
-    }
-    from.deserialize_any(Files)
-}
-
-/// Rows of buttons. A button that stands where a row might is a row of its own.
-fn rows<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<Button>>, D::Error> {
-    let rows = Vec::<Row>::deserialize(from)?;
-    Ok(rows.into_iter().map(|row| row.0).collect())
-}
-
-struct Row(Vec<Button>);
-
-impl<'de> Deserialize<'de> for Row {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct OneOrMore;
-        impl<'de> Visitor<'de> for OneOrMore {
-            type Value = Row;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a button or a row of them")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Row, A::Error> {
-                let one = Button::deserialize(de::value::MapAccessDeserializer::new(map))?;
-                Ok(Row(vec![one]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Row, A::Error> {
-                let mut row = Vec::new();
-                while let Some(Object(button)) = list.next_element()? {
-                    row.push(button);
-                }
-                Ok(Row(row))
-            }
-        }
-        from.deserialize_any(OneOrMore)
-    }
-}
-
-/// As [`rows`] reads them, and as the first version did where there is one in a row.
-fn write_rows<S: serde::Serializer>(rows: &[Vec<Button>], to: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    #[serde(untagged)]
-    enum Row<'a> {
-        One(&'a Button),
-        More(&'a [Button]),
-    }
-    to.collect_seq(rows.iter().map(|row| match row.as_slice() {
-        [one] => Row::One(one),
-        more => Row::More(more),
-    }))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::button::{Press, Request};
+    use super::super::content::FileKind;
     use super::*;
 
     #[test]
@@ -608,14 +297,5 @@ mod tests {
         let place = Reply::location(Location::new(1.5, 2.0)).keyboard(Keyboard::Remove);
         let json = serde_json::to_string(&place).unwrap();
         assert_eq!(serde_json::from_str::<Reply>(&json).unwrap(), place);
-    }
-
-    #[test]
-    fn a_button_does_one_thing() {
-        let two = r#"{"label":"a","data":"1","url":"https://e.org"}"#;
-        let error = serde_json::from_str::<Button>(two).unwrap_err().to_string();
-        assert!(error.contains("one of data, url"), "{error}");
-        let say: Button = serde_json::from_str(r#"{"label":"a"}"#).unwrap();
-        assert_eq!(say.press, Press::Say);
     }
 }

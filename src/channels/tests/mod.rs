@@ -450,7 +450,7 @@ fn harmless(body: &[u8]) -> Result<(), TestCaseError> {
                 Err(refusal) => prop_assert!(refusal.status.is_client_error()),
                 Ok(Received::Answer(answer)) => prop_assert!(answer.status.is_success()),
                 Ok(Received::Async(_)) => prop_assert!(false, "nobody asked for it"),
-                Ok(Received::Updates(updates) | Received::WithRefusals(updates, _)) => {
+                Ok(Received::Updates(updates) | Received::WithEnds(updates, _)) => {
                     for update in updates {
                         prop_assert!((1..=MAX_USER_ID).contains(&update.dialog.user_id.len()));
                         prop_assert!((1..=MAX_UPDATE_ID).contains(&update.id.0.len()));

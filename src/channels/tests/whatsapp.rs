@@ -391,23 +391,32 @@ fn only_what_failed_is_heard_of_statuses() {
         }
         body(json!({"statuses": [all]}))
     };
-    for usual in ["sent", "delivered", "read", "played"] {
-        assert!(updates("whatsapp", &status(usual, json!({}))).is_empty());
+    let received = |body: &str| receive(channel("whatsapp").as_ref(), body.as_bytes());
+    let sent = received(&status("sent", json!({})));
+    assert!(
+        matches!(&sent, Ok(Received::Updates(none)) if none.is_empty()),
+        "{sent:?}"
+    );
+    for usual in ["delivered", "read", "played"] {
+        let Ok(Received::WithEnds(updates, ends)) = received(&status(usual, json!({}))) else {
+            panic!("{usual}")
+        };
+        assert!(updates.is_empty());
+        let arrived = ReplyEnd::new("wamid.1-7-0", "wamid.bot", End::Arrived);
+        assert_eq!(ends, [arrived]);
     }
     let errors = json!({"errors": [{"code": 131_047, "title": "Re-engagement message",
         "message": "Re-engagement message", "error_data": {"details": "more than 24 hours"}}]});
     let failed = status("failed", errors);
-    let received = receive(channel("whatsapp").as_ref(), failed.as_bytes());
-    let Ok(Received::WithRefusals(updates, refused)) = received else {
-        panic!("{received:?}");
+    let Ok(Received::WithEnds(updates, ends)) = received(&failed) else {
+        panic!("{failed}");
     };
-    assert_eq!(refused.len(), 1);
-    assert_eq!(
-        (refused[0].key.as_str(), refused[0].dialog.user_id.as_str()),
-        ("wamid.1-7-0", USER)
-    );
     let reason = "131047: Re-engagement message (more than 24 hours)";
-    assert_eq!(refused[0].reason, reason);
+    let refused = End::Refused {
+        dialog: DialogKey::new("whatsapp", USER),
+        reason: reason.to_owned(),
+    };
+    assert_eq!(ends, [ReplyEnd::new("wamid.1-7-0", "wamid.bot", refused)]);
     let update = &updates[0];
     assert_eq!(
         (update.kind, update.event.as_str(), update.text.as_str()),
@@ -423,9 +432,9 @@ fn only_what_failed_is_heard_of_statuses() {
         "failed",
         json!({"biz_opaque_callback_data": "failed:wamid.bot-8-0"}),
     );
-    let received = receive(channel("whatsapp").as_ref(), again.as_bytes());
+    let received = received(&again);
     assert!(
-        matches!(&received, Ok(Received::WithRefusals(none, one)) if none.is_empty() && one.len() == 1),
+        matches!(&received, Ok(Received::WithEnds(none, one)) if none.is_empty() && one.len() == 1),
         "{received:?}"
     );
 }

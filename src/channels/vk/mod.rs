@@ -7,6 +7,7 @@
 //! | `files.rs` | attachments, and uploading them |
 //! | `outgoing.rs`, `keyboard.rs` | replies as fields of a call |
 //! | `answers.rs` | what the API answers |
+//! | `drafts.rs` | texts that are not final yet |
 //! | `api.rs` | Long Poll, and registering a webhook |
 //!
 //! The secret is a field of each body. `confirmation`, which comes without the secret, is
@@ -22,6 +23,7 @@
 
 mod answers;
 mod api;
+mod drafts;
 mod files;
 mod incoming;
 mod keyboard;
@@ -40,6 +42,7 @@ pub(super) use self::answers::outcome;
 use self::answers::{gone, result};
 use self::api::API_VERSION;
 pub(super) use self::api::VkApi;
+use self::drafts::Drafts;
 use self::incoming::{Event, Ticket};
 use super::client::{Client, Response};
 use super::content::shorten;
@@ -100,6 +103,7 @@ pub(super) struct Vk {
     messages_send: Uri,
     client: Client,
     not_handled: NotHandled,
+    drafts: Drafts,
 }
 
 /// All that is read before the secret is known to be right.
@@ -124,6 +128,7 @@ impl Vk {
             base,
             client: Client::new(&config.proxies)?,
             not_handled: NotHandled::new("vk"),
+            drafts: Drafts::default(),
         })
     }
 
@@ -397,7 +402,13 @@ impl Channel for Vk {
         Box::pin(async move {
             let (peer, key) = (outgoing.to.as_str(), random_id(id, &outgoing.update));
             match &outgoing.action {
-                Action::Reply(reply) => self.reply(key, peer, reply).await,
+                Action::Reply(reply) => match self.drafts.take(&outgoing.update) {
+                    None => self.reply(key, peer, reply).await,
+                    Some(draft) => {
+                        let of = (outgoing.update.as_str(), peer, key);
+                        self.replace_draft(draft, of, reply).await
+                    }
+                },
                 Action::Edit {
                     message: Target::Message(message),
                     reply,
@@ -430,6 +441,17 @@ impl Channel for Vk {
             let response = self.call_any(method, &params, &update.address, key).await?;
             result(&response, &self.token)
         })
+    }
+
+    fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Option<SendFuture<'a>> {
+        Some(Box::pin(self.show_draft(update, text)))
+    }
+
+    fn end_draft<'a>(&'a self, update: &'a Update) -> Option<SendFuture<'a>> {
+        Some(Box::pin(async move {
+            self.take_draft_away(update).await;
+            Ok(Sent::default())
+        }))
     }
 
     fn typing<'a>(&'a self, update: &'a Update) -> Option<SendFuture<'a>> {

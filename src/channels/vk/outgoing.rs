@@ -60,6 +60,19 @@ pub(super) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
     Ok(messages)
 }
 
+/// A text that is not final yet: as much of it as a message has room for.
+pub(super) fn draft(text: &str) -> Reply {
+    Reply::plain(content::shorten(text, LIMITS.text))
+}
+
+/// Whether an edit can make a message this reply.
+pub(super) fn can_be_edited_in(reply: &Reply) -> bool {
+    reply.quote.is_none()
+        && reply.keyboard.is_none()
+        && reply.location.is_none()
+        && !reply.files.iter().any(|file| stands_alone(file.kind))
+}
+
 /// Whether such a file is a message of its own, without a text.
 fn stands_alone(kind: FileKind) -> bool {
     matches!(kind, FileKind::Sticker | FileKind::Voice)

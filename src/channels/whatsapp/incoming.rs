@@ -3,7 +3,8 @@
 //!
 //! Called by `mod.rs`. Invariants: each list is read to its end (a body may hold messages of
 //! several users); a message to our number that can be read is an update, whatever it is; what
-//! became of the bot's own messages is none, but for those that were refused after all.
+//! became of the bot's own messages is none, but for those that were refused after all: it ends
+//! what is kept of them.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use super::super::incoming::{
     NotHandled, dialog, digest, parse_json, read_json, unreadable, update_id,
 };
 use super::super::lenient::{self, Id, List, or_default};
-use super::super::{Refusal, RefusedLate};
+use super::super::{End, Refusal, ReplyEnd};
 use super::api::{Api, ApiError, GROUP};
 use super::said::{Message, Said, said};
 use crate::author::message::{Chat, ChatKind, Kind, Sender, Update};
@@ -124,7 +125,7 @@ pub(super) struct Reader<'a> {
     not_handled: &'a NotHandled,
     body: &'a Bytes,
     pub(super) updates: Vec<Update>,
-    pub(super) refused: Vec<RefusedLate>,
+    pub(super) ends: Vec<ReplyEnd>,
 }
 
 impl<'a> Reader<'a> {
@@ -140,7 +141,7 @@ impl<'a> Reader<'a> {
             not_handled,
             body,
             updates: Vec::new(),
-            refused: Vec::new(),
+            ends: Vec::new(),
         }
     }
 
@@ -285,14 +286,21 @@ impl<'a> Reader<'a> {
         Ok(update)
     }
 
-    /// Of a message of the bot's. That one was sent, delivered or read is no news: three such
-    /// come of each.
+    /// Of a message of the bot's. That one was sent is no news, that it arrived none for a
+    /// handler: three such come of each.
     fn status(&mut self, raw: &RawValue) {
         let Ok(status) = read_json::<Status>(raw.get().as_bytes()) else {
             return self.not_handled.log("a status that cannot be read");
         };
-        if status.status.as_deref() != Some("failed") {
-            return;
+        let message = status.id.unwrap_or_default();
+        let key = status.biz_opaque_callback_data.unwrap_or_default();
+        match status.status.as_deref() {
+            Some("failed") => {}
+            // The first of these may be left out.
+            Some("delivered" | "read" | "played") => {
+                return self.ends.push(ReplyEnd::new(key, message, End::Arrived));
+            }
+            _ => return,
         }
         let whose = match (status.recipient_user_id, status.recipient_id) {
             (_, Some(group)) if status.recipient_type.as_deref() == Some("group") => {
@@ -308,28 +316,23 @@ impl<'a> Reader<'a> {
             Some(error) => self.api.in_words(error),
             None => "failed, without a reason".to_owned(),
         };
-        let message = status.id.unwrap_or_default();
         let raw = self.body.slice_ref(raw.get().as_bytes());
         let id = match message.is_empty() {
             true => format!("{FAILED}{}", digest(&raw)),
             false => format!("{FAILED}{message}"),
         };
-        let key = status.biz_opaque_callback_data.unwrap_or_default();
         // For authors who want to know, such as that a template is needed now. What they said
         // of that, and fails too, is told nobody: it would go on for ever.
         if !key.starts_with(FAILED) {
             self.updates.push(Update {
                 kind: Kind::Other,
                 event: "failed".to_owned(),
-                message,
+                message: message.clone(),
                 ..Update::new(dialog.clone(), update_id(id).0, reason.clone(), raw)
             });
         }
-        self.refused.push(RefusedLate {
-            dialog,
-            key,
-            reason,
-        });
+        let end = End::Refused { dialog, reason };
+        self.ends.push(ReplyEnd::new(key, message, end));
     }
 }
 

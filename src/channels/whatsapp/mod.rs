@@ -116,9 +116,9 @@ impl Channel for WhatsApp {
         let body = readable(body);
         let mut reader = Reader::new(&self.number, &self.api, &self.not_handled, &body);
         reader.read()?;
-        Ok(match reader.refused.is_empty() {
+        Ok(match reader.ends.is_empty() {
             true => Received::Updates(reader.updates),
-            false => Received::WithRefusals(reader.updates, reader.refused),
+            false => Received::WithEnds(reader.updates, reader.ends),
         })
     }
 
@@ -146,6 +146,10 @@ impl Channel for WhatsApp {
             Action::Call { method, .. } => method == "messages",
             _ => true,
         }
+    }
+
+    fn refuses_late(&self) -> bool {
+        true
     }
 
     /// With a new number comes a new id.

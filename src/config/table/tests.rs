@@ -160,6 +160,7 @@ fn an_operator_is_shown_what_is_in_force() {
     assert_eq!(of("listen"), Some("localhost:8080"));
     assert_eq!((of("host"), of("updater")), (None, Some("webhooks")));
     assert_eq!((of("grace"), of("keep-seen")), (Some("8s"), Some("72h")));
+    assert_eq!(of("keep-names"), Some("365d"));
     assert_eq!(
         (of("keep-history"), of("max-age")),
         (Some("90d"), Some("never"))

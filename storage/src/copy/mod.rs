@@ -75,6 +75,11 @@ const OURS: &[(&str, &[&str], usize)] = &[
         ],
         2,
     ),
+    (
+        "turnkey_taken",
+        &["turn", "n", "channel", "user_id", "body", "message", "at"],
+        2,
+    ),
     ("turnkey_pause", &["scope", "until_ms"], 1),
     ("turnkey_poll_mark", &["channel", "mark"], 1),
     (

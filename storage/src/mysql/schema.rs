@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("marks.sql"),
     include_str!("messages.sql"),
     include_str!("broadcasts.sql"),
+    include_str!("taken.sql"),
     include_str!("timers.sql"),
 ];
 

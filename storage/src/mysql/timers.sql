@@ -1,4 +1,4 @@
--- Migration 6 of the MySQL engine: timers. Never change it once released. It may be applied
+-- Migration 7 of the MySQL engine: timers. Never change it once released. It may be applied
 -- again after it was cut off.
 
 -- Updates of dialogs that are due at a time of the author's.

@@ -1,4 +1,4 @@
--- Migration 7 of the PostgreSQL engine: timers. Never change it once released.
+-- Migration 8 of the PostgreSQL engine: timers. Never change it once released.
 
 -- Updates of dialogs that are due at a time of the author's.
 CREATE TABLE turnkey_timer (

@@ -156,6 +156,17 @@ pub(super) const MIGRATIONS: &[&str] = &[
         at INTEGER NOT NULL,
         PRIMARY KEY (broadcast, user_id, channel)
     ) STRICT, WITHOUT ROWID;",
+    // Replies that a platform took and may still refuse.
+    "CREATE TABLE turnkey_taken (
+        turn INTEGER NOT NULL,
+        n INTEGER NOT NULL,
+        channel TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        body TEXT NOT NULL,
+        message TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (turn, n)
+    ) STRICT, WITHOUT ROWID;",
     // Updates of dialogs that are due at a time of the author's.
     "CREATE TABLE turnkey_timer (
         channel TEXT NOT NULL,

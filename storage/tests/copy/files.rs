@@ -33,6 +33,7 @@ fn a_file_becomes_another_file() {
                 ("turnkey_inbox", 5),
                 ("turnkey_dead", 5),
                 ("turnkey_dead_reply", 2),
+                ("turnkey_taken", 1),
                 ("turnkey_pause", 1),
                 ("turnkey_poll_mark", 1),
                 ("turnkey_message", 5),
@@ -113,7 +114,7 @@ fn what_may_not_be_copied_or_into_is_refused() {
             .unwrap();
         assert_eq!(
             (left.left_out, left.tables.len()),
-            (strings(&["notes"]), 12)
+            (strings(&["notes"]), 13)
         );
         // What is there is kept.
         let refused = attempt("from.db", "to3.db", &[NOTES], &none).await;

@@ -8,7 +8,7 @@ use turnkey_storage::copy::{MAX_BYTES, MAX_ROWS};
 use turnkey_storage::sqlite::SqliteStorage;
 use turnkey_storage::{
     Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, broadcasts, dead, inbox, marks,
-    messages, pauses, replies,
+    messages, pauses, replies, taken,
 };
 
 use crate::common::{Served, begin, block_on, dialog, last, turn};
@@ -161,6 +161,8 @@ async fn keep_beside(storage: &dyn Storage) {
             .await
             .unwrap();
     }
+    let kept = taken::keep(storage, &of, ids[2], "wamid \0 🦀", None).await;
+    kept.unwrap();
     turn(storage, &dialog("forgotten"), "forgotten", "1").await;
     assert!(admin::reset(storage, &dialog("forgotten")).await.unwrap());
 }

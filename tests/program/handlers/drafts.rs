@@ -7,6 +7,7 @@ use crate::harness::api::Api;
 use crate::harness::bot::{SOON, Setup, until};
 use crate::harness::client::once;
 use crate::harness::telegram::{text, webhook};
+use crate::platforms::webhooks::vk_message;
 
 /// Grows a text, then waits for the file that the message names.
 const PYTHON: &str = r#"
@@ -68,5 +69,97 @@ async fn drafts_are_shown_while_a_handler_works() {
         let last =
             json!({"chat_id": "7", "draft_id": drafts[0]["draft_id"], "text": "Once upon a time"});
         assert_eq!(drafts.last(), Some(&last), "{file}");
+    }
+}
+
+/// Grows a text, each part once its file is there; then says what the message asks for.
+const ON_VK: &str = r#"
+import asyncio, os, turnkey
+
+async def handle(turn):
+    gate, end = turn.text.split()
+    turn.draft("Once")
+    while not os.path.exists(gate + ".1"):
+        await asyncio.sleep(0.01)
+    turn.draft("Once upon a time")
+    while not os.path.exists(gate + ".2"):
+        await asyncio.sleep(0.01)
+    if end == "says":
+        turn.reply("**The** end.", format="markup", buttons=[[turnkey.Button("More", "more")]])
+        turn.reply("Really.")
+    elif end == "quotes":
+        turn.reply("The end.", quote=True)
+    elif end == "fails":
+        raise turnkey.GiveUp("no end")
+
+turnkey.run(handle)
+"#;
+
+/// There a draft is a message: edited, then replaced by the reply, or deleted.
+#[tokio::test]
+async fn on_vk_the_reply_takes_the_place_of_the_draft() {
+    if !has("python3") {
+        return;
+    }
+    for end in ["says", "quotes", "silent", "fails"] {
+        let api = Api::start();
+        let setup = Setup::handled(&["bot.py"]).args(&["--workers", "1"]);
+        setup.write("bot.py", ON_VK);
+        let gate = setup.path("gate");
+        let opens = |number: u8| {
+            std::fs::write(gate.with_extension(number.to_string()), "").expect("a gate");
+        };
+        let bot = api.configure(setup).start().await;
+        let asks = format!("{} {end}", gate.display());
+        let message = json!({"text": asks, "conversation_message_id": 31});
+        let methods = |all: &[&str]| -> Vec<Value> {
+            let calls = api.calls().into_iter();
+            let calls = calls.filter(|call| all.contains(&call.method.as_str()));
+            calls.map(|call| call.body).collect()
+        };
+        let sent = || methods(&["messages.send"]);
+        let edited = || methods(&["messages.edit"]);
+        let deleted = || methods(&["messages.delete"]);
+        let grows = async {
+            until("the first draft", SOON, || !sent().is_empty()).await;
+            opens(1);
+            until("the second", SOON, || !edited().is_empty()).await;
+            assert!(deleted().is_empty());
+            opens(2);
+        };
+        let (_, ()) = tokio::join!(once(bot.port, vk_message("e1", 7, message)), grows);
+        assert_eq!(sent()[0]["message"], "Once");
+        // The number of the message that was sent first.
+        let number = api
+            .calls()
+            .iter()
+            .position(|call| call.method == "messages.send")
+            .map(|place| (place + 1).to_string());
+        let is_it = |call: &Value| call["cmid"].as_str() == number.as_deref();
+        assert!(edited().iter().all(is_it), "{:?}", edited());
+        assert_eq!(edited()[0]["message"], "Once upon a time");
+        match end {
+            "says" => {
+                until("both replies", SOON, || sent().len() == 2).await;
+                let last = edited().pop().expect("an edit");
+                assert_eq!((edited().len(), &last["message"]), (2, &json!("The end.")));
+                assert!(
+                    last["keyboard"]
+                        .as_str()
+                        .is_some_and(|k| k.contains("More"))
+                );
+                assert_eq!(sent()[1]["message"], "Really.");
+            }
+            _ => {
+                until("it is deleted", SOON, || !deleted().is_empty()).await;
+                assert_eq!(deleted()[0]["cmids"].as_str(), number.as_deref());
+                assert_eq!(edited().len(), 1);
+                let said = usize::from(end == "quotes");
+                assert_eq!(sent().len(), 1 + said, "{end}: {:?}", sent());
+            }
+        }
+        let setup = bot.stop().await;
+        assert!(deleted().len() <= 1);
+        setup.assert_sound();
     }
 }

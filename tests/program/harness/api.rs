@@ -352,7 +352,10 @@ async fn answer(
         let mut state = state.lock().expect("no panic under this lock");
         whatsapp::answer(&head, &body, &mut state)
     };
-    if let Some(answer) = of_whatsapp {
+    if let Some((answer, waits)) = of_whatsapp {
+        if let Some(mut releases) = waits {
+            released(&mut releases).await;
+        }
         return Ok(answer);
     }
     let path = head.uri.path();

@@ -83,7 +83,7 @@ pub(super) fn vk_event(kind: &str, id: &str, object: Value) -> Request<Full<Byte
     post("/vk", body.to_string())
 }
 
-pub(super) fn vk_message(id: &str, user: u64, fields: Value) -> Request<Full<Bytes>> {
+pub(crate) fn vk_message(id: &str, user: u64, fields: Value) -> Request<Full<Bytes>> {
     let mut message = json!({"date": 1_700_000_000, "from_id": user, "id": 1, "peer_id": user,
         "conversation_message_id": 1, "text": "", "attachments": []});
     for (name, value) in fields.as_object().expect("an object") {

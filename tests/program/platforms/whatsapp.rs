@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use crate::harness::api::whatsapp::{
     MEDIA, NUMBER, VERIFY_TOKEN, WHATSAPP_SECRET, WHATSAPP_TOKEN, whatsapp,
 };
-use crate::harness::api::{Api, Mood};
+use crate::harness::api::{Api, Call, Mood};
 use crate::harness::bot::{Bot, SOON, Setup, until};
 use crate::harness::client::{once, post};
+use crate::operators::admin::{self, admin_port, get};
 use crate::platforms::webhooks::{call, signature, told, with};
+use crate::turns::dead_replies::{listed, name, outbox};
 
 const USER: &str = "US.13491208655302741918";
 
@@ -159,6 +161,134 @@ async fn whatsapp_has_files_and_refusals() {
         "{said}"
     );
     bot.stop().await;
+}
+
+/// A status of the message that this call sent.
+fn status(call: &Call, message: &str, status: &str) -> Request<Full<Bytes>> {
+    let key = &call.body["biz_opaque_callback_data"];
+    let errors = json!([{"code": 131_047, "title": "Re-engagement message",
+        "error_data": {"details": "more than 24 hours have passed"}}]);
+    let mut status = json!({"id": message, "status": status, "recipient_id": "16505551234",
+        "recipient_user_id": USER, "biz_opaque_callback_data": key});
+    if status["status"] == "failed" {
+        status["errors"] = errors;
+    }
+    value(json!({"statuses": [status]}))
+}
+
+#[tokio::test]
+async fn what_whatsapp_refuses_later_is_a_dead_reply() {
+    let api = Api::start();
+    let setup = whatsapp(admin::setup(Setup::commands()), &api.url());
+    let bot = setup.start().await;
+    let port = admin_port(&bot);
+    let two = || value(json!({"messages": [text("wamid.in1", "many 2")]}));
+    told(&bot, two(), "").await;
+    let (first, second) = (call(&api, 0).await, call(&api, 1).await);
+    until("nothing waits", SOON, || {
+        listed(&bot.setup, &["--waiting"]).is_empty()
+    })
+    .await;
+    told(&bot, status(&second, "wamid.2", "delivered"), "").await;
+    // It comes again when WhatsApp did not get our answer.
+    for _ in 0..2 {
+        told(&bot, status(&first, "wamid.1", "failed"), "").await;
+    }
+    bot.wait_for_stderr(
+        "was refused later: 131047: Re-engagement message (more than 24 hours have passed) (",
+    )
+    .await;
+    let dead = listed(&bot.setup, &["--dead"]);
+    let [reply] = dead.as_slice() else {
+        panic!("{dead:?}");
+    };
+    let show = format!("outbox show {} --storage ", name(reply));
+    assert!(bot.stderr().contains(&show), "{}", bot.stderr());
+    assert_eq!(reply["user_id"], USER);
+    let shown = outbox(&bot.setup, &["show", name(reply)]);
+    assert!(shown.contains("1.1") && shown.contains("131047"), "{shown}");
+    let page = get(port, "/status/dead").await.text();
+    assert!(
+        page.contains(name(reply)) && page.contains("131047"),
+        "{page}"
+    );
+    let metrics = get(port, "/metrics").await.text();
+    for line in ["turnkey_dead_replies 1", "turnkey_replies_buried_total 1"] {
+        assert!(metrics.contains(&format!("\n{line}")), "{metrics}");
+    }
+    let asks = value(json!({"messages": [text("wamid.in2", "dead")]}));
+    told(&bot, asks, "").await;
+    assert_eq!(call(&api, 2).await.text, "1 dead");
+
+    // Nothing is kept of what arrived.
+    told(&bot, status(&second, "wamid.2", "failed"), "").await;
+    let key = second.body["biz_opaque_callback_data"].as_str().unwrap();
+    bot.wait_for_stderr(&format!("(reply {key})")).await;
+    assert_eq!(listed(&bot.setup, &["--dead"]), dead);
+
+    // The user has written: it is sent, and refused once more as another message.
+    outbox(&bot.setup, &["retry", name(reply)]);
+    let again = call(&api, 3).await;
+    assert_eq!((&*again.text, &again.body), ("1.1", &first.body));
+    until("it is sent", SOON, || listed(&bot.setup, &[]).is_empty()).await;
+    told(&bot, status(&first, "wamid.1", "failed"), "").await;
+    assert!(listed(&bot.setup, &[]).is_empty());
+    told(&bot, status(&again, "wamid.4", "sent"), "").await;
+    told(&bot, status(&again, "wamid.4", "failed"), "").await;
+    let dead = listed(&bot.setup, &["--dead"]);
+    assert!(dead.len() == 1 && name(&dead[0]) == name(reply), "{dead:?}");
+    let setup = bot.stop().await;
+    setup.assert_sound();
+}
+
+/// The platform may be faster than our mark that the reply was sent.
+#[tokio::test]
+async fn a_refusal_that_comes_before_the_mark_is_asked_for_again() {
+    let api = Api::start();
+    let bot = start(&api).await;
+    api.be(USER, &[Mood::Taken]);
+    let hi = value(json!({"messages": [text("wamid.in1", "hi")]}));
+    told(&bot, hi, "").await;
+    let said = call(&api, 0).await;
+    let early = once(bot.port, status(&said, "wamid.1", "failed")).await;
+    assert_eq!(early.status, 503, "{}", early.text());
+    assert!(listed(&bot.setup, &["--dead"]).is_empty());
+    api.release();
+    until("it is sent", SOON, || listed(&bot.setup, &[]).is_empty()).await;
+    told(&bot, status(&said, "wamid.1", "failed"), "").await;
+    assert_eq!(listed(&bot.setup, &["--dead"]).len(), 1);
+    assert_eq!(api.calls().len(), 1);
+    let setup = bot.stop().await;
+    setup.assert_sound();
+}
+
+/// What a broadcast said is counted, and nobody's to send again.
+#[tokio::test]
+async fn a_broadcast_counts_what_whatsapp_refuses_later() {
+    let api = Api::start();
+    let bot = start(&api).await;
+    let hi = value(json!({"messages": [text("wamid.in1", "silent")]}));
+    told(&bot, hi, "").await;
+    let made = bot.setup.tool(&["broadcast", "--text", "hello everybody"]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let said = call(&api, 0).await;
+    let shown = || -> Value {
+        let shown = bot.setup.tool(&["broadcast", "show", "1", "--json"]);
+        serde_json::from_str(&shown.stdout).expect("JSON")
+    };
+    until("it counts", SOON, || shown()["sent"] == 1).await;
+    for _ in 0..2 {
+        told(&bot, status(&said, "wamid.1", "failed"), "").await;
+        let shown = shown();
+        assert_eq!(
+            (&shown["sent"], &shown["failed"]),
+            (&json!(0), &json!(1)),
+            "{shown}"
+        );
+    }
+    assert!(listed(&bot.setup, &[]).is_empty());
+    let setup = bot.stop().await;
+    setup.assert_sound();
 }
 
 #[test]

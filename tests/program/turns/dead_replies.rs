@@ -13,7 +13,7 @@ use crate::operators::admin::{self, admin_port, get};
 use crate::platforms::webhooks::{batch, facebook, facebook_text, told, viber, viber_text, vk};
 
 /// Runs `outbox` on the bot's database; what it printed.
-fn outbox(setup: &Setup, args: &[&str]) -> String {
+pub(crate) fn outbox(setup: &Setup, args: &[&str]) -> String {
     let storage = url(&setup.database());
     let ended = setup.bare(&[&["outbox"], args, &["--storage", &storage]].concat());
     assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.stderr);
@@ -21,7 +21,7 @@ fn outbox(setup: &Setup, args: &[&str]) -> String {
 }
 
 /// The same, as JSON.
-fn listed(setup: &Setup, args: &[&str]) -> Vec<Value> {
+pub(crate) fn listed(setup: &Setup, args: &[&str]) -> Vec<Value> {
     let printed = outbox(setup, &[&["list", "--json"], args].concat());
     printed
         .lines()
@@ -29,7 +29,7 @@ fn listed(setup: &Setup, args: &[&str]) -> Vec<Value> {
         .collect()
 }
 
-fn name(reply: &Value) -> &str {
+pub(crate) fn name(reply: &Value) -> &str {
     reply["reply"].as_str().expect("its name")
 }
 

@@ -293,7 +293,7 @@ async fn who_waits_for_the_answer_gets_it() {
 #[tokio::test]
 async fn old_ids_and_turns_are_forgotten() {
     let args = ["--history", "--keep-history", "100h", "--keep-seen", "48h"];
-    let setup = Setup::counter().args(&args);
+    let setup = Setup::counter().args(&args).args(&["--keep-names", "60h"]);
     let bot = setup.start().await;
     for n in 0..250 {
         let id = format!("m{n}");
@@ -304,6 +304,21 @@ async fn old_ids_and_turns_are_forgotten() {
     let setup = bot.stop().await;
     {
         let file = setup.open_database();
+        let now = "CAST(strftime('%s', 'now') AS INTEGER) * 1000";
+        for n in 0..2 {
+            let name = format!(
+                "INSERT INTO turnkey_message (channel, user_id, name, message, at)
+                 VALUES ('telegram', '7', 'menu {n}', '5', {now} - {hours} * 3600000)",
+                hours = [61, 59][n],
+            );
+            let taken = format!(
+                "INSERT INTO turnkey_taken (turn, n, channel, user_id, body, message, at)
+                 VALUES (5, {n}, 'whatsapp', '7', '{{}}', 'wamid.{n}', {now} - {hours} * 3600000)",
+                hours = [49, 47][n],
+            );
+            assert_eq!(file.execute(&name, []).unwrap(), 1);
+            assert_eq!(file.execute(&taken, []).unwrap(), 1);
+        }
         let ago = |hours: i64| format!("at = at - {}", hours * 3_600_000);
         for (table, condition, hours) in [
             ("turnkey_seen", "id <> 'm7'", 49),
@@ -325,8 +340,9 @@ async fn old_ids_and_turns_are_forgotten() {
             .unwrap()
     };
     let bot = setup.start().await;
-    until("one id, fifty turns", SOON, || {
-        (count("turnkey_seen"), count("turnkey_history")) == (1, 50)
+    until("one id, fifty turns, one name, one copy", SOON, || {
+        let of = ["seen", "history", "message", "taken"];
+        of.map(|table| count(&format!("turnkey_{table}"))) == [1, 50, 1, 1]
     })
     .await;
     // What is known is answered as before, what was forgotten is new.

@@ -2,6 +2,7 @@
 
 use turnkey_storage::broadcasts::{self, Audience, Broadcast, New, State};
 use turnkey_storage::replies::{self, Waiting};
+use turnkey_storage::taken;
 use turnkey_storage::{Commit, DialogKey, Error, LockAfter, Origin, Pending, ReplyId};
 
 use crate::common::{asks, last, turn};
@@ -334,6 +335,48 @@ async fn a_broadcast_counts_each_dialog_once(engine: &dyn Engine) {
     assert_eq!(rest.unwrap().len(), 1);
 }
 
+async fn a_broadcast_counts_what_is_refused_later(engine: &dyn Engine) {
+    let client = engine.open();
+    let all = [to("0"), to("1")];
+    known(&client, &all).await;
+    let made = make(&client, Audience::default()).await;
+    let id = made.id;
+    step(&client, id, 100).await;
+    let mut kept = Vec::new();
+    for (n, dialog) in all.iter().enumerate() {
+        for reply in answered(&client, &made, dialog, 2 - n as u32).await {
+            let message = format!("\0 {n}.{}", reply.index);
+            let keeps = taken::keep(&*client, dialog, reply, &message, Some(id));
+            keeps.await.unwrap();
+            let sent = broadcasts::sent(&*client, id, dialog, reply).await;
+            sent.unwrap();
+            kept.push(taken::find(&*client, reply).await.unwrap().unwrap());
+        }
+    }
+    assert_eq!(counts(&client, id).await, (2, 2, 0));
+    assert!(kept.iter().all(|reply| reply.body.is_empty()), "{kept:?}");
+    // Both messages of the first: its dialog counts once, said however often.
+    for (n, reply) in kept[..2].iter().enumerate() {
+        for again in [false, true] {
+            let counted = broadcasts::refused_late(&*client, id, reply, "131049 \0").await;
+            assert_eq!(counted.unwrap(), !again, "{n}");
+            assert_eq!(counts(&client, id).await, (2, 1, 1));
+        }
+    }
+    let other = taken::Taken {
+        message: "another".to_owned(),
+        ..kept[2].clone()
+    };
+    let counted = broadcasts::refused_late(&*client, id, &other, "no").await;
+    assert!(!counted.unwrap());
+    assert_eq!(counts(&client, id).await, (2, 1, 1));
+    let failures = broadcasts::failures(&*client, id, None, 9).await.unwrap();
+    let failures: Vec<_> = failures.iter().map(|f| (&f.dialog, &*f.reason)).collect();
+    assert_eq!(failures, [(&all[0], "131049 \0")]);
+    assert_eq!(count(&client, "turnkey_dead_reply").await, 0);
+    assert_eq!(count(&client, "turnkey_taken").await, 1);
+}
+
 async fn a_stopped_broadcast_leaves_nothing_in_the_inbox(engine: &dyn Engine) {
     let client = engine.open();
     let all: Vec<_> = (0..4).map(|n| to(&n.to_string())).collect();
@@ -433,6 +476,7 @@ on_every_engine! {
     a_broadcast_goes_to_those_that_were_chosen
     a_wrong_condition_is_refused_in_the_databases_words
     a_broadcast_counts_each_dialog_once
+    a_broadcast_counts_what_is_refused_later
     a_stopped_broadcast_leaves_nothing_in_the_inbox
     many_boxes_take_steps_of_one_broadcast
     old_broadcasts_are_forgotten

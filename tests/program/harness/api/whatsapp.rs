@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::http::request::Parts;
 use hyper::{Method, Response};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::words::{fields, respond};
 use super::{Call, Mood, State};
@@ -31,11 +32,26 @@ pub(crate) fn whatsapp(setup: Setup, url: &str) -> Setup {
         .env("TURNKEY_WHATSAPP_VERIFY_TOKEN", VERIFY_TOKEN)
 }
 
-/// The answer to a call of WhatsApp's; none if it is another platform's.
+/// Changes when calls that wait for their answer are let go.
+pub(super) type Release = watch::Receiver<u64>;
+
+/// The answer to a call of WhatsApp's, and what comes before it is given; none if it is another
+/// platform's.
 pub(super) fn answer(
     head: &Parts,
     body: &[u8],
     state: &mut State,
+) -> Option<(Response<Full<Bytes>>, Option<Release>)> {
+    let mut is_taken = false;
+    let answer = said(head, body, state, &mut is_taken)?;
+    Some((answer, is_taken.then(|| state.releases.subscribe())))
+}
+
+fn said(
+    head: &Parts,
+    body: &[u8],
+    state: &mut State,
+    is_taken: &mut bool,
 ) -> Option<Response<Full<Bytes>>> {
     let path = head.uri.path();
     let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
@@ -93,7 +109,8 @@ pub(super) fn answer(
         Some(moods) if !moods.is_empty() => moods.remove(0),
         _ => Mood::Well,
     };
-    let accepted = matches!(mood, Mood::Well);
+    *is_taken = matches!(mood, Mood::Taken);
+    let accepted = matches!(mood, Mood::Well | Mood::Taken);
     state.calls.push(Call {
         at: std::time::Instant::now(),
         chat,
