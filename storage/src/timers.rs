@@ -123,7 +123,11 @@ async fn listed(storage: &dyn Storage, ask: Statement) -> Result<Vec<Timer>> {
 pub async fn fire(storage: &dyn Storage, timers: &[Timer]) -> Result<u64> {
     let now = clock::now_us();
     let mut statements = Vec::with_capacity(timers.len() * 3);
-    for (place, timer) in timers.iter().enumerate() {
+    // Rows are taken in the order of their keys: two that fire the same ones do not wait for
+    // each other in a circle.
+    let mut in_order: Vec<(usize, &Timer)> = timers.iter().enumerate().collect();
+    in_order.sort_by_key(|(_, timer)| (&timer.dialog, &timer.name));
+    for (place, timer) in in_order {
         let key = || (&timer.dialog.user_id, &timer.dialog.channel, &timer.name);
         let (user, channel, name) = key();
         // A turn that replaces it, or takes it away, is waited for.
