@@ -18,13 +18,12 @@ fn others_know_every_call() {
     let calls = folder.path().join("calls.jsonl");
     let tests = module_path!().split_once("::").unwrap().1;
     let tests = tests.strip_suffix("judged").unwrap();
-    let ended = Command::new(std::env::current_exe().unwrap())
+    // One that fails does so in its own name, too.
+    Command::new(std::env::current_exe().unwrap())
         .args([tests, "--skip", "judged::"])
         .env("TURNKEY_DUMP_CALLS", &calls)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success(), "{said}");
     let filled = folder.path().join("filled.json");
     let methods = judges.say("calls.py", &["methods"], "");
     std::fs::write(&filled, filled_in(&methods)).unwrap();
