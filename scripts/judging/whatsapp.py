@@ -41,6 +41,8 @@ wa.send_message(USER, "?", buttons=types.URLButton("The menu", "https://e.org/me
 wa.send_image(USER, url, caption="c")
 wa.send_image(USER, url, caption="c", buttons=[types.Button("Yes", "1")])
 wa.send_document(USER, "https://e.org/bill.pdf", filename="bill.pdf")
+wa.send_video(USER, "https://e.org/a.mp4", caption="c")
+wa.send_audio(USER, "https://e.org/a.mp3")
 wa.send_voice(USER, "https://e.org/a.ogg")
 wa.send_sticker(USER, "https://e.org/a.webp")
 wa.send_location(USER, 48.2, 16.37, "Café", "A 5")

@@ -115,6 +115,8 @@ fn pywa_writes_and_reads_the_same() {
         Reply::photo(url).caption("c"),
         Reply::photo(url).caption("c").button("Yes", "1"),
         file(FileKind::Document, "https://e.org/bill.pdf"),
+        file(FileKind::Video, "https://e.org/a.mp4").caption("c"),
+        file(FileKind::Audio, "https://e.org/a.mp3"),
         file(FileKind::Voice, "https://e.org/a.ogg"),
         file(FileKind::Sticker, "https://e.org/a.webp"),
         Reply::location(place),
