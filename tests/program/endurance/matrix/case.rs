@@ -7,12 +7,14 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::broadcast;
 use super::points::{ACK_AFTER, Point, Stage};
+use super::user::{Script, User, have};
 use crate::harness::api::{Api, Upload};
 use crate::harness::bot::{Bot, SOON, Setup, count_of, until};
 use crate::harness::client::once;
 use crate::harness::engine::Engine;
-use crate::harness::fake::{Fake, KINDS, Kind, Rules, Update};
+use crate::harness::fake::{Fake, Kind, Rules};
 
 /// Recovery takes a few seconds; the rest is for a busy machine.
 const HEALED: Duration = Duration::from_secs(60);
@@ -57,160 +59,6 @@ pub(super) struct Sums {
     pub(super) edits: usize,
 }
 
-/// What the users of a case say first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Script {
-    /// Plain texts: one of two users is told three things, the other one.
-    Texts,
-    /// Everything else that a turn can say to somebody: [`VERBS`].
-    Verbs,
-}
-
-/// What is said in [`Script::Verbs`], in this order: a message with a name, its edit, a file
-/// of the box, bytes, and something to somebody else, whose dialog is another one.
-pub(super) const VERBS: [&str; 5] = ["named", "edited", "file", "bytes", TOLD];
-
-const TOLD: &str = "told";
-
-/// A user of a case.
-#[derive(Clone, Copy)]
-pub(super) struct User {
-    pub(super) kind: Kind,
-    pub(super) id: u64,
-    /// Is told three things, not one.
-    many: bool,
-    script: Script,
-}
-
-impl User {
-    pub(super) fn all(script: Script) -> Vec<User> {
-        let user = |id: u64| User {
-            kind: KINDS[id as usize / 2],
-            id: 100 + id,
-            many: id.is_multiple_of(2),
-            script,
-        };
-        let all = (0..10).map(user);
-        // Nothing can be said to a caller of plain HTTP who does not wait for it.
-        all.filter(|user| script == Script::Texts || user.kind != Kind::Http)
-            .collect()
-    }
-
-    /// What of [`VERBS`] the platform has.
-    fn verbs(self) -> &'static [&'static str] {
-        match self.kind {
-            Kind::Telegram | Kind::Vk => &VERBS,
-            _ => &["named", TOLD],
-        }
-    }
-
-    /// What the user says first, and in [`Script::Verbs`] is told of this file.
-    pub(super) fn first(self, file: &Path) -> String {
-        match (self.script, self.many) {
-            (Script::Texts, true) => "many 3".to_owned(),
-            (Script::Texts, false) => "hi".to_owned(),
-            (Script::Verbs, _) => {
-                let verbs = self.verbs().join(" ");
-                format!("verbs {} {} {verbs}", file.display(), self.other())
-            }
-        }
-    }
-
-    /// What the user says next.
-    pub(super) fn next(self) -> &'static str {
-        match self.edits() {
-            true => "verbs - - edited",
-            false => "hi",
-        }
-    }
-
-    fn edits(self) -> bool {
-        self.script == Script::Verbs && self.verbs().contains(&"edited")
-    }
-
-    /// How many of the first turn's replies are calls.
-    pub(super) fn calls(self) -> usize {
-        match (self.script, self.kind, self.many) {
-            (Script::Verbs, ..) => self.verbs().len() - 1,
-            (_, Kind::Http, _) | (_, Kind::Telegram, false) => 0,
-            (.., true) => 3,
-            (.., false) => 1,
-        }
-    }
-
-    /// Which call the n-th thing of the first turn is: the chat, and the place there. None: the
-    /// user is not told it.
-    pub(super) fn call(self, n: usize) -> Option<(String, usize)> {
-        if self.script == Script::Texts {
-            return (n <= self.calls()).then(|| (self.chat(), n));
-        }
-        let verb = VERBS[n - 1];
-        let place = self.verbs().iter().position(|own| *own == verb)? + 1;
-        Some(match verb {
-            TOLD => (self.other(), 1),
-            _ => (self.chat(), place),
-        })
-    }
-
-    pub(super) fn chat(self) -> String {
-        self.id.to_string()
-    }
-
-    /// Whom the user's turn says something to.
-    fn other(self) -> String {
-        (self.id + 1000).to_string()
-    }
-
-    pub(super) fn says(self, turn: u64, text: &str) -> Update {
-        Update {
-            kind: self.kind,
-            user: self.id,
-            id: self.id * 10 + turn,
-            text: text.to_owned(),
-        }
-    }
-
-    fn first_replies(self) -> Vec<String> {
-        match (self.script, self.many) {
-            (Script::Texts, true) => (1..=3).map(|n| format!("1.{n}")).collect(),
-            (Script::Texts, false) => vec!["1: hi".to_owned()],
-            (Script::Verbs, _) => {
-                let own = self.verbs().iter().filter(|verb| **verb != TOLD);
-                own.map(|verb| format!("1.{verb}")).collect()
-            }
-        }
-    }
-
-    fn second_reply(self) -> String {
-        let said = if self.edits() { "2.edited" } else { "2: hi" };
-        said.to_owned()
-    }
-}
-
-/// Whether each user's chat, and that of whom the user's turn speaks to, has it all in order.
-fn have(api: &Api, users: &[User], second: bool) -> bool {
-    users.iter().all(|user| {
-        let mut expected = user.first_replies();
-        if second {
-            expected.push(user.second_reply());
-        }
-        let told =
-            user.script == Script::Texts || distinct(&api.received(&user.other())) == ["1.told"];
-        let own = distinct(&api.received(&user.chat()));
-        told && own.starts_with(&expected) && (!second || own.len() == expected.len())
-    })
-}
-
-/// What a case of this script is at this point.
-pub(super) fn name(script: Script, point: Point) -> String {
-    match (script, point) {
-        (Script::Verbs, Point::Called(n) | Point::Taken(n) | Point::Mark(n)) => {
-            format!("{point} ({})", VERBS[n - 1])
-        }
-        _ => point.to_string(),
-    }
-}
-
 pub(super) async fn run(engine: &Engine, script: Script, point: Point, victim: Victim) -> Sums {
     let api = Arc::new(Api::start());
     let (setup, url) = engine.setup().await;
@@ -229,7 +77,10 @@ pub(super) async fn run(engine: &Engine, script: Script, point: Point, victim: V
 
     let all = User::all(script);
     let mut stage = Stage::new(&bot, &api, &fake, all.clone(), url).await;
-    stage.bring_to(&bot, point).await;
+    match script {
+        Script::Broadcast => stage.broadcast_to(&bot, point).await,
+        _ => stage.bring_to(&bot, point).await,
+    }
     let bot = strike(bot, victim, &again, &mut stage).await;
     stage.let_go().await;
 
@@ -244,6 +95,10 @@ pub(super) async fn run(engine: &Engine, script: Script, point: Point, victim: V
         have(&api, &all, true)
     })
     .await;
+
+    if script == Script::Broadcast {
+        broadcast::ends(&bot.setup, all.len()).await;
+    }
 
     // Everything comes once more: it is known, and nothing happens.
     let before = api.calls().len();
@@ -289,14 +144,6 @@ async fn strike(bot: Bot, victim: Victim, again: &Setup, stage: &mut Stage<'_>) 
     kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it lives");
     bot.successor(name, pid).await;
     bot
-}
-
-/// Without the repetitions of what stands before it. A repetition anywhere else stays
-/// and spoils the order.
-fn distinct(received: &[String]) -> Vec<String> {
-    let mut texts = received.to_vec();
-    texts.dedup();
-    texts
 }
 
 /// The message that has a name was edited by both turns, and what was uploaded is whole.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::case::{User, VERBS, quiet};
+use super::case::quiet;
+use super::user::{Script, User, VERBS};
 use crate::harness::api::{Api, Call, Mood};
 use crate::harness::bot::{Bot, SOON, Setup, until};
 use crate::harness::fake::{Fake, Kind};
@@ -81,15 +82,15 @@ impl std::fmt::Display for Point {
 
 /// What a case holds its turns with.
 pub(super) struct Stage<'a> {
-    api: &'a Api,
-    fake: &'a Fake,
-    users: Vec<User>,
-    setup: Setup,
+    pub(super) api: &'a Api,
+    pub(super) fake: &'a Fake,
+    pub(super) users: Vec<User>,
+    pub(super) setup: Setup,
     /// PostgreSQL's address; SQLite without one.
     database: Option<String>,
     /// The worker that has all the requests.
     pub(super) worker: i32,
-    sibling: i32,
+    pub(super) sibling: i32,
     /// Handlers wait until this file is there.
     gate: PathBuf,
     has_said_the_next: bool,
@@ -125,7 +126,10 @@ impl<'a> Stage<'a> {
     /// What a user says first.
     pub(super) fn text(&self, user: &User) -> String {
         let what = user.first(self.file());
-        format!("gate {} {what}", self.gate.display())
+        match user.script {
+            Script::Broadcast => what,
+            _ => format!("gate {} {what}", self.gate.display()),
+        }
     }
 
     /// A file that is there, for whoever is sent one.
@@ -248,14 +252,17 @@ impl<'a> Stage<'a> {
             let all_there = || bot.connections_of(self.worker) >= everybody;
             until("all connections in one worker", SOON, all_there).await;
         }
-        if self.stopped.contains(&self.worker) {
-            return;
+        if !self.stopped.contains(&self.worker) {
+            self.let_sibling_go();
         }
+    }
+
+    pub(super) fn let_sibling_go(&mut self) {
         self.stopped.retain(|pid| *pid != self.sibling);
         kill(Pid::from_raw(self.sibling), Signal::SIGCONT).expect("it lives");
     }
 
-    fn stop(&mut self, pid: i32) {
+    pub(super) fn stop(&mut self, pid: i32) {
         kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("it lives");
         self.stopped.push(pid);
     }
@@ -311,7 +318,7 @@ impl<'a> Stage<'a> {
     }
 
     /// From now on the database answers nobody.
-    async fn hold_storage(&mut self, bot: &Bot) {
+    pub(super) async fn hold_storage(&mut self, bot: &Bot) {
         match &self.database {
             None => {
                 let writer = bot.writer().await;
