@@ -3,6 +3,9 @@
 
 use super::super::judged::{Judges, note};
 use super::*;
+use crate::author::message::{
+    Attachment, Button, Contact, FileKind, Location, Press, Request, Target,
+};
 
 /// Without what says nothing, and without whom it is for.
 fn bare(value: Value) -> Value {

@@ -108,6 +108,11 @@ pub(super) async fn run(engine: &Engine, script: Script, point: Point, victim: V
             assert_eq!(once(bot.port, request).await.status, 200);
         }
     }
+    let refused = bot.stderr().contains("refused for good");
+    assert!(
+        !refused,
+        "a call that was made twice was taken for a wrong one"
+    );
     let setup = bot.stop().await;
     assert_eq!(
         api.calls().len(),
