@@ -31,6 +31,7 @@
 //! | `toast x`, `alert x` | shows that over the chat |
 //! | `call METHOD` | calls it, twice; the second message is named `dice` |
 //! | `to CHANNEL USER x` | says that there |
+//! | `verbs FILE USER named edited file bytes told` | those of these that are named, in this order: a message `menu`, an edit of it, FILE, bytes, and something to USER |
 //! | `member 7` | asks `getChatMember`, and says the answer |
 //! | `fetch`, `save PATH` under a file | downloads it, and says how many bytes it has |
 //! | `draft x` | shows that while it grows, then says it |
@@ -248,6 +249,7 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
                 turn.send_to(channel, user, Reply::from(text).silent());
             }
         }
+        "verbs" => say_verbs(turn, rest),
         "member" => {
             let params = serde_json::json!({ "user_id": rest.parse::<u64>()? });
             match turn.ask("getChatMember", params).await {
@@ -283,6 +285,30 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// A file, a user, and what is to be done, each of it with its name and the count.
+fn say_verbs(turn: &mut Turn<State>, rest: &str) {
+    let mut words = rest.split(' ');
+    let file = words.next().unwrap_or_default();
+    let user = words.next().unwrap_or_default();
+    for word in words {
+        let said = format!("{}.{word}", turn.state.count);
+        match word {
+            "named" => turn.reply(Reply::from(said).named("menu")),
+            "edited" => turn.edit("menu", said),
+            "file" => {
+                let file = Attachment::new(FileKind::Document, file);
+                turn.reply(Reply::file(file).caption(said));
+            }
+            "bytes" => {
+                let bytes = Attachment::bytes(FileKind::Document, "two.bin", [0, 255]);
+                turn.reply(Reply::file(bytes).caption(said));
+            }
+            "told" => turn.send_to(turn.channel().to_owned(), user, Reply::from(said)),
+            _ => {}
+        }
+    }
 }
 
 /// What came with a text.

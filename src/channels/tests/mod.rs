@@ -3,6 +3,7 @@
 //! is one platform's alone has a file of its own.
 
 mod facebook;
+mod judged;
 mod odd;
 mod telegram;
 mod viber;

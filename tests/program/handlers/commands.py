@@ -131,6 +131,8 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
     elif command == "to":
         channel, user, text = rest.split(" ", 2)
         turn.send_to(channel, user, text, silent=True)
+    elif command == "verbs":
+        say_verbs(turn, *rest.split(" "))
     elif command == "member":
         try:
             member = await turn.ask("getChatMember", {"user_id": int(rest)})
@@ -157,6 +159,22 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
     else:
         return False
     return True
+
+
+def say_verbs(turn: turnkey.AsyncTurn, file: str, user: str, *words: str) -> None:
+    """A file, a user, and what is to be done, each of it with its name and the count."""
+    for word in words:
+        said = f"{turn.state['count']}.{word}"
+        if word == "named":
+            turn.reply(said, name="menu")
+        elif word == "edited":
+            turn.edit("menu", said)
+        elif word == "file":
+            turn.reply(said, document=turnkey.Attachment(Path(file)))
+        elif word == "bytes":
+            turn.reply(said, document=turnkey.Attachment(b"\x00\xff", name="two.bin"))
+        elif word == "told":
+            turn.send_to(turn.channel, user, said)
 
 
 def about(turn: turnkey.AsyncTurn) -> str:

@@ -387,6 +387,7 @@ async fn answer(
         Platform::Telegram => (&body["chat_id"], body.get("text").or(body.get("caption"))),
         Platform::Viber => (&body["receiver"], body.get("text")),
         Platform::Facebook => (&body["recipient"]["id"], body["message"].get("text")),
+        Platform::Vk if method == "messages.edit" => (&body["peer_id"], body.get("message")),
         Platform::Vk => (&body["peer_ids"], body.get("message")),
     };
     let chat = match chat {

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod called;
 mod desk;
 pub(crate) mod emulator;
+mod judged;
 pub(crate) mod odd;
 pub(crate) mod pacing;
 pub(crate) mod platform_proxy;

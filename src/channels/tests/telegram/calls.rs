@@ -1,5 +1,5 @@
 //! What we call: each action as a method and its parameters. With `TURNKEY_DUMP_CALLS` set
-//! to a file the calls are written there, a JSON object a line: `scripts/judges` has other
+//! to a file the calls are written there, a JSON object a line: `judged.rs` has other
 //! programs' models of the Bot API read them.
 
 use std::io::Write;
@@ -9,7 +9,7 @@ use crate::author::message::{
     Attachment, Button, Contact, FileKind, Keyboard, Location, Press, Request, Target,
 };
 
-const CHAT: &str = "-1001";
+pub(super) const CHAT: &str = "-1001";
 
 /// The call of an action that fits as it is.
 fn call_within(action: Action, within: &str) -> (String, Value, usize) {
@@ -48,7 +48,7 @@ fn refused(action: impl Into<Action>) -> String {
     telegram_bot().fit_all(&[action.into()]).unwrap_err()
 }
 
-fn any(method: &str, params: Value) -> Action {
+pub(super) fn any(method: &str, params: Value) -> Action {
     Action::Call {
         method: method.to_owned(),
         params,
@@ -543,28 +543,6 @@ fn any_method_can_be_called() {
         json!({"user_id": 600, "chat_id": "-1005"})
     );
     assert_eq!(params(&plan.send[1]), json!({}));
-}
-
-/// For `scripts/judges`: for which of the methods in `TURNKEY_METHODS`, one a line, the chat
-/// is filled in. Written to the file `filled.json` beside it.
-#[test]
-fn chats_are_filled_in_where_others_say_so() {
-    let Some(path) = std::env::var_os("TURNKEY_METHODS").map(std::path::PathBuf::from) else {
-        return;
-    };
-    let methods = std::fs::read_to_string(&path).unwrap();
-    let filled: serde_json::Map<String, Value> = methods
-        .lines()
-        .filter_map(|method| {
-            let call = any(method, Value::Null);
-            telegram_bot().can(&call).ok()?;
-            let call = telegram::call_of(&call, CHAT, "");
-            let is_filled = call.ok()?.1.get("chat_id").is_some();
-            Some((method.to_lowercase(), is_filled.into()))
-        })
-        .collect();
-    let json = Value::Object(filled).to_string();
-    std::fs::write(path.with_file_name("filled.json"), json).unwrap();
 }
 
 #[test]

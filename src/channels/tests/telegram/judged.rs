@@ -1,26 +1,61 @@
-//! The sample updates of other libraries' tests: each is read, and as those libraries read it.
-//! They are fetched by `scripts/judges`, which names their file in `TURNKEY_UPDATES`; without
-//! that there is nothing to read.
+//! What aiogram and python-telegram-bot say of us: they know every call that our tests make,
+//! field by field, and the sample updates of their own tests we read as they do.
 
+use std::process::Command;
+
+use super::super::judged::{Judges, note};
+use super::calls::{CHAT, any};
 use super::*;
 use crate::author::message::Hears;
 
-/// Says how it went, beside the tests' own words.
-fn note(words: &str) {
-    let mut stderr = std::io::stderr();
-    drop(std::io::Write::write_all(
-        &mut stderr,
-        format!("{words}\n").as_bytes(),
-    ));
+/// All the calls of the tests of Telegram, which this program is: it runs them once more.
+#[test]
+fn others_know_every_call() {
+    let Some(judges) = Judges::of("telegram") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let calls = folder.path().join("calls.jsonl");
+    let tests = module_path!().split_once("::").unwrap().1;
+    let tests = tests.strip_suffix("judged").unwrap();
+    // One that fails does so in its own name, too.
+    Command::new(std::env::current_exe().unwrap())
+        .args([tests, "--skip", "judged::"])
+        .env("TURNKEY_DUMP_CALLS", &calls)
+        .output()
+        .unwrap();
+    let filled = folder.path().join("filled.json");
+    let methods = judges.say("calls.py", &["methods"], "");
+    std::fs::write(&filled, filled_in(&methods)).unwrap();
+    let files = [calls.to_str().unwrap(), filled.to_str().unwrap()];
+    note(
+        judges
+            .say("calls.py", &["judge", files[0], files[1]], "")
+            .trim_end(),
+    );
+}
+
+/// For which of these methods, one a line, the chat is filled in: a JSON object.
+fn filled_in(methods: &str) -> String {
+    let filled: serde_json::Map<String, Value> = methods
+        .lines()
+        .filter_map(|method| {
+            let call = any(method, Value::Null);
+            telegram_bot().can(&call).ok()?;
+            let call = telegram::call_of(&call, CHAT, "");
+            let is_filled = call.ok()?.1.get("chat_id").is_some();
+            Some((method.to_lowercase(), is_filled.into()))
+        })
+        .collect();
+    Value::Object(filled).to_string()
 }
 
 #[test]
 fn others_samples_are_read_as_they_read_them() {
-    let Some(path) = std::env::var_os("TURNKEY_UPDATES") else {
-        note("SKIPPED: no samples of others; see scripts/judges");
+    let Some(judges) = Judges::of("telegram") else {
         return;
     };
-    let lines = std::fs::read_to_string(path).unwrap();
+    let lines = judges.file("updates.jsonl");
     let telegram = telegram_bot();
     let mut read = 0;
     for line in lines.lines() {
@@ -69,5 +104,7 @@ fn others_samples_are_read_as_they_read_them() {
         read += 1;
     }
     assert!(read > 500, "{read} samples");
-    note(&format!("{read} samples are read"));
+    note(&format!(
+        "{read} sample updates of others are read as they read them"
+    ));
 }

@@ -1,17 +1,20 @@
 //! One case of the matrix: start, bring all to the point, kill, heal, count.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::broadcast;
 use super::points::{ACK_AFTER, Point, Stage};
-use crate::harness::api::Api;
+use super::user::{Script, User, have};
+use crate::harness::api::{Api, Upload};
 use crate::harness::bot::{Bot, SOON, Setup, count_of, until};
 use crate::harness::client::once;
 use crate::harness::engine::Engine;
-use crate::harness::fake::{Fake, KINDS, Kind, Rules, Update};
+use crate::harness::fake::{Fake, Kind, Rules};
 
 /// Recovery takes a few seconds; the rest is for a busy machine.
 const HEALED: Duration = Duration::from_secs(60);
@@ -52,64 +55,11 @@ pub(super) struct Sums {
     pub(super) facebook: usize,
     pub(super) vk: usize,
     pub(super) http: usize,
+    /// Edits that a platform took twice, which nobody sees.
+    pub(super) edits: usize,
 }
 
-/// A user of a case.
-#[derive(Clone, Copy)]
-pub(super) struct User {
-    pub(super) kind: Kind,
-    pub(super) id: u64,
-    /// Is told three things, not one.
-    pub(super) many: bool,
-}
-
-impl User {
-    pub(super) fn all() -> Vec<User> {
-        let user = |id: u64| User {
-            kind: KINDS[id as usize / 2],
-            id: 100 + id,
-            many: id.is_multiple_of(2),
-        };
-        (0..10).map(user).collect()
-    }
-
-    /// How many of the first turn's replies are calls.
-    pub(super) fn calls(self) -> usize {
-        match (self.kind, self.many) {
-            (Kind::Http, _) | (Kind::Telegram, false) => 0,
-            (_, many) => {
-                if many {
-                    3
-                } else {
-                    1
-                }
-            }
-        }
-    }
-
-    pub(super) fn chat(self) -> String {
-        self.id.to_string()
-    }
-
-    pub(super) fn says(self, turn: u64, text: &str) -> Update {
-        Update {
-            kind: self.kind,
-            user: self.id,
-            id: self.id * 10 + turn,
-            text: text.to_owned(),
-        }
-    }
-
-    fn first_replies(self) -> &'static [&'static str] {
-        if self.many {
-            &["1.1", "1.2", "1.3"]
-        } else {
-            &["1: hi"]
-        }
-    }
-}
-
-pub(super) async fn run(engine: &Engine, point: Point, victim: Victim) -> Sums {
+pub(super) async fn run(engine: &Engine, script: Script, point: Point, victim: Victim) -> Sums {
     let api = Arc::new(Api::start());
     let (setup, url) = engine.setup().await;
     let ack_after = match point.is_accepted() {
@@ -125,49 +75,62 @@ pub(super) async fn run(engine: &Engine, point: Point, victim: Victim) -> Sums {
     let rules = Rules::default();
     let fake = Fake::start(bot.port, &api, rules);
 
-    let mut stage = Stage::new(&bot, &api, &fake, url).await;
-    stage.bring_to(&bot, point).await;
+    let all = User::all(script);
+    let mut stage = Stage::new(&bot, &api, &fake, all.clone(), url).await;
+    match script {
+        Script::Broadcast => stage.broadcast_to(&bot, point).await,
+        _ => stage.bring_to(&bot, point).await,
+    }
     let bot = strike(bot, victim, &again, &mut stage).await;
     stage.let_go().await;
 
     fake.idle(HEALED).await;
-    let all = User::all();
-    let first =
-        |user: &User| distinct(&api.received(&user.chat())).starts_with(user.first_replies());
     until("the replies of the first turns", HEALED, || {
-        all.iter().all(first)
+        have(&api, &all, false)
     })
     .await;
     stage.says_the_next();
     fake.idle(HEALED).await;
-    let expected = |user: &User| [user.first_replies(), &["2: hi"]].concat();
-    let done = |user: &User| distinct(&api.received(&user.chat())) == expected(user);
     until("the replies of the second turns", HEALED, || {
-        all.iter().all(done)
+        have(&api, &all, true)
     })
     .await;
+
+    if script == Script::Broadcast {
+        broadcast::ends(&bot.setup, all.len()).await;
+    }
 
     // Everything comes once more: it is known, and nothing happens.
     let before = api.calls().len();
     for user in &all {
-        for (turn, text) in [(1, stage.text(user)), (2, "hi".to_owned())] {
+        for (turn, text) in [(1, stage.text(user)), (2, user.next().to_owned())] {
             let request = user.says(turn, &text).request();
             assert_eq!(once(bot.port, request).await.status, 200);
         }
     }
+    let refused = bot.stderr().contains("refused for good");
+    assert!(
+        !refused,
+        "a call that was made twice was taken for a wrong one"
+    );
     let setup = bot.stop().await;
     assert_eq!(
         api.calls().len(),
         before,
         "a known update was answered by a call"
     );
-    let lines = setup.dump(&[]);
+    let mut lines = setup.dump(&[]);
+    // Who was only told something has no counter.
+    lines.retain(|line| all.iter().any(|user| line["user_id"] == user.chat()));
     assert_eq!(lines.len(), all.len(), "{point}, {victim}: {lines:?}");
     assert!(
         lines.iter().all(|line| count_of(line) == 2),
         "{point}, {victim}: {lines:?}"
     );
     setup.assert_sound();
+    if script == Script::Verbs {
+        assert_shown(&api, &all, stage.file());
+    }
     sums(&api, &all)
 }
 
@@ -188,37 +151,56 @@ async fn strike(bot: Bot, victim: Victim, again: &Setup, stage: &mut Stage<'_>) 
     bot
 }
 
-/// Without the repetitions of what stands before it. A repetition anywhere else stays
-/// and spoils the order.
-fn distinct(received: &[String]) -> Vec<&str> {
-    let mut texts: Vec<&str> = received.iter().map(String::as_str).collect();
-    texts.dedup();
-    texts
+/// The message that has a name was edited by both turns, and what was uploaded is whole.
+fn assert_shown(api: &Api, all: &[User], file: &Path) {
+    let file = std::fs::read(file).expect("the file");
+    for user in all.iter().filter(|user| user.kind == Kind::Telegram) {
+        let shown = api.shown(&user.chat());
+        let has = |text: &str| {
+            shown
+                .iter()
+                .filter(|one| one.message["text"] == text)
+                .count()
+        };
+        assert_eq!((has("2.edited"), has("1.edited")), (1, 0), "{shown:?}");
+    }
+    for call in api.calls() {
+        let expected: &[u8] = match call.text.as_str() {
+            "1.file" => &file,
+            "1.bytes" => &[0, 255],
+            _ => continue,
+        };
+        let whole = |upload: &Upload| upload.bytes == expected;
+        assert!(call.uploads.iter().all(whole), "{call:?}");
+    }
 }
 
 fn sums(api: &Api, all: &[User]) -> Sums {
     let mut sums = Sums::default();
     let calls = api.calls();
     for user in all {
-        let chat = user.chat();
-        let mut last = None;
-        for call in calls
-            .iter()
-            .filter(|call| call.accepted && call.chat == chat)
-        {
-            if last.replace(&call.text) != Some(&call.text) {
-                sums.replies += 1;
-                continue;
+        for chat in [user.chat(), user.other()] {
+            let mut last = None;
+            for call in calls
+                .iter()
+                .filter(|call| call.accepted && call.chat == chat)
+            {
+                if last.replace(&call.text) != Some(&call.text) {
+                    sums.replies += 1;
+                    continue;
+                }
+                let twice = match (user.kind, call.is_ours()) {
+                    // Nobody sees that it was made twice.
+                    _ if call.text.ends_with(".edited") => &mut sums.edits,
+                    (Kind::Telegram, true) => &mut sums.telegram_sent,
+                    (Kind::Telegram, false) => &mut sums.telegram_rode,
+                    (Kind::Viber, _) => &mut sums.viber,
+                    (Kind::Facebook, _) => &mut sums.facebook,
+                    (Kind::Vk, _) => &mut sums.vk,
+                    (Kind::Http, _) => &mut sums.http,
+                };
+                *twice += 1;
             }
-            let twice = match (user.kind, call.is_ours()) {
-                (Kind::Telegram, true) => &mut sums.telegram_sent,
-                (Kind::Telegram, false) => &mut sums.telegram_rode,
-                (Kind::Viber, _) => &mut sums.viber,
-                (Kind::Facebook, _) => &mut sums.facebook,
-                (Kind::Vk, _) => &mut sums.vk,
-                (Kind::Http, _) => &mut sums.http,
-            };
-            *twice += 1;
         }
     }
     assert_eq!(sums.vk, 0, "VK knows each by its random_id");

@@ -2,14 +2,15 @@
 //! for it. The worker or the writer is stopped (SIGSTOP), PostgreSQL's table of locks is
 //! locked, the handler waits for a file, the platform's API does not answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::case::{User, quiet};
-use crate::harness::api::{Api, Mood};
+use super::case::quiet;
+use super::user::{Script, User, VERBS};
+use crate::harness::api::{Api, Call, Mood};
 use crate::harness::bot::{Bot, SOON, Setup, until};
 use crate::harness::fake::{Fake, Kind};
 
@@ -81,14 +82,15 @@ impl std::fmt::Display for Point {
 
 /// What a case holds its turns with.
 pub(super) struct Stage<'a> {
-    api: &'a Api,
-    fake: &'a Fake,
-    setup: Setup,
+    pub(super) api: &'a Api,
+    pub(super) fake: &'a Fake,
+    pub(super) users: Vec<User>,
+    pub(super) setup: Setup,
     /// PostgreSQL's address; SQLite without one.
     database: Option<String>,
     /// The worker that has all the requests.
     pub(super) worker: i32,
-    sibling: i32,
+    pub(super) sibling: i32,
     /// Handlers wait until this file is there.
     gate: PathBuf,
     has_said_the_next: bool,
@@ -103,11 +105,13 @@ impl<'a> Stage<'a> {
         bot: &Bot,
         api: &'a Api,
         fake: &'a Fake,
+        users: Vec<User>,
         database: Option<String>,
     ) -> Self {
         Stage {
             api,
             fake,
+            users,
             setup: bot.setup.clone(),
             database,
             worker: bot.worker(0).await,
@@ -121,8 +125,16 @@ impl<'a> Stage<'a> {
 
     /// What a user says first.
     pub(super) fn text(&self, user: &User) -> String {
-        let what = if user.many { "many 3" } else { "hi" };
-        format!("gate {} {what}", self.gate.display())
+        let what = user.first(self.file());
+        match user.script {
+            Script::Broadcast => what,
+            _ => format!("gate {} {what}", self.gate.display()),
+        }
+    }
+
+    /// A file that is there, for whoever is sent one.
+    pub(super) fn file(&self) -> &Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
     }
 
     /// Brings a turn of each user to this point.
@@ -147,8 +159,10 @@ impl<'a> Stage<'a> {
                 self.in_commit(bot).await;
                 self.stop(self.worker);
                 self.let_storage_go(bot).await;
-                let counts = || self.setup.sum();
-                until("a commit", SOON, || counts() > 0).await;
+                // Who was only told something has no counter.
+                let is_counted = |line: &serde_json::Value| line["state"]["count"].is_u64();
+                let counted = || self.setup.dump(&[]).iter().any(is_counted);
+                until("a commit", SOON, counted).await;
                 quiet(bot).await;
             }
             Point::Called(n) => {
@@ -178,7 +192,9 @@ impl<'a> Stage<'a> {
                 self.open_gate();
                 self.post(bot).await;
                 self.fake.idle(SOON).await;
-                self.all_accepted(3).await;
+                for n in 1..=VERBS.len() {
+                    self.all_accepted(n).await;
+                }
                 quiet(bot).await;
             }
             Point::Accepting => {
@@ -207,8 +223,8 @@ impl<'a> Stage<'a> {
     /// Every user says the second thing, unless they did.
     pub(super) fn says_the_next(&mut self) {
         if !std::mem::replace(&mut self.has_said_the_next, true) {
-            for user in User::all() {
-                self.fake.says(user.says(2, "hi"));
+            for user in &self.users {
+                self.fake.says(user.says(2, user.next()));
             }
         }
     }
@@ -227,10 +243,10 @@ impl<'a> Stage<'a> {
     /// All users say the first thing, to the same worker.
     async fn post(&mut self, bot: &Bot) {
         self.stop(self.sibling);
-        for user in User::all() {
-            self.fake.says(user.says(1, &self.text(&user)));
+        for user in &self.users {
+            self.fake.says(user.says(1, &self.text(user)));
         }
-        let everybody = User::all().len();
+        let everybody = self.users.len();
         if self.stopped.contains(&self.worker) {
             let unread = || bot.unread() > 0;
             until("requests in the kernel", SOON, unread).await;
@@ -238,14 +254,17 @@ impl<'a> Stage<'a> {
             let all_there = || bot.connections_of(self.worker) >= everybody;
             until("all connections in one worker", SOON, all_there).await;
         }
-        if self.stopped.contains(&self.worker) {
-            return;
+        if !self.stopped.contains(&self.worker) {
+            self.let_sibling_go();
         }
+    }
+
+    pub(super) fn let_sibling_go(&mut self) {
         self.stopped.retain(|pid| *pid != self.sibling);
         kill(Pid::from_raw(self.sibling), Signal::SIGCONT).expect("it lives");
     }
 
-    fn stop(&mut self, pid: i32) {
+    pub(super) fn stop(&mut self, pid: i32) {
         kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("it lives");
         self.stopped.push(pid);
     }
@@ -264,7 +283,7 @@ impl<'a> Stage<'a> {
     }
 
     async fn all_handle(&self) {
-        let everybody = User::all().len();
+        let everybody = self.users.len();
         until("every handler is at the gate", SOON, || {
             self.at_gate() == everybody
         })
@@ -290,7 +309,8 @@ impl<'a> Stage<'a> {
         self.post(bot).await;
         self.all_handle().await;
         self.says_the_next();
-        let of_http = User::all()
+        let of_http = self
+            .users
             .iter()
             .filter(|user| user.kind == Kind::Http)
             .count();
@@ -300,7 +320,7 @@ impl<'a> Stage<'a> {
     }
 
     /// From now on the database answers nobody.
-    async fn hold_storage(&mut self, bot: &Bot) {
+    pub(super) async fn hold_storage(&mut self, bot: &Bot) {
         match &self.database {
             None => {
                 let writer = bot.writer().await;
@@ -329,44 +349,35 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// How the n-th call of each user is answered; those before it are well.
+    /// How the call of each user's n-th thing is answered; those before it are well.
     fn calls_are(&self, n: usize, mood: Mood) {
-        for user in User::all() {
-            if user.calls() >= n {
-                let mut moods = vec![Mood::Well; n - 1];
-                moods.push(mood);
-                self.api.be(&user.chat(), &moods);
-            }
+        for (chat, place) in self.users.iter().filter_map(|user| user.call(n)) {
+            let mut moods = vec![Mood::Well; place - 1];
+            moods.push(mood);
+            self.api.be(&chat, &moods);
         }
     }
 
-    /// Each user's n-th call was made, or as many as there are.
-    async fn all_called(&self, n: usize) {
-        let count = |user: &User| {
-            let calls = self.api.calls().into_iter();
-            calls
-                .filter(|call| call.chat == user.chat() && call.is_ours())
-                .count()
-        };
-        let all = || {
-            User::all()
+    /// Whether each user's n-th thing was called for, or as much as there is; of these calls
+    /// those count that are such.
+    fn have_called(&self, n: usize, is_one: impl Fn(&Call) -> bool) -> bool {
+        let calls = self.api.calls();
+        self.users.iter().all(|user| {
+            let (chat, place) = user.call(n).unwrap_or((user.chat(), user.calls()));
+            let theirs = calls
                 .iter()
-                .all(|user| count(user) >= n.min(user.calls()))
-        };
+                .filter(|call| call.chat == chat && call.is_ours() && is_one(call));
+            theirs.count() >= place
+        })
+    }
+
+    async fn all_called(&self, n: usize) {
+        let all = || self.have_called(n, |_| true);
         until("every call is made", SOON, all).await;
     }
 
     async fn all_accepted(&self, n: usize) {
-        let count = |user: &User| {
-            let calls = self.api.calls().into_iter();
-            let of_user = calls.filter(|call| call.chat == user.chat() && call.is_ours());
-            of_user.filter(|call| call.accepted).count()
-        };
-        let all = || {
-            User::all()
-                .iter()
-                .all(|user| count(user) >= n.min(user.calls()))
-        };
+        let all = || self.have_called(n, |call| call.accepted);
         until("every call is accepted", SOON, all).await;
     }
 }

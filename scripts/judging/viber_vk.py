@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What we send to Viber and VK, judged by somebody else's libraries: started by scripts/judges,
-which installs them.
+"""What we send to Viber and VK, judged by somebody else's libraries: started by
+tests/program/platforms/judged.rs.
 
-Usage: scripts/judges_viber_vk.py BOT      (the example `anything`, built)
+Usage: viber_vk.py BOT      (the example `anything`, built)
 
 BOT is started with this script as its platforms. It is told to say one of everything; each call
 is read by viberbot's message classes (those that Viber's users send with) and compared with what

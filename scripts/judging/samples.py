@@ -1,12 +1,10 @@
-"""What other libraries make of our Telegram: started by scripts/judges, which installs them.
+"""The sample updates of aiogram's and python-telegram-bot's own tests: started by scripts/judges,
+which brings both.
 
-methods         writes the names of all methods that aiogram knows
-calls FILE      each line {"method", "params"} of FILE is a call of ours; aiogram's model of that
-                method must take it, with no field unknown, however deep, and none missing
-updates         writes the sample updates of aiogram's and python-telegram-bot's own tests, a
-                line each: {"from", "update", "expect"}; nothing of them is kept in this project
+Usage: samples.py DIRECTORY      (has their sources)
 
-Nothing is called over the network: connecting is an error here.
+Writes a line for each: {"from", "update", "expect"}. Nothing of them is kept in this project, and
+nothing is called over the network: connecting is an error here.
 """
 
 import importlib
@@ -20,7 +18,7 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parent.parent / "target" / "judges"
+HOME = Path(sys.argv[1])
 
 # The field of an update that an object stands in, by the name of its type.
 FIELDS = {
@@ -50,80 +48,6 @@ FILES = ["animation", "audio", "document", "photo", "sticker", "video", "video_n
 
 def no_network(*_, **__):
     raise OSError("no network here")
-
-
-def models(value):
-    """All of aiogram's objects in a value."""
-    from pydantic import BaseModel
-
-    if isinstance(value, BaseModel):
-        yield value
-        for name in type(value).model_fields:
-            yield from models(getattr(value, name, None))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from models(item)
-
-
-def plain(value, given, path):
-    """Where a dictionary of ours stayed a dictionary: no model has read it."""
-    if isinstance(value, dict):
-        yield path
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from plain(item, given, f"{path}[{index}]")
-
-
-def methods():
-    """aiogram's models of the methods, by their names in small letters."""
-    import aiogram.methods
-
-    kinds = (getattr(aiogram.methods, name) for name in aiogram.methods.__all__)
-    named = (kind for kind in kinds if isinstance(getattr(kind, "__api_method__", None), str))
-    return {kind.__api_method__.lower(): kind for kind in named}
-
-
-def check_calls(path):
-    by_name = methods()
-    seen, wrong = Counter(), []
-    for line in path.read_text().splitlines():
-        call = json.loads(line)
-        method, params = call["method"], call["params"]
-        kind = by_name.get(method.lower())
-        if kind is None:
-            wrong.append(f"{method}: aiogram knows no such method")
-            continue
-        seen[method] += 1
-        try:
-            read = kind.model_validate(params)
-        except Exception as error:
-            wrong.append(f"{method}: {error}\n  {line}")
-            continue
-        for model in models(read):
-            if model.model_extra:
-                extra = ", ".join(model.model_extra)
-                wrong.append(f"{method}: {type(model).__name__} has no {extra}\n  {line}")
-        for name in type(read).model_fields:
-            for place in plain(getattr(read, name, None), params, name):
-                wrong.append(f"{method}: nothing of aiogram's has read {place}\n  {line}")
-    check_chats(by_name, wrong)
-    for problem in wrong:
-        print(problem)
-    print(f"aiogram takes {sum(seen.values())} calls of {len(seen)} methods, {len(wrong)} problems")
-    return not wrong and len(seen) >= 20
-
-
-def check_chats(by_name, wrong):
-    """The chat is filled in for the methods that are about one, and for no other."""
-    filled = json.loads((HOME / "filled.json").read_text())
-    for method, kind in by_name.items():
-        field = kind.model_fields.get("chat_id")
-        if method not in filled:
-            continue
-        if field is None and filled[method]:
-            wrong.append(f"{method}: it takes no chat, and is given one")
-        if field is not None and field.is_required() and not filled[method]:
-            wrong.append(f"{method}: it needs a chat, and is given none")
 
 
 class Harvest:
@@ -382,11 +306,6 @@ def write_updates():
 
 def main():
     socket.socket.connect = no_network
-    if sys.argv[1] == "methods":
-        print("\n".join(sorted(kind.__api_method__ for kind in methods().values())))
-        return True
-    if sys.argv[1] == "calls":
-        return check_calls(Path(sys.argv[2]))
     return write_updates()
 
 
