@@ -3,3 +3,4 @@
 pub(crate) mod day;
 pub(crate) mod matrix;
 pub(crate) mod soak;
+mod timers;

@@ -34,7 +34,7 @@ const MOST_WAITING: u64 = 200;
 /// What was sent may wait for a platform that said "in a second", more than once.
 const SETTLED: Duration = Duration::from_secs(120);
 
-fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
+pub(super) fn setting<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
     let value = std::env::var(name).ok();
     value.map_or(otherwise, |text| {
         text.parse().ok().expect("a setting of the soak")
@@ -146,12 +146,12 @@ async fn kills_at_random_while_it_polls() {
 }
 
 /// Past the test runner, which swallows what a passing test prints.
-fn say(line: &str) {
+pub(super) fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").expect("stderr");
 }
 
 /// Chooses whom to kill.
-struct Killer {
+pub(super) struct Killer {
     random: fastrand::Rng,
     places: usize,
     has_writer: bool,
@@ -163,7 +163,7 @@ struct Killer {
 }
 
 impl Killer {
-    fn new(seed: u64, places: usize, has_writer: bool) -> Self {
+    pub(super) fn new(seed: u64, places: usize, has_writer: bool) -> Self {
         Killer {
             random: fastrand::Rng::with_seed(seed),
             places,
@@ -180,7 +180,7 @@ impl Killer {
         self.workers + self.writers + self.masters + self.everything
     }
 
-    fn done(&self) -> String {
+    pub(super) fn done(&self) -> String {
         format!(
             "{} kills ({} workers, {} writers, {} masters, {} everything)",
             self.count(),
@@ -205,7 +205,13 @@ impl Killer {
         pid
     }
 
-    async fn strike_often(&mut self, kills: u64, mut bot: Bot, again: &Setup, api: &Api) -> Bot {
+    pub(super) async fn strike_often(
+        &mut self,
+        kills: u64,
+        mut bot: Bot,
+        again: &Setup,
+        api: &Api,
+    ) -> Bot {
         for _ in 0..kills {
             bot = self.strike(bot, again).await;
             if self.count().is_multiple_of(100) {
