@@ -14,7 +14,7 @@ use turnkey_storage::{DialogKey, Error, Storage, tools};
 use turnkey_text::numbers::{counted, grouped};
 
 use super::operator::{Operator, one_line, print};
-use super::send::Said;
+use super::said::Said;
 use super::storage;
 use crate::process::exit;
 
@@ -162,9 +162,8 @@ impl Make {
     }
 
     fn made_of(&self) -> anyhow::Result<New> {
-        let reply = self.said.reply(self.text.as_deref())?;
-        // HTML that no chat shows is refused here, not in the bot's log.
-        reply.styled().map_err(anyhow::Error::msg)?;
+        let channel = self.channel.as_deref();
+        let reply = self.said.reply(self.text.as_deref(), channel)?;
         let body = serde_json::to_string(&reply).context("it cannot be written as JSON")?;
         if body.len() > MAX_BODY {
             bail!(

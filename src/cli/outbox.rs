@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 use turnkey_storage::admin::{self, OutboxLine};
 use turnkey_storage::replies::{self, DeadReply};
@@ -55,9 +55,9 @@ struct One {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["reply", "all"]))]
 struct Retry {
     /// The reply, as `outbox list` shows it: TURN.NUMBER.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     reply: Option<Reply>,
     /// All dead replies.
     #[arg(long)]

@@ -41,6 +41,7 @@ use self::answers::{gone, result};
 use self::api::API_VERSION;
 pub(super) use self::api::VkApi;
 use self::incoming::{Event, Ticket};
+pub(super) use self::outgoing::fitting;
 use super::client::{Client, Response};
 use super::content::shorten;
 use super::incoming::{NotHandled, genuine, parse_json};
@@ -338,7 +339,7 @@ impl Channel for Vk {
     }
 
     fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
-        outgoing::fitting(reply)
+        fitting(reply)
     }
 
     fn can(&self, action: &Action) -> Result<(), String> {
