@@ -29,6 +29,7 @@ pub(super) fn body(status: &Status) -> String {
     queues(&mut html, status);
     replies(&mut html, status);
     broadcasts(&mut html, status);
+    unheard(&mut html, status);
     database(&mut html, status);
     html.push_str("</section>");
     processes(&mut html, status);
@@ -287,15 +288,21 @@ fn broadcasts(html: &mut String, status: &Status) {
     for broadcast in &status.broadcasts {
         let trouble = broadcast.trouble.as_deref().map(|why| {
             let why = flagged(escape(why).to_string(), broadcast.state == "paused");
-            format!("<br><small>{why}</small>")
+            format!("<dd class=\"why\">{why}</dd>")
         });
+        let under_way = match broadcast
+            .queued
+            .saturating_sub(broadcast.sent + broadcast.failed)
+        {
+            0 => String::new(),
+            open => format!(", {} under way", count(open)),
+        };
         let _ = write!(
             html_of_all,
-            "<div><dt>{}, {}</dt><dd>{} of {} sent, {}{}</dd></div>",
+            "<div><dt>{}, {}</dt><dd>{} sent, {}{under_way}</dd>{}</div>",
             broadcast.id,
             escape(&broadcast.state),
             count(broadcast.sent),
-            count(broadcast.queued),
             flagged(
                 format!("{} failed", count(broadcast.failed)),
                 broadcast.failed > 0
@@ -310,6 +317,23 @@ fn broadcasts(html: &mut String, status: &Status) {
         html,
         "<div class=\"card\" data-live=\"broadcasts\"><h2>Broadcasts</h2><dl>{html_of_all}</dl></div>"
     );
+}
+
+/// Updates of kinds that the handler has not asked for.
+fn unheard(html: &mut String, status: &Status) {
+    let unheard = &status.turns.unheard;
+    let mut rows: Vec<_> = unheard
+        .iter()
+        .map(|(kind, number)| (kind.replace('_', " "), count(*number)))
+        .collect();
+    if rows.is_empty() {
+        rows.push(("updates".to_owned(), "none".to_owned()));
+    }
+    let rows: Vec<_> = rows
+        .iter()
+        .map(|(kind, number)| (kind.as_str(), number.clone()))
+        .collect();
+    card(html, "unheard", "Not heard by the handler", &rows);
 }
 
 fn database(html: &mut String, status: &Status) {
@@ -395,7 +419,7 @@ fn row(html: &mut String, status: &Status, process: &Process) {
     };
     let _ = write!(
         html,
-        "<tr><th scope=\"row\" class=\"left\">{}</th><td class=\"left\"><i class=\"dot {class}\"></i>{}</td><td>{}</td><td>{up}</td>{}{}{}<td>{}</td><td>{}</td><td>{}</td></tr>",
+        "<tr><th scope=\"row\" class=\"left\">{}</th><td class=\"left word\"><i class=\"dot {class}\"></i>{}</td><td>{}</td><td>{up}</td>{}{}{}<td>{}</td><td>{}</td><td>{}</td></tr>",
         escape(&process.name),
         process.state.name(),
         process.pid,
