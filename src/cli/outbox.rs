@@ -12,6 +12,7 @@ use turnkey_storage::{Fence, ReplyId, Storage};
 
 use super::operator::{Operator, one_line, print};
 use crate::process::exit;
+use turnkey_text::numbers::counted;
 
 /// Replies read at a time.
 const PORTION: u32 = 500;
@@ -259,7 +260,11 @@ fn shown_dead(dead: &DeadReply) -> Value {
 
 fn text_of_waiting(line: &OutboxLine) -> String {
     let failed = match &line.error {
-        Some(error) => format!(" ({} attempts, {})", line.attempts, one_line(error)),
+        Some(error) => format!(
+            " ({}, {})",
+            counted(line.attempts.into(), "attempt"),
+            one_line(error)
+        ),
         None => String::new(),
     };
     format!(
@@ -272,11 +277,11 @@ fn text_of_waiting(line: &OutboxLine) -> String {
 
 fn text_of_dead(dead: &DeadReply) -> String {
     format!(
-        "{}  {}: {} (dead after {} attempts, {})",
+        "{}  {}: {} (dead after {}, {})",
         Reply(dead.id),
         one_line(&dead.dialog.to_string()),
         one_line(&dead.body),
-        dead.attempts,
+        counted(dead.attempts.into(), "attempt"),
         one_line(&dead.error)
     )
 }
