@@ -4,6 +4,7 @@
 
 mod facebook;
 mod odd;
+mod page;
 mod telegram;
 mod viber;
 mod vk;
