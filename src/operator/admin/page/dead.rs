@@ -53,7 +53,7 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
          <code>{program} dead retry CHANNEL UPDATE</code> has one tried again, <code>{program} dead drop</code> throws it away.</p>"
     );
     if letters.is_empty() {
-        html.push_str("<p class=\"note\">There are none here.</p>");
+        html.push_str("<p class=\"note\">There are none.</p>");
     }
     for letter in &letters {
         one(&mut html, letter);
