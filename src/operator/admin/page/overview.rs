@@ -28,9 +28,9 @@ pub(super) fn body(status: &Status) -> String {
     html.push_str("<section class=\"cards\">");
     queues(&mut html, status);
     replies(&mut html, status);
+    database(&mut html, status);
     broadcasts(&mut html, status);
     unheard(&mut html, status);
-    database(&mut html, status);
     html.push_str("</section>");
     processes(&mut html, status);
     settings(&mut html, status);
@@ -310,30 +310,32 @@ fn broadcasts(html: &mut String, status: &Status) {
             trouble.unwrap_or_default()
         );
     }
-    if html_of_all.is_empty() {
-        html_of_all.push_str("<div><dt>under way</dt><dd>none</dd></div>");
-    }
-    let _ = write!(
-        html,
-        "<div class=\"card\" data-live=\"broadcasts\"><h2>Broadcasts</h2><dl>{html_of_all}</dl></div>"
-    );
+    perhaps(html, "broadcasts", "Broadcasts", &html_of_all);
+}
+
+/// A card that is hidden while there is nothing in it: `live.js` finds its place all the same.
+fn perhaps(html: &mut String, key: &str, name: &str, rows: &str) {
+    let _ = match rows.is_empty() {
+        true => write!(html, "<div data-live=\"{key}\" hidden></div>"),
+        false => write!(
+            html,
+            "<div class=\"card\" data-live=\"{key}\"><h2>{name}</h2><dl>{rows}</dl></div>"
+        ),
+    };
 }
 
 /// Updates of kinds that the handler has not asked for.
 fn unheard(html: &mut String, status: &Status) {
-    let unheard = &status.turns.unheard;
-    let mut rows: Vec<_> = unheard
-        .iter()
-        .map(|(kind, number)| (kind.replace('_', " "), count(*number)))
-        .collect();
-    if rows.is_empty() {
-        rows.push(("updates".to_owned(), "none".to_owned()));
-    }
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|(kind, number)| (kind.as_str(), number.clone()))
-        .collect();
-    card(html, "unheard", "Not heard by the handler", &rows);
+    let row = |(kind, number): (&String, &u64)| {
+        let kind = kind.replace('_', " ");
+        format!(
+            "<div><dt>{}</dt><dd>{}</dd></div>",
+            escape(&kind),
+            count(*number)
+        )
+    };
+    let rows: String = status.turns.unheard.iter().map(row).collect();
+    perhaps(html, "unheard", "Not heard by the handler", &rows);
 }
 
 fn database(html: &mut String, status: &Status) {
