@@ -178,7 +178,11 @@ fn in_flight(html: &mut String, status: &Status) {
         "flight",
         "In flight",
         &count(turns.in_flight),
-        "turns",
+        if turns.in_flight == 1 {
+            "turn"
+        } else {
+            "turns"
+        },
         &chart,
         &[
             (
