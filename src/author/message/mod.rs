@@ -31,7 +31,6 @@ pub use self::action::{Action, Outgoing};
 pub use self::content::{
     Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender,
 };
-#[cfg(feature = "any-language")]
 pub(crate) use self::object::Object;
 pub use self::reply::{
     Attachment, Button, Format, Keyboard, MAX_BYTES, Press, Reply, Request, Source,
