@@ -1,4 +1,4 @@
-// Checks HTML files with html-validate, the Nu checker and axe: see scripts/pages.
+// Checks HTML files with html-validate, the Nu checker and axe, and on a narrow screen: see scripts/pages.
 "use strict";
 
 const { execFileSync, spawnSync } = require("node:child_process");
@@ -60,23 +60,58 @@ function withAxe(file) {
   return fs.readFileSync(file, "utf8").replace("</body>", () => `${script}</body>`);
 }
 
-function axe(file, home, dark) {
+// The document that Chromium makes of a page, once its scripts have run.
+function dom(html, home, dark) {
   const page = path.join(home, "page.html");
-  fs.writeFileSync(page, withAxe(file));
+  fs.writeFileSync(page, html);
   const options = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--window-size=500,800", "--virtual-time-budget=20000",
     `--user-data-dir=${path.join(home, "profile")}`, "--dump-dom",
   ];
   if (dark) options.push("--blink-settings=preferredColorScheme=0");
-  const dom = execFileSync("chromium", [...options, `file://${page}`], {
+  return execFileSync("chromium", [...options, `file://${page}`], {
     encoding: "utf8", timeout: PATIENCE, stdio: ["ignore", "pipe", "ignore"], maxBuffer: 1 << 28,
   });
-  const found = dom.match(/data-axe="([^"]*)"/);
-  if (!found) throw new Error(`axe did not end on ${file}`);
-  for (const line of JSON.parse(decodeURIComponent(found[1]))) {
+}
+
+// What a script wrote at the end of the document.
+function written(document, name, file) {
+  const found = document.match(new RegExp(`${name}="([^"]*)"`));
+  if (!found) throw new Error(`${name.replace("data-", "")} did not end on ${file}`);
+  return JSON.parse(decodeURIComponent(found[1]));
+}
+
+function axe(file, home, dark) {
+  for (const line of written(dom(withAxe(file), home, dark), "data-axe", file)) {
     complain(file, dark ? "axe, dark" : "axe", line);
   }
+}
+
+// On a phone nothing is wider than the screen, and no short word goes on in the next line.
+function phone(file, home) {
+  const html = JSON.stringify(fs.readFileSync(file, "utf8")).replaceAll("</", "<\\/");
+  const page = `<!doctype html><iframe id="phone" style="width:390px;height:800px;border:0"></iframe><script>
+    const phone = document.getElementById("phone");
+    phone.onload = () => {
+      const shown = phone.contentDocument, lines = [];
+      const width = shown.documentElement.scrollWidth;
+      if (width > 390) lines.push("it is " + width + " wide");
+      const texts = shown.createTreeWalker(shown.body, NodeFilter.SHOW_TEXT);
+      const range = shown.createRange();
+      for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+        for (const word of text.data.matchAll(/(?<!\\S)[A-Za-z]{2,12}(?=[),.:]?(\\s|$))/g)) {
+          range.setStart(text, word.index);
+          range.setEnd(text, word.index + word[0].length);
+          const tops = new Set([...range.getClientRects()].map((rect) => Math.round(rect.top)));
+          if (tops.size > 1) lines.push("the word " + word[0] + " is broken");
+        }
+      }
+      document.documentElement.setAttribute("data-phone", encodeURIComponent(JSON.stringify(lines)));
+    };
+    phone.srcdoc = ${html};
+  </script>`;
+  for (const line of written(dom(page, home, false), "data-phone", file)) complain(file, "on a phone", line);
 }
 
 async function main(files) {
@@ -85,6 +120,7 @@ async function main(files) {
     for (const file of files) {
       await htmlValidate(file);
       for (const dark of [false, true]) axe(file, home, dark);
+      phone(file, home);
     }
     nu(files);
   } finally {

@@ -45,3 +45,7 @@ pub mod own_channels {}
 
 #[doc = include_str!("guide/operating.md")]
 pub mod operating {}
+
+// The code of a page that is no chapter.
+#[cfg(test)]
+mod coming_from;

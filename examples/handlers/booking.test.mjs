@@ -1,6 +1,6 @@
 // How a bot is tested: a conversation in this process, and one with the real program.
 //
-// Run it: npm install --no-save ./sdk/javascript && node --test examples/handlers/booking.test.mjs
+// Run it: turnkey handler exec -- node --test examples/handlers/booking.test.mjs
 // (a Conversation with SQL needs Node.js 22.13; TURNKEY_PROGRAM names the program)
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

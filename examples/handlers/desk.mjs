@@ -13,7 +13,10 @@ import { run } from 'turnkey'
 
 /** The id of the group with topics. */
 const GROUP = process.env.DESK_GROUP
-if (!GROUP) throw new Error('set DESK_GROUP to the id of the group with topics, such as -1001234567890')
+if (!GROUP) {
+  console.error('set DESK_GROUP to the id of the group with topics, such as -1001234567890')
+  process.exit(1)
+}
 
 /** What the desk says, in its languages. */
 const LANGUAGES = {

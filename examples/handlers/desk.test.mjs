@@ -1,6 +1,6 @@
 // How a bot for Telegram is tested: what it calls is answered by a function of the test's own.
 //
-// Run it: npm install --no-save ./sdk/javascript && node --test examples/handlers/desk.test.mjs
+// Run it: turnkey handler exec -- node --test examples/handlers/desk.test.mjs
 // (a Conversation with SQL needs Node.js 22.13)
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

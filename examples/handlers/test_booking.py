@@ -1,4 +1,4 @@
-"""Tests of the booking bot, with no server: `python3 -m unittest test_booking`."""
+"""Tests of the booking bot, with no server: `turnkey handler exec -- python3 -m unittest test_booking`."""
 
 import os
 import unittest

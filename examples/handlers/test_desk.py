@@ -1,4 +1,4 @@
-"""Tests of the support desk, with no server: `python3 -m unittest test_desk`."""
+"""Tests of the support desk, with no server: `turnkey handler exec -- python3 -m unittest test_desk`."""
 
 import os
 import unittest

@@ -214,7 +214,7 @@ fn split(reply: &Reply, styled: Styled, limits: &Limits) -> Result<Vec<Reply>, S
 }
 
 /// Whether nobody would see anything of a text: platforms refuse it as empty.
-fn is_blank(text: &str) -> bool {
+pub(super) fn is_blank(text: &str) -> bool {
     let is_unseen = |c: char| {
         c.is_whitespace()
             || c.is_control()

@@ -18,6 +18,7 @@ mod meta;
 pub(crate) mod poll;
 pub(crate) mod register;
 mod registry;
+mod sayable;
 mod signature;
 mod substitutes;
 mod telegram;
@@ -42,6 +43,7 @@ pub(crate) use self::incoming::what_it_is;
 pub(crate) use self::registry::{
     Channels, Factory, Outlet, accounts, check_names, polled, registered,
 };
+pub(crate) use self::sayable::{PLATFORMS, is_ours, sayable};
 pub use self::signature::{is_signed, same_secret};
 use crate::author::message::{Action, DialogKey, File, Outgoing, Reply, Update, UpdateId};
 use crate::author::start_error::StartError;

@@ -14,7 +14,7 @@ use turnkey_storage::{DialogKey, Error, Storage, tools};
 use turnkey_text::numbers::{counted, grouped};
 
 use super::operator::{Operator, one_line, print};
-use super::send::Said;
+use super::said::Said;
 use super::storage;
 use crate::process::exit;
 
@@ -162,9 +162,8 @@ impl Make {
     }
 
     fn made_of(&self) -> anyhow::Result<New> {
-        let reply = self.said.reply(self.text.as_deref())?;
-        // HTML that no chat shows is refused here, not in the bot's log.
-        reply.styled().map_err(anyhow::Error::msg)?;
+        let channel = self.channel.as_deref();
+        let reply = self.said.reply(self.text.as_deref(), channel)?;
         let body = serde_json::to_string(&reply).context("it cannot be written as JSON")?;
         if body.len() > MAX_BODY {
             bail!(
@@ -198,7 +197,7 @@ fn list(operator: &Operator) -> anyhow::Result<()> {
         Ok(broadcasts::list(storage, limit).await?)
     })?;
     for row in &all {
-        print(operator.json, &shown(row, false), || line(row))?;
+        print(operator.json, &shown(row, false), || line(row, None))?;
     }
     Ok(())
 }
@@ -209,14 +208,22 @@ impl Show {
         let mut last = None;
         loop {
             // Opened anew each time: a bot that is to start must find its database free.
-            let row = operator.work(async |storage| self.one.find(storage).await)?;
+            let (row, left) = operator.work(async |storage| {
+                let row = self.one.find(storage).await?;
+                let left = match row.state {
+                    // A condition that is wrong by now is what pauses it.
+                    State::Running | State::Paused => broadcasts::left(storage, &row).await.ok(),
+                    State::Done | State::Stopped => None,
+                };
+                Ok((row, left))
+            })?;
             let is_over = row.state != State::Running;
             if last.as_ref() != Some(&row) {
-                print(operator.json, &shown(&row, !self.follow), || {
-                    match self.follow {
-                        true => line(&row),
-                        false => whole(&row),
-                    }
+                let mut shown = shown(&row, !self.follow);
+                shown["left"] = json!(left);
+                print(operator.json, &shown, || match self.follow {
+                    true => line(&row, left),
+                    false => whole(&row, left),
                 })?;
             }
             if is_over || !self.follow {
@@ -253,7 +260,7 @@ impl One {
             }
             self.find(storage).await
         })?;
-        print(self.operator.json, &shown(&row, false), || line(&row))
+        print(self.operator.json, &shown(&row, false), || line(&row, None))
     }
 
     fn failed(&self) -> anyhow::Result<()> {
@@ -292,16 +299,23 @@ impl One {
     }
 }
 
-/// One line for a person.
-fn line(row: &Row) -> String {
+/// One line for a person. `left`: dialogs ahead of it, where they were counted.
+fn line(row: &Row, left: Option<u64>) -> String {
     let mut line = format!(
-        "{}  {}  {} of {} sent, {} failed",
+        "{}  {}  {} sent, {} failed",
         row.id,
         row.state.name(),
         grouped(row.sent),
-        grouped(row.queued),
         grouped(row.failed)
     );
+    match (row.open(), row.state) {
+        (0, _) => {}
+        (open, State::Done) => line.push_str(&format!(", {} dropped", grouped(open))),
+        (open, _) => line.push_str(&format!(", {} under way", grouped(open))),
+    }
+    if let Some(left) = left {
+        line.push_str(&format!(", {} to go", grouped(left)));
+    }
     if let Some(trouble) = &row.trouble {
         line.push_str(&format!(": {}", one_line(trouble)));
     }
@@ -309,13 +323,13 @@ fn line(row: &Row) -> String {
 }
 
 /// All that is known of it, for a person.
-fn whole(row: &Row) -> String {
+fn whole(row: &Row, left: Option<u64>) -> String {
     let New {
         audience,
         body,
         rate,
     } = &row.made_of;
-    let mut whole = line(row);
+    let mut whole = line(row, left);
     let channel = audience.channel.as_deref().unwrap_or("all channels");
     whole.push_str(&format!("\nto: {}", one_line(channel)));
     if let Some(filter) = &audience.filter {

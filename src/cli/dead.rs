@@ -9,6 +9,7 @@ use turnkey_storage::dead::{self, DeadLetter};
 
 use super::operator::{Operator, one_line, print, text};
 use crate::process::exit;
+use turnkey_text::numbers::counted;
 
 /// Letters read at a time.
 const PORTION: u32 = 200;
@@ -60,11 +61,11 @@ fn list(operator: &Operator) -> anyhow::Result<ExitCode> {
             for letter in &letters {
                 print(operator.json, &shown(letter, false), || {
                     format!(
-                        "{} {}  user {}, {} attempts: {}",
+                        "{} {}  user {}, {}: {}",
                         letter.dialog.channel,
                         one_line(&letter.update),
                         one_line(&letter.dialog.user_id),
-                        letter.attempts,
+                        counted(letter.attempts.into(), "attempt"),
                         one_line(told(&letter.error).0)
                     )
                 })?;
@@ -95,11 +96,11 @@ impl One {
         print(self.operator.json, &shown(&letter, true), || {
             let (error, trace) = told(&letter.error);
             format!(
-                "{} {}  user {}, {} attempts: {}\n{}{}",
+                "{} {}  user {}, {}: {}\n{}{}",
                 letter.dialog.channel,
                 one_line(&letter.update),
                 one_line(&letter.dialog.user_id),
-                letter.attempts,
+                counted(letter.attempts.into(), "attempt"),
                 one_line(error),
                 text(trace.as_bytes()),
                 text(&letter.body)

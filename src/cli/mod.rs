@@ -21,6 +21,7 @@ mod man;
 mod operator;
 mod outbox;
 mod run;
+mod said;
 mod send;
 mod signals;
 mod storage;
@@ -204,7 +205,7 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Copy(copy) => copy.run(&author),
         Command::Dead(dead) => dead.run(),
         Command::Dialogs(dialogs) => dialogs.run(),
-        Command::Send(send) => send.run(),
+        Command::Send(send) => send.run(&author),
         Command::Broadcast(broadcast) => broadcast.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Timers(timers) => timers.run(),

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 use turnkey_storage::admin::{self, OutboxLine};
 use turnkey_storage::replies::{self, DeadReply};
@@ -12,6 +12,7 @@ use turnkey_storage::{Fence, ReplyId, Storage};
 
 use super::operator::{Operator, one_line, print};
 use crate::process::exit;
+use turnkey_text::numbers::counted;
 
 /// Replies read at a time.
 const PORTION: u32 = 500;
@@ -55,9 +56,9 @@ struct One {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["reply", "all"]))]
 struct Retry {
     /// The reply, as `outbox list` shows it: TURN.NUMBER.
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
     reply: Option<Reply>,
     /// All dead replies.
     #[arg(long)]
@@ -259,7 +260,11 @@ fn shown_dead(dead: &DeadReply) -> Value {
 
 fn text_of_waiting(line: &OutboxLine) -> String {
     let failed = match &line.error {
-        Some(error) => format!(" ({} attempts, {})", line.attempts, one_line(error)),
+        Some(error) => format!(
+            " ({}, {})",
+            counted(line.attempts.into(), "attempt"),
+            one_line(error)
+        ),
         None => String::new(),
     };
     format!(
@@ -272,11 +277,11 @@ fn text_of_waiting(line: &OutboxLine) -> String {
 
 fn text_of_dead(dead: &DeadReply) -> String {
     format!(
-        "{}  {}: {} (dead after {} attempts, {})",
+        "{}  {}: {} (dead after {}, {})",
         Reply(dead.id),
         one_line(&dead.dialog.to_string()),
         one_line(&dead.body),
-        dead.attempts,
+        counted(dead.attempts.into(), "attempt"),
         one_line(&dead.error)
     )
 }

@@ -2,78 +2,20 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use anyhow::bail;
+use clap::Args;
 use serde_json::json;
-use turnkey_storage::{DialogKey, inbox};
+use turnkey_storage::broadcasts::{self, Audience};
+use turnkey_storage::{DialogKey, Storage, inbox};
 
 use super::operator::{Operator, print};
-use crate::author::message::{MAX_UPDATE_ID, MAX_USER_ID, Reply};
+use super::said::Said;
+use crate::author::message::{MAX_UPDATE_ID, MAX_USER_ID};
 use crate::channels;
+use crate::handlers::Author;
 use crate::process::exit;
 use crate::shared::clock::since_1970;
 use crate::turn::relay;
-
-/// Bytes of a file with a reply.
-const MAX_FILE: u64 = 4 << 20;
-
-/// What is said, as `send` and `broadcast` take it.
-#[derive(Args)]
-pub(super) struct Said {
-    /// How TEXT is written.
-    #[arg(long, value_enum, default_value_t = Format::Plain)]
-    format: Format,
-    /// A whole reply as JSON, with files and buttons, instead of a text: the fields are those
-    /// of a reply in docs/HANDLERS.md.
-    #[arg(long, value_name = "FILE.json")]
-    file: Option<std::path::PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// As it is shown.
-    Plain,
-    /// **bold**, [links](https://example.org) …
-    Markup,
-    /// HTML, as far as chats can show it.
-    Html,
-}
-
-impl Said {
-    /// The reply.
-    ///
-    /// # Errors
-    /// There is none, there are two, or the file cannot be read.
-    pub(super) fn reply(&self, text: Option<&str>) -> anyhow::Result<Reply> {
-        match (text, &self.file) {
-            (Some(_), Some(_)) => bail!("give either a text or --file, not both"),
-            (None, None) => bail!("give a text, or a whole reply with --file FILE.json"),
-            (Some(""), None) => bail!("the text is empty"),
-            (Some(text), None) => Ok(match self.format {
-                Format::Plain => Reply::plain(text),
-                Format::Markup => Reply::markup(text),
-                Format::Html => Reply::html(text),
-            }),
-            (None, Some(path)) => {
-                let shown = path.display();
-                let size = std::fs::metadata(path)
-                    .with_context(|| format!("--file {shown} cannot be read"))?
-                    .len();
-                if size > MAX_FILE {
-                    bail!("--file {shown} has {size} bytes; {MAX_FILE} is the limit");
-                }
-                let json = std::fs::read(path)
-                    .with_context(|| format!("--file {shown} cannot be read"))?;
-                let reply: Reply = serde_json::from_slice(&json)
-                    .with_context(|| format!("--file {shown} is no reply"))?;
-                if reply.text.is_empty() && !reply.has_content() {
-                    bail!("--file {shown} has neither text nor files, location or contact");
-                }
-                Ok(reply)
-            }
-        }
-    }
-}
 
 /// See the command's help.
 #[derive(Args)]
@@ -94,10 +36,8 @@ pub(super) struct Send {
 }
 
 impl Send {
-    pub(super) fn run(&self) -> anyhow::Result<ExitCode> {
-        let reply = self.said.reply(self.text.as_deref())?;
-        // HTML that no chat shows is refused here, not in the bot's log.
-        reply.styled().map_err(anyhow::Error::msg)?;
+    pub(super) fn run(&self, author: &Author) -> anyhow::Result<ExitCode> {
+        let reply = self.said.reply(self.text.as_deref(), Some(&self.channel))?;
         if self.user_id.is_empty() || self.user_id.len() > MAX_USER_ID {
             bail!("a user's id has 1 to {MAX_USER_ID} bytes");
         }
@@ -111,9 +51,17 @@ impl Send {
         let to = DialogKey::new(self.channel.as_str(), self.user_id.as_str());
         let address = channels::address(&self.channel, &self.user_id);
         let row = relay::to_inbox(to, address, id, &reply).map_err(anyhow::Error::msg)?;
-        let new = self
-            .operator
-            .work(async |storage| Ok(inbox::relay(storage, &[row]).await?))?;
+        let served = channels::is_ours(&self.channel)
+            || author
+                .channels
+                .iter()
+                .any(|(name, _)| *name == self.channel);
+        let new = self.operator.work(async |storage| {
+            if !served {
+                self.look_for_channel(storage).await?;
+            }
+            Ok(inbox::relay(storage, &[row]).await?)
+        })?;
         let shown = json!({
             "channel": self.channel, "user_id": self.user_id, "accepted": new == 1,
         });
@@ -122,6 +70,21 @@ impl Send {
             _ => "accepted; a running bot sends it next, else one does when it starts".to_owned(),
         })?;
         Ok(ExitCode::from(exit::CLEAN))
+    }
+
+    /// A channel of another program's author, perhaps: then the database has dialogs of it.
+    async fn look_for_channel(&self, storage: &dyn Storage) -> anyhow::Result<()> {
+        let audience = Audience {
+            channel: Some(self.channel.clone()),
+            groups: true,
+            ..Audience::default()
+        };
+        if broadcasts::count(storage, &audience).await? == 0 {
+            let ours = channels::PLATFORMS.join(", ");
+            let channel = &self.channel;
+            bail!("there is no channel {channel:?}: give one of {ours}, or one of your own");
+        }
+        Ok(())
     }
 }
 

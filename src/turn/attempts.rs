@@ -20,6 +20,7 @@ use crate::shared::backoff::jitter;
 use crate::shared::scoreboard::Field;
 use crate::shared::scrub::scrub;
 use crate::turn::receipt::{Answer, Inbox, Receipt, now_ms};
+use turnkey_text::numbers::counted;
 
 /// After the first failure; doubled after each further one. Each is cut by up to a half,
 /// at random: those who failed together do not come back together.
@@ -209,8 +210,8 @@ impl Attempts<'_> {
                         "{dialog} update {update} became a dead letter at once: {error} ({show})"
                     ),
                     _ => tracing::error!(
-                        "{dialog} update {update} was given up after {attempts} attempts: {error} \
-                         ({show})"
+                        "{dialog} update {update} was given up after {}: {error} ({show})",
+                        counted(u64::from(*attempts), "attempt")
                     ),
                 }
                 true

@@ -69,10 +69,7 @@ pub(crate) fn to_inbox(
     reply: &Reply,
 ) -> std::result::Result<Pending, String> {
     debug_assert!(id.len() <= MAX_UPDATE_ID, "an id that no inbox takes");
-    if reply.quote == Some(Target::This) {
-        return Err("what is said to another dialog has no message to quote there".to_owned());
-    }
-    names::check_reply(reply)?;
+    check(reply)?;
     let body = serde_json::to_vec(reply).map_err(|e| e.to_string())?;
     let update = Update {
         kind: Kind::Relayed,
@@ -80,6 +77,17 @@ pub(crate) fn to_inbox(
         ..Update::new(to, id, "", body.into())
     };
     row_of(&update).map_err(|e| e.to_string())
+}
+
+/// Whether this can be said to a dialog by another one.
+///
+/// # Errors
+/// Why not, in a sentence.
+pub(crate) fn check(reply: &Reply) -> std::result::Result<(), String> {
+    if reply.quote == Some(Target::This) {
+        return Err("what is said to another dialog has no message to quote there".to_owned());
+    }
+    names::check_reply(reply)
 }
 
 /// The id of what a turn says to somebody else: the same at each attempt.

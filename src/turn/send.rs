@@ -26,6 +26,7 @@ use crate::shared::scoreboard::Field;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
 use crate::turn::{late, left, names};
+use turnkey_text::numbers::counted;
 
 /// Attempts to send one reply before its turn ends without it: two minutes of
 /// pauses, more when the platform asks for longer ones.
@@ -264,9 +265,9 @@ async fn give_up(
     let show = ["outbox", "show", &format!("{}.{}", id.turn.0, id.index)];
     let show = bot.inbox.commands.line(&show);
     tracing::error!(
-        "{dialog}: a reply was given up after {} attempts, {seconds} s after its turn: {reason} \
+        "{dialog}: a reply was given up after {}, {seconds} s after its turn: {reason} \
          ({show})",
-        last.attempts
+        counted(last.attempts.into(), "attempt")
     );
     Ok(())
 }

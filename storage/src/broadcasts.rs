@@ -163,6 +163,23 @@ pub async fn count(storage: &dyn Storage, audience: &Audience) -> Result<u64> {
     Ok(row.get::<i64>("n")? as u64)
 }
 
+/// How many dialogs are still ahead of a broadcast's cursor.
+///
+/// # Errors
+/// [`Error::Statement`] with the database's words when the condition is wrong by now.
+pub async fn left(storage: &dyn Storage, broadcast: &Broadcast) -> Result<u64> {
+    let after = &broadcast.after;
+    let params = vec![Value::from(&after.user_id), Value::from(&after.channel)];
+    let (from, params) = chosen(&broadcast.made_of.audience, params);
+    let query = format!(
+        "SELECT COUNT(*) AS n FROM {from}
+         AND c.user_id >= ?1 AND (c.user_id > ?1 OR c.channel > ?2)"
+    );
+    let rows = storage.own_query(Statement::new(query, params)).await?;
+    let row = rows.first().ok_or_else(nothing)?;
+    Ok(row.get::<i64>("n")? as u64)
+}
+
 /// Makes a broadcast, which runs from now on: its number.
 ///
 /// # Errors

@@ -6,14 +6,14 @@ use super::svg::escape;
 const STYLE: &str = "\
 :root{color-scheme:light dark;--bg:#f4f6f8;--card:#fff;--ink:#1b1f24;--soft:#59636e;--line:#dde2e8;--bad:#b42318;--mark:#0072b2}\
 @media(prefers-color-scheme:dark){:root{--bg:#0d1117;--card:#161b22;--ink:#e6edf3;--soft:#9ba6b2;--line:#2a323c;--bad:#ff7b72;--mark:#4ba3e3}}\
-*{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);\
+*{box-sizing:border-box}body{margin:0;overflow-wrap:break-word;background:var(--bg);color:var(--ink);\
 font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',sans-serif}\
 main{max-width:1040px;margin:0 auto;padding:40px 24px 64px}h1{font-size:15px;font-weight:600;color:var(--mark);\
 letter-spacing:.02em;margin:0 0 8px}.headline{font-size:27px;line-height:1.3;font-weight:650;margin:0 0 12px;max-width:34em;text-wrap:pretty}\
 h2{font-size:20px;margin:40px 0 12px}.soft,figcaption{color:var(--soft)}figcaption{font-size:14px;margin-top:6px}\
 .facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(290px,1fr));gap:12px;margin:24px 0}\
 .facts div,figure .sheet,.scroll,.note{background:var(--card);border:1px solid var(--line);border-radius:8px}\
-.facts div{padding:12px 14px}.facts b{display:block;font-size:13px;font-weight:600;color:var(--soft)}\
+.facts div{padding:12px 14px;min-width:0}.facts b{display:block;font-size:13px;font-weight:600;color:var(--soft)}\
 .note{padding:12px 16px;margin:16px 0}.bad{color:var(--bad);font-weight:600}\
 .output{overflow-x:auto}figure{margin:0 0 26px}figure .sheet{overflow-x:auto;padding:2px}svg.chart{display:block;max-width:100%;min-width:640px;height:auto;margin:0 auto}\
 .scroll{overflow-x:auto;width:min(1560px,calc(100vw - 48px));margin-left:50%;transform:translateX(-50%)}table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}\

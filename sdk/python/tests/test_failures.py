@@ -97,7 +97,7 @@ class Both:
             ("turnkey.Attachment('x', 'film')", "ValueError: a file's type is one of photo, document, voice, audio, video, video_note, sticker, animation, not 'film' (str)"),
             ("turn.reply('x', format='md')", "ValueError: a reply's format is plain, markup or html, not 'md' (str)"),
             ("turn.reply('x', buttons=[[7]])", "TypeError: a button is turnkey.Button(\"Yes\", \"tea:1\"), not 7 (int)"),
-            ("turn.reply('x', buttons=['a'])", "TypeError: a row has turnkey.Button in it, and is not 'a' (str)"),
+            ("turn.reply('x', buttons=['a'])", "TypeError: a row is a list such as [turnkey.Button('Yes', 'y')], not 'a' (str)"),
             ("turn.reply('x', buttons=turnkey.Button('a', 'b'))", "TypeError: buttons are rows of turnkey.Button, not Button('a', 'b') (Button)"),
             ("turn.reply('x', buttons=[[turnkey.Button('a')]])", "ValueError: the button 'a' under a message needs data, or does nothing"),
             ("turnkey.Button.link('a', None)", "TypeError: a button's url is a str, not None"),

@@ -37,7 +37,6 @@ pub use self::button::{Button, Keyboard, Press, Request};
 pub use self::content::{
     Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender,
 };
-#[cfg(feature = "any-language")]
 pub(crate) use self::object::Object;
 pub use self::reply::{Format, Reply};
 pub use self::styled::{Span, Style, Styled};

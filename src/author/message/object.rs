@@ -1,7 +1,7 @@
 //! Reading what must be a JSON object: serde also takes a list for a struct, its values in the
 //! order of the fields.
 //!
-//! Used where handlers in other languages write JSON by hand.
+//! Used where people write JSON by hand: in handlers in other languages, and for `turnkey send`.
 
 use std::fmt;
 use std::marker::PhantomData;

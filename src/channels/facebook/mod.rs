@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 use turnkey_storage::ReplyId;
 
 use self::incoming::{Place, STANDBY};
+pub(super) use self::outgoing::fitting;
 use super::account::credentials;
 use super::client::{Client, Response};
 use super::incoming::{NotHandled, parse_json, read_json, unreadable};
@@ -305,7 +306,7 @@ impl Channel for Facebook {
     }
 
     fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
-        outgoing::fitting(reply)
+        fitting(reply)
     }
 
     fn can(&self, action: &Action) -> Result<(), String> {

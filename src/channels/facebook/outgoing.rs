@@ -46,7 +46,7 @@ const LIMITS: Limits = Limits {
 ///
 /// # Errors
 /// What Messenger would never take, in a sentence.
-pub(super) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
+pub(in crate::channels) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
     no_protection(reply, LIMITS.platform)?;
     let reply = keys_as_buttons(in_words(reply, Places::Words, Contacts::Words)?);
     for file in &reply.files {

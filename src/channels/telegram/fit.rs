@@ -47,7 +47,7 @@ fn captions(kind: FileKind) -> bool {
 }
 
 /// The messages that a reply becomes.
-pub(super) fn fit(reply: &Reply) -> Result<Vec<Reply>, String> {
+pub(in crate::channels) fn fit(reply: &Reply) -> Result<Vec<Reply>, String> {
     check(reply)?;
     let mut messages = content::fit(reply, &LIMITS)?;
     for message in &mut messages {

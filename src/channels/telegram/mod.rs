@@ -65,6 +65,7 @@ pub(super) use self::answers::outcome;
 pub(super) use self::api::TelegramApi;
 use self::api::webhook_secret;
 use self::calls::Methods;
+pub(super) use self::fit::fit as fitting;
 use self::plan::{arrange, object};
 use self::render::{Body, Call, as_caption, render};
 use self::within::Within;

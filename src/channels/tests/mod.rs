@@ -5,6 +5,7 @@
 mod facebook;
 mod judged;
 mod odd;
+mod page;
 mod telegram;
 mod viber;
 mod vk;

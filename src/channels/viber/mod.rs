@@ -25,6 +25,7 @@ use turnkey_storage::ReplyId;
 
 pub(super) use self::api::ViberApi;
 use self::incoming::{Head, Said};
+pub(super) use self::outgoing::fitting;
 use super::client::{Client, Response};
 use super::download;
 use super::incoming::{NotHandled, dialog, genuine, parse_json, unreadable, update_id};
@@ -204,7 +205,7 @@ impl Channel for Viber {
     }
 
     fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
-        outgoing::fitting(&self.sender, reply)
+        fitting(&self.sender, reply)
     }
 
     fn can(&self, action: &Action) -> Result<(), String> {

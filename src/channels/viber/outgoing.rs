@@ -131,7 +131,7 @@ struct Rode {
 ///
 /// # Errors
 /// What Viber would never take, in a sentence.
-pub(super) fn fitting(sender: &str, reply: &Reply) -> Result<Vec<Reply>, String> {
+pub(in crate::channels) fn fitting(sender: &str, reply: &Reply) -> Result<Vec<Reply>, String> {
     no_protection(reply, LIMITS.platform)?;
     let reply = keys_as_buttons(in_words(reply, Places::Points, Contacts::Shown)?);
     for file in &reply.files {

@@ -44,6 +44,7 @@ use self::api::API_VERSION;
 pub(super) use self::api::VkApi;
 use self::drafts::Drafts;
 use self::incoming::{Event, Ticket};
+pub(super) use self::outgoing::fitting;
 use super::client::{Client, Response};
 use super::content::shorten;
 use super::incoming::{NotHandled, genuine, parse_json};
@@ -343,7 +344,7 @@ impl Channel for Vk {
     }
 
     fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
-        outgoing::fitting(reply)
+        fitting(reply)
     }
 
     fn can(&self, action: &Action) -> Result<(), String> {

@@ -34,7 +34,7 @@ pub(super) type Fields = Vec<(&'static str, String)>;
 ///
 /// # Errors
 /// What VK would never take, in a sentence.
-pub(super) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
+pub(in crate::channels) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
     no_protection(reply, LIMITS.platform)?;
     let reply = in_words(reply, Places::Shown, Contacts::Words)?;
     if !reply.buttons.is_empty() && reply.keyboard.is_some() {

@@ -42,6 +42,7 @@ use crate::shared::pacing::Rate;
 
 #[cfg(test)]
 pub(super) use self::api::outcome;
+pub(super) use self::outgoing::fitting;
 #[cfg(test)]
 pub(super) use self::outgoing::message;
 
@@ -123,7 +124,7 @@ impl Channel for WhatsApp {
     }
 
     fn fit(&self, reply: &Reply) -> Result<Vec<Reply>, String> {
-        outgoing::fitting(reply)
+        fitting(reply)
     }
 
     fn can(&self, action: &Action) -> Result<(), String> {

@@ -63,7 +63,7 @@ const LIMITS: Limits = Limits {
 ///
 /// # Errors
 /// What WhatsApp would never take, in a sentence.
-pub(super) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
+pub(in crate::channels) fn fitting(reply: &Reply) -> Result<Vec<Reply>, String> {
     no_protection(reply, LIMITS.platform)?;
     let reply = prepared(keys_as_buttons(Cow::Borrowed(reply)))?;
     let keys = keys(&reply)?;

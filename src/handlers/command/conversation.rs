@@ -1,7 +1,7 @@
 //! A conversation with one handler process, without a runtime: lines to it, lines from it,
 //! and what it prints meanwhile.
 //!
-//! Called by `trial.rs` and by `conformance/`; a worker's processes are in `process.rs`.
+//! Called by `trial.rs` and by `conformance/`; a worker's processes are in `process/`.
 //! Invariants: writing never waits for a handler that does not read, so neither side can hold
 //! up the other; when the conversation is dropped the process is killed with its group.
 //! Bounds: [`LONGEST_LINE`], the last lines that it printed (`printed.rs`); each wait has a deadline.

@@ -1,6 +1,6 @@
 //! What a turn hears of the process that runs it.
 //!
-//! The process (`process.rs`) has one end, the turn's task the other; both are in the worker's
+//! The process (`process/turns.rs`) has one end, the turn's task the other; both are in the worker's
 //! one thread. Bound: whoever puts something in looks at [`Mailbox::waiting`] before; of what is
 //! put with [`Mailbox::put_newest`] there is one.
 

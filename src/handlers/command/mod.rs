@@ -13,7 +13,7 @@
 //! | `conformance/` | the conformance list: `turnkey handler check` |
 //! | `wire/` | lines, to and fro |
 //! | `printed.rs` | what a process prints |
-//! | `process.rs` | one process, from its start to its end |
+//! | `process/` | one process, from its start to its end |
 //! | `mailbox.rs` | what a turn hears of its process |
 //! | `schedule.rs` | which turn goes where, and when |
 //! | `pool.rs` | a worker's processes, kept alive |

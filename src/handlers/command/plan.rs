@@ -1,7 +1,7 @@
 //! How a handler process is started: the program, its arguments, what it inherits.
 //!
 //! Made by `cli/run.rs` before anything is forked; used by `trial.rs` in a child that ends
-//! and by `process.rs` in each worker. Invariants: a handler has none of our variables,
+//! and by `process/` in each worker. Invariants: a handler has none of our variables,
 //! secrets among them; it leads a process group of its own, so the terminal's Ctrl-C is
 //! not for it; it is killed with the thread that started it.
 

@@ -1,6 +1,6 @@
 //! What a handler prints to standard output and error, line by line.
 //!
-//! Called by `process.rs`, where each line goes to the log, and by `conversation.rs`, where the
+//! Called by `process/pipes.rs`, where each line goes to the log, and by `conversation.rs`, where the
 //! last ones are shown below what went wrong. Invariant: nothing that was printed is lost, also
 //! without a line feed at its end. Bounds: [`LONGEST`] bytes of a line, the last [`KEPT`] lines.
 

@@ -3,6 +3,7 @@
 //! a second time (`TEST_HANDLERS=python`, see scripts/test).
 
 mod check;
+mod coming_from;
 mod drafts;
 mod examples;
 mod failures;

@@ -75,7 +75,7 @@ async fn a_turn_may_be_put_off_or_given_up() {
         "a",
     )
     .await;
-    bot.wait_for_stderr("update a was given up after 1 attempts: no")
+    bot.wait_for_stderr("update a was given up after 1 attempt: no")
         .await;
     bot.stop().await.assert_sound();
 }
@@ -94,12 +94,12 @@ async fn an_exception_is_kept_with_its_traceback() {
         .await;
     assert_eq!(say(bot.port, "ann", "green").await.replies(), ["3"]);
     hand_in(bot.port, "ann", "<b>black", "b").await;
-    bot.wait_for_stderr("update b was given up after 1 attempts: KeyError: '<b>black'")
+    bot.wait_for_stderr("update b was given up after 1 attempt: KeyError: '<b>black'")
         .await;
     let shown = bot.setup.tool(&["dead", "show", "http", "b"]).stdout;
     let first = shown.lines().next().unwrap_or_default();
     assert!(
-        first.ends_with("1 attempts: KeyError: '<b>black'"),
+        first.ends_with("1 attempt: KeyError: '<b>black'"),
         "{shown}"
     );
     assert!(shown.contains("bot.py\", line 4, in price\n"), "{shown}");

@@ -122,7 +122,13 @@ async fn it_is_paused_resumed_and_stopped() {
     );
     let sent = format!("turnkey_broadcast_dialogs{{state=\"sent\"}} {queued}\n");
     assert!(metrics.contains(&sent), "{metrics}");
-    assert_eq!(show(&bot.setup, 1)["queued"], queued, "it goes on");
+    let shown = show(&bot.setup, 1);
+    assert_eq!(shown["queued"], queued, "it goes on");
+    let left = 100 - queued.as_u64().unwrap();
+    assert_eq!(shown["left"], left);
+    let told = broadcast(&bot.setup, &["show", "1"]);
+    let line = format!("1  paused  {queued} sent, 0 failed, {left} to go\n");
+    assert!(told.starts_with(&line), "{told}");
     assert!(got(&api).len() < 100);
 
     let resumed = broadcast(&bot.setup, &["resume", "1"]);
@@ -161,7 +167,7 @@ async fn who_has_blocked_the_bot_is_listed() {
     broadcast(&bot.setup, &["--text", HELLO, "--rate", "30"]);
     let followed = broadcast(&bot.setup, &["show", "1", "--follow"]);
     let last = followed.lines().last().unwrap_or_default();
-    assert_eq!(last, "1  done  3 of 5 sent, 2 failed");
+    assert_eq!(last, "1  done  3 sent, 2 failed");
     let failed = broadcast(&bot.setup, &["failed", "1"]);
     let failed: Vec<_> = failed.lines().collect();
     assert_eq!(failed.len(), 2, "{failed:?}");

@@ -72,6 +72,9 @@ async fn an_edit_is_no_new_message() {
         figures.contains("turnkey_updates_unheard_total{kind=\"edited\"} 5\n"),
         "{figures}"
     );
+    let page = get(admin_port(&bot), "/status").await.text();
+    let row = "<h2>Not heard by the handler</h2><dl><div><dt>edited</dt><dd>5</dd></div></dl>";
+    assert!(page.contains(row), "{page}");
     let setup = bot.stop().await;
     // These, and what was asked.
     assert_eq!(setup.sum(), 4);

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::api::Api;
 use crate::harness::bot::{SOON, Setup, until};
 use crate::harness::client::once;
+use crate::harness::programs::Ended;
 use crate::harness::telegram::{text, webhook};
 
 /// A message in a group.
@@ -135,15 +136,52 @@ async fn the_command_line_says_something() {
         "{}",
         again.stdout
     );
+    let file = bot.setup.path("reply.json");
+    let file = file.to_str().unwrap();
     for (args, why) in [
         (&["telegram", "6"][..], "give a text"),
         (&["telegram", "6", ""], "empty"),
+        (&["telegram", "6", " \u{200b}\n"], "blank"),
+        (&["telegram", "6", "<b> </b>", "--format", "html"], "blank"),
         (&["telegram", "6", "<p>", "--format", "html"], "<p>"),
         (&["telegram", "", "hi"], "user's id"),
+        (&["telegrm", "6", "hi"], "no channel \"telegrm\""),
+        (&["http", "6", "hi"], "nobody can be sent to"),
+        (&["telegram", "6", "--file", "none.json"], "No such file"),
     ] {
-        let refused = send(args);
-        assert_eq!(refused.code, Some(2), "{args:?}");
-        assert!(refused.stderr.contains(why), "{args:?}: {}", refused.stderr);
+        refused(&send(args), why);
+    }
+    for (reply, why) in [
+        (r#"{"text":"a","button":[]}, "#, "trailing"),
+        (r#"{"text":"a","button":"b"}"#, "no field \"button\""),
+        (r#"{"text":"a","quote":true}"#, "no message to quote"),
+        (r#"{"text":"a","name":""}"#, "name has 1 to"),
+        (
+            r#"{"text":"a","buttons":[{"label":"b","phone":"+1"}]}"#,
+            "no buttons that call",
+        ),
+        (
+            r#"{"files":[{"type":"photo","path":"1.jpg"}]}"#,
+            "must be absolute",
+        ),
+    ] {
+        std::fs::write(file, reply).unwrap();
+        refused(&send(&["telegram", "6", "--file", file]), why);
+        let broadcast = ["broadcast", "--channel", "telegram", "--file", file];
+        refused(&bot.setup.tool(&broadcast), why);
     }
     assert_eq!(api.received("6"), ["hi"]);
+    // A channel that this program does not know, whose dialogs are there.
+    let setup = bot.stop().await;
+    let known = "UPDATE turnkey_dialog SET channel = 'desk' WHERE user_id = '6'";
+    assert_eq!(setup.open_database().execute(known, ()).unwrap(), 1);
+    let said = setup.tool(&["send", "desk", "6", "hi"]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+}
+
+/// One sentence, which says this.
+fn refused(ended: &Ended, why: &str) {
+    assert_eq!(ended.code, Some(2), "{why}: {}", ended.stdout);
+    let said = &ended.stderr;
+    assert!(said.contains(why) && said.lines().count() == 1, "{said}");
 }

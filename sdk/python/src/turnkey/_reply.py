@@ -576,7 +576,7 @@ def _rows(rows: object) -> List[List[Dict[str, str]]]:
         if isinstance(row, Button) or _is_pair(row):
             row = (row,)
         if isinstance(row, str) or not isinstance(row, Sequence):
-            raise TypeError(f"a row has turnkey.Button in it, and is not {describe(row)}")
+            raise TypeError(f"a row is a list such as [turnkey.Button('Yes', 'y')], not {describe(row)}")
         if row:
             read.append([_button(button)._json for button in row])
     return read

@@ -1,6 +1,6 @@
 //! The lines between a worker and a handler process: `docs/HANDLERS.md` has them all.
 //!
-//! Used by `process.rs`, which speaks to a worker's processes, and by `conversation.rs`,
+//! Used by `process/`, which speaks to a worker's processes, and by `conversation.rs`,
 //! `trial.rs` and `conformance/`, which speak to one without a runtime. Invariant: two kinds of
 //! fault are told apart. A line that breaks the protocol ends its process ([`read`]); an answer
 //! with a field of the wrong type fails its turn alone ([`done`], [`fail`]). Bounds:

@@ -1,7 +1,7 @@
 //! What a turn asks while it runs, and the answers: its own tables, the platform, a file that
 //! a user sent, what was given up.
 //!
-//! Read by `read.rs`, answered by `process.rs`. Invariant: what is wrong with a question is
+//! Read by `read.rs`, answered by `process/turns.rs`. Invariant: what is wrong with a question is
 //! the answer to it, and no fault of the process. Bound: an answer that would be longer than
 //! [`LONGEST_LINE`](super::LONGEST_LINE) is an error instead.
 

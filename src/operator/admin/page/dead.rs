@@ -9,11 +9,11 @@ use turnkey_storage::dead::{self, After, DeadLetter};
 use turnkey_storage::replies::{self, DeadReply};
 
 use super::dialogs::{ago, field, json};
-use super::figures::count;
 use super::{Tab, escape, frame, link_to, sorry};
 use crate::operator::admin::Admin;
 use crate::operator::admin::queues::within;
 use crate::operator::admin::routes::Content;
+use turnkey_text::numbers::counted;
 use turnkey_text::program_name;
 
 /// Letters on a page; their bodies are on it.
@@ -53,7 +53,7 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
          <code>{program} dead retry CHANNEL UPDATE</code> has one tried again, <code>{program} dead drop</code> throws it away.</p>"
     );
     if letters.is_empty() {
-        html.push_str("<p class=\"note\">There are none here.</p>");
+        html.push_str("<p class=\"note\">There are none.</p>");
     }
     for letter in &letters {
         one(&mut html, letter);
@@ -93,7 +93,7 @@ fn replies(html: &mut String, program: &str, dead: &[DeadReply]) {
         let _ = write!(
             html,
             "<article class=\"card\"><h3>{}.{} <small>{}</small></h3><p class=\"bad\">{}</p>\
-             <p class=\"soft\"><a href=\"{}\">{}</a>, {} attempts, given up {}</p>\
+             <p class=\"soft\"><a href=\"{}\">{}</a>, {}, given up {}</p>\
              <details><summary>The reply</summary>{}</details></article>",
             reply.id.turn.0,
             reply.id.index,
@@ -101,7 +101,7 @@ fn replies(html: &mut String, program: &str, dead: &[DeadReply]) {
             escape(&reply.error),
             link_to(channel, user),
             escape(user),
-            count(reply.attempts.into()),
+            counted(reply.attempts.into(), "attempt"),
             ago(reply.died),
             json("The reply", &reply.body),
         );
@@ -130,13 +130,13 @@ fn one(html: &mut String, letter: &DeadLetter) {
     let _ = write!(
         html,
         "<article class=\"card\"><h2>{update} <small>{}</small></h2><p class=\"bad\">{}</p>\
-         <p class=\"soft\"><a href=\"{}\">{}</a>, {} attempts, given up {}</p>\
+         <p class=\"soft\"><a href=\"{}\">{}</a>, {}, given up {}</p>\
          {trace}<details><summary>The update</summary>{}</details></article>",
         escape(channel),
         escape(error),
         link_to(channel, user),
         escape(user),
-        count(letter.attempts.into()),
+        counted(letter.attempts.into(), "attempt"),
         ago(letter.died),
         json(
             &format!("The update {update}"),

@@ -94,7 +94,7 @@ fn list(html: &mut String, found: &[DialogSummary], if_none: &str) {
         let (channel, user) = (&line.dialog.channel, &line.dialog.user_id);
         let _ = write!(
             html,
-            "<tr><td class=\"left\"><a href=\"{}\">{}</a></td><td class=\"left\">{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td class=\"left\"><a href=\"{}\">{}</a></td><td class=\"left word\">{}</td><td>{}</td><td>{}</td></tr>",
             link_to(channel, user),
             escape(user),
             escape(channel),

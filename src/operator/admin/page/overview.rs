@@ -28,8 +28,9 @@ pub(super) fn body(status: &Status) -> String {
     html.push_str("<section class=\"cards\">");
     queues(&mut html, status);
     replies(&mut html, status);
-    broadcasts(&mut html, status);
     database(&mut html, status);
+    broadcasts(&mut html, status);
+    unheard(&mut html, status);
     html.push_str("</section>");
     processes(&mut html, status);
     settings(&mut html, status);
@@ -177,7 +178,11 @@ fn in_flight(html: &mut String, status: &Status) {
         "flight",
         "In flight",
         &count(turns.in_flight),
-        "turns",
+        if turns.in_flight == 1 {
+            "turn"
+        } else {
+            "turns"
+        },
         &chart,
         &[
             (
@@ -287,15 +292,21 @@ fn broadcasts(html: &mut String, status: &Status) {
     for broadcast in &status.broadcasts {
         let trouble = broadcast.trouble.as_deref().map(|why| {
             let why = flagged(escape(why).to_string(), broadcast.state == "paused");
-            format!("<br><small>{why}</small>")
+            format!("<dd class=\"why\">{why}</dd>")
         });
+        let under_way = match broadcast
+            .queued
+            .saturating_sub(broadcast.sent + broadcast.failed)
+        {
+            0 => String::new(),
+            open => format!(", {} under way", count(open)),
+        };
         let _ = write!(
             html_of_all,
-            "<div><dt>{}, {}</dt><dd>{} of {} sent, {}{}</dd></div>",
+            "<div><dt>{}, {}</dt><dd>{} sent, {}{under_way}</dd>{}</div>",
             broadcast.id,
             escape(&broadcast.state),
             count(broadcast.sent),
-            count(broadcast.queued),
             flagged(
                 format!("{} failed", count(broadcast.failed)),
                 broadcast.failed > 0
@@ -303,13 +314,32 @@ fn broadcasts(html: &mut String, status: &Status) {
             trouble.unwrap_or_default()
         );
     }
-    if html_of_all.is_empty() {
-        html_of_all.push_str("<div><dt>under way</dt><dd>none</dd></div>");
-    }
-    let _ = write!(
-        html,
-        "<div class=\"card\" data-live=\"broadcasts\"><h2>Broadcasts</h2><dl>{html_of_all}</dl></div>"
-    );
+    perhaps(html, "broadcasts", "Broadcasts", &html_of_all);
+}
+
+/// A card that is hidden while there is nothing in it: `live.js` finds its place all the same.
+fn perhaps(html: &mut String, key: &str, name: &str, rows: &str) {
+    let _ = match rows.is_empty() {
+        true => write!(html, "<div data-live=\"{key}\" hidden></div>"),
+        false => write!(
+            html,
+            "<div class=\"card\" data-live=\"{key}\"><h2>{name}</h2><dl>{rows}</dl></div>"
+        ),
+    };
+}
+
+/// Updates of kinds that the handler has not asked for.
+fn unheard(html: &mut String, status: &Status) {
+    let row = |(kind, number): (&String, &u64)| {
+        let kind = kind.replace('_', " ");
+        format!(
+            "<div><dt>{}</dt><dd>{}</dd></div>",
+            escape(&kind),
+            count(*number)
+        )
+    };
+    let rows: String = status.turns.unheard.iter().map(row).collect();
+    perhaps(html, "unheard", "Not heard by the handler", &rows);
 }
 
 fn database(html: &mut String, status: &Status) {
@@ -395,7 +425,7 @@ fn row(html: &mut String, status: &Status, process: &Process) {
     };
     let _ = write!(
         html,
-        "<tr><th scope=\"row\" class=\"left\">{}</th><td class=\"left\"><i class=\"dot {class}\"></i>{}</td><td>{}</td><td>{up}</td>{}{}{}<td>{}</td><td>{}</td><td>{}</td></tr>",
+        "<tr><th scope=\"row\" class=\"left\">{}</th><td class=\"left word\"><i class=\"dot {class}\"></i>{}</td><td>{}</td><td>{up}</td>{}{}{}<td>{}</td><td>{}</td><td>{}</td></tr>",
         escape(&process.name),
         process.state.name(),
         process.pid,
