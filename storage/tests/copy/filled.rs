@@ -6,9 +6,10 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use turnkey_storage::copy::{MAX_BYTES, MAX_ROWS};
 use turnkey_storage::sqlite::SqliteStorage;
+use turnkey_storage::timers::Timer;
 use turnkey_storage::{
     Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, broadcasts, dead, inbox, marks,
-    messages, pauses, replies, taken,
+    messages, pauses, replies, taken, timers,
 };
 
 use crate::common::{Served, begin, block_on, dialog, last, turn};
@@ -131,7 +132,17 @@ async fn keep_beside(storage: &dyn Storage) {
         index,
     };
     let ids = [id(0), id(1), id(2)];
+    let timer = |name: &str, due| {
+        let timer = Timer {
+            dialog: dialog("failing"),
+            name: name.to_owned(),
+            due,
+            update: format!("timer:{name}"),
+        };
+        timers::set(&timer, b"\0\xff'")
+    };
     let commit = Commit {
+        changes: [timer("te\0a 🦀", i64::MAX), timer("'", 0)].concat(),
         replies: vec![
             "dead \0".to_owned(),
             "dead too".to_owned(),
