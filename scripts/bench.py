@@ -84,6 +84,9 @@ def parse_options():
                              "of the program [default: full]")
     parser.add_argument("--dir", type=Path, default=TARGET / "bench",
                         help="where the databases are made [default: target/bench]")
+    parser.add_argument("--beside", type=Path, metavar="FILE",
+                        help="another turnkey, such as one of before a change: it runs in "
+                             "turn with this one")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--million", action="store_true",
                       help="instead: one run of 1,000,000 turns that shows the memory "
@@ -180,6 +183,7 @@ def describe(options):
         "repeat": options.repeat,
         "connections": options.connections,
         "workers": options.workers,
+        "beside": str(options.beside) if options.beside else None,
         "sync": options.sync,
         "dir": str(options.dir),
         "users": USERS,
@@ -318,6 +322,14 @@ class Turnkey(Server):
         return result
 
 
+class Other(Turnkey):
+    name = "the other"
+
+    def __init__(self, options, scratch):
+        self.program = options.beside
+        super().__init__(options, scratch)
+
+
 # The load
 
 class Load:
@@ -381,10 +393,11 @@ def finish(server, load):
 
 def run_comparison(options, scratch):
     runs = []
+    kinds = [BareHyper, Turnkey] + [Other] * (options.beside is not None)
     print("\nserver      conns  requests/s  p50 ms  p99 ms  max ms  turns/commit  syncs/turn  PSS MiB")
     for connections in options.connections:
         for _ in range(options.repeat):
-            for kind in BareHyper, Turnkey:
+            for kind in kinds:
                 with (kind(options, scratch) as server,
                       Load(server, connections, options.seconds) as load):
                     run = finish(server, load)
@@ -413,12 +426,15 @@ def summarise(runs):
     summary = []
     for connections in dict.fromkeys(run["connections"] for run in runs):
         entry = {"connections": connections}
-        for name in BareHyper.name, Turnkey.name:
+        for name in dict.fromkeys(run["server"] for run in runs):
             mine = [r for r in runs if r["connections"] == connections and r["server"] == name]
             entry[name] = {key: statistics.median(r[key] for r in mine)
                            for key in keys if all(key in r for r in mine)}
         entry["ratio"] = (entry[Turnkey.name]["requests_per_second"]
                           / entry[BareHyper.name]["requests_per_second"])
+        if Other.name in entry:
+            entry["ratio_to_other"] = (entry[Turnkey.name]["requests_per_second"]
+                                       / entry[Other.name]["requests_per_second"])
         summary.append(entry)
     return summary
 
@@ -432,6 +448,11 @@ def print_summary(summary):
               f"{ours['requests_per_second']:>9,.0f}  {entry['ratio']:>5.2f}  "
               f"{ours['p50_ms']:>14.2f}  {ours['p99_ms']:>6.2f}  "
               f"{ours.get('turns_per_commit', 0):>12.1f}  {ours['pss_kib'] / 1024:>7.1f}")
+    for entry in summary:
+        if Other.name in entry:
+            other = entry[Other.name]
+            print(f"{entry['connections']:>5}  the other {other['requests_per_second']:,.0f}/s, "
+                  f"p99 {other['p99_ms']:.2f} ms: turnkey has {entry['ratio_to_other']:.2f} of that")
 
 
 # A million turns
