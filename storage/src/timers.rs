@@ -94,12 +94,17 @@ pub async fn list(
     dialog: Option<&DialogKey>,
     limit: u32,
 ) -> Result<Vec<Timer>> {
-    let Some(dialog) = dialog else {
-        return due_before(storage, i64::MAX, limit).await;
+    let ask = match dialog {
+        Some(dialog) => Statement::new(
+            "SELECT user_id, channel, name, due, id FROM turnkey_timer
+             WHERE user_id = ?1 AND channel = ?2 ORDER BY due LIMIT ?3",
+            (&dialog.user_id, &dialog.channel, limit),
+        ),
+        None => Statement::new(
+            "SELECT user_id, channel, name, due, id FROM turnkey_timer ORDER BY due LIMIT ?1",
+            (limit,),
+        ),
     };
-    let ask = "SELECT user_id, channel, name, due, id FROM turnkey_timer
-         WHERE user_id = ?1 AND channel = ?2 ORDER BY due LIMIT ?3";
-    let ask = Statement::new(ask, (&dialog.user_id, &dialog.channel, limit));
     listed(storage, ask).await
 }
 

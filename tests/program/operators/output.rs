@@ -7,8 +7,10 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use turnkey_storage::sqlite::{Files, connect, random_owner};
+use turnkey_storage::timers::{self, Timer};
+use turnkey_storage::{Arrival, Begin, Commit, DialogKey, LockAfter, Storage};
 
-use crate::harness::bot::{Setup, example, url};
+use crate::harness::bot::{SOON, Setup, example, url};
 use crate::harness::client::say;
 use crate::harness::programs::has;
 use crate::operators::admin::{admin_port, setup};
@@ -73,6 +75,36 @@ fn commands(setup: &Setup) -> BTreeSet<String> {
         .collect()
 }
 
+/// A turn of bob's that sets these.
+async fn set_timers(storage: &dyn Storage, names: &[&str]) {
+    let dialog = DialogKey::new("http", "bob");
+    let begin = Begin {
+        dialog: dialog.clone(),
+        update: Some("sets".to_owned()),
+        arrived: Arrival::now(),
+        wait: SOON,
+    };
+    let granted = storage.begin(begin).await.unwrap().granted();
+    let set = |name: &&str| {
+        let timer = Timer {
+            dialog: dialog.clone(),
+            name: (*name).to_owned(),
+            due: i64::MAX,
+            update: format!("timer:{name}"),
+        };
+        timers::set(&timer, b"{}")
+    };
+    let commit = Commit {
+        update: "sets".to_owned(),
+        state: "{}".to_owned(),
+        lock: LockAfter::GivenBack,
+        changes: names.iter().flat_map(set).collect(),
+        ..Commit::default()
+    };
+    let mut grant = granted.unwrap().grant;
+    storage.commit(&mut grant, commit).await.unwrap();
+}
+
 #[tokio::test]
 async fn output_that_takes_nothing_is_told_by_every_command() {
     let bot = setup(Setup::counter()).args(&["--history"]).start().await;
@@ -83,6 +115,7 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
     for update in ["kept", "r0", "r1", "r2", "d0", "d1", "d2"] {
         bury(engine.clone(), update).await;
     }
+    set_timers(&*engine, &["kept", "f0", "f1", "f2", "t0", "t1", "t2"]).await;
     drop(engine);
     let copied = bot
         .setup
@@ -130,6 +163,9 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
             &["dead", "show", "http", "kept", "--json"],
             &["dead", "retry", "http", &named("r")],
             &["dead", "drop", "http", &named("d")],
+            &["timers", "list"],
+            &["timers", "fire", "http", "bob", &named("f")],
+            &["timers", "drop", "http", "bob", &named("t")],
             &["dialogs", "list"],
             &["send", "telegram", "ann", "hi"],
             &["broadcast", "--text", "hi", "--dry-run"],
@@ -172,7 +208,7 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
     covered.extend(["run", "outbox"].map(str::to_owned));
     let missing = &commands(&bot.setup) - &covered;
     assert!(missing.is_empty(), "not tried: {missing:?}");
-    bot.gone(crate::harness::bot::SOON).await;
+    bot.gone(SOON).await;
     for n in 0..3 {
         assert!(bot.setup.path(&format!("backup.db{n}")).exists());
         assert!(bot.setup.path(&format!("restored.db{n}")).exists());
