@@ -13,13 +13,14 @@ mod whatsapp;
 
 use std::sync::atomic::AtomicU64;
 
+use hyper::StatusCode;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::client::Response;
 use super::signature::sign;
 use super::*;
-use crate::author::message::{Kind, MAX_UPDATE_ID, MAX_USER_ID};
+use crate::author::message::{DialogKey, Kind, MAX_UPDATE_ID, MAX_USER_ID};
 use crate::config::{
     FacebookConfig, HttpConfig, Proxies, TelegramConfig, ViberConfig, VkConfig, WhatsAppConfig,
 };
