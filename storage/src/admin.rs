@@ -2,10 +2,10 @@
 //!
 //! Called by the command line and the admin address. Works while a bot runs. Bounds: every list has a limit.
 
-use crate::{
-    DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, messages,
-    timers,
-};
+use crate::{DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value};
+
+/// What a dialog has beside its state, and loses with it.
+const BESIDE_STATE: [&str; 2] = ["turnkey_message", "turnkey_timer"];
 
 /// Attempts at a reset that meets a commit each time.
 const ATTEMPTS: u32 = 10;
@@ -234,8 +234,8 @@ pub async fn dialog(
     }))
 }
 
-/// Forgets a dialog's state and the names of its messages: its next turn starts as a new
-/// dialog's. A turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
+/// Forgets a dialog's state, the names of its messages and its timers: its next turn starts as a
+/// new dialog's. A turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
 /// sent, and the history, stay. False when there is no state.
 ///
 /// # Errors
@@ -248,15 +248,14 @@ pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
             (&dialog.user_id, &dialog.channel),
         );
         let rows = storage.own_query(query).await?;
-        let names = messages::forget_without_state(dialog);
-        let timers = timers::forget_without_state(dialog);
+        let beside = BESIDE_STATE.map(|table| forget_without_state(table, dialog));
         let Some(row) = rows.first() else {
-            storage.own(vec![names, timers]).await?;
+            storage.own(beside.into()).await?;
             return Ok(false);
         };
         let version: i64 = row.get("version")?;
         if is_forgotten(row)? {
-            storage.own(vec![names, timers]).await?;
+            storage.own(beside.into()).await?;
             // It may be this very call that did it, and only its answer was lost.
             return Ok(tried == Some(version));
         }
@@ -273,13 +272,27 @@ pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
              WHERE user_id = ?2 AND channel = ?3 AND version = ?4",
             (forgotten, &dialog.user_id, &dialog.channel, version),
         );
-        if storage.own(vec![hold, forget, names, timers]).await?.get(1) == Some(&1) {
+        let statements = [hold, forget].into_iter().chain(beside).collect();
+        if storage.own(statements).await?.get(1) == Some(&1) {
             return Ok(true);
         }
     }
     Err(Error::Busy(
         "this dialog has one turn after another".to_owned(),
     ))
+}
+
+/// Takes all rows of a dialog away, unless it has a state: for whoever forgets that in the same
+/// transaction, and may find that it was written again.
+fn forget_without_state(table: &str, dialog: &DialogKey) -> Statement {
+    Statement::new(
+        format!(
+            "DELETE FROM {table} WHERE user_id = ?1 AND channel = ?2
+             AND NOT EXISTS (SELECT 1 FROM turnkey_dialog d
+                 WHERE d.user_id = ?1 AND d.channel = ?2 AND d.version < ?3)"
+        ),
+        (&dialog.user_id, &dialog.channel, FORGOTTEN as i64),
+    )
 }
 
 /// The reply of this place, if it is not marked as sent.

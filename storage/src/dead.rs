@@ -4,7 +4,7 @@
 //! and retries or drops it. Its id is remembered like that of a handled update, so that a
 //! platform that sends it again gets an answer.
 
-use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock};
+use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock, done};
 
 /// The columns of a letter.
 const COLUMNS: &str = "channel, id, user_id, arrived, digest, answer, body, error, attempts, died";
@@ -68,18 +68,8 @@ pub(crate) fn burial(letter: &DeadLetter) -> Vec<Statement> {
     let (channel, update) = (&letter.dialog.channel, &letter.update);
     // No turn has the fence 0: it marks an id that was buried. Written first, so that of
     // a burial and a commit at the same moment one finds the other's row.
-    let remember = Statement::new(
-        "INSERT INTO turnkey_seen (channel, id, fence, at, digest, answer)
-         SELECT ?1, ?2, 0, ?3, ?4, ?5 FROM (SELECT 1 AS one) t
-         WHERE NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id = ?2 AND s.channel = ?1)",
-        (
-            channel,
-            update,
-            letter.died,
-            &letter.digest[..],
-            &letter.answer[..],
-        ),
-    );
+    let (digest, answer) = (&letter.digest, &letter.answer);
+    let remember = done::remember(channel, update, 0, letter.died, digest, answer);
     let bury = Statement::new(
         format!(
             "INSERT INTO turnkey_dead ({COLUMNS})
@@ -102,11 +92,7 @@ pub(crate) fn burial(letter: &DeadLetter) -> Vec<Statement> {
             Value::from(letter.died),
         ],
     );
-    let take_out = Statement::new(
-        "DELETE FROM turnkey_inbox WHERE id = ?1 AND channel = ?2",
-        (update, channel),
-    );
-    vec![remember, bury, take_out]
+    vec![remember, bury, done::take_out(channel, update)]
 }
 
 /// Up to `limit` letters behind `after`, the oldest first.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::{
     Change, DialogKey, Error, Fence, Result, Row, Seen, Statement, Storage, Value, clock, dead,
+    done,
 };
 
 /// The longest pause before an update is tried again.
@@ -183,11 +184,8 @@ pub(crate) fn in_order(relays: &[Pending]) -> Vec<&Pending> {
 /// # Errors
 /// As [`Storage::commit`].
 pub async fn forget(storage: &dyn Storage, channel: &str, update: &str) -> Result<()> {
-    let delete = Statement::new(
-        "DELETE FROM turnkey_inbox WHERE id = ?2 AND channel = ?1",
-        (channel, update),
-    );
-    storage.own(vec![delete]).await.map(drop)
+    let delete = vec![done::take_out(channel, update)];
+    storage.own(delete).await.map(drop)
 }
 
 /// An update's body, if it is in the inbox.
@@ -307,24 +305,9 @@ pub fn handled(
     digest: &[u8],
     answer: &[u8],
 ) -> [Change; 2] {
-    let remember = Statement::new(
-        "INSERT INTO turnkey_seen (channel, id, fence, at, digest, answer)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6 FROM (SELECT 1 AS one) t
-         WHERE NOT EXISTS (SELECT 1 FROM turnkey_seen s WHERE s.id = ?2 AND s.channel = ?1)",
-        (
-            &dialog.channel,
-            update,
-            fence.0 as i64,
-            clock::now_ms(),
-            digest,
-            answer,
-        ),
-    );
-    let take_out = Statement::new(
-        "DELETE FROM turnkey_inbox WHERE id = ?1 AND channel = ?2",
-        (update, &dialog.channel),
-    );
-    [Change(remember), Change(take_out)]
+    let channel = &dialog.channel;
+    let remember = done::remember(channel, update, fence.0, clock::now_ms(), digest, answer);
+    [Change(remember), Change(done::take_out(channel, update))]
 }
 
 /// When the latest update in the inbox arrived, in microseconds since 1970: whoever takes

@@ -36,6 +36,7 @@ pub mod clock;
 pub mod copy;
 mod database;
 pub mod dead;
+mod done;
 mod error;
 pub mod inbox;
 mod inspect;

@@ -6,7 +6,7 @@
 //! was neither sent nor changed for long. Bounds: [`MAX_NAME`]; how many names a dialog may have
 //! is the caller's to limit.
 
-use crate::{DialogKey, Error, FORGOTTEN, Result, Statement, Storage, unix_ms};
+use crate::{DialogKey, Error, Result, Statement, Storage, unix_ms};
 
 /// The longest name in bytes: a key has no room for much more.
 pub const MAX_NAME: usize = 200;
@@ -82,15 +82,4 @@ pub async fn remove(storage: &dyn Storage, dialog: &DialogKey, name: &str) -> Re
         (&dialog.user_id, &dialog.channel, name),
     );
     storage.own(vec![delete]).await.map(drop)
-}
-
-/// Takes all names of a dialog away, unless it has a state: for whoever forgets that in the
-/// same transaction, and may find that it was written again.
-pub(crate) fn forget_without_state(dialog: &DialogKey) -> Statement {
-    Statement::new(
-        "DELETE FROM turnkey_message WHERE user_id = ?1 AND channel = ?2
-             AND NOT EXISTS (SELECT 1 FROM turnkey_dialog d
-                 WHERE d.user_id = ?1 AND d.channel = ?2 AND d.version < ?3)",
-        (&dialog.user_id, &dialog.channel, FORGOTTEN as i64),
-    )
 }

@@ -9,8 +9,7 @@
 //! ([`retention`](crate::retention)).
 //!
 //! Invariant: a reply is kept under the id of its latest message, and only what the platform says
-//! of that one counts. Bound: one transaction
-//! forgets a hundred messages.
+//! of that one counts. Bound: one transaction forgets a hundred messages.
 
 use crate::{DialogKey, Fence, ReplyId, Result, Row, Statement, Storage, Value, replies, unix_ms};
 

@@ -173,14 +173,3 @@ pub async fn drop_timer(storage: &dyn Storage, dialog: &DialogKey, name: &str) -
     let Change(delete) = cancel(dialog, name);
     Ok(storage.own(vec![delete]).await? == [1])
 }
-
-/// Takes all timers of a dialog away, unless it has a state: see
-/// [`messages::forget_without_state`](crate::messages::forget_without_state).
-pub(crate) fn forget_without_state(dialog: &DialogKey) -> Statement {
-    Statement::new(
-        "DELETE FROM turnkey_timer WHERE user_id = ?1 AND channel = ?2
-             AND NOT EXISTS (SELECT 1 FROM turnkey_dialog d
-                 WHERE d.user_id = ?1 AND d.channel = ?2 AND d.version < ?3)",
-        (&dialog.user_id, &dialog.channel, crate::FORGOTTEN as i64),
-    )
-}

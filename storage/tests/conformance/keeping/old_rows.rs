@@ -4,9 +4,24 @@ use turnkey_storage::retention::{Kept, Sweep};
 use turnkey_storage::{Commit, ReplyId, messages, taken};
 
 use crate::common::{begin, dialog, last, until};
-use crate::engine::Engine;
+use crate::engine::{Client, Engine};
 use crate::keeping::now_ms;
 use crate::steps::count;
+
+/// A whole round: how many rows went, in how many steps.
+async fn sweep(client: &Client, kept: Kept, cutoff: i64) -> (u64, u32) {
+    let mut sweep = Sweep::of(kept);
+    let (mut gone, mut steps) = (0, 0);
+    loop {
+        let step = sweep.step(&**client, cutoff).await.unwrap();
+        gone += step.gone;
+        steps += 1;
+        assert!(steps < 10, "it does not end");
+        if step.over {
+            return (gone, steps);
+        }
+    }
+}
 
 async fn a_sweep_deletes_what_is_old_and_comes_to_an_end(engine: &dyn Engine) {
     let client = engine.open();
@@ -21,19 +36,7 @@ async fn a_sweep_deletes_what_is_old_and_comes_to_an_end(engine: &dyn Engine) {
             .unwrap();
         client.commit(&mut grant, kept).await.unwrap();
     }
-    let round = async |kept, cutoff| {
-        let mut sweep = Sweep::of(kept);
-        let (mut gone, mut steps) = (0, 0);
-        loop {
-            let step = sweep.step(&*client, cutoff).await.unwrap();
-            gone += step.gone;
-            steps += 1;
-            assert!(steps < 10, "it does not end");
-            if step.over {
-                return (gone, steps);
-            }
-        }
-    };
+    let round = async |kept, cutoff| sweep(&client, kept, cutoff).await;
     // Young rows stay.
     assert_eq!(round(Kept::Updates, 1000).await, (0, 3));
     assert_eq!(round(Kept::History, 1000).await, (0, 1));
@@ -71,19 +74,7 @@ async fn a_sweep_forgets_old_names_and_what_was_taken_long_ago(engine: &dyn Engi
             kept.await.unwrap();
         }
     }
-    let round = async |kept, cutoff| {
-        let mut sweep = Sweep::of(kept);
-        let (mut gone, mut steps) = (0, 0);
-        loop {
-            let step = sweep.step(&*client, cutoff).await.unwrap();
-            gone += step.gone;
-            steps += 1;
-            assert!(steps < 10, "it does not end");
-            if step.over {
-                return (gone, steps);
-            }
-        }
-    };
+    let round = async |kept, cutoff| sweep(&client, kept, cutoff).await;
     assert_eq!(round(Kept::Names, 1000).await, (0, 3));
     assert_eq!(round(Kept::Taken, 1000).await, (0, 1));
     // A moment later some are used again, and some are new.
