@@ -14,7 +14,7 @@ use crate::author::drafts::Drafts;
 use crate::author::error::{Error, Result};
 use crate::author::message::{
     Action, Chat, Contact, Delay, File, FileKind, Kind, Location, Outgoing, Reply, Rpc, Sender,
-    Target, Timer, Update, When, Wish,
+    Target, Timer, TimerChange, Update, When,
 };
 use crate::author::platform::Platform;
 
@@ -45,7 +45,7 @@ pub struct Turn<S> {
     pub(crate) attempt: u32,
     pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
-    pub(crate) timers: Vec<Wish>,
+    pub(crate) timers: Vec<TimerChange>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) grant: Grant,
     pub(crate) platform: Rc<dyn Platform>,
@@ -281,7 +281,7 @@ impl<S> Turn<S> {
         name: impl Into<String>,
         data: serde_json::Value,
     ) {
-        self.timers.push(Wish::Set {
+        self.timers.push(TimerChange::Set {
             name: name.into(),
             when: When::After(delay.into()),
             data,
@@ -299,7 +299,7 @@ impl<S> Turn<S> {
         let moment = since.map_or(0, |since| {
             i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
         });
-        self.timers.push(Wish::Set {
+        self.timers.push(TimerChange::Set {
             name: name.into(),
             when: When::At(moment),
             data,
@@ -308,7 +308,7 @@ impl<S> Turn<S> {
 
     /// Takes a timer of this dialog away, if there is one of this name.
     pub fn cancel(&mut self, name: impl Into<String>) {
-        self.timers.push(Wish::Cancel { name: name.into() });
+        self.timers.push(TimerChange::Cancel { name: name.into() });
     }
 }
 

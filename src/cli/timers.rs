@@ -96,7 +96,8 @@ impl One {
 
     fn fire(&self) -> anyhow::Result<()> {
         let fired = self.operator.work(async |storage: &dyn Storage| {
-            let mut of_dialog = timers::list(storage, Some(&self.dialog()), u32::MAX).await?;
+            let mut of_dialog =
+                timers::list(storage, Some(&self.dialog()), timers::PER_DIALOG as u32).await?;
             of_dialog.retain(|timer| timer.name == self.name);
             Ok(timers::fire(storage, &of_dialog).await?)
         })?;

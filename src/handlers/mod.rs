@@ -19,7 +19,7 @@ use turnkey_storage::{Grant, Statement, Storage};
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
-use crate::author::message::{Action, Hears, Update, Wish};
+use crate::author::message::{Action, Hears, TimerChange, Update};
 use crate::author::overlap::Overlap;
 use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
@@ -49,7 +49,7 @@ pub(crate) struct Handled {
     pub(crate) state: String,
     pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
-    pub(crate) timers: Vec<Wish>,
+    pub(crate) timers: Vec<TimerChange>,
 }
 
 /// What a handler is called with.

@@ -45,13 +45,13 @@ pub(super) async fn keep(bot: &Bot, receipt: &mut Receipt<'_>, window: Duration)
     receipt.is_accepted()
 }
 
-/// What a turn is given: its update, or what it makes together with those that wait behind it;
-/// and these. Called under the dialog's lock, before each attempt.
-pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<(Arc<Update>, Vec<Update>)> {
+/// What a turn is given: its update, or what it makes together with those that wait behind it.
+/// Called under the dialog's lock, before each attempt.
+pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Update>> {
     let update = &receipt.update;
     let is_last = receipt.attempts > 1 && receipt.attempts >= bot.limits.attempts;
     if !receipt.is_accepted() || is_last || bot.overlap.window(update).is_none() {
-        return Ok((update.clone(), Vec::new()));
+        return Ok(update.clone());
     }
     let rows = inbox::of_dialog(&*bot.storage, &update.dialog, MOST).await?;
     let mut parts = vec![Update::clone(update)];
@@ -71,22 +71,19 @@ pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<(Arc<Upda
         }
         parts.push(next);
     }
-    if parts.len() == 1 {
-        return Ok((update.clone(), Vec::new()));
-    }
-    let others = parts[1..].to_vec();
-    let all = match bot.overlap {
-        Overlap::Latest => Update::newest(parts),
-        _ => Update::together(parts),
-    };
-    Ok((Arc::new(all), others))
+    Ok(match (parts.len(), bot.overlap) {
+        (1, _) => update.clone(),
+        (_, Overlap::Latest) => Arc::new(Update::newest(parts)),
+        _ => Arc::new(Update::together(parts)),
+    })
 }
 
-/// What a turn's commit changes for those that it took along.
-pub(super) fn handled(bot: &Bot, others: &[Update], fence: Fence) -> Vec<Change> {
+/// What a turn's commit changes for those that it took along: all but its own update.
+pub(super) fn handled(bot: &Bot, heard: &Update, fence: Fence) -> Vec<Change> {
     let handled = |update: &Update| {
         let answer = bot.channels.of(&update.dialog).accepted(update);
         inbox::handled(&update.dialog, &update.id.0, fence, &update.digest, &answer)
     };
-    others.iter().flat_map(handled).collect()
+    let along = heard.updates().iter().skip(1);
+    along.flat_map(handled).collect()
 }

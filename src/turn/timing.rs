@@ -11,7 +11,7 @@ use turnkey_storage::Change;
 use turnkey_storage::timers::{self, MAX_NAME, PER_DIALOG, Timer as Row};
 
 use crate::author::error::{Error, Result};
-use crate::author::message::{Kind, Timer, Update, When, Wish};
+use crate::author::message::{Kind, Timer, TimerChange, Update, When};
 use crate::shared::clock::unix_ms;
 use crate::turn::context::Bot;
 use crate::turn::relay;
@@ -36,20 +36,20 @@ const SOON_MS: i64 = 4 * LOOK.as_millis() as i64;
 /// what is set then. Called under the dialog's lock.
 ///
 /// # Errors
-/// A wish is none: too many timers, too far off, a name that is none. Or the storage is away.
+/// What is wanted cannot be: too many timers, too far off, a name that is none. Or the storage is away.
 pub(super) async fn changes(
     bot: &Bot,
     update: &Update,
-    wishes: Vec<Wish>,
+    wanted: Vec<TimerChange>,
 ) -> Result<(Vec<Change>, Vec<Row>)> {
     let (mut changes, mut set) = (Vec::new(), Vec::new());
-    for wish in wishes {
-        match wish {
-            Wish::Cancel { name } => {
+    for change in wanted {
+        match change {
+            TimerChange::Cancel { name } => {
                 set.retain(|row: &Row| row.name != name);
                 changes.push(timers::cancel(&update.dialog, &name));
             }
-            Wish::Set { name, when, data } => {
+            TimerChange::Set { name, when, data } => {
                 let (row, body) = row(update, name, when, data).map_err(Error::msg)?;
                 set.retain(|before: &Row| before.name != row.name);
                 changes.extend(timers::set(&row, &body));

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use turnkey_storage::inbox::Pending;
-use turnkey_storage::timers;
+use turnkey_storage::timers::{self, Timer};
 use turnkey_storage::{Arrival, Begin, Begun, DialogKey, Error as StorageError};
 
 use crate::author::error::Error;
@@ -175,6 +175,24 @@ async fn user_lock(bot: &Bot, dialog: &DialogKey) -> Result<Option<Box<dyn Held>
     }
 }
 
+/// Of timers that were set, those that are due before somebody looks for them fire from here. A
+/// worker that leaves meanwhile leaves them to the next look.
+fn fire_soon(bot: &Rc<Bot>, set: Vec<Timer>) {
+    for timer in set {
+        let Some(left) = timing::soon(&timer) else {
+            continue;
+        };
+        let bot = bot.clone();
+        tokio::task::spawn_local(async move {
+            let is_due = bot.inbox.sleep(left).await;
+            let one = std::slice::from_ref(&timer);
+            if is_due && timers::fire(&*bot.storage, one).await == Ok(1) {
+                resume(&bot, timer.dialog).await;
+            }
+        });
+    }
+}
+
 /// Does what earlier turns of a dialog left, without a new update: after a crash, when
 /// the user stays silent. Replies that were not sent, then updates in the inbox. Should
 /// the platform's limits not allow it yet, the result says when they will.
@@ -317,8 +335,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             if !attempts.start(receipt).await {
                 return;
             }
-            let (heard, others) = match gathering::gather(bot, receipt).await {
-                Ok(gathered) => gathered,
+            let heard = match gathering::gather(bot, receipt).await {
+                Ok(heard) => heard,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             };
             let returned = match heard.kind {
@@ -346,7 +364,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             };
             let error = match prepared {
                 Ok((mut commit, outgoing, set)) => {
-                    let gathered = gathering::handled(bot, &others, grant.fence());
+                    let gathered = gathering::handled(bot, &heard, grant.fence());
                     commit.changes.extend(gathered);
                     let answer = commit.answer.clone();
                     let others: BTreeSet<_> =
@@ -382,20 +400,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         // answer
         receipt.answer(Answer::Committed(platform_answer));
 
-        // What is due before somebody looks for it fires from here; a worker that leaves
-        // meanwhile leaves it to the next look.
-        for row in set {
-            if let Some(left) = timing::soon(&row) {
-                let bot = bot.clone();
-                tokio::task::spawn_local(async move {
-                    let is_due = bot.inbox.sleep(left).await;
-                    let rows = std::slice::from_ref(&row);
-                    if is_due && timers::fire(&*bot.storage, rows).await == Ok(1) {
-                        resume(&bot, row.dialog).await;
-                    }
-                });
-            }
-        }
+        fire_soon(bot, set);
         // What was said to others is in the inbox: their turns are due.
         for other in others.into_iter().take(OTHERS) {
             let bot = bot.clone();

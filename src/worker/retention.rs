@@ -2,8 +2,8 @@
 //! after `--keep-seen`; names of messages after `--keep-names`; turns of the history after
 //! `--keep-history`.
 //!
-//! Run by the first worker only. The tables are scanned in steps of a hundred rows with a pause
-//! after each, so that turns wait for one step at most. There is no index on the time, which
+//! Run by the first worker only. The tables are scanned in steps of 500 rows with a pause after
+//! each, so that turns wait for one step at most. There is no index on the time, which
 //! would cost every turn, so a round reads all rows. An interrupted round starts over. Bounds:
 //! [`PAUSE`], [`ROUND`].
 
@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::turn::context::Bot;
 use crate::turn::receipt::now_ms;
 
-/// After each step: 10,000 rows a second at most, which is more than come in.
+/// After each step: 50,000 rows a second at most, which is more than come in.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Between two rounds, and after a step that failed.

@@ -1,5 +1,5 @@
 //! [`Timer`]: what a turn of [`Kind::Timer`](super::Kind::Timer) is about; [`Delay`]: how far
-//! off it is set; [`Wish`]: what a turn wants done about timers.
+//! off it is set; [`TimerChange`]: what a turn wants done about timers.
 //!
 //! `turn/timing.rs` does it with the turn's commit.
 
@@ -90,7 +90,7 @@ pub(crate) enum When {
 
 /// What a turn wants done about a timer of its dialog.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Wish {
+pub(crate) enum TimerChange {
     /// Set, in place of one that has this name.
     Set {
         name: String,

@@ -14,7 +14,7 @@ use super::json::{field, levels, without_place};
 use super::value::{Param, statement};
 use super::{DEEPEST, Fail, LONGEST_ERROR, cut};
 use crate::author::error::{Error, Result};
-use crate::author::message::{Action, Delay, Object, Reply, Verb, When, Wish};
+use crate::author::message::{Action, Delay, Object, Reply, TimerChange, Verb, When};
 use crate::author::turn::MAX_REPLIES;
 use crate::handlers::Handled;
 
@@ -33,7 +33,7 @@ struct Done<'a> {
 
 /// What is to be done about a timer, as a handler writes it.
 #[derive(Deserialize)]
-struct TimerWish {
+struct GivenTimer {
     name: String,
     #[serde(default)]
     after: Option<Delay>,
@@ -45,17 +45,17 @@ struct TimerWish {
     data: serde_json::Value,
 }
 
-impl TimerWish {
-    fn checked(self) -> std::result::Result<Wish, String> {
+impl GivenTimer {
+    fn checked(self) -> std::result::Result<TimerChange, String> {
         let name = self.name;
         let when = match (self.after, self.at, self.cancel) {
             (Some(delay), None, false) => When::After(delay),
             (None, Some(moment), false) => When::At(moment),
-            (None, None, true) => return Ok(Wish::Cancel { name }),
+            (None, None, true) => return Ok(TimerChange::Cancel { name }),
             _ => return Err("one of after, at and cancel is wanted".to_owned()),
         };
         let data = self.data;
-        Ok(Wish::Set { name, when, data })
+        Ok(TimerChange::Set { name, when, data })
     }
 }
 
@@ -167,14 +167,14 @@ pub(crate) fn read_done(
         Some(sql) => field("sql", sql)?,
         None => Vec::new(),
     };
-    let timers: Vec<Object<TimerWish>> = match done.timers {
+    let timers: Vec<Object<GivenTimer>> = match done.timers {
         Some(timers) => field("timers", timers)?,
         None => Vec::new(),
     };
-    let wish = |(at, Object(wish)): (usize, Object<TimerWish>)| {
-        wish.checked().map_err(|e| format!("timers[{at}]: {e}"))
+    let checked = |(at, Object(timer)): (usize, Object<GivenTimer>)| {
+        timer.checked().map_err(|e| format!("timers[{at}]: {e}"))
     };
-    let timers = timers.into_iter().enumerate().map(wish);
+    let timers = timers.into_iter().enumerate().map(checked);
     Ok(Handled {
         state,
         timers: timers.collect::<std::result::Result<_, _>>()?,
