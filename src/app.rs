@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
 use crate::author::message::{Hears, Kind};
-use crate::author::overlap::Overlap;
+use crate::author::overlap::{Overlap, Overlaps};
 use crate::author::turn::Turn;
 use crate::author::user_lock::{LockFactory, UserLock};
 use crate::channels::{Channel, Factory};
@@ -37,7 +37,7 @@ impl App {
                 user_lock: None,
                 hears: Hears::default(),
                 dialog_by: DialogBy::default(),
-                overlap: Overlap::default(),
+                overlap: Overlaps::default(),
             },
         }
     }
@@ -105,7 +105,23 @@ impl App {
     /// each is a turn of its own.
     #[must_use]
     pub fn overlap(mut self, overlap: Overlap) -> Self {
-        self.author.overlap = overlap;
+        self.author.overlap.everywhere(overlap);
+        self
+    }
+
+    /// As [`App::overlap`], on this channel alone, such as `telegram`.
+    ///
+    /// ```
+    /// use turnkey::{App, Overlap, Turn};
+    ///
+    /// # async fn handle(_: &mut Turn<()>) -> turnkey::Result<()> { Ok(()) }
+    /// let app = App::new(handle)
+    ///     .overlap(Overlap::Albums)
+    ///     .overlap_on("telegram", Overlap::burst(1500));
+    /// ```
+    #[must_use]
+    pub fn overlap_on(mut self, channel: impl Into<String>, overlap: Overlap) -> Self {
+        self.author.overlap.set(channel.into(), overlap);
         self
     }
 

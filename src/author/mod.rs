@@ -7,6 +7,7 @@ pub(crate) mod dialog_by;
 pub(crate) mod drafts;
 pub(crate) mod error;
 pub(crate) mod message;
+pub(crate) mod newer;
 pub(crate) mod overlap;
 pub(crate) mod platform;
 pub(crate) mod start_error;

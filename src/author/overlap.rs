@@ -1,4 +1,5 @@
-//! [`Overlap`]: what becomes of messages of one dialog that come faster than they are handled.
+//! [`Overlap`]: what becomes of messages of one dialog that come faster than they are handled;
+//! [`Overlaps`]: of those of each channel.
 //!
 //! Obeyed by `turn/gathering.rs`. Messages that may have to wait for others are taken into the
 //! inbox and answered at once, so that waiting costs no update and survives any crash. Only
@@ -13,8 +14,8 @@ use crate::author::message::{Kind, Update};
 /// one by one, each after the one before was answered.
 const ALBUM: Duration = Duration::from_secs(1);
 
-/// The longest window of a burst.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Milliseconds of a burst's longest window: ten minutes.
+const LONGEST: u64 = 600_000;
 
 /// What becomes of messages of one dialog that come shortly after each other. Where several
 /// are one turn, [`Turn::updates`](crate::Turn::updates) has each of them.
@@ -34,39 +35,58 @@ pub enum Overlap {
     Albums,
     /// What comes until the user has been quiet for so long is one turn. Made by
     /// [`Overlap::burst`].
+    #[non_exhaustive]
     Burst(Duration),
     /// What came while the turn before was under way is one turn, for the newest of them.
     Latest,
+    /// A message that comes while the handler runs ends that run, which has no effect and is no
+    /// attempt: the handler is called again, for what it had and the new message as one turn.
+    /// After ten such runs in a row one is left to end, so that a user who never falls silent is
+    /// answered, too.
+    ///
+    /// In Rust the handler's future is dropped. In other languages the turn is cancelled, and
+    /// the next run begins once the handler has ended: what it answers then is ignored.
+    Interrupt,
 }
 
 impl Overlap {
     /// What comes until the user has been quiet for so many milliseconds is one turn: five
-    /// quick messages are one call of a language model. At most 30,000; a user who never falls
-    /// silent is answered after ten times as long, or fifty messages.
-    pub fn burst(milliseconds: u64) -> Self {
-        Overlap::Burst(Duration::from_millis(milliseconds).min(LONGEST))
+    /// quick messages are one call of a language model. A user who never falls silent is
+    /// answered after ten times as long; a turn has at most fifty messages.
+    ///
+    /// # Panics
+    /// Unless it is 1 to 600,000 milliseconds, which is ten minutes: a bot that asks for more does
+    /// not start, and one that asks for it in a constant is not compiled. [`Overlap::named`] is
+    /// for what is only known later.
+    pub const fn burst(milliseconds: u64) -> Self {
+        assert!(
+            is_window(milliseconds),
+            "the window of a burst has 1 to 600,000 milliseconds"
+        );
+        Overlap::Burst(Duration::from_millis(milliseconds))
     }
 
-    /// The one of this name: `each`, `albums`, `latest`, `burst 1500ms`, `burst 2s`.
+    /// The one of this name: `each`, `albums`, `latest`, `interrupt`, or `burst` with a time of
+    /// up to ten minutes: `burst 1500ms`, `burst 2s`, `burst 10m`.
     pub fn named(name: &str) -> Option<Self> {
         let Some(window) = name.strip_prefix("burst ") else {
             return match name {
                 "each" => Some(Overlap::Each),
                 "albums" => Some(Overlap::Albums),
                 "latest" => Some(Overlap::Latest),
+                "interrupt" => Some(Overlap::Interrupt),
                 _ => None,
             };
         };
-        let milliseconds = match window.strip_suffix("ms") {
-            Some(number) => number.parse().ok()?,
-            None => window
-                .strip_suffix('s')?
-                .parse::<u64>()
-                .ok()?
-                .checked_mul(1000)?,
-        };
-        let is_window = (1..=LONGEST.as_millis() as u64).contains(&milliseconds);
-        is_window.then(|| Overlap::burst(milliseconds))
+        let units = [("ms", 1), ("s", 1000), ("m", 60_000)];
+        let (number, unit) = units
+            .into_iter()
+            .find_map(|(unit, ms)| Some((window.strip_suffix(unit)?, ms)))?;
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None; // Such as `+2`, which is a number, too.
+        }
+        let milliseconds = number.parse::<u64>().ok()?.checked_mul(unit)?;
+        is_window(milliseconds).then(|| Overlap::burst(milliseconds))
     }
 
     /// How long this update waits for others that belong to it; none if it has a turn of its
@@ -79,7 +99,7 @@ impl Overlap {
             Overlap::Each => None,
             Overlap::Albums => (!update.album.is_empty()).then_some(ALBUM),
             Overlap::Burst(window) => Some(window),
-            Overlap::Latest => Some(Duration::ZERO),
+            Overlap::Latest | Overlap::Interrupt => Some(Duration::ZERO),
         }
     }
 
@@ -91,6 +111,42 @@ impl Overlap {
             && (self != Overlap::Albums || update.album == next.album)
             && (&update.user, &update.address, &update.within)
                 == (&next.user, &next.address, &next.within)
+    }
+}
+
+const fn is_window(milliseconds: u64) -> bool {
+    1 <= milliseconds && milliseconds <= LONGEST
+}
+
+/// What becomes of such messages on each channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Overlaps {
+    everywhere: Overlap,
+    /// Where it is another; each channel once.
+    on: Vec<(String, Overlap)>,
+}
+
+impl Overlaps {
+    /// On channels that have none of their own.
+    pub(crate) fn everywhere(&mut self, overlap: Overlap) {
+        self.everywhere = overlap;
+    }
+
+    /// On this channel. The last one counts.
+    pub(crate) fn set(&mut self, channel: String, overlap: Overlap) {
+        self.on.retain(|(name, _)| *name != channel);
+        self.on.push((channel, overlap));
+    }
+
+    /// That of a channel.
+    pub(crate) fn on(&self, channel: &str) -> Overlap {
+        let own = self.on.iter().find(|(name, _)| name == channel);
+        own.map_or(self.everywhere, |(_, overlap)| *overlap)
+    }
+
+    /// The channels that have one of their own.
+    pub(crate) fn channels(&self) -> impl Iterator<Item = &str> {
+        self.on.iter().map(|(name, _)| name.as_str())
     }
 }
 
@@ -109,15 +165,40 @@ mod tests {
             ("latest", Some(Overlap::Latest)),
             ("burst 1500ms", Some(Overlap::burst(1500))),
             ("burst 2s", Some(Overlap::burst(2000))),
-            ("burst 30s", Some(Overlap::burst(30_000))),
-            ("burst 31s", None),
+            ("burst 10m", Some(Overlap::burst(600_000))),
+            ("burst 600s", Some(Overlap::burst(600_000))),
+            ("interrupt", Some(Overlap::Interrupt)),
+            ("burst 11m", None),
+            ("burst 601s", None),
+            ("burst 600001ms", None),
+            ("burst +2s", None),
+            ("burst 1h", None),
+            ("burst m", None),
             ("burst 0s", None),
             ("burst", None),
-            ("burst 18446744073709551615s", None),
+            ("burst 18446744073709551615m", None),
             ("Albums", None),
         ] {
             assert_eq!(Overlap::named(name), overlap, "{name}");
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "1 to 600,000 milliseconds")]
+    fn a_window_that_is_too_long_is_no_window() {
+        Overlap::burst(600_001);
+    }
+
+    #[test]
+    fn a_channel_has_its_own() {
+        let mut overlaps = Overlaps::default();
+        assert_eq!(overlaps.on("telegram"), Overlap::Each);
+        overlaps.set("telegram".to_owned(), Overlap::Latest);
+        overlaps.set("telegram".to_owned(), Overlap::Interrupt);
+        overlaps.everywhere(Overlap::Albums);
+        assert_eq!(overlaps.on("telegram"), Overlap::Interrupt);
+        assert_eq!(overlaps.on("vk"), Overlap::Albums);
+        assert_eq!(overlaps.channels().collect::<Vec<_>>(), ["telegram"]);
     }
 
     #[test]
@@ -139,7 +220,7 @@ mod tests {
         assert!(!Overlap::Albums.joins(&album("a"), &album("b")));
         assert!(!Overlap::Albums.joins(&album("a"), &message()));
         assert!(!Overlap::Albums.joins(&message(), &message()));
-        for overlap in [Overlap::burst(10), Overlap::Latest] {
+        for overlap in [Overlap::burst(10), Overlap::Latest, Overlap::Interrupt] {
             assert!(overlap.joins(&message(), &album("a")));
             assert!(!overlap.joins(&message(), &button));
             assert!(!overlap.joins(&message(), &elsewhere));

@@ -16,6 +16,7 @@ use crate::author::message::{
     Action, Chat, Contact, Delay, File, FileKind, Kind, Location, Outgoing, Reply, Rpc, Sender,
     Target, Timer, TimerChange, Update, When,
 };
+use crate::author::newer::Newer;
 use crate::author::platform::Platform;
 
 /// Replies and other actions of one turn. More is a handler that loops.
@@ -49,6 +50,7 @@ pub struct Turn<S> {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) grant: Grant,
     pub(crate) platform: Rc<dyn Platform>,
+    pub(crate) newer: Newer,
     pub(crate) drafts: Option<Drafts>,
 }
 
@@ -362,6 +364,37 @@ impl<S> Turn<S> {
             )
             .await
             .map_err(Error::msg)
+    }
+}
+
+/// What comes while the handler works.
+impl<S> Turn<S> {
+    /// Resolves once the user has sent something newer in this dialog, to whichever worker: a
+    /// handler that is busy for long can look for itself whether it goes on. What it returns then
+    /// is this turn's end all the same; the newer update has a turn of its own.
+    ///
+    /// It does not resolve on a channel whose caller waits for the answer (`http`), nor for
+    /// timers and what other dialogs say. In another box of the bot an update counts once it is
+    /// in the inbox, at the latest after `--ack-after`. To have the handler called again with
+    /// both, there is [`Overlap::Interrupt`](crate::Overlap::Interrupt).
+    ///
+    /// ```
+    /// use turnkey::Turn;
+    ///
+    /// # async fn ask_the_model(text: String) -> String { text }
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     let answer = ask_the_model(turn.text().to_owned());
+    ///     tokio::select! {
+    ///         answer = answer => turn.reply(answer),
+    ///         () = turn.newer() => turn.reply("Let me read that first."),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # turnkey::App::new(handle);
+    /// ```
+    pub fn newer(&self) -> impl Future<Output = ()> + Unpin + use<S> {
+        let (newer, storage, update) = (self.newer, self.storage.clone(), self.update.clone());
+        Box::pin(async move { newer.came(&*storage, &update).await })
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) use self::http::UPDATES;
 pub(crate) use self::incoming::what_it_is;
 pub use self::received::{End, PlatformAnswer, Received, Refusal, ReplyEnd};
 pub(crate) use self::registry::{
-    Channels, Factory, Outlet, accounts, check_names, polled, registered,
+    Channels, Factory, Outlet, accounts, check_channels, check_names, polled, registered,
 };
 pub(crate) use self::sayable::{PLATFORMS, is_ours, sayable};
 pub use self::signature::{is_signed, same_secret};

@@ -348,6 +348,27 @@ pub(crate) fn check_names(authors: &[(String, Factory)]) -> crate::StartResult<(
     Ok(())
 }
 
+/// Checks that there can be channels of these names: ours, configured or not, or the author's.
+///
+/// # Errors
+/// A sentence that says which there is not.
+pub(crate) fn check_channels<'a>(
+    mut named: impl Iterator<Item = &'a str>,
+    authors: &[(String, Factory)],
+) -> crate::StartResult<()> {
+    let ours = RESERVED.iter().copied().filter(|name| *name != "rpc");
+    let all: Vec<&str> = ours
+        .chain(authors.iter().map(|(name, _)| name.as_str()))
+        .collect();
+    match named.find(|name| !all.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(StartError::Refused(format!(
+            "there is no channel {name:?} whose messages could overlap; there are {}",
+            all.join(", ")
+        ))),
+    }
+}
+
 /// A channel whose dialogs are in the file but which this program does not serve.
 struct Gone;
 

@@ -20,7 +20,8 @@ use turnkey_storage::{Grant, Statement, Storage};
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
 use crate::author::message::{Action, Hears, TimerChange, Update};
-use crate::author::overlap::Overlap;
+use crate::author::newer::Newer;
+use crate::author::overlap::Overlaps;
 use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
 use crate::author::user_lock::LockFactory;
@@ -41,7 +42,7 @@ pub(crate) struct Author {
     /// What has a state in a group, unless the handler says so itself.
     pub(crate) dialog_by: DialogBy,
     /// What becomes of messages that come shortly after each other, likewise.
-    pub(crate) overlap: Overlap,
+    pub(crate) overlap: Overlaps,
 }
 
 /// What a handler left when it returned `Ok`.
@@ -63,21 +64,63 @@ pub(crate) struct Call {
     pub(crate) grant: Grant,
     pub(crate) timeout: Duration,
     pub(crate) platform: Rc<dyn Platform>,
+    pub(crate) newer: Newer,
+    pub(crate) interruption: Interruption,
+}
+
+/// What ends a handler's run before its own end.
+#[derive(Default)]
+pub(crate) struct Interruption {
+    /// None if nothing does, or if that has happened.
+    comes: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    has_come: bool,
+}
+
+impl Interruption {
+    pub(crate) fn new(comes: impl Future<Output = ()> + 'static) -> Self {
+        Interruption {
+            comes: Some(Box::pin(comes)),
+            has_come: false,
+        }
+    }
+
+    #[cfg(feature = "any-language")]
+    pub(crate) fn has_come(&self) -> bool {
+        self.has_come
+    }
+
+    /// Resolves when it comes, and at once if it has.
+    pub(crate) async fn comes(&mut self) {
+        match &mut self.comes {
+            Some(comes) => comes.await,
+            None if self.has_come => {}
+            None => std::future::pending().await,
+        }
+        (self.comes, self.has_come) = (None, true);
+    }
+}
+
+/// How a handler's run ended.
+pub(crate) enum RunEnd {
+    /// By itself.
+    Ended(Result<Handled>),
+    /// Something newer came: it has no effect, and was no attempt.
+    Interrupted,
 }
 
 /// What comes back: the lock and the state as it was, in any case.
 pub(crate) struct Returned {
     pub(crate) state: Option<String>,
     pub(crate) grant: Grant,
-    pub(crate) outcome: Result<Handled>,
+    pub(crate) outcome: RunEnd,
 }
 
 /// What a handler says of itself when it starts; what it leaves out is the author's.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) hears: Option<Hears>,
     pub(crate) dialog_by: Option<DialogBy>,
-    pub(crate) overlap: Option<Overlap>,
+    pub(crate) overlap: Option<Overlaps>,
 }
 
 /// What a handler is started with, in a worker.

@@ -11,7 +11,7 @@ use std::task::Poll;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{AnyHandler, Call, Handled, Returned};
+use super::{AnyHandler, Call, Handled, Returned, RunEnd};
 use crate::author::error::{Error, Result};
 use crate::author::turn::{MAX_REPLIES, Turn};
 
@@ -37,6 +37,7 @@ where
 {
     fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Returned> + '_>> {
         Box::pin(async move {
+            let mut call = call;
             let read = || match call
                 .state
                 .as_deref()
@@ -55,7 +56,7 @@ where
                     return Returned {
                         state: call.state,
                         grant: call.grant,
-                        outcome: Err(error),
+                        outcome: RunEnd::Ended(Err(error)),
                     };
                 }
             };
@@ -69,12 +70,24 @@ where
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
+                newer: call.newer,
                 drafts: None,
             };
-            let handled =
-                tokio::time::timeout(call.timeout, catch_panic((self.handler)(&mut turn)))
-                    .await
-                    .unwrap_or(Err(Error::Timeout(call.timeout)));
+            let handled = tokio::select! {
+                biased;
+                handled = tokio::time::timeout(
+                    call.timeout,
+                    catch_panic((self.handler)(&mut turn)),
+                ) => Some(handled.unwrap_or(Err(Error::Timeout(call.timeout)))),
+                () = call.interruption.comes() => None,
+            };
+            let Some(handled) = handled else {
+                return Returned {
+                    state: call.state,
+                    grant: turn.grant,
+                    outcome: RunEnd::Interrupted,
+                };
+            };
             let outcome = handled.and_then(|()| {
                 if turn.actions.len() > MAX_REPLIES {
                     return Err(Error::msg(format!(
@@ -92,7 +105,7 @@ where
             Returned {
                 state: call.state,
                 grant: turn.grant,
-                outcome,
+                outcome: RunEnd::Ended(outcome),
             }
         })
     }

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 
 use turnkey_storage::{Database, clock};
 
-use crate::channels::check_names;
+use crate::channels::{check_channels, check_names};
 use crate::config::{Config, Tls};
 use crate::handlers::Author;
 use crate::net::acme;
@@ -65,6 +65,7 @@ pub(crate) struct Claimed {
 /// Two channels have one name; what the system says.
 pub(crate) fn begin(author: &Author) -> crate::StartResult<()> {
     check_names(&author.channels)?;
+    check_channels(author.overlap.channels(), &author.channels)?;
     signals::before_the_start()
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Imports nothing of ours from other rooms.
 
+pub(crate) mod arrivals;
 pub(crate) mod backoff;
 pub(crate) mod clock;
 pub(crate) mod drain;

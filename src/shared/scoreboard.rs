@@ -4,7 +4,8 @@
 //! One slot for each child, written by that child alone, so a plain store is enough and no
 //! process can hold up another. A replacement goes on counting where the last child in its slot
 //! stopped. After the slots come the words that all workers share: budgets of outgoing calls
-//! (`pacing.rs`), limits of incoming requests (`rate.rs`).
+//! (`pacing.rs`), limits of incoming requests (`rate.rs`), newer updates of dialogs
+//! (`arrivals.rs`).
 //!
 //! A slot has numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
 //! worker's, of syncs in the writer's), the longest-waiting update (`scoreboard/longest.rs`), a
@@ -25,6 +26,7 @@ pub(crate) use self::groups::{Groups, MAX_HANDLERS};
 pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
 pub(crate) use self::longest::Longest;
 pub(crate) use self::unheard::Unheard;
+use crate::shared::arrivals::{self, Arrivals};
 use crate::shared::clock::unix_ms;
 use crate::shared::pacing::{self, Pacer};
 use crate::shared::rate::{self, Limiter};
@@ -150,7 +152,7 @@ pub(crate) struct Slot {
 impl Scoreboard {
     /// Words that a map for this many workers takes.
     pub(crate) const fn words(workers: usize) -> usize {
-        (workers + 2) * SLOT + pacing::WORDS + rate::WORDS
+        (workers + 2) * SLOT + pacing::WORDS + rate::WORDS + arrivals::WORDS
     }
 
     /// Over that many words. Once, before the first fork.
@@ -211,12 +213,17 @@ impl Scoreboard {
     }
 
     fn limits(&self) -> &'static [AtomicU64] {
-        &self.words[self.slots() + pacing::WORDS..]
+        &self.words[self.slots() + pacing::WORDS..][..rate::WORDS]
+    }
+
+    /// Who wants to know of newer updates, and whether some came.
+    pub(crate) fn arrivals(&self) -> Arrivals {
+        Arrivals::new(&self.words[self.slots() + pacing::WORDS + rate::WORDS..])
     }
 
     /// Words of all slots.
     fn slots(&self) -> usize {
-        self.words.len() - pacing::WORDS - rate::WORDS
+        self.words.len() - pacing::WORDS - rate::WORDS - arrivals::WORDS
     }
 
     /// The sum of a field over all workers.

@@ -13,7 +13,7 @@ use turnkey_storage::Storage;
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::Hears;
-use crate::author::overlap::Overlap;
+use crate::author::overlap::Overlaps;
 use crate::author::user_lock::UserLock;
 use crate::channels::Channels;
 use crate::handlers::AnyHandler;
@@ -39,7 +39,7 @@ pub(crate) struct Bot {
     /// What has a state of its own in a group.
     pub(crate) dialog_by: DialogBy,
     /// What becomes of messages that come shortly after each other.
-    pub(crate) overlap: Overlap,
+    pub(crate) overlap: Overlaps,
     /// When the database was migrated from one state a user: see `inherited.rs`.
     pub(crate) inherits: OnceCell<Option<i64>>,
     /// How much is taken of whom.

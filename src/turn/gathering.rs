@@ -5,17 +5,21 @@
 //! dialog has been quiet for the window; whoever runs the first then finds the others behind it,
 //! under the dialog's lock, so that no two turns share one. Their ids are remembered with the
 //! one commit: all or none. The last attempt is the first's alone: what it fails at does not
-//! take its neighbours along. Bounds: [`MOST`] messages, [`MOST_BYTES`] of them; the window ends
-//! after [`WINDOWS`] times its length for a user who never falls silent.
+//! take its neighbours along. With [`Overlap::Interrupt`] a turn is run again with what came
+//! while its handler ran, which has no effect then; its lock is kept, so that it counts how often
+//! that was. Bounds: [`MOST`] messages, [`MOST_BYTES`] of them; the window ends after [`WINDOWS`]
+//! times its length for a user who never falls silent; [`INTERRUPTIONS`].
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use turnkey_storage::inbox;
+use turnkey_storage::inbox::{self, Pending};
 use turnkey_storage::{Change, Fence, Result};
 
-use crate::author::message::Update;
+use crate::author::message::{DialogKey, Update};
+use crate::author::newer::Newer;
 use crate::author::overlap::Overlap;
+use crate::handlers::Interruption;
 use crate::turn::context::Bot;
 use crate::turn::receipt::{Receipt, now_ms};
 
@@ -27,6 +31,9 @@ const MOST_BYTES: usize = 4 << 20;
 
 /// A first message waits for so many windows, however often others come behind it.
 const WINDOWS: u32 = 10;
+
+/// Runs of a handler in a row that newer messages end; the next one is left to end.
+const INTERRUPTIONS: u32 = 10;
 
 /// Takes a message into the inbox and answers; its turn is due after the window, and so are
 /// those of the messages that wait already. Whether it is in there.
@@ -49,12 +56,28 @@ pub(super) async fn keep(bot: &Bot, receipt: &mut Receipt<'_>, window: Duration)
 /// Called under the dialog's lock, before each attempt.
 pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Update>> {
     let update = &receipt.update;
-    let is_last = receipt.attempts > 1 && receipt.attempts >= bot.limits.attempts;
-    if !receipt.is_accepted() || is_last || bot.overlap.window(update).is_none() {
+    let overlap = bot.overlap.on(&update.dialog.channel);
+    if is_alone(bot, receipt, overlap) {
         return Ok(update.clone());
     }
     let rows = inbox::of_dialog(&*bot.storage, &update.dialog, MOST).await?;
-    let mut parts = vec![Update::clone(update)];
+    let parts = parts(overlap, update, &rows);
+    Ok(match (parts.len(), overlap) {
+        (1, _) => update.clone(),
+        (_, Overlap::Latest) => Arc::new(Update::newest(parts)),
+        _ => Arc::new(Update::together(parts)),
+    })
+}
+
+/// Whether a turn has its update and no other.
+fn is_alone(bot: &Bot, receipt: &Receipt<'_>, overlap: Overlap) -> bool {
+    let is_last = receipt.attempts > 1 && receipt.attempts >= bot.limits.attempts;
+    !receipt.is_accepted() || is_last || overlap.window(&receipt.update).is_none()
+}
+
+/// An update and those that wait behind it and belong to it, of the rows of its dialog.
+fn parts(overlap: Overlap, update: &Update, rows: &[Pending]) -> Vec<Update> {
+    let mut parts = vec![update.clone()];
     let mut bytes = 0;
     let mut behind = rows.iter().skip_while(|row| row.update != update.id.0);
     behind.next();
@@ -63,19 +86,51 @@ pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Updat
         let Ok(next) = serde_json::from_slice::<Update>(&row.body) else {
             break; // It is buried in its turn.
         };
-        let joins = parts
-            .last()
-            .is_some_and(|last| bot.overlap.joins(last, &next));
+        let joins = parts.last().is_some_and(|last| overlap.joins(last, &next));
         if !joins || bytes > MOST_BYTES {
             break;
         }
         parts.push(next);
     }
-    Ok(match (parts.len(), bot.overlap) {
-        (1, _) => update.clone(),
-        (_, Overlap::Latest) => Arc::new(Update::newest(parts)),
-        _ => Arc::new(Update::together(parts)),
+    parts
+}
+
+/// What ends a handler's run before its end: one more message that belongs to what it `heard`.
+/// `seen` is [`seen`] from before that was gathered; `before`, how many of its runs ended so.
+pub(super) fn interruption(
+    bot: &Bot,
+    receipt: &Receipt<'_>,
+    heard: &Arc<Update>,
+    newer: Newer,
+    (seen, before): (u64, u32),
+) -> Interruption {
+    let overlap = bot.overlap.on(&heard.dialog.channel);
+    if overlap != Overlap::Interrupt || before >= INTERRUPTIONS || is_alone(bot, receipt, overlap) {
+        return Interruption::default();
+    }
+    let (storage, first) = (bot.storage.clone(), receipt.update.clone());
+    let had = heard.updates().len();
+    Interruption::new(async move {
+        let is_there = async || {
+            let rows = inbox::of_dialog(&*storage, &first.dialog, MOST).await?;
+            Ok(parts(overlap, &first, &rows).len() > had)
+        };
+        newer.until_there(&first, Some(seen), is_there).await;
     })
+}
+
+/// Says that a run of a handler was ended so.
+pub(super) fn interrupted(heard: &Update, before: u32) {
+    let (dialog, parts) = (&heard.dialog, heard.updates().len());
+    tracing::debug!(
+        "{dialog}: the run of {parts} messages is interrupted by a newer one ({} of {INTERRUPTIONS})",
+        before + 1
+    );
+}
+
+/// What [`interruption`] compares with, from before the inbox is looked at.
+pub(super) fn seen(bot: &Bot, dialog: &DialogKey) -> u64 {
+    bot.inbox.arrivals.count(dialog)
 }
 
 /// What a turn's commit changes for those that it took along: all but its own update.

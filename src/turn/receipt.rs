@@ -23,10 +23,14 @@ use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::{Arrival, Seen, Storage};
 
 use crate::author::message::{DialogKey, Update};
+use crate::shared::arrivals::Arrivals;
 use crate::shared::drain;
 use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::told;
+
+/// Between two looks at whether a turn of its dialog wants to know of an update that waits.
+const WANTED_LOOK: Duration = Duration::from_millis(25);
 
 /// How a turn ended, for whoever brought the update.
 #[derive(Debug)]
@@ -54,6 +58,8 @@ pub(crate) struct Inbox {
     pub(crate) ack_after: Duration,
     /// The worker is leaving.
     pub(crate) draining: watch::Receiver<bool>,
+    /// Who wants to know of newer updates.
+    pub(crate) arrivals: Arrivals,
     /// Turns in flight whose updates are in the inbox: nothing is lost with them.
     in_hand: Cell<u64>,
     /// The updates of all receipts, by their arrival; the second number tells those of
@@ -108,7 +114,7 @@ impl Inbox {
         commands: Commands,
         ack_after: Duration,
         draining: watch::Receiver<bool>,
-        slot: Slot,
+        (slot, arrivals): (Slot, Arrivals),
     ) -> Self {
         Inbox {
             storage,
@@ -116,6 +122,7 @@ impl Inbox {
             commands,
             ack_after,
             draining,
+            arrivals,
             in_hand: Cell::new(0),
             under_way: RefCell::default(),
             receipts: Cell::new(0),
@@ -259,6 +266,7 @@ impl<'a> Receipt<'a> {
                     self.is_accepted = true;
                     self.inbox.in_hand.set(self.inbox.in_hand() + 1);
                     self.inbox.slot.add(Field::Inboxed, 1);
+                    self.inbox.arrivals.came(&self.update.dialog);
                     self.answer_accepted();
                 }
             },
@@ -296,6 +304,17 @@ impl<'a> Receipt<'a> {
         }
     }
 
+    /// Until the update is to be in the inbox: at that moment, or as soon as a turn of its dialog
+    /// wants to know of it.
+    fn is_to_be_accepted(&self, at: Instant) -> impl Future<Output = ()> + use<> {
+        let (arrivals, update) = (self.inbox.arrivals, self.update.clone());
+        async move {
+            while Instant::now() < at && !arrivals.is_wanted(&update.dialog) {
+                tokio::time::sleep_until(at.min(Instant::now() + WANTED_LOOK)).await;
+            }
+        }
+    }
+
     /// Does some of the turn's work. Should `--ack-after` end meanwhile, the update is
     /// accepted; the work goes on while it is written, but what comes after waits.
     pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
@@ -317,10 +336,11 @@ impl<'a> Receipt<'a> {
     pub(crate) async fn wait<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         if let Some(at) = self.accept_at {
+            let is_to_be_accepted = self.is_to_be_accepted(at);
             tokio::select! {
                 biased;
                 done = &mut work => return Some(done),
-                () = tokio::time::sleep_until(at) => {}
+                () = is_to_be_accepted => {}
             }
             let mut accept = pin!(self.accept());
             let done = tokio::select! {
@@ -355,7 +375,7 @@ impl<'a> Receipt<'a> {
         older: impl Future<Output = bool>,
     ) -> bool {
         if !self.waits_for_answer() {
-            return self.during(older).await && !self.is_refused();
+            return self.wait_behind(older).await && !self.is_refused();
         }
         let mut older = pin!(older);
         tokio::select! {
@@ -368,6 +388,24 @@ impl<'a> Receipt<'a> {
         ));
         older.await;
         false
+    }
+}
+
+impl Receipt<'_> {
+    /// As [`Receipt::during`], while another update's turn runs, which may want to know of this
+    /// one.
+    async fn wait_behind<T>(&mut self, older: impl Future<Output = T>) -> T {
+        let Some(at) = self.accept_at else {
+            return older.await;
+        };
+        let is_to_be_accepted = self.is_to_be_accepted(at);
+        let mut older = pin!(older);
+        tokio::select! {
+            biased;
+            done = &mut older => return done,
+            () = is_to_be_accepted => {}
+        }
+        tokio::join!(older, self.accept()).0
     }
 }
 

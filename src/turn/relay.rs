@@ -14,7 +14,7 @@ use crate::author::error::{Error, Result};
 use crate::author::message::{Action, Kind, MAX_UPDATE_ID, MAX_USER_ID, Reply, Target, Update};
 use crate::author::turn::MAX_REPLIES;
 use crate::channels::Channels;
-use crate::handlers::{Handled, Returned};
+use crate::handlers::{Handled, Returned, RunEnd};
 use crate::turn::names;
 use crate::turn::receipt::row_of;
 
@@ -120,6 +120,6 @@ pub(super) fn handled(update: &Update, state: Option<String>, grant: Grant) -> R
     Returned {
         state,
         grant,
-        outcome,
+        outcome: RunEnd::Ended(outcome),
     }
 }

@@ -33,9 +33,10 @@ use turnkey_storage::{Arrival, Begin, Begun, DialogKey, Error as StorageError};
 
 use crate::author::error::Error;
 use crate::author::message::{Kind, Update};
+use crate::author::newer::Newer;
 use crate::author::user_lock::Held;
 use crate::channels::SendError;
-use crate::handlers::Call;
+use crate::handlers::{Call, RunEnd};
 use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
@@ -96,7 +97,9 @@ pub(crate) fn start_for(
             return;
         }
         let window = match waits_for {
-            WaitsFor::Commit | WaitsFor::Row => bot.overlap.window(&update),
+            WaitsFor::Commit | WaitsFor::Row => {
+                bot.overlap.on(&update.dialog.channel).window(&update)
+            }
             WaitsFor::Answer => None,
         };
         let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
@@ -266,6 +269,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
     let attempts = attempts(bot);
     let patience = Instant::now() + bot.limits.lock_wait;
     let mut losses = 0;
+    let mut interruptions = 0;
     'begin: while losses < MAX_RUNS {
         // begin
         let was_accepted = receipt.is_accepted();
@@ -335,6 +339,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             if !attempts.start(receipt).await {
                 return;
             }
+            let seen = gathering::seen(bot, dialog);
             let heard = match gathering::gather(bot, receipt).await {
                 Ok(heard) => heard,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
@@ -342,6 +347,9 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             let returned = match heard.kind {
                 Kind::Relayed => relay::handled(&heard, state, grant),
                 _ => {
+                    let until = Instant::now() + bot.limits.turn_timeout;
+                    let newer = Newer::new(bot.inbox.arrivals, until);
+                    let before = (seen, interruptions);
                     let handled = bot.handler.call(Call {
                         update: heard.clone(),
                         attempt: receipt.attempts,
@@ -350,6 +358,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         grant,
                         timeout: bot.limits.turn_timeout,
                         platform: bot.channels.clone(),
+                        newer,
+                        interruption: gathering::interruption(bot, receipt, &heard, newer, before),
                     });
                     receipt.during(typing::during(bot, &heard, handled)).await
                 }
@@ -359,8 +369,14 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
 
             // commit
             let prepared = match returned.outcome {
-                Ok(handled) => outcome::prepare(bot, receipt, &heard, handled).await,
-                Err(error) => Err(error),
+                RunEnd::Ended(Ok(handled)) => outcome::prepare(bot, receipt, &heard, handled).await,
+                RunEnd::Ended(Err(error)) => Err(error),
+                RunEnd::Interrupted => {
+                    gathering::interrupted(&heard, interruptions);
+                    attempts.undo(receipt);
+                    interruptions += 1;
+                    continue;
+                }
             };
             let error = match prepared {
                 Ok((mut commit, outgoing, set)) => {

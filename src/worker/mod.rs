@@ -35,7 +35,7 @@ pub(crate) use self::requests::Requests;
 use self::server::Server;
 use self::serving::Serving;
 use self::tasks::Tasks;
-use crate::channels::Channels;
+use crate::channels::{Channels, check_channels};
 use crate::config::Config;
 use crate::handlers::{Author, Starting, Wishes};
 use crate::net::listener::Listener;
@@ -183,6 +183,8 @@ impl Worker<'_> {
         let slot = self.scoreboard.worker(self.slot);
         let config = self.config;
         let storage = self.database.connect(self.owner)?;
+        let overlap = wishes.overlap.unwrap_or(author.overlap);
+        check_channels(overlap.channels(), &author.channels)?;
         Ok(Rc::new(Bot {
             inbox: Inbox::new(
                 storage.clone(),
@@ -190,7 +192,7 @@ impl Worker<'_> {
                 Commands::of(&self.database.url()),
                 config.ack_after,
                 draining.clone(),
-                slot,
+                (slot, self.scoreboard.arrivals()),
             ),
             storage,
             handler: author.handler,
@@ -212,7 +214,7 @@ impl Worker<'_> {
             history: config.history,
             hears: wishes.hears.unwrap_or(author.hears),
             dialog_by: wishes.dialog_by.unwrap_or(author.dialog_by),
-            overlap: wishes.overlap.unwrap_or(author.overlap),
+            overlap,
             inherits: OnceCell::new(),
             limiter: self
                 .scoreboard

@@ -43,7 +43,7 @@ pub(crate) use self::plan::Plan;
 use self::pool::Pool;
 pub(crate) use self::sdk::Carried;
 use self::watch::Watch;
-use super::{AnyHandler, Call, Returned, Starting, Wishes};
+use super::{AnyHandler, Call, Returned, RunEnd, Starting, Wishes};
 use crate::author::error::Error;
 use crate::author::start_error::StartResult;
 use crate::config::Config;
@@ -67,9 +67,11 @@ impl Command {
 impl AnyHandler for Command {
     fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Returned> + '_>> {
         Box::pin(async move {
+            let mut call = call;
+            let mut interruption = std::mem::take(&mut call.interruption);
             let outcome = match self.pool.get() {
-                Some(pool) => pool.run(&call).await,
-                None => Err(Error::msg("no handler was started")),
+                Some(pool) => pool.run(&call, &mut interruption).await,
+                None => RunEnd::Ended(Err(Error::msg("no handler was started"))),
             };
             Returned {
                 state: call.state,

@@ -22,7 +22,7 @@ use super::wire::Hello;
 use crate::author::error::{Error, Result};
 use crate::author::message::{Update, UpdateId};
 use crate::author::start_error::{StartError, StartResult};
-use crate::handlers::{Call, Handled, Wishes};
+use crate::handlers::{Call, Interruption, RunEnd, Wishes};
 use crate::shared::backoff::Backoff;
 use crate::shared::scoreboard::Groups;
 use turnkey_storage::DialogKey;
@@ -248,19 +248,38 @@ impl Pool {
     }
 
     /// Runs a turn, again and again should its process die by another's doing.
-    pub(super) async fn run(self: &Rc<Self>, call: &Call) -> Result<Handled> {
+    pub(super) async fn run(
+        self: &Rc<Self>,
+        call: &Call,
+        interruption: &mut Interruption,
+    ) -> RunEnd {
         let bytes = weight(call);
         let mut suspicion = match self.is_culprit(&call.update) {
             true => Suspicion::Suspect,
             false => Suspicion::None,
         };
         loop {
+            // After the death of a process, before the next one.
+            if interruption.has_come() {
+                return RunEnd::Interrupted;
+            }
             let permit = match self.at_once(bytes, suspicion) {
                 Some(permit) => permit,
-                None => self.wait(bytes, suspicion).await?,
+                None => {
+                    let permit = tokio::select! {
+                        biased;
+                        permit = self.wait(bytes, suspicion) => permit,
+                        () = interruption.comes() => return RunEnd::Interrupted,
+                    };
+                    match permit {
+                        Ok(permit) => permit,
+                        Err(error) => return RunEnd::Ended(Err(error)),
+                    }
+                }
             };
-            match permit.process.run(call).await {
-                Ran::Answered(outcome) => return outcome,
+            match permit.process.run(call, interruption).await {
+                Ran::Answered(outcome) => return RunEnd::Ended(outcome),
+                Ran::Interrupted => return RunEnd::Interrupted,
                 // Somebody may have killed the process: its sender is told of a failure only
                 // when that happens again.
                 Ran::Died(Blame::Alone, _) if suspicion == Suspicion::None => {
@@ -268,7 +287,7 @@ impl Pool {
                 }
                 Ran::Died(Blame::Alone, why) => {
                     self.remember(&call.update);
-                    return Err(Error::msg(why));
+                    return RunEnd::Ended(Err(Error::msg(why)));
                 }
                 Ran::Died(Blame::Suspect, _) => suspicion = Suspicion::Suspect,
                 Ran::Died(Blame::None, _) => {}

@@ -357,6 +357,9 @@ impl<'a> Session<'a> {
                     (Ok(Asked::Platform(_)), None) => {
                         wire::refused(id, number, NO_PLATFORM.to_owned())
                     }
+                    // Nothing newer comes: to wait for it is no mistake.
+                    (Ok(Asked::Newer { wait: true }), None) => return Ok(Heard::Other),
+                    (Ok(Asked::Newer { wait: false }), None) => wire::newer(id, number, Ok(false)),
                 };
                 self.talk.say(&answer);
                 Ok(Heard::Other)

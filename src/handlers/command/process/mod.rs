@@ -80,6 +80,8 @@ pub(super) enum Blame {
 /// How a turn ended in a process.
 pub(super) enum Ran {
     Answered(Result<Handled>),
+    /// Something newer came, and the turn has ended since, however it did.
+    Interrupted,
     /// The process is gone; why, in words.
     Died(Blame, String),
 }

@@ -16,14 +16,21 @@ use super::{Blame, CANCEL_GRACE, Cause, Event, Process, Ran};
 use crate::author::drafts::Drafts;
 use crate::author::error::Error;
 use crate::author::turn::dead_replies;
-use crate::handlers::Call;
+use crate::handlers::{Call, Interruption};
 
 /// Questions of one turn that are not answered yet; one more is answered with an error.
 pub(super) const MOST_QUESTIONS: usize = 64;
 
 impl Process {
     /// Runs a turn in it. Dropped, the turn is still the process's until it is answered.
-    pub(in crate::handlers::command) async fn run(self: &Rc<Self>, call: &Call) -> Ran {
+    ///
+    /// After an interruption it is cancelled, and its end is waited for: of one dialog there are
+    /// never two turns. A process is not killed for that, but for the turn's own time-out.
+    pub(in crate::handlers::command) async fn run(
+        self: &Rc<Self>,
+        call: &Call,
+        interruption: &mut Interruption,
+    ) -> Ran {
         let id = self.next_id.replace(self.next_id.get() + 1);
         let given = Given {
             id,
@@ -44,12 +51,16 @@ impl Process {
         self.write(&line);
         let mut deadline = pin!(tokio::time::sleep(call.timeout));
         let mut is_late = false;
+        let mut is_interrupted = false;
         // The database is asked one thing after another, the platform all at once.
         let mut waiting: VecDeque<(Number, Look)> = VecDeque::new();
         let mut asked = None;
-        let mut platform: Option<JoinSet<()>> = None;
+        let mut others: Option<JoinSet<()>> = None;
         let mut drafts: Option<Drafts> = None;
-        let over = || "the turn is over its time".to_owned();
+        let over = |is_late| match is_late {
+            true => "the turn is over its time".to_owned(),
+            false => "the turn is interrupted by a newer message".to_owned(),
+        };
         loop {
             if asked.is_none()
                 && let Some((number, look)) = waiting.pop_front()
@@ -61,30 +72,35 @@ impl Process {
                     Some(Event::Answer(_)) if is_late => {
                         return Ran::Answered(Err(Error::Timeout(call.timeout)));
                     }
+                    Some(Event::Answer(_)) if is_interrupted => return Ran::Interrupted,
                     Some(Event::Answer(TurnEnd::Done(done))) => {
                         return Ran::Answered(wire::done(&done, call.state.as_deref()));
                     }
                     Some(Event::Answer(TurnEnd::Fail(fail))) => {
                         return Ran::Answered(Err(wire::fail(&fail)));
                     }
-                    Some(Event::Question(question)) if is_late => {
-                        self.write(&wire::refused(id, question.number, over()));
+                    Some(Event::Question(question)) if is_late || is_interrupted => {
+                        self.write(&wire::refused(id, question.number, over(is_late)));
                     }
                     Some(Event::Question(Question { number, asked: what })) => {
-                        let open = waiting.len() + usize::from(asked.is_some()) + open(&mut platform);
+                        let open = waiting.len() + usize::from(asked.is_some()) + open(&mut others);
                         match what {
                             _ if open >= MOST_QUESTIONS => {
                                 self.write(&wire::refused(id, number, too_many()));
                             }
                             Ok(Asked::Storage(look)) => waiting.push_back((number, look)),
                             Ok(Asked::Platform(wish)) => {
-                                let platform = platform.get_or_insert_default();
-                                platform.spawn_local(self.ask(call, id, number, wish));
+                                let others = others.get_or_insert_default();
+                                others.spawn_local(self.ask(call, id, number, wish));
+                            }
+                            Ok(Asked::Newer { wait }) => {
+                                let others = others.get_or_insert_default();
+                                others.spawn_local(self.look_for_newer(call, id, number, wait));
                             }
                             Err(reason) => self.write(&wire::refused(id, number, reason)),
                         }
                     }
-                    Some(Event::Draft(_)) if is_late => {}
+                    Some(Event::Draft(_)) if is_late || is_interrupted => {}
                     Some(Event::Draft(text)) => match &drafts {
                         Some(drafts) => drafts.show(text),
                         None => {
@@ -98,6 +114,14 @@ impl Process {
                 () = async { if let Some(asked) = &mut asked { asked.await } }, if asked.is_some() => {
                     asked = None;
                 }
+                () = interruption.comes(), if !is_late && !is_interrupted => {
+                    is_interrupted = true;
+                    for (number, _) in waiting.drain(..) {
+                        self.write(&wire::refused(id, number, over(false)));
+                    }
+                    (others, drafts) = (None, None);
+                    self.write(&wire::interrupt(id));
+                }
                 () = &mut deadline => {
                     if is_late {
                         self.end(Cause::Late);
@@ -106,11 +130,13 @@ impl Process {
                     } else {
                         is_late = true;
                         for (number, _) in waiting.drain(..) {
-                            self.write(&wire::refused(id, number, over()));
+                            self.write(&wire::refused(id, number, over(true)));
                         }
                         // What is asked of the platform ends with the turn.
-                        (platform, drafts) = (None, None);
-                        self.write(&wire::cancel(id));
+                        (others, drafts) = (None, None);
+                        if !is_interrupted {
+                            self.write(&wire::cancel(id));
+                        }
                         deadline.as_mut().reset(Instant::now() + CANCEL_GRACE);
                     }
                 }
@@ -156,6 +182,28 @@ impl Process {
                 }
             };
             process.write(&answer);
+        }
+    }
+
+    /// Looks for something newer, and writes the answer.
+    fn look_for_newer(
+        self: &Rc<Self>,
+        call: &Call,
+        id: u64,
+        number: Number,
+        wait: bool,
+    ) -> impl Future<Output = ()> + use<> {
+        let (process, update) = (self.clone(), call.update.clone());
+        let (newer, storage) = (call.newer, call.storage.clone());
+        async move {
+            let answer = match wait {
+                true => {
+                    newer.came(&*storage, &update).await;
+                    Ok(true)
+                }
+                false => newer.has_come(&*storage, &update).await,
+            };
+            process.write(&wire::newer(id, number, answer.map_err(|e| e.to_string())));
         }
     }
 

@@ -13,10 +13,12 @@
 //! | `question.rs` | what a turn asks while it runs, and the answers |
 //! | `write.rs` | lines to the handler |
 //! | `value.rs` | SQL values and rows as JSON, both ways |
+//! | `overlap.rs` | what a hello says of quick messages |
 //! | `json.rs` | parts of a line, with errors that name the field |
 
 mod answer;
 mod json;
+mod overlap;
 mod question;
 mod read;
 mod value;
@@ -27,13 +29,12 @@ use serde_json::value::RawValue;
 
 pub(super) use self::answer::{done, fail, read_done, read_fail};
 pub(super) use self::question::{
-    Asked, Look, Number, Question, Wish, dead, downloaded, refused, result, rows,
+    Asked, Look, Number, Question, Wish, dead, downloaded, newer, refused, result, rows,
 };
 pub(super) use self::read::read;
-pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
+pub(super) use self::write::{cancel, drain, hello, interrupt, line, ping, turn};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Hears, Kind, Update};
-use crate::author::overlap::Overlap;
 use crate::handlers::Wishes;
 
 /// The version of the protocol.
@@ -82,7 +83,7 @@ pub(super) struct Hello {
     #[serde(default)]
     pub(super) dialog_by: Option<String>,
     #[serde(default)]
-    pub(super) overlap: Option<String>,
+    pub(super) overlap: Option<serde_json::Value>,
 }
 
 fn one() -> usize {
@@ -95,7 +96,11 @@ impl Hello {
         Wishes {
             hears: self.hears(),
             dialog_by: self.dialog_by.as_deref().and_then(DialogBy::named),
-            overlap: self.overlap.as_deref().and_then(Overlap::named),
+            // It was read before, in `checked`.
+            overlap: self
+                .overlap
+                .as_ref()
+                .and_then(|said| overlap::overlaps(said).ok()),
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) enum Sort {
     Download,
     /// For the replies of the dialog that were given up.
     DeadReplies,
+    /// Whether the user has sent something newer.
+    Newer,
 }
 
 /// A question of a turn.
@@ -50,6 +52,11 @@ pub(crate) struct Question {
 pub(crate) enum Asked {
     Storage(Look),
     Platform(Wish),
+    /// Something newer of the user's.
+    Newer {
+        /// It is answered once there is such a thing; else at once.
+        wait: bool,
+    },
 }
 
 /// What is looked up.
@@ -85,6 +92,7 @@ pub(super) struct Fields<'a> {
     pub(super) file: Option<&'a RawValue>,
     pub(super) path: Option<&'a RawValue>,
     pub(super) limit: Option<&'a RawValue>,
+    pub(super) wait: Option<&'a RawValue>,
 }
 
 impl Question {
@@ -94,6 +102,7 @@ impl Question {
             Sort::Ask => fields.ask(),
             Sort::Download => fields.download(),
             Sort::DeadReplies => Ok(Asked::Storage(Look::DeadReplies)),
+            Sort::Newer => fields.newer(),
         };
         Question {
             number: Number { of, number },
@@ -122,6 +131,13 @@ impl Fields<'_> {
             serde_json::Value::Object(_) => Ok(Asked::Platform(Wish::Result { method, params })),
             _ => Err("params of a method must be an object".to_owned()),
         }
+    }
+
+    fn newer(&self) -> Result<Asked, String> {
+        let wait = self.wait.map(|wait| field("wait", wait)).transpose()?;
+        Ok(Asked::Newer {
+            wait: wait.unwrap_or(true),
+        })
     }
 
     fn download(&self) -> Result<Asked, String> {
@@ -182,6 +198,11 @@ pub(crate) fn dead(id: u64, number: Number, answer: Result<Vec<DeadReply>, Strin
     answered(id, number, with.map_err(Clone::clone))
 }
 
+/// The answer to whether there is something newer.
+pub(crate) fn newer(id: u64, number: Number, answer: Result<bool, String>) -> Vec<u8> {
+    result(id, number, answer.map(serde_json::Value::Bool))
+}
+
 /// The answer to any question: why there is no other.
 pub(crate) fn refused(id: u64, number: Number, reason: String) -> Vec<u8> {
     answered(id, number, Err(reason))
@@ -213,6 +234,8 @@ struct Answer<'a> {
     download: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_replies: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    newer: Option<u64>,
     #[serde(flatten)]
     with: With<'a>,
 }
@@ -243,6 +266,7 @@ impl<'a> Answer<'a> {
             ask: only(Sort::Ask),
             download: only(Sort::Download),
             dead_replies: only(Sort::DeadReplies),
+            newer: only(Sort::Newer),
             with,
         }
     }
@@ -278,6 +302,15 @@ mod tests {
         };
         assert_eq!((file.id.as_deref(), limit), (Some("a"), 9));
         assert_eq!(path, Path::new("/tmp/x"));
+        for (line, waits) in [
+            (r#"{"id":7,"newer":1}"#, true),
+            (r#"{"id":7,"newer":1,"wait":false}"#, false),
+        ] {
+            let Ok(Asked::Newer { wait }) = question(line).asked else {
+                panic!("no question for what is newer: {line}")
+            };
+            assert_eq!(wait, waits);
+        }
     }
 
     #[test]
@@ -300,6 +333,7 @@ mod tests {
                 r#"{"id":7,"download":1,"file":{},"path":"/x","limit":-1}"#,
                 "limit: invalid value",
             ),
+            (r#"{"id":7,"newer":1,"wait":1}"#, "wait: invalid type"),
         ] {
             let reason = question(line).asked.err().unwrap_or_default();
             assert!(reason.contains(expected), "{line}: {reason}");
@@ -325,6 +359,10 @@ mod tests {
         assert_eq!(
             text(download),
             "{\"id\":7,\"download\":3,\"path\":\"/x\",\"size\":5}\n"
+        );
+        assert_eq!(
+            text(newer(7, number(Sort::Newer), Ok(true))),
+            "{\"id\":7,\"newer\":3,\"result\":true}\n"
         );
         let given_up = DeadReply {
             action: Reply::from("x").into(),

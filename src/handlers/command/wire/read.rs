@@ -10,11 +10,11 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::json::field;
+use super::overlap::overlaps;
 use super::question::{Fields, Question, Sort};
 use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Kind, Object};
-use crate::author::overlap::Overlap;
 
 /// All that a line can hold.
 #[derive(Deserialize)]
@@ -30,6 +30,7 @@ struct AnyLine<'a> {
     ask: Option<u64>,
     download: Option<u64>,
     dead_replies: Option<u64>,
+    newer: Option<u64>,
     #[serde(borrow)]
     draft: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -44,6 +45,8 @@ struct AnyLine<'a> {
     path: Option<&'a RawValue>,
     #[serde(borrow)]
     limit: Option<&'a RawValue>,
+    #[serde(borrow)]
+    wait: Option<&'a RawValue>,
     pong: Option<u64>,
     #[serde(borrow)]
     log: Option<&'a RawValue>,
@@ -68,6 +71,7 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
         file: any.file,
         path: any.path,
         limit: any.limit,
+        wait: any.wait,
     };
     let question = |id, of, number| Ok(Line::Question(id, Question::read(of, number, &fields)));
     match any {
@@ -111,6 +115,11 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
         } => question(id, Sort::DeadReplies, number),
         AnyLine {
             id: Some(id),
+            newer: Some(number),
+            ..
+        } => question(id, Sort::Newer, number),
+        AnyLine {
+            id: Some(id),
             draft: Some(draft),
             ..
         } => Ok(Line::Draft(id, field("draft", draft))),
@@ -119,7 +128,7 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
         } => Ok(Line::Pong(number)),
         AnyLine { log: Some(log), .. } => field("log", log).map(|Object(log)| Line::Log(log)),
         _ => Err(
-            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, dead_replies, draft, pong nor log"
+            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, dead_replies, newer, draft, pong nor log"
                 .to_owned(),
         ),
     }
@@ -156,12 +165,8 @@ impl Hello {
                 "hello.dialog_by is {by:?}; it can be user, chat and user_in_chat"
             ));
         }
-        if let Some(overlap) = &self.overlap
-            && Overlap::named(overlap).is_none()
-        {
-            return Err(format!(
-                "hello.overlap is {overlap:?}; it can be each, albums, latest, and burst with a time up to 30 s, such as \"burst 1500ms\""
-            ));
+        if let Some(overlap) = &self.overlap {
+            overlaps(overlap)?;
         }
         Ok(self)
     }
@@ -185,6 +190,7 @@ mod tests {
             r#"{"hello":{"protocol":1,"concurrency":0}}"#,
             r#"{"hello":{"protocol":1,"hears":["nonsense"]}}"#,
             r#"{"hello":{"protocol":1,"overlap":"burst"}}"#,
+            r#"{"hello":{"protocol":1,"overlap":{"vk":"burst 11m"}}}"#,
             r#"{"id":1,"done":{"state":{"a":NaN}}}"#,
         ] {
             assert!(read(line.as_bytes()).is_err(), "{line}");

@@ -166,6 +166,11 @@ pub(crate) fn cancel(id: u64) -> Vec<u8> {
     format!("{{\"cancel\":{id}}}\n").into_bytes()
 }
 
+/// A newer message came: whatever the turn still does is ignored.
+pub(crate) fn interrupt(id: u64) -> Vec<u8> {
+    format!("{{\"cancel\":{id},\"reason\":\"newer\"}}\n").into_bytes()
+}
+
 /// A sign of life is asked for.
 pub(crate) fn ping(number: u64) -> Vec<u8> {
     format!("{{\"ping\":{number}}}\n").into_bytes()
