@@ -294,7 +294,7 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   readonly channel: string
   /** Which attempt at this update this is, from 1. */
   readonly attempt: number
-  /** Aborted when the turn takes longer than `--turn-timeout`: pass it to what waits. */
+  /** Aborted when the turn takes longer than `--turn-timeout`, or is interrupted: pass it to what waits. */
   readonly signal: AbortSignal
   /** Queues a reply: it is sent, in order, after the turn has ended well. */
   reply(...reply: Say): void
@@ -324,6 +324,14 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   draft(text: string): void
   /** The replies of this dialog that were given up, the oldest first; at most 1,000. */
   deadReplies(): Promise<DeadReply[]>
+  /**
+   * Resolves once the user has sent something newer in this dialog, to whichever worker: a handler that is busy for long
+   * can look for itself whether it goes on. What it replies then is this turn's end all the same; the newer update has
+   * a turn of its own. To be called again with both there is the overlap `interrupt`. By `POST /http` nothing newer comes.
+   */
+  newer(): Promise<void>
+  /** Whether `newer` would resolve at once. At the first look what came before may not be known yet; from then on it is. */
+  hasNewer(): Promise<boolean>
   /** Calls a method of the platform now: its result. It is no part of the turn. */
   ask<Result = any>(method: string, params?: object): Promise<Result>
   /** Fetches a file that the user sent, at most `limit` bytes (20 MiB by default): its bytes. */
@@ -349,6 +357,8 @@ export class GiveUp extends Error {
 
 export type Handler<State extends object = Record<string, any>> = (turn: Turn<State>) => unknown
 
+export type Overlap = 'each' | 'albums' | 'latest' | 'interrupt' | `burst ${number}ms` | `burst ${number}s` | `burst ${number}m`
+
 export interface Options {
   /** How many turns run at once, 1 to 65,536; 1000 by default. More wait in Turnkey. */
   concurrency?: number
@@ -361,9 +371,11 @@ export interface Options {
   /**
    * What becomes of messages of one user that come shortly after each other: `each` a turn of its own, the default;
    * `albums`: one for the parts of an album; `burst 1500ms`: one for all that come until the user has been quiet for
-   * so long; `latest`: one for the newest of those that came during the turn before.
+   * so long; `latest`: one for the newest of those that came during the turn before; `interrupt`: a message that comes
+   * while the handler runs aborts `turn.signal`, and once that run has ended the handler is called again with both.
+   * `{ telegram: 'burst 1500ms', '*': 'each' }` says it by channel.
    */
-  overlap?: 'each' | 'albums' | 'latest' | `burst ${number}ms` | `burst ${number}s`
+  overlap?: Overlap | { readonly [channel: string]: Overlap }
   /** How the log calls the process, at most 64 bytes; the bot's file by default. */
   name?: string
 }

@@ -51,6 +51,8 @@ export class Conversation<State extends object = Record<string, any>> {
     raw?: unknown
     attempt?: number
     update?: string
+    /** The user has sent something else meanwhile: see `turn.newer`, which also resolves when they send while it waits. */
+    newer?: boolean
   }): Promise<Answer[]>
   /** The names of the user's timers that wait. */
   timers(user: string): string[]

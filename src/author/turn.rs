@@ -396,6 +396,16 @@ impl<S> Turn<S> {
         let (newer, storage, update) = (self.newer, self.storage.clone(), self.update.clone());
         Box::pin(async move { newer.came(&*storage, &update).await })
     }
+
+    /// Whether [`Turn::newer`] would resolve now, for a handler that looks between two steps of
+    /// its work. At the first look what came before may not be known yet; from then on it is.
+    ///
+    /// # Errors
+    /// The storage is away.
+    pub async fn has_newer(&self) -> Result<bool> {
+        let has_come = self.newer.has_come(&*self.storage, &self.update).await;
+        has_come.map_err(Error::Storage)
+    }
 }
 
 /// What is shown while the handler works.

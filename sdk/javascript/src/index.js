@@ -19,7 +19,7 @@ const { describe, line } = require('./values.js')
 const PROTOCOL = 1
 /** What may have a state in a group. */
 const DIALOGS = ['user', 'chat', 'user_in_chat']
-const OVERLAP = /^(each|albums|latest|burst [0-9]+m?s)$/
+const OVERLAP = /^(each|albums|latest|interrupt|burst [0-9]+(ms|s|m))$/
 const MAX_NAME = 64
 const MAX_CONCURRENCY = 65536
 const MAX_LOG = 8 * 1024
@@ -67,8 +67,11 @@ function checkOptions(handle, options) {
   if (dialogBy !== undefined && !DIALOGS.includes(dialogBy)) {
     throw new TypeError(`run: dialogBy: one of ${DIALOGS.join(', ')} is wanted, not ${inspect(dialogBy)}`)
   }
-  if (overlap !== undefined && !(typeof overlap === 'string' && OVERLAP.test(overlap))) {
-    throw new TypeError(`run: overlap: each, albums, latest or burst with a time such as 'burst 1500ms' is wanted, not ${inspect(overlap)}`)
+  const isByChannel = overlap !== null && typeof overlap === 'object' && !Array.isArray(overlap)
+  for (const one of overlap === undefined ? [] : isByChannel ? Object.values(overlap) : [overlap]) {
+    if (typeof one !== 'string' || !OVERLAP.test(one)) {
+      throw new TypeError(`run: overlap: each, albums, latest, interrupt or burst with a time such as 'burst 1500ms' is wanted, or an object of these by channel, not ${inspect(one)}`)
+    }
   }
   if (name !== undefined && typeof name !== 'string') {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)
@@ -79,7 +82,7 @@ function checkOptions(handle, options) {
 
 /** The number of the question that a line answers. */
 function numberOf(message) {
-  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies
+  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies ?? message?.newer
 }
 
 /** Nobody is there any more: the answers of what still runs would reach nobody. */
@@ -110,7 +113,7 @@ class Connection {
     } catch {}
     if (message?.turn) this.#begin(message.id, message.turn)
     else if (numberOf(message) !== undefined) this.#inHand.get(message.id)?.answered(message)
-    else if (message?.cancel !== undefined) this.#inHand.get(message.cancel)?.cancel()
+    else if (message?.cancel !== undefined) this.#inHand.get(message.cancel)?.cancel(message.reason === 'newer')
     else if (message?.ping !== undefined) send({ pong: message.ping })
     else if (message?.hello) this.#greet()
     else if (message?.drain === undefined) {
@@ -186,8 +189,8 @@ class Running {
     else waits.resolve(message.rows ?? message.size ?? message.replies ?? message.result)
   }
 
-  cancel() {
-    const reason = cancelTurn(this.turn)
+  cancel(isInterrupted) {
+    const reason = cancelTurn(this.turn, isInterrupted)
     for (const { reject } of this.#waiting?.values() ?? []) reject(reason)
     this.#waiting?.clear()
   }

@@ -40,6 +40,8 @@ class Conversation {
   #updates = 0
   /** By user, and by name. */
   #timers = new Map()
+  /** Called when the user sends something while a turn of theirs runs. */
+  #newer = new Map()
 
   /**
    * `migrations`: a directory of .sql files, or an array of statements. `database` answers
@@ -71,10 +73,12 @@ class Conversation {
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
    * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
-   * rpc, timer, raw, attempt, update }`. Rejects with what the handler threw.
+   * rpc, timer, raw, attempt, update }`. With `newer: true` the user has sent something else meanwhile:
+   * see `turn.newer`, which also resolves when this is called again. Rejects with what the handler threw.
    */
   sends(user, update) {
     const run = () => this.#turn(user, update)
+    this.#newer.get(user)?.()
     const last = this.#lasts.get(user)?.then(run, run) ?? run()
     this.#lasts.set(user, last)
     return last
@@ -100,7 +104,7 @@ class Conversation {
     return this.sends(user, { text: name, timer: { data: timer.data } })
   }
 
-  async #turn(user, { text = '', kind, rpc, timer, raw, attempt = 1, update, ...others }) {
+  async #turn(user, { text = '', kind, rpc, timer, raw, attempt = 1, update, newer = false, ...others }) {
     const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
@@ -131,13 +135,25 @@ class Conversation {
       timer: timer && { name: text, due: Date.now(), ...timer },
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
-    const turn = new Turn(message, (sort, fields) => this.#answer(sort, fields), (text) => this.drafts.push(text))
+    const comes = new Promise((resolve) => {
+      this.#newer.set(user, () => {
+        newer = true
+        resolve(true)
+      })
+    })
+    if (newer) this.#newer.get(user)()
+    const ask = (sort, fields) => {
+      if (sort === 'newer') return fields.wait === false ? newer : comes
+      return this.#answer(sort, fields)
+    }
+    const turn = new Turn(message, async (sort, fields) => ask(sort, fields), (text) => this.drafts.push(text))
     const handle = this.#handle
     let done
     try {
       await handle(turn)
       done = throughJson(takeDone(turn, message))
     } finally {
+      this.#newer.delete(user)
       endTurn(turn)
     }
     if (done.sql) {

@@ -70,6 +70,7 @@ class Turn extends Heard {
   #ended = false
   #cancelled
   #controller
+  #newer
 
   /**
    * `message` is the protocol's `turn`. `ask(sort, fields)` asks a question of the protocol,
@@ -91,7 +92,7 @@ class Turn extends Heard {
 
   get unreachable() { return this.kind === 'left' && this.event === 'unreachable' ? this.text : undefined }
 
-  /** Aborted when the turn takes longer than --turn-timeout: pass it to what waits. */
+  /** Aborted when the turn takes longer than --turn-timeout, or is interrupted: pass it to what waits. */
   get signal() {
     // Made when it is asked for: most turns never do.
     if (this.#controller === undefined) {
@@ -201,6 +202,24 @@ class Turn extends Heard {
     return replies.map(({ action, error, died }) => ({ action: typeof action === 'string' ? action : readSaid(action), error, died: new Date(died) }))
   }
 
+  /** Resolves once the user has sent something newer in this dialog. */
+  newer() {
+    this.#mustRun('turn.newer')
+    if (this.#newer === undefined) {
+      // One question, however often it is waited for.
+      this.#newer = this.#answer('newer', {}, 'PlatformError', new Error()).then(() => {})
+      // Perhaps nobody waits any more when the turn is cancelled.
+      this.#newer.catch(() => {})
+    }
+    return this.#newer
+  }
+
+  /** Whether `newer` would resolve at once. */
+  async hasNewer() {
+    this.#mustRun('turn.hasNewer')
+    return this.#answer('newer', { wait: false }, 'PlatformError', new Error())
+  }
+
   /** Asks your own tables. Statements that this turn has queued are not yet seen. */
   async query(sql, params = []) {
     this.#mustRun('turn.query')
@@ -300,10 +319,10 @@ function takeDone(turn, message) {
   return { state, ...left }
 }
 
-/** Tells a turn that it took too long. */
-function cancelTurn(turn) {
-  const reason = new Error('the turn took longer than --turn-timeout')
-  reason.name = 'TimeoutError'
+/** Tells a turn that it took too long, or that something newer came. */
+function cancelTurn(turn, isInterrupted) {
+  const reason = new Error(isInterrupted ? 'a newer message has come' : 'the turn took longer than --turn-timeout')
+  reason.name = isInterrupted ? 'AbortError' : 'TimeoutError'
   cancelOf(turn, reason)
   return reason
 }

@@ -37,8 +37,8 @@ describe('a turn', { concurrency: 4 }, () => {
 
   test('has what the table of verbs says', async (t) => {
     const seen = '[turn.state, turn.text, turn.command, turn.argument, turn.button, turn.files, turn.rpc, turn.userId, turn.channel, turn.update, turn.attempt]'
-    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'], dialogBy: 'chat', overlap: 'burst 2s' })`)
-    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'], dialog_by: 'chat', overlap: 'burst 2s' })
+    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'], dialogBy: 'chat', overlap: { telegram: 'burst 2m', '*': 'interrupt' } })`)
+    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'], dialog_by: 'chat', overlap: { telegram: 'burst 2m', '*': 'interrupt' } })
     const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
     assert.deepEqual(await see({ text: '/start ref', command: 'start', argument: 'ref', raw: { a: 1 } }),
       [{}, '/start ref', 'start', 'ref', null, [], null, 'ann', 'http', { id: 'u1', kind: 'message', raw: { a: 1 } }, 1])
@@ -460,6 +460,33 @@ describe('a failure', { concurrency: 4 }, () => {
   })
 })
 
+describe('something newer', { concurrency: 4 }, () => {
+  test('is waited for with one question, and asked for at once', async (t) => {
+    const worker = await start(t, bot(`
+      async wait(turn) {
+        const [first] = await Promise.all([turn.newer(), turn.newer()])
+        turn.reply(String(first))
+      },
+      async look(turn) { turn.reply(String(await turn.hasNewer())) },
+      race(turn) { turn.newer() },
+    `))
+    const id = worker.begin({ text: 'wait' })
+    assert.equal((await worker.line((line) => line.newer)).text, `{"id":${id},"newer":1}`)
+    worker.send({ id, newer: 1, result: true })
+    assert.deepEqual((await worker.answer(id)).done.replies, [{ text: 'undefined' }])
+    const look = worker.begin({ text: 'look' })
+    assert.equal((await worker.line((line) => line.id === look && line.newer)).wait, false)
+    worker.send({ id: look, newer: 1, result: false })
+    assert.deepEqual((await worker.answer(look)).done.replies, [{ text: 'false' }])
+    // Whoever does not wait any more is not told, and nothing is unhandled.
+    const race = worker.begin({ text: 'race' })
+    await worker.answer(race)
+    worker.send({ id: race, newer: 1, result: true })
+    worker.send({ cancel: race })
+    await worker.turn({ text: 'race' })
+  })
+})
+
 describe('cancel', { concurrency: 4 }, () => {
   test('aborts the signal, and the turn still answers', async (t) => {
     const worker = await start(t, bot(`
@@ -485,6 +512,14 @@ describe('cancel', { concurrency: 4 }, () => {
     worker.send({ cancel: busy })
     worker.send({ cancel: 999 })
     await worker.turn({ text: 'go' })
+  })
+
+  test('of an interrupted turn says so, and ends what waits for something newer', async (t) => {
+    const worker = await start(t, bot("async wait(turn) { turn.newer(); await turn.newer() },"))
+    const id = worker.begin({ text: 'wait' })
+    assert.equal((await worker.line((line) => line.newer)).newer, 1)
+    worker.send({ cancel: id, reason: 'newer' })
+    assert.equal((await worker.answer(id)).fail.error, 'AbortError: a newer message has come')
   })
 
   test('ends the wait for an answer of the database', async (t) => {
@@ -673,7 +708,9 @@ describe('run', { concurrency: 4 }, () => {
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
     ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
     ["run(() => {}, { dialogBy: 'group' })", "TypeError: run: dialogBy: one of user, chat, user_in_chat is wanted, not 'group'"],
-    ["run(() => {}, { overlap: 'burst' })", "TypeError: run: overlap: each, albums, latest or burst with a time such as 'burst 1500ms' is wanted, not 'burst'"],
+    ["run(() => {}, { overlap: 'burst' })", "TypeError: run: overlap: each, albums, latest, interrupt or burst with a time such as 'burst 1500ms' is wanted, or an object of these by channel, not 'burst'"],
+    ["run(() => {}, { overlap: { vk: 7 } })", "TypeError: run: overlap: each, albums, latest, interrupt or burst with a time such as 'burst 1500ms' is wanted, or an object of these by channel, not 7"],
+    ["run(() => {}, { overlap: null })", "TypeError: run: overlap: each, albums, latest, interrupt or burst with a time such as 'burst 1500ms' is wanted, or an object of these by channel, not null"],
     ["run(() => {}, { hears: ['edits'] })", "TypeError: run: hears: one of message, button, opened, joined, left, edited, reaction, inline, payment, join_request, business, other is wanted, not 'edits'"],
     ['run(() => {}, { name: 7 })', 'TypeError: run: name: a text is wanted, not the number 7'],
   ]) {

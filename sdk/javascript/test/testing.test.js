@@ -80,6 +80,19 @@ describe('a conversation', () => {
     assert.deepEqual(bot.timers('ann'), [])
   })
 
+  test('has something newer come', async () => {
+    const bot = new Conversation(async (turn) => {
+      const said = turn.text === 'slow' ? await Promise.race([turn.newer().then(() => 'newer'), new Promise(() => {})]) : turn.text
+      turn.reply(`${said} ${await turn.hasNewer()}`)
+    })
+    assert.deepEqual(await bot.says('ann', 'quick'), ['quick false'])
+    assert.deepEqual(await bot.sends('ann', { text: 'slow', newer: true }), ['newer true'])
+    const slow = bot.says('ann', 'slow')
+    await bot.says('bob', 'other')
+    const next = bot.says('ann', 'next')
+    assert.deepEqual(await Promise.all([slow, next]), [['newer true'], ['next false']])
+  })
+
   test('gives what is said as it was written', async () => {
     const bytes = Buffer.from([0, 255])
     const bot = new Conversation((turn) => {

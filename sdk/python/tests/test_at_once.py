@@ -118,6 +118,30 @@ class Async(AsyncHandlers, unittest.TestCase):
         self.assertIn("await asyncio.sleep(1000)", fail["trace"])
         self.assertEqual(bot.stdout, b"False\nTrue\n")
 
+    def test_what_waits_for_something_newer(self):
+        bot = self.handler(
+            "model = asyncio.create_task(asyncio.sleep(0 if turn.text == 'quick' else 1000))\n"
+            "newer = asyncio.create_task(turn.newer())\n"
+            "await asyncio.wait({model, newer}, return_when=asyncio.FIRST_COMPLETED)\n"
+            "model.cancel()\n"
+            "if turn.text == 'slow': await turn.newer()\n"
+            "turn.reply(f'{newer.done()}')"
+        )
+        bot.turn(1, "slow")
+        self.assertEqual(bot.receive(), {"id": 1, "newer": 1})
+        bot.send({"id": 1, "newer": 1, "result": True})
+        self.assertEqual(bot.answer(1)["done"]["replies"], [{"text": "True"}])
+        # It waits no more once the turn has ended, and nothing is said of that.
+        bot.turn(2, "quick")
+        self.assertEqual(bot.receive(), {"id": 2, "newer": 1})
+        self.assertEqual(bot.answer(2)["done"]["replies"], [{"text": "False"}])
+        bot.turn(3, "cancelled")
+        bot.receive()
+        bot.send({"cancel": 3, "reason": "newer"})
+        self.assertIn("fail", bot.answer(3))
+        bot.end()
+        self.assertEqual((bot.wait(), bot.stderr), (0, ""))
+
     def test_a_task_that_is_cancelled_before_it_begins(self):
         bot = self.start(COUNTER)
         turn = {"channel": "t", "user": "u", "update": "1", "kind": "message", "text": "x"}

@@ -38,6 +38,16 @@ class Both:
     def test_hello_says_what_is_one_turn(self):
         hello = self.handler("pass", arguments=", overlap='burst 1500ms'").hello
         self.assertEqual(hello["overlap"], "burst 1500ms")
+        by_channel = {"telegram": "burst 2m", "*": "interrupt"}
+        hello = self.handler("pass", arguments=f", overlap={by_channel}").hello
+        self.assertEqual(hello["overlap"], by_channel)
+
+    def test_a_look_at_whether_something_newer_came(self):
+        bot = self.handler("turn.reply(str(AWAIT turn.has_newer()))")
+        bot.turn(1)
+        self.assertEqual(bot.receive(), {"id": 1, "newer": 1, "wait": False})
+        bot.send({"id": 1, "newer": 1, "result": True})
+        self.assertEqual(bot.answer(1)["done"]["replies"], [{"text": "True"}])
 
     def test_messages_of_one_turn(self):
         bot = self.handler(

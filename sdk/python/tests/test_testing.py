@@ -140,6 +140,22 @@ class Conversations(unittest.TestCase):
         bot.says("ann", "no")
         self.assertEqual(bot.timers("ann"), [])
 
+    def test_something_newer(self):
+        async def handle(turn):
+            if turn.text == "slow":
+                await turn.newer()
+            other = asyncio.create_task(turn.newer())
+            await asyncio.sleep(0)
+            turn.reply(str(await turn.has_newer()))
+            other.cancel()
+
+        bot = Conversation(handle)
+        self.assertEqual(bot.sends("ann", "slow", newer=True), ["True"])
+        self.assertEqual(bot.says("ann", "quick"), ["False"])
+        plain = Conversation(lambda turn: turn.reply(str(turn.has_newer())))
+        self.assertEqual(plain.sends("ann", "x", newer=True), ["True"])
+        self.assertEqual(plain.says("ann", "x"), ["False"])
+
     def test_what_is_said(self):
         def handle(turn):
             turn.reply("a", buttons=[[("x", "1"), ("y", "2")]], name="menu")

@@ -43,9 +43,13 @@ class PlatformError(Exception):
     which."""
 
 
+#: What a cancelled turn says of itself.
+CANCELLED = "the turn took longer than --turn-timeout, or a newer message has come"
+
+
 class Cancelled(BaseException):
-    """The turn took longer than `--turn-timeout`: what `turn.query` and the like raise in a
-    plain handler from then on. Like `asyncio.CancelledError`, which an async handler sees, it is
+    """The turn took longer than `--turn-timeout`, or a newer message has come, with the overlap
+    `interrupt`: what `turn.query` and the like raise in a plain handler from then on. Like `asyncio.CancelledError`, which an async handler sees, it is
     no `Exception`, so that `except Exception` lets it pass."""
 
 

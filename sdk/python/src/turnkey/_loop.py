@@ -134,6 +134,8 @@ class Loop(Questions):
 
     def _answer(self, turn: AsyncTurn[Any], line: bytes) -> None:
         turn._ended = True
+        if turn._newer is not None:
+            turn._newer.cancel()
         del self._turns[turn._more.number]
         try:
             self._pipes.send(line)

@@ -23,6 +23,7 @@ from typing import (
     Iterable,
     Optional,
     Type,
+    Union,
     overload,
 )
 
@@ -49,7 +50,7 @@ THREADS, TASKS = 32, 1000
 
 #: What may have a state in a group.
 DIALOGS = ("user", "chat", "user_in_chat")
-OVERLAP = "each|albums|latest|burst [0-9]+(ms|s)"
+OVERLAP = "each|albums|latest|interrupt|burst [0-9]+(ms|s|m)"
 
 #: What `inspect` calls by this name.
 CO_COROUTINE = 0x80
@@ -66,7 +67,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
-    overlap: Optional[str] = None,
+    overlap: Union[None, str, Dict[str, str]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -80,7 +81,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
-    overlap: Optional[str] = None,
+    overlap: Union[None, str, Dict[str, str]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -94,7 +95,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
-    overlap: Optional[str] = None,
+    overlap: Union[None, str, Dict[str, str]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -108,7 +109,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
-    overlap: Optional[str] = None,
+    overlap: Union[None, str, Dict[str, str]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -121,7 +122,7 @@ def run(
     raw: bool = False,
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
-    overlap: Optional[str] = None,
+    overlap: Union[None, str, Dict[str, str]] = None,
     name: Optional[str] = None,
 ) -> None:
     """Runs the bot: calls `handle` with each turn, until `turnkey run` ends the process.
@@ -139,7 +140,9 @@ def run(
     of messages of one user that come shortly after each other: a turn `each`, if it is left out;
     `albums`: one turn for the parts of an album; `burst 1500ms`: one turn for all that come until
     the user has been quiet for so long; `latest`: one for the newest of those that came during
-    the turn before. `name` is how the log calls this process.
+    the turn before; `interrupt`: a message that comes while the handler runs cancels that run, and
+    the handler is called again with both. `{"telegram": "burst 1500ms", "*": "each"}` says it by
+    channel. `name` is how the log calls this process.
 
     Returns when the worker has no more use for the process. It is the last line of a
     program: under `if __name__ == "__main__":` if tests import it.
@@ -198,7 +201,7 @@ def _hello(
     raw: bool,
     hears: Iterable[str],
     dialog_by: Optional[str],
-    overlap: Optional[str],
+    overlap: Union[None, str, Dict[str, str]],
     name: Optional[str],
 ) -> bytes:
     if concurrency is None:
@@ -215,11 +218,13 @@ def _hello(
             raise ValueError(f"hears names {kind!r}; what can be heard is {', '.join(KINDS)}")
     if dialog_by is not None and dialog_by not in DIALOGS:
         raise ValueError(f"dialog_by is one of {', '.join(DIALOGS)}, not {describe(dialog_by)}")
-    if overlap is not None and not (isinstance(overlap, str) and re.fullmatch(OVERLAP, overlap)):
-        raise ValueError(
-            "overlap is one of each, albums, latest and burst with a time,"
-            f' such as "burst 1500ms", not {describe(overlap)}'
-        )
+    said = overlap.values() if isinstance(overlap, dict) else () if overlap is None else (overlap,)
+    for one in said:
+        if not isinstance(one, str) or not re.fullmatch(OVERLAP, one):
+            raise ValueError(
+                "overlap is one of each, albums, latest, interrupt and burst with a time,"
+                f' such as "burst 1500ms", or a dict of these by channel, not {describe(one)}'
+            )
     if name is None:
         name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
     hello: Dict[str, Any] = {

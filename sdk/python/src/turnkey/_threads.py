@@ -18,7 +18,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from ._answer import done_line, fail_line, refuse_result
-from ._errors import Cancelled
+from ._errors import CANCELLED, Cancelled
 from ._state import States
 from ._turn import BaseTurn, Questions, Rows, Turn
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, encode, number_of
@@ -216,7 +216,7 @@ class Threads(Questions):
     def _cancel(self, turn: Turn[Any]) -> None:
         turn._cancelled = True
         for asked in list(turn._more.asked.values()):
-            asked.answer(None, Cancelled("the turn took longer than --turn-timeout"))
+            asked.answer(None, Cancelled(CANCELLED))
 
     def _finish(self, error: Optional[BaseException]) -> None:
         """The end: wakes whoever waits, and the main thread."""
@@ -262,7 +262,7 @@ class Threads(Questions):
             mine.asked[number] = asked
             # Only now: whoever cancels looks at what is asked afterwards.
             if turn._cancelled:
-                raise Cancelled("the turn took longer than --turn-timeout")
+                raise Cancelled(CANCELLED)
             line = encode({"id": mine.number, sort: number, **fields})
             if len(line) > MAX_LINE:
                 del mine.asked[number]

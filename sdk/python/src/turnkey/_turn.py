@@ -77,8 +77,8 @@ class Ready:
 
 class Questions:
     """Whom a turn asks. `_threads.py`, `_loop.py` and `turnkey.testing` have one each. `sort`
-    is `query`, `ask`, `download` or `dead_replies`, with the fields that the protocol has for
-    it; the answer is the rows, the result, the bytes that were written, or the replies."""
+    is `query`, `ask`, `download`, `dead_replies` or `newer`, with the fields that the protocol
+    has for it; the answer is the rows, the result, the bytes that were written, or the replies."""
 
     def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         raise NotImplementedError
@@ -96,7 +96,7 @@ class BaseTurn(Heard, Generic[S]):
 
     __slots__ = (
         "state", "_asked", "_replies", "_statements", "_timers", "_cancelled", "_ended",
-        "_awaited", "_more",
+        "_awaited", "_more", "_newer",
     )  # fmt: skip
 
     #: The user's state: a dict, or what `turnkey.run` was given as `state`. What a handler
@@ -116,6 +116,8 @@ class BaseTurn(Heard, Generic[S]):
         self._awaited = False
         # Whatever runs the turn keeps its own here.
         self._more: Any = None
+        # What waits for something newer.
+        self._newer: Any = None
 
     @property
     def updates(self) -> List[Heard]:
@@ -156,9 +158,10 @@ class BaseTurn(Heard, Generic[S]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether the turn took longer than `--turn-timeout`: it has failed, whatever the
-        handler still does. A plain handler that runs long looks here now and then, and
-        returns; an async one is cancelled by asyncio."""
+        """Whether the turn took longer than `--turn-timeout`, and has failed; or, with the
+        overlap `interrupt`, a newer message has come, and the handler is called again with both
+        once it has returned. Whatever it still does is ignored. A plain handler that runs long
+        looks here now and then, and returns; an async one is cancelled by asyncio."""
         return self._cancelled
 
     def reply(self, reply: Union[str, Reply] = "", **options: Unpack[ReplyOptions]) -> None:
@@ -373,6 +376,14 @@ class Turn(BaseTurn[S]):
         replies = _dead(self._ask("dead_replies", {}))
         return Ready(replies) if self._awaited else replies  # type: ignore[return-value]
 
+    def has_newer(self) -> bool:
+        """Whether the user has sent something newer in this dialog, for a handler that looks
+        between two steps of its work. What it replies then is this turn's end all the same; the
+        newer update has a turn of its own. At the first look what came before may not be known
+        yet; from then on it is."""
+        has = self._ask("newer", {"wait": False})
+        return Ready(has) if self._awaited else has  # type: ignore[no-any-return]
+
     def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:
             raise _ended(sort)
@@ -428,6 +439,28 @@ class AsyncTurn(BaseTurn[S]):
     async def dead_replies(self) -> List[DeadReply]:
         """The replies of this dialog that were given up, the oldest first; at most 1,000."""
         return _dead(await self._ask("dead_replies", {}))
+
+    async def newer(self) -> None:
+        """Waits until the user has sent something newer in this dialog, to whichever worker: a
+        handler that is busy for long can look for itself whether it goes on.
+
+            model, newer = asyncio.create_task(ask(turn.text)), asyncio.create_task(turn.newer())
+            await asyncio.wait({model, newer}, return_when=asyncio.FIRST_COMPLETED)
+
+        What it replies then is this turn's end all the same; the newer update has a turn of its
+        own. To be called again with both there is the overlap `interrupt`. By `POST /http` nothing
+        newer comes. What still waits when the handler returns is cancelled."""
+        import asyncio
+
+        if self._newer is None:
+            # One question, however often it is waited for.
+            self._newer = asyncio.ensure_future(self._ask("newer", {}))
+        await asyncio.shield(self._newer)
+
+    async def has_newer(self) -> bool:
+        """Whether `newer` would return at once. At the first look what came before may not be
+        known yet; from then on it is."""
+        return await self._ask("newer", {"wait": False})  # type: ignore[no-any-return]
 
     async def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:

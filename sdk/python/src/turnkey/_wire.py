@@ -148,7 +148,7 @@ def answer_of(message: Dict[str, Any]) -> Tuple[Any, Optional[Exception]]:
 
 def number_of(message: Dict[str, Any]) -> Any:
     """The number of the question that this answers; None if it answers none."""
-    for sort in ("query", "ask", "download", "dead_replies"):
+    for sort in ("query", "ask", "download", "dead_replies", "newer"):
         if sort in message:
             return message[sort]
     return None

@@ -39,6 +39,9 @@ from .._turn import AsyncTurn, BaseTurn, Params, Questions, Row, Rows, Turn
 from .._wire import decode, encode, from_sql, to_sql
 from .._said import DeadReply, Said, read
 
+#: Seconds that a turn waits for something newer.
+PATIENCE = 10.0
+
 #: `/start`, `/start ref`, and `/start@my_bot`.
 _COMMAND = re.compile(r"/(\w+)(?:@\S*)?(?:\s+(.*))?\Z", re.DOTALL)
 
@@ -71,6 +74,8 @@ class Conversation(Questions):
         self._stored: Dict[str, str] = {}
         self._count = 0
         self._timers: Dict[str, Dict[str, Dict[str, Any]]] = {}
+        # Something newer has come, for the turn that runs.
+        self._newer = False
         #: What `turn.dead_replies` gives.
         self.dead_replies: List[DeadReply] = []
         #: What the last turn showed with `turn.draft`.
@@ -113,12 +118,15 @@ class Conversation(Questions):
         timer: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
+        newer: bool = False,
     ) -> List[Said]:
         """Anything else that can come in, by the names that a turn has for it:
         `files=[turnkey.File("photo", id="…")]`, `location=turnkey.Location(48.2, 16.4)`;
         `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own JSON; a later
-        `attempt`; another `kind`, such as `edited` or `opened`."""
+        `attempt`; another `kind`, such as `edited` or `opened`. With `newer` the user has sent
+        something else meanwhile: see `turn.newer`."""
         self._count += 1
+        self._newer = newer
         turn: Dict[str, Any] = {
             "channel": self._channel,
             "user": user,
@@ -190,7 +198,7 @@ class Conversation(Questions):
             result = self._handle(turn)
             if hasattr(result, "__await__"):
                 turn._awaited = self._turn is Turn
-                result = self._wait_for(result)
+                result = self._wait_for(result, turn)
             refuse_result(result)
             done = decode(done_line(0, turn, self._states))["done"]
         finally:
@@ -207,7 +215,7 @@ class Conversation(Questions):
                 timers[wish["name"]] = wish
         return [read(said) for said in done.get("replies", ())]
 
-    def _wait_for(self, result: Any) -> Any:
+    def _wait_for(self, result: Any, turn: BaseTurn[Any]) -> Any:
         """All turns have one loop, as they have in earnest."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
@@ -215,7 +223,12 @@ class Conversation(Questions):
         loop = self._loop
 
         async def awaited() -> Any:
-            return await result
+            try:
+                return await result
+            finally:
+                if turn._newer is not None:
+                    turn._newer.cancel()
+                    await asyncio.wait({turn._newer})
 
         try:
             asyncio.get_running_loop()
@@ -257,6 +270,9 @@ class Conversation(Questions):
     async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         # Others get a chance here, as they do in earnest.
         await asyncio.sleep(0)
+        if sort == "newer" and fields.get("wait", True) and not self._newer:
+            await asyncio.sleep(PATIENCE)
+            raise TimeoutError("nothing newer comes: Conversation.sends takes newer=True")
         return self._answer(sort, fields)
 
     def _answer(self, sort: str, fields: Dict[str, Any]) -> Any:
@@ -264,6 +280,8 @@ class Conversation(Questions):
             return self._query([fields["sql"], fields["params"]])
         if sort == "download":
             return self._download(fields)
+        if sort == "newer":
+            return self._newer
         if sort == "dead_replies":
             return [
                 {
