@@ -45,7 +45,10 @@
 //! | `gate FILE many 3` | waits until FILE is there, and meanwhile says so in `FILE.CHANNEL.USER`; then the rest |
 //! | an edited message, with `COMMANDS_EDITS=1` in the environment | says what it is now |
 //! | any other event | says its kind |
-//! | several messages as one turn, with `COMMANDS_OVERLAP` in the environment | says each, and how many files there are; fails if `fail` is among them |
+//! | several messages as one turn, with `COMMANDS_OVERLAP` in the environment | says each, and how many files there are, after the gate of the last; fails if `fail` is among them |
+//! | `model ADDRESS` | asks a language model there, which is given all texts of the turn as they are |
+//! | `newer FILE` | waits until there is something newer, which it says; in `FILE.CHANNEL.USER` that it waits |
+//! | `look FILE` | the same, by looking again and again |
 //! | anything else | counts |
 //!
 //! Run it: `cargo run --example commands -- run --workers 2`
@@ -56,6 +59,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turnkey::{
     Attachment, Button, Contact, DialogBy, FileKind, Keyboard, Kind, Location, Overlap, Press,
     Reply, Request, Target, Turn,
@@ -94,7 +98,15 @@ static HELD: OnceLock<File> = OnceLock::new();
 async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     turn.state.count += 1;
     let mut text = turn.text().to_owned();
+    if let Some(said) = ask_the_model(turn).await? {
+        turn.reply(said);
+        return Ok(());
+    }
     if turn.updates().len() > 1 {
+        let last = turn.updates().last().map(|last| last.text.clone());
+        if let Some(rest) = last.unwrap_or_default().strip_prefix("gate ") {
+            wait_at_gate(turn, rest).await?;
+        }
         let said = together(turn)?;
         turn.reply(format!("{}: {said}", turn.state.count));
         return Ok(());
@@ -250,6 +262,18 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
             }
         }
         "verbs" => say_verbs(turn, rest),
+        "newer" => {
+            say_that_it_waits(turn, rest)?;
+            turn.newer().await;
+            turn.reply("something newer came");
+        }
+        "look" => {
+            say_that_it_waits(turn, rest)?;
+            while !turn.has_newer().await? {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            turn.reply("something newer came");
+        }
         "member" => {
             let params = serde_json::json!({ "user_id": rest.parse::<u64>()? });
             match turn.ask("getChatMember", params).await {
@@ -335,14 +359,34 @@ fn about(turn: &Turn<State>) -> String {
 /// Waits until a file is there; what is to be done then.
 async fn wait_at_gate(turn: &Turn<State>, rest: &str) -> turnkey::Result<String> {
     let (file, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-    let here = format!("{file}.{}.{}", turn.channel(), turn.user_id());
-    std::fs::write(&here, "")?;
+    let here = say_that_it_waits(turn, file)?;
     while !std::path::Path::new(file).exists() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // It may be gone: a turn that was cut off runs again.
     std::fs::remove_file(here).unwrap_or(());
     Ok(rest.to_owned())
+}
+
+/// A file with this name and the user's says it.
+fn say_that_it_waits(turn: &Turn<State>, file: &str) -> turnkey::Result<String> {
+    let here = format!("{file}.{}.{}", turn.channel(), turn.user_id());
+    std::fs::write(&here, turn.updates().len().to_string())?;
+    Ok(here)
+}
+
+/// What it answers; none if it is not to be asked.
+async fn ask_the_model(turn: &Turn<State>) -> turnkey::Result<Option<String>> {
+    let first = turn.text().lines().next().unwrap_or_default();
+    let Some(address) = first.strip_prefix("model ") else {
+        return Ok(None);
+    };
+    let mut model = tokio::net::TcpStream::connect(address).await?;
+    let question = serde_json::to_string(turn.text())? + "\n";
+    model.write_all(question.as_bytes()).await?;
+    let mut answer = String::new();
+    model.read_to_string(&mut answer).await?;
+    Ok(Some(answer))
 }
 
 fn together(turn: &Turn<State>) -> turnkey::Result<String> {

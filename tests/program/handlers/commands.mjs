@@ -1,5 +1,7 @@
 // A bot that does what the message says: examples/commands.rs in JavaScript, for the list of
 // verbs that each language must pass (speech.rs). Its answers are those of the other two.
+import fs from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Reply, run } from 'turnkey'
 
 const BY_ID = { message: '7' }
@@ -8,12 +10,14 @@ run(async (turn) => {
   turn.state.count = (turn.state.count ?? 0) + 1
   const { count } = turn.state
   if (turn.updates.length > 1) {
+    await waitAtGate(turn, turn.updates.at(-1).text)
     turn.reply(`${count}: ${together(turn)}`)
     return
   }
-  const [, command, rest = ''] = /^(\S*)(?: ([^]*))?$/.exec(turn.text) ?? [, turn.text]
+  const text = await waitAtGate(turn, turn.text)
+  const [, command, rest = ''] = /^(\S*)(?: ([^]*))?$/.exec(text) ?? [, text]
   if (Object.hasOwn(verbs, command) && await verbs[command](turn, rest, count) !== false) return
-  const said = otherThanText(turn) ?? turn.text
+  const said = otherThanText(turn) ?? text
   turn.reply(`${count}: ${said}`)
 }, { overlap: process.env.COMMANDS_OVERLAP })
 
@@ -89,11 +93,37 @@ const verbs = {
     turn.draft(rest)
     turn.reply(`${rest}.`)
   },
+  async newer(turn, rest) {
+    sayThatItWaits(turn, rest)
+    await turn.newer()
+    turn.reply('something newer came')
+  },
+  async look(turn, rest) {
+    sayThatItWaits(turn, rest)
+    while (!await turn.hasNewer()) await sleep(5)
+    turn.reply('something newer came')
+  },
   async dead(turn) { turn.reply(`${(await turn.deadReplies()).length} dead`) },
   about(turn) {
     turn.reply([turn.kind, turn.event, turn.markup, turn.sender?.name, turn.chat?.id, turn.quoted?.text,
       turn.forwarded?.name, turn.message, turn.album].join('|'))
   },
+}
+
+/** After `gate FILE` waits until the file is there; what is to be done then. */
+async function waitAtGate(turn, text) {
+  const [, file, rest = ''] = /^gate (\S+)(?: ([^]*))?$/.exec(text) ?? []
+  if (file === undefined) return text
+  const here = sayThatItWaits(turn, file)
+  while (!fs.existsSync(file)) await sleep(5, undefined, { signal: turn.signal })
+  fs.rmSync(here, { force: true })
+  return rest
+}
+
+function sayThatItWaits(turn, file) {
+  const here = `${file}.${turn.channel}.${turn.userId}`
+  fs.writeFileSync(here, String(turn.updates.length))
+  return here
 }
 
 async function fetchOrSave(turn, sizeOf) {

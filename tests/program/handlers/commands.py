@@ -22,6 +22,8 @@ async def obey(turn: turnkey.AsyncTurn) -> None:
     count = turn.state["count"]
     text = turn.text
     if len(turn.updates) > 1:
+        if turn.updates[-1].text.startswith("gate "):
+            await wait_at_gate(turn, turn.updates[-1].text[len("gate ") :])
         turn.reply(f"{count}: {together(turn)}")
         return
     if text.startswith("gate "):
@@ -133,6 +135,15 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
         turn.send_to(channel, user, text, silent=True)
     elif command == "verbs":
         say_verbs(turn, *rest.split(" "))
+    elif command == "newer":
+        say_that_it_waits(turn, rest)
+        await turn.newer()
+        turn.reply("something newer came")
+    elif command == "look":
+        say_that_it_waits(turn, rest)
+        while not await turn.has_newer():
+            await asyncio.sleep(0.005)
+        turn.reply("something newer came")
     elif command == "member":
         try:
             member = await turn.ask("getChatMember", {"user_id": int(rest)})
@@ -196,12 +207,17 @@ def about(turn: turnkey.AsyncTurn) -> str:
 async def wait_at_gate(turn: turnkey.AsyncTurn, rest: str) -> str:
     """Waits until a file is there; what is to be done then."""
     file, _, rest = rest.partition(" ")
-    here = Path(f"{file}.{turn.channel}.{turn.user_id}")
-    here.write_text("")
+    here = say_that_it_waits(turn, file)
     while not os.path.exists(file):
         await asyncio.sleep(0.005)
     here.unlink(missing_ok=True)
     return rest
+
+
+def say_that_it_waits(turn: turnkey.AsyncTurn, file: str) -> Path:
+    here = Path(f"{file}.{turn.channel}.{turn.user_id}")
+    here.write_text(str(len(turn.updates)))
+    return here
 
 
 def other_than_text(turn: turnkey.AsyncTurn) -> "str | None":

@@ -7,6 +7,7 @@ pub(crate) mod dedupe;
 pub(crate) mod edits;
 pub(crate) mod handler;
 pub(crate) mod inbox;
+mod interrupt;
 pub(crate) mod late_ride;
 pub(crate) mod order;
 pub(crate) mod others;
