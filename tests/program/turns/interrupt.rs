@@ -236,9 +236,15 @@ async fn a_handler_hears_of_something_newer_of_another_worker() {
         let answer = tokio::spawn(once(bot.port, first));
         waits.with(1).await;
         only.runs(1);
-        // It waits for the first, and is in the inbox at once all the same.
-        sent(&bot, &[(2, "next")]).await;
+        let next = tokio::spawn(once(bot.port, webhook(&text(2, 7, "next"))));
+        until("the other one has it", SOON, || {
+            next.is_finished() || bot.connections_of(only.workers[1].as_raw()) > 0
+        })
+        .await;
         only.both();
+        // It waits for the first, and is in the inbox at once all the same.
+        let accepted = next.await.expect("an answer");
+        assert_eq!((accepted.status, accepted.text().as_str()), (200, ""));
         let rode: Value = answer.await.expect("an answer").json();
         assert_eq!(rode["text"], "something newer came", "{verb}");
         api.receives("7", &["2: next"]).await;
