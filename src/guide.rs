@@ -6,13 +6,14 @@
 //! 1. [`first_bot`]: a program, and what it does with a message
 //! 2. [`state`]: what the bot remembers about each user
 //! 3. [`hearing`]: what comes in: kinds of update, files, groups
-//! 4. [`replies`]: texts, files, buttons; edits; other people
-//! 5. [`own_sql`]: tables of your own, in the same transaction
-//! 6. [`errors`]: attempts, dead letters, calls to other services
-//! 7. [`slow_work`]: waiting for other services, and computing
-//! 8. [`testing`]: your bot's tests
-//! 9. [`own_channels`]: a platform, or a lock, of your own
-//! 10. [`operating`]: start, stop, new versions, backups
+//! 4. [`overlap`]: quick messages, albums, and interrupting
+//! 5. [`replies`]: texts, files, buttons; edits; other people
+//! 6. [`own_sql`]: tables of your own, in the same transaction
+//! 7. [`errors`]: attempts, dead letters, calls to other services
+//! 8. [`slow_work`]: waiting for other services, and computing
+//! 9. [`testing`]: your bot's tests
+//! 10. [`own_channels`]: a platform, or a lock, of your own
+//! 11. [`operating`]: start, stop, new versions, backups
 
 // Nothing but text: the chapters stand in guide/, and the compiler reads their code.
 
@@ -24,6 +25,9 @@ pub mod state {}
 
 #[doc = include_str!("guide/hearing.md")]
 pub mod hearing {}
+
+#[doc = include_str!("guide/overlap.md")]
+pub mod overlap {}
 
 #[doc = include_str!("guide/replies.md")]
 pub mod replies {}
