@@ -46,6 +46,7 @@
 //! | an edited message, with `COMMANDS_EDITS=1` in the environment | says what it is now |
 //! | any other event | says its kind |
 //! | several messages as one turn, with `COMMANDS_OVERLAP` in the environment | says each, and how many files there are, after the gate of the last; fails if `fail` is among them |
+//! | `overlap burst 2s` | that is this dialog's own from now on; `overlap` alone, none; no reply |
 //! | `model ADDRESS` | asks a language model there, which is given all texts of the turn as they are |
 //! | `newer FILE` | waits until there is something newer, which it says; in `FILE.CHANNEL.USER` that it waits |
 //! | `look FILE` | the same, by looking again and again |
@@ -262,6 +263,7 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
             }
         }
         "verbs" => say_verbs(turn, rest),
+        "overlap" => turn.overlap(Overlap::named(rest)),
         "newer" => {
             say_that_it_waits(turn, rest)?;
             turn.newer().await;

@@ -320,6 +320,11 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   at(moment: Date | number, name: string, data?: unknown): void
   /** Takes a timer of this dialog away, if there is one of this name. */
   cancel(name: string): void
+  /**
+   * From the end of this turn on, what becomes of messages of this dialog that come shortly after each other; null is again
+   * what `run` was given. It is part of this turn's transaction, and holds until it is said anew, or the dialog is forgotten.
+   */
+  overlap(overlap: Overlap | null): void
   /** Shows a text that still grows, until the turn's reply takes its place: best effort, every second and a half. */
   draft(text: string): void
   /** The replies of this dialog that were given up, the oldest first; at most 1,000. */

@@ -56,6 +56,8 @@ export class Conversation<State extends object = Record<string, any>> {
   }): Promise<Answer[]>
   /** The names of the user's timers that wait. */
   timers(user: string): string[]
+  /** What the user's turns have said of their quick messages with `turn.overlap`, last; null if nothing holds. */
+  overlap(user: string): string | null
   /** The user's timer of this name is due: what they are told. */
   fires(user: string, name: string): Promise<Answer[]>
   /** What `turn.deadReplies` gives. */

@@ -1,11 +1,12 @@
 //! [`Overlap`]: what becomes of messages of one dialog that come faster than they are handled;
-//! [`Overlaps`]: of those of each channel.
+//! [`Overlaps`]: of those of each channel; [`OverlapChange`]: what a turn says of its dialog's.
 //!
 //! Obeyed by `turn/gathering.rs`. Messages that may have to wait for others are taken into the
 //! inbox and answered at once, so that waiting costs no update and survives any crash. Only
 //! messages are gathered: a pressed button, say, is a turn of its own, in its place in the
 //! order. A channel whose caller waits for the turn's answer (`http`) has one turn for each.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::author::message::{Kind, Update};
@@ -118,6 +119,34 @@ const fn is_window(milliseconds: u64) -> bool {
     1 <= milliseconds && milliseconds <= LONGEST
 }
 
+impl fmt::Display for Overlap {
+    /// Its name, which [`Overlap::named`] reads.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Overlap::Each => f.write_str("each"),
+            Overlap::Albums => f.write_str("albums"),
+            Overlap::Burst(window) => write!(f, "burst {}ms", window.as_millis()),
+            Overlap::Latest => f.write_str("latest"),
+            Overlap::Interrupt => f.write_str("interrupt"),
+        }
+    }
+}
+
+/// What a turn changes for its dialog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OverlapChange {
+    /// From now on it is this.
+    Set(Overlap),
+    /// From now on it is again what the app says.
+    Forget,
+}
+
+impl From<Option<Overlap>> for OverlapChange {
+    fn from(overlap: Option<Overlap>) -> Self {
+        overlap.map_or(OverlapChange::Forget, OverlapChange::Set)
+    }
+}
+
 /// What becomes of such messages on each channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Overlaps {
@@ -180,6 +209,8 @@ mod tests {
             ("Albums", None),
         ] {
             assert_eq!(Overlap::named(name), overlap, "{name}");
+            let again = overlap.map(|overlap| Overlap::named(&overlap.to_string()));
+            assert_eq!(again.unwrap_or_default(), overlap, "{name}");
         }
     }
 

@@ -17,6 +17,7 @@ use crate::author::message::{
     Target, Timer, TimerChange, Update, When,
 };
 use crate::author::newer::Newer;
+use crate::author::overlap::{Overlap, OverlapChange};
 use crate::author::platform::Platform;
 
 /// Replies and other actions of one turn. More is a handler that loops.
@@ -47,6 +48,7 @@ pub struct Turn<S> {
     pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
     pub(crate) timers: Vec<TimerChange>,
+    pub(crate) overlap: Option<OverlapChange>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) grant: Grant,
     pub(crate) platform: Rc<dyn Platform>,
@@ -311,6 +313,31 @@ impl<S> Turn<S> {
     /// Takes a timer of this dialog away, if there is one of this name.
     pub fn cancel(&mut self, name: impl Into<String>) {
         self.timers.push(TimerChange::Cancel { name: name.into() });
+    }
+}
+
+/// What becomes of quick messages.
+impl<S> Turn<S> {
+    /// From the end of this turn on, what becomes of messages of this dialog that come shortly
+    /// after each other; `None` is again what [`App::overlap`](crate::App::overlap) says. It is
+    /// part of this turn's transaction, and holds until it is said anew, or the dialog is
+    /// forgotten.
+    ///
+    /// ```
+    /// use turnkey::{Overlap, Turn};
+    ///
+    /// async fn talk(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match turn.command() {
+    ///         Some("dictate") => turn.overlap(Overlap::burst(10_000)),
+    ///         Some("done") => turn.overlap(None),
+    ///         _ => turn.reply(turn.updates().len().to_string()),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # turnkey::App::new(talk);
+    /// ```
+    pub fn overlap(&mut self, overlap: impl Into<Option<Overlap>>) {
+        self.overlap = Some(overlap.into().into());
     }
 }
 

@@ -21,7 +21,7 @@ use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
 use crate::author::message::{Action, Hears, TimerChange, Update};
 use crate::author::newer::Newer;
-use crate::author::overlap::Overlaps;
+use crate::author::overlap::{OverlapChange, Overlaps};
 use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
 use crate::author::user_lock::LockFactory;
@@ -51,6 +51,8 @@ pub(crate) struct Handled {
     pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
     pub(crate) timers: Vec<TimerChange>,
+    /// What it says of quick messages of its dialog.
+    pub(crate) overlap: Option<OverlapChange>,
 }
 
 /// What a handler is called with.

@@ -67,6 +67,7 @@ where
                 actions: Vec::new(),
                 statements: Vec::new(),
                 timers: Vec::new(),
+                overlap: None,
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
@@ -100,6 +101,7 @@ where
                     actions: turn.actions,
                     statements: turn.statements,
                     timers: turn.timers,
+                    overlap: turn.overlap,
                 })
             });
             Returned {

@@ -1,5 +1,5 @@
-//! Who wants to know of newer updates of a dialog, and whether some have come: words that all
-//! workers of the box share.
+//! Who wants to know of newer updates of a dialog, and whether some have come; and whether any
+//! dialog has an overlap of its own: words that all workers of the box share.
 //!
 //! A turn that wants to know says so ([`Arrivals::want`]) and looks at a count now and then; an
 //! update of such a dialog takes itself into the inbox at once (`turn/receipt.rs`), and then
@@ -23,8 +23,11 @@ const PAIRS: usize = 1 << 12;
 /// cache lines.
 pub(crate) const WORDS: usize = FIRST + 2 * PAIRS;
 
-/// The first pair. Before it is the end of the latest wish of all, 0 if there never was one.
+/// The first pair. Before it are the end of the latest wish of all, 0 if there never was one; and
+/// whether dialogs have an overlap of their own.
 const FIRST: usize = 8;
+const WISHED: usize = 0;
+const OWN_OVERLAPS: usize = 1;
 
 /// See the module's page.
 #[derive(Clone, Copy)]
@@ -41,13 +44,13 @@ impl Arrivals {
     /// For so long somebody wants to know of updates of this dialog.
     pub(crate) fn want(&self, dialog: &DialogKey, time: Duration) {
         let until = now_ms() + time.as_millis() as u64;
-        self.words[0].fetch_max(until, Relaxed);
+        self.words[WISHED].fetch_max(until, Relaxed);
         self.pair(dialog)[0].fetch_max(until, Relaxed);
     }
 
     /// Whether somebody wants to know of them, or of those of a dialog that shares its words.
     pub(crate) fn is_wanted(&self, dialog: &DialogKey) -> bool {
-        if self.words[0].load(Relaxed) == 0 {
+        if self.words[WISHED].load(Relaxed) == 0 {
             return false;
         }
         let until = self.pair(dialog)[0].load(Relaxed);
@@ -62,6 +65,16 @@ impl Arrivals {
     /// Rises when one came.
     pub(crate) fn count(&self, dialog: &DialogKey) -> u64 {
         self.pair(dialog)[1].load(Relaxed)
+    }
+
+    /// Whether any dialog has, or had, an overlap of its own, as far as is known here.
+    pub(crate) fn has_own_overlaps(&self) -> bool {
+        self.words[OWN_OVERLAPS].load(Relaxed) != 0
+    }
+
+    /// One has.
+    pub(crate) fn note_own_overlaps(&self) {
+        self.words[OWN_OVERLAPS].store(1, Relaxed);
     }
 
     fn pair(&self, dialog: &DialogKey) -> &'static [AtomicU64] {

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use turnkey_storage::inbox::{self, Pending};
-use turnkey_storage::{Change, Fence, Result};
+use turnkey_storage::{Change, Fence, Result, overlaps};
 
-use crate::author::message::{DialogKey, Update};
+use crate::author::message::{DialogKey, Kind, Update};
 use crate::author::newer::Newer;
-use crate::author::overlap::Overlap;
+use crate::author::overlap::{Overlap, OverlapChange};
 use crate::handlers::Interruption;
 use crate::turn::context::Bot;
 use crate::turn::receipt::{Receipt, now_ms};
@@ -52,27 +52,93 @@ pub(super) async fn keep(bot: &Bot, receipt: &mut Receipt<'_>, window: Duration)
     receipt.is_accepted()
 }
 
-/// What a turn is given: its update, or what it makes together with those that wait behind it.
-/// Called under the dialog's lock, before each attempt.
-pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Update>> {
-    let update = &receipt.update;
-    let overlap = bot.overlap.on(&update.dialog.channel);
-    if is_alone(bot, receipt, overlap) {
-        return Ok(update.clone());
+/// How long an update that came in waits for others; none if it has a turn of its own.
+pub(super) async fn window(bot: &Bot, update: &Update) -> Option<Duration> {
+    if update.kind != Kind::Message {
+        return None;
     }
-    let rows = inbox::of_dialog(&*bot.storage, &update.dialog, MOST).await?;
-    let parts = parts(overlap, update, &rows);
-    Ok(match (parts.len(), overlap) {
-        (1, _) => update.clone(),
-        (_, Overlap::Latest) => Arc::new(Update::newest(parts)),
-        _ => Arc::new(Update::together(parts)),
-    })
+    let overlap = match overlap_of(bot, &update.dialog).await {
+        Ok(overlap) => overlap,
+        Err(error) => {
+            let dialog = &update.dialog;
+            tracing::debug!("{dialog}: cannot look for an overlap of its own: {error}");
+            bot.overlap.on(&dialog.channel)
+        }
+    };
+    overlap.window(update)
 }
 
-/// Whether a turn has its update and no other.
-fn is_alone(bot: &Bot, receipt: &Receipt<'_>, overlap: Overlap) -> bool {
+/// The dialog's own if its handler has said so, else its channel's.
+async fn overlap_of(bot: &Bot, dialog: &DialogKey) -> Result<Overlap> {
+    if bot.inbox.arrivals.has_own_overlaps()
+        && let Some(word) = overlaps::of(&*bot.storage, dialog).await?
+        // Another version may have words that this one does not know.
+        && let Some(own) = Overlap::named(&word)
+    {
+        return Ok(own);
+    }
+    Ok(bot.overlap.on(&dialog.channel))
+}
+
+/// What changes with the commit of a turn that says this of its dialog.
+pub(super) fn changes(bot: &Bot, dialog: &DialogKey, said: OverlapChange) -> Vec<Change> {
+    match said {
+        OverlapChange::Forget => vec![overlaps::forget(dialog)],
+        OverlapChange::Set(overlap) => {
+            // Before it holds: whoever comes after the commit looks.
+            bot.inbox.arrivals.note_own_overlaps();
+            overlaps::set(dialog, &overlap.to_string()).into()
+        }
+    }
+}
+
+/// Notes whether dialogs have their own: those that were there at the start, and those that
+/// another box has made. The storage may be away: then the next look tells.
+pub(super) async fn look_for_own(bot: &Bot) {
+    let arrivals = bot.inbox.arrivals;
+    if !arrivals.has_own_overlaps() && overlaps::any(&*bot.storage).await == Ok(true) {
+        arrivals.note_own_overlaps();
+    }
+}
+
+/// What a turn is given.
+pub(super) struct Gathered {
+    /// Its update, or what it makes together with those that wait behind it.
+    pub(super) heard: Arc<Update>,
+    /// A newer message may end the handler's run.
+    is_interrupted: bool,
+    /// The count of arrivals from before the inbox was looked at.
+    seen: u64,
+}
+
+/// What a turn is given now. Called under the dialog's lock, before each attempt.
+pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Gathered> {
+    let update = &receipt.update;
+    let alone = || Gathered {
+        heard: update.clone(),
+        is_interrupted: false,
+        seen: 0,
+    };
     let is_last = receipt.attempts > 1 && receipt.attempts >= bot.limits.attempts;
-    !receipt.is_accepted() || is_last || overlap.window(&receipt.update).is_none()
+    if !receipt.is_accepted() || is_last || update.kind != Kind::Message {
+        return Ok(alone());
+    }
+    let overlap = overlap_of(bot, &update.dialog).await?;
+    if overlap.window(update).is_none() {
+        return Ok(alone());
+    }
+    let seen = bot.inbox.arrivals.count(&update.dialog);
+    let rows = inbox::of_dialog(&*bot.storage, &update.dialog, MOST).await?;
+    let parts = parts(overlap, update, &rows);
+    Ok(Gathered {
+        heard: match (parts.len(), overlap) {
+            (1, _) => update.clone(),
+            (_, Overlap::Latest) => Arc::new(Update::newest(parts)),
+            _ => Arc::new(Update::together(parts)),
+        },
+        is_interrupted: overlap == Overlap::Interrupt,
+        seen,
+    })
 }
 
 /// An update and those that wait behind it and belong to it, of the rows of its dialog.
@@ -95,25 +161,24 @@ fn parts(overlap: Overlap, update: &Update, rows: &[Pending]) -> Vec<Update> {
     parts
 }
 
-/// What ends a handler's run before its end: one more message that belongs to what it `heard`.
-/// `seen` is [`seen`] from before that was gathered; `before`, how many of its runs ended so.
+/// What ends a handler's run before its end: one more message that belongs to what it has.
+/// `before` is how many of its runs ended so.
 pub(super) fn interruption(
     bot: &Bot,
     receipt: &Receipt<'_>,
-    heard: &Arc<Update>,
+    gathered: &Gathered,
     newer: Newer,
-    (seen, before): (u64, u32),
+    before: u32,
 ) -> Interruption {
-    let overlap = bot.overlap.on(&heard.dialog.channel);
-    if overlap != Overlap::Interrupt || before >= INTERRUPTIONS || is_alone(bot, receipt, overlap) {
+    if !gathered.is_interrupted || before >= INTERRUPTIONS {
         return Interruption::default();
     }
     let (storage, first) = (bot.storage.clone(), receipt.update.clone());
-    let had = heard.updates().len();
+    let (seen, had) = (gathered.seen, gathered.heard.updates().len());
     Interruption::new(async move {
         let is_there = async || {
             let rows = inbox::of_dialog(&*storage, &first.dialog, MOST).await?;
-            Ok(parts(overlap, &first, &rows).len() > had)
+            Ok(parts(Overlap::Interrupt, &first, &rows).len() > had)
         };
         newer.until_there(&first, Some(seen), is_there).await;
     })
@@ -126,11 +191,6 @@ pub(super) fn interrupted(heard: &Update, before: u32) {
         "{dialog}: the run of {parts} messages is interrupted by a newer one ({} of {INTERRUPTIONS})",
         before + 1
     );
-}
-
-/// What [`interruption`] compares with, from before the inbox is looked at.
-pub(super) fn seen(bot: &Bot, dialog: &DialogKey) -> u64 {
-    bot.inbox.arrivals.count(dialog)
 }
 
 /// What a turn's commit changes for those that it took along: all but its own update.

@@ -16,7 +16,7 @@ use crate::handlers::Handled;
 use crate::shared::scrub::scrub;
 use crate::turn::context::Bot;
 use crate::turn::receipt::Receipt;
-use crate::turn::{names, relay, timing};
+use crate::turn::{gathering, names, relay, timing};
 
 /// What a turn for this update leaves behind, and what is sent then.
 /// The timers that are set with the commit come with it.
@@ -51,7 +51,10 @@ pub(super) async fn prepare(
             update.dialog.channel
         )));
     }
-    let (changes, set) = timing::changes(bot, update, handled.timers).await?;
+    let (mut changes, set) = timing::changes(bot, update, handled.timers).await?;
+    if let Some(said) = handled.overlap {
+        changes.extend(gathering::changes(bot, &update.dialog, said));
+    }
     let history = if bot.history {
         Some(serde_json::to_string(&serde_json::json!({
             "update_id": update.id.0,

@@ -17,7 +17,7 @@ use turnkey_storage::inbox;
 
 use crate::author::message::DialogKey;
 use crate::turn::context::Bot;
-use crate::turn::turn;
+use crate::turn::{gathering, turn};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -42,6 +42,7 @@ const REMEMBERED: usize = 4096;
 /// Has new updates come after those of the inbox, by whatever clock those arrived. Called
 /// before the first is taken; true once it is done.
 pub(crate) async fn go_on_from_the_inbox(bot: &Bot) -> bool {
+    gathering::look_for_own(bot).await;
     match inbox::latest_arrival(&*bot.storage).await {
         Ok(latest) => {
             latest.into_iter().for_each(clock::not_before);
@@ -124,6 +125,7 @@ pub(crate) async fn look_for_pending(bot: Rc<Bot>, mut goes_on: bool) {
         if !goes_on {
             goes_on = go_on_from_the_inbox(&bot).await;
         }
+        gathering::look_for_own(&bot).await;
         if resumed.running().values().sum::<usize>() < AT_ONCE {
             // Those that run may be about to take their locks; those that wait may be the oldest.
             let limit = AT_ONCE + resumed.len();

@@ -114,6 +114,7 @@ pub(super) fn handled(update: &Update, state: Option<String>, grant: Grant) -> R
             actions: vec![Action::Reply(reply)],
             statements: Vec::new(),
             timers: Vec::new(),
+            overlap: None,
         })
     };
     let outcome = said();

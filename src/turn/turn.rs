@@ -97,9 +97,7 @@ pub(crate) fn start_for(
             return;
         }
         let window = match waits_for {
-            WaitsFor::Commit | WaitsFor::Row => {
-                bot.overlap.on(&update.dialog.channel).window(&update)
-            }
+            WaitsFor::Commit | WaitsFor::Row => gathering::window(bot, &update).await,
             WaitsFor::Answer => None,
         };
         let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
@@ -339,17 +337,16 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             if !attempts.start(receipt).await {
                 return;
             }
-            let seen = gathering::seen(bot, dialog);
-            let heard = match gathering::gather(bot, receipt).await {
-                Ok(heard) => heard,
+            let gathered = match gathering::gather(bot, receipt).await {
+                Ok(gathered) => gathered,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             };
+            let heard = &gathered.heard;
             let returned = match heard.kind {
-                Kind::Relayed => relay::handled(&heard, state, grant),
+                Kind::Relayed => relay::handled(heard, state, grant),
                 _ => {
                     let until = Instant::now() + bot.limits.turn_timeout;
                     let newer = Newer::new(bot.inbox.arrivals, until);
-                    let before = (seen, interruptions);
                     let handled = bot.handler.call(Call {
                         update: heard.clone(),
                         attempt: receipt.attempts,
@@ -359,9 +356,15 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         timeout: bot.limits.turn_timeout,
                         platform: bot.channels.clone(),
                         newer,
-                        interruption: gathering::interruption(bot, receipt, &heard, newer, before),
+                        interruption: gathering::interruption(
+                            bot,
+                            receipt,
+                            &gathered,
+                            newer,
+                            interruptions,
+                        ),
                     });
-                    receipt.during(typing::during(bot, &heard, handled)).await
+                    receipt.during(typing::during(bot, heard, handled)).await
                 }
             };
             state = returned.state;
@@ -369,10 +372,10 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
 
             // commit
             let prepared = match returned.outcome {
-                RunEnd::Ended(Ok(handled)) => outcome::prepare(bot, receipt, &heard, handled).await,
+                RunEnd::Ended(Ok(handled)) => outcome::prepare(bot, receipt, heard, handled).await,
                 RunEnd::Ended(Err(error)) => Err(error),
                 RunEnd::Interrupted => {
-                    gathering::interrupted(&heard, interruptions);
+                    gathering::interrupted(heard, interruptions);
                     attempts.undo(receipt);
                     interruptions += 1;
                     continue;
@@ -380,7 +383,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             };
             let error = match prepared {
                 Ok((mut commit, outgoing, set)) => {
-                    let gathered = gathering::handled(bot, &heard, grant.fence());
+                    let gathered = gathering::handled(bot, heard, grant.fence());
                     commit.changes.extend(gathered);
                     let answer = commit.answer.clone();
                     let others: BTreeSet<_> =

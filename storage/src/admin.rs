@@ -5,7 +5,7 @@
 use crate::{DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value};
 
 /// What a dialog has beside its state, and loses with it.
-const BESIDE_STATE: [&str; 2] = ["turnkey_message", "turnkey_timer"];
+const BESIDE_STATE: [&str; 3] = ["turnkey_message", "turnkey_timer", "turnkey_overlap"];
 
 /// Attempts at a reset that meets a commit each time.
 const ATTEMPTS: u32 = 10;

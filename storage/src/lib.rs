@@ -47,6 +47,7 @@ pub mod messages;
 mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+pub mod overlaps;
 mod own;
 pub mod pauses;
 #[cfg(feature = "postgres")]

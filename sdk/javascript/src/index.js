@@ -14,12 +14,11 @@ const { cut, toFail } = require('./fail.js')
 const pipes = require('./pipes.js')
 const { Reply } = require('./reply.js')
 const { GiveUp, Retry, Turn, cancelTurn, endTurn, takeDone } = require('./turn.js')
-const { describe, line } = require('./values.js')
+const { OVERLAPS, describe, isOverlap, line } = require('./values.js')
 
 const PROTOCOL = 1
 /** What may have a state in a group. */
 const DIALOGS = ['user', 'chat', 'user_in_chat']
-const OVERLAP = /^(each|albums|latest|interrupt|burst [0-9]+(ms|s|m))$/
 const MAX_NAME = 64
 const MAX_CONCURRENCY = 65536
 const MAX_LOG = 8 * 1024
@@ -69,9 +68,7 @@ function checkOptions(handle, options) {
   }
   const isByChannel = overlap !== null && typeof overlap === 'object' && !Array.isArray(overlap)
   for (const one of overlap === undefined ? [] : isByChannel ? Object.values(overlap) : [overlap]) {
-    if (typeof one !== 'string' || !OVERLAP.test(one)) {
-      throw new TypeError(`run: overlap: each, albums, latest, interrupt or burst with a time such as 'burst 1500ms' is wanted, or an object of these by channel, not ${inspect(one)}`)
-    }
+    if (!isOverlap(one)) throw new TypeError(`run: overlap: ${OVERLAPS} is wanted, or an object of these by channel, not ${inspect(one)}`)
   }
   if (name !== undefined && typeof name !== 'string') {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)

@@ -40,6 +40,8 @@ class Conversation {
   #updates = 0
   /** By user, and by name. */
   #timers = new Map()
+  /** By user. */
+  #overlaps = new Map()
   /** Called when the user sends something while a turn of theirs runs. */
   #newer = new Map()
 
@@ -93,6 +95,11 @@ class Conversation {
   /** The names of the user's timers that wait. */
   timers(user) {
     return [...this.#timers.get(user)?.keys() ?? []].sort()
+  }
+
+  /** What the user's turns have said of their quick messages with `turn.overlap`, last; null if nothing holds. */
+  overlap(user) {
+    return this.#overlaps.get(user) ?? null
   }
 
   /** The user's timer of this name is due: what they are told. */
@@ -160,6 +167,7 @@ class Conversation {
       await this.#database.transaction(done.sql.map(([sql, params]) => [sql, params.map(fromColumn)]))
     }
     if (done.state !== undefined) this.#states.set(user, JSON.stringify(done.state))
+    if (done.overlap !== undefined) this.#overlaps.set(user, done.overlap)
     const timers = this.#timers.get(user) ?? new Map()
     this.#timers.set(user, timers)
     for (const wish of done.timers ?? []) {

@@ -14,7 +14,7 @@ const { writePart } = require('./content.js')
 const { Heard } = require('./heard.js')
 const { toName, toReply, toTarget } = require('./reply.js')
 const { readSaid } = require('./said.js')
-const { describe, checkState, fromRows, line, toParams, wantText } = require('./values.js')
+const { OVERLAPS, describe, checkState, fromRows, isOverlap, line, toParams, wantText } = require('./values.js')
 
 const MAX_REPLIES = 1000
 const MAX_RETRY = 86400
@@ -67,6 +67,7 @@ class Turn extends Heard {
   #replies
   #statements
   #timers
+  #overlap
   #ended = false
   #cancelled
   #controller
@@ -188,6 +189,13 @@ class Turn extends Heard {
     ;(this.#timers ??= []).push({ name, ...wish, data: copy })
   }
 
+  /** What becomes of quick messages of this dialog from now on; null is what `run` was given. */
+  overlap(overlap) {
+    this.#mustRun('turn.overlap')
+    if (overlap !== null && !isOverlap(overlap)) throw new TypeError(`turn.overlap: ${OVERLAPS} is wanted, or null, not ${inspect(overlap)}`)
+    this.#overlap = overlap
+  }
+
   /** Shows a text that still grows, until the turn's reply takes its place. */
   draft(text) {
     this.#mustRun('turn.draft')
@@ -295,7 +303,7 @@ class Turn extends Heard {
   static {
     takeOf = (turn) => {
       turn.#ended = true
-      return { replies: turn.#replies, sql: turn.#statements, timers: turn.#timers }
+      return { replies: turn.#replies, sql: turn.#statements, timers: turn.#timers, overlap: turn.#overlap }
     }
     cancelOf = (turn, reason) => {
       turn.#cancelled = reason

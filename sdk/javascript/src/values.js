@@ -168,4 +168,11 @@ function line(message) {
   return json + '\n'
 }
 
-module.exports = { MAX_LINE, checkState, describe, fromColumn, fromRows, isPlain, line, toParam, toParams, wantText }
+/** What can be said of messages that come shortly after each other, for a sentence. */
+const OVERLAPS = "each, albums, latest, interrupt or burst with a time such as 'burst 1500ms'"
+
+function isOverlap(value) {
+  return typeof value === 'string' && /^(each|albums|latest|interrupt|burst [0-9]+(ms|s|m))$/.test(value)
+}
+
+module.exports = { MAX_LINE, OVERLAPS, checkState, describe, fromColumn, fromRows, isOverlap, isPlain, line, toParam, toParams, wantText }

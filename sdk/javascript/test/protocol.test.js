@@ -460,6 +460,16 @@ describe('a failure', { concurrency: 4 }, () => {
   })
 })
 
+describe("a dialog's own overlap", { concurrency: 4 }, () => {
+  test('is part of what the turn leaves', async (t) => {
+    const worker = await start(t, `${IMPORT}run((turn) => { turn.overlap('each'); turn.overlap(turn.text === 'none' ? null : turn.text) })`)
+    assert.deepEqual(await worker.turn({ text: 'burst 2s' }), { state: {}, overlap: 'burst 2s' })
+    assert.deepEqual(await worker.turn({ text: 'none' }), { state: {}, overlap: null })
+    const { fail } = await worker.turn({ text: 'bursts' })
+    assert.ok(fail.error.includes("TypeError: turn.overlap: each, albums, latest, interrupt or burst with a time such as 'burst 1500ms' is wanted, or null, not 'bursts'"), fail.error)
+  })
+})
+
 describe('something newer', { concurrency: 4 }, () => {
   test('is waited for with one question, and asked for at once', async (t) => {
     const worker = await start(t, bot(`

@@ -80,6 +80,14 @@ describe('a conversation', () => {
     assert.deepEqual(bot.timers('ann'), [])
   })
 
+  test('keeps what a dialog says of quick messages', async () => {
+    const bot = new Conversation((turn) => turn.overlap(turn.text === 'none' ? null : turn.text))
+    await bot.says('ann', 'burst 2m')
+    assert.deepEqual([bot.overlap('ann'), bot.overlap('bob')], ['burst 2m', null])
+    await bot.says('ann', 'none')
+    assert.equal(bot.overlap('ann'), null)
+  })
+
   test('has something newer come', async () => {
     const bot = new Conversation(async (turn) => {
       const said = turn.text === 'slow' ? await Promise.race([turn.newer().then(() => 'newer'), new Promise(() => {})]) : turn.text

@@ -63,6 +63,7 @@ const answer = async (turn: Turn<Visitor>) => {
 run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], dialogBy: 'chat', overlap: 'burst 1500ms', name: 'bot' })
 // @ts-expect-error
 run(answer, { overlap: 'bursts' })
+run(async (turn) => { turn.overlap('burst 10m'); turn.overlap(null); await turn.newer(); if (await turn.hasNewer()) return }, { overlap: { telegram: 'interrupt', '*': 'each' } })
 // @ts-expect-error
 run(answer, { hears: ['edits'] })
 run((turn) => { turn.state.anything = turn.userId })

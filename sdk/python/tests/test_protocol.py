@@ -42,6 +42,15 @@ class Both:
         hello = self.handler("pass", arguments=f", overlap={by_channel}").hello
         self.assertEqual(hello["overlap"], by_channel)
 
+    def test_a_dialogs_own_overlap(self):
+        bot = self.handler("turn.overlap(turn.text or None)\nif turn.text == 'latest': turn.overlap('burst 2m')")
+        for said, overlap in (("interrupt", "interrupt"), ("latest", "burst 2m"), ("", None)):
+            bot.turn(1, said)
+            self.assertEqual(bot.answer(1)["done"], {"state": {}, "overlap": overlap})
+        bot.turn(2, "bursts")
+        error = 'turn.overlap takes each, albums, latest, interrupt or burst with a time, such as "burst 1500ms", or None, not \'bursts\' (str)'
+        self.assertIn(error, bot.answer(2)["fail"]["error"])
+
     def test_a_look_at_whether_something_newer_came(self):
         bot = self.handler("turn.reply(str(AWAIT turn.has_newer()))")
         bot.turn(1)

@@ -140,6 +140,14 @@ class Conversations(unittest.TestCase):
         bot.says("ann", "no")
         self.assertEqual(bot.timers("ann"), [])
 
+    def test_a_dialogs_own_overlap(self):
+        bot = Conversation(lambda turn: turn.overlap(turn.text or None))
+        self.assertEqual(bot.overlap("ann"), None)
+        bot.says("ann", "latest")
+        self.assertEqual((bot.overlap("ann"), bot.overlap("bob")), ("latest", None))
+        bot.says("ann", "")
+        self.assertEqual(bot.overlap("ann"), None)
+
     def test_something_newer(self):
         async def handle(turn):
             if turn.text == "slow":

@@ -117,6 +117,7 @@ const OURS: &[(&str, &[&str], usize)] = &[
         &["user_id", "channel", "name", "due", "id", "body"],
         3,
     ),
+    ("turnkey_overlap", &["user_id", "channel", "overlap"], 2),
 ];
 
 /// A table to be copied.

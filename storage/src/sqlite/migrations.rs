@@ -178,4 +178,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (user_id, channel, name)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX turnkey_timer_due ON turnkey_timer (due);",
+    // What becomes of quick messages of a dialog whose handler has said so.
+    "CREATE TABLE turnkey_overlap (
+        channel TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        overlap TEXT NOT NULL,
+        PRIMARY KEY (user_id, channel)
+    ) STRICT, WITHOUT ROWID;",
 ];

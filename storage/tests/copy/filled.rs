@@ -9,7 +9,7 @@ use turnkey_storage::sqlite::SqliteStorage;
 use turnkey_storage::timers::Timer;
 use turnkey_storage::{
     Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, broadcasts, dead, inbox, marks,
-    messages, pauses, replies, taken, timers,
+    messages, overlaps, pauses, replies, taken, timers,
 };
 
 use crate::common::{Served, begin, block_on, dialog, last, turn};
@@ -142,7 +142,12 @@ async fn keep_beside(storage: &dyn Storage) {
         timers::set(&timer, b"\0\xff'")
     };
     let commit = Commit {
-        changes: [timer("te\0a 🦀", i64::MAX), timer("'", 0)].concat(),
+        changes: [
+            timer("te\0a 🦀", i64::MAX),
+            timer("'", 0),
+            overlaps::set(&dialog("failing"), "burst 2s"),
+        ]
+        .concat(),
         replies: vec![
             "dead \0".to_owned(),
             "dead too".to_owned(),

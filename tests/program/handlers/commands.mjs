@@ -93,6 +93,7 @@ const verbs = {
     turn.draft(rest)
     turn.reply(`${rest}.`)
   },
+  overlap(turn, rest) { turn.overlap(rest || null) },
   async newer(turn, rest) {
     sayThatItWaits(turn, rest)
     await turn.newer()

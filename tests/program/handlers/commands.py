@@ -135,6 +135,8 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
         turn.send_to(channel, user, text, silent=True)
     elif command == "verbs":
         say_verbs(turn, *rest.split(" "))
+    elif command == "overlap":
+        turn.overlap(rest or None)
     elif command == "newer":
         say_that_it_waits(turn, rest)
         await turn.newer()

@@ -19,7 +19,7 @@ use crate::harness::telegram::{text, webhook};
 use crate::platforms::webhooks::told;
 
 /// The bot in each language that is there.
-fn bots() -> Vec<Setup> {
+pub(super) fn bots() -> Vec<Setup> {
     let mut bots = vec![Setup::commands_in_rust()];
     for (interpreter, file) in [("python3", "commands.py"), ("node", "commands.mjs")] {
         if has(interpreter) {

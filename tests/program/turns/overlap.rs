@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use crate::harness::api::Api;
 use crate::harness::bot::{Bot, SOON, Setup, until};
 use crate::harness::client::once;
+use crate::harness::programs::has;
 use crate::harness::telegram::{text, webhook};
 use crate::platforms::webhooks::told;
+use crate::turns::interrupt::bots;
 
 async fn start(api: &Api, overlap: &str, args: &[&str]) -> Bot {
     let setup = Setup::commands().args(&["--workers", "2"]).args(args);
@@ -120,6 +122,56 @@ async fn an_album_is_one_turn_in_its_place() {
     let last = once(bot.port, webhook(&text(8, 7, "last"))).await.json();
     assert_eq!(last["text"], "5: last");
     bot.stop().await.assert_sound();
+}
+
+/// What a dialog says of itself holds for it alone, after a restart, too.
+#[tokio::test]
+async fn a_dialog_has_its_own() {
+    for setup in bots() {
+        let api = Api::start();
+        let setup = setup.args(&["--workers", "2"]);
+        let bot = api.configure(setup).start().await;
+        sent(&bot, &texts(7, &[(1, "overlap burst 700ms")])).await;
+        sent(&bot, &texts(7, &[(2, "a"), (3, "b"), (4, "c")])).await;
+        api.receives("7", &["2: a|b|c as a/b/c, 0 files"]).await;
+        let other = once(bot.port, webhook(&text(5, 8, "other"))).await.json();
+        assert_eq!(other["text"], "1: other");
+        let bot = bot.kill_all().await.start().await;
+        sent(&bot, &texts(7, &[(6, "d"), (7, "overlap")])).await;
+        let together = "3: d|overlap as d/overlap, 0 files";
+        api.receives("7", &["2: a|b|c as a/b/c, 0 files", together])
+            .await;
+        sent(&bot, &texts(7, &[(8, "overlap")])).await;
+        until("it is handled", SOON, || bot.setup.count("7") == 4).await;
+        let next = once(bot.port, webhook(&text(9, 7, "e"))).await.json();
+        assert_eq!(next["text"], "5: e");
+        bot.stop().await.assert_sound();
+    }
+}
+
+/// A handler says it by channel, and one that there is not is refused.
+#[tokio::test]
+async fn a_channel_has_its_own() {
+    if !has("python3") {
+        return;
+    }
+    let bot = |overlap: &str| {
+        Setup::in_python(&format!(
+            "import turnkey\n\
+             def handle(turn): turn.reply(str(len(turn.updates)))\n\
+             turnkey.run(handle, overlap={overlap})\n"
+        ))
+    };
+    let api = Api::start();
+    let setup = bot("{'telegram': 'burst 700ms', '*': 'latest'}");
+    let served = api.configure(setup).start().await;
+    sent(&served, &texts(7, &[(1, "a"), (2, "b"), (3, "c")])).await;
+    api.receives("7", &["3"]).await;
+    served.stop().await.assert_sound();
+    let ended = bot("{'telgram': 'latest'}").run_to_end();
+    let said =
+        "there is no channel \"telgram\" whose messages could overlap; there are http, telegram";
+    assert!(ended.stderr.contains(said), "{}", ended.stderr);
 }
 
 /// A press is a turn of its own, after what was said before it.

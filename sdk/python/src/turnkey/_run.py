@@ -9,7 +9,6 @@ with code 1. Bound: turns that are cut off at the end have `GRACE` seconds to no
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import threading
@@ -31,7 +30,7 @@ from ._content import KINDS
 from ._errors import describe
 from ._state import states_of
 from ._threads import Threads
-from ._turn import AsyncTurn, Turn
+from ._turn import OVERLAPS, AsyncTurn, Turn, is_overlap
 from ._wire import End, Pipes, ProtocolError, encode
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ THREADS, TASKS = 32, 1000
 
 #: What may have a state in a group.
 DIALOGS = ("user", "chat", "user_in_chat")
-OVERLAP = "each|albums|latest|interrupt|burst [0-9]+(ms|s|m)"
 
 #: What `inspect` calls by this name.
 CO_COROUTINE = 0x80
@@ -220,10 +218,9 @@ def _hello(
         raise ValueError(f"dialog_by is one of {', '.join(DIALOGS)}, not {describe(dialog_by)}")
     said = overlap.values() if isinstance(overlap, dict) else () if overlap is None else (overlap,)
     for one in said:
-        if not isinstance(one, str) or not re.fullmatch(OVERLAP, one):
+        if not is_overlap(one):
             raise ValueError(
-                "overlap is one of each, albums, latest, interrupt and burst with a time,"
-                f' such as "burst 1500ms", or a dict of these by channel, not {describe(one)}'
+                f"overlap is {OVERLAPS}, or a dict of these by channel, not {describe(one)}"
             )
     if name is None:
         name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"

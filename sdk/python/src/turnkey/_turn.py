@@ -9,6 +9,7 @@ handler does. Bound: `MAX_REPLIES` replies and other actions a turn.
 from __future__ import annotations
 
 import os
+import re
 from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
@@ -50,6 +51,15 @@ MAX_TIMER_NAME = 64
 
 #: Bytes of a file that is fetched, if the author says nothing: what Telegram lets bots have.
 MAX_DOWNLOAD = 20 * 1024 * 1024
+
+#: What can be said of messages that come shortly after each other.
+OVERLAPS = 'each, albums, latest, interrupt or burst with a time, such as "burst 1500ms"'
+_OVERLAP = re.compile("each|albums|latest|interrupt|burst [0-9]+(ms|s|m)")
+
+
+def is_overlap(value: object) -> bool:
+    return isinstance(value, str) and _OVERLAP.fullmatch(value) is not None
+
 
 Row = Dict[str, Any]
 Params = Sequence[Union[None, bool, int, float, str, bytes, bytearray, memoryview]]
@@ -95,7 +105,7 @@ class BaseTurn(Heard, Generic[S]):
     helpers that serve both kinds of handlers."""
 
     __slots__ = (
-        "state", "_asked", "_replies", "_statements", "_timers", "_cancelled", "_ended",
+        "state", "_asked", "_replies", "_statements", "_timers", "_overlap", "_cancelled", "_ended",
         "_awaited", "_more", "_newer",
     )  # fmt: skip
 
@@ -110,6 +120,8 @@ class BaseTurn(Heard, Generic[S]):
         self._replies: List[Dict[str, Any]] = []
         self._statements: List[List[Any]] = []
         self._timers: List[Dict[str, Any]] = []
+        # One for each call: the last one counts.
+        self._overlap: List[Optional[str]] = []
         self._cancelled = False
         self._ended = False
         # A plain turn that is awaited after all.
@@ -301,6 +313,19 @@ class BaseTurn(Heard, Generic[S]):
     def cancel(self, name: str) -> None:
         """Takes a timer of this dialog away, if there is one of this name."""
         self._time("cancel", name, {"cancel": True}, None)
+
+    def overlap(self, overlap: Optional[str]) -> None:
+        """From the end of this turn on, what becomes of messages of this dialog that come shortly
+        after each other, by the names that `turnkey.run` takes; None is again what was given
+        there. It is part of this turn's transaction, and holds until it is said anew, or the
+        dialog is forgotten.
+
+            turn.overlap("burst 10s")"""
+        if self._ended:
+            raise _ended("overlap")
+        if overlap is not None and not is_overlap(overlap):
+            raise ValueError(f"turn.overlap takes {OVERLAPS}, or None, not {describe(overlap)}")
+        self._overlap = [overlap]
 
     def _time(self, verb: str, name: str, wish: Dict[str, Any], data: Any) -> None:
         if self._ended:

@@ -11,10 +11,12 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::json::{field, levels, without_place};
+use super::overlap::OVERLAPS;
 use super::value::{Param, statement};
 use super::{DEEPEST, Fail, LONGEST_ERROR, cut};
 use crate::author::error::{Error, Result};
 use crate::author::message::{Action, Delay, Object, Reply, TimerChange, Verb, When};
+use crate::author::overlap::{Overlap, OverlapChange};
 use crate::author::turn::MAX_REPLIES;
 use crate::handlers::Handled;
 
@@ -29,6 +31,8 @@ struct Done<'a> {
     sql: Option<&'a RawValue>,
     #[serde(borrow, default)]
     timers: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    overlap: Option<&'a RawValue>,
 }
 
 /// What is to be done about a timer, as a handler writes it.
@@ -64,6 +68,17 @@ fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
+}
+
+/// What a turn says of quick messages of its dialog: a name, or `null`.
+fn overlap(raw: &RawValue) -> std::result::Result<OverlapChange, String> {
+    let Some(name) = field::<Option<String>>("overlap", raw)? else {
+        return Ok(OverlapChange::Forget);
+    };
+    match Overlap::named(&name) {
+        Some(overlap) => Ok(OverlapChange::Set(overlap)),
+        None => Err(format!("overlap is {name:?}; {OVERLAPS}")),
+    }
 }
 
 /// The fields that make of a reply another action.
@@ -178,6 +193,7 @@ pub(crate) fn read_done(
     Ok(Handled {
         state,
         timers: timers.collect::<std::result::Result<_, _>>()?,
+        overlap: done.overlap.map(overlap).transpose()?,
         actions: actions.collect::<std::result::Result<_, _>>()?,
         statements: statements
             .into_iter()

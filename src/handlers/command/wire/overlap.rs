@@ -13,6 +13,9 @@ const MOST: usize = 64;
 /// All channels that are not named.
 const OTHERS: &str = "*";
 
+/// What it can be.
+pub(super) const OVERLAPS: &str = "it can be each, albums, latest, interrupt, and burst with a time up to 10 minutes, such as \"burst 1500ms\"";
+
 /// Reads the field `overlap` of a hello.
 ///
 /// # Errors
@@ -47,11 +50,7 @@ pub(super) fn overlaps(value: &Value) -> Result<Overlaps, String> {
 }
 
 fn named(field: &str, name: &str) -> Result<Overlap, String> {
-    Overlap::named(name).ok_or_else(|| {
-        format!(
-            "{field} is {name:?}; it can be each, albums, latest, interrupt, and burst with a time up to 10 minutes, such as \"burst 1500ms\""
-        )
-    })
+    Overlap::named(name).ok_or_else(|| format!("{field} is {name:?}; {OVERLAPS}"))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod inbox_rows;
 mod messages;
 mod old_rows;
 mod operators;
+mod overlaps;
 mod pauses;
 mod relays;
 mod replies;

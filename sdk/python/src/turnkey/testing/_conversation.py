@@ -74,6 +74,7 @@ class Conversation(Questions):
         self._stored: Dict[str, str] = {}
         self._count = 0
         self._timers: Dict[str, Dict[str, Dict[str, Any]]] = {}
+        self._overlaps: Dict[str, Optional[str]] = {}
         # Something newer has come, for the turn that runs.
         self._newer = False
         #: What `turn.dead_replies` gives.
@@ -182,6 +183,10 @@ class Conversation(Questions):
             raise KeyError(f"{user} has no timer {name!r}; there are {self.timers(user)}")
         return self.sends(user, name, timer={"data": timer.get("data")})
 
+    def overlap(self, user: str) -> Optional[str]:
+        """What the user's turns have said of their quick messages with `turn.overlap`, last."""
+        return self._overlaps.get(user)
+
     def state(self, user: str) -> Any:
         """A user's state as the next turn would see it."""
         return self._states.read(json.loads(self._stored.get(user, "null")))
@@ -207,6 +212,8 @@ class Conversation(Questions):
             for sql, values in done.get("sql", ()):
                 self.database.execute(sql, _values(values))
         self._stored[user] = json.dumps(done["state"])
+        if "overlap" in done:
+            self._overlaps[user] = done["overlap"]
         timers = self._timers.setdefault(user, {})
         for wish in done.get("timers", ()):
             if wish.get("cancel"):
