@@ -1,9 +1,9 @@
 //! Who wants to know of newer updates of a dialog, and whether some have come; and whether any
 //! dialog has an overlap of its own: words that all workers of the box share.
 //!
-//! A turn that wants to know says so ([`Arrivals::want`]) and looks at a count now and then; an
-//! update of such a dialog takes itself into the inbox at once (`turn/receipt.rs`), and then
-//! counts ([`Arrivals::came`]). The inbox is the proof: dialogs share words, and a count that
+//! A turn that wants to know says so ([`Arrivals::want`]) and looks at a count now and then; updates
+//! of such a dialog take themselves into the inbox at once (`turn/receipt.rs`), and then count
+//! ([`Arrivals::came`]). The inbox is the proof: dialogs share words, and a count that
 //! rose says no more than that it is worth a look. A wish ends by itself, so that one that died
 //! with its worker is forgotten. Bots in which nobody ever wanted to know pay one load of a word
 //! for an update that waits. Bound: [`WORDS`].
@@ -48,9 +48,14 @@ impl Arrivals {
         self.pair(dialog)[0].fetch_max(until, Relaxed);
     }
 
+    /// Whether anybody ever wanted to know of any.
+    pub(crate) fn is_used(&self) -> bool {
+        self.words[WISHED].load(Relaxed) != 0
+    }
+
     /// Whether somebody wants to know of them, or of those of a dialog that shares its words.
     pub(crate) fn is_wanted(&self, dialog: &DialogKey) -> bool {
-        if self.words[WISHED].load(Relaxed) == 0 {
+        if !self.is_used() {
             return false;
         }
         let until = self.pair(dialog)[0].load(Relaxed);

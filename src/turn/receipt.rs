@@ -29,8 +29,11 @@ use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::told;
 
-/// Between two looks at whether a turn of its dialog wants to know of an update that waits.
+/// Between two looks at whether a turn of its dialog wants to know of newer updates.
 const WANTED_LOOK: Duration = Duration::from_millis(25);
+
+/// The same while no turn ever wanted that.
+const FIRST_LOOK: Duration = Duration::from_millis(250);
 
 /// How a turn ended, for whoever brought the update.
 #[derive(Debug)]
@@ -305,27 +308,33 @@ impl<'a> Receipt<'a> {
     }
 
     /// Until the update is to be in the inbox: at that moment, or as soon as a turn of its dialog
-    /// wants to know of it.
+    /// wants to know of newer ones. That is another one, which is to know of this; or its own:
+    /// most platforms send the next one when they have the answer to this.
     fn is_to_be_accepted(&self, at: Instant) -> impl Future<Output = ()> + use<> {
         let (arrivals, update) = (self.inbox.arrivals, self.update.clone());
         async move {
             while Instant::now() < at && !arrivals.is_wanted(&update.dialog) {
-                tokio::time::sleep_until(at.min(Instant::now() + WANTED_LOOK)).await;
+                let tick = match arrivals.is_used() {
+                    true => WANTED_LOOK,
+                    false => FIRST_LOOK,
+                };
+                tokio::time::sleep_until(at.min(Instant::now() + tick)).await;
             }
         }
     }
 
-    /// Does some of the turn's work. Should `--ack-after` end meanwhile, the update is
-    /// accepted; the work goes on while it is written, but what comes after waits.
+    /// Does some of the turn's work. Should the update have to be accepted meanwhile, it is; the
+    /// work goes on while it is written, but what comes after waits.
     pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
         let Some(at) = self.accept_at else {
             return work.await;
         };
+        let is_to_be_accepted = self.is_to_be_accepted(at);
         let mut work = pin!(work);
         tokio::select! {
             biased;
             done = &mut work => return done,
-            () = tokio::time::sleep_until(at) => {}
+            () = is_to_be_accepted => {}
         }
         tokio::join!(work, self.accept()).0
     }
@@ -375,7 +384,7 @@ impl<'a> Receipt<'a> {
         older: impl Future<Output = bool>,
     ) -> bool {
         if !self.waits_for_answer() {
-            return self.wait_behind(older).await && !self.is_refused();
+            return self.during(older).await && !self.is_refused();
         }
         let mut older = pin!(older);
         tokio::select! {
@@ -388,24 +397,6 @@ impl<'a> Receipt<'a> {
         ));
         older.await;
         false
-    }
-}
-
-impl Receipt<'_> {
-    /// As [`Receipt::during`], while another update's turn runs, which may want to know of this
-    /// one.
-    async fn wait_behind<T>(&mut self, older: impl Future<Output = T>) -> T {
-        let Some(at) = self.accept_at else {
-            return older.await;
-        };
-        let is_to_be_accepted = self.is_to_be_accepted(at);
-        let mut older = pin!(older);
-        tokio::select! {
-            biased;
-            done = &mut older => return done,
-            () = is_to_be_accepted => {}
-        }
-        tokio::join!(older, self.accept()).0
     }
 }
 
