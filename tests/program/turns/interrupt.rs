@@ -245,11 +245,13 @@ async fn a_handler_hears_of_something_newer_of_another_worker() {
         // It waits for the first, and is in the inbox at once all the same.
         let accepted = next.await.expect("an answer");
         assert_eq!((accepted.status, accepted.text().as_str()), (200, ""));
-        // So is the first: most platforms send the next when they have the answer to it.
-        let accepted = answer.await.expect("an answer");
-        assert_eq!((accepted.status, accepted.text().as_str()), (200, ""));
-        api.receives("7", &["something newer came", "2: next"])
-            .await;
+        // So is the first, if the next is not there sooner: then the reply rides in the answer.
+        let answer = answer.await.expect("an answer");
+        let mut rest = vec!["something newer came", "2: next"];
+        if !answer.text().is_empty() {
+            assert_eq!(answer.json()["text"], rest.remove(0));
+        }
+        api.receives("7", &rest).await;
         bot.stop().await.assert_sound();
     }
 }
