@@ -145,7 +145,7 @@ async fn the_eleventh_run_is_left_to_end() {
     told(&bot, webhook(&text(20, 8, "sleep 300")), "").await;
     api.receives("8", &["1: sleep 300"]).await;
     waits.open();
-    let all = vec![said.as_str(); 11];
+    let all = [said.as_str(); 11];
     let together = format!("1: {} as {}, 0 files", all.join("|"), all.join("/"));
     api.receives("7", &[&together, "2: last"]).await;
     bot.stop().await.assert_sound();

@@ -407,7 +407,7 @@ class Turn(BaseTurn[S]):
         newer update has a turn of its own. At the first look what came before may not be known
         yet; from then on it is."""
         has = self._ask("newer", {"wait": False})
-        return Ready(has) if self._awaited else has  # type: ignore[no-any-return]
+        return Ready(has) if self._awaited else has  # type: ignore[return-value]
 
     def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:

@@ -76,6 +76,9 @@ async def async_verbs(turn: turnkey.AsyncTurn) -> None:
     data: bytes = await turn.download(turn.files[0])
     size: int = await turn.download(turn.files[0], pathlib.Path("x"))
     turn.reply(f"{size} {data!r} {await turn.ask('getMe')}")
+    await turn.newer()
+    newer: bool = await turn.has_newer()
+    turn.overlap("latest" if newer else None)
 
 
 class Bot:
@@ -85,6 +88,7 @@ class Bot:
 
 def main() -> None:
     turnkey.run(bare)
+    turnkey.run(with_dict, overlap={"telegram": "burst 2m", "*": "interrupt"})
     turnkey.run(with_dict, concurrency=4, raw=True, hears=["edited"], dialog_by="chat", overlap="albums", name="bot")
     turnkey.run(typed, state=Visitor)
     turnkey.run(async_bare)
