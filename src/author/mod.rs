@@ -10,6 +10,7 @@ pub(crate) mod message;
 pub(crate) mod newer;
 pub(crate) mod overlap;
 pub(crate) mod platform;
+mod quick_messages;
 pub(crate) mod start_error;
 pub(crate) mod turn;
 pub(crate) mod user_lock;
