@@ -145,8 +145,13 @@ pub async fn of(storage: &dyn Storage, dialog: &DialogKey, update: &str) -> Resu
 }
 
 /// Takes the steps of an update away, with the commit of its turn.
-pub fn forget(dialog: &DialogKey, update: &str) -> Change {
-    Change(take_out(&dialog.channel, update))
+pub fn forget(dialog: &DialogKey, update: &str) -> [Change; 2] {
+    // Its row first: whoever keeps a step at this moment has it.
+    let hold = Statement::new(
+        "UPDATE turnkey_inbox SET attempts = attempts WHERE id = ?1 AND channel = ?2",
+        (update, &dialog.channel),
+    );
+    [Change(hold), Change(take_out(&dialog.channel, update))]
 }
 
 /// Takes the steps of an update away.
