@@ -17,7 +17,7 @@ use turnkey_storage::{Change, Fence, Result};
 use crate::author::message::Update;
 use crate::author::overlap::Overlap;
 use crate::turn::context::Bot;
-use crate::turn::receipt::{Receipt, now_ms};
+use crate::turn::receipt::{Receipt, may_have_steps, now_ms};
 
 /// Messages of one turn.
 const MOST: u32 = 50;
@@ -47,7 +47,7 @@ pub(super) async fn keep(bot: &Bot, receipt: &mut Receipt<'_>, window: Duration)
 
 /// What a turn is given: its update, or what it makes together with those that wait behind it.
 /// Called under the dialog's lock, before each attempt.
-pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Update>> {
+pub(super) async fn gather(bot: &Bot, receipt: &mut Receipt<'_>) -> Result<Arc<Update>> {
     let update = &receipt.update;
     let is_last = receipt.attempts > 1 && receipt.attempts >= bot.limits.attempts;
     if !receipt.is_accepted() || is_last || bot.overlap.window(update).is_none() {
@@ -55,7 +55,7 @@ pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Updat
     }
     let rows = inbox::of_dialog(&*bot.storage, &update.dialog, MOST).await?;
     let mut parts = vec![Update::clone(update)];
-    let mut bytes = 0;
+    let (mut bytes, mut has_steps) = (0, false);
     let mut behind = rows.iter().skip_while(|row| row.update != update.id.0);
     behind.next();
     for row in behind {
@@ -69,8 +69,11 @@ pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Updat
         if !joins || bytes > MOST_BYTES {
             break;
         }
+        has_steps |= may_have_steps(row);
         parts.push(next);
     }
+    receipt.may_have_steps |= has_steps;
+    let update = &receipt.update;
     Ok(match (parts.len(), bot.overlap) {
         (1, _) => update.clone(),
         (_, Overlap::Latest) => Arc::new(Update::newest(parts)),
