@@ -231,3 +231,129 @@ pub(crate) async fn run<T: Serialize + DeserializeOwned>(
         false => serde_json::from_str(&stands).map_err(unreadable),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+
+    /// Runs it, and keeps what it asks for.
+    async fn with<T>(steps: &Steps, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Wish { step, answer } = steps.asked() => {
+                    drop(answer.send(Ok(steps.stands(step.name, step.value))));
+                }
+            }
+        }
+    }
+
+    #[track_caller]
+    fn step<'a, T: Serialize + DeserializeOwned + 'a>(
+        (steps, used): &'a (Steps, Used),
+        name: &'a str,
+        body: impl Future<Output = Result<T>> + 'a,
+    ) -> impl Future<Output = Result<T>> + 'a {
+        with(steps, run(steps, used, Location::caller(), name, body))
+    }
+
+    async fn gives<T>(value: T) -> Result<T> {
+        Ok(value)
+    }
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(work)
+    }
+
+    #[test]
+    fn what_is_kept_is_not_done_again() {
+        block_on(async {
+            let mut turn = (Steps::default(), Used::default());
+            assert_eq!(step(&turn, "a", gives(7)).await.unwrap(), 7);
+            // The next attempt has names of its own.
+            turn.1 = Used::default();
+            let never = async { panic!("it is kept") };
+            assert_eq!(step::<u32>(&turn, "a", never).await.unwrap(), 7);
+            turn.1 = Used::default();
+            let other = step(&turn, "a", gives("seven".to_owned())).await;
+            let why = other.unwrap_err().to_string();
+            assert!(
+                why.contains("the result of step \"a\" cannot be read"),
+                "{why}"
+            );
+            // What a later attempt could not read shows at once, and is not kept.
+            let lost = step(&turn, "nan", gives(f64::NAN)).await;
+            assert!(lost.is_err());
+            assert!(turn.0.get("nan").is_none());
+        });
+    }
+
+    #[test]
+    fn of_two_results_the_first_is_given_to_both() {
+        block_on(async {
+            let turn = (Steps::default(), Used::default());
+            let slow = async {
+                turn.0.found(vec![Step {
+                    name: "a".to_owned(),
+                    value: "1".to_owned(),
+                }]);
+                Ok(2)
+            };
+            assert_eq!(step(&turn, "a", slow).await.unwrap(), 1);
+        });
+    }
+
+    #[test]
+    fn a_name_is_used_once_and_both_places_are_told() {
+        block_on(async {
+            let turn = (Steps::default(), Used::default());
+            let fails = async { Err::<u32, _>(Error::msg("no")) };
+            assert_eq!(step(&turn, "a", fails).await.unwrap_err().to_string(), "no");
+            step(&turn, "a", gives(1)).await.unwrap();
+            let twice = step(&turn, "a", gives(1)).await.unwrap_err().to_string();
+            let places: Vec<_> = twice.matches("steps.rs:").collect();
+            assert!(
+                twice.contains("is used twice") && places.len() == 2,
+                "{twice}"
+            );
+        });
+    }
+
+    #[test]
+    fn each_limit_has_its_error() {
+        let refused = |work: Result<String>, part: &str| {
+            let why = work.unwrap_err().to_string();
+            assert!(why.contains(part), "{why}");
+        };
+        block_on(async {
+            let turn = (Steps::default(), Used::default());
+            let text = |length| gives("x".repeat(length));
+            for name in ["", &"x".repeat(65)] {
+                refused(step(&turn, name, text(1)).await, "1 to 64 bytes");
+            }
+            refused(
+                step(&turn, "long", text(MAX_VALUE)).await,
+                "64 KiB is the limit",
+            );
+            for n in 0..16 {
+                let kept = step(&turn, &format!("{n}"), text(65_000)).await;
+                kept.unwrap();
+            }
+            refused(
+                step(&turn, "more", text(65_000)).await,
+                "more than 1 MiB together",
+            );
+            for n in 16..100 {
+                step(&turn, &format!("{n}"), text(1)).await.unwrap();
+            }
+            refused(step(&turn, "101", text(1)).await, "at most 100 steps");
+        });
+    }
+}

@@ -297,6 +297,11 @@ mod tests {
         let of = |line: &str| question(line).number.of;
         assert_eq!(of(r#"{"id":7,"query":1,"sql":"SELECT 1"}"#), Sort::Query);
         assert_eq!(of(r#"{"id":7,"dead_replies":1}"#), Sort::DeadReplies);
+        let line = r#"{"id":7,"step":1,"name":"charge","value":null}"#;
+        let Ok(Asked::Keep(step)) = question(line).asked else {
+            panic!("no step")
+        };
+        assert_eq!((&*step.name, &*step.value), ("charge", "null"));
         let asked = question(r#"{"id":7,"ask":1,"method":"getMe"}"#).asked;
         let Ok(Asked::Platform(Wish::Result { method, params })) = asked else {
             panic!("no method")
@@ -317,6 +322,16 @@ mod tests {
             (r#"{"id":7,"query":1}"#, "without sql"),
             (r#"{"id":7,"query":1,"sql":7}"#, "sql: invalid type"),
             (r#"{"id":7,"ask":1}"#, "without method"),
+            (r#"{"id":7,"step":1,"value":1}"#, "without name"),
+            (r#"{"id":7,"step":1,"name":"x"}"#, "without value"),
+            (
+                r#"{"id":7,"step":1,"name":7,"value":1}"#,
+                "name: invalid type",
+            ),
+            (
+                r#"{"id":7,"step":1,"name":"x","value":"\ud800"}"#,
+                "value: ",
+            ),
             (r#"{"id":7,"ask":1,"method":"x","params":[]}"#, "an object"),
             (r#"{"id":7,"download":1}"#, "without file"),
             (
@@ -366,6 +381,16 @@ mod tests {
             text(dead(7, number(Sort::DeadReplies), Ok(vec![given_up]))),
             "{\"id\":7,\"dead_replies\":3,\"replies\":\
              [{\"action\":{\"text\":\"x\"},\"error\":\"blocked\",\"died\":5}]}\n"
+        );
+        let stands = |answer| text(kept(7, number(Sort::Step), "1", answer));
+        assert_eq!(stands(Ok("1".into())), "{\"id\":7,\"step\":3}\n");
+        assert_eq!(
+            stands(Ok("null".into())),
+            "{\"id\":7,\"step\":3,\"value\":null}\n"
+        );
+        assert_eq!(
+            stands(Err("no".to_owned())),
+            "{\"id\":7,\"step\":3,\"error\":\"no\"}\n"
         );
         let long = serde_json::Value::String("x".repeat(super::super::LONGEST_LINE));
         let line = text(result(7, number(Sort::Ask), Ok(long)));

@@ -263,6 +263,23 @@ mod tests {
         assert_eq!(turn["state"]["n"], 3);
         assert_eq!(turn["raw"]["text"], "a\u{2028}b\u{85}c");
         assert!(!given(&update, false).contains("raw"));
+        assert!(!given(&update, false).contains("steps"));
+        let given_steps = Given {
+            id: 1,
+            update: &update,
+            attempt: 2,
+            state: None,
+            raw: false,
+            steps: &[
+                ("a\"".to_owned(), "[1]".into()),
+                ("b".to_owned(), "null".into()),
+            ],
+        };
+        let with_steps = String::from_utf8(turn(&given_steps).unwrap()).unwrap();
+        assert!(
+            with_steps.contains(r#""steps":{"a\"":[1],"b":null}"#),
+            "{with_steps}"
+        );
         update.raw = Bytes::from_static(&[255, 0]);
         assert!(given(&update, true).contains(r#""raw":{"base64":"/wA="}"#));
     }
