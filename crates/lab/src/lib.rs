@@ -43,7 +43,7 @@ mod table;
 
 pub use engines::known_engines;
 pub use error::{Error, Result};
-pub use http::{HttpOptions, bench as http};
+pub use http::{HttpOptions, STEP, bench as http};
 pub use laboratory::{bench as storage, redraw};
 pub use plan::StorageOptions;
 pub use process::main as process;

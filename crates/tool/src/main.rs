@@ -26,6 +26,9 @@ struct Counter {
 async fn count(turn: &mut Turn<Counter>) -> turnkey::Result<()> {
     turn.state.count += 1;
     let n = turn.state.count;
+    if turn.text() == turnkey_lab::STEP {
+        turn.step("count", async { Ok(n) }).await?;
+    }
     turn.reply(format!("{n}: {}", turn.text()));
     Ok(())
 }

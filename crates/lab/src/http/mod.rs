@@ -34,6 +34,12 @@ use turnkey_report::stop::Stop;
 /// Connections of one run.
 const MAX_CONNECTIONS: usize = 16_384;
 
+/// What a message says whose turn keeps a step, in the bot of the program `turnkey`.
+pub const STEP: &str = "step";
+
+/// What any other says.
+const PLAIN: &str = "hi";
+
 /// For the bot to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -61,6 +67,8 @@ pub struct HttpOptions {
     pub warm_up: f64,
     /// Runs of each case; the medians are shown.
     pub repeat: usize,
+    /// Each run a second time, with turns that keep a step.
+    pub step: bool,
     /// Print the results as JSON.
     pub json: bool,
     /// Of `POST /http`.
@@ -99,11 +107,17 @@ pub fn bench(options: &HttpOptions) -> crate::error::Result<Outcome> {
         sync_times(place.path())?,
         options,
     );
-    results.announce(connections.len() * options.repeat);
+    let kinds: &[u32] = if options.step { &[0, 1] } else { &[0] };
+    results.announce(connections.len() * options.repeat * kinds.len());
+    let cases = || {
+        let of = |n| kinds.iter().map(move |steps| (n, *steps));
+        connections.iter().flat_map(move |n| of(*n))
+    };
     'all: for repeat in 1..=options.repeat {
-        for &connections in &connections {
+        for (connections, steps) in cases() {
             let mut run = Run {
                 connections,
+                steps,
                 repeat,
                 ..Run::default()
             };
@@ -171,6 +185,7 @@ fn measure(
         token: keeper.is_none().then(|| options.token.clone()).flatten(),
         connections: run.connections,
         users: options.users,
+        text: if run.steps > 0 { STEP } else { PLAIN },
         window,
         seed: run.repeat as u64,
     };

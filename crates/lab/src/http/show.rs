@@ -41,6 +41,8 @@ struct Settings {
 #[derive(Clone, Default, Serialize)]
 pub(super) struct Run {
     pub(super) connections: usize,
+    /// That each turn keeps.
+    pub(super) steps: u32,
     /// From 1.
     pub(super) repeat: usize,
     pub(super) failed: Option<String>,
@@ -60,10 +62,11 @@ pub(super) struct Run {
     pub(super) others_share: Option<f64>,
 }
 
-/// The middle of the runs with as many connections.
+/// The middle of the runs with as many connections and steps.
 #[derive(Serialize)]
 struct Median {
     connections: usize,
+    steps: u32,
     runs: usize,
     turns_per_second: f64,
     least_turns_per_second: f64,
@@ -130,12 +133,15 @@ impl Results {
     pub(super) fn ended(&mut self, run: Run) {
         match &run.failed {
             Some(sentence) => tell(&format!(
-                "FAILED {} connections, repeat {}: {sentence}",
-                run.connections, run.repeat
+                "FAILED {} connections{}, repeat {}: {sentence}",
+                run.connections,
+                kept(run.steps),
+                run.repeat
             )),
             None => tell(&format!(
-                "{} connections, repeat {}: {} turns/s, p99 {}",
+                "{} connections{}, repeat {}: {} turns/s, p99 {}",
                 run.connections,
+                kept(run.steps),
                 run.repeat,
                 thousands(run.turns_per_second),
                 time(run.latency_us.p99)
@@ -151,12 +157,13 @@ impl Results {
     fn summarize(&mut self) {
         let mut seen = Vec::new();
         for run in &self.runs {
-            if !seen.contains(&run.connections) {
-                seen.push(run.connections);
+            let case = (run.connections, run.steps);
+            if !seen.contains(&case) {
+                seen.push(case);
             }
         }
         let runs = &self.runs;
-        self.medians = seen.into_iter().map(|n| middle(runs, n)).collect();
+        self.medians = seen.into_iter().map(|case| middle(runs, case)).collect();
     }
 
     pub(super) fn present(&mut self, json: bool) -> crate::error::Result<()> {
@@ -195,6 +202,9 @@ impl Results {
                 time(l.max),
                 short(row.bot_cpu_us_per_turn)
             );
+            if row.steps > 0 {
+                text.push_str("  with a step");
+            }
             if let Some(share) = row.others_share.filter(|share| *share > NOISY) {
                 let _ = write!(text, "  noisy: {:.0} % by others", share * 100.0);
             }
@@ -232,10 +242,18 @@ impl Results {
     }
 }
 
-fn middle(all: &[Run], connections: usize) -> Median {
+/// What is said of runs whose turns keep steps.
+fn kept(steps: u32) -> &'static str {
+    match steps {
+        0 => "",
+        _ => " with a step",
+    }
+}
+
+fn middle(all: &[Run], (connections, steps): (usize, u32)) -> Median {
     let runs: Vec<&Run> = all
         .iter()
-        .filter(|run| run.connections == connections && run.failed.is_none())
+        .filter(|run| run.connections == connections && run.steps == steps && run.failed.is_none())
         .collect();
     let of = |pick: fn(&Run) -> f64| {
         median(runs.iter().map(|run| pick(run)).collect()).unwrap_or_default()
@@ -243,6 +261,7 @@ fn middle(all: &[Run], connections: usize) -> Median {
     let speeds = || runs.iter().map(|run| run.turns_per_second);
     Median {
         connections,
+        steps,
         runs: runs.len(),
         turns_per_second: of(|run| run.turns_per_second),
         least_turns_per_second: speeds().reduce(f64::min).unwrap_or_default(),
