@@ -275,7 +275,7 @@ mod tests {
                 ("b".to_owned(), "null".into()),
             ],
         };
-        let with_steps = String::from_utf8(turn(&given_steps).unwrap()).unwrap();
+        let with_steps = String::from_utf8(super::turn(&given_steps).unwrap()).unwrap();
         assert!(
             with_steps.contains(r#""steps":{"a\"":[1],"b":null}"#),
             "{with_steps}"
