@@ -29,7 +29,10 @@ async fn count(turn: &mut Turn<Counter>) -> turnkey::Result<()> {
     if turn.text() == turnkey_lab::STEP {
         turn.step("count", async { Ok(n) }).await?;
     }
-    turn.reply(format!("{n}: {}", turn.text()));
+    // What becomes due has no request in whose answer a reply could ride.
+    if turn.timer().is_none() {
+        turn.reply(format!("{n}: {}", turn.text()));
+    }
     Ok(())
 }
 
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
         extra("new", "Write a new bot's project: a program, its tests, a unit", new::New::run),
         extra(
             "bench",
-            "Measure: storage engines side by side, or whole turns over HTTP",
+            "Measure: storage engines side by side, whole turns over HTTP, timers beside them",
             bench::Bench::run,
         ),
         extra(
