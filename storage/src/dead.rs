@@ -5,7 +5,7 @@
 //! platform that sends it again gets an answer. The steps of its turn stay until it is done or
 //! dropped.
 
-use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock, done, steps};
+use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock, done};
 
 /// The columns of a letter.
 const COLUMNS: &str = "channel, id, user_id, arrived, digest, answer, body, error, attempts, died";
@@ -181,7 +181,7 @@ pub async fn drop_letter(storage: &dyn Storage, channel: &str, update: &str) -> 
     if get(storage, channel, update).await?.is_none() {
         return Ok(false);
     }
-    let steps = steps::take_out(channel, update);
+    let steps = done::take_steps(channel, update);
     storage.own(vec![delete(channel, update), steps]).await?;
     Ok(true)
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::{
     Change, DialogKey, Error, Fence, Result, Row, Seen, Statement, Storage, Value, clock, dead,
-    done, steps,
+    done,
 };
 
 /// The longest pause before an update is tried again.
@@ -205,7 +205,7 @@ pub(crate) fn in_order(relays: &[Pending]) -> Vec<&Pending> {
 pub async fn forget(storage: &dyn Storage, channel: &str, update: &str) -> Result<()> {
     let delete = vec![
         done::take_out(channel, update),
-        steps::take_out(channel, update),
+        done::take_steps(channel, update),
     ];
     storage.own(delete).await.map(drop)
 }

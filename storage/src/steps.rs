@@ -10,7 +10,7 @@
 //! the bound here is [`MAX_NAME`], which the key has room for.
 
 use crate::inbox::{self, Bounds, Pending, UpdateState};
-use crate::{Change, DialogKey, Error, Result, Statement, Storage, Value, clock};
+use crate::{Change, DialogKey, Error, Result, Statement, Storage, Value, clock, done};
 
 /// Bytes of a step's name.
 pub const MAX_NAME: usize = 64;
@@ -151,13 +151,8 @@ pub fn forget(dialog: &DialogKey, update: &str) -> [Change; 2] {
         "UPDATE turnkey_inbox SET attempts = attempts WHERE id = ?1 AND channel = ?2",
         (update, &dialog.channel),
     );
-    [Change(hold), Change(take_out(&dialog.channel, update))]
-}
-
-/// Takes the steps of an update away.
-pub(crate) fn take_out(channel: &str, update: &str) -> Statement {
-    Statement::new(
-        "DELETE FROM turnkey_step WHERE id = ?1 AND channel = ?2",
-        (update, channel),
-    )
+    [
+        Change(hold),
+        Change(done::take_steps(&dialog.channel, update)),
+    ]
 }
