@@ -1,8 +1,8 @@
 //! What is written of an update that is done, by its turn or as a dead letter: its id is
 //! remembered, it leaves the inbox, and its turn's steps go.
 //!
-//! Used by `inbox.rs`, `dead.rs` and `steps.rs`. The engines write the same of a turn's own update in words of
-//! their own, together with the turn.
+//! Used by `inbox.rs`, `dead.rs` and `steps.rs`. The engines write the same of a turn's own update
+//! in words of their own, together with the turn.
 
 use crate::Statement;
 

@@ -174,11 +174,12 @@ async fn nor_is_it_in_python_and_javascript() {
     }
 }
 
-/// The writer dies while a payment is made: its result is kept by the next one.
+/// The first step answers the platform. The writer dies while the next payment is made: its result
+/// is kept by the one that comes after it.
 #[tokio::test]
 async fn a_payment_is_kept_by_the_next_writer() {
     let (api, payments) = (Api::start(), Payments::start());
-    let setup = Setup::commands().args(&["--workers", "1"]);
+    let setup = Setup::commands().args(&["--workers", "1", "--ack-after", "30s"]);
     let bot = api.configure(setup).start().await;
     payments.hold(7, "two");
     deliver(&bot, 1, 7, &payments.order()).await;
@@ -220,6 +221,34 @@ async fn a_dead_letter_knows_what_was_paid() {
         .await;
     assert_eq!(payments.counts(8), [1; 6]);
     dead("drop", "3");
+    until("nothing is left", SOON, || left(&bot) == 0).await;
+    bot.stop().await.assert_sound();
+}
+
+/// Several messages that are one turn share its steps.
+#[tokio::test]
+async fn a_burst_has_its_steps_once() {
+    if !has("python3") {
+        return;
+    }
+    let code = "import turnkey\n\
+        def handle(turn):\n\
+        \x20   said = turn.step('model', lambda: ' '.join(u.text for u in turn.updates))\n\
+        \x20   if turn.attempt == 1:\n\
+        \x20       raise ValueError('not yet')\n\
+        \x20   turn.reply(f'{said}, attempt {turn.attempt}')\n\
+        turnkey.run(handle, overlap='burst 500ms')\n";
+    let api = Api::start();
+    let setup = Setup::in_python(code).args(&["--workers", "1"]);
+    let bot = api.configure(setup).start().await;
+    for (update, said) in [(1, "a"), (2, "b"), (3, "c")] {
+        deliver(&bot, update, 7, said).await;
+    }
+    bot.wait_for_stderr("not yet").await;
+    // One more comes while the turn waits for its next attempt, which takes it along; what was
+    // kept stands.
+    deliver(&bot, 4, 7, "d").await;
+    api.receives("7", &["a b c, attempt 2"]).await;
     until("nothing is left", SOON, || left(&bot) == 0).await;
     bot.stop().await.assert_sound();
 }
