@@ -105,6 +105,9 @@ pub(crate) struct Receipt<'a> {
     pub(super) steps: Rc<Steps>,
     /// An earlier attempt may have kept some that are not read yet.
     pub(super) may_have_steps: bool,
+    /// The messages of its turn, where it may have several: once there are steps, none joins and
+    /// none leaves.
+    pub(super) together: Option<Vec<String>>,
     /// A step could not be kept, since another turn has done this update.
     pub(super) is_overtaken: bool,
 }
@@ -186,6 +189,7 @@ impl<'a> Receipt<'a> {
             place,
             steps: Rc::default(),
             may_have_steps: false,
+            together: None,
             is_overtaken: false,
         }
     }

@@ -5,7 +5,8 @@
 //! with the commit. The first step of a turn takes the update into the inbox, if it is not there:
 //! from then on no crash loses it, and whoever waits only for that is answered. A later attempt
 //! is given what is kept: by this worker from memory, by another from the database, which is
-//! asked only where the row in the inbox says that there may be some. Invariants: nothing of
+//! asked only where the row in the inbox says that there may be some. A turn of several messages
+//! stays as it is from its first step on (`gathering.rs`). Invariants: nothing of
 //! this costs a turn without steps a read or a write; the commit takes the steps away. Bounds:
 //! those of `author/steps.rs`, and the inbox's, which steps may fill twice over: an update whose
 //! payment was made is refused last.
@@ -14,10 +15,9 @@ use std::future::Future;
 use std::pin::pin;
 
 use turnkey_storage::inbox::Bounds;
-use turnkey_storage::steps::{self, Kept, Place};
+use turnkey_storage::steps::{self, Kept, NOTE, Place};
 use turnkey_storage::{Change, Error as StorageError, Result};
 
-use crate::author::message::Update;
 use crate::author::steps::Wish;
 use crate::turn::context::Bot;
 use crate::turn::receipt::Receipt;
@@ -26,37 +26,32 @@ use crate::turn::told;
 /// So many times the bounds of the inbox.
 const ROOM: u32 = 2;
 
-/// Reads what earlier attempts of other workers kept, if they may have kept something. `heard` is
-/// what the turn handles.
+/// Reads what earlier attempts of other workers kept, if they may have kept something. Called
+/// before each attempt.
 ///
 /// # Errors
 /// The storage is away.
-pub(super) async fn read(bot: &Bot, receipt: &mut Receipt<'_>, heard: &Update) -> Result<()> {
-    if !std::mem::take(&mut receipt.may_have_steps) {
+pub(super) async fn read(bot: &Bot, receipt: &mut Receipt<'_>) -> Result<()> {
+    if !receipt.may_have_steps {
         return Ok(());
     }
-    for part in heard.updates() {
-        let found = steps::of(&*bot.storage, &part.dialog, &part.id.0).await;
-        match found {
-            Ok(found) => receipt.steps.found(found),
-            Err(error) => {
-                receipt.may_have_steps = true;
-                return Err(error);
-            }
-        }
+    let update = receipt.update.clone();
+    let mut found = steps::of(&*bot.storage, &update.dialog, &update.id.0).await?;
+    receipt.may_have_steps = false;
+    if let Some(at) = found.iter().position(|step| step.name == NOTE) {
+        let note = found.swap_remove(at);
+        receipt.together = serde_json::from_str(&note.value).ok();
     }
+    receipt.steps.found(found);
     Ok(())
 }
 
 /// What a commit changes: it takes the steps away.
-pub(super) fn forgotten(receipt: &Receipt<'_>, heard: &Update) -> Vec<Change> {
-    if receipt.steps.is_empty() {
-        return Vec::new();
+pub(super) fn forgotten(receipt: &Receipt<'_>) -> Vec<Change> {
+    match receipt.steps.is_empty() {
+        true => Vec::new(),
+        false => steps::forget(&receipt.update.dialog, &receipt.update.id.0).into(),
     }
-    let parts = heard.updates().iter();
-    parts
-        .flat_map(|part| steps::forget(&part.dialog, &part.id.0))
-        .collect()
 }
 
 /// Runs a handler, and keeps what it asks for. Should `--ack-after` end meanwhile, the update is
@@ -120,8 +115,14 @@ async fn write(receipt: &mut Receipt<'_>, step: &steps::Step) -> Result<Kept> {
     let (dialog, id) = (&update.dialog, &update.id.0);
     let storage = receipt.storage();
     if receipt.is_accepted() {
-        let attempt = receipt.attempts;
-        return steps::keep(&*storage, dialog, id, step, Place::Inbox { attempt }).await;
+        let together = receipt.together.as_ref();
+        let together = together.filter(|_| receipt.steps.is_empty());
+        let note = together.and_then(|ids| serde_json::to_string(ids).ok());
+        let place = Place::Inbox {
+            attempt: receipt.attempts,
+            note: note.as_deref(),
+        };
+        return steps::keep(&*storage, dialog, id, step, place).await;
     }
     let row = match receipt.row() {
         Ok(row) => row,

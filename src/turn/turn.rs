@@ -337,13 +337,13 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             if !attempts.start(receipt).await {
                 return;
             }
+            if let Err(error) = stepping::read(bot, receipt).await {
+                return receipt.answer(Answer::Busy(told::of_storage(&error)));
+            }
             let heard = match gathering::gather(bot, receipt).await {
                 Ok(heard) => heard,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             };
-            if let Err(error) = stepping::read(bot, receipt, &heard).await {
-                return receipt.answer(Answer::Busy(told::of_storage(&error)));
-            }
             let returned = match heard.kind {
                 Kind::Relayed => relay::handled(&heard, state, grant),
                 _ => {
@@ -378,7 +378,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 Ok((mut commit, outgoing, set)) => {
                     let gathered = gathering::handled(bot, &heard, grant.fence());
                     commit.changes.extend(gathered);
-                    commit.changes.extend(stepping::forgotten(receipt, &heard));
+                    commit.changes.extend(stepping::forgotten(receipt));
                     let answer = commit.answer.clone();
                     let others: BTreeSet<_> =
                         commit.relays.iter().map(|row| row.dialog.clone()).collect();

@@ -15,6 +15,9 @@ use crate::{Change, DialogKey, Error, Result, Statement, Storage, Value, clock, 
 /// Bytes of a step's name.
 pub const MAX_NAME: usize = 64;
 
+/// The name of what is kept beside the steps: no step has it.
+pub const NOTE: &str = "";
+
 /// A step of the turn of an update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -31,6 +34,8 @@ pub enum Place<'a> {
     Inbox {
         /// From 1.
         attempt: u32,
+        /// A note that is kept with the first step, under the name [`NOTE`].
+        note: Option<&'a str>,
     },
     /// Nowhere yet: it is taken into the inbox in the same transaction.
     Arrival(&'a Pending, Bounds),
@@ -57,8 +62,8 @@ pub async fn keep(
     step: &Step,
     place: Place<'_>,
 ) -> Result<Kept> {
-    let attempt = match place {
-        Place::Inbox { attempt } => attempt,
+    let (attempt, note) = match place {
+        Place::Inbox { attempt, note } => (attempt, note),
         Place::Arrival(row, bounds) => {
             let statements = vec![
                 inbox::acceptance(row, bounds),
@@ -69,7 +74,7 @@ pub async fn keep(
             }
             // The answer of the first time was lost, or somebody else was sooner.
             match inbox::state_of(storage, &dialog.channel, update).await? {
-                UpdateState::Pending => row.attempts,
+                UpdateState::Pending => (row.attempts, None),
                 UpdateState::Unknown => return Err(inbox::too_many()),
                 UpdateState::Done(_) | UpdateState::Dead(_) => return Err(Error::Stale),
             }
@@ -81,8 +86,15 @@ pub async fn keep(
         "UPDATE turnkey_inbox SET attempts = ?1 WHERE id = ?2 AND channel = ?3 AND user_id = ?4",
         (attempt, update, &dialog.channel, &dialog.user_id),
     );
-    let statements = vec![hold, insert(dialog, update, step, None)];
-    if storage.own(statements).await?.ends_with(&[1]) {
+    let mut statements = vec![hold, insert(dialog, update, step, None)];
+    statements.extend(note.map(|note| {
+        let note = Step {
+            name: NOTE.to_owned(),
+            value: note.to_owned(),
+        };
+        insert(dialog, update, &note, None)
+    }));
+    if storage.own(statements).await?.get(1) == Some(&1) {
         return Ok(Kept::New);
     }
     let before = of(storage, dialog, update).await?;
@@ -124,7 +136,7 @@ fn insert(dialog: &DialogKey, update: &str, step: &Step, arrived: Option<i64>) -
     )
 }
 
-/// The steps of an update, in the order of their names.
+/// The steps of an update, in the order of their names; and the note, if there is one.
 ///
 /// # Errors
 /// [`Error::Unavailable`].

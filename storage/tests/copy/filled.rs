@@ -102,7 +102,10 @@ async fn keep_beside(storage: &dyn Storage) {
             name: format!("{user}'s"),
             value: format!("{{\"n\":{n},\"text\":\"🦀\\\\\"}}"),
         };
-        let place = Place::Inbox { attempt: 1 };
+        let place = Place::Inbox {
+            attempt: 1,
+            note: None,
+        };
         steps::keep(storage, &pending.dialog, &pending.update, &step, place)
             .await
             .unwrap();

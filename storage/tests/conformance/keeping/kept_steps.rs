@@ -2,7 +2,7 @@
 
 use tokio::task::JoinSet;
 use turnkey_storage::inbox::{Bounds, Pending, UpdateState};
-use turnkey_storage::steps::{self, Kept, Place, Step};
+use turnkey_storage::steps::{self, Kept, NOTE, Place, Step};
 use turnkey_storage::{Commit, DialogKey, Error, Origin, admin, dead, inbox};
 
 use crate::common::{begin, dialog, last, turn};
@@ -10,7 +10,10 @@ use crate::engine::{Client, Engine};
 use crate::keeping::{ROOMY, accept, letter, pending, state};
 use crate::steps::count;
 
-const IN_INBOX: Place<'static> = Place::Inbox { attempt: 1 };
+const IN_INBOX: Place<'static> = Place::Inbox {
+    attempt: 1,
+    note: None,
+};
 
 fn step(name: &str, value: &str) -> Step {
     Step {
@@ -88,6 +91,18 @@ async fn of_two_results_the_first_stands(engine: &dyn Engine) {
     assert_eq!(keep(&a, &tried, &step("charge", "3")).await, Ok(Kept::New));
     let rows = inbox::of_dialog(&*a, &tried.dialog, 10).await.unwrap();
     assert_eq!(rows[0].attempts, 1);
+    // The first note stands, too.
+    for note in ["[1]", "[2]"] {
+        let place = Place::Inbox {
+            attempt: 1,
+            note: Some(note),
+        };
+        let ship = step("ship", "4");
+        let kept = steps::keep(&*a, &tried.dialog, "u2", &ship, place).await;
+        assert_eq!(kept, Ok(Kept::New));
+    }
+    let all = [step(NOTE, "[1]"), step("charge", "3"), step("ship", "4")];
+    assert_eq!(of(&b, &tried).await, all);
 }
 
 /// Nothing is kept of an update that is done, and nothing is left of it.
