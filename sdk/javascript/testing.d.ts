@@ -50,6 +50,8 @@ export class Conversation<State extends object = Record<string, any>> {
     timer?: { name?: string, due?: number, data?: unknown }
     raw?: unknown
     attempt?: number
+    /** What the attempt before has kept. */
+    steps?: Record<string, unknown>
     update?: string
     /** The user has sent something else meanwhile: see `turn.newer`, which also resolves when they send while it waits. */
     newer?: boolean
@@ -64,6 +66,8 @@ export class Conversation<State extends object = Record<string, any>> {
   deadReplies: DeadReply[]
   /** What the last turn showed with `turn.draft`. */
   readonly drafts: readonly string[]
+  /** What the last turn has kept with `turn.step`, by the steps' names; also one that failed. */
+  readonly steps: Readonly<Record<string, any>>
   /** The user's state as the database has it; undefined for a new user. */
   state(user: string): State | null | undefined
 }

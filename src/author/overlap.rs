@@ -45,6 +45,9 @@ pub enum Overlap {
     /// After ten such runs in a row one is left to end, so that a user who never falls silent is
     /// answered, too.
     ///
+    /// A run that has begun a [`step`](crate::Turn::step) is left to end, too: what was paid stays
+    /// what it was paid for.
+    ///
     /// In Rust the handler's future is dropped. In other languages the turn is cancelled, and
     /// the next run begins once the handler has ended: what it answers then is ignored.
     Interrupt,

@@ -24,6 +24,7 @@ use crate::author::newer::Newer;
 use crate::author::overlap::{OverlapChange, Overlaps};
 use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
+use crate::author::steps::Steps;
 use crate::author::user_lock::LockFactory;
 use crate::channels::Factory;
 use crate::config::Config;
@@ -66,6 +67,8 @@ pub(crate) struct Call {
     pub(crate) grant: Grant,
     pub(crate) timeout: Duration,
     pub(crate) platform: Rc<dyn Platform>,
+    /// What earlier attempts have kept, and where this one has more kept.
+    pub(crate) steps: Rc<Steps>,
     pub(crate) newer: Newer,
     pub(crate) interruption: Interruption,
 }

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{AnyHandler, Call, Handled, Returned, RunEnd};
 use crate::author::error::{Error, Result};
+use crate::author::steps::Used;
 use crate::author::turn::{MAX_REPLIES, Turn};
 
 /// A handler of state `S`.
@@ -71,6 +72,8 @@ where
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
+                steps: call.steps,
+                used: Used::default(),
                 newer: call.newer,
                 drafts: None,
             };

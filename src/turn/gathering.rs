@@ -5,10 +5,12 @@
 //! dialog has been quiet for the window; whoever runs the first then finds the others behind it,
 //! under the dialog's lock, so that no two turns share one. Their ids are remembered with the
 //! one commit: all or none. The last attempt is the first's alone: what it fails at does not
-//! take its neighbours along. With [`Overlap::Interrupt`] a turn is run again with what came
-//! while its handler ran, which has no effect then; its lock is kept, so that it counts how often
-//! that was. Bounds: [`MOST`] messages, [`MOST_BYTES`] of them; the window ends after [`WINDOWS`]
-//! times its length for a user who never falls silent; [`INTERRUPTIONS`].
+//! take its neighbours along. A turn that has kept a step stays as it is, for the last attempt, too:
+//! the step's result may be of all of them. With [`Overlap::Interrupt`] a turn is run again with
+//! what came while its handler ran, unless that has begun a step; the run has no effect then, and
+//! its lock is kept, so that it counts how often that was. Bounds: [`MOST`] messages,
+//! [`MOST_BYTES`] of them; the window ends after [`WINDOWS`] times its length for a user who never
+//! falls silent; [`INTERRUPTIONS`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +23,7 @@ use crate::author::newer::Newer;
 use crate::author::overlap::{Overlap, OverlapChange};
 use crate::handlers::Interruption;
 use crate::turn::context::Bot;
-use crate::turn::receipt::{Receipt, now_ms};
+use crate::turn::receipt::{Receipt, may_have_steps, now_ms};
 
 /// Messages of one turn.
 const MOST: u32 = 50;
@@ -112,37 +114,56 @@ pub(super) struct Gathered {
 }
 
 /// What a turn is given now. Called under the dialog's lock, before each attempt.
-pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Gathered> {
-    let update = &receipt.update;
-    let alone = || Gathered {
-        heard: update.clone(),
-        is_interrupted: false,
-        seen: 0,
-    };
+pub(super) async fn gather(bot: &Bot, receipt: &mut Receipt<'_>) -> Result<Gathered> {
+    let update = receipt.update.clone();
+    receipt.steps.begin_attempt();
+    // Once it has kept a step, none joins that turn and none leaves it.
+    let fixed = receipt.together.clone();
+    let fixed = fixed.filter(|_| !receipt.steps.is_empty());
     let is_last = receipt.attempts > 1 && receipt.attempts >= bot.limits.attempts;
-    if !receipt.is_accepted() || is_last || update.kind != Kind::Message {
-        return Ok(alone());
-    }
-    let overlap = overlap_of(bot, &update.dialog).await?;
-    if overlap.window(update).is_none() {
-        return Ok(alone());
+    let overlap = match update.kind {
+        Kind::Message => overlap_of(bot, &update.dialog).await?,
+        _ => Overlap::Each,
+    };
+    let may_have_others = overlap.window(&update).is_some();
+    let is_alone = match &fixed {
+        Some(fixed) => fixed.len() == 1,
+        None => is_last || !may_have_others,
+    };
+    if !receipt.is_accepted() || is_alone {
+        receipt.together = may_have_others.then(|| vec![update.id.0.clone()]);
+        return Ok(Gathered {
+            heard: update,
+            is_interrupted: false,
+            seen: 0,
+        });
     }
     let seen = bot.inbox.arrivals.count(&update.dialog);
     let rows = inbox::of_dialog(&*bot.storage, &update.dialog, MOST).await?;
-    let parts = parts(overlap, update, &rows);
+    let parts = parts(overlap, &update, &rows, fixed.as_deref());
+    let is_interrupted = overlap == Overlap::Interrupt && fixed.is_none();
+    if fixed.is_none() {
+        receipt.together = Some(parts.iter().map(|part| part.id.0.clone()).collect());
+    }
     Ok(Gathered {
         heard: match (parts.len(), overlap) {
-            (1, _) => update.clone(),
+            (1, _) => update,
             (_, Overlap::Latest) => Arc::new(Update::newest(parts)),
             _ => Arc::new(Update::together(parts)),
         },
-        is_interrupted: overlap == Overlap::Interrupt,
+        is_interrupted,
         seen,
     })
 }
 
-/// An update and those that wait behind it and belong to it, of the rows of its dialog.
-fn parts(overlap: Overlap, update: &Update, rows: &[Pending]) -> Vec<Update> {
+/// An update and those that wait behind it and belong to it, of the rows of its dialog; of a
+/// turn that is `fixed`, those with these ids.
+fn parts(
+    overlap: Overlap,
+    update: &Update,
+    rows: &[Pending],
+    fixed: Option<&[String]>,
+) -> Vec<Update> {
     let mut parts = vec![update.clone()];
     let mut bytes = 0;
     let mut behind = rows.iter().skip_while(|row| row.update != update.id.0);
@@ -152,7 +173,12 @@ fn parts(overlap: Overlap, update: &Update, rows: &[Pending]) -> Vec<Update> {
         let Ok(next) = serde_json::from_slice::<Update>(&row.body) else {
             break; // It is buried in its turn.
         };
-        let joins = parts.last().is_some_and(|last| overlap.joins(last, &next));
+        let joins = match (fixed, parts.last()) {
+            (Some(fixed), _) => fixed.contains(&next.id.0),
+            // One that has a turn behind it may have steps of its own.
+            (None, Some(last)) => !may_have_steps(row) && overlap.joins(last, &next),
+            (None, None) => false,
+        };
         if !joins || bytes > MOST_BYTES {
             break;
         }
@@ -175,10 +201,13 @@ pub(super) fn interruption(
     }
     let (storage, first) = (bot.storage.clone(), receipt.update.clone());
     let (seen, had) = (gathered.seen, gathered.heard.updates().len());
+    let steps = receipt.steps.clone();
     Interruption::new(async move {
         let is_there = async || {
             let rows = inbox::of_dialog(&*storage, &first.dialog, MOST).await?;
-            Ok(parts(Overlap::Interrupt, &first, &rows).len() > had)
+            let has_more = parts(Overlap::Interrupt, &first, &rows, None).len() > had;
+            // What is paid for stays what it was paid for.
+            Ok(has_more && !steps.hold_it())
         };
         newer.until_there(&first, Some(seen), is_there).await;
     })

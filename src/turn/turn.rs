@@ -41,7 +41,9 @@ use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
-use crate::turn::{gathering, inherited, outcome, relay, riding, send, timing, told, typing};
+use crate::turn::{
+    gathering, inherited, outcome, relay, riding, send, stepping, timing, told, typing,
+};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.
@@ -337,6 +339,9 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             if !attempts.start(receipt).await {
                 return;
             }
+            if let Err(error) = stepping::read(bot, receipt).await {
+                return receipt.answer(Answer::Busy(told::of_storage(&error)));
+            }
             let gathered = match gathering::gather(bot, receipt).await {
                 Ok(gathered) => gathered,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
@@ -355,6 +360,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         grant,
                         timeout: bot.limits.turn_timeout,
                         platform: bot.channels.clone(),
+                        steps: receipt.steps.clone(),
                         newer,
                         interruption: gathering::interruption(
                             bot,
@@ -364,11 +370,17 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                             interruptions,
                         ),
                     });
-                    receipt.during(typing::during(bot, heard, handled)).await
+                    stepping::during(receipt, typing::during(bot, heard, handled)).await
                 }
             };
             state = returned.state;
             grant = returned.grant;
+            // It knows it before its commit does: the update is done. Begin again, and learn.
+            if std::mem::take(&mut receipt.is_overtaken) {
+                attempts.undo(receipt);
+                losses += 1;
+                continue 'begin;
+            }
 
             // commit
             let prepared = match returned.outcome {
@@ -385,6 +397,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 Ok((mut commit, outgoing, set)) => {
                     let gathered = gathering::handled(bot, heard, grant.fence());
                     commit.changes.extend(gathered);
+                    commit.changes.extend(stepping::forgotten(receipt));
                     let answer = commit.answer.clone();
                     let others: BTreeSet<_> =
                         commit.relays.iter().map(|row| row.dialog.clone()).collect();

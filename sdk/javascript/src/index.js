@@ -79,7 +79,7 @@ function checkOptions(handle, options) {
 
 /** The number of the question that a line answers. */
 function numberOf(message) {
-  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies ?? message?.newer
+  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies ?? message?.step ?? message?.newer
 }
 
 /** Nobody is there any more: the answers of what still runs would reach nobody. */
@@ -183,11 +183,13 @@ class Running {
     if (waits === undefined) return
     this.#waiting.delete(number)
     if (message.error !== undefined) waits.reject(new Error(message.error))
+    else if (message.step !== undefined) waits.resolve(message)
     else waits.resolve(message.rows ?? message.size ?? message.replies ?? message.result)
   }
 
   cancel(isInterrupted) {
     const reason = cancelTurn(this.turn, isInterrupted)
+    if (reason === undefined) return
     for (const { reject } of this.#waiting?.values() ?? []) reject(reason)
     this.#waiting?.clear()
   }

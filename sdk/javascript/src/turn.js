@@ -1,8 +1,8 @@
 // The turn that a handler is given, and what it may throw: Retry, GiveUp.
 //
 // Made by index.js for each `turn` line and by testing.js for each message of a test.
-// Invariants: nothing here takes effect before the answer is written, but for `ask` and
-// `download`; what an author hands in is checked, and copied, at once; what came in is looked
+// Invariants: nothing here takes effect before the answer is written, but for `ask`,
+// `download` and `step`; what an author hands in is checked, and copied, at once; what came in is looked
 // at when the author does. Bounds: MAX_REPLIES replies and other actions a turn.
 'use strict'
 
@@ -14,6 +14,7 @@ const { writePart } = require('./content.js')
 const { Heard } = require('./heard.js')
 const { toName, toReply, toTarget } = require('./reply.js')
 const { readSaid } = require('./said.js')
+const { Steps, copyResult } = require('./steps.js')
 const { OVERLAPS, describe, checkState, fromRows, isOverlap, line, toParams, wantText } = require('./values.js')
 
 const MAX_REPLIES = 1000
@@ -58,7 +59,7 @@ function copyParams(params, where) {
   }
 }
 
-let takeOf, cancelOf
+let takeOf, cancelOf, hasSteps
 
 class Turn extends Heard {
   #message
@@ -67,6 +68,7 @@ class Turn extends Heard {
   #replies
   #statements
   #timers
+  #steps
   #overlap
   #ended = false
   #cancelled
@@ -266,6 +268,25 @@ class Turn extends Heard {
     }
   }
 
+  /** Does something that costs, and keeps its result at once: a later attempt is given it. */
+  async step(name, body) {
+    this.#mustRun('turn.step')
+    const asked = new Error()
+    const steps = (this.#steps ??= new Steps(this.#message.steps))
+    steps.begin(name, body, asked)
+    if (steps.has(name)) return steps.get(name)
+    let result
+    try {
+      result = copyResult(name, await body())
+    } catch (error) {
+      steps.free(name)
+      throw error
+    }
+    this.#mustRun('turn.step')
+    const answer = await this.#answer('step', { name, value: result }, 'StepError', asked)
+    return steps.keep(name, answer?.value !== undefined ? answer.value : result)
+  }
+
   /** `asked` was made where the author's call is on the stack: where the answer comes in, it is not. */
   async #answer(sort, fields, name, asked) {
     if (this.#cancelled) throw this.#cancelled
@@ -305,6 +326,7 @@ class Turn extends Heard {
       turn.#ended = true
       return { replies: turn.#replies, sql: turn.#statements, timers: turn.#timers, overlap: turn.#overlap }
     }
+    hasSteps = (turn) => turn.#steps !== undefined
     cancelOf = (turn, reason) => {
       turn.#cancelled = reason
       turn.#controller?.abort(reason)
@@ -327,8 +349,12 @@ function takeDone(turn, message) {
   return { state, ...left }
 }
 
-/** Tells a turn that it took too long, or that something newer came. */
+/**
+ * Tells a turn that it took too long, or that something newer came; the latter not once it has begun a step, since what
+ * was paid stays what it was paid for. The reason, if it is cancelled.
+ */
 function cancelTurn(turn, isInterrupted) {
+  if (isInterrupted && hasSteps(turn)) return undefined
   const reason = new Error(isInterrupted ? 'a newer message has come' : 'the turn took longer than --turn-timeout')
   reason.name = isInterrupted ? 'AbortError' : 'TimeoutError'
   cancelOf(turn, reason)

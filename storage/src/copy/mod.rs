@@ -117,6 +117,11 @@ const OURS: &[(&str, &[&str], usize)] = &[
         &["user_id", "channel", "name", "due", "id", "body"],
         3,
     ),
+    (
+        "turnkey_step",
+        &["id", "channel", "name", "user_id", "value", "at"],
+        3,
+    ),
     ("turnkey_overlap", &["user_id", "channel", "overlap"], 2),
 ];
 

@@ -1,4 +1,4 @@
--- Migration 8 of the MySQL engine: dialogs' own overlap. Never change it once released. It may be
+-- Migration 9 of the MySQL engine: dialogs' own overlap. Never change it once released. It may be
 -- applied again after it was cut off.
 
 -- What becomes of quick messages of a dialog whose handler has said so.

@@ -1,4 +1,4 @@
--- Migration 9 of the PostgreSQL engine: dialogs' own overlap. Never change it once released.
+-- Migration 10 of the PostgreSQL engine: dialogs' own overlap. Never change it once released.
 
 -- What becomes of quick messages of a dialog whose handler has said so.
 CREATE TABLE turnkey_overlap (

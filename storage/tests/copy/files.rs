@@ -40,6 +40,7 @@ fn a_file_becomes_another_file() {
                 ("turnkey_broadcast", 1),
                 ("turnkey_broadcast_failed", 5),
                 ("turnkey_timer", 2),
+                ("turnkey_step", 5),
                 ("turnkey_overlap", 1),
                 ("notes", 4)
             ]

@@ -1,6 +1,7 @@
 // A bot that does what the message says: examples/commands.rs in JavaScript, for the list of
 // verbs that each language must pass (speech.rs). Its answers are those of the other two.
 import fs from 'node:fs'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Reply, run } from 'turnkey'
 
@@ -70,6 +71,12 @@ const verbs = {
     turn.after(delay, name, data)
   },
   cancel(turn, rest) { turn.cancel(rest) },
+  async pay(turn, rest) {
+    const [port, ...names] = rest.split(' ')
+    const receipts = []
+    for (const name of names) receipts.push(await turn.step(name, () => pay(port, turn.userId, name)))
+    turn.reply(`paid ${receipts.join(' ')}`)
+  },
   toast(turn, rest) { turn.toast(rest) },
   alert(turn, rest) { turn.toast(rest, { alert: true }) },
   call(turn, rest) {
@@ -109,6 +116,15 @@ const verbs = {
     turn.reply([turn.kind, turn.event, turn.markup, turn.sender?.name, turn.chat?.id, turn.quoted?.text,
       turn.forwarded?.name, turn.message, turn.album].join('|'))
   },
+}
+
+async function pay(port, user, name) {
+  const server = connect(Number(port), '127.0.0.1')
+  server.write(`${user} ${name}\n`)
+  let receipt = ''
+  for await (const part of server) receipt += part
+  if (receipt === '') throw new Error('it was not paid')
+  return receipt
 }
 
 /** After `gate FILE` waits until the file is there; what is to be done then. */

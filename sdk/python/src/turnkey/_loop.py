@@ -14,7 +14,7 @@ from typing import Any, Callable, Dict, Optional
 from ._answer import done_line, fail_line, refuse_result
 from ._errors import Cancelled
 from ._state import States
-from ._turn import AsyncTurn, BaseTurn, Questions
+from ._turn import AsyncTurn, BaseTurn, Questions, goes_on
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, decode, encode, number_of
 
 
@@ -96,7 +96,7 @@ class Loop(Questions):
             mine.task = self._loop.create_task(self._run(turn, mine))
         elif "cancel" in message:
             cancelled = self._turns.get(message["cancel"])
-            if cancelled is not None:
+            if cancelled is not None and not goes_on(cancelled, message):
                 self._cancel(cancelled)
         elif "ping" in message:
             self._pipes.send(encode({"pong": message["ping"]}))

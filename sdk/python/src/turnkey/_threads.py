@@ -20,7 +20,7 @@ from typing import Any, Callable, Dict, List, Optional
 from ._answer import done_line, fail_line, refuse_result
 from ._errors import CANCELLED, Cancelled
 from ._state import States
-from ._turn import BaseTurn, Questions, Rows, Turn
+from ._turn import BaseTurn, Questions, Rows, Turn, goes_on
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, encode, number_of
 
 #: A turn that takes longer than this lets another thread read.
@@ -217,7 +217,7 @@ class Threads(Questions):
                 asked.answer(*answer_of(message))
         elif "cancel" in message:
             turn = self._turns.get(message["cancel"])
-            if turn is not None:
+            if turn is not None and not goes_on(turn, message):
                 self._cancel(turn)
         elif "ping" in message:
             self._pipes.send(encode({"pong": message["ping"]}))

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use turnkey_storage::steps::Step;
 
 use super::super::mailbox::Mailbox;
 use super::super::wire::{self, Asked, Given, Look, Number, Question, TurnEnd, Wish};
@@ -25,7 +26,8 @@ impl Process {
     /// Runs a turn in it. Dropped, the turn is still the process's until it is answered.
     ///
     /// After an interruption it is cancelled, and its end is waited for: of one dialog there are
-    /// never two turns. A process is not killed for that, but for the turn's own time-out.
+    /// never two turns. A process is not killed for that, but for the turn's own time-out. A turn
+    /// that was in a step then, and keeps its result, is not interrupted.
     pub(in crate::handlers::command) async fn run(
         self: &Rc<Self>,
         call: &Call,
@@ -38,6 +40,8 @@ impl Process {
             attempt: call.attempt,
             state: call.state.as_deref(),
             raw: self.raw.get(),
+            // Those, too, that a process kept which died of another turn.
+            steps: &call.steps.all(),
         };
         let line = match wire::turn(&given) {
             Ok(line) => line,
@@ -51,16 +55,13 @@ impl Process {
         self.write(&line);
         let mut deadline = pin!(tokio::time::sleep(call.timeout));
         let mut is_late = false;
-        let mut is_interrupted = false;
+        let (mut is_interrupted, mut may_be_interrupted) = (false, true);
         // The database is asked one thing after another, the platform all at once.
         let mut waiting: VecDeque<(Number, Look)> = VecDeque::new();
         let mut asked = None;
         let mut others: Option<JoinSet<()>> = None;
         let mut drafts: Option<Drafts> = None;
-        let over = |is_late| match is_late {
-            true => "the turn is over its time".to_owned(),
-            false => "the turn is interrupted by a newer message".to_owned(),
-        };
+        let over = || "the turn is over its time".to_owned();
         loop {
             if asked.is_none()
                 && let Some((number, look)) = waiting.pop_front()
@@ -79,15 +80,20 @@ impl Process {
                     Some(Event::Answer(TurnEnd::Fail(fail))) => {
                         return Ran::Answered(Err(wire::fail(&fail)));
                     }
-                    Some(Event::Question(question)) if is_late || is_interrupted => {
-                        self.write(&wire::refused(id, question.number, over(is_late)));
-                    }
                     Some(Event::Question(Question { number, asked: what })) => {
                         let open = waiting.len() + usize::from(asked.is_some()) + open(&mut others);
                         match what {
                             _ if open >= MOST_QUESTIONS => {
                                 self.write(&wire::refused(id, number, too_many()));
                             }
+                            // It has happened, be it late.
+                            Ok(Asked::Keep(step)) => {
+                                // It goes on, and what it answers counts.
+                                (is_interrupted, may_be_interrupted) = (false, false);
+                                let others = others.get_or_insert_default();
+                                others.spawn_local(self.keep(call, id, number, step));
+                            }
+                            _ if is_late => self.write(&wire::refused(id, number, over())),
                             Ok(Asked::Storage(look)) => waiting.push_back((number, look)),
                             Ok(Asked::Platform(wish)) => {
                                 let others = others.get_or_insert_default();
@@ -114,12 +120,10 @@ impl Process {
                 () = async { if let Some(asked) = &mut asked { asked.await } }, if asked.is_some() => {
                     asked = None;
                 }
-                () = interruption.comes(), if !is_late && !is_interrupted => {
-                    is_interrupted = true;
-                    for (number, _) in waiting.drain(..) {
-                        self.write(&wire::refused(id, number, over(false)));
-                    }
-                    (others, drafts) = (None, None);
+                () = interruption.comes(), if may_be_interrupted && !is_late => {
+                    // One that is in a step of its goes on, and asks.
+                    (is_interrupted, may_be_interrupted) = (true, false);
+                    drafts = None;
                     self.write(&wire::interrupt(id));
                 }
                 () = &mut deadline => {
@@ -130,7 +134,7 @@ impl Process {
                     } else {
                         is_late = true;
                         for (number, _) in waiting.drain(..) {
-                            self.write(&wire::refused(id, number, over(true)));
+                            self.write(&wire::refused(id, number, over()));
                         }
                         // What is asked of the platform ends with the turn.
                         (others, drafts) = (None, None);
@@ -157,6 +161,20 @@ impl Process {
             }
         };
         self.write(&answer);
+    }
+
+    /// Has a result kept, of which the wish is there at once, and writes the answer.
+    fn keep(
+        self: &Rc<Self>,
+        call: &Call,
+        id: u64,
+        number: Number,
+        step: Step,
+    ) -> impl Future<Output = ()> + use<> {
+        let process = self.clone();
+        let own = step.value.clone();
+        let kept = call.steps.keep(step.name, step.value);
+        async move { process.write(&wire::kept(id, number, &own, kept.await)) }
     }
 
     /// Asks the platform, and writes the answer.
