@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod message;
 pub(crate) mod overlap;
 pub(crate) mod platform;
+pub(crate) mod schedule;
 pub(crate) mod start_error;
 pub(crate) mod turn;
 pub(crate) mod user_lock;

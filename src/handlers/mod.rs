@@ -22,6 +22,7 @@ use crate::author::error::Result;
 use crate::author::message::{Action, Hears, TimerChange, Update};
 use crate::author::overlap::Overlap;
 use crate::author::platform::Platform;
+use crate::author::schedule::Every;
 use crate::author::start_error::StartResult;
 use crate::author::user_lock::LockFactory;
 use crate::channels::Factory;
@@ -42,6 +43,8 @@ pub(crate) struct Author {
     pub(crate) dialog_by: DialogBy,
     /// What becomes of messages that come shortly after each other, likewise.
     pub(crate) overlap: Overlap,
+    /// The bot's own schedules, likewise.
+    pub(crate) every: Vec<Every>,
 }
 
 /// What a handler left when it returned `Ok`.
@@ -73,11 +76,12 @@ pub(crate) struct Returned {
 }
 
 /// What a handler says of itself when it starts; what it leaves out is the author's.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) hears: Option<Hears>,
     pub(crate) dialog_by: Option<DialogBy>,
     pub(crate) overlap: Option<Overlap>,
+    pub(crate) every: Option<Vec<Every>>,
 }
 
 /// What a handler is started with, in a worker.

@@ -14,6 +14,7 @@ use turnkey_storage::Storage;
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::Hears;
 use crate::author::overlap::Overlap;
+use crate::author::schedule::Declared;
 use crate::author::user_lock::UserLock;
 use crate::channels::Channels;
 use crate::handlers::AnyHandler;
@@ -40,6 +41,8 @@ pub(crate) struct Bot {
     pub(crate) dialog_by: DialogBy,
     /// What becomes of messages that come shortly after each other.
     pub(crate) overlap: Overlap,
+    /// The bot's own schedules.
+    pub(crate) every: Vec<Declared>,
     /// When the database was migrated from one state a user: see `inherited.rs`.
     pub(crate) inherits: OnceCell<Option<i64>>,
     /// How much is taken of whom.

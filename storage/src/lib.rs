@@ -54,6 +54,7 @@ pub mod postgres;
 mod remedy;
 pub mod replies;
 pub mod retention;
+pub mod schedules;
 pub mod sqlite;
 pub mod taken;
 pub mod timers;

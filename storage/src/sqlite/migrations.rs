@@ -178,4 +178,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (user_id, channel, name)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX turnkey_timer_due ON turnkey_timer (due);",
+    // Timers that move on when they fire: by which schedule, and which update fired last.
+    "ALTER TABLE turnkey_timer ADD COLUMN schedule TEXT;
+    ALTER TABLE turnkey_timer ADD COLUMN fired TEXT;
+    CREATE INDEX turnkey_timer_cron ON turnkey_timer (due) WHERE channel = 'cron';",
 ];

@@ -34,6 +34,7 @@ pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Hears, Kind, Update};
 use crate::author::overlap::Overlap;
+use crate::author::schedule::Every;
 use crate::handlers::Wishes;
 
 /// The version of the protocol.
@@ -83,6 +84,8 @@ pub(super) struct Hello {
     pub(super) dialog_by: Option<String>,
     #[serde(default)]
     pub(super) overlap: Option<String>,
+    #[serde(default)]
+    pub(super) every: Option<Vec<Every>>,
 }
 
 fn one() -> usize {
@@ -96,6 +99,7 @@ impl Hello {
             hears: self.hears(),
             dialog_by: self.dialog_by.as_deref().and_then(DialogBy::named),
             overlap: self.overlap.as_deref().and_then(Overlap::named),
+            every: self.every.clone(),
         }
     }
 

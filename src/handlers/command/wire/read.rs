@@ -15,6 +15,7 @@ use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
 use crate::author::dialog_by::DialogBy;
 use crate::author::message::{Kind, Object};
 use crate::author::overlap::Overlap;
+use crate::author::schedule::Declared;
 
 /// All that a line can hold.
 #[derive(Deserialize)]
@@ -163,6 +164,11 @@ impl Hello {
                 "hello.overlap is {overlap:?}; it can be each, albums, latest, and burst with a time up to 30 s, such as \"burst 1500ms\""
             ));
         }
+        if let Some(every) = &self.every
+            && let Err(why) = Declared::read_all(every)
+        {
+            return Err(format!("hello.every: {why}"));
+        }
         Ok(self)
     }
 }
@@ -185,6 +191,9 @@ mod tests {
             r#"{"hello":{"protocol":1,"concurrency":0}}"#,
             r#"{"hello":{"protocol":1,"hears":["nonsense"]}}"#,
             r#"{"hello":{"protocol":1,"overlap":"burst"}}"#,
+            r#"{"hello":{"protocol":1,"every":[{"name":"a","cron":"0 0 31 2 *","zone":"UTC"}]}}"#,
+            r#"{"hello":{"protocol":1,"every":[{"name":"a","cron":"0 9 * * *","zone":"Vienna"}]}}"#,
+            r#"{"hello":{"protocol":1,"every":[{"name":"a"}]}}"#,
             r#"{"id":1,"done":{"state":{"a":NaN}}}"#,
         ] {
             assert!(read(line.as_bytes()).is_err(), "{line}");
@@ -192,6 +201,7 @@ mod tests {
         assert!(read(&[b'{', 0xff, b'}']).is_err());
         for line in [
             r#"{"hello":{"protocol":1,"later":true},"more":1}"#,
+            r#"{"hello":{"protocol":1,"every":[{"name":"a","cron":"0 9 * * *","zone":"UTC"}]}}"#,
             r#"{"id":1,"done":{"unknown":1}}"#,
             r#"{"id":1,"query":2,"sql":7}"#,
             r#"{"id":1,"ask":2}"#,
