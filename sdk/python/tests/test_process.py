@@ -207,6 +207,8 @@ class Started(unittest.TestCase):
             ("handle, concurrency='2'", "TypeError: concurrency is a number of turns, not '2' (str)"),
             ("handle, hears='edited'", "TypeError: hears is a list of text"),
             ("handle, dialog_by='group'", "ValueError: dialog_by is one of user, chat, user_in_chat, not 'group' (str)"),
+            ("handle, every=['a']", """TypeError: every is such as {"digest": ("0 9 * * MON", "UTC")}, not ['a'] (list)"""),
+            ("handle, every={'a': '0 9 * * MON'}", """TypeError: every: 'a' is a cron expression and a time zone, such as ("0 9 * * MON", "Europe/Vienna"), not '0 9 * * MON' (str)"""),
             ("handle, overlap='burst'", 'ValueError: overlap is one of each, albums, latest and burst with a time, such as "burst 1500ms", not \'burst\' (str)'),
             ("handle, hears=['edits']", "ValueError: hears names 'edits'; what can be heard is message, button, opened, joined, left, edited,"),
             ("handle, state=7", "TypeError: state is a dataclass type, or left out for a dict; not 7 (int)"),
