@@ -63,7 +63,10 @@ impl Declared {
         let read = |(place, one): (usize, &Every)| {
             let name = &one.name;
             if name.is_empty() || name.len() > timers::MAX_NAME {
-                return Err(format!("a schedule's name has 1 to {} bytes", timers::MAX_NAME));
+                return Err(format!(
+                    "a schedule's name has 1 to {} bytes",
+                    timers::MAX_NAME
+                ));
             }
             if every.iter().take(place).any(|other| other.name == *name) {
                 return Err(format!("there are two schedules {name:?}"));
@@ -283,8 +286,17 @@ mod tests {
         assert_eq!(vienna("30 2 29 3 *", 1), ["03-29 03:00 +02:00"]);
         // Half an hour, and midnight.
         assert_eq!(
-            moments("29,35 2 * * *", "Australia/Lord_Howe", "2026-10-03T12:00:00Z", 3),
-            ["10-04 02:30 +11:00", "10-04 02:35 +11:00", "10-05 02:29 +11:00"]
+            moments(
+                "29,35 2 * * *",
+                "Australia/Lord_Howe",
+                "2026-10-03T12:00:00Z",
+                3
+            ),
+            [
+                "10-04 02:30 +11:00",
+                "10-04 02:35 +11:00",
+                "10-05 02:29 +11:00"
+            ]
         );
         assert_eq!(
             moments("0 0 * * *", "America/Santiago", "2026-09-05T12:00:00Z", 2),
@@ -293,7 +305,11 @@ mod tests {
         // A whole day.
         assert_eq!(
             moments("0 9 * * *", "Pacific/Apia", "2011-12-29T12:00:00Z", 3),
-            ["12-29 09:00 -10:00", "12-31 00:00 +14:00", "12-31 09:00 +14:00"]
+            [
+                "12-29 09:00 -10:00",
+                "12-31 00:00 +14:00",
+                "12-31 09:00 +14:00"
+            ]
         );
     }
 
@@ -320,7 +336,12 @@ mod tests {
             ["10-26 02:00 +01:00"]
         );
         assert_eq!(
-            moments("40 1 * * *", "Australia/Lord_Howe", "2026-04-04T12:00:00Z", 2),
+            moments(
+                "40 1 * * *",
+                "Australia/Lord_Howe",
+                "2026-04-04T12:00:00Z",
+                2
+            ),
             ["04-05 01:40 +11:00", "04-06 01:40 +10:30"]
         );
     }
@@ -350,11 +371,19 @@ mod tests {
         let of_2027 = "2026-12-31T12:00:00Z";
         assert_eq!(
             utc("0 0 L * *", of_2027, 3),
-            ["01-31 00:00 +00:00", "02-28 00:00 +00:00", "03-31 00:00 +00:00"]
+            [
+                "01-31 00:00 +00:00",
+                "02-28 00:00 +00:00",
+                "03-31 00:00 +00:00"
+            ]
         );
         assert_eq!(
             utc("0 0 31 * *", of_2027, 3),
-            ["01-31 00:00 +00:00", "03-31 00:00 +00:00", "05-31 00:00 +00:00"]
+            [
+                "01-31 00:00 +00:00",
+                "03-31 00:00 +00:00",
+                "05-31 00:00 +00:00"
+            ]
         );
         let years = |cron, after: &str, count| {
             let schedule = schedule(cron, "UTC");
@@ -376,7 +405,10 @@ mod tests {
         for (cron, why) in [
             ("0 0 31 2 *", "it has no moment in the next ten years"),
             ("0 0 30 2 *", "it has no moment in the next ten years"),
-            ("0 0 31 4,6,9,11 *", "it has no moment in the next ten years"),
+            (
+                "0 0 31 4,6,9,11 *",
+                "it has no moment in the next ten years",
+            ),
             ("", "it has too few fields"),
             ("@daily", "it has too few fields"),
             ("0 9 * *", "it has 4 fields"),
@@ -393,7 +425,13 @@ mod tests {
             assert!(refused.contains(" is no schedule such as"), "{refused}");
             assert!(!refused.contains('\n'), "{refused}");
         }
-        for zone in ["Vienna", "", "Europe/Vienna ", "../etc/passwd", &"x".repeat(99)] {
+        for zone in [
+            "Vienna",
+            "",
+            "Europe/Vienna ",
+            "../etc/passwd",
+            &"x".repeat(99),
+        ] {
             let refused = refusal("0 9 * * *", zone);
             assert!(
                 refused.contains(" is no time zone; one is called such as Europe/Vienna"),

@@ -37,7 +37,10 @@ pub(super) fn id(due: i64, of: &str) -> String {
 
 /// When the tick of this id was due, and what is the same for all.
 fn parts(id: &str) -> Option<(i64, &str)> {
-    let (due, of) = id.strip_prefix(PREFIX)?.strip_prefix(TICK)?.split_once(':')?;
+    let (due, of) = id
+        .strip_prefix(PREFIX)?
+        .strip_prefix(TICK)?
+        .split_once(':')?;
     Some((due.parse().ok()?, of))
 }
 

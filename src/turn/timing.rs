@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use turnkey_storage::{Change, schedules};
 use turnkey_storage::timers::{self, MAX_NAME, PER_DIALOG, Timer as Row};
+use turnkey_storage::{Change, schedules};
 
 use crate::author::error::{Error, Result};
 use crate::author::message::{Kind, SetTimer, TimerChange, Update, When};
@@ -148,5 +148,6 @@ fn row(
 /// has time for that.
 pub(super) fn soon(row: &Row) -> Option<Duration> {
     let left = row.due - unix_ms() as i64;
-    (left < SOON_MS && row.schedule.is_none()).then(|| Duration::from_millis(u64::try_from(left).unwrap_or_default()))
+    (left < SOON_MS && row.schedule.is_none())
+        .then(|| Duration::from_millis(u64::try_from(left).unwrap_or_default()))
 }

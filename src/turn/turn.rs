@@ -40,7 +40,9 @@ use crate::shared::scoreboard::Field;
 use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
-use crate::turn::{gathering, inherited, outcome, relay, riding, send, ticking, timing, told, typing};
+use crate::turn::{
+    gathering, inherited, outcome, relay, riding, send, ticking, timing, told, typing,
+};
 
 /// How often a turn that lost its lock is run again before its update is refused.
 /// Each loss means that a writer died or this worker was given up for dead.

@@ -73,7 +73,13 @@ pub async fn tick(storage: &dyn Storage, ticks: &[(&Timer, Next)]) -> Result<Vec
                      WHERE (i.id = t.id OR i.id = t.fired) AND i.channel = t.channel)
                  AND NOT EXISTS (SELECT 1 FROM turnkey_seen s
                      WHERE s.id = t.id AND s.channel = t.channel)",
-            (user, channel, &timer.name, now + place as i64, &timer.update),
+            (
+                user,
+                channel,
+                &timer.name,
+                now + place as i64,
+                &timer.update,
+            ),
         ));
         // Of several assignments, MySQL makes the first one first.
         statements.push(Statement::new(

@@ -14,6 +14,7 @@ mod overlap;
 pub(crate) mod poison;
 pub(crate) mod replies;
 pub(crate) mod resent;
+mod schedules;
 pub(crate) mod slow;
 mod timers;
 pub(crate) mod unreadable;

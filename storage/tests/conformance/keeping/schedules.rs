@@ -104,13 +104,7 @@ async fn a_schedule_moves_on_when_it_fires(engine: &dyn Engine) {
 async fn one_tick_at_most_is_not_done(engine: &dyn Engine) {
     let client = engine.open();
     let mut timer = schedule(&dialog(1), "tea", 1000);
-    change(
-        &client,
-        &dialog(1),
-        "u1",
-        timers::set(&timer, b"x").into(),
-    )
-    .await;
+    change(&client, &dialog(1), "u1", timers::set(&timer, b"x").into()).await;
     let mut became = Vec::new();
     for due in [2000, 3000, 4000] {
         became.push(tick(&client, &timer, due).await);
