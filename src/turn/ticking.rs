@@ -21,7 +21,9 @@ use crate::shared::clock::unix_ms;
 use crate::shared::scoreboard::Field;
 use crate::turn::context::Bot;
 use crate::turn::relay;
-use crate::turn::timing::PREFIX;
+
+/// How the ids of timers' updates begin; no platform's do.
+pub(super) const PREFIX: &str = "timer:";
 
 /// What follows [`PREFIX`] in the id of a tick; then comes when it was due.
 const TICK: &str = "tick:";

@@ -18,9 +18,6 @@ use crate::shared::clock::unix_ms;
 use crate::turn::context::Bot;
 use crate::turn::{relay, ticking};
 
-/// How the ids of their updates begin; no platform's do.
-pub(super) const PREFIX: &str = "timer:";
-
 /// How far off a timer may be: ten years, and the days of the leap years.
 const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
 
@@ -108,7 +105,7 @@ fn row(
     // Each setting fires by itself: one that is set again for the same moment, too.
     let (user, by) = (&update.dialog.user_id, &update.id);
     let id = match schedule {
-        None => relay::bounded(PREFIX, &format!("{user}:{name}:{due}:{by}")),
+        None => relay::bounded(ticking::PREFIX, &format!("{user}:{name}:{due}:{by}")),
         Some(_) => ticking::id(due, &format!("{user}:{name}:{by}")),
     };
     let kept = SetTimer {
