@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::timers::{listed, says};
 use crate::harness::api::Api;
 use crate::harness::bot::{Bot, LATER, SOON, Setup, until};
+use crate::harness::programs::has;
 use crate::harness::server::{Kind, TestServer};
 use crate::operators::admin::{admin_port, get};
 
@@ -78,6 +79,28 @@ async fn a_schedule_of_the_bot_ticks() {
         "{metrics}"
     );
     bot.stop().await.assert_sound();
+}
+
+/// The same in each language.
+#[tokio::test]
+async fn a_schedule_ticks_in_every_language() {
+    for (interpreter, file) in [("python3", "commands.py"), ("node", "commands.mjs")] {
+        if !has(interpreter) {
+            continue;
+        }
+        let api = Api::start();
+        let setup = api.configure(Setup::handled_by(file));
+        let bot = setup.env("COMMANDS_EVERY", TEA).start().await;
+        declared(&bot, &["tea"]).await;
+        fire(&bot.setup, "tea");
+        api.receives("7", &["tick tea 1"]).await;
+        says(&bot, 1, 8, "every 0_9_*_*_MON Europe/Vienna mine green").await;
+        let fired = bot.setup.tool(&["timers", "fire", "telegram", "8", "mine"]);
+        assert_eq!(fired.code, Some(0), "{}", fired.stderr);
+        api.receives("8", &["2: timer mine \"green\""]).await;
+        assert_eq!(names(&bot).len(), 2);
+        bot.stop().await.assert_sound();
+    }
 }
 
 /// Declared no more, it is gone at the next start; what users set stays.
