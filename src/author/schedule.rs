@@ -365,6 +365,54 @@ mod tests {
         }
     }
 
+    /// A minute at a time: whatever the clock on the wall shows or passes for the first time.
+    #[test]
+    fn it_is_as_somebody_who_watches_the_clock_would_say() {
+        for (zone, from) in [
+            ("Europe/Vienna", "2026-03-28T00:00:00Z"),
+            ("Europe/Vienna", "2026-10-24T00:00:00Z"),
+            ("Australia/Lord_Howe", "2026-10-03T00:00:00Z"),
+            ("Australia/Lord_Howe", "2026-04-03T12:00:00Z"),
+            ("America/Santiago", "2026-09-05T00:00:00Z"),
+            ("Pacific/Apia", "2011-12-29T00:00:00Z"),
+            ("Asia/Kathmandu", "2026-03-28T00:00:00Z"),
+        ] {
+            for (minutes, hours) in [
+                (&[0][..], &[0][..]),
+                (&[30], &[1, 2, 3]),
+                (&[0, 15, 29, 31, 59], &[0, 1, 2, 3, 23]),
+                (&[20, 40], &[2]),
+            ] {
+                let list = |numbers: &[i8]| {
+                    let texts: Vec<_> = numbers.iter().map(i8::to_string).collect();
+                    texts.join(",")
+                };
+                let cron = format!("{} {} * * *", list(minutes), list(hours));
+                let schedule = schedule(&cron, zone);
+                let begin: Timestamp = from.parse().unwrap();
+                let mut seen = schedule.tz.to_datetime(begin);
+                let mut expected = Vec::new();
+                for minute in 1..3 * 24 * 60 {
+                    let now = begin + i64::from(minute).minutes();
+                    let shown = schedule.tz.to_datetime(now);
+                    let mut is_tick = false;
+                    while seen < shown {
+                        seen += 1.minute();
+                        is_tick |= minutes.contains(&seen.minute()) && hours.contains(&seen.hour());
+                    }
+                    if is_tick {
+                        expected.push(now);
+                    }
+                }
+                let mut at = begin;
+                for moment in expected {
+                    at = schedule.after(at).unwrap();
+                    assert_eq!(at, moment, "{cron} in {zone}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn months_end_when_they_end() {
         let utc = |cron, after, count| moments(cron, "UTC", after, count);

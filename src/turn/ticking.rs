@@ -177,3 +177,69 @@ pub(super) fn arrived(update: &mut Update, row: &Pending) {
         update.raw = Bytes::from(raw);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use turnkey_storage::DialogKey;
+
+    use super::*;
+    use crate::author::message::MAX_UPDATE_ID;
+
+    fn row(update: &str) -> Row {
+        Row {
+            dialog: DialogKey::new("telegram", "7"),
+            name: "tea".to_owned(),
+            due: 5,
+            update: update.to_owned(),
+            schedule: Some("0 9 * * MON UTC".to_owned()),
+        }
+    }
+
+    #[test]
+    fn ids_of_ticks_say_when_they_were_due() {
+        for of in ["7:tea:u1", "a:b:7:te:a", &"\u{e9}".repeat(300)] {
+            let first = id(1_796_000_000_000, of);
+            assert!(first.len() <= MAX_UPDATE_ID, "{first}");
+            let second = next(&row(&first), 1_797_000_000_000).update;
+            assert_eq!(second, id(1_797_000_000_000, of));
+            assert_eq!(parts(&second).unwrap().0, 1_797_000_000_000);
+        }
+        // A timer that comes once, of whatever user.
+        for other in ["timer:tick:x:1", "timer:7:tea:1", "relay:tick:1:x"] {
+            assert_eq!(parts(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_has_arrived_says_when_it_was_due_and_how_late_it_is() {
+        let arrive = |kept: &str, id: &str, arrived_ms: i64| {
+            let dialog = DialogKey::new("telegram", "7");
+            let mut update = Update {
+                kind: Kind::Timer,
+                ..Update::new(dialog.clone(), "old", "tea", kept.to_owned().into())
+            };
+            let pending = Pending {
+                dialog,
+                update: id.to_owned(),
+                arrived: arrived_ms * 1000,
+                body: Vec::new(),
+                attempts: 0,
+                due: 0,
+                error: None,
+            };
+            arrived(&mut update, &pending);
+            assert_eq!(update.id.0, id);
+            let timer = update.timer().unwrap();
+            (timer.name, timer.due, timer.late.as_millis(), timer.data)
+        };
+        let tea = |due, late, data| ("tea".to_owned(), due, late, data);
+        let data = serde_json::json!({ "sort": 1 });
+        let kept = r#"{"name":"tea","data":{"sort":1}}"#;
+        let tick = id(1000, "7:tea");
+        assert_eq!(arrive(kept, &tick, 1500), tea(1000, 500, data.clone()));
+        // The clock was set back in between.
+        assert_eq!(arrive(kept, &tick, 900), tea(1000, 0, data.clone()));
+        let once = r#"{"name":"tea","due":700,"data":{"sort":1}}"#;
+        assert_eq!(arrive(once, "timer:7:tea:700:u", 1500), tea(700, 800, data));
+    }
+}
