@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
+use crate::author::every::Every;
 use crate::author::message::{Hears, Kind};
 use crate::author::overlap::Overlap;
-use crate::author::schedule::Every;
 use crate::author::turn::Turn;
 use crate::author::user_lock::{LockFactory, UserLock};
 use crate::channels::{Channel, Factory};

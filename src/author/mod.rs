@@ -6,6 +6,7 @@
 pub(crate) mod dialog_by;
 pub(crate) mod drafts;
 pub(crate) mod error;
+pub(crate) mod every;
 pub(crate) mod message;
 pub(crate) mod overlap;
 pub(crate) mod platform;

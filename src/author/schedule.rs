@@ -1,10 +1,9 @@
 //! [`Schedule`]: the moments of a cron expression in a time zone.
 //!
 //! Read from what an author writes (`App::every`, `Turn::every`) and from what the database
-//! has; `turn/ticking.rs` asks for the next moment each time one has come. [`Every`] is one of
-//! the bot's own as it is written, [`Declared`] as it was read. Invariants: what cannot be read,
-//! or never comes, is refused when it is read; the moments only grow. Bounds: [`LONGEST_CRON`],
-//! [`LONGEST_ZONE`], [`YEARS`], and those of timers and [`schedules`].
+//! has; `turn/ticking.rs` asks for the next moment each time one has come. Invariants: what
+//! cannot be read, or never comes, is refused when it is read; the moments only grow. Bounds:
+//! [`LONGEST_CRON`], [`LONGEST_ZONE`], [`YEARS`].
 //!
 //! Days and hours are those of the clock on the wall. Where a zone sets it, each moment still
 //! comes once: one within the hour that is left out comes at the end of the gap, and one within
@@ -20,8 +19,6 @@ use cronexpr::{Crontab, MakeTimestamp};
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, ToSpan};
-use serde::Deserialize;
-use turnkey_storage::{schedules, timers};
 
 /// Bytes of a cron expression.
 const LONGEST_CRON: usize = 160;
@@ -34,52 +31,6 @@ const YEARS: i64 = 12;
 
 /// A step: cronexpr looks four years ahead, so that none falls between two of these.
 const STEP: i64 = 3;
-
-/// A schedule of the bot's own, as its author writes it.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Every {
-    pub(crate) name: String,
-    pub(crate) cron: String,
-    pub(crate) zone: String,
-}
-
-/// A schedule of the bot's own.
-#[derive(Clone, Debug)]
-pub(crate) struct Declared {
-    pub(crate) name: String,
-    pub(crate) schedule: Schedule,
-}
-
-impl Declared {
-    /// Reads all that a bot has.
-    ///
-    /// # Errors
-    /// A sentence: which is wrong, and how.
-    pub(crate) fn read_all(every: &[Every]) -> Result<Vec<Self>, String> {
-        if every.len() > schedules::MOST {
-            let (all, most) = (every.len(), schedules::MOST);
-            return Err(format!("there are {all} schedules; {most} is the limit"));
-        }
-        let read = |(place, one): (usize, &Every)| {
-            let name = &one.name;
-            if name.is_empty() || name.len() > timers::MAX_NAME {
-                return Err(format!(
-                    "a schedule's name has 1 to {} bytes",
-                    timers::MAX_NAME
-                ));
-            }
-            if every.iter().take(place).any(|other| other.name == *name) {
-                return Err(format!("there are two schedules {name:?}"));
-            }
-            let schedule = Schedule::new(&one.cron, &one.zone);
-            Ok(Declared {
-                name: name.clone(),
-                schedule: schedule.map_err(|why| format!("the schedule {name:?}: {why}"))?,
-            })
-        };
-        every.iter().enumerate().map(read).collect()
-    }
-}
 
 /// When something is to happen again and again.
 #[derive(Clone)]

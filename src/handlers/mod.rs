@@ -19,10 +19,10 @@ use turnkey_storage::{Grant, Statement, Storage};
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
+use crate::author::every::Every;
 use crate::author::message::{Action, Hears, TimerChange, Update};
 use crate::author::overlap::Overlap;
 use crate::author::platform::Platform;
-use crate::author::schedule::Every;
 use crate::author::start_error::StartResult;
 use crate::author::user_lock::LockFactory;
 use crate::channels::Factory;

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 
 use turnkey_storage::{Database, clock};
 
-use crate::author::schedule::Declared;
+use crate::author::every::Declared;
 use crate::author::start_error::StartError;
 use crate::channels::check_names;
 use crate::config::{Config, Tls};

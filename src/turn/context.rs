@@ -12,9 +12,9 @@ use tokio::sync::watch;
 use turnkey_storage::Storage;
 
 use crate::author::dialog_by::DialogBy;
+use crate::author::every::Declared;
 use crate::author::message::Hears;
 use crate::author::overlap::Overlap;
-use crate::author::schedule::Declared;
 use crate::author::user_lock::UserLock;
 use crate::channels::Channels;
 use crate::handlers::AnyHandler;

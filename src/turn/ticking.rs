@@ -15,8 +15,9 @@ use turnkey_storage::schedules::{self, Next, Ticked};
 use turnkey_storage::timers::Timer as Row;
 use turnkey_storage::{Result, Storage};
 
+use crate::author::every::Declared;
 use crate::author::message::{Kind, SetTimer, Timer, Update, UpdateId};
-use crate::author::schedule::{Declared, Schedule};
+use crate::author::schedule::Schedule;
 use crate::shared::clock::unix_ms;
 use crate::shared::scoreboard::Field;
 use crate::turn::context::Bot;

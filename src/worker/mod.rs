@@ -35,7 +35,7 @@ pub(crate) use self::requests::Requests;
 use self::server::Server;
 use self::serving::Serving;
 use self::tasks::Tasks;
-use crate::author::schedule::Declared;
+use crate::author::every::Declared;
 use crate::author::start_error::StartError;
 use crate::channels::Channels;
 use crate::config::Config;

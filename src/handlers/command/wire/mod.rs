@@ -32,9 +32,9 @@ pub(super) use self::question::{
 pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
 use crate::author::dialog_by::DialogBy;
+use crate::author::every::Every;
 use crate::author::message::{Hears, Kind, Update};
 use crate::author::overlap::Overlap;
-use crate::author::schedule::Every;
 use crate::handlers::Wishes;
 
 /// The version of the protocol.

@@ -13,9 +13,9 @@ use super::json::field;
 use super::question::{Fields, Question, Sort};
 use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
 use crate::author::dialog_by::DialogBy;
+use crate::author::every::Declared;
 use crate::author::message::{Kind, Object};
 use crate::author::overlap::Overlap;
-use crate::author::schedule::Declared;
 
 /// All that a line can hold.
 #[derive(Deserialize)]
