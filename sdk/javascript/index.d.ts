@@ -328,6 +328,14 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   every(cron: string, zone: string, name: string, data?: unknown): void
   /** Takes a timer or schedule of this dialog away, if there is one of this name. */
   cancel(name: string): void
+  /**
+   * Does something that costs, such as a payment: calls `body` and keeps its result at once. A later attempt at this
+   * update is given the result, and does not call it. It is called at least once: it is called again if the process dies
+   * before the result is kept. The result is what JSON holds. What `body` throws is not kept. The names of a turn's steps
+   * differ. With its first step the update is in the inbox, and its platform is answered. The commit takes the steps
+   * away; an update that is given up keeps them.
+   */
+  step<Result>(name: string, body: () => Result | Promise<Result>): Promise<Result>
   /** Shows a text that still grows, until the turn's reply takes its place: best effort, every second and a half. */
   draft(text: string): void
   /** The replies of this dialog that were given up, the oldest first; at most 1,000. */

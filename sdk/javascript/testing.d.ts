@@ -50,6 +50,8 @@ export class Conversation<State extends object = Record<string, any>> {
     timer?: { name?: string, due?: number, late?: number, data?: unknown }
     raw?: unknown
     attempt?: number
+    /** What the attempt before has kept. */
+    steps?: Record<string, unknown>
     update?: string
     channel?: string
   }): Promise<Answer[]>
@@ -63,6 +65,8 @@ export class Conversation<State extends object = Record<string, any>> {
   deadReplies: DeadReply[]
   /** What the last turn showed with `turn.draft`. */
   readonly drafts: readonly string[]
+  /** What the last turn has kept with `turn.step`, by the steps' names; also one that failed. */
+  readonly steps: Readonly<Record<string, any>>
   /** The user's state as the database has it, or with `{ channel: 'cron' }` a schedule's; undefined for a new user. */
   state(user: string, options?: { channel?: string }): State | null | undefined
 }

@@ -12,5 +12,6 @@ pub(crate) mod overlap;
 pub(crate) mod platform;
 pub(crate) mod schedule;
 pub(crate) mod start_error;
+pub(crate) mod steps;
 pub(crate) mod turn;
 pub(crate) mod user_lock;

@@ -17,6 +17,7 @@ pub(crate) mod recovery;
 pub(crate) mod relay;
 pub(crate) mod riding;
 pub(crate) mod send;
+mod stepping;
 pub(crate) mod ticking;
 pub(crate) mod timing;
 pub(crate) mod told;

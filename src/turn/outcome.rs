@@ -44,9 +44,9 @@ pub(super) async fn prepare(
             "the channel {name:?} has nobody to send to: its replies ride in answers, and a timer has none"
         )));
     }
-    let planned = match receipt.is_accepted() {
+    // Where the answer has left nothing can ride in it.
+    let planned = match receipt.is_accepted() && !receipt.waits_for_answer() {
         false => bot.channels.plan(update, &handled.actions),
-        // The answer has left: nothing can ride in it.
         true => bot.channels.plan_accepted(update, &handled.actions),
     };
     let Plan { answer, send } = planned.map_err(Error::msg)?;

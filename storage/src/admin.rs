@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// What a dialog has beside its state, and loses with it.
-const BESIDE_STATE: [&str; 2] = ["turnkey_message", "turnkey_timer"];
+const BESIDE_STATE: [&str; 3] = ["turnkey_message", "turnkey_timer", "turnkey_step"];
 
 /// Attempts at a reset that meets a commit each time.
 const ATTEMPTS: u32 = 10;
@@ -236,8 +236,9 @@ pub async fn dialog(
     }))
 }
 
-/// Forgets a dialog's state, the names of its messages and its timers (but for the bot's own
-/// schedules): its next turn starts as a new dialog's. A turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
+/// Forgets a dialog's state, the names of its messages, its timers (but for the bot's own schedules)
+/// and the steps of its turns: its next turn starts as a new dialog's. A turn under way is told
+/// [`Error::Stale`] and runs again. Replies that wait to be
 /// sent, and the history, stay. False when there is no state.
 ///
 /// # Errors

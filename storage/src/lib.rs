@@ -56,6 +56,7 @@ pub mod replies;
 pub mod retention;
 pub mod schedules;
 pub mod sqlite;
+pub mod steps;
 pub mod taken;
 pub mod timers;
 pub mod tools;

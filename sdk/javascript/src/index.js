@@ -95,7 +95,7 @@ function readSchedules(every) {
 
 /** The number of the question that a line answers. */
 function numberOf(message) {
-  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies
+  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies ?? message?.step
 }
 
 /** Nobody is there any more: the answers of what still runs would reach nobody. */
@@ -199,6 +199,7 @@ class Running {
     if (waits === undefined) return
     this.#waiting.delete(number)
     if (message.error !== undefined) waits.reject(new Error(message.error))
+    else if (message.step !== undefined) waits.resolve(message)
     else waits.resolve(message.rows ?? message.size ?? message.replies ?? message.result)
   }
 

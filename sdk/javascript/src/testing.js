@@ -37,6 +37,11 @@ class Conversation {
   deadReplies = []
   /** What the last turn showed with `turn.draft`. */
   drafts = []
+  /**
+   * What the last turn has kept with `turn.step`, by the steps' names. A turn that fails keeps it, too:
+   * `sends(user, { attempt: 2, steps: bot.steps })` is the next attempt.
+   */
+  steps = {}
   #updates = 0
   /** By user, and by name. */
   #timers = new Map()
@@ -71,7 +76,7 @@ class Conversation {
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
    * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
-   * rpc, timer, raw, attempt, update, channel }`. Rejects with what the handler threw.
+   * rpc, timer, raw, attempt, steps, update, channel }`. Rejects with what the handler threw.
    */
   sends(user, update) {
     const key = this.#key(user, update.channel)
@@ -110,11 +115,12 @@ class Conversation {
     return this.sends(user, { text: name, timer: { data: timer.data } })
   }
 
-  async #turn(user, key, { text = '', kind, rpc, timer, raw, attempt = 1, update, channel = this.#channel, ...others }) {
+  async #turn(user, key, { text = '', kind, rpc, timer, raw, attempt = 1, steps, update, channel = this.#channel, ...others }) {
     const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
     this.drafts = []
+    this.steps = { ...steps }
     kind ??= rpc ? 'rpc' : timer ? 'timer' : 'message'
     const message = throughJson({
       channel,
@@ -123,6 +129,7 @@ class Conversation {
       kind,
       text,
       attempt,
+      steps,
       state: this.state(user, { channel }),
       ...(kind === 'message' ? readCommand(text) : undefined),
       event,
@@ -171,6 +178,10 @@ class Conversation {
     if (sort === 'query') return this.#query(fields.sql, fields.params)
     if (sort === 'dead_replies') return this.deadReplies
     if (sort === 'download') return this.#download(fields)
+    if (sort === 'step') {
+      this.steps[fields.name] = throughJson(fields).value
+      return {}
+    }
     if (this.#platform === undefined) {
       throw new Error('there is no platform in a Conversation: give it one that answers turn.ask, new Conversation(handle, { ask })')
     }

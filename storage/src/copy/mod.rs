@@ -119,6 +119,11 @@ const OURS: &[(&str, &[&str], usize)] = &[
         ],
         3,
     ),
+    (
+        "turnkey_step",
+        &["id", "channel", "name", "user_id", "value", "at"],
+        3,
+    ),
 ];
 
 /// A table to be copied.

@@ -17,5 +17,6 @@ pub(crate) mod replies;
 pub(crate) mod resent;
 mod schedules;
 pub(crate) mod slow;
+mod steps;
 mod timers;
 pub(crate) mod unreadable;

@@ -28,7 +28,7 @@ from ._content import (
     Update,
     escape,
 )
-from ._errors import Cancelled, GiveUp, PlatformError, QueryError, Retry
+from ._errors import Cancelled, GiveUp, PlatformError, QueryError, Retry, StepError
 from ._heard import Heard
 from ._reply import Attachment, Button, Message, Reply
 from ._run import run
@@ -61,6 +61,7 @@ __all__ = [
     "Rpc",
     "Said",
     "Sender",
+    "StepError",
     "Timer",
     "Turn",
     "Update",

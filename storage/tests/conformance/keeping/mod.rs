@@ -5,6 +5,7 @@ mod broadcasts;
 mod dead_letters;
 mod gathered;
 mod inbox_rows;
+mod kept_steps;
 mod messages;
 mod old_rows;
 mod operators;

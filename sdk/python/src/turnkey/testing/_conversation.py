@@ -75,6 +75,9 @@ class Conversation(Questions):
         self.dead_replies: List[DeadReply] = []
         #: What the last turn showed with `turn.draft`.
         self.drafts: List[str] = []
+        #: What the last turn has kept with `turn.step`, by the steps' names. A turn that fails
+        #: keeps it, too: `sends(…, attempt=2, steps=bot.steps)` is the next attempt.
+        self.steps: Dict[str, Any] = {}
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         #: Where your own tables are.
         self.database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -113,12 +116,13 @@ class Conversation(Questions):
         timer: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
+        steps: Optional[Mapping[str, Any]] = None,
         channel: Optional[str] = None,
     ) -> List[Said]:
         """Anything else that can come in, by the names that a turn has for it:
         `files=[turnkey.File("photo", id="…")]`, `location=turnkey.Location(48.2, 16.4)`;
         `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own JSON; a later
-        `attempt`; another `kind`, such as `edited` or `opened`."""
+        `attempt`, with the `steps` that the one before has kept; another `kind`, such as `edited` or `opened`."""
         self._count += 1
         turn: Dict[str, Any] = {
             "channel": self._channel if channel is None else channel,
@@ -159,6 +163,8 @@ class Conversation(Questions):
             turn["timer"] = {"name": text, "due": round(time.time() * 1000), **timer}
         if raw is not None:
             turn["raw"] = raw
+        if steps:
+            turn["steps"] = dict(steps)
         turn = decode(encode(turn))
         key = self._key(user, channel)
         if key in self._stored:
@@ -200,6 +206,7 @@ class Conversation(Questions):
 
     def _take(self, user: str, data: Dict[str, Any]) -> List[Said]:
         self.drafts = []
+        self.steps = dict(data.get("steps", {}))
         turn: BaseTurn[Any] = self._turn(None, data, self)
         try:
             turn.state = self._states.read(data.get("state"))
@@ -284,6 +291,9 @@ class Conversation(Questions):
             return self._query([fields["sql"], fields["params"]])
         if sort == "download":
             return self._download(fields)
+        if sort == "step":
+            self.steps[fields["name"]] = fields["value"]
+            return {}
         if sort == "dead_replies":
             return [
                 {
