@@ -117,6 +117,13 @@ const OURS: &[(&str, &[&str], usize)] = &[
         &["user_id", "channel", "name", "due", "id", "body"],
         3,
     ),
+    (
+        "turnkey_callback",
+        &[
+            "hash", "user_id", "channel", "name", "expires", "taken", "body",
+        ],
+        1,
+    ),
 ];
 
 /// A table to be copied.

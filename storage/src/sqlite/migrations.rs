@@ -178,4 +178,16 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (user_id, channel, name)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX turnkey_timer_due ON turnkey_timer (due);",
+    // What others may start a turn of a dialog with, once: by the hash of a secret.
+    "CREATE TABLE turnkey_callback (
+        hash TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        name TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        taken TEXT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (hash)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX turnkey_callback_dialog ON turnkey_callback (user_id, channel);",
 ];
