@@ -19,7 +19,7 @@ use turnkey_storage::{Grant, Statement, Storage};
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
-use crate::author::message::{Action, Hears, TimerChange, Update};
+use crate::author::message::{Action, Hears, NewCallback, TimerChange, Update};
 use crate::author::overlap::Overlap;
 use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
@@ -50,6 +50,7 @@ pub(crate) struct Handled {
     pub(crate) actions: Vec<Action>,
     pub(crate) statements: Vec<Statement>,
     pub(crate) timers: Vec<TimerChange>,
+    pub(crate) callbacks: Vec<NewCallback>,
 }
 
 /// What a handler is called with.

@@ -66,6 +66,7 @@ where
                 actions: Vec::new(),
                 statements: Vec::new(),
                 timers: Vec::new(),
+                callbacks: Vec::new(),
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
@@ -87,6 +88,7 @@ where
                     actions: turn.actions,
                     statements: turn.statements,
                     timers: turn.timers,
+                    callbacks: turn.callbacks,
                 })
             });
             Returned {

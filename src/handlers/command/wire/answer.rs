@@ -14,7 +14,9 @@ use super::json::{field, levels, without_place};
 use super::value::{Param, statement};
 use super::{DEEPEST, Fail, LONGEST_ERROR, cut};
 use crate::author::error::{Error, Result};
-use crate::author::message::{Action, Delay, Object, Reply, TimerChange, Verb, When};
+use crate::author::message::{
+    Action, Delay, NewCallback, Object, Reply, TimerChange, Token, Verb, When,
+};
 use crate::author::turn::MAX_REPLIES;
 use crate::handlers::Handled;
 
@@ -29,6 +31,29 @@ struct Done<'a> {
     sql: Option<&'a RawValue>,
     #[serde(borrow, default)]
     timers: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    callbacks: Option<&'a RawValue>,
+}
+
+/// A callback that is opened, as a handler writes it.
+#[derive(Deserialize)]
+struct GivenCallback {
+    name: String,
+    token: String,
+    #[serde(default)]
+    valid: Option<Delay>,
+}
+
+impl GivenCallback {
+    fn checked(self) -> std::result::Result<NewCallback, &'static str> {
+        let token = Token::read(&self.token)
+            .ok_or("a token has 22 to 64 letters, digits, - and _, of a secure source")?;
+        Ok(NewCallback {
+            name: self.name,
+            token,
+            valid: self.valid,
+        })
+    }
 }
 
 /// What is to be done about a timer, as a handler writes it.
@@ -67,12 +92,13 @@ fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
 }
 
 /// The fields that make of a reply another action.
-const VERBS: [&str; 5] = [
+const VERBS: [&str; 6] = [
     "\"edit\"",
     "\"delete\"",
     "\"toast\"",
     "\"call\"",
     "\"send_to\"",
+    "\"ask_in\"",
 ];
 
 /// A reply, or what else a handler asks for, as it writes it.
@@ -94,9 +120,12 @@ fn action(at: usize, raw: &RawValue) -> std::result::Result<Action, String> {
     };
     let action = verb.with(reply).map_err(|e| format!("{name}: {e}"))?;
     let is_empty = match &action {
-        Action::Reply(reply) | Action::Edit { reply, .. } | Action::SendTo { reply, .. } => {
-            reply.text.is_empty() && !reply.has_content()
-        }
+        Action::Reply(reply)
+        | Action::Edit { reply, .. }
+        | Action::SendTo { reply, .. }
+        | Action::AskIn {
+            question: reply, ..
+        } => reply.text.is_empty() && !reply.has_content(),
         _ => false,
     };
     match is_empty {
@@ -175,8 +204,19 @@ pub(crate) fn read_done(
         timer.checked().map_err(|e| format!("timers[{at}]: {e}"))
     };
     let timers = timers.into_iter().enumerate().map(checked);
+    let callbacks: Vec<Object<GivenCallback>> = match done.callbacks {
+        Some(callbacks) => field("callbacks", callbacks)?,
+        None => Vec::new(),
+    };
+    let checked = |(at, Object(callback)): (usize, Object<GivenCallback>)| {
+        callback
+            .checked()
+            .map_err(|e| format!("callbacks[{at}]: {e}"))
+    };
+    let callbacks = callbacks.into_iter().enumerate().map(checked);
     Ok(Handled {
         state,
+        callbacks: callbacks.collect::<std::result::Result<_, _>>()?,
         timers: timers.collect::<std::result::Result<_, _>>()?,
         actions: actions.collect::<std::result::Result<_, _>>()?,
         statements: statements
