@@ -37,6 +37,9 @@
 //! | `draft x` | shows that while it grows, then says it |
 //! | `after 1s tea x` | sets a timer `tea`, with `x`; `cancel tea` takes it away; no reply |
 //! | a timer | says its name, and with what it was set |
+//! | `callback paid 2d` | says an address, open for two days |
+//! | `asks CHANNEL USER name x` | asks x there, with two buttons and a link |
+//! | a callback | says its name, and what was posted; or the button, and where it was pressed |
 //! | `dead` | says how many replies were given up |
 //! | `about` | says all that came with it |
 //! | photos | says how many, and what stands under them |
@@ -234,6 +237,24 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
             turn.after(delay, name, next().into());
         }
         "cancel" => turn.cancel(rest),
+        "callback" => {
+            let address = match rest.split_once(' ') {
+                Some((name, valid)) => turn.callback_valid(name, valid)?,
+                None => turn.callback(rest)?,
+            };
+            turn.reply(address);
+        }
+        "asks" => {
+            let mut words = rest.splitn(4, ' ').map(str::to_owned);
+            let mut next = || words.next().unwrap_or_default();
+            let (channel, user, name) = (next(), next(), next());
+            let link = Button::link("Who?", "https://example.org/who");
+            let question = Reply::from(next())
+                .row([Button::new("Yes", "yes:1"), link])
+                .button("No", "no:1");
+            turn.ask_in(channel, user, question, name);
+            turn.reply("asked");
+        }
         "toast" => turn.toast(rest),
         "alert" => turn.alert(rest),
         "call" => {
@@ -365,6 +386,20 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
     }
     if let Some(timer) = turn.timer() {
         return Some(format!("timer {} {}", timer.name, timer.data));
+    }
+    if let Some(called) = turn.called() {
+        return Some(match (&called.button, &called.by) {
+            (Some(data), Some(by)) => {
+                format!(
+                    "callback {} {data} by {}:{}",
+                    called.name, by.channel, by.dialog
+                )
+            }
+            _ => format!(
+                "callback {} {} {}",
+                called.name, called.media_type, called.body
+            ),
+        });
     }
     if !matches!(turn.kind(), Kind::Message | Kind::Rpc) {
         return Some(format!("{} {}", turn.kind().name(), turn.text()));

@@ -48,6 +48,7 @@ export class Conversation<State extends object = Record<string, any>> {
     album?: string
     rpc?: { method: string, params?: unknown }
     timer?: { name?: string, due?: number, data?: unknown }
+    called?: { name?: string, at?: number, body?: unknown, media_type?: string, button?: string, by?: object }
     raw?: unknown
     attempt?: number
     update?: string
@@ -56,6 +57,13 @@ export class Conversation<State extends object = Record<string, any>> {
   timers(user: string): string[]
   /** The user's timer of this name is due: what they are told. */
   fires(user: string, name: string): Promise<Answer[]>
+  /** Somebody posts to an address that `turn.callback` gave: what its user is told then. */
+  posts(address: string, body?: unknown, options?: { mediaType?: string }): Promise<Answer[]>
+  /**
+   * The user presses the button with this data, of a question that `turn.askIn` asked them: what the one who asked is told
+   * then.
+   */
+  answers(user: string, data: string, options?: { sender?: Partial<Sender> }): Promise<Answer[]>
   /** What `turn.deadReplies` gives. */
   deadReplies: DeadReply[]
   /** What the last turn showed with `turn.draft`. */

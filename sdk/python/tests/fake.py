@@ -101,7 +101,7 @@ class Worker:
         self.collector.start()
         self.hello = None
         if greet:
-            self.send({"hello": {"protocol": 1, "program": "turnkey test", "worker": 0}})
+            self.send({"hello": {"protocol": 1, "program": "turnkey test", "worker": 0, "callbacks": "https://bot.example/callback/"}})
             self.hello = self.receive()["hello"]
 
     def __enter__(self):

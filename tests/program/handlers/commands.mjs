@@ -66,6 +66,17 @@ const verbs = {
     turn.after(delay, name, data)
   },
   cancel(turn, rest) { turn.cancel(rest) },
+  callback(turn, rest) {
+    const [name, valid] = rest.split(' ')
+    turn.reply(turn.callback(name, { valid }))
+  },
+  asks(turn, rest) {
+    const [, channel, user, name, text] = /^(\S+) (\S+) (\S+) ([^]*)$/.exec(rest)
+    const yes = { label: 'Yes', data: 'yes:1' }
+    const link = { label: 'Who?', url: 'https://example.org/who' }
+    turn.askIn(channel, user, text, name, { buttons: [[yes, link], [{ label: 'No', data: 'no:1' }]] })
+    turn.reply('asked')
+  },
   toast(turn, rest) { turn.toast(rest) },
   alert(turn, rest) { turn.toast(rest, { alert: true }) },
   call(turn, rest) {
@@ -109,6 +120,9 @@ async function fetchOrSave(turn, sizeOf) {
 function otherThanText(turn) {
   if (turn.rpc) return `rpc ${turn.rpc.method} ${JSON.stringify(turn.rpc.params)}`
   if (turn.timer) return `timer ${turn.timer.name} ${JSON.stringify(turn.timer.data)}`
+  const { called } = turn
+  if (called?.by) return `callback ${called.name} ${called.button} by ${called.by.channel}:${called.by.dialog}`
+  if (called) return `callback ${called.name} ${called.mediaType} ${JSON.stringify(called.body)}`
   if (turn.button !== undefined) return `button ${turn.button}`
   if (turn.kind !== 'message') return `${turn.kind} ${turn.text}`
   const { contact, files, location } = turn

@@ -123,6 +123,15 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
         turn.after(delay, name, data)
     elif command == "cancel":
         turn.cancel(rest)
+    elif command == "callback":
+        name, _, valid = rest.partition(" ")
+        turn.reply(turn.callback(name, valid=valid or None))
+    elif command == "asks":
+        channel, user, name, text = rest.split(" ", 3)
+        link = Button.link("Who?", "https://example.org/who")
+        buttons = [[Button("Yes", "yes:1"), link], [Button("No", "no:1")]]
+        turn.ask_in(channel, user, text, name, buttons=buttons)
+        turn.reply("asked")
     elif command in ("toast", "alert"):
         turn.toast(rest, alert=command == "alert")
     elif command == "call":
@@ -210,6 +219,12 @@ def other_than_text(turn: turnkey.AsyncTurn) -> "str | None":
         return f"rpc {turn.rpc.method} {params}"
     if turn.timer:
         return f"timer {turn.timer.name} {json.dumps(turn.timer.data)}"
+    if turn.called and turn.called.by:
+        called, by = turn.called, turn.called.by
+        return f"callback {called.name} {called.button} by {by.channel}:{by.dialog}"
+    if turn.called:
+        body = json.dumps(turn.called.body, separators=(",", ":"))
+        return f"callback {turn.called.name} {turn.called.media_type} {body}"
     if turn.button is not None:
         return f"button {turn.button}"
     if turn.kind not in ("message", "rpc"):

@@ -27,6 +27,8 @@ def done_of(turn: BaseTurn[Any], states: States) -> Dict[str, Any]:
         done["sql"] = turn._statements
     if turn._timers:
         done["timers"] = turn._timers
+    if turn._callbacks:
+        done["callbacks"] = turn._callbacks
     return done
 
 
