@@ -38,6 +38,7 @@
 //! | `after 1s tea x` | sets a timer `tea`, with `x`; `cancel tea` takes it away; no reply |
 //! | a timer | says its name, and with what it was set |
 //! | `callback paid 2d` | says an address, open for two days |
+//! | `callbacks 3` | opens three; no reply |
 //! | `asks CHANNEL USER name x` | asks x there, with two buttons and a link |
 //! | a callback | says its name, and what was posted; or the button, and where it was pressed |
 //! | `dead` | says how many replies were given up |
@@ -243,6 +244,11 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
                 None => turn.callback(rest)?,
             };
             turn.reply(address);
+        }
+        "callbacks" => {
+            for _ in 0..rest.parse::<u32>()? {
+                turn.callback("paid")?;
+            }
         }
         "asks" => {
             let mut words = rest.splitn(4, ' ').map(str::to_owned);

@@ -61,12 +61,16 @@ pub(super) fn question(
     }
     let token = Token::for_buttons()?;
     let question = with_token(&reply, &token)?;
-    let channel = bot.channels.of(&to);
-    if channel.can_send() && channel.fit(&question)?.len() != 1 {
+    // Where it cannot go at all, `relay.rs` says why.
+    let channel = bot.channels.named(&to.channel);
+    if let Some(channel) = channel.filter(|channel| channel.can_send())
+        && channel.fit(&question)?.len() != 1
+    {
         return Err("a question is one message; this one would be several".to_owned());
     }
+    let address = channel.map(|channel| channel.address(&to.user_id));
     let asked = Asked {
-        address: channel.address(&to.user_id),
+        address: address.unwrap_or_default(),
         channel: to.channel,
         question: reply,
     };

@@ -70,6 +70,7 @@ const verbs = {
     const [name, valid] = rest.split(' ')
     turn.reply(turn.callback(name, { valid }))
   },
+  callbacks(turn, rest) { for (let n = 0; n < Number(rest); n += 1) turn.callback('paid') },
   asks(turn, rest) {
     const [, channel, user, name, text] = /^(\S+) (\S+) (\S+) ([^]*)$/.exec(rest)
     const yes = { label: 'Yes', data: 'yes:1' }

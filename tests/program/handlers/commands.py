@@ -126,6 +126,9 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
     elif command == "callback":
         name, _, valid = rest.partition(" ")
         turn.reply(turn.callback(name, valid=valid or None))
+    elif command == "callbacks":
+        for _ in range(int(rest)):
+            turn.callback("paid")
     elif command == "asks":
         channel, user, name, text = rest.split(" ", 3)
         link = Button.link("Who?", "https://example.org/who")
