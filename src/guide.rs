@@ -37,6 +37,9 @@ pub mod errors {}
 #[doc = include_str!("guide/slow_work.md")]
 pub mod slow_work {}
 
+#[doc = include_str!("guide/callbacks.md")]
+pub mod callbacks {}
+
 #[doc = include_str!("guide/testing.md")]
 pub mod testing {}
 

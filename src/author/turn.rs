@@ -280,11 +280,14 @@ impl<S> Turn<S> {
     ///         Some(called) => turn.reply(format!("Paid: {}", called.body["amount"])),
     ///         None => {
     ///             let address = turn.callback("paid")?;
-    ///             turn.reply(format!("Pay at https://pay.example/new?notify={address}"));
+    ///             // The provider's interface: it posts there when it has the money.
+    ///             let link = payment_link(7, &address).await?;
+    ///             turn.reply(format!("Please pay: {link}"));
     ///         }
     ///     }
     ///     Ok(())
     /// }
+    /// # async fn payment_link(_: u32, _: &str) -> turnkey::Result<String> { Ok(String::new()) }
     /// # turnkey::App::new(shop);
     /// ```
     pub fn callback(&mut self, name: impl Into<String>) -> Result<String> {
