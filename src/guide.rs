@@ -10,9 +10,10 @@
 //! 5. [`own_sql`]: tables of your own, in the same transaction
 //! 6. [`errors`]: attempts, dead letters, calls to other services
 //! 7. [`slow_work`]: waiting for other services, and computing
-//! 8. [`testing`]: your bot's tests
-//! 9. [`own_channels`]: a platform, or a lock, of your own
-//! 10. [`operating`]: start, stop, new versions, backups
+//! 8. [`callbacks`]: others who come back: addresses that they post to, questions that they answer
+//! 9. [`testing`]: your bot's tests
+//! 10. [`own_channels`]: a platform, or a lock, of your own
+//! 11. [`operating`]: start, stop, new versions, backups
 
 // Nothing but text: the chapters stand in guide/, and the compiler reads their code.
 

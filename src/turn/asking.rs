@@ -107,16 +107,12 @@ fn read(data: &str) -> Option<(Token, usize)> {
 
 /// The button of this number: its label, and the author's data.
 fn button(question: &Reply, number: usize) -> Option<(&str, &str)> {
-    let with_data = |button| match button {
-        &crate::author::message::Button {
-            ref label,
-            press: Press::Data(ref data),
-            ..
-        } => Some((label.as_str(), data.as_str())),
-        _ => None,
-    };
     let buttons = question.buttons.iter().flatten();
-    buttons.filter_map(with_data).nth(number)
+    let mut with_data = buttons.filter_map(|button| match &button.press {
+        Press::Data(data) => Some((button.label.as_str(), data.as_str())),
+        _ => None,
+    });
+    with_data.nth(number)
 }
 
 /// What the turn of a press leaves: the state as it was, and what is shown. And whose turn is due.
@@ -253,7 +249,7 @@ mod tests {
                 Button::new("Yes", "yes"),
                 Button::link("Who?", "https://e.org"),
             ])
-            .button("No", &"n".repeat(200))
+            .button("No", "n".repeat(200))
     }
 
     fn press(data: &str) -> Update {

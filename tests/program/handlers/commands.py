@@ -5,6 +5,7 @@ its answers are those of the other, but for what a process in another language c
 """
 
 import asyncio
+import base64
 import json
 import os
 import time
@@ -226,7 +227,10 @@ def other_than_text(turn: turnkey.AsyncTurn) -> "str | None":
         called, by = turn.called, turn.called.by
         return f"callback {called.name} {called.button} by {by.channel}:{by.dialog}"
     if turn.called:
-        body = json.dumps(turn.called.body, separators=(",", ":"))
+        body = turn.called.body
+        if isinstance(body, bytes):
+            body = {"base64": base64.b64encode(body).decode()}
+        body = json.dumps(body, separators=(",", ":"))
         return f"callback {turn.called.name} {turn.called.media_type} {body}"
     if turn.button is not None:
         return f"button {turn.button}"

@@ -381,11 +381,46 @@ mod tests {
                 reply: "a".into()
             }
         );
+        assert_eq!(
+            said(
+                r#"{"ask_in":{"channel":"vk","user":"8","name":"ok","valid":"2d"},"text":"a?",
+                "buttons":[{"label":"Yes","data":"1"}]}"#
+            ),
+            Action::AskIn {
+                channel: "vk".to_owned(),
+                user: "8".to_owned(),
+                question: Reply::from("a?").button("Yes", "1"),
+                name: "ok".to_owned(),
+                valid: Some("2d".into()),
+            }
+        );
         // A word of ours in a text is a word.
         assert_eq!(
             said(r#"{"text":"a \"toast\""}"#),
             Reply::from(r#"a "toast""#).into()
         );
+    }
+
+    #[test]
+    fn a_callback_is_read() {
+        let token = "abcdefghijklmnopqrstuv";
+        let given =
+            format!(r#"{{"callbacks":[{{"name":"paid","token":"{token}","valid":1500}}]}}"#);
+        let opened = done(&raw(&given), None).unwrap().callbacks;
+        assert_eq!(opened.len(), 1);
+        assert_eq!(opened[0].token.secret(), token);
+        assert_eq!(opened[0].valid, Some(Duration::from_millis(1500).into()));
+        for (given, expected) in [
+            (
+                r#"[{"name":"a","token":"short"}]"#,
+                "callbacks[0]: a token has 22 to 64",
+            ),
+            (r#"[{"name":"a"}]"#, "callbacks[0]: missing field `token`"),
+            (r#"[7]"#, "callbacks[0]: "),
+        ] {
+            let refusal = refusal(&format!(r#"{{"callbacks":{given}}}"#));
+            assert!(refusal.contains(expected), "{refusal}");
+        }
     }
 
     #[test]
