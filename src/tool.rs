@@ -4,6 +4,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use bytes::Bytes;
+use serde_json::Value;
+use turnkey_storage::DialogKey;
+use turnkey_storage::timers::Timer;
+
+use crate::author::message::{Update, When};
 pub use crate::cli::Extra;
 
 /// Exit codes, as every command uses them.
@@ -33,4 +39,14 @@ pub fn unit(name: &str, program: &Path, arguments: &[String]) -> anyhow::Result<
 /// What is wrong, and in which line.
 pub fn check_settings(text: &str) -> Result<(), String> {
     crate::config::parse(text).map(drop)
+}
+
+/// A timer of a dialog, due then (milliseconds since 1970): its row, and the update that it
+/// fires.
+///
+/// # Errors
+/// As [`Turn::at`](crate::Turn::at).
+pub fn timer(dialog: DialogKey, name: &str, due: i64) -> Result<(Timer, Vec<u8>), String> {
+    let update = Update::new(dialog, String::new(), String::new(), Bytes::new());
+    crate::turn::timing::row(&update, name.to_owned(), When::At(due), Value::Null)
 }

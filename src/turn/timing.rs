@@ -71,7 +71,10 @@ pub(super) async fn changes(
 }
 
 /// A timer's row, and its update.
-fn row(
+///
+/// # Errors
+/// It cannot be, and why.
+pub(crate) fn row(
     update: &Update,
     name: String,
     when: When,

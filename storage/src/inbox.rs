@@ -20,9 +20,16 @@ use crate::{
 /// The longest pause before an update is tried again.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Milliseconds. What is due later than this from now was put off by a clock that has been
-/// set since: it is due now. Twice the longest pause: clocks of boxes differ a little.
+/// The longest that an update waits for others before it is tried for the first time.
+pub const LONGEST_WINDOW: Duration = Duration::from_secs(600);
+
+/// Milliseconds. What was tried and is due later than this from now, and what was not and is
+/// due later than [`TOO_FAR_UNTRIED_MS`], was put off by a clock that has been set since: it is
+/// due now. Twice what is possible: clocks of boxes differ a little.
 pub(crate) const TOO_FAR_MS: i64 = 2 * LONGEST_PAUSE.as_millis() as i64;
+
+/// See [`TOO_FAR_MS`].
+pub(crate) const TOO_FAR_UNTRIED_MS: i64 = 2 * LONGEST_WINDOW.as_millis() as i64;
 
 /// An update in the inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +54,11 @@ impl Pending {
     /// How long it is not to be tried yet.
     pub fn pause(&self) -> Duration {
         let left = self.due.saturating_sub(clock::now_ms());
-        if left > TOO_FAR_MS {
+        let too_far = match self.attempts {
+            0 => TOO_FAR_UNTRIED_MS,
+            _ => TOO_FAR_MS,
+        };
+        if left > too_far {
             return Duration::ZERO;
         }
         Duration::from_millis(u64::try_from(left).unwrap_or(0))

@@ -1,5 +1,5 @@
-//! Measuring: the storage laboratory (`turnkey bench storage`) and whole turns over
-//! HTTP (`turnkey bench turn`).
+//! Measuring: the storage laboratory (`turnkey bench storage`), whole turns over
+//! HTTP (`turnkey bench turn`), timers beside them (`turnkey bench timers`).
 //!
 //! Called by `crates/tool/src/bench.rs` only. Nothing else in the program knows of it.
 //!
@@ -16,7 +16,7 @@
 //! | `results.rs` `summary.rs` | every number, and their medians |
 //! | `report/` `table.rs` | HTML, charts, the terminal (with `crate::report`) |
 //! | `progress.rs` | what is shown meanwhile |
-//! | `http/` | `bench turn` |
+//! | `http/` | `bench turn`, `bench timers` |
 //!
 //! Invariants: a turn counts when it was acknowledged; after every run the counters in
 //! the database must add up to the acknowledged turns, or the run has failed. Every
@@ -43,7 +43,7 @@ mod table;
 
 pub use engines::known_engines;
 pub use error::{Error, Result};
-pub use http::{HttpOptions, bench as http};
+pub use http::{HttpOptions, MakeTimer, Timers, bench as http};
 pub use laboratory::{bench as storage, redraw};
 pub use plan::StorageOptions;
 pub use process::main as process;

@@ -1,4 +1,4 @@
-//! `bench`: the storage laboratory, its report, whole turns over HTTP.
+//! `bench`: the storage laboratory, its report, whole turns over HTTP, timers.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,6 +23,8 @@ enum Command {
     Report(Report),
     /// Measure whole turns over HTTP, of this bot or of one that runs.
     Turn(Turn),
+    /// Measure timers that come due while messages come in.
+    Timers(Timers),
     /// A process of the laboratory; no person calls it.
     #[command(hide = true)]
     Process,
@@ -240,6 +242,81 @@ struct Turn {
     json: bool,
 }
 
+#[derive(Args)]
+#[command(after_help = "\
+Each case is measured twice, on a new database each time: messages alone, as `bench turn`
+sends them; and messages while --waiting timers wait and --rate timers come due in every
+second, each in a dialog of its own. A timer is late by the time from when it was due to the
+commit of its turn. At the end the counters in the database must add up to the answers and
+the timers: none was lost, none fired twice.
+
+Exit codes: 0 measured, nothing lost; 1 a turn or a timer was lost; 2 bad options; 130
+stopped by Ctrl-C.
+
+Examples:
+  turnkey bench timers
+  turnkey bench timers --waiting 10000 --rate 1000 --connections 8")]
+struct Timers {
+    /// Timers that wait.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    waiting: u64,
+
+    /// Timers that come due in a second.
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    rate: u64,
+
+    /// Workers of the bot.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    workers: usize,
+
+    /// Where its database is kept [default: a new SQLite file here].
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+
+    /// What its commits survive: full or normal.
+    #[arg(long, value_name = "LEVEL", default_value = "full")]
+    sync: String,
+
+    /// Numbers of connections over which messages come.
+    #[arg(
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "8,32"
+    )]
+    connections: Vec<usize>,
+
+    /// Users that write.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    users: u64,
+
+    /// Seconds that are measured in each run.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 10.0,
+        allow_negative_numbers = true
+    )]
+    seconds: f64,
+
+    /// Seconds before them.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 1.0,
+        allow_negative_numbers = true
+    )]
+    warm_up: f64,
+
+    /// Runs of each case.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    repeat: usize,
+
+    /// Print the results as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let outcome = match self.command {
@@ -249,6 +326,7 @@ impl Bench {
             }
             Command::Storage(storage) => bench::storage(&storage.options()),
             Command::Turn(turn) => bench::http(&turn.options()),
+            Command::Timers(timers) => bench::http(&timers.options()),
         };
         Ok(ExitCode::from(match outcome.map_err(said)? {
             Outcome::Good => exit::CLEAN,
@@ -306,6 +384,30 @@ impl Turn {
             repeat: self.repeat,
             json: self.json,
             token: std::env::var("TURNKEY_HTTP_TOKEN").ok(),
+            timers: None,
+        }
+    }
+}
+
+impl Timers {
+    fn options(self) -> HttpOptions {
+        HttpOptions {
+            url: None,
+            workers: self.workers,
+            directory: self.directory,
+            sync: self.sync,
+            connections: self.connections,
+            users: self.users,
+            seconds: self.seconds,
+            warm_up: self.warm_up,
+            repeat: self.repeat,
+            json: self.json,
+            token: None,
+            timers: Some(bench::Timers {
+                waiting: self.waiting,
+                rate: self.rate,
+                make: turnkey::tool::timer,
+            }),
         }
     }
 }

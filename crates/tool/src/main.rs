@@ -26,7 +26,10 @@ struct Counter {
 async fn count(turn: &mut Turn<Counter>) -> turnkey::Result<()> {
     turn.state.count += 1;
     let n = turn.state.count;
-    turn.reply(format!("{n}: {}", turn.text()));
+    // What becomes due has no request in whose answer a reply could ride.
+    if turn.timer().is_none() {
+        turn.reply(format!("{n}: {}", turn.text()));
+    }
     Ok(())
 }
 
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
         extra("new", "Write a new bot's project: a program, its tests, a unit", new::New::run),
         extra(
             "bench",
-            "Measure: storage engines side by side, or whole turns over HTTP",
+            "Measure: storage engines side by side, whole turns over HTTP, timers beside them",
             bench::Bench::run,
         ),
         extra(

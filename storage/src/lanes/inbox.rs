@@ -5,7 +5,7 @@
 //! other's row: such an inbox row is skipped, and removed here.
 
 use super::Author;
-use crate::inbox::TOO_FAR_MS;
+use crate::inbox::{TOO_FAR_MS, TOO_FAR_UNTRIED_MS};
 use crate::{DialogKey, Result, Statement, clock};
 
 /// Dialogs whose oldest update is due and without a turn, the longest waiting first.
@@ -21,14 +21,14 @@ pub(super) async fn due_dialogs(author: &dyn Author, limit: u32) -> Result<Vec<D
     let now = clock::now_ms();
     let query = Statement::new(
         "SELECT i.user_id AS user_id, i.channel AS channel FROM turnkey_inbox i
-         WHERE (i.due <= ?1 OR i.due > ?3)
+         WHERE (i.due <= ?1 OR i.due > ?4 OR (i.due > ?3 AND i.attempts > 0))
              AND NOT EXISTS (SELECT 1 FROM turnkey_inbox b
                  WHERE b.user_id = i.user_id AND b.channel = i.channel
                      AND (b.arrived < i.arrived OR (b.arrived = i.arrived AND b.id < i.id)))
              AND NOT EXISTS (SELECT 1 FROM turnkey_lock l
                  WHERE l.user_id = i.user_id AND l.channel = i.channel)
          ORDER BY i.arrived, i.id LIMIT ?2",
-        (now, limit, now + TOO_FAR_MS),
+        (now, limit, now + TOO_FAR_MS, now + TOO_FAR_UNTRIED_MS),
     );
     let rows = author.own_query(query).await?;
     rows.iter().map(crate::Row::dialog).collect()

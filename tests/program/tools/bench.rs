@@ -452,3 +452,34 @@ async fn whole_turns_are_measured_on_a_bot_that_runs() {
     assert!(stranger.stdout.contains("401"), "{}", stranger.stdout);
     bot.stop().await;
 }
+
+#[test]
+fn timers_are_measured_beside_messages() {
+    let setup = Setup::counter();
+    let args = [
+        "bench",
+        "timers",
+        "--json",
+        "--connections",
+        "2",
+        "--workers",
+        "1",
+        "--waiting",
+        "1000",
+        "--rate",
+        "20",
+    ];
+    let ended = setup.bare_within(&[&args, &SHORT[..]].concat(), LONG);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let json: Value = serde_json::from_str(&ended.stdout).unwrap();
+    let runs = json["runs"].as_array().unwrap();
+    let with: Vec<&Value> = runs.iter().map(|run| &run["with_timers"]).collect();
+    assert_eq!(with, [&Value::from(false), &Value::from(true)]);
+    assert!(runs[0]["timers"].is_null(), "{json:#}");
+    // 20 a second, for 1.1 s; each is counted once, beside the messages.
+    assert_eq!(runs[1]["timers"]["timers"], 22, "{json:#}");
+    let sum = runs[1]["acknowledged"].as_u64().map(|n| n + 22);
+    assert_eq!(runs[1]["sum_of_counters"].as_u64(), sum, "{json:#}");
+    assert!(runs[1]["timers"]["late_us"]["p50"].as_f64() > Some(0.0));
+    assert_nobody_is_left(setup.dir.path());
+}

@@ -2,6 +2,7 @@
 
 pub(crate) mod booking;
 mod callbacks;
+pub(crate) mod clock;
 pub(crate) mod custom;
 pub(crate) mod dead_replies;
 pub(crate) mod dedupe;

@@ -1,9 +1,10 @@
-//! Whole turns over HTTP: `turnkey bench turn`.
+//! Whole turns over HTTP: `turnkey bench turn`, and with timers beside them: `bench timers`.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `mod.rs` | the options, all runs in turn |
 //! | `load.rs` | messages over kept-alive connections |
+//! | `timers.rs` | timers that wait, and that come due meanwhile |
 //! | `bot.rs` | a bot of our own, started for a run |
 //! | `show.rs` | the results, as a table or JSON |
 //!
@@ -14,6 +15,7 @@
 mod bot;
 mod load;
 mod show;
+mod timers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +30,7 @@ use super::{Outcome, check, laboratory, state};
 use crate::error::Error;
 use load::{Load, Target};
 use show::{Results, Run};
+pub use timers::{MakeTimer, Timers};
 use turnkey_report::say;
 use turnkey_report::stop::Stop;
 
@@ -36,6 +39,9 @@ const MAX_CONNECTIONS: usize = 16_384;
 
 /// For the bot to start.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// For it to start, before the first timer is due.
+const AHEAD: Duration = Duration::from_secs(8);
 
 /// For it to finish and leave.
 const LEAVE: Duration = Duration::from_secs(30);
@@ -65,6 +71,8 @@ pub struct HttpOptions {
     pub json: bool,
     /// Of `POST /http`.
     pub token: Option<String>,
+    /// Each case is measured without them and with them.
+    pub timers: Option<Timers>,
 }
 
 impl HttpOptions {
@@ -74,6 +82,10 @@ impl HttpOptions {
         within("--seconds", self.seconds, 0.1, 3600.0)?;
         within("--warm-up", self.warm_up, 0.0, 3600.0)?;
         within("--repeat", self.repeat, 1, 100)?;
+        if let Some(timers) = self.timers {
+            within("--waiting", timers.waiting, 0, 10_000_000)?;
+            within("--rate", timers.rate, 1, 100_000)?;
+        }
         if !matches!(self.sync.as_str(), "full" | "normal") {
             return Err(Error::Start(format!(
                 "--sync takes full or normal, not {:?}",
@@ -99,15 +111,24 @@ pub fn bench(options: &HttpOptions) -> crate::error::Result<Outcome> {
         sync_times(place.path())?,
         options,
     );
-    results.announce(connections.len() * options.repeat);
+    let cases: Vec<(usize, Option<Timers>)> = connections
+        .into_iter()
+        .flat_map(|connections| {
+            let with = options.timers.map(|timers| (connections, Some(timers)));
+            std::iter::once((connections, None)).chain(with)
+        })
+        .collect();
+    results.announce(cases.len() * options.repeat);
     'all: for repeat in 1..=options.repeat {
-        for &connections in &connections {
+        for &(connections, timers) in &cases {
             let mut run = Run {
                 connections,
                 repeat,
+                with_timers: timers.is_some(),
                 ..Run::default()
             };
-            match measure(options, target.as_ref(), place.path(), &mut run, &stop) {
+            let place = place.path();
+            match measure(options, timers, target.as_ref(), place, &mut run, &stop) {
                 Ok(()) => {}
                 Err(NoAnswer::Failed(error)) if results.runs.is_empty() => return Err(error),
                 Err(NoAnswer::Failed(error)) => run.failed = Some(error.to_string()),
@@ -131,6 +152,7 @@ pub fn bench(options: &HttpOptions) -> crate::error::Result<Outcome> {
 
 fn measure(
     options: &HttpOptions,
+    timers: Option<Timers>,
     target: Option<&Target>,
     place: &std::path::Path,
     run: &mut Run,
@@ -138,6 +160,14 @@ fn measure(
 ) -> Result<(), NoAnswer> {
     let directory = tempfile::Builder::new().prefix("bot-").tempdir_in(place)?;
     let storage = format!("sqlite:{}", directory.path().join("bot.db").display());
+    let warm_up = Duration::from_secs_f64(options.warm_up);
+    let lasting = warm_up + Duration::from_secs_f64(options.seconds);
+    let mut plan = None;
+    if let Some(timers) = timers {
+        timers.fill(&storage)?;
+        let timers = plan.insert(timers.plan(AHEAD, lasting));
+        timers.fill(&storage)?;
+    }
     let mut keeper = None;
     let own;
     let target = match target {
@@ -158,8 +188,10 @@ fn measure(
             &own
         }
     };
-    let begin = measure::now();
-    let from = begin + (options.warm_up * 1e9) as u64;
+    let ahead = plan.map_or(Duration::ZERO, |plan| plan.left());
+    let begin = measure::now() + ahead.as_nanos() as u64;
+    sleep_until(begin, stop)?;
+    let from = begin + warm_up.as_nanos() as u64;
     let window = Window {
         begin,
         from,
@@ -199,9 +231,16 @@ fn measure(
     process.let_go();
     process.wait(LEAVE);
     drop(process);
+    let fired = plan.map(|plan| plan.fired(&storage, warm_up)).transpose();
+    match fired {
+        Ok(fired) => run.timers = fired,
+        Err(error) => run.failed = Some(error.to_string()),
+    }
     run.sum_of_counters = sum(&storage)?;
+    let all = run.acknowledged + run.timers.map_or(0, |fired| fired.timers);
     if let Some(sum) = run.sum_of_counters
-        && let Err(sentence) = check::counters(sum, run.acknowledged, run.uncertain)
+        && run.failed.is_none()
+        && let Err(sentence) = check::counters(sum, all, run.uncertain)
     {
         run.failed = Some(sentence);
     }

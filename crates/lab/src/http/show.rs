@@ -1,4 +1,4 @@
-//! The results of `bench turn`: every run, their medians, as a table or JSON.
+//! The results of `bench turn` and `bench timers`: every run, their medians, as a table or JSON.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::super::measure::NOISY;
 use super::super::measure::{FileSystem, Machine, Percentiles, SyncTimes};
 use super::super::summary::median;
+use super::timers::Fired;
 use super::{HttpOptions, tell};
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_text::output;
@@ -35,6 +36,8 @@ struct Settings {
     seconds: f64,
     warm_up_seconds: f64,
     repeat: usize,
+    /// How many wait, and how many come due in a second.
+    timers: Option<(u64, u64)>,
 }
 
 /// One run.
@@ -58,12 +61,17 @@ pub(super) struct Run {
     pub(super) bot_cpu_us_per_turn: Option<f64>,
     pub(super) generator_cpu_us_per_turn: Option<f64>,
     pub(super) others_share: Option<f64>,
+    /// Whether timers came due meanwhile.
+    pub(super) with_timers: bool,
+    pub(super) timers: Option<Fired>,
 }
 
-/// The middle of the runs with as many connections.
+/// The middle of the runs with as many connections, and timers beside them or not.
 #[derive(Serialize)]
 struct Median {
     connections: usize,
+    with_timers: bool,
+    timers_late_us: Option<Percentiles>,
     runs: usize,
     turns_per_second: f64,
     least_turns_per_second: f64,
@@ -95,6 +103,7 @@ impl Results {
                 seconds: options.seconds,
                 warm_up_seconds: options.warm_up,
                 repeat: options.repeat,
+                timers: options.timers.map(|timers| (timers.waiting, timers.rate)),
             },
             medians: Vec::new(),
             runs: Vec::new(),
@@ -133,13 +142,23 @@ impl Results {
                 "FAILED {} connections, repeat {}: {sentence}",
                 run.connections, run.repeat
             )),
-            None => tell(&format!(
-                "{} connections, repeat {}: {} turns/s, p99 {}",
-                run.connections,
-                run.repeat,
-                thousands(run.turns_per_second),
-                time(run.latency_us.p99)
-            )),
+            None => {
+                let timers = match &run.timers {
+                    Some(fired) => format!(
+                        "; {} timers, each once, late p99 {}",
+                        thousands(fired.timers as f64),
+                        time(fired.late_us.p99)
+                    ),
+                    None => String::new(),
+                };
+                tell(&format!(
+                    "{} connections, repeat {}: {} turns/s, p99 {}{timers}",
+                    run.connections,
+                    run.repeat,
+                    thousands(run.turns_per_second),
+                    time(run.latency_us.p99)
+                ));
+            }
         }
         self.runs.push(run);
     }
@@ -151,12 +170,13 @@ impl Results {
     fn summarize(&mut self) {
         let mut seen = Vec::new();
         for run in &self.runs {
-            if !seen.contains(&run.connections) {
-                seen.push(run.connections);
+            let case = (run.connections, run.with_timers);
+            if !seen.contains(&case) {
+                seen.push(case);
             }
         }
         let runs = &self.runs;
-        self.medians = seen.into_iter().map(|n| middle(runs, n)).collect();
+        self.medians = seen.into_iter().map(|case| middle(runs, case)).collect();
     }
 
     pub(super) fn present(&mut self, json: bool) -> crate::error::Result<()> {
@@ -195,6 +215,15 @@ impl Results {
                 time(l.max),
                 short(row.bot_cpu_us_per_turn)
             );
+            if let Some(late) = &row.timers_late_us {
+                let _ = write!(
+                    text,
+                    "  timers late: p50 {}, p99 {}, max {}",
+                    time(late.p50),
+                    time(late.p99),
+                    time(late.max)
+                );
+            }
             if let Some(share) = row.others_share.filter(|share| *share > NOISY) {
                 let _ = write!(text, "  noisy: {:.0} % by others", share * 100.0);
             }
@@ -206,8 +235,29 @@ impl Results {
         }
         let answers: Vec<String> = answers.iter().map(|(k, n)| format!("{k}: {n}")).collect();
         let _ = writeln!(text, "\nAnswers: {}.", answers.join(", "));
+        self.compare(&mut text);
         text.push_str(&self.verdict());
         text
+    }
+
+    /// With timers and without, where both were measured.
+    fn compare(&self, text: &mut String) {
+        let Some((waiting, rate)) = self.settings.timers else {
+            return;
+        };
+        for with in self.medians.iter().filter(|row| row.with_timers) {
+            let without = |row: &&Median| row.connections == with.connections && !row.with_timers;
+            if let Some(without) = self.medians.iter().find(without) {
+                let _ = writeln!(
+                    text,
+                    "{} connections, {} timers waiting and {} a second firing: {:.2} of the turns without.",
+                    with.connections,
+                    thousands(waiting as f64),
+                    thousands(rate as f64),
+                    with.turns_per_second / without.turns_per_second.max(1.0)
+                );
+            }
+        }
     }
 
     fn verdict(&self) -> String {
@@ -232,10 +282,14 @@ impl Results {
     }
 }
 
-fn middle(all: &[Run], connections: usize) -> Median {
-    let runs: Vec<&Run> = all
+fn middle(all: &[Run], (connections, with_timers): (usize, bool)) -> Median {
+    let is_of_it = |run: &&Run| {
+        (run.connections, run.with_timers) == (connections, with_timers) && run.failed.is_none()
+    };
+    let runs: Vec<&Run> = all.iter().filter(is_of_it).collect();
+    let late: Vec<Percentiles> = runs
         .iter()
-        .filter(|run| run.connections == connections && run.failed.is_none())
+        .filter_map(|run| run.timers.map(|fired| fired.late_us))
         .collect();
     let of = |pick: fn(&Run) -> f64| {
         median(runs.iter().map(|run| pick(run)).collect()).unwrap_or_default()
@@ -243,17 +297,13 @@ fn middle(all: &[Run], connections: usize) -> Median {
     let speeds = || runs.iter().map(|run| run.turns_per_second);
     Median {
         connections,
+        with_timers,
+        timers_late_us: (!late.is_empty()).then(|| middle_of(&late)),
         runs: runs.len(),
         turns_per_second: of(|run| run.turns_per_second),
         least_turns_per_second: speeds().reduce(f64::min).unwrap_or_default(),
         most_turns_per_second: speeds().reduce(f64::max).unwrap_or_default(),
-        latency_us: Percentiles {
-            p50: of(|run| run.latency_us.p50),
-            p90: of(|run| run.latency_us.p90),
-            p99: of(|run| run.latency_us.p99),
-            p99_9: of(|run| run.latency_us.p99_9),
-            max: of(|run| run.latency_us.max),
-        },
+        latency_us: middle_of(&runs.iter().map(|run| run.latency_us).collect::<Vec<_>>()),
         bot_cpu_us_per_turn: median(
             runs.iter()
                 .filter_map(|run| run.bot_cpu_us_per_turn)
@@ -263,5 +313,18 @@ fn middle(all: &[Run], connections: usize) -> Median {
             .iter()
             .filter_map(|run| run.others_share)
             .reduce(f64::max),
+    }
+}
+
+/// The middle of each percentile.
+fn middle_of(all: &[Percentiles]) -> Percentiles {
+    let of =
+        |pick: fn(&Percentiles) -> f64| median(all.iter().map(pick).collect()).unwrap_or_default();
+    Percentiles {
+        p50: of(|one| one.p50),
+        p90: of(|one| one.p90),
+        p99: of(|one| one.p99),
+        p99_9: of(|one| one.p99_9),
+        max: of(|one| one.max),
     }
 }

@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use self::limits::forbidden;
 pub(crate) use self::writing::Committed;
-use crate::inbox::TOO_FAR_MS;
+use crate::inbox::{TOO_FAR_MS, TOO_FAR_UNTRIED_MS};
 use crate::{DialogKey, Fence, Pending, ReplyId, Seen, Unsent, Value};
 
 /// What `turnkey_dialog` holds for a dialog.
@@ -247,16 +247,17 @@ impl<'c> Statements<'c> {
 
     /// Dialogs whose oldest update in the inbox is due, the longest waiting first.
     pub(crate) fn due_dialogs(&self, now: i64) -> rusqlite::Result<Vec<DialogKey>> {
-        // `due` is that of the row with the smallest `arrived`:
+        // `due` and `attempts` are those of the row with the smallest `arrived`:
         // <https://www.sqlite.org/lang_select.html#bareagg>
         self.conn
             .prepare_cached(
                 "SELECT channel, user_id FROM (
-                     SELECT channel, user_id, due, MIN(arrived) AS first FROM turnkey_inbox
-                     GROUP BY user_id, channel
-                 ) WHERE due <= ?1 OR due > ?2 ORDER BY first",
+                     SELECT channel, user_id, due, attempts, MIN(arrived) AS first
+                     FROM turnkey_inbox GROUP BY user_id, channel
+                 ) WHERE due <= ?1 OR due > ?3 OR (due > ?2 AND attempts > 0)
+                 ORDER BY first",
             )?
-            .query_map([now, now + TOO_FAR_MS], |row| {
+            .query_map([now, now + TOO_FAR_MS, now + TOO_FAR_UNTRIED_MS], |row| {
                 Ok(DialogKey {
                     channel: row.get(0)?,
                     user_id: row.get(1)?,

@@ -177,7 +177,7 @@ async fn what_dialogs_say_to_each_other_leaves_the_inbox_its_room(engine: &dyn E
 }
 
 /// No pause is that long: it was put off by a clock that was wrong.
-async fn what_is_due_in_a_day_is_due_now(engine: &dyn Engine) {
+async fn what_is_due_too_late_is_due_now(engine: &dyn Engine) {
     let client = engine.open();
     let day = 86_400_000;
     let put_off = Pending {
@@ -188,6 +188,18 @@ async fn what_is_due_in_a_day_is_due_now(engine: &dyn Engine) {
     assert_eq!(due(&client).await, [dialog(1)]);
     let found = earlier(&client, 1, None, 2000).await.unwrap();
     assert!(found.pause().is_zero());
+    // One that waits for others may do so for ten minutes, one that failed may not.
+    let waits = Pending {
+        due: now_ms() + inbox::LONGEST_WINDOW.as_millis() as i64,
+        ..pending(3, "u3", 3000)
+    };
+    accept(&client, &waits).await;
+    assert_eq!(due(&client).await, [dialog(1)]);
+    assert_eq!(earlier(&client, 3, None, 4000).await, None);
+    inbox::note_failure(&*client, &dialog(3), "u3", 1, "no luck", waits.due)
+        .await
+        .unwrap();
+    assert_eq!(due(&client).await, [dialog(1), dialog(3)]);
     // Whoever takes updates goes on from what arrived by that clock.
     let ahead = (now_ms() + day) * 1000;
     accept(&client, &pending(2, "u2", ahead)).await;
@@ -238,6 +250,6 @@ on_every_engine! {
     a_commit_takes_its_update_out_of_the_inbox
     many_commits_take_out_what_is_theirs
     the_inbox_takes_an_update_once_and_up_to_its_bounds
-    what_is_due_in_a_day_is_due_now
+    what_is_due_too_late_is_due_now
     the_inbox_says_which_dialogs_are_due
 }
