@@ -7,7 +7,7 @@
 //! deletes it. The secret itself is nowhere in the database. Bounds: [`MAX_NAME`] bytes of a
 //! name, [`PER_DIALOG`] open ones of a dialog.
 
-use crate::{Change, DialogKey, Pending, Result, Row, Statement, Storage};
+use crate::{Change, DialogKey, Params, Pending, Result, Row, Statement, Storage};
 
 /// Bytes of a callback's name.
 pub const MAX_NAME: usize = 64;
@@ -84,10 +84,42 @@ pub async fn count_open(storage: &dyn Storage, dialog: &DialogKey, now: i64) -> 
 /// # Errors
 /// [`Error::Unavailable`](crate::Error::Unavailable).
 pub async fn find(storage: &dyn Storage, hash: &str) -> Result<Option<Callback>> {
-    let ask = Statement::new(
+    let mut found = listed(storage, "hash = ?1", (hash,)).await?;
+    Ok(found.pop())
+}
+
+/// The callbacks of a dialog, or, without one, of all, that are open at this moment (milliseconds
+/// since 1970): those that end first at the front.
+///
+/// # Errors
+/// [`Error::Unavailable`](crate::Error::Unavailable).
+pub async fn list(
+    storage: &dyn Storage,
+    dialog: Option<&DialogKey>,
+    now: i64,
+    limit: u32,
+) -> Result<Vec<Callback>> {
+    let open = "taken = '' AND expires > ?1";
+    match dialog {
+        Some(DialogKey { channel, user_id }) => {
+            let of = format!("user_id = ?2 AND channel = ?3 AND {open} ORDER BY expires LIMIT ?4");
+            listed(storage, &of, (now, user_id, channel, limit)).await
+        }
+        None => {
+            let all = format!("{open} ORDER BY expires LIMIT ?2");
+            listed(storage, &all, (now, limit)).await
+        }
+    }
+}
+
+async fn listed(
+    storage: &dyn Storage,
+    condition: &str,
+    params: impl Params,
+) -> Result<Vec<Callback>> {
+    let ask = format!(
         "SELECT hash, user_id, channel, name, expires, taken, body
-         FROM turnkey_callback WHERE hash = ?1",
-        (hash,),
+         FROM turnkey_callback WHERE {condition}"
     );
     let callback = |row: &Row| {
         Ok(Callback {
@@ -99,8 +131,17 @@ pub async fn find(storage: &dyn Storage, hash: &str) -> Result<Option<Callback>>
             body: row.get("body")?,
         })
     };
-    let rows = storage.own_query(ask).await?;
-    rows.first().map(callback).transpose()
+    let rows = storage.own_query(Statement::new(ask, params)).await?;
+    rows.iter().map(callback).collect()
+}
+
+/// Takes a callback away, for an operator; whether there was one.
+///
+/// # Errors
+/// As [`Storage::commit`].
+pub async fn drop_callback(storage: &dyn Storage, hash: &str) -> Result<bool> {
+    let delete = Statement::new("DELETE FROM turnkey_callback WHERE hash = ?1", (hash,));
+    Ok(storage.own(vec![delete]).await? == [1])
 }
 
 /// Takes a callback at this moment (milliseconds since 1970): it leaves `update` in the inbox

@@ -201,6 +201,54 @@ async fn a_dialog_has_so_many_callbacks() {
     assert_eq!(rows, Ok(201));
 }
 
+/// What `callbacks list` prints, an object a line.
+fn listed(bot: &Bot, of: &[&str]) -> Vec<Value> {
+    let said = bot
+        .setup
+        .tool(&[&["callbacks", "list", "--json"], of].concat());
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let lines = said.stdout.lines();
+    lines
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
+#[tokio::test]
+async fn operators_see_what_is_open_and_take_it_away() {
+    let api = Api::start();
+    let bot = setup(&api, &[]).start().await;
+    let path = opened(&bot, 1, 7, "paid").await;
+    let question = "asks telegram 8 approve Let in?";
+    assert_eq!(says(&bot, 2, 9, question).await, "asked");
+    let names = |of: &[&str]| {
+        let all = listed(&bot, of);
+        let name = |line: &Value| line["name"].as_str().unwrap_or_default().to_owned();
+        all.iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[]), ["paid", "approve"]);
+    assert_eq!(names(&["telegram", "9"]), ["approve"]);
+    let token = path.rsplit('/').next().expect("a token");
+    let all = listed(&bot, &["telegram", "7"]);
+    assert!(!all[0].to_string().contains(token));
+    let drop = |hash: &str| bot.setup.tool(&["callbacks", "drop", hash]);
+    let hash = all[0]["hash"].as_str().expect("a hash");
+    assert_eq!(drop(hash).code, Some(0));
+    let none = drop(hash);
+    assert_eq!(none.code, Some(2));
+    assert!(none.stderr.contains("no callback has the hash"), "{none:?}");
+    assert_eq!(posted(&bot, &path, "{}").await, 404);
+    let text = bot.setup.tool(&["callbacks", "list"]).stdout;
+    assert!(
+        text.starts_with("telegram 9  approve open for 6 days  "),
+        "{text}"
+    );
+    // A dialog that is forgotten has none.
+    let reset = bot.setup.tool(&["dialogs", "reset", "telegram", "9"]);
+    assert_eq!(reset.code, Some(0), "{}", reset.stderr);
+    assert_eq!(names(&[]), [""; 0]);
+    bot.stop().await.assert_sound();
+}
+
 /// Killed between the 200 and the turn: it is in the inbox, and runs once.
 #[tokio::test]
 async fn a_callback_outlives_the_death_of_all() {

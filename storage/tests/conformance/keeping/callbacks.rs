@@ -94,6 +94,29 @@ async fn a_callback_has_its_time(engine: &dyn Engine) {
     assert_eq!(count(&client, "turnkey_inbox").await, 1);
 }
 
+async fn operators_see_what_is_open(engine: &dyn Engine) {
+    let client = engine.open();
+    let (first, mut second) = (callback(&dialog(1), "ab"), callback(&dialog(2), "cd"));
+    second.expires = 500;
+    open(&client, &dialog(1), "u1", std::slice::from_ref(&first)).await;
+    open(&client, &dialog(2), "u2", std::slice::from_ref(&second)).await;
+    let list = async |dialog: Option<&DialogKey>, now, limit| {
+        let listed = callbacks::list(&*client, dialog, now, limit);
+        listed.await.unwrap()
+    };
+    let both = [second.clone(), first.clone()];
+    assert_eq!(list(None, 0, 10).await, both);
+    assert_eq!(list(None, 0, 1).await, both[..1]);
+    assert_eq!(list(None, 500, 10).await, both[1..]);
+    assert_eq!(list(Some(&first.dialog), 0, 10).await, both[1..]);
+    assert_eq!(take(&client, &first, "one", 0).await, Taken::ByThis);
+    assert_eq!(list(Some(&first.dialog), 0, 10).await, []);
+    let drop = async |hash| callbacks::drop_callback(&*client, hash).await.unwrap();
+    assert!(drop("cd").await);
+    assert!(!drop("cd").await);
+    assert_eq!(take(&client, &second, "one", 0).await, Taken::Unknown);
+}
+
 async fn a_callback_goes_with_its_commit(engine: &dyn Engine) {
     let client = engine.open();
     let paid = callback(&dialog(1), "ab");
@@ -169,6 +192,7 @@ async fn many_take_the_same_callbacks(engine: &dyn Engine) {
 on_every_engine! {
     a_callback_is_taken_once
     a_callback_has_its_time
+    operators_see_what_is_open
     a_callback_goes_with_its_commit
     an_update_that_is_known_does_not_come_again
     many_take_the_same_callbacks
