@@ -40,7 +40,8 @@
 //! | `callback paid 2d` | says an address, open for two days |
 //! | `callbacks 3` | opens three; no reply |
 //! | `asks CHANNEL USER name x` | asks x there, with two buttons and a link |
-//! | a callback | says its name, and what was posted; or the button, and where it was pressed |
+//! | a callback `quiet` | no reply |
+//! | any other callback | says its name, and what was posted; or the button, and where it was pressed |
 //! | `dead` | says how many replies were given up |
 //! | `about` | says all that came with it |
 //! | photos | says how many, and what stands under them |
@@ -108,6 +109,9 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     }
     let (command, rest) = text.split_once(' ').unwrap_or((&text, ""));
     if say_more(turn, command, rest).await? {
+        return Ok(());
+    }
+    if turn.called().is_some_and(|called| called.name == "quiet") {
         return Ok(());
     }
     if let Some(said) = other_than_text(turn) {

@@ -13,6 +13,7 @@ run(async (turn) => {
   }
   const [, command, rest = ''] = /^(\S*)(?: ([^]*))?$/.exec(turn.text) ?? [, turn.text]
   if (Object.hasOwn(verbs, command) && await verbs[command](turn, rest, count) !== false) return
+  if (turn.called?.name === 'quiet') return
   const said = otherThanText(turn) ?? turn.text
   turn.reply(`${count}: ${said}`)
 }, { overlap: process.env.COMMANDS_OVERLAP })

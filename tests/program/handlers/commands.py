@@ -30,6 +30,8 @@ async def obey(turn: turnkey.AsyncTurn) -> None:
     command, _, rest = text.partition(" ")
     if await say_more(turn, command, rest):
         return
+    if turn.called and turn.called.name == "quiet":
+        return
     said = other_than_text(turn)
     if said is not None:
         turn.reply(f"{count}: {said}")
