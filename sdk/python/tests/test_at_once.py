@@ -12,7 +12,44 @@ from fake import wait_until
 from handlers import COUNTER, AsyncHandlers, PlainHandlers
 
 
-class Plain(PlainHandlers, unittest.TestCase):
+def together(*turns):
+    """Turns that come with one read."""
+    turn = {"channel": "t", "user": "u", "update": "1", "kind": "message"}
+    lines = (json.dumps({"id": n, "turn": {**turn, "text": text}}) for n, text in turns)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+#: Says how often something was written.
+COUNTS_WRITES = """
+import os
+write, writes = os.write, []
+def counted(descriptor, line):
+    if descriptor == 4: writes.append(line)
+    return write(descriptor, line)
+os.write = counted
+"""
+
+
+class Both:
+    def test_answers_of_quick_turns_are_written_together(self):
+        bot = self.handler("turn.reply(str(len(writes)))", more=COUNTS_WRITES)
+        bot.send(together(*((n, "") for n in range(50))))
+        self.assertEqual([bot.receive()["id"] for _ in range(50)], list(range(50)))
+        self.assertLess(int(bot.replies("", 100)[0]), 50)
+
+
+class Plain(Both, PlainHandlers, unittest.TestCase):
+    def test_a_slow_turn_keeps_no_answer_back(self):
+        bot = self.handler(
+            "if turn.text: barrier.wait(20)\n"
+            "turn.reply(turn.text)",
+            more="barrier = threading.Barrier(2)",
+        )
+        bot.send(together((1, ""), (2, "slow")))
+        self.assertEqual(bot.receive()["id"], 1)
+        bot.turn(3, "it ends")
+        self.assertEqual(sorted(bot.receive()["id"] for _ in range(2)), [2, 3])
+
     def test_turns_run_at_once(self):
         """All 32 threads are in their handlers, and somebody still reads."""
         bot = self.handler(
@@ -82,7 +119,13 @@ class Plain(PlainHandlers, unittest.TestCase):
         self.assertEqual(bot.replies("again", 2), ["1: again"])
 
 
-class Async(AsyncHandlers, unittest.TestCase):
+class Async(Both, AsyncHandlers, unittest.TestCase):
+    def test_a_slow_turn_keeps_no_answer_back(self):
+        bot = self.handler("if turn.text: await asyncio.sleep(1000)")
+        bot.send(together((1, ""), (2, "slow"), (3, "")))
+        self.assertEqual([bot.receive()["id"] for _ in range(2)], [1, 3])
+        bot.end()
+
     def test_a_thousand_turns_at_once(self):
         bot = self.handler(
             "global inside, full\n"

@@ -228,6 +228,9 @@ fn measure(
     let Some((mut process, Serving { .. })) = keeper else {
         return Ok(());
     };
+    if let Some(plan) = plan {
+        plan.wait(&storage, stop)?;
+    }
     process.let_go();
     process.wait(LEAVE);
     drop(process);

@@ -4,7 +4,7 @@
 //! late a timer was is read from its turn's row: when that was committed, less when it was due.
 //! Only a database of our own, in SQLite, is measured.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags, params};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use turnkey_storage::{Address, Database, DialogKey, Sync};
 
 use super::super::measure::{self, Percentiles};
 use crate::error::Error;
+use turnkey_report::stop::Stop;
 
 /// Makes a timer of this dialog, of this name and due then (milliseconds since 1970): its row,
 /// and the update that it fires.
@@ -23,6 +24,12 @@ const PER_DIALOG: u64 = turnkey_storage::timers::PER_DIALOG;
 
 /// When the first of those is due that only wait: in an hour.
 const LATER_MS: i64 = 3_600_000;
+
+/// For timers that are late when the load ends.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Between two looks whether some are left.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What is measured beside the messages.
 #[derive(Clone, Copy, Debug)]
@@ -99,11 +106,25 @@ impl Plan {
         Duration::from_millis(u64::try_from(left).unwrap_or_default())
     }
 
+    /// Waits until all have fired and their turns have ended, but for no longer than [`PATIENCE`].
+    pub(super) fn wait(&self, storage: &str, stop: &Stop) -> crate::error::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let conn = reader(storage)?;
+        let ask = "SELECT EXISTS (SELECT 1 FROM turnkey_timer WHERE due <= ?1)
+                 OR EXISTS (SELECT 1 FROM turnkey_inbox)";
+        let mut ask = conn.prepare(ask).map_err(sql)?;
+        let mut are_left = || ask.query_row([self.due(self.due)], |row| row.get(0));
+        while are_left().map_err(sql)? && Instant::now() < deadline {
+            if stop.sleep(LOOK) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// What became of them; `warm_up` is not looked at.
     pub(super) fn fired(&self, storage: &str, warm_up: Duration) -> crate::error::Result<Fired> {
-        let file = storage.strip_prefix("sqlite:").unwrap_or(storage);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let conn = Connection::open_with_flags(file, flags).map_err(sql)?;
+        let conn = reader(storage)?;
         let ask = "SELECT at FROM turnkey_seen WHERE id = ?1 AND channel = 'http'";
         let mut ask = conn.prepare(ask).map_err(sql)?;
         let mut late = measure::histogram()?;
@@ -163,6 +184,11 @@ fn insert(
         }
     }
     transaction.commit().map_err(sql)
+}
+
+fn reader(storage: &str) -> crate::error::Result<Connection> {
+    let file = storage.strip_prefix("sqlite:").unwrap_or(storage);
+    Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)
 }
 
 fn sql(error: rusqlite::Error) -> Error {

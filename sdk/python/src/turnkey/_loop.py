@@ -18,6 +18,10 @@ from ._turn import AsyncTurn, BaseTurn, Questions
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, decode, encode, number_of
 
 
+#: Seconds between two answers of a process that has quick turns.
+SOON = 0.001
+
+
 class InHand:
     """What we keep of a turn that runs."""
 
@@ -42,6 +46,9 @@ class Loop(Questions):
         self._states = states
         self._pipes = pipes
         self._turns: Dict[Any, AsyncTurn[Any]] = {}
+        self._answered_at = 0.0
+        # `_flush` is to be called in this round of the loop.
+        self._flushes = False
 
     async def serve(self, at_end: Callable[[], None]) -> None:
         """Runs turns until the worker has no more use for us. If some are in hand then,
@@ -135,8 +142,26 @@ class Loop(Questions):
     def _answer(self, turn: AsyncTurn[Any], line: bytes) -> None:
         turn._ended = True
         del self._turns[turn._more.number]
+        # Turns that end in the same round of the loop are answered together, unless the last
+        # took its time: then the next may, too.
+        now = self._loop.time()
+        soon = now - self._answered_at < SOON
+        self._answered_at = now
         try:
-            self._pipes.send(line)
+            if not soon:
+                self._pipes.send(line)
+                return
+            if not self._flushes:
+                self._flushes = True
+                self._loop.call_soon(self._flush)
+            self._pipes.put(line)
+        except End:
+            self._finish(None)
+
+    def _flush(self) -> None:
+        self._flushes = False
+        try:
+            self._pipes.flush()
         except End:
             self._finish(None)
 

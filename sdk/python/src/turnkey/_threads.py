@@ -180,15 +180,27 @@ class Threads(Questions):
                     self._running = False
                     self._reader = self._seat()
                     self._reader.wake.release()
-                    continue
-                idle += 1
-                if idle < IDLE_TICKS:
-                    continue
-                self._dozing = doze = threading.Lock()
-                doze.acquire()
+                    slow = True
+                else:
+                    slow = False
+                    idle += 1
+                    if idle < IDLE_TICKS:
+                        continue
+                    self._dozing = doze = threading.Lock()
+                    doze.acquire()
+            if slow:
+                # Answers from before it have waited long enough.
+                self._flush()
+                continue
             if self._beat == seen:
                 doze.acquire()
             idle = 0
+
+    def _flush(self) -> None:
+        try:
+            self._pipes.flush()
+        except End:
+            pass  # Whoever reads or answers next sees it.
 
     # What comes in.
 
@@ -248,7 +260,12 @@ class Threads(Questions):
             turn._ended = True
             # First: once it is answered, another turn may come with its number.
             del self._turns[number]
-            self._pipes.send(line)
+            # The reader takes what it has read already: the answers go together. Should a
+            # turn among them be slow, the monitor sees to it.
+            if self._pipes.lines and self._reader is seat:
+                self._pipes.put(line)
+            else:
+                self._pipes.send(line)
 
     def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         mine: InHand = turn._more

@@ -24,6 +24,9 @@ MAX_LINE = 16 * 1024 * 1024
 #: Bytes of one read: more than a pipe holds.
 CHUNK = 1 << 18
 
+#: Bytes of answers that wait to be written together: what a pipe holds.
+TOGETHER = 1 << 16
+
 #: The integers that JavaScript can read.
 MAX_SAFE = 2**53 - 1
 
@@ -155,8 +158,10 @@ def number_of(message: Dict[str, Any]) -> Any:
 
 
 class Pipes:
-    """The two descriptors. `read` and `more` are for one thread at a time, `send` for any;
-    `lock` is held while a line is written."""
+    """The two descriptors. `read` and `more` are for one thread at a time, `send`, `put` and
+    `flush` for any; `lock` is held while a line is written. A line that was `put` is written
+    with the next that is sent, or before `read` waits: a write wakes the worker, which costs
+    more than a small turn. Whoever puts one has it flushed if neither comes soon."""
 
     def __init__(self, reading: int, writing: int) -> None:
         self.reading = reading
@@ -166,10 +171,15 @@ class Pipes:
         self.lines: Deque[bytes] = deque()
         # Of a line that is not whole yet.
         self._parts: List[bytes] = []
+        # Lines that wait for the next one that is written.
+        self._waiting: List[bytes] = []
+        self._waiting_bytes = 0
 
     def read(self) -> Dict[str, Any]:
         """Waits for the next message. Raises `End`."""
         while not self.lines:
+            if self._waiting:
+                self.flush()
             self.more()
         return decode(self.lines.popleft())
 
@@ -194,17 +204,39 @@ class Pipes:
             self._parts.append(rest)
         self.lines.extend(lines)
 
-    def send(self, line: Union[bytes, memoryview]) -> None:
-        """Writes one line whole. Raises `End` when nobody reads any more."""
+    def put(self, line: bytes) -> None:
+        """Leaves one line to be written with others. Raises `End` as `send` does."""
         with self.lock:
-            rest: Union[bytes, memoryview] = line
+            self._waiting.append(line)
+            self._waiting_bytes += len(line)
+            if self._waiting_bytes > TOGETHER:
+                self.flush()
+
+    def flush(self) -> None:
+        """Writes what was put. Raises `End` when nobody reads any more."""
+        self.send(b"")
+
+    def send(self, line: bytes) -> None:
+        """Writes one line whole, after those that were put. Raises `End` when nobody reads any
+        more."""
+        with self.lock:
+            if self._waiting:
+                self._waiting.append(line)
+                line = b"".join(self._waiting)
+                self._waiting.clear()
+                self._waiting_bytes = 0
+            if line:
+                self._write(line)
+
+    def _write(self, rest: Union[bytes, memoryview]) -> None:
+        while True:
             try:
                 written = os.write(self.writing, rest)
-                while written < len(rest):
-                    rest = memoryview(rest)[written:]
-                    written = os.write(self.writing, rest)
             except BlockingIOError:
                 select.select([], [self.writing], [])
-                self.send(rest)
+                continue
             except OSError as error:
                 raise End() from error
+            if written == len(rest):
+                return
+            rest = memoryview(rest)[written:]
