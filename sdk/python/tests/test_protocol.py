@@ -123,14 +123,15 @@ class Both:
         bot = self.handler("turn.reply(repr(turn.called))")
         posted = {"name": "paid", "at": 1893456000500, "body": {"a": [1]}, "media_type": "a/b"}
         said = bot.replies("paid", 1, kind="callback", called=posted)[0]
-        self.assertTrue(said.startswith("Called(name='paid', at=datetime.datetime(2030, 1, 1,"), said)
-        self.assertTrue(said.endswith("body={'a': [1]}, media_type='a/b', button=None, by=None)"), said)
+        self.assertIn("Called(name='paid', at=datetime.datetime(2030, 1, 1,", said)
+        self.assertIn("body={'a': [1]}, media_type='a/b', button=None, by=None)", said)
         posted["body"] = {"base64": "/wA="}
-        self.assertIn("body=b'\\xff\\x00'", bot.replies("paid", 2, kind="callback", called=posted)[0])
+        said = bot.replies("paid", 2, kind="callback", called=posted)[0]
+        self.assertIn("body=b'\\xff\\x00'", said)
         by = {"channel": "vk", "dialog": "8", "user": "9", "sender": {"name": "Bob"}}
         pressed = {"name": "ok", "at": 0, "body": None, "button": "yes", "by": by}
         said = bot.replies("ok", 3, kind="callback", called=pressed)[0]
-        self.assertIn("button='yes', by=Presser(channel='vk', dialog='8', user='9', sender=Sender(", said)
+        self.assertIn("button='yes', by=Presser(channel='vk', dialog='8', user='9', sender=", said)
 
     def test_questions_in_other_dialogs(self):
         bot = self.handler(
@@ -154,9 +155,12 @@ class Both:
             ("turn.callback('')", "turn.callback: a callback's name has 1 to 64 bytes"),
             ("turn.callback(7)", "turn.callback: the name is a str, not 7 (int)"),
             ("turn.callback('x', valid=-1)", "turn.callback takes a time from now on, not -1"),
-            ("turn.ask_in('vk', '8', 'a', 'x')", "turn.ask_in: a question needs a button that has data"),
+            ("turn.ask_in('vk', '8', 'a', 'x')", "a question needs a button that has data"),
             ("turn.ask_in('vk', 8, 'a', 'x')", "turn.ask_in: the user is a str, not 8 (int)"),
-            ("turn.ask_in('vk', '8', turnkey.Reply('a').button('b', 'c'), '')", "turn.ask_in: a callback's name"),
+            (
+                "turn.ask_in('vk', '8', turnkey.Reply('a').button('b', 'c'), '')",
+                "turn.ask_in: a callback's name",
+            ),
         ):
             with self.subTest(call):
                 self.assertIn(error, self.handler(call).failure()["error"])

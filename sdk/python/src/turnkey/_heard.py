@@ -70,9 +70,9 @@ class Heard:
     @property
     def kind(self) -> str:
         """What sort of update it is: `message`, `button`, `opened`, `joined`, `left`, `rpc`,
-        `timer` or `callback`; also, if `turnkey.run` was given them as `hears`, `edited`, `reaction`, `inline`,
-        `payment`, `join_request`, `business` or `other`. Treat one that you do not know as you
-        treat `opened`."""
+        `timer` or `callback`; also, if `turnkey.run` was given them as `hears`, `edited`,
+        `reaction`, `inline`, `payment`, `join_request`, `business` or `other`. Treat one that
+        you do not know as you treat `opened`."""
         return self._data.get("kind", "message")  # type: ignore[no-any-return]
 
     @property

@@ -102,7 +102,7 @@ class Said(Reply):
             return f"send_to({self.sent_to[0]!r}, {self.sent_to[1]!r}, {words})"
         if self.asked_in is not None:
             channel, user, name = self.asked_in
-            return f"ask_in({channel!r}, {user!r}, {words}, name={name!r})"
+            return f"ask_in({channel!r}, {user!r}, {words}, called={name!r})"
         spans = f", spans={self.spans!r}" if self.spans else ""
         return f"Reply({words}{spans})"
 
@@ -172,7 +172,7 @@ def ask_in(
     channel: str,
     user: str,
     question: Union[str, Reply],
-    name: str,
+    called: str,
     *,
     valid: Optional[Delay] = None,
     **options: Unpack[ReplyOptions],
@@ -180,5 +180,5 @@ def ask_in(
     """What `turn.ask_in` does."""
     json = reply_json(question, options, "ask_in")
     return read(
-        {**json, "ask_in": {"channel": channel, "user": user, **named(name, valid, "ask_in")}}
+        {**json, "ask_in": {"channel": channel, "user": user, **named(called, valid, "ask_in")}}
     )

@@ -99,8 +99,8 @@ class BaseTurn(Heard, Generic[S]):
     helpers that serve both kinds of handlers."""
 
     __slots__ = (
-        "state", "_asked", "_replies", "_statements", "_timers", "_callbacks", "_cancelled", "_ended",
-        "_awaited", "_more",
+        "state", "_asked", "_replies", "_statements", "_timers", "_callbacks", "_cancelled",
+        "_ended", "_awaited", "_more",
     )  # fmt: skip
 
     #: The user's state: a dict, or what `turnkey.run` was given as `state`. What a handler
@@ -252,26 +252,27 @@ class BaseTurn(Heard, Generic[S]):
         channel: str,
         user: str,
         question: Union[str, Reply],
-        name: str,
+        called: str,
         *,
         valid: Optional[Delay] = None,
         **options: Unpack[ReplyOptions],
     ) -> None:
         """Asks something of another dialog, such as the bot's owner: the first press of one of
         the question's buttons, by whoever is in that conversation, comes back as a turn of the
-        kind `callback` in this dialog, and `turn.called` has the name, the data of the button
-        and who pressed it. It is part of this turn's transaction, as `send_to`; it may be
-        answered for seven days or as long as `valid` says. A question is one message, with a
-        button that has data. `options` is what `turnkey.Reply` takes, but for its name:
+        kind `callback` in this dialog, and `turn.called` has its name, which is `called`, the
+        data of the button and who pressed it. It is part of this turn's transaction, as
+        `send_to`; it may be answered for seven days or as long as `valid` says. A question is
+        one message, with a button that has data:
 
-            turn.ask_in("telegram", "42", "Let Ann in?", "let in", buttons=[turnkey.Button("Yes", "1")])
+            buttons = [[turnkey.Button("Yes", "1"), turnkey.Button("No", "0")]]
+            turn.ask_in("telegram", "42", "Let Ann in?", "let in", buttons=buttons)
         """
         for what, value in (("channel", channel), ("user", user)):
             if not isinstance(value, str) or not value:
                 raise TypeError(f"turn.ask_in: the {what} is a str, not {describe(value)}")
         json = reply_json(question, options, "turn.ask_in")
         wants_data(json)
-        json["ask_in"] = {"channel": channel, "user": user, **named(name, valid, "ask_in")}
+        json["ask_in"] = {"channel": channel, "user": user, **named(called, valid, "ask_in")}
         self._say("ask_in", json)
 
     def draft(self, text: str) -> None:
