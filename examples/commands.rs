@@ -36,6 +36,7 @@
 //! | `fetch`, `save PATH` under a file | downloads it, and says how many bytes it has |
 //! | `draft x` | shows that while it grows, then says it |
 //! | `after 1s tea x` | sets a timer `tea`, with `x`; `cancel tea` takes it away; no reply |
+//! | `pay PORT a b` | steps `a` and `b`: each pays at this port of the box, and says the receipts |
 //! | a timer | says its name, and with what it was set |
 //! | `callback paid 2d` | says an address, open for two days |
 //! | `callbacks 3` | opens three; no reply |
@@ -61,6 +62,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use turnkey::{
     Attachment, Button, Contact, DialogBy, FileKind, Keyboard, Kind, Location, Overlap, Press,
     Reply, Request, Target, Turn,
@@ -90,6 +93,20 @@ impl std::fmt::Display for Failed {
 impl std::error::Error for Failed {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.0)
+    }
+}
+
+/// Stands for a payment: the receipt.
+async fn pay(port: u16, user: &str, name: &str) -> turnkey::Result<String> {
+    let mut server = TcpStream::connect(("127.0.0.1", port)).await?;
+    server
+        .write_all(format!("{user} {name}\n").as_bytes())
+        .await?;
+    let mut receipt = String::new();
+    server.read_to_string(&mut receipt).await?;
+    match receipt.as_str() {
+        "" => Err(turnkey::Error::msg("it was not paid")),
+        _ => Ok(receipt),
     }
 }
 
@@ -242,6 +259,15 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
             turn.after(delay, name, next().into());
         }
         "cancel" => turn.cancel(rest),
+        "pay" => {
+            let mut words = rest.split(' ');
+            let port = words.next().unwrap_or_default().parse()?;
+            let mut receipts = Vec::new();
+            for name in words {
+                receipts.push(turn.step(name, pay(port, turn.user_id(), name)).await?);
+            }
+            turn.reply(format!("paid {}", receipts.join(" ")));
+        }
         "callback" => {
             let address = match rest.split_once(' ') {
                 Some((name, valid)) => turn.callback_valid(name, valid)?,

@@ -10,10 +10,11 @@
 //! 5. [`own_sql`]: tables of your own, in the same transaction
 //! 6. [`errors`]: attempts, dead letters, calls to other services
 //! 7. [`slow_work`]: waiting for other services, and computing
-//! 8. [`callbacks`]: others who come back: addresses that they post to, questions that they answer
-//! 9. [`testing`]: your bot's tests
-//! 10. [`own_channels`]: a platform, or a lock, of your own
-//! 11. [`operating`]: start, stop, new versions, backups
+//! 8. [`steps`]: what is not done twice: payments, models
+//! 9. [`callbacks`]: others who come back: addresses that they post to, questions that they answer
+//! 10. [`testing`]: your bot's tests
+//! 11. [`own_channels`]: a platform, or a lock, of your own
+//! 12. [`operating`]: start, stop, new versions, backups
 
 // Nothing but text: the chapters stand in guide/, and the compiler reads their code.
 
@@ -37,6 +38,9 @@ pub mod errors {}
 
 #[doc = include_str!("guide/slow_work.md")]
 pub mod slow_work {}
+
+#[doc = include_str!("guide/steps.md")]
+pub mod steps {}
 
 #[doc = include_str!("guide/callbacks.md")]
 pub mod callbacks {}

@@ -351,6 +351,14 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   /** Takes a timer of this dialog away, if there is one of this name. */
   cancel(name: string): void
   /**
+   * Does something that costs, such as a payment: calls `body` and keeps its result at once. A later attempt at this
+   * update is given the result, and does not call it. It is called at least once: it is called again if the process dies
+   * before the result is kept. The result is what JSON holds. What `body` throws is not kept. The names of a turn's steps
+   * differ. With its first step the update is in the inbox, and its platform is answered. The commit takes the steps
+   * away; an update that is given up keeps them.
+   */
+  step<Result>(name: string, body: () => Result | Promise<Result>): Promise<Result>
+  /**
    * A one-time address under `--public-url`, for a payment provider, say, or a long job: who posts to it starts a turn of the
    * kind `callback` in this dialog, and `turn.called` has the name and what was posted. It is open once this turn is
    * committed, for seven days or as long as `valid` says, at most a year: a text such as `'2d'`, or milliseconds. Whoever has

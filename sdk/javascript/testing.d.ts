@@ -51,6 +51,8 @@ export class Conversation<State extends object = Record<string, any>> {
     called?: { name?: string, at?: number, body?: unknown, media_type?: string, button?: string, by?: object }
     raw?: unknown
     attempt?: number
+    /** What the attempt before has kept. */
+    steps?: Record<string, unknown>
     update?: string
   }): Promise<Answer[]>
   /** The names of the user's timers that wait. */
@@ -68,6 +70,8 @@ export class Conversation<State extends object = Record<string, any>> {
   deadReplies: DeadReply[]
   /** What the last turn showed with `turn.draft`. */
   readonly drafts: readonly string[]
+  /** What the last turn has kept with `turn.step`, by the steps' names; also one that failed. */
+  readonly steps: Readonly<Record<string, any>>
   /** The user's state as the database has it; undefined for a new user. */
   state(user: string): State | null | undefined
 }

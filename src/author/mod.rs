@@ -10,5 +10,6 @@ pub(crate) mod message;
 pub(crate) mod overlap;
 pub(crate) mod platform;
 pub(crate) mod start_error;
+pub(crate) mod steps;
 pub(crate) mod turn;
 pub(crate) mod user_lock;

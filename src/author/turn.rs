@@ -2,12 +2,14 @@
 //!
 //! Made and taken apart by `handlers/rust.rs`. Invariant: nothing that a handler does here
 //! takes effect before its turn is committed, but for [`Turn::ask`], [`Turn::download`] and
-//! [`Turn::draft`], which call the platform at once.
+//! [`Turn::draft`], which call the platform at once, and [`Turn::step`].
 
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use turnkey_storage::{DialogKey, Grant, Params, Row, Statement, Storage, replies};
 
 use crate::author::drafts::Drafts;
@@ -17,6 +19,7 @@ use crate::author::message::{
     Reply, Rpc, Sender, Target, Timer, TimerChange, Token, Update, When, address,
 };
 use crate::author::platform::Platform;
+use crate::author::steps::{self, Steps, Used};
 
 /// Replies and other actions of one turn. More is a handler that loops.
 pub const MAX_REPLIES: usize = 1000;
@@ -51,6 +54,9 @@ pub struct Turn<S> {
     pub(crate) grant: Grant,
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) drafts: Option<Drafts>,
+    pub(crate) steps: Rc<Steps>,
+    /// The names of steps that this attempt has used.
+    pub(crate) used: Used,
 }
 
 /// What came in.
@@ -437,6 +443,47 @@ impl<S> Turn<S> {
     /// Takes a timer of this dialog away, if there is one of this name.
     pub fn cancel(&mut self, name: impl Into<String>) {
         self.timers.push(TimerChange::Cancel { name: name.into() });
+    }
+}
+
+/// What is not to be done again.
+impl<S> Turn<S> {
+    /// Does something that costs, such as a payment, and keeps its result at once: a later
+    /// attempt at this update is given the result, and does not run the body. The body runs at
+    /// least once: it runs again if the process dies before the result is kept. The result is
+    /// what JSON holds. What the body fails with is not kept, and is this error.
+    ///
+    /// ```
+    /// use turnkey::Turn;
+    ///
+    /// # async fn pay(_: u32) -> turnkey::Result<String> { Ok(String::new()) }
+    /// # async fn ship(_: &str) -> turnkey::Result<u64> { Ok(1) }
+    /// async fn order(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     let receipt = turn.step("charge", pay(30)).await?;
+    ///     // If this fails, the next attempt does not pay again.
+    ///     let parcel = turn.step("ship", async { ship(&receipt).await }).await?;
+    ///     turn.reply(format!("Parcel {parcel} is on its way."));
+    ///     Ok(())
+    /// }
+    /// # turnkey::App::new(order);
+    /// ```
+    ///
+    /// The names of a turn's steps differ; one whose body failed may be tried again. With its
+    /// first step the update is in the inbox, and its platform is answered. The commit takes
+    /// the steps away; an update that is given up keeps them, for `turnkey dead retry`. Of a
+    /// turn that handles several messages the steps belong to all of them.
+    ///
+    /// # Errors
+    /// The body's; a name that was used before; more than 100 steps, 64 bytes of a name, 64 KiB
+    /// of a result, or 1 MiB of all; the storage is away, or the inbox is full.
+    #[track_caller]
+    pub fn step<T: Serialize + DeserializeOwned>(
+        &self,
+        name: &str,
+        body: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        let place = std::panic::Location::caller();
+        steps::run(&self.steps, &self.used, place, name, body)
     }
 }
 

@@ -23,6 +23,7 @@ use crate::author::message::{Action, Hears, NewCallback, TimerChange, Update};
 use crate::author::overlap::Overlap;
 use crate::author::platform::Platform;
 use crate::author::start_error::StartResult;
+use crate::author::steps::Steps;
 use crate::author::user_lock::LockFactory;
 use crate::channels::Factory;
 use crate::config::Config;
@@ -64,6 +65,8 @@ pub(crate) struct Call {
     pub(crate) grant: Grant,
     pub(crate) timeout: Duration,
     pub(crate) platform: Rc<dyn Platform>,
+    /// What earlier attempts have kept, and where this one has more kept.
+    pub(crate) steps: Rc<Steps>,
 }
 
 /// What comes back: the lock and the state as it was, in any case.

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{AnyHandler, Call, Handled, Returned};
 use crate::author::error::{Error, Result};
+use crate::author::steps::Used;
 use crate::author::turn::{MAX_REPLIES, Turn};
 
 /// A handler of state `S`.
@@ -70,6 +71,8 @@ where
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
+                steps: call.steps,
+                used: Used::default(),
                 drafts: None,
             };
             let handled =

@@ -8,10 +8,10 @@
 
 use std::time::Duration;
 
-use turnkey_storage::Arrival;
 use turnkey_storage::broadcasts;
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::{self as row, LONGEST_PAUSE};
+use turnkey_storage::{Arrival, Seen};
 
 use crate::author::error::Error;
 use crate::author::message::Update;
@@ -78,7 +78,8 @@ impl Attempts<'_> {
             receipt.attempts,
             self.most
         );
-        if receipt.waits_for_answer() {
+        // One that is in the inbox is tried again, and its sender waits for that.
+        if receipt.waits_for_answer() && !receipt.is_accepted() {
             // What went wrong is the author's business, not the sender's: it is in the
             // log.
             receipt.answer(Answer::Failed);
@@ -154,7 +155,14 @@ impl Attempts<'_> {
         } = receipt;
         let letter = self.letter(update, *arrived, *attempts, error.to_owned());
         if self.bury_letter(&letter).await {
-            receipt.answer_accepted();
+            match receipt.waits_for_answer() {
+                // As if it asked again.
+                true => receipt.answer(Answer::Seen(Seen {
+                    digest: letter.digest,
+                    answer: letter.answer,
+                })),
+                false => receipt.answer_accepted(),
+            }
             receipt.settled();
         } else {
             receipt.answer(Answer::Busy("the storage is away".to_owned()));

@@ -5,7 +5,8 @@
 //! dialog has been quiet for the window; whoever runs the first then finds the others behind it,
 //! under the dialog's lock, so that no two turns share one. Their ids are remembered with the
 //! one commit: all or none. The last attempt is the first's alone: what it fails at does not
-//! take its neighbours along. Bounds: [`MOST`] messages, [`MOST_BYTES`] of them; the window ends
+//! take its neighbours along. A turn that has kept a step stays as it is, for the last attempt, too:
+//! the step's result may be of all of them. Bounds: [`MOST`] messages, [`MOST_BYTES`] of them; the window ends
 //! after [`WINDOWS`] times its length for a user who never falls silent.
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use turnkey_storage::{Change, Fence, Result};
 use crate::author::message::Update;
 use crate::author::overlap::Overlap;
 use crate::turn::context::Bot;
-use crate::turn::receipt::{Receipt, now_ms};
+use crate::turn::receipt::{Receipt, may_have_steps, now_ms};
 
 /// Messages of one turn.
 const MOST: u32 = 50;
@@ -47,11 +48,21 @@ pub(super) async fn keep(bot: &Bot, receipt: &mut Receipt<'_>, window: Duration)
 
 /// What a turn is given: its update, or what it makes together with those that wait behind it.
 /// Called under the dialog's lock, before each attempt.
-pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Update>> {
+pub(super) async fn gather(bot: &Bot, receipt: &mut Receipt<'_>) -> Result<Arc<Update>> {
     let update = &receipt.update;
+    // Once it has kept a step, none joins that turn and none leaves it.
+    let fixed = receipt.together.clone();
+    let fixed = fixed.filter(|_| !receipt.steps.is_empty());
     let is_last = receipt.attempts > 1 && receipt.attempts >= bot.limits.attempts;
-    if !receipt.is_accepted() || is_last || bot.overlap.window(update).is_none() {
-        return Ok(update.clone());
+    let may_have_others = bot.overlap.window(update).is_some();
+    let is_alone = match &fixed {
+        Some(fixed) => fixed.len() == 1,
+        None => is_last || !may_have_others,
+    };
+    if !receipt.is_accepted() || is_alone {
+        let update = update.clone();
+        receipt.together = may_have_others.then(|| vec![update.id.0.clone()]);
+        return Ok(update);
     }
     let rows = inbox::of_dialog(&*bot.storage, &update.dialog, MOST).await?;
     let mut parts = vec![Update::clone(update)];
@@ -63,14 +74,21 @@ pub(super) async fn gather(bot: &Bot, receipt: &Receipt<'_>) -> Result<Arc<Updat
         let Ok(next) = serde_json::from_slice::<Update>(&row.body) else {
             break; // It is buried in its turn.
         };
-        let joins = parts
-            .last()
-            .is_some_and(|last| bot.overlap.joins(last, &next));
+        let joins = match (&fixed, parts.last()) {
+            (Some(fixed), _) => fixed.contains(&next.id.0),
+            // One that has a turn behind it may have steps of its own.
+            (None, Some(last)) => !may_have_steps(row) && bot.overlap.joins(last, &next),
+            (None, None) => false,
+        };
         if !joins || bytes > MOST_BYTES {
             break;
         }
         parts.push(next);
     }
+    if fixed.is_none() {
+        receipt.together = Some(parts.iter().map(|part| part.id.0.clone()).collect());
+    }
+    let update = &receipt.update;
     Ok(match (parts.len(), bot.overlap) {
         (1, _) => update.clone(),
         (_, Overlap::Latest) => Arc::new(Update::newest(parts)),

@@ -19,6 +19,7 @@ pub(crate) mod recovery;
 pub(crate) mod relay;
 pub(crate) mod riding;
 pub(crate) mod send;
+mod stepping;
 pub(crate) mod timing;
 pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]

@@ -34,9 +34,9 @@ pub(super) async fn prepare(
         names::check(action).map_err(Error::msg)?;
         resolve(action, &update.message).map_err(Error::msg)?;
     }
-    let planned = match receipt.is_accepted() {
+    // Where the answer has left nothing can ride in it.
+    let planned = match receipt.is_accepted() && !receipt.waits_for_answer() {
         false => bot.channels.plan(update, &handled.actions),
-        // The answer has left: nothing can ride in it.
         true => bot.channels.plan_accepted(update, &handled.actions),
     };
     let Plan { answer, send } = planned.map_err(Error::msg)?;

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use turnkey_storage::inbox::{self, Bounds, Pending, UpdateState};
 use turnkey_storage::{Arrival, Seen, Storage};
 
 use crate::author::message::{DialogKey, Update};
+use crate::author::steps::Steps;
 use crate::shared::drain;
 use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Slot};
@@ -99,6 +101,15 @@ pub(crate) struct Receipt<'a> {
     plain: Vec<u8>,
     is_accepted: bool,
     place: ArrivalOrder,
+    /// What the turn has kept before its commit.
+    pub(super) steps: Rc<Steps>,
+    /// An earlier attempt may have kept some that are not read yet.
+    pub(super) may_have_steps: bool,
+    /// The messages of its turn, where it may have several: once there are steps, none joins and
+    /// none leaves.
+    pub(super) together: Option<Vec<String>>,
+    /// A step could not be kept, since another turn has done this update.
+    pub(super) is_overtaken: bool,
 }
 
 impl Inbox {
@@ -176,6 +187,10 @@ impl<'a> Receipt<'a> {
             plain,
             is_accepted: false,
             place,
+            steps: Rc::default(),
+            may_have_steps: false,
+            together: None,
+            is_overtaken: false,
         }
     }
 
@@ -195,6 +210,7 @@ impl<'a> Receipt<'a> {
         receipt.caller = None;
         receipt.is_recovered = true;
         receipt.is_accepted = true;
+        receipt.may_have_steps = may_have_steps(&row);
         receipt.attempts = row.attempts;
         receipt.error = row.error;
         receipt.due = row.due;
@@ -238,17 +254,57 @@ impl<'a> Receipt<'a> {
         self.answer(Answer::Accepted(plain));
     }
 
+    /// The row that it has in the inbox.
+    ///
+    /// # Errors
+    /// It cannot be written as JSON.
+    pub(super) fn row(&self) -> serde_json::Result<Pending> {
+        Ok(Pending {
+            arrived: self.arrived.unix_us(),
+            attempts: self.attempts,
+            due: self.due,
+            error: self.error.clone(),
+            ..row_of(&self.update)?
+        })
+    }
+
+    pub(super) fn storage(&self) -> Arc<dyn Storage> {
+        self.inbox.storage.clone()
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        self.inbox.bounds
+    }
+
+    /// Its row is there.
+    fn enter(&mut self) {
+        self.is_accepted = true;
+        self.inbox.in_hand.set(self.inbox.in_hand() + 1);
+        self.inbox.slot.add(Field::Inboxed, 1);
+    }
+
+    /// It got there otherwise than by [`Receipt::accept`]: it is answered now, unless its sender
+    /// waits for the turn's own answer.
+    pub(super) fn is_in_the_inbox(&mut self) {
+        self.enter();
+        if !self.waits_for_answer() {
+            self.answer_accepted();
+        }
+    }
+
+    /// Resolves when it is to be accepted.
+    pub(super) async fn accept_is_due(&self) {
+        match self.accept_at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Writes the update to the inbox and answers.
     pub(crate) async fn accept(&mut self) {
         self.accept_at = None;
-        let row = match row_of(&self.update) {
-            Ok(row) => Pending {
-                arrived: self.arrived.unix_us(),
-                attempts: self.attempts,
-                due: self.due,
-                error: self.error.clone(),
-                ..row
-            },
+        let row = match self.row() {
+            Ok(row) => row,
             Err(error) => return self.answer(Answer::Busy(error.to_string())),
         };
         match inbox::accept(&*self.inbox.storage, &row, self.inbox.bounds).await {
@@ -256,9 +312,7 @@ impl<'a> Receipt<'a> {
                 // Another task committed it: what rode in its answer rides again.
                 Some(seen) => self.answer(Answer::Seen(seen)),
                 None => {
-                    self.is_accepted = true;
-                    self.inbox.in_hand.set(self.inbox.in_hand() + 1);
-                    self.inbox.slot.add(Field::Inboxed, 1);
+                    self.enter();
                     self.answer_accepted();
                 }
             },
@@ -376,6 +430,12 @@ impl Drop for Receipt<'_> {
         self.settled();
         self.inbox.under_way.borrow_mut().remove(&self.place);
     }
+}
+
+/// Whether an earlier attempt at an update may have kept steps: a row that was tried says so, and
+/// one that was given up with steps has its error.
+pub(super) fn may_have_steps(row: &Pending) -> bool {
+    row.attempts > 0 || row.error.is_some()
 }
 
 /// The row of the inbox that keeps an update: one that arrives now and was not tried yet.

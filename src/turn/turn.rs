@@ -41,7 +41,7 @@ use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
 use crate::turn::{
-    asking, gathering, inherited, outcome, relay, riding, send, timing, told, typing,
+    asking, gathering, inherited, outcome, relay, riding, send, stepping, timing, told, typing,
 };
 
 /// How often a turn that lost its lock is run again before its update is refused.
@@ -345,6 +345,9 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             if !attempts.start(receipt).await {
                 return;
             }
+            if let Err(error) = stepping::read(bot, receipt).await {
+                return receipt.answer(Answer::Busy(told::of_storage(&error)));
+            }
             let heard = match gathering::gather(bot, receipt).await {
                 Ok(heard) => heard,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
@@ -366,12 +369,19 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         grant,
                         timeout: bot.limits.turn_timeout,
                         platform: bot.channels.clone(),
+                        steps: receipt.steps.clone(),
                     });
-                    receipt.during(typing::during(bot, &heard, handled)).await
+                    stepping::during(receipt, typing::during(bot, &heard, handled)).await
                 }
             };
             state = returned.state;
             grant = returned.grant;
+            // It knows it before its commit does: the update is done. Begin again, and learn.
+            if std::mem::take(&mut receipt.is_overtaken) {
+                attempts.undo(receipt);
+                losses += 1;
+                continue 'begin;
+            }
 
             // commit
             let prepared = match returned.outcome {
@@ -382,6 +392,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 Ok((mut commit, outgoing, set)) => {
                     let gathered = gathering::handled(bot, &heard, grant.fence());
                     commit.changes.extend(gathered);
+                    commit.changes.extend(stepping::forgotten(receipt));
                     let answer = commit.answer.clone();
                     let others: BTreeSet<_> =
                         commit.relays.iter().map(|row| row.dialog.clone()).collect();

@@ -5,7 +5,12 @@
 use crate::{DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value};
 
 /// What a dialog has beside its state, and loses with it.
-const BESIDE_STATE: [&str; 3] = ["turnkey_message", "turnkey_timer", "turnkey_callback"];
+const BESIDE_STATE: [&str; 4] = [
+    "turnkey_message",
+    "turnkey_timer",
+    "turnkey_step",
+    "turnkey_callback",
+];
 
 /// Attempts at a reset that meets a commit each time.
 const ATTEMPTS: u32 = 10;
@@ -234,8 +239,9 @@ pub async fn dialog(
     }))
 }
 
-/// Forgets a dialog's state, the names of its messages, its timers and its callbacks: its next turn
-/// starts as a new dialog's. A turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
+/// Forgets a dialog's state, the names of its messages, its timers, its callbacks and the steps of
+/// its turns: its next turn starts as a new dialog's. A turn under way is told [`Error::Stale`] and
+/// runs again. Replies that wait to be
 /// sent, and the history, stay. False when there is no state.
 ///
 /// # Errors

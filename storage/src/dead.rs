@@ -2,7 +2,8 @@
 //!
 //! [`bury`] makes an update a dead letter, so that its dialog goes on; an operator looks at it
 //! and retries or drops it. Its id is remembered like that of a handled update, so that a
-//! platform that sends it again gets an answer.
+//! platform that sends it again gets an answer. The steps of its turn stay until it is done or
+//! dropped.
 
 use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock, done};
 
@@ -92,7 +93,13 @@ pub(crate) fn burial(letter: &DeadLetter) -> Vec<Statement> {
             Value::from(letter.died),
         ],
     );
-    vec![remember, bury, done::take_out(channel, update)]
+    // Another turn was sooner, and these came after it.
+    let steps = Statement::new(
+        "DELETE FROM turnkey_step WHERE id = ?1 AND channel = ?2
+             AND NOT EXISTS (SELECT 1 FROM turnkey_dead d WHERE d.id = ?1 AND d.channel = ?2)",
+        (update, channel),
+    );
+    vec![remember, bury, done::take_out(channel, update), steps]
 }
 
 /// Up to `limit` letters behind `after`, the oldest first.
@@ -135,8 +142,8 @@ pub async fn get(storage: &dyn Storage, channel: &str, update: &str) -> Result<O
     rows.first().map(letter).transpose()
 }
 
-/// Puts a letter back into the inbox, as if it had never been tried; false when there is
-/// none.
+/// Puts a letter back into the inbox, as if it had never been tried, save that its steps are
+/// there, of which the row tells; false when there is none.
 ///
 /// # Errors
 /// As [`Storage::commit`].
@@ -145,8 +152,11 @@ pub async fn retry(storage: &dyn Storage, channel: &str, update: &str) -> Result
         return Ok(false);
     }
     let back = Statement::new(
-        "INSERT INTO turnkey_inbox (channel, id, user_id, arrived, body, attempts, due)
-         SELECT d.channel, d.id, d.user_id, d.arrived, d.body, 0, ?3 FROM turnkey_dead d
+        "INSERT INTO turnkey_inbox (channel, id, user_id, arrived, body, attempts, due, error)
+         SELECT d.channel, d.id, d.user_id, d.arrived, d.body, 0, ?3,
+             CASE WHEN EXISTS (SELECT 1 FROM turnkey_step s
+                 WHERE s.id = d.id AND s.channel = d.channel) THEN d.error END
+         FROM turnkey_dead d
          WHERE d.id = ?1 AND d.channel = ?2
              AND NOT EXISTS (SELECT 1 FROM turnkey_inbox i WHERE i.id = ?1 AND i.channel = ?2)",
         (update, channel, clock::now_ms()),
@@ -162,7 +172,8 @@ pub async fn retry(storage: &dyn Storage, channel: &str, update: &str) -> Result
     Ok(true)
 }
 
-/// Throws a letter away; its id stays remembered. False when there is none.
+/// Throws a letter away, and the steps of its turn; its id stays remembered. False when there is
+/// none.
 ///
 /// # Errors
 /// As [`Storage::commit`].
@@ -170,7 +181,8 @@ pub async fn drop_letter(storage: &dyn Storage, channel: &str, update: &str) -> 
     if get(storage, channel, update).await?.is_none() {
         return Ok(false);
     }
-    storage.own(vec![delete(channel, update)]).await?;
+    let steps = done::take_steps(channel, update);
+    storage.own(vec![delete(channel, update), steps]).await?;
     Ok(true)
 }
 

@@ -1,8 +1,8 @@
 //! What is written of an update that is done, by its turn or as a dead letter: its id is
-//! remembered, and it leaves the inbox.
+//! remembered, it leaves the inbox, and its turn's steps go.
 //!
-//! Used by `inbox.rs` and `dead.rs`. The engines write the same of a turn's own update in words of
-//! their own, together with the turn.
+//! Used by `inbox.rs`, `dead.rs` and `steps.rs`. The engines write the same of a turn's own update
+//! in words of their own, together with the turn.
 
 use crate::Statement;
 
@@ -28,6 +28,14 @@ pub(crate) fn remember(
 pub(crate) fn take_out(channel: &str, update: &str) -> Statement {
     Statement::new(
         "DELETE FROM turnkey_inbox WHERE id = ?1 AND channel = ?2",
+        (update, channel),
+    )
+}
+
+/// Takes the steps of its turn away, if there are some.
+pub(crate) fn take_steps(channel: &str, update: &str) -> Statement {
+    Statement::new(
+        "DELETE FROM turnkey_step WHERE id = ?1 AND channel = ?2",
         (update, channel),
     )
 }

@@ -116,9 +116,26 @@ const OF_PLATFORMS: &str = "(i.channel = 'http'
 /// [`Error::Busy`] when the inbox is at one of its bounds; else as
 /// [`Storage::commit`].
 pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) -> Result<()> {
+    let insert = acceptance(pending, bounds);
+    if storage.own(vec![insert]).await? == [1] {
+        return Ok(());
+    }
+    match state_of(storage, &pending.dialog.channel, &pending.update).await? {
+        UpdateState::Unknown => Err(too_many()),
+        UpdateState::Pending | UpdateState::Done(_) | UpdateState::Dead(_) => Ok(()),
+    }
+}
+
+/// What is said where the inbox takes no more.
+pub(crate) fn too_many() -> Error {
+    Error::Busy("too many updates wait in the inbox already".to_owned())
+}
+
+/// What [`accept`] writes.
+pub(crate) fn acceptance(pending: &Pending, bounds: Bounds) -> Statement {
     let mut params = columns(pending);
     params.extend([Value::from(bounds.per_dialog), Value::from(bounds.all)]);
-    let insert = Statement::new(
+    Statement::new(
         format!(
             "INSERT INTO turnkey_inbox
              (channel, id, user_id, arrived, body, attempts, due, error)
@@ -130,16 +147,7 @@ pub async fn accept(storage: &dyn Storage, pending: &Pending, bounds: Bounds) ->
              AND (SELECT COUNT(*) FROM turnkey_inbox i WHERE {OF_PLATFORMS}) < ?10"
         ),
         params,
-    );
-    if storage.own(vec![insert]).await? == [1] {
-        return Ok(());
-    }
-    match state_of(storage, &pending.dialog.channel, &pending.update).await? {
-        UpdateState::Unknown => Err(Error::Busy(
-            "too many updates wait in the inbox already".to_owned(),
-        )),
-        UpdateState::Pending | UpdateState::Done(_) | UpdateState::Dead(_) => Ok(()),
-    }
+    )
 }
 
 /// The values of its row: channel, id, user, arrival, body, attempts, due, error.
@@ -191,12 +199,15 @@ pub(crate) fn in_order(relays: &[Pending]) -> Vec<&Pending> {
     relays
 }
 
-/// Takes an update out that was committed otherwise.
+/// Takes an update out that was committed otherwise, and its steps away.
 ///
 /// # Errors
 /// As [`Storage::commit`].
 pub async fn forget(storage: &dyn Storage, channel: &str, update: &str) -> Result<()> {
-    let delete = vec![done::take_out(channel, update)];
+    let delete = vec![
+        done::take_out(channel, update),
+        done::take_steps(channel, update),
+    ];
     storage.own(delete).await.map(drop)
 }
 

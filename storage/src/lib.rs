@@ -56,6 +56,7 @@ mod remedy;
 pub mod replies;
 pub mod retention;
 pub mod sqlite;
+pub mod steps;
 pub mod taken;
 pub mod timers;
 pub mod tools;

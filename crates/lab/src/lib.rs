@@ -43,7 +43,7 @@ mod table;
 
 pub use engines::known_engines;
 pub use error::{Error, Result};
-pub use http::{HttpOptions, MakeTimer, Timers, bench as http};
+pub use http::{HttpOptions, MakeTimer, STEP, Timers, bench as http};
 pub use laboratory::{bench as storage, redraw};
 pub use plan::StorageOptions;
 pub use process::main as process;

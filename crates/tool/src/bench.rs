@@ -179,6 +179,7 @@ options, or the bot does not answer; 130 stopped by Ctrl-C.
 Examples:
   turnkey bench turn
   turnkey bench turn --workers 4 --connections 64 --seconds 10
+  turnkey bench turn --connections 64 --step
   TURNKEY_HTTP_TOKEN=secret turnkey bench turn --url http://127.0.0.1:8080")]
 struct Turn {
     /// A bot that runs. Its database keeps the messages.
@@ -236,6 +237,11 @@ struct Turn {
     /// Runs with each number of connections.
     #[arg(long, value_name = "N", default_value_t = 3)]
     repeat: usize,
+
+    /// Each run a second time with turns that keep a step (`turn.step`), beside those without. The
+    /// bot of --url must know the word: this program's own does.
+    #[arg(long)]
+    step: bool,
 
     /// Print the results as JSON.
     #[arg(long)]
@@ -382,6 +388,7 @@ impl Turn {
             seconds: self.seconds,
             warm_up: self.warm_up,
             repeat: self.repeat,
+            step: self.step,
             json: self.json,
             token: std::env::var("TURNKEY_HTTP_TOKEN").ok(),
             timers: None,
@@ -401,6 +408,7 @@ impl Timers {
             seconds: self.seconds,
             warm_up: self.warm_up,
             repeat: self.repeat,
+            step: false,
             json: self.json,
             token: None,
             timers: Some(bench::Timers {

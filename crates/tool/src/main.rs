@@ -26,6 +26,9 @@ struct Counter {
 async fn count(turn: &mut Turn<Counter>) -> turnkey::Result<()> {
     turn.state.count += 1;
     let n = turn.state.count;
+    if turn.text() == turnkey_lab::STEP {
+        turn.step("count", async { Ok(n) }).await?;
+    }
     // What becomes due has no request in whose answer a reply could ride.
     if turn.timer().is_none() {
         turn.reply(format!("{n}: {}", turn.text()));

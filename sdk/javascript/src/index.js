@@ -79,7 +79,7 @@ function checkOptions(handle, options) {
 
 /** The number of the question that a line answers. */
 function numberOf(message) {
-  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies
+  return message?.query ?? message?.ask ?? message?.download ?? message?.dead_replies ?? message?.step
 }
 
 /** Nobody is there any more: the answers of what still runs would reach nobody. */
@@ -186,6 +186,7 @@ class Running {
     if (waits === undefined) return
     this.#waiting.delete(number)
     if (message.error !== undefined) waits.reject(new Error(message.error))
+    else if (message.step !== undefined) waits.resolve(message)
     else waits.resolve(message.rows ?? message.size ?? message.replies ?? message.result)
   }
 

@@ -41,6 +41,11 @@ class Conversation {
   deadReplies = []
   /** What the last turn showed with `turn.draft`. */
   drafts = []
+  /**
+   * What the last turn has kept with `turn.step`, by the steps' names. A turn that fails keeps it, too:
+   * `sends(user, { attempt: 2, steps: bot.steps })` is the next attempt.
+   */
+  steps = {}
   #updates = 0
   /** By user, and by name. */
   #timers = new Map()
@@ -79,7 +84,7 @@ class Conversation {
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
    * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
-   * rpc, timer, called, raw, attempt, update }`. Rejects with what the handler threw.
+   * rpc, timer, called, raw, attempt, steps, update }`. Rejects with what the handler threw.
    */
   sends(user, update) {
     const run = () => this.#turn(user, update)
@@ -127,11 +132,12 @@ class Conversation {
     return this.sends(asker, { text: name, called: { button: data, by } })
   }
 
-  async #turn(user, { text = '', kind, rpc, timer, called, raw, attempt = 1, update, ...others }) {
+  async #turn(user, { text = '', kind, rpc, timer, called, raw, attempt = 1, steps, update, ...others }) {
     const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
     this.drafts = []
+    this.steps = { ...steps }
     kind ??= rpc ? 'rpc' : timer ? 'timer' : called ? 'callback' : 'message'
     const message = throughJson({
       channel: this.#channel,
@@ -140,6 +146,7 @@ class Conversation {
       kind,
       text,
       attempt,
+      steps,
       state: this.state(user),
       ...(kind === 'message' ? readCommand(text) : undefined),
       event,
@@ -189,6 +196,10 @@ class Conversation {
     if (sort === 'query') return this.#query(fields.sql, fields.params)
     if (sort === 'dead_replies') return this.deadReplies
     if (sort === 'download') return this.#download(fields)
+    if (sort === 'step') {
+      this.steps[fields.name] = throughJson(fields).value
+      return {}
+    }
     if (this.#platform === undefined) {
       throw new Error('there is no platform in a Conversation: give it one that answers turn.ask, new Conversation(handle, { ask })')
     }

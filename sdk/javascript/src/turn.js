@@ -1,8 +1,8 @@
 // The turn that a handler is given, and what it may throw: Retry, GiveUp.
 //
 // Made by index.js for each `turn` line and by testing.js for each message of a test.
-// Invariants: nothing here takes effect before the answer is written, but for `ask` and
-// `download`; what an author hands in is checked, and copied, at once; what came in is looked
+// Invariants: nothing here takes effect before the answer is written, but for `ask`,
+// `download` and `step`; what an author hands in is checked, and copied, at once; what came in is looked
 // at when the author does. Bounds: MAX_REPLIES replies and other actions a turn.
 'use strict'
 
@@ -15,6 +15,7 @@ const { writePart } = require('./content.js')
 const { Heard } = require('./heard.js')
 const { toName, toReply, toTarget } = require('./reply.js')
 const { readSaid } = require('./said.js')
+const { Steps, copyResult } = require('./steps.js')
 const { describe, checkState, fromRows, line, toParams, wantText } = require('./values.js')
 
 const MAX_REPLIES = 1000
@@ -68,6 +69,7 @@ class Turn extends Heard {
   #replies
   #statements
   #timers
+  #steps
   #callbacks
   #base
   #ended = false
@@ -257,6 +259,25 @@ class Turn extends Heard {
     } finally {
       fs.rmSync(directory, { recursive: true, force: true })
     }
+  }
+
+  /** Does something that costs, and keeps its result at once: a later attempt is given it. */
+  async step(name, body) {
+    this.#mustRun('turn.step')
+    const asked = new Error()
+    const steps = (this.#steps ??= new Steps(this.#message.steps))
+    steps.begin(name, body, asked)
+    if (steps.has(name)) return steps.get(name)
+    let result
+    try {
+      result = copyResult(name, await body())
+    } catch (error) {
+      steps.free(name)
+      throw error
+    }
+    this.#mustRun('turn.step')
+    const answer = await this.#answer('step', { name, value: result }, 'StepError', asked)
+    return steps.keep(name, answer?.value !== undefined ? answer.value : result)
   }
 
   /** `asked` was made where the author's call is on the stack: where the answer comes in, it is not. */

@@ -117,6 +117,65 @@ describe('a turn', { concurrency: 4 }, () => {
     })
   }
 
+  test('keeps steps', async (t) => {
+    const worker = await start(t, `${IMPORT}run(async (turn) => {
+      const both = await Promise.all([turn.step('a', async () => ({ d: new Date(0), u: undefined })), turn.step('b', () => {})])
+      turn.reply(JSON.stringify(both))
+    })`)
+    const id = worker.begin()
+    const next = async () => JSON.parse((await worker.line()).text)
+    assert.deepEqual(await next(), { id, step: 1, name: 'a', value: { d: '1970-01-01T00:00:00.000Z' } })
+    assert.deepEqual(await next(), { id, step: 2, name: 'b', value: null })
+    worker.send({ id, step: 2, value: 'of another attempt' })
+    worker.send({ id, step: 1 })
+    const { done } = await worker.line()
+    assert.equal(done.replies[0].text, '[{"d":"1970-01-01T00:00:00.000Z"},"of another attempt"]')
+    // A later attempt does not work for them again.
+    const { replies } = await worker.turn({ attempt: 2, steps: { a: null, b: [1] } })
+    assert.equal(replies[0].text, '[null,[1]]')
+  })
+
+  test('a step that cannot be kept fails where it stands', async (t) => {
+    const worker = await start(t, `${IMPORT}run(async (turn) => { await turn.step('a', () => 1) })`)
+    const id = worker.begin()
+    await worker.line()
+    worker.send({ id, step: 1, error: 'the storage is away' })
+    const { fail } = await worker.line()
+    assert.equal(fail.error, 'StepError: the storage is away')
+    assert.ok(fail.trace.includes('bot.mjs:'), fail.trace)
+  })
+
+  for (const [call, sentence] of [
+    ["turn.step('', () => 1)", "turn.step: a step's name has 1 to 64 bytes"],
+    ["turn.step(7, () => 1)", 'turn.step: name: a text is wanted, not the number 7'],
+    ["turn.step('a', 7)", 'turn.step: a function is wanted, such as async () => { … }, not the number 7'],
+    ["turn.step('a', () => 1n)", "turn.step: the result of 'a' is JSON:"],
+    ["Promise.all([turn.step('a', () => 1),\nturn.step('a', () => 1)])", "turn.step: 'a' is used twice in this turn, at "],
+    ["Promise.all(Array.from({ length: 101 }, (_, n) => turn.step('s' + n, () => 1)))", "turn.step: 's100' is one more than 100 steps in a turn"],
+  ]) {
+    test(`as a step, ${call} fails the turn`, async (t) => {
+      const worker = await start(t, `${IMPORT}run(async (turn) => { await ${call} })`)
+      worker.begin()
+      let said
+      do said = await worker.line()
+      while (said.step !== undefined)
+      assert.ok(said.fail.error.includes(sentence), said.fail.error)
+      if (sentence.endsWith(' at ')) assert.match(said.fail.error, /bot\.mjs:(\d+) and at \S*bot\.mjs:\d+: each has a name/)
+    })
+  }
+
+  test('a step whose function failed may be tried again', async (t) => {
+    const worker = await start(t, `${IMPORT}run(async (turn) => {
+      let n = 0
+      const body = () => { if ((n += 1) < 3) throw new Error('no'); return n }
+      for (;;) try { return turn.reply(String(await turn.step('a', body))) } catch {}
+    })`)
+    const id = worker.begin()
+    assert.equal((await worker.line()).value, 3)
+    worker.send({ id, step: 1 })
+    assert.deepEqual((await worker.line()).done.replies, [{ text: '3' }])
+  })
+
   test('opens callbacks, and is told who comes', async (t) => {
     const worker = await start(t, `${IMPORT}run((turn) => {
       const said = [turn.callback('paid'), turn.callback('done', { valid: '2d' }), turn.callback('x', { valid: 1500 })]

@@ -98,6 +98,19 @@ describe('a conversation', () => {
     assert.deepEqual(bot.timers('ann'), [])
   })
 
+  test('has the steps of a turn', async () => {
+    let paid = 0
+    const bot = new Conversation(async (turn) => {
+      const receipt = await turn.step('charge', async () => ({ n: (paid += 1), nothing: undefined }))
+      if (turn.attempt === 1) throw new Error('no')
+      turn.reply(`paid ${receipt.n}`)
+    })
+    await assert.rejects(bot.says('ann', 'buy'), /^Error: no$/)
+    assert.deepEqual(bot.steps, { charge: { n: 1 } })
+    assert.deepEqual(await bot.sends('ann', { text: 'buy', attempt: 2, steps: bot.steps }), ['paid 1'])
+    assert.deepEqual(await bot.sends('bob', { text: 'buy', attempt: 2 }), ['paid 2'])
+  })
+
   test('gives what is said as it was written', async () => {
     const bytes = Buffer.from([0, 255])
     const bot = new Conversation((turn) => {

@@ -118,6 +118,11 @@ const OURS: &[(&str, &[&str], usize)] = &[
         3,
     ),
     (
+        "turnkey_step",
+        &["id", "channel", "name", "user_id", "value", "at"],
+        3,
+    ),
+    (
         "turnkey_callback",
         &[
             "hash", "user_id", "channel", "name", "expires", "taken", "body",

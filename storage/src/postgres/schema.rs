@@ -24,6 +24,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("broadcasts.sql"),
     include_str!("taken.sql"),
     include_str!("timers.sql"),
+    include_str!("steps.sql"),
     include_str!("callbacks.sql"),
 ];
 

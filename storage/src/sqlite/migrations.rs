@@ -178,6 +178,16 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (user_id, channel, name)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX turnkey_timer_due ON turnkey_timer (due);",
+    // Results that turns have kept before their commits.
+    "CREATE TABLE turnkey_step (
+        channel TEXT NOT NULL,
+        id TEXT NOT NULL,
+        name TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        value TEXT NOT NULL,
+        at INTEGER NOT NULL,
+        PRIMARY KEY (id, channel, name)
+    ) STRICT, WITHOUT ROWID;",
     // What others may start a turn of a dialog with, once: by the hash of a secret.
     "CREATE TABLE turnkey_callback (
         hash TEXT NOT NULL,

@@ -7,10 +7,11 @@ use tokio::task::JoinSet;
 use turnkey_storage::callbacks::Callback;
 use turnkey_storage::copy::{MAX_BYTES, MAX_ROWS};
 use turnkey_storage::sqlite::SqliteStorage;
+use turnkey_storage::steps::{Place, Step};
 use turnkey_storage::timers::Timer;
 use turnkey_storage::{
     Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, broadcasts, callbacks, dead,
-    inbox, marks, messages, pauses, replies, taken, timers,
+    inbox, marks, messages, pauses, replies, steps, taken, timers,
 };
 
 use crate::common::{Served, begin, block_on, dialog, last, turn};
@@ -98,6 +99,17 @@ async fn keep_beside(storage: &dyn Storage) {
             all: 100,
         };
         inbox::accept(storage, &pending, bounds).await.unwrap();
+        let step = Step {
+            name: format!("{user}'s"),
+            value: format!("{{\"n\":{n},\"text\":\"🦀\\\\\"}}"),
+        };
+        let place = Place::Inbox {
+            attempt: 1,
+            note: None,
+        };
+        steps::keep(storage, &pending.dialog, &pending.update, &step, place)
+            .await
+            .unwrap();
         let letter = dead::DeadLetter {
             // Of `http` nobody can be told anything.
             dialog: DialogKey::new("telegram", *user),

@@ -1,5 +1,6 @@
 // A bot that does what the message says: examples/commands.rs in JavaScript, for the list of
 // verbs that each language must pass (speech.rs). Its answers are those of the other two.
+import { connect } from 'node:net'
 import { Reply, run } from 'turnkey'
 
 const BY_ID = { message: '7' }
@@ -67,6 +68,12 @@ const verbs = {
     turn.after(delay, name, data)
   },
   cancel(turn, rest) { turn.cancel(rest) },
+  async pay(turn, rest) {
+    const [port, ...names] = rest.split(' ')
+    const receipts = []
+    for (const name of names) receipts.push(await turn.step(name, () => pay(port, turn.userId, name)))
+    turn.reply(`paid ${receipts.join(' ')}`)
+  },
   callback(turn, rest) {
     const [name, valid] = rest.split(' ')
     turn.reply(turn.callback(name, { valid }))
@@ -107,6 +114,15 @@ const verbs = {
     turn.reply([turn.kind, turn.event, turn.markup, turn.sender?.name, turn.chat?.id, turn.quoted?.text,
       turn.forwarded?.name, turn.message, turn.album].join('|'))
   },
+}
+
+async function pay(port, user, name) {
+  const server = connect(Number(port), '127.0.0.1')
+  server.write(`${user} ${name}\n`)
+  let receipt = ''
+  for await (const part of server) receipt += part
+  if (receipt === '') throw new Error('it was not paid')
+  return receipt
 }
 
 async function fetchOrSave(turn, sizeOf) {

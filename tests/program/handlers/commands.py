@@ -18,6 +18,16 @@ class Failed(Exception):
     pass
 
 
+async def pay(port: int, user: str, name: str) -> str:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"{user} {name}\n".encode())
+    receipt = (await reader.read()).decode()
+    writer.close()
+    if not receipt:
+        raise Failed("it was not paid")
+    return receipt
+
+
 async def obey(turn: turnkey.AsyncTurn) -> None:
     turn.state["count"] = turn.state.get("count", 0) + 1
     count = turn.state["count"]
@@ -126,6 +136,10 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
         turn.after(delay, name, data)
     elif command == "cancel":
         turn.cancel(rest)
+    elif command == "pay":
+        port, *names = rest.split(" ")
+        receipts = [await turn.step(name, pay, int(port), turn.user_id, name) for name in names]
+        turn.reply("paid " + " ".join(receipts))
     elif command == "callback":
         name, _, valid = rest.partition(" ")
         turn.reply(turn.callback(name, valid=valid or None))

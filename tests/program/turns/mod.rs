@@ -17,5 +17,6 @@ pub(crate) mod poison;
 pub(crate) mod replies;
 pub(crate) mod resent;
 pub(crate) mod slow;
+mod steps;
 mod timers;
 pub(crate) mod unreadable;

@@ -68,6 +68,7 @@ pub(super) struct Load {
     pub(super) token: Option<String>,
     pub(super) connections: usize,
     pub(super) users: u64,
+    pub(super) text: &'static str,
     pub(super) window: Window,
     pub(super) seed: u64,
 }
@@ -173,8 +174,8 @@ impl Load {
         now: u64,
         place: usize,
     ) -> crate::error::Result<Request<Full<Bytes>>> {
-        let user = state::user_id(user);
-        let body = format!(r#"{{"user_id":"bench-{user}","text":"hi","id":"{now}.{place}"}}"#);
+        let (user, text) = (state::user_id(user), self.text);
+        let body = format!(r#"{{"user_id":"bench-{user}","text":"{text}","id":"{now}.{place}"}}"#);
         let mut request = Request::post("/http")
             .header("host", &self.target.host)
             .header("content-type", "application/json");

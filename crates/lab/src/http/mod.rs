@@ -37,6 +37,12 @@ use turnkey_report::stop::Stop;
 /// Connections of one run.
 const MAX_CONNECTIONS: usize = 16_384;
 
+/// What a message says whose turn keeps a step, in the bot of the program `turnkey`.
+pub const STEP: &str = "step";
+
+/// What any other says.
+const PLAIN: &str = "hi";
+
 /// For the bot to start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,6 +73,8 @@ pub struct HttpOptions {
     pub warm_up: f64,
     /// Runs of each case; the medians are shown.
     pub repeat: usize,
+    /// Each run a second time, with turns that keep a step.
+    pub step: bool,
     /// Print the results as JSON.
     pub json: bool,
     /// Of `POST /http`.
@@ -111,18 +119,21 @@ pub fn bench(options: &HttpOptions) -> crate::error::Result<Outcome> {
         sync_times(place.path())?,
         options,
     );
-    let cases: Vec<(usize, Option<Timers>)> = connections
+    let steps: &[u32] = if options.step { &[0, 1] } else { &[0] };
+    let cases: Vec<(usize, u32, Option<Timers>)> = connections
         .into_iter()
         .flat_map(|connections| {
-            let with = options.timers.map(|timers| (connections, Some(timers)));
-            std::iter::once((connections, None)).chain(with)
+            let plain = steps.iter().map(move |steps| (connections, *steps, None));
+            let with = options.timers.map(|timers| (connections, 0, Some(timers)));
+            plain.chain(with)
         })
         .collect();
     results.announce(cases.len() * options.repeat);
     'all: for repeat in 1..=options.repeat {
-        for &(connections, timers) in &cases {
+        for &(connections, steps, timers) in &cases {
             let mut run = Run {
                 connections,
+                steps,
                 repeat,
                 with_timers: timers.is_some(),
                 ..Run::default()
@@ -203,6 +214,7 @@ fn measure(
         token: keeper.is_none().then(|| options.token.clone()).flatten(),
         connections: run.connections,
         users: options.users,
+        text: if run.steps > 0 { STEP } else { PLAIN },
         window,
         seed: run.repeat as u64,
     };

@@ -44,6 +44,8 @@ struct Settings {
 #[derive(Clone, Default, Serialize)]
 pub(super) struct Run {
     pub(super) connections: usize,
+    /// That each turn keeps.
+    pub(super) steps: u32,
     /// From 1.
     pub(super) repeat: usize,
     pub(super) failed: Option<String>,
@@ -66,10 +68,11 @@ pub(super) struct Run {
     pub(super) timers: Option<Fired>,
 }
 
-/// The middle of the runs with as many connections, and timers beside them or not.
+/// The middle of the runs with as many connections, timers beside them or not, and as many steps.
 #[derive(Serialize)]
 struct Median {
     connections: usize,
+    steps: u32,
     with_timers: bool,
     timers_late_us: Option<Percentiles>,
     runs: usize,
@@ -139,8 +142,10 @@ impl Results {
     pub(super) fn ended(&mut self, run: Run) {
         match &run.failed {
             Some(sentence) => tell(&format!(
-                "FAILED {} connections, repeat {}: {sentence}",
-                run.connections, run.repeat
+                "FAILED {} connections{}, repeat {}: {sentence}",
+                run.connections,
+                kept(run.steps),
+                run.repeat
             )),
             None => {
                 let timers = match &run.timers {
@@ -152,8 +157,9 @@ impl Results {
                     None => String::new(),
                 };
                 tell(&format!(
-                    "{} connections, repeat {}: {} turns/s, p99 {}{timers}",
+                    "{} connections{}, repeat {}: {} turns/s, p99 {}{timers}",
                     run.connections,
+                    kept(run.steps),
                     run.repeat,
                     thousands(run.turns_per_second),
                     time(run.latency_us.p99)
@@ -170,7 +176,7 @@ impl Results {
     fn summarize(&mut self) {
         let mut seen = Vec::new();
         for run in &self.runs {
-            let case = (run.connections, run.with_timers);
+            let case = (run.connections, run.steps, run.with_timers);
             if !seen.contains(&case) {
                 seen.push(case);
             }
@@ -215,6 +221,7 @@ impl Results {
                 time(l.max),
                 short(row.bot_cpu_us_per_turn)
             );
+            text.push_str(kept(row.steps));
             if let Some(late) = &row.timers_late_us {
                 let _ = write!(
                     text,
@@ -282,9 +289,21 @@ impl Results {
     }
 }
 
-fn middle(all: &[Run], (connections, with_timers): (usize, bool)) -> Median {
+/// What is said of runs whose turns keep steps.
+fn kept(steps: u32) -> &'static str {
+    match steps {
+        0 => "",
+        _ => " with a step",
+    }
+}
+
+/// How many connections, how many steps, and whether timers came due.
+type Case = (usize, u32, bool);
+
+fn middle(all: &[Run], (connections, steps, with_timers): Case) -> Median {
     let is_of_it = |run: &&Run| {
-        (run.connections, run.with_timers) == (connections, with_timers) && run.failed.is_none()
+        (run.connections, run.steps, run.with_timers) == (connections, steps, with_timers)
+            && run.failed.is_none()
     };
     let runs: Vec<&Run> = all.iter().filter(is_of_it).collect();
     let late: Vec<Percentiles> = runs
@@ -297,6 +316,7 @@ fn middle(all: &[Run], (connections, with_timers): (usize, bool)) -> Median {
     let speeds = || runs.iter().map(|run| run.turns_per_second);
     Median {
         connections,
+        steps,
         with_timers,
         timers_late_us: (!late.is_empty()).then(|| middle_of(&late)),
         runs: runs.len(),

@@ -30,7 +30,7 @@ from ._content import (
     Update,
     escape,
 )
-from ._errors import Cancelled, GiveUp, PlatformError, QueryError, Retry
+from ._errors import Cancelled, GiveUp, PlatformError, QueryError, Retry, StepError
 from ._heard import Heard
 from ._reply import Attachment, Button, Message, Reply
 from ._run import run
@@ -65,6 +65,7 @@ __all__ = [
     "Rpc",
     "Said",
     "Sender",
+    "StepError",
     "Timer",
     "Turn",
     "Update",

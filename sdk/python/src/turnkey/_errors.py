@@ -1,7 +1,7 @@
 """What a handler can raise, and what the SDK raises in it.
 
-Handlers raise `Retry` and `GiveUp`; `QueryError`, `PlatformError` and `Cancelled` come out of
-`turn.query`, `turn.ask` and `turn.download`. Any other exception fails the turn too: it is tried again after the usual
+Handlers raise `Retry` and `GiveUp`; `QueryError`, `PlatformError`, `StepError` and `Cancelled`
+come out of `turn.query`, `turn.ask`, `turn.download` and `turn.step`. Any other exception fails the turn too: it is tried again after the usual
 pause. Bound: a pause of at most `MAX_PAUSE` seconds.
 """
 
@@ -41,6 +41,10 @@ class QueryError(Exception):
 class PlatformError(Exception):
     """The platform refused a `turn.ask` or `turn.download`, or was away; the message says
     which."""
+
+
+class StepError(Exception):
+    """The result of a `turn.step` could not be kept; the message says why."""
 
 
 class Cancelled(BaseException):

@@ -1,7 +1,7 @@
 """What a handler is given: `Turn`, `AsyncTurn`.
 
 A turn is made and taken apart by `_answer.py`. Invariants: nothing that a handler does here
-takes effect before the turn is committed, but for `ask` and `download`; whatever the worker
+takes effect before the turn is committed, but for `ask`, `download` and `step`; whatever the worker
 would refuse is refused here, at the line that wrote it; what came in is looked at when the
 handler does. Bound: `MAX_REPLIES` replies and other actions a turn.
 """
@@ -9,10 +9,14 @@ handler does. Bound: `MAX_REPLIES` replies and other actions a turn.
 from __future__ import annotations
 
 import os
+import sys
 from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
+    Awaitable,
+    Callable,
+    Coroutine,
     Dict,
     Generic,
     List,
@@ -36,13 +40,17 @@ if TYPE_CHECKING:
 
     from ._reply import ReplyOptions, Target
     from ._said import DeadReply
+    from ._steps import Step, Steps
 
     #: The type of the user's state: `turnkey.Turn` alone is one with a dict.
     S = TypeVar("S", default=Dict[str, Any])
+    #: What a step gives.
+    R = TypeVar("R")
 else:
     from typing import TypeVar
 
     S = TypeVar("S")
+    R = TypeVar("R")
 
 MAX_REPLIES = 1000
 
@@ -78,8 +86,9 @@ class Ready:
 
 class Questions:
     """Whom a turn asks. `_threads.py`, `_loop.py` and `turnkey.testing` have one each. `sort`
-    is `query`, `ask`, `download` or `dead_replies`, with the fields that the protocol has for
-    it; the answer is the rows, the result, the bytes that were written, or the replies."""
+    is `query`, `ask`, `download`, `dead_replies` or `step`, with the fields that the protocol has
+    for it; the answer is the rows, the result, the bytes that were written, the replies, or the
+    line itself."""
 
     #: Where the addresses of callbacks begin; None if the bot has no address of its own.
     callbacks: Optional[str] = None
@@ -100,7 +109,7 @@ class BaseTurn(Heard, Generic[S]):
 
     __slots__ = (
         "state", "_asked", "_replies", "_statements", "_timers", "_callbacks", "_cancelled",
-        "_ended", "_awaited", "_more",
+        "_ended", "_awaited", "_more", "_steps",
     )  # fmt: skip
 
     #: The user's state: a dict, or what `turnkey.run` was given as `state`. What a handler
@@ -121,6 +130,7 @@ class BaseTurn(Heard, Generic[S]):
         self._awaited = False
         # Whatever runs the turn keeps its own here.
         self._more: Any = None
+        self._steps: Optional[Steps] = None
 
     @property
     def updates(self) -> List[Heard]:
@@ -343,6 +353,16 @@ class BaseTurn(Heard, Generic[S]):
                 raise type(error)(f"turn.{verb}: the data is JSON: {error}") from None
         self._timers.append({"name": name, **wish})
 
+    def _begin_step(self, name: str) -> Step:
+        if self._ended:
+            raise _ended("step")
+        if self._steps is None:
+            from ._steps import Steps
+
+            self._steps = Steps(self._data.get("steps", {}))
+        # Of whoever called `step`, which called this.
+        return self._steps.begin(name, sys._getframe(2))
+
     def __repr__(self) -> str:
         return (
             f"<{type(self).__name__} {self.channel}:{self.user_id} "
@@ -403,6 +423,44 @@ class Turn(BaseTurn[S]):
         replies = _dead(self._ask("dead_replies", {}))
         return Ready(replies) if self._awaited else replies  # type: ignore[return-value]
 
+    def step(self, name: str, func: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        """Does something that costs, such as a payment: calls `func(*args)` and keeps its result
+        at once. A later attempt at this update is given the result, and does not call it. It is
+        called at least once: it is called again if the process dies before the result is kept.
+        The result is what JSON holds. What the function raises is not kept.
+
+            receipt = turn.step("charge", pay, 30)
+
+        The names of a turn's steps differ. With its first step the update is in the inbox, and its
+        platform is answered. The commit takes the steps away; an update that is given up keeps
+        them. Raises `turnkey.StepError` when the result cannot be kept: the storage is away, the
+        inbox is full, or it has more than 64 KiB."""
+        step = self._begin_step(name)
+        if self._awaited:
+            return self._step_awaited(step, func, args, kwargs)  # type: ignore[return-value]
+        if step.is_kept:
+            return step.result  # type: ignore[no-any-return]
+        with step:
+            value = func(*args, **kwargs)
+            if hasattr(value, "__await__"):
+                if hasattr(value, "close"):
+                    value.close()
+                raise TypeError(
+                    "turn.step: an async function is awaited; its handler is an `async def`, too"
+                )
+            return step.take(  # type: ignore[no-any-return]
+                self._ask("step", step.question(value))
+            )
+
+    async def _step_awaited(self, step: Step, func: Any, args: Any, kwargs: Any) -> Any:
+        if step.is_kept:
+            return step.result
+        with step:
+            value = func(*args, **kwargs)
+            if hasattr(value, "__await__"):
+                value = await value
+            return step.take(self._ask("step", step.question(value)))
+
     def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:
             raise _ended(sort)
@@ -458,6 +516,32 @@ class AsyncTurn(BaseTurn[S]):
     async def dead_replies(self) -> List[DeadReply]:
         """The replies of this dialog that were given up, the oldest first; at most 1,000."""
         return _dead(await self._ask("dead_replies", {}))
+
+    def step(
+        self, name: str, func: Callable[..., Union[Awaitable[R], R]], *args: Any, **kwargs: Any
+    ) -> Coroutine[Any, Any, R]:
+        """Does something that costs, such as a payment: calls `func(*args)`, awaits it if it is
+        async, and keeps its result at once. A later attempt at this update is given the result,
+        and does not call it. It is called at least once: it is called again if the process dies
+        before the result is kept. The result is what JSON holds. What the function raises is not
+        kept.
+
+            receipt = await turn.step("charge", pay, 30)
+
+        The names of a turn's steps differ. With its first step the update is in the inbox, and its
+        platform is answered. The commit takes the steps away; an update that is given up keeps
+        them. Raises `turnkey.StepError` when the result cannot be kept: the storage is away, the
+        inbox is full, or it has more than 64 KiB."""
+        return self._step(self._begin_step(name), func, args, kwargs)
+
+    async def _step(self, step: Step, func: Any, args: Any, kwargs: Any) -> Any:
+        if step.is_kept:
+            return step.result
+        with step:
+            value = func(*args, **kwargs)
+            if hasattr(value, "__await__"):
+                value = await value
+            return step.take(await self._ask("step", step.question(value)))
 
     async def _ask(self, sort: str, fields: Dict[str, Any]) -> Any:
         if self._ended:

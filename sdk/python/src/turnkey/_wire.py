@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from typing import Any, Deque, Dict, List, Optional, Sequence, Tuple, Union
 
-from ._errors import PlatformError, QueryError, describe
+from ._errors import PlatformError, QueryError, StepError, describe
 
 MAX_LINE = 16 * 1024 * 1024
 
@@ -142,6 +142,8 @@ def answer_of(message: Dict[str, Any]) -> Tuple[Any, Optional[Exception]]:
         if "rows" in message:
             return from_sql(message["rows"]), None
         return None, QueryError(str(message.get("error")))
+    if "step" in message:
+        return message, StepError(str(message["error"])) if "error" in message else None
     if "error" in message:
         return None, PlatformError(str(message["error"]))
     if "dead_replies" in message:
@@ -151,7 +153,7 @@ def answer_of(message: Dict[str, Any]) -> Tuple[Any, Optional[Exception]]:
 
 def number_of(message: Dict[str, Any]) -> Any:
     """The number of the question that this answers; None if it answers none."""
-    for sort in ("query", "ask", "download", "dead_replies"):
+    for sort in ("query", "ask", "download", "dead_replies", "step"):
         if sort in message:
             return message[sort]
     return None

@@ -61,6 +61,8 @@ def verbs(turn: turnkey.Turn) -> None:
     turn.call("sendDice", {"emoji": "x"}, name="dice")
     turn.send_to("vk", turn.dialog_id, "x", no_preview=True)
     turn.draft(turn.unreachable or "so far")
+    length: int = turn.step("length", len, "x")
+    turn.reply("x" * length)
     for dead in turn.dead_replies():
         turn.reply(f"{dead.action.text} {dead.error} {dead.died.year}")
     member: Any = turn.ask("getChatMember", {"user_id": 7})
@@ -76,6 +78,13 @@ async def async_verbs(turn: turnkey.AsyncTurn) -> None:
     data: bytes = await turn.download(turn.files[0])
     size: int = await turn.download(turn.files[0], pathlib.Path("x"))
     turn.reply(f"{size} {data!r} {await turn.ask('getMe')}")
+    receipt: str = await turn.step("charge", pay, 30)
+    number: int = await turn.step("number", len, receipt)
+    turn.reply(receipt * number)
+
+
+async def pay(sum: int) -> str:
+    return str(sum)
 
 
 class Bot:

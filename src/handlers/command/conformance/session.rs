@@ -134,6 +134,7 @@ impl<'a> Session<'a> {
             attempt: 1,
             state,
             raw: self.hello.raw,
+            steps: &[],
         };
         let cannot = |error: String| format!("the turn cannot be written: {error}");
         let line = wire::turn(&given).map_err(|e| cannot(e.to_string()))?;
@@ -356,6 +357,10 @@ impl<'a> Session<'a> {
                     }
                     (Ok(Asked::Storage(Look::DeadReplies)), None) => {
                         wire::dead(id, number, Ok(Vec::new()))
+                    }
+                    (Ok(Asked::Keep(step)), None) => {
+                        let stands = step.value.as_str().into();
+                        wire::kept(id, number, &step.value, Ok(stands))
                     }
                     (Ok(Asked::Platform(_)), None) => {
                         wire::refused(id, number, NO_PLATFORM.to_owned())

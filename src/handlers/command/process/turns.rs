@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use turnkey_storage::steps::Step;
 
 use super::super::mailbox::Mailbox;
 use super::super::wire::{self, Asked, Given, Look, Number, Question, TurnEnd, Wish};
@@ -31,6 +32,8 @@ impl Process {
             attempt: call.attempt,
             state: call.state.as_deref(),
             raw: self.raw.get(),
+            // Those, too, that a process kept which died of another turn.
+            steps: &call.steps.all(),
         };
         let line = match wire::turn(&given) {
             Ok(line) => line,
@@ -67,15 +70,18 @@ impl Process {
                     Some(Event::Answer(TurnEnd::Fail(fail))) => {
                         return Ran::Answered(Err(wire::fail(&fail)));
                     }
-                    Some(Event::Question(question)) if is_late => {
-                        self.write(&wire::refused(id, question.number, over()));
-                    }
                     Some(Event::Question(Question { number, asked: what })) => {
                         let open = waiting.len() + usize::from(asked.is_some()) + open(&mut platform);
                         match what {
                             _ if open >= MOST_QUESTIONS => {
                                 self.write(&wire::refused(id, number, too_many()));
                             }
+                            // It has happened, be it late.
+                            Ok(Asked::Keep(step)) => {
+                                let platform = platform.get_or_insert_default();
+                                platform.spawn_local(self.keep(call, id, number, step));
+                            }
+                            _ if is_late => self.write(&wire::refused(id, number, over())),
                             Ok(Asked::Storage(look)) => waiting.push_back((number, look)),
                             Ok(Asked::Platform(wish)) => {
                                 let platform = platform.get_or_insert_default();
@@ -131,6 +137,20 @@ impl Process {
             }
         };
         self.write(&answer);
+    }
+
+    /// Has a result kept, of which the wish is there at once, and writes the answer.
+    fn keep(
+        self: &Rc<Self>,
+        call: &Call,
+        id: u64,
+        number: Number,
+        step: Step,
+    ) -> impl Future<Output = ()> + use<> {
+        let process = self.clone();
+        let own = step.value.clone();
+        let kept = call.steps.keep(step.name, step.value);
+        async move { process.write(&wire::kept(id, number, &own, kept.await)) }
     }
 
     /// Asks the platform, and writes the answer.

@@ -2,17 +2,17 @@
 //!
 //! Called for each answer, by the turn that waits for it. Invariant: a field that is not as it
 //! must be is an error of this turn, never of the process. Bounds: [`MAX_REPLIES`],
-//! [`DEEPEST`], [`LONGEST_ERROR`].
+//! [`LONGEST_ERROR`], and those of `json.rs`.
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::json::{field, levels, without_place};
+use super::json::{even_null, field, lasting, without_place};
 use super::value::{Param, statement};
-use super::{DEEPEST, Fail, LONGEST_ERROR, cut};
+use super::{Fail, LONGEST_ERROR, cut};
 use crate::author::error::{Error, Result};
 use crate::author::message::{
     Action, Delay, NewCallback, Object, Reply, TimerChange, Token, Verb, When,
@@ -84,13 +84,6 @@ impl GivenTimer {
     }
 }
 
-/// A field that is `null` is not one that was left out.
-fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(
-    from: D,
-) -> std::result::Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
-}
-
 /// The fields that make of a reply another action.
 const VERBS: [&str; 6] = [
     "\"edit\"",
@@ -158,20 +151,7 @@ pub(crate) fn read_done(
         None => before.unwrap_or("{}").to_owned(),
         // A state of its own, of which the next turn of this user makes what it can.
         Some("null") => "null".to_owned(),
-        Some(object) if object.starts_with('{') => {
-            if levels(object) > DEEPEST {
-                return Err(format!(
-                    "state has more than {DEEPEST} levels of lists and objects"
-                ));
-            }
-            // A half of a pair of surrogates is let through as it stands, and what is stored
-            // must be read by every language. Few texts need the second look.
-            if object.contains("\\ud") || object.contains("\\uD") {
-                serde_json::from_str::<serde_json::Value>(object)
-                    .map_err(|e| format!("state: {}", without_place(&e.to_string())))?;
-            }
-            object.to_owned()
-        }
+        Some(object) if object.starts_with('{') => lasting("state", object)?.to_owned(),
         Some(other) => {
             let start: String = other.chars().take(40).collect();
             return Err(format!("state must be an object, not {start}"));

@@ -22,12 +22,14 @@ mod read;
 mod value;
 mod write;
 
+use std::rc::Rc;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(super) use self::answer::{done, fail, read_done, read_fail};
 pub(super) use self::question::{
-    Asked, Look, Number, Question, Wish, dead, downloaded, refused, result, rows,
+    Asked, Look, Number, Question, Wish, dead, downloaded, kept, refused, result, rows,
 };
 pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, line, ping, turn};
@@ -153,6 +155,8 @@ pub(super) struct Given<'a> {
     pub(super) state: Option<&'a str>,
     /// The platform's own JSON goes along.
     pub(super) raw: bool,
+    /// What earlier attempts have kept.
+    pub(super) steps: &'a [(String, Rc<str>)],
 }
 
 /// At most so many bytes of a text.

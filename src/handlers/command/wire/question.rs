@@ -1,17 +1,19 @@
 //! What a turn asks while it runs, and the answers: its own tables, the platform, a file that
-//! a user sent, what was given up.
+//! a user sent, what was given up; and that a result is kept.
 //!
 //! Read by `read.rs`, answered by `process/turns.rs`. Invariant: what is wrong with a question is
 //! the answer to it, and no fault of the process. Bound: an answer that would be longer than
 //! [`LONGEST_LINE`](super::LONGEST_LINE) is an error instead.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use turnkey_storage::steps::Step;
 use turnkey_storage::{Row, Statement};
 
-use super::json::field;
+use super::json::{field, lasting};
 use super::value::{Named, Param, statement};
 use super::write::line;
 use super::{LONGEST_ERROR, cut};
@@ -37,6 +39,8 @@ pub(crate) enum Sort {
     Download,
     /// For the replies of the dialog that were given up.
     DeadReplies,
+    /// That a result is kept.
+    Step,
 }
 
 /// A question of a turn.
@@ -50,6 +54,7 @@ pub(crate) struct Question {
 pub(crate) enum Asked {
     Storage(Look),
     Platform(Wish),
+    Keep(Step),
 }
 
 /// What is looked up.
@@ -85,6 +90,8 @@ pub(super) struct Fields<'a> {
     pub(super) file: Option<&'a RawValue>,
     pub(super) path: Option<&'a RawValue>,
     pub(super) limit: Option<&'a RawValue>,
+    pub(super) name: Option<&'a RawValue>,
+    pub(super) value: Option<&'a RawValue>,
 }
 
 impl Question {
@@ -94,6 +101,7 @@ impl Question {
             Sort::Ask => fields.ask(),
             Sort::Download => fields.download(),
             Sort::DeadReplies => Ok(Asked::Storage(Look::DeadReplies)),
+            Sort::Step => fields.step().map(Asked::Keep),
         };
         Question {
             number: Number { of, number },
@@ -124,6 +132,13 @@ impl Fields<'_> {
         }
     }
 
+    fn step(&self) -> Result<Step, String> {
+        let name = field("name", self.name.ok_or("a step without name")?)?;
+        let value = self.value.ok_or("a step without value")?;
+        let value = lasting("value", value.get())?.to_owned();
+        Ok(Step { name, value })
+    }
+
     fn download(&self) -> Result<Asked, String> {
         let file = self.file.ok_or("a download without file")?;
         let Object(file): Object<File> = field("file", file)?;
@@ -134,6 +149,17 @@ impl Fields<'_> {
         let limit = field("limit", self.limit.ok_or("a download without limit")?)?;
         Ok(Asked::Platform(Wish::File { file, path, limit }))
     }
+}
+
+/// The answer to a step: the result that stands, if that is another one; or why it is not kept.
+pub(crate) fn kept(id: u64, number: Number, own: &str, answer: Result<Rc<str>, String>) -> Vec<u8> {
+    let with = answer.as_ref().map(|stands| With {
+        value: (**stands != *own)
+            .then(|| serde_json::from_str(stands).ok())
+            .flatten(),
+        ..With::default()
+    });
+    answered(id, number, with.map_err(Clone::clone))
 }
 
 /// The answer to a query: its rows, or why there are none.
@@ -213,6 +239,8 @@ struct Answer<'a> {
     download: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_replies: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u64>,
     #[serde(flatten)]
     with: With<'a>,
 }
@@ -231,6 +259,8 @@ struct With<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     replies: Option<&'a [DeadReply]>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -243,6 +273,7 @@ impl<'a> Answer<'a> {
             ask: only(Sort::Ask),
             download: only(Sort::Download),
             dead_replies: only(Sort::DeadReplies),
+            step: only(Sort::Step),
             with,
         }
     }
@@ -266,6 +297,11 @@ mod tests {
         let of = |line: &str| question(line).number.of;
         assert_eq!(of(r#"{"id":7,"query":1,"sql":"SELECT 1"}"#), Sort::Query);
         assert_eq!(of(r#"{"id":7,"dead_replies":1}"#), Sort::DeadReplies);
+        let line = r#"{"id":7,"step":1,"name":"charge","value":null}"#;
+        let Ok(Asked::Keep(step)) = question(line).asked else {
+            panic!("no step")
+        };
+        assert_eq!((&*step.name, &*step.value), ("charge", "null"));
         let asked = question(r#"{"id":7,"ask":1,"method":"getMe"}"#).asked;
         let Ok(Asked::Platform(Wish::Result { method, params })) = asked else {
             panic!("no method")
@@ -286,6 +322,16 @@ mod tests {
             (r#"{"id":7,"query":1}"#, "without sql"),
             (r#"{"id":7,"query":1,"sql":7}"#, "sql: invalid type"),
             (r#"{"id":7,"ask":1}"#, "without method"),
+            (r#"{"id":7,"step":1,"value":1}"#, "without name"),
+            (r#"{"id":7,"step":1,"name":"x"}"#, "without value"),
+            (
+                r#"{"id":7,"step":1,"name":7,"value":1}"#,
+                "name: invalid type",
+            ),
+            (
+                r#"{"id":7,"step":1,"name":"x","value":"\ud800"}"#,
+                "value: ",
+            ),
             (r#"{"id":7,"ask":1,"method":"x","params":[]}"#, "an object"),
             (r#"{"id":7,"download":1}"#, "without file"),
             (
@@ -335,6 +381,16 @@ mod tests {
             text(dead(7, number(Sort::DeadReplies), Ok(vec![given_up]))),
             "{\"id\":7,\"dead_replies\":3,\"replies\":\
              [{\"action\":{\"text\":\"x\"},\"error\":\"blocked\",\"died\":5}]}\n"
+        );
+        let stands = |answer| text(kept(7, number(Sort::Step), "1", answer));
+        assert_eq!(stands(Ok("1".into())), "{\"id\":7,\"step\":3}\n");
+        assert_eq!(
+            stands(Ok("null".into())),
+            "{\"id\":7,\"step\":3,\"value\":null}\n"
+        );
+        assert_eq!(
+            stands(Err("no".to_owned())),
+            "{\"id\":7,\"step\":3,\"error\":\"no\"}\n"
         );
         let long = serde_json::Value::String("x".repeat(super::super::LONGEST_LINE));
         let line = text(result(7, number(Sort::Ask), Ok(long)));

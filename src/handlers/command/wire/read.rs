@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
-use super::json::field;
+use super::json::{even_null, field};
 use super::question::{Fields, Question, Sort};
 use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
 use crate::author::dialog_by::DialogBy;
@@ -30,6 +30,11 @@ struct AnyLine<'a> {
     ask: Option<u64>,
     download: Option<u64>,
     dead_replies: Option<u64>,
+    step: Option<u64>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "even_null")]
+    value: Option<&'a RawValue>,
     #[serde(borrow)]
     draft: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -68,6 +73,8 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
         file: any.file,
         path: any.path,
         limit: any.limit,
+        name: any.name,
+        value: any.value,
     };
     let question = |id, of, number| Ok(Line::Question(id, Question::read(of, number, &fields)));
     match any {
@@ -111,6 +118,11 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
         } => question(id, Sort::DeadReplies, number),
         AnyLine {
             id: Some(id),
+            step: Some(number),
+            ..
+        } => question(id, Sort::Step, number),
+        AnyLine {
+            id: Some(id),
             draft: Some(draft),
             ..
         } => Ok(Line::Draft(id, field("draft", draft))),
@@ -119,7 +131,7 @@ pub(crate) fn read(line: &[u8]) -> Result<Line, String> {
         } => Ok(Line::Pong(number)),
         AnyLine { log: Some(log), .. } => field("log", log).map(|Object(log)| Line::Log(log)),
         _ => Err(
-            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, dead_replies, draft, pong nor log"
+            "a line of an unknown kind: it has neither hello, done, fail, query, ask, download, dead_replies, step, draft, pong nor log"
                 .to_owned(),
         ),
     }
@@ -196,6 +208,7 @@ mod tests {
             r#"{"id":1,"query":2,"sql":7}"#,
             r#"{"id":1,"ask":2}"#,
             r#"{"id":1,"draft":"so far"}"#,
+            r#"{"id":1,"step":2,"name":7}"#,
             r#"{"id":1,"download":2,"file":null}"#,
             r#"{"pong":1}"#,
             r#"{"log":{"text":"x"}}"#,

@@ -3,6 +3,8 @@
 //! Called by whoever speaks to a process. Invariant: each is one line, with one line feed at
 //! its end, for readers in every language. Bound: [`LONGEST_LINE`].
 
+use std::collections::BTreeMap;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
@@ -45,6 +47,8 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
         attempt: u32,
         #[serde(skip_serializing_if = "Option::is_none")]
         state: Option<&'a RawValue>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        steps: BTreeMap<&'a str, &'a RawValue>,
         #[serde(flatten)]
         heard: Heard<'a>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -55,6 +59,10 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
         .state
         .map(serde_json::from_str::<&RawValue>)
         .transpose()?;
+    let mut steps = BTreeMap::new();
+    for (name, value) in given.steps {
+        steps.insert(name.as_str(), serde_json::from_str(value)?);
+    }
     let updates = match update.updates() {
         [_] => Vec::new(),
         several => several.iter().map(|u| Heard::of(u, given.raw)).collect(),
@@ -67,6 +75,7 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
             dialog: &update.dialog.user_id,
             attempt: given.attempt,
             state,
+            steps,
             heard: Heard::of(update, given.raw),
             updates,
         },
@@ -244,6 +253,7 @@ mod tests {
                 attempt: 2,
                 state: Some("{\n\"n\": 3}"),
                 raw,
+                steps: &[],
             };
             String::from_utf8(turn(&given).unwrap()).unwrap()
         };
@@ -260,6 +270,23 @@ mod tests {
         assert_eq!(turn["state"]["n"], 3);
         assert_eq!(turn["raw"]["text"], "a\u{2028}b\u{85}c");
         assert!(!given(&update, false).contains("raw"));
+        assert!(!given(&update, false).contains("steps"));
+        let given_steps = Given {
+            id: 1,
+            update: &update,
+            attempt: 2,
+            state: None,
+            raw: false,
+            steps: &[
+                ("a\"".to_owned(), "[1]".into()),
+                ("b".to_owned(), "null".into()),
+            ],
+        };
+        let with_steps = String::from_utf8(super::turn(&given_steps).unwrap()).unwrap();
+        assert!(
+            with_steps.contains(r#""steps":{"a\"":[1],"b":null}"#),
+            "{with_steps}"
+        );
         update.raw = Bytes::from_static(&[255, 0]);
         assert!(given(&update, true).contains(r#""raw":{"base64":"/wA="}"#));
     }

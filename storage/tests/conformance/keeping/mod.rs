@@ -6,6 +6,7 @@ mod callbacks;
 mod dead_letters;
 mod gathered;
 mod inbox_rows;
+mod kept_steps;
 mod messages;
 mod old_rows;
 mod operators;

@@ -83,6 +83,9 @@ class Conversation(Questions):
         self.dead_replies: List[DeadReply] = []
         #: What the last turn showed with `turn.draft`.
         self.drafts: List[str] = []
+        #: What the last turn has kept with `turn.step`, by the steps' names. A turn that fails
+        #: keeps it, too: `sends(…, attempt=2, steps=bot.steps)` is the next attempt.
+        self.steps: Dict[str, Any] = {}
         self._loop: Optional[asyncio.AbstractEventLoop] = None
         #: Where your own tables are.
         self.database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -122,11 +125,12 @@ class Conversation(Questions):
         called: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
+        steps: Optional[Mapping[str, Any]] = None,
     ) -> List[Said]:
         """Anything else that can come in, by the names that a turn has for it:
         `files=[turnkey.File("photo", id="…")]`, `location=turnkey.Location(48.2, 16.4)`;
         `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own JSON; a later
-        `attempt`; another `kind`, such as `edited` or `opened`."""
+        `attempt`, with the `steps` that the one before has kept; another `kind`, such as `edited` or `opened`."""
         self._count += 1
         turn: Dict[str, Any] = {
             "channel": self._channel,
@@ -172,6 +176,8 @@ class Conversation(Questions):
             turn["called"] = {"name": text, "at": round(time.time() * 1000), **called}
         if raw is not None:
             turn["raw"] = raw
+        if steps:
+            turn["steps"] = dict(steps)
         turn = decode(encode(turn))
         if user in self._stored:
             turn["state"] = json.loads(self._stored[user])
@@ -225,6 +231,7 @@ class Conversation(Questions):
 
     def _take(self, user: str, data: Dict[str, Any]) -> List[Said]:
         self.drafts = []
+        self.steps = dict(data.get("steps", {}))
         turn: BaseTurn[Any] = self._turn(None, data, self)
         try:
             turn.state = self._states.read(data.get("state"))
@@ -309,6 +316,9 @@ class Conversation(Questions):
             return self._query([fields["sql"], fields["params"]])
         if sort == "download":
             return self._download(fields)
+        if sort == "step":
+            self.steps[fields["name"]] = fields["value"]
+            return {}
         if sort == "dead_replies":
             return [
                 {
