@@ -40,6 +40,11 @@
 //! | `every 0_9_*_*_MON Europe/Vienna tea x` | sets a schedule `tea`, likewise |
 //! | a timer | says its name, and with what it was set |
 //! | a schedule of `COMMANDS_EVERY`, such as `tea=0 9 * * MON=UTC;…` | tells `7` on Telegram its name, how often it came, and whether it was late; `sleep 200` as its name sleeps, `reply` replies |
+//! | `callback paid 2d` | says an address, open for two days |
+//! | `callbacks 3` | opens three; no reply |
+//! | `asks CHANNEL USER name x` | asks x there, with two buttons and a link |
+//! | a callback `quiet` | no reply |
+//! | any other callback | says its name, and what was posted; or the button, and where it was pressed |
 //! | `dead` | says how many replies were given up |
 //! | `about` | says all that came with it |
 //! | photos | says how many, and what stands under them |
@@ -138,6 +143,9 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     }
     let (command, rest) = text.split_once(' ').unwrap_or((&text, ""));
     if say_more(turn, command, rest).await? {
+        return Ok(());
+    }
+    if turn.called().is_some_and(|called| called.name == "quiet") {
         return Ok(());
     }
     if let Some(said) = other_than_text(turn) {
@@ -303,6 +311,29 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
             }
             turn.reply(format!("paid {}", receipts.join(" ")));
         }
+        "callback" => {
+            let address = match rest.split_once(' ') {
+                Some((name, valid)) => turn.callback_valid(name, valid)?,
+                None => turn.callback(rest)?,
+            };
+            turn.reply(address);
+        }
+        "callbacks" => {
+            for _ in 0..rest.parse::<u32>()? {
+                turn.callback("paid")?;
+            }
+        }
+        "asks" => {
+            let mut words = rest.splitn(4, ' ').map(str::to_owned);
+            let mut next = || words.next().unwrap_or_default();
+            let (channel, user, name) = (next(), next(), next());
+            let link = Button::link("Who?", "https://example.org/who");
+            let question = Reply::from(next())
+                .row([Button::new("Yes", "yes:1"), link])
+                .button("No", "no:1");
+            turn.ask_in(channel, user, question, name);
+            turn.reply("asked");
+        }
         "toast" => turn.toast(rest),
         "alert" => turn.alert(rest),
         "call" => {
@@ -467,6 +498,20 @@ fn other_than_text(turn: &Turn<State>) -> Option<String> {
     }
     if let Some(timer) = turn.timer() {
         return Some(format!("timer {} {}", timer.name, timer.data));
+    }
+    if let Some(called) = turn.called() {
+        return Some(match (&called.button, &called.by) {
+            (Some(data), Some(by)) => {
+                format!(
+                    "callback {} {data} by {}:{}",
+                    called.name, by.channel, by.dialog
+                )
+            }
+            _ => format!(
+                "callback {} {} {}",
+                called.name, called.media_type, called.body
+            ),
+        });
     }
     if !matches!(turn.kind(), Kind::Message | Kind::Rpc) {
         return Some(format!("{} {}", turn.kind().name(), turn.text()));

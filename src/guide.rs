@@ -13,9 +13,10 @@
 //! 8. [`slow_work`]: waiting for other services, and computing
 //! 9. [`steps`]: what is not done twice: payments, models
 //! 10. [`timers`]: reminders, and what comes again and again
-//! 11. [`testing`]: your bot's tests
-//! 12. [`own_channels`]: a platform, or a lock, of your own
-//! 13. [`operating`]: start, stop, new versions, backups
+//! 11. [`callbacks`]: others who come back: addresses that they post to, questions that they answer
+//! 12. [`testing`]: your bot's tests
+//! 13. [`own_channels`]: a platform, or a lock, of your own
+//! 14. [`operating`]: start, stop, new versions, backups
 
 // Nothing but text: the chapters stand in guide/, and the compiler reads their code.
 
@@ -48,6 +49,9 @@ pub mod steps {}
 
 #[doc = include_str!("guide/timers.md")]
 pub mod timers {}
+
+#[doc = include_str!("guide/callbacks.md")]
+pub mod callbacks {}
 
 #[doc = include_str!("guide/testing.md")]
 pub mod testing {}

@@ -83,10 +83,10 @@ pub use app::App;
 pub use author::dialog_by::DialogBy;
 pub use author::error::{Error, Result};
 pub use author::message::{
-    Action, Attachment, Button, Chat, ChatKind, Contact, Delay, DialogKey, File, FileKind, Format,
-    Forwarded, Hears, Keyboard, Kind, Location, MAX_BYTES, MAX_UPDATE_ID, MAX_USER_ID, Outgoing,
-    Press, Quoted, Reply, Request, Rpc, Sender, Source, Span, Style, Styled, Target, Timer, Update,
-    UpdateId,
+    Action, Attachment, Button, Called, Chat, ChatKind, Contact, Delay, DialogKey, File, FileKind,
+    Format, Forwarded, Hears, Keyboard, Kind, Location, MAX_BYTES, MAX_UPDATE_ID, MAX_USER_ID,
+    Outgoing, Press, Presser, Quoted, Reply, Request, Rpc, Sender, Source, Span, Style, Styled,
+    Target, Timer, Update, UpdateId,
 };
 pub use author::overlap::Overlap;
 pub use author::start_error::StartError;

@@ -4,7 +4,7 @@ export type FileType = 'photo' | 'document' | 'voice' | 'audio' | 'video' | 'vid
 
 /** What sort of update it is. Treat one that you do not know as you treat `opened`. */
 export type Kind = 'message' | 'button' | 'opened' | 'joined' | 'left' | 'edited' | 'reaction' | 'inline' | 'payment' |
-  'join_request' | 'business' | 'other' | 'rpc' | 'timer'
+  'join_request' | 'business' | 'other' | 'rpc' | 'timer' | 'callback'
 
 /** A file that a user sent: `turn.download` fetches it, and on the same platform a reply sends it again. */
 export interface File {
@@ -174,7 +174,7 @@ export type Replied = Reply | ReplyOptions & { text?: string }
 export type Say = [text: string, options?: ReplyOptions] | [reply: Replied]
 
 /**
- * What a turn asked for, in the form in which it was written: with `edit`, `delete`, `toast`, `call` or `sendTo` it is
+ * What a turn asked for, in the form in which it was written: with `edit`, `delete`, `toast`, `call`, `sendTo` or `askIn` it is
  * no reply, but that.
  */
 export interface Said {
@@ -200,6 +200,7 @@ export interface Said {
   call?: string
   params?: any
   sendTo?: { channel: string, user: string }
+  askIn?: { channel: string, user: string, name: string, valid?: string | number }
   /** From a Program: which parts of the text look how, by their bytes. */
   spans?: { start: number, end: number, style: any }[]
 }
@@ -232,6 +233,33 @@ export interface Timer {
   late: number
   /** What it was set with; null if with nothing. */
   data: any
+}
+
+/** Somebody came with a callback's address, or pressed a button of a question. */
+export interface Called {
+  /** The name that it was opened under. */
+  name: string
+  at: Date
+  /**
+   * What was posted: the JSON, if it is JSON; else the text, or a Buffer if it is no text. null if nothing was, or a button
+   * was pressed.
+   */
+  body: any
+  /** Of what sort the body is, as whoever posted it says; may be empty. */
+  mediaType: string
+  /** The data of the button that was pressed; undefined if it was an address. */
+  button?: string
+  /** Who pressed it. */
+  by?: {
+    /** On which channel. */
+    channel: string
+    /** In which dialog: `turn.sendTo` takes it. */
+    dialog: string
+    /** The user, as the channel names them. */
+    user: string
+    /** Name and user name, as far as the platform tells. */
+    sender?: Sender
+  }
 }
 
 /** One update: what the user wrote, sent, pressed. */
@@ -272,6 +300,8 @@ export interface Heard {
   readonly album: string
   /** The timer that is due, if that is what this is about: of the kind `timer`. */
   readonly timer: Timer | undefined
+  /** Who came with the address of a callback, or pressed a button of a question: of the kind `callback`. */
+  readonly called: Called | undefined
   /** What another system asks for. */
   readonly rpc: Rpc | undefined
   readonly update: Update
@@ -341,6 +371,19 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
    * what `run` was given. It is part of this turn's transaction, and holds until it is said anew, or the dialog is forgotten.
    */
   overlap(overlap: Overlap | null): void
+  /**
+   * A one-time address under `--public-url`, for a payment provider, say, or a long job: who posts to it starts a turn of the
+   * kind `callback` in this dialog, and `turn.called` has the name and what was posted. It is open once this turn is
+   * committed, for seven days or as long as `valid` says, at most a year: a text such as `'2d'`, or milliseconds. Whoever has
+   * the address may post to it.
+   */
+  callback(name: string, options?: { valid?: string | number }): string
+  /**
+   * Asks something of another dialog, such as the bot's owner: the first press of one of the question's buttons, by whoever is
+   * in that conversation, comes back as a turn of the kind `callback` in this dialog, and `turn.called` has the name, the
+   * data of the button and who pressed it. A question is one message, with a button that has data.
+   */
+  askIn(channel: string, user: string, question: string | Replied, name: string, options?: ReplyOptions & { valid?: string | number }): void
   /** Shows a text that still grows, until the turn's reply takes its place: best effort, every second and a half. */
   draft(text: string): void
   /** The replies of this dialog that were given up, the oldest first; at most 1,000. */
@@ -386,7 +429,7 @@ export interface Options {
   /** Have `turn.update.raw`, the platform's own JSON. */
   raw?: boolean
   /** The kinds of update to be given, and no others; by default messages, buttons, opened, joined and left. */
-  hears?: readonly Exclude<Kind, 'rpc' | 'timer'>[]
+  hears?: readonly Exclude<Kind, 'rpc' | 'timer' | 'callback'>[]
   /** What has a state of its own in a group; `user_in_chat` by default. */
   dialogBy?: 'user' | 'chat' | 'user_in_chat'
   /**

@@ -48,6 +48,7 @@ export class Conversation<State extends object = Record<string, any>> {
     album?: string
     rpc?: { method: string, params?: unknown }
     timer?: { name?: string, due?: number, late?: number, data?: unknown }
+    called?: { name?: string, at?: number, body?: unknown, media_type?: string, button?: string, by?: object }
     raw?: unknown
     attempt?: number
     /** What the attempt before has kept. */
@@ -65,6 +66,13 @@ export class Conversation<State extends object = Record<string, any>> {
   fires(user: string, name: string): Promise<Answer[]>
   /** A schedule that `run` was given as `every` is due, so many milliseconds ago: what is said to others then. */
   ticks(name: string, options?: { late?: number }): Promise<Answer[]>
+  /** Somebody posts to an address that `turn.callback` gave: what its user is told then. */
+  posts(address: string, body?: unknown, options?: { mediaType?: string }): Promise<Answer[]>
+  /**
+   * The user presses the button with this data, of a question that `turn.askIn` asked them: what the one who asked is told
+   * then.
+   */
+  answers(user: string, data: string, options?: { sender?: Partial<Sender> }): Promise<Answer[]>
   /** What `turn.deadReplies` gives. */
   deadReplies: DeadReply[]
   /** What the last turn showed with `turn.draft`. */

@@ -21,6 +21,11 @@ pub(crate) type Ended<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// See the module's page.
 pub(crate) trait Platform {
+    /// Where the addresses of callbacks begin: none without `--public-url`.
+    fn callbacks(&self) -> Option<&str> {
+        None
+    }
+
     /// Calls a method of the platform from which this update came.
     fn ask<'a>(
         &'a self,

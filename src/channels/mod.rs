@@ -270,7 +270,7 @@ pub trait Channel {
     /// What it cannot do, in a sentence. The turn fails.
     fn can(&self, action: &Action) -> Result<(), String> {
         let what = match action {
-            Action::Reply(_) | Action::SendTo { .. } => return Ok(()),
+            Action::Reply(_) | Action::SendTo { .. } | Action::AskIn { .. } => return Ok(()),
             Action::Edit { .. } => "edit messages",
             Action::Delete { .. } => "delete messages",
             Action::Toast { .. } => "show toasts",

@@ -23,7 +23,7 @@ use super::{
     Channel, FileAddress, Plan, Received, Refusal, SendError, SendFuture, download, facebook, http,
     telegram, viber, vk, whatsapp,
 };
-use crate::author::message::{Action, DialogKey, File, Hears, Kind, Outgoing, Reply, Update};
+use crate::author::message::{self, Action, DialogKey, File, Hears, Kind, Outgoing, Reply, Update};
 use crate::author::platform::{Asked, Ended, Platform, Shown};
 use crate::author::start_error::StartError;
 use crate::config::Config;
@@ -91,6 +91,8 @@ pub(crate) struct Channels {
     said_lost: Cell<bool>,
     /// Fetches files.
     client: Client,
+    /// Where the addresses of callbacks begin.
+    callbacks: Option<String>,
 }
 
 impl Channels {
@@ -148,6 +150,7 @@ impl Channels {
             gone: Served::new(Box::new(Gone), of_gone),
             said_lost: Cell::new(false),
             client: Client::new(&config.telegram.proxies)?,
+            callbacks: config.public_url.as_deref().map(message::base),
         })
     }
 
@@ -236,6 +239,10 @@ impl Channels {
 }
 
 impl Platform for Channels {
+    fn callbacks(&self) -> Option<&str> {
+        self.callbacks.as_deref()
+    }
+
     fn ask<'a>(
         &'a self,
         update: &'a Update,

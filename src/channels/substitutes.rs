@@ -102,7 +102,7 @@ pub(super) fn can_say(
     call: impl FnOnce(&str, &Value) -> Result<(), String>,
 ) -> Result<(), String> {
     match action {
-        Action::Reply(_) | Action::SendTo { .. } => Ok(()),
+        Action::Reply(_) | Action::SendTo { .. } | Action::AskIn { .. } => Ok(()),
         Action::Edit { .. } => Err(format!("{platform} cannot edit messages")),
         Action::Delete { .. } => Err(format!("{platform} cannot delete messages")),
         Action::Toast { text, .. } if text.encode_utf16().count() > longest_toast => {

@@ -62,7 +62,7 @@ struct OneLine<W>(W);
 
 impl<W: Write> Write for OneLine<W> {
     fn write(&mut self, whole: &[u8]) -> io::Result<usize> {
-        let event = &*scrub::bytes(whole);
+        let event = &*scrub::told_bytes(whole);
         let line = event.strip_suffix(b"\n").unwrap_or(event);
         let is_odd = |byte: &u8| byte.is_ascii_control() && ![b'\t', 0x1b].contains(byte);
         if !line.iter().any(is_odd) {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod broadcast;
+mod callbacks;
 mod check;
 mod completions;
 mod copy;
@@ -79,6 +80,8 @@ enum Command {
     Outbox(outbox::Outbox),
     /// List timers and schedules, what is due later; have one fire now, or take it away.
     Timers(timers::Timers),
+    /// List the callbacks and questions that are open, or take one away.
+    Callbacks(callbacks::Callbacks),
     /// Copy a SQLite database to a file, while the bot runs or not.
     Backup(backup::Backup),
     /// Put a backup back in its place.
@@ -209,6 +212,7 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Broadcast(broadcast) => broadcast.run(),
         Command::Outbox(outbox) => outbox.run(),
         Command::Timers(timers) => timers.run(),
+        Command::Callbacks(callbacks) => callbacks.run(),
         Command::Backup(backup) => backup.run(),
         Command::Restore(restore) => restore.run(),
         #[cfg(feature = "top")]

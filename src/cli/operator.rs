@@ -1,6 +1,6 @@
 //! What the operator's commands share: which database, how to print.
 //!
-//! Used by `dead.rs`, `dialogs.rs`, `outbox.rs` and `timers.rs`. They work on a running or a stopped
+//! Used by `dead.rs`, `dialogs.rs`, `outbox.rs`, `timers.rs` and `callbacks.rs`. They work on a running or a stopped
 //! bot's database.
 
 use clap::Args;

@@ -20,7 +20,7 @@ use turnkey_storage::{Grant, Statement, Storage};
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
 use crate::author::every::Every;
-use crate::author::message::{Action, Hears, TimerChange, Update};
+use crate::author::message::{Action, Hears, NewCallback, TimerChange, Update};
 use crate::author::newer::Newer;
 use crate::author::overlap::{OverlapChange, Overlaps};
 use crate::author::platform::Platform;
@@ -57,6 +57,7 @@ pub(crate) struct Handled {
     pub(crate) timers: Vec<TimerChange>,
     /// What it says of quick messages of its dialog.
     pub(crate) overlap: Option<OverlapChange>,
+    pub(crate) callbacks: Vec<NewCallback>,
 }
 
 /// What a handler is called with.

@@ -69,6 +69,7 @@ where
                 statements: Vec::new(),
                 timers: Vec::new(),
                 overlap: None,
+                callbacks: Vec::new(),
                 storage: call.storage,
                 grant: call.grant,
                 platform: call.platform,
@@ -105,6 +106,7 @@ where
                     statements: turn.statements,
                     timers: turn.timers,
                     overlap: turn.overlap,
+                    callbacks: turn.callbacks,
                 })
             });
             Returned {

@@ -36,7 +36,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockRef, Socket};
 
 use crate::shared::logfile::LogFile;
-use crate::shared::scrub::scrub;
+use crate::shared::scrub::told;
 use turnkey_text::numbers::counted;
 
 mod panics;
@@ -163,7 +163,7 @@ fn stderr_way() -> Way {
 /// Says something to whoever reads stderr; a whole line. No secret is in it, whoever told
 /// it.
 pub(crate) fn print(line: &str) {
-    let line = scrub(line);
+    let line = told(line);
     match STDERR.get() {
         Some(sink) => sink.put(line.as_bytes()),
         None => drop(io::stderr().write_all(line.as_bytes())),

@@ -25,6 +25,12 @@ const SHORTEST_WORD: usize = 12;
 /// Texts that are looked for; the first ones stay.
 const MOST: usize = 1024;
 
+/// What stands before the token in a callback's address.
+const CALLBACK: &[u8] = b"/callback/";
+
+/// Characters of such a token.
+const SHORTEST_TOKEN: usize = 16;
+
 /// What stands in place of a secret.
 const INSTEAD: &str = "(secret)";
 
@@ -181,6 +187,45 @@ pub(crate) fn bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// The same, and without the tokens of callbacks' addresses: for all that operators read. Who is
+/// replied to may be given such an address.
+pub(crate) fn told(text: &str) -> Cow<'_, str> {
+    match told_bytes(text.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        Cow::Owned(clean) => Cow::Owned(String::from_utf8_lossy(&clean).into_owned()),
+    }
+}
+
+/// The same, of bytes that may be text.
+pub(crate) fn told_bytes(all: &[u8]) -> Cow<'_, [u8]> {
+    let clean = bytes(all);
+    match without_tokens(&clean) {
+        Some(cleaner) => Cow::Owned(cleaner),
+        None => clean,
+    }
+}
+
+/// None: there was no token.
+fn without_tokens(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut clean = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(CALLBACK.len()).position(|w| w == CALLBACK) {
+        let (before, after) = rest.split_at(at + CALLBACK.len());
+        let is_token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        let length = after.iter().take_while(|b| is_token(b)).count();
+        clean.extend_from_slice(before);
+        rest = &after[length..];
+        match length >= SHORTEST_TOKEN {
+            true => clean.extend_from_slice(INSTEAD.as_bytes()),
+            false => clean.extend_from_slice(&after[..length]),
+        }
+    }
+    (!clean.is_empty()).then(|| {
+        clean.extend_from_slice(rest);
+        clean
+    })
+}
+
 /// The same, of bytes that are kept.
 pub(crate) fn owned(all: Vec<u8>) -> Vec<u8> {
     match bytes(&all) {
@@ -228,6 +273,30 @@ mod tests {
             without("abcdefg7", "abcdefg7abcdefg7."),
             "(secret)(secret)."
         );
+    }
+
+    #[test]
+    fn no_token_of_a_callback_is_told() {
+        let token = "abcdefghij-_ABCDEFGHIJ0123456789";
+        for (text, expected) in [
+            (
+                format!("POST /callback/{token} for 8 s"),
+                "POST /callback/(secret) for 8 s",
+            ),
+            (
+                format!("a/callback/{token},/callback/{token}"),
+                "a/callback/(secret),/callback/(secret)",
+            ),
+            (
+                "/callback/ and /callback/x".to_owned(),
+                "/callback/ and /callback/x",
+            ),
+            ("nothing".to_owned(), "nothing"),
+        ] {
+            assert_eq!(told(&text), expected);
+        }
+        let reply = format!("https://bot.example/callback/{token}");
+        assert_eq!(scrub(&reply), reply);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::author::message::Update;
 use crate::channels::Channels;
 use crate::shared::backoff::jitter;
 use crate::shared::scoreboard::Field;
-use crate::shared::scrub::scrub;
+use crate::shared::scrub::told;
 use crate::turn::receipt::{Answer, Inbox, Receipt, now_ms};
 use turnkey_text::numbers::counted;
 
@@ -70,7 +70,7 @@ impl Attempts<'_> {
         let update = receipt.update.clone();
         let (wished, is_final) = (error.pause(), error.is_final());
         // It is stored, and shown to operators.
-        let error = scrub(&error.to_string()).into_owned();
+        let error = told(&error.to_string()).into_owned();
         tracing::error!(
             "{} update {} failed (attempt {} of {}): {error}",
             update.dialog,

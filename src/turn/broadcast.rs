@@ -21,7 +21,7 @@ use turnkey_storage::{DialogKey, Error, Result};
 use crate::author::message::{MAX_UPDATE_ID, Reply};
 use crate::channels::Channel;
 use crate::shared::pacing::Rate;
-use crate::shared::scrub::scrub;
+use crate::shared::scrub::told;
 use crate::turn::context::Bot;
 use crate::turn::relay;
 
@@ -86,7 +86,7 @@ async fn look_after(bot: &Bot, broadcast: &Broadcast, refusals: &mut HashMap<u64
         Err(error) => return tracing::warn!("broadcast {id} waits: {error}"),
     };
     refusals.remove(&id);
-    let why = scrub(&stuck).into_owned();
+    let why = told(&stuck).into_owned();
     let paused = broadcasts::set_state(&*bot.storage, id, State::Paused, Some(&why)).await;
     let show = bot
         .inbox

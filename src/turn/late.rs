@@ -12,7 +12,7 @@ use turnkey_storage::{DialogKey, ReplyId, admin, broadcasts, replies, taken};
 use crate::author::message::Outgoing;
 use crate::channels::{Channel, End, ReplyEnd, Sent};
 use crate::shared::scoreboard::Field;
-use crate::shared::scrub::scrub;
+use crate::shared::scrub::told;
 use crate::turn::context::Bot;
 
 /// Keeps a reply that its platform has taken, if it may refuse it later.
@@ -57,7 +57,7 @@ pub(crate) async fn settle(bot: &Bot, ends: &[ReplyEnd]) -> Result<(), String> {
     for end in ends {
         if let End::Refused { dialog, reason } = &end.end {
             // Also after a failure: the others need not be said again.
-            settled = settled.and(refused(bot, end, dialog, &scrub(reason)).await);
+            settled = settled.and(refused(bot, end, dialog, &told(reason)).await);
         }
     }
     settled

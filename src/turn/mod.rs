@@ -3,8 +3,10 @@
 //! Called by `updaters/`, which bring updates, and by the worker's tasks.
 
 pub(crate) mod alarm;
+mod asking;
 pub(crate) mod attempts;
 pub(crate) mod broadcast;
+pub(crate) mod calling;
 pub(crate) mod context;
 mod gathering;
 mod inherited;

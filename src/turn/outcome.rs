@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use turnkey_storage::callbacks::Callback;
 use turnkey_storage::inbox::Pending;
 use turnkey_storage::timers::Timer;
 use turnkey_storage::{Commit, DialogKey, LockAfter, Origin, schedules};
@@ -14,9 +15,10 @@ use crate::author::turn::MAX_REPLIES;
 use crate::channels::Plan;
 use crate::handlers::Handled;
 use crate::shared::scrub::scrub;
+use crate::turn::asking::{self, Question};
 use crate::turn::context::Bot;
 use crate::turn::receipt::Receipt;
-use crate::turn::{gathering, names, relay, timing};
+use crate::turn::{calling, gathering, names, relay, timing};
 
 /// What a turn for this update leaves behind, and what is sent then.
 /// The timers that are set with the commit come with it.
@@ -27,7 +29,7 @@ pub(super) async fn prepare(
     handled: Handled,
 ) -> crate::Result<(Commit, Vec<Outgoing>, Vec<Timer>)> {
     let mut handled = handled;
-    let relays = relays(bot, update, &mut handled.actions).map_err(Error::msg)?;
+    let (relays, asked) = relays(bot, update, &mut handled.actions).map_err(Error::msg)?;
     for action in &mut handled.actions {
         names::check(action).map_err(Error::msg)?;
         resolve(action, &update.message).map_err(Error::msg)?;
@@ -39,9 +41,11 @@ pub(super) async fn prepare(
             "the channel {name:?} has nobody to reply to; say it to a dialog with turn.send_to"
         )));
     }
-    if update.kind == Kind::Timer && !handled.actions.is_empty() && !channel.can_send() {
+    let of_itself = matches!(update.kind, Kind::Timer | Kind::Callback);
+    if of_itself && !handled.actions.is_empty() && !channel.can_send() {
         return Err(Error::msg(format!(
-            "the channel {name:?} has nobody to send to: its replies ride in answers, and a timer has none"
+            "the channel {name:?} has nobody to send to: its replies ride in answers, and a {} has none",
+            update.kind.name()
         )));
     }
     // Where the answer has left nothing can ride in it.
@@ -60,6 +64,7 @@ pub(super) async fn prepare(
     if let Some(said) = handled.overlap {
         changes.extend(gathering::changes(bot, &update.dialog, said));
     }
+    changes.extend(calling::changes(bot, update, handled.callbacks, asked).await?);
     let history = if bot.history {
         Some(serde_json::to_string(&serde_json::json!({
             "update_id": update.id.0,
@@ -96,7 +101,8 @@ pub(super) async fn prepare(
     Ok((commit, outgoing, set))
 }
 
-/// Takes out what is said to other dialogs: the updates that bring it there.
+/// Takes out what is said to other dialogs: the updates that bring it there, and the callbacks of
+/// the questions among it.
 ///
 /// # Errors
 /// There is nobody to send it to, or the platform would never take it: which, and why.
@@ -104,23 +110,43 @@ fn relays(
     bot: &Bot,
     update: &Update,
     actions: &mut Vec<Action>,
-) -> std::result::Result<Vec<Pending>, String> {
-    let mut rows: Vec<Pending> = Vec::new();
+) -> std::result::Result<(Vec<Pending>, Vec<Callback>), String> {
+    let (mut rows, mut asked): (Vec<Pending>, Vec<Callback>) = Default::default();
     let mut own = Vec::with_capacity(actions.len());
     for (index, mut action) in std::mem::take(actions).into_iter().enumerate() {
         without_secrets(&mut action);
-        let Action::SendTo {
-            channel,
-            user,
-            reply,
-        } = action
-        else {
-            own.push(action);
-            continue;
+        let refuse = |why: String| format!("reply {}: {why}", index + 1);
+        let (to, reply) = match action {
+            Action::SendTo {
+                channel,
+                user,
+                reply,
+            } => (DialogKey::new(channel, user), reply),
+            Action::AskIn {
+                channel,
+                user,
+                question,
+                name,
+                valid,
+            } => {
+                let to = DialogKey::new(channel, user);
+                let question = Question {
+                    to: to.clone(),
+                    reply: question,
+                    name,
+                    valid,
+                };
+                let (reply, callback) = asking::question(bot, update, question).map_err(refuse)?;
+                asked.push(callback);
+                (to, reply)
+            }
+            other => {
+                own.push(other);
+                continue;
+            }
         };
         let id = relay::id(update, index);
-        let row = relay::row(&bot.channels, DialogKey::new(channel, user), id, &reply);
-        let mut row = row.map_err(|why| format!("reply {}: {why}", index + 1))?;
+        let mut row = relay::row(&bot.channels, to, id, &reply).map_err(refuse)?;
         // Of one microsecond the ids would decide, and 10 is before 9 there.
         if let Some(last) = rows.last() {
             row.arrived = row.arrived.max(last.arrived + 1);
@@ -128,14 +154,19 @@ fn relays(
         rows.push(row);
     }
     *actions = own;
-    Ok(rows)
+    Ok((rows, asked))
 }
 
 /// A reply is no place for a secret: it may tell a user of an error, with an address in
 /// it. The addresses of files and buttons' data are not read, and left as they are.
 fn without_secrets(action: &mut Action) {
     let reply = match action {
-        Action::Reply(reply) | Action::Edit { reply, .. } | Action::SendTo { reply, .. } => reply,
+        Action::Reply(reply)
+        | Action::Edit { reply, .. }
+        | Action::SendTo { reply, .. }
+        | Action::AskIn {
+            question: reply, ..
+        } => reply,
         Action::Toast { text, .. } => return clean(text),
         Action::Delete { .. } | Action::Call { .. } => return,
     };

@@ -109,18 +109,24 @@ pub(super) fn handled(update: &Update, state: Option<String>, grant: Grant) -> R
     let said = || -> Result<Handled> {
         let reply: Reply = serde_json::from_slice(update.raw())
             .map_err(|e| Error::msg(format!("what was relayed cannot be read: {e}")).give_up())?;
-        Ok(Handled {
-            state: state.clone().unwrap_or_else(|| NO_STATE.to_owned()),
-            actions: vec![Action::Reply(reply)],
-            statements: Vec::new(),
-            timers: Vec::new(),
-            overlap: None,
-        })
+        Ok(unchanged(state.as_deref(), vec![Action::Reply(reply)]))
     };
     let outcome = said();
     Returned {
         state,
         grant,
         outcome: RunEnd::Ended(outcome),
+    }
+}
+
+/// What a turn leaves that called no handler: the state as it was, and these.
+pub(super) fn unchanged(state: Option<&str>, actions: Vec<Action>) -> Handled {
+    Handled {
+        state: state.unwrap_or(NO_STATE).to_owned(),
+        actions,
+        statements: Vec::new(),
+        timers: Vec::new(),
+        callbacks: Vec::new(),
+        overlap: None,
     }
 }

@@ -23,7 +23,7 @@ use crate::shared::backoff::jitter;
 use crate::shared::clock::unix_ms;
 use crate::shared::drain;
 use crate::shared::scoreboard::Field;
-use crate::shared::scrub::scrub;
+use crate::shared::scrub::told;
 use crate::turn::context::Bot;
 use crate::turn::{late, left, names};
 use turnkey_text::numbers::counted;
@@ -150,7 +150,7 @@ async fn deliver(
                 break;
             }
             Err(error @ (SendError::Refused(_) | SendError::Unreachable(_))) => {
-                let reason = scrub(&error.to_string()).into_owned();
+                let reason = told(&error.to_string()).into_owned();
                 if let SendError::Unreachable(_) = error {
                     left::note(bot, dialog, reply, &reason)
                         .await
@@ -179,7 +179,7 @@ async fn deliver(
         };
         taken = outlet.taken.get();
         // It is stored, and shown to operators.
-        let reason = scrub(&reason).into_owned();
+        let reason = told(&reason).into_owned();
         let Some(failures) = failed(bot, (dialog, id, broadcast), counts, &reason).await? else {
             return Ok(());
         };

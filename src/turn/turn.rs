@@ -42,7 +42,8 @@ use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
 use crate::turn::{
-    gathering, inherited, outcome, relay, riding, send, stepping, ticking, timing, told, typing,
+    asking, gathering, inherited, outcome, relay, riding, send, stepping, ticking, timing, told,
+    typing,
 };
 
 /// How often a turn that lost its lock is run again before its update is refused.
@@ -147,7 +148,7 @@ async fn without_a_turn(bot: &Bot, update: &Update, arrived: Arrival) -> Option<
             return Some(Answer::Busy("the storage is away".to_owned()));
         }
         Kind::Unreadable => {}
-        kind if !bot.hears.hears(kind) => {
+        kind if !bot.hears.hears(kind) && !asking::is_press(update) => {
             let unheard = bot.slot.unheard();
             if unheard.get(kind as usize) == 0 {
                 tracing::info!(
@@ -193,6 +194,14 @@ fn fire_soon(bot: &Rc<Bot>, set: Vec<Timer>) {
                 resume(&bot, timer.dialog).await;
             }
         });
+    }
+}
+
+/// Begins the turns of these dialogs, whose updates are in the inbox.
+fn resume_soon(bot: &Rc<Bot>, dialogs: impl IntoIterator<Item = DialogKey>) {
+    for dialog in dialogs {
+        let bot = bot.clone();
+        tokio::task::spawn_local(async move { resume(&bot, dialog).await });
     }
 }
 
@@ -352,6 +361,12 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             let heard = &gathered.heard;
             let returned = match heard.kind {
                 Kind::Relayed => relay::handled(heard, state, grant),
+                Kind::Button if asking::is_press(&heard) => {
+                    let (returned, asker) = asking::handled(bot, &heard, state, grant).await;
+                    // Its answer is in the inbox.
+                    resume_soon(bot, asker);
+                    returned
+                }
                 _ => {
                     let until = Instant::now() + bot.limits.turn_timeout;
                     let newer = Newer::new(bot.inbox.arrivals, until);
@@ -437,10 +452,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
 
         fire_soon(bot, set);
         // What was said to others is in the inbox: their turns are due.
-        for other in others.into_iter().take(OTHERS) {
-            let bot = bot.clone();
-            tokio::task::spawn_local(async move { resume(&bot, other).await });
-        }
+        resume_soon(bot, others.into_iter().take(OTHERS));
 
         // send, end
         if !outgoing.is_empty() {

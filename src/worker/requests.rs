@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use hyper::{Method, Uri};
 
+use crate::shared::scrub;
+
 /// Requests that are named; the others are counted.
 const NAMED: usize = 5;
 
@@ -58,8 +60,8 @@ impl Requests {
         let table = self.table();
         let mut text = table.open.len().to_string();
         for entry in table.open.values().take(NAMED) {
-            // Never the query: it may hold a secret.
-            let path: String = entry.uri.path().chars().take(PATH).collect();
+            // Never the query: it may hold a secret. Nor a callback's token.
+            let path: String = scrub::told(entry.uri.path()).chars().take(PATH).collect();
             let seconds = entry.since.elapsed().as_secs_f32();
             text.push_str(&format!("\n{} {path} for {seconds:.1} s", entry.method));
         }

@@ -1,6 +1,6 @@
 //! Deletes old data: ids and answers of updates, and copies of replies that may be refused later,
 //! after `--keep-seen`; names of messages after `--keep-names`; turns of the history after
-//! `--keep-history`.
+//! `--keep-history`; callbacks a week after their time was over or they were taken.
 //!
 //! Run by the first worker only. The tables are scanned in steps of 500 rows with a pause after
 //! each, so that turns wait for one step at most. There is no index on the time, which
@@ -22,6 +22,9 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Between two rounds, and after a step that failed.
 const ROUND: Duration = Duration::from_secs(60);
 
+/// How long whoever comes with a callback is told that its time is over, or that it was taken.
+const CALLBACKS: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What is swept, and how long each is kept.
 pub(crate) fn kept(config: &Config) -> Vec<(Kept, Duration)> {
     let mut all = vec![
@@ -29,6 +32,7 @@ pub(crate) fn kept(config: &Config) -> Vec<(Kept, Duration)> {
         (Kept::Taken, config.keep_seen.0),
         (Kept::Names, config.keep_names.0),
     ];
+    all.push((Kept::Callbacks, CALLBACKS));
     all.extend(config.keep_history.map(|age| (Kept::History, age.0)));
     all
 }

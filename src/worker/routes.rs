@@ -1,7 +1,8 @@
 //! Paths and methods; what every error answer looks like.
 //!
 //! Called by `connection.rs` for each request. A channel is served at `/` and its name, calls
-//! of other systems at `/rpc/`, the status of updates at `/http/updates/`. Refused requests are
+//! of other systems at `/rpc/`, callbacks at `/callback/`, the status of updates at
+//! `/http/updates/`. Refused requests are
 //! logged (`-v`), with the client's address.
 
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ use super::serving::Serving;
 use crate::channels::PlatformAnswer;
 use crate::net::request::{Body, Wrong};
 use crate::shared::scrub;
-use crate::updaters::{rpc, status, webhooks};
+use crate::updaters::{callback, rpc, status, webhooks};
 
 /// `Retry-After`, where no channel says otherwise.
 const ONE_SECOND: &str = "1";
@@ -39,6 +40,7 @@ pub(super) async fn route(
     };
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
+        let path = scrub::told(path);
         match client {
             Some(client) => tracing::debug!("{status} to {client} at {path:?}"),
             None => tracing::debug!("{status} at {path:?}"),
@@ -55,6 +57,15 @@ async fn answer(server: &Serving, head: &Parts, body: &mut Body) -> Response<Ful
             return wrong_method("POST");
         }
         return match rpc::receive(bot, token, limits, target, &head.headers, body).await {
+            Ok(answer) => respond(answer),
+            Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
+        };
+    }
+    if let Some(token) = callback::target(path) {
+        if head.method != Method::POST {
+            return wrong_method("POST");
+        }
+        return match callback::receive(bot, limits, token, &head.headers, body).await {
             Ok(answer) => respond(answer),
             Err(refusal) => error(refusal.status, &refusal.reason, ONE_SECOND),
         };

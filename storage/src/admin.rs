@@ -7,11 +7,12 @@ use crate::{
 };
 
 /// What a dialog has beside its state, and loses with it.
-const BESIDE_STATE: [&str; 4] = [
+const BESIDE_STATE: [&str; 5] = [
     "turnkey_message",
     "turnkey_timer",
     "turnkey_step",
     "turnkey_overlap",
+    "turnkey_callback",
 ];
 
 /// Attempts at a reset that meets a commit each time.
@@ -241,9 +242,9 @@ pub async fn dialog(
     }))
 }
 
-/// Forgets a dialog's state, the names of its messages, its timers (but for the bot's own schedules)
-/// and the steps of its turns: its next turn starts as a new dialog's. A turn under way is told
-/// [`Error::Stale`] and runs again. Replies that wait to be
+/// Forgets a dialog's state, the names of its messages, its timers (but for the bot's own
+/// schedules), its callbacks and the steps of its turns: its next turn starts as a new dialog's. A
+/// turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
 /// sent, and the history, stay. False when there is no state.
 ///
 /// # Errors

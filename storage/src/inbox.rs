@@ -102,11 +102,12 @@ pub enum UpdateState {
     Dead(String),
 }
 
-/// What counts to the bounds: not what one dialog said to another, nor timers, which were
-/// committed as a whole and have bounds of their own. (Ids of `http` are their callers' to choose.)
+/// What counts to the bounds: not what one dialog said to another, nor timers and callbacks, which
+/// were committed as a whole and have bounds of their own. (Ids of `http` are their callers' to
+/// choose.)
 const OF_PLATFORMS: &str = "(i.channel = 'http'
                  OR i.id NOT LIKE 'relay:%' AND i.id NOT LIKE 'broadcast:%'
-                 AND i.id NOT LIKE 'timer:%')";
+                 AND i.id NOT LIKE 'timer:%' AND i.id NOT LIKE 'callback:%')";
 
 /// Takes an update into the inbox. It is durable when this returns. Nothing happens when
 /// it is there already, or was handled before.

@@ -32,6 +32,7 @@
 mod address;
 pub mod admin;
 pub mod broadcasts;
+pub mod callbacks;
 pub mod clock;
 pub mod copy;
 mod database;

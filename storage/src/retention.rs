@@ -1,5 +1,5 @@
-//! Retention: deletes old update ids, old history, old names of messages and old copies of
-//! replies in small steps.
+//! Retention: deletes old update ids, old history, old names of messages, old copies of replies
+//! and callbacks whose time is over, in small steps.
 //!
 //! The caller calls [`Sweep::step`] from time to time. There is no index on the time of a row,
 //! since it would cost every turn: rows are scanned in the order of their key, and old ones
@@ -21,6 +21,8 @@ pub enum Kept {
     Names,
     /// Replies that a platform took, and of which it has said nothing since.
     Taken,
+    /// Callbacks, by when their time was over or they were taken.
+    Callbacks,
 }
 
 impl Kept {
@@ -30,6 +32,15 @@ impl Kept {
             Kept::History => "turnkey_history",
             Kept::Names => "turnkey_message",
             Kept::Taken => "turnkey_taken",
+            Kept::Callbacks => "turnkey_callback",
+        }
+    }
+
+    /// The column that says how old a row is.
+    fn at(self) -> &'static str {
+        match self {
+            Kept::Callbacks => "expires",
+            _ => "at",
         }
     }
 
@@ -40,6 +51,7 @@ impl Kept {
             Kept::Updates | Kept::History => &["id"],
             Kept::Names => &["user_id", "channel", "name"],
             Kept::Taken => &["turn", "n"],
+            Kept::Callbacks => &["hash"],
         }
     }
 }
@@ -74,7 +86,7 @@ impl Sweep {
     /// # Errors
     /// As [`Storage::commit`]; the place stays where it was.
     pub async fn step(&mut self, storage: &dyn Storage, cutoff_ms: i64) -> Result<Swept> {
-        let (table, key) = (self.kept.table(), self.kept.key());
+        let (table, key, at) = (self.kept.table(), self.kept.key(), self.kept.at());
         let columns = key.join(", ");
         let (from, params) = match &self.place {
             Some(place) => {
@@ -83,11 +95,12 @@ impl Sweep {
             }
             None => (String::new(), vec![Value::from(STEP)]),
         };
-        let look = format!("SELECT {columns}, at FROM {table} {from} ORDER BY {columns} LIMIT ?1");
+        let look =
+            format!("SELECT {columns}, {at} FROM {table} {from} ORDER BY {columns} LIMIT ?1");
         let rows = storage.own_query(Statement::new(look, params)).await?;
         let mut old = Vec::new();
         for row in &rows {
-            if row.get::<i64>("at")? < cutoff_ms {
+            if row.get::<i64>(at)? < cutoff_ms {
                 old.push(row);
             }
         }
@@ -96,7 +109,7 @@ impl Sweep {
             // From the first old row's start of the key to the last one. Those between them that
             // are not among these rows are old or stay.
             let delete = format!(
-                "DELETE FROM {table} WHERE at < ?1 AND {start} >= ?2 AND {start} <= ?3
+                "DELETE FROM {table} WHERE {at} < ?1 AND {start} >= ?2 AND {start} <= ?3
                      AND NOT ({behind})",
                 start = key[0],
                 behind = behind(key, 3),

@@ -4,6 +4,7 @@
 // (`turn.updates`). Invariant: what the worker wrote is looked at when the author does.
 'use strict'
 
+const { readCalled } = require('./callbacks.js')
 const { escapeMarkup, readFiles, readPart } = require('./content.js')
 
 /** The platform's own JSON; a Buffer where it sent something else. */
@@ -42,6 +43,7 @@ class Heard {
     return timer && { name: timer.name, due: new Date(timer.due), late: timer.late ?? 0, data: timer.data ?? null }
   }
 
+  get called() { return readCalled(this.#message.called) }
   get rpc() { return this.#message.rpc }
 
   get update() {

@@ -111,6 +111,8 @@ function send(message) {
 class Connection {
   #handle
   #hello
+  /** Where the addresses of callbacks begin. */
+  #callbacks
   /** Turns that are not answered, by id. */
   #inHand = new Map()
 
@@ -128,20 +130,21 @@ class Connection {
     else if (numberOf(message) !== undefined) this.#inHand.get(message.id)?.answered(message)
     else if (message?.cancel !== undefined) this.#inHand.get(message.cancel)?.cancel(message.reason === 'newer')
     else if (message?.ping !== undefined) send({ pong: message.ping })
-    else if (message?.hello) this.#greet()
+    else if (message?.hello) this.#greet(message.hello)
     else if (message?.drain === undefined) {
       console.error(`turnkey: this came from Turnkey, and is not of the protocol: ${cut(text, 200)}`)
       process.exit(1)
     }
   }
 
-  #greet() {
+  #greet({ callbacks }) {
+    this.#callbacks = callbacks
     send({ hello: this.#hello })
     greeted = true
   }
 
   #begin(id, message) {
-    const running = new Running(id, message)
+    const running = new Running(id, message, this.#callbacks)
     this.#inHand.set(id, running)
     const handle = this.#handle
     let result
@@ -178,10 +181,10 @@ class Running {
   #asked = 0
   #waiting
 
-  constructor(id, message) {
+  constructor(id, message, callbacks) {
     this.id = id
     this.message = message
-    this.turn = new Turn(message, (sort, fields) => this.#ask(sort, fields), (text) => send({ id, draft: text }))
+    this.turn = new Turn(message, (sort, fields) => this.#ask(sort, fields), (text) => send({ id, draft: text }), callbacks)
   }
 
   #ask(sort, fields) {

@@ -12,12 +12,16 @@ const os = require('node:os')
 const path = require('node:path')
 const { inspect } = require('node:util')
 const { fileURLToPath } = require('node:url')
+const { dataOf } = require('./callbacks.js')
 const { writePart } = require('./content.js')
 const { readSaid } = require('./said.js')
 const { Turn, endTurn, takeDone } = require('./turn.js')
 const { describe, fromColumn, line, toParam, wantText } = require('./values.js')
 
 const PATIENCE = 10_000
+
+/** Where the addresses of callbacks begin. */
+const CALLBACKS = 'https://bot.example/callback/'
 
 // `run` does nothing in a process that tests: a bot's file can be imported for its handler.
 globalThis[Symbol.for('turnkey.testing')] = true
@@ -49,6 +53,10 @@ class Conversation {
   #overlaps = new Map()
   /** Called when the user sends something while a turn of theirs runs. */
   #newer = new Map()
+  /** Whose callback an address is, and its name. */
+  #open = new Map()
+  /** Who asked, and the question. */
+  #questions = []
 
   /**
    * `migrations`: a directory of .sql files, or an array of statements. `database` answers
@@ -80,7 +88,7 @@ class Conversation {
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
    * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
-   * rpc, timer, raw, attempt, steps, update, channel }`. With `newer: true` the user has sent something else meanwhile:
+   * rpc, timer, called, raw, attempt, steps, update, channel }`. With `newer: true` the user has sent something else meanwhile:
    * see `turn.newer`, which also resolves when this is called again. Rejects with what the handler threw.
    */
   sends(user, update) {
@@ -126,13 +134,32 @@ class Conversation {
     return this.sends(user, { text: name, timer: { data: timer.data } })
   }
 
-  async #turn(user, key, { text = '', kind, rpc, timer, raw, attempt = 1, steps, update, newer = false, channel = this.#channel, ...others }) {
+  /** Somebody posts to an address that `turn.callback` gave: what its user is told then. */
+  async posts(address, body = null, { mediaType = 'application/json' } = {}) {
+    const open = this.#open.get(address)
+    if (open === undefined) throw new Error(`posts: no callback is open at ${inspect(address)}`)
+    this.#open.delete(address)
+    const posted = body instanceof Uint8Array ? { base64: Buffer.from(body).toString('base64') } : body
+    return this.sends(open.user, { text: open.name, called: { body: posted, media_type: mediaType } })
+  }
+
+  /** The user presses the button with this data, of a question that they were asked: what the one who asked is told then. */
+  async answers(user, data, { sender } = {}) {
+    const at = this.#questions.findIndex(({ question }) => question.ask_in.user === user && dataOf(question).includes(data))
+    if (at < 0) throw new Error(`answers: ${user} was asked nothing with a button that has ${inspect(data)}`)
+    const [{ user: asker, question }] = this.#questions.splice(at, 1)
+    const { channel, name } = question.ask_in
+    const by = { channel, dialog: user, user, sender: writePart(sender) }
+    return this.sends(asker, { text: name, called: { button: data, by } })
+  }
+
+  async #turn(user, key, { text = '', kind, rpc, timer, called, raw, attempt = 1, steps, update, newer = false, channel = this.#channel, ...others }) {
     const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
     this.drafts = []
     this.steps = { ...steps }
-    kind ??= rpc ? 'rpc' : timer ? 'timer' : 'message'
+    kind ??= rpc ? 'rpc' : timer ? 'timer' : called ? 'callback' : 'message'
     const message = throughJson({
       channel,
       user,
@@ -157,6 +184,7 @@ class Conversation {
       album,
       rpc,
       timer: timer && { name: text, due: Date.now(), ...timer },
+      called: called && { name: text, at: Date.now(), ...called },
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
     const comes = new Promise((resolve) => {
@@ -170,7 +198,7 @@ class Conversation {
       if (sort === 'newer') return fields.wait === false ? newer : comes
       return this.#answer(sort, fields)
     }
-    const turn = new Turn(message, async (sort, fields) => ask(sort, fields), (text) => this.drafts.push(text))
+    const turn = new Turn(message, async (sort, fields) => ask(sort, fields), (text) => this.drafts.push(text), CALLBACKS)
     const handle = this.#handle
     let done
     try {
@@ -194,7 +222,10 @@ class Conversation {
       if (wish.cancel) timers.delete(wish.name)
       else timers.set(wish.name, wish)
     }
-    return (done.replies ?? []).map(readSaid)
+    for (const { token, name } of done.callbacks ?? []) this.#open.set(CALLBACKS + token, { user, name })
+    const replies = done.replies ?? []
+    this.#questions.push(...replies.filter((said) => said.ask_in).map((question) => ({ user, question })))
+    return replies.map(readSaid)
   }
 
   /** What a question of the protocol is answered with. */

@@ -10,6 +10,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { inspect } = require('node:util')
+const { toAsked, toCallback } = require('./callbacks.js')
 const { writePart } = require('./content.js')
 const { Heard } = require('./heard.js')
 const { toName, toReply, toTarget } = require('./reply.js')
@@ -70,6 +71,8 @@ class Turn extends Heard {
   #timers
   #steps
   #overlap
+  #callbacks
+  #base
   #ended = false
   #cancelled
   #controller
@@ -77,13 +80,15 @@ class Turn extends Heard {
 
   /**
    * `message` is the protocol's `turn`. `ask(sort, fields)` asks a question of the protocol,
-   * a `query`, an `ask` …: a promise of what is answered. `tell(text)` shows a draft.
+   * a `query`, an `ask` …: a promise of what is answered. `tell(text)` shows a draft. `base` is
+   * where the addresses of callbacks begin.
    */
-  constructor(message, ask, tell) {
+  constructor(message, ask, tell, base) {
     super(message)
     this.#message = message
     this.#ask = ask
     this.#tell = tell
+    this.#base = base
     this.state = message.state ?? {}
   }
 
@@ -150,6 +155,21 @@ class Turn extends Heard {
     this.#mustRun('turn.sendTo')
     const to = { channel: wantText(channel, 'turn.sendTo: channel'), user: wantText(user, 'turn.sendTo: user') }
     this.#say('turn.sendTo', { ...toReply(reply, options, 'turn.sendTo'), send_to: to })
+  }
+
+  /** A one-time address: who posts to it starts a turn of this dialog. */
+  callback(name, { valid } = {}) {
+    this.#mustRun('turn.callback')
+    const opened = toCallback(this.#base, name, valid)
+    ;(this.#callbacks ??= []).push(opened)
+    return this.#base + opened.token
+  }
+
+  /** Asks something of another dialog: the button that is pressed there comes back as a turn of this one. */
+  askIn(channel, user, question, name, { valid, ...options } = {}) {
+    this.#mustRun('turn.askIn')
+    const said = toReply(question, Object.keys(options).length === 0 ? undefined : options, 'turn.askIn')
+    this.#say('turn.askIn', { ...said, ask_in: toAsked(said, channel, user, name, valid) })
   }
 
   /** Queues a statement of your own SQL: it runs in the turn's transaction. */
@@ -331,7 +351,7 @@ class Turn extends Heard {
   static {
     takeOf = (turn) => {
       turn.#ended = true
-      return { replies: turn.#replies, sql: turn.#statements, timers: turn.#timers, overlap: turn.#overlap }
+      return { replies: turn.#replies, sql: turn.#statements, timers: turn.#timers, overlap: turn.#overlap, callbacks: turn.#callbacks }
     }
     hasSteps = (turn) => turn.#steps !== undefined
     cancelOf = (turn, reason) => {

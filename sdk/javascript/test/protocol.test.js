@@ -180,6 +180,50 @@ describe('a turn', { concurrency: 4 }, () => {
     assert.deepEqual((await worker.line()).done.replies, [{ text: '3' }])
   })
 
+  test('opens callbacks, and is told who comes', async (t) => {
+    const worker = await start(t, `${IMPORT}run((turn) => {
+      const said = [turn.callback('paid'), turn.callback('done', { valid: '2d' }), turn.callback('x', { valid: 1500 })]
+      turn.reply(JSON.stringify([said, turn.called ?? 'none']))
+    })`)
+    const { replies, callbacks } = await worker.turn()
+    const tokens = callbacks.map(({ token }) => token)
+    assert.deepEqual(callbacks.map(({ token, ...others }) => others), [{ name: 'paid' }, { name: 'done', valid: '2d' }, { name: 'x', valid: 1500 }])
+    for (const token of tokens) assert.match(token, /^[A-Za-z0-9_-]{32}$/)
+    assert.equal(new Set(tokens).size, 3)
+    assert.deepEqual(JSON.parse(replies[0].text), [tokens.map((token) => `https://bot.example/callback/${token}`), 'none'])
+    const see = async (called) => JSON.parse((await worker.turn({ kind: 'callback', text: 'paid', called })).replies[0].text)[1]
+    const at = 1893456000500
+    assert.deepEqual(await see({ name: 'paid', at, body: { a: 1 }, media_type: 'a/b' }),
+      { name: 'paid', mediaType: 'a/b', at: '2030-01-01T00:00:00.500Z', body: { a: 1 } })
+    assert.deepEqual((await see({ name: 'paid', at, body: { base64: '/w==' } })).body, { type: 'Buffer', data: [255] })
+    const by = { channel: 'vk', dialog: '8', user: '9', sender: { name: 'Bob' } }
+    assert.deepEqual(await see({ name: 'ok', at, button: 'yes', by }),
+      { name: 'ok', mediaType: '', at: '2030-01-01T00:00:00.500Z', body: null, button: 'yes', by })
+  })
+
+  test('asks in other dialogs', async (t) => {
+    const worker = await start(t, `${IMPORT}run((turn) => {
+      turn.askIn('vk', '8', 'Let in?', 'ok', { buttons: [[{ label: 'Yes', data: '1' }]] })
+      turn.askIn('vk', '8', { text: 'Sure?', buttons: [[{ label: 'Yes', data: '1' }]] }, 'sure', { valid: 60000 })
+    })`)
+    const { replies } = await worker.turn()
+    assert.deepEqual(replies.map((said) => [said.text, said.ask_in]), [['Let in?', { channel: 'vk', user: '8', name: 'ok' }],
+      ['Sure?', { channel: 'vk', user: '8', name: 'sure', valid: 60000 }]])
+  })
+
+  for (const [call, sentence] of [
+    ["turn.callback('')", "turn.callback: a callback's name has 1 to 64 bytes"],
+    ["turn.callback('x', { valid: -1 })", "turn.callback: valid: a text such as '2d', or milliseconds, are wanted"],
+    ["turn.askIn('vk', '8', 'a', 'x')", 'turn.askIn: a question needs a button that has data'],
+    ["turn.askIn('vk', 8, 'a', 'x', { buttons: [[{ label: 'b', data: 'c' }]] })", 'turn.askIn: user: a text is wanted'],
+  ]) {
+    test(`as a callback, ${call} fails the turn`, async (t) => {
+      const worker = await start(t, `${IMPORT}run((turn) => { ${call} })`)
+      const { fail } = await worker.turn()
+      assert.ok(fail.error.includes(sentence), fail.error)
+    })
+  }
+
   test('says whatever can be said', async (t) => {
     const worker = await start(t, bot(`
       rich(turn) {

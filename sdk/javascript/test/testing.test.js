@@ -64,6 +64,24 @@ describe('a conversation', () => {
     await assert.rejects(bot.sends('ann', { pictures: [] }), /^TypeError: sends: an update has no pictures$/)
   })
 
+  test('has others come back', async () => {
+    const bot = new Conversation((turn) => {
+      const { called } = turn
+      if (called?.by) turn.reply(`${called.name}: ${called.button} of ${called.by.dialog}`)
+      else if (called) turn.reply(`${called.name} ${JSON.stringify(called.body)}`)
+      else if (turn.text === 'pay') turn.reply(turn.callback('paid'))
+      else turn.askIn('http', 'owner', 'Let in?', 'in', { buttons: [[{ label: 'Yes', data: '1' }, { label: 'No', data: '0' }]] })
+    })
+    const [address] = await bot.says('ann', 'pay')
+    assert.deepEqual(await bot.posts(address, { sum: 7 }), ['paid {"sum":7}'])
+    await assert.rejects(bot.posts(address), /no callback is open/)
+    const [asked] = await bot.says('ann', 'in')
+    assert.deepEqual(asked.askIn, { channel: 'http', user: 'owner', name: 'in' })
+    await assert.rejects(bot.answers('owner', '2'), /owner was asked nothing/)
+    assert.deepEqual(await bot.answers('owner', '0'), ['in: 0 of owner'])
+    await assert.rejects(bot.answers('owner', '0'), /owner was asked nothing/)
+  })
+
   test('has timers fire', async () => {
     const bot = new Conversation((turn) => {
       if (turn.timer) turn.reply(`${turn.timer.name} ${turn.timer.data}`)

@@ -101,7 +101,9 @@ class Worker:
         self.collector.start()
         self.hello = None
         if greet:
-            self.send({"hello": {"protocol": 1, "program": "turnkey test", "worker": 0}})
+            base = "https://bot.example/callback/"
+            hello = {"protocol": 1, "program": "turnkey test", "worker": 0, "callbacks": base}
+            self.send({"hello": hello})
             self.hello = self.receive()["hello"]
 
     def __enter__(self):

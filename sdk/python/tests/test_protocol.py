@@ -42,6 +42,14 @@ class Both:
         hello = self.handler("pass", arguments=f", overlap={by_channel}").hello
         self.assertEqual(hello["overlap"], by_channel)
 
+    def test_hello_says_which_schedules_there_are(self):
+        hello = self.handler("pass").hello
+        self.assertNotIn("every", hello)
+        every = "{'digest': ('0 9 * * MON', 'Europe/Vienna')}"
+        hello = self.handler("pass", arguments=f", every={every}").hello
+        digest = {"name": "digest", "cron": "0 9 * * MON", "zone": "Europe/Vienna"}
+        self.assertEqual(hello["every"], [digest])
+
     def test_a_dialogs_own_overlap(self):
         bot = self.handler("turn.overlap(turn.text or None)\nif turn.text == 'latest': turn.overlap('burst 2m')")
         for said, overlap in (("interrupt", "interrupt"), ("latest", "burst 2m"), ("", None)):
@@ -57,11 +65,6 @@ class Both:
         self.assertEqual(bot.receive(), {"id": 1, "newer": 1, "wait": False})
         bot.send({"id": 1, "newer": 1, "result": True})
         self.assertEqual(bot.answer(1)["done"]["replies"], [{"text": "True"}])
-        self.assertNotIn("every", hello)
-        every = "{'digest': ('0 9 * * MON', 'Europe/Vienna')}"
-        hello = self.handler("pass", arguments=f", every={every}").hello
-        digest = {"name": "digest", "cron": "0 9 * * MON", "zone": "Europe/Vienna"}
-        self.assertEqual(hello["every"], [digest])
 
     def test_messages_of_one_turn(self):
         bot = self.handler(
@@ -121,6 +124,75 @@ class Both:
             ("turn.every(9, 'UTC', 'x')", "turn.every: the schedule is a str, not 9 (int)"),
             ("turn.every('0 9 * * *', None, 'x')", "turn.every: the time zone is a str, not None"),
             ("turn.cancel(None)", "turn.cancel: the name is a str, not None"),
+        ):
+            with self.subTest(call):
+                self.assertIn(error, self.handler(call).failure()["error"])
+
+    def test_callbacks(self):
+        bot = self.handler(
+            "import datetime as d\n"
+            "turn.reply(turn.callback('paid'))\n"
+            "turn.reply(turn.callback('done', valid='2d'))\n"
+            "turn.callback('x', valid=1.5), turn.callback('y', valid=d.timedelta(minutes=1))\n"
+            "turn.reply(repr(turn.called))"
+        )
+        done = bot.ask("hi", 1)["done"]
+        opened = done["callbacks"]
+        tokens = [callback.pop("token") for callback in opened]
+        self.assertEqual(
+            opened,
+            [{"name": "paid"}, {"name": "done", "valid": "2d"}, {"name": "x", "valid": 1500},
+             {"name": "y", "valid": 60000}],
+        )
+        for token in tokens:
+            self.assertRegex(token, r"\A[A-Za-z0-9_-]{32}\Z")
+        self.assertEqual(len(set(tokens)), 4)
+        said = [reply["text"] for reply in done["replies"]]
+        base = "https://bot.example/callback/"
+        self.assertEqual(said, [base + tokens[0], base + tokens[1], "None"])
+
+    def test_what_comes_back(self):
+        bot = self.handler("turn.reply(repr(turn.called))")
+        posted = {"name": "paid", "at": 1893456000500, "body": {"a": [1]}, "media_type": "a/b"}
+        said = bot.replies("paid", 1, kind="callback", called=posted)[0]
+        self.assertIn("Called(name='paid', at=datetime.datetime(2030, 1, 1,", said)
+        self.assertIn("body={'a': [1]}, media_type='a/b', button=None, by=None)", said)
+        posted["body"] = {"base64": "/wA="}
+        said = bot.replies("paid", 2, kind="callback", called=posted)[0]
+        self.assertIn("body=b'\\xff\\x00'", said)
+        by = {"channel": "vk", "dialog": "8", "user": "9", "sender": {"name": "Bob"}}
+        pressed = {"name": "ok", "at": 0, "body": None, "button": "yes", "by": by}
+        said = bot.replies("ok", 3, kind="callback", called=pressed)[0]
+        self.assertIn("button='yes', by=Presser(channel='vk', dialog='8', user='9', sender=", said)
+
+    def test_questions_in_other_dialogs(self):
+        bot = self.handler(
+            "B = turnkey.Button\n"
+            "turn.ask_in('vk', '8', 'Let in?', 'ok', buttons=[[B('Yes', '1'), B('No', '2')]])\n"
+            "turn.ask_in('vk', '8', turnkey.Reply('Sure?').button('Yes', '1'), 'sure', valid=60)"
+        )
+        buttons = [{"label": "Yes", "data": "1"}, {"label": "No", "data": "2"}]
+        asked = {"channel": "vk", "user": "8"}
+        self.assertEqual(
+            bot.ask("hi", 1)["done"]["replies"],
+            [
+                {"text": "Let in?", "buttons": [buttons], "ask_in": {**asked, "name": "ok"}},
+                {"text": "Sure?", "buttons": buttons[:1],
+                 "ask_in": {**asked, "name": "sure", "valid": 60000}},
+            ],
+        )
+
+    def test_callbacks_that_are_none(self):
+        for call, error in (
+            ("turn.callback('')", "turn.callback: a callback's name has 1 to 64 bytes"),
+            ("turn.callback(7)", "turn.callback: the name is a str, not 7 (int)"),
+            ("turn.callback('x', valid=-1)", "turn.callback takes a time from now on, not -1"),
+            ("turn.ask_in('vk', '8', 'a', 'x')", "a question needs a button that has data"),
+            ("turn.ask_in('vk', 8, 'a', 'x')", "turn.ask_in: the user is a str, not 8 (int)"),
+            (
+                "turn.ask_in('vk', '8', turnkey.Reply('a').button('b', 'c'), '')",
+                "turn.ask_in: a callback's name",
+            ),
         ):
             with self.subTest(call):
                 self.assertIn(error, self.handler(call).failure()["error"])

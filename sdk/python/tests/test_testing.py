@@ -25,6 +25,7 @@ from turnkey.testing import (  # noqa: E402
     Conversation,
     Program,
     ProgramError,
+    ask_in,
     call,
     delete,
     edit,
@@ -187,6 +188,36 @@ class Conversations(unittest.TestCase):
             bot.ticks("digest", late=100)
         self.assertEqual(bot.state("digest", channel="cron"), {"weeks": 2})
         self.assertEqual(bot.state("digest"), {})
+
+    def test_callbacks(self):
+        def handle(turn):
+            if turn.called and turn.called.by:
+                turn.reply(f"{turn.called.name}: {turn.called.button} of {turn.called.by.dialog}")
+            elif turn.called:
+                turn.reply(f"{turn.called.name} {turn.called.body}")
+            elif turn.text == "pay":
+                turn.reply(turn.callback("paid"))
+            else:
+                buttons = [[("Yes", "1"), ("No", "0")]]
+                turn.ask_in("test", "owner", "Let in?", "in", buttons=buttons)
+
+        bot = Conversation(handle)
+        (address,) = bot.says("ann", "pay")
+        self.assertEqual(bot.posts(address.text, {"sum": 7}), ["paid {'sum': 7}"])
+        with self.assertRaisesRegex(KeyError, "no callback is open"):
+            bot.posts(address.text)
+        (address,) = bot.says("ann", "pay")
+        self.assertEqual(bot.posts(address.text, b"\xff"), ["paid b'\\xff'"])
+        (asked,) = bot.says("ann", "in")
+        self.assertEqual(asked.asked_in, ("test", "owner", "in"))
+        buttons = [[("Yes", "1"), ("No", "0")]]
+        self.assertEqual(asked, ask_in("test", "owner", "Let in?", "in", buttons=buttons))
+        self.assertTrue(repr(asked).startswith("ask_in('test', 'owner', 'Let in?'"), repr(asked))
+        with self.assertRaisesRegex(KeyError, "owner was asked nothing"):
+            bot.answers("owner", "2")
+        self.assertEqual(bot.answers("owner", "0"), ["in: 0 of owner"])
+        with self.assertRaisesRegex(KeyError, "owner was asked nothing"):
+            bot.answers("owner", "1")
 
     def test_what_is_said(self):
         def handle(turn):

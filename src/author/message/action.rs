@@ -5,6 +5,7 @@ use turnkey_storage::{Fence, ReplyId};
 
 use super::reply::Reply;
 use super::target::Target;
+use super::timer::Delay;
 use super::update::Update;
 
 /// One thing that a turn asks for. All of them go through the outbox: in order, after the
@@ -52,6 +53,19 @@ pub enum Action {
         /// What.
         reply: Reply,
     },
+    /// Asks something of another dialog; the button that is pressed there comes back.
+    AskIn {
+        /// The channel.
+        channel: String,
+        /// The user, as the channel names them.
+        user: String,
+        /// What, with buttons.
+        question: Reply,
+        /// Under which name the answer comes back.
+        name: String,
+        /// For how long it may be answered; the usual time if it is left out.
+        valid: Option<Delay>,
+    },
 }
 
 impl<T: Into<Reply>> From<T> for Action {
@@ -77,6 +91,8 @@ pub(crate) struct Verb {
     params: serde_json::Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     send_to: Option<SomebodyElse>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ask_in: Option<Asked>,
 }
 
 /// Another dialog.
@@ -84,6 +100,16 @@ pub(crate) struct Verb {
 struct SomebodyElse {
     channel: String,
     user: String,
+}
+
+/// Another dialog that is asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Asked {
+    channel: String,
+    user: String,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    valid: Option<Delay>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -108,6 +134,7 @@ impl Verb {
             call,
             params,
             send_to,
+            ask_in,
         } = self;
         let verbs = [
             ("edit", edit.is_some()),
@@ -115,10 +142,20 @@ impl Verb {
             ("toast", toast.is_some()),
             ("call", call.is_some()),
             ("send_to", send_to.is_some()),
+            ("ask_in", ask_in.is_some()),
         ];
         let mut said = verbs.iter().filter(|(_, is_said)| *is_said);
         if let (Some((one, _)), Some((other, _))) = (said.next(), said.next()) {
             return Err(format!("it has both {one} and {other}"));
+        }
+        if let Some(asked) = ask_in {
+            return Ok(Action::AskIn {
+                channel: asked.channel,
+                user: asked.user,
+                question: reply,
+                name: asked.name,
+                valid: asked.valid,
+            });
         }
         Ok(match (edit, delete, toast, call, send_to) {
             (Some(message), ..) => Action::Edit { message, reply },
@@ -194,6 +231,21 @@ impl From<Action> for Flat {
             } => {
                 verb.send_to = Some(SomebodyElse { channel, user });
                 reply
+            }
+            Action::AskIn {
+                channel,
+                user,
+                question,
+                name,
+                valid,
+            } => {
+                verb.ask_in = Some(Asked {
+                    channel,
+                    user,
+                    name,
+                    valid,
+                });
+                question
             }
         };
         Flat { verb, reply }
@@ -294,6 +346,13 @@ mod tests {
                 channel: "vk".to_owned(),
                 user: "8".to_owned(),
                 reply: "z".into(),
+            },
+            Action::AskIn {
+                channel: "vk".to_owned(),
+                user: "8".to_owned(),
+                question: Reply::from("z?").button("a", "1"),
+                name: "approve".to_owned(),
+                valid: Some("2d".into()),
             },
         ] {
             let out = Outgoing {

@@ -8,6 +8,7 @@
 //! | `action.rs` | what a turn asks for: a reply, an edit, a call … and how the outbox keeps it |
 //! | `target.rs` | which message is meant |
 //! | `timer.rs` | what is to be done later |
+//! | `called.rs` | callbacks: what others start a turn with |
 //! | `styled.rs`, `markup.rs`, `html.rs` | bold, links and lists, however they are written |
 //! | `object.rs` | reading what must be a JSON object |
 //!
@@ -17,6 +18,7 @@
 mod action;
 mod attachment;
 mod button;
+mod called;
 mod content;
 mod html;
 mod markup;
@@ -34,6 +36,8 @@ pub(crate) use self::action::Verb;
 pub use self::action::{Action, Outgoing};
 pub use self::attachment::{Attachment, MAX_BYTES, Source};
 pub use self::button::{Button, Keyboard, Press, Request};
+pub use self::called::{Called, Presser};
+pub(crate) use self::called::{NewCallback, PATH as CALLBACK_PATH, Token, Use, address, base};
 pub use self::content::{
     Chat, ChatKind, Contact, File, FileKind, Forwarded, Location, Quoted, Sender,
 };

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A timer that is due.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +86,16 @@ impl From<&str> for Delay {
             let text: String = text.chars().take(40).collect();
             format!("{text:?} is no time such as 500ms, 10s, 10m, 2h or 3d")
         }))
+    }
+}
+
+impl Serialize for Delay {
+    /// As milliseconds.
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Ok(delay) => to.serialize_u64(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)),
+            Err(reason) => Err(serde::ser::Error::custom(reason)),
+        }
     }
 }
 

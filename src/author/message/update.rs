@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use turnkey_storage::DialogKey;
 
+use super::called::Called;
 use super::content::{Chat, Contact, File, Forwarded, Location, Quoted, Sender};
 use super::styled::{self, Span};
 use super::timer::Timer;
@@ -65,6 +66,9 @@ pub enum Kind {
     Rpc,
     /// A timer of the dialog's is due: see [`Update::timer`]. Always heard.
     Timer,
+    /// Somebody came with the address of a callback of the dialog's, or pressed a button of its
+    /// question: see [`Update::called`]. Always heard.
+    Callback,
     /// Another turn, or a command, had something said here: `Turn::send_to`. No handler ever
     /// sees it.
     Relayed,
@@ -106,6 +110,7 @@ impl Kind {
             Kind::Other => "other",
             Kind::Rpc => "rpc",
             Kind::Timer => "timer",
+            Kind::Callback => "callback",
             Kind::Relayed => "relayed",
             Kind::Unreadable => "unreadable",
         }
@@ -133,7 +138,7 @@ impl Hears {
 
     /// Whether a handler is given updates of this kind.
     pub fn hears(self, kind: Kind) -> bool {
-        matches!(kind, Kind::Rpc | Kind::Timer) || self.0 & 1 << kind as u32 != 0
+        matches!(kind, Kind::Rpc | Kind::Timer | Kind::Callback) || self.0 & 1 << kind as u32 != 0
     }
 }
 
@@ -395,6 +400,14 @@ impl Update {
         }
     }
 
+    /// Who came with which callback, and what they brought; none if this is about something else.
+    pub fn called(&self) -> Option<Called> {
+        match self.kind {
+            Kind::Callback => serde_json::from_slice(&self.raw).ok(),
+            _ => None,
+        }
+    }
+
     /// What another system asks for; none for what a user did.
     pub fn rpc(&self) -> Option<Rpc> {
         match self.kind {
@@ -538,6 +551,7 @@ mod tests {
         assert_eq!(usual.iter().filter(|heard| **heard).count(), 5);
         assert!(Hears::only([]).hears(Kind::Rpc));
         assert!(Hears::only([]).hears(Kind::Timer));
+        assert!(Hears::only([]).hears(Kind::Callback));
         assert!(!Hears::only([Kind::Edited]).hears(Kind::Message));
     }
 }

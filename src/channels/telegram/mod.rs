@@ -330,7 +330,10 @@ impl Channel for Telegram {
         match action {
             Action::Call { method, .. } => methods::is_said(method),
             Action::Delete { .. } | Action::Toast { .. } => false,
-            Action::Reply(_) | Action::Edit { .. } | Action::SendTo { .. } => true,
+            Action::Reply(_)
+            | Action::Edit { .. }
+            | Action::SendTo { .. }
+            | Action::AskIn { .. } => true,
         }
     }
 

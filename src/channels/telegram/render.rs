@@ -65,7 +65,7 @@ pub(super) fn render<'a>(
                 uploads: Vec::new(),
             })
         }
-        Action::Toast { .. } | Action::SendTo { .. } => {
+        Action::Toast { .. } | Action::SendTo { .. } | Action::AskIn { .. } => {
             Err("there is no press here to answer".to_owned())
         }
     }

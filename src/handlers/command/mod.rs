@@ -45,6 +45,7 @@ pub(crate) use self::sdk::Carried;
 use self::watch::Watch;
 use super::{AnyHandler, Call, Returned, RunEnd, Starting, Wishes};
 use crate::author::error::Error;
+use crate::author::message::base;
 use crate::author::start_error::StartResult;
 use crate::config::Config;
 
@@ -101,6 +102,7 @@ impl AnyHandler for Command {
             let (pool, wishes) = Pool::start(
                 self.plan.clone(),
                 (worker, groups),
+                config.public_url.as_deref().map(base),
                 config.handlers,
                 config.handler_start,
             )

@@ -46,6 +46,8 @@ pub(super) struct Pool {
     plan: Plan,
     sdk: Carried,
     worker: usize,
+    /// Where the addresses of callbacks begin.
+    callbacks: Option<String>,
     groups: Groups,
     patience: Duration,
     schedule: RefCell<Schedule<oneshot::Sender<Permit>>>,
@@ -87,6 +89,7 @@ impl Pool {
     pub(super) async fn start(
         plan: Plan,
         (worker, groups): (usize, Groups),
+        callbacks: Option<String>,
         count: usize,
         patience: Duration,
     ) -> StartResult<(Rc<Self>, Wishes)> {
@@ -94,6 +97,7 @@ impl Pool {
             plan,
             sdk: Carried::new()?,
             worker,
+            callbacks,
             groups,
             patience,
             schedule: RefCell::new(Schedule::new(count)),
@@ -177,7 +181,11 @@ impl Pool {
 
     /// Starts a process and waits for its hello.
     async fn say_hello(&self, place: usize) -> std::result::Result<(Started, Hello), String> {
-        let mut started = Process::start(&self.plan, &self.sdk, self.worker)?;
+        let mut started = Process::start(
+            &self.plan,
+            &self.sdk,
+            (self.worker, self.callbacks.as_deref()),
+        )?;
         let process = started.process.clone();
         self.groups.set(place, process.leader());
         let why = tokio::select! {

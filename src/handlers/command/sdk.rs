@@ -32,7 +32,7 @@ macro_rules! files {
 }
 
 const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
-    "__init__.py", "_answer.py", "_content.py", "_dataclasses.py", "_errors.py", "_heard.py",
+    "__init__.py", "_answer.py", "_callbacks.py", "_content.py", "_dataclasses.py", "_errors.py", "_heard.py",
     "_log.py", "_loop.py", "_reply.py", "_run.py", "_said.py", "_state.py", "_steps.py", "_threads.py", "_trace.py", "_turn.py",
     "_wire.py", "testing/__init__.py", "testing/_conversation.py", "testing/_program.py",
     "testing/pytest_plugin.py",
@@ -42,7 +42,7 @@ const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
 const SHIM: &str = include_str!("../../../sdk/python/carried/turnkey.py");
 
 const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
-    "values.js", "content.js", "reply.js", "said.js", "heard.js", "steps.js", "turn.js", "fail.js", "pipes.js", "index.js",
+    "values.js", "content.js", "callbacks.js", "reply.js", "said.js", "heard.js", "steps.js", "turn.js", "fail.js", "pipes.js", "index.js",
     "index.mjs", "testing.js", "testing.mjs",
 );
 

@@ -20,7 +20,7 @@ use crate::author::start_error::{StartError, StartResult};
 pub(super) fn run(plan: &Plan, patience: Duration) -> StartResult {
     let sdk = Carried::new()?;
     let mut handler = Conversation::start(plan, &sdk)?;
-    handler.say(&wire::hello(0));
+    handler.say(&wire::hello(0, None));
     if let Err(why) = handler.hello(patience) {
         let (name, lines) = (&plan.name, handler.last_lines());
         return Err(StartError::Refused(format!(

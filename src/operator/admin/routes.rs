@@ -17,7 +17,7 @@ use hyper::{Method, Response, StatusCode};
 
 use super::{Admin, gate, metrics, page};
 use crate::net::request::Wrong;
-use crate::shared::scrub::scrub;
+use crate::shared::scrub::told;
 
 /// Bytes of a query string.
 const QUERY: usize = 2048;
@@ -129,7 +129,7 @@ async fn content(admin: &Admin, head: &Parts, query: &str) -> Content {
 }
 
 fn respond(content: Content) -> Response<Full<Bytes>> {
-    let body = match scrub(&content.body) {
+    let body = match told(&content.body) {
         Cow::Owned(clean) => clean,
         Cow::Borrowed(_) => content.body,
     };

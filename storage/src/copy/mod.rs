@@ -125,6 +125,13 @@ const OURS: &[(&str, &[&str], usize)] = &[
         3,
     ),
     ("turnkey_overlap", &["user_id", "channel", "overlap"], 2),
+    (
+        "turnkey_callback",
+        &[
+            "hash", "user_id", "channel", "name", "expires", "taken", "body",
+        ],
+        1,
+    ),
 ];
 
 /// A table to be copied.

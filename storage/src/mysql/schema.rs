@@ -33,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("steps.sql"),
     include_str!("overlaps.sql"),
     include_str!("schedules.sql"),
+    include_str!("callbacks.sql"),
 ];
 
 /// The oldest servers: both know how to lay out an index on our keys, roll back a

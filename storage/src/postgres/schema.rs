@@ -27,6 +27,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("steps.sql"),
     include_str!("overlaps.sql"),
     include_str!("schedules.sql"),
+    include_str!("callbacks.sql"),
 ];
 
 /// The oldest server that this is tried with has a larger number; functions and

@@ -199,4 +199,16 @@ pub(super) const MIGRATIONS: &[&str] = &[
     "ALTER TABLE turnkey_timer ADD COLUMN schedule TEXT;
     ALTER TABLE turnkey_timer ADD COLUMN fired TEXT;
     CREATE INDEX turnkey_timer_cron ON turnkey_timer (due) WHERE channel = 'cron';",
+    // What others may start a turn of a dialog with, once: by the hash of a secret.
+    "CREATE TABLE turnkey_callback (
+        hash TEXT NOT NULL,
+        user_id TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        name TEXT NOT NULL,
+        expires INTEGER NOT NULL,
+        taken TEXT NOT NULL,
+        body BLOB NOT NULL,
+        PRIMARY KEY (hash)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX turnkey_callback_dialog ON turnkey_callback (user_id, channel);",
 ];

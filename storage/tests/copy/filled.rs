@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
+use turnkey_storage::callbacks::Callback;
 use turnkey_storage::copy::{MAX_BYTES, MAX_ROWS};
 use turnkey_storage::sqlite::SqliteStorage;
 use turnkey_storage::steps::{Place, Step};
 use turnkey_storage::timers::Timer;
 use turnkey_storage::{
-    Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, broadcasts, dead, inbox, marks,
-    messages, overlaps, pauses, replies, steps, taken, timers,
+    Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, broadcasts, callbacks, dead,
+    inbox, marks, messages, overlaps, pauses, replies, steps, taken, timers,
 };
 
 use crate::common::{Served, begin, block_on, dialog, last, turn};
@@ -154,11 +155,22 @@ async fn keep_beside(storage: &dyn Storage) {
         };
         timers::set(&timer, b"\0\xff'")
     };
+    let callback = |hash: &str, taken: &str| {
+        callbacks::open(&Callback {
+            hash: hash.to_owned(),
+            dialog: dialog("failing"),
+            name: "pa\0id 🦀".to_owned(),
+            expires: i64::MAX,
+            taken: taken.to_owned(),
+            body: b"\0\xff'".to_vec(),
+        })
+    };
     let commit = Commit {
         changes: [
-            timer("te\0a 🦀", i64::MAX),
-            timer("'", 0),
-            overlaps::set(&dialog("failing"), "burst 2s"),
+            &timer("te\0a 🦀", i64::MAX)[..],
+            &timer("'", 0),
+            &overlaps::set(&dialog("failing"), "burst 2s"),
+            &[callback("ab", ""), callback("cd", "\0'")],
         ]
         .concat(),
         replies: vec![

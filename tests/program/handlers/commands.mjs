@@ -20,6 +20,7 @@ run(async (turn) => {
   const [, command, rest = ''] = /^(\S*)(?: ([^]*))?$/.exec(text) ?? [, text]
   if (Object.hasOwn(verbs, command) && await verbs[command](turn, rest, count) !== false) return
   const said = otherThanText(turn) ?? text
+  if (turn.called?.name === 'quiet') return
   turn.reply(`${count}: ${said}`)
 }, { overlap: process.env.COMMANDS_OVERLAP, every: declared() })
 
@@ -91,6 +92,18 @@ const verbs = {
     const receipts = []
     for (const name of names) receipts.push(await turn.step(name, () => pay(port, turn.userId, name)))
     turn.reply(`paid ${receipts.join(' ')}`)
+  },
+  callback(turn, rest) {
+    const [name, valid] = rest.split(' ')
+    turn.reply(turn.callback(name, { valid }))
+  },
+  callbacks(turn, rest) { for (let n = 0; n < Number(rest); n += 1) turn.callback('paid') },
+  asks(turn, rest) {
+    const [, channel, user, name, text] = /^(\S+) (\S+) (\S+) ([^]*)$/.exec(rest)
+    const yes = { label: 'Yes', data: 'yes:1' }
+    const link = { label: 'Who?', url: 'https://example.org/who' }
+    turn.askIn(channel, user, text, name, { buttons: [[yes, link], [{ label: 'No', data: 'no:1' }]] })
+    turn.reply('asked')
   },
   toast(turn, rest) { turn.toast(rest) },
   alert(turn, rest) { turn.toast(rest, { alert: true }) },
@@ -171,6 +184,9 @@ async function fetchOrSave(turn, sizeOf) {
 function otherThanText(turn) {
   if (turn.rpc) return `rpc ${turn.rpc.method} ${JSON.stringify(turn.rpc.params)}`
   if (turn.timer) return `timer ${turn.timer.name} ${JSON.stringify(turn.timer.data)}`
+  const { called } = turn
+  if (called?.by) return `callback ${called.name} ${called.button} by ${called.by.channel}:${called.by.dialog}`
+  if (called) return `callback ${called.name} ${called.mediaType} ${JSON.stringify(called.body)}`
   if (turn.button !== undefined) return `button ${turn.button}`
   if (turn.kind !== 'message') return `${turn.kind} ${turn.text}`
   const { contact, files, location } = turn

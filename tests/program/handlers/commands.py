@@ -5,6 +5,7 @@ its answers are those of the other, but for what a process in another language c
 """
 
 import asyncio
+import base64
 import json
 import os
 import time
@@ -43,6 +44,8 @@ async def obey(turn: turnkey.AsyncTurn) -> None:
         text = await wait_at_gate(turn, text[len("gate ") :])
     command, _, rest = text.partition(" ")
     if await say_more(turn, command, rest):
+        return
+    if turn.called and turn.called.name == "quiet":
         return
     said = other_than_text(turn)
     if said is not None:
@@ -145,6 +148,18 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
         port, *names = rest.split(" ")
         receipts = [await turn.step(name, pay, int(port), turn.user_id, name) for name in names]
         turn.reply("paid " + " ".join(receipts))
+    elif command == "callback":
+        name, _, valid = rest.partition(" ")
+        turn.reply(turn.callback(name, valid=valid or None))
+    elif command == "callbacks":
+        for _ in range(int(rest)):
+            turn.callback("paid")
+    elif command == "asks":
+        channel, user, name, text = rest.split(" ", 3)
+        link = Button.link("Who?", "https://example.org/who")
+        buttons = [[Button("Yes", "yes:1"), link], [Button("No", "no:1")]]
+        turn.ask_in(channel, user, text, name, buttons=buttons)
+        turn.reply("asked")
     elif command in ("toast", "alert"):
         turn.toast(rest, alert=command == "alert")
     elif command == "call":
@@ -248,6 +263,15 @@ def other_than_text(turn: turnkey.AsyncTurn) -> "str | None":
         return f"rpc {turn.rpc.method} {params}"
     if turn.timer:
         return f"timer {turn.timer.name} {json.dumps(turn.timer.data)}"
+    if turn.called and turn.called.by:
+        called, by = turn.called, turn.called.by
+        return f"callback {called.name} {called.button} by {by.channel}:{by.dialog}"
+    if turn.called:
+        body = turn.called.body
+        if isinstance(body, bytes):
+            body = {"base64": base64.b64encode(body).decode()}
+        body = json.dumps(body, separators=(",", ":"))
+        return f"callback {turn.called.name} {turn.called.media_type} {body}"
     if turn.button is not None:
         return f"button {turn.button}"
     if turn.kind not in ("message", "rpc"):

@@ -6,6 +6,7 @@ use std::fs;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 
+use turnkey_storage::callbacks::{self, Callback};
 use turnkey_storage::sqlite::{Files, connect, random_owner};
 use turnkey_storage::timers::{self, Timer};
 use turnkey_storage::{Arrival, Begin, Commit, DialogKey, LockAfter, Storage};
@@ -75,8 +76,8 @@ fn commands(setup: &Setup) -> BTreeSet<String> {
         .collect()
 }
 
-/// A turn of bob's that sets these.
-async fn set_timers(storage: &dyn Storage, names: &[&str]) {
+/// A turn of bob's that sets these timers, and opens callbacks with these hashes.
+async fn set_timers(storage: &dyn Storage, names: &[&str], hashes: &[&str]) {
     let dialog = DialogKey::new("http", "bob");
     let begin = Begin {
         dialog: dialog.clone(),
@@ -95,11 +96,22 @@ async fn set_timers(storage: &dyn Storage, names: &[&str]) {
         };
         timers::set(&timer, b"{}")
     };
+    let open = |hash: &&str| {
+        callbacks::open(&Callback {
+            hash: (*hash).to_owned(),
+            dialog: dialog.clone(),
+            name: "paid".to_owned(),
+            expires: i64::MAX,
+            taken: String::new(),
+            body: b"{}".to_vec(),
+        })
+    };
+    let set = names.iter().flat_map(set);
     let commit = Commit {
         update: "sets".to_owned(),
         state: "{}".to_owned(),
         lock: LockAfter::GivenBack,
-        changes: names.iter().flat_map(set).collect(),
+        changes: set.chain(hashes.iter().map(open)).collect(),
         ..Commit::default()
     };
     let mut grant = granted.unwrap().grant;
@@ -116,7 +128,8 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
     for update in ["kept", "r0", "r1", "r2", "d0", "d1", "d2"] {
         bury(engine.clone(), update).await;
     }
-    set_timers(&*engine, &["kept", "f0", "f1", "f2", "t0", "t1", "t2"]).await;
+    let timers = ["kept", "f0", "f1", "f2", "t0", "t1", "t2"];
+    set_timers(&*engine, &timers, &["kept", "c0", "c1", "c2"]).await;
     drop(engine);
     let copied = bot
         .setup
@@ -167,6 +180,8 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
             &["timers", "list"],
             &["timers", "fire", "http", "bob", &named("f")],
             &["timers", "drop", "http", "bob", &named("t")],
+            &["callbacks", "list"],
+            &["callbacks", "drop", &named("c")],
             &["dialogs", "list"],
             &["send", "telegram", "ann", "hi"],
             &["broadcast", "--text", "hi", "--dry-run"],

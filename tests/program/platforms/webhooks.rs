@@ -41,7 +41,7 @@ pub(crate) fn viber(event: &Value) -> Request<Full<Bytes>> {
     with("/viber", body, "x-viber-content-signature", &signature)
 }
 
-pub(super) fn viber_message(token: u64, user: &str, message: Value) -> Value {
+pub(crate) fn viber_message(token: u64, user: &str, message: Value) -> Value {
     json!({"event": "message", "timestamp": 1_457_764_197_627_u64, "message_token": token,
         "sender": {"id": user, "name": "John", "language": "en", "api_version": 1},
         "message": message})
@@ -64,7 +64,7 @@ pub(crate) fn batch(events: &[Value]) -> String {
     json!({"object": "page", "entry": entries}).to_string()
 }
 
-pub(super) fn facebook_event(user: &str, fields: Value) -> Value {
+pub(crate) fn facebook_event(user: &str, fields: Value) -> Value {
     let mut event = json!({"sender": {"id": user}, "recipient": {"id": PAGE},
         "timestamp": 1_762_902_671_768_u64});
     for (name, value) in fields.as_object().expect("an object") {
@@ -77,7 +77,7 @@ pub(crate) fn facebook_text(mid: &str, user: &str, text: &str) -> Value {
     facebook_event(user, json!({"message": {"mid": mid, "text": text}}))
 }
 
-pub(super) fn vk_event(kind: &str, id: &str, object: Value) -> Request<Full<Bytes>> {
+pub(crate) fn vk_event(kind: &str, id: &str, object: Value) -> Request<Full<Bytes>> {
     let body = json!({"group_id": 1, "type": kind, "event_id": id, "v": "5.199",
         "object": object, "secret": VK_SECRET});
     post("/vk", body.to_string())

@@ -1,6 +1,7 @@
 //! One update, from begin to end: order, once only, failures, replies, the inbox.
 
 pub(crate) mod booking;
+mod callbacks;
 pub(crate) mod clock;
 pub(crate) mod custom;
 pub(crate) mod dead_replies;

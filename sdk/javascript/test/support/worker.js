@@ -142,7 +142,7 @@ class Worker {
   }
 
   async greet() {
-    this.send({ hello: { protocol: 1, program: 'turnkey 0.1.0', worker: 0 } })
+    this.send({ hello: { protocol: 1, program: 'turnkey 0.1.0', worker: 0, callbacks: 'https://bot.example/callback/' } })
     return (await this.line((line) => line.hello, 'hello')).hello
   }
 

@@ -16,11 +16,13 @@ name that begins with `_` is ours. docs/HANDLERS.md has the verbs and the protoc
 from typing import TYPE_CHECKING, Any
 
 from ._content import (
+    Called,
     Chat,
     Contact,
     File,
     Forwarded,
     Location,
+    Presser,
     Quoted,
     Rpc,
     Sender,
@@ -41,6 +43,7 @@ __all__ = [
     "Attachment",
     "BaseTurn",
     "Button",
+    "Called",
     "Cancelled",
     "Chat",
     "Contact",
@@ -53,6 +56,7 @@ __all__ = [
     "LogHandler",
     "Message",
     "PlatformError",
+    "Presser",
     "QueryError",
     "Quoted",
     "Reply",

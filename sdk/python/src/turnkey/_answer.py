@@ -29,6 +29,8 @@ def done_of(turn: BaseTurn[Any], states: States) -> Dict[str, Any]:
         done["timers"] = turn._timers
     if turn._overlap:
         done["overlap"] = turn._overlap[-1]
+    if turn._callbacks:
+        done["callbacks"] = turn._callbacks
     return done
 
 

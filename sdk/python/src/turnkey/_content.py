@@ -8,6 +8,7 @@ or empty where it is a text that every platform should have.
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from binascii import a2b_base64
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 #: What sort of file one is.
@@ -128,6 +129,37 @@ class Timer(NamedTuple):
     late: timedelta = timedelta(0)
 
 
+class Presser(NamedTuple):
+    """Who pressed a button of a question."""
+
+    #: On which channel.
+    channel: str
+    #: In which dialog: `turn.send_to` takes it.
+    dialog: str
+    #: The user, as the channel names them.
+    user: str
+    #: Name and user name, as far as the platform tells.
+    sender: Optional[Sender]
+
+
+class Called(NamedTuple):
+    """Somebody came with a callback's address, or pressed a button of a question."""
+
+    #: The name that it was opened under.
+    name: str
+    #: When.
+    at: datetime
+    #: What was posted: the JSON, if it is JSON; else the text, or bytes if it is no text. None
+    #: if nothing was, or a button was pressed.
+    body: Any
+    #: Of what sort the body is, as whoever posted it says; may be empty.
+    media_type: str
+    #: The data of the button that was pressed; None if it was an address.
+    button: Optional[str]
+    #: Who pressed it.
+    by: Optional[Presser]
+
+
 class Update(NamedTuple):
     """The update that the turn handles."""
 
@@ -153,6 +185,18 @@ def read_files(files: List[Data]) -> List[File]:
 def read_timer(data: Data) -> Timer:
     due = datetime.fromtimestamp(data["due"] / 1000, timezone.utc)
     return Timer(data["name"], due, data.get("data"), timedelta(milliseconds=data.get("late", 0)))
+
+
+def read_called(data: Data) -> Called:
+    at = datetime.fromtimestamp(data["at"] / 1000, timezone.utc)
+    body, by = data.get("body"), data.get("by")
+    if type(body) is dict and list(body) == ["base64"] and isinstance(body["base64"], str):
+        body = a2b_base64(body["base64"])
+    if by is not None:
+        sender = by.get("sender")
+        sender = None if sender is None else read_sender(sender)
+        by = Presser(by["channel"], by["dialog"], by["user"], sender)
+    return Called(data["name"], at, body, data.get("media_type", ""), data.get("button"), by)
 
 
 def read_location(data: Data) -> Location:

@@ -10,6 +10,7 @@ from binascii import a2b_base64
 from typing import Any, Callable, Dict, List, Optional, TypeVar
 
 from ._content import (
+    Called,
     Chat,
     Contact,
     File,
@@ -21,6 +22,7 @@ from ._content import (
     Timer,
     Update,
     escape,
+    read_called,
     read_chat,
     read_contact,
     read_files,
@@ -67,10 +69,10 @@ class Heard:
 
     @property
     def kind(self) -> str:
-        """What sort of update it is: `message`, `button`, `opened`, `joined`, `left`, `rpc` or
-        `timer`; also, if `turnkey.run` was given them as `hears`, `edited`, `reaction`, `inline`,
-        `payment`, `join_request`, `business` or `other`. Treat one that you do not know as you
-        treat `opened`."""
+        """What sort of update it is: `message`, `button`, `opened`, `joined`, `left`, `rpc`,
+        `timer` or `callback`; also, if `turnkey.run` was given them as `hears`, `edited`,
+        `reaction`, `inline`, `payment`, `join_request`, `business` or `other`. Treat one that
+        you do not know as you treat `opened`."""
         return self._data.get("kind", "message")  # type: ignore[no-any-return]
 
     @property
@@ -146,6 +148,12 @@ class Heard:
     def timer(self) -> Optional[Timer]:
         """The timer that is due, if that is what this is about: of the kind `timer`."""
         return self._part("timer", read_timer)
+
+    @property
+    def called(self) -> Optional[Called]:
+        """Who came with the address of a callback, or pressed a button of a question, if that is
+        what this is about: of the kind `callback`."""
+        return self._part("called", read_called)
 
     @property
     def rpc(self) -> Optional[Rpc]:

@@ -168,15 +168,16 @@ def run(
     pipes = Pipes(READING, WRITING)
     _obey_signals()
     try:
-        _greet(pipes, hello)
+        callbacks = _greet(pipes, hello)
         # After the hello, so that nobody waits for it.
         from . import _log
 
         _log.start(pipes)
         if many_tasks:
-            _serve_tasks(handle, states, pipes)
+            _serve_tasks(handle, states, pipes, callbacks)
         else:
             threads = Threads(handle, states, pipes)
+            threads.callbacks = callbacks
             threads.serve()
             if not threads.is_empty(GRACE):
                 os._exit(0)
@@ -324,8 +325,8 @@ def _obey_signals() -> None:
             signal.signal(number, lambda number, frame: None)
 
 
-def _greet(pipes: Pipes, hello: bytes) -> None:
-    """The first line of each side."""
+def _greet(pipes: Pipes, hello: bytes) -> Optional[str]:
+    """The first line of each side. Where the addresses of callbacks begin."""
     message = pipes.read()
     offered = message.get("hello")
     if not isinstance(offered, dict):
@@ -337,9 +338,13 @@ def _greet(pipes: Pipes, hello: bytes) -> None:
             "bring program and SDK to the same version"
         )
     pipes.send(hello)
+    callbacks = offered.get("callbacks")
+    return callbacks if isinstance(callbacks, str) else None
 
 
-def _serve_tasks(handle: Callable[..., Any], states: Any, pipes: Pipes) -> None:
+def _serve_tasks(
+    handle: Callable[..., Any], states: Any, pipes: Pipes, callbacks: Optional[str]
+) -> None:
     import asyncio
 
     from ._loop import Loop
@@ -354,6 +359,8 @@ def _serve_tasks(handle: Callable[..., Any], states: Any, pipes: Pipes) -> None:
         threading.Thread(target=leave_in_time, daemon=True).start()
 
     try:
-        asyncio.run(Loop(handle, states, pipes).serve(at_end))
+        loop = Loop(handle, states, pipes)
+        loop.callbacks = callbacks
+        asyncio.run(loop.serve(at_end))
     finally:
         over.set()

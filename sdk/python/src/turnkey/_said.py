@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, NamedTuple, Optional, Tuple, Union
 
+from ._callbacks import Delay, named
 from ._reply import Message, Reply, read_target, reply_json, target
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ class Said(Reply):
         return None if to is None else (to["channel"], to["user"])
 
     @property
+    def asked_in(self) -> Optional[Tuple[str, str, str]]:
+        """The channel and the user of the other dialog that is asked, and the name under which
+        the answer comes back."""
+        to = self._json.get("ask_in")
+        return None if to is None else (to["channel"], to["user"], to["name"])
+
+    @property
     def spans(self) -> List[Dict[str, Any]]:
         """From a `Program`: which parts of the text look how, by their bytes."""
         return self._json.get("spans", [])  # type: ignore[no-any-return]
@@ -92,6 +100,9 @@ class Said(Reply):
             return f"edit({self.edits!r}, {words})"
         if self.sent_to is not None:
             return f"send_to({self.sent_to[0]!r}, {self.sent_to[1]!r}, {words})"
+        if self.asked_in is not None:
+            channel, user, name = self.asked_in
+            return f"ask_in({channel!r}, {user!r}, {words}, called={name!r})"
         spans = f", spans={self.spans!r}" if self.spans else ""
         return f"Reply({words}{spans})"
 
@@ -155,3 +166,19 @@ def send_to(
     """What `turn.send_to` does."""
     json = reply_json(reply, options, "send_to")
     return read({**json, "send_to": {"channel": channel, "user": user}})
+
+
+def ask_in(
+    channel: str,
+    user: str,
+    question: Union[str, Reply],
+    called: str,
+    *,
+    valid: Optional[Delay] = None,
+    **options: Unpack[ReplyOptions],
+) -> Said:
+    """What `turn.ask_in` does."""
+    json = reply_json(question, options, "ask_in")
+    return read(
+        {**json, "ask_in": {"channel": channel, "user": user, **named(called, valid, "ask_in")}}
+    )

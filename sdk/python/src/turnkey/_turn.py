@@ -28,6 +28,7 @@ from typing import (
     overload,
 )
 
+from ._callbacks import Delay, callback_of, delay_of, named, wants_data
 from ._content import File, write
 from ._errors import describe
 from ._heard import Heard
@@ -99,6 +100,9 @@ class Questions:
     protocol has for it; the answer is the rows, the result, the bytes that were written, the
     replies, or the line itself."""
 
+    #: Where the addresses of callbacks begin; None if the bot has no address of its own.
+    callbacks: Optional[str] = None
+
     def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
         raise NotImplementedError
 
@@ -114,8 +118,8 @@ class BaseTurn(Heard, Generic[S]):
     helpers that serve both kinds of handlers."""
 
     __slots__ = (
-        "state", "_asked", "_replies", "_statements", "_timers", "_overlap", "_cancelled", "_ended",
-        "_awaited", "_more", "_steps", "_newer",
+        "state", "_asked", "_replies", "_statements", "_timers", "_overlap", "_callbacks",
+        "_cancelled", "_ended", "_awaited", "_more", "_steps", "_newer",
     )  # fmt: skip
 
     #: The user's state: a dict, or what `turnkey.run` was given as `state`. What a handler
@@ -131,6 +135,7 @@ class BaseTurn(Heard, Generic[S]):
         self._timers: List[Dict[str, Any]] = []
         # One for each call: the last one counts.
         self._overlap: List[Optional[str]] = []
+        self._callbacks: List[Dict[str, Any]] = []
         self._cancelled = False
         self._ended = False
         # A plain turn that is awaited after all.
@@ -256,6 +261,45 @@ class BaseTurn(Heard, Generic[S]):
         json["send_to"] = {"channel": channel, "user": user}
         self._say("send_to", json)
 
+    def callback(self, name: str, *, valid: Optional[Delay] = None) -> str:
+        """A one-time address under `--public-url`, for a payment provider, say, or a long job:
+        who posts to it starts a turn of the kind `callback` in this dialog, and `turn.called` has
+        the name and what was posted. It is open once this turn is committed, for seven days or
+        as long as `valid` says, at most a year. Whoever has the address may post to it."""
+        if self._ended:
+            raise _ended("callback")
+        address, opened = callback_of(self._asked.callbacks, name, valid)
+        self._callbacks.append(opened)
+        return address
+
+    def ask_in(
+        self,
+        channel: str,
+        user: str,
+        question: Union[str, Reply],
+        called: str,
+        *,
+        valid: Optional[Delay] = None,
+        **options: Unpack[ReplyOptions],
+    ) -> None:
+        """Asks something of another dialog, such as the bot's owner: the first press of one of
+        the question's buttons, by whoever is in that conversation, comes back as a turn of the
+        kind `callback` in this dialog, and `turn.called` has its name, which is `called`, the
+        data of the button and who pressed it. It is part of this turn's transaction, as
+        `send_to`; it may be answered for seven days or as long as `valid` says. A question is
+        one message, with a button that has data:
+
+            buttons = [[turnkey.Button("Yes", "1"), turnkey.Button("No", "0")]]
+            turn.ask_in("telegram", "42", "Let Ann in?", "let in", buttons=buttons)
+        """
+        for what, value in (("channel", channel), ("user", user)):
+            if not isinstance(value, str) or not value:
+                raise TypeError(f"turn.ask_in: the {what} is a str, not {describe(value)}")
+        json = reply_json(question, options, "turn.ask_in")
+        wants_data(json)
+        json["ask_in"] = {"channel": channel, "user": user, **named(called, valid, "ask_in")}
+        self._say("ask_in", json)
+
     def draft(self, text: str) -> None:
         """Shows a text that still grows, such as a language model's answer so far; a later one
         takes its place, and the turn's reply takes the last one's. Call it as often as you like:
@@ -293,21 +337,7 @@ class BaseTurn(Heard, Generic[S]):
         a text such as `"10m"`, with the units ms, s, m, h and d; seconds; or a `timedelta`.
 
             turn.after("4m", "tea", {"sort": "green"})"""
-        after: Union[str, int]
-        if isinstance(delay, str):
-            after = delay
-        elif isinstance(delay, timedelta):
-            after = round(delay.total_seconds() * 1000)
-        elif isinstance(delay, (int, float)) and not isinstance(delay, bool):
-            after = round(delay * 1000)
-        else:
-            raise TypeError(
-                'turn.after takes a text such as "10m", seconds or a timedelta,'
-                f" not {describe(delay)}"
-            )
-        if not isinstance(after, str) and after < 0:
-            raise ValueError(f"turn.after takes a time from now on, not {delay}")
-        self._time("after", name, {"after": after}, data)
+        self._time("after", name, {"after": delay_of(delay, "after")}, data)
 
     def at(self, moment: Union[datetime, float], name: str, data: Any = None) -> None:
         """As `after`, at a moment of the wall clock: a `datetime` with its time zone, or seconds

@@ -26,6 +26,9 @@ const LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
 /// What is said to whoever asks the platform.
 const NO_PLATFORM: &str = "there is no platform: this is turnkey handler check";
 
+/// Where the addresses of callbacks begin.
+const CALLBACKS: &str = "https://bot.example/callback/";
+
 /// A process that has said hello.
 pub(super) struct Session<'a> {
     bench: &'a Bench,
@@ -57,7 +60,7 @@ impl<'a> Session<'a> {
         tally: &'a mut Tally,
         found: &'a mut Findings,
     ) -> Tried<Self> {
-        Self::greeted(bench, tally, found, &wire::hello(0))
+        Self::greeted(bench, tally, found, &wire::hello(0, Some(CALLBACKS)))
     }
 
     /// Starts a process and greets it with this line.

@@ -124,6 +124,13 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
     call.dialog = DialogKey::new("rpc", "6");
     let timer = json!({ "name": "tea", "due": 1_800_000_000_000_i64, "late": 3, "data": { "sort": [1, null] } });
     let timer = of(Kind::Timer, 16, "tea", timer.to_string());
+    let posted = json!({ "name": "paid", "at": 1_800_000_000_000_i64, "body": { "sum": [1, null] },
+        "media_type": "application/json" });
+    let posted = of(Kind::Callback, 17, "paid", posted.to_string());
+    let by =
+        json!({ "channel": "telegram", "dialog": "8", "user": "8", "sender": { "name": "Bob" } });
+    let pressed = json!({ "name": "approve", "at": 1_800_000_000_000_i64, "body": null, "button": "yes", "by": by });
+    let pressed = of(Kind::Callback, 18, "approve", pressed.to_string());
     let mut all = vec![
         message(1, "/start@bot ref_42"),
         album,
@@ -139,6 +146,8 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
         of(Kind::Opened, 5, "", "{}".to_owned()),
         call,
         timer,
+        posted,
+        pressed,
         // A platform's body that is no JSON.
         Update::new(
             DialogKey::new("custom", "7"),

@@ -133,7 +133,7 @@ impl Process {
     pub(super) fn start(
         plan: &Plan,
         sdk: &Carried,
-        worker: usize,
+        (worker, callbacks): (usize, Option<&str>),
     ) -> std::result::Result<Started, String> {
         let (command, pipes) = plan.command(sdk).map_err(|e| plan.not_started(&e))?;
         let mut command = Command::from(command);
@@ -148,7 +148,7 @@ impl Process {
         let process = Rc::new(Process {
             title: RefCell::new(format!("{}[{leader}]", plan.name)),
             leader,
-            outbox: RefCell::new(wire::hello(worker)),
+            outbox: RefCell::new(wire::hello(worker, callbacks)),
             closing: Cell::new(false),
             wake: Notify::new(),
             in_hand: RefCell::new(HashMap::new()),

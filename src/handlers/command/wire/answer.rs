@@ -15,7 +15,9 @@ use super::overlap::OVERLAPS;
 use super::value::{Param, statement};
 use super::{Fail, LONGEST_ERROR, cut};
 use crate::author::error::{Error, Result};
-use crate::author::message::{Action, Delay, Object, Reply, TimerChange, Verb, When};
+use crate::author::message::{
+    Action, Delay, NewCallback, Object, Reply, TimerChange, Token, Verb, When,
+};
 use crate::author::overlap::{Overlap, OverlapChange};
 use crate::author::turn::MAX_REPLIES;
 use crate::handlers::Handled;
@@ -33,6 +35,29 @@ struct Done<'a> {
     timers: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "even_null")]
     overlap: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    callbacks: Option<&'a RawValue>,
+}
+
+/// A callback that is opened, as a handler writes it.
+#[derive(Deserialize)]
+struct GivenCallback {
+    name: String,
+    token: String,
+    #[serde(default)]
+    valid: Option<Delay>,
+}
+
+impl GivenCallback {
+    fn checked(self) -> std::result::Result<NewCallback, &'static str> {
+        let token = Token::read(&self.token)
+            .ok_or("a token has 22 to 64 letters, digits, - and _, of a secure source")?;
+        Ok(NewCallback {
+            name: self.name,
+            token,
+            valid: self.valid,
+        })
+    }
 }
 
 /// What is to be done about a timer, as a handler writes it.
@@ -84,12 +109,13 @@ fn overlap(raw: &RawValue) -> std::result::Result<OverlapChange, String> {
 }
 
 /// The fields that make of a reply another action.
-const VERBS: [&str; 5] = [
+const VERBS: [&str; 6] = [
     "\"edit\"",
     "\"delete\"",
     "\"toast\"",
     "\"call\"",
     "\"send_to\"",
+    "\"ask_in\"",
 ];
 
 /// A reply, or what else a handler asks for, as it writes it.
@@ -111,9 +137,12 @@ fn action(at: usize, raw: &RawValue) -> std::result::Result<Action, String> {
     };
     let action = verb.with(reply).map_err(|e| format!("{name}: {e}"))?;
     let is_empty = match &action {
-        Action::Reply(reply) | Action::Edit { reply, .. } | Action::SendTo { reply, .. } => {
-            reply.text.is_empty() && !reply.has_content()
-        }
+        Action::Reply(reply)
+        | Action::Edit { reply, .. }
+        | Action::SendTo { reply, .. }
+        | Action::AskIn {
+            question: reply, ..
+        } => reply.text.is_empty() && !reply.has_content(),
         _ => false,
     };
     match is_empty {
@@ -179,8 +208,19 @@ pub(crate) fn read_done(
         timer.checked().map_err(|e| format!("timers[{at}]: {e}"))
     };
     let timers = timers.into_iter().enumerate().map(checked);
+    let callbacks: Vec<Object<GivenCallback>> = match done.callbacks {
+        Some(callbacks) => field("callbacks", callbacks)?,
+        None => Vec::new(),
+    };
+    let checked = |(at, Object(callback)): (usize, Object<GivenCallback>)| {
+        callback
+            .checked()
+            .map_err(|e| format!("callbacks[{at}]: {e}"))
+    };
+    let callbacks = callbacks.into_iter().enumerate().map(checked);
     Ok(Handled {
         state,
+        callbacks: callbacks.collect::<std::result::Result<_, _>>()?,
         timers: timers.collect::<std::result::Result<_, _>>()?,
         overlap: done.overlap.map(overlap).transpose()?,
         actions: actions.collect::<std::result::Result<_, _>>()?,
@@ -346,11 +386,46 @@ mod tests {
                 reply: "a".into()
             }
         );
+        assert_eq!(
+            said(
+                r#"{"ask_in":{"channel":"vk","user":"8","name":"ok","valid":"2d"},"text":"a?",
+                "buttons":[{"label":"Yes","data":"1"}]}"#
+            ),
+            Action::AskIn {
+                channel: "vk".to_owned(),
+                user: "8".to_owned(),
+                question: Reply::from("a?").button("Yes", "1"),
+                name: "ok".to_owned(),
+                valid: Some("2d".into()),
+            }
+        );
         // A word of ours in a text is a word.
         assert_eq!(
             said(r#"{"text":"a \"toast\""}"#),
             Reply::from(r#"a "toast""#).into()
         );
+    }
+
+    #[test]
+    fn a_callback_is_read() {
+        let token = "abcdefghijklmnopqrstuv";
+        let given =
+            format!(r#"{{"callbacks":[{{"name":"paid","token":"{token}","valid":1500}}]}}"#);
+        let opened = done(&raw(&given), None).unwrap().callbacks;
+        assert_eq!(opened.len(), 1);
+        assert_eq!(opened[0].token.secret(), token);
+        assert_eq!(opened[0].valid, Some(Duration::from_millis(1500).into()));
+        for (given, expected) in [
+            (
+                r#"[{"name":"a","token":"short"}]"#,
+                "callbacks[0]: a token has 22 to 64",
+            ),
+            (r#"[{"name":"a"}]"#, "callbacks[0]: missing field `token`"),
+            (r#"[7]"#, "callbacks[0]: "),
+        ] {
+            let refusal = refusal(&format!(r#"{{"callbacks":{given}}}"#));
+            assert!(refusal.contains(expected), "{refusal}");
+        }
     }
 
     #[test]

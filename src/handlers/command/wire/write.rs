@@ -13,14 +13,18 @@ use serde_json::value::RawValue;
 use super::{Given, LONGEST_LINE, PROTOCOL};
 use crate::author::error::{Error, Result};
 use crate::author::message::{
-    Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender, Timer, Update,
+    Called, Chat, Contact, File, Forwarded, Kind, Location, Quoted, Rpc, Sender, Timer, Update,
 };
 
 /// The first line of a conversation.
-pub(crate) fn hello(worker: usize) -> Vec<u8> {
+/// `callbacks` is where the addresses of callbacks begin, if the bot has any.
+pub(crate) fn hello(worker: usize, callbacks: Option<&str>) -> Vec<u8> {
     let program = concat!("turnkey ", env!("CARGO_PKG_VERSION"));
+    let callbacks = callbacks.map_or_else(String::new, |base| {
+        format!(",\"callbacks\":{}", serde_json::json!(base))
+    });
     format!(
-        "{{\"hello\":{{\"protocol\":{PROTOCOL},\"program\":\"{program}\",\"worker\":{worker}}}}}\n"
+        "{{\"hello\":{{\"protocol\":{PROTOCOL},\"program\":\"{program}\",\"worker\":{worker}{callbacks}}}}}\n"
     )
     .into_bytes()
 }
@@ -116,6 +120,8 @@ struct Heard<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     timer: Option<Timer>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    called: Option<Called>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<Raw<'a>>,
 }
 
@@ -146,6 +152,7 @@ impl<'a> Heard<'a> {
             album: &update.album,
             rpc: update.rpc(),
             timer: update.timer(),
+            called: update.called(),
             raw: raw.then(|| Raw::of(update.raw())),
         }
     }

@@ -2,6 +2,7 @@
 //! or may be refused later, pauses, marks, names, broadcasts, timers and schedules; what an operator asks of it; and how old rows go.
 
 mod broadcasts;
+mod callbacks;
 mod dead_letters;
 mod gathered;
 mod inbox_rows;

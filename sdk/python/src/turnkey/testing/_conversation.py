@@ -17,6 +17,7 @@ import sqlite3
 import time
 import threading
 import weakref
+from binascii import b2a_base64
 from typing import (
     Any,
     Callable,
@@ -26,6 +27,7 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
+    Tuple,
     Type,
     Union,
 )
@@ -55,6 +57,8 @@ class Conversation(Questions):
     raises to refuse. `downloads` has the bytes of files by their ids or addresses.
     """
 
+    callbacks = "https://bot.example/callback/"
+
     def __init__(
         self,
         handle: Callable[..., Any],
@@ -77,6 +81,10 @@ class Conversation(Questions):
         self._overlaps: Dict[str, Optional[str]] = {}
         # Something newer has come, for the turn that runs.
         self._newer = False
+        #: Whose callback an address is, and its name.
+        self._open: Dict[str, Tuple[str, str]] = {}
+        #: Who asked, and the question.
+        self._questions: List[Tuple[str, Dict[str, Any]]] = []
         #: What `turn.dead_replies` gives.
         self.dead_replies: List[DeadReply] = []
         #: What the last turn showed with `turn.draft`.
@@ -120,6 +128,7 @@ class Conversation(Questions):
         album: str = "",
         rpc: Optional[Mapping[str, Any]] = None,
         timer: Optional[Mapping[str, Any]] = None,
+        called: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
         steps: Optional[Mapping[str, Any]] = None,
@@ -137,10 +146,13 @@ class Conversation(Questions):
             "channel": self._channel if channel is None else channel,
             "user": user,
             "update": str(self._count),
-            "kind": "rpc" if rpc is not None else "timer" if timer is not None else kind,
+            "kind": kind,
             "text": text,
             "attempt": attempt,
         }
+        for sort, what in (("rpc", rpc), ("timer", timer), ("callback", called)):
+            if what is not None:
+                turn["kind"] = sort
         command = _COMMAND.match(text.strip()) if turn["kind"] == "message" else None
         if command:
             turn["command"], turn["argument"] = command[1], command[2] or ""
@@ -170,6 +182,8 @@ class Conversation(Questions):
             turn["rpc"] = {"params": None, **rpc}
         if timer is not None:
             turn["timer"] = {"name": text, "due": round(time.time() * 1000), **timer}
+        if called is not None:
+            turn["called"] = {"name": text, "at": round(time.time() * 1000), **called}
         if raw is not None:
             turn["raw"] = raw
         if steps:
@@ -212,6 +226,33 @@ class Conversation(Questions):
         """A user's state as the next turn would see it; that of a schedule with
         `channel="cron"`."""
         return self._states.read(json.loads(self._stored.get(self._key(user, channel), "null")))
+    def posts(
+        self, address: str, body: Any = None, *, media_type: str = "application/json"
+    ) -> List[Said]:
+        """Somebody posts to an address that `turn.callback` gave: a text, bytes, or what JSON
+        holds; what its user is told then."""
+        if address not in self._open:
+            raise KeyError(f"no callback is open at {address!r}")
+        user, name = self._open.pop(address)
+        if isinstance(body, bytes):
+            body = {"base64": b2a_base64(body, newline=False).decode()}
+        return self.sends(user, name, called={"body": body, "media_type": media_type})
+
+    def answers(self, user: str, data: str, *, sender: Optional[Sender] = None) -> List[Said]:
+        """A user presses the button that carries this data, of a question that `turn.ask_in` asked
+        them; what the one who asked is told then."""
+        for at, (asker, question) in enumerate(self._questions):
+            asked = question["ask_in"]
+            if asked["user"] == user and data in _data_of(question):
+                break
+        else:
+            raise KeyError(f"{user} was asked nothing with a button that carries {data!r}")
+        del self._questions[at]
+        by = {"channel": asked["channel"], "dialog": user, "user": user}
+        if sender is not None:
+            by["sender"] = _field(sender, Sender)
+        return self.sends(asker, asked["name"], called={"body": None, "button": data, "by": by})
+
 
     def query(self, sql: str, params: Params = ()) -> List[Row]:
         """A look at your own tables, from the test."""
@@ -247,7 +288,11 @@ class Conversation(Questions):
                 timers.pop(wish["name"], None)
             else:
                 timers[wish["name"]] = wish
-        return [read(said) for said in done.get("replies", ())]
+        for opened in done.get("callbacks", ()):
+            self._open[self.callbacks + opened["token"]] = (user, opened["name"])
+        replies = done.get("replies", ())
+        self._questions.extend((user, said) for said in replies if "ask_in" in said)
+        return [read(said) for said in replies]
 
     def _wait_for(self, result: Any, turn: BaseTurn[Any]) -> Any:
         """All turns have one loop, as they have in earnest."""
@@ -385,6 +430,11 @@ def _texts(migrations: Union[str, os.PathLike[str], Sequence[str]]) -> List[str]
 def _values(values: List[Any]) -> List[Any]:
     named = {str(n): value for n, value in enumerate(values)}
     return list(from_sql([named])[0].values())
+
+
+def _data_of(question: Dict[str, Any]) -> List[str]:
+    rows = (row if isinstance(row, list) else [row] for row in question["buttons"])
+    return [button["data"] for row in rows for button in row if "data" in button]
 
 
 def _field(value: Any, type: Any) -> Dict[str, Any]:

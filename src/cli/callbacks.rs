@@ -1,0 +1,120 @@
+//! `callbacks`: who is still to come back, for operators: list, take one away.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use turnkey_storage::callbacks::{self, Callback};
+use turnkey_storage::{DialogKey, Storage};
+
+use super::operator::{Operator, one_line, print};
+use crate::process::exit;
+use crate::shared::clock::unix_ms;
+
+#[derive(Args)]
+pub(super) struct Callbacks {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// List the callbacks and questions that are open, those that end first at the top.
+    List(List),
+    /// Take one away: whoever comes with it is told that there is none.
+    Drop(One),
+}
+
+#[derive(Args)]
+struct List {
+    /// Only those of this dialog: its channel, such as telegram.
+    #[arg(requires = "user")]
+    channel: Option<String>,
+    /// The user, or in a group the dialog, as `dialogs list` shows it.
+    user: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+    limit: u32,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+#[derive(Args)]
+struct One {
+    /// The hash of its secret, as `callbacks list` shows it.
+    hash: String,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+impl Callbacks {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.action {
+            Action::List(list) => list.run()?,
+            Action::Drop(one) => one.discard()?,
+        }
+        Ok(ExitCode::from(exit::CLEAN))
+    }
+}
+
+impl List {
+    fn run(&self) -> anyhow::Result<()> {
+        let dialog = match (&self.channel, &self.user) {
+            (Some(channel), Some(user)) => Some(DialogKey::new(channel, user)),
+            _ => None,
+        };
+        let now = unix_ms() as i64;
+        let list = async |storage: &dyn Storage| {
+            Ok(callbacks::list(storage, dialog.as_ref(), now, self.limit).await?)
+        };
+        for callback in self.operator.work(list)? {
+            print(self.operator.json, &shown(&callback), || {
+                text_of(&callback, now)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl One {
+    fn discard(&self) -> anyhow::Result<()> {
+        let drop =
+            async |storage: &dyn Storage| Ok(callbacks::drop_callback(storage, &self.hash).await?);
+        if !self.operator.work(drop)? {
+            anyhow::bail!(
+                "no callback has the hash {:?}; `callbacks list` shows them",
+                self.hash
+            );
+        }
+        let shown = json!({ "hash": self.hash, "dropped": true });
+        print(self.operator.json, &shown, || {
+            format!("{} is taken away", one_line(&self.hash))
+        })
+    }
+}
+
+fn shown(callback: &Callback) -> Value {
+    json!({
+        "channel": callback.dialog.channel,
+        "user_id": callback.dialog.user_id,
+        "name": callback.name,
+        "expires_ms": callback.expires,
+        "hash": callback.hash,
+    })
+}
+
+fn text_of(callback: &Callback, now: i64) -> String {
+    let minutes = (callback.expires - now) / 60_000;
+    let left = match minutes {
+        0..120 => format!("{minutes} min"),
+        120..2880 => format!("{} h", minutes / 60),
+        _ => format!("{} days", minutes / 1440),
+    };
+    format!(
+        "{} {}  {} open for {left}  {}",
+        callback.dialog.channel,
+        one_line(&callback.dialog.user_id),
+        one_line(&callback.name),
+        one_line(&callback.hash)
+    )
+}
