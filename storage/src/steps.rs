@@ -54,6 +54,7 @@ pub enum Kept {
 ///
 /// # Errors
 /// [`Error::Stale`]: the update is done, by another turn; nothing is kept.
+/// [`Error::Seen`]: another dialog has an update of this id in the inbox; likewise.
 /// [`Error::Busy`] when the inbox is at one of its bounds; else as [`Storage::commit`].
 pub async fn keep(
     storage: &dyn Storage,
@@ -101,7 +102,10 @@ pub async fn keep(
     match before.into_iter().find(|before| before.name == step.name) {
         Some(before) if before.value == step.value => Ok(Kept::New),
         Some(before) => Ok(Kept::Before(before.value)),
-        None => Err(Error::Stale),
+        None => match inbox::state_of(storage, &dialog.channel, update).await? {
+            UpdateState::Pending => Err(Error::Seen),
+            _ => Err(Error::Stale),
+        },
     }
 }
 

@@ -119,7 +119,8 @@ async fn a_turn_that_is_late_keeps_nothing(engine: &dyn Engine) {
     // Of another dialog's update under the same id neither.
     accept(&client, &pending(2, "u3", 1000)).await;
     let mine = pending(1, "u3", 1000);
-    assert_eq!(keep(&client, &mine, &late).await, Err(Error::Stale));
+    assert_eq!(keep(&client, &mine, &late).await, Err(Error::Seen));
+    assert_eq!(first(&client, &mine, &late).await, Err(Error::Seen));
     // One that another worker committed while the step was kept.
     let row = pending(3, "u4", 1000);
     assert_eq!(first(&client, &row, &late).await, Ok(Kept::New));
