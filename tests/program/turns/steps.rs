@@ -272,7 +272,7 @@ async fn a_newer_message_does_not_interrupt_a_payment() {
         until("the payment is under way", SOON, is_paid).await;
         deliver(&bot, 2, 7, "next").await;
         // By the end of this it would have been interrupted.
-        deliver(&bot, 3, 8, "after 300ms tea").await;
+        deliver(&bot, 3, 8, "after 300ms tea x").await;
         until("that is over", SOON, || !api.received("8").is_empty()).await;
         payments.release("one");
         api.receives("7", &["paid one two", "2: next"]).await;
