@@ -37,7 +37,9 @@
 //! | `draft x` | shows that while it grows, then says it |
 //! | `after 1s tea x` | sets a timer `tea`, with `x`; `cancel tea` takes it away; no reply |
 //! | `pay PORT a b` | steps `a` and `b`: each pays at this port of the box, and says the receipts |
+//! | `every 0_9_*_*_MON Europe/Vienna tea x` | sets a schedule `tea`, likewise |
 //! | a timer | says its name, and with what it was set |
+//! | a schedule of `COMMANDS_EVERY`, such as `tea=0 9 * * MON=UTC;…` | tells `7` on Telegram its name, how often it came, and whether it was late; `sleep 200` as its name sleeps, `reply` replies |
 //! | `dead` | says how many replies were given up |
 //! | `about` | says all that came with it |
 //! | photos | says how many, and what stands under them |
@@ -118,6 +120,9 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     if let Some(said) = ask_the_model(turn).await? {
         turn.reply(said);
         return Ok(());
+    }
+    if turn.channel() == "cron" {
+        return tick(turn).await;
     }
     if turn.updates().len() > 1 {
         let last = turn.updates().last().map(|last| last.text.clone());
@@ -214,6 +219,26 @@ async fn obey(turn: &mut Turn<State>) -> turnkey::Result<()> {
     Ok(())
 }
 
+/// A schedule of the bot's own.
+async fn tick(turn: &mut Turn<State>) -> turnkey::Result<()> {
+    let Some(timer) = turn.timer() else {
+        return Ok(());
+    };
+    if let Some(time) = timer.name.strip_prefix("sleep ") {
+        tokio::time::sleep(Duration::from_millis(time.parse()?)).await;
+    }
+    if timer.name == "reply" {
+        turn.reply("to nobody");
+    }
+    let late = match timer.late > Duration::from_secs(60) {
+        true => ", late",
+        false => "",
+    };
+    let said = format!("tick {} {}{late}", timer.name, turn.state.count);
+    turn.send_to("telegram", "7", said);
+    Ok(())
+}
+
 /// All that a turn can say but plain texts and questions; whether it was that.
 async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey::Result<bool> {
     let by_id = || Target::Message("7".to_owned());
@@ -261,6 +286,12 @@ async fn say_more(turn: &mut Turn<State>, command: &str, rest: &str) -> turnkey:
             let mut next = || words.next().unwrap_or_default();
             let (delay, name) = (next(), next());
             turn.after(delay, name, next().into());
+        }
+        "every" => {
+            let mut words = rest.splitn(4, ' ');
+            let mut next = || words.next().unwrap_or_default();
+            let (cron, zone, name) = (next().replace('_', " "), next(), next());
+            turn.every(cron, zone, name, next().into());
         }
         "cancel" => turn.cancel(rest),
         "pay" => {
@@ -471,6 +502,13 @@ fn main() -> std::process::ExitCode {
     }
     if let Some(overlap) = set("COMMANDS_OVERLAP").and_then(|name| Overlap::named(&name)) {
         app = app.overlap(overlap);
+    }
+    let every = set("COMMANDS_EVERY").unwrap_or_default();
+    for one in every.split(';').filter(|one| !one.is_empty()) {
+        let mut parts = one.splitn(3, '=');
+        let mut next = || parts.next().unwrap_or_default();
+        let (name, cron, zone) = (next(), next(), next());
+        app = app.every(cron, zone, name);
     }
     match std::env::var_os("COMMANDS_EDITS") {
         Some(_) => app

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
+use crate::author::every::Every;
 use crate::author::message::{Hears, Kind};
 use crate::author::overlap::{Overlap, Overlaps};
 use crate::author::turn::Turn;
@@ -38,6 +39,7 @@ impl App {
                 hears: Hears::default(),
                 dialog_by: DialogBy::default(),
                 overlap: Overlaps::default(),
+                every: Vec::new(),
             },
         }
     }
@@ -122,6 +124,43 @@ impl App {
     #[must_use]
     pub fn overlap_on(mut self, channel: impl Into<String>, overlap: Overlap) -> Self {
         self.author.overlap.set(channel.into(), overlap);
+        self
+    }
+
+    /// Runs a turn of [`Kind::Timer`] again and again, at the moments of a cron expression (minute,
+    /// hour, day of the month, month, day of the week) in a time zone: once each, however many
+    /// workers and boxes there are. It is a turn of a dialog of its own, on the channel `cron` and
+    /// of this name, so it has a state, and `turn.timer()` has the name. It has nobody to reply
+    /// to: [`Turn::send_to`] says it to somebody. A schedule that is declared no more is gone at
+    /// the next start. What is no schedule ends the start. A user's own schedule is
+    /// [`Turn::every`]; the guide has all rules: [`timers`](crate::guide::timers).
+    ///
+    /// ```
+    /// use turnkey::{App, Turn};
+    ///
+    /// async fn handle(turn: &mut Turn<u64>) -> turnkey::Result<()> {
+    ///     if turn.channel() == "cron" {
+    ///         turn.state += 1;
+    ///         turn.send_to("telegram", "42", format!("Week {}.", turn.state));
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # let _ =
+    /// App::new(handle).every("0 9 * * MON", "Europe/Vienna", "digest");
+    /// ```
+    #[must_use]
+    pub fn every(
+        mut self,
+        cron: impl Into<String>,
+        zone: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        self.author.every.push(Every {
+            name: name.into(),
+            cron: cron.into(),
+            zone: zone.into(),
+        });
         self
     }
 

@@ -12,9 +12,10 @@
 //! 7. [`errors`]: attempts, dead letters, calls to other services
 //! 8. [`slow_work`]: waiting for other services, and computing
 //! 9. [`steps`]: what is not done twice: payments, models
-//! 10. [`testing`]: your bot's tests
-//! 11. [`own_channels`]: a platform, or a lock, of your own
-//! 12. [`operating`]: start, stop, new versions, backups
+//! 10. [`timers`]: reminders, and what comes again and again
+//! 11. [`testing`]: your bot's tests
+//! 12. [`own_channels`]: a platform, or a lock, of your own
+//! 13. [`operating`]: start, stop, new versions, backups
 
 // Nothing but text: the chapters stand in guide/, and the compiler reads their code.
 
@@ -44,6 +45,9 @@ pub mod slow_work {}
 
 #[doc = include_str!("guide/steps.md")]
 pub mod steps {}
+
+#[doc = include_str!("guide/timers.md")]
+pub mod timers {}
 
 #[doc = include_str!("guide/testing.md")]
 pub mod testing {}

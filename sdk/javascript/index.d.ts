@@ -228,6 +228,8 @@ export interface Timer {
   name: string
   /** When it was to be due. */
   due: Date
+  /** How many milliseconds after that it fired: few in most cases, hours' worth if nothing ran. */
+  late: number
   /** What it was set with; null if with nothing. */
   data: any
 }
@@ -318,7 +320,13 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   after(delay: string | number, name: string, data?: unknown): void
   /** As `after`, at a moment of the wall clock: a Date, or milliseconds since 1970. One that is past is due at once. */
   at(moment: Date | number, name: string, data?: unknown): void
-  /** Takes a timer of this dialog away, if there is one of this name. */
+  /**
+   * Sets a timer that comes again and again, until it is cancelled: at the moments of a cron expression (minute, hour,
+   * day of the month, month, day of the week) in a time zone. Otherwise as `after`. Where the zone's clock is set, each
+   * moment still comes once; what came while nothing ran comes once at the next start.
+   */
+  every(cron: string, zone: string, name: string, data?: unknown): void
+  /** Takes a timer or schedule of this dialog away, if there is one of this name. */
   cancel(name: string): void
   /**
    * Does something that costs, such as a payment: calls `body` and keeps its result at once. A later attempt at this
@@ -389,6 +397,12 @@ export interface Options {
    * `{ telegram: 'burst 1500ms', '*': 'each' }` says it by channel.
    */
   overlap?: Overlap | { readonly [channel: string]: Overlap }
+  /**
+   * The bot's own schedules, by their names: a cron expression and a time zone, `{ digest: ['0 9 * * MON', 'Europe/Vienna'] }`.
+   * Each runs a turn of the kind `timer`, of a dialog of its own on the channel `cron`; what is left out is gone at the
+   * next start.
+   */
+  every?: Record<string, readonly [cron: string, zone: string]>
   /** How the log calls the process, at most 64 bytes; the bot's file by default. */
   name?: string
 }

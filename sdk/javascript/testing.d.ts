@@ -47,7 +47,7 @@ export class Conversation<State extends object = Record<string, any>> {
     dialog?: string
     album?: string
     rpc?: { method: string, params?: unknown }
-    timer?: { name?: string, due?: number, data?: unknown }
+    timer?: { name?: string, due?: number, late?: number, data?: unknown }
     raw?: unknown
     attempt?: number
     /** What the attempt before has kept. */
@@ -55,21 +55,24 @@ export class Conversation<State extends object = Record<string, any>> {
     update?: string
     /** The user has sent something else meanwhile: see `turn.newer`, which also resolves when they send while it waits. */
     newer?: boolean
+    channel?: string
   }): Promise<Answer[]>
   /** The names of the user's timers that wait. */
   timers(user: string): string[]
   /** What the user's turns have said of their quick messages with `turn.overlap`, last; null if nothing holds. */
   overlap(user: string): string | null
-  /** The user's timer of this name is due: what they are told. */
+  /** The user's timer of this name is due, or their schedule, which stays: what they are told. */
   fires(user: string, name: string): Promise<Answer[]>
+  /** A schedule that `run` was given as `every` is due, so many milliseconds ago: what is said to others then. */
+  ticks(name: string, options?: { late?: number }): Promise<Answer[]>
   /** What `turn.deadReplies` gives. */
   deadReplies: DeadReply[]
   /** What the last turn showed with `turn.draft`. */
   readonly drafts: readonly string[]
   /** What the last turn has kept with `turn.step`, by the steps' names; also one that failed. */
   readonly steps: Readonly<Record<string, any>>
-  /** The user's state as the database has it; undefined for a new user. */
-  state(user: string): State | null | undefined
+  /** The user's state as the database has it, or with `{ channel: 'cron' }` a schedule's; undefined for a new user. */
+  state(user: string, options?: { channel?: string }): State | null | undefined
 }
 
 /** A bot in the real program, on a free port, with a new database. */

@@ -6,11 +6,13 @@
 pub(crate) mod dialog_by;
 pub(crate) mod drafts;
 pub(crate) mod error;
+pub(crate) mod every;
 pub(crate) mod message;
 pub(crate) mod newer;
 pub(crate) mod overlap;
 pub(crate) mod platform;
 mod quick_messages;
+pub(crate) mod schedule;
 pub(crate) mod start_error;
 pub(crate) mod steps;
 pub(crate) mod turn;

@@ -316,7 +316,46 @@ impl<S> Turn<S> {
         });
     }
 
-    /// Takes a timer of this dialog away, if there is one of this name.
+    /// Sets a timer that comes again and again, until it is [cancelled](Turn::cancel): at the
+    /// moments of a cron expression of five fields (minute, hour, day of the month, month, day of
+    /// the week) in a time zone. Otherwise as [`after`](Turn::after), whose limits it has. What
+    /// is neither a schedule nor a zone, and a schedule that never comes, such as on the 31st of
+    /// February, fails the turn.
+    ///
+    /// Where the zone's clock is set, each moment still comes once. What came while nothing ran
+    /// comes once at the next start. While one tick's turn waits or runs, further ones are left
+    /// out. The guide says more: [`timers`](crate::guide::timers).
+    ///
+    /// ```
+    /// use turnkey::{Kind, Turn};
+    ///
+    /// async fn digest(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match turn.timer() {
+    ///         Some(timer) => turn.reply(format!("Your {}.", timer.name)),
+    ///         None => turn.every("0 9 * * MON", "Europe/Vienna", "digest", serde_json::json!(null)),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # turnkey::App::new(digest);
+    /// ```
+    pub fn every(
+        &mut self,
+        cron: impl Into<String>,
+        zone: impl Into<String>,
+        name: impl Into<String>,
+        data: serde_json::Value,
+    ) {
+        self.timers.push(TimerChange::Set {
+            name: name.into(),
+            when: When::Every {
+                cron: cron.into(),
+                zone: zone.into(),
+            },
+            data,
+        });
+    }
+
+    /// Takes a timer or schedule of this dialog away, if there is one of this name.
     pub fn cancel(&mut self, name: impl Into<String>) {
         self.timers.push(TimerChange::Cancel { name: name.into() });
     }

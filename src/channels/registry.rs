@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode};
-use turnkey_storage::ReplyId;
+use turnkey_storage::{ReplyId, schedules};
 
 use super::account::{Account, Page};
 use super::client::Client;
@@ -339,7 +339,8 @@ pub(crate) fn check_names(authors: &[(String, Factory)]) -> crate::StartResult<(
             )));
         }
         let is_second = authors.iter().take(place).any(|(other, _)| other == name);
-        if is_second || RESERVED.contains(&name.as_str()) {
+        let is_ours = RESERVED.contains(&name.as_str()) || name == schedules::CHANNEL;
+        if is_second || is_ours {
             return Err(StartError::Refused(format!(
                 "there is a channel {name:?} already; give yours another name"
             )));

@@ -4,6 +4,8 @@
 //! never take is refused where it was written, not later in the log of the bot. Invariant: it
 //! refuses nothing that the channel's own `fit` takes.
 
+use turnkey_storage::schedules;
+
 use super::content::is_blank;
 use super::{facebook, telegram, viber, vk, whatsapp};
 use crate::author::message::Reply;
@@ -25,6 +27,9 @@ pub(crate) fn sayable(channel: Option<&str>, reply: &Reply) -> Result<(), String
         Some("vk") => vk::fitting(reply).map(drop),
         Some("http") => Err(
             "nobody can be sent to on the channel http: its replies ride in the answers".to_owned(),
+        ),
+        Some(schedules::CHANNEL) => Err(
+            "nobody can be sent to on the channel cron: it has the bot's own schedules".to_owned(),
         ),
         // Each has what it takes on its own.
         Some(_) | None => Ok(()),

@@ -77,7 +77,7 @@ enum Command {
     Broadcast(Box<broadcast::Broadcast>),
     /// List the replies that wait to be sent.
     Outbox(outbox::Outbox),
-    /// List timers, what is due later; have one fire now, or take it away.
+    /// List timers and schedules, what is due later; have one fire now, or take it away.
     Timers(timers::Timers),
     /// Copy a SQLite database to a file, while the bot runs or not.
     Backup(backup::Backup),

@@ -1,4 +1,5 @@
-//! `timers`: what is due later, for operators: list, have one fire now, take one away.
+//! `timers`: what is due later, once or again and again, for operators: list, have one fire now,
+//! take one away.
 
 use std::process::ExitCode;
 
@@ -10,6 +11,7 @@ use turnkey_storage::{DialogKey, Storage};
 use super::operator::{Operator, one_line, print};
 use crate::process::exit;
 use crate::shared::clock::unix_ms;
+use crate::turn::ticking;
 
 #[derive(Args)]
 pub(super) struct Timers {
@@ -19,11 +21,11 @@ pub(super) struct Timers {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the timers that wait, those due first at the top.
+    /// List the timers and schedules that wait, those due first at the top.
     List(List),
-    /// Have one fire now; a running bot runs its turn next.
+    /// Have one fire now; a running bot runs its turn next. A schedule goes on as before.
     Fire(One),
-    /// Take one away.
+    /// Take one away. What the bot itself declares is there again at its next start.
     Drop(One),
 }
 
@@ -99,7 +101,12 @@ impl One {
             let mut of_dialog =
                 timers::list(storage, Some(&self.dialog()), timers::PER_DIALOG as u32).await?;
             of_dialog.retain(|timer| timer.name == self.name);
-            Ok(timers::fire(storage, &of_dialog).await?)
+            Ok(match of_dialog.first() {
+                Some(timer) if timer.schedule.is_some() => {
+                    u64::from(ticking::fire_now(storage, timer).await?)
+                }
+                _ => timers::fire(storage, &of_dialog).await?,
+            })
         })?;
         match fired {
             0 => Err(self.unknown()),
@@ -134,6 +141,7 @@ fn shown(timer: &Timer) -> Value {
         "name": timer.name,
         "due_ms": timer.due,
         "update": timer.update,
+        "schedule": timer.schedule,
     })
 }
 
@@ -146,8 +154,12 @@ fn text_of(timer: &Timer, now: i64) -> String {
         7200..172_800 => format!("in {} h", seconds / 3600),
         _ => format!("in {} days", seconds / 86_400),
     };
+    let schedule = match &timer.schedule {
+        Some(schedule) => format!("  ({schedule})"),
+        None => String::new(),
+    };
     format!(
-        "{} {}  {} {when}",
+        "{} {}  {} {when}{schedule}",
         timer.dialog.channel,
         one_line(&timer.dialog.user_id),
         one_line(&timer.name)

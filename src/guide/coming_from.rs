@@ -49,6 +49,7 @@ async fn handle(turn: &mut Turn<State>) -> Result<()> {
     turn.ask("getChatMember", json!({"user_id": 7})).await?;
     turn.after("10m", "tea", json!({"sort": "green"}));
     _ = turn.timer();
+    turn.every("0 9 * * MON", "Europe/Vienna", "digest", json!(null));
     turn.state.n = 1;
     _ = turn.kind() == Kind::Left;
     Ok(())

@@ -19,6 +19,7 @@ use turnkey_storage::{Grant, Statement, Storage};
 
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::Result;
+use crate::author::every::Every;
 use crate::author::message::{Action, Hears, TimerChange, Update};
 use crate::author::newer::Newer;
 use crate::author::overlap::{OverlapChange, Overlaps};
@@ -44,6 +45,8 @@ pub(crate) struct Author {
     pub(crate) dialog_by: DialogBy,
     /// What becomes of messages that come shortly after each other, likewise.
     pub(crate) overlap: Overlaps,
+    /// The bot's own schedules, likewise.
+    pub(crate) every: Vec<Every>,
 }
 
 /// What a handler left when it returned `Ok`.
@@ -126,6 +129,7 @@ pub(crate) struct Wishes {
     pub(crate) hears: Option<Hears>,
     pub(crate) dialog_by: Option<DialogBy>,
     pub(crate) overlap: Option<Overlaps>,
+    pub(crate) every: Option<Vec<Every>>,
 }
 
 /// What a handler is started with, in a worker.

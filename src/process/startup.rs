@@ -11,6 +11,8 @@ use std::sync::atomic::AtomicU64;
 
 use turnkey_storage::{Database, clock};
 
+use crate::author::every::Declared;
+use crate::author::start_error::StartError;
 use crate::channels::{check_channels, check_names};
 use crate::config::{Config, Tls};
 use crate::handlers::Author;
@@ -62,10 +64,11 @@ pub(crate) struct Claimed {
 /// The very first: what is wrong with the author's program, and a Ctrl-C ends it.
 ///
 /// # Errors
-/// Two channels have one name; what the system says.
+/// Two channels have one name, a schedule is none; what the system says.
 pub(crate) fn begin(author: &Author) -> crate::StartResult<()> {
     check_names(&author.channels)?;
     check_channels(author.overlap.channels(), &author.channels)?;
+    Declared::read_all(&author.every).map_err(StartError::Refused)?;
     signals::before_the_start()
 }
 

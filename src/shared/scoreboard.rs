@@ -87,6 +87,8 @@ pub(crate) enum Field {
     /// The file was taken away while it is open: see `shared/taken.rs`. It stays when the writer
     /// has ended.
     Taken,
+    /// Ticks of schedules that were left out, since the one before was not done.
+    LeftOut,
     /// None, and always last: how many there are.
     Count,
 }

@@ -3,7 +3,8 @@
 //! Run by the first worker only ([`run`]); several boxes do no harm. A timer fires into the inbox in
 //! one transaction, once however many try; from there it is an update like any other, with the
 //! dialog's order, attempts and dead letters. What is due sooner than this looks, the turn that set
-//! it has fire. Bounds: [`LOOKED_AT`], [`FIRED`], [`RESUMED`].
+//! it has fire. The bot's own schedules are declared before. Bounds: [`LOOKED_AT`], [`FIRED`],
+//! [`RESUMED`].
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -16,10 +17,13 @@ use turnkey_storage::{DialogKey, Result};
 use crate::shared::clock::unix_ms;
 use crate::turn::context::Bot;
 use crate::turn::timing::LOOK;
-use crate::turn::turn;
+use crate::turn::{ticking, turn};
 
 /// Timers that a look finds; then comes the next.
 const LOOKED_AT: u32 = 5000;
+
+/// After so many tries to declare the schedules, the log says what is wrong.
+const MANY_TRIES: u32 = 5;
 
 /// Timers that fire in one transaction, which others wait for.
 const FIRED: usize = 200;
@@ -30,7 +34,20 @@ const RESUMED: usize = 256;
 /// Has timers fire when they are due, for as long as it is polled.
 pub(crate) async fn run(bot: Rc<Bot>) {
     let resumed = Rc::new(Cell::new(0));
+    let mut undeclared = Some(0);
     loop {
+        if let Some(tries) = undeclared {
+            undeclared = match ticking::declare(&bot).await {
+                Ok(()) => None,
+                Err(error) => {
+                    // Of two boxes that do it at once, one does it again.
+                    if tries == MANY_TRIES {
+                        tracing::warn!("the bot's schedules cannot be declared yet: {error}");
+                    }
+                    Some(tries.saturating_add(1))
+                }
+            };
+        }
         let next = tokio::time::Instant::now() + LOOK;
         let until = unix_ms() as i64 + LOOK.as_millis() as i64;
         match timers::due_before(&*bot.storage, until, LOOKED_AT).await {
@@ -74,7 +91,8 @@ async fn fire_in_time(bot: &Rc<Bot>, due: &[Timer], resumed: &Rc<Cell<usize>>) -
 
 /// Has these fire, and begins the turns of their dialogs.
 async fn fire(bot: &Rc<Bot>, rows: &[Timer], resumed: &Rc<Cell<usize>>) -> Result<()> {
-    if timers::fire(&*bot.storage, rows).await? == 0 {
+    let fired = timers::fire(&*bot.storage, rows).await? + ticking::fire(bot, rows).await?;
+    if fired == 0 {
         return Ok(()); // Somebody was sooner.
     }
     let dialogs: BTreeSet<&DialogKey> = rows.iter().map(|row| &row.dialog).collect();

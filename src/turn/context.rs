@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use turnkey_storage::Storage;
 
 use crate::author::dialog_by::DialogBy;
+use crate::author::every::Declared;
 use crate::author::message::Hears;
 use crate::author::overlap::Overlaps;
 use crate::author::user_lock::UserLock;
@@ -40,6 +41,8 @@ pub(crate) struct Bot {
     pub(crate) dialog_by: DialogBy,
     /// What becomes of messages that come shortly after each other.
     pub(crate) overlap: Overlaps,
+    /// The bot's own schedules.
+    pub(crate) every: Vec<Declared>,
     /// When the database was migrated from one state a user: see `inherited.rs`.
     pub(crate) inherits: OnceCell<Option<i64>>,
     /// How much is taken of whom.

@@ -18,6 +18,7 @@ pub(crate) mod relay;
 pub(crate) mod riding;
 pub(crate) mod send;
 mod stepping;
+pub(crate) mod ticking;
 pub(crate) mod timing;
 pub(crate) mod told;
 #[expect(clippy::module_inception, reason = "the room is named after its heart")]

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use turnkey_storage::inbox::Pending;
 use turnkey_storage::timers::Timer;
-use turnkey_storage::{Commit, DialogKey, LockAfter, Origin};
+use turnkey_storage::{Commit, DialogKey, LockAfter, Origin, schedules};
 
 use crate::author::error::Error;
 use crate::author::message::{Action, Kind, Outgoing, Reply, Target, Update};
@@ -32,6 +32,18 @@ pub(super) async fn prepare(
         names::check(action).map_err(Error::msg)?;
         resolve(action, &update.message).map_err(Error::msg)?;
     }
+    let channel = bot.channels.of(&update.dialog);
+    let name = &update.dialog.channel;
+    if name == schedules::CHANNEL && !handled.actions.is_empty() {
+        return Err(Error::msg(format!(
+            "the channel {name:?} has nobody to reply to; say it to a dialog with turn.send_to"
+        )));
+    }
+    if update.kind == Kind::Timer && !handled.actions.is_empty() && !channel.can_send() {
+        return Err(Error::msg(format!(
+            "the channel {name:?} has nobody to send to: its replies ride in answers, and a timer has none"
+        )));
+    }
     // Where the answer has left nothing can ride in it.
     let planned = match receipt.is_accepted() && !receipt.waits_for_answer() {
         false => bot.channels.plan(update, &handled.actions),
@@ -42,13 +54,6 @@ pub(super) async fn prepare(
         return Err(Error::msg(format!(
             "its replies make {} messages; {MAX_REPLIES} is the limit",
             send.len()
-        )));
-    }
-    let channel = bot.channels.of(&update.dialog);
-    if update.kind == Kind::Timer && !handled.actions.is_empty() && !channel.can_send() {
-        return Err(Error::msg(format!(
-            "the channel {:?} has nobody to send to: its replies ride in answers, and a timer has none",
-            update.dialog.channel
         )));
     }
     let (mut changes, set) = timing::changes(bot, update, handled.timers).await?;

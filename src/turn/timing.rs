@@ -1,23 +1,22 @@
 //! Timers: what a turn wants done about them.
 //!
 //! `outcome.rs` asks for the [`changes`] that go with a turn's commit; `turn.rs` sees then to those
-//! that are due [`soon`], and `alarm.rs` to all others. Due times are those of the wall clock, which
+//! that are due [`soon`], and `alarm.rs` to all others. Those that come again and again are
+//! `ticking.rs`'s from then on. Due times are those of the wall clock, which
 //! people mean; the order of updates never hangs on them. Bounds: [`LONGEST`], [`MAX_DATA`],
 //! [`timers::PER_DIALOG`].
 
 use std::time::Duration;
 
-use turnkey_storage::Change;
 use turnkey_storage::timers::{self, MAX_NAME, PER_DIALOG, Timer as Row};
+use turnkey_storage::{Change, schedules};
 
 use crate::author::error::{Error, Result};
-use crate::author::message::{Kind, Timer, TimerChange, Update, When};
+use crate::author::message::{Kind, SetTimer, TimerChange, Update, When};
+use crate::author::schedule::Schedule;
 use crate::shared::clock::unix_ms;
 use crate::turn::context::Bot;
-use crate::turn::relay;
-
-/// How the ids of their updates begin; no platform's do.
-const PREFIX: &str = "timer:";
+use crate::turn::{relay, ticking};
 
 /// How far off a timer may be: ten years, and the days of the leap years.
 const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
@@ -44,6 +43,12 @@ pub(super) async fn changes(
 ) -> Result<(Vec<Change>, Vec<Row>)> {
     let (mut changes, mut set) = (Vec::new(), Vec::new());
     for change in wanted {
+        let (TimerChange::Set { name, .. } | TimerChange::Cancel { name }) = &change;
+        if update.dialog == schedules::dialog(name) {
+            return Err(Error::msg(format!(
+                "{name:?} is the schedule that this dialog belongs to: give a timer another name; it ends when the bot declares it no more"
+            )));
+        }
         match change {
             TimerChange::Cancel { name } => {
                 set.retain(|row: &Row| row.name != name);
@@ -84,25 +89,34 @@ pub(crate) fn row(
         return Err(format!("a timer's name has 1 to {MAX_NAME} bytes"));
     }
     let now = unix_ms() as i64;
-    let due = match when {
+    let (due, schedule) = match when {
         When::After(delay) => {
             let delay = delay.0.map_err(|why| format!("timer {name:?}: {why}"))?;
-            now.saturating_add(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX))
+            let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
+            (now.saturating_add(delay), None)
         }
-        When::At(moment) => moment,
+        When::At(moment) => (moment, None),
+        When::Every { cron, zone } => {
+            let read = Schedule::new(&cron, &zone);
+            let schedule = read.map_err(|why| format!("timer {name:?}: {why}"))?;
+            (ticking::first(&schedule, now), Some(schedule))
+        }
     };
     if due.saturating_sub(now) > LONGEST.as_millis() as i64 {
         return Err(format!("timer {name:?} is more than ten years off"));
     }
     // Each setting fires by itself: one that is set again for the same moment, too.
-    let id = format!("{}:{name}:{due}:{}", update.dialog.user_id, update.id);
-    let id = relay::bounded(PREFIX, &id);
-    let raw = serde_json::to_vec(&Timer {
+    let (user, by) = (&update.dialog.user_id, &update.id);
+    let id = match schedule {
+        None => relay::bounded(ticking::PREFIX, &format!("{user}:{name}:{due}:{by}")),
+        Some(_) => ticking::id(due, &format!("{user}:{name}:{by}")),
+    };
+    let kept = SetTimer {
         name: name.clone(),
-        due,
+        due: schedule.is_none().then_some(due),
         data,
-    })
-    .map_err(|e| e.to_string())?;
+    };
+    let raw = serde_json::to_vec(&kept).map_err(|e| e.to_string())?;
     if raw.len() > MAX_DATA {
         return Err(format!(
             "timer {name:?} has more than {} KiB of data",
@@ -125,12 +139,15 @@ pub(crate) fn row(
         name,
         due,
         update: id,
+        schedule: schedule.map(|schedule| schedule.to_string()),
     };
     Ok((row, body))
 }
 
-/// How long it is until this one is due, should that be sooner than somebody looks.
+/// How long it is until this one is due, should that be sooner than somebody looks. A schedule
+/// has time for that.
 pub(super) fn soon(row: &Row) -> Option<Duration> {
     let left = row.due - unix_ms() as i64;
-    (left < SOON_MS).then(|| Duration::from_millis(u64::try_from(left).unwrap_or_default()))
+    (left < SOON_MS && row.schedule.is_none())
+        .then(|| Duration::from_millis(u64::try_from(left).unwrap_or_default()))
 }

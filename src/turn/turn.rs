@@ -42,7 +42,7 @@ use crate::turn::attempts::Attempts;
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
 use crate::turn::{
-    gathering, inherited, outcome, relay, riding, send, stepping, timing, told, typing,
+    gathering, inherited, outcome, relay, riding, send, stepping, ticking, timing, told, typing,
 };
 
 /// How often a turn that lost its lock is run again before its update is refused.
@@ -238,12 +238,15 @@ async fn do_what_is_left(bot: &Rc<Bot>, dialog: DialogKey) -> Option<Duration> {
 /// Runs an update of the inbox, once it is due. False: it is still there.
 fn run_row<'a>(bot: &'a Rc<Bot>, row: Pending) -> Pin<Box<dyn Future<Output = bool> + 'a>> {
     Box::pin(async move {
-        let update: Update = match serde_json::from_slice(&row.body) {
+        let mut update: Update = match serde_json::from_slice(&row.body) {
             Ok(update) => update,
             Err(error) => return attempts(bot).bury_unreadable(row, &error.to_string()).await,
         };
         if update.kind == Kind::Unreadable {
             return attempts(bot).bury_unreadable(row, &update.text).await;
+        }
+        if update.kind == Kind::Timer {
+            ticking::arrived(&mut update, &row);
         }
         let pause = row.pause();
         let mut receipt = Receipt::recovered(&bot.inbox, Arc::new(update), row);

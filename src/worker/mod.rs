@@ -35,6 +35,8 @@ pub(crate) use self::requests::Requests;
 use self::server::Server;
 use self::serving::Serving;
 use self::tasks::Tasks;
+use crate::author::every::Declared;
+use crate::author::start_error::StartError;
 use crate::channels::{Channels, check_channels};
 use crate::config::Config;
 use crate::handlers::{Author, Starting, Wishes};
@@ -215,6 +217,8 @@ impl Worker<'_> {
             hears: wishes.hears.unwrap_or(author.hears),
             dialog_by: wishes.dialog_by.unwrap_or(author.dialog_by),
             overlap,
+            every: Declared::read_all(&wishes.every.unwrap_or(author.every))
+                .map_err(StartError::Refused)?,
             inherits: OnceCell::new(),
             limiter: self
                 .scoreboard

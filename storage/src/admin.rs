@@ -2,7 +2,9 @@
 //!
 //! Called by the command line and the admin address. Works while a bot runs. Bounds: every list has a limit.
 
-use crate::{DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value};
+use crate::{
+    DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, schedules,
+};
 
 /// What a dialog has beside its state, and loses with it.
 const BESIDE_STATE: [&str; 4] = [
@@ -239,8 +241,9 @@ pub async fn dialog(
     }))
 }
 
-/// Forgets a dialog's state, the names of its messages, its timers and the steps of its turns: its
-/// next turn starts as a new dialog's. A turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
+/// Forgets a dialog's state, the names of its messages, its timers (but for the bot's own schedules)
+/// and the steps of its turns: its next turn starts as a new dialog's. A turn under way is told
+/// [`Error::Stale`] and runs again. Replies that wait to be
 /// sent, and the history, stay. False when there is no state.
 ///
 /// # Errors
@@ -288,11 +291,16 @@ pub async fn reset(storage: &dyn Storage, dialog: &DialogKey) -> Result<bool> {
 }
 
 /// Takes all rows of a dialog away, unless it has a state: for whoever forgets that in the same
-/// transaction, and may find that it was written again.
+/// transaction, and may find that it was written again. The bot's own schedules are no dialog's
+/// to forget.
 fn forget_without_state(table: &str, dialog: &DialogKey) -> Statement {
+    let declared = match table == "turnkey_timer" && dialog.channel == schedules::CHANNEL {
+        true => "AND (schedule IS NULL OR name <> user_id)",
+        false => "",
+    };
     Statement::new(
         format!(
-            "DELETE FROM {table} WHERE user_id = ?1 AND channel = ?2
+            "DELETE FROM {table} WHERE user_id = ?1 AND channel = ?2 {declared}
              AND NOT EXISTS (SELECT 1 FROM turnkey_dialog d
                  WHERE d.user_id = ?1 AND d.channel = ?2 AND d.version < ?3)"
         ),

@@ -55,6 +55,7 @@ pub mod postgres;
 mod remedy;
 pub mod replies;
 pub mod retention;
+pub mod schedules;
 pub mod sqlite;
 pub mod steps;
 pub mod taken;

@@ -3,8 +3,9 @@
 //! Set and cancelled with a turn's commit ([`set`], [`cancel`]); of two under one name of a
 //! dialog the later one stands. Whoever finds one due ([`due_before`]) has it fire ([`fire`]):
 //! one transaction that takes it away and puts its update into the inbox. From there it is an
-//! update like any other. Two that fire the same one at the same moment fire it once. Bounds:
-//! [`MAX_NAME`] bytes of a name, [`PER_DIALOG`] timers of a dialog.
+//! update like any other. Two that fire the same one at the same moment fire it once. Those that
+//! come again and again are [`schedules`](crate::schedules). Bounds: [`MAX_NAME`] bytes of a
+//! name, [`PER_DIALOG`] timers of a dialog.
 
 use crate::{Change, DialogKey, Result, Row, Statement, Storage, clock};
 
@@ -26,14 +27,16 @@ pub struct Timer {
     pub due: i64,
     /// The id of its update, within its channel.
     pub update: String,
+    /// How it goes on when it has fired; none if it is over then.
+    pub schedule: Option<String>,
 }
 
 /// Sets a timer: `update` is the id of the update that it fires, and `body` that update, as its
 /// reader in the inbox knows it.
 pub fn set(timer: &Timer, body: &[u8]) -> [Change; 2] {
     let insert = Statement::new(
-        "INSERT INTO turnkey_timer (user_id, channel, name, due, id, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO turnkey_timer (user_id, channel, name, due, id, body, schedule)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (
             &timer.dialog.user_id,
             &timer.dialog.channel,
@@ -41,6 +44,7 @@ pub fn set(timer: &Timer, body: &[u8]) -> [Change; 2] {
             timer.due,
             &timer.update,
             body,
+            timer.schedule.as_deref(),
         ),
     );
     [cancel(&timer.dialog, &timer.name), Change(insert)]
@@ -80,7 +84,7 @@ pub async fn count_others(
 /// # Errors
 /// [`Error::Unavailable`](crate::Error::Unavailable).
 pub async fn due_before(storage: &dyn Storage, until: i64, limit: u32) -> Result<Vec<Timer>> {
-    let ask = "SELECT user_id, channel, name, due, id FROM turnkey_timer
+    let ask = "SELECT user_id, channel, name, due, id, schedule FROM turnkey_timer
          WHERE due < ?1 ORDER BY due LIMIT ?2";
     listed(storage, Statement::new(ask, (until, limit))).await
 }
@@ -96,32 +100,36 @@ pub async fn list(
 ) -> Result<Vec<Timer>> {
     let ask = match dialog {
         Some(dialog) => Statement::new(
-            "SELECT user_id, channel, name, due, id FROM turnkey_timer
+            "SELECT user_id, channel, name, due, id, schedule FROM turnkey_timer
              WHERE user_id = ?1 AND channel = ?2 ORDER BY due LIMIT ?3",
             (&dialog.user_id, &dialog.channel, limit),
         ),
         None => Statement::new(
-            "SELECT user_id, channel, name, due, id FROM turnkey_timer ORDER BY due LIMIT ?1",
+            "SELECT user_id, channel, name, due, id, schedule FROM turnkey_timer
+             ORDER BY due LIMIT ?1",
             (limit,),
         ),
     };
     listed(storage, ask).await
 }
 
-async fn listed(storage: &dyn Storage, ask: Statement) -> Result<Vec<Timer>> {
+pub(crate) async fn listed(storage: &dyn Storage, ask: Statement) -> Result<Vec<Timer>> {
     let timer = |row: &Row| {
         Ok(Timer {
             dialog: DialogKey::new(row.key("channel")?, row.key("user_id")?),
             name: row.key("name")?,
             due: row.get("due")?,
             update: row.key("id")?,
+            schedule: row.maybe_key("schedule")?,
         })
     };
     storage.own_query(ask).await?.iter().map(timer).collect()
 }
 
 /// Has these timers fire: each that is still there leaves its place to its update in the inbox,
-/// in this order. How many there were. The caller limits how many: all are one transaction.
+/// in this order. How many there were. Those with a schedule are left alone:
+/// [`schedules::tick`](crate::schedules::tick) has them fire. The caller limits how many: all are
+/// one transaction.
 ///
 /// # Errors
 /// As [`Storage::commit`].
@@ -130,7 +138,8 @@ pub async fn fire(storage: &dyn Storage, timers: &[Timer]) -> Result<u64> {
     let mut statements = Vec::with_capacity(timers.len() * 3);
     // Rows are taken in the order of their keys: two that fire the same ones do not wait for
     // each other in a circle.
-    let mut in_order: Vec<(usize, &Timer)> = timers.iter().enumerate().collect();
+    let over = |(_, timer): &(usize, &Timer)| timer.schedule.is_none();
+    let mut in_order: Vec<(usize, &Timer)> = timers.iter().enumerate().filter(over).collect();
     in_order.sort_by_key(|(_, timer)| (&timer.dialog, &timer.name));
     for (place, timer) in in_order {
         let key = || (&timer.dialog.user_id, &timer.dialog.channel, &timer.name);

@@ -158,6 +158,14 @@ impl Row {
         }
     }
 
+    /// The same where there may be none.
+    pub(crate) fn maybe_key(&self, column: &str) -> Result<Option<String>> {
+        match self.get::<Value>(column)? {
+            Value::Null => Ok(None),
+            _ => self.key(column).map(Some),
+        }
+    }
+
     /// With every text changed.
     #[cfg(feature = "postgres")]
     pub(crate) fn map_text(mut self, change: impl Fn(String) -> String) -> Self {

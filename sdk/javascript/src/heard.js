@@ -39,7 +39,7 @@ class Heard {
   get album() { return this.#message.album ?? '' }
   get timer() {
     const { timer } = this.#message
-    return timer && { name: timer.name, due: new Date(timer.due), data: timer.data ?? null }
+    return timer && { name: timer.name, due: new Date(timer.due), late: timer.late ?? 0, data: timer.data ?? null }
   }
 
   get rpc() { return this.#message.rpc }

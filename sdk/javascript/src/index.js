@@ -51,9 +51,9 @@ function checkOptions(handle, options) {
   if (typeof handle !== 'function') {
     throw new TypeError(`run: a handler is wanted, such as async (turn) => { … }, not ${describe(handle)}`)
   }
-  const { concurrency = 1000, raw = false, hears = [], dialogBy, overlap, name, ...others } = options
+  const { concurrency = 1000, raw = false, hears = [], dialogBy, overlap, every, name, ...others } = options
   for (const other of Object.keys(others)) {
-    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears, dialogBy, overlap and name`)
+    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears, dialogBy, overlap, every and name`)
   }
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
     throw new RangeError(`run: concurrency: a whole number of 1 to ${MAX_CONCURRENCY} is wanted, not ${describe(concurrency)}`)
@@ -74,7 +74,23 @@ function checkOptions(handle, options) {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)
   }
   const called = name || path.basename(process.argv[1] ?? '') || 'bot'
-  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears, dialog_by: dialogBy, overlap }
+  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears, dialog_by: dialogBy, overlap, every: readSchedules(every) }
+}
+
+/** The bot's own schedules, as the protocol has them. What is no schedule, Turnkey says. */
+function readSchedules(every) {
+  if (every === undefined) return undefined
+  if (every === null || typeof every !== 'object') {
+    throw new TypeError(`run: every: such as { digest: ['0 9 * * MON', 'Europe/Vienna'] } is wanted, not ${describe(every)}`)
+  }
+  return Object.entries(every).map(([name, when]) => {
+    const isPair = Array.isArray(when) && when.length === 2 && when.every((word) => typeof word === 'string')
+    if (!isPair) {
+      throw new TypeError(`run: every: ${name}: a cron expression and a time zone are wanted, such as ['0 9 * * MON', 'Europe/Vienna'], not ${inspect(when)}`)
+    }
+    const [cron, zone] = when
+    return { name, cron, zone }
+  })
 }
 
 /** The number of the question that a line answers. */

@@ -80,20 +80,30 @@ class Conversation {
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
    * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
-   * rpc, timer, raw, attempt, steps, update }`. With `newer: true` the user has sent something else meanwhile:
+   * rpc, timer, raw, attempt, steps, update, channel }`. With `newer: true` the user has sent something else meanwhile:
    * see `turn.newer`, which also resolves when this is called again. Rejects with what the handler threw.
    */
   sends(user, update) {
-    const run = () => this.#turn(user, update)
-    this.#newer.get(user)?.()
-    const last = this.#lasts.get(user)?.then(run, run) ?? run()
-    this.#lasts.set(user, last)
+    const key = this.#key(user, update.channel)
+    const run = () => this.#turn(user, key, update)
+    this.#newer.get(key)?.()
+    const last = this.#lasts.get(key)?.then(run, run) ?? run()
+    this.#lasts.set(key, last)
     return last
   }
 
-  /** The user's state as the database has it; undefined for a new user. */
-  state(user) {
-    const state = this.#states.get(user)
+  #key(user, channel = this.#channel) {
+    return channel === this.#channel ? user : `${channel}:${user}`
+  }
+
+  /** A schedule that `run` was given as `every` is due, so many milliseconds ago: what is said to others then. */
+  ticks(name, { late = 0 } = {}) {
+    return this.sends(name, { text: name, channel: 'cron', timer: { name, due: Date.now() - late, late } })
+  }
+
+  /** The user's state as the database has it, or with `{ channel: 'cron' }` a schedule's; undefined for a new user. */
+  state(user, { channel } = {}) {
+    const state = this.#states.get(this.#key(user, channel))
     return state === undefined ? undefined : JSON.parse(state)
   }
 
@@ -107,16 +117,16 @@ class Conversation {
     return this.#overlaps.get(user) ?? null
   }
 
-  /** The user's timer of this name is due: what they are told. */
+  /** The user's timer of this name is due, or their schedule, which stays: what they are told. */
   async fires(user, name) {
     const timers = this.#timers.get(user)
     const timer = timers?.get(name)
     if (timer === undefined) throw new Error(`fires: ${user} has no timer ${inspect(name)}; there are ${inspect(this.timers(user))}`)
-    timers.delete(name)
+    if (timer.cron === undefined) timers.delete(name)
     return this.sends(user, { text: name, timer: { data: timer.data } })
   }
 
-  async #turn(user, { text = '', kind, rpc, timer, raw, attempt = 1, steps, update, newer = false, ...others }) {
+  async #turn(user, key, { text = '', kind, rpc, timer, raw, attempt = 1, steps, update, newer = false, channel = this.#channel, ...others }) {
     const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
@@ -124,14 +134,14 @@ class Conversation {
     this.steps = { ...steps }
     kind ??= rpc ? 'rpc' : timer ? 'timer' : 'message'
     const message = throughJson({
-      channel: this.#channel,
+      channel,
       user,
       update: update ?? `update ${this.#updates}`,
       kind,
       text,
       attempt,
       steps,
-      state: this.state(user),
+      state: this.state(user, { channel }),
       ...(kind === 'message' ? readCommand(text) : undefined),
       event,
       markup,
@@ -150,12 +160,12 @@ class Conversation {
       raw: raw instanceof Uint8Array ? { base64: Buffer.from(raw).toString('base64') } : raw,
     })
     const comes = new Promise((resolve) => {
-      this.#newer.set(user, () => {
+      this.#newer.set(key, () => {
         newer = true
         resolve(true)
       })
     })
-    if (newer) this.#newer.get(user)()
+    if (newer) this.#newer.get(key)()
     const ask = (sort, fields) => {
       if (sort === 'newer') return fields.wait === false ? newer : comes
       return this.#answer(sort, fields)
@@ -167,16 +177,19 @@ class Conversation {
       await handle(turn)
       done = throughJson(takeDone(turn, message))
     } finally {
-      this.#newer.delete(user)
+      this.#newer.delete(key)
       endTurn(turn)
+    }
+    if (channel === 'cron' && !(done.replies ?? []).every((said) => said.send_to)) {
+      throw new Error("the channel 'cron' has nobody to reply to; say it to a dialog with turn.sendTo")
     }
     if (done.sql) {
       await this.#database.transaction(done.sql.map(([sql, params]) => [sql, params.map(fromColumn)]))
     }
-    if (done.state !== undefined) this.#states.set(user, JSON.stringify(done.state))
-    if (done.overlap !== undefined) this.#overlaps.set(user, done.overlap)
-    const timers = this.#timers.get(user) ?? new Map()
-    this.#timers.set(user, timers)
+    if (done.state !== undefined) this.#states.set(key, JSON.stringify(done.state))
+    if (done.overlap !== undefined) this.#overlaps.set(key, done.overlap)
+    const timers = this.#timers.get(key) ?? new Map()
+    this.#timers.set(key, timers)
     for (const wish of done.timers ?? []) {
       if (wish.cancel) timers.delete(wish.name)
       else timers.set(wish.name, wish)

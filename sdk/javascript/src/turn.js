@@ -173,7 +173,14 @@ class Turn extends Heard {
     this.#time('turn.at', name, { at: Math.round(at) }, data)
   }
 
-  /** Takes a timer of this dialog away, if there is one of this name. */
+  /** Sets a timer that comes at the moments of a cron expression in a time zone, until it is cancelled. */
+  every(cron, zone, name, data) {
+    const fields = wantText(cron, 'turn.every: cron').trim().split(/\s+/)
+    if (fields.length !== 5) throw new RangeError(`turn.every: five fields such as '0 9 * * MON' are wanted, not ${describe(cron)}`)
+    this.#time('turn.every', name, { cron, zone: wantText(zone, 'turn.every: zone') }, data)
+  }
+
+  /** Takes a timer or schedule of this dialog away, if there is one of this name. */
   cancel(name) {
     this.#time('turn.cancel', name, { cancel: true })
   }

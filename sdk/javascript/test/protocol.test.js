@@ -37,8 +37,8 @@ describe('a turn', { concurrency: 4 }, () => {
 
   test('has what the table of verbs says', async (t) => {
     const seen = '[turn.state, turn.text, turn.command, turn.argument, turn.button, turn.files, turn.rpc, turn.userId, turn.channel, turn.update, turn.attempt]'
-    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'], dialogBy: 'chat', overlap: { telegram: 'burst 2m', '*': 'interrupt' } })`)
-    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'], dialog_by: 'chat', overlap: { telegram: 'burst 2m', '*': 'interrupt' } })
+    const worker = await start(t, `${IMPORT}run((turn) => turn.reply(JSON.stringify(${seen})), { raw: true, name: 'ä'.repeat(40), concurrency: 3, hears: ['edited'], dialogBy: 'chat', overlap: { telegram: 'burst 2m', '*': 'interrupt' }, every: { digest: ['0 9 * * MON', 'UTC'] } })`)
+    assert.deepEqual(worker.hello, { protocol: 1, name: 'ä'.repeat(32), concurrency: 3, raw: true, hears: ['edited'], dialog_by: 'chat', overlap: { telegram: 'burst 2m', '*': 'interrupt' }, every: [{ name: 'digest', cron: '0 9 * * MON', zone: 'UTC' }] })
     const see = async (turn) => JSON.parse((await worker.turn(turn)).replies[0].text)
     assert.deepEqual(await see({ text: '/start ref', command: 'start', argument: 'ref', raw: { a: 1 } }),
       [{}, '/start ref', 'start', 'ref', null, [], null, 'ann', 'http', { id: 'u1', kind: 'message', raw: { a: 1 } }, 1])
@@ -90,17 +90,19 @@ describe('a turn', { concurrency: 4 }, () => {
       turn.after(1500, 'b')
       turn.at(new Date('2030-01-01T00:00:00Z'), 'c', 0)
       turn.at(1250, 'd')
+      turn.every('0 9 * * MON', 'Europe/Vienna', 'f', 7)
       turn.cancel('e')
       turn.reply(JSON.stringify(turn.timer ?? 'none'))
     })`)
     assert.deepEqual(await worker.turn(), {
       state: {}, replies: [{ text: '"none"' }],
       timers: [{ name: 'tea', after: '10m', data: { a: [1] } }, { name: 'b', after: 1500 },
-        { name: 'c', at: 1893456000000, data: 0 }, { name: 'd', at: 1250 }, { name: 'e', cancel: true }],
+        { name: 'c', at: 1893456000000, data: 0 }, { name: 'd', at: 1250 },
+        { name: 'f', cron: '0 9 * * MON', zone: 'Europe/Vienna', data: 7 }, { name: 'e', cancel: true }],
     })
-    const timer = { name: 'tea', due: 1893456000500, data: { a: 1 } }
+    const timer = { name: 'tea', due: 1893456000500, late: 1500, data: { a: 1 } }
     const { replies } = await worker.turn({ kind: 'timer', text: 'tea', timer })
-    assert.deepEqual(replies, [{ text: '{"name":"tea","due":"2030-01-01T00:00:00.500Z","data":{"a":1}}' }])
+    assert.deepEqual(replies, [{ text: '{"name":"tea","due":"2030-01-01T00:00:00.500Z","late":1500,"data":{"a":1}}' }])
   })
 
   for (const [call, sentence] of [
@@ -108,6 +110,8 @@ describe('a turn', { concurrency: 4 }, () => {
     ["turn.after('1s', '')", "turn.after: a timer's name has 1 to 64 bytes"],
     ["turn.after('1s', 7)", 'turn.after: name: a text is wanted, not the number 7'],
     ["turn.after('1s', 'x', 1n)", 'turn.after: the data is JSON:'],
+    ["turn.every('0 9 * *', 'UTC', 'x')", "turn.every: five fields such as '0 9 * * MON' are wanted, not"],
+    ["turn.every('0 9 * * *', 7, 'x')", 'turn.every: zone: a text is wanted, not the number 7'],
     ["turn.at(new Date(NaN), 'x')", 'turn.at: a Date, or milliseconds since 1970, are wanted, not'],
   ]) {
     test(`as a timer, ${call} fails the turn`, async (t) => {
@@ -789,7 +793,9 @@ describe('run', { concurrency: 4 }, () => {
 
   for (const [call, sentence] of [
     ['run()', 'TypeError: run: a handler is wanted, such as async (turn) => { … }, not undefined'],
-    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy, overlap and name'],
+    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy, overlap, every and name'],
+    ["run(() => {}, { every: 'x' })", "TypeError: run: every: such as { digest: ['0 9 * * MON', 'Europe/Vienna'] } is wanted, not a text"],
+    ["run(() => {}, { every: { a: 'x' } })", "TypeError: run: every: a: a cron expression and a time zone are wanted, such as ['0 9 * * MON', 'Europe/Vienna'], not 'x'"],
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],
     ['run(() => {}, { raw: 1 })', 'TypeError: run: raw: true or false is wanted, not the number 1'],
     ["run(() => {}, { dialogBy: 'group' })", "TypeError: run: dialogBy: one of user, chat, user_in_chat is wanted, not 'group'"],

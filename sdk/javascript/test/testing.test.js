@@ -114,6 +114,25 @@ describe('a conversation', () => {
     assert.deepEqual(await Promise.all([slow, next]), [['newer true'], ['next false']])
   })
 
+  test('has schedules tick', async () => {
+    const bot = new Conversation((turn) => {
+      if (turn.channel === 'cron') {
+        turn.state.weeks = (turn.state.weeks ?? 0) + 1
+        turn.sendTo('vk', '8', `week ${turn.state.weeks}, ${turn.timer.late} ms late`)
+        if (turn.timer.late > 1000) turn.reply('nobody')
+      } else if (turn.timer) turn.reply(`your ${turn.timer.name}`)
+      else turn.every('0 9 * * MON', 'Europe/Vienna', 'digest')
+    })
+    await bot.says('digest', 'hi')
+    assert.deepEqual(await bot.fires('digest', 'digest'), ['your digest'])
+    assert.deepEqual(await bot.fires('digest', 'digest'), ['your digest'])
+    await bot.ticks('digest')
+    const [said] = await bot.ticks('digest', { late: 300 })
+    assert.equal(said.text, 'week 2, 300 ms late')
+    await assert.rejects(bot.ticks('digest', { late: 2000 }), /has nobody to reply to; say it to a dialog with turn.sendTo/)
+    assert.deepEqual([bot.state('digest', { channel: 'cron' }), bot.state('digest')], [{ weeks: 2 }, {}])
+  })
+
   test('gives what is said as it was written', async () => {
     const bytes = Buffer.from([0, 255])
     const bot = new Conversation((turn) => {

@@ -209,6 +209,8 @@ class Started(unittest.TestCase):
             ("handle, dialog_by='group'", "ValueError: dialog_by is one of user, chat, user_in_chat, not 'group' (str)"),
             ("handle, overlap='burst'", 'ValueError: overlap is each, albums, latest, interrupt or burst with a time, such as "burst 1500ms", or a dict of these by channel, not \'burst\' (str)'),
             ("handle, overlap={'vk': 7}", 'ValueError: overlap is each, albums, latest, interrupt or burst with a time, such as "burst 1500ms", or a dict of these by channel, not 7 (int)'),
+            ("handle, every=['a']", """TypeError: every is such as {"digest": ("0 9 * * MON", "UTC")}, not ['a'] (list)"""),
+            ("handle, every={'a': '0 9 * * MON'}", """TypeError: every: 'a' is a cron expression and a time zone, such as ("0 9 * * MON", "Europe/Vienna"), not '0 9 * * MON' (str)"""),
             ("handle, hears=['edits']", "ValueError: hears names 'edits'; what can be heard is message, button, opened, joined, left, edited,"),
             ("handle, state=7", "TypeError: state is a dataclass type, or left out for a dict; not 7 (int)"),
             ("handle, state=V()", "TypeError: state is the type: state=V, not state=V(…)"),

@@ -57,6 +57,11 @@ class Both:
         self.assertEqual(bot.receive(), {"id": 1, "newer": 1, "wait": False})
         bot.send({"id": 1, "newer": 1, "result": True})
         self.assertEqual(bot.answer(1)["done"]["replies"], [{"text": "True"}])
+        self.assertNotIn("every", hello)
+        every = "{'digest': ('0 9 * * MON', 'Europe/Vienna')}"
+        hello = self.handler("pass", arguments=f", every={every}").hello
+        digest = {"name": "digest", "cron": "0 9 * * MON", "zone": "Europe/Vienna"}
+        self.assertEqual(hello["every"], [digest])
 
     def test_messages_of_one_turn(self):
         bot = self.handler(
@@ -79,6 +84,7 @@ class Both:
             "turn.after(d.timedelta(minutes=1), 'c', 'x')\n"
             "turn.at(d.datetime(2030, 1, 1, tzinfo=d.timezone.utc), 'd')\n"
             "turn.at(1.25, 'e')\n"
+            "turn.every('0 9 * * MON', 'Europe/Vienna', 'g', 7)\n"
             "turn.cancel('f')\n"
             "turn.reply(repr(turn.timer))"
         )
@@ -91,14 +97,15 @@ class Both:
                 {"name": "c", "after": 60000, "data": "x"},
                 {"name": "d", "at": 1893456000000},
                 {"name": "e", "at": 1250},
+                {"name": "g", "cron": "0 9 * * MON", "zone": "Europe/Vienna", "data": 7},
                 {"name": "f", "cancel": True},
             ],
         )
         self.assertEqual(done["replies"], [{"text": "None"}])
-        timer = {"name": "tea", "due": 1893456000500, "data": {"a": 1}}
+        timer = {"name": "tea", "due": 1893456000500, "late": 1500, "data": {"a": 1}}
         said = bot.replies("tea", 2, kind="timer", timer=timer)[0]
         self.assertTrue(said.startswith("Timer(name='tea', due=datetime.datetime(2030, 1, 1, 0, 0, 0, 500000, "), said)
-        self.assertTrue(said.endswith("data={'a': 1})"), said)
+        self.assertTrue(said.endswith("data={'a': 1}, late=datetime.timedelta(seconds=1, microseconds=500000))"), said)
 
     def test_timers_that_are_none(self):
         for call, error in (
@@ -110,6 +117,9 @@ class Both:
             ("turn.after('1s', 'x', {1})", "turn.after: the data is JSON:"),
             ("turn.at(__import__('datetime').datetime.now(), 'x')", "turn.at takes a datetime with its time zone"),
             ("turn.at('soon', 'x')", "turn.at takes a datetime or seconds, not 'soon' (str)"),
+            ("turn.every('0 9 * *', 'UTC', 'x')", "turn.every takes five fields such as \"0 9 * * MON\", not '0 9 * *'"),
+            ("turn.every(9, 'UTC', 'x')", "turn.every: the schedule is a str, not 9 (int)"),
+            ("turn.every('0 9 * * *', None, 'x')", "turn.every: the time zone is a str, not None"),
             ("turn.cancel(None)", "turn.cancel: the name is a str, not None"),
         ):
             with self.subTest(call):

@@ -164,6 +164,30 @@ class Conversations(unittest.TestCase):
         self.assertEqual(plain.sends("ann", "x", newer=True), ["True"])
         self.assertEqual(plain.says("ann", "x"), ["False"])
 
+    def test_schedules(self):
+        def handle(turn):
+            if turn.channel == "cron":
+                turn.state["weeks"] = turn.state.get("weeks", 0) + 1
+                turn.send_to("vk", "8", f"week {turn.state['weeks']}, {turn.timer.late.seconds} s late")
+                if turn.timer.late.seconds > 60:
+                    turn.reply("nobody")
+            elif turn.timer:
+                turn.reply(f"your {turn.timer.name}")
+            else:
+                turn.every("0 9 * * MON", "Europe/Vienna", "digest")
+
+        bot = Conversation(handle)
+        bot.says("digest", "hi")
+        self.assertEqual(bot.fires("digest", "digest"), ["your digest"])
+        self.assertEqual(bot.fires("digest", "digest"), ["your digest"])
+        bot.ticks("digest")
+        (said,) = bot.ticks("digest", late=3)
+        self.assertEqual(said.text, "week 2, 3 s late")
+        with self.assertRaisesRegex(ValueError, "has nobody to reply to; say it to a dialog with turn.send_to"):
+            bot.ticks("digest", late=100)
+        self.assertEqual(bot.state("digest", channel="cron"), {"weeks": 2})
+        self.assertEqual(bot.state("digest"), {})
+
     def test_what_is_said(self):
         def handle(turn):
             turn.reply("a", buttons=[[("x", "1"), ("y", "2")]], name="menu")

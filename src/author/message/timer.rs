@@ -1,7 +1,7 @@
 //! [`Timer`]: what a turn of [`Kind::Timer`](super::Kind::Timer) is about; [`Delay`]: how far
 //! off it is set; [`TimerChange`]: what a turn wants done about timers.
 //!
-//! `turn/timing.rs` does it with the turn's commit.
+//! `turn/timing.rs` does it with the turn's commit; [`SetTimer`] is what it keeps.
 
 use std::time::Duration;
 
@@ -15,9 +15,38 @@ pub struct Timer {
     pub name: String,
     /// When it was to be due: milliseconds since 1970.
     pub due: i64,
+    /// How long after that it fired: milliseconds in most cases, hours if nothing ran. As JSON a
+    /// number of milliseconds.
+    #[serde(default, with = "milliseconds")]
+    pub late: Duration,
     /// What it was set with.
     #[serde(default)]
     pub data: serde_json::Value,
+}
+
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_millis)
+    }
+}
+
+/// A timer as it is kept until it is due. One that has a schedule is due again and again: which
+/// time this is, the id of its update says.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SetTimer {
+    pub(crate) name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) due: Option<i64>,
+    #[serde(default)]
+    pub(crate) data: serde_json::Value,
 }
 
 /// How far off a timer is: a [`Duration`], or a text such as `10m`, with the units `ms`, `s`,
@@ -86,6 +115,8 @@ pub(crate) enum When {
     After(Delay),
     /// At this moment: milliseconds since 1970.
     At(i64),
+    /// Again and again: a cron expression, and the zone in which it holds.
+    Every { cron: String, zone: String },
 }
 
 /// What a turn wants done about a timer of its dialog.

@@ -137,6 +137,7 @@ pub(super) async fn text(admin: &Admin, format: Format) -> String {
     commits(&mut text, admin, &status);
     replies(&mut text, &status);
     broadcasts(&mut text, &status);
+    later(&mut text, &status);
     if format == Format::OpenMetrics {
         text.line("# EOF");
     }
@@ -452,6 +453,29 @@ fn broadcasts(text: &mut Text, status: &Status) {
     ] {
         text.line(&format!("{name}{{state=\"{state}\"}} {number}"));
     }
+}
+
+fn later(text: &mut Text, status: &Status) {
+    let Some(later) = &status.later else {
+        return;
+    };
+    text.gauge(
+        "turnkey_timers_waiting",
+        "",
+        "Timers and schedules that wait; at most 10000.",
+        later.waiting as f64,
+    );
+    text.gauge(
+        "turnkey_timers_overdue",
+        "",
+        "Timers and schedules that should have fired seconds ago; at most 10000.",
+        later.overdue as f64,
+    );
+    text.counter(
+        "turnkey_ticks_left_out",
+        "Ticks of schedules that were left out, since the one before was not done.",
+        later.left_out,
+    );
 }
 
 struct Text {

@@ -18,6 +18,7 @@
 
 mod gate;
 mod history;
+mod later;
 mod metrics;
 mod page;
 mod queues;

@@ -1,5 +1,5 @@
-//! What waits in the database, which broadcasts are under way, and whether turns can be
-//! committed, queried at most once a second.
+//! What waits in the database, what is due later, which broadcasts are under way, and whether
+//! turns can be committed, queried at most once a second.
 //!
 //! Used by every page and scrape of this worker. Only one query runs at a time, and further
 //! requests wait for its result: a storm of scrapes costs the database nothing. Bounds:
@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
-use turnkey_storage::Storage;
 use turnkey_storage::admin::{self, Queues};
 use turnkey_storage::broadcasts::{self, Broadcast};
+use turnkey_storage::schedules::{self, Overview};
+use turnkey_storage::{Storage, clock};
+
+use super::later::SCHEDULES;
 
 /// How long a look is told of again.
 const FRESH: Duration = Duration::from_secs(1);
@@ -35,6 +38,8 @@ pub(super) struct Outcome {
     pub(super) queues: Result<Queues, String>,
     /// Those that have not ended.
     pub(super) broadcasts: Arc<[Broadcast]>,
+    /// None when that is not known.
+    pub(super) later: Option<Overview>,
     /// Why no turn can be committed; none when one can.
     pub(super) cannot_write: Option<String>,
 }
@@ -47,14 +52,16 @@ impl Cached {
         {
             return outcome.clone();
         }
-        let (queues, broadcasts, written) = tokio::join!(
+        let (queues, broadcasts, later, written) = tokio::join!(
             within(admin::queues(&**storage)),
             within(broadcasts::open(&**storage, BROADCASTS)),
+            within(schedules::overview(&**storage, clock::now_ms(), SCHEDULES)),
             within(storage.write_ready())
         );
         let outcome = Outcome {
             queues,
             broadcasts: broadcasts.unwrap_or_default().into(),
+            later: later.ok(),
             cannot_write: written.err(),
         };
         *last = Some((Instant::now(), outcome.clone()));

@@ -15,6 +15,7 @@ use turnkey_storage::broadcasts::Broadcast;
 
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
+use super::later::Later;
 use super::queues::Outcome;
 use crate::author::message::Kind;
 use crate::shared::clock::unix_ms;
@@ -53,6 +54,9 @@ pub(crate) struct Status {
     /// Those that run or are paused.
     #[serde(default)]
     pub(crate) broadcasts: Vec<Broadcasting>,
+    /// None when the database does not answer.
+    #[serde(default)]
+    pub(crate) later: Option<Later>,
     /// None without `--backup-dir`.
     pub(crate) backup: Option<Backup>,
     /// None without HTTPS.
@@ -238,6 +242,7 @@ impl Admin {
         let Outcome {
             queues,
             broadcasts,
+            later,
             cannot_write,
         } = self.queues.get(&self.bot.storage).await;
         let board = self.board;
@@ -319,6 +324,7 @@ impl Admin {
             },
             queues: queues.ok().map(waiting),
             broadcasts: broadcasts.iter().map(broadcasting).collect(),
+            later: later.map(|later| Later::of(&later, board.sum(Field::LeftOut))),
             backup: self.backup_dir.clone().map(|dir| Backup {
                 dir,
                 at_ms: Some(board.shared(Shared::BackupAt)).filter(|at| *at > 0),

@@ -451,9 +451,11 @@ fn chosen(audience: &Audience, mut params: Vec<Value>) -> (String, Vec<Value>) {
         // A comment at its end ends with the line.
         dialogs.push_str(&format!(" WHERE ({filter}\n)"));
     }
-    // Replies of HTTP's ride in the answers: there is nobody to send to.
+    // Replies of HTTP's ride in the answers, and nobody is behind a schedule of the bot's own:
+    // there is nobody to send to.
     let mut from = format!(
-        "(SELECT user_id, channel FROM {dialogs}\n) c WHERE c.channel <> 'http' AND c.user_id <> ''"
+        "(SELECT user_id, channel FROM {dialogs}\n) c
+         WHERE c.channel <> 'http' AND c.channel <> 'cron' AND c.user_id <> ''"
     );
     if let Some(channel) = &audience.channel {
         params.push(Value::from(channel));

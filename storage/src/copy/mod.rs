@@ -114,7 +114,9 @@ const OURS: &[(&str, &[&str], usize)] = &[
     ),
     (
         "turnkey_timer",
-        &["user_id", "channel", "name", "due", "id", "body"],
+        &[
+            "user_id", "channel", "name", "due", "id", "body", "schedule", "fired",
+        ],
         3,
     ),
     (

@@ -32,6 +32,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("timers.sql"),
     include_str!("steps.sql"),
     include_str!("overlaps.sql"),
+    include_str!("schedules.sql"),
 ];
 
 /// The oldest servers: both know how to lay out an index on our keys, roll back a

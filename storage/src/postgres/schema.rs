@@ -26,6 +26,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("timers.sql"),
     include_str!("steps.sql"),
     include_str!("overlaps.sql"),
+    include_str!("schedules.sql"),
 ];
 
 /// The oldest server that this is tried with has a larger number; functions and

@@ -195,4 +195,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
         overlap TEXT NOT NULL,
         PRIMARY KEY (user_id, channel)
     ) STRICT, WITHOUT ROWID;",
+    // Timers that move on when they fire: by which schedule, and which update fired last.
+    "ALTER TABLE turnkey_timer ADD COLUMN schedule TEXT;
+    ALTER TABLE turnkey_timer ADD COLUMN fired TEXT;
+    CREATE INDEX turnkey_timer_cron ON turnkey_timer (due) WHERE channel = 'cron';",
 ];

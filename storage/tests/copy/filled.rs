@@ -150,6 +150,7 @@ async fn keep_beside(storage: &dyn Storage) {
             name: name.to_owned(),
             due,
             update: format!("timer:{name}"),
+            schedule: (due > 0).then(|| "0 9 * * MON UTC".to_owned()),
         };
         timers::set(&timer, b"\0\xff'")
     };

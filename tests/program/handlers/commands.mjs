@@ -10,6 +10,7 @@ const BY_ID = { message: '7' }
 run(async (turn) => {
   turn.state.count = (turn.state.count ?? 0) + 1
   const { count } = turn.state
+  if (turn.channel === 'cron') return tick(turn, count)
   if (turn.updates.length > 1) {
     await waitAtGate(turn, turn.updates.at(-1).text)
     turn.reply(`${count}: ${together(turn)}`)
@@ -20,7 +21,17 @@ run(async (turn) => {
   if (Object.hasOwn(verbs, command) && await verbs[command](turn, rest, count) !== false) return
   const said = otherThanText(turn) ?? text
   turn.reply(`${count}: ${said}`)
-}, { overlap: process.env.COMMANDS_OVERLAP })
+}, { overlap: process.env.COMMANDS_OVERLAP, every: declared() })
+
+function declared() {
+  const all = process.env.COMMANDS_EVERY?.split(';').map((one) => one.split('='))
+  return all && Object.fromEntries(all.map(([name, ...when]) => [name, when]))
+}
+
+function tick(turn, count) {
+  const { name, late } = turn.timer
+  turn.sendTo('telegram', '7', `tick ${name} ${count}${late > 60_000 ? ', late' : ''}`)
+}
 
 const verbs = {
   fail() { throw new Error('told to fail') },
@@ -69,6 +80,10 @@ const verbs = {
   after(turn, rest) {
     const [delay, name, data] = rest.split(' ')
     turn.after(delay, name, data)
+  },
+  every(turn, rest) {
+    const [, cron, zone, name, data] = /^(\S+) (\S+) (\S+) ([^]*)$/.exec(rest)
+    turn.every(cron.replaceAll('_', ' '), zone, name, data)
   },
   cancel(turn, rest) { turn.cancel(rest) },
   async pay(turn, rest) {

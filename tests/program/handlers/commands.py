@@ -31,6 +31,9 @@ async def obey(turn: turnkey.AsyncTurn) -> None:
     turn.state["count"] = turn.state.get("count", 0) + 1
     count = turn.state["count"]
     text = turn.text
+    if turn.channel == "cron":
+        await tick(turn, count)
+        return
     if len(turn.updates) > 1:
         if turn.updates[-1].text.startswith("gate "):
             await wait_at_gate(turn, turn.updates[-1].text[len("gate ") :])
@@ -133,6 +136,9 @@ async def say_more(turn: turnkey.AsyncTurn, command: str, rest: str) -> bool:
     elif command == "after":
         delay, name, data = rest.split(" ", 2)
         turn.after(delay, name, data)
+    elif command == "every":
+        cron, zone, name, data = rest.split(" ", 3)
+        turn.every(cron.replace("_", " "), zone, name, data)
     elif command == "cancel":
         turn.cancel(rest)
     elif command == "pay":
@@ -269,8 +275,21 @@ def together(turn: turnkey.AsyncTurn) -> str:
     return f"{'|'.join(texts)} as {text}, {len(turn.files)} files"
 
 
+async def tick(turn: turnkey.AsyncTurn, count: int) -> None:
+    name = turn.timer.name
+    if name.startswith("sleep "):
+        await asyncio.sleep(int(name[len("sleep ") :]) / 1000)
+    if name == "reply":
+        turn.reply("to nobody")
+    late = ", late" if turn.timer.late.total_seconds() > 60 else ""
+    turn.send_to("telegram", "7", f"tick {name} {count}{late}")
+
+
 # As many as a worker has in flight.
 EDITS = ["message", "button", "opened", "edited"]
 NAMES = {"dialog_by": "COMMANDS_DIALOG_BY", "overlap": "COMMANDS_OVERLAP"}
 MORE = {option: os.environ[name] for option, name in NAMES.items() if name in os.environ}
+every = [one.split("=") for one in os.environ.get("COMMANDS_EVERY", "").split(";") if one]
+if every:
+    MORE["every"] = {name: (cron, zone) for name, cron, zone in every}
 turnkey.run(obey, concurrency=4096, hears=EDITS if "COMMANDS_EDITS" in os.environ else [], **MORE)

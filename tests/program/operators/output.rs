@@ -91,6 +91,7 @@ async fn set_timers(storage: &dyn Storage, names: &[&str]) {
             name: (*name).to_owned(),
             due: i64::MAX,
             update: format!("timer:{name}"),
+            schedule: None,
         };
         timers::set(&timer, b"{}")
     };

@@ -16,6 +16,7 @@ mod overlap;
 pub(crate) mod poison;
 pub(crate) mod replies;
 pub(crate) mod resent;
+mod schedules;
 pub(crate) mod slow;
 mod steps;
 mod timers;

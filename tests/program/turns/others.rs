@@ -147,6 +147,7 @@ async fn the_command_line_says_something() {
         (&["telegram", "", "hi"], "user's id"),
         (&["telegrm", "6", "hi"], "no channel \"telegrm\""),
         (&["http", "6", "hi"], "nobody can be sent to"),
+        (&["cron", "tea", "hi"], "nobody can be sent to"),
         (&["telegram", "6", "--file", "none.json"], "No such file"),
     ] {
         refused(&send(args), why);

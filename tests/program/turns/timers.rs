@@ -15,7 +15,7 @@ async fn start(api: &Api, args: &[&str]) -> Bot {
 }
 
 /// What rides in the answer; null where nothing does.
-async fn says(bot: &Bot, update: u64, user: u64, said: &str) -> Value {
+pub(super) async fn says(bot: &Bot, update: u64, user: u64, said: &str) -> Value {
     let answer = once(bot.port, webhook(&text(update, user, said))).await;
     assert_eq!(answer.status, 200);
     match answer.text().as_str() {
@@ -25,7 +25,7 @@ async fn says(bot: &Bot, update: u64, user: u64, said: &str) -> Value {
 }
 
 /// What the command prints, an object a line.
-fn listed(bot: &Bot) -> Vec<Value> {
+pub(super) fn listed(bot: &Bot) -> Vec<Value> {
     let said = bot.setup.tool(&["timers", "list", "--json"]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     let lines = said.stdout.lines();

@@ -177,6 +177,7 @@ fn insert(
                 name,
                 due,
                 update,
+                schedule: _,
             } = timer;
             let DialogKey { channel, user_id } = dialog;
             let row = params![channel, user_id, name, due, update, body];

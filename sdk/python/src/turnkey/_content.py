@@ -7,7 +7,7 @@ or empty where it is a text that every platform should have.
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 #: What sort of file one is.
@@ -124,6 +124,8 @@ class Timer(NamedTuple):
     due: datetime
     #: What it was set with.
     data: Any
+    #: How long after that it fired: milliseconds in most cases, hours if nothing ran.
+    late: timedelta = timedelta(0)
 
 
 class Update(NamedTuple):
@@ -150,7 +152,7 @@ def read_files(files: List[Data]) -> List[File]:
 
 def read_timer(data: Data) -> Timer:
     due = datetime.fromtimestamp(data["due"] / 1000, timezone.utc)
-    return Timer(data["name"], due, data.get("data"))
+    return Timer(data["name"], due, data.get("data"), timedelta(milliseconds=data.get("late", 0)))
 
 
 def read_location(data: Data) -> Location:

@@ -20,7 +20,10 @@ from typing import (
     Callable,
     Dict,
     Iterable,
+    List,
+    Mapping,
     Optional,
+    Tuple,
     Type,
     Union,
     overload,
@@ -66,6 +69,7 @@ def run(
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
+    every: Optional[Mapping[str, Tuple[str, str]]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -80,6 +84,7 @@ def run(
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
+    every: Optional[Mapping[str, Tuple[str, str]]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -94,6 +99,7 @@ def run(
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
+    every: Optional[Mapping[str, Tuple[str, str]]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -108,6 +114,7 @@ def run(
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
+    every: Optional[Mapping[str, Tuple[str, str]]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -121,6 +128,7 @@ def run(
     hears: Iterable[str] = (),
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
+    every: Optional[Mapping[str, Tuple[str, str]]] = None,
     name: Optional[str] = None,
 ) -> None:
     """Runs the bot: calls `handle` with each turn, until `turnkey run` ends the process.
@@ -140,7 +148,11 @@ def run(
     the user has been quiet for so long; `latest`: one for the newest of those that came during
     the turn before; `interrupt`: a message that comes while the handler runs cancels that run, and
     the handler is called again with both. `{"telegram": "burst 1500ms", "*": "each"}` says it by
-    channel. `name` is how the log calls this process.
+    channel. `every` has the bot's own schedules, by their
+    names: a cron expression and a time zone, such as
+    `{"digest": ("0 9 * * MON", "Europe/Vienna")}`. Each runs a turn of the kind `timer`, of a
+    dialog of its own on the channel `cron`; what is left out is gone at the next start. `name` is
+    how the log calls this process.
 
     Returns when the worker has no more use for the process. It is the last line of a
     program: under `if __name__ == "__main__":` if tests import it.
@@ -148,7 +160,7 @@ def run(
     global _called
     many_tasks = is_async(handle)
     states = states_of(state)
-    hello = _hello(handle, many_tasks, concurrency, raw, hears, dialog_by, overlap, name)
+    hello = _hello(handle, many_tasks, concurrency, raw, hears, dialog_by, overlap, every, name)
     if _called:
         raise RuntimeError("turnkey.run was called before: a process has one handler")
     _called = True
@@ -200,6 +212,7 @@ def _hello(
     hears: Iterable[str],
     dialog_by: Optional[str],
     overlap: Union[None, str, Dict[str, str]],
+    every: Optional[Mapping[str, Tuple[str, str]]],
     name: Optional[str],
 ) -> bytes:
     if concurrency is None:
@@ -235,7 +248,25 @@ def _hello(
         hello["dialog_by"] = dialog_by
     if overlap is not None:
         hello["overlap"] = overlap
+    if every is not None:
+        hello["every"] = _schedules(every)
     return encode({"hello": hello})
+
+
+def _schedules(every: Mapping[str, Tuple[str, str]]) -> List[Dict[str, str]]:
+    """The bot's own, as the protocol has them. What is no schedule, the worker says."""
+    if not hasattr(every, "items"):
+        raise TypeError(f'every is such as {{"digest": ("0 9 * * MON", "UTC")}}, not {describe(every)}')
+    schedules = []
+    for name, when in every.items():
+        words = list(when) if isinstance(when, (tuple, list)) else []
+        if not isinstance(name, str) or [type(word) for word in words] != [str, str]:
+            raise TypeError(
+                f"every: {name!r} is a cron expression and a time zone, such as"
+                f' ("0 9 * * MON", "Europe/Vienna"), not {describe(when)}'
+            )
+        schedules.append({"name": name, "cron": words[0], "zone": words[1]})
+    return schedules
 
 
 def _check_pipes() -> None:

@@ -320,8 +320,22 @@ class BaseTurn(Heard, Generic[S]):
             raise TypeError(f"turn.at takes a datetime or seconds, not {describe(moment)}")
         self._time("at", name, {"at": round(moment * 1000)}, data)
 
+    def every(self, cron: str, zone: str, name: str, data: Any = None) -> None:
+        """Sets a timer that comes again and again, until it is cancelled: at the moments of a cron
+        expression of five fields (minute, hour, day of the month, month, day of the week) in a time
+        zone. Otherwise as `after`. Where the zone's clock is set, each moment still comes once;
+        what came while nothing ran comes once at the next start.
+
+            turn.every("0 9 * * MON", "Europe/Vienna", "digest")"""
+        for what, value in (("schedule", cron), ("time zone", zone)):
+            if not isinstance(value, str):
+                raise TypeError(f"turn.every: the {what} is a str, not {describe(value)}")
+        if len(cron.split()) != 5:
+            raise ValueError(f'turn.every takes five fields such as "0 9 * * MON", not {cron!r}')
+        self._time("every", name, {"cron": cron, "zone": zone}, data)
+
     def cancel(self, name: str) -> None:
-        """Takes a timer of this dialog away, if there is one of this name."""
+        """Takes a timer or schedule of this dialog away, if there is one of this name."""
         self._time("cancel", name, {"cancel": True}, None)
 
     def overlap(self, overlap: Optional[str]) -> None:

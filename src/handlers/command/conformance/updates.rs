@@ -122,8 +122,7 @@ pub(super) fn each_kind(hears: Option<Hears>) -> Vec<Update> {
     let call = json!({ "method": "pay", "params": { "order": 7, "lines": [1, null] } });
     let mut call = of(Kind::Rpc, 6, "", call.to_string());
     call.dialog = DialogKey::new("rpc", "6");
-    let timer =
-        json!({ "name": "tea", "due": 1_800_000_000_000_i64, "data": { "sort": [1, null] } });
+    let timer = json!({ "name": "tea", "due": 1_800_000_000_000_i64, "late": 3, "data": { "sort": [1, null] } });
     let timer = of(Kind::Timer, 16, "tea", timer.to_string());
     let mut all = vec![
         message(1, "/start@bot ref_42"),

@@ -44,6 +44,10 @@ struct GivenTimer {
     #[serde(default)]
     at: Option<i64>,
     #[serde(default)]
+    cron: Option<String>,
+    #[serde(default)]
+    zone: Option<String>,
+    #[serde(default)]
     cancel: bool,
     #[serde(default)]
     data: serde_json::Value,
@@ -52,11 +56,16 @@ struct GivenTimer {
 impl GivenTimer {
     fn checked(self) -> std::result::Result<TimerChange, String> {
         let name = self.name;
-        let when = match (self.after, self.at, self.cancel) {
-            (Some(delay), None, false) => When::After(delay),
-            (None, Some(moment), false) => When::At(moment),
-            (None, None, true) => return Ok(TimerChange::Cancel { name }),
-            _ => return Err("one of after, at and cancel is wanted".to_owned()),
+        let every = self.cron.is_some() || self.zone.is_some();
+        let when = match (self.after, self.at, every, self.cancel) {
+            (Some(delay), None, false, false) => When::After(delay),
+            (None, Some(moment), false, false) => When::At(moment),
+            (None, None, true, false) => match (self.cron, self.zone) {
+                (Some(cron), Some(zone)) => When::Every { cron, zone },
+                _ => return Err("cron and zone belong together".to_owned()),
+            },
+            (None, None, false, true) => return Ok(TimerChange::Cancel { name }),
+            _ => return Err("one of after, at, cron and cancel is wanted".to_owned()),
         };
         let data = self.data;
         Ok(TimerChange::Set { name, when, data })

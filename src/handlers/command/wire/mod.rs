@@ -36,6 +36,7 @@ pub(super) use self::question::{
 pub(super) use self::read::read;
 pub(super) use self::write::{cancel, drain, hello, interrupt, line, ping, turn};
 use crate::author::dialog_by::DialogBy;
+use crate::author::every::Every;
 use crate::author::message::{Hears, Kind, Update};
 use crate::handlers::Wishes;
 
@@ -86,6 +87,8 @@ pub(super) struct Hello {
     pub(super) dialog_by: Option<String>,
     #[serde(default)]
     pub(super) overlap: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(super) every: Option<Vec<Every>>,
 }
 
 fn one() -> usize {
@@ -103,6 +106,7 @@ impl Hello {
                 .overlap
                 .as_ref()
                 .and_then(|said| overlap::overlaps(said).ok()),
+            every: self.every.clone(),
         }
     }
 

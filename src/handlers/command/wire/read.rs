@@ -14,6 +14,7 @@ use super::overlap::overlaps;
 use super::question::{Fields, Question, Sort};
 use super::{Hello, LONGEST_NAME, Line, MOST_AT_ONCE, PROTOCOL, TurnEnd};
 use crate::author::dialog_by::DialogBy;
+use crate::author::every::Declared;
 use crate::author::message::{Kind, Object};
 
 /// All that a line can hold.
@@ -180,6 +181,11 @@ impl Hello {
         if let Some(overlap) = &self.overlap {
             overlaps(overlap)?;
         }
+        if let Some(every) = &self.every
+            && let Err(why) = Declared::read_all(every)
+        {
+            return Err(format!("hello.every: {why}"));
+        }
         Ok(self)
     }
 }
@@ -203,6 +209,9 @@ mod tests {
             r#"{"hello":{"protocol":1,"hears":["nonsense"]}}"#,
             r#"{"hello":{"protocol":1,"overlap":"burst"}}"#,
             r#"{"hello":{"protocol":1,"overlap":{"vk":"burst 11m"}}}"#,
+            r#"{"hello":{"protocol":1,"every":[{"name":"a","cron":"0 0 31 2 *","zone":"UTC"}]}}"#,
+            r#"{"hello":{"protocol":1,"every":[{"name":"a","cron":"0 9 * * *","zone":"Vienna"}]}}"#,
+            r#"{"hello":{"protocol":1,"every":[{"name":"a"}]}}"#,
             r#"{"id":1,"done":{"state":{"a":NaN}}}"#,
         ] {
             assert!(read(line.as_bytes()).is_err(), "{line}");
@@ -210,6 +219,7 @@ mod tests {
         assert!(read(&[b'{', 0xff, b'}']).is_err());
         for line in [
             r#"{"hello":{"protocol":1,"later":true},"more":1}"#,
+            r#"{"hello":{"protocol":1,"every":[{"name":"a","cron":"0 9 * * *","zone":"UTC"}]}}"#,
             r#"{"id":1,"done":{"unknown":1}}"#,
             r#"{"id":1,"query":2,"sql":7}"#,
             r#"{"id":1,"ask":2}"#,

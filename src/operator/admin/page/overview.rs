@@ -29,6 +29,7 @@ pub(super) fn body(status: &Status) -> String {
     queues(&mut html, status);
     replies(&mut html, status);
     database(&mut html, status);
+    later(&mut html, status);
     broadcasts(&mut html, status);
     unheard(&mut html, status);
     html.push_str("</section>");
@@ -315,6 +316,38 @@ fn broadcasts(html: &mut String, status: &Status) {
         );
     }
     perhaps(html, "broadcasts", "Broadcasts", &html_of_all);
+}
+
+fn later(html: &mut String, status: &Status) {
+    let mut rows = String::new();
+    if let Some(later) = status.later.as_ref().filter(|later| later.waiting > 0) {
+        let up_to = |number: u64| match number >= later.counted {
+            true => format!("{} or more", count(later.counted)),
+            false => count(number),
+        };
+        let due = |ms: i64| match u64::try_from(ms).unwrap_or_default() {
+            ms if ms > status.now_ms => {
+                let left = (ms - status.now_ms) as f64 / 1000.0;
+                time(ms, "", &format!("in {}", seconds(left)))
+            }
+            ms => time(ms, "", "now"),
+        };
+        let mut row = |name: &str, value: String| {
+            let _ = write!(rows, "<div><dt>{name}</dt><dd>{value}</dd></div>");
+        };
+        row("waiting", up_to(later.waiting));
+        row("the next", later.next_ms.map_or("-".to_owned(), due));
+        let overdue = flagged(up_to(later.overdue), later.overdue > 0);
+        row("overdue", overdue);
+        row("ticks left out", count(later.left_out));
+        for ticks in &later.schedules {
+            let name = escape(&ticks.name).to_string();
+            let schedule = escape(&ticks.schedule);
+            let when = format!("{}<br><small>{schedule}</small>", due(ticks.next_ms));
+            row(&name, when);
+        }
+    }
+    perhaps(html, "later", "Timers", &rows);
 }
 
 /// A card that is hidden while there is nothing in it: `live.js` finds its place all the same.

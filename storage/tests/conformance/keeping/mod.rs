@@ -1,5 +1,5 @@
 //! What a database keeps beside turns: the inbox, dead letters, replies that were given up
-//! or may be refused later, pauses, marks, names and broadcasts; what an operator asks of it; and how old rows go.
+//! or may be refused later, pauses, marks, names, broadcasts, timers and schedules; what an operator asks of it; and how old rows go.
 
 mod broadcasts;
 mod dead_letters;
@@ -13,6 +13,7 @@ mod overlaps;
 mod pauses;
 mod relays;
 mod replies;
+mod schedules;
 mod taken;
 mod timers;
 

@@ -18,6 +18,7 @@ fn timer(dialog: &DialogKey, name: &str, due: i64) -> Timer {
         name: name.to_owned(),
         due,
         update: format!("timer:{}:{name}:{due}", dialog.user_id),
+        schedule: None,
     }
 }
 

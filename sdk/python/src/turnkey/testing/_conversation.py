@@ -124,6 +124,7 @@ class Conversation(Questions):
         attempt: int = 1,
         steps: Optional[Mapping[str, Any]] = None,
         newer: bool = False,
+        channel: Optional[str] = None,
     ) -> List[Said]:
         """Anything else that can come in, by the names that a turn has for it:
         `files=[turnkey.File("photo", id="…")]`, `location=turnkey.Location(48.2, 16.4)`;
@@ -133,7 +134,7 @@ class Conversation(Questions):
         self._count += 1
         self._newer = newer
         turn: Dict[str, Any] = {
-            "channel": self._channel,
+            "channel": self._channel if channel is None else channel,
             "user": user,
             "update": str(self._count),
             "kind": "rpc" if rpc is not None else "timer" if timer is not None else kind,
@@ -174,28 +175,43 @@ class Conversation(Questions):
         if steps:
             turn["steps"] = dict(steps)
         turn = decode(encode(turn))
-        if user in self._stored:
-            turn["state"] = json.loads(self._stored[user])
-        return self._take(user, turn)
+        key = self._key(user, channel)
+        if key in self._stored:
+            turn["state"] = json.loads(self._stored[key])
+        return self._take(key, turn)
+
+    def _key(self, user: str, channel: Optional[str]) -> str:
+        return user if channel in (None, self._channel) else f"{channel}:{user}"
 
     def timers(self, user: str) -> List[str]:
         """The names of the user's timers that wait."""
         return sorted(self._timers.get(user, ()))
 
     def fires(self, user: str, name: str) -> List[Said]:
-        """The user's timer of this name is due; what they are told then."""
-        timer = self._timers.get(user, {}).pop(name, None)
+        """The user's timer of this name is due, or their schedule, which stays; what they are told
+        then."""
+        timer = self._timers.get(user, {}).get(name)
         if timer is None:
             raise KeyError(f"{user} has no timer {name!r}; there are {self.timers(user)}")
+        if "cron" not in timer:
+            del self._timers[user][name]
         return self.sends(user, name, timer={"data": timer.get("data")})
 
     def overlap(self, user: str) -> Optional[str]:
         """What the user's turns have said of their quick messages with `turn.overlap`, last."""
         return self._overlaps.get(user)
 
-    def state(self, user: str) -> Any:
-        """A user's state as the next turn would see it."""
-        return self._states.read(json.loads(self._stored.get(user, "null")))
+    def ticks(self, name: str, *, late: float = 0) -> List[Said]:
+        """A schedule that `turnkey.run` was given as `every` is due, so many seconds ago; what is
+        said to others then."""
+        due = round((time.time() - late) * 1000)
+        timer = {"name": name, "due": due, "late": round(late * 1000)}
+        return self.sends(name, name, timer=timer, channel="cron")
+
+    def state(self, user: str, *, channel: Optional[str] = None) -> Any:
+        """A user's state as the next turn would see it; that of a schedule with
+        `channel="cron"`."""
+        return self._states.read(json.loads(self._stored.get(self._key(user, channel), "null")))
 
     def query(self, sql: str, params: Params = ()) -> List[Row]:
         """A look at your own tables, from the test."""
@@ -215,6 +231,10 @@ class Conversation(Questions):
             done = decode(done_line(0, turn, self._states))["done"]
         finally:
             turn._ended = True
+        if data["channel"] == "cron" and not all("send_to" in said for said in done.get("replies", ())):
+            raise ValueError(
+                "the channel 'cron' has nobody to reply to; say it to a dialog with turn.send_to"
+            )
         with self._transaction():
             for sql, values in done.get("sql", ()):
                 self.database.execute(sql, _values(values))
