@@ -639,6 +639,22 @@ describe('cancel', { concurrency: 4 }, () => {
     assert.equal((await worker.answer(id)).fail.error, 'AbortError: a newer message has come')
   })
 
+  test('by a newer message does nothing once there is a step', async (t) => {
+    const worker = await start(t, bot(`
+      async pay(turn) {
+        const paid = await turn.step('charge', () => new Promise((resolve) => { globalThis.go = resolve }))
+        turn.reply(paid + turn.signal.aborted)
+      },
+      go() { go('paid ') },
+    `))
+    const id = worker.begin({ text: 'pay' })
+    worker.send({ cancel: id, reason: 'newer' })
+    await worker.turn({ text: 'go' })
+    const { step } = await worker.line((line) => line.step)
+    worker.send({ id, step })
+    assert.deepEqual((await worker.answer(id)).done.replies, [{ text: 'paid false' }])
+  })
+
   test('ends the wait for an answer of the database', async (t) => {
     const worker = await start(t, bot("async ask(turn) { await turn.query('A') }, nothing() {},"))
     const id = worker.begin({ text: 'ask' })

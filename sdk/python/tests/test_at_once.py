@@ -185,6 +185,22 @@ class Async(Both, AsyncHandlers, unittest.TestCase):
         bot.end()
         self.assertEqual((bot.wait(), bot.stderr), (0, ""))
 
+    def test_a_newer_message_does_not_cancel_a_step(self):
+        bot = self.handler(
+            "async def pay():\n"
+            "    print('pays', flush=True)\n"
+            "    await asyncio.sleep(0.05)\n"
+            "    return 'paid'\n"
+            "turn.reply(await turn.step('charge', pay))"
+        )
+        bot.turn(1)
+        while not bot.stdout:
+            pass
+        bot.send({"cancel": 1, "reason": "newer"})
+        self.assertEqual(bot.receive(), {"id": 1, "step": 1, "name": "charge", "value": "paid"})
+        bot.send({"id": 1, "step": 1})
+        self.assertEqual(bot.answer(1)["done"]["replies"], [{"text": "paid"}])
+
     def test_a_task_that_is_cancelled_before_it_begins(self):
         bot = self.start(COUNTER)
         turn = {"channel": "t", "user": "u", "update": "1", "kind": "message", "text": "x"}
