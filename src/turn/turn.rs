@@ -361,8 +361,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             let heard = &gathered.heard;
             let returned = match heard.kind {
                 Kind::Relayed => relay::handled(heard, state, grant),
-                Kind::Button if asking::is_press(&heard) => {
-                    let (returned, asker) = asking::handled(bot, &heard, state, grant).await;
+                Kind::Button if asking::is_press(heard) => {
+                    let (returned, asker) = asking::handled(bot, heard, state, grant).await;
                     // Its answer is in the inbox.
                     resume_soon(bot, asker);
                     returned
