@@ -1,4 +1,4 @@
--- Migration 9 of the MySQL engine: callbacks. Never change it once released. It may be applied
+-- Migration 11 of the MySQL engine: callbacks. Never change it once released. It may be applied
 -- again after it was cut off.
 
 -- What others may start a turn of a dialog with, once: by the hash of a secret.

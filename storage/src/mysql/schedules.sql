@@ -1,4 +1,4 @@
--- Migration 9 of the MySQL engine: schedules. Never change it once released.
+-- Migration 10 of the MySQL engine: schedules. Never change it once released.
 -- It may be applied again after it was cut off, and MySQL knows no ADD COLUMN IF NOT
 -- EXISTS: so it looks first.
 

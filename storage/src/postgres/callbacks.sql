@@ -1,4 +1,4 @@
--- Migration 10 of the PostgreSQL engine: callbacks. Never change it once released.
+-- Migration 12 of the PostgreSQL engine: callbacks. Never change it once released.
 
 -- What others may start a turn of a dialog with, once: by the hash of a secret.
 CREATE TABLE turnkey_callback (

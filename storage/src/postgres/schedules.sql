@@ -1,4 +1,4 @@
--- Migration 10 of the PostgreSQL engine: schedules. Never change it once released.
+-- Migration 11 of the PostgreSQL engine: schedules. Never change it once released.
 
 -- Timers that move on when they fire: by which schedule, and which update fired last.
 ALTER TABLE turnkey_timer

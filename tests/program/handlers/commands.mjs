@@ -19,8 +19,8 @@ run(async (turn) => {
   const text = await waitAtGate(turn, turn.text)
   const [, command, rest = ''] = /^(\S*)(?: ([^]*))?$/.exec(text) ?? [, text]
   if (Object.hasOwn(verbs, command) && await verbs[command](turn, rest, count) !== false) return
-  const said = otherThanText(turn) ?? text
   if (turn.called?.name === 'quiet') return
+  const said = otherThanText(turn) ?? text
   turn.reply(`${count}: ${said}`)
 }, { overlap: process.env.COMMANDS_OVERLAP, every: declared() })
 

@@ -7,8 +7,9 @@ use hyper::body::Bytes;
 use serde_json::{Value, json};
 
 use crate::harness::api::{Api, Call};
-use crate::harness::bot::{Bot, SOON, Setup, until};
+use crate::harness::bot::{Bot, SOON, Setup, skipped, until};
 use crate::harness::client::{Answer, once, post, say};
+use crate::harness::programs::has;
 use crate::harness::telegram::{text, webhook};
 use crate::platforms::{polling, webhooks};
 
@@ -477,6 +478,35 @@ async fn questions_are_asked_and_answered_where_updates_are_polled() {
     let answers = api.queues.registrations();
     assert_eq!(answers[0].fields["text"], "✓ Yes");
     bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn so_it_is_in_python_and_javascript() {
+    for (file, interpreter) in [("commands.py", "python3"), ("commands.mjs", "node")] {
+        if !has(interpreter) {
+            skipped(&format!("callbacks in {file}: {interpreter} is missing"));
+            continue;
+        }
+        let api = Api::start();
+        let setup = Setup::handled_by(file).args(&["--workers", "2", "--public-url", URL]);
+        let setup = setup.env("TURNKEY_TELEGRAM_SECRET", SECRET);
+        let bot = api.configure(setup).start().await;
+        let path = opened(&bot, 1, 7, "paid 2d").await;
+        for _ in 0..2 {
+            assert_eq!(posted(&bot, &path, r#"{"sum":7}"#).await, 200);
+        }
+        let paid = r#"2: callback paid application/json {"sum":7}"#;
+        api.receives("7", &[paid]).await;
+        let question = "asks telegram 8 approve Let in?";
+        assert_eq!(says(&bot, 2, 9, question).await, "asked");
+        let data = data_of(&api, "8").await;
+        presses(&api, &bot, 3, &data[1], "✓ No").await;
+        api.receives("9", &["2: callback approve no:1 by telegram:8"])
+            .await;
+        let late = opened(&bot, 4, 10, "late 0s").await;
+        assert_eq!(posted(&bot, &late, "").await, 410);
+        bot.stop().await.assert_sound();
+    }
 }
 
 #[tokio::test]
