@@ -4,7 +4,10 @@
 //! it. [`check_user_lock`] tests a [`UserLock`] in all cases that the program relies on. Bound:
 //! ten seconds for each wait.
 
+mod conversation;
+mod platform;
 mod program;
+mod storage;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,6 +20,7 @@ use crate::author::error::{Error, Result};
 use crate::author::message::DialogKey;
 use crate::author::user_lock::{Held, UserLock};
 
+pub use self::conversation::{Conversation, Said, say};
 pub use self::program::Program;
 
 /// For what must happen: a lock may look again only now and then.
