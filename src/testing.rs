@@ -11,8 +11,10 @@ mod launch;
 mod platform;
 mod program;
 mod request;
+mod said;
 mod storage;
 mod telegram;
+mod telegram_api;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -25,11 +27,13 @@ use crate::author::error::{Error, Result};
 use crate::author::message::DialogKey;
 use crate::author::user_lock::{Held, UserLock};
 
-pub use self::conversation::{Conversation, Said, say};
+pub use self::conversation::{Conversation, say};
 pub use self::launch::Launch;
 pub use self::program::Program;
 pub use self::request::Answer;
-pub use self::telegram::{Telegram, TelegramCall};
+pub use self::said::Said;
+pub use self::telegram::Telegram;
+pub use self::telegram_api::TelegramCall;
 
 /// For what must happen: a lock may look again only now and then.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -23,9 +23,10 @@ use turnkey_storage::{
 
 use super::PATIENCE;
 use super::platform::{CALLBACKS, Fake};
+use super::said::Said;
 use super::storage::Own;
 use crate::author::error::{Error, Result};
-use crate::author::message::{Action, DialogKey, Kind, Reply, TimerChange, Update, When, address};
+use crate::author::message::{DialogKey, Kind, TimerChange, Update, When, address};
 use crate::author::newer::Newer;
 use crate::author::steps::{Steps, Wish};
 use crate::author::turn::Turn;
@@ -34,39 +35,6 @@ use crate::handlers::{AnyHandler, Call, Handled, Interruption, RunEnd};
 use crate::shared::arrivals::{Arrivals, WORDS};
 use crate::shared::clock::unix_ms;
 use crate::turn::timing;
-
-/// What a turn left.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Said<S> {
-    /// The user's state from now on.
-    pub state: S,
-    /// All that is to be done, in order: replies, edits, calls, what is said to others.
-    pub actions: Vec<Action>,
-    /// The results that the turn has kept with [`Turn::step`], by the steps' names.
-    pub steps: BTreeMap<String, Value>,
-    /// The names of the timers and schedules of this dialog that wait now.
-    pub timers: Vec<String>,
-    /// What was shown with [`Turn::draft`] meanwhile.
-    pub drafts: Vec<String>,
-}
-
-impl<S> Said<S> {
-    /// The replies to the user, in order.
-    pub fn replies(&self) -> Vec<&Reply> {
-        let reply = |action| match action {
-            &Action::Reply(ref reply) => Some(reply),
-            _ => None,
-        };
-        self.actions.iter().filter_map(reply).collect()
-    }
-
-    /// The texts of the replies, each with a line of its own.
-    pub fn text(&self) -> String {
-        let texts = self.replies().into_iter().map(|reply| reply.text.as_str());
-        texts.collect::<Vec<_>>().join("\n")
-    }
-}
 
 /// Runs a handler once, without a process: a user who has this state writes this text. What is
 /// more than one message is a [`Conversation`].

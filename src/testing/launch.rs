@@ -5,16 +5,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
-use super::program::Program;
 use super::telegram::Telegram;
-use crate::author::error::Result;
 
 pub(super) const HTTP_TOKEN: &str = "TURNKEY_HTTP_TOKEN";
 pub(super) const RPC_TOKEN: &str = "TURNKEY_RPC_TOKEN";
 
-/// A program that is to be started for a test: see [`Program::of`].
+/// A program that is to be started for a test: see [`Program::of`](super::Program::of).
 ///
 /// ```no_run
 /// # fn main() -> turnkey::Result<()> {
@@ -66,15 +63,6 @@ impl Launch {
             .variable("TURNKEY_TELEGRAM_API_URL", telegram.url())
             .variable("TURNKEY_UPDATER", "polling")
             .variable(HTTP_TOKEN, "testing")
-    }
-
-    /// Starts it on a free port, with a database of its own in a temporary directory.
-    ///
-    /// # Errors
-    /// It ended, or did not start within ten seconds; with what it wrote.
-    pub fn start(self) -> Result<Program> {
-        let directory = tempfile::Builder::new().prefix("turnkey-").tempdir()?;
-        Program::launch(self, Arc::new(directory))
     }
 
     /// The program in these circumstances, without arguments.

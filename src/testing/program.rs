@@ -50,6 +50,17 @@ struct Replies {
     replies: Vec<Reply>,
 }
 
+impl Launch {
+    /// Starts it on a free port, with a database of its own in a temporary directory.
+    ///
+    /// # Errors
+    /// It ended, or did not start within ten seconds; with what it wrote.
+    pub fn start(self) -> Result<Program> {
+        let directory = tempfile::Builder::new().prefix("turnkey-").tempdir()?;
+        Program::launch(self, Arc::new(directory))
+    }
+}
+
 impl Program {
     /// Starts a program made with [`App`](crate::App), such as
     /// `env!("CARGO_BIN_EXE_bot")`, with further arguments of `run`. It listens on a free
@@ -68,7 +79,7 @@ impl Program {
         Launch::new(program.as_ref())
     }
 
-    pub(super) fn launch(launch: Launch, directory: Arc<tempfile::TempDir>) -> Result<Self> {
+    fn launch(launch: Launch, directory: Arc<tempfile::TempDir>) -> Result<Self> {
         let mut command = launch.command(directory.path());
         let mut child = command
             .args(["run", "--host", "127.0.0.1", "--port", "0"])
