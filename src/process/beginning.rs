@@ -24,7 +24,7 @@ pub(crate) fn check() -> StartResult {
 /// The three lines.
 const MAIN: &str = "
     fn main() -> std::process::ExitCode {
-        turnkey::App::new(handle).run()
+        App::new(handle).run()
     }";
 
 #[cfg(test)]

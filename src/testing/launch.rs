@@ -57,7 +57,8 @@ impl Launch {
         self
     }
 
-    /// It polls this Telegram. `/http` and `/rpc` are served beside it.
+    /// It polls this Telegram, in one worker: without `--workers` and `--public-url`. `/http` and
+    /// `/rpc` are served beside it.
     pub fn telegram(self, telegram: &Telegram) -> Self {
         self.variable("TURNKEY_TELEGRAM_TOKEN", Telegram::TOKEN)
             .variable("TURNKEY_TELEGRAM_API_URL", telegram.url())

@@ -43,7 +43,7 @@ fn an_async_main() {
         for part in [
             "error: main is async (#[tokio::main])",
             "fn main() -> std::process::ExitCode {",
-            "turnkey::App::new(handle).run()",
+            "App::new(handle).run()",
         ] {
             assert!(ended.stderr.contains(part), "no {part:?}: {ended:?}");
         }
