@@ -27,11 +27,11 @@ pub struct Said<S> {
 impl<S> Said<S> {
     /// The replies to the user, in order.
     pub fn replies(&self) -> Vec<&Reply> {
-        let reply = |action| match action {
-            &Action::Reply(ref reply) => Some(reply),
+        let all = self.actions.iter().filter_map(|action| match action {
+            Action::Reply(reply) => Some(reply),
             _ => None,
-        };
-        self.actions.iter().filter_map(reply).collect()
+        });
+        all.collect()
     }
 
     /// The texts of the replies, each with a line of its own.
