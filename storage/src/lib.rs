@@ -53,11 +53,13 @@ mod own;
 pub mod pauses;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod reasons;
 mod remedy;
 pub mod replies;
 pub mod retention;
 pub mod schedules;
 pub mod sqlite;
+pub mod standby;
 pub mod steps;
 pub mod taken;
 pub mod timers;

@@ -13,6 +13,7 @@
 //! | `status.rs` | all figures as one value, `/status.json` |
 //! | `history.rs` | the last two minutes: rates, percentiles, charts |
 //! | `queues.rs` | what waits in the database |
+//! | `problems.rs` | what is wrong, in words, with the remedy |
 //! | `metrics.rs` | `/metrics` |
 //! | `page/` | `/status` and the pages below it |
 
@@ -21,11 +22,13 @@ mod history;
 mod later;
 mod metrics;
 mod page;
+mod problems;
 mod queues;
 mod routes;
 mod server;
 mod status;
 
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -35,6 +38,8 @@ use tokio::task::JoinSet;
 use self::history::{History, LOOK, Look};
 #[cfg(feature = "top")]
 pub(crate) use self::page::figures;
+#[cfg(feature = "top")]
+pub(crate) use self::problems::Problem;
 use self::queues::Cached;
 #[cfg(feature = "top")]
 pub(crate) use self::status::{Process, ProcessState, Status};
@@ -49,7 +54,9 @@ pub(crate) struct Admin {
     bot: Rc<Bot>,
     board: Scoreboard,
     token: Option<String>,
-    has_writer: bool,
+    /// The database's file; such a database has a writer of ours.
+    file: Option<PathBuf>,
+    log_file: Option<String>,
     /// The database's address, without a password.
     database: String,
     updater: &'static str,
@@ -61,14 +68,13 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// `database` is its address without a password; `has_writer`: it has a writer of
-    /// ours.
+    /// `database` is its address without a password; `file`: where it is, if it is one.
     pub(crate) fn new(
         bot: Rc<Bot>,
         board: Scoreboard,
         config: &Config,
         database: String,
-        has_writer: bool,
+        file: Option<PathBuf>,
         certificates: Option<Arc<Certificates>>,
     ) -> Rc<Self> {
         Rc::new(Admin {
@@ -78,7 +84,12 @@ impl Admin {
                 .admin
                 .as_ref()
                 .and_then(|admin| admin.token.as_deref().map(str::to_owned)),
-            has_writer,
+            file,
+            log_file: config
+                .log_file
+                .as_ref()
+                .map(|file| file.display().to_string()),
+            queues: Cached::new(&database, config.sync),
             database,
             updater: config.updater.name(),
             backup_dir: config
@@ -88,7 +99,6 @@ impl Admin {
             certificates,
             settings: config.shown(),
             history: History::default(),
-            queues: Cached::default(),
         })
     }
 

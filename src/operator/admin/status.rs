@@ -6,8 +6,10 @@
 //! Units: fields that end in `_ms` are milliseconds since 1970, durations are seconds.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use turnkey_storage::admin::{COUNTED, Queues};
@@ -16,9 +18,11 @@ use turnkey_storage::broadcasts::Broadcast;
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
 use super::later::Later;
+use super::problems::{self, Disk, More, Problem};
 use super::queues::Outcome;
 use crate::author::message::Kind;
 use crate::shared::clock::unix_ms;
+use crate::shared::notable;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 
 /// A child that gave no sign of life for longer is silent: it blocks, or is stopped.
@@ -38,6 +42,18 @@ pub(crate) struct Status {
     pub(crate) storage: String,
     /// Why it is not ready; none when it is.
     pub(crate) not_ready: Option<String>,
+    /// What is wrong, the most urgent first.
+    #[serde(default)]
+    pub(crate) problems: Vec<Problem>,
+    /// The last warnings and errors of the log, the newest first.
+    #[serde(default)]
+    pub(crate) log: Vec<LogLine>,
+    /// Where the whole log is; none for standard error.
+    #[serde(default)]
+    pub(crate) log_file: Option<String>,
+    /// None when the database is no file.
+    #[serde(default)]
+    pub(crate) disk: Option<Disk>,
     pub(crate) workers: Vec<Process>,
     /// None when the database has no writer of ours.
     pub(crate) writer: Option<Process>,
@@ -64,6 +80,15 @@ pub(crate) struct Status {
     /// Name and value, without secrets.
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) series: Series,
+}
+
+/// A warning or an error of the log, without secrets.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LogLine {
+    pub(crate) at_ms: u64,
+    /// `WARN` or `ERROR`.
+    pub(crate) level: String,
+    pub(crate) text: String,
 }
 
 /// A child.
@@ -224,7 +249,7 @@ impl Admin {
             let status = self.status().await;
             let is_away =
                 |writer: &Process| matches!(writer.state, ProcessState::Gone | ProcessState::Idle);
-            let is_replaced = self.has_writer && status.writer.as_ref().is_none_or(is_away);
+            let is_replaced = self.file.is_some() && status.writer.as_ref().is_none_or(is_away);
             if status.not_ready.is_none() || !is_replaced || Instant::now() >= deadline {
                 return status.not_ready;
             }
@@ -243,6 +268,9 @@ impl Admin {
             queues,
             broadcasts,
             later,
+            letters,
+            replies,
+            is_unsynchronised,
             cannot_write,
         } = self.queues.get(&self.bot.storage).await;
         let board = self.board;
@@ -264,10 +292,11 @@ impl Admin {
             .map(|(index, slot)| process(format!("worker {index}"), slot, false))
             .collect();
         let writer_process = self
-            .has_writer
+            .file
+            .is_some()
             .then(|| process("writer".to_owned(), writer, true));
-        let all = || board.workers().chain(self.has_writer.then_some(writer));
-        let commits = self.has_writer.then(|| {
+        let all = || board.workers().chain(self.file.is_some().then_some(writer));
+        let commits = self.file.is_some().then(|| {
             let commits = writer.get(Field::Commits);
             Commits {
                 total: commits,
@@ -281,7 +310,7 @@ impl Admin {
                 wal_bytes: writer.get(Field::LogBytes),
             }
         });
-        Status {
+        let mut status = Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             updater: self.updater.to_owned(),
             now_ms: unix_ms(),
@@ -336,8 +365,40 @@ impl Admin {
             }),
             settings: self.settings.clone(),
             series: self.history.series(),
-        }
+            problems: Vec::new(),
+            log: notable::last().into_iter().map(log_line).collect(),
+            log_file: self.log_file.clone(),
+            disk: self.file.as_deref().and_then(disk),
+        };
+        let more = More {
+            letters: &letters,
+            replies: &replies,
+            is_unsynchronised,
+        };
+        status.problems = problems::find(&status, &more);
+        status
     }
+}
+
+fn log_line(line: notable::Line) -> LogLine {
+    LogLine {
+        at_ms: line.at_ms,
+        level: if line.is_error { "ERROR" } else { "WARN" }.to_owned(),
+        text: line.text,
+    }
+}
+
+/// How full the disk of this file is.
+fn disk(file: &Path) -> Option<Disk> {
+    let about = statvfs(file).ok()?;
+    // As df(1) counts: what only root can write to is no room.
+    let (all, free) = (about.blocks(), about.blocks_free());
+    let (used, room) = (all.saturating_sub(free), about.blocks_available());
+    let used_percent = (used * 100).div_ceil((used + room).max(1));
+    Some(Disk {
+        used_percent,
+        free: room * about.fragment_size(),
+    })
 }
 
 fn process(name: String, slot: Slot, is_writer: bool) -> Process {

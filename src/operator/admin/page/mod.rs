@@ -10,6 +10,7 @@ mod dead;
 mod dialogs;
 pub(crate) mod figures;
 mod overview;
+mod wrong;
 
 use hyper::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};

@@ -4,14 +4,12 @@
 
 use std::fmt::Write as _;
 
+use super::super::problems::LONG_LOG;
 use super::super::status::{Process, ProcessState, Status, Waiting};
 use super::chart::sparkline;
 use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};
-use super::{escape, region};
+use super::{escape, region, wrong};
 use turnkey_text::numbers::counted;
-
-/// A log that is longer than this has readers that keep it from being emptied.
-const LONG_LOG: u64 = 64 << 20;
 
 /// Seconds: a certificate that is not renewed by then is looked after by nobody.
 const LITTLE_REST: f64 = 7.0 * 86400.0;
@@ -19,6 +17,8 @@ const LITTLE_REST: f64 = 7.0 * 86400.0;
 pub(super) fn body(status: &Status) -> String {
     let mut html = String::new();
     head(&mut html, status);
+    wrong::first(&mut html, status);
+    wrong::problems(&mut html, status);
     html.push_str("<section class=\"tiles\">");
     turns(&mut html, status);
     latency(&mut html, status);
@@ -33,6 +33,7 @@ pub(super) fn body(status: &Status) -> String {
     broadcasts(&mut html, status);
     unheard(&mut html, status);
     html.push_str("</section>");
+    wrong::log(&mut html, status);
     processes(&mut html, status);
     settings(&mut html, status);
     html
@@ -60,11 +61,6 @@ fn head(html: &mut String, status: &Status) {
         ),
         escape(&status.storage),
     );
-    let problem = match &status.not_ready {
-        Some(reason) => format!("<p class=\"note bad\">{}.</p>", escape(reason)),
-        None => String::new(),
-    };
-    let _ = write!(html, "<div data-live=\"problem\">{problem}</div>");
 }
 
 /// A figure with a chart and lines below it.
