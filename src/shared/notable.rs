@@ -1,7 +1,8 @@
 //! The last warnings and errors of the log, in shared memory, so that every worker's status page
 //! shows those of all processes.
 //!
-//! Written by the log (`cli/log.rs`) in any process, without waiting: a writer takes the next
+//! Written by the log (`cli/log.rs`) in any process, without waiting (and, of each channel's
+//! last trouble, by the workers: `pacing.rs`): a writer takes the next
 //! place and fills it. A reader checks a place's number before and after, and a sum over what it
 //! has read, so that a place that two have written to is left out rather than mixed up.
 //! Invariant: lines come here without secrets. Bounds: [`KEPT`] lines of [`LONGEST`] bytes.
@@ -27,7 +28,12 @@ const LONGEST: usize = 400;
 const PLACE: usize = 4 + LONGEST / 8;
 
 /// Words that [`start`] needs.
-pub(crate) const WORDS: usize = 1 + KEPT * PLACE;
+pub(crate) const WORDS: usize = words(KEPT);
+
+/// Words for so many lines.
+pub(crate) const fn words(lines: usize) -> usize {
+    1 + lines * PLACE
+}
 
 static LINES: OnceLock<Lines> = OnceLock::new();
 
@@ -45,7 +51,7 @@ pub(crate) struct Line {
 /// From now on lines are kept. Once, before the first fork; `words` are shared by all processes
 /// and zero.
 pub(crate) fn start(words: &'static [AtomicU64]) {
-    LINES.get_or_init(|| Lines { words });
+    LINES.get_or_init(|| Lines::new(words));
 }
 
 /// Keeps a line, which holds no secret.
@@ -60,17 +66,28 @@ pub(crate) fn last() -> Vec<Line> {
     LINES.get().map(Lines::last).unwrap_or_default()
 }
 
-struct Lines {
+/// The last lines of one subject, in the shared map.
+pub(crate) struct Lines {
     words: &'static [AtomicU64],
 }
 
 impl Lines {
+    /// Over [`words`] words of a map.
+    pub(crate) fn new(words: &'static [AtomicU64]) -> Self {
+        Lines { words }
+    }
+
+    fn kept(&self) -> u64 {
+        ((self.words.len() - 1) / PLACE) as u64
+    }
+
     fn place(&self, number: u64) -> &'static [AtomicU64] {
-        let start = 1 + (number % KEPT as u64) as usize * PLACE;
+        let start = 1 + (number % self.kept()) as usize * PLACE;
         &self.words[start..start + PLACE]
     }
 
-    fn keep(&self, is_error: bool, text: &str) {
+    /// Keeps a line, which holds no secret.
+    pub(crate) fn keep(&self, is_error: bool, text: &str) {
         let mut end = text.len().min(LONGEST);
         while !text.is_char_boundary(end) {
             end -= 1;
@@ -95,9 +112,10 @@ impl Lines {
         place[0].store(number << 1, Release);
     }
 
-    fn last(&self) -> Vec<Line> {
+    /// The last [`TOLD`], the newest first.
+    pub(crate) fn last(&self) -> Vec<Line> {
         let newest = self.words[0].load(Relaxed);
-        let oldest = newest.saturating_sub(KEPT as u64 - 1).max(1);
+        let oldest = newest.saturating_sub(self.kept() - 1).max(1);
         let numbers = (oldest..=newest).rev();
         numbers.filter_map(|n| self.read(n)).take(TOLD).collect()
     }

@@ -9,13 +9,14 @@
 //!
 //! A slot has numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
 //! worker's, of syncs in the writer's), the longest-waiting update (`scoreboard/longest.rs`), a
-//! worker's handler processes (`scoreboard/groups.rs`), and the updates that its handler does not
-//! hear (`scoreboard/unheard.rs`). Read by the master, by workers to
+//! worker's handler processes (`scoreboard/groups.rs`), the updates that its handler does not hear
+//! (`scoreboard/unheard.rs`), and its turns by kind and channel (`scoreboard/tallies.rs`). Read by the master, by workers to
 //! balance connections, and by `admin/`.
 
 mod groups;
 mod histogram;
 mod longest;
+mod tallies;
 mod unheard;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -25,6 +26,7 @@ use nix::time::{ClockId, clock_gettime};
 pub(crate) use self::groups::{Groups, MAX_HANDLERS};
 pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
 pub(crate) use self::longest::Longest;
+pub(crate) use self::tallies::Tallies;
 pub(crate) use self::unheard::Unheard;
 use crate::shared::arrivals::{self, Arrivals};
 use crate::shared::clock::unix_ms;
@@ -130,8 +132,9 @@ const _: () = assert!(
 const FIELDS: usize = 32;
 
 /// Words of a slot: whole cache lines, so that no two children share one.
-const SLOT: usize = (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS)
-    .next_multiple_of(8);
+const SLOT: usize =
+    (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS + tallies::WORDS)
+        .next_multiple_of(8);
 
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;
@@ -291,6 +294,12 @@ impl Slot {
     pub(crate) fn unheard(&self) -> Unheard {
         let start = FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS;
         Unheard::new(&self.words[start..start + unheard::WORDS])
+    }
+
+    /// Its turns by kind and channel.
+    pub(crate) fn tallies(&self) -> Tallies {
+        let start = FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS;
+        Tallies::new(&self.words[start..start + tallies::WORDS])
     }
 
     /// Its child is dead: what was "now" is zero again.

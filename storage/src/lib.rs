@@ -51,6 +51,7 @@ pub mod mysql;
 pub mod overlaps;
 mod own;
 pub mod pauses;
+pub mod people;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod reasons;

@@ -105,9 +105,13 @@ pub(super) fn headline(status: &Status) -> String {
         None => "ready".to_owned(),
         Some(reason) => format!("NOT READY: {reason}"),
     };
+    let name = match status.name.is_empty() {
+        true => String::new(),
+        false => format!("{}: ", clean(&status.name)),
+    };
     let up = seconds(status.now_ms.saturating_sub(status.since_ms) as f64 / 1000.0);
     format!(
-        "{ready}; version {}, {}, up for {up}",
+        "{name}{ready}; version {}, {}, up for {up}",
         status.version, status.updater
     )
 }

@@ -13,6 +13,7 @@
 //! | `status.rs` | all figures as one value, `/status.json` |
 //! | `history.rs` | the last two minutes: rates, percentiles, charts |
 //! | `queues.rs` | what waits in the database |
+//! | `whose.rs` | channels, who talks to the bot, turns by kind |
 //! | `problems.rs` | what is wrong, in words, with the remedy |
 //! | `metrics.rs` | `/metrics` |
 //! | `page/` | `/status` and the pages below it |
@@ -27,6 +28,7 @@ mod queues;
 mod routes;
 mod server;
 mod status;
+mod whose;
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use turnkey_text::program_name;
 
 use self::history::{History, LOOK, Look};
 #[cfg(feature = "top")]
@@ -57,6 +60,9 @@ pub(crate) struct Admin {
     /// The database's file; such a database has a writer of ours.
     file: Option<PathBuf>,
     log_file: Option<String>,
+    /// The bot's name.
+    name: String,
+    public_url: Option<String>,
     /// The database's address, without a password.
     database: String,
     updater: &'static str,
@@ -90,6 +96,8 @@ impl Admin {
                 .as_ref()
                 .map(|file| file.display().to_string()),
             queues: Cached::new(&database, config.sync),
+            name: config.name.clone().unwrap_or_else(program_name),
+            public_url: config.public_url.clone(),
             database,
             updater: config.updater.name(),
             backup_dir: config

@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use turnkey_storage::admin::{self, Queues};
 use turnkey_storage::broadcasts::{self, Broadcast};
+use turnkey_storage::people::{self, People};
 use turnkey_storage::reasons::{self, Reason};
 use turnkey_storage::schedules::{self, Overview};
 use turnkey_storage::{Storage, Sync, clock, standby};
@@ -20,6 +21,12 @@ use super::later::SCHEDULES;
 
 /// How long a look is told of again.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a count of the dialogs is told of again: it reads many rows.
+const COUNTED_AGAIN: Duration = Duration::from_secs(60);
+
+/// Milliseconds.
+const DAY: i64 = 86_400_000;
 
 /// For the database to answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,6 +40,7 @@ pub(super) struct Cached {
     /// loss of one.
     servers: Option<usize>,
     last: Mutex<Option<(Instant, Outcome)>>,
+    people: Mutex<Option<(Instant, People)>>,
 }
 
 /// What waits, or why that is not known.
@@ -64,7 +72,23 @@ impl Cached {
         Cached {
             servers: (is_postgres && sync == Sync::Full).then(|| hosts.split(',').count()),
             last: Mutex::default(),
+            people: Mutex::default(),
         }
+    }
+
+    /// Who talks to the bot; none when the database does not answer.
+    pub(super) async fn people(&self, storage: &Arc<dyn Storage>) -> Option<People> {
+        let mut last = self.people.lock().await;
+        if let Some((at, people)) = &*last
+            && at.elapsed() < COUNTED_AGAIN
+        {
+            return Some(*people);
+        }
+        let now = clock::now_ms();
+        let counted = people::count(&**storage, now - now.rem_euclid(DAY));
+        let counted = within(counted).await.ok()?;
+        *last = Some((Instant::now(), counted));
+        Some(counted)
     }
 
     async fn unsynchronised(&self, storage: &dyn Storage) -> bool {

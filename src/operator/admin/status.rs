@@ -20,6 +20,7 @@ use super::history::{Look, Percentiles, Series};
 use super::later::Later;
 use super::problems::{self, Disk, More, Problem};
 use super::queues::Outcome;
+use super::whose::{self, ChannelState, Talkers};
 use crate::author::message::Kind;
 use crate::shared::clock::unix_ms;
 use crate::shared::notable;
@@ -33,6 +34,9 @@ const REPLACED: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
+    /// The bot's name.
+    #[serde(default)]
+    pub(crate) name: String,
     pub(crate) version: String,
     /// `webhooks` or `polling`.
     pub(crate) updater: String,
@@ -51,6 +55,11 @@ pub(crate) struct Status {
     /// Where the whole log is; none for standard error.
     #[serde(default)]
     pub(crate) log_file: Option<String>,
+    #[serde(default)]
+    pub(crate) channels: Vec<ChannelState>,
+    /// None when the database does not answer.
+    #[serde(default)]
+    pub(crate) talkers: Option<Talkers>,
     /// None when the database is no file.
     #[serde(default)]
     pub(crate) disk: Option<Disk>,
@@ -83,7 +92,7 @@ pub(crate) struct Status {
 }
 
 /// A warning or an error of the log, without secrets.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LogLine {
     pub(crate) at_ms: u64,
     /// `WARN` or `ERROR`.
@@ -157,6 +166,9 @@ pub(crate) struct Turns {
     /// Updates that went to the inbox, and to the dead letters.
     pub(crate) inboxed: u64,
     pub(crate) buried: u64,
+    /// Turns since the start, by kind of update; only those that there were.
+    #[serde(default)]
+    pub(crate) by_kind: BTreeMap<String, u64>,
     /// Updates that the handler does not hear, by kind; only those that came.
     #[serde(default)]
     pub(crate) unheard: BTreeMap<String, u64>,
@@ -273,6 +285,7 @@ impl Admin {
             is_unsynchronised,
             cannot_write,
         } = self.queues.get(&self.bot.storage).await;
+        let talkers = self.queues.people(&self.bot.storage).await;
         let board = self.board;
         let writer = board.writer();
         let is_held_up = writer.get(Field::HeldUp) == 1;
@@ -311,6 +324,7 @@ impl Admin {
             }
         });
         let mut status = Status {
+            name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             updater: self.updater.to_owned(),
             now_ms: unix_ms(),
@@ -341,6 +355,7 @@ impl Admin {
                 longest: longest(board),
                 inboxed: board.sum(Field::Inboxed),
                 buried: board.sum(Field::Buried),
+                by_kind: whose::by_kind(board),
                 unheard: unheard(&board),
             },
             commits,
@@ -365,8 +380,10 @@ impl Admin {
             }),
             settings: self.settings.clone(),
             series: self.history.series(),
+            channels: self.channels(),
+            talkers: talkers.as_ref().map(Talkers::of),
             problems: Vec::new(),
-            log: notable::last().into_iter().map(log_line).collect(),
+            log: notable::last().into_iter().map(whose::line).collect(),
             log_file: self.log_file.clone(),
             disk: self.file.as_deref().and_then(disk),
         };
@@ -377,14 +394,6 @@ impl Admin {
         };
         status.problems = problems::find(&status, &more);
         status
-    }
-}
-
-fn log_line(line: notable::Line) -> LogLine {
-    LogLine {
-        at_ms: line.at_ms,
-        level: if line.is_error { "ERROR" } else { "WARN" }.to_owned(),
-        text: line.text,
     }
 }
 

@@ -10,6 +10,7 @@ mod dead;
 mod dialogs;
 pub(crate) mod figures;
 mod overview;
+mod whose;
 mod wrong;
 
 use hyper::StatusCode;

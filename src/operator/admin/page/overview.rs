@@ -8,7 +8,7 @@ use super::super::problems::LONG_LOG;
 use super::super::status::{Process, ProcessState, Status, Waiting};
 use super::chart::sparkline;
 use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};
-use super::{escape, region, wrong};
+use super::{escape, region, whose, wrong};
 use turnkey_text::numbers::counted;
 
 /// Seconds: a certificate that is not renewed by then is looked after by nobody.
@@ -26,6 +26,8 @@ pub(super) fn body(status: &Status) -> String {
     in_flight(&mut html, status);
     html.push_str("</section>");
     html.push_str("<section class=\"cards\">");
+    whose::people(&mut html, status);
+    whose::channels(&mut html, status);
     queues(&mut html, status);
     replies(&mut html, status);
     database(&mut html, status);
@@ -48,9 +50,10 @@ fn head(html: &mut String, status: &Status) {
     let serving = serving.filter(|w| w.state == ProcessState::Serving).count();
     let _ = write!(
         html,
-        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}, {}</h1>\
-         <p class=\"soft\">Version {}, up for {}, {}</p></div>\
+        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}</h1>\
+         <p class=\"soft\">{}, {}; version {}, up for {}; {}</p></div>\
          <span id=\"live\" hidden>live</span>",
+        escape(&status.name),
         counted(serving as u64, "worker"),
         escape(&status.updater),
         escape(&status.version),

@@ -1,0 +1,108 @@
+//! What the status page tells first: what is wrong and what to do, and whose bot it is.
+
+use std::time::{Duration, Instant};
+
+use http_body_util::Full;
+use hyper::Request;
+use serde_json::{Value, json};
+
+use crate::harness::bot::{Bot, SOON, Setup};
+use crate::harness::client::{once, say};
+use crate::operators::admin::{admin_port, get, setup};
+
+/// Has the handler fail at an update that is ours already.
+async fn give_up(bot: &Bot, user: &str) {
+    let body = json!({ "user_id": user, "text": "fail" }).to_string();
+    let request = Request::post("/http")
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .header("prefer", "respond-async")
+        .body(Full::from(body))
+        .unwrap();
+    assert_eq!(once(bot.port, request).await.status, 202);
+}
+
+async fn status(port: u16) -> Value {
+    get(port, "/status.json").await.json()
+}
+
+#[tokio::test]
+async fn what_is_wrong_stands_first_with_the_last_lines_of_the_log() {
+    let bot = setup(Setup::commands())
+        .args(&["--max-attempts", "1"])
+        .env("TURNKEY_RPC_TOKEN", "secret-of-rpc-9")
+        .start()
+        .await;
+    let port = admin_port(&bot);
+    let well = status(port).await;
+    assert_eq!((&well["problems"], &well["log"]), (&json!([]), &json!([])));
+    let page = get(port, "/status").await.text();
+    assert!(page.contains("Nothing is wrong."), "{page}");
+
+    give_up(&bot, "secret-of-rpc-9").await;
+    let deadline = Instant::now() + SOON;
+    while status(port).await["problems"] == json!([]) {
+        assert!(Instant::now() < deadline, "it is no dead letter yet");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Every worker tells the same; which one answers is chance.
+    for _ in 0..6 {
+        let told = status(port).await;
+        let problem = &told["problems"][0];
+        let what = problem["what"].as_str().unwrap();
+        assert!(
+            what.starts_with("1 update of http failed too often and was given up: "),
+            "{what}"
+        );
+        let command = problem["command"].as_str().unwrap();
+        assert!(
+            command.contains(" dead list --storage sqlite:"),
+            "{command}"
+        );
+        let log = told["log"].as_array().unwrap();
+        let lines: Vec<&str> = log.iter().filter_map(|l| l["text"].as_str()).collect();
+        assert!(lines.iter().any(|line| line.contains("(secret)")), "{told}");
+        assert!(!told.to_string().contains("secret-of-rpc-9"), "{told}");
+    }
+    let page = get(port, "/status").await.text();
+    let place = |part: &str| {
+        page.find(part)
+            .unwrap_or_else(|| panic!("no {part}: {page}"))
+    };
+    assert!(place("What is wrong") < place("<h2>Turns</h2>"));
+    assert!(place("Last warnings and errors") < place("All lines go to standard error"));
+    bot.stop().await.assert_sound();
+}
+
+#[tokio::test]
+async fn the_page_says_whose_bot_it_is() {
+    let bot = setup(Setup::counter())
+        .args(&["--name", "Tea <shop>"])
+        .start()
+        .await;
+    let port = admin_port(&bot);
+    for user in ["ann", "ann", "bob"] {
+        assert_eq!(say(bot.port, user, "hi").await.status, 200);
+    }
+    let told = status(port).await;
+    assert_eq!(told["name"], "Tea <shop>");
+    assert_eq!(told["turns"]["by_kind"], json!({ "message": 3 }));
+    let channels = told["channels"].as_array().unwrap();
+    let http = channels
+        .iter()
+        .find(|channel| channel["name"] == "http")
+        .unwrap();
+    assert_eq!(http["turns"], 3);
+    assert!(http["last_update_ms"].is_u64(), "{told}");
+    assert_eq!(http["last_error"], Value::Null);
+    let talkers = &told["talkers"];
+    assert!(
+        talkers["dialogs"].as_u64().is_some_and(|n| n <= 2),
+        "{told}"
+    );
+    let page = get(port, "/status").await.text();
+    assert!(page.contains("Tea &lt;shop&gt;</h1>"), "{page}");
+    assert!(page.contains("Channel http"), "{page}");
+    assert!(page.contains("turns: message</dt><dd>3"), "{page}");
+    bot.stop().await.assert_sound();
+}
