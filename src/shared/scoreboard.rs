@@ -19,6 +19,7 @@ mod longest;
 mod tallies;
 mod unheard;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::time::{ClockId, clock_gettime};
@@ -119,6 +120,9 @@ pub(crate) enum Shared {
     /// `turnkey_storage::clock`, which alone writes here.
     ClockOurs,
     ClockWall,
+    /// What forms of the status page carry, in two halves: drawn when the map is made.
+    FormKey,
+    FormKeyRest,
     /// None, and always last: how many there are.
     Count,
 }
@@ -166,6 +170,10 @@ impl Scoreboard {
         Limiter::seed(scoreboard.limits());
         if scoreboard.shared(Shared::Since) == 0 {
             scoreboard.share(Shared::Since, unix_ms());
+            for half in [Shared::FormKey, Shared::FormKeyRest] {
+                let drawn = RandomState::new().build_hasher().finish();
+                scoreboard.share(half, drawn);
+            }
         }
         scoreboard
     }

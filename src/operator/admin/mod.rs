@@ -1,8 +1,8 @@
 //! The operator's side of a running bot: `--admin ADDRESS`.
 //!
 //! Run by each worker (`worker/mod.rs`); they share the admin listeners, and any of them
-//! answers for the whole program, since the figures are in shared memory. Invariants: GET only,
-//! and no request changes anything; no secret leaves; text from users is escaped. Bounds: those
+//! answers for the whole program, since the figures are in shared memory. Invariants: GET
+//! changes nothing, and POST only what an operator has confirmed (`acts.rs`); no secret leaves; text from users is escaped. Bounds: those
 //! of `server.rs`, `queues.rs` and `history.rs`.
 //!
 //! | file | what |
@@ -10,6 +10,7 @@
 //! | `server.rs` | connections, their limits |
 //! | `gate.rs` | the token, names of hosts |
 //! | `routes.rs` | paths, headers of answers |
+//! | `acts.rs` | what operators can do: retry and drop what was given up |
 //! | `status.rs` | all figures as one value, `/status.json` |
 //! | `history.rs` | the last two minutes: rates, percentiles, charts |
 //! | `queues.rs` | what waits in the database |
@@ -18,6 +19,7 @@
 //! | `metrics.rs` | `/metrics` |
 //! | `page/` | `/status` and the pages below it |
 
+mod acts;
 mod gate;
 mod history;
 mod later;

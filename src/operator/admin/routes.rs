@@ -1,7 +1,7 @@
 //! Paths of the admin address, and the headers of each answer.
 //!
-//! Called by `server.rs` for each request. GET and HEAD only: nothing here changes anything.
-//! Bounds: [`QUERY`] bytes of a query string; each database query has the time limit of
+//! Called by `server.rs` for each request. GET and HEAD, and for `/status/act` also POST: nothing else
+//! changes anything. Bounds: [`QUERY`] bytes of a query string; each database query has the time limit of
 //! `queues.rs`.
 
 use std::borrow::Cow;
@@ -15,8 +15,8 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
-use super::{Admin, gate, metrics, page};
-use crate::net::request::Wrong;
+use super::{Admin, acts, gate, metrics, page};
+use crate::net::request::{Body, Wrong};
 use crate::shared::scrub::told;
 
 /// Bytes of a query string.
@@ -65,12 +65,20 @@ impl Content {
 }
 
 /// Answers a request.
-pub(super) async fn answer(admin: &Admin, is_unix: bool, head: &Parts) -> Response<Full<Bytes>> {
+pub(super) async fn answer(
+    admin: &Admin,
+    is_unix: bool,
+    head: &Parts,
+    body: &mut Body,
+) -> Response<Full<Bytes>> {
     let content = match gate::check(admin.token.as_deref(), is_unix, &head.headers) {
         Err(refused) => Content::text(refused.status, refused.reason),
+        Ok(()) if head.method == Method::POST && head.uri.path() == "/status/act" => {
+            acts::act(admin, head, body).await
+        }
         Ok(()) if !matches!(head.method, Method::GET | Method::HEAD) => Content::text(
             StatusCode::METHOD_NOT_ALLOWED,
-            "GET only: nothing is changed here",
+            "GET only: nothing is changed at this path",
         ),
         Ok(()) => match head.uri.query() {
             Some(query) if query.len() > QUERY => {
@@ -114,6 +122,7 @@ async fn content(admin: &Admin, head: &Parts, query: &str) -> Content {
         "/status/style.css" => Content::ok("text/css; charset=utf-8", page::STYLE),
         "/status/live.js" => Content::ok("text/javascript; charset=utf-8", page::SCRIPT),
         "/status/dialogs" => page::dialogs(admin, query).await,
+        "/status/act" => acts::ask(admin, query),
         "/status/dead" => page::dead(admin, query).await,
         path => match path
             .strip_prefix("/status/dialogs/")

@@ -29,7 +29,7 @@ const TURNS: u32 = 20;
 const SHOWN: usize = 64 << 10;
 
 /// The value of a query's field, if it is there.
-pub(super) fn field(query: &str, name: &str) -> Option<String> {
+pub(in crate::operator::admin) fn field(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes())
         .find(|(key, _)| key == name)
         .map(|(_, value)| value.into_owned())
