@@ -1,8 +1,9 @@
-//! How many dialogs there are, and how many of them had a turn lately.
+//! How many dialogs there are, how many of them had a turn lately, and which had the latest.
 //!
 //! Called by the status page. Bound: [`COUNTED`] dialogs are looked at, since no index leads to the
 //! latest: in a larger database all figures are of those.
 
+use crate::admin::{DialogSummary, summary};
 use crate::{Result, Statement, Storage, schedules};
 
 /// Dialogs that are looked at.
@@ -42,4 +43,19 @@ pub async fn count(storage: &dyn Storage, since: i64) -> Result<People> {
         users: count("users")?,
         active: count("active")?,
     })
+}
+
+/// Up to `limit` dialogs, those with the latest turns first.
+///
+/// # Errors
+/// [`Error::Unavailable`](crate::Error::Unavailable).
+pub async fn recent(storage: &dyn Storage, limit: u32) -> Result<Vec<DialogSummary>> {
+    let query = format!(
+        "SELECT user_id, channel, version, OCTET_LENGTH(state) AS state_bytes, updated_at
+         FROM (SELECT user_id, channel, version, state, updated_at FROM turnkey_dialog
+             LIMIT {COUNTED}) d
+         ORDER BY updated_at DESC, user_id, channel LIMIT ?1"
+    );
+    let rows = storage.own_query(Statement::new(query, (limit,))).await?;
+    rows.iter().map(summary).collect()
 }

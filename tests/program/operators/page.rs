@@ -106,3 +106,80 @@ async fn the_page_says_whose_bot_it_is() {
     assert!(page.contains("turns: message</dt><dd>3"), "{page}");
     bot.stop().await.assert_sound();
 }
+
+/// The value of a hidden field of the form on a page.
+fn hidden<'a>(page: &'a str, name: &str) -> &'a str {
+    let (_, rest) = page
+        .split_once(&format!("name=\"{name}\" value=\""))
+        .unwrap();
+    rest.split_once('"').unwrap().0
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_dropped_by_a_form_of_ours_and_by_no_other() {
+    let bot = setup(Setup::commands())
+        .args(&["--max-attempts", "1"])
+        .start()
+        .await;
+    let port = admin_port(&bot);
+    give_up(&bot, "ann").await;
+    let deadline = Instant::now() + SOON;
+    while status(port).await["queues"]["dead"] != 1 {
+        assert!(Instant::now() < deadline, "it is no dead letter yet");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let page = get(port, "/status/dead").await.text();
+    assert!(page.contains(" dead drop http "), "{page}");
+    let links = page
+        .split("href=\"")
+        .filter(|part| part.starts_with("/status/act?do=drop"));
+    let link = links.last().unwrap().split('"').next().unwrap();
+    let asked = get(port, &link.replace("&amp;", "&")).await.text();
+    assert!(asked.contains("Are you sure?"), "{asked}");
+    assert_eq!(
+        status(port).await["queues"]["dead"],
+        1,
+        "nothing is done yet"
+    );
+
+    let post = async |token: &str, origin: &str| {
+        let form: String = form_urlencoded::Serializer::new(String::new())
+            .append_pair("do", "drop")
+            .append_pair("channel", "http")
+            .append_pair("update", hidden(&asked, "update"))
+            .append_pair("token", token)
+            .finish();
+        let request = Request::post("/status/act")
+            .header("host", "localhost")
+            .header("origin", origin)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::from(form))
+            .unwrap();
+        once(port, request).await
+    };
+    let token = hidden(&asked, "token");
+    for (token, origin) in [
+        ("", "http://localhost"),
+        ("0123456789abcdef0123456789abcdef", "http://localhost"),
+        (token, "http://evil.example"),
+    ] {
+        assert_eq!(post(token, origin).await.status, 403, "{token} of {origin}");
+    }
+    assert!(
+        get(port, "/status/dead")
+            .await
+            .text()
+            .contains(" dead drop http ")
+    );
+    let done = post(token, "http://localhost").await;
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert!(
+        bot.stderr()
+            .contains("an operator chose on the status page to throw the update")
+    );
+    let again = post(token, "http://localhost").await;
+    assert_eq!(again.status, 404, "{}", again.text());
+    let page = get(port, "/status/dead").await.text();
+    assert!(!page.contains(" dead drop http "), "{page}");
+    bot.stop().await.assert_sound();
+}

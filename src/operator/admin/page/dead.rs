@@ -76,12 +76,9 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
 
 /// The first of the dead replies.
 fn replies(html: &mut String, admin: &Admin, dead: &[DeadReply]) {
-    let program = program_name();
-    let program = escape(&program);
-    let _ = write!(
-        html,
+    html.push_str(
         "<h2>Dead replies</h2><p class=\"soft\">Replies that the platform did not take in the end, \
-         those of the oldest turns first.</p>"
+         those of the oldest turns first.</p>",
     );
     if dead.is_empty() {
         html.push_str("<p class=\"note\">There are none.</p>");
@@ -106,6 +103,8 @@ fn replies(html: &mut String, admin: &Admin, dead: &[DeadReply]) {
         );
     }
     if dead.len() == PORTION as usize {
+        let program = program_name();
+        let program = escape(&program);
         let _ = write!(
             html,
             "<p class=\"note\">There may be more: <code>{program} outbox list --dead</code> shows all.</p>"

@@ -112,6 +112,9 @@ async fn dialogs_are_counted_and_those_with_a_turn_lately(engine: &dyn Engine) {
     let counted = people::count(storage, 0).await.unwrap();
     assert_eq!((counted.dialogs, counted.users), (3, 1));
     assert_eq!(counted.active, 3);
+    let recent = people::recent(storage, 2).await.unwrap();
+    assert_eq!(recent.len(), 2);
+    assert!(recent[0].updated_at >= recent[1].updated_at, "{recent:?}");
     let later = people::count(storage, i64::MAX).await.unwrap();
     assert_eq!((later.dialogs, later.active), (3, 0));
 }
