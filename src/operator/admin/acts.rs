@@ -9,7 +9,6 @@
 use std::fmt::Write as _;
 
 use hyper::StatusCode;
-use hyper::header::{HOST, ORIGIN};
 use hyper::http::request::Parts;
 use turnkey_storage::{Fence, ReplyId, dead, replies};
 use turnkey_text::{program_name, quoted};
@@ -250,12 +249,16 @@ fn token(board: Scoreboard) -> String {
 
 /// A browser says where a form comes from. Programs say nothing, and are no browsers.
 fn is_ours(head: &Parts) -> bool {
-    let text = |name| {
+    let text = |name: &str| {
         head.headers
             .get(name)
             .map(|value| value.to_str().unwrap_or("?"))
     };
-    match (text(ORIGIN), text(HOST)) {
+    // Not sent to hosts that a browser does not trust, such as a name without HTTPS.
+    if let Some(site) = text("sec-fetch-site") {
+        return site == "same-origin";
+    }
+    match (text("origin"), text("host")) {
         (None, _) => true,
         // A proxy may speak HTTPS: only the host counts.
         (Some(origin), Some(host)) => origin
@@ -321,6 +324,14 @@ mod tests {
             ("host", "bot.example"),
             ("origin", "https://bot.example")
         ]));
+        let fetched = |site| {
+            of(&[
+                ("host", "localhost"),
+                ("origin", "null"),
+                ("sec-fetch-site", site),
+            ])
+        };
+        assert!(fetched("same-origin") && !fetched("cross-site") && !fetched("none"));
         for origin in ["http://evil.example", "null", "http://localhost:8082"] {
             assert!(
                 !of(&[("host", "localhost:8081"), ("origin", origin)]),

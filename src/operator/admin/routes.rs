@@ -150,7 +150,8 @@ fn respond(content: Content) -> Response<Full<Bytes>> {
     set(CACHE_CONTROL, "no-store");
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(CONTENT_SECURITY_POLICY, POLICY);
-    set(REFERRER_POLICY, "no-referrer");
+    // Without any, browsers do not say where our own forms come from: see `acts.rs`.
+    set(REFERRER_POLICY, "same-origin");
     set(
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",
