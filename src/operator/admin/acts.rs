@@ -14,9 +14,9 @@ use turnkey_storage::{Fence, ReplyId, dead, replies};
 use turnkey_text::{program_name, quoted};
 
 use super::Admin;
+use super::content::Content;
 use super::page::{Tab, escape, field, frame, sorry};
 use super::queues::within;
-use super::routes::Content;
 use crate::channels::same_secret;
 use crate::net::request::Body;
 use crate::shared::scoreboard::{Scoreboard, Shared};

@@ -9,22 +9,25 @@
 //! | --- | --- |
 //! | `server.rs` | connections, their limits |
 //! | `gate.rs` | the token, names of hosts |
+//! | `content.rs` | an answer before it has headers |
 //! | `routes.rs` | paths, headers of answers |
 //! | `acts.rs` | what operators can do: retry and drop what was given up |
 //! | `status.rs` | all figures as one value, `/status.json` |
 //! | `history.rs` | the last two minutes: rates, percentiles, charts |
 //! | `queues.rs` | what waits in the database |
 //! | `whose.rs` | channels, who talks to the bot, turns by kind |
-//! | `problems.rs` | what is wrong, in words, with the remedy |
+//! | `problems.rs`, `problem.rs` | what is wrong, in words, with the remedy |
 //! | `metrics.rs` | `/metrics` |
 //! | `page/` | `/status` and the pages below it |
 
 mod acts;
+mod content;
 mod gate;
 mod history;
 mod later;
 mod metrics;
 mod page;
+mod problem;
 mod problems;
 mod queues;
 mod routes;
@@ -44,7 +47,7 @@ use self::history::{History, LOOK, Look};
 #[cfg(feature = "top")]
 pub(crate) use self::page::figures;
 #[cfg(feature = "top")]
-pub(crate) use self::problems::Problem;
+pub(crate) use self::problem::Problem;
 use self::queues::Cached;
 #[cfg(feature = "top")]
 pub(crate) use self::status::{Process, ProcessState, Status};

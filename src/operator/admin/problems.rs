@@ -1,16 +1,17 @@
 //! What is wrong, in words, each with its remedy: what the status page, `/status.json` and
 //! `turnkey top` show first.
 //!
-//! [`find`] is called for each status, with what is known of the rest, and asks nobody. The order
+//! Called for each status, with what is known of the rest; asks nobody. The order
 //! is that of urgency. Bounds: a problem for each subject here, [`REASONS`] for dead letters and
 //! as many for dead replies, one for each broadcast and process that is told of.
 
-use serde::{Deserialize, Serialize};
 use turnkey_storage::reasons::{REASONS, Reason, SAMPLE};
 use turnkey_text::numbers::{counted, grouped};
 use turnkey_text::{program_name, quoted};
 
+use super::Admin;
 use super::page::figures::{bytes, seconds};
+use super::problem::{LONG_LOG, More, Problem};
 use super::status::{ProcessState, Status};
 
 /// Seconds: a certificate that is not renewed by then is looked after by nobody.
@@ -31,41 +32,19 @@ const OLD_BACKUP: f64 = 86400.0;
 /// Seconds for which a crash is told of.
 const RECENT_CRASH: f64 = 3600.0;
 
-/// A log that is longer than this has readers that keep it from being emptied.
-pub(super) const LONG_LOG: u64 = 64 << 20;
-
 const _: () = assert!(REASONS <= 5, "a page has room for so many");
 
-/// Something that a person should look after.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Problem {
-    /// A sentence without its full stop.
-    pub(crate) what: String,
-    /// What to do, in the same way.
-    pub(crate) remedy: String,
-    /// A command line that shows more or mends it.
-    pub(crate) command: Option<String>,
-}
-
-/// The disk of the database's file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Disk {
-    pub(crate) used_percent: u64,
-    /// Bytes that the bot can still write.
-    pub(crate) free: u64,
-}
-
-/// What is no part of the status itself.
-pub(super) struct More<'a> {
-    /// Why dead letters and dead replies failed.
-    pub(super) letters: &'a [Reason],
-    pub(super) replies: &'a [Reason],
-    /// A standby may lack turns that were acknowledged.
-    pub(super) is_unsynchronised: bool,
+impl Admin {
+    /// How things are now.
+    pub(crate) async fn status(&self) -> Status {
+        let (mut status, more) = self.figures().await;
+        status.problems = find(&status, &more);
+        status
+    }
 }
 
 /// All that is wrong, the most urgent first.
-pub(super) fn find(status: &Status, more: &More<'_>) -> Vec<Problem> {
+fn find(status: &Status, more: &More) -> Vec<Problem> {
     let found = Found {
         status,
         program: quoted(&program_name()),
@@ -76,8 +55,8 @@ pub(super) fn find(status: &Status, more: &More<'_>) -> Vec<Problem> {
         .processes()
         .disk()
         .certificate()
-        .dead_replies(more.replies)
-        .dead_letters(more.letters)
+        .dead_replies(&more.replies)
+        .dead_letters(&more.letters)
         .slow()
         .timers()
         .broadcasts()

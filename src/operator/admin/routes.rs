@@ -15,6 +15,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
+use super::content::{Content, JSON};
 use super::{Admin, acts, gate, metrics, page};
 use crate::net::request::{Body, Wrong};
 use crate::shared::scrub::told;
@@ -26,43 +27,6 @@ const QUERY: usize = 2048;
 /// frame: whatever a user may have smuggled in stays text.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
      img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
-
-const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
-
-/// An answer's status, type and body.
-pub(super) struct Content {
-    pub(super) status: StatusCode,
-    pub(super) media_type: &'static str,
-    pub(super) body: String,
-}
-
-impl Content {
-    pub(super) fn html(status: StatusCode, body: String) -> Self {
-        Content {
-            status,
-            media_type: HTML,
-            body,
-        }
-    }
-
-    fn ok(media_type: &'static str, body: impl Into<String>) -> Self {
-        Content {
-            status: StatusCode::OK,
-            media_type,
-            body: body.into(),
-        }
-    }
-
-    fn text(status: StatusCode, line: &str) -> Self {
-        Content {
-            status,
-            media_type: TEXT,
-            body: format!("{line}\n"),
-        }
-    }
-}
 
 /// Answers a request.
 pub(super) async fn answer(

@@ -1,7 +1,7 @@
 //! All that is known of the running program, as one value: `/status.json` is its JSON, the page
 //! and `/metrics` are made from it, `turnkey top` reads it back.
 //!
-//! Made by [`super::Admin::status`] for each request, from the scoreboard (shared memory) and
+//! Made by [`super::Admin::figures`] for each request, from the scoreboard (shared memory) and
 //! the cached database queries. Holds no secret: settings are as `Config::shown` returns them.
 //! Units: fields that end in `_ms` are milliseconds since 1970, durations are seconds.
 
@@ -18,9 +18,9 @@ use turnkey_storage::broadcasts::Broadcast;
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
 use super::later::Later;
-use super::problems::{self, Disk, More, Problem};
+use super::problem::{Disk, More, Problem};
 use super::queues::Outcome;
-use super::whose::{self, ChannelState, Talkers};
+use super::whose::{self, ChannelState, LogLine, Talkers};
 use crate::author::message::Kind;
 use crate::shared::clock::unix_ms;
 use crate::shared::notable;
@@ -89,15 +89,6 @@ pub(crate) struct Status {
     /// Name and value, without secrets.
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) series: Series,
-}
-
-/// A warning or an error of the log, without secrets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogLine {
-    pub(crate) at_ms: u64,
-    /// `WARN` or `ERROR`.
-    pub(crate) level: String,
-    pub(crate) text: String,
 }
 
 /// A child.
@@ -258,7 +249,7 @@ impl Admin {
     pub(super) async fn not_ready(&self) -> Option<String> {
         let deadline = Instant::now() + REPLACED;
         loop {
-            let status = self.status().await;
+            let (status, _) = self.figures().await;
             let is_away =
                 |writer: &Process| matches!(writer.state, ProcessState::Gone | ProcessState::Idle);
             let is_replaced = self.file.is_some() && status.writer.as_ref().is_none_or(is_away);
@@ -274,8 +265,8 @@ impl Admin {
         self.certificates.as_ref()?.problem()
     }
 
-    /// How things are now.
-    pub(crate) async fn status(&self) -> Status {
+    /// How things are now, but for what is wrong, and what only that is found from.
+    pub(super) async fn figures(&self) -> (Status, More) {
         let Outcome {
             queues,
             broadcasts,
@@ -323,7 +314,7 @@ impl Admin {
                 wal_bytes: writer.get(Field::LogBytes),
             }
         });
-        let mut status = Status {
+        let status = Status {
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             updater: self.updater.to_owned(),
@@ -388,12 +379,11 @@ impl Admin {
             disk: self.file.as_deref().and_then(disk),
         };
         let more = More {
-            letters: &letters,
-            replies: &replies,
+            letters,
+            replies,
             is_unsynchronised,
         };
-        status.problems = problems::find(&status, &more);
-        status
+        (status, more)
     }
 }
 

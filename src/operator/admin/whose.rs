@@ -9,13 +9,21 @@ use serde::{Deserialize, Serialize};
 use turnkey_storage::people::People;
 
 use super::Admin;
-use super::status::LogLine;
 use crate::author::message::Kind;
 use crate::shared::notable;
 use crate::shared::scoreboard::{Scoreboard, Slot};
 
 /// Kinds that no handler chooses, and that it is given all the same.
 const ALWAYS: [Kind; 3] = [Kind::Rpc, Kind::Timer, Kind::Callback];
+
+/// A warning or an error of the log, without secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LogLine {
+    pub(crate) at_ms: u64,
+    /// `WARN` or `ERROR`.
+    pub(crate) level: String,
+    pub(crate) text: String,
+}
 
 /// A channel that the bot serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,8 +10,8 @@ use turnkey_storage::replies::{self, DeadReply};
 
 use super::dialogs::{ago, field, json};
 use super::{Tab, escape, frame, link_to, sorry};
+use crate::operator::admin::content::Content;
 use crate::operator::admin::queues::within;
-use crate::operator::admin::routes::Content;
 use crate::operator::admin::{Admin, acts};
 use turnkey_text::numbers::counted;
 use turnkey_text::program_name;

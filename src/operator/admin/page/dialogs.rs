@@ -16,8 +16,8 @@ use turnkey_storage::people;
 use super::figures::{bytes, count, seconds, time};
 use super::{Tab, escape, frame, link_to, region, sorry};
 use crate::operator::admin::Admin;
+use crate::operator::admin::content::Content;
 use crate::operator::admin::queues::within;
-use crate::operator::admin::routes::Content;
 use crate::shared::clock::unix_ms;
 
 /// Dialogs on a page.

@@ -19,7 +19,7 @@ use turnkey_text::is_noncharacter;
 
 pub(super) use self::dead::dead;
 pub(super) use self::dialogs::{dialog, dialogs, field};
-use super::routes::Content;
+use super::content::Content;
 use super::status::Status;
 
 pub(super) const STYLE: &str = include_str!("style.css");

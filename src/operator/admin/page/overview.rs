@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::super::problems::LONG_LOG;
+use super::super::problem::LONG_LOG;
 use super::super::status::{Process, ProcessState, Status, Waiting};
 use super::chart::sparkline;
 use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};

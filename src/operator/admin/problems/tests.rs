@@ -1,5 +1,7 @@
 //! Each problem is found, and a bot that is well has none.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -30,19 +32,21 @@ fn well() -> Value {
     })
 }
 
-fn found(status: &Value, more: &More<'_>) -> Vec<Problem> {
+fn found(status: &Value, more: &More) -> Vec<Problem> {
     find(&serde_json::from_value(status.clone()).unwrap(), more)
 }
 
-const NOTHING: More<'_> = More {
-    letters: &[],
-    replies: &[],
-    is_unsynchronised: false,
-};
+fn nothing() -> More {
+    More {
+        letters: Arc::new([]),
+        replies: Arc::new([]),
+        is_unsynchronised: false,
+    }
+}
 
 #[test]
 fn a_bot_that_is_well_has_no_problem() {
-    assert_eq!(found(&well(), &NOTHING), []);
+    assert_eq!(found(&well(), &nothing()), []);
 }
 
 #[test]
@@ -98,7 +102,7 @@ fn each_problem_is_told_in_words_with_its_remedy() {
     ] {
         let mut status = well();
         *status.pointer_mut(field).unwrap() = value;
-        let found = found(&status, &NOTHING);
+        let found = found(&status, &nothing());
         let told: Vec<&str> = found.iter().map(|p| &*p.what).collect();
         assert_eq!(told, [wanted]);
         assert!(!found[0].remedy.is_empty() && !found[0].remedy.ends_with('.'));
@@ -113,8 +117,8 @@ fn what_was_given_up_is_told_by_channel_and_reason_with_a_command_to_copy() {
         count,
     };
     let more = More {
-        letters: &[reason(1, "no such table")],
-        replies: &[reason(3, "bot was blocked"), reason(SAMPLE, "too long")],
+        letters: Arc::new([reason(1, "no such table")]),
+        replies: Arc::new([reason(3, "bot was blocked"), reason(SAMPLE, "too long")]),
         is_unsynchronised: true,
     };
     let found = found(&well(), &more);
