@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::Request;
 use serde_json::{Value, json};
 
-use crate::harness::bot::{Bot, SOON, Setup};
+use crate::harness::bot::{Bot, SOON, Setup, until};
 use crate::harness::client::{once, say};
 use crate::operators::admin::{admin_port, get, setup};
 
@@ -171,10 +171,8 @@ async fn a_dead_letter_is_dropped_by_a_form_of_ours_and_by_no_other() {
     assert!(is_dead().await, "no other form does anything");
     let done = post(token, "http://localhost").await;
     assert_eq!(done.status, 200, "{}", done.text());
-    assert!(
-        bot.stderr()
-            .contains("an operator chose on the status page to throw the update")
-    );
+    let logged = "an operator chose on the status page to throw the update";
+    until("it is logged", SOON, || bot.stderr().contains(logged)).await;
     let again = post(token, "http://localhost").await;
     assert_eq!(again.status, 404, "{}", again.text());
     assert!(!is_dead().await);
