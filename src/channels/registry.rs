@@ -164,6 +164,13 @@ impl Channels {
         self.by_name.get(name).map(|served| served.channel.as_ref())
     }
 
+    /// All, in no order.
+    pub(crate) fn outlets(&self) -> impl Iterator<Item = Outlet<'_>> {
+        self.by_name
+            .iter()
+            .map(|(name, served)| served.outlet(name))
+    }
+
     /// Those that have somebody to send to.
     pub(crate) fn senders(&self) -> impl Iterator<Item = &dyn Channel> {
         let all = self.by_name.values().map(|served| served.channel.as_ref());

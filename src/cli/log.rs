@@ -4,16 +4,22 @@
 //! survive the fork). Each event is one line, so what a user wrote, in their id for instance,
 //! cannot look like a line of ours; secrets are removed from it.
 
+use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::{Config, LogFormat};
 use crate::process::privileges;
 use crate::process::sys;
 use crate::shared::lines::{self, Log};
 use crate::shared::logfile::LogFile;
-use crate::shared::scrub;
+use crate::shared::{notable, scrub};
 
 /// Starts logging: to stderr, or to a file. To be called once, before the first fork.
 ///
@@ -42,6 +48,7 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
     };
     let colours = file.is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
     lines::start(sys::shared_words(lines::WORDS)?, file);
+    notable::start(sys::shared_words(notable::WORDS)?);
     let builder = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(|| OneLine(Log))
@@ -50,10 +57,38 @@ pub(super) fn start(config: &Config, verbose: u8, quiet: bool) -> anyhow::Result
         .log_internal_errors(false)
         .with_ansi(colours);
     match config.log {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.finish().with(Notable).init(),
+        LogFormat::Json => builder.json().finish().with(Notable).init(),
     }
     Ok(())
+}
+
+/// Keeps warnings and errors where operators see them: on the status page.
+struct Notable;
+
+impl<S: Subscriber> Layer<S> for Notable {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let level = *event.metadata().level();
+        if level > Level::WARN {
+            return;
+        }
+        let mut words = Words(String::new());
+        event.record(&mut words);
+        notable::keep(level == Level::ERROR, &scrub::told(&words.0));
+    }
+}
+
+/// The message of an event, and what stands with it.
+struct Words(String);
+
+impl Visit for Words {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        // Writing to a String does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.0, "{value:?}"),
+            name => write!(self.0, " {name}={value:?}"),
+        };
+    }
 }
 
 /// Writes an event, which comes in one piece, as one line. Escape sequences in what is

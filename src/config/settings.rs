@@ -287,6 +287,9 @@ settings! {
     }
 
     "Operating" {
+        /// The bot's name, for the people who run it: on the status page and in `turnkey top`
+        name: String, value_name: "NAME", default_text: "that of the program's file";
+
         /// The log's format
         log: LogFormat = LogFormat::Text, changed_by: Upgrade;
 

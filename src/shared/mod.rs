@@ -10,6 +10,7 @@ pub(crate) mod drain;
 pub(crate) mod hints;
 pub(crate) mod lines;
 pub(crate) mod logfile;
+pub(crate) mod notable;
 pub(crate) mod pacing;
 pub(crate) mod rate;
 pub(crate) mod remedies;

@@ -18,11 +18,17 @@ use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
+use crate::shared::clock::unix_ms;
+use crate::shared::notable::{self, Line, Lines};
+
 /// Channels of a bot, the author's included.
 pub(crate) const MAX_CHANNELS: usize = 32;
 
 /// Words of a channel.
-const CHANNEL: usize = 8;
+const CHANNEL: usize = 16 + TROUBLE;
+
+/// Words of a channel's last trouble.
+const TROUBLE: usize = notable::words(2);
 
 /// Words for chats: a power of two.
 const CHATS: usize = 1 << 15;
@@ -87,6 +93,12 @@ enum Word {
     Confirmation,
     /// The page or community whose token it is; 0 while that is not known.
     Account = 6,
+    /// When an update came last, milliseconds since 1970.
+    Updated,
+    /// Until when the platform was polled with success, milliseconds since 1970.
+    Polled,
+    /// What the platform said last that was no success: the rest of the channel's words.
+    Trouble = 16,
 }
 
 /// The budgets of all channels.
@@ -224,6 +236,50 @@ impl Pace {
     /// The webhook with this hash is registered.
     pub(crate) fn set_registered(&self, hash: u64) {
         self.word(Word::Registered).store(hash, Relaxed);
+    }
+
+    /// The channel's number.
+    pub(crate) fn number(&self) -> usize {
+        self.channel
+    }
+
+    /// An update came at this moment, in milliseconds since 1970. Written once a second, so that
+    /// workers do not fight for the word.
+    pub(crate) fn note_update(&self, at_ms: u64) {
+        let word = self.word(Word::Updated);
+        if at_ms > word.load(Relaxed) + 1000 {
+            word.store(at_ms, Relaxed);
+        }
+    }
+
+    /// When an update came last, give or take a second: milliseconds since 1970.
+    pub(crate) fn updated_ms(&self) -> Option<u64> {
+        Some(self.word(Word::Updated).load(Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// The platform has just been polled with success.
+    pub(crate) fn note_poll(&self) {
+        self.word(Word::Polled).store(unix_ms(), Relaxed);
+    }
+
+    /// Until when it was polled: milliseconds since 1970.
+    pub(crate) fn polled_ms(&self) -> Option<u64> {
+        Some(self.word(Word::Polled).load(Relaxed)).filter(|at| *at > 0)
+    }
+
+    /// The platform did not do what it was asked for. No secret is in the reason.
+    pub(crate) fn note_trouble(&self, reason: &str) {
+        self.troubles().keep(true, reason);
+    }
+
+    /// What the platform said last that was no success.
+    pub(crate) fn trouble(&self) -> Option<Line> {
+        self.troubles().last().into_iter().next()
+    }
+
+    fn troubles(&self) -> Lines {
+        let start = self.channel * CHANNEL + Word::Trouble as usize;
+        Lines::new(&self.words[start..start + TROUBLE])
     }
 
     /// The page or community whose token it is, once it is known.

@@ -9,15 +9,17 @@
 //!
 //! A slot has numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
 //! worker's, of syncs in the writer's), the longest-waiting update (`scoreboard/longest.rs`), a
-//! worker's handler processes (`scoreboard/groups.rs`), and the updates that its handler does not
-//! hear (`scoreboard/unheard.rs`). Read by the master, by workers to
+//! worker's handler processes (`scoreboard/groups.rs`), the updates that its handler does not hear
+//! (`scoreboard/unheard.rs`), and its turns by kind and channel (`scoreboard/tallies.rs`). Read by the master, by workers to
 //! balance connections, and by `admin/`.
 
 mod groups;
 mod histogram;
 mod longest;
+mod tallies;
 mod unheard;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use nix::time::{ClockId, clock_gettime};
@@ -25,6 +27,7 @@ use nix::time::{ClockId, clock_gettime};
 pub(crate) use self::groups::{Groups, MAX_HANDLERS};
 pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
 pub(crate) use self::longest::Longest;
+pub(crate) use self::tallies::Tallies;
 pub(crate) use self::unheard::Unheard;
 use crate::shared::arrivals::{self, Arrivals};
 use crate::shared::clock::unix_ms;
@@ -117,6 +120,9 @@ pub(crate) enum Shared {
     /// `turnkey_storage::clock`, which alone writes here.
     ClockOurs,
     ClockWall,
+    /// What forms of the status page carry, in two halves: drawn when the map is made.
+    FormKey,
+    FormKeyRest,
     /// None, and always last: how many there are.
     Count,
 }
@@ -130,8 +136,9 @@ const _: () = assert!(
 const FIELDS: usize = 32;
 
 /// Words of a slot: whole cache lines, so that no two children share one.
-const SLOT: usize = (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS)
-    .next_multiple_of(8);
+const SLOT: usize =
+    (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS + tallies::WORDS)
+        .next_multiple_of(8);
 
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;
@@ -163,6 +170,10 @@ impl Scoreboard {
         Limiter::seed(scoreboard.limits());
         if scoreboard.shared(Shared::Since) == 0 {
             scoreboard.share(Shared::Since, unix_ms());
+            for half in [Shared::FormKey, Shared::FormKeyRest] {
+                let drawn = RandomState::new().build_hasher().finish();
+                scoreboard.share(half, drawn);
+            }
         }
         scoreboard
     }
@@ -291,6 +302,12 @@ impl Slot {
     pub(crate) fn unheard(&self) -> Unheard {
         let start = FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS;
         Unheard::new(&self.words[start..start + unheard::WORDS])
+    }
+
+    /// Its turns by kind and channel.
+    pub(crate) fn tallies(&self) -> Tallies {
+        let start = FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS;
+        Tallies::new(&self.words[start..start + tallies::WORDS])
     }
 
     /// Its child is dead: what was "now" is zero again.

@@ -151,6 +151,7 @@ async fn deliver(
             }
             Err(error @ (SendError::Refused(_) | SendError::Unreachable(_))) => {
                 let reason = told(&error.to_string()).into_owned();
+                outlet.pace.note_trouble(&reason);
                 if let SendError::Unreachable(_) = error {
                     left::note(bot, dialog, reply, &reason)
                         .await
@@ -180,6 +181,7 @@ async fn deliver(
         taken = outlet.taken.get();
         // It is stored, and shown to operators.
         let reason = told(&reason).into_owned();
+        outlet.pace.note_trouble(&reason);
         let Some(failures) = failed(bot, (dialog, id, broadcast), counts, &reason).await? else {
             return Ok(());
         };

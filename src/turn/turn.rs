@@ -160,11 +160,27 @@ async fn without_a_turn(bot: &Bot, update: &Update, arrived: Arrival) -> Option<
                 );
             }
             unheard.add(kind as usize);
+            note_update(bot, update, arrived);
         }
         _ => return None,
     }
     let channel = bot.channels.of(&update.dialog);
     Some(Answer::Accepted(channel.unheard(update)))
+}
+
+/// Counts a turn by its kind and channel.
+fn tally(bot: &Bot, update: &Update, arrived: Arrival) {
+    let channel = note_update(bot, update, arrived);
+    bot.slot.tallies().count(update.kind as usize, channel);
+}
+
+/// An update of this channel came; the channel's number.
+fn note_update(bot: &Bot, update: &Update, arrived: Arrival) -> usize {
+    let pace = bot.channels.outlet(&update.dialog).pace;
+    if !matches!(update.kind, Kind::Timer | Kind::Relayed) {
+        pace.note_update(u64::try_from(arrived.unix_us() / 1000).unwrap_or_default());
+    }
+    pace.number()
 }
 
 /// Takes the author's lock, if there is one. It is given back when it is dropped.
@@ -485,6 +501,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             }
         };
         bot.slot.add(Field::Turns, 1);
+        tally(bot, &receipt.update, receipt.arrived);
         bot.slot.histogram().record(receipt.age());
         receipt.settled();
 

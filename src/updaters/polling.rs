@@ -31,6 +31,8 @@ use crate::channels::poll::{Batch, Mark, Poll, PollError};
 use crate::channels::{Received, unreadable};
 use crate::shared::backoff::Backoff;
 use crate::shared::drain;
+use crate::shared::pacing::Pace;
+use crate::shared::scrub::told;
 use crate::turn::context::Bot;
 use crate::turn::receipt::Answer;
 use crate::turn::turn;
@@ -149,6 +151,9 @@ impl Poller {
             match self.source.ask(from, wait).await {
                 Ok(batch) => {
                     self.worked.store(1, Relaxed);
+                    if let Some(pace) = self.pace() {
+                        pace.note_poll();
+                    }
                     let all = [&mut away, &mut taken, &mut refused];
                     if all.iter().any(|backoff| !backoff.is_fresh()) {
                         tracing::info!("{platform} gives updates again");
@@ -165,6 +170,7 @@ impl Poller {
                     return Err(StartError::Token(sentence));
                 }
                 Err(PollError::Token(sentence)) => {
+                    self.note_trouble(&sentence);
                     if refused.is_fresh() {
                         tracing::error!(
                             "{platform} gave updates before and refuses the token now, asking again until it takes it: {sentence}"
@@ -175,12 +181,14 @@ impl Poller {
                     tokio::time::sleep(refused.pause()).await;
                 }
                 Err(PollError::Taken(sentence)) => {
+                    self.note_trouble(&sentence);
                     if taken.is_fresh() {
                         tracing::error!("{sentence}; asking again until it is so");
                     }
                     tokio::time::sleep(taken.pause()).await;
                 }
                 Err(PollError::Away { reason, after }) => {
+                    self.note_trouble(&reason);
                     if away.is_fresh() {
                         tracing::warn!("cannot ask {platform} for updates, trying again: {reason}");
                     } else {
@@ -192,6 +200,18 @@ impl Poller {
                 }
             }
             self.worth_asking(from, asked).await;
+        }
+    }
+
+    /// What all workers know of the channel.
+    fn pace(&self) -> Option<Pace> {
+        let outlet = self.bot.channels.outlet_named(self.source.channel())?;
+        Some(outlet.pace)
+    }
+
+    fn note_trouble(&self, reason: &str) {
+        if let Some(pace) = self.pace() {
+            pace.note_trouble(&told(reason));
         }
     }
 

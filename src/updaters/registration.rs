@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::channels::register::{Register, Webhook};
 use crate::shared::backoff::Backoff;
+use crate::shared::scrub::told;
 use crate::turn::context::Bot;
 
 /// Pauses between two attempts.
@@ -41,6 +42,7 @@ pub(crate) async fn run(bot: Rc<Bot>, platform: Box<dyn Register>, public_url: S
             }
             Err(error) => error.told(),
         };
+        outlet.pace.note_trouble(&told(&reason));
         if said != reason {
             tracing::error!("cannot register {url} with {platform_name}, trying again: {reason}");
             said = reason;

@@ -208,7 +208,7 @@ pub(super) fn at_the_listeners(
             worker.scoreboard,
             worker.config,
             worker.database.url(),
-            worker.database.files().is_some(),
+            worker.database.files().map(|files| files.database.clone()),
             certificates.clone(),
         );
         let relieved = tasks.relieve.subscribe();

@@ -170,16 +170,17 @@ pub async fn dialogs(
         conditions.join(" AND ")
     );
     let rows = storage.own_query(Statement::new(query, params)).await?;
-    rows.iter()
-        .map(|row| {
-            let bytes = row.get::<i64>("state_bytes")? as u64;
-            Ok(DialogSummary {
-                dialog: row.dialog()?,
-                state_bytes: (!is_forgotten(row)?).then_some(bytes),
-                updated_at: row.get("updated_at")?,
-            })
-        })
-        .collect()
+    rows.iter().map(summary).collect()
+}
+
+/// Of a row with `user_id`, `channel`, `version`, `state_bytes` and `updated_at`.
+pub(crate) fn summary(row: &Row) -> Result<DialogSummary> {
+    let bytes = row.get::<i64>("state_bytes")? as u64;
+    Ok(DialogSummary {
+        dialog: row.dialog()?,
+        state_bytes: (!is_forgotten(row)?).then_some(bytes),
+        updated_at: row.get("updated_at")?,
+    })
 }
 
 /// A text for LIKE that stands for itself.

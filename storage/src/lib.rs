@@ -51,13 +51,16 @@ pub mod mysql;
 pub mod overlaps;
 mod own;
 pub mod pauses;
+pub mod people;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod reasons;
 mod remedy;
 pub mod replies;
 pub mod retention;
 pub mod schedules;
 pub mod sqlite;
+pub mod standby;
 pub mod steps;
 pub mod taken;
 pub mod timers;

@@ -6,8 +6,8 @@
 pub fn counted(count: u64, what: &str) -> String {
     let plural = match what.strip_suffix('y') {
         _ if count == 1 => what.to_owned(),
-        Some(stem) => format!("{stem}ies"),
-        None => format!("{what}s"),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{stem}ies"),
+        _ => format!("{what}s"),
     };
     format!("{} {plural}", grouped(count))
 }

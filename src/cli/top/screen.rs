@@ -1,4 +1,4 @@
-//! The live screen: four charts, what waits, the processes.
+//! The live screen: what is wrong, four charts, what waits, the processes.
 //!
 //! Called by `top.rs` for each answer. Draws from a [`Status`] alone, on any size of terminal:
 //! what does not fit is left out, from the bottom up.
@@ -13,6 +13,9 @@ use super::text;
 use crate::operator::admin::figures::{count, maybe_seconds, rate};
 use crate::operator::admin::{ProcessState, Status};
 
+/// Problems on the screen.
+const PROBLEMS: usize = 4;
+
 /// A chart: its title, its figure, and the last two minutes.
 struct Chart<'a> {
     title: &'a str,
@@ -24,8 +27,11 @@ struct Chart<'a> {
 /// `away`: why the bot did not answer just now; then what is shown is old.
 pub(super) fn draw(frame: &mut Frame<'_>, address: &str, status: &Status, away: Option<&str>) {
     let processes = status.workers.len() + usize::from(status.writer.is_some());
-    let [head, charts, lines, table, foot] = Layout::vertical([
+    let wrong = wrong_lines(status);
+    let rows = u16::try_from(wrong.len()).unwrap_or(u16::MAX);
+    let [head, problems, charts, lines, table, foot] = Layout::vertical([
         Constraint::Length(2),
+        Constraint::Length(rows),
         Constraint::Length(8),
         Constraint::Length(6),
         Constraint::Max(u16::try_from(processes + 3).unwrap_or(u16::MAX)),
@@ -33,6 +39,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, address: &str, status: &Status, away: 
     ])
     .areas(frame.area());
     draw_head(frame, head, status, away);
+    frame.render_widget(Paragraph::new(wrong), problems);
     draw_charts(frame, charts, status);
     draw_lines(frame, lines, status);
     draw_processes(frame, table, status);
@@ -49,6 +56,18 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, status: &Status, away: Option<&s
     };
     let database = Line::from(format!(" {}", status.storage)).dim();
     frame.render_widget(Paragraph::new(vec![headline, database]), area);
+}
+
+/// What is wrong, the most urgent first; of more than [`PROBLEMS`] only how many.
+fn wrong_lines(status: &Status) -> Vec<Line<'static>> {
+    let told = status.problems.iter().take(PROBLEMS);
+    let mut lines: Vec<Line<'static>> = told
+        .map(|problem| Line::from(format!(" ! {}", text::wrong(problem))).red())
+        .collect();
+    if let Some(more @ 1..) = status.problems.len().checked_sub(PROBLEMS) {
+        lines.push(Line::from(format!(" ! and {more} more: see the status page")).red());
+    }
+    lines
 }
 
 fn draw_charts(frame: &mut Frame<'_>, area: Rect, status: &Status) {
@@ -189,6 +208,28 @@ mod tests {
             .draw(|frame| draw(frame, "127.0.0.1:8081", &status(), away))
             .unwrap();
         terminal.backend().to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_stands_first() {
+        let mut status = status();
+        let problem = |n| crate::operator::admin::Problem {
+            what: format!("trouble {n}\u{1b}[31m"),
+            remedy: "mend it".to_owned(),
+            command: None,
+        };
+        status.problems = (0..6).map(problem).collect();
+        let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
+        terminal
+            .draw(|frame| draw(frame, "x", &status, None))
+            .unwrap();
+        let drawn = terminal.backend().to_string();
+        let first = "! trouble 0\u{fffd}[31m. Remedy: mend it";
+        assert!(drawn.contains(first), "{drawn}");
+        assert!(drawn.contains("and 2 more"), "{drawn}");
+        assert!(drawn.find("trouble 0") < drawn.find("turns a second"));
+        let text = text::snapshot(&status);
+        assert!(text.contains("wrong       trouble 5"), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::operator::admin::figures::{bytes, count, maybe_seconds, rate, seconds};
-use crate::operator::admin::{Process, Status};
+use crate::operator::admin::{Problem, Process, Status};
 
 /// Lines for people.
 pub(super) fn snapshot(status: &Status) -> String {
@@ -15,6 +15,9 @@ pub(super) fn snapshot(status: &Status) -> String {
         let _ = writeln!(text, "{name:<10}  {figures}");
     };
     line("bot", headline(status));
+    for problem in &status.problems {
+        line("wrong", wrong(problem));
+    }
     line("database", status.storage.clone());
     let turns = &status.turns;
     line(
@@ -102,10 +105,24 @@ pub(super) fn headline(status: &Status) -> String {
         None => "ready".to_owned(),
         Some(reason) => format!("NOT READY: {reason}"),
     };
+    let name = match status.name.is_empty() {
+        true => String::new(),
+        false => format!("{}: ", clean(&status.name)),
+    };
     let up = seconds(status.now_ms.saturating_sub(status.since_ms) as f64 / 1000.0);
     format!(
-        "{ready}; version {}, {}, up for {up}",
+        "{name}{ready}; version {}, {}, up for {up}",
         status.version, status.updater
+    )
+}
+
+/// What is wrong, and the remedy.
+pub(super) fn wrong(problem: &Problem) -> String {
+    let what = clean(&problem.what);
+    format!(
+        "{}. Remedy: {}",
+        what.trim_end_matches('.'),
+        clean(&problem.remedy)
     )
 }
 

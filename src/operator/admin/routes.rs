@@ -1,7 +1,7 @@
 //! Paths of the admin address, and the headers of each answer.
 //!
-//! Called by `server.rs` for each request. GET and HEAD only: nothing here changes anything.
-//! Bounds: [`QUERY`] bytes of a query string; each database query has the time limit of
+//! Called by `server.rs` for each request. GET and HEAD, and for `/status/act` also POST: nothing else
+//! changes anything. Bounds: [`QUERY`] bytes of a query string; each database query has the time limit of
 //! `queues.rs`.
 
 use std::borrow::Cow;
@@ -15,8 +15,9 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 
-use super::{Admin, gate, metrics, page};
-use crate::net::request::Wrong;
+use super::content::{Content, JSON};
+use super::{Admin, acts, gate, metrics, page};
+use crate::net::request::{Body, Wrong};
 use crate::shared::scrub::told;
 
 /// Bytes of a query string.
@@ -27,50 +28,21 @@ const QUERY: usize = 2048;
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
      img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const HTML: &str = "text/html; charset=utf-8";
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
-
-/// An answer's status, type and body.
-pub(super) struct Content {
-    pub(super) status: StatusCode,
-    pub(super) media_type: &'static str,
-    pub(super) body: String,
-}
-
-impl Content {
-    pub(super) fn html(status: StatusCode, body: String) -> Self {
-        Content {
-            status,
-            media_type: HTML,
-            body,
-        }
-    }
-
-    fn ok(media_type: &'static str, body: impl Into<String>) -> Self {
-        Content {
-            status: StatusCode::OK,
-            media_type,
-            body: body.into(),
-        }
-    }
-
-    fn text(status: StatusCode, line: &str) -> Self {
-        Content {
-            status,
-            media_type: TEXT,
-            body: format!("{line}\n"),
-        }
-    }
-}
-
 /// Answers a request.
-pub(super) async fn answer(admin: &Admin, is_unix: bool, head: &Parts) -> Response<Full<Bytes>> {
+pub(super) async fn answer(
+    admin: &Admin,
+    is_unix: bool,
+    head: &Parts,
+    body: &mut Body,
+) -> Response<Full<Bytes>> {
     let content = match gate::check(admin.token.as_deref(), is_unix, &head.headers) {
         Err(refused) => Content::text(refused.status, refused.reason),
+        Ok(()) if head.method == Method::POST && head.uri.path() == "/status/act" => {
+            acts::act(admin, head, body).await
+        }
         Ok(()) if !matches!(head.method, Method::GET | Method::HEAD) => Content::text(
             StatusCode::METHOD_NOT_ALLOWED,
-            "GET only: nothing is changed here",
+            "GET only: nothing is changed at this path",
         ),
         Ok(()) => match head.uri.query() {
             Some(query) if query.len() > QUERY => {
@@ -114,6 +86,7 @@ async fn content(admin: &Admin, head: &Parts, query: &str) -> Content {
         "/status/style.css" => Content::ok("text/css; charset=utf-8", page::STYLE),
         "/status/live.js" => Content::ok("text/javascript; charset=utf-8", page::SCRIPT),
         "/status/dialogs" => page::dialogs(admin, query).await,
+        "/status/act" => acts::ask(admin, query),
         "/status/dead" => page::dead(admin, query).await,
         path => match path
             .strip_prefix("/status/dialogs/")
@@ -141,7 +114,8 @@ fn respond(content: Content) -> Response<Full<Bytes>> {
     set(CACHE_CONTROL, "no-store");
     set(X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(CONTENT_SECURITY_POLICY, POLICY);
-    set(REFERRER_POLICY, "no-referrer");
+    // Without any, browsers do not say where our own forms come from: see `acts.rs`.
+    set(REFERRER_POLICY, "same-origin");
     set(
         HeaderName::from_static("cross-origin-resource-policy"),
         "same-origin",

@@ -4,7 +4,7 @@
 //! them answers for all. Bounds, apart from those of the public address, so that neither
 //! can starve the other: [`CONNECTIONS`] in a worker (more wait in the kernel's queue),
 //! [`HEAD`] bytes and [`HEADERS`] lines of a head, [`HEAD_TIME`] for it, [`LIFE`] of a
-//! connection, [`ANSWER_TIME`] for an answer. A body is thrown away, up to [`BODY`] bytes.
+//! connection, [`ANSWER_TIME`] for an answer. A body is thrown away, up to [`BODY`] bytes, but for that of a form (`acts.rs`).
 
 use std::cell::Cell;
 use std::io;
@@ -141,7 +141,7 @@ where
             let (head, mut body) = Body::of(request);
             let checked = request::check(&head);
             let mut response = match checked {
-                Ok(()) => routes::answer(&admin, is_unix, &head).await,
+                Ok(()) => routes::answer(&admin, is_unix, &head, &mut body).await,
                 Err(wrong) => routes::refused(wrong),
             };
             let read = tokio::time::timeout(FIRST, body.discard(BODY)).await;

@@ -1,13 +1,15 @@
 //! All that is known of the running program, as one value: `/status.json` is its JSON, the page
 //! and `/metrics` are made from it, `turnkey top` reads it back.
 //!
-//! Made by [`super::Admin::status`] for each request, from the scoreboard (shared memory) and
+//! Made by [`super::Admin::figures`] for each request, from the scoreboard (shared memory) and
 //! the cached database queries. Holds no secret: settings are as `Config::shown` returns them.
 //! Units: fields that end in `_ms` are milliseconds since 1970, durations are seconds.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use nix::sys::statvfs::statvfs;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use turnkey_storage::admin::{COUNTED, Queues};
@@ -16,9 +18,12 @@ use turnkey_storage::broadcasts::Broadcast;
 use super::Admin;
 use super::history::{Look, Percentiles, Series};
 use super::later::Later;
+use super::problem::{Disk, More, Problem};
 use super::queues::Outcome;
+use super::whose::{self, ChannelState, LogLine, Talkers};
 use crate::author::message::Kind;
 use crate::shared::clock::unix_ms;
+use crate::shared::notable;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
 
 /// A child that gave no sign of life for longer is silent: it blocks, or is stopped.
@@ -29,6 +34,9 @@ const REPLACED: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
+    /// The bot's name.
+    #[serde(default)]
+    pub(crate) name: String,
     pub(crate) version: String,
     /// `webhooks` or `polling`.
     pub(crate) updater: String,
@@ -38,6 +46,23 @@ pub(crate) struct Status {
     pub(crate) storage: String,
     /// Why it is not ready; none when it is.
     pub(crate) not_ready: Option<String>,
+    /// What is wrong, the most urgent first.
+    #[serde(default)]
+    pub(crate) problems: Vec<Problem>,
+    /// The last warnings and errors of the log, the newest first.
+    #[serde(default)]
+    pub(crate) log: Vec<LogLine>,
+    /// Where the whole log is; none for standard error.
+    #[serde(default)]
+    pub(crate) log_file: Option<String>,
+    #[serde(default)]
+    pub(crate) channels: Vec<ChannelState>,
+    /// None when the database does not answer.
+    #[serde(default)]
+    pub(crate) talkers: Option<Talkers>,
+    /// None when the database is no file.
+    #[serde(default)]
+    pub(crate) disk: Option<Disk>,
     pub(crate) workers: Vec<Process>,
     /// None when the database has no writer of ours.
     pub(crate) writer: Option<Process>,
@@ -132,6 +157,9 @@ pub(crate) struct Turns {
     /// Updates that went to the inbox, and to the dead letters.
     pub(crate) inboxed: u64,
     pub(crate) buried: u64,
+    /// Turns since the start, by kind of update; only those that there were.
+    #[serde(default)]
+    pub(crate) by_kind: BTreeMap<String, u64>,
     /// Updates that the handler does not hear, by kind; only those that came.
     #[serde(default)]
     pub(crate) unheard: BTreeMap<String, u64>,
@@ -221,10 +249,10 @@ impl Admin {
     pub(super) async fn not_ready(&self) -> Option<String> {
         let deadline = Instant::now() + REPLACED;
         loop {
-            let status = self.status().await;
+            let (status, _) = self.figures().await;
             let is_away =
                 |writer: &Process| matches!(writer.state, ProcessState::Gone | ProcessState::Idle);
-            let is_replaced = self.has_writer && status.writer.as_ref().is_none_or(is_away);
+            let is_replaced = self.file.is_some() && status.writer.as_ref().is_none_or(is_away);
             if status.not_ready.is_none() || !is_replaced || Instant::now() >= deadline {
                 return status.not_ready;
             }
@@ -237,14 +265,18 @@ impl Admin {
         self.certificates.as_ref()?.problem()
     }
 
-    /// How things are now.
-    pub(crate) async fn status(&self) -> Status {
+    /// How things are now, but for what is wrong, and what only that is found from.
+    pub(super) async fn figures(&self) -> (Status, More) {
         let Outcome {
             queues,
             broadcasts,
             later,
+            letters,
+            replies,
+            is_unsynchronised,
             cannot_write,
         } = self.queues.get(&self.bot.storage).await;
+        let talkers = self.queues.people(&self.bot.storage).await;
         let board = self.board;
         let writer = board.writer();
         let is_held_up = writer.get(Field::HeldUp) == 1;
@@ -264,10 +296,11 @@ impl Admin {
             .map(|(index, slot)| process(format!("worker {index}"), slot, false))
             .collect();
         let writer_process = self
-            .has_writer
+            .file
+            .is_some()
             .then(|| process("writer".to_owned(), writer, true));
-        let all = || board.workers().chain(self.has_writer.then_some(writer));
-        let commits = self.has_writer.then(|| {
+        let all = || board.workers().chain(self.file.is_some().then_some(writer));
+        let commits = self.file.is_some().then(|| {
             let commits = writer.get(Field::Commits);
             Commits {
                 total: commits,
@@ -281,7 +314,8 @@ impl Admin {
                 wal_bytes: writer.get(Field::LogBytes),
             }
         });
-        Status {
+        let status = Status {
+            name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             updater: self.updater.to_owned(),
             now_ms: unix_ms(),
@@ -312,6 +346,7 @@ impl Admin {
                 longest: longest(board),
                 inboxed: board.sum(Field::Inboxed),
                 buried: board.sum(Field::Buried),
+                by_kind: whose::by_kind(board),
                 unheard: unheard(&board),
             },
             commits,
@@ -336,8 +371,33 @@ impl Admin {
             }),
             settings: self.settings.clone(),
             series: self.history.series(),
-        }
+            channels: self.channels(),
+            talkers: talkers.as_ref().map(Talkers::of),
+            problems: Vec::new(),
+            log: notable::last().into_iter().map(whose::line).collect(),
+            log_file: self.log_file.clone(),
+            disk: self.file.as_deref().and_then(disk),
+        };
+        let more = More {
+            letters,
+            replies,
+            is_unsynchronised,
+        };
+        (status, more)
     }
+}
+
+/// How full the disk of this file is.
+fn disk(file: &Path) -> Option<Disk> {
+    let about = statvfs(file).ok()?;
+    // As df(1) counts: what only root can write to is no room.
+    let (all, free) = (about.blocks(), about.blocks_free());
+    let (used, room) = (all.saturating_sub(free), about.blocks_available());
+    let used_percent = (used * 100).div_ceil((used + room).max(1));
+    Some(Disk {
+        used_percent,
+        free: room * about.fragment_size(),
+    })
 }
 
 fn process(name: String, slot: Slot, is_writer: bool) -> Process {

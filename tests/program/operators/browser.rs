@@ -123,6 +123,7 @@ async fn the_status_pages_are_well_formed_and_can_be_used_without_a_mouse() {
         ("/status/dialogs?user=zoe", "none.html"),
         ("/status/dialogs/http/ann", "dialog.html"),
         ("/status/dead", "dead.html"),
+        ("/status/act?do=drop&reply=1.0", "act.html"),
         ("/status/dialogs/http/zoe", "sorry.html"),
     ] {
         save(&bot.setup, port, path, name).await;

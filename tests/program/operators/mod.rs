@@ -8,6 +8,7 @@ pub(crate) mod command_line;
 pub(crate) mod metrics;
 pub(crate) mod operator;
 pub(crate) mod output;
+mod page;
 pub(crate) mod secrets;
 pub(crate) mod security;
 pub(crate) mod top;

@@ -50,7 +50,10 @@ pub(super) fn sparkline(
             "<path class=\"area {class}\" d=\"{path}V{floor}H{from:.1}Z\"/><path class=\"line {class}\" d=\"{path}\"/>"
         );
     }
-    svg.push_str("</svg></div>");
+    // The axis: it is there for those who see the drawing; the label has said the same.
+    svg.push_str(
+        "</svg><p class=\"axis\" aria-hidden=\"true\"><span>2 min ago</span><span>1 min</span><span>now</span></p></div>",
+    );
     svg
 }
 

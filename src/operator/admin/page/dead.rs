@@ -10,9 +10,9 @@ use turnkey_storage::replies::{self, DeadReply};
 
 use super::dialogs::{ago, field, json};
 use super::{Tab, escape, frame, link_to, sorry};
-use crate::operator::admin::Admin;
+use crate::operator::admin::content::Content;
 use crate::operator::admin::queues::within;
-use crate::operator::admin::routes::Content;
+use crate::operator::admin::{Admin, acts};
 use turnkey_text::numbers::counted;
 use turnkey_text::program_name;
 
@@ -46,17 +46,14 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             );
         }
     };
-    let program = program_name();
-    let program = escape(&program);
-    let mut html = format!(
-        "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, the oldest first. \
-         <code>{program} dead retry CHANNEL UPDATE</code> has one tried again, <code>{program} dead drop</code> throws it away.</p>"
-    );
+    let mut html = "<h1>Dead letters</h1><p class=\"soft\">Updates whose turns failed too often, \
+                    the oldest first.</p>"
+        .to_owned();
     if letters.is_empty() {
         html.push_str("<p class=\"note\">There are none.</p>");
     }
     for letter in &letters {
-        one(&mut html, letter);
+        one(&mut html, admin, letter);
     }
     if let Some(last) = letters.last().filter(|_| letters.len() == PORTION as usize) {
         let next: String = form_urlencoded::Serializer::new(String::new())
@@ -70,20 +67,18 @@ pub(in crate::operator::admin) async fn dead(admin: &Admin, query: &str) -> Cont
             escape(&next)
         );
     }
-    replies(&mut html, &program, &dead_replies);
+    replies(&mut html, admin, &dead_replies);
     Content::html(
         StatusCode::OK,
         frame("Dead letters", Tab::Dead, false, &html),
     )
 }
 
-/// The first of the dead replies. `program` is its name, escaped.
-fn replies(html: &mut String, program: &str, dead: &[DeadReply]) {
-    let _ = write!(
-        html,
+/// The first of the dead replies.
+fn replies(html: &mut String, admin: &Admin, dead: &[DeadReply]) {
+    html.push_str(
         "<h2>Dead replies</h2><p class=\"soft\">Replies that the platform did not take in the end, \
-         those of the oldest turns first. <code>{program} outbox retry REPLY</code> has one sent again, \
-         <code>{program} outbox drop</code> throws it away.</p>"
+         those of the oldest turns first.</p>",
     );
     if dead.is_empty() {
         html.push_str("<p class=\"note\">There are none.</p>");
@@ -94,7 +89,7 @@ fn replies(html: &mut String, program: &str, dead: &[DeadReply]) {
             html,
             "<article class=\"card\"><h3>{}.{} <small>{}</small></h3><p class=\"bad\">{}</p>\
              <p class=\"soft\"><a href=\"{}\">{}</a>, {}, given up {}</p>\
-             <details><summary>The reply</summary>{}</details></article>",
+             <details><summary>The reply</summary>{}</details>{}</article>",
             reply.id.turn.0,
             reply.id.index,
             escape(channel),
@@ -104,9 +99,12 @@ fn replies(html: &mut String, program: &str, dead: &[DeadReply]) {
             counted(reply.attempts.into(), "attempt"),
             ago(reply.died),
             json("The reply", &reply.body),
+            acts::for_reply(admin, reply.id),
         );
     }
     if dead.len() == PORTION as usize {
+        let program = program_name();
+        let program = escape(&program);
         let _ = write!(
             html,
             "<p class=\"note\">There may be more: <code>{program} outbox list --dead</code> shows all.</p>"
@@ -114,7 +112,7 @@ fn replies(html: &mut String, program: &str, dead: &[DeadReply]) {
     }
 }
 
-fn one(html: &mut String, letter: &DeadLetter) {
+fn one(html: &mut String, admin: &Admin, letter: &DeadLetter) {
     let (channel, user) = (&letter.dialog.channel, &letter.dialog.user_id);
     let update = escape(&letter.update);
     let (error, trace) = match letter.error.split_once('\n') {
@@ -131,7 +129,7 @@ fn one(html: &mut String, letter: &DeadLetter) {
         html,
         "<article class=\"card\"><h2>{update} <small>{}</small></h2><p class=\"bad\">{}</p>\
          <p class=\"soft\"><a href=\"{}\">{}</a>, {}, given up {}</p>\
-         {trace}<details><summary>The update</summary>{}</details></article>",
+         {trace}<details><summary>The update</summary>{}</details>{}</article>",
         escape(channel),
         escape(error),
         link_to(channel, user),
@@ -142,5 +140,6 @@ fn one(html: &mut String, letter: &DeadLetter) {
             &format!("The update {update}"),
             &String::from_utf8_lossy(&letter.body)
         ),
+        acts::for_letter(admin, channel, &letter.update),
     );
 }

@@ -1,4 +1,4 @@
-//! `/status/dialogs`: dialogs by their users' ids, and one dialog with its state and
+//! `/status/dialogs`: dialogs by their last turns or their users' ids, and one dialog with its state and
 //! last turns.
 //!
 //! Bounds: [`PORTION`] dialogs on a page, [`TURNS`] turns, [`SHOWN`] bytes of a text.
@@ -11,12 +11,13 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 use turnkey_storage::DialogKey;
 use turnkey_storage::admin::{self, DialogDetail, DialogSummary};
+use turnkey_storage::people;
 
 use super::figures::{bytes, count, seconds, time};
 use super::{Tab, escape, frame, link_to, region, sorry};
 use crate::operator::admin::Admin;
+use crate::operator::admin::content::Content;
 use crate::operator::admin::queues::within;
-use crate::operator::admin::routes::Content;
 use crate::shared::clock::unix_ms;
 
 /// Dialogs on a page.
@@ -29,7 +30,7 @@ const TURNS: u32 = 20;
 const SHOWN: usize = 64 << 10;
 
 /// The value of a query's field, if it is there.
-pub(super) fn field(query: &str, name: &str) -> Option<String> {
+pub(in crate::operator::admin) fn field(query: &str, name: &str) -> Option<String> {
     form_urlencoded::parse(query.as_bytes())
         .find(|(key, _)| key == name)
         .map(|(_, value)| value.into_owned())
@@ -41,8 +42,13 @@ pub(in crate::operator::admin) async fn dialogs(admin: &Admin, query: &str) -> C
     let after = field(query, "after_user").zip(field(query, "after_channel"));
     let after = after.map(|(user, channel)| DialogKey::new(channel, user));
     let wanted = Some(user.as_str()).filter(|user| !user.is_empty());
-    let asked = admin::dialogs(&*admin.bot.storage, wanted, after.as_ref(), PORTION);
-    let found = match within(asked).await {
+    let storage = &*admin.bot.storage;
+    let is_by_turn = wanted.is_none() && after.is_none();
+    let found = match is_by_turn {
+        true => within(people::recent(storage, PORTION)).await,
+        false => within(admin::dialogs(storage, wanted, after.as_ref(), PORTION)).await,
+    };
+    let found = match found {
         Ok(found) => found,
         Err(reason) => {
             return sorry(
@@ -64,7 +70,12 @@ pub(in crate::operator::admin) async fn dialogs(admin: &Admin, query: &str) -> C
         (None, None) => "There are no dialogs yet.",
     };
     list(&mut html, &found, if_none);
-    if let Some(last) = found.last().filter(|_| found.len() == PORTION as usize) {
+    if is_by_turn && found.len() == PORTION as usize {
+        html.push_str(
+            "<p class=\"soft\">Those with the latest turns, of the first 10,000 dialogs. \
+             <a href=\"/status/dialogs?after_user=&amp;after_channel=\">All by user id</a></p>",
+        );
+    } else if let Some(last) = found.last().filter(|_| found.len() == PORTION as usize) {
         let next: String = form_urlencoded::Serializer::new(String::new())
             .append_pair("user", &user)
             .append_pair("after_user", &last.dialog.user_id)

@@ -10,14 +10,16 @@ mod dead;
 mod dialogs;
 pub(crate) mod figures;
 mod overview;
+mod whose;
+mod wrong;
 
 use hyper::StatusCode;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use turnkey_text::is_noncharacter;
 
 pub(super) use self::dead::dead;
-pub(super) use self::dialogs::{dialog, dialogs};
-use super::routes::Content;
+pub(super) use self::dialogs::{dialog, dialogs, field};
+use super::content::Content;
 use super::status::Status;
 
 pub(super) const STYLE: &str = include_str!("style.css");
@@ -31,14 +33,14 @@ pub(super) fn overview(status: &Status) -> Content {
 
 /// Which page is open.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Tab {
+pub(super) enum Tab {
     Overview,
     Dialogs,
     Dead,
 }
 
 /// A whole page; `body` is HTML.
-fn frame(title: &str, tab: Tab, is_live: bool, body: &str) -> String {
+pub(super) fn frame(title: &str, tab: Tab, is_live: bool, body: &str) -> String {
     let links = [
         (Tab::Overview, "/status", "Overview"),
         (Tab::Dialogs, "/status/dialogs", "Dialogs"),
@@ -72,7 +74,7 @@ fn frame(title: &str, tab: Tab, is_live: bool, body: &str) -> String {
 }
 
 /// A page that says why there is none.
-fn sorry(status: StatusCode, title: &str, tab: Tab, sentence: &str) -> Content {
+pub(super) fn sorry(status: StatusCode, title: &str, tab: Tab, sentence: &str) -> Content {
     let body = format!(
         "<h1>{}</h1><p class=\"note bad\">{}</p>",
         escape(title),
@@ -97,7 +99,7 @@ fn link_to(channel: &str, user: &str) -> String {
 
 /// A text for HTML, also within quotes. What cannot be seen or turns the direction of
 /// writing is shown as a box: a name shall not look like another.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.chars()
         .fold(String::with_capacity(text.len()), |mut out, c| {
             match c {

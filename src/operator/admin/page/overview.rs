@@ -4,14 +4,12 @@
 
 use std::fmt::Write as _;
 
+use super::super::problem::LONG_LOG;
 use super::super::status::{Process, ProcessState, Status, Waiting};
 use super::chart::sparkline;
 use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};
-use super::{escape, region};
+use super::{escape, region, whose, wrong};
 use turnkey_text::numbers::counted;
-
-/// A log that is longer than this has readers that keep it from being emptied.
-const LONG_LOG: u64 = 64 << 20;
 
 /// Seconds: a certificate that is not renewed by then is looked after by nobody.
 const LITTLE_REST: f64 = 7.0 * 86400.0;
@@ -19,6 +17,8 @@ const LITTLE_REST: f64 = 7.0 * 86400.0;
 pub(super) fn body(status: &Status) -> String {
     let mut html = String::new();
     head(&mut html, status);
+    wrong::first(&mut html, status);
+    wrong::problems(&mut html, status);
     html.push_str("<section class=\"tiles\">");
     turns(&mut html, status);
     latency(&mut html, status);
@@ -26,6 +26,8 @@ pub(super) fn body(status: &Status) -> String {
     in_flight(&mut html, status);
     html.push_str("</section>");
     html.push_str("<section class=\"cards\">");
+    whose::people(&mut html, status);
+    whose::channels(&mut html, status);
     queues(&mut html, status);
     replies(&mut html, status);
     database(&mut html, status);
@@ -33,6 +35,7 @@ pub(super) fn body(status: &Status) -> String {
     broadcasts(&mut html, status);
     unheard(&mut html, status);
     html.push_str("</section>");
+    wrong::log(&mut html, status);
     processes(&mut html, status);
     settings(&mut html, status);
     html
@@ -47,9 +50,10 @@ fn head(html: &mut String, status: &Status) {
     let serving = serving.filter(|w| w.state == ProcessState::Serving).count();
     let _ = write!(
         html,
-        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}, {}</h1>\
-         <p class=\"soft\">Version {}, up for {}, {}</p></div>\
+        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}</h1>\
+         <p class=\"soft\">{}, {}; version {}, up for {}; {}</p></div>\
          <span id=\"live\" hidden>live</span>",
+        escape(&status.name),
         counted(serving as u64, "worker"),
         escape(&status.updater),
         escape(&status.version),
@@ -60,11 +64,6 @@ fn head(html: &mut String, status: &Status) {
         ),
         escape(&status.storage),
     );
-    let problem = match &status.not_ready {
-        Some(reason) => format!("<p class=\"note bad\">{}.</p>", escape(reason)),
-        None => String::new(),
-    };
-    let _ = write!(html, "<div data-live=\"problem\">{problem}</div>");
 }
 
 /// A figure with a chart and lines below it.

@@ -1,7 +1,8 @@
 //! What an operator asks of a database, and does to it.
 
 use turnkey_storage::inbox::Pending;
-use turnkey_storage::{Commit, DialogKey, Error, admin};
+use turnkey_storage::people::{self, People};
+use turnkey_storage::{Commit, DialogKey, Error, Storage, admin};
 
 use crate::common::{LONG, begin, dialog, last, turn};
 use crate::engine::Engine;
@@ -101,7 +102,25 @@ async fn an_operator_sees_dialogs_and_what_waits(engine: &dyn Engine) {
     assert_eq!(oldest, (dialog("bob"), detail.updated_at));
 }
 
+async fn dialogs_are_counted_and_those_with_a_turn_lately(engine: &dyn Engine) {
+    let client = engine.open();
+    let storage: &dyn Storage = &*client;
+    assert_eq!(people::count(storage, 0).await.unwrap(), People::default());
+    for user in ["ann", "ann@group", "@group"] {
+        turn(storage, &dialog(user), user, "1").await;
+    }
+    let counted = people::count(storage, 0).await.unwrap();
+    assert_eq!((counted.dialogs, counted.users), (3, 1));
+    assert_eq!(counted.active, 3);
+    let recent = people::recent(storage, 2).await.unwrap();
+    assert_eq!(recent.len(), 2);
+    assert!(recent[0].updated_at >= recent[1].updated_at, "{recent:?}");
+    let later = people::count(storage, i64::MAX).await.unwrap();
+    assert_eq!((later.dialogs, later.active), (3, 0));
+}
+
 on_every_engine! {
+    dialogs_are_counted_and_those_with_a_turn_lately
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits
 }

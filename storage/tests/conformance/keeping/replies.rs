@@ -1,7 +1,7 @@
 //! Cases of the conformance list about replies that fail, and their end.
 
 use turnkey_storage::replies::{self, DeadReply, Waiting};
-use turnkey_storage::{Commit, Fence, ReplyId, Storage, admin};
+use turnkey_storage::{Commit, Fence, ReplyId, Storage, admin, reasons};
 
 use crate::common::{begin, dialog};
 use crate::engine::{Client, Engine};
@@ -89,6 +89,26 @@ async fn a_reply_that_is_given_up_is_out_of_the_way(engine: &dyn Engine) {
         unsent(&client, 1, "u2").await,
         ["\0u1 reply 1", "\0u1 reply 2"]
     );
+}
+
+async fn why_replies_died_is_told_by_channel_and_reason(engine: &dyn Engine) {
+    let client = engine.open();
+    let storage: &dyn Storage = &*client;
+    assert_eq!(reasons::of_replies(storage).await.unwrap(), []);
+    let failed = Waiting {
+        attempts: 1,
+        since: 1,
+    };
+    for (user, error) in [(1, "blocked"), (2, "too long\n at 1"), (3, "blocked")] {
+        let id = leave(&client, user, &format!("u{user}"), 1).await[0];
+        let of = dialog(user);
+        let buried = replies::bury(storage, &of, id, &failed, error);
+        buried.await.unwrap();
+    }
+    let told = reasons::of_replies(storage).await.unwrap();
+    let told: Vec<_> = told.iter().map(|r| (&*r.error, r.count)).collect();
+    assert_eq!(told, [("blocked", 2), ("too long", 1)]);
+    assert_eq!(reasons::of_letters(storage).await.unwrap(), []);
 }
 
 async fn dead_replies_are_listed_tried_again_and_dropped(engine: &dyn Engine) {
@@ -187,6 +207,7 @@ async fn it_is_known_whether_a_turn_was_overtaken(engine: &dyn Engine) {
 
 on_every_engine! {
     a_reply_that_is_given_up_is_out_of_the_way
+    why_replies_died_is_told_by_channel_and_reason
     dead_replies_are_listed_tried_again_and_dropped
     it_is_known_whether_a_turn_was_overtaken
 }
