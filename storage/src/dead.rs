@@ -5,7 +5,7 @@
 //! platform that sends it again gets an answer. The steps of its turn stay until it is done or
 //! dropped.
 
-use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock, done};
+use crate::{Change, DialogKey, Fence, Result, Row, Statement, Storage, Value, clock, done};
 
 /// The columns of a letter.
 const COLUMNS: &str = "channel, id, user_id, arrived, digest, answer, body, error, attempts, died";
@@ -62,6 +62,19 @@ impl DeadLetter {
 /// As [`Storage::commit`].
 pub async fn bury(storage: &dyn Storage, letter: &DeadLetter) -> Result<()> {
     storage.own(burial(letter)).await.map(drop)
+}
+
+/// What gives an update up with the commit of a turn that tells its user so: the commit takes it
+/// out of the inbox and remembers its id, as if it had been handled; with these it is a dead
+/// letter. `fence` is that of the turn. The answer that is remembered is the commit's.
+pub fn with_commit(letter: &DeadLetter, fence: Fence) -> Vec<Change> {
+    let (channel, update) = (&letter.dialog.channel, &letter.update);
+    let buried = Statement::new(
+        "UPDATE turnkey_seen SET fence = 0 WHERE id = ?1 AND channel = ?2 AND fence = ?3",
+        (update, channel, fence.0 as i64),
+    );
+    let burial = burial(letter).into_iter();
+    std::iter::once(buried).chain(burial).map(Change).collect()
 }
 
 /// What [`bury`] does.
