@@ -260,10 +260,11 @@ fn pause_after(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
 
     #[test]
     fn a_minute_without_what_a_handler_needs_is_survived() {
-        let most = crate::config::Config::default().max_attempts;
+        let most = Settings::default().validate(false).unwrap().max_attempts;
         let pauses = |_| (1..most).map(pause_after).sum::<Duration>();
         let shortest = (0..1000).map(pauses).min();
         assert!(shortest > Some(Duration::from_secs(60)), "{shortest:?}");

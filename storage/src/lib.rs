@@ -56,6 +56,7 @@ pub mod postgres;
 mod remedy;
 pub mod replies;
 pub mod retention;
+mod row;
 pub mod schedules;
 pub mod sqlite;
 pub mod steps;
@@ -74,7 +75,7 @@ pub use error::{Error, Result};
 pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};
 pub use remedy::{About, OpenError, Remedy};
-pub use value::{FromValue, Params, Row, Statement, Value};
+pub use value::{Column, FromValue, Params, Row, Statement, Value};
 
 /// The future of a [`Storage`] call.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

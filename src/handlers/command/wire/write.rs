@@ -266,6 +266,8 @@ mod tests {
                 id: 1,
                 update,
                 attempt: 2,
+                is_last_attempt: false,
+                given_up: None,
                 state: Some("{\n\"n\": 3}"),
                 raw,
                 steps: &[],
@@ -290,6 +292,8 @@ mod tests {
             id: 1,
             update: &update,
             attempt: 2,
+            is_last_attempt: false,
+            given_up: None,
             state: None,
             raw: false,
             steps: &[
