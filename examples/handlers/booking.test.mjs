@@ -34,6 +34,21 @@ test('an hour is booked and cancelled', { skip: !sqlite && 'this Node.js has no 
   assert.deepEqual(bot.state('bob'), { hour: 'Mon 10:00' })
 })
 
+test('the owner decides, and the visitor is reminded', { skip: !sqlite && 'this Node.js has no SQLite' }, async () => {
+  process.env.BOOKING_OWNER = 'test:olga'
+  const bot = new Conversation(answer, { migrations: new URL('migrations', import.meta.url) })
+  const [question, told] = await bot.presses('ann', 'book Mon 10:00')
+  assert.equal(question.text, 'Somebody would like Mon 10:00. Is that all right?')
+  assert.equal(told, 'I ask the salon about Mon 10:00. You will hear from me.')
+  assert.deepEqual(await bot.says('ann', 'and?'), ['The salon has not decided on Mon 10:00 yet.'])
+  assert.deepEqual(await bot.answers('olga', 'no'),
+    [offer('Mon 10:00 is not possible. Another hour?', 'Mon 10:00', 'Mon 11:00', 'Tue 10:00', 'Tue 11:00')])
+  await bot.presses('ann', 'book Mon 10:00')
+  assert.deepEqual((await bot.answers('olga', 'yes'))[0], 'Mon 10:00 is yours.')
+  assert.deepEqual(await bot.fires('ann', 'reminder'), ['Do not forget: Mon 10:00.'])
+  delete process.env.BOOKING_OWNER
+})
+
 test('the whole program does the same', { skip: !process.env.TURNKEY_PROGRAM && 'set TURNKEY_PROGRAM' }, async () => {
   const bot = await Program.start(new URL('booking.mjs', import.meta.url), { env: { BOOKING_CALENDAR_MS: '0' } })
   await theConversation(bot)

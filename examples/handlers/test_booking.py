@@ -2,6 +2,7 @@
 
 import os
 import unittest
+from datetime import datetime, timedelta, timezone
 
 import booking
 from booking import Visitor
@@ -38,6 +39,34 @@ class Booking(unittest.TestCase):
         cancelled = self.bot.presses("ann", mine.buttons[0][0].data)
         self.assertEqual(cancelled, ["Mon 10:00 is cancelled."])
         self.assertEqual(self.bot.query("SELECT * FROM bookings"), [])
+        self.assertEqual(self.bot.timers("ann"), [])
+
+    def test_a_reminder(self) -> None:
+        self.bot.presses("ann", "book Mon 10:00")
+        self.assertEqual(self.bot.timers("ann"), ["reminder"])
+        self.assertEqual(self.bot.fires("ann", "reminder"), ["Do not forget: Mon 10:00."])
+
+    def test_when_an_hour_is_next(self) -> None:
+        wednesday = datetime(2026, 1, 7, 12, tzinfo=timezone.utc)
+        monday = datetime(2026, 1, 12, 10, tzinfo=timezone.utc)
+        self.assertEqual(booking.next_time("Mon 10:00", wednesday), monday)
+        self.assertEqual(booking.next_time("Mon 10:00", monday), monday + timedelta(days=7))
+        self.assertEqual(booking.next_time("Mon 11:00", monday), monday + timedelta(hours=1))
+
+    def test_the_owner_decides(self) -> None:
+        os.environ["BOOKING_OWNER"] = "test:olga"
+        self.addCleanup(os.environ.pop, "BOOKING_OWNER")
+        question, told = self.bot.presses("ann", "book Mon 10:00")
+        self.assertEqual(question.text, "Somebody would like Mon 10:00. Is that all right?")
+        self.assertEqual(told.text, "I ask the salon about Mon 10:00. You will hear from me.")
+        (waits,) = self.bot.says("ann", "and?")
+        self.assertEqual(waits.text, "The salon has not decided on Mon 10:00 yet.")
+        self.bot.presses("bob", "book Mon 10:00")
+        self.assertEqual(self.bot.answers("olga", "yes")[0], "Mon 10:00 is yours.")
+        self.assertEqual(self.bot.answers("olga", "yes")[0].text, booking.SOMEBODY_WAS_QUICKER)
+        self.bot.presses("bob", "book Mon 11:00")
+        (sorry,) = self.bot.answers("olga", "no")
+        self.assertEqual(sorry.text, "Mon 11:00 is not possible. Another hour?")
 
     def test_nobody_else_gets_an_hour_that_is_taken(self) -> None:
         self.bot.presses("ann", "book Mon 10:00")

@@ -3,6 +3,7 @@
 //! Plain data and traits: nothing here runs a turn. Imports nothing of ours but the
 //! storage crate's keys.
 
+mod coming_back;
 pub(crate) mod dialog_by;
 pub(crate) mod drafts;
 pub(crate) mod error;

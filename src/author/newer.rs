@@ -95,8 +95,14 @@ async fn is_newer(storage: &dyn Storage, update: &Update) -> Result<bool> {
 fn is_news(update: &Update, id: &str, body: &[u8]) -> bool {
     let is_own = update.updates().iter().any(|own| own.id.0 == id);
     let kind = || serde_json::from_slice(body).map(|update: Update| update.kind);
-    // What another dialog said, and what the clock says, is no news of the user.
-    !is_own && !matches!(kind(), Err(_) | Ok(Kind::Relayed | Kind::Timer))
+    // What others say, and what the clock says, is no news of the user.
+    let is_of_others = |kind| {
+        matches!(
+            kind,
+            Kind::Relayed | Kind::Timer | Kind::Callback | Kind::Rpc
+        )
+    };
+    !is_own && kind().is_ok_and(|kind| !is_of_others(kind))
 }
 
 #[cfg(test)]
@@ -127,6 +133,8 @@ mod tests {
             ("3", Kind::Button, true),
             ("3", Kind::Timer, false),
             ("3", Kind::Relayed, false),
+            ("3", Kind::Callback, false),
+            ("3", Kind::Rpc, false),
         ] {
             let body = serde_json::to_vec(&update(id, kind)).unwrap();
             assert_eq!(is_news(&turn, id, &body), is_newer, "{id} {kind:?}");

@@ -14,7 +14,7 @@ impl<S> Turn<S> {
     /// is this turn's end all the same; the newer update has a turn of its own.
     ///
     /// It does not resolve on a channel whose caller waits for the answer (`http`), nor for
-    /// timers and what other dialogs say. In another box of the bot an update counts once it is
+    /// timers, callbacks, and what other dialogs and systems say. In another box of the bot an update counts once it is
     /// in the inbox, at the latest after `--ack-after`. To have the handler called again with
     /// both, there is [`Overlap::Interrupt`](crate::Overlap::Interrupt).
     ///

@@ -10,6 +10,7 @@ pub(crate) mod api;
 pub(crate) mod bot;
 pub(crate) mod certificate;
 pub(crate) mod client;
+pub(crate) mod clock;
 pub(crate) mod engine;
 pub(crate) mod fake;
 pub(crate) mod load;

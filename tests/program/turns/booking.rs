@@ -1,12 +1,16 @@
-//! The example `booking`, as it is: two visitors want the same hour, and everything is
-//! killed while the slow calendar is asked. `emulator.rs` has it on Telegram.
+//! The example `booking`, as it is: two visitors want the same hour, everything is killed while
+//! the slow calendar is asked, and the owner agrees days before the visitor is reminded.
+//! `emulator.rs` has it on Telegram.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use crate::harness::api::Api;
 use crate::harness::bot::{Bot, SOON, Setup, until};
 use crate::harness::client::{Answer, join, once, post, try_once};
+use crate::harness::clock::{set_clock, with_a_clock};
+use crate::harness::telegram::webhook;
 
 fn booking(calendar_ms: u64) -> Setup {
     let setup = Setup::booking().env("BOOKING_CALENDAR_MS", calendar_ms.to_string());
@@ -104,5 +108,68 @@ async fn a_kill_while_the_calendar_is_asked_books_once() {
     let seen = once(bot.port, post("/http", r#"{"user_id":"ann","text":"hi"}"#)).await;
     assert_eq!(seen.replies(), ["You have Mon 10:00."]);
     assert_eq!(says(&bot, "bob", "hello").await.buttons().len(), 3);
+    bot.stop().await.assert_sound();
+}
+
+/// Seconds from now until the next Wednesday, noon.
+fn until_wednesday() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    // 1970 began on a Thursday.
+    let noon = (6 * 24 + 12) * 3600;
+    let week = 7 * 24 * 3600;
+    week - (now.as_secs() - noon) % week
+}
+
+/// The owner is asked by buttons; the reminder comes an hour before, and everything was killed
+/// in between.
+#[tokio::test]
+async fn the_owner_agrees_and_the_visitor_is_reminded() {
+    let api = Api::start();
+    let setup = api.configure(booking(1)).env("BOOKING_OWNER", "telegram:8");
+    let Some(setup) = with_a_clock(setup) else {
+        return;
+    };
+    let wednesday = until_wednesday();
+    set_clock(&setup, &format!("+{wednesday}"));
+    let bot = setup.start().await;
+    let press = async |bot: &Bot, update: u64, user: u64, data: &str| {
+        let pressed = json!({"update_id": update, "callback_query": {
+            "id": update.to_string(), "chat_instance": "1", "data": data,
+            "from": {"id": user, "is_bot": false, "first_name": "Ann"},
+            "message": {"message_id": 5, "date": 1_700_000_000, "text": "?",
+                "chat": {"id": user, "type": "private", "first_name": "Ann"}},
+        }});
+        assert_eq!(once(bot.port, webhook(&pressed)).await.status, 200);
+    };
+    press(&bot, 1, 7, "book Mon 10:00").await;
+    let question = "Ann would like Mon 10:00. Is that all right?";
+    api.receives("8", &[question]).await;
+    let asked = api.called("sendMessage");
+    let asked = asked.iter().find(|call| call["text"] == question);
+    let yes = &asked.expect("the question")["reply_markup"]["inline_keyboard"][0][0];
+    press(&bot, 2, 8, yes["callback_data"].as_str().expect("data")).await;
+    let booked = [
+        "Mon 10:00 is yours.",
+        "Write to me if you have to cancel. See you!",
+    ];
+    let has_all = |api: &Api, all: &[&str]| {
+        let received = api.received("7");
+        all.iter().all(|said| received.iter().any(|r| r == said))
+    };
+    until("it is booked", SOON, || has_all(&api, &booked)).await;
+    let setup = bot.kill_all().await;
+    let listed = setup.tool(&["timers", "list", "--json"]);
+    assert!(listed.stdout.contains("reminder"), "{}", listed.stdout);
+    // On Monday, a minute before nine.
+    let monday = wednesday + (4 * 24 + 21) * 3600;
+    set_clock(&setup, &format!("+{}", monday - 60));
+    let bot = setup.start().await;
+    bot.settled().await;
+    assert!(!has_all(&api, &["Do not forget: Mon 10:00."]));
+    set_clock(&bot.setup, &format!("+{monday}"));
+    until("the reminder", SOON, || {
+        has_all(&api, &["Do not forget: Mon 10:00."])
+    })
+    .await;
     bot.stop().await.assert_sound();
 }

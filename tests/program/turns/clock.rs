@@ -4,7 +4,6 @@
 //! waits if it was set back; none is lost, and none fires twice. What was accepted waits for
 //! nothing.
 
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -12,40 +11,25 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::harness::api::Api;
-use crate::harness::bot::{Bot, Setup, skipped, until};
+use crate::harness::bot::{Bot, Setup, until};
 use crate::harness::client::once;
+use crate::harness::clock::{set_clock, with_a_clock};
 use crate::harness::telegram::{text, webhook};
 
 /// For turns that are tried again by whoever finds them.
 const LATER: Duration = Duration::from_secs(40);
 
-/// A bot whose clock the file `clock` sets; none without the library.
+/// None without the library that sets the clock.
 async fn start(api: &Api, args: &[&str]) -> Option<Bot> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/faketime");
-    let found = Command::new(script).arg("where").output();
-    let found = found.expect("scripts/faketime").stdout;
-    let library = String::from_utf8_lossy(&found).trim().to_owned();
-    if library.is_empty() {
-        skipped("there is no libfaketime");
-        return None;
-    }
     let setup = Setup::commands_in_rust().args(&["--workers", "2"]);
-    let setup = api.configure(setup.args(args));
-    setup.write("clock", "+0\n");
-    let file = setup.path("clock").display().to_string();
-    let setup = setup
-        .env("LD_PRELOAD", library)
-        .env("FAKETIME_TIMESTAMP_FILE", file)
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("NO_FAKE_STAT", "1");
+    let setup = with_a_clock(api.configure(setup.args(args)))?;
     Some(setup.start().await)
 }
 
 /// Sets the clock, and waits until the bot has seen it.
 async fn set(bot: &Bot, to: &str, seen: &str) {
     let seen_before = bot.stderr().matches(seen).count();
-    bot.setup.write("clock", &format!("{to}\n"));
+    set_clock(&bot.setup, to);
     until(seen, LATER, || {
         bot.stderr().matches(seen).count() > seen_before
     })

@@ -262,6 +262,7 @@ struct Answer<'a> {
     dead_replies: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     newer: Option<u64>,
     #[serde(flatten)]
     with: With<'a>,
