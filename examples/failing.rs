@@ -9,15 +9,30 @@
 //! | `fail twice` | fails, and what is done then fails, too |
 //! | `fail and die` | fails, and what is done then ends the process |
 //! | `fail and tell 7` | fails, and tells `7` on VK |
+//! | `process` | says whether its calendar was made by the process that runs the turn |
 //! | anything else | counts |
 //!
 //! Run it: `cargo run --example failing -- run --max-attempts 3`
 
 use turnkey::{Error, Turn};
 
-async fn book(turn: &mut Turn<u64>) -> turnkey::Result<()> {
+/// Stands for a client with connections: each worker makes its own.
+struct Calendar {
+    made_by: u32,
+}
+
+impl Calendar {
+    fn new() -> Self {
+        Calendar {
+            made_by: std::process::id(),
+        }
+    }
+}
+
+async fn book(turn: &mut Turn<u64>, calendar: &Calendar) -> turnkey::Result<()> {
     turn.state += 1;
     match turn.text() {
+        "process" => turn.reply((calendar.made_by == std::process::id()).to_string()),
         "last" if turn.is_last_attempt() => turn.reply("a little"),
         "never" => return Err(Error::msg("there is no such day").give_up()),
         text if text == "last" || text.starts_with("fail") => {
@@ -41,5 +56,7 @@ async fn sorry(turn: &mut Turn<u64>, error: &str) -> turnkey::Result<()> {
 }
 
 fn main() -> std::process::ExitCode {
-    turnkey::App::new(book).given_up(sorry).run()
+    turnkey::App::with(Calendar::new, book)
+        .given_up(sorry)
+        .run()
 }

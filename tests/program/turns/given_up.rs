@@ -116,6 +116,24 @@ async fn what_fails_at_the_end_gives_up_all_the_same() {
     }
 }
 
+/// It is given to the handler by the worker that made it.
+#[tokio::test]
+async fn what_a_worker_makes_is_its_own() {
+    let api = Api::start();
+    let bot = start(&api, Setup::failing()).await;
+    for user in ["7", "8", "9"] {
+        let id = format!("of {user}");
+        told(
+            &bot,
+            vk(&id, user.parse().expect("a number"), "process"),
+            "ok",
+        )
+        .await;
+        api.receives(user, &["true"]).await;
+    }
+    bot.stop().await.assert_sound();
+}
+
 /// Attempts, and their end, go on in the next worker.
 #[tokio::test]
 async fn a_worker_that_dies_at_the_last_attempt_leaves_it_to_the_next() {
