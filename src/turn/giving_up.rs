@@ -68,9 +68,7 @@ pub(super) async fn give_up(
     let error = match done {
         Ok((mut commit, outgoing, set)) => {
             let letter = attempts.letter_of(receipt, why);
-            commit
-                .changes
-                .extend(dead::with_commit(&letter, grant.fence()));
+            commit.changes.extend(dead::with_commit(&letter));
             let answer = commit.answer.clone();
             let others = commit.relays.iter().map(|row| row.dialog.clone()).collect();
             match bot.storage.commit(&mut grant, commit).await {

@@ -59,10 +59,8 @@ pub(super) async fn prepare(
             update.kind.name()
         )));
     }
-    // Where the answer has left nothing can ride in it. Nor in that to an update that is given
-    // up, unless there is no other way: if it were lost, that would count as overtaken.
-    let has_left = receipt.is_accepted() && !receipt.waits_for_answer();
-    let planned = match has_left || of == Of::GivenUp && channel.can_send() {
+    // Where the answer has left nothing can ride in it.
+    let planned = match receipt.is_accepted() && !receipt.waits_for_answer() {
         false => bot.channels.plan(update, &handled.actions),
         true => bot.channels.plan_accepted(update, &handled.actions),
     };

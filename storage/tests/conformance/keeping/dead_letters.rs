@@ -55,7 +55,7 @@ async fn a_commit_may_bury_its_update(engine: &dyn Engine) {
     let commit = Commit {
         origin: Origin::Inbox,
         replies: vec!["sorry".to_owned()],
-        changes: dead::with_commit(&letter, grant.fence()),
+        changes: dead::with_commit(&letter).into(),
         ..last("u1", "7")
     };
     let answer = commit.answer.clone();
@@ -75,7 +75,11 @@ async fn a_commit_may_bury_its_update(engine: &dyn Engine) {
     // By hand it is tried again, and its turn commits.
     assert!(dead::retry(&*client, "http", "u1").await.unwrap());
     let mut grant = begin_at(&client, 1, Some("u1"), 1000).await.grant.unwrap();
-    client.commit(&mut grant, last("u1", "8")).await.unwrap();
+    let commit = Commit {
+        origin: Origin::Inbox,
+        ..last("u1", "8")
+    };
+    client.commit(&mut grant, commit).await.unwrap();
     assert_eq!(count(&client, "turnkey_dead").await, 0);
     assert!(matches!(state(&client, "u1").await, UpdateState::Done(_)));
 }
