@@ -1,10 +1,20 @@
 //! Tools with which authors test their bots and locks.
 //!
-//! The program itself does not use this. [`Program`] starts a bot's real program and talks to
-//! it. [`check_user_lock`] tests a [`UserLock`] in all cases that the program relies on. Bound:
-//! ten seconds for each wait.
+//! The program itself does not use this. [`say`] and [`Conversation`] run a handler without a
+//! process. [`Program`] starts a bot's real program and talks to it, over HTTP or through a
+//! [`Telegram`] of the test's own. [`check_user_lock`] tests a [`UserLock`] in all cases that
+//! the program relies on. The guide leads from one to the other:
+//! [`guide::testing`](crate::guide::testing). Bound: ten seconds for each wait.
 
+mod conversation;
+mod launch;
+mod platform;
 mod program;
+mod request;
+mod said;
+mod storage;
+mod telegram;
+mod telegram_api;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -17,10 +27,19 @@ use crate::author::error::{Error, Result};
 use crate::author::message::DialogKey;
 use crate::author::user_lock::{Held, UserLock};
 
+pub use self::conversation::{Conversation, say};
+pub use self::launch::Launch;
 pub use self::program::Program;
+pub use self::request::Answer;
+pub use self::said::Said;
+pub use self::telegram::Telegram;
+pub use self::telegram_api::TelegramCall;
 
 /// For what must happen: a lock may look again only now and then.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two looks at something that takes milliseconds.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// For what must not happen.
 const A_WHILE: Duration = Duration::from_millis(200);

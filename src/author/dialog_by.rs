@@ -8,6 +8,19 @@ use sha2::{Digest, Sha256};
 use crate::author::message::{ChatKind, MAX_USER_ID, Update};
 
 /// Whose state it is that a message in a group changes.
+///
+/// ```
+/// use turnkey::{App, DialogBy, Turn};
+///
+/// /// A game that a whole group plays: its state is the group's.
+/// async fn play(turn: &mut Turn<Vec<String>>) -> turnkey::Result<()> {
+///     let word = turn.text().to_owned();
+///     turn.state.push(word);
+///     Ok(())
+/// }
+/// # let _ =
+/// App::new(play).dialog_by(DialogBy::Chat);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialogBy {

@@ -70,10 +70,6 @@ impl Steps {
     }
 
     /// All that are kept, in the order of their names.
-    #[cfg_attr(
-        not(feature = "any-language"),
-        expect(dead_code, reason = "a handler in Rust asks for each")
-    )]
     pub(crate) fn all(&self) -> Vec<(String, Rc<str>)> {
         let kept = self.kept.borrow();
         let both = |(name, value): (&String, &Rc<str>)| (name.clone(), value.clone());

@@ -25,7 +25,8 @@ pub type LockFuture<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Held>>> + '
 /// * **A dead worker holds nothing.**
 ///
 /// One is made in each worker, after the fork, and stays on its one thread. Waiting must
-/// not block that thread.
+/// not block that thread. `examples/custom_lock.rs` has a whole one, and
+/// [`testing::check_user_lock`](crate::testing::check_user_lock) tries a lock out.
 pub trait UserLock {
     /// Waits for the lock of a user.
     ///

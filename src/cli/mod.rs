@@ -39,6 +39,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::handlers::Author;
 use crate::process::arguments;
+use crate::process::beginning;
 use crate::process::exit;
 use crate::process::sys;
 use crate::shared::lines;
@@ -156,6 +157,7 @@ pub(crate) fn main(author: Author, extras: Vec<Extra>) -> ExitCode {
 }
 
 fn obey(author: Author, extras: Vec<Extra>) -> anyhow::Result<ExitCode> {
+    beginning::check()?;
     // Where the database is may stand in a file; read before, for every command that asks.
     let storage = storage_file::in_a_file();
     let commands = extras.iter().map(|extra| extra.command.clone());

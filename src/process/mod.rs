@@ -4,6 +4,7 @@
 //! Called by `cli/run.rs`. Only this room forks, and only `sys.rs` is unsafe.
 
 pub(crate) mod arguments;
+pub(crate) mod beginning;
 pub(crate) mod database;
 pub(crate) mod exit;
 pub(crate) mod lifeline;

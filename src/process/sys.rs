@@ -82,7 +82,7 @@ pub(super) fn fork() -> io::Result<Forked> {
     };
     if threads != "1" {
         return Err(io::Error::other(format!(
-            "cannot fork: the master runs {threads} threads; something started before the workers starts threads (it belongs in the handler)"
+            "cannot fork: the master runs {threads} threads; what main calls before App::run has started them; call it in the handler, which runs in the workers"
         )));
     }
     // SAFETY: the process has one thread, so the child's memory is a consistent

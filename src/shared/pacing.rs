@@ -46,6 +46,14 @@ const FLOODED: u64 = 3;
 /// How often something may be done: so many at once, then one at a time.
 ///
 /// In any time `t` at most `burst + t / every` pass.
+///
+/// ```
+/// use std::time::Duration;
+/// use turnkey::Rate;
+///
+/// // Three at once, then one every two seconds.
+/// let rate = Rate { every: Duration::from_secs(2), burst: 3 };
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// From one to the next.

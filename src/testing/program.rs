@@ -4,25 +4,23 @@
 //! seconds for the start, an answer and the stop each. However a test ends, the program and its
 //! children are killed when [`Program`] is dropped.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::PATIENCE;
+use super::launch::{HTTP_TOKEN, Launch, RPC_TOKEN};
+use super::request::{self, Answer};
+use super::{PATIENCE, PAUSE};
 use crate::author::error::{Error, Result};
 use crate::author::message::Reply;
-
-/// Between two looks at something that takes milliseconds.
-const PAUSE: Duration = Duration::from_millis(5);
 
 /// A bot that runs: `POST /http` is its channel.
 ///
@@ -40,8 +38,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// ```
 #[derive(Debug)]
 pub struct Program {
-    program: PathBuf,
-    arguments: Vec<String>,
+    launch: Launch,
     directory: Arc<tempfile::TempDir>,
     child: Child,
     port: u16,
@@ -53,6 +50,17 @@ struct Replies {
     replies: Vec<Reply>,
 }
 
+impl Launch {
+    /// Starts it on a free port, with a database of its own in a temporary directory.
+    ///
+    /// # Errors
+    /// It ended, or did not start within ten seconds; with what it wrote.
+    pub fn start(self) -> Result<Program> {
+        let directory = tempfile::Builder::new().prefix("turnkey-").tempdir()?;
+        Program::launch(self, Arc::new(directory))
+    }
+}
+
 impl Program {
     /// Starts a program made with [`App`](crate::App), such as
     /// `env!("CARGO_BIN_EXE_bot")`, with further arguments of `run`. It listens on a free
@@ -62,42 +70,34 @@ impl Program {
     /// # Errors
     /// It ended, or did not start within ten seconds; with what it wrote.
     pub fn start(program: impl AsRef<Path>, arguments: &[&str]) -> Result<Self> {
-        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
-        let directory = tempfile::Builder::new().prefix("turnkey-").tempdir()?;
-        Self::launch(program.as_ref().to_owned(), arguments, Arc::new(directory))
+        Self::of(program).args(arguments).start()
     }
 
-    fn launch(
-        program: PathBuf,
-        arguments: Vec<String>,
-        directory: Arc<tempfile::TempDir>,
-    ) -> Result<Self> {
-        let mut command = Command::new(&program);
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("TURNKEY_") {
-                command.env_remove(name);
-            }
-        }
-        let storage = directory.path().join("bot.db");
+    /// As [`Program::start`], for a program that is to have more than arguments: variables, a
+    /// [`Telegram`](super::Telegram).
+    pub fn of(program: impl AsRef<Path>) -> Launch {
+        Launch::new(program.as_ref())
+    }
+
+    fn launch(launch: Launch, directory: Arc<tempfile::TempDir>) -> Result<Self> {
+        let mut command = launch.command(directory.path());
         let mut child = command
-            .args(["run", "--host", "127.0.0.1", "--port", "0", "--storage"])
-            .arg(format!("sqlite:{}", storage.display()))
-            .args(&arguments)
+            .args(["run", "--host", "127.0.0.1", "--port", "0"])
+            .args(&launch.arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             // So that the whole family can be killed, and a Ctrl-C is the tests' own.
             .process_group(0)
             .spawn()
-            .map_err(|e| Error::msg(format!("cannot start {}: {e}", program.display())))?;
+            .map_err(|e| Error::msg(format!("cannot start {}: {e}", launch.program.display())))?;
         let stderr = Arc::new(Mutex::new(String::new()));
         if let Some(pipe) = child.stderr.take() {
             let into = stderr.clone();
             std::thread::spawn(move || collect(pipe, &into));
         }
         let mut started = Program {
-            program,
-            arguments,
+            launch,
             directory,
             child,
             port: 0,
@@ -143,7 +143,7 @@ impl Program {
     /// # Errors
     /// No answer within ten seconds, or another than 200: the handler failed.
     pub fn say(&self, user: &str, text: &str) -> Result<Vec<Reply>> {
-        self.post(&json!({ "user_id": user, "text": text }))
+        self.send(user, json!({ "text": text }))
     }
 
     /// A user presses a button that carries this data; what they are answered.
@@ -151,29 +151,100 @@ impl Program {
     /// # Errors
     /// As [`Program::say`].
     pub fn press(&self, user: &str, data: &str) -> Result<Vec<Reply>> {
-        self.post(&json!({ "user_id": user, "button": data }))
+        self.send(user, json!({ "button": data }))
     }
 
-    fn post(&self, body: &serde_json::Value) -> Result<Vec<Reply>> {
-        let body = body.to_string();
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        write!(
-            stream,
-            "POST /http HTTP/1.1\r\nHost: bot\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .map_err(|e| self.failed(&format!("did not answer {body} ({e})")))?;
-        let (head, content) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        if !head.starts_with("HTTP/1.1 200 ") {
-            let status = head.lines().next().unwrap_or("nothing");
-            return Err(self.failed(&format!("answered {body} with {status}: {content}")));
+    /// A user sends anything that `POST /http` takes, as fields of its JSON: `photo`, `files`,
+    /// `location`, `contact`, `text`, `id`.
+    ///
+    /// ```no_run
+    /// # fn main() -> turnkey::Result<()> {
+    /// # let bot = turnkey::testing::Program::start("target/debug/bot", &[])?;
+    /// use serde_json::json;
+    ///
+    /// let photo = "https://example.org/us.jpg";
+    /// bot.send("ann", json!({ "photo": photo, "text": "Us at the sea" }))?;
+    /// bot.send("ann", json!({ "location": { "latitude": 48.2, "longitude": 16.4 } }))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Program::say`].
+    pub fn send(&self, user: &str, fields: Value) -> Result<Vec<Reply>> {
+        let Value::Object(mut body) = fields else {
+            return Err(Error::msg("what is sent is a JSON object"));
+        };
+        body.insert("user_id".to_owned(), user.into());
+        let body = Value::Object(body).to_string();
+        let token = self.launch.token(HTTP_TOKEN);
+        let answer = self.post("/http", &[("Authorization", &token)], &body)?;
+        match answer.status {
+            200 => Ok(serde_json::from_str::<Replies>(&answer.body)?.replies),
+            _ => Err(self.failed(&format!(
+                "answered {body} with {}: {}",
+                answer.status, answer.body
+            ))),
         }
-        Ok(serde_json::from_str::<Replies>(content)?.replies)
+    }
+
+    /// Posts to any path of the bot, such as an update as a platform posts it: to `/telegram`,
+    /// `/viber`, `/vk`, or a channel of your own, with the headers that it is to be believed by.
+    ///
+    /// # Errors
+    /// No answer within ten seconds.
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
+        request::post(self.port, path, headers, body)
+            .map_err(|e| self.failed(&format!("did not answer {body} ({e})")))
+    }
+
+    /// Another system calls a method for a user, by `POST /rpc/CHANNEL/USER`: the result.
+    ///
+    /// # Errors
+    /// No answer within ten seconds, or the error of the call.
+    pub fn rpc(&self, channel: &str, user: &str, method: &str, params: Value) -> Result<Value> {
+        let user = percent_encoding::utf8_percent_encode(user, percent_encoding::NON_ALPHANUMERIC);
+        let path = format!("/rpc/{channel}/{user}");
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let token = self.launch.token(RPC_TOKEN);
+        let answer = self.post(&path, &[("Authorization", &token)], &body.to_string())?;
+        let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        match (answer.status, said.get("result")) {
+            (200, Some(result)) => Ok(result.clone()),
+            _ => Err(self.failed(&format!(
+                "answered {path} with {}: {}",
+                answer.status, answer.body
+            ))),
+        }
+    }
+
+    /// A timer or schedule of this user is due now, whatever the clock says: `timers fire`.
+    /// The bot runs its turn within a second; on `http` there is nobody to tell, so look at a
+    /// [`Telegram`](super::Telegram), or at what is said next.
+    ///
+    /// # Errors
+    /// There is no such timer.
+    pub fn fire(&self, channel: &str, user: &str, name: &str) -> Result<()> {
+        self.command(&["timers", "fire", channel, user, name])
+            .map(drop)
+    }
+
+    /// What another command of the program prints, about the database of this one: `dump`,
+    /// `dead list --json`, `outbox list` …
+    ///
+    /// # Errors
+    /// It ended with another exit code than 0; with what it wrote.
+    pub fn command(&self, words: &[&str]) -> Result<String> {
+        let mut command = self.launch.command(self.directory.path());
+        let ended = command.args(words).stdin(Stdio::null()).output()?;
+        match ended.status.success() {
+            true => Ok(String::from_utf8_lossy(&ended.stdout).into_owned()),
+            false => Err(Error::msg(format!(
+                "{words:?} ended with {}: {}",
+                ended.status,
+                String::from_utf8_lossy(&ended.stderr)
+            ))),
+        }
     }
 
     /// Presses Ctrl-C and waits: it must end well, with nothing cut off.
@@ -191,7 +262,7 @@ impl Program {
     pub fn restart(mut self) -> Result<Self> {
         self.interrupt()?;
         let directory = self.directory.clone();
-        Self::launch(self.program.clone(), self.arguments.clone(), directory)
+        Self::launch(self.launch.clone(), directory)
     }
 
     fn interrupt(&mut self) -> Result<()> {
@@ -214,7 +285,7 @@ impl Program {
     }
 
     fn failed(&self, how: &str) -> Error {
-        let (program, wrote) = (self.program.display(), self.stderr());
+        let (program, wrote) = (self.launch.program.display(), self.stderr());
         Error::msg(format!("{program} {how}; it wrote:\n{wrote}"))
     }
 }

@@ -7,7 +7,7 @@
 //! [`RESUMED`].
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -95,15 +95,19 @@ async fn fire(bot: &Rc<Bot>, rows: &[Timer], resumed: &Rc<Cell<usize>>) -> Resul
     if fired == 0 {
         return Ok(()); // Somebody was sooner.
     }
-    let dialogs: BTreeSet<&DialogKey> = rows.iter().map(|row| &row.dialog).collect();
-    for dialog in dialogs {
+    let mut dialogs: BTreeMap<&DialogKey, &Timer> = BTreeMap::new();
+    for row in rows.iter().rev() {
+        dialogs.insert(&row.dialog, row);
+    }
+    for (dialog, timer) in dialogs {
         if resumed.get() >= RESUMED {
             break;
         }
         resumed.set(resumed.get() + 1);
-        let (bot, dialog, resumed) = (bot.clone(), dialog.clone(), resumed.clone());
+        let (bot, resumed) = (bot.clone(), resumed.clone());
+        let (dialog, update) = (dialog.clone(), timer.update.clone());
         tokio::task::spawn_local(async move {
-            turn::resume(&bot, dialog).await;
+            turn::run_fired(&bot, dialog, &update).await;
             resumed.set(resumed.get() - 1);
         });
     }

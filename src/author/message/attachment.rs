@@ -27,6 +27,17 @@ pub enum Source {
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// A file that is sent.
+///
+/// ```
+/// use turnkey::{Attachment, FileKind, Reply, Source};
+///
+/// // By its address, from the box, from memory.
+/// let cat = Attachment::photo("https://example.org/cat.jpg");
+/// let bill = Attachment::document("/srv/bills/7.pdf").named("bill.pdf");
+/// let list = Attachment::bytes(FileKind::Document, "list.csv", "name,count\n");
+/// assert_eq!(bill.source, Source::Path("/srv/bills/7.pdf".to_owned()));
+/// let album = Reply::files([cat, bill, list]).caption("As you wished");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Attachment {

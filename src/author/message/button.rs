@@ -36,7 +36,18 @@ pub enum Press {
     Say,
 }
 
-/// A button.
+/// A button. How long label and data may be, each platform says: Telegram takes 64 bytes of
+/// data, and the turn fails with a sentence where it would not be taken.
+///
+/// ```
+/// use turnkey::{Button, Press, Reply, Request};
+///
+/// let menu = Reply::from("What now?")
+///     .row([Button::new("Book", "book"), Button::link("Prices", "https://example.org")])
+///     .row([Button::that("Call us", Press::Phone("+43123".to_owned()))]);
+/// assert_eq!(menu.buttons[0][0].data(), Some("book"));
+/// # let _ = Button::that("My number", Press::Request(Request::Contact));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ButtonFields", into = "ButtonFields")]
 #[non_exhaustive]
@@ -134,6 +145,14 @@ impl Button {
 }
 
 /// The keyboard in place of the user's own, until another message changes it.
+///
+/// ```
+/// use turnkey::{Button, Keyboard, Press, Reply, Request};
+///
+/// let mut reply = Reply::from("May we call you?");
+/// let number = Button::that("My number", Press::Request(Request::Contact));
+/// reply.keyboard = Some(Keyboard::Once(vec![vec![number], vec![Button::that("No", Press::Say)]]));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -46,6 +46,22 @@ impl FileKind {
 }
 
 /// A file that a user sent. At least one of `id` and `url` is there.
+///
+/// ```
+/// use turnkey::{Attachment, Reply, Turn};
+///
+/// /// Keeps a picture by the platform's id, which sends it again.
+/// async fn keep(turn: &mut Turn<Option<String>>) -> turnkey::Result<()> {
+///     let photo = turn.photos().next().cloned();
+///     match (photo, turn.state.clone()) {
+///         (Some(photo), _) => turn.state = photo.id,
+///         (None, Some(id)) => turn.reply(Reply::file(Attachment::id(Default::default(), id))),
+///         (None, None) => turn.reply("Send me a picture."),
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(keep);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct File {
@@ -81,6 +97,14 @@ impl File {
 }
 
 /// A place on the earth.
+///
+/// ```
+/// use turnkey::{Location, Reply};
+///
+/// let mut cafe = Location::new(48.2104, 16.3656);
+/// cafe.title = Some("Café Central".to_owned());
+/// let reply = Reply::location(cafe);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Location {
@@ -108,6 +132,16 @@ impl Location {
 }
 
 /// Somebody's telephone number.
+///
+/// ```
+/// use turnkey::{Contact, Turn};
+///
+/// /// Anybody's number can be passed on: is it the user's own?
+/// fn own<'a>(turn: &'a Turn<()>) -> Option<&'a Contact> {
+///     let is_own = |contact: &&Contact| contact.user_id.as_deref() == Some(turn.user_id());
+///     turn.contact().filter(is_own)
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Contact {

@@ -43,7 +43,16 @@ pub struct Span {
     pub style: Style,
 }
 
-/// A text and its formatting.
+/// A text and its formatting: how the text looks that a user has sent is
+/// [`Update::spans`](crate::Update::spans).
+///
+/// ```
+/// use turnkey::{Span, Style, Styled};
+///
+/// let tea = Span { start: 0, end: 3, style: Style::Bold };
+/// let styled = Styled::new("Tea or coffee?", vec![tea]);
+/// assert_eq!(&styled.text[..styled.spans[0].end], "Tea");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Styled {

@@ -3,7 +3,23 @@
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-/// Which message is meant.
+/// Which message is meant: a name is enough where one is asked for.
+///
+/// ```
+/// use turnkey::{Reply, Target, Turn};
+///
+/// async fn cart(turn: &mut Turn<u32>) -> turnkey::Result<()> {
+///     turn.state += 1;
+///     let shown = format!("{} in your cart", turn.state);
+///     match turn.state {
+///         1 => turn.reply(Reply::from(shown).named("cart")),
+///         _ => turn.edit("cart", shown),
+///     }
+///     turn.delete(Target::This);
+///     Ok(())
+/// }
+/// # turnkey::App::new(cart);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {

@@ -7,7 +7,23 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A timer that is due.
+/// A timer that is due: see [`Turn::after`](crate::Turn::after).
+///
+/// ```
+/// use std::time::Duration;
+/// use turnkey::Turn;
+///
+/// async fn remind(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     if let Some(timer) = turn.timer() {
+///         // Nothing ran meanwhile: it is too late for that.
+///         if timer.late < Duration::from_secs(3600) {
+///             turn.reply(format!("Now: {}.", timer.name));
+///         }
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(remind);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Timer {

@@ -30,6 +30,21 @@ impl fmt::Display for UpdateId {
 
 /// What sort of update it is. Which of these a handler is given [`App::hears`](crate::App::hears)
 /// says; the others are answered and counted by kind.
+///
+/// ```
+/// use turnkey::{App, Kind, Turn};
+///
+/// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     match turn.kind() {
+///         Kind::Opened => turn.reply("Hello!"),
+///         Kind::Edited => turn.reply("I saw that."),
+///         _ => turn.reply("Yes?"),
+///     }
+///     Ok(())
+/// }
+/// # let _ =
+/// App::new(handle).hears([Kind::Message, Kind::Opened, Kind::Edited]);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -231,7 +246,19 @@ pub struct Update {
     pub(crate) raw: Bytes,
 }
 
-/// What another system asks for (JSON-RPC 2.0).
+/// What another system asks for (JSON-RPC 2.0), by `POST /rpc/CHANNEL/USER`.
+///
+/// ```
+/// use turnkey::Turn;
+///
+/// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     if let Some(rpc) = turn.rpc().filter(|rpc| rpc.method == "paid") {
+///         turn.reply(format!("{} euros are here, thank you.", rpc.params["eur"]));
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(handle);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Rpc {

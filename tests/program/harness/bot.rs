@@ -72,7 +72,7 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    fn of(program: PathBuf) -> Self {
+    pub(crate) fn of(program: PathBuf) -> Self {
         let dir = TempDir::with_prefix("turnkey-test-").expect("a temporary directory");
         let storage = dir.path().join("bot.db");
         Setup {

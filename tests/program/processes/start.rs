@@ -5,7 +5,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::bot::{Ended, Setup, skipped};
+use crate::harness::bot::{Ended, Setup, example, skipped};
 use crate::harness::client::say;
 
 /// It ended with code 2 and one line, which holds these parts.
@@ -31,6 +31,23 @@ fn assert_ended(ended: &Ended, code: i32, parts: &[&str]) {
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0)
+}
+
+/// The natural beginning of a program with tokio: what to write instead is told.
+#[test]
+fn an_async_main() {
+    let setup = Setup::of(example("async_main"));
+    for setup in [setup.clone(), setup.args(&["--single-process"])] {
+        let ended = setup.run_to_end();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        for part in [
+            "error: main is async (#[tokio::main])",
+            "fn main() -> std::process::ExitCode {",
+            "App::new(handle).run()",
+        ] {
+            assert!(ended.stderr.contains(part), "no {part:?}: {ended:?}");
+        }
+    }
 }
 
 #[test]

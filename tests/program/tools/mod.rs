@@ -7,3 +7,4 @@ pub(crate) mod new;
 pub(crate) mod new_handlers;
 pub(crate) mod packages;
 pub(crate) mod packaging;
+pub(crate) mod testing;

@@ -1,6 +1,7 @@
 //! `turnkey new`: the project that it writes builds, passes its tests and lives.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -111,6 +112,82 @@ fn it_is_formatted_and_complete() {
         "elsewhere/turnkey.toml",
     ]);
     assert_eq!(config.code, Some(0), "{config:?}");
+}
+
+/// Runs lines of a Dockerfile in a project, where `cargo` only writes the program that it is
+/// asked for.
+fn build(project: &Path, lines: &str) {
+    let bin = project.join("../bin");
+    fs::create_dir_all(&bin).unwrap();
+    let cargo = bin.join("cargo");
+    fs::write(
+        &cargo,
+        "#!/bin/sh -e\ntest \"$1 $2 $3 $4\" = 'build --profile dist --target'\n\
+         case $RUSTFLAGS in *+crt-static*) ;; *) exit 1 ;; esac\n\
+         mkdir -p \"target/$5/dist\"\necho program > \"target/$5/dist/my-bot\"\n",
+    )
+    .unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let first = std::iter::once(bin).chain(std::env::split_paths(&path));
+    let mut shell = Command::new("sh");
+    shell.args(["-e", "-c", lines]).current_dir(project);
+    shell.env("PATH", std::env::join_paths(first).unwrap());
+    let built = finish(shell, Duration::from_secs(60));
+    assert_eq!(built.code, Some(0), "{lines}: {built:?}");
+}
+
+/// Docker sees the project and nothing else: with each way to the framework, all that the image
+/// is made of lies there, and is not left out.
+#[test]
+fn its_image_is_made_of_what_is_in_the_project() {
+    let setup = Setup::counter().copied();
+    let read = |project: &Path, file: &str| fs::read_to_string(project.join(file)).unwrap();
+
+    // A released Turnkey: the first stage builds, the second takes what it made.
+    let made = setup.bare(&["new", "my-bot"]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let project = setup.path("my-bot");
+    let dockerfile = read(&project, "Dockerfile");
+    let (_, stage) = dockerfile.split_once("RUN target=").unwrap();
+    let (stage, image) = stage.split_once("\n\n").unwrap();
+    let out = setup.path("out");
+    let stage = format!("target={stage}").replace("/out", out.to_str().unwrap());
+    build(&project, &stage);
+    assert!(
+        image.contains("COPY --from=builder /out/bot /bot\n"),
+        "{image}"
+    );
+    assert!(out.join("bot").is_file() && out.join("data").is_dir());
+    assert!(read(&project, "Cargo.toml").contains("\n[profile.dist]\n"));
+
+    // A checkout, which lies elsewhere: what is copied is made by the lines before.
+    let args = ["new", "my-bot", "--path", "here", "--turnkey", checkout()];
+    let made = setup.bare(&args);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let project = setup.path("here");
+    let dockerfile = read(&project, "Dockerfile");
+    let before: Vec<_> = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("#   "))
+        .take_while(|line| !line.starts_with("docker "))
+        .collect();
+    build(&project, &before.join("\n"));
+    let ignored = read(&project, ".dockerignore");
+    let copied: Vec<_> = dockerfile
+        .lines()
+        .filter(|line| line.starts_with("COPY "))
+        .map(|line| line.rsplit(' ').nth(1).unwrap())
+        .collect();
+    assert_eq!(copied, ["image/bot", "image/data"]);
+    for path in copied {
+        assert!(project.join(path).exists(), "{path}");
+        assert!(
+            !ignored.lines().any(|line| path.starts_with(line)),
+            "{path}"
+        );
+    }
+    assert!(!dockerfile.contains(checkout()), "{dockerfile}");
 }
 
 #[test]

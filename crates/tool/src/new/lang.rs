@@ -65,7 +65,6 @@ const RUST: Own = Own {
     files: &[
         (".cargo/config.toml", template!("rust/config.toml")),
         ("Cargo.toml", template!("rust/Cargo.toml")),
-        ("Dockerfile", template!("rust/Dockerfile")),
         ("src/main.rs", template!("rust/main.rs")),
         ("tests/bot.rs", template!("rust/bot.rs")),
     ],
@@ -123,7 +122,13 @@ impl Lang {
     /// the framework.
     pub(super) fn files(self, name: &str, source: &str) -> Vec<(&'static str, String)> {
         let own = self.own();
-        let files = COMMON.iter().chain(own.files);
+        // Docker sees nothing outside of the project.
+        let dockerfile = match (self, source.starts_with("path")) {
+            (Lang::Rust, true) => Some(("Dockerfile", template!("rust/Dockerfile_here"))),
+            (Lang::Rust, false) => Some(("Dockerfile", template!("rust/Dockerfile"))),
+            (Lang::Python | Lang::Js, _) => None,
+        };
+        let files = COMMON.iter().chain(own.files).chain(&dockerfile);
         files
             .map(|(file, template)| (*file, self.fill(template, name, source)))
             .collect()
@@ -226,8 +231,13 @@ mod tests {
 
     #[test]
     fn nothing_is_left_to_fill_in() {
+        let of_checkout = |lang: &Lang| lang.files("mybot", "path = \"/turnkey\"");
         for lang in Lang::value_variants() {
-            for (file, text) in lang.files("mybot", SOURCE) {
+            let both = lang
+                .files("mybot", SOURCE)
+                .into_iter()
+                .chain(of_checkout(lang));
+            for (file, text) in both {
                 assert!(!text.contains("{{"), "{lang:?}: {file}: {text}");
                 assert!(
                     text.ends_with('\n') && !text.ends_with("\n\n"),
