@@ -5,7 +5,7 @@
 use turnkey::Turn;
 
 async fn echo(turn: &mut Turn<()>) -> turnkey::Result<()> {
-    turn.reply(turn.text().to_owned());
+    turn.reply(turn.text());
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use crate::author::overlap::{Overlap, Overlaps};
 use crate::author::turn::Turn;
 use crate::author::user_lock::{LockFactory, UserLock};
 use crate::channels::{Channel, Factory};
-use crate::handlers::Author;
-use crate::handlers::rust::Typed;
+use crate::handlers::rust::{Typed, With};
+use crate::handlers::{AnyHandler, Author};
 
 /// A bot: a handler and what it needs.
 pub struct App {
@@ -25,14 +25,78 @@ pub struct App {
 impl App {
     /// A bot that handles every update with `handler`. The state `S` is any type
     /// that serde can store, one value for each user.
+    ///
+    /// `handler` is an `async fn`, or an async closure where it needs values of yours that are
+    /// there before the start. What a worker makes for itself, such as an HTTP client, it is
+    /// given by [`App::with`].
+    ///
+    /// ```
+    /// use turnkey::{App, Turn};
+    ///
+    /// async fn handle(turn: &mut Turn<u64>, greeting: &str) -> turnkey::Result<()> {
+    ///     turn.state += 1;
+    ///     turn.reply(format!("{greeting} for the {}. time", turn.state));
+    ///     Ok(())
+    /// }
+    ///
+    /// let greeting = String::from("Hello");
+    /// let app = App::new(async move |turn: &mut Turn<u64>| handle(turn, &greeting).await);
+    /// # drop(app);
+    /// ```
     pub fn new<S, F>(handler: F) -> Self
     where
         S: Default + Serialize + DeserializeOwned + 'static,
         F: AsyncFn(&mut Turn<S>) -> Result<()> + 'static,
     {
+        Self::of(Box::new(Typed::new(handler)))
+    }
+
+    /// As [`App::new`]; the handler is also given what `make` makes: an HTTP client, a cache,
+    /// a connection. Each worker makes its own, after the fork and before its first turn, in its
+    /// runtime.
+    ///
+    /// ```
+    /// use turnkey::{App, Turn};
+    ///
+    /// # struct Client;
+    /// # impl Client {
+    /// #     fn new() -> Self { Client }
+    /// #     async fn get(&self, _: &str) -> turnkey::Result<String> { Ok(String::new()) }
+    /// # }
+    /// async fn weather(turn: &mut Turn<()>, client: &Client) -> turnkey::Result<()> {
+    ///     turn.reply(client.get(turn.text()).await?);
+    ///     Ok(())
+    /// }
+    ///
+    /// let app = App::with(|| Client::new(), weather);
+    /// # drop(app);
+    /// ```
+    pub fn with<S, C, M, F>(make: M, handler: F) -> Self
+    where
+        S: Default + Serialize + DeserializeOwned + 'static,
+        C: 'static,
+        M: Fn() -> C + 'static,
+        F: AsyncFn(&mut Turn<S>, &C) -> Result<()> + 'static,
+    {
+        Self::try_with(move || Ok(make()), handler)
+    }
+
+    /// As [`App::with`], where `make` may fail: its error ends the start. Say what is missing
+    /// and how to set it.
+    pub fn try_with<S, C, M, F>(make: M, handler: F) -> Self
+    where
+        S: Default + Serialize + DeserializeOwned + 'static,
+        C: 'static,
+        M: Fn() -> Result<C> + 'static,
+        F: AsyncFn(&mut Turn<S>, &C) -> Result<()> + 'static,
+    {
+        Self::of(Box::new(With::new(make, handler)))
+    }
+
+    fn of(handler: Box<dyn AnyHandler>) -> Self {
         App {
             author: Author {
-                handler: Box::new(Typed::new(handler)),
+                handler,
                 migrations: Vec::new(),
                 channels: Vec::new(),
                 user_lock: None,
@@ -40,8 +104,45 @@ impl App {
                 dialog_by: DialogBy::default(),
                 overlap: Overlaps::default(),
                 every: Vec::new(),
+                given_up: None,
             },
         }
+    }
+
+    /// What is done when an update is given up: its last attempt has failed, or the handler's
+    /// error said so ([`Error::give_up`](crate::Error::give_up)). What the function does with the
+    /// turn takes effect as one transaction with the end of the update: its user is told once,
+    /// whatever crashes. It is given the state as it was before the update, and why that was
+    /// given up, in the words of the log. Should it fail itself, the update is given up all the
+    /// same, and the log says so.
+    ///
+    /// Its state is the handler's; with another one the bot does not start.
+    ///
+    /// ```
+    /// use turnkey::{App, Turn};
+    ///
+    /// # async fn book(turn: &mut Turn<()>) -> turnkey::Result<()> { turn.reply("Done."); Ok(()) }
+    /// async fn sorry(turn: &mut Turn<()>, error: &str) -> turnkey::Result<()> {
+    ///     turn.reply(format!("Sorry, I could not do this: {}", turn.text()));
+    ///     turn.send_to("telegram", "4242", format!("{}: {error}", turn.user_id()));
+    ///     Ok(())
+    /// }
+    ///
+    /// let app = App::new(book).given_up(sorry);
+    /// # drop(app);
+    /// ```
+    #[must_use]
+    pub fn given_up<S, F>(mut self, given_up: F) -> Self
+    where
+        S: Default + Serialize + DeserializeOwned + 'static,
+        F: AsyncFn(&mut Turn<S>, &str) -> Result<()> + 'static,
+    {
+        let handler = async move |turn: &mut Turn<S>| {
+            let error = turn.given_up.clone();
+            given_up(turn, error.as_deref().unwrap_or_default()).await
+        };
+        self.author.given_up = Some(Box::new(Typed::new(handler)));
+        self
     }
 
     /// Tables of your own: SQL scripts, oldest first. Each is applied once to a

@@ -98,7 +98,7 @@ pub use channels::{
     ReplyEnd, SendError, SendFuture, Sent, is_signed, same_secret,
 };
 pub use shared::pacing::Rate;
-pub use turnkey_storage::{Fence, FromValue, Params, ReplyId, Row, Seen, Value};
+pub use turnkey_storage::{Column, Fence, FromValue, Params, ReplyId, Row, Seen, Value};
 
 /// What a [`Channel`] is given: a request's body.
 pub use bytes::Bytes;

@@ -326,6 +326,10 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   readonly channel: string
   /** Which attempt at this update this is, from 1. */
   readonly attempt: number
+  /** Whether this is the last attempt at this update: after another failure it is given up. */
+  readonly isLastAttempt: boolean
+  /** Why the update is given up, in a call of `givenUp`. */
+  readonly givenUp: string | undefined
   /** Aborted when the turn takes longer than `--turn-timeout`, or is interrupted: pass it to what waits. */
   readonly signal: AbortSignal
   /** Queues a reply: it is sent, in order, after the turn has ended well. */
@@ -423,7 +427,7 @@ export type Handler<State extends object = Record<string, any>> = (turn: Turn<St
 
 export type Overlap = 'each' | 'albums' | 'latest' | 'interrupt' | `burst ${number}ms` | `burst ${number}s` | `burst ${number}m`
 
-export interface Options {
+export interface Options<State extends object = Record<string, any>> {
   /** How many turns run at once, 1 to 65,536; 1000 by default. More wait in Turnkey. */
   concurrency?: number
   /** Have `turn.update.raw`, the platform's own JSON. */
@@ -446,12 +450,17 @@ export interface Options {
    * next start.
    */
   every?: Record<string, readonly [cron: string, zone: string]>
+  /**
+   * Called when an update is given up, with its turn and why: what it does with the turn, such as telling the user, is
+   * done once, together with the end of the update. Should it fail, the update is given up all the same.
+   */
+  givenUp?: (turn: Turn<State>, error: string) => unknown
   /** How the log calls the process, at most 64 bytes; the bot's file by default. */
   name?: string
 }
 
 /** The bot's handler takes turns from Turnkey, until Turnkey has no more use for it. */
-export function run<State extends object = Record<string, any>>(handle: Handler<State>, options?: Options): void
+export function run<State extends object = Record<string, any>>(handle: Handler<State>, options?: Options<State>): void
 
 export {}
 

@@ -1,6 +1,6 @@
 // The types of `turnkey/testing`.
 import type {
-  Chat, Column, Contact, DeadReply, File, Forwarded, Handler, Location, Param, Quoted, Said, Sender,
+  Chat, Column, Contact, DeadReply, File, Forwarded, Handler, Location, Param, Quoted, Said, Sender, Turn,
 } from './index'
 
 /** What a turn asked for, in the form in which it was written. A reply that is only a text is that text. */
@@ -25,6 +25,8 @@ export class Conversation<State extends object = Record<string, any>> {
     ask?: (method: string, params: any) => unknown
     /** The bytes of files, by their ids or addresses. */
     downloads?: Record<string, Uint8Array>
+    /** That of `run`. */
+    givenUp?: (turn: Turn<State>, error: string) => unknown
   })
   /** The user writes: what they are answered. Rejects with what the handler threw. */
   says(user: string, text: string): Promise<Answer[]>
@@ -51,6 +53,9 @@ export class Conversation<State extends object = Record<string, any>> {
     called?: { name?: string, at?: number, body?: unknown, media_type?: string, button?: string, by?: object }
     raw?: unknown
     attempt?: number
+    lastAttempt?: boolean
+    /** Why it is given up: what `givenUp` does then. */
+    givenUp?: string
     /** What the attempt before has kept. */
     steps?: Record<string, unknown>
     update?: string

@@ -37,7 +37,7 @@ impl<S> Turn<S> {
     /// # async fn payment_link(_: u32, _: &str) -> turnkey::Result<String> { Ok(String::new()) }
     /// # turnkey::App::new(shop);
     /// ```
-    pub fn callback(&mut self, name: impl Into<String>) -> Result<String> {
+    pub fn callback(&self, name: impl Into<String>) -> Result<String> {
         self.open_callback(name.into(), None)
     }
 
@@ -46,14 +46,14 @@ impl<S> Turn<S> {
     /// # Errors
     /// As [`callback`](Turn::callback).
     pub fn callback_valid(
-        &mut self,
+        &self,
         name: impl Into<String>,
         valid: impl Into<Delay>,
     ) -> Result<String> {
         self.open_callback(name.into(), Some(valid.into()))
     }
 
-    fn open_callback(&mut self, name: String, valid: Option<Delay>) -> Result<String> {
+    fn open_callback(&self, name: String, valid: Option<Delay>) -> Result<String> {
         let base = self.platform.callbacks().ok_or_else(|| {
             Error::msg(
                 "turn.callback needs the address under which this bot is reached: set --public-url",
@@ -94,7 +94,7 @@ impl<S> Turn<S> {
     /// # turnkey::App::new(handle);
     /// ```
     pub fn ask_in(
-        &mut self,
+        &self,
         channel: impl Into<String>,
         user: impl Into<String>,
         question: impl Into<Reply>,
@@ -111,7 +111,7 @@ impl<S> Turn<S> {
 
     /// As [`ask_in`](Turn::ask_in); it may be answered for so long, at most a year: `"2d"`.
     pub fn ask_in_valid(
-        &mut self,
+        &self,
         channel: impl Into<String>,
         user: impl Into<String>,
         question: impl Into<Reply>,

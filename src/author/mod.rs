@@ -8,6 +8,7 @@ pub(crate) mod dialog_by;
 pub(crate) mod drafts;
 pub(crate) mod error;
 pub(crate) mod every;
+pub(crate) mod list;
 pub(crate) mod message;
 pub(crate) mod newer;
 pub(crate) mod overlap;

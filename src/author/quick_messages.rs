@@ -68,7 +68,8 @@ impl<S> Turn<S> {
     /// }
     /// # turnkey::App::new(talk);
     /// ```
-    pub fn overlap(&mut self, overlap: impl Into<Option<Overlap>>) {
-        self.overlap = Some(overlap.into().into());
+    pub fn overlap(&self, overlap: impl Into<Option<Overlap>>) {
+        let overlap = overlap.into().into();
+        self.overlap.set(Some(overlap));
     }
 }

@@ -4,6 +4,7 @@
 //! takes effect before its turn is committed, but for [`Turn::ask`], [`Turn::download`] and
 //! [`Turn::draft`], which call the platform at once, and [`Turn::step`].
 
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use turnkey_storage::{DialogKey, Grant, Params, Row, Statement, Storage, replies
 
 use crate::author::drafts::Drafts;
 use crate::author::error::{Error, Result};
+use crate::author::list::List;
 use crate::author::message::{
     Action, Called, Chat, Contact, Delay, File, FileKind, Kind, Location, NewCallback, Outgoing,
     Reply, Rpc, Sender, Target, Timer, TimerChange, Update, When,
@@ -43,21 +45,47 @@ pub struct DeadReply {
 
 /// One update of one user, with the user's state. What a handler changes here
 /// takes effect when it returns `Ok`, all at once, or not at all.
+///
+/// What a turn has to say may hold what it was told:
+///
+/// ```
+/// use turnkey::Turn;
+///
+/// #[derive(Default, serde::Serialize, serde::Deserialize)]
+/// struct Note {
+///     last: String,
+/// }
+///
+/// async fn echo(turn: &mut Turn<Note>) -> turnkey::Result<()> {
+///     turn.reply(turn.text());
+///     turn.execute("INSERT INTO note VALUES (?1, ?2)", (turn.user_id(), turn.text()));
+///     match turn.button() {
+///         Some(data) => turn.reply(format!("You pressed {data}.")),
+///         None => turn.reply(turn.state.last.as_str()),
+///     }
+///     turn.state.last = turn.text().to_owned();
+///     Ok(())
+/// }
+/// # turnkey::App::new(echo);
+/// ```
 pub struct Turn<S> {
     /// The user's state. For a new user it is `S::default()`.
     pub state: S,
     pub(crate) update: Arc<Update>,
     pub(crate) attempt: u32,
-    pub(crate) actions: Vec<Action>,
-    pub(crate) statements: Vec<Statement>,
-    pub(crate) timers: Vec<TimerChange>,
-    pub(crate) overlap: Option<OverlapChange>,
-    pub(crate) callbacks: Vec<NewCallback>,
+    pub(crate) is_last_attempt: bool,
+    /// Why this update is given up, if this turn is about that.
+    pub(crate) given_up: Option<Rc<str>>,
+    pub(crate) actions: List<Action>,
+    pub(crate) statements: List<Statement>,
+    pub(crate) timers: List<TimerChange>,
+    pub(crate) overlap: Cell<Option<OverlapChange>>,
+    pub(crate) callbacks: List<NewCallback>,
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) grant: Grant,
     pub(crate) platform: Rc<dyn Platform>,
     pub(crate) newer: Newer,
-    pub(crate) drafts: Option<Drafts>,
+    pub(crate) drafts: OnceCell<Drafts>,
     pub(crate) steps: Rc<Steps>,
     /// The names of steps that this attempt has used.
     pub(crate) used: Used,
@@ -180,19 +208,40 @@ impl<S> Turn<S> {
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
+
+    /// Whether this is the last attempt at this update: after another failure it is given up
+    /// ([`App::given_up`](crate::App::given_up)). A handler may do less than all then, rather
+    /// than nothing.
+    ///
+    /// ```
+    /// use turnkey::Turn;
+    ///
+    /// # async fn forecast() -> turnkey::Result<String> { Ok(String::new()) }
+    /// async fn weather(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match forecast().await {
+    ///         Err(_) if turn.is_last_attempt() => turn.reply("I cannot see the sky today."),
+    ///         forecast => turn.reply(forecast?),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # turnkey::App::new(weather);
+    /// ```
+    pub fn is_last_attempt(&self) -> bool {
+        self.is_last_attempt
+    }
 }
 
 /// What goes out, after the commit and in order.
 impl<S> Turn<S> {
     /// Queues a reply. It is sent after the turn is committed, in order.
-    pub fn reply(&mut self, reply: impl Into<Reply>) {
+    pub fn reply(&self, reply: impl Into<Reply>) {
         self.actions.push(Action::Reply(reply.into()));
     }
 
     /// Puts another text, other buttons or another file in the place of the message that
     /// this dialog named so ([`Reply::named`]), in this turn or an earlier one. It must fit
     /// one message. A message that is gone is reported in the log, and no error.
-    pub fn edit(&mut self, message: impl Into<Target>, reply: impl Into<Reply>) {
+    pub fn edit(&self, message: impl Into<Target>, reply: impl Into<Reply>) {
         self.actions.push(Action::Edit {
             message: message.into(),
             reply: reply.into(),
@@ -200,20 +249,20 @@ impl<S> Turn<S> {
     }
 
     /// As [`edit`](Turn::edit), the message whose button was pressed.
-    pub fn edit_pressed(&mut self, reply: impl Into<Reply>) {
+    pub fn edit_pressed(&self, reply: impl Into<Reply>) {
         self.edit(Target::This, reply);
     }
 
     /// Takes away the message that this dialog named so. One that is gone is reported in
     /// the log, and no error.
-    pub fn delete(&mut self, message: impl Into<Target>) {
+    pub fn delete(&self, message: impl Into<Target>) {
         self.actions.push(Action::Delete {
             message: message.into(),
         });
     }
 
     /// Shows a few words over the chat to the user who pressed a button.
-    pub fn toast(&mut self, text: impl Into<String>) {
+    pub fn toast(&self, text: impl Into<String>) {
         self.actions.push(Action::Toast {
             text: text.into(),
             alert: false,
@@ -221,7 +270,7 @@ impl<S> Turn<S> {
     }
 
     /// As [`toast`](Turn::toast), in a window that the user must close.
-    pub fn alert(&mut self, text: impl Into<String>) {
+    pub fn alert(&self, text: impl Into<String>) {
         self.actions.push(Action::Toast {
             text: text.into(),
             alert: true,
@@ -231,7 +280,7 @@ impl<S> Turn<S> {
     /// Calls any method of the platform, such as Telegram's `sendInvoice`, in order with
     /// the replies and tried again like them. Where the method sends to a chat and the
     /// parameters name none, it is this one.
-    pub fn call(&mut self, method: impl Into<String>, params: serde_json::Value) {
+    pub fn call(&self, method: impl Into<String>, params: serde_json::Value) {
         self.actions.push(Action::Call {
             method: method.into(),
             params,
@@ -241,7 +290,7 @@ impl<S> Turn<S> {
 
     /// As [`call`](Turn::call); the message that it sends has this name from now on.
     pub fn call_named(
-        &mut self,
+        &self,
         name: impl Into<String>,
         method: impl Into<String>,
         params: serde_json::Value,
@@ -257,7 +306,7 @@ impl<S> Turn<S> {
     /// in that dialog's order. `user` is what [`Turn::dialog_id`] is there: in
     /// private the user's id. There is no message to [`quote`](Reply::quote) there.
     pub fn send_to(
-        &mut self,
+        &self,
         channel: impl Into<String>,
         user: impl Into<String>,
         reply: impl Into<Reply>,
@@ -292,12 +341,7 @@ impl<S> Turn<S> {
     /// }
     /// # turnkey::App::new(tea);
     /// ```
-    pub fn after(
-        &mut self,
-        delay: impl Into<Delay>,
-        name: impl Into<String>,
-        data: serde_json::Value,
-    ) {
+    pub fn after(&self, delay: impl Into<Delay>, name: impl Into<String>, data: serde_json::Value) {
         self.timers.push(TimerChange::Set {
             name: name.into(),
             when: When::After(delay.into()),
@@ -307,7 +351,7 @@ impl<S> Turn<S> {
 
     /// As [`after`](Turn::after), at a moment of the wall clock; one that is past is due at once.
     pub fn at(
-        &mut self,
+        &self,
         moment: std::time::SystemTime,
         name: impl Into<String>,
         data: serde_json::Value,
@@ -346,7 +390,7 @@ impl<S> Turn<S> {
     /// # turnkey::App::new(digest);
     /// ```
     pub fn every(
-        &mut self,
+        &self,
         cron: impl Into<String>,
         zone: impl Into<String>,
         name: impl Into<String>,
@@ -363,7 +407,7 @@ impl<S> Turn<S> {
     }
 
     /// Takes a timer or schedule of this dialog away, if there is one of this name.
-    pub fn cancel(&mut self, name: impl Into<String>) {
+    pub fn cancel(&self, name: impl Into<String>) {
         self.timers.push(TimerChange::Cancel { name: name.into() });
     }
 }
@@ -469,13 +513,14 @@ impl<S> Turn<S> {
     /// like: the newest is shown every second and a half. Best effort: it is never stored,
     /// and nothing happens on platforms that show no drafts. On VK it is a message: without a
     /// reply it is deleted.
-    pub fn draft(&mut self, text: impl Into<String>) {
+    pub fn draft(&self, text: impl Into<String>) {
         let text = text.into();
-        match &self.drafts {
+        match self.drafts.get() {
             Some(drafts) => drafts.show(text),
             None => {
                 let (platform, update) = (self.platform.clone(), self.update.clone());
-                self.drafts = Some(Drafts::start(platform, update, text));
+                // There is none, so it takes this one.
+                drop(self.drafts.set(Drafts::start(platform, update, text)));
             }
         }
     }
@@ -526,7 +571,7 @@ impl<S> Turn<S> {
     /// [`App::migrations`](crate::App::migrations).
     ///
     /// It runs at the end of the turn; should it fail then, the turn fails.
-    pub fn execute(&mut self, sql: impl Into<String>, params: impl Params) {
+    pub fn execute(&self, sql: impl Into<String>, params: impl Params) {
         self.statements.push(Statement::new(sql, params));
     }
 

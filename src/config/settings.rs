@@ -170,7 +170,7 @@ settings! {
 
         /// How often an update is tried whose handler fails, before it goes to the dead
         /// letters
-        max_attempts: u32 = 5, check: |n| up_to(1_000_000, n);
+        max_attempts: u32 = 10, check: |n| up_to(1_000_000, n);
 
         /// How often a reply is tried that the platform does not take, before it is a dead
         /// reply and its user's next one goes on. While the platform is away for all,

@@ -9,6 +9,7 @@
 pub(crate) mod command;
 pub(crate) mod rust;
 
+use std::any::TypeId;
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ use crate::author::message::{Action, Hears, NewCallback, TimerChange, Update};
 use crate::author::newer::Newer;
 use crate::author::overlap::{OverlapChange, Overlaps};
 use crate::author::platform::Platform;
-use crate::author::start_error::StartResult;
+use crate::author::start_error::{StartError, StartResult};
 use crate::author::steps::Steps;
 use crate::author::user_lock::LockFactory;
 use crate::channels::Factory;
@@ -47,6 +48,28 @@ pub(crate) struct Author {
     pub(crate) overlap: Overlaps,
     /// The bot's own schedules, likewise.
     pub(crate) every: Vec<Every>,
+    /// What is called when an update is given up; a handler in another language may want to be
+    /// called itself.
+    pub(crate) given_up: Option<Box<dyn AnyHandler>>,
+}
+
+impl Author {
+    /// Whether its code can be started at all: see [`AnyHandler::try_out`].
+    ///
+    /// # Errors
+    /// It cannot, and why.
+    pub(crate) fn try_out(&self, config: &Config) -> StartResult {
+        if let Some(given_up) = &self.given_up
+            && given_up.state() != self.handler.state()
+        {
+            return Err(StartError::Refused(
+                "the function of App::given_up has a turn of another state than the handler's: \
+                 both are a user's"
+                    .to_owned(),
+            ));
+        }
+        self.handler.try_out(config)
+    }
 }
 
 /// What a handler left when it returned `Ok`.
@@ -65,6 +88,9 @@ pub(crate) struct Call {
     pub(crate) update: Arc<Update>,
     /// From 1.
     pub(crate) attempt: u32,
+    pub(crate) is_last_attempt: bool,
+    /// Why the update is given up, if this call is about that.
+    pub(crate) given_up: Option<Rc<str>>,
     /// JSON text; none for a new user.
     pub(crate) state: Option<String>,
     pub(crate) storage: Arc<dyn Storage>,
@@ -131,6 +157,8 @@ pub(crate) struct Wishes {
     pub(crate) dialog_by: Option<DialogBy>,
     pub(crate) overlap: Option<Overlaps>,
     pub(crate) every: Option<Vec<Every>>,
+    /// It wants to be called when an update is given up.
+    pub(crate) given_up: bool,
 }
 
 /// What a handler is started with, in a worker.
@@ -152,6 +180,11 @@ pub(crate) struct Starting<'a> {
 pub(crate) trait AnyHandler {
     /// Runs a turn.
     fn call(&self, call: Call) -> Pin<Box<dyn Future<Output = Returned> + '_>>;
+
+    /// The type of its state, where that is one of Rust's.
+    fn state(&self) -> Option<TypeId> {
+        None
+    }
 
     /// Whether it can be started at all. Called once, before workers are forked, in a
     /// process without a runtime.

@@ -136,7 +136,7 @@ pub(crate) fn prepare(
     database: &Database,
     author: &Author,
 ) -> crate::StartResult<()> {
-    author.handler.try_out(config)?;
+    author.try_out(config)?;
     let kept = database.prepare(&author.migrations)?;
     banner::kept(kept.as_deref());
     Ok(())

@@ -408,6 +408,8 @@ where
             let call = Call {
                 update: update.clone(),
                 attempt,
+                is_last_attempt: false,
+                given_up: None,
                 state: granted.state,
                 storage: storage.clone(),
                 grant: granted.grant,

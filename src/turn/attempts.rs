@@ -4,7 +4,7 @@
 //! cannot overtake. (A lock that is held while nothing runs costs only its row; if the worker
 //! dies in a pause, the lock is freed and the row in the inbox says when the update is due.) An
 //! attempt at an update from the inbox is counted before it runs, so one that kills its worker
-//! is given up in the end. Bounds: `--max-attempts`, [`LONGEST_PAUSE`].
+//! is given up in the end (`giving_up.rs`). Bounds: `--max-attempts`, [`LONGEST_PAUSE`].
 
 use std::time::Duration;
 
@@ -23,11 +23,23 @@ use crate::turn::receipt::{Answer, Inbox, Receipt, now_ms};
 use turnkey_text::numbers::counted;
 
 /// After the first failure; doubled after each further one. Each is cut by up to a half,
-/// at random: those who failed together do not come back together.
+/// at random: those who failed together do not come back together. With the default of
+/// `--max-attempts` the last attempt comes one to two minutes after the first: an outage of a
+/// minute is survived.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// What is known of an attempt that never came back.
 const DIED: &str = "its process ended while it was handled";
+
+/// What comes next.
+pub(crate) enum Next {
+    /// An attempt.
+    Attempt,
+    /// None any more: it is to be given up, for this reason.
+    GiveUp(String),
+    /// Nothing: the update stays in the inbox, or comes again.
+    Over,
+}
 
 /// What attempts have to do with.
 #[derive(Clone, Copy)]
@@ -39,24 +51,20 @@ pub(crate) struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    /// Counts the attempt that follows. False: there is none, the update is buried, or
-    /// stays in the inbox since that could not be written.
-    pub(crate) async fn start(self, receipt: &mut Receipt<'_>) -> bool {
+    /// Counts the attempt that follows, if there is one.
+    pub(crate) async fn start(self, receipt: &mut Receipt<'_>) -> Next {
         if receipt.is_recovered {
             if receipt.attempts >= self.most {
-                let error = receipt.error.take().unwrap_or_else(|| DIED.to_owned());
-                self.bury(receipt, &error).await;
-                return false;
+                let error = receipt.error.take();
+                return Next::GiveUp(error.unwrap_or_else(|| DIED.to_owned()));
             }
-            if !self
-                .note(receipt, receipt.attempts + 1, DIED, now_ms())
-                .await
-            {
-                return false;
+            let attempts = receipt.attempts + 1;
+            if !self.note(receipt, attempts, DIED, now_ms()).await {
+                return Next::Over;
             }
         }
         receipt.attempts += 1;
-        true
+        Next::Attempt
     }
 
     /// The attempt was none: its lock was lost.
@@ -64,9 +72,8 @@ impl Attempts<'_> {
         receipt.attempts = receipt.attempts.saturating_sub(1);
     }
 
-    /// An attempt failed. True: it may be tried again now, the pause is over. False: the
-    /// turn ends, and the update is buried, or stays in the inbox, or comes again.
-    pub(crate) async fn failed(self, receipt: &mut Receipt<'_>, error: &Error) -> bool {
+    /// An attempt failed. The pause before another one is over when this says so.
+    pub(crate) async fn failed(self, receipt: &mut Receipt<'_>, error: &Error) -> Next {
         let update = receipt.update.clone();
         let (wished, is_final) = (error.pause(), error.is_final());
         // It is stored, and shown to operators.
@@ -85,11 +92,10 @@ impl Attempts<'_> {
             receipt.answer(Answer::Failed);
         }
         if receipt.is_refused() {
-            return false;
+            return Next::Over;
         }
         if receipt.attempts >= self.most || is_final {
-            self.bury(receipt, &error).await;
-            return false;
+            return Next::GiveUp(error);
         }
         let pause = wished.unwrap_or_else(|| pause_after(receipt.attempts));
         receipt.due = now_ms() + pause.as_millis() as i64;
@@ -99,13 +105,19 @@ impl Attempts<'_> {
                 .await;
         }
         if receipt.during(self.inbox.sleep(pause)).await {
-            return true;
+            return Next::Attempt;
         }
         receipt.answer(Answer::Busy("the worker is stopping".to_owned()));
-        false
+        Next::Over
     }
 
-    async fn note(self, receipt: &Receipt<'_>, attempts: u32, error: &str, due: i64) -> bool {
+    pub(super) async fn note(
+        self,
+        receipt: &Receipt<'_>,
+        attempts: u32,
+        error: &str,
+        due: i64,
+    ) -> bool {
         let Update { dialog, id, .. } = &*receipt.update;
         let storage = &*self.inbox.storage;
         match row::note_failure(storage, dialog, &id.0, attempts, error, due).await {
@@ -144,16 +156,17 @@ impl Attempts<'_> {
         }
     }
 
+    /// The letter of an update that is tried no more.
+    pub(super) fn letter_of(self, receipt: &Receipt<'_>, error: &str) -> DeadLetter {
+        // More are what `giving_up.rs` has noted.
+        let attempts = receipt.attempts.min(self.most);
+        self.letter(&receipt.update, receipt.arrived, attempts, error.to_owned())
+    }
+
     /// Gives an update up: it goes to the dead letters, and to whoever sends it again it
     /// is done.
-    async fn bury(self, receipt: &mut Receipt<'_>, error: &str) {
-        let Receipt {
-            update,
-            arrived,
-            attempts,
-            ..
-        } = receipt;
-        let letter = self.letter(update, *arrived, *attempts, error.to_owned());
+    pub(super) async fn bury(self, receipt: &mut Receipt<'_>, error: &str) {
+        let letter = self.letter_of(receipt, error);
         if self.bury_letter(&letter).await {
             match receipt.waits_for_answer() {
                 // As if it asked again.
@@ -194,13 +207,7 @@ impl Attempts<'_> {
     }
 
     async fn bury_letter(self, letter: &DeadLetter) -> bool {
-        let DeadLetter {
-            dialog,
-            update,
-            attempts,
-            error,
-            ..
-        } = letter;
+        let DeadLetter { dialog, update, .. } = letter;
         let storage = &*self.inbox.storage;
         let buried = match broadcasts::of_update(update) {
             Some(broadcast) => broadcasts::bury_update(storage, broadcast, letter).await,
@@ -208,26 +215,38 @@ impl Attempts<'_> {
         };
         match buried {
             Ok(()) => {
-                self.inbox.slot.add(Field::Buried, 1);
-                let show = ["dead", "show", &dialog.channel, update];
-                let show = self.inbox.commands.line(&show);
-                // Its trace is in the line of the attempt, and in the letter.
-                let error = error.lines().next().unwrap_or_default();
-                match attempts {
-                    0 => tracing::error!(
-                        "{dialog} update {update} became a dead letter at once: {error} ({show})"
-                    ),
-                    _ => tracing::error!(
-                        "{dialog} update {update} was given up after {}: {error} ({show})",
-                        counted(u64::from(*attempts), "attempt")
-                    ),
-                }
+                self.buried(letter);
                 true
             }
             Err(error) => {
                 tracing::warn!("{dialog} update {update} cannot be given up yet: {error}");
                 false
             }
+        }
+    }
+
+    /// Counts a letter that was written, and tells of it.
+    pub(super) fn buried(self, letter: &DeadLetter) {
+        let DeadLetter {
+            dialog,
+            update,
+            attempts,
+            error,
+            ..
+        } = letter;
+        self.inbox.slot.add(Field::Buried, 1);
+        let show = ["dead", "show", &dialog.channel, update];
+        let show = self.inbox.commands.line(&show);
+        // Its trace is in the line of the attempt, and in the letter.
+        let error = error.lines().next().unwrap_or_default();
+        match attempts {
+            0 => tracing::error!(
+                "{dialog} update {update} became a dead letter at once: {error} ({show})"
+            ),
+            _ => tracing::error!(
+                "{dialog} update {update} was given up after {}: {error} ({show})",
+                counted(u64::from(*attempts), "attempt")
+            ),
         }
     }
 }
@@ -241,6 +260,15 @@ fn pause_after(attempts: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn a_minute_without_what_a_handler_needs_is_survived() {
+        let most = Settings::default().validate(false).unwrap().max_attempts;
+        let pauses = |_| (1..most).map(pause_after).sum::<Duration>();
+        let shortest = (0..1000).map(pauses).min();
+        assert!(shortest > Some(Duration::from_secs(60)), "{shortest:?}");
+    }
 
     #[test]
     fn pauses_grow_up_to_a_limit() {

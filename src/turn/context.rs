@@ -30,6 +30,8 @@ pub(crate) struct Bot {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) inbox: Inbox,
     pub(crate) handler: Box<dyn AnyHandler>,
+    /// Whom an update that is given up is told.
+    pub(crate) given_up: GivenUp,
     pub(crate) channels: Rc<Channels>,
     /// The author's, taken before the storage's.
     pub(crate) user_lock: Option<Box<dyn UserLock>>,
@@ -53,6 +55,15 @@ pub(crate) struct Bot {
     pub(crate) body_bytes: Cell<usize>,
     /// The worker is leaving: what cannot be sent at once stays in the outbox.
     pub(crate) draining: watch::Receiver<bool>,
+}
+
+/// Whom an update that is given up is told.
+pub(crate) enum GivenUp {
+    Nobody,
+    /// The handler itself.
+    Handler,
+    /// What the author wrote for that.
+    Other(Box<dyn AnyHandler>),
 }
 
 /// How much and how long.

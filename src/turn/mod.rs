@@ -9,6 +9,7 @@ pub(crate) mod broadcast;
 pub(crate) mod calling;
 pub(crate) mod context;
 mod gathering;
+mod giving_up;
 mod inherited;
 pub(crate) mod late;
 mod left;

@@ -20,6 +20,16 @@ use crate::turn::context::Bot;
 use crate::turn::receipt::Receipt;
 use crate::turn::{calling, gathering, names, relay, timing};
 
+/// Whose results they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// The handler's, which has done with the update.
+    Handler,
+    /// Of whoever is told that the update is given up. It may be tried again one day, and given
+    /// up again.
+    GivenUp,
+}
+
 /// What a turn for this update leaves behind, and what is sent then.
 /// The timers that are set with the commit come with it.
 pub(super) async fn prepare(
@@ -27,9 +37,10 @@ pub(super) async fn prepare(
     receipt: &Receipt<'_>,
     update: &Update,
     handled: Handled,
+    of: Of,
 ) -> crate::Result<(Commit, Vec<Outgoing>, Vec<Timer>)> {
     let mut handled = handled;
-    let (relays, asked) = relays(bot, update, &mut handled.actions).map_err(Error::msg)?;
+    let (relays, asked) = relays(bot, update, &mut handled.actions, of).map_err(Error::msg)?;
     for action in &mut handled.actions {
         names::check(action).map_err(Error::msg)?;
         resolve(action, &update.message).map_err(Error::msg)?;
@@ -110,6 +121,7 @@ fn relays(
     bot: &Bot,
     update: &Update,
     actions: &mut Vec<Action>,
+    of: Of,
 ) -> std::result::Result<(Vec<Pending>, Vec<Callback>), String> {
     let (mut rows, mut asked): (Vec<Pending>, Vec<Callback>) = Default::default();
     let mut own = Vec::with_capacity(actions.len());
@@ -145,7 +157,10 @@ fn relays(
                 continue;
             }
         };
-        let id = relay::id(update, index);
+        let id = match of {
+            Of::Handler => relay::id(update, index),
+            Of::GivenUp => relay::id_given_up(update, index),
+        };
         let mut row = relay::row(&bot.channels, to, id, &reply).map_err(refuse)?;
         // Of one microsecond the ids would decide, and 10 is before 9 there.
         if let Some(last) = rows.last() {

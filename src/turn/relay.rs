@@ -7,6 +7,7 @@
 //! and by the commands. Bound: those of replies of one turn.
 
 use sha2::{Digest, Sha256};
+use turnkey_storage::clock::now_us;
 use turnkey_storage::inbox::Pending;
 use turnkey_storage::{DialogKey, Grant};
 
@@ -93,6 +94,13 @@ pub(crate) fn check(reply: &Reply) -> std::result::Result<(), String> {
 /// The id of what a turn says to somebody else: the same at each attempt.
 pub(crate) fn id(update: &Update, index: usize) -> String {
     let of = format!("{}:{}:{index}", update.dialog.channel, update.id);
+    bounded(PREFIX, &of)
+}
+
+/// The id of what is said when an update is given up: another one each time.
+pub(super) fn id_given_up(update: &Update, index: usize) -> String {
+    let now = now_us();
+    let of = format!("{}:{}:{index}:{now}", update.dialog.channel, update.id);
     bounded(PREFIX, &of)
 }
 

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A turn that takes longer than `--ack-after` is answered early, once the update is in the
-//! inbox (`receipt.rs`); the order stays. Attempts and their end are in `attempts.rs`.
+//! inbox (`receipt.rs`); the order stays. Attempts and their end are in `attempts.rs` and
+//! `giving_up.rs`.
 //!
 //! Called by the updaters with [`start`], for each update, in arrival order. Invariants: once
 //! begun, a turn runs to its end in a task of its own, whether or not anybody still waits for
@@ -38,12 +39,13 @@ use crate::author::user_lock::Held;
 use crate::channels::SendError;
 use crate::handlers::{Call, RunEnd};
 use crate::shared::scoreboard::Field;
-use crate::turn::attempts::Attempts;
+use crate::turn::attempts::{Attempts, Next};
 use crate::turn::context::{ACCEPTED_WAIT, Bot, InFlight};
+use crate::turn::giving_up::{self, End};
+use crate::turn::outcome::{self, Of};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
 use crate::turn::{
-    asking, gathering, inherited, outcome, relay, riding, send, stepping, ticking, timing, told,
-    typing,
+    asking, gathering, inherited, relay, riding, send, stepping, ticking, timing, told, typing,
 };
 
 /// How often a turn that lost its lock is run again before its update is refused.
@@ -404,105 +406,129 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
             }
         }
-        let (outgoing, platform_answer, others, set) = loop {
-            if !attempts.start(receipt).await {
-                return;
-            }
-            if let Err(error) = stepping::read(bot, receipt).await {
-                return receipt.answer(Answer::Busy(told::of_storage(&error)));
-            }
-            let gathered = match gathering::gather(bot, receipt).await {
-                Ok(gathered) => gathered,
-                Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
-            };
-            let heard = &gathered.heard;
-            let returned = match heard.kind {
-                Kind::Relayed => relay::handled(heard, state, grant),
-                Kind::Button if asking::is_press(heard) => {
-                    let (returned, asker) = asking::handled(bot, heard, state, grant).await;
-                    // Its answer is in the inbox.
-                    resume_soon(bot, asker);
-                    returned
+        let (outgoing, platform_answer, others, set) = 'attempt: loop {
+            let why = 'failed: {
+                match attempts.start(receipt).await {
+                    Next::Attempt => {}
+                    Next::GiveUp(why) => break 'failed why,
+                    Next::Over => return,
                 }
-                _ => {
-                    let until = Instant::now() + bot.limits.turn_timeout;
-                    let newer = Newer::new(bot.inbox.arrivals, until);
-                    let handled = bot.handler.call(Call {
-                        update: heard.clone(),
-                        attempt: receipt.attempts,
-                        state,
-                        storage: bot.storage.clone(),
-                        grant,
-                        timeout: bot.limits.turn_timeout,
-                        platform: bot.channels.clone(),
-                        steps: receipt.steps.clone(),
-                        newer,
-                        interruption: gathering::interruption(
-                            bot,
-                            receipt,
-                            &gathered,
+                if let Err(error) = stepping::read(bot, receipt).await {
+                    return receipt.answer(Answer::Busy(told::of_storage(&error)));
+                }
+                let gathered = match gathering::gather(bot, receipt).await {
+                    Ok(gathered) => gathered,
+                    Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
+                };
+                let heard = &gathered.heard;
+                let returned = match heard.kind {
+                    Kind::Relayed => relay::handled(heard, state, grant),
+                    Kind::Button if asking::is_press(heard) => {
+                        let (returned, asker) = asking::handled(bot, heard, state, grant).await;
+                        // Its answer is in the inbox.
+                        resume_soon(bot, asker);
+                        returned
+                    }
+                    _ => {
+                        let until = Instant::now() + bot.limits.turn_timeout;
+                        let newer = Newer::new(bot.inbox.arrivals, until);
+                        let handled = bot.handler.call(Call {
+                            update: heard.clone(),
+                            attempt: receipt.attempts,
+                            is_last_attempt: receipt.attempts >= bot.limits.attempts,
+                            given_up: None,
+                            state,
+                            storage: bot.storage.clone(),
+                            grant,
+                            timeout: bot.limits.turn_timeout,
+                            platform: bot.channels.clone(),
+                            steps: receipt.steps.clone(),
                             newer,
-                            interruptions,
-                        ),
-                    });
-                    stepping::during(receipt, typing::during(bot, heard, handled)).await
-                }
-            };
-            state = returned.state;
-            grant = returned.grant;
-            // It knows it before its commit does: the update is done. Begin again, and learn.
-            if std::mem::take(&mut receipt.is_overtaken) {
-                attempts.undo(receipt);
-                losses += 1;
-                continue 'begin;
-            }
-
-            // commit
-            let prepared = match returned.outcome {
-                RunEnd::Ended(Ok(handled)) => outcome::prepare(bot, receipt, heard, handled).await,
-                RunEnd::Ended(Err(error)) => Err(error),
-                RunEnd::Interrupted => {
-                    gathering::interrupted(heard, interruptions);
+                            interruption: gathering::interruption(
+                                bot,
+                                receipt,
+                                &gathered,
+                                newer,
+                                interruptions,
+                            ),
+                        });
+                        stepping::during(receipt, typing::during(bot, heard, handled)).await
+                    }
+                };
+                state = returned.state;
+                grant = returned.grant;
+                // It knows it before its commit does: the update is done. Begin again, and learn.
+                if std::mem::take(&mut receipt.is_overtaken) {
                     attempts.undo(receipt);
-                    interruptions += 1;
-                    continue;
+                    losses += 1;
+                    continue 'begin;
                 }
-            };
-            let error = match prepared {
-                Ok((mut commit, outgoing, set)) => {
-                    let gathered = gathering::handled(bot, heard, grant.fence());
-                    commit.changes.extend(gathered);
-                    commit.changes.extend(stepping::forgotten(receipt));
-                    let answer = commit.answer.clone();
-                    let others: BTreeSet<_> =
-                        commit.relays.iter().map(|row| row.dialog.clone()).collect();
-                    match bot.storage.commit(&mut grant, commit).await {
-                        Ok(()) => break (outgoing, answer, others, set),
-                        // The lock was lost, or the same update was handled under
-                        // another dialog: begin again, and learn.
-                        Err(StorageError::Stale | StorageError::Seen) => {
-                            attempts.undo(receipt);
-                            losses += 1;
-                            continue 'begin;
-                        }
-                        Err(StorageError::Statement(reason)) => {
-                            Error::msg(format!("its SQL failed: {reason}"))
-                        }
-                        Err(error) => {
-                            return receipt.answer(Answer::Busy(told::of_storage(&error)));
+
+                // commit
+                let prepared = match returned.outcome {
+                    RunEnd::Ended(Ok(handled)) => {
+                        outcome::prepare(bot, receipt, heard, handled, Of::Handler).await
+                    }
+                    RunEnd::Ended(Err(error)) => Err(error),
+                    RunEnd::Interrupted => {
+                        gathering::interrupted(heard, interruptions);
+                        attempts.undo(receipt);
+                        interruptions += 1;
+                        continue 'attempt;
+                    }
+                };
+                let error = match prepared {
+                    Ok((mut commit, outgoing, set)) => {
+                        let gathered = gathering::handled(bot, heard, grant.fence());
+                        commit.changes.extend(gathered);
+                        commit.changes.extend(stepping::forgotten(receipt));
+                        let answer = commit.answer.clone();
+                        let others: BTreeSet<_> =
+                            commit.relays.iter().map(|row| row.dialog.clone()).collect();
+                        match bot.storage.commit(&mut grant, commit).await {
+                            Ok(()) => {
+                                bot.slot.add(Field::Turns, 1);
+                                tally(bot, &receipt.update, receipt.arrived);
+                                bot.slot.histogram().record(receipt.age());
+                                break 'attempt (outgoing, answer, others, set);
+                            }
+                            // The lock was lost, or the same update was handled under
+                            // another dialog: begin again, and learn.
+                            Err(StorageError::Stale | StorageError::Seen) => {
+                                attempts.undo(receipt);
+                                losses += 1;
+                                continue 'begin;
+                            }
+                            Err(StorageError::Statement(reason)) => {
+                                Error::msg(format!("its SQL failed: {reason}"))
+                            }
+                            Err(error) => {
+                                return receipt.answer(Answer::Busy(told::of_storage(&error)));
+                            }
                         }
                     }
+                    Err(error) => error,
+                };
+                bot.slot.add(Field::Failed, 1);
+                match attempts.failed(receipt, &error).await {
+                    Next::Attempt => continue 'attempt,
+                    Next::GiveUp(why) => why,
+                    Next::Over => return,
                 }
-                Err(error) => error,
             };
-            bot.slot.add(Field::Failed, 1);
-            if !attempts.failed(receipt, &error).await {
-                return;
+            // It is given up, and its user may be told.
+            match giving_up::give_up(bot, attempts, receipt, (state, grant), &why).await {
+                End::Told(held, left) => {
+                    grant = held;
+                    break left;
+                }
+                End::Over => return,
+                End::LockLost => {
+                    losses += 1;
+                    continue 'begin;
+                }
             }
         };
-        bot.slot.add(Field::Turns, 1);
-        tally(bot, &receipt.update, receipt.arrived);
-        bot.slot.histogram().record(receipt.age());
         receipt.settled();
 
         // answer

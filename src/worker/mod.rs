@@ -44,7 +44,7 @@ use crate::net::listener::Listener;
 use crate::net::tls::{self, Certificates, Tickets};
 use crate::shared::hints::Commands;
 use crate::shared::scoreboard::{Field, Scoreboard};
-use crate::turn::context::{Bot, Limits};
+use crate::turn::context::{Bot, GivenUp, Limits};
 use crate::turn::receipt::Inbox;
 use turnkey_storage::Database;
 
@@ -198,6 +198,11 @@ impl Worker<'_> {
             ),
             storage,
             handler: author.handler,
+            given_up: match author.given_up {
+                Some(other) => GivenUp::Other(other),
+                None if wishes.given_up => GivenUp::Handler,
+                None => GivenUp::Nobody,
+            },
             channels: Rc::new(Channels::open(
                 config,
                 &author.channels,

@@ -5,7 +5,7 @@
 //! platform that sends it again gets an answer. The steps of its turn stay until it is done or
 //! dropped.
 
-use crate::{DialogKey, Result, Row, Statement, Storage, Value, clock, done};
+use crate::{Change, DialogKey, Result, Row, Statement, Storage, Value, clock, done};
 
 /// The columns of a letter.
 const COLUMNS: &str = "channel, id, user_id, arrived, digest, answer, body, error, attempts, died";
@@ -64,10 +64,43 @@ pub async fn bury(storage: &dyn Storage, letter: &DeadLetter) -> Result<()> {
     storage.own(burial(letter)).await.map(drop)
 }
 
+/// What gives an update up with the commit of a turn that tells its user so: the commit remembers
+/// its id and its answer, as if it had been handled; with these it is a dead letter, too. Engines
+/// run them before the turn's own rows or after.
+pub fn with_commit(letter: &DeadLetter) -> [Change; 2] {
+    let (channel, update) = (&letter.dialog.channel, &letter.update);
+    let bury = Statement::new(
+        format!(
+            "INSERT INTO turnkey_dead ({COLUMNS})
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM (SELECT 1 AS one) t
+             WHERE NOT EXISTS (SELECT 1 FROM turnkey_dead d
+                     WHERE d.id = ?2 AND d.channel = ?1)"
+        ),
+        columns(letter),
+    );
+    [Change(bury), Change(done::take_out(channel, update))]
+}
+
+/// The values of [`COLUMNS`].
+fn columns(letter: &DeadLetter) -> Vec<Value> {
+    vec![
+        Value::from(&letter.dialog.channel),
+        Value::from(&letter.update),
+        Value::from(&letter.dialog.user_id),
+        Value::from(letter.arrived),
+        Value::from(&letter.digest[..]),
+        Value::from(&letter.answer[..]),
+        Value::from(&letter.body[..]),
+        Value::from(&letter.error),
+        Value::from(letter.attempts),
+        Value::from(letter.died),
+    ]
+}
+
 /// What [`bury`] does.
 pub(crate) fn burial(letter: &DeadLetter) -> Vec<Statement> {
     let (channel, update) = (&letter.dialog.channel, &letter.update);
-    // No turn has the fence 0: it marks an id that was buried. Written first, so that of
+    // No turn has the fence 0: it marks an id that was buried alone. Written first, so that of
     // a burial and a commit at the same moment one finds the other's row.
     let (digest, answer) = (&letter.digest, &letter.answer);
     let remember = done::remember(channel, update, 0, letter.died, digest, answer);
@@ -80,18 +113,7 @@ pub(crate) fn burial(letter: &DeadLetter) -> Vec<Statement> {
                  AND NOT EXISTS (SELECT 1 FROM turnkey_dead d
                      WHERE d.id = ?2 AND d.channel = ?1)"
         ),
-        vec![
-            Value::from(channel),
-            Value::from(update),
-            Value::from(&letter.dialog.user_id),
-            Value::from(letter.arrived),
-            Value::from(&letter.digest[..]),
-            Value::from(&letter.answer[..]),
-            Value::from(&letter.body[..]),
-            Value::from(&letter.error),
-            Value::from(letter.attempts),
-            Value::from(letter.died),
-        ],
+        columns(letter),
     );
     // Another turn was sooner, and these came after it.
     let steps = Statement::new(
@@ -162,7 +184,7 @@ pub async fn retry(storage: &dyn Storage, channel: &str, update: &str) -> Result
         (update, channel, clock::now_ms()),
     );
     let forget = Statement::new(
-        "DELETE FROM turnkey_seen WHERE id = ?1 AND channel = ?2 AND fence = 0
+        "DELETE FROM turnkey_seen WHERE id = ?1 AND channel = ?2
              AND EXISTS (SELECT 1 FROM turnkey_dead d WHERE d.id = ?1 AND d.channel = ?2)",
         (update, channel),
     );

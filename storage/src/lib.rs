@@ -58,6 +58,7 @@ pub mod reasons;
 mod remedy;
 pub mod replies;
 pub mod retention;
+mod row;
 pub mod schedules;
 pub mod sqlite;
 pub mod standby;
@@ -77,7 +78,7 @@ pub use error::{Error, Result};
 pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};
 pub use remedy::{About, OpenError, Remedy};
-pub use value::{FromValue, Params, Row, Statement, Value};
+pub use value::{Column, FromValue, Params, Row, Statement, Value};
 
 /// The future of a [`Storage`] call.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

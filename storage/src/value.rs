@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::{DialogKey, Error, Result};
+use serde::de::DeserializeOwned;
+
+use crate::{DialogKey, Error, Result, row};
 
 /// A value of a column or a parameter.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +40,11 @@ value_from! {
     i16 => |v: i16| Value::Integer(v.into()),
     u16 => |v: u16| Value::Integer(v.into()),
     u8 => |v: u8| Value::Integer(v.into()),
+    i8 => |v: i8| Value::Integer(v.into()),
+    isize => |v: isize| Value::Integer(v as i64),
+    u64 => unsigned,
+    usize => |v: usize| unsigned(v as u64),
+    f32 => |v: f32| Value::Real(v.into()),
     bool => |v: bool| Value::Integer(v.into()),
     f64 => Value::Real,
     String => Value::Text,
@@ -45,6 +52,14 @@ value_from! {
     &String => |v: &String| Value::Text(v.clone()),
     Vec<u8> => Value::Blob,
     &[u8] => |v: &[u8]| Value::Blob(v.to_vec()),
+    &Vec<u8> => |v: &Vec<u8>| Value::Blob(v.clone()),
+    std::borrow::Cow<'_, str> => |v: std::borrow::Cow<'_, str>| Value::Text(v.into_owned()),
+}
+
+/// One above `i64::MAX` is a floating point number, as SQLite reads such a literal; a server
+/// refuses it for a column of integers.
+fn unsigned(value: u64) -> Value {
+    i64::try_from(value).map_or(Value::Real(value as f64), Value::Integer)
 }
 
 impl<T: Into<Value>> From<Option<T>> for Value {
@@ -53,8 +68,9 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// The parameters of a statement: `()`, a tuple of up to eight values, an array
-/// or a `Vec` of values.
+/// The parameters of a statement: `()`, a tuple of up to twelve values, an array or a `Vec` of
+/// values, or a single value. (A `Vec<u8>` by itself is a list of numbers: bytes by themselves
+/// are written `(bytes,)`.)
 pub trait Params {
     /// The values in order.
     fn into_values(self) -> Vec<Value>;
@@ -78,6 +94,27 @@ impl<T: Into<Value>, const N: usize> Params for [T; N] {
     }
 }
 
+macro_rules! params_for_one {
+    ($($type:ty)*) => {
+        $(impl Params for $type {
+            fn into_values(self) -> Vec<Value> {
+                vec![self.into()]
+            }
+        })*
+    };
+}
+
+params_for_one! {
+    i64 i32 i16 i8 isize u64 u32 u16 u8 usize bool f64 f32 String &str &String Value
+    std::borrow::Cow<'_, str>
+}
+
+impl<T: Into<Value>> Params for Option<T> {
+    fn into_values(self) -> Vec<Value> {
+        vec![self.into()]
+    }
+}
+
 macro_rules! params_for_tuples {
     ($(($($name:ident),+))*) => {
         $(impl<$($name: Into<Value>),+> Params for ($($name,)+) {
@@ -93,6 +130,8 @@ macro_rules! params_for_tuples {
 params_for_tuples! {
     (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E)
     (A, B, C, D, E, F) (A, B, C, D, E, F, G) (A, B, C, D, E, F, G, H)
+    (A, B, C, D, E, F, G, H, I) (A, B, C, D, E, F, G, H, I, J)
+    (A, B, C, D, E, F, G, H, I, J, K) (A, B, C, D, E, F, G, H, I, J, K, L)
 }
 
 /// One SQL statement with its parameters, written `?1`, `?2` …
@@ -127,23 +166,30 @@ impl Row {
         Row { columns, values }
     }
 
-    /// The column's value.
+    /// The value of a column: by its name, or by its place, from 0.
     ///
     /// # Errors
     /// [`Error::Statement`] when there is no such column or it holds another type.
-    pub fn get<T: FromValue>(&self, column: &str) -> Result<T> {
-        let index = self
-            .columns
-            .iter()
-            .position(|name| name == column)
+    pub fn get<T: FromValue>(&self, column: impl Column) -> Result<T> {
+        let value = column
+            .place(&self.columns)
+            .and_then(|place| self.values.get(place))
             .ok_or_else(|| Error::Statement(format!("the answer has no column {column:?}")))?;
-        let value = &self.values[index];
         T::from_value(value).ok_or_else(|| {
             Error::Statement(format!(
                 "column {column:?} holds {value:?}, which is not a {}",
                 std::any::type_name::<T>()
             ))
         })
+    }
+
+    /// The row as a struct of yours, whose fields have the names of columns. Others are left
+    /// out. A tuple has the columns in their order.
+    ///
+    /// # Errors
+    /// [`Error::Statement`]: which field is missing, or holds another type.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T> {
+        row::read(&self.columns, &self.values)
     }
 
     /// The value of a column that is one of our keys: text, which MySQL keeps as bytes.
@@ -196,6 +242,36 @@ impl Row {
     }
 }
 
+/// What names a column of a [`Row`]: its name, or its place, from 0.
+pub trait Column: std::fmt::Debug {
+    /// Its place among these, if there is such a column.
+    fn place(&self, columns: &[String]) -> Option<usize>;
+}
+
+impl Column for str {
+    fn place(&self, columns: &[String]) -> Option<usize> {
+        columns.iter().position(|name| name == self)
+    }
+}
+
+impl Column for String {
+    fn place(&self, columns: &[String]) -> Option<usize> {
+        self.as_str().place(columns)
+    }
+}
+
+impl<T: Column + ?Sized> Column for &T {
+    fn place(&self, columns: &[String]) -> Option<usize> {
+        (**self).place(columns)
+    }
+}
+
+impl Column for usize {
+    fn place(&self, columns: &[String]) -> Option<usize> {
+        (*self < columns.len()).then_some(*self)
+    }
+}
+
 /// A Rust type that a column's value can be read as.
 pub trait FromValue: Sized {
     /// The value, or none when it holds another type.
@@ -214,6 +290,24 @@ impl FromValue for i64 {
             Value::Integer(v) => Some(*v),
             _ => None,
         }
+    }
+}
+
+macro_rules! from_integer {
+    ($($type:ty)*) => {
+        $(impl FromValue for $type {
+            fn from_value(value: &Value) -> Option<Self> {
+                i64::from_value(value)?.try_into().ok()
+            }
+        })*
+    };
+}
+
+from_integer! { i32 i16 i8 isize u64 u32 u16 u8 usize }
+
+impl FromValue for f32 {
+    fn from_value(value: &Value) -> Option<Self> {
+        f64::from_value(value).map(|v| v as f32)
     }
 }
 
@@ -257,5 +351,43 @@ impl<T: FromValue> FromValue for Option<T> {
             Value::Null => Some(None),
             other => T::from_value(other).map(Some),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_what_one_writes() {
+        let values = |statement: Statement| statement.params;
+        assert_eq!(values(Statement::new("", 7_u64)), [Value::Integer(7)]);
+        assert_eq!(values(Statement::new("", "x")), [Value::from("x")]);
+        assert_eq!(values(Statement::new("", None::<i64>)), [Value::Null]);
+        let mixed = (1_u64, 0.5_f32, true, Some("x"), vec![1_u8], 3_usize);
+        let expected = [
+            Value::Integer(1),
+            Value::Real(0.5),
+            Value::Integer(1),
+            Value::from("x"),
+            Value::Blob(vec![1]),
+            Value::Integer(3),
+        ];
+        assert_eq!(values(Statement::new("", mixed)), expected);
+        assert_eq!(Value::from(u64::MAX), Value::Real(u64::MAX as f64));
+    }
+
+    #[test]
+    fn a_column_has_a_name_and_a_place() {
+        let columns = Arc::from(["n".to_owned(), "text".to_owned()]);
+        let row = Row::new(columns, vec![Value::Integer(300), Value::from("x")]);
+        assert_eq!(row.get::<u64>(0).unwrap(), 300);
+        assert_eq!(row.get::<i32>("n").unwrap(), 300);
+        assert_eq!(row.get::<f32>("n").unwrap(), 300.0);
+        assert_eq!(row.get::<String>(1).unwrap(), "x");
+        assert!(row.get::<u8>(0).is_err(), "it does not fit");
+        assert!(row.get::<u8>(2).is_err() && row.get::<u8>("m").is_err());
+        let (n, text): (u64, String) = row.to().unwrap();
+        assert_eq!((n, text.as_str()), (300, "x"));
     }
 }

@@ -21,7 +21,7 @@ import { readFileSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 
 /** In sdk/javascript/src. */
-export const FILES = ['values.js', 'content.js', 'callbacks.js', 'reply.js', 'said.js', 'heard.js', 'steps.js', 'turn.js', 'fail.js', 'pipes.js', 'index.js', 'index.mjs', 'testing.js', 'testing.mjs']
+export const FILES = ['values.js', 'content.js', 'callbacks.js', 'reply.js', 'said.js', 'heard.js', 'steps.js', 'turn.js', 'fail.js', 'given_up.js', 'pipes.js', 'index.js', 'index.mjs', 'testing.js', 'testing.mjs']
 
 export function build(option = '--import=') {
   const read = (name) => readFileSync(new URL(name, import.meta.url), 'utf8')

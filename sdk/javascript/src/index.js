@@ -12,6 +12,7 @@ const { format, inspect } = require('node:util')
 const { KINDS, escapeMarkup } = require('./content.js')
 const { cut, toFail } = require('./fail.js')
 const pipes = require('./pipes.js')
+const { checkGivenUp, either } = require('./given_up.js')
 const { Reply } = require('./reply.js')
 const { GiveUp, Retry, Turn, cancelTurn, endTurn, takeDone } = require('./turn.js')
 const { OVERLAPS, describe, isOverlap, line } = require('./values.js')
@@ -43,7 +44,7 @@ function run(handle, options = {}) {
   // What is in hand ends; then Turnkey closes the pipe, which is the end.
   process.on('SIGTERM', () => {})
   process.on('SIGINT', () => {})
-  const connection = new Connection(handle, hello)
+  const connection = new Connection(either(handle, options.givenUp), hello)
   pipes.read((text) => connection.take(text), leave)
 }
 
@@ -51,9 +52,9 @@ function checkOptions(handle, options) {
   if (typeof handle !== 'function') {
     throw new TypeError(`run: a handler is wanted, such as async (turn) => { … }, not ${describe(handle)}`)
   }
-  const { concurrency = 1000, raw = false, hears = [], dialogBy, overlap, every, name, ...others } = options
+  const { concurrency = 1000, raw = false, hears = [], dialogBy, overlap, every, givenUp, name, ...others } = options
   for (const other of Object.keys(others)) {
-    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears, dialogBy, overlap, every and name`)
+    throw new TypeError(`run: there is no option ${other}; there are concurrency, raw, hears, dialogBy, overlap, every, givenUp and name`)
   }
   if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > MAX_CONCURRENCY) {
     throw new RangeError(`run: concurrency: a whole number of 1 to ${MAX_CONCURRENCY} is wanted, not ${describe(concurrency)}`)
@@ -70,11 +71,12 @@ function checkOptions(handle, options) {
   for (const one of overlap === undefined ? [] : isByChannel ? Object.values(overlap) : [overlap]) {
     if (!isOverlap(one)) throw new TypeError(`run: overlap: ${OVERLAPS} is wanted, or an object of these by channel, not ${inspect(one)}`)
   }
+  checkGivenUp(givenUp, 'run')
   if (name !== undefined && typeof name !== 'string') {
     throw new TypeError(`run: name: a text is wanted, not ${describe(name)}`)
   }
   const called = name || path.basename(process.argv[1] ?? '') || 'bot'
-  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears, dialog_by: dialogBy, overlap, every: readSchedules(every) }
+  return { protocol: PROTOCOL, name: cut(called, MAX_NAME), concurrency, raw, hears, dialog_by: dialogBy, overlap, every: readSchedules(every), given_up: givenUp && true }
 }
 
 /** The bot's own schedules, as the protocol has them. What is no schedule, Turnkey says. */

@@ -14,6 +14,7 @@ const { inspect } = require('node:util')
 const { fileURLToPath } = require('node:url')
 const { dataOf } = require('./callbacks.js')
 const { writePart } = require('./content.js')
+const { checkGivenUp, either } = require('./given_up.js')
 const { readSaid } = require('./said.js')
 const { Turn, endTurn, takeDone } = require('./turn.js')
 const { describe, fromColumn, line, toParam, wantText } = require('./values.js')
@@ -62,13 +63,14 @@ class Conversation {
    * `migrations`: a directory of .sql files, or an array of statements. `database` answers
    * SQL in place of SQLite: `query(sql, params)` gives rows, `transaction(statements)` runs
    * `[[sql, params], …]`, all or none. `ask(method, params)` answers `turn.ask`, and throws to
-   * refuse; `downloads` has the bytes of files by their ids or addresses.
+   * refuse; `downloads` has the bytes of files by their ids or addresses; `givenUp` is that of `run`.
    */
-  constructor(handle, { channel = 'http', migrations = [], database, ask, downloads = {} } = {}) {
+  constructor(handle, { channel = 'http', migrations = [], database, ask, downloads = {}, givenUp } = {}) {
     if (typeof handle !== 'function') {
       throw new TypeError(`new Conversation: a handler is wanted, not ${describe(handle)}`)
     }
-    this.#handle = handle
+    checkGivenUp(givenUp, 'new Conversation')
+    this.#handle = either(handle, givenUp)
     this.#channel = channel
     this.#platform = ask
     this.#downloads = downloads
@@ -88,7 +90,7 @@ class Conversation {
   /**
    * Anything else, by the names that a turn has for it, all of them optional: `{ text, kind,
    * event, markup, files, location, contact, sender, chat, quoted, forwarded, message, dialog, album,
-   * rpc, timer, called, raw, attempt, steps, update, channel }`. With `newer: true` the user has sent something else meanwhile:
+   * rpc, timer, called, raw, attempt, lastAttempt, givenUp, steps, update, channel }`. With `newer: true` the user has sent something else meanwhile:
    * see `turn.newer`, which also resolves when this is called again. Rejects with what the handler threw.
    */
   sends(user, update) {
@@ -153,7 +155,7 @@ class Conversation {
     return this.sends(asker, { text: name, called: { button: data, by } })
   }
 
-  async #turn(user, key, { text = '', kind, rpc, timer, called, raw, attempt = 1, steps, update, newer = false, channel = this.#channel, ...others }) {
+  async #turn(user, key, { text = '', kind, rpc, timer, called, raw, attempt = 1, lastAttempt, givenUp, steps, update, newer = false, channel = this.#channel, ...others }) {
     const { event, markup, files, location, contact, sender, chat, quoted, forwarded, message: id, dialog, album, ...unknown } = others
     for (const name of Object.keys(unknown)) throw new TypeError(`sends: an update has no ${name}`)
     this.#updates += 1
@@ -167,6 +169,8 @@ class Conversation {
       kind,
       text,
       attempt,
+      last_attempt: lastAttempt,
+      given_up: givenUp === undefined ? undefined : { error: givenUp },
       steps,
       state: this.state(user, { channel }),
       ...(kind === 'message' ? readCommand(text) : undefined),

@@ -97,6 +97,8 @@ class Turn extends Heard {
   get dialogId() { return this.#message.dialog ?? this.#message.user }
   get channel() { return this.#message.channel }
   get attempt() { return this.#message.attempt }
+  get isLastAttempt() { return this.#message.last_attempt ?? false }
+  get givenUp() { return this.#message.given_up?.error }
 
   get unreachable() { return this.kind === 'left' && this.event === 'unreachable' ? this.text : undefined }
 

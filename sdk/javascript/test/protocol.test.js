@@ -837,7 +837,7 @@ describe('run', { concurrency: 4 }, () => {
 
   for (const [call, sentence] of [
     ['run()', 'TypeError: run: a handler is wanted, such as async (turn) => { … }, not undefined'],
-    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy, overlap, every and name'],
+    ['run(() => {}, { concurency: 1 })', 'TypeError: run: there is no option concurency; there are concurrency, raw, hears, dialogBy, overlap, every, givenUp and name'],
     ["run(() => {}, { every: 'x' })", "TypeError: run: every: such as { digest: ['0 9 * * MON', 'Europe/Vienna'] } is wanted, not a text"],
     ["run(() => {}, { every: { a: 'x' } })", "TypeError: run: every: a: a cron expression and a time zone are wanted, such as ['0 9 * * MON', 'Europe/Vienna'], not 'x'"],
     ['run(() => {}, { concurrency: 0 })', 'RangeError: run: concurrency: a whole number of 1 to 65536 is wanted, not the number 0'],

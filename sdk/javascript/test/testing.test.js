@@ -111,6 +111,15 @@ describe('a conversation', () => {
     assert.deepEqual(await bot.sends('bob', { text: 'buy', attempt: 2 }), ['paid 2'])
   })
 
+  test('what is given up', async () => {
+    const sorry = async (turn, error) => turn.reply(`sorry: ${error}`)
+    const bot = new Conversation((turn) => turn.reply(String(turn.isLastAttempt)), { givenUp: sorry })
+    assert.deepEqual(await bot.says('ann', 'hi'), ['false'])
+    assert.deepEqual(await bot.sends('ann', { text: 'hi', lastAttempt: true }), ['true'])
+    assert.deepEqual(await bot.sends('ann', { text: 'hi', givenUp: 'away' }), ['sorry: away'])
+    assert.throws(() => new Conversation(sorry, { givenUp: 'sorry' }), /givenUp: a function is wanted/)
+  })
+
   test('keeps what a dialog says of quick messages', async () => {
     const bot = new Conversation((turn) => turn.overlap(turn.text === 'none' ? null : turn.text))
     await bot.says('ann', 'burst 2m')

@@ -60,7 +60,7 @@ const answer = async (turn: Turn<Visitor>) => {
   // @ts-expect-error
   turn.execute('x', [new Date()])
 }
-run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], dialogBy: 'chat', overlap: 'burst 1500ms', every: { digest: ['0 9 * * MON', 'UTC'] }, name: 'bot' })
+run(answer, { concurrency: 32, raw: true, hears: ['message', 'edited'], dialogBy: 'chat', overlap: 'burst 1500ms', every: { digest: ['0 9 * * MON', 'UTC'] }, givenUp: (turn, error) => turn.reply(error.trim()), name: 'bot' })
 // @ts-expect-error
 run(answer, { overlap: 'bursts' })
 run(async (turn) => { turn.overlap('burst 10m'); turn.overlap(null); await turn.newer(); if (await turn.hasNewer()) return }, { overlap: { telegram: 'interrupt', '*': 'each' } })

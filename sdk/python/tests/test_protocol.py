@@ -42,6 +42,16 @@ class Both:
         hello = self.handler("pass", arguments=f", overlap={by_channel}").hello
         self.assertEqual(hello["overlap"], by_channel)
 
+    def test_what_is_given_up_goes_to_its_own_function(self):
+        hello = self.handler("pass").hello
+        self.assertNotIn("given_up", hello)
+        sorry = ", given_up=lambda turn, error: turn.reply(f'sorry: {error}')"
+        bot = self.handler("turn.reply(str(turn.is_last_attempt))", arguments=sorry)
+        self.assertIs(bot.hello["given_up"], True)
+        self.assertEqual(bot.replies("hi", 1), ["False"])
+        self.assertEqual(bot.replies("hi", 2, last_attempt=True), ["True"])
+        self.assertEqual(bot.replies("hi", 3, given_up={"error": "away"}), ["sorry: away"])
+
     def test_hello_says_which_schedules_there_are(self):
         hello = self.handler("pass").hello
         self.assertNotIn("every", hello)

@@ -452,6 +452,22 @@ class Programs(unittest.TestCase):
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
+    def test_what_is_given_up(self):
+        async def sorry(turn, error):
+            turn.reply(f"sorry: {error}")
+
+        for handler in (lambda turn: turn.reply(str(turn.is_last_attempt)), Later()):
+            bot = Conversation(handler, given_up=sorry)
+            self.assertEqual(bot.sends("ann", "hi", last_attempt=True), ["True"])
+            self.assertEqual(bot.sends("ann", "hi", given_up="away"), ["sorry: away"])
+        with self.assertRaisesRegex(TypeError, "given_up is a function of a turn and an error"):
+            Conversation(sorry, given_up="sorry")
+
+
+class Later:
+    async def __call__(self, turn):
+        turn.reply(str(turn.is_last_attempt))
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -29,7 +29,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`crate::StartError::Refused`] with a sentence that names the setting.
-    pub(super) fn validate(&self, has_channels: bool) -> crate::StartResult<Config> {
+    pub(crate) fn validate(&self, has_channels: bool) -> crate::StartResult<Config> {
         let updater = updater::chosen(self, has_channels)?;
         let processes = workers::chosen(self)?;
         listen::refuse_contradictions(self)?;

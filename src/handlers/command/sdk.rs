@@ -42,7 +42,8 @@ const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
 const SHIM: &str = include_str!("../../../sdk/python/carried/turnkey.py");
 
 const JAVASCRIPT: &[(&str, &str)] = &files!("javascript/src":
-    "values.js", "content.js", "callbacks.js", "reply.js", "said.js", "heard.js", "steps.js", "turn.js", "fail.js", "pipes.js", "index.js",
+    "values.js", "content.js", "callbacks.js", "reply.js", "said.js", "heard.js", "steps.js", "turn.js", "fail.js", "given_up.js", "pipes.js",
+    "index.js",
     "index.mjs", "testing.js", "testing.mjs",
 );
 

@@ -90,7 +90,7 @@ pub(super) fn prepare(
 
 /// Whether the handler starts, and the database needs no change.
 fn try_and_look(config: &Config, database: &Database, author: &Author) -> crate::StartResult<bool> {
-    author.handler.try_out(config)?;
+    author.try_out(config)?;
     Ok(database.is_current(&author.migrations)?)
 }
 

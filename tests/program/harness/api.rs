@@ -306,6 +306,15 @@ impl Api {
         assert_eq!(self.received(chat), all, "to {chat}");
     }
 
+    /// So many texts to this chat, once they are there.
+    pub(crate) async fn said_to(&self, chat: &str, count: usize) -> Vec<String> {
+        let what = format!("{count} texts to {chat}");
+        until(&what, LATER, || self.received(chat).len() >= count).await;
+        let said = self.received(chat);
+        assert_eq!(said.len(), count, "{said:?}");
+        said
+    }
+
     /// How many calls were accepted.
     pub(crate) fn accepted(&self) -> usize {
         let state = self.state.lock().expect("no panic under this lock");

@@ -153,6 +153,12 @@ impl Setup {
         Self::of(EXAMPLE.clone())
     }
 
+    /// The example that tells its users what is given up.
+    pub(crate) fn failing() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("failing"));
+        Self::of(EXAMPLE.clone())
+    }
+
     /// The example that says what it is told.
     pub(crate) fn echo() -> Self {
         static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("echo"));

@@ -70,6 +70,7 @@ def run(
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
     every: Optional[Mapping[str, Tuple[str, str]]] = None,
+    given_up: Optional[Callable[[AsyncTurn[Dict[str, Any]], str], Any]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -85,6 +86,7 @@ def run(
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
     every: Optional[Mapping[str, Tuple[str, str]]] = None,
+    given_up: Optional[Callable[[Turn[Dict[str, Any]], str], Any]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -100,6 +102,7 @@ def run(
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
     every: Optional[Mapping[str, Tuple[str, str]]] = None,
+    given_up: Optional[Callable[[AsyncTurn[S], str], Any]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -115,6 +118,7 @@ def run(
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
     every: Optional[Mapping[str, Tuple[str, str]]] = None,
+    given_up: Optional[Callable[[Turn[S], str], Any]] = None,
     name: Optional[str] = None,
 ) -> None: ...
 
@@ -129,6 +133,7 @@ def run(
     dialog_by: Optional[str] = None,
     overlap: Union[None, str, Dict[str, str]] = None,
     every: Optional[Mapping[str, Tuple[str, str]]] = None,
+    given_up: Optional[Callable[..., Any]] = None,
     name: Optional[str] = None,
 ) -> None:
     """Runs the bot: calls `handle` with each turn, until `turnkey run` ends the process.
@@ -151,16 +156,21 @@ def run(
     channel. `every` has the bot's own schedules, by their
     names: a cron expression and a time zone, such as
     `{"digest": ("0 9 * * MON", "Europe/Vienna")}`. Each runs a turn of the kind `timer`, of a
-    dialog of its own on the channel `cron`; what is left out is gone at the next start. `name` is
-    how the log calls this process.
+    dialog of its own on the channel `cron`; what is left out is gone at the next start. `given_up`
+    is called when an update is given up, with its turn and why: what it does with the turn, such as
+    telling the user, is done once, together with the end of the update. Should it fail, the update
+    is given up all the same. `name` is how the log calls this process.
 
     Returns when the worker has no more use for the process. It is the last line of a
     program: under `if __name__ == "__main__":` if tests import it.
     """
     global _called
     many_tasks = is_async(handle)
+    handle = either(handle, given_up)
     states = states_of(state)
     hello = _hello(handle, many_tasks, concurrency, raw, hears, dialog_by, overlap, every, name)
+    if given_up is not None:
+        hello["given_up"] = True
     if _called:
         raise RuntimeError("turnkey.run was called before: a process has one handler")
     _called = True
@@ -168,7 +178,7 @@ def run(
     pipes = Pipes(READING, WRITING)
     _obey_signals()
     try:
-        callbacks = _greet(pipes, hello)
+        callbacks = _greet(pipes, encode({"hello": hello}))
         # After the hello, so that nobody waits for it.
         from . import _log
 
@@ -205,6 +215,23 @@ def is_async(handle: Any) -> bool:
     return inspect.iscoroutinefunction(handle) or inspect.iscoroutinefunction(call)
 
 
+def either(
+    handle: Callable[..., Any], given_up: Optional[Callable[..., Any]]
+) -> Callable[..., Any]:
+    """One function of a turn: the handler, or what is called when its update is given up."""
+    if given_up is None:
+        return handle
+    if not callable(given_up):
+        raise TypeError(f"given_up is a function of a turn and an error, not {describe(given_up)}")
+    sorry = given_up
+
+    def run_either(turn: Any) -> Any:
+        error = turn.given_up
+        return handle(turn) if error is None else sorry(turn, error)
+
+    return run_either
+
+
 def _hello(
     handle: Any,
     many_tasks: bool,
@@ -215,7 +242,7 @@ def _hello(
     overlap: Union[None, str, Dict[str, str]],
     every: Optional[Mapping[str, Tuple[str, str]]],
     name: Optional[str],
-) -> bytes:
+) -> Dict[str, Any]:
     if concurrency is None:
         concurrency = TASKS if many_tasks else THREADS
     if isinstance(concurrency, bool) or not isinstance(concurrency, int):
@@ -251,7 +278,7 @@ def _hello(
         hello["overlap"] = overlap
     if every is not None:
         hello["every"] = _schedules(every)
-    return encode({"hello": hello})
+    return hello
 
 
 def _schedules(every: Mapping[str, Tuple[str, str]]) -> List[Dict[str, str]]:

@@ -184,6 +184,18 @@ class BaseTurn(Heard, Generic[S]):
         return self._data.get("attempt", 1)  # type: ignore[no-any-return]
 
     @property
+    def is_last_attempt(self) -> bool:
+        """Whether this is the last attempt at this update: after another failure it is given
+        up. A handler may do less than all then, rather than nothing."""
+        return self._data.get("last_attempt", False)  # type: ignore[no-any-return]
+
+    @property
+    def given_up(self) -> Optional[str]:
+        """Why the update is given up, in a call of the `given_up` of `turnkey.run`; else None."""
+        of: Dict[str, str] = self._data.get("given_up") or {}
+        return of.get("error")
+
+    @property
     def cancelled(self) -> bool:
         """Whether the turn took longer than `--turn-timeout`, and has failed; or, with the
         overlap `interrupt`, a newer message has come, and the handler is called again with both

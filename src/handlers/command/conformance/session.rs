@@ -132,6 +132,8 @@ impl<'a> Session<'a> {
             id,
             update,
             attempt: 1,
+            is_last_attempt: false,
+            given_up: None,
             state,
             raw: self.hello.raw,
             steps: &[],

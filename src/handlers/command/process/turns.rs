@@ -38,6 +38,8 @@ impl Process {
             id,
             update: &call.update,
             attempt: call.attempt,
+            is_last_attempt: call.is_last_attempt,
+            given_up: call.given_up.as_deref(),
             state: call.state.as_deref(),
             raw: self.raw.get(),
             // Those, too, that a process kept which died of another turn.

@@ -89,6 +89,8 @@ pub(super) struct Hello {
     pub(super) overlap: Option<serde_json::Value>,
     #[serde(default)]
     pub(super) every: Option<Vec<Every>>,
+    #[serde(default)]
+    pub(super) given_up: bool,
 }
 
 fn one() -> usize {
@@ -107,6 +109,7 @@ impl Hello {
                 .as_ref()
                 .and_then(|said| overlap::overlaps(said).ok()),
             every: self.every.clone(),
+            given_up: self.given_up,
         }
     }
 
@@ -161,6 +164,9 @@ pub(super) struct Given<'a> {
     pub(super) id: u64,
     pub(super) update: &'a Update,
     pub(super) attempt: u32,
+    pub(super) is_last_attempt: bool,
+    /// Why the update is given up, if the turn is about that.
+    pub(super) given_up: Option<&'a str>,
     pub(super) state: Option<&'a str>,
     /// The platform's own JSON goes along.
     pub(super) raw: bool,

@@ -45,6 +45,10 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
         user: &'a str,
         dialog: &'a str,
         attempt: u32,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        last_attempt: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        given_up: Option<GivenUp<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         state: Option<&'a RawValue>,
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -53,6 +57,10 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
         heard: Heard<'a>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         updates: Vec<Heard<'a>>,
+    }
+    #[derive(Serialize)]
+    struct GivenUp<'a> {
+        error: &'a str,
     }
     let update = given.update;
     let state = given
@@ -74,6 +82,8 @@ pub(crate) fn turn(given: &Given<'_>) -> Result<Vec<u8>> {
             user: update.user_id(),
             dialog: &update.dialog.user_id,
             attempt: given.attempt,
+            last_attempt: given.is_last_attempt,
+            given_up: given.given_up.map(|error| GivenUp { error }),
             state,
             steps,
             heard: Heard::of(update, given.raw),
@@ -256,6 +266,8 @@ mod tests {
                 id: 1,
                 update,
                 attempt: 2,
+                is_last_attempt: false,
+                given_up: None,
                 state: Some("{\n\"n\": 3}"),
                 raw,
                 steps: &[],
@@ -280,6 +292,8 @@ mod tests {
             id: 1,
             update: &update,
             attempt: 2,
+            is_last_attempt: false,
+            given_up: None,
             state: None,
             raw: false,
             steps: &[

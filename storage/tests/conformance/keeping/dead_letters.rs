@@ -46,6 +46,44 @@ async fn an_update_that_is_buried_is_answered_and_out_of_the_way(engine: &dyn En
     assert!(matches!(state(&client, "u3").await, UpdateState::Done(_)));
 }
 
+async fn a_commit_may_bury_its_update(engine: &dyn Engine) {
+    let client = engine.open();
+    let update = pending(1, "u1", 1000);
+    accept(&client, &update).await;
+    let letter = letter(&update);
+    let mut grant = begin_at(&client, 1, Some("u1"), 1000).await.grant.unwrap();
+    let commit = Commit {
+        origin: Origin::Inbox,
+        replies: vec!["sorry".to_owned()],
+        changes: dead::with_commit(&letter).into(),
+        ..last("u1", "7")
+    };
+    let answer = commit.answer.clone();
+    client.commit(&mut grant, commit.clone()).await.unwrap();
+    assert_eq!(
+        dead::get(&*client, "http", "u1").await.unwrap(),
+        Some(letter.clone())
+    );
+    assert_eq!(count(&client, "turnkey_inbox").await, 0);
+    assert_eq!(count(&client, "turnkey_outbox").await, 1);
+    drop(grant);
+    // Sent again it is known, and is what was committed.
+    let begun = begin(&*client, &dialog(1), "u1").await;
+    assert_eq!(begun.seen.unwrap().answer, answer);
+    assert_eq!(begun.unsent.len(), 1);
+    drop(begun.grant);
+    // By hand it is tried again, and its turn commits.
+    assert!(dead::retry(&*client, "http", "u1").await.unwrap());
+    let mut grant = begin_at(&client, 1, Some("u1"), 1000).await.grant.unwrap();
+    let commit = Commit {
+        origin: Origin::Inbox,
+        ..last("u1", "8")
+    };
+    client.commit(&mut grant, commit).await.unwrap();
+    assert_eq!(count(&client, "turnkey_dead").await, 0);
+    assert!(matches!(state(&client, "u1").await, UpdateState::Done(_)));
+}
+
 async fn dead_letters_are_listed_tried_again_and_dropped(engine: &dyn Engine) {
     let client = engine.open();
     let mut letters = Vec::new();
@@ -92,5 +130,6 @@ async fn dead_letters_are_listed_tried_again_and_dropped(engine: &dyn Engine) {
 
 on_every_engine! {
     an_update_that_is_buried_is_answered_and_out_of_the_way
+    a_commit_may_bury_its_update
     dead_letters_are_listed_tried_again_and_dropped
 }

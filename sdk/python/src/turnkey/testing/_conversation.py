@@ -35,7 +35,7 @@ from typing import (
 from .._answer import done_line, refuse_result
 from .._content import Chat, Contact, File, Forwarded, Location, Quoted, Sender, write
 from .._errors import PlatformError, QueryError, describe
-from .._run import is_async
+from .._run import either, is_async
 from .._state import states_of
 from .._turn import AsyncTurn, BaseTurn, Params, Questions, Row, Rows, Turn
 from .._wire import decode, encode, from_sql, to_sql
@@ -54,7 +54,8 @@ class Conversation(Questions):
     `handle` and `state` are what `turnkey.run` gets. `migrations` makes your own tables: a
     list of SQL texts, or the directory that has them in files that end in `.sql`, in the order
     of their names. `ask` answers `turn.ask`: a function of the method and its parameters, which
-    raises to refuse. `downloads` has the bytes of files by their ids or addresses.
+    raises to refuse. `downloads` has the bytes of files by their ids or addresses. `given_up` is
+    that of `turnkey.run`.
     """
 
     callbacks = "https://bot.example/callback/"
@@ -68,8 +69,9 @@ class Conversation(Questions):
         channel: str = "test",
         ask: Optional[Callable[[str, Dict[str, Any]], Any]] = None,
         downloads: Optional[Mapping[str, bytes]] = None,
+        given_up: Optional[Callable[..., Any]] = None,
     ) -> None:
-        self._handle = handle
+        self._handle = either(handle, given_up)
         self._platform = ask
         self._downloads = downloads or {}
         self._turn = AsyncTurn if is_async(handle) else Turn
@@ -131,6 +133,8 @@ class Conversation(Questions):
         called: Optional[Mapping[str, Any]] = None,
         raw: Any = None,
         attempt: int = 1,
+        last_attempt: bool = False,
+        given_up: Optional[str] = None,
         steps: Optional[Mapping[str, Any]] = None,
         newer: bool = False,
         channel: Optional[str] = None,
@@ -138,7 +142,8 @@ class Conversation(Questions):
         """Anything else that can come in, by the names that a turn has for it:
         `files=[turnkey.File("photo", id="…")]`, `location=turnkey.Location(48.2, 16.4)`;
         `rpc={"method": "paid", "params": {…}}`; `raw`, the platform's own JSON; a later
-        `attempt`, with the `steps` that the one before has kept; another `kind`, such as `edited`
+        `attempt`, with the `steps` that the one before has kept, or the `last_attempt`; `given_up`,
+        why it is given up: what the `given_up` of `turnkey.run` does then; another `kind`, such as `edited`
         or `opened`. With `newer` the user has sent something else meanwhile: see `turn.newer`."""
         self._count += 1
         self._newer = newer
@@ -150,6 +155,10 @@ class Conversation(Questions):
             "text": text,
             "attempt": attempt,
         }
+        if last_attempt:
+            turn["last_attempt"] = True
+        if given_up is not None:
+            turn["given_up"] = {"error": given_up}
         for sort, what in (("rpc", rpc), ("timer", timer), ("callback", called)):
             if what is not None:
                 turn["kind"] = sort
