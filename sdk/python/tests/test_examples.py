@@ -37,7 +37,7 @@ class Examples(unittest.TestCase):
             self.assertEqual(bot.receive()["sql"], "SELECT hour FROM bookings")
             bot.send({"id": 1, "query": 1, "rows": [{"hour": "Mon 11:00"}]})
             done = bot.answer(1)["done"]
-            self.assertEqual(done["state"], {"hour": "Mon 10:00"})
+            self.assertEqual(done["state"], {"hour": "Mon 10:00", "asked": None})
             self.assertEqual(done["sql"][0][1], ["Mon 10:00", "test:ann"])
 
     def test_streaming(self):

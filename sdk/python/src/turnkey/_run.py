@@ -226,7 +226,7 @@ def either(
     sorry = given_up
 
     def run_either(turn: Any) -> Any:
-        error = turn.given_up
+        error = turn._given_up
         return handle(turn) if error is None else sorry(turn, error)
 
     return run_either

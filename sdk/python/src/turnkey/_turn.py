@@ -190,7 +190,7 @@ class BaseTurn(Heard, Generic[S]):
         return self._data.get("last_attempt", False)  # type: ignore[no-any-return]
 
     @property
-    def given_up(self) -> Optional[str]:
+    def _given_up(self) -> Optional[str]:
         """Why the update is given up, in a call of the `given_up` of `turnkey.run`; else None."""
         of: Dict[str, str] = self._data.get("given_up") or {}
         return of.get("error")
