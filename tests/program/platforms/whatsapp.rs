@@ -119,10 +119,10 @@ async fn whatsapp_has_files_and_refusals() {
     assert_eq!(photo["interactive"]["header"], link, "{photo}");
     let sent = message(
         "wamid.2",
-        json!({"type": "image", "image": {"id": MEDIA, "mime_type": "image/jpeg", "caption": "look"}}),
+        json!({"type": "image", "image": {"id": MEDIA, "mime_type": "image/jpeg", "caption": "nice"}}),
     );
     told(&bot, value(json!({"messages": [sent]})), "").await;
-    assert!(call(&api, 1).await.text.contains("look"));
+    assert!(call(&api, 1).await.text.contains("nice"));
     // Of a type that nobody knows, and one that cannot be read.
     let odd = [
         message("wamid.3", json!({"type": "of_next_year"})),

@@ -8,7 +8,7 @@ fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         // They log nothing while a bot runs.
-        if path.is_dir() && !["bench", "cli", "drill"].contains(&name) {
+        if path.is_dir() && !["bench", "cli", "drill", "testing"].contains(&name) {
             sources(&path, into);
         } else if name.ends_with(".rs") {
             into.push(path);

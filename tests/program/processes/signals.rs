@@ -75,9 +75,10 @@ impl Terminal {
             }
         });
         // `setsid --ctty` makes its stdin the terminal and becomes the command.
-        // Whoever runs the tests may ignore hang-ups (nohup): who sits at a terminal does not.
+        // Whoever runs the tests may ignore signals (nohup, a job in the background): who sits at a
+        // terminal does not.
         let mut leader = Command::new("env");
-        leader.args(["--default-signal=HUP", "setsid", "--ctty"]);
+        leader.args(["--default-signal=HUP,INT,QUIT", "setsid", "--ctty"]);
         leader.arg(command.get_program());
         leader.args(command.get_args()).stdin(slave);
         for (name, value) in command.get_envs() {
