@@ -328,8 +328,6 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   readonly attempt: number
   /** Whether this is the last attempt at this update: after another failure it is given up. */
   readonly isLastAttempt: boolean
-  /** Why the update is given up, in a call of `givenUp`. */
-  readonly givenUp: string | undefined
   /** Aborted when the turn takes longer than `--turn-timeout`, or is interrupted: pass it to what waits. */
   readonly signal: AbortSignal
   /** Queues a reply: it is sent, in order, after the turn has ended well. */

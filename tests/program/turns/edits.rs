@@ -119,11 +119,11 @@ async fn an_author_may_handle_edits() {
         assert_eq!(edited.json()["text"], "2: edited order coffee");
     }
     told(&bot, post("/vk", vk_edit("e2", "new").to_string()), "ok").await;
-    told(&bot, facebook(batch(&[facebook_edit("newer")])), "").await;
+    told(&bot, facebook(batch(&[facebook_edit("changed")])), "").await;
     until("two replies", SOON, || api.accepted() == 2).await;
     let mut received = api.received("5");
     received.sort();
-    assert_eq!(received, ["1: edited new", "1: edited newer"]);
+    assert_eq!(received, ["1: edited changed", "1: edited new"]);
     let setup = bot.stop().await;
     setup.assert_sound();
     let polls = Setup::commands()
