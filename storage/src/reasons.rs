@@ -1,7 +1,7 @@
 //! Why dead letters and dead replies failed: how many of each reason, most first.
 //!
 //! Called by the status page. Bounds: [`SAMPLE`] rows of each table are looked at, [`REASONS`]
-//! reasons of each are told, and of a reason its first [`LONGEST`] characters count.
+//! reasons of each are told, and of a reason its first 300 characters count.
 
 use crate::{Result, Statement, Storage};
 
