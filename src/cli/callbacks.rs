@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use turnkey_storage::Storage;
 use turnkey_storage::callbacks::{self, Callback};
-use turnkey_storage::{DialogKey, Storage};
 
-use super::operator::{Operator, one_line, print};
+use super::operator::{List, Operator, one_line, print};
 use crate::process::exit;
 use crate::shared::clock::unix_ms;
 
@@ -26,20 +26,6 @@ enum Action {
 }
 
 #[derive(Args)]
-struct List {
-    /// Only those of this dialog: its channel, such as telegram.
-    #[arg(requires = "user")]
-    channel: Option<String>,
-    /// The user, or in a group the dialog, as `dialogs list` shows it.
-    user: Option<String>,
-    /// At most so many.
-    #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
-    limit: u32,
-    #[command(flatten)]
-    operator: Operator,
-}
-
-#[derive(Args)]
 struct One {
     /// The hash of its secret, as `callbacks list` shows it.
     hash: String,
@@ -50,30 +36,25 @@ struct One {
 impl Callbacks {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.action {
-            Action::List(list) => list.run()?,
+            Action::List(asked) => list(&asked)?,
             Action::Drop(one) => one.discard()?,
         }
         Ok(ExitCode::from(exit::CLEAN))
     }
 }
 
-impl List {
-    fn run(&self) -> anyhow::Result<()> {
-        let dialog = match (&self.channel, &self.user) {
-            (Some(channel), Some(user)) => Some(DialogKey::new(channel, user)),
-            _ => None,
-        };
-        let now = unix_ms() as i64;
-        let list = async |storage: &dyn Storage| {
-            Ok(callbacks::list(storage, dialog.as_ref(), now, self.limit).await?)
-        };
-        for callback in self.operator.work(list)? {
-            print(self.operator.json, &shown(&callback), || {
-                text_of(&callback, now)
-            })?;
-        }
-        Ok(())
+fn list(asked: &List) -> anyhow::Result<()> {
+    let dialog = asked.dialog();
+    let now = unix_ms() as i64;
+    let list = async |storage: &dyn Storage| {
+        Ok(callbacks::list(storage, dialog.as_ref(), now, asked.limit).await?)
+    };
+    for callback in asked.operator.work(list)? {
+        print(asked.operator.json, &shown(&callback), || {
+            text_of(&callback, now)
+        })?;
     }
+    Ok(())
 }
 
 impl One {

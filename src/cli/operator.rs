@@ -5,7 +5,7 @@
 
 use clap::Args;
 use serde::Serialize;
-use turnkey_storage::Storage;
+use turnkey_storage::{DialogKey, Storage};
 
 use super::storage::Database;
 use turnkey_storage::tools;
@@ -18,6 +18,29 @@ pub(super) struct Operator {
     /// Print JSON, one object a line.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What a list of things that dialogs have is asked for.
+#[derive(Args)]
+pub(super) struct List {
+    /// Only those of this dialog: its channel, such as telegram.
+    #[arg(requires = "user")]
+    channel: Option<String>,
+    /// The user, or in a group the dialog, as `dialogs list` shows it.
+    user: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
+    pub(super) limit: u32,
+    #[command(flatten)]
+    pub(super) operator: Operator,
+}
+
+impl List {
+    /// The dialog whose they are to be; none: of all.
+    pub(super) fn dialog(&self) -> Option<DialogKey> {
+        let (channel, user) = self.channel.as_ref().zip(self.user.as_ref())?;
+        Some(DialogKey::new(channel, user))
+    }
 }
 
 impl Operator {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use turnkey_storage::timers::{self, Timer};
 use turnkey_storage::{DialogKey, Storage};
 
-use super::operator::{Operator, one_line, print};
+use super::operator::{List, Operator, one_line, print};
 use crate::process::exit;
 use crate::shared::clock::unix_ms;
 use crate::turn::ticking;
@@ -30,20 +30,6 @@ enum Action {
 }
 
 #[derive(Args)]
-struct List {
-    /// Only those of this dialog: its channel, such as telegram.
-    #[arg(requires = "user")]
-    channel: Option<String>,
-    /// The user, or in a group the dialog, as `dialogs list` shows it.
-    user: Option<String>,
-    /// At most so many.
-    #[arg(long, default_value_t = 1000, value_name = "NUMBER")]
-    limit: u32,
-    #[command(flatten)]
-    operator: Operator,
-}
-
-#[derive(Args)]
 struct One {
     /// The channel, such as telegram.
     channel: String,
@@ -58,7 +44,7 @@ struct One {
 impl Timers {
     pub(super) fn run(self) -> anyhow::Result<ExitCode> {
         match self.action {
-            Action::List(list) => list.run()?,
+            Action::List(asked) => list(&asked)?,
             Action::Fire(one) => one.fire()?,
             Action::Drop(one) => one.discard()?,
         }
@@ -66,21 +52,16 @@ impl Timers {
     }
 }
 
-impl List {
-    fn run(&self) -> anyhow::Result<()> {
-        let dialog = match (&self.channel, &self.user) {
-            (Some(channel), Some(user)) => Some(DialogKey::new(channel, user)),
-            _ => None,
-        };
-        let list = async |storage: &dyn Storage| {
-            Ok(timers::list(storage, dialog.as_ref(), self.limit).await?)
-        };
-        let now = unix_ms() as i64;
-        for timer in self.operator.work(list)? {
-            print(self.operator.json, &shown(&timer), || text_of(&timer, now))?;
-        }
-        Ok(())
+fn list(asked: &List) -> anyhow::Result<()> {
+    let dialog = asked.dialog();
+    let list = async |storage: &dyn Storage| {
+        Ok(timers::list(storage, dialog.as_ref(), asked.limit).await?)
+    };
+    let now = unix_ms() as i64;
+    for timer in asked.operator.work(list)? {
+        print(asked.operator.json, &shown(&timer), || text_of(&timer, now))?;
     }
+    Ok(())
 }
 
 impl One {

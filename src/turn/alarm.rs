@@ -95,9 +95,10 @@ async fn fire(bot: &Rc<Bot>, rows: &[Timer], resumed: &Rc<Cell<usize>>) -> Resul
     if fired == 0 {
         return Ok(()); // Somebody was sooner.
     }
+    // Of those of one dialog the first: its turn comes first.
     let mut dialogs: BTreeMap<&DialogKey, &Timer> = BTreeMap::new();
-    for row in rows.iter().rev() {
-        dialogs.insert(&row.dialog, row);
+    for row in rows {
+        dialogs.entry(&row.dialog).or_insert(row);
     }
     for (dialog, timer) in dialogs {
         if resumed.get() >= RESUMED {

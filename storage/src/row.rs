@@ -191,6 +191,10 @@ impl<'de> EnumAccess<'de> for Field<'_> {
     }
 }
 
+fn only_a_name() -> Unfit {
+    de::Error::custom("a column holds no more than a variant's name")
+}
+
 impl<'de> VariantAccess<'de> for Field<'_> {
     type Error = Unfit;
 
@@ -202,9 +206,7 @@ impl<'de> VariantAccess<'de> for Field<'_> {
         self,
         _: T,
     ) -> std::result::Result<T::Value, Unfit> {
-        Err(de::Error::custom(
-            "a column holds no more than a variant's name",
-        ))
+        Err(only_a_name())
     }
 
     fn tuple_variant<V: Visitor<'de>>(
@@ -212,9 +214,7 @@ impl<'de> VariantAccess<'de> for Field<'_> {
         _: usize,
         _: V,
     ) -> std::result::Result<V::Value, Unfit> {
-        Err(de::Error::custom(
-            "a column holds no more than a variant's name",
-        ))
+        Err(only_a_name())
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -222,9 +222,7 @@ impl<'de> VariantAccess<'de> for Field<'_> {
         _: &'static [&'static str],
         _: V,
     ) -> std::result::Result<V::Value, Unfit> {
-        Err(de::Error::custom(
-            "a column holds no more than a variant's name",
-        ))
+        Err(only_a_name())
     }
 }
 

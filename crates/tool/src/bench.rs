@@ -212,10 +212,6 @@ struct Turn {
     )]
     connections: Vec<usize>,
 
-    /// Users that write.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    users: u64,
-
     /// Seconds that are measured in each run.
     #[arg(
         long,
@@ -225,27 +221,13 @@ struct Turn {
     )]
     seconds: f64,
 
-    /// Seconds before them.
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 1.0,
-        allow_negative_numbers = true
-    )]
-    warm_up: f64,
-
-    /// Runs with each number of connections.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    repeat: usize,
-
     /// Each run a second time with turns that keep a step (`turn.step`), beside those without. The
     /// bot of --url must know the word: this program's own does.
     #[arg(long)]
     step: bool,
 
-    /// Print the results as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    runs: Runs,
 }
 
 #[derive(Args)]
@@ -292,10 +274,6 @@ struct Timers {
     )]
     connections: Vec<usize>,
 
-    /// Users that write.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    users: u64,
-
     /// Seconds that are measured in each run.
     #[arg(
         long,
@@ -304,6 +282,17 @@ struct Timers {
         allow_negative_numbers = true
     )]
     seconds: f64,
+
+    #[command(flatten)]
+    runs: Runs,
+}
+
+/// What `turn` and `timers` have alike.
+#[derive(Args)]
+struct Runs {
+    /// Users that write.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    users: u64,
 
     /// Seconds before them.
     #[arg(
@@ -384,12 +373,12 @@ impl Turn {
             directory: self.directory,
             sync: self.sync,
             connections: self.connections,
-            users: self.users,
+            users: self.runs.users,
             seconds: self.seconds,
-            warm_up: self.warm_up,
-            repeat: self.repeat,
+            warm_up: self.runs.warm_up,
+            repeat: self.runs.repeat,
             step: self.step,
-            json: self.json,
+            json: self.runs.json,
             token: std::env::var("TURNKEY_HTTP_TOKEN").ok(),
             timers: None,
         }
@@ -404,12 +393,12 @@ impl Timers {
             directory: self.directory,
             sync: self.sync,
             connections: self.connections,
-            users: self.users,
+            users: self.runs.users,
             seconds: self.seconds,
-            warm_up: self.warm_up,
-            repeat: self.repeat,
+            warm_up: self.runs.warm_up,
+            repeat: self.runs.repeat,
             step: false,
-            json: self.json,
+            json: self.runs.json,
             token: None,
             timers: Some(bench::Timers {
                 waiting: self.waiting,

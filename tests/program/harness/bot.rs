@@ -398,8 +398,13 @@ impl Setup {
 
     /// All dialogs.
     pub(crate) fn dump(&self, args: &[&str]) -> Vec<Value> {
-        let ended = self.tool(&[&["dump"], args].concat());
-        assert_eq!(ended.code, Some(0), "dump failed: {}", ended.stderr);
+        self.listed(&[&["dump"], args].concat())
+    }
+
+    /// What a command prints that succeeds: an object a line.
+    pub(crate) fn listed(&self, args: &[&str]) -> Vec<Value> {
+        let ended = self.tool(args);
+        assert_eq!(ended.code, Some(0), "{args:?} failed: {}", ended.stderr);
         ended
             .stdout
             .lines()

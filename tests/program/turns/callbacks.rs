@@ -204,14 +204,8 @@ async fn a_dialog_has_so_many_callbacks() {
 
 /// What `callbacks list` prints, an object a line.
 fn listed(bot: &Bot, of: &[&str]) -> Vec<Value> {
-    let said = bot
-        .setup
-        .tool(&[&["callbacks", "list", "--json"], of].concat());
-    assert_eq!(said.code, Some(0), "{}", said.stderr);
-    let lines = said.stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect()
+    let list = ["callbacks", "list", "--json"];
+    bot.setup.listed(&[&list, of].concat())
 }
 
 #[tokio::test]

@@ -46,13 +46,9 @@ async fn says(bot: &Bot, update: u64, said: &str) {
 
 /// The names of the timers that wait.
 fn waiting(bot: &Bot) -> Vec<String> {
-    let said = bot.setup.tool(&["timers", "list", "--json"]);
-    assert_eq!(said.code, Some(0), "{}", said.stderr);
-    let name = |line: &str| serde_json::from_str::<Value>(line).expect("JSON")["name"].clone();
-    let names = said.stdout.lines().map(name);
-    names
-        .map(|name| name.as_str().unwrap().to_owned())
-        .collect()
+    let timers = bot.setup.listed(&["timers", "list", "--json"]);
+    let name = |timer: &Value| timer["name"].as_str().expect("a name").to_owned();
+    timers.iter().map(name).collect()
 }
 
 #[tokio::test]

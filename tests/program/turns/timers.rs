@@ -26,12 +26,7 @@ pub(super) async fn says(bot: &Bot, update: u64, user: u64, said: &str) -> Value
 
 /// What the command prints, an object a line.
 pub(super) fn listed(bot: &Bot) -> Vec<Value> {
-    let said = bot.setup.tool(&["timers", "list", "--json"]);
-    assert_eq!(said.code, Some(0), "{}", said.stderr);
-    let lines = said.stdout.lines();
-    lines
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect()
+    bot.setup.listed(&["timers", "list", "--json"])
 }
 
 #[tokio::test]

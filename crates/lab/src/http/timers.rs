@@ -100,7 +100,7 @@ impl Plan {
         insert(storage, due)
     }
 
-    /// Waits until the first is due.
+    /// How long it is until the first is due.
     pub(super) fn left(&self) -> Duration {
         let left = self.first - wall_ms();
         Duration::from_millis(u64::try_from(left).unwrap_or_default())
@@ -163,8 +163,7 @@ fn insert(
     storage: &str,
     timers: impl Iterator<Item = Result<(Timer, Vec<u8>), String>>,
 ) -> crate::error::Result<()> {
-    let file = storage.strip_prefix("sqlite:").unwrap_or(storage);
-    let mut conn = Connection::open(file).map_err(sql)?;
+    let mut conn = Connection::open(file(storage)).map_err(sql)?;
     let transaction = conn.transaction().map_err(sql)?;
     {
         let insert = "INSERT INTO turnkey_timer (channel, user_id, name, due, id, body)
@@ -188,8 +187,11 @@ fn insert(
 }
 
 fn reader(storage: &str) -> crate::error::Result<Connection> {
-    let file = storage.strip_prefix("sqlite:").unwrap_or(storage);
-    Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)
+    Connection::open_with_flags(file(storage), OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)
+}
+
+fn file(storage: &str) -> &str {
+    storage.strip_prefix("sqlite:").unwrap_or(storage)
 }
 
 fn sql(error: rusqlite::Error) -> Error {
