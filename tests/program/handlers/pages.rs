@@ -49,7 +49,15 @@ fn run(interpreter: &str, script: &str) {
     let script = format!("{ROOT}/tests/program/handlers/{script}");
     let page = format!("{ROOT}/docs/BOT.md");
     let directory = setup.dir.path().to_str().expect("a path");
-    let words = ["handler", "exec", "--", interpreter, &script, &page, directory];
+    let words = [
+        "handler",
+        "exec",
+        "--",
+        interpreter,
+        &script,
+        &page,
+        directory,
+    ];
     let ended = setup.bare(&words);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
 }
