@@ -12,8 +12,7 @@
 //!
 //! async fn count(turn: &mut Turn<Counter>) -> turnkey::Result<()> {
 //!     turn.state.count += 1;
-//!     let n = turn.state.count;
-//!     turn.reply(format!("{n}: {}", turn.text()));
+//!     turn.reply(format!("{}: {}", turn.state.count, turn.text()));
 //!     Ok(())
 //! }
 //!

@@ -44,8 +44,7 @@ use crate::turn::timing;
 ///
 /// async fn count(turn: &mut Turn<u64>) -> turnkey::Result<()> {
 ///     turn.state += 1;
-///     let said = format!("{}: {}", turn.state, turn.text());
-///     turn.reply(said);
+///     turn.reply(format!("{}: {}", turn.state, turn.text()));
 ///     Ok(())
 /// }
 ///

@@ -4,8 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::harness::bot::Setup;
-use crate::harness::client::say;
+use crate::harness::client::{once, post, say};
 use crate::harness::programs::has;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
@@ -38,6 +40,26 @@ async fn the_bots_of_the_readme_answer_as_it_says() {
         assert_eq!(say(bot.port, "ann", "hi").await.replies(), ["2: hi"]);
         bot.stop().await;
     }
+}
+
+/// The first piece of docs/BOT.md, tried with `curl` as the page says.
+#[tokio::test]
+async fn the_menu_can_be_tried_without_a_platform() {
+    if !has("python3") {
+        return;
+    }
+    let setup = Setup::handled(&["bot.py"]);
+    setup.write("bot.py", &block("docs/BOT.md", "python"));
+    let bot = setup.start().await;
+    let greeted = say(bot.port, "ann", "/start").await;
+    assert_eq!(greeted.replies(), ["Welcome! What would you like?"]);
+    let press = json!({ "user_id": "ann", "button": "tea" });
+    let pressed = once(bot.port, post("/http", press.to_string())).await;
+    assert_eq!(pressed.status, 200, "{}", pressed.text());
+    let said = &pressed.json()["replies"];
+    assert_eq!(said[0]["toast"], "Noted");
+    assert_eq!((&said[1]["edit"], &said[1]["text"]), (&json!(true), &json!("tea, cup 1. More?")));
+    bot.stop().await;
 }
 
 /// Runs a script beside this file on docs/BOT.md.
