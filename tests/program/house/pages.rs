@@ -47,7 +47,11 @@ fn lines(text: &str) -> impl Iterator<Item = (Option<String>, &str)> {
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = |c: &char| c.is_alphanumeric() || matches!(c, '_' | '-' | ' ');
-    heading.chars().filter(kept).collect::<String>().replace(' ', "-")
+    heading
+        .chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
 }
 
 fn anchors(page: &Path) -> BTreeSet<String> {
@@ -99,7 +103,9 @@ fn commands(text: &str) -> Vec<String> {
             word.contains('=') && name.chars().all(|c| c.is_uppercase() || c == '_')
         };
         let words = line.split_whitespace().skip_while(is_variable);
-        let words: Vec<&str> = words.take_while(|word| !matches!(*word, "|" | "&")).collect();
+        let words: Vec<&str> = words
+            .take_while(|word| !matches!(*word, "|" | "&"))
+            .collect();
         match words.as_slice() {
             ["turnkey" | "mybot" | "bot", rest @ ..] | ["cargo", "run", "--", rest @ ..] => {
                 Some(rest.join(" "))
