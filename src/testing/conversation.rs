@@ -21,7 +21,7 @@ use super::platform::Fake;
 use super::said::Said;
 use super::storage::Own;
 use crate::author::error::{Error, Result};
-use crate::author::message::{DialogKey, Kind, TimerChange, Update, When};
+use crate::author::message::{DialogKey, Kind, Reply, TimerChange, Update, When};
 use crate::author::steps::Steps;
 use crate::author::turn::Turn;
 use crate::handlers::AnyHandler;
@@ -92,12 +92,25 @@ pub struct Conversation<S> {
     timers: HashMap<DialogKey, BTreeMap<String, TimerChange>>,
     /// Whose callback an address is, and its name.
     callbacks: HashMap<String, (String, String)>,
+    /// The oldest first.
+    questions: Vec<Question>,
     last: Option<Last>,
     // In this order they are dropped: the writer waits until the storage's tasks, which are the
     // runtime's, have hung up.
     world: Option<(LocalSet, Runtime)>,
     own: Option<Own>,
     state: PhantomData<fn() -> S>,
+}
+
+/// A question that [`Turn::ask_in`] has asked, and nobody has answered.
+struct Question {
+    /// Whose turn the answer is.
+    asker: String,
+    name: String,
+    /// Who is asked.
+    channel: String,
+    user: String,
+    reply: Reply,
 }
 
 /// The last update, for one more attempt.
@@ -140,6 +153,7 @@ where
             count: 0,
             timers: HashMap::new(),
             callbacks: HashMap::new(),
+            questions: Vec::new(),
             last: None,
             own: None,
             world: None,
@@ -465,6 +479,51 @@ where
             "name": name, "at": unix_ms(), "body": body, "media_type": "application/json",
         });
         self.event(&user, Kind::Callback, &called)
+    }
+
+    /// Somebody presses the button that carries this data, of the oldest question that
+    /// [`Turn::ask_in`] has asked them and that has it: the turn of whoever asked.
+    ///
+    /// ```
+    /// use turnkey::{Reply, Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match turn.called() {
+    ///         Some(called) => turn.reply(format!("They said {}.", called.button.unwrap_or_default())),
+    ///         None => {
+    ///             let question = Reply::from("Let Ann in?").button("Yes", "yes").button("No", "no");
+    ///             turn.ask_in("telegram", "4242", question, "let in");
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// bot.say("ann", "May I come in?")?;
+    /// assert_eq!(bot.answer("4242", "yes")?.text(), "They said yes.");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Conversation::say`]; nobody has asked them that.
+    pub fn answer(&mut self, user: &str, data: &str) -> Result<Said<S>> {
+        let has = |question: &Question| {
+            let mut buttons = question.reply.buttons.iter().flatten();
+            question.user == user && buttons.any(|button| button.data() == Some(data))
+        };
+        let Some(place) = self.questions.iter().position(has) else {
+            return Err(Error::msg(format!(
+                "{user} was asked no question with a button {data:?}"
+            )));
+        };
+        let question = self.questions.remove(place);
+        let called = json!({
+            "name": question.name, "at": unix_ms(), "button": data,
+            "by": { "channel": question.channel, "dialog": user, "user": user },
+        });
+        self.event(&question.asker, Kind::Callback, &called)
     }
 
     fn event(&mut self, user: &str, kind: Kind, raw: &Value) -> Result<Said<S>> {

@@ -12,9 +12,9 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 use turnkey_storage::{Arrival, Begin, Commit, Granted, LockAfter, Storage};
 
-use super::Conversation;
+use super::{Conversation, Question};
 use crate::author::error::{Error, Result};
-use crate::author::message::{DialogKey, TimerChange, Update, address};
+use crate::author::message::{Action, DialogKey, TimerChange, Update, address};
 use crate::author::newer::Newer;
 use crate::author::steps::{Steps, Wish};
 use crate::handlers::{Call, Handled, Interruption, RunEnd};
@@ -126,6 +126,24 @@ where
             let user = update.dialog.user_id.clone();
             let at = address(CALLBACKS, &new.token);
             self.callbacks.insert(at, (user, new.name));
+        }
+        for action in &handled.actions {
+            if let Action::AskIn {
+                channel,
+                user,
+                question,
+                name,
+                ..
+            } = action
+            {
+                self.questions.push(Question {
+                    asker: update.dialog.user_id.clone(),
+                    name: name.clone(),
+                    channel: channel.clone(),
+                    user: user.clone(),
+                    reply: question.clone(),
+                });
+            }
         }
         let kept =
             |(name, value): (String, Rc<str>)| Some((name, serde_json::from_str(&value).ok()?));
