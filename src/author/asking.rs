@@ -156,7 +156,7 @@ impl<S> Turn<S> {
         (update.kind == Kind::Left && update.event == UNREACHABLE).then_some(&update.text)
     }
 
-    /// Replies of this dialog that were given up, the oldest first; at most [`MAX_REPLIES`].
+    /// Replies of this dialog that were given up, the oldest first; at most [`MAX_REPLIES`](crate::MAX_REPLIES).
     ///
     /// ```
     /// # use turnkey::Turn;

@@ -7,7 +7,7 @@ use crate::author::turn::Turn;
 /// What is to be done later.
 impl<S> Turn<S> {
     /// Sets a timer of this dialog: once that time has passed since the end of this turn, a turn
-    /// of [`Kind::Timer`] runs, whose [`Turn::timer`] has the name and the data. It is part of
+    /// of [`Kind::Timer`](crate::Kind::Timer) runs, whose [`Turn::timer`] has the name and the data. It is part of
     /// this turn's transaction, and survives restarts; what was due while nothing ran is due at
     /// the next start. One of the same name is replaced.
     ///
