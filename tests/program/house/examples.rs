@@ -54,11 +54,12 @@ struct Item {
 /// The public items of a file up to its tests, with what stands above each.
 fn items(text: &str) -> Vec<Item> {
     let mut found = Vec::new();
-    let mut has_example = false;
+    let (mut has_example, mut is_for_tests) = (false, false);
     for line in text.lines().map(str::trim) {
-        if line.starts_with("#[cfg(test)]") {
+        if is_for_tests && line == "mod tests {" {
             break;
         }
+        is_for_tests = line == "#[cfg(test)]";
         if line.starts_with("///") {
             has_example |= line.starts_with("/// ```");
             continue;
