@@ -43,6 +43,7 @@ fn a_file_becomes_another_file() {
                 ("turnkey_step", 5),
                 ("turnkey_overlap", 1),
                 ("turnkey_callback", 2),
+                ("turnkey_person", 1),
                 ("notes", 4)
             ]
         );

@@ -112,7 +112,10 @@ async fn the_status_pages_are_well_formed_and_can_be_used_without_a_mouse() {
         say(bot.port, user, odd).await.number();
     }
     let none = get(port, "/status/dialogs?user=zoe").await.text();
-    assert!(none.contains("No user has an id like that."), "{none}");
+    assert!(
+        none.contains("No user has a name or an id like that."),
+        "{none}"
+    );
     let files = Files::of(&bot.setup.database());
     let storage = Arc::new(connect(&files, random_owner().unwrap()).unwrap());
     bury(storage, "u1").await;

@@ -5,11 +5,13 @@
 //! Called by `routes.rs`. Invariant: every text that is not a constant goes through
 //! [`escape`]. The look is that of the reports (`crates/report/src/page.rs`).
 
+mod bubble;
 mod chart;
 mod dead;
 mod dialogs;
 pub(crate) mod figures;
 mod overview;
+mod talk;
 mod whose;
 mod wrong;
 
