@@ -109,33 +109,34 @@ async fn a_dialog_is_a_conversation_with_buttons_files_and_what_failed() {
         .start()
         .await;
     let port = admin_port(&bot);
-    let photo = json!({"caption": "look <b>", "photo": [{"file_id": "AgAC",
+    let photo = json!({"caption": "cup <b>", "photo": [{"file_id": "AgAC",
         "file_unique_id": "u", "width": 90, "height": 67, "file_size": 2048}]});
-    for (update, what) in [
-        (1, json!({"text": "ask Tea?"})),
-        (2, json!({"data": "no"})),
-        (3, photo),
-        (4, json!({"text": "keys"})),
-        (5, json!({"text": "Two"})),
-        (6, json!({"text": "try 2"})),
-        (7, json!({"text": "album"})),
+    let page = async || get(port, "/status/dialogs/telegram/7").await.text();
+    let has = async |what: &str| {
+        let deadline = Instant::now() + SOON;
+        while !page().await.contains(what) {
+            assert!(Instant::now() < deadline, "no {what}: {}", page().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    for (update, what, said) in [
+        (1, json!({"text": "ask Tea?"}), ">Tea?</p>"),
+        (2, json!({"data": "no"}), ">2: button no</p>"),
+        (3, photo, ">3: cup &lt;b&gt;</p>"),
+        (4, json!({"text": "keys"}), ">Pick</p>"),
+        (5, json!({"text": "Two"}), ">5: Two</p>"),
+        (6, json!({"text": "try 2"}), ">6: try 2 (attempt 2)</p>"),
+        (7, json!({"text": "photo https://example.org/a/cat.jpg?key=1"}), "cat.jpg</li>"),
     ] {
         tell(&bot, &of("Ann", update, &what)).await;
+        has(said).await;
+        has("replies to be sent</dt><dd>0<").await;
     }
-    api.be("7", &[Mood::Blocked]);
+    api.be("7", &[Mood::Failing, Mood::Failing]);
     tell(&bot, &of("Ann", 8, &json!({"text": "many 2"}))).await;
-    let page = async || get(port, "/status/dialogs/telegram/7").await.text();
-    let deadline = Instant::now() + SOON;
-    while !page()
-        .await
-        .contains("Not sent, given up</a> after 1 attempt: ")
-    {
-        assert!(Instant::now() < deadline, "{}", page().await);
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let page = page().await;
+    has("Not sent, given up</a> after 1 attempt: ").await;
     in_order(
-        &page,
+        &page().await,
         &[
             "<h1>Ann Lee <small>telegram</small></h1>",
             "<dt>language</dt><dd>pt-br</dd>",
@@ -147,13 +148,13 @@ async fn a_dialog_is_a_conversation_with_buttons_files_and_what_failed() {
             "<li class=\"pressed\" title=\"no\">",
             "Bot · <time ",
             "pressed a button",
-            "look &lt;b&gt;",
+            "cup &lt;b&gt;",
             "<li>photo, 2.0 KiB</li>",
             "<li class=\"pressed\" title=\"says its label\">",
             ">Two</p>",
             ">try 2</p>",
             "Handled after 2 attempts; before: ",
-            "<li>document two.pdf</li>",
+            "<li>photo cat.jpg</li>",
             ">many 2</p>",
             "Not sent, given up</a> after 1 attempt: ",
         ],
