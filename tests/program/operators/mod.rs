@@ -11,6 +11,6 @@ pub(crate) mod output;
 mod page;
 pub(crate) mod secrets;
 pub(crate) mod security;
-mod talk;
+pub(crate) mod talk;
 pub(crate) mod top;
 pub(crate) mod upgrade_command;

@@ -15,7 +15,7 @@ use crate::harness::telegram::webhook;
 use crate::operators::admin::{admin_port, get, setup};
 
 /// What Ann's app sends, who is called so.
-fn of(name: &str, update: u64, what: &Value) -> Value {
+pub(crate) fn of(name: &str, update: u64, what: &Value) -> Value {
     let from = json!({"id": 7, "is_bot": false, "first_name": name, "last_name": "Lee",
         "username": "ann_lee", "language_code": "pt-br"});
     let chat = json!({"id": 7, "type": "private"});
@@ -34,7 +34,7 @@ fn of(name: &str, update: u64, what: &Value) -> Value {
     }
 }
 
-async fn tell(bot: &Bot, update: &Value) -> Answer {
+pub(crate) async fn tell(bot: &Bot, update: &Value) -> Answer {
     let answer = once(bot.port, webhook(update)).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer
@@ -122,11 +122,15 @@ async fn a_dialog_is_a_conversation_with_buttons_files_and_what_failed() {
     for (update, what, said) in [
         (1, json!({"text": "ask Tea?"}), ">Tea?</p>"),
         (2, json!({"data": "no"}), ">2: button no</p>"),
-        (3, photo, ">3: cup &lt;b&gt;</p>"),
+        (3, photo, "photos, 1, cup &lt;b&gt;</p>"),
         (4, json!({"text": "keys"}), ">Pick</p>"),
         (5, json!({"text": "Two"}), ">5: Two</p>"),
         (6, json!({"text": "try 2"}), ">6: try 2 (attempt 2)</p>"),
-        (7, json!({"text": "photo https://example.org/a/cat.jpg?key=1"}), "cat.jpg</li>"),
+        (
+            7,
+            json!({"text": "photo https://example.org/a/cat.jpg?key=1"}),
+            "cat.jpg</li>",
+        ),
     ] {
         tell(&bot, &of("Ann", update, &what)).await;
         has(said).await;
@@ -174,6 +178,23 @@ async fn without_a_history_a_dialog_shows_what_the_database_has() {
     let port = admin_port(&bot);
     tell(&bot, &of("Ann", 1, &json!({"text": "hi"}))).await;
     let page = async || get(port, "/status/dialogs/telegram/7").await.text();
+    assert_eq!(get(port, "/status/dialogs/telegram/8").await.status, 404);
+    let mut stranger = of("Zoe", 100, &json!({"text": "fail"}));
+    for field in ["from", "chat"] {
+        stranger["message"][field]["id"] = json!(8);
+    }
+    tell(&bot, &stranger).await;
+    let deadline = Instant::now() + SOON;
+    loop {
+        // Its first turn failed: there is no state.
+        let page = get(port, "/status/dialogs/telegram/8").await.text();
+        if page.contains("Given up</a> after 1 attempt: ") {
+            assert!(page.contains("<dd>none yet</dd>"), "{page}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let well = page().await;
     assert!(well.contains("Nothing waits and nothing failed."), "{well}");
     tell(&bot, &of("Ann", 2, &json!({"text": "fail"}))).await;

@@ -103,7 +103,7 @@ fn list(html: &mut String, found: &[DialogSummary], if_none: &str) {
     }
     html.push_str(&region("scroll", "Dialogs"));
     html.push_str(
-        "<table class=\"stack\"><thead><tr><th scope=\"col\" class=\"left\">User</th><th scope=\"col\" class=\"left\">Channel</th>\
+        "<table class=\"stack people\"><thead><tr><th scope=\"col\" class=\"left\">User</th><th scope=\"col\" class=\"left\">Channel</th>\
          <th scope=\"col\" class=\"left\">Language</th><th scope=\"col\">State</th><th scope=\"col\">Last turn</th></tr></thead><tbody>",
     );
     for line in found {
@@ -125,11 +125,12 @@ fn list(html: &mut String, found: &[DialogSummary], if_none: &str) {
             html,
             "<tr><td class=\"left\"><a href=\"{}\">{}</a>{under}</td>\
              <td class=\"left word\" data-name=\"Channel\">{}</td>\
-             <td class=\"left\" data-name=\"Language\">{}</td>\
+             <td class=\"left{}\" data-name=\"Language\">{}</td>\
              <td data-name=\"State\">{}</td><td data-name=\"Last turn\">{}</td></tr>",
             link_to(channel, user),
             escape(name),
             escape(channel),
+            if language == "-" { " none" } else { "" },
             escape(language),
             line.state_bytes.map_or("forgotten".to_owned(), bytes),
             ago(line.updated_at)
@@ -175,6 +176,8 @@ pub(in crate::operator::admin) async fn dialog(
             );
         }
     };
+    // One whose first update failed has no state yet.
+    let found = found.or_else(|| open.detail(&key));
     let Some(found) = found else {
         let why = format!("there is no state of {key}; the search shows which dialogs there are");
         return sorry(StatusCode::NOT_FOUND, "Dialog", Tab::Dialogs, &why);
@@ -190,7 +193,7 @@ fn shown(found: &DialogDetail, open: &Open, turns: u32) -> String {
     let (user, person) = (&found.dialog.user_id, found.person.as_ref());
     let name = person.map_or(user.as_str(), called);
     let mut html = format!(
-        "<h1>{} <small>{}</small></h1><dl class=\"facts\">",
+        "<h1>{} <small>{}</small></h1><div class=\"dialog\"><dl class=\"facts card\">",
         escape(name),
         escape(&found.dialog.channel)
     );
@@ -208,10 +211,16 @@ fn shown(found: &DialogDetail, open: &Open, turns: u32) -> String {
             fact("language", escape(person.language()));
         }
     }
-    fact("last turn", ago(found.updated_at));
+    fact(
+        "last turn",
+        match found.updated_at {
+            0 => "none yet".to_owned(),
+            at => ago(at),
+        },
+    );
     fact("updates in the inbox", count(found.pending));
     fact("replies to be sent", count(found.unsent));
-    html.push_str("</dl><h2>Conversation</h2>");
+    html.push_str("</dl><div><h2>Conversation</h2>");
     let talk = talk::html(found, open, name);
     if found.history.is_empty() {
         html.push_str(match talk.is_empty() {
@@ -242,9 +251,10 @@ fn shown(found: &DialogDetail, open: &Open, turns: u32) -> String {
             );
         }
         None => html.push_str(
-            "<h2>State</h2><p class=\"note\">It was forgotten; the next turn starts anew.</p>",
+            "<h2>State</h2><p class=\"note\">There is none; the next turn starts anew.</p>",
         ),
     }
+    html.push_str("</div></div>");
     html
 }
 

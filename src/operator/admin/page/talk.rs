@@ -55,6 +55,24 @@ pub(super) struct Open {
     dead_replies: Vec<DeadReply>,
 }
 
+impl Open {
+    /// What is known of a dialog that has had no turn; none where there is nothing of it.
+    pub(super) fn detail(&self, dialog: &DialogKey) -> Option<DialogDetail> {
+        let (pending, unsent) = (self.pending.len() as u64, self.unsent.len() as u64);
+        let failed = self.letters.len() + self.dead_replies.len();
+        (pending + unsent + failed as u64 > 0).then(|| DialogDetail {
+            dialog: dialog.clone(),
+            state: None,
+            updated_at: 0,
+            person: None,
+            history: Vec::new(),
+            moments: Vec::new(),
+            unsent,
+            pending,
+        })
+    }
+}
+
 /// Asks for it.
 pub(super) async fn open(
     storage: &dyn Storage,
