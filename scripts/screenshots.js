@@ -1,5 +1,5 @@
 // Takes pictures of pages at the width of a phone and of a desk, light and dark: see scripts/screenshots.
-// Usage: node --experimental-websocket screenshots.js ADDRESS DIR (NAME PATH WIDTH SCHEME)...
+// Usage: node --experimental-websocket screenshots.js ADDRESS DIR (NAME PATH WIDTH[xHEIGHT] SCHEME)...
 // Chromium's own window is never narrower than 500 pixels, so the device is emulated.
 "use strict";
 
@@ -54,7 +54,8 @@ class Page {
     return result.value;
   }
 
-  async shot(address, width, scheme) {
+  async shot(address, size, scheme) {
+    const [width, height] = size.split("x").map(Number);
     const device = (height) =>
       this.call("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: width < 600 });
     await device(800);
@@ -63,7 +64,7 @@ class Page {
     await within(address, async () => (await this.value(`document.readyState === "complete" && location.href !== "about:blank"`)));
     const wide = await this.value("document.documentElement.scrollWidth");
     if (wide > width) console.error(`${address} is ${wide} wide at ${width}`);
-    await device(Math.min(await this.value("document.documentElement.scrollHeight"), HIGHEST));
+    await device(height || Math.min(await this.value("document.documentElement.scrollHeight"), HIGHEST));
     await sleep(200);
     const { data } = await this.call("Page.captureScreenshot", { format: "png" });
     return Buffer.from(data, "base64");
@@ -85,9 +86,9 @@ async function main([address, dir, ...pictures]) {
     await new Promise((done, failed) => ((socket.onopen = done), (socket.onerror = failed)));
     const page = new Page(socket);
     while (pictures.length) {
-      const [name, at, width, scheme] = pictures.splice(0, 4);
+      const [name, at, size, scheme] = pictures.splice(0, 4);
       const picture = path.join(dir, `${name}.png`);
-      fs.writeFileSync(picture, await page.shot(address + at, Number(width), scheme));
+      fs.writeFileSync(picture, await page.shot(address + at, size, scheme));
       console.log(picture);
     }
     socket.close();
