@@ -122,7 +122,7 @@ async fn a_dialog_is_a_conversation_with_buttons_files_and_what_failed() {
     for (update, what, said) in [
         (1, json!({"text": "ask Tea?"}), ">Tea?</p>"),
         (2, json!({"data": "no"}), ">2: button no</p>"),
-        (3, photo, "photos, 1, cup &lt;b&gt;</p>"),
+        (3, photo, "photos, AgAC, cup &lt;b&gt;</p>"),
         (4, json!({"text": "keys"}), ">Pick</p>"),
         (5, json!({"text": "Two"}), ">5: Two</p>"),
         (6, json!({"text": "try 2"}), ">6: try 2 (attempt 2)</p>"),
