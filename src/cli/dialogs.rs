@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use serde_json::value::RawValue;
-use turnkey_storage::people::Person;
+use turnkey_storage::person::Person;
 use turnkey_storage::{DialogKey, Storage, admin};
 
 use super::operator::{Operator, one_line, print};

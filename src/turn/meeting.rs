@@ -5,7 +5,7 @@
 //! and one load of shared memory (`shared/met.rs`); one whose platform tells nothing, for less.
 
 use turnkey_storage::Change;
-use turnkey_storage::people::{self, Person};
+use turnkey_storage::person::{self, Person};
 
 use crate::author::message::{ChatKind, Update};
 use crate::shared::met::Face;
@@ -24,7 +24,7 @@ pub(super) fn of(bot: &Bot, update: &Update, is_new: bool) -> Option<(Meeting, [
     }
     let [name, username, language] = told;
     let person = Person::new(name, username, language)?;
-    Some((Meeting(face), people::met(&update.dialog, &person)))
+    Some((Meeting(face), person::met(&update.dialog, &person)))
 }
 
 /// The commit has kept it.

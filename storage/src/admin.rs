@@ -2,7 +2,7 @@
 //!
 //! Called by the command line and the admin address. Works while a bot runs. Bounds: every list has a limit.
 
-use crate::people::Person;
+use crate::person::Person;
 use crate::{
     DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, schedules,
 };

@@ -1,14 +1,14 @@
 //! One message of a conversation as HTML: its text, files as chips, buttons as buttons with the
 //! pressed one marked, and what went wrong below it.
 //!
-//! Called by `talk.rs`. Bounds: those of `dialogs.rs` for a text; what is drawn of a message is no
+//! Called by `talk.rs`. Bounds: those of `texts.rs` for a text; what is drawn of a message is no
 //! larger than its row.
 
 use std::fmt::Write as _;
 
-use super::dialogs::cut;
 use super::escape;
 use super::figures::bytes;
+use super::texts::cut;
 use crate::author::message::{
     Action, Attachment, Button, Contact, File, Keyboard, Location, Press, Reply, Source, Target,
 };

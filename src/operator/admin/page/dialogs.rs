@@ -1,26 +1,24 @@
 //! `/status/dialogs`: dialogs by their last turns or their users' ids, with names where the platform
 //! tells; and one dialog with its conversation (`talk.rs`) and its state.
 //!
-//! Bounds: [`PORTION`] dialogs on a page, [`TURNS`] turns, [`MORE_TURNS`] where they are asked for,
-//! [`SHOWN`] bytes of a text.
+//! Bounds: [`PORTION`] dialogs on a page, [`TURNS`] turns, [`MORE_TURNS`] where they are asked for.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
 use turnkey_storage::DialogKey;
 use turnkey_storage::admin::{self, DialogDetail, DialogSummary};
-use turnkey_storage::people::{self, Person};
+use turnkey_storage::people;
+use turnkey_storage::person::Person;
 
-use super::figures::{bytes, count, seconds, time};
+use super::figures::{bytes, count};
 use super::talk::{self, Open};
+use super::texts::{ago, json};
 use super::{Tab, escape, frame, link_to, region, sorry};
 use crate::operator::admin::Admin;
 use crate::operator::admin::content::Content;
 use crate::operator::admin::queues::within;
-use crate::shared::clock::unix_ms;
 
 /// Dialogs on a page.
 const PORTION: u32 = 50;
@@ -30,9 +28,6 @@ const TURNS: u32 = 20;
 
 /// The same, where more are asked for.
 const MORE_TURNS: u32 = 200;
-
-/// Bytes of a text that are shown.
-const SHOWN: usize = 64 << 10;
 
 /// The value of a query's field, if it is there.
 pub(in crate::operator::admin) fn field(query: &str, name: &str) -> Option<String> {
@@ -137,13 +132,6 @@ fn list(html: &mut String, found: &[DialogSummary], if_none: &str) {
         );
     }
     html.push_str("</tbody></table></div>");
-}
-
-/// How long ago, with the moment as a hint.
-pub(super) fn ago(ms: i64) -> String {
-    let ms = u64::try_from(ms).unwrap_or_default();
-    let age = unix_ms().saturating_sub(ms) as f64 / 1000.0;
-    time(ms, "", &format!("{} ago", seconds(age)))
 }
 
 /// `/status/dialogs/CHANNEL/USER`, percent-encoded.
@@ -264,30 +252,4 @@ fn called(person: &Person) -> &str {
         "" => person.username(),
         name => name,
     }
-}
-
-/// As much of a text as is shown, and how many bytes are not.
-pub(super) fn cut(text: &str) -> (&str, usize) {
-    let mut end = text.len().min(SHOWN);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    (&text[..end], text.len() - end)
-}
-
-/// JSON, or what was meant to be; `name` is for those who do not see it.
-pub(super) fn json(name: &str, text: &str) -> String {
-    let pretty =
-        serde_json::from_str::<Value>(text).and_then(|value| serde_json::to_string_pretty(&value));
-    let text = pretty.map_or(Cow::Borrowed(text), Cow::Owned);
-    let (start, rest) = cut(&text);
-    let rest = match rest {
-        0 => String::new(),
-        rest => format!("\n… and {} more", bytes(rest as u64)),
-    };
-    // As long as it is, it can be scrolled.
-    format!(
-        "<pre tabindex=\"0\" role=\"region\" aria-label=\"{name}\">{}{rest}</pre>",
-        escape(start)
-    )
 }

@@ -12,6 +12,7 @@ mod dialogs;
 pub(crate) mod figures;
 mod overview;
 mod talk;
+mod texts;
 mod whose;
 mod wrong;
 

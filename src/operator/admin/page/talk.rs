@@ -14,9 +14,9 @@ use turnkey_storage::{DialogKey, Pending, Storage, inbox};
 use turnkey_text::numbers::counted;
 
 use super::bubble::Message;
-use super::dialogs::{ago, json};
 use super::escape;
 use super::figures::{seconds, time};
+use super::texts::{ago, json};
 use crate::author::message::{Kind, Outgoing, Update};
 use crate::shared::clock::unix_ms;
 use crate::turn::past::Past;

@@ -2,7 +2,8 @@
 
 use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::Pending;
-use turnkey_storage::people::{self, People, Person};
+use turnkey_storage::people::{self, People};
+use turnkey_storage::person::{self, Person};
 use turnkey_storage::{Commit, DialogKey, Error, Storage, admin};
 
 use crate::common::{LONG, begin, dialog, last, turn};
@@ -110,7 +111,7 @@ async fn names_are_kept_with_a_turn_and_found(engine: &dyn Engine) {
         let person = Person::new(name, username, "pt-BR").unwrap();
         let mut grant = begin(storage, &dialog(user), update).await.grant.unwrap();
         let commit = Commit {
-            changes: people::met(&dialog(user), &person).into(),
+            changes: person::met(&dialog(user), &person).into(),
             ..last(update, "1")
         };
         storage.commit(&mut grant, commit).await.unwrap();
