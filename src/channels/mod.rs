@@ -194,6 +194,9 @@ pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<Sent, SendError>> +
 /// What [`Channel::ask`] returns: the method's result.
 pub type AskFuture<'a> = Pin<Box<dyn Future<Output = Result<serde_json::Value, SendError>> + 'a>>;
 
+/// What [`Channel::own_name`] returns.
+pub type NameFuture<'a> = Pin<Box<dyn Future<Output = Result<String, SendError>> + 'a>>;
+
 /// What [`Channel::locate`] returns.
 pub type LocateFuture<'a> = Pin<Box<dyn Future<Output = Result<FileAddress, SendError>> + 'a>>;
 
@@ -418,6 +421,12 @@ pub trait Channel {
         Box::pin(async { Err(SendError::Refused(reason)) })
     }
 
+    /// Asks what the platform calls the bot, for the status page: once after the start, by one
+    /// process. None where it cannot be asked.
+    fn own_name(&self) -> Option<NameFuture<'_>> {
+        None
+    }
+
     /// Where a file that a user sent can be fetched. Here at its own address.
     fn locate<'a>(&'a self, file: &'a File) -> LocateFuture<'a> {
         Box::pin(async move {
@@ -575,6 +584,16 @@ fn method_address(address: &str, settings: &str) -> crate::StartResult<Uri> {
             "{settings} has characters that no address may have"
         ))
     })
+}
+
+/// The bot's name in a platform's answer.
+///
+/// # Errors
+/// It is not there.
+fn named(platform: &str, name: &serde_json::Value) -> Result<String, SendError> {
+    let name = name.as_str().map(str::trim).filter(|name| !name.is_empty());
+    name.map(str::to_owned)
+        .ok_or_else(|| SendError::Refused(format!("{platform} has told no name")))
 }
 
 /// A platform's words about an error, which may quote the token that it was given.

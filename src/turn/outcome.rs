@@ -17,6 +17,7 @@ use crate::handlers::Handled;
 use crate::shared::scrub::scrub;
 use crate::turn::asking::{self, Question};
 use crate::turn::context::Bot;
+use crate::turn::past::Past;
 use crate::turn::receipt::Receipt;
 use crate::turn::{calling, gathering, names, relay, timing};
 
@@ -77,11 +78,8 @@ pub(super) async fn prepare(
     }
     changes.extend(calling::changes(bot, update, handled.callbacks, asked).await?);
     let history = if bot.history {
-        Some(serde_json::to_string(&serde_json::json!({
-            "update_id": update.id.0,
-            "text": update.text,
-            "replies": handled.actions,
-        }))?)
+        let past = Past::of(receipt, update, handled.actions);
+        Some(serde_json::to_string(&past)?)
     } else {
         None
     };

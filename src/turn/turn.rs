@@ -45,7 +45,8 @@ use crate::turn::giving_up::{self, End};
 use crate::turn::outcome::{self, Of};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
 use crate::turn::{
-    asking, gathering, inherited, relay, riding, send, stepping, ticking, timing, told, typing,
+    asking, gathering, inherited, meeting, relay, riding, send, stepping, ticking, timing, told,
+    typing,
 };
 
 /// How often a turn that lost its lock is run again before its update is refused.
@@ -405,7 +406,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
 
         // handle
         let mut state = begun.state;
-        if state.is_none() {
+        let is_new = state.is_none();
+        if is_new {
             match inherited::state(bot, &update).await {
                 Ok(inherited) => state = inherited,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
@@ -488,11 +490,16 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         let gathered = gathering::handled(bot, heard, grant.fence());
                         commit.changes.extend(gathered);
                         commit.changes.extend(stepping::forgotten(receipt));
+                        let met = meeting::of(bot, heard, is_new).map(|(who, changes)| {
+                            commit.changes.extend(changes);
+                            who
+                        });
                         let answer = commit.answer.clone();
                         let others: BTreeSet<_> =
                             commit.relays.iter().map(|row| row.dialog.clone()).collect();
                         match bot.storage.commit(&mut grant, commit).await {
                             Ok(()) => {
+                                meeting::kept(bot, met);
                                 bot.slot.add(Field::Turns, 1);
                                 tally(bot, &receipt.update, receipt.arrived);
                                 bot.slot.histogram().record(receipt.age());
