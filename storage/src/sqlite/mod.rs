@@ -13,6 +13,7 @@
 //! | `client/` | the worker's side |
 //! | `readers.rs` | read-only connections |
 //! | `checkpoint.rs` | when the log is copied into the file |
+//! | `kept_open.rs` | the file, opened once more and never closed, to sync it |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
 //! | `snapshot.rs` | a consistent copy of the file while it is written to |
 //! | `backup.rs` | a verified snapshot, and restoring it |
@@ -20,6 +21,7 @@
 //! | `backup_directory.rs` | backups named by their time, the oldest removed |
 //! | `stamp.rs` | that time, as it stands in a name |
 //! | `copy.rs` | its side of a move to or from another database |
+//! | `spin.rs` | looking again instead of sleeping, on both sides of the writer's socket |
 //! | `presence.rs` | whether the names still lead to the open files |
 //! | `rescue.rs` | saves the contents of an open file that lost its name |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
@@ -40,6 +42,7 @@ mod client;
 mod copy;
 mod files;
 mod inspect;
+mod kept_open;
 pub mod locks;
 mod migrations;
 mod names;
@@ -50,6 +53,7 @@ mod readers;
 mod rescue;
 mod schema;
 mod snapshot;
+mod spin;
 mod stamp;
 mod statements;
 mod writer;
