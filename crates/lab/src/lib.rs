@@ -24,12 +24,17 @@
 
 mod check;
 mod child;
+mod commit;
+mod compare;
+mod csv;
+mod effects;
 mod engines;
 mod error;
 mod http;
 mod laboratory;
 mod measure;
 mod order;
+mod pace;
 mod plan;
 mod process;
 mod progress;
@@ -37,16 +42,23 @@ mod report;
 mod results;
 mod run;
 mod servers;
+mod settings;
 mod state;
+mod stats;
 mod summary;
+mod sweep;
 mod table;
+mod verdict;
+mod workload;
 
+pub use compare::{CompareOptions, compare};
 pub use engines::known_engines;
 pub use error::{Error, Result};
 pub use http::{HttpOptions, MakeTimer, STEP, Timers, bench as http};
-pub use laboratory::{bench as storage, redraw};
+pub use laboratory::{bench as storage, redraw, schema, workload};
 pub use plan::StorageOptions;
 pub use process::main as process;
+pub use workload::shipped_about as known_workloads;
 
 /// Workers that `bench turn` can start: as many as a bot has.
 const MAX_WORKERS: usize = 256;

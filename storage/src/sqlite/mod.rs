@@ -23,6 +23,7 @@
 //! | `presence.rs` | whether the names still lead to the open files |
 //! | `rescue.rs` | saves the contents of an open file that lost its name |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
+//! | `trial.rs` | pragmas to try, for measuring only |
 //!
 //! To use it, call [`Files::lock`] once, so that nobody else serves the file; [`prepare`];
 //! [`Files::bind`] for the socket; [`Writer::run`] in a process or thread; [`connect`] in every
@@ -52,6 +53,8 @@ mod schema;
 mod snapshot;
 mod stamp;
 mod statements;
+#[doc(hidden)]
+pub mod trial;
 mod writer;
 
 use rusqlite::Connection;
