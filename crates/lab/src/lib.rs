@@ -41,6 +41,8 @@ mod progress;
 mod report;
 mod results;
 mod run;
+#[cfg(test)]
+mod schema;
 mod servers;
 mod settings;
 mod state;

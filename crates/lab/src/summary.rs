@@ -158,7 +158,8 @@ fn of(first: &Run, runs: &[&Run]) -> Median {
         turns_per_second_interval: stats::interval(&speeds, stats::median),
         completed_share: where_known(|run| {
             let due = run.due.filter(|due| *due > 0)?;
-            Some(run.turns as f64 / due as f64)
+            // What the warm-up had left behind is completed in the window, too.
+            Some((run.turns as f64 / due as f64).min(1.0))
         }),
         latency_us: Percentiles {
             p50: always(|run| run.latency_us.p50).unwrap_or_default(),

@@ -4,7 +4,7 @@
 //! Used by the terminal and by `report/html.rs`. "Ours" is the first of Turnkey's engines
 //! that was measured, else the fastest of all there.
 
-use super::results::{Median, Results, Verdict, engine_with};
+use super::results::{Knee, Median, Results, Verdict, engine_with};
 use turnkey_report::figures::thousands;
 
 /// Turnkey's engines, and what hosts them: what the sentences are about.
@@ -59,6 +59,9 @@ fn list(parts: &[String]) -> String {
 /// What was found where most is asked of the engines: our engine, or the fastest,
 /// beside the others.
 pub(super) fn headline(results: &Results) -> String {
+    if !results.knees.is_empty() {
+        return swept(results);
+    }
     let first_sync = results
         .sync_levels()
         .first()
@@ -146,9 +149,94 @@ pub(super) fn headline(results: &Results) -> String {
     text
 }
 
+/// Of a sweep: with how much each engine kept up, where there are most processes.
+fn swept(results: &Results) -> String {
+    let first_sync = results
+        .sync_levels()
+        .first()
+        .copied()
+        .unwrap_or_default()
+        .to_owned();
+    let knees = || {
+        results
+            .knees
+            .iter()
+            .filter(|knee| knee.situation.sync == first_sync)
+    };
+    let place = |knee: &Knee| (knee.situation.processes, knee.situation.in_flight);
+    let Some(most) = knees().map(place).max() else {
+        return "No run could be measured.".to_owned();
+    };
+    let each: Vec<String> = knees()
+        .filter(|knee| place(knee) == most)
+        .map(|knee| {
+            let name = engine_with(&knee.engine, &knee.situation);
+            match (knee.kept_up, knee.fell_behind) {
+                (Some(kept), None) => {
+                    format!("{name} with all, {} turns a second", thousands(kept as f64))
+                }
+                (Some(kept), Some(_)) => {
+                    format!("{name} with {} turns a second", thousands(kept as f64))
+                }
+                (None, _) => format!("{name} with none of the rates"),
+            }
+        })
+        .collect();
+    let who = match most.0 {
+        1 => "one process".to_owned(),
+        many => format!("{many} processes"),
+    };
+    format!(
+        "With {who}, these kept up with what was due, {}: {}.",
+        durability(&first_sync),
+        list(&each)
+    )
+}
+
+/// Where one of our engines keeps up with less than another one.
+fn swept_losses(results: &Results) -> Option<String> {
+    let (mut compared, mut lost) = (0, Vec::new());
+    let is_ours = |knee: &&Knee| OURS.contains(&knee.engine.as_str());
+    for knee in results.knees.iter().filter(is_ours) {
+        let others = results.knees.iter().filter(|other| !is_ours(other));
+        for other in others.filter(|other| knee.situation.is_beside(&other.situation)) {
+            compared += 1;
+            if knee.kept_up < other.kept_up {
+                lost.push(format!(
+                    "{} with less than {} ({} processes)",
+                    engine_with(&knee.engine, &knee.situation),
+                    engine_with(&other.engine, &other.situation),
+                    knee.situation.processes
+                ));
+            }
+        }
+    }
+    let of = comparisons(compared)?;
+    Some(match lost.is_empty() {
+        true => format!("Turnkey's engine kept up with less in none of {of}."),
+        false => format!(
+            "Where it loses: in {} of {of}: {}.",
+            lost.len(),
+            list(&lost)
+        ),
+    })
+}
+
+/// So many, in words; none for none.
+fn comparisons(count: usize) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("1 comparison".to_owned()),
+        many => Some(format!("{many} comparisons")),
+    }
+}
+
 /// Where one of our engines is slower than another one that can be compared, the worst
 /// first. None when none of ours was measured beside another.
 pub(super) fn losses(results: &Results) -> Option<String> {
+    if !results.knees.is_empty() {
+        return swept_losses(results);
+    }
     let mut compared = 0;
     let mut lost: Vec<(f64, String)> = Vec::new();
     for row in rows(results).filter(|row| OURS.contains(&row.engine.as_str())) {
@@ -179,14 +267,8 @@ pub(super) fn losses(results: &Results) -> Option<String> {
             }
         }
     }
-    if compared == 0 {
-        return None;
-    }
+    let of = comparisons(compared)?;
     lost.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let of = match compared {
-        1 => "the one comparison".to_owned(),
-        many => format!("{many} comparisons"),
-    };
     let doubt = match results.settings.repeat < super::summary::ENOUGH {
         true => " (too few runs to be sure)",
         false => "",
@@ -266,6 +348,29 @@ mod tests {
         assert!(losses.contains("in 1 of 2 comparisons"), "{losses}");
         assert!(
             losses.contains("0.56 times sqlite-direct (1 x 1)"),
+            "{losses}"
+        );
+    }
+
+    #[test]
+    fn a_sweep_is_about_what_was_kept_up_with() {
+        let mut results = results(runs(1, 1000.0, 1000.0, &[100]));
+        let knee = |engine: &str, kept: Option<u64>| Knee {
+            engine: engine.to_owned(),
+            situation: results.medians[0].situation.clone(),
+            kept_up: kept,
+            fell_behind: Some(9000),
+            p99_us: None,
+        };
+        results.knees = vec![
+            knee("sqlite", Some(2000)),
+            knee("sqlite-direct", Some(5000)),
+        ];
+        let said = headline(&results);
+        assert!(said.contains("sqlite with 2,000 turns a second"), "{said}");
+        let losses = losses(&results).unwrap();
+        assert!(
+            losses.contains("in 1 of 1 comparison: sqlite with less"),
             "{losses}"
         );
     }
