@@ -139,7 +139,7 @@ struct Comparison {
 /// # Errors
 /// [`Error::Start`] with a sentence: not readable, no case in both, options out of bounds.
 pub fn compare(options: &CompareOptions) -> crate::error::Result<Outcome> {
-    let threshold = super::plan::within("--threshold", options.threshold, 0.0, 1000.0)?;
+    let threshold = super::options::within("--threshold", options.threshold, 0.0, 1000.0)?;
     let metrics = metrics(&options.metrics)?;
     let (before, after) = (read(&options.before)?, read(&options.after)?);
     let found = between(&before, &after, &metrics, threshold);

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::child::{NoAnswer, Process};
 use super::engines::Engine;
 use super::measure::{Device, FileSystem, Machine, SyncTimes, sync_times};
-use super::plan::{Plan, StorageOptions};
+use super::options::StorageOptions;
+use super::plan::Plan;
 use super::progress::{Progress, words};
 use super::run::{Bench, Server};
 use super::{

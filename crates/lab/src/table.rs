@@ -179,7 +179,7 @@ pub(super) fn render(results: &Results) -> String {
     text
 }
 
-fn count(number: usize, one: &str, many: &str) -> String {
+pub(super) fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 

@@ -203,10 +203,10 @@ fn swept_losses(results: &Results) -> Option<String> {
             compared += 1;
             if knee.kept_up < other.kept_up {
                 lost.push(format!(
-                    "{} with less than {} ({} processes)",
+                    "{} with less than {} ({})",
                     engine_with(&knee.engine, &knee.situation),
                     engine_with(&other.engine, &other.situation),
-                    knee.situation.processes
+                    super::table::count(knee.situation.processes, "process", "processes")
                 ));
             }
         }

@@ -29,14 +29,18 @@ fn a_stall_shows_in_an_open_loop_and_hides_in_a_closed_one() {
     for engine in ["sqlite", "sqlite-direct"] {
         let setup = Setup::counter();
         let p99 = |more: &[&str]| {
-            let planted = ["--plant-stall", "1", "--seconds", "3", "--sync", "normal"];
-            let fixed = [&["--engines", engine, "--processes", "1"], &planted[..]].concat();
-            let (code, json, stderr) = storage(&setup, &[&fixed, more].concat());
-            assert_eq!(code, Some(0), "{stderr}");
+            let fixed = "bench storage --json --processes 1 --users 50 --sync normal --repeat 1 \
+                         --warm-up 0.1 --seconds 3 --plant-stall 1 --engines";
+            let mut args: Vec<&str> = fixed.split_whitespace().collect();
+            args.push(engine);
+            args.extend(more);
+            let ended = setup.bare_within(&args, LONG);
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+            let json: Value = serde_json::from_str(&ended.stdout).unwrap();
             let latency = &json["medians"][0]["latency_us"];
             let ms = |name: &str| latency[name].as_f64().unwrap() / 1000.0;
             assert!(ms("max") >= 900.0, "the stall is there: {latency}");
-            (ms("p99"), json)
+            (ms("p99"), json.clone())
         };
         let (closed, _) = p99(&["--in-flight", "1"]);
         // So few that any machine keeps up with them, the stall apart.

@@ -1,7 +1,7 @@
 //! The charts of a sweep: latency and what is completed, over what is due.
 //!
-//! Called by `charts.rs` instead of the others where there are rates. Both axes of the
-//! first chart are logarithmic; marks are 95 % intervals of the medians.
+//! Called by `charts.rs` instead of the others where there are rates. All axes are
+//! logarithmic; marks are 95 % intervals of the medians.
 
 use super::super::results::Median;
 use super::charts::{Chart, Sheet, label};
@@ -116,17 +116,7 @@ fn latency(sheet: &Sheet<'_>, panels: &[usize], (least, most): (f64, f64)) -> Ch
         );
         let y = Scale::new(low, high, plot.bottom(), -PLOT);
         let x = Scale::new(least, most, plot.x + 12.0, plot.width - 24.0);
-        let mut power = low;
-        while power <= high * 1.001 {
-            svg.line(
-                (plot.x, y.at(power)),
-                (plot.x + plot.width, y.at(power)),
-                "grid",
-            );
-            let label = round_time(power);
-            svg.text(plot.x - 7.0, y.at(power) + 4.0, "tick", Anchor::End, &label);
-            power *= 10.0;
-        }
+        grid(&mut svg, &plot, &y, round_time);
         across(&mut svg, &plot, sheet, &x);
         for engine in sheet.engines() {
             let colour = sheet.colour(&engine);
@@ -165,6 +155,18 @@ fn latency(sheet: &Sheet<'_>, panels: &[usize], (least, most): (f64, f64)) -> Ch
     }
 }
 
+/// Lines at the powers of ten, with their labels.
+fn grid(svg: &mut Svg, plot: &Plot, y: &Scale, label: fn(f64) -> String) {
+    let mut power = y.from.ceil();
+    while power <= y.to + 0.001 {
+        let value = 10f64.powf(power);
+        let at = y.at(value);
+        svg.line((plot.x, at), (plot.x + plot.width, at), "grid");
+        svg.text(plot.x - 7.0, at + 4.0, "tick", Anchor::End, &label(value));
+        power += 1.0;
+    }
+}
+
 /// A dashed line where an engine was last seen to keep up.
 fn knee(svg: &mut Svg, sheet: &Sheet<'_>, engine: &str, processes: usize, plot: &Plot, x: &Scale) {
     let found = sheet.results.knees.iter().find(|knee| {
@@ -184,11 +186,23 @@ fn completed(sheet: &Sheet<'_>, panels: &[usize], (least, most): (f64, f64)) -> 
     let plots = Plots::new(panels.len());
     for (n, processes) in panels.iter().enumerate() {
         let plot = plots.at(n);
-        let up = "turns/s completed";
-        let scale = plot.frame(&mut svg, &panel_name(*processes), most, up, "");
+        svg.text(
+            plot.x,
+            plot.y - 12.0,
+            "panel",
+            Anchor::Start,
+            &panel_name(*processes),
+        );
+        svg.text_up(plot.x - 48.0, plot.y + PLOT / 2.0, "turns/s completed");
         let x = Scale::new(least, most, plot.x + 12.0, plot.width - 24.0);
+        let speeds = sheet.rows.iter().map(|row| row.turns_per_second);
+        let slowest = speeds.fold(least, f64::min).max(1.0);
+        let power = |value: f64| 10f64.powf(value);
+        let (low, high) = (power(slowest.log10().floor()), power(most.log10().ceil()));
+        let y = Scale::new(low, high, plot.bottom(), -PLOT);
+        grid(&mut svg, &plot, &y, compact);
         across(&mut svg, &plot, sheet, &x);
-        let y = |speed: f64| plot.bottom() - speed * scale;
+        let y = |speed: f64| y.at(speed);
         let mut before: Option<(f64, f64)> = None;
         for rate in &sheet.results.settings.rates {
             let here = (x.at(*rate as f64), y(*rate as f64));
