@@ -274,9 +274,10 @@ pub(super) fn losses(results: &Results) -> Option<String> {
         false => "",
     };
     if lost.is_empty() {
-        return Some(format!(
-            "Turnkey's engine is the slower one in none of {of}{doubt}."
-        ));
+        return Some(match compared {
+            1 => format!("Turnkey's engine is not the slower one in the one comparison there is{doubt}."),
+            _ => format!("Turnkey's engine is the slower one in none of {of}{doubt}."),
+        });
     }
     let named: Vec<String> = lost
         .iter()
