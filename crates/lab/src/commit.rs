@@ -1,7 +1,7 @@
 //! The commit that this program was built of.
 //!
-//! Called at the start of a laboratory. `scripts/dist` builds it in (`TURNKEY_COMMIT`); a program
-//! that lies in a checkout asks git there, which costs a build nothing.
+//! Called at the start of a laboratory. A build may have it in (`TURNKEY_COMMIT`); a program
+//! that lies in the `target` of a checkout asks git there, which costs a build nothing.
 
 use std::process::Command;
 
@@ -11,6 +11,10 @@ pub(super) fn this() -> Option<String> {
         return Some(commit.to_owned());
     }
     let program = std::env::current_exe().ok()?;
+    // Elsewhere it would be told of a checkout that it has nothing to do with.
+    if !program.iter().any(|part| part == "target") {
+        return None;
+    }
     let described = Command::new("git")
         .arg("-C")
         .arg(program.parent()?)

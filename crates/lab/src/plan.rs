@@ -172,6 +172,11 @@ impl Plan {
 
     /// That each engine can do what is asked.
     fn check_engines(&self, options: &StorageOptions) -> crate::error::Result<()> {
+        if self.workload.is_some() && self.state_bytes.len() > 1 {
+            return refuse(format!(
+                "--state-bytes: only the workload {TURN} has states; a file says what its rows hold"
+            ));
+        }
         for engine in &self.engines {
             let name = self.name(*engine);
             if let Some(kind) = engine.server()
@@ -424,6 +429,11 @@ pub(super) mod tests {
             }),
             ("--workload", |o| o.workload = "nothing".into()),
             ("--skew", |o| o.skew = Some(0.99)),
+            ("--state-bytes", |o| {
+                o.engines = vec!["sqlite".into()];
+                o.workload = "bank".into();
+                o.state_bytes = vec![200, 4096];
+            }),
             ("--pragma", |o| o.pragmas = vec!["page_size=1000".into()]),
             ("-c", |o| o.server_settings = vec!["work_mem=1MB".into()]),
             ("--engine-command", |o| o.engine_commands = vec!["".into()]),

@@ -158,8 +158,10 @@ fn of(first: &Run, runs: &[&Run]) -> Median {
         turns_per_second_interval: stats::interval(&speeds, stats::median),
         completed_share: where_known(|run| {
             let due = run.due.filter(|due| *due > 0)?;
-            // What the warm-up had left behind is completed in the window, too.
-            Some((run.turns as f64 / due as f64).min(1.0))
+            // One of each process may be under way at the end; and what the warm-up had left
+            // behind is completed in the window, too.
+            let completed = run.turns + run.situation.processes as u64;
+            Some((completed as f64 / due as f64).min(1.0))
         }),
         latency_us: Percentiles {
             p50: always(|run| run.latency_us.p50).unwrap_or_default(),

@@ -275,7 +275,9 @@ pub(super) fn losses(results: &Results) -> Option<String> {
     };
     if lost.is_empty() {
         return Some(match compared {
-            1 => format!("Turnkey's engine is not the slower one in the one comparison there is{doubt}."),
+            1 => format!(
+                "Turnkey's engine is not the slower one in the one comparison there is{doubt}."
+            ),
             _ => format!("Turnkey's engine is the slower one in none of {of}{doubt}."),
         });
     }

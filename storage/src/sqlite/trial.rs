@@ -29,9 +29,7 @@ pub(super) fn apply(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The size of a new file's pages.
-pub(super) fn page_size() -> u32 {
-    let tried = PRAGMAS.get().and_then(|pragmas| pragmas.get("page_size"));
-    let tried = tried.and_then(|size| size.parse().ok());
-    tried.unwrap_or(super::pragmas::PAGE_SIZE)
+/// The size of a new file's pages, if one is tried.
+pub(super) fn page_size() -> Option<u32> {
+    PRAGMAS.get()?.get("page_size")?.parse().ok()
 }

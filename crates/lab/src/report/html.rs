@@ -20,9 +20,12 @@ pub(super) fn draw(results: &Results, charts: &[Chart]) -> String {
     let mut body = String::new();
     let _ = write!(
         body,
-        "<h1>Turnkey storage laboratory</h1>\n<p class=\"headline\">{}</p>\n<p>{}</p>\n<p class=\"soft\">{}</p>\n",
+        "<h1>Turnkey storage laboratory</h1>\n<p class=\"headline\">{}</p>\n{}<p class=\"soft\">{}</p>\n",
         escape(&headline(results)),
-        escape(&losses(results).unwrap_or_default()),
+        losses(results).map_or(String::new(), |losses| format!(
+            "<p>{}</p>\n",
+            escape(&losses)
+        )),
         escape(&verdict(results))
     );
     facts(&mut body, results);
@@ -256,7 +259,12 @@ fn knees(body: &mut String, results: &Results) {
         ]
     });
     let rows: Vec<_> = rows.collect();
-    small_table(body, "Where it breaks", &["engine", "situation", ""], &rows);
+    small_table(
+        body,
+        "Where it breaks",
+        &["engine", "situation", "found"],
+        &rows,
+    );
     let _ = writeln!(
         body,
         "<p class=\"soft\">An engine keeps up where at least {:.0} % of what was due was completed within the window, at this rate and at every lower one.</p>",
@@ -288,9 +296,9 @@ fn effects(body: &mut String, results: &Results) {
         "engine",
         "pairs",
         "times turns/s",
-        "",
+        "said of it",
         "times p99",
-        "",
+        "said of it",
     ];
     small_table(body, "What the settings did", &head, &rows);
     body.push_str(
@@ -304,7 +312,8 @@ fn repeat(body: &mut String, results: &Results) {
     }
     let _ = writeln!(
         body,
-        "<h2>To repeat it</h2>\n<div class=\"note scroll\"><code>{}</code></div>",
+        "<h2>To repeat it</h2>\n{}<code>{}</code></div>",
+        page::region("note", "The command"),
         escape(&results.command_line())
     );
     if let Some(file) = &results.settings.workload_file {

@@ -74,11 +74,14 @@ fn index(names: &[String], all: &[Results]) -> String {
     for (name, results) in names.iter().zip(all) {
         let _ = write!(
             body,
-            "<h2><a href=\"{name}/report.html\">{name}</a></h2>\n<p>{}</p>\n<p>{}</p>\n\
+            "<h2><a href=\"{name}/report.html\">{name}</a></h2>\n<p>{}</p>\n{}\
              <p class=\"soft\">{} on {}, {}; {}; {}. <a href=\"{name}/results.json\">results.json</a>, \
-             <a href=\"{name}/runs.csv\">runs.csv</a></p>\n<p class=\"note scroll\"><code>{}</code></p>\n",
+             <a href=\"{name}/runs.csv\">runs.csv</a></p>\n<p class=\"note\"><code>{}</code></p>\n",
             escape(&headline(results)),
-            escape(&losses(results).unwrap_or_default()),
+            losses(results).map_or(String::new(), |losses| format!(
+                "<p>{}</p>\n",
+                escape(&losses)
+            )),
             escape(&results.file_system.kind),
             escape(&results.machine.processor),
             escape(&results.machine.kernel),

@@ -387,6 +387,14 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_documentation_is_a_workload() {
+        let page = include_str!("../../../../docs/LABORATORY.md");
+        let example = page.split("```toml\n").nth(1).unwrap();
+        let workload = parse(example.split("```").next().unwrap()).unwrap();
+        assert_eq!(workload.names(), ["deposit", "look"]);
+    }
+
+    #[test]
     fn what_is_wrong_is_named_with_its_place() {
         let base = r#"
 name = "mine"
