@@ -320,7 +320,7 @@ impl Plan {
     /// within a repeat does not always hit the same ones.
     pub(crate) fn cases_of(&self, repeat: usize) -> Vec<Case> {
         let mut cases = self.cases();
-        if repeat % 2 == 0 {
+        if repeat.is_multiple_of(2) {
             cases.reverse();
         }
         cases

@@ -45,7 +45,7 @@ fn name(file: &Path) -> String {
     };
     let own = stem(file).filter(|name| name != "results");
     let name = own
-        .or_else(|| stem(&std::path::absolute(file).ok()?.parent()?.to_owned()))
+        .or_else(|| stem(std::path::absolute(file).ok()?.parent()?))
         .unwrap_or_else(|| "results".to_owned());
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || c == '-' {
