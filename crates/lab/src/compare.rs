@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::results::{FORMAT, Results, Run, Situation, Verdict, engine_with};
 use super::stats::{self, Interval};
-use super::{Outcome, summary, table};
+use super::{Outcome, judge, summary, table};
 use crate::error::Error;
 use turnkey_report::figures::{thousands, time};
 use turnkey_text::output;
@@ -260,7 +260,7 @@ fn change(metric: &Metric, old: &[Run], new: &[Run], threshold: f64) -> Option<C
         (true, _) => Judged::Failed,
         (false, None) => return None,
         (false, Some((old, new))) => {
-            let verdict = summary::verdict(&after, &before);
+            let verdict = judge::verdict(&after, &before);
             let is_up = verdict == Verdict::Faster;
             let moved = (new / old - 1.0).abs() * 100.0;
             match verdict {

@@ -5,7 +5,7 @@
 //! over the other settings and situations, tell a small effect from noise.
 
 use super::results::{Effect, Run, Settings, Verdict};
-use super::{stats, summary};
+use super::{judge, stats};
 
 /// The effects of all settings that have several values, by engine.
 pub(crate) fn of(runs: &[Run], settings: &Settings) -> Vec<Effect> {
@@ -77,7 +77,7 @@ fn judged(ratios: &[f64], above: Verdict, below: Verdict) -> (Option<stats::Inte
     let interval = stats::interval(ratios, stats::geometric_mean);
     let verdict = match interval {
         None => Verdict::TooFewRuns,
-        Some(_) if ratios.len() < summary::ENOUGH => Verdict::TooFewRuns,
+        Some(_) if ratios.len() < judge::ENOUGH => Verdict::TooFewRuns,
         Some(interval) if interval.low > 1.0 => above,
         Some(interval) if interval.high < 1.0 => below,
         Some(_) => Verdict::NoDifferenceShown,

@@ -16,7 +16,7 @@
 //! | `measure/` | histograms, `/proc`, the disk, the machine |
 //! | `state.rs` `check.rs` | the counter in each state, and whether one was lost |
 //! | `results.rs` `schema.rs` `csv.rs` | every number, the published format, a line for each run |
-//! | `summary.rs` `stats.rs` | medians, their intervals, how engines stand beside each other |
+//! | `summary.rs` `stats.rs` `judge.rs` | medians, their intervals, what may be said of two |
 //! | `sweep.rs` `effects.rs` | where an engine breaks; what a setting does |
 //! | `verdict.rs` | what was found, in sentences |
 //! | `compare.rs` `commit.rs` | two results; what this program was built of |
@@ -38,6 +38,7 @@ mod effects;
 mod engines;
 mod error;
 mod http;
+mod judge;
 mod laboratory;
 mod measure;
 mod options;

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use turnkey_storage::Sync;
 
 use super::engines::Engine;
-use super::pace::Stall;
 use super::servers::Kind;
 use super::workload::Workload;
 
@@ -103,6 +102,14 @@ impl Load {
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(self.url.strip_prefix("sqlite:").unwrap_or(&self.url))
     }
+}
+
+/// A time in which nothing is begun: what the tests plant to see whether it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Stall {
+    /// Of the window, in nanoseconds.
+    pub(crate) after: u64,
+    pub(crate) lasting: u64,
 }
 
 /// The moments of a run: CLOCK_MONOTONIC in nanoseconds, one clock for all processes.

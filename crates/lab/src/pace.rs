@@ -12,20 +12,11 @@ use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
-use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::Semaphore;
 
 use super::measure::{self, Meter};
-use super::order::{Load, Window};
-
-/// A time in which nothing is begun: what the tests plant to see whether it shows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Stall {
-    /// Of the window, in nanoseconds.
-    pub(crate) after: u64,
-    pub(crate) lasting: u64,
-}
+use super::order::{Load, Stall, Window};
 
 /// The moments at which one process's turns are due.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::engines::{CEILING_BATCH, Engine};
 use super::options::{Foreign, StorageOptions, foreign, list, rates, refuse, within, workload};
-use super::order::SyncLevel;
-use super::pace::Stall;
+use super::order::{Stall, SyncLevel};
 use super::results::{Settings, Situation};
 use super::settings::{self, Choice};
 use super::workload::{TURN, Workload};

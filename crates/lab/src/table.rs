@@ -5,10 +5,11 @@
 
 use std::fmt::Write as _;
 
+use super::judge;
 use super::measure::NOISY;
 use super::results::{Effect, Knee, Median, Results, Situation, Verdict, engine_with};
 use super::stats::Interval;
-use super::summary;
+use super::verdict::count;
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_text::numbers::counted;
 
@@ -94,8 +95,8 @@ fn cells(row: &Median) -> [String; 14] {
         short(row.cpu_us_per_turn.total),
         short(row.syncs_per_turn),
         short(row.device_bytes_per_turn.map(|bytes| bytes / 1024.0)),
-        beside(row, summary::BASES[0]),
-        beside(row, summary::BASES[1]),
+        beside(row, judge::BASES[0]),
+        beside(row, judge::BASES[1]),
     ]
 }
 
@@ -177,10 +178,6 @@ pub(super) fn render(results: &Results) -> String {
     effects(&mut text, &results.effects);
     let _ = write!(text, "{}", ending(results));
     text
-}
-
-pub(super) fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// What makes a line doubtful.
@@ -319,11 +316,11 @@ fn ending(results: &Results) -> String {
         if results.interrupted { "up to " } else { "" },
         count(plan.repeat, "run", "runs"),
     );
-    if plan.repeat < summary::ENOUGH {
+    if plan.repeat < judge::ENOUGH {
         let _ = writeln!(
             text,
             "Fewer than {} runs of each: no difference is claimed; --repeat 5 can.",
-            summary::ENOUGH
+            judge::ENOUGH
         );
     }
     let failed: Vec<_> = results.runs.iter().filter(|run| !run.is_good()).collect();

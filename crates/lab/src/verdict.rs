@@ -24,6 +24,11 @@ pub(super) fn durability(sync: &str) -> &'static str {
     }
 }
 
+/// A number of things.
+pub(super) fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// A ratio as people say it.
 pub(super) fn factor(ratio: f64) -> String {
     match ratio {
@@ -206,7 +211,7 @@ fn swept_losses(results: &Results) -> Option<String> {
                     "{} with less than {} ({})",
                     engine_with(&knee.engine, &knee.situation),
                     engine_with(&other.engine, &other.situation),
-                    super::table::count(knee.situation.processes, "process", "processes")
+                    count(knee.situation.processes, "process", "processes")
                 ));
             }
         }
@@ -269,7 +274,7 @@ pub(super) fn losses(results: &Results) -> Option<String> {
     }
     let of = comparisons(compared)?;
     lost.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let doubt = match results.settings.repeat < super::summary::ENOUGH {
+    let doubt = match results.settings.repeat < super::judge::ENOUGH {
         true => " (too few runs to be sure)",
         false => "",
     };

@@ -1,7 +1,7 @@
 //! Pragmas that the storage laboratory tries on the writer's connection and on a new file.
 //!
 //! Set once by a process of `turnkey bench storage`, before it opens anything; a bot never
-//! sets any. Applied by [`super::pragmas::open_writer`] and [`super::schema`]. What the
+//! sets any. Applied by `pragmas.rs` and `schema.rs`. What the
 //! writer decides by itself (durability, checkpoints, locking) the laboratory leaves alone.
 
 use std::collections::BTreeMap;

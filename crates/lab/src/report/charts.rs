@@ -27,9 +27,9 @@ const WIDE: f64 = 34.0;
 /// The ceiling has one situation of its own and is no way to run a bot.
 const CEILING: &str = "sqlite-ceiling";
 
-/// All charts.
-pub(super) fn draw(results: &Results) -> Vec<Chart> {
-    let mut charts = Vec::new();
+/// The sheets of all charts: one for each sync level and size of a state.
+pub(super) fn sheets(results: &Results) -> Vec<Sheet<'_>> {
+    let mut sheets = Vec::new();
     for sync in results.sync_levels() {
         for &bytes in &results.settings.state_bytes {
             let rows: Vec<&Median> = results
@@ -38,23 +38,26 @@ pub(super) fn draw(results: &Results) -> Vec<Chart> {
                 .filter(|row| row.situation.sync == sync && row.runs > 0)
                 .filter(|row| row.situation.state_bytes == bytes)
                 .collect();
-            let sheet = Sheet {
+            sheets.push(Sheet {
                 results,
                 sync,
                 bytes: (results.settings.state_bytes.len() > 1).then_some(bytes),
                 rows,
-            };
-            if results.settings.rates.is_empty() {
-                charts.extend(sheet.by_processes());
-                charts.extend(sheet.by_in_flight());
-                charts.extend(sheet.latencies());
-                charts.extend(sheet.processor());
-            } else {
-                charts.extend(super::load::draw(&sheet));
-            }
+            });
         }
     }
-    charts
+    sheets
+}
+
+/// The charts of a sheet without rates.
+pub(super) fn draw(sheet: &Sheet<'_>) -> Vec<Chart> {
+    let all = [
+        sheet.by_processes(),
+        sheet.by_in_flight(),
+        sheet.latencies(),
+        sheet.processor(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// What is known at one sync level, of one size of a state.
@@ -482,6 +485,10 @@ mod tests {
     use super::super::tests::sample;
     use super::*;
 
+    fn all(results: &Results) -> Vec<Chart> {
+        sheets(results).iter().flat_map(draw).collect()
+    }
+
     /// Tags open and close in order, attributes are quoted, and every figure is one.
     fn assert_well_formed(svg: &str) {
         let mut open = Vec::new();
@@ -507,7 +514,7 @@ mod tests {
     #[test]
     fn charts_are_well_formed_and_show_the_figures() {
         let results = sample();
-        let charts = draw(&results);
+        let charts = all(&results);
         let names: Vec<&str> = charts.iter().map(|chart| chart.name.as_str()).collect();
         assert!(names.contains(&"throughput-by-processes-full"), "{names:?}");
         assert!(names.contains(&"latency-full"), "{names:?}");
@@ -529,8 +536,8 @@ mod tests {
         for median in &mut results.medians {
             median.runs = 0;
         }
-        assert!(draw(&results).is_empty());
+        assert!(all(&results).is_empty());
         results.medians.clear();
-        assert!(draw(&results).is_empty());
+        assert!(all(&results).is_empty());
     }
 }

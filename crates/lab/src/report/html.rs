@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use super::super::measure::NOISY;
 use super::super::results::{Median, Results, Situation, engine_with};
-use super::super::verdict::{durability, headline, losses};
-use super::super::{summary, sweep, table, workload};
+use super::super::verdict::{count, durability, headline, losses};
+use super::super::{judge, sweep, table, workload};
 use super::charts::Chart;
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_report::page;
@@ -145,10 +145,10 @@ fn warnings(body: &mut String, results: &Results) {
             table::percent(row.slowest_share)
         ));
     }
-    if results.settings.repeat < summary::ENOUGH {
+    if results.settings.repeat < judge::ENOUGH {
         lines.push(format!(
             "Fewer than {} runs of each situation: no difference is claimed.",
-            summary::ENOUGH
+            judge::ENOUGH
         ));
     }
     for run in results.runs.iter().filter(|run| !run.is_good()) {
@@ -252,8 +252,9 @@ fn knees(body: &mut String, results: &Results) {
         vec![
             engine_with(&found.engine, &found.situation),
             format!(
-                "{} processes, {}",
-                found.situation.processes, found.situation.sync
+                "{}, {}",
+                count(found.situation.processes, "process", "processes"),
+                found.situation.sync
             ),
             table::knee(found),
         ]
@@ -427,8 +428,8 @@ fn line(row: &Median) -> String {
         table::range(row.turns_per_second_interval),
         table::percent(row.completed_share),
         table::percent(row.slowest_share),
-        table::beside(row, summary::BASES[0]),
-        table::beside(row, summary::BASES[1]),
+        table::beside(row, judge::BASES[0]),
+        table::beside(row, judge::BASES[1]),
         time(l.p50),
         time(l.p90),
         time(l.p99),
@@ -477,13 +478,13 @@ fn setup(body: &mut String, results: &Results) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{charts, tests::sample};
+    use super::super::{all_charts, tests::sample};
     use super::*;
 
     #[test]
     fn the_page_needs_nothing_from_outside_and_has_no_script() {
         let results = sample();
-        let page = draw(&results, &charts::draw(&results));
+        let page = draw(&results, &all_charts(&results));
         assert!(!page.contains("<script"), "no JavaScript");
         for outside in ["src=", "href=", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");

@@ -17,12 +17,21 @@ pub(super) use site::write as write_site;
 use turnkey_report::files;
 pub(super) use turnkey_report::files::make_directory;
 
+/// Where there are rates, those of a sweep; else the others.
+fn all_charts(results: &Results) -> Vec<charts::Chart> {
+    let draw = match results.settings.rates.is_empty() {
+        true => charts::draw,
+        false => load::draw,
+    };
+    charts::sheets(results).iter().flat_map(draw).collect()
+}
+
 /// Writes all files; their names.
 ///
 /// # Errors
 /// [`Error::Start`] when one cannot be written.
 pub(super) fn write(results: &Results, out: &Path) -> crate::error::Result<Vec<PathBuf>> {
-    let charts = charts::draw(results);
+    let charts = all_charts(results);
     let mut files = vec![(
         "results.json".to_owned(),
         serde_json::to_string_pretty(results)? + "\n",
