@@ -93,6 +93,12 @@ impl Running<'_> {
     }
 
     pub(super) fn commit_if_due(&mut self) -> Result<()> {
+        if self.alone.is_held() {
+            // Whose it is says when.
+            self.batch.requests = 0;
+            (self.monitor)(&self.stats);
+            return Ok(());
+        }
         if self.syncing() {
             if self.batch.requests < MAX_BATCH {
                 return Ok(());
