@@ -79,6 +79,8 @@ pub use error::{Error, Result};
 pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};
 pub use remedy::{About, OpenError, Remedy};
+/// What [`read`](sqlite::SharedDatabase::read) hands out.
+pub use rusqlite;
 pub use value::{Column, FromValue, Params, Row, Statement, Value};
 pub(crate) use write::Guarded;
 pub use write::{Outcome, Write};

@@ -21,6 +21,7 @@
 //! | `stamp.rs` | that time, as it stands in a name |
 //! | `copy.rs` | its side of a move to or from another database |
 //! | `presence.rs` | whether the names still lead to the open files |
+//! | `stranger.rs` | which other program writes to the file |
 //! | `rescue.rs` | saves the contents of an open file that lost its name |
 //! | `shared/` | the same file for any number of processes, without a program that starts them |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
@@ -54,6 +55,7 @@ pub mod shared;
 mod snapshot;
 mod stamp;
 mod statements;
+mod stranger;
 mod writer;
 
 use rusqlite::Connection;

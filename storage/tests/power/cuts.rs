@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::disk::{Disk, Random};
-use crate::promised::{Promised, Verdict, judge};
+use crate::promised::{Promised, Verdict};
 use crate::recorder::{Record, Recording, Session, place, record};
-use crate::session;
+use crate::{library, session};
 
 /// Cuts of one recording.
 const CUTS: usize = 100;
@@ -41,7 +41,7 @@ fn moments(recording: &Recording) -> Vec<Moments> {
                     "migrating" => phase = Some("migration"),
                     "restoring" => phase = Some("restore"),
                     "backed" | "migrated" | "restored" => phase = None,
-                    "done" => kinds.entry("acknowledged").or_default().push(index + 1),
+                    "done" | "did" => kinds.entry("acknowledged").or_default().push(index + 1),
                     _ => {}
                 }
             }
@@ -99,9 +99,16 @@ fn choose(
     chosen
 }
 
+/// What follows the marks of a session, and judges images by them.
+pub(crate) trait Promises: Clone + Default {
+    fn take(&mut self, mark: &str);
+
+    /// Looks into an image. `goes_on`: it is used, too.
+    fn judge(&self, directory: &Path, goes_on: bool) -> Verdict;
+}
+
 /// What came of some cuts.
-#[derive(Default)]
-struct Outcome {
+struct Outcome<P> {
     cuts: usize,
     lost: u64,
     /// Cuts that lost something.
@@ -109,24 +116,31 @@ struct Outcome {
     wrong: Vec<String>,
     kinds: BTreeMap<&'static str, usize>,
     /// The image with which the next recording begins, and what it was promised.
-    next: Option<(tempfile::TempDir, Promised)>,
+    next: Option<(tempfile::TempDir, P)>,
 }
 
 /// Cuts a recording. `before`: what was promised when it began.
-fn cut(
+fn cut<P: Promises>(
     recording: &Recording,
-    before: &Promised,
+    before: &P,
     cuts: usize,
     seed: u64,
     lies_about: Option<&'static str>,
-) -> Outcome {
+) -> Outcome<P> {
     let mut random = Random(seed);
     let moments = moments(recording);
     let chosen = choose(&moments, cuts, &mut random, recording.records.len());
     let next = random.below(cuts);
     let mut disk = Disk::new(recording, lies_about);
     let (mut promised, mut read) = (before.clone(), 0);
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome {
+        cuts: 0,
+        lost: 0,
+        losing: 0,
+        wrong: Vec::new(),
+        kinds: BTreeMap::new(),
+        next: None,
+    };
     for (number, (at, kind)) in chosen.into_iter().enumerate() {
         disk.advance(at);
         for record in &recording.records[read..at] {
@@ -142,7 +156,7 @@ fn cut(
         }
         let image = place();
         disk.image(image.path(), &mut random);
-        let verdict = judge(image.path(), &promised, number % SERVES == 0);
+        let verdict = promised.judge(image.path(), number % SERVES == 0);
         outcome.count(
             kind,
             verdict,
@@ -152,7 +166,7 @@ fn cut(
     outcome
 }
 
-impl Outcome {
+impl<P> Outcome<P> {
     fn count(&mut self, kind: &'static str, verdict: Verdict, which: &str) {
         self.cuts += 1;
         *self.kinds.entry(kind).or_default() += 1;
@@ -180,9 +194,9 @@ impl Outcome {
     }
 }
 
-fn live(directory: &Path, sync: &str, seed: u64) -> Recording {
+fn live(directory: &Path, test: &str, sync: &str, seed: u64) -> Recording {
     let session = Session {
-        test: session::TEST,
+        test,
         variables: &[
             ("POWER_SYNC", sync.to_owned()),
             ("POWER_SEED", seed.to_string()),
@@ -203,7 +217,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
     let mut seed = first as u64;
     while left > 0 {
         let (directory, promised) = &start;
-        let recording = live(directory.path(), "full", seed);
+        let recording = live(directory.path(), session::TEST, "full", seed);
         let some = left.min(CUTS);
         let outcome = cut(&recording, promised, some, seed, None);
         outcome.report(&format!(
@@ -218,11 +232,34 @@ fn what_was_acknowledged_survives_a_power_cut() {
     }
 }
 
+/// The same of a database that processes open without a program that starts them.
+#[test]
+fn what_was_written_to_a_shared_database_survives_a_power_cut() {
+    let mut start = (place(), library::Promised::default());
+    let mut left = number("TURNKEY_CUTS", CUTS) / 2;
+    let mut seed = number("TURNKEY_CUTS_SEED", 1) as u64;
+    while left > 0 {
+        let (directory, promised) = &start;
+        let recording = live(directory.path(), library::TEST, "full", seed);
+        let some = left.min(CUTS);
+        let outcome = cut(&recording, promised, some, seed, None);
+        outcome.report(&format!(
+            "shared, seed {seed}, {} records",
+            recording.records.len()
+        ));
+        assert_eq!(outcome.wrong, Vec::<String>::new());
+        assert_eq!(outcome.lost, 0);
+        left -= some;
+        seed += 1;
+        start = outcome.next.unwrap();
+    }
+}
+
 /// So the test is not blind: here a cut may lose what was acknowledged, and does.
 #[test]
 fn without_full_sync_a_power_cut_loses_turns_and_damages_nothing() {
     let directory = place();
-    let recording = live(directory.path(), "normal", 1);
+    let recording = live(directory.path(), session::TEST, "normal", 1);
     let outcome = cut(&recording, &Promised::default(), 40, 1, None);
     outcome.report("normal");
     assert_eq!(outcome.wrong, Vec::<String>::new());
@@ -233,7 +270,7 @@ fn without_full_sync_a_power_cut_loses_turns_and_damages_nothing() {
 #[test]
 fn a_disk_that_lies_is_noticed() {
     let directory = place();
-    let recording = live(directory.path(), "full", 2);
+    let recording = live(directory.path(), session::TEST, "full", 2);
     for lies_about in ["-wal", "bot.db"] {
         let outcome = cut(&recording, &Promised::default(), 40, 2, Some(lies_about));
         outcome.report(&format!("a disk that lies about {lies_about}"));

@@ -11,6 +11,7 @@
 //! | `disk.rs` | what the disk may hold at a moment |
 //! | `session.rs` | what is recorded: a bot's life |
 //! | `promised.rs` | what it was promised, and whether an image holds it |
+//! | `library.rs` | both for a database that processes share without a program that starts them |
 //! | `cuts.rs` | the tests |
 
 #![allow(clippy::unwrap_used)]
@@ -20,6 +21,7 @@ mod common;
 
 mod cuts;
 mod disk;
+mod library;
 mod promised;
 mod recorder;
 mod session;

@@ -12,6 +12,7 @@ use turnkey_storage::Sync;
 use turnkey_storage::sqlite::{Files, check, is_current, prepare};
 
 use crate::common::runtime;
+use crate::cuts::Promises;
 use crate::session::{USERS, goes_on, has_relay, has_reply, has_statement, migrations, turns_of};
 
 /// What was acknowledged, and what was asked for and may be there.
@@ -49,8 +50,12 @@ pub(crate) struct Promised {
     replaced: Vec<Contents>,
 }
 
-impl Promised {
-    pub(crate) fn take(&mut self, mark: &str) {
+impl Promises for Promised {
+    fn judge(&self, directory: &Path, goes_on: bool) -> Verdict {
+        judge(directory, self, goes_on)
+    }
+
+    fn take(&mut self, mark: &str) {
         let words: Vec<&str> = mark.split(' ').collect();
         let number = |at: usize| words[at].parse::<u64>().unwrap();
         let raise = |of: &mut BTreeMap<u64, u64>| {
@@ -102,7 +107,7 @@ pub(crate) struct Verdict {
 }
 
 /// Looks into an image. `goes_on`: a turn is tried, too.
-pub(crate) fn judge(directory: &Path, promised: &Promised, on: bool) -> Verdict {
+fn judge(directory: &Path, promised: &Promised, on: bool) -> Verdict {
     let mut verdict = Verdict::default();
     let database = directory.join("bot.db");
     let list = migrations(promised.migrating);

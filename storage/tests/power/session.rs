@@ -58,10 +58,19 @@ pub(crate) fn migrations(count: usize) -> Vec<String> {
 }
 
 /// What the session was promised, and what it asked for: one line each.
-struct Marks(Mutex<File>);
+pub(crate) struct Marks(Mutex<File>);
 
 impl Marks {
-    fn say(&self, line: &str) {
+    pub(crate) fn open(directory: &Path) -> Self {
+        let marks = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(directory.join(MARKS))
+            .unwrap();
+        Marks(Mutex::new(marks))
+    }
+
+    pub(crate) fn say(&self, line: &str) {
         let mut file = self.0.lock().unwrap();
         file.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
@@ -83,13 +92,8 @@ fn runs() {
     let Some(directory) = std::env::var_os("POWER_DIR").map(PathBuf::from) else {
         return;
     };
-    let marks = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(directory.join(MARKS))
-        .unwrap();
     let life = Life {
-        marks: Arc::new(Marks(Mutex::new(marks))),
+        marks: Arc::new(Marks::open(&directory)),
         database: directory.join("bot.db"),
         directory,
         sync: match std::env::var("POWER_SYNC").as_deref() {

@@ -35,6 +35,30 @@ fn a_program_that_writes_past_us_is_waited_for() {
     });
 }
 
+/// After ten seconds the caller is told who it is.
+#[test]
+fn a_program_that_does_not_stop_writing_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.db");
+    let mut child = crate::processes::start_holding(&path);
+    block_on(async {
+        let database = opening(&path).await.unwrap();
+        let stranger = child.hold();
+        let insert = || {
+            Write::new()
+                .run("INSERT INTO entry VALUES ('ours')", ())
+                .key("k")
+        };
+        let refused = database.write(insert()).await.unwrap_err();
+        let told = refused.to_string();
+        assert!(matches!(refused, Error::Unavailable(_)), "{told}");
+        assert!(told.contains(&format!("process {}", stranger)), "{told}");
+        child.end();
+        database.write(insert()).await.unwrap();
+        assert_eq!(number(&database, "SELECT count(*) FROM entry").await, 1);
+    });
+}
+
 #[test]
 fn who_comes_with_other_migrations_is_told() {
     let dir = tempfile::tempdir().unwrap();

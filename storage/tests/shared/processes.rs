@@ -2,7 +2,7 @@
 //! Each has eight tasks; every call is done in one of the ways there are, and what was
 //! acknowledged is printed.
 
-use std::io::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -73,6 +73,57 @@ pub(crate) fn child() {
     });
 }
 
+/// A program that takes the write lock when it is told to, and keeps it.
+pub(crate) struct Stranger {
+    child: Child,
+}
+
+pub(crate) fn start_holding(path: &std::path::Path) -> Stranger {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["processes::stranger", "--exact", "--nocapture"])
+        .env(PATH, path)
+        .env(NUMBER, "0")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    Stranger { child }
+}
+
+impl Stranger {
+    /// Its process's number, once it has the lock.
+    pub(crate) fn hold(&mut self) -> u32 {
+        self.child
+            .stdin
+            .as_mut()
+            .unwrap()
+            .write_all(b"hold\n")
+            .unwrap();
+        let output = self.child.stdout.as_mut().unwrap();
+        let mut lines = BufReader::new(output).lines();
+        assert!(lines.any(|line| line.unwrap().contains("held")), "it ended");
+        self.child.id()
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Not a test: the body of [`Stranger`].
+#[test]
+pub(crate) fn stranger() {
+    let Some(path) = std::env::var_os(PATH) else {
+        return;
+    };
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    let conn = rusqlite::Connection::open(path).unwrap();
+    conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+    println!("\nheld");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
 /// Moves an amount; whether that was acknowledged.
 async fn act(
     database: &SharedDatabase,
@@ -116,6 +167,8 @@ async fn act(
         Ok(()) => true,
         // Only what nobody can send again may be unknown.
         Err(Error::Unavailable(_)) if way == 1 => false,
+        // On a machine that stands still for ten seconds.
+        Err(Error::Busy(_)) if way == 0 => false,
         Err(error) => panic!("{operation}, way {way}: {error}"),
     }
 }

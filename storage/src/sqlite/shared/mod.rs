@@ -53,7 +53,7 @@ use self::election::Election;
 pub use self::transaction::Transaction;
 use super::client::WriterClient;
 use super::readers::Readers;
-use super::{Files, SqliteStorage, random_owner};
+use super::{Files, SqliteStorage, random_owner, stranger};
 use crate::retention::{Kept, Sweep};
 use crate::{Database, Error, Outcome, Owner, Result, Sync, Write};
 
@@ -160,6 +160,9 @@ impl Opening {
             .own(Vec::new())
             .await
             .map_err(|error| inner.election.failure().unwrap_or(error))?;
+        // A connection that stays: while some process has one, the next writer need not read the
+        // whole log first.
+        inner.storage.read(begin_reading).await?;
         tokio::spawn(forget_old_keys(Arc::downgrade(&inner), self.keys));
         Ok(SharedDatabase { inner })
     }
@@ -200,7 +203,8 @@ impl SharedDatabase {
     /// [`Error::Unavailable`]: nobody answered. Without a key they may have taken effect; with
     /// one, ask again.
     pub async fn write(&self, write: impl Into<Write>) -> Result<Vec<Outcome>> {
-        self.inner.storage.writer.write(write.into()).await
+        let written = self.inner.storage.writer.write(write.into()).await;
+        written.map_err(|error| self.explained(error))
     }
 
     /// Reads with a connection of this process, on a thread of its own, as of one moment:
@@ -218,6 +222,22 @@ impl SharedDatabase {
             read(conn)
         };
         self.inner.storage.read(whole).await
+    }
+
+    /// Names another program, if nobody answers because of it.
+    fn explained(&self, error: Error) -> Error {
+        let files = &self.inner.election.files;
+        match &error {
+            Error::Unavailable(reason) => {
+                match stranger::writing_past(&files.database, &files.lock) {
+                    Some(who) => Error::Unavailable(format!(
+                        "{reason}; another program ({who}) is writing to the database"
+                    )),
+                    None => error,
+                }
+            }
+            _ => error,
+        }
     }
 
     /// Whether this process runs the writer now.

@@ -110,7 +110,8 @@ impl SharedDatabase {
         for _ in 0..ATTEMPTS {
             let wait = deadline.saturating_duration_since(Instant::now());
             let writer = &self.inner.storage.writer;
-            let alone = writer.open(arrived, self.inner.limit, wait).await?;
+            let alone = writer.open(arrived, self.inner.limit, wait).await;
+            let alone = alone.map_err(|error| self.explained(error))?;
             let own = Arc::new(Own {
                 alone,
                 is_lost: AtomicBool::new(false),

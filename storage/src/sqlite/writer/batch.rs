@@ -61,6 +61,7 @@ impl Running<'_> {
         let (statements, monitor) = (&mut self.statements, &mut self.monitor);
         let stats = &mut self.stats;
         let begun = once_writable(
+            &self.files.database,
             || statements.begin(),
             |held| {
                 stats.is_held_up = held;

@@ -54,7 +54,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::sqlite::checkpoint::Checkpointer;
+use crate::sqlite::checkpoint::{self, Checkpointer};
 use crate::sqlite::locks::{Granted, LockTable, RowChange};
 use crate::sqlite::pragmas;
 use crate::sqlite::presence::Presence;
@@ -179,6 +179,7 @@ impl Writer {
         let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&database, e);
         let mut none_yet = WriterStats::default();
         let generation = once_writable(
+            &database,
             || new_generation(&conn),
             |held| {
                 none_yet.is_held_up = held;
@@ -187,6 +188,7 @@ impl Writer {
         )
         .map_err(|e| unusable(&e))?;
         none_yet.is_held_up = false;
+        checkpoint::shorten(&conn, &database)?;
         let mut statements = Statements::prepare(&conn).map_err(|e| unusable(&e))?;
         statements.guard().map_err(|e| unusable(&e))?;
         // 2^40 grants in a writer's life, 2^22 lives of writers in a file's: the bit
@@ -198,8 +200,12 @@ impl Writer {
         let unsent = statements.count_unsent().map_err(|e| unusable(&e))?;
         let mut inbox = statements.has_inbox().map_err(|e| unusable(&e))?;
         if inbox {
-            once_writable(|| statements.clear_inbox(), |_| (self.monitor)(&none_yet))
-                .map_err(|e| unusable(&e))?;
+            once_writable(
+                &database,
+                || statements.clear_inbox(),
+                |_| (self.monitor)(&none_yet),
+            )
+            .map_err(|e| unusable(&e))?;
             inbox = statements.has_inbox().map_err(|e| unusable(&e))?;
         }
         let checkpointer = Checkpointer::start(&conn, &database)?;
