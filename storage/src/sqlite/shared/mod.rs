@@ -228,7 +228,7 @@ impl SharedDatabase {
     fn explained(&self, error: Error) -> Error {
         let files = &self.inner.election.files;
         match &error {
-            Error::Unavailable(reason) => {
+            Error::Unavailable(reason) | Error::Busy(reason) => {
                 match stranger::writing_past(&files.database, &files.lock) {
                     Some(who) => Error::Unavailable(format!(
                         "{reason}; another program ({who}) is writing to the database"
