@@ -81,7 +81,7 @@ pub(super) fn replace(from: &Path, to: &Path, kept: &Path) -> io::Result<()> {
 }
 
 /// Saves the names in the directory of a file.
-fn sync_directory(of: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
     let directory = match of.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

@@ -3,6 +3,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `calls.rs` | what each call promises |
+//! | `model.rs` | any calls, against a model of them |
 //! | `others.rs` | programs that write past us, and files that are not ours |
 //! | `processes.rs` | this binary again, for what another process does |
 //! | `kills.rs` | any process is killed, again and again |
@@ -14,5 +15,6 @@ mod common;
 
 mod calls;
 mod kills;
+mod model;
 mod others;
 mod processes;
