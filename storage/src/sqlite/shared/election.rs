@@ -22,8 +22,11 @@ use crate::{Error, OpenError, Result, Sync};
 /// How long a new process waits for whoever holds the lock to serve.
 const OPENING: Duration = Duration::from_secs(30);
 
-/// Between two looks meanwhile, and between a writer's failure and the next writer.
+/// Between two looks meanwhile, and between two writers of a process.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Before a process that could not write tries again.
+const FAILED: Duration = Duration::from_millis(500);
 
 /// Writers that fail one after another before this process leaves the lock to others.
 const HOPELESS: u32 = 5;
@@ -159,31 +162,33 @@ impl Election {
     /// The thread: waits until there is no writer, and tries to become it.
     fn stand(&self, mut at_hand: Option<FileLock>) {
         loop {
-            let lock = match at_hand.take() {
-                Some(lock) => Some(lock),
-                None => {
-                    if self.wait_for_want() {
-                        return;
-                    }
-                    self.files.try_lock().unwrap_or_else(|error| {
-                        tracing::error!("{error}");
-                        None
-                    })
-                }
-            };
-            if let Some(lock) = lock
-                && let Err(error) = self.write(&lock)
-            {
-                tracing::error!("this process cannot write: {error}");
-                self.lock().failure = Some(error);
+            if at_hand.is_none() && self.wait_for_want() {
+                return;
             }
+            let lock = match at_hand.take() {
+                Some(lock) => Ok(Some(lock)),
+                None => self.files.try_lock(),
+            };
+            // None: somebody else was first.
+            let written = lock.and_then(|lock| match lock {
+                Some(lock) => self.write(&lock),
+                None => Ok(()),
+            });
             let mut state = self.lock();
             state.leads = false;
             if state.closed {
                 return;
             }
-            // Somebody else was first, or this process failed: they may do better.
-            drop(self.wake.wait_timeout(state, PAUSE));
+            let mut pause = PAUSE;
+            if let Err(error) = written {
+                tracing::error!("this process cannot write: {error}");
+                state.failure = Some(error);
+                pause = FAILED; // Others may do better.
+            }
+            drop(
+                self.wake
+                    .wait_timeout_while(state, pause, |state| !state.closed),
+            );
         }
     }
 

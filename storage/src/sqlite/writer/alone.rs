@@ -8,7 +8,8 @@
 //! holder is refused.
 //!
 //! Bounds: [`MOST_WAITING`] in line; [`LONGEST`] for a transaction; [`MOST_LATE`] that are told
-//! that they were late, others that theirs is gone.
+//! that they were late, others that theirs is gone. What is put aside is bounded by what a worker
+//! may have unanswered.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
