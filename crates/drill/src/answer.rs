@@ -4,6 +4,8 @@
 //! Used by `client.rs`. Bound: a head of [`MAX_HEAD`] bytes; bodies are counted, not
 //! kept.
 
+use std::sync::Arc;
+
 use httparse::{EMPTY_HEADER, Response, Status};
 
 /// Bytes of a head, or of the line before a chunk.
@@ -19,7 +21,14 @@ pub(super) struct Answer {
     /// The server will close, or must.
     pub(super) close: bool,
     pub(super) retry_after: bool,
+    /// The header field that names who answered, in small letters.
+    asked: Option<Arc<str>>,
+    /// What it said.
+    pub(super) backend: Option<Arc<str>>,
 }
+
+/// Bytes of a backend's name.
+const MAX_NAME: usize = 60;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -47,7 +56,15 @@ impl Answer {
             status: None,
             close: false,
             retry_after: false,
+            asked: None,
+            backend: None,
         }
+    }
+
+    /// Looks for this header field, too.
+    pub(super) fn asking(mut self, field: Option<&Arc<str>>) -> Self {
+        self.asked = field.cloned();
+        self
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -154,6 +171,11 @@ impl Answer {
                     close = has("close") || (close && !has("keep-alive"));
                 }
                 "retry-after" => self.retry_after = true,
+                name if self.asked.as_deref() == Some(name) => {
+                    let value = String::from_utf8_lossy(header.value);
+                    let value: String = value.trim().chars().take(MAX_NAME).collect();
+                    self.backend = Some(value.into());
+                }
                 _ => {}
             }
         }
@@ -232,6 +254,15 @@ mod tests {
         assert!(head.is_complete());
         let kept = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx";
         assert!(!read(kept).3);
+    }
+
+    #[test]
+    fn who_answered_is_read_from_a_header() {
+        let mut answer = Answer::to("GET").asking(Some(&"x-backend".into()));
+        answer
+            .feed(b"HTTP/1.1 200 OK\r\nX-Backend: blue\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        assert_eq!(answer.backend.as_deref(), Some("blue"));
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout_at};
 
+use super::aim::Aim;
 use super::answer::Answer;
 use super::record::{End, Kind, Micros, Record};
 use super::template::Wire;
@@ -25,13 +26,14 @@ use super::template::Wire;
 /// second answer.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
-/// Where requests go, and how long they may take.
+/// How long requests may take, and what is looked for in their answers.
 #[derive(Clone)]
 pub(super) struct Client {
-    pub(super) target: SocketAddr,
     pub(super) timeout: Duration,
     /// Moments count from here.
     pub(super) base: Instant,
+    /// The header field that names who answered, in small letters.
+    pub(super) backend: Option<Arc<str>>,
 }
 
 /// A connection between two requests.
@@ -62,6 +64,7 @@ pub(super) struct Order<'a> {
     pub(super) n: u64,
     pub(super) client: usize,
     pub(super) kind: Kind,
+    pub(super) aim: usize,
     pub(super) method: &'a str,
     pub(super) wire: &'a Wire,
     pub(super) keep_alive: bool,
@@ -89,6 +92,7 @@ impl Client {
     /// Sends one request and reads its answer; the connection, if it can be used again.
     pub(super) async fn request(
         &self,
+        aim: &Aim,
         kept: Option<Connection>,
         order: &Order<'_>,
     ) -> (Record, Option<Connection>) {
@@ -98,6 +102,7 @@ impl Client {
             n: order.n,
             client: order.client,
             kind: order.kind,
+            aim: order.aim,
             reused: kept.is_some(),
             port: 0,
             opened: None,
@@ -113,11 +118,12 @@ impl Client {
             status: None,
             retry_after: false,
             extra: false,
+            backend: None,
             outcome: End::Complete,
         };
         let connection = match kept {
             Some(connection) => Ok(connection),
-            None => self.connect(deadline).await,
+            None => self.connect(aim, deadline).await,
         };
         let mut connection = match connection {
             Ok(connection) => connection,
@@ -130,7 +136,7 @@ impl Client {
         record.port = connection.port;
         record.opened = Some(connection.opened);
         record.connected = Some(connection.opened.max(start));
-        let mut answer = Answer::to(order.method);
+        let mut answer = Answer::to(order.method).asking(self.backend.as_ref());
         let stream = &mut connection.stream;
         record.outcome = match self.send(stream, order, &mut record, deadline).await {
             Ok(()) => {
@@ -153,6 +159,7 @@ impl Client {
         record.end = self.now();
         record.status = answer.status;
         record.retry_after = answer.retry_after;
+        record.backend = answer.backend.take();
         if record.outcome != End::Complete {
             return (record, None);
         }
@@ -167,8 +174,8 @@ impl Client {
         (record, None)
     }
 
-    async fn connect(&self, deadline: Instant) -> Result<Connection, End> {
-        let stream = match timeout_at(deadline.into(), TcpStream::connect(self.target)).await {
+    async fn connect(&self, aim: &Aim, deadline: Instant) -> Result<Connection, End> {
+        let stream = match timeout_at(deadline.into(), TcpStream::connect(aim.address)).await {
             Err(_) => return Err(End::NotConnected),
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => {

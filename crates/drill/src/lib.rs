@@ -30,30 +30,37 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `plan.rs` `scenario.rs` `template.rs` | what is to be done, with its bounds |
+//! | `plan.rs` `scenario.rs` `template.rs` `known.rs` | what is to be done, with its bounds |
 //! | `run.rs` `round.rs` | all rounds; one round |
 //! | `session.rs` `shell.rs` | the terminal and the stand-in for a shell, from the outside and the inside |
+//! | `deed.rs` | the command of `--do` |
 //! | `family.rs` `sockets.rs` | processes and sockets of the server, from proc(5) |
-//! | `ready.rs` | waits until the server answers |
+//! | `aim.rs` `ready.rs` | where requests go; waits until the server answers |
 //! | `load.rs` `client.rs` `answer.rs` | clients, one request, one answer |
 //! | `witness.rs` | who takes a connection |
-//! | `record.rs` `recorder.rs` | what became of a request, and its verdict |
+//! | `record.rs` `recorder.rs` `outage.rs` `readiness.rs` | what clients saw |
+//! | `verdict.rs` | what that means, for each request |
 //! | `output.rs` `storage.rs` | what the server printed; what is in a bot's database |
 //! | `results.rs` `table.rs` `report/` `progress.rs` | what was found, and how it is shown |
 //!
 //! Invariants: a process is signalled only if it belongs to the session that was made for
-//! it or carries its mark. Whatever ends the drill, a SIGKILL included, ends everything
-//! that it started. Every request gets exactly one verdict. Each wait, record and body
+//! it, carries its mark, or was named by its user. Whatever ends the drill, a SIGKILL
+//! included, ends the server that it started. Every request gets exactly one verdict. Each wait, record and body
 //! has a bound.
 
+mod aim;
 mod answer;
 mod client;
+mod deed;
 mod family;
+mod known;
 mod load;
+mod outage;
 mod output;
 mod plan;
 mod progress;
 mod random;
+mod readiness;
 mod ready;
 mod record;
 mod recorder;
@@ -68,16 +75,18 @@ mod sockets;
 mod storage;
 mod table;
 mod template;
+mod verdict;
 mod witness;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use deed::DoneBy;
 pub use family::Process;
 pub use output::Traces;
 pub use plan::Mode;
-pub use record::Verdict;
+pub use verdict::Verdict;
 pub use results::{Report, Round};
 pub use scenario::{Scenario, To};
 pub use shell::Exit;
@@ -89,7 +98,7 @@ pub use scenario::named_signal;
 pub use shell::{COMMAND as SHELL_COMMAND, Role as ShellRole, main as shell};
 
 use plan::{Plan, Slow};
-use record::Expected;
+use verdict::Expected;
 pub use turnkey_report::{Error, Result};
 
 use turnkey_report::stop::Stop;
@@ -131,6 +140,20 @@ impl Drill {
         }
     }
 
+    /// Drills what runs already, at the addresses of [`Drill::url`]: something is done to it
+    /// by a command, with [`Scenario::Do`].
+    pub fn running() -> Self {
+        Drill::command(std::iter::empty::<OsString>())
+    }
+
+    /// Drills a process that runs already, with its descendants. It is signalled, and not
+    /// killed at the end.
+    pub fn attach(pid: u32) -> Self {
+        let mut drill = Drill::running();
+        drill.plan.attach = i32::try_from(pid).ok();
+        drill
+    }
+
     /// The program that plays the stand-in for a shell: any one made with
     /// `turnkey::App`.
     pub fn shell(mut self, program: impl Into<PathBuf>) -> Self {
@@ -156,7 +179,8 @@ impl Drill {
         self
     }
 
-    /// Adds something to try; [`Scenario::CtrlC`] without any.
+    /// Adds something to try. Without any: [`Scenario::CtrlC`], and for a server that is
+    /// known to stop at once on that, [`Scenario::Graceful`], too.
     pub fn scenario(mut self, scenario: Scenario) -> Self {
         self.scenarios.push(scenario);
         self
@@ -174,15 +198,41 @@ impl Drill {
         self
     }
 
-    /// The address on which the command listens, such as `http://127.0.0.1:8000`.
+    /// Adds an address on which the server listens, such as `http://127.0.0.1:8000/path`;
+    /// clients are spread over all.
     pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.plan.url = Some(url.into());
+        self.plan.urls.push(url.into());
         self
     }
 
     /// Allows traffic to a host that is not the loopback interface.
     pub fn i_know(mut self, host: impl Into<String>) -> Self {
-        self.plan.allowed_host = Some(host.into());
+        self.plan.allowed_hosts.push(host.into());
+        self
+    }
+
+    /// Asks for this path all the time, as balancers do, and compares its answers with what
+    /// becomes of requests.
+    pub fn ready_path(mut self, path: impl Into<String>) -> Self {
+        self.plan.ready_path = Some(path.into());
+        self
+    }
+
+    /// The header field in which the server, or a balancer before it, names who answered.
+    pub fn load_balancer(mut self, field: impl Into<String>) -> Self {
+        self.plan.backend_header = Some(field.into().to_ascii_lowercase());
+        self
+    }
+
+    /// For so long a server that should go on may refuse connections \[0\].
+    pub fn allow_refused(mut self, time: Duration) -> Self {
+        self.plan.allow_refused = time;
+        self
+    }
+
+    /// For the command of [`Scenario::Do`] \[10 minutes\].
+    pub fn do_limit(mut self, time: Duration) -> Self {
+        self.plan.do_limit = time;
         self
     }
 
@@ -316,11 +366,9 @@ impl Drill {
     }
 
     fn run_until(mut self, stop: &Stop) -> turnkey_report::Result<Report> {
-        self.plan.scenarios = match self.scenarios.is_empty() {
-            true => vec![Scenario::CtrlC],
-            false => self.scenarios,
-        };
+        self.plan.choose(self.scenarios);
         self.plan.modes = match self.modes.is_empty() {
+            true if self.plan.attach.is_some() => vec![Mode::KeepAlive],
             true => vec![Mode::KeepAlive, Mode::New],
             false => self.modes,
         };

@@ -6,7 +6,6 @@
 //! time limit; records are bounded by `recorder.rs`.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
+use super::aim::Aim;
 use super::client::{Client, Connection, Hold, Idle, Order};
 use super::plan::{Mode, Plan};
 use super::random::Random;
@@ -31,10 +31,17 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// The longest time before the signal at which a request that is held begins.
 const EARLIEST: Duration = Duration::from_millis(60);
 
+/// Between two questions for readiness.
+const READY_EVERY: Duration = Duration::from_millis(20);
+
+/// The number of the client that asks them: a multiple of all numbers of URLs, so that it
+/// asks the first.
+const READINESS: usize = 232_792_560;
+
 /// What a round's load needs beside the plan.
 pub(super) struct Setting {
-    pub(super) target: SocketAddr,
-    pub(super) host: String,
+    /// Clients are spread over these.
+    pub(super) aims: Vec<Aim>,
     pub(super) request: Request,
     pub(super) mode: Mode,
     pub(super) round: usize,
@@ -68,9 +75,9 @@ impl Load {
         let signalled = Arc::new(AtomicU64::new(0));
         let generator = Generator {
             client: Client {
-                target: setting.target,
                 timeout: plan.timeout,
                 base,
+                backend: plan.backend_header.as_deref().map(Into::into),
             },
             next: AtomicU64::new(setting.first),
             recorder: RefCell::new(Recorder::new(signalled.clone(), plan.expected.clone())),
@@ -153,6 +160,10 @@ impl Generator {
         let generator = Rc::new(self);
         let all_are_well = LocalSet::new().block_on(&runtime, async {
             let mut clients = JoinSet::new();
+            if let Some(path) = &generator.plan.ready_path {
+                let (generator, request) = (generator.clone(), Request::get(path.as_str()));
+                clients.spawn_local(async move { generator.readiness(&request).await });
+            }
             for errand in generator.errands() {
                 let generator = generator.clone();
                 clients.spawn_local(async move { generator.steady(&errand).await });
@@ -251,18 +262,22 @@ impl Generator {
             round: self.setting.round,
             run: &self.plan.run,
         };
-        let host = &self.setting.host;
-        let wire = errand.request.wire(host, !errand.keep_alive, &counters);
+        let which = errand.client % self.setting.aims.len();
+        let aim = &self.setting.aims[which];
+        let wire = errand
+            .request
+            .wire(&aim.host, !errand.keep_alive, &counters);
         let order = Order {
             n,
             client: errand.client,
             kind: errand.kind,
+            aim: which,
             method: &errand.request.method,
             wire: &wire,
             keep_alive: errand.keep_alive,
             hold,
         };
-        self.client.request(kept, &order).await
+        self.client.request(aim, kept, &order).await
     }
 
     /// One request after another until told to end.
@@ -322,6 +337,24 @@ impl Generator {
         self.keep(Some(record));
     }
 
+    /// Asks again and again whether the server calls itself ready, as balancers do, though
+    /// more often.
+    async fn readiness(&self, request: &Request) {
+        let errand = Errand {
+            client: READINESS,
+            kind: Kind::Steady,
+            request: request.clone(),
+            keep_alive: false,
+            every: Duration::ZERO,
+            think: Duration::ZERO,
+        };
+        while !self.is_told_to_end() {
+            let (record, _) = self.send(&errand, None, None).await;
+            self.recorder.borrow_mut().asked_for_readiness(&record);
+            self.pause(READY_EVERY).await;
+        }
+    }
+
     fn keep(&self, record: Option<Record>) {
         if let Some(record) = record {
             self.recorder.borrow_mut().keep(record);
@@ -341,24 +374,25 @@ impl Generator {
 /// One request before the load: whether the server answers, and how.
 pub(super) fn probe(
     client: Client,
+    aim: &Aim,
     request: &Request,
-    host: &str,
     counters: &Counters<'_>,
 ) -> turnkey_report::Result<Record> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let wire = request.wire(host, true, counters);
+    let wire = request.wire(&aim.host, true, counters);
     let order = Order {
         n: counters.n,
         client: counters.client,
         kind: Kind::Steady,
+        aim: 0,
         method: &request.method,
         wire: &wire,
         keep_alive: false,
         hold: None,
     };
-    Ok(runtime.block_on(client.request(None, &order)).0)
+    Ok(runtime.block_on(client.request(aim, None, &order)).0)
 }
 
 /// Whether a probe was answered.

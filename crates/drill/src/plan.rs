@@ -4,9 +4,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::record::Expected;
+use nix::sys::signal::Signal;
+
+use super::aim::MAX_URLS;
+use super::family;
+use super::known::Known;
 use super::scenario::Scenario;
 use super::template::Request;
+use super::verdict::Expected;
 use turnkey_report::Error;
 use turnkey_text::quoted;
 
@@ -43,9 +48,20 @@ pub(super) struct Plan {
     pub(super) directory: Option<PathBuf>,
     /// The program that plays the shell: one with our command line.
     pub(super) shell: Option<PathBuf>,
-    pub(super) url: Option<String>,
+    /// A process that runs already, in place of a command.
+    pub(super) attach: Option<i32>,
+    pub(super) urls: Vec<String>,
     pub(super) port: Option<u16>,
-    pub(super) allowed_host: Option<String>,
+    /// Hosts beside the loopback interface that may be loaded.
+    pub(super) allowed_hosts: Vec<String>,
+    /// Asked all the time, as balancers do.
+    pub(super) ready_path: Option<String>,
+    /// The header field that names who answered, in small letters.
+    pub(super) backend_header: Option<String>,
+    /// For so long a server that should go on may refuse connections.
+    pub(super) allow_refused: Duration,
+    /// For a command of `--do`.
+    pub(super) do_limit: Duration,
     pub(super) scenarios: Vec<Scenario>,
     pub(super) modes: Vec<Mode>,
     pub(super) repeat: usize,
@@ -95,9 +111,14 @@ impl Plan {
             envs: Vec::new(),
             directory: None,
             shell: None,
-            url: None,
+            attach: None,
+            urls: Vec::new(),
             port: None,
-            allowed_host: None,
+            allowed_hosts: Vec::new(),
+            ready_path: None,
+            backend_header: None,
+            allow_refused: Duration::ZERO,
+            do_limit: Duration::from_secs(600),
             scenarios: Vec::new(),
             modes: Vec::new(),
             repeat: 1,
@@ -126,16 +147,9 @@ impl Plan {
     /// # Errors
     /// [`Error::Start`] that names what is wrong and what would be right.
     pub(super) fn check(&self) -> turnkey_report::Result<()> {
-        if self.command.is_empty() || self.command[0].is_empty() {
-            return refuse(
-                "name the server's command after --, as in: turnkey drill -- gunicorn app:app",
-            );
-        }
+        self.check_target()?;
         if self.scenarios.is_empty() || self.modes.is_empty() {
             return refuse("a drill needs at least one scenario and one kind of load");
-        }
-        if self.port.is_some() && self.url.is_some() {
-            return refuse("--port and --url say the same; give one of them");
         }
         if self.port == Some(0) {
             return refuse("--port is where the server listens; leave it out to have it found");
@@ -173,6 +187,8 @@ impl Plan {
             ("--latency", self.latency, Duration::ZERO, 10 * second),
             ("--timeout", self.timeout, 10 * milli, HOUR),
             ("--start-timeout", self.start_timeout, 10 * milli, HOUR),
+            ("--do-limit", self.do_limit, 10 * milli, 24 * HOUR),
+            ("--allow-refused", self.allow_refused, Duration::ZERO, HOUR),
             ("--gap", self.gap, milli, 60 * second),
             ("--limit", self.limit, 10 * milli, HOUR),
             ("--replace-limit", self.replace_limit, 10 * milli, HOUR),
@@ -188,12 +204,99 @@ impl Plan {
         Ok(())
     }
 
+    /// One server: a command, a process, or an address.
+    fn check_target(&self) -> turnkey_report::Result<()> {
+        let is_started = self.command.first().is_some_and(|word| !word.is_empty());
+        if is_started && self.attach.is_some() {
+            return refuse("--attach takes a server that runs already; leave the command out");
+        }
+        if !is_started && self.attach.is_none() && self.urls.is_empty() {
+            return refuse(
+                "name the server's command after --, as in: turnkey drill -- gunicorn app:app; for \
+                 one that runs already say --url with --do, or --attach",
+            );
+        }
+        if self.port.is_some() && !self.urls.is_empty() {
+            return refuse("--port and --url say the same; give one of them");
+        }
+        within("--url", self.urls.len(), 0, MAX_URLS)?;
+        let only_by_command = !is_started && self.attach.is_none();
+        if only_by_command
+            && let Some(signal) = self.scenarios.iter().find(|s| !s.is_done_by_command())
+        {
+            return Err(Error::Start(format!(
+                "{signal} needs a process, and --url alone names none: say what to do with --do \
+                 'COMMAND', or whom to signal with --attach PID"
+            )));
+        }
+        let stops = self.scenarios.iter().filter(|scenario| scenario.stops());
+        if self.attach.is_some() && stops.count() > 0 && self.rounds() > 1 {
+            return refuse(
+                "a server that was attached to and stopped does not come back: give one scenario, \
+                 one --load, and no --repeat",
+            );
+        }
+        let is_path = |path: &String| path.starts_with('/');
+        if !self.ready_path.as_ref().is_none_or(is_path) {
+            return refuse("--ready-path is a path such as /ready");
+        }
+        Ok(())
+    }
+
+    /// The server of the command, if it is known.
+    pub(super) fn known(&self) -> Option<&'static Known> {
+        match self.attach {
+            None => Known::of(self.command.iter().filter_map(|word| word.to_str())),
+            Some(pid) => Known::of(family::name(pid).split(' ')),
+        }
+    }
+
+    /// Sets what is tried. Without a wish that is Ctrl-C, and the signal that the server
+    /// calls graceful where Ctrl-C is not.
+    pub(super) fn choose(&mut self, wished: Vec<Scenario>) {
+        let known = self.known();
+        let wished = match wished.is_empty() {
+            false => wished,
+            true if self.command.is_empty() => match self.attach {
+                // A stop, and it does not come back: one is all there can be.
+                Some(_) => vec![Scenario::Graceful],
+                None => Vec::new(),
+            },
+            true => match known.is_none_or(|known| known.finishes_on(Signal::SIGINT)) {
+                true => vec![Scenario::CtrlC],
+                false => vec![Scenario::CtrlC, Scenario::Graceful],
+            },
+        };
+        for scenario in wished {
+            let scenario = scenario.for_server(known);
+            if !self.scenarios.contains(&scenario) {
+                self.scenarios.push(scenario);
+            }
+        }
+    }
+
+    /// What a reader should know of the server beside the figures.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let Some(known) = self.known() else {
+            return Vec::new();
+        };
+        let tried: Vec<Signal> = self.scenarios.iter().filter_map(Scenario::asks_with).collect();
+        let wrong = tried.iter().find(|signal| !known.finishes_on(**signal));
+        wrong.map(|signal| known.note(*signal)).into_iter().collect()
+    }
+
     pub(super) fn rounds(&self) -> usize {
         self.scenarios.len() * self.modes.len() * self.repeat
     }
 
-    /// As a person would type it.
+    /// As a person would type it; or what is drilled in place of a command.
     pub(super) fn command_line(&self) -> String {
+        if let Some(pid) = self.attach {
+            return format!("process {pid}: {}", family::name(pid));
+        }
+        if self.command.is_empty() {
+            return self.urls.join(" ");
+        }
         let words: Vec<String> = self
             .command
             .iter()

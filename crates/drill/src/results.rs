@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::deed::DoneBy;
 use super::family::Process;
 use super::output::Traces;
 use super::plan::Plan;
-use super::record::{Expected, Kind, Micros, Moments, Record, Verdict};
+use super::record::{Kind, Micros, Record};
 use super::recorder::Recorded;
 use super::scenario::Scenario;
 use super::shell::Exit;
 use super::storage::StorageCheck;
+use super::verdict::{Expected, Moments, Verdict};
 
 /// One round: the server was started, loaded, signalled, and ended.
 #[derive(Clone, Debug, Serialize)]
@@ -34,12 +36,16 @@ pub struct Round {
     pub port: u16,
     /// Seconds of load before the signal.
     pub signal_after_s: f64,
-    /// All requests.
+    /// All requests that began: those that were refused a connection did not.
     pub requests: u64,
     /// Requests that were under way at the signal.
     pub in_flight_at_signal: usize,
-    /// What became of them.
+    /// What became of all, refused ones included.
     pub counts: BTreeMap<Verdict, u64>,
+    /// What became of those that were under way at the signal.
+    pub under_way: BTreeMap<Verdict, u64>,
+    /// What became of those that began after it.
+    pub later: BTreeMap<Verdict, u64>,
     /// How far those had got that were cut.
     pub cut_how: BTreeMap<String, u64>,
     /// Whole answers by status.
@@ -72,6 +78,16 @@ pub struct Round {
     /// What it printed.
     #[serde(skip)]
     pub output: String,
+    /// The longest time in which nobody took a connection, in seconds.
+    pub longest_refusal_s: f64,
+    /// What the command of `--do` did.
+    pub done_by: Option<DoneBy>,
+    /// Who answered, by the header field of `--load-balancer`: how often before the signal,
+    /// and after it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub backends: BTreeMap<String, (u64, u64)>,
+    /// Seconds from the signal until `--ready-path` said that it is not ready.
+    pub unready_after_s: Option<f64>,
     /// For bots of ours: whether what was acknowledged is in the database.
     pub storage: Option<StorageCheck>,
     /// What is wrong, in sentences; nothing for a clean round.
@@ -103,6 +119,9 @@ pub struct Report {
     pub seed: u64,
     /// Rounds that were planned.
     pub planned: usize,
+    /// What a reader should know of this server.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Rounds in the order in which they ran.
     pub rounds: Vec<Round>,
     /// Whether somebody stopped the drill before its end.
@@ -161,7 +180,7 @@ impl Round {
         let unrecorded = [
             (Verdict::Answered, recorded.answered),
             (
-                match moments.stops {
+                match moments.may_refuse {
                     true => Verdict::Refused,
                     false => Verdict::Unreachable,
                 },
@@ -174,6 +193,35 @@ impl Round {
             }
         }
         counts
+    }
+
+    /// What became of the requests that were under way at the signal, and of later ones.
+    pub(super) fn around(
+        recorded: &Recorded,
+        moments: &Moments,
+    ) -> (BTreeMap<Verdict, u64>, BTreeMap<Verdict, u64>) {
+        let mut under_way = BTreeMap::new();
+        let mut later = BTreeMap::new();
+        for record in &recorded.records {
+            let verdict = record.verdict(moments);
+            if record.spans(moments.signal) {
+                *under_way.entry(verdict).or_default() += 1;
+            } else if Some(record.start) > moments.signal && verdict != Verdict::Refused {
+                *later.entry(verdict).or_default() += 1;
+            }
+        }
+        if recorded.answered_later > 0 {
+            *later.entry(Verdict::Answered).or_default() += recorded.answered_later;
+        }
+        (under_way, later)
+    }
+
+    /// Under way at the signal, and begun later: of how many how many were cut.
+    pub(super) fn cut_of(&self) -> [(u64, u64); 2] {
+        [&self.under_way, &self.later].map(|counts| {
+            let cut = counts.get(&Verdict::Cut).copied().unwrap_or_default();
+            (cut, counts.values().sum())
+        })
     }
 
     pub(super) fn how(recorded: &Recorded, moments: &Moments) -> BTreeMap<String, u64> {
@@ -213,6 +261,24 @@ impl Round {
         format!(" ({other}; where that is right, say --expect-status)")
     }
 
+    /// Related to those that could be cut, not to all there ever were.
+    fn what_was_cut(&self, all: u64) -> String {
+        let [(under_way, of), (later, of_later)] = self.cut_of();
+        let before = all.saturating_sub(under_way + later);
+        let parts = [
+            (under_way, format!("{under_way} of {of} requests under way at the signal")),
+            (later, format!("{later} of {of_later} that began later")),
+            (before, format!("{before} before the signal")),
+        ];
+        let parts: Vec<String> = parts
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(_, part)| part)
+            .collect();
+        let were = if all == 1 { "was" } else { "were" };
+        format!("{} {were} cut", parts.join(", and "))
+    }
+
     /// Fills in what is wrong.
     pub(super) fn judge(
         &mut self,
@@ -227,17 +293,36 @@ impl Round {
             .filter(|verdict| verdict.is_failure());
         for verdict in failures {
             let number = self.number(verdict);
-            if number > 0 {
-                let which = match verdict {
-                    Verdict::Unexpected => self.unexpected(&plan.expected),
-                    _ => String::new(),
-                };
-                problems.push(format!("{} {}{which}", requests(number), verdict.words()));
+            if number == 0 {
+                continue;
+            }
+            match verdict {
+                Verdict::Cut => problems.push(self.what_was_cut(number)),
+                Verdict::Unreachable => problems.push(format!(
+                    "{} {}; for {:.2} s nobody took a connection",
+                    requests(number),
+                    verdict.words(),
+                    self.longest_refusal_s
+                )),
+                Verdict::Unexpected => problems.push(format!(
+                    "{} {}{}",
+                    requests(number),
+                    verdict.words(),
+                    self.unexpected(&plan.expected)
+                )),
+                _ => problems.push(format!("{} {}", requests(number), verdict.words())),
             }
         }
+        if let Some(problem) = self.done_by.as_ref().and_then(DoneBy::problem) {
+            problems.push(problem);
+        }
         if self.killed_at_limit {
+            let killed = match plan.attach {
+                None => " and was killed",
+                Some(_) => "",
+            };
             problems.push(format!(
-                "it did not leave within {} s and was killed",
+                "it did not leave within {} s{killed}",
                 plan.limit.as_secs_f64()
             ));
         }
@@ -297,12 +382,5 @@ fn requests(number: u64) -> String {
     match number {
         1 => "1 request was".to_owned(),
         many => format!("{many} requests were"),
-    }
-}
-
-impl Record {
-    /// Whether it was under way at this moment.
-    pub(super) fn spans(&self, moment: Option<Micros>) -> bool {
-        moment.is_some_and(|moment| self.start <= moment && self.end >= moment)
     }
 }

@@ -5,24 +5,27 @@
 //! server is gone when this returns.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use super::aim::{self, Aim};
+use super::deed::Deed;
 use super::family::{Process, sockets};
 use super::load::{Load, Setting};
 use super::output::Traces;
 use super::plan::{Mode, Plan};
 use super::random::Random;
 use super::ready::{self, PROBE, Ready};
-use super::record::{Micros, Moments};
+use super::record::Micros;
 use super::recorder::{Recorded, Told};
 use super::results::{Round, Showing};
 use super::scenario::{Act, Scenario, To};
 use super::session::Session;
 use super::sockets::{connections, is_listening, listening};
 use super::storage;
+use super::verdict::{Moments, Verdict};
 use super::witness;
 use turnkey_report::Error;
 use turnkey_report::stop::Stop;
@@ -59,17 +62,19 @@ pub(super) struct Case {
 /// # Errors
 /// [`Error::Start`] when the server cannot be drilled.
 pub(super) fn run(plan: &Plan, case: &Case, stop: &Stop) -> turnkey_report::Result<Option<Round>> {
-    let place = ready::place(plan)?;
-    let mut session = Session::start(plan, case.round)?;
-    let Some(ready) = ready::wait(plan, &place, &mut session, case.round, stop)? else {
+    let places = aim::places(plan)?;
+    if !plan.command.is_empty() {
+        aim::must_be_free(&places)?;
+    }
+    let mut session = Session::open(plan, case.round)?;
+    let Some(ready) = ready::wait(plan, &places, &mut session, case.round, stop)? else {
         return Ok(None);
     };
     let mut random = Random::new(case.seed);
     let before = plan.before + random.part_of(plan.before / 2);
     let due = Instant::now() + before;
     let setting = Setting {
-        target: ready.target,
-        host: ready.host.clone(),
+        aims: ready.aims.clone(),
         request: ready.request.clone(),
         mode: case.mode,
         round: case.round,
@@ -78,18 +83,21 @@ pub(super) fn run(plan: &Plan, case: &Case, stop: &Stop) -> turnkey_report::Resu
         first: 1000,
     };
     let load = Load::start(plan, setting)?;
+    let Some(aim) = ready.aims.first().cloned() else {
+        return Err(Error::msg("a load without an address"));
+    };
     let mut drill = Drill {
         plan,
         case,
         stop,
         session,
         load,
-        port: ready.target.port(),
-        target: ready.target,
-        host: ready.host.clone(),
+        port: aim.address.port(),
+        aim,
+        deed: None,
         random,
         moments: Moments {
-            stops: case.scenario.stops(),
+            may_refuse: case.scenario.stops(),
             expected: plan.expected.clone(),
             ..Moments::default()
         },
@@ -140,8 +148,9 @@ struct Drill<'a> {
     session: Session,
     load: Load,
     port: u16,
-    target: SocketAddr,
-    host: String,
+    aim: Aim,
+    /// The command of `--do`, once it runs.
+    deed: Option<Deed>,
     random: Random,
     moments: Moments,
     seen: Seen,
@@ -158,9 +167,10 @@ impl Drill<'_> {
             if self.stop.sleep(left.min(LOOK)) {
                 return Ok(false);
             }
-            if let Some((_, exit)) = self.session.left(Duration::ZERO) {
+            if let Some(left) = self.session.left(Duration::ZERO) {
+                let how = left.exit.map_or(String::new(), |exit| format!(", with {exit}"));
                 return Err(Error::Start(format!(
-                    "the command left under load, before any signal, with {exit}; it printed:\n{}",
+                    "the command left under load, before any signal{how}; it printed:\n{}",
                     self.session.output().text()
                 )));
             }
@@ -233,6 +243,10 @@ impl Drill<'_> {
                 self.session.signal_group(signal)?;
             }
             Act::Send(signal, To::Worker) => self.hit(worker.as_ref(), signal)?,
+            Act::Do(command) => {
+                self.moments.signal = Some(self.load.signalled());
+                self.deed = Some(Deed::start(&command, self.plan)?);
+            }
         }
         self.seen.told_to_leave = self.moments.signal;
         Ok(Done {
@@ -287,8 +301,8 @@ impl Drill<'_> {
             } else {
                 LOOK
             };
-            if let Some((at, _)) = self.session.left(wait) {
-                self.seen.left = Some(self.load.moment(at));
+            if let Some(left) = self.session.left(wait) {
+                self.seen.left = Some(self.load.moment(left.at));
             }
             self.look_at_the_port();
             if self.case.scenario == Scenario::DoubleCtrlC
@@ -350,6 +364,13 @@ impl Drill<'_> {
             if self.stop.sleep(LOOK) {
                 return Ok(false);
             }
+            if let Some(deed) = &mut self.deed {
+                // Whatever it starts or stops, and wherever: it is over when it says so.
+                match deed.ended() {
+                    Some(at) if at.elapsed() >= self.plan.after => break,
+                    _ => continue,
+                }
+            }
             if self.seen.successor.is_none() && self.is_succeeded(done) {
                 self.seen.successor = Some(self.load.now());
             }
@@ -376,7 +397,10 @@ impl Drill<'_> {
                 return Ok(false);
             }
         }
-        self.end_it(done)
+        match self.session.is_ours() {
+            true => self.end_it(done),
+            false => Ok(true),
+        }
     }
 
     /// Whether a process that was not there has taken a connection.
@@ -392,7 +416,7 @@ impl Drill<'_> {
             return false;
         }
         let pids: Vec<i32> = new.iter().map(|process| process.pid).collect();
-        witness::is_taken_by(self.target, &self.host, &pids)
+        witness::is_taken_by(self.aim.address, &self.aim.host, &pids)
     }
 
     /// SIGTERM to whoever leads, once nobody asks anything any more.
@@ -438,17 +462,22 @@ impl Drill<'_> {
     /// Everything is over: collects what is known.
     fn finish(mut self, ready: &Ready) -> turnkey_report::Result<Round> {
         let recorded = self.load.join()?;
-        let exit = self.session.left(Duration::ZERO).map(|(_, exit)| exit);
+        let left = self.session.left(Duration::ZERO);
+        let exit = left.and_then(|left| left.exit);
         if self.seen.killed || !self.seen.left_behind.is_empty() {
             self.session.family.kill();
         }
         // The last lines may still be on their way.
         std::thread::sleep(Duration::from_millis(30));
         let output = self.session.output();
-        let port_is_free = self.seen.left_behind.is_empty().then(|| {
+        // What was not started here may have a successor, or listen for others, too.
+        let is_alone = self.session.is_ours() && self.seen.left_behind.is_empty();
+        let port_is_free = is_alone.then(|| {
             // Servers allow the reuse of an address, too.
-            TcpListener::bind(ready.target).is_ok()
+            TcpListener::bind(self.aim.address).is_ok()
         });
+        let outage = Duration::from_micros(recorded.outage);
+        self.moments.may_refuse |= outage <= self.plan.allow_refused;
         let storage = match &ready.storage {
             Some(place) => {
                 let told = with_probes(&recorded, ready);
@@ -466,6 +495,8 @@ impl Drill<'_> {
         let (signal, seen) = (self.moments.signal, self.seen);
         let first_refusal = recorded.first_refusal;
         let counts = Round::count(&recorded, &self.moments);
+        let (under_way, later) = Round::around(&recorded, &self.moments);
+        let refused = counts.get(&Verdict::Refused).copied().unwrap_or_default();
         let mut round = Round {
             scenario: self.case.scenario.to_string(),
             load: self.case.mode.name(),
@@ -473,9 +504,11 @@ impl Drill<'_> {
             seed: self.case.seed,
             port: self.port,
             signal_after_s: signal.unwrap_or_default() as f64 / 1e6,
-            requests: counts.values().sum(),
+            requests: counts.values().sum::<u64>() - refused,
             in_flight_at_signal: Round::in_flight(&recorded, signal),
             counts,
+            under_way,
+            later,
             cut_how: Round::how(&recorded, &self.moments),
             statuses: recorded.statuses.clone(),
             slow_answered: Round::slow(&recorded, &self.moments),
@@ -491,6 +524,17 @@ impl Drill<'_> {
             port_is_free,
             traces: Traces::find(&output.text_after(seen.printed)),
             output: output.text(),
+            longest_refusal_s: outage.as_secs_f64(),
+            done_by: self.deed.as_ref().map(Deed::result),
+            backends: recorded
+                .backends
+                .iter()
+                .map(|(name, counts)| (name.to_string(), *counts))
+                .collect(),
+            unready_after_s: seconds(
+                signal,
+                recorded.readiness.turned_away(signal.unwrap_or_default()),
+            ),
             storage,
             problems: Vec::new(),
             showing: None,

@@ -19,6 +19,7 @@ pub(super) fn run(plan: &Plan, show_progress: bool, stop: &Stop) -> turnkey_repo
         command: plan.command_line(),
         seed: plan.seed,
         planned: plan.rounds(),
+        notes: plan.notes(),
         rounds: Vec::new(),
         interrupted: false,
         files: Vec::new(),

@@ -1,8 +1,10 @@
-//! The stand-in for a shell from the outside: a terminal, a session on it, the server in
-//! its foreground.
+//! The server as the drill holds it: in the foreground of a terminal of its own, with a
+//! stand-in for a shell, seen from the outside; or attached, if it ran before; or only an
+//! address.
 //!
-//! Used by `round.rs`. Invariant: nothing that was started here outlives its
-//! [`Session`], nor the drill: the stand-in kills all when its input ends.
+//! Used by `round.rs`. Invariants: nothing that was started here outlives its
+//! [`Session`], nor the drill: the stand-in kills all when its input ends. What was not
+//! started here is not ended here.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 use super::family::{Family, MARK};
 use super::output::Output;
@@ -30,22 +32,66 @@ const SOON: Duration = Duration::from_secs(20);
 /// What a terminal sends for Ctrl-C.
 const CTRL_C: &[u8] = b"\x03";
 
-/// A server in the foreground of its own terminal.
+/// A server.
 pub(super) struct Session {
+    origin: Origin,
+    left: Option<Left>,
+    /// The server's first process; 0 where none is known.
+    pub(super) master: i32,
+    pub(super) family: Family,
+}
+
+/// That the first process ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) at: Instant,
+    /// Only a parent is told.
+    pub(super) exit: Option<Exit>,
+}
+
+/// How it came to be.
+enum Origin {
+    Started(Box<Started>),
+    Attached,
+    Elsewhere,
+}
+
+/// In the foreground of its own terminal.
+struct Started {
     child: Child,
     terminal: File,
     words: Receiver<(Instant, Word)>,
-    left: Option<(Instant, Exit)>,
-    /// The server's first process.
-    pub(super) master: i32,
-    pub(super) family: Family,
     output: Arc<Mutex<Output>>,
 }
 
 impl Session {
+    /// As the plan says: starts the command, attaches to a process, or neither.
+    ///
     /// # Errors
-    /// [`Error::Start`] when the system gives no terminal or process.
-    pub(super) fn start(plan: &Plan, round: usize) -> turnkey_report::Result<Self> {
+    /// [`Error::Start`] when the system gives no terminal or process, or there is no such
+    /// process.
+    pub(super) fn open(plan: &Plan, round: usize) -> turnkey_report::Result<Self> {
+        if !plan.command.is_empty() {
+            return Session::start(plan, round);
+        }
+        let (origin, master, family) = match plan.attach {
+            None => (Origin::Elsewhere, 0, Family::none()),
+            Some(pid) => {
+                let family = Family::attached(pid).ok_or_else(|| {
+                    Error::Start(format!("there is no process {pid} to attach to"))
+                })?;
+                (Origin::Attached, pid, family)
+            }
+        };
+        Ok(Session {
+            origin,
+            left: None,
+            master,
+            family,
+        })
+    }
+
+    fn start(plan: &Plan, round: usize) -> turnkey_report::Result<Self> {
         let cannot = |what: &str, e: std::io::Error| {
             Error::Start(format!(
                 "cannot {what}: {e}; the drill needs a terminal of its own (/dev/ptmx)"
@@ -89,16 +135,20 @@ impl Session {
         let output = Arc::new(Mutex::new(Output::default()));
         let (reader, into) = (terminal.try_clone()?, output.clone());
         thread("output", move || Output::read(reader, &into))?;
+        let family = Family::new(child.id() as i32, mark);
+        let first = words.recv_timeout(SOON);
         let mut session = Session {
-            family: Family::new(child.id() as i32, mark),
-            child,
-            terminal,
-            words,
+            origin: Origin::Started(Box::new(Started {
+                child,
+                terminal,
+                words,
+                output,
+            })),
             left: None,
             master: 0,
-            output,
+            family,
         };
-        session.master = match session.words.recv_timeout(SOON) {
+        session.master = match first {
             Ok((_, Word::Started(pid))) => pid,
             Ok((_, Word::Failed(sentence))) => {
                 return Err(Error::Start(format!(
@@ -110,15 +160,40 @@ impl Session {
         Ok(session)
     }
 
-    /// Presses Ctrl-C.
-    pub(super) fn press_ctrl_c(&mut self) -> turnkey_report::Result<()> {
-        Ok(self.terminal.write_all(CTRL_C)?)
+    /// Whether its processes were started here, and are to end here.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.origin, Origin::Started(_))
     }
 
-    /// Signals every process of the server's group. Its number is ours: the first
-    /// process is not waited for before the end.
+    /// Whether its processes are known.
+    pub(super) fn has_processes(&self) -> bool {
+        !matches!(self.origin, Origin::Elsewhere)
+    }
+
+    /// Presses Ctrl-C; without a terminal of ours, does what it does.
+    pub(super) fn press_ctrl_c(&mut self) -> turnkey_report::Result<()> {
+        match &mut self.origin {
+            Origin::Started(started) => Ok(started.terminal.write_all(CTRL_C)?),
+            _ => self.signal_group(Signal::SIGINT),
+        }
+    }
+
+    /// Signals every process of the server's group. If the server was started here, the
+    /// number is ours: the first process is not waited for before the end.
     pub(super) fn signal_group(&self, signal: Signal) -> turnkey_report::Result<()> {
-        Ok(killpg(Pid::from_raw(self.master), signal)?)
+        let master = Pid::from_raw(self.master);
+        let group = match self.is_ours() {
+            true => master,
+            false => getpgid(Some(master))?,
+        };
+        if group == getpgrp() {
+            return Err(Error::Start(format!(
+                "process {} is in the drill's own process group, which a signal to the group would \
+                 hit; start it with setsid",
+                self.master
+            )));
+        }
+        Ok(killpg(group, signal)?)
     }
 
     /// Signals the first process, likewise.
@@ -127,40 +202,57 @@ impl Session {
     }
 
     /// When and how the first process ended, if it has within this time.
-    pub(super) fn left(&mut self, wait: Duration) -> Option<(Instant, Exit)> {
-        if self.left.is_none() {
-            match self.words.recv_timeout(wait) {
-                Ok((at, Word::Left(exit))) => self.left = Some((at, exit)),
-                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+    pub(super) fn left(&mut self, wait: Duration) -> Option<Left> {
+        if self.left.is_some() {
+            return self.left;
+        }
+        let left = |at, exit| Some(Left { at, exit });
+        self.left = match &self.origin {
+            Origin::Elsewhere => None,
+            Origin::Attached => {
+                std::thread::sleep(wait);
+                let is_there = self.family.has(self.master);
+                (!is_there).then(Instant::now).and_then(|at| left(at, None))
+            }
+            Origin::Started(started) => match started.words.recv_timeout(wait) {
+                Ok((at, Word::Left(exit))) => left(at, Some(exit)),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => None,
                 // The stand-in is gone, and so is everything.
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.left = Some((Instant::now(), Exit::Signal(Signal::SIGKILL as i32)));
+                    left(Instant::now(), Some(Exit::Signal(Signal::SIGKILL as i32)))
                 }
-            }
-        }
+            },
+        };
         self.left
     }
 
-    /// What it printed so far.
+    /// What it printed so far; nothing is known of what was not started here.
     pub(super) fn output(&self) -> Output {
-        self.output
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        match &self.origin {
+            Origin::Started(started) => started
+                .output
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            _ => Output::default(),
+        }
     }
 }
 
 impl Drop for Session {
-    /// Kills what is left.
+    /// Kills what is left of what was started.
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
+        let Origin::Started(started) = &mut self.origin else {
+            return;
+        };
+        drop(started.child.stdin.take());
         let deadline = Instant::now() + SOON;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        while matches!(started.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
         // It may be gone, which is what is wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        drop(started.child.kill());
+        drop(started.child.wait());
         self.family.kill();
     }
 }

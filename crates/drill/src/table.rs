@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::record::Verdict;
+use super::verdict::Verdict;
 use super::results::{Report, Round};
 use turnkey_report::figures::thousands;
 
@@ -95,11 +95,11 @@ impl Row<'_> {
             .filter(|verdict| verdict.is_failure() && *verdict != Verdict::Cut);
         let others: u64 = failed.map(|verdict| self.sum(verdict)).sum();
         let excused = self.sum(Verdict::WithWorker) + self.sum(Verdict::Forced);
-        let in_flight: u64 = self
-            .rounds
-            .iter()
-            .map(|r| r.in_flight_at_signal as u64)
-            .sum();
+        let [under_way, later] = cut_of(&self.rounds);
+        let cut = |(cut, of): (u64, u64)| match cut {
+            0 => "0".to_owned(),
+            cut => format!("{} ({})", thousands(cut as f64), percent(cut, of)),
+        };
         let traces: u64 = self.rounds.iter().map(|r| r.traces.count as u64).sum();
         let left: u64 = self.rounds.iter().map(|r| r.left_behind.len() as u64).sum();
         let missing = self.rounds.iter().filter_map(|r| r.storage.as_ref());
@@ -111,9 +111,10 @@ impl Row<'_> {
             self.scenario.to_owned(),
             self.load.to_owned(),
             self.rounds.len().to_string(),
-            number(self.rounds.iter().map(|round| round.requests).sum()),
-            number(in_flight),
-            sum(Verdict::Cut),
+            number(under_way.1),
+            cut(under_way),
+            number(later.1),
+            cut(later),
             number(others),
             number(excused),
             sum(Verdict::Declined),
@@ -132,13 +133,14 @@ impl Row<'_> {
 }
 
 /// The names of the columns, in two lines.
-pub(super) const COLUMNS: [[&str; 2]; 19] = [
+pub(super) const COLUMNS: [[&str; 2]; 20] = [
     ["scenario", ""],
     ["load", ""],
     ["rounds", ""],
-    ["requests", ""],
-    ["at", "signal"],
-    ["cut", ""],
+    ["under", "way"],
+    ["of these", "cut"],
+    ["begun", "later"],
+    ["of these", "cut"],
     ["other", "faults"],
     ["lost", "as must"],
     ["declined", ""],
@@ -154,6 +156,28 @@ pub(super) const COLUMNS: [[&str; 2]; 19] = [
     ["", ""],
 ];
 
+/// Of the requests under way at the signal, and of later ones: how many were cut, of how
+/// many.
+pub(super) fn cut_of(rounds: &[&Round]) -> [(u64, u64); 2] {
+    let sum = |which: usize| {
+        rounds.iter().fold((0, 0), |(cut, of), round| {
+            let found = round.cut_of()[which];
+            (cut + found.0, of + found.1)
+        })
+    };
+    [sum(0), sum(1)]
+}
+
+/// A share, never rounded to nothing.
+fn percent(part: u64, of: u64) -> String {
+    let share = 100.0 * part as f64 / of.max(1) as f64;
+    match share {
+        share if share < 0.1 => "<0.1 %".to_owned(),
+        share if share < 10.0 => format!("{share:.1} %"),
+        share => format!("{share:.0} %"),
+    }
+}
+
 /// Columns of words; the others are of figures.
 const WORDS: usize = 2;
 
@@ -165,7 +189,7 @@ impl fmt::Display for Report {
         let shown: Vec<usize> = (0..COLUMNS.len())
             .filter(|column| {
                 let silent = |row: &Vec<String>| row[*column] == "-" || row[*column] == "0";
-                let always = matches!(column, 0..=5 | 11..=13 | 15) || *column == 18;
+                let always = matches!(column, 0..=6 | 12..=14 | 16) || *column == 19;
                 always || !rows.iter().all(silent)
             })
             .collect();
@@ -191,6 +215,9 @@ impl fmt::Display for Report {
             line(&|column| row[column].clone())?;
         }
         self.problems(f)?;
+        for note in &self.notes {
+            writeln!(f, "\n{note}")?;
+        }
         if let Some(sentence) = self.database() {
             writeln!(f, "\n{sentence}")?;
         }
@@ -271,23 +298,25 @@ impl Report {
             (done, planned) if done == planned => format!("{done} rounds"),
             (done, planned) => format!("{done} of {planned} rounds"),
         };
-        let requests: u64 = self.rounds.iter().map(|round| round.requests).sum();
-        let requests = thousands(requests as f64);
         let failed = self.rounds.iter().filter(|round| !round.is_clean()).count();
         let stopped = match self.interrupted {
             true => " Interrupted.",
             false => "",
         };
+        let all: Vec<&Round> = self.rounds.iter().collect();
+        let [(cut, of), (cut_later, of_later)] = cut_of(&all);
+        let [of, of_later] = [of, of_later].map(|number| thousands(number as f64));
         if failed > 0 {
-            let cut = thousands(self.total(Verdict::Cut) as f64);
-            let are = match failed {
-                1 => "is",
-                _ => "are",
-            };
+            let [cut, cut_later] = [cut, cut_later].map(|number| thousands(number as f64));
+            let are = if failed == 1 { "is" } else { "are" };
             return format!(
-                "\nFAILED: {failed} of {rounds} {are} not clean; {cut} of {requests} requests were cut.{stopped}"
+                "\nFAILED: {failed} of {rounds} {are} not clean. Of {of} requests under way at the \
+                 signal {cut} were cut, of {of_later} later ones {cut_later}.{stopped}"
             );
         }
-        format!("\nClean: {rounds}, {requests} requests, none cut, nothing left behind.{stopped}")
+        format!(
+            "\nClean: {rounds}. {of} requests under way at the signal and {of_later} later ones: none \
+             cut. Nothing left behind.{stopped}"
+        )
     }
 }

@@ -74,6 +74,14 @@ impl Request {
         self
     }
 
+    /// The path of `--url`, where none was named.
+    pub(super) fn or_path(mut self, path: Option<String>) -> Self {
+        if let Some(path) = path.filter(|_| self.path == "/") {
+            self.path = path;
+        }
+        self
+    }
+
     /// # Errors
     /// [`Error::Start`] when it would be no HTTP, or is over a bound.
     pub(super) fn check(&self) -> turnkey_report::Result<()> {

@@ -70,9 +70,10 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "WHAT", requires = "signal", value_parser = ["stop", "go-on"])]
     expect: Option<String>,
 
-    /// How connections are used: keep-alive, new (one for each request) or both.
-    #[arg(long, value_name = "KIND", default_value = "both", value_parser = ["keep-alive", "new", "both"])]
-    load: String,
+    /// How connections are used: keep-alive, new (one for each request) or both [default:
+    /// both; keep-alive with --attach].
+    #[arg(long, value_name = "KIND", value_parser = ["keep-alive", "new", "both"])]
+    load: Option<String>,
 
     /// Rounds of each scenario under each load.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -86,13 +87,39 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "PORT", conflicts_with = "url")]
     port: Option<u16>,
 
-    /// The same as an address, such as http://127.0.0.1:8000.
+    /// The same as an address, such as http://127.0.0.1:8000/path. Without COMMAND: what runs
+    /// there already. Several: clients are spread over them.
     #[arg(long, value_name = "URL")]
-    url: Option<String>,
+    url: Vec<String>,
+
+    /// Run this in the middle of the load, as a scenario: the service should go on. May be
+    /// given several times.
+    #[arg(long = "do", value_name = "COMMAND")]
+    deeds: Vec<String>,
+
+    /// For --do.
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    do_limit: Duration,
+
+    /// Drill a process that runs already, with its descendants. It is not killed at the end.
+    #[arg(long, value_name = "PID", conflicts_with = "command")]
+    attach: Option<u32>,
 
     /// Allow traffic to this host, which is not the loopback interface.
     #[arg(long, value_name = "HOST")]
-    i_know: Option<String>,
+    i_know: Vec<String>,
+
+    /// A server that should go on may refuse connections for so long.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    allow_refused: Duration,
+
+    /// Ask for this path all the time, as balancers do, to see whether it tells the truth.
+    #[arg(long, value_name = "PATH")]
+    ready_path: Option<String>,
+
+    /// Header field that names which backend answered, such as X-Backend.
+    #[arg(long, value_name = "FIELD")]
+    load_balancer: Option<String>,
 
     /// Clients, each with one request at a time.
     #[arg(long, value_name = "N", default_value_t = 16)]
@@ -196,7 +223,7 @@ pub(crate) struct DrillArgs {
     json: bool,
 
     /// The command that starts the server, and its arguments.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -251,7 +278,13 @@ impl DrillArgs {
             (number, _) => number.unwrap_or(SLOW_CONNECTIONS),
         };
         let slow = slow.filter(|_| slow_connections > 0);
-        let mut drill = Drill::command(self.command)
+        let mut drill = match self.attach {
+            Some(pid) => Drill::attach(pid),
+            None => Drill::command(self.command),
+        };
+        drill = drill
+            .allow_refused(self.allow_refused)
+            .do_limit(self.do_limit)
             .repeat(self.repeat)
             .connections(self.connections)
             .expect_status(self.expect_status)
@@ -269,6 +302,9 @@ impl DrillArgs {
         for scenario in self.scenario {
             drill = drill.scenario(scenario);
         }
+        for command in self.deeds {
+            drill = drill.scenario(Scenario::Do(command));
+        }
         if let Some(name) = self.signal {
             let mut scenario = drill::named_signal(&name, self.to)?;
             if let (Some(expect), Scenario::Signal { stops, .. }) = (self.expect, &mut scenario) {
@@ -277,7 +313,8 @@ impl DrillArgs {
             drill = drill.scenario(scenario);
         }
         for (name, mode) in [("keep-alive", Mode::KeepAlive), ("new", Mode::New)] {
-            if self.load == name || self.load == "both" {
+            let wished = self.load.as_deref();
+            if wished == Some(name) || wished == Some("both") {
                 drill = drill.mode(mode);
             }
         }
@@ -287,11 +324,17 @@ impl DrillArgs {
         if let Some(port) = self.port {
             drill = drill.port(port);
         }
-        if let Some(url) = self.url {
+        for url in self.url {
             drill = drill.url(url);
         }
-        if let Some(host) = self.i_know {
+        for host in self.i_know {
             drill = drill.i_know(host);
+        }
+        if let Some(path) = self.ready_path {
+            drill = drill.ready_path(path);
+        }
+        if let Some(field) = self.load_balancer {
+            drill = drill.load_balancer(field);
         }
         if let Some(rate) = self.rate {
             drill = drill.rate(rate);

@@ -19,6 +19,9 @@ pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
     if let Some(sentence) = report.database() {
         let _ = writeln!(body, "<p class=\"soft\">{}</p>", escape(&sentence));
     }
+    for note in &report.notes {
+        let _ = writeln!(body, "<p>{}</p>", escape(note));
+    }
     facts(&mut body, report);
     problems(&mut body, report);
     table(&mut body, report);
