@@ -114,10 +114,8 @@ impl Deed {
 
     fn kill(&mut self) {
         // It may be gone, which is what is wanted.
-        drop(killpg(
-            Pid::from_raw(self.child.id() as i32),
-            Signal::SIGKILL,
-        ));
+        let group = Pid::from_raw(self.child.id() as i32);
+        let _ = killpg(group, Signal::SIGKILL);
         drop(self.child.wait());
     }
 

@@ -32,7 +32,7 @@
 //! | --- | --- |
 //! | `plan.rs` `scenario.rs` `template.rs` `known.rs` | what is to be done, with its bounds |
 //! | `run.rs` `round.rs` | all rounds; one round |
-//! | `session.rs` `shell.rs` | the terminal and the stand-in for a shell, from the outside and the inside |
+//! | `session.rs` `shell.rs` `posix.rs` | the terminal and the stand-in for a shell, from the outside and the inside |
 //! | `deed.rs` | the command of `--do` |
 //! | `family.rs` `sockets.rs` | processes and sockets of the server, from proc(5) |
 //! | `aim.rs` `ready.rs` | where requests go; waits until the server answers |
@@ -58,6 +58,7 @@ mod load;
 mod outage;
 mod output;
 mod plan;
+mod posix;
 mod progress;
 mod random;
 mod readiness;
@@ -129,8 +130,9 @@ impl Drill {
     /// Drills any command. It must stay in the foreground and serve HTTP/1.1; its port is
     /// found by itself.
     ///
-    /// The stand-in for a shell is played by this program, which must then be one with
-    /// Turnkey's command line; in a test name such a program with [`Drill::shell`].
+    /// The stand-in for a shell is played by `/bin/sh`; or by a program with Turnkey's
+    /// command line, which [`Drill::shell`] names. That one tells exit codes above 128 from
+    /// signals.
     pub fn command<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
         Drill {
             plan: Plan::of(words.into_iter().map(Into::into).collect()),

@@ -46,7 +46,7 @@ pub(super) struct Plan {
     pub(super) command: Vec<OsString>,
     pub(super) envs: Vec<(String, OsString)>,
     pub(super) directory: Option<PathBuf>,
-    /// The program that plays the shell: one with our command line.
+    /// The program that plays the shell: one with our command line; none for `/bin/sh`.
     pub(super) shell: Option<PathBuf>,
     /// A process that runs already, in place of a command.
     pub(super) attach: Option<i32>,

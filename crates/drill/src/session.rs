@@ -6,10 +6,10 @@
 //! [`Session`], nor the drill: the stand-in kills all when its input ends. What was not
 //! started here is not ended here.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,7 @@ use nix::unistd::{Pid, getpgid, getpgrp};
 use super::family::{Family, MARK};
 use super::output::Output;
 use super::plan::Plan;
+use super::posix;
 use super::shell::{self, Exit, Word};
 use turnkey_report::Error;
 
@@ -59,6 +60,8 @@ enum Origin {
 /// In the foreground of its own terminal.
 struct Started {
     child: Child,
+    /// Beside a stand-in that does not notice the drill's end itself.
+    watchman: Option<Child>,
     terminal: File,
     words: Receiver<(Instant, Word)>,
     output: Arc<Mutex<Output>>,
@@ -104,21 +107,42 @@ impl Session {
         let name = ptsname_r(&terminal).map_err(|e| cannot("name a terminal", e.into()))?;
         let terminal = File::from(OwnedFd::from(terminal));
         let mark = format!("{}-{round}", plan.run);
-        let mut command = Command::new(shell_program(plan)?);
+        let mut command = match &plan.shell {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command
+                    .args([shell::COMMAND, "--terminal", &name, "--"])
+                    .args(&plan.command)
+                    .stdin(Stdio::piped())
+                    .stderr(Stdio::null());
+                command
+            }
+            None => {
+                let open = || {
+                    let mut options = OpenOptions::new();
+                    options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
+                    options.open(&name)
+                };
+                let mut command = posix::leader(&plan.command);
+                command.stdin(open()?).stderr(open()?);
+                command
+            }
+        };
         command
-            .args([shell::COMMAND, "--terminal", &name, "--"])
-            .args(&plan.command)
             .envs(plan.envs.iter().map(|(name, value)| (name, value)))
             .env(MARK, &mark)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stdout(Stdio::piped());
         if let Some(directory) = &plan.directory {
             command.current_dir(directory);
         }
-        let mut child = command
-            .spawn()
-            .map_err(|e| Error::Start(format!("cannot start a process: {e}")))?;
+        let mut child = command.spawn().map_err(|e| {
+            let program = command.get_program().to_string_lossy();
+            Error::Start(format!("cannot start {program}, to make a session: {e}"))
+        })?;
+        let watchman = match plan.shell {
+            Some(_) => None,
+            None => Some(posix::watchman(child.id(), &mark)?),
+        };
         let said = child.stdout.take();
         let said = BufReader::new(said.ok_or_else(|| Error::msg("a process without stdout"))?);
         let (sender, words) = channel();
@@ -141,6 +165,7 @@ impl Session {
             origin: Origin::Started(Box::new(Started {
                 child,
                 terminal,
+                watchman,
                 words,
                 output,
             })),
@@ -246,6 +271,11 @@ impl Drop for Session {
             return;
         };
         drop(started.child.stdin.take());
+        if let Some(watchman) = &mut started.watchman {
+            drop(started.child.kill());
+            drop(watchman.stdin.take());
+            drop(watchman.wait());
+        }
         let deadline = Instant::now() + SOON;
         while matches!(started.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
@@ -262,14 +292,6 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> turnkey_report::R
         .name(name.to_owned())
         .spawn(work)?;
     Ok(())
-}
-
-/// The program that plays the shell.
-fn shell_program(plan: &Plan) -> turnkey_report::Result<PathBuf> {
-    match &plan.shell {
-        Some(program) => Ok(program.clone()),
-        None => Ok(std::env::current_exe()?),
-    }
 }
 
 fn no_shell(session: &Session) -> Error {

@@ -280,7 +280,7 @@ impl DrillArgs {
         let slow = slow.filter(|_| slow_connections > 0);
         let mut drill = match self.attach {
             Some(pid) => Drill::attach(pid),
-            None => Drill::command(self.command),
+            None => Drill::command(self.command).shell(std::env::current_exe()?),
         };
         drill = drill
             .allow_refused(self.allow_refused)
