@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::plan::Plan;
 use super::sockets::is_listening;
+use super::tls::Tls;
 use turnkey_report::Error;
 
 /// For a look whether somebody listens.
@@ -22,6 +23,18 @@ pub(super) struct Aim {
     pub(super) address: SocketAddr,
     /// As in the header field `Host`.
     pub(super) host: String,
+    /// None in the clear.
+    pub(super) tls: Option<Tls>,
+    pub(super) http2: bool,
+}
+
+impl Aim {
+    pub(super) fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
 }
 
 /// What a `--url` says: one of these addresses is loaded.
@@ -30,6 +43,8 @@ pub(super) struct Place {
     pub(super) addresses: Vec<SocketAddr>,
     /// As in the header field `Host`; none where only a port is known.
     pub(super) host: Option<String>,
+    /// The name that its certificate should have; none in the clear.
+    pub(super) tls_name: Option<String>,
     /// With its query; none for `/`.
     pub(super) path: Option<String>,
 }
@@ -43,6 +58,7 @@ pub(super) fn places(plan: &Plan) -> turnkey_report::Result<Vec<Place>> {
         Some(port) => Ok(vec![Place {
             addresses: of_port(port),
             host: None,
+            tls_name: plan.https.then(|| "localhost".to_owned()),
             path: None,
         }]),
         None => plan
@@ -85,8 +101,10 @@ fn of_url(url: &str, allowed_hosts: &[String]) -> turnkey_report::Result<Place> 
     };
     let uri: http::Uri = url.parse().map_err(|_| refuse())?;
     let name = uri.host().ok_or_else(refuse)?.trim_matches(['[', ']']);
+    let is_https = uri.scheme_str() == Some("https");
     let port = match uri.scheme_str() {
         Some("http") => uri.port_u16().unwrap_or(80),
+        Some("https") => uri.port_u16().unwrap_or(443),
         _ => return Err(refuse()),
     };
     let addresses: Vec<SocketAddr> = (name, port)
@@ -104,6 +122,7 @@ fn of_url(url: &str, allowed_hosts: &[String]) -> turnkey_report::Result<Place> 
     Ok(Place {
         addresses,
         host: uri.authority().map(ToString::to_string),
+        tls_name: is_https.then(|| name.to_owned()),
         path: path.filter(|path| path != "/"),
     })
 }

@@ -1,30 +1,25 @@
-//! The client: one request on a connection, and what exactly became of it.
+//! A client: one request, in the protocol of its address, and what exactly became of it.
 //!
-//! Raw HTTP/1.1 over TCP, since a client library hides what matters here: how many bytes
-//! went out, whether the connection was new, whether it was reset or closed. It is a
-//! decent client: before it uses a connection again it looks whether the server has
+//! It is a decent client: before it uses a connection again it looks whether the server has
 //! closed it, and then opens another. It never sends a request twice.
 //!
-//! Called by `load.rs`. Bound: each request has a time limit.
+//! Called by `load.rs`; `http1.rs` and `http2/` do the work. Bound: each request has a time
+//! limit.
 
-use std::io;
-use std::mem::MaybeUninit;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{sleep_until, timeout_at};
-
 use super::aim::Aim;
-use super::answer::Answer;
+use super::connect::{Failed, Idle};
+use super::http1;
+use super::http2::{self, Link, Shared, Watch};
 use super::record::{End, Kind, Micros, Record};
-use super::template::Wire;
+use super::template::Message;
 
-/// After an answer that announces the end of the connection: for that end, and for a
-/// second answer.
-const LAST_LOOK: Duration = Duration::from_millis(100);
+/// Connections of HTTP/2 about which something is kept.
+const MAX_WATCHED: usize = 10_000;
 
 /// How long requests may take, and what is looked for in their answers.
 #[derive(Clone)]
@@ -34,22 +29,14 @@ pub(super) struct Client {
     pub(super) base: Instant,
     /// The header field that names who answered, in small letters.
     pub(super) backend: Option<Arc<str>>,
+    watched: Rc<RefCell<Vec<Watch>>>,
 }
 
 /// A connection between two requests.
-pub(super) struct Connection {
-    stream: TcpStream,
-    port: u16,
-    opened: Micros,
-}
-
-/// What is found on a connection that waits.
-pub(super) enum Idle {
-    /// Nothing: it can be used again.
-    Open,
-    Closed,
-    /// Bytes that nobody asked for.
-    Bytes,
+pub(super) enum Connection {
+    Http1(Box<http1::Connection>),
+    /// Others may have requests under way on it.
+    Http2(Rc<Link>),
 }
 
 /// A request that pauses in the middle of its life.
@@ -65,28 +52,48 @@ pub(super) struct Order<'a> {
     pub(super) client: usize,
     pub(super) kind: Kind,
     pub(super) aim: usize,
-    pub(super) method: &'a str,
-    pub(super) wire: &'a Wire,
+    pub(super) message: &'a Message,
     pub(super) keep_alive: bool,
+    /// The connection of HTTP/2 that it shares with others.
+    pub(super) shared: Option<&'a Shared>,
     pub(super) hold: Option<Hold>,
 }
 
 impl Connection {
-    /// Asks the system itself: what the event loop knows may be older.
-    pub(super) fn look(&self) -> Idle {
-        let mut byte = [MaybeUninit::uninit()];
-        match SockRef::from(&self.stream).peek(&mut byte) {
-            Ok(0) => Idle::Closed,
-            Ok(_) => Idle::Bytes,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Idle::Open,
-            Err(_) => Idle::Closed,
+    pub(super) async fn look(&mut self) -> Idle {
+        match self {
+            Connection::Http1(connection) => connection.look().await,
+            Connection::Http2(link) if link.is_usable() => Idle::Open,
+            Connection::Http2(_) => Idle::Closed,
         }
     }
 }
 
 impl Client {
+    pub(super) fn new(timeout: Duration, base: Instant, backend: Option<&str>) -> Self {
+        Client {
+            timeout,
+            base,
+            backend: backend.map(Into::into),
+            watched: Rc::default(),
+        }
+    }
+
     pub(super) fn now(&self) -> Micros {
         self.base.elapsed().as_micros() as Micros
+    }
+
+    /// A connection whose end is of interest.
+    pub(super) fn watch(&self, watch: Watch) {
+        let mut watched = self.watched.borrow_mut();
+        if watched.len() < MAX_WATCHED {
+            watched.push(watch);
+        }
+    }
+
+    /// All such connections.
+    pub(super) fn watched(&self) -> Vec<Watch> {
+        self.watched.borrow().clone()
     }
 
     /// Sends one request and reads its answer; the connection, if it can be used again.
@@ -96,14 +103,34 @@ impl Client {
         kept: Option<Connection>,
         order: &Order<'_>,
     ) -> (Record, Option<Connection>) {
-        let start = self.now();
-        let deadline = Instant::now() + self.timeout;
-        let mut record = Record {
-            n: order.n,
-            client: order.client,
-            kind: order.kind,
-            aim: order.aim,
-            reused: kept.is_some(),
+        if aim.http2 {
+            let kept = match kept {
+                Some(Connection::Http2(link)) => Some(link),
+                _ => None,
+            };
+            let (record, link) = http2::request(self, aim, kept, order).await;
+            return (record, link.map(Connection::Http2));
+        }
+        let kept = match kept {
+            Some(Connection::Http1(connection)) => Some(*connection),
+            _ => None,
+        };
+        let (record, connection) = http1::request(self, aim, kept, order).await;
+        let boxed = |connection| Connection::Http1(Box::new(connection));
+        (record, connection.map(boxed))
+    }
+}
+
+impl Order<'_> {
+    /// Of which nothing is known yet.
+    pub(super) fn record(&self, start: Micros) -> Record {
+        Record {
+            n: self.n,
+            client: self.client,
+            kind: self.kind,
+            aim: self.aim,
+            reused: false,
+            stream: None,
             port: 0,
             opened: None,
             start,
@@ -112,177 +139,43 @@ impl Client {
             all_sent: None,
             first_read: None,
             end: start,
-            size: order.wire.bytes.len(),
+            size: 0,
             sent: 0,
             read: 0,
             status: None,
             retry_after: false,
             extra: false,
             backend: None,
+            detail: None,
             outcome: End::Complete,
-        };
-        let connection = match kept {
-            Some(connection) => Ok(connection),
-            None => self.connect(aim, deadline).await,
-        };
-        let mut connection = match connection {
-            Ok(connection) => connection,
-            Err(outcome) => {
-                record.outcome = outcome;
-                record.end = self.now();
-                return (record, None);
-            }
-        };
-        record.port = connection.port;
-        record.opened = Some(connection.opened);
-        record.connected = Some(connection.opened.max(start));
-        let mut answer = Answer::to(order.method).asking(self.backend.as_ref());
-        let stream = &mut connection.stream;
-        record.outcome = match self.send(stream, order, &mut record, deadline).await {
-            Ok(()) => {
-                self.read(stream, order, &mut answer, &mut record, deadline)
-                    .await
-            }
-            // It may have answered and closed without waiting for the rest.
-            Err(End::Reset) => {
-                let read = self
-                    .read(stream, order, &mut answer, &mut record, deadline)
-                    .await;
-                if read == End::Closed {
-                    End::Reset
-                } else {
-                    read
-                }
-            }
-            Err(outcome) => outcome,
-        };
-        record.end = self.now();
-        record.status = answer.status;
-        record.retry_after = answer.retry_after;
-        record.backend = answer.backend.take();
-        if record.outcome != End::Complete {
-            return (record, None);
         }
-        if order.keep_alive && !answer.close && !record.extra {
-            return (record, Some(connection));
-        }
-        let mut more = [0; 1];
-        let look = Instant::now() + LAST_LOOK;
-        if let Ok(Ok(1..)) = timeout_at(look.into(), connection.stream.read(&mut more)).await {
-            record.extra = true;
-        }
-        (record, None)
     }
 
-    async fn connect(&self, aim: &Aim, deadline: Instant) -> Result<Connection, End> {
-        let stream = match timeout_at(deadline.into(), TcpStream::connect(aim.address)).await {
-            Err(_) => return Err(End::NotConnected),
-            Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => {
-                return Err(match e.kind() {
-                    io::ErrorKind::ConnectionRefused => End::Refused,
-                    // Only who has been accepted can be reset.
-                    io::ErrorKind::ConnectionReset => End::Reset,
-                    io::ErrorKind::TimedOut => End::NotConnected,
-                    _ => End::Local,
-                });
-            }
-        };
-        let opened = self.now();
-        let port = stream.local_addr().map_or(0, |address| address.port());
-        // Small writes must not wait for each other.
-        drop(stream.set_nodelay(true));
-        Ok(Connection {
-            stream,
-            port,
-            opened,
-        })
+    /// Who is held after connecting pauses before the handshake of TLS; every other one
+    /// after it.
+    pub(super) fn pause_on_connecting(&self) -> Option<Instant> {
+        let hold = self.hold.filter(|hold| hold.at == Kind::Connect);
+        hold.filter(|_| self.n.is_multiple_of(2)).map(|hold| hold.until)
+    }
+}
+
+impl Record {
+    /// Notes what is known of a connection that did not come about.
+    pub(super) fn not_opened(&mut self, failed: Failed) -> End {
+        if let Some((port, at)) = failed.at {
+            self.port = port;
+            self.opened = Some(at);
+            self.connected = Some(at.max(self.start));
+        }
+        self.detail = failed.why.map(Into::into);
+        failed.end
     }
 
-    async fn send(
-        &self,
-        stream: &mut TcpStream,
-        order: &Order<'_>,
-        record: &mut Record,
-        deadline: Instant,
-    ) -> Result<(), End> {
-        let (bytes, head) = (&order.wire.bytes, order.wire.head);
-        let pause = match order.hold.map(|hold| hold.at) {
-            Some(Kind::Connect) => 0,
-            Some(Kind::Head) => head / 2,
-            Some(Kind::Body) => head + (bytes.len() - head) / 2,
-            _ => bytes.len(),
-        };
-        self.write(stream, &bytes[..pause], record, deadline)
-            .await?;
-        if pause < bytes.len()
-            && let Some(hold) = order.hold
-        {
-            sleep_until(hold.until.into()).await;
-            self.write(stream, &bytes[pause..], record, deadline)
-                .await?;
-        }
-        record.all_sent = Some(self.now());
-        Ok(())
-    }
-
-    async fn write(
-        &self,
-        stream: &mut TcpStream,
-        mut bytes: &[u8],
-        record: &mut Record,
-        deadline: Instant,
-    ) -> Result<(), End> {
-        while !bytes.is_empty() {
-            let written = timeout_at(deadline.into(), stream.write(bytes)).await;
-            let count = match written {
-                Err(_) => return Err(End::TimedOut),
-                Ok(Err(_)) => return Err(End::Reset),
-                Ok(Ok(count)) => count,
-            };
-            record.first_sent.get_or_insert(self.now());
-            record.sent += count;
-            bytes = &bytes[count..];
-        }
-        Ok(())
-    }
-
-    async fn read(
-        &self,
-        stream: &mut TcpStream,
-        order: &Order<'_>,
-        answer: &mut Answer,
-        record: &mut Record,
-        deadline: Instant,
-    ) -> End {
-        let mut buffer = [0; 16 << 10];
-        loop {
-            // A reader that is held takes one byte and comes back for the rest.
-            let held = order
-                .hold
-                .filter(|hold| hold.at == Kind::Read && record.read == 0);
-            let room = if held.is_some() { 1 } else { buffer.len() };
-            let read = timeout_at(deadline.into(), stream.read(&mut buffer[..room])).await;
-            let count = match read {
-                Err(_) => return End::TimedOut,
-                Ok(Ok(0)) if answer.ends_with_connection() => return End::Complete,
-                Ok(Ok(0)) => return End::Closed,
-                Ok(Ok(count)) => count,
-                Ok(Err(_)) => return End::Reset,
-            };
-            record.first_read.get_or_insert(self.now());
-            record.read += count;
-            match answer.feed(&buffer[..count]) {
-                Err(_) => return End::Malformed,
-                Ok(used) if answer.is_complete() => {
-                    record.extra = used < count;
-                    return End::Complete;
-                }
-                Ok(_) => {}
-            }
-            if let Some(hold) = held {
-                sleep_until(hold.until.into()).await;
-            }
-        }
+    /// Notes what the head of an answer says.
+    pub(super) fn heard<B>(&mut self, backend: Option<&Arc<str>>, answer: &http::Response<B>) {
+        self.status = Some(answer.status().as_u16());
+        self.retry_after = answer.headers().contains_key(http::header::RETRY_AFTER);
+        let named = backend.and_then(|field| answer.headers().get(&**field));
+        self.backend = named.and_then(|value| value.to_str().ok()).map(Into::into);
     }
 }

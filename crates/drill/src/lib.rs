@@ -36,7 +36,8 @@
 //! | `deed.rs` | the command of `--do` |
 //! | `family.rs` `sockets.rs` | processes and sockets of the server, from proc(5) |
 //! | `aim.rs` `ready.rs` | where requests go; waits until the server answers |
-//! | `load.rs` `client.rs` `answer.rs` | clients, one request, one answer |
+//! | `load.rs` `client.rs` `connect.rs` `tls.rs` | clients, one request, one connection |
+//! | `http1.rs` `answer.rs` `http2/` | the protocols |
 //! | `witness.rs` | who takes a connection |
 //! | `record.rs` `recorder.rs` `outage.rs` `readiness.rs` | what clients saw |
 //! | `verdict.rs` | what that means, for each request |
@@ -51,8 +52,11 @@
 mod aim;
 mod answer;
 mod client;
+mod connect;
 mod deed;
 mod family;
+mod http1;
+mod http2;
 mod known;
 mod load;
 mod outage;
@@ -76,6 +80,7 @@ mod sockets;
 mod storage;
 mod table;
 mod template;
+mod tls;
 mod verdict;
 mod witness;
 
@@ -88,6 +93,7 @@ pub use family::Process;
 pub use output::Traces;
 pub use plan::Mode;
 pub use verdict::Verdict;
+pub use recorder::Leaves;
 pub use results::{Report, Round};
 pub use scenario::{Scenario, To};
 pub use shell::Exit;
@@ -210,6 +216,46 @@ impl Drill {
     /// Allows traffic to a host that is not the loopback interface.
     pub fn i_know(mut self, host: impl Into<String>) -> Self {
         self.plan.allowed_hosts.push(host.into());
+        self
+    }
+
+    /// Speaks TLS to the port that is found, or that [`Drill::port`] names; a URL says so
+    /// itself.
+    pub fn https(mut self) -> Self {
+        self.plan.https = true;
+        self
+    }
+
+    /// A file of certificates (PEM) whose owners are trusted; without, those that browsers
+    /// trust.
+    pub fn ca(mut self, file: impl Into<PathBuf>) -> Self {
+        self.plan.ca = Some(file.into());
+        self
+    }
+
+    /// Trusts any certificate.
+    pub fn insecure(mut self) -> Self {
+        self.plan.insecure = true;
+        self
+    }
+
+    /// The name to ask for in TLS, and that the certificate should have, in place of that of
+    /// the URL.
+    pub fn sni(mut self, name: impl Into<String>) -> Self {
+        self.plan.server_name = Some(name.into());
+        self
+    }
+
+    /// Speaks HTTP/2: chosen in the handshake of TLS (ALPN), or in the clear with prior
+    /// knowledge.
+    pub fn http2(mut self) -> Self {
+        self.plan.http2 = true;
+        self
+    }
+
+    /// Clients that share a connection of HTTP/2 \[8\].
+    pub fn streams(mut self, streams: usize) -> Self {
+        self.plan.streams = streams;
         self
     }
 

@@ -17,7 +17,9 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
 use super::aim::Aim;
-use super::client::{Client, Connection, Hold, Idle, Order};
+use super::client::{Client, Connection, Hold, Order};
+use super::connect::Idle;
+use super::http2::{Leave, Shared};
 use super::plan::{Mode, Plan};
 use super::random::Random;
 use super::record::{End, Kind, Micros, Record};
@@ -73,21 +75,10 @@ impl Load {
         let base = Instant::now();
         let (until, told) = watch::channel(Until::Told);
         let signalled = Arc::new(AtomicU64::new(0));
-        let generator = Generator {
-            client: Client {
-                timeout: plan.timeout,
-                base,
-                backend: plan.backend_header.as_deref().map(Into::into),
-            },
-            next: AtomicU64::new(setting.first),
-            recorder: RefCell::new(Recorder::new(signalled.clone(), plan.expected.clone())),
-            plan: plan.clone(),
-            setting,
-            told,
-        };
+        let (plan, marked) = (plan.clone(), signalled.clone());
         let thread = std::thread::Builder::new()
             .name("load".to_owned())
-            .spawn(move || generator.run())?;
+            .spawn(move || Generator::new(plan, setting, base, marked, told).run())?;
         Ok(Load {
             base,
             signalled,
@@ -132,6 +123,9 @@ impl Load {
 
 struct Generator {
     client: Client,
+    /// Connections of HTTP/2 that clients share.
+    links: Vec<Shared>,
+    signalled: Arc<AtomicU64>,
     next: AtomicU64,
     recorder: RefCell<Recorder>,
     plan: Plan,
@@ -153,6 +147,35 @@ struct Errand {
 }
 
 impl Generator {
+    fn new(
+        plan: Plan,
+        setting: Setting,
+        base: Instant,
+        signalled: Arc<AtomicU64>,
+        told: watch::Receiver<Until>,
+    ) -> Self {
+        let clients = plan.connections + plan.slow.as_ref().map_or(0, |slow| slow.connections);
+        let of_each_aim = clients.div_ceil(setting.aims.len()).div_ceil(plan.streams);
+        let links = of_each_aim * setting.aims.len();
+        Generator {
+            client: Client::new(plan.timeout, base, plan.backend_header.as_deref()),
+            links: (0..links).map(|_| Shared::default()).collect(),
+            next: AtomicU64::new(setting.first),
+            recorder: RefCell::new(Recorder::new(signalled.clone(), plan.expected.clone())),
+            signalled,
+            plan,
+            setting,
+            told,
+        }
+    }
+
+    /// That which this client shares with others to the same address.
+    fn link(&self, client: usize) -> Option<&Shared> {
+        let aims = self.setting.aims.len();
+        let number = client / aims / self.plan.streams;
+        self.links.get(number * aims + client % aims)
+    }
+
     fn run(self) -> turnkey_report::Result<Recorded> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -184,7 +207,17 @@ impl Generator {
         }
         let generator = Rc::try_unwrap(generator).map_err(|_| Error::msg("a client is left"))?;
         let next = generator.next.into_inner();
-        Ok(generator.recorder.into_inner().into_recorded(next))
+        let signal = generator.signalled.load(Ordering::Acquire);
+        let mut recorded = generator.recorder.into_inner().into_recorded(next);
+        for watch in generator.client.watched() {
+            match watch.leave(signal) {
+                Leave::None => {}
+                Leave::InTwoSteps => recorded.leaves.in_two_steps += 1,
+                Leave::AtOnce => recorded.leaves.at_once += 1,
+                Leave::Silent => recorded.leaves.silent += 1,
+            }
+        }
+        Ok(recorded)
     }
 
     fn errands(&self) -> Vec<Errand> {
@@ -264,17 +297,18 @@ impl Generator {
         };
         let which = errand.client % self.setting.aims.len();
         let aim = &self.setting.aims[which];
-        let wire = errand
-            .request
-            .wire(&aim.host, !errand.keep_alive, &counters);
+        let message = errand.request.message(&counters);
         let order = Order {
             n,
             client: errand.client,
             kind: errand.kind,
             aim: which,
-            method: &errand.request.method,
-            wire: &wire,
+            message: &message,
             keep_alive: errand.keep_alive,
+            shared: match hold {
+                None if errand.keep_alive => self.link(errand.client),
+                _ => None,
+            },
             hold,
         };
         self.client.request(aim, kept, &order).await
@@ -291,8 +325,8 @@ impl Generator {
         let mut last: Option<Record> = None;
         while !self.is_told_to_end() {
             let begun = Instant::now();
-            if let Some(connection) = kept.take() {
-                match connection.look() {
+            if let Some(mut connection) = kept.take() {
+                match connection.look().await {
                     Idle::Open => kept = Some(connection),
                     Idle::Closed => {}
                     Idle::Bytes => last.iter_mut().for_each(|record| record.extra = true),
@@ -311,8 +345,8 @@ impl Generator {
             };
             self.pause(pause).await;
         }
-        if let Some(connection) = kept
-            && matches!(connection.look(), Idle::Bytes)
+        if let Some(mut connection) = kept
+            && matches!(connection.look().await, Idle::Bytes)
         {
             last.iter_mut().for_each(|record| record.extra = true);
         }
@@ -381,18 +415,19 @@ pub(super) fn probe(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let wire = request.wire(&aim.host, true, counters);
+    let message = request.message(counters);
     let order = Order {
         n: counters.n,
         client: counters.client,
         kind: Kind::Steady,
         aim: 0,
-        method: &request.method,
-        wire: &wire,
+        message: &message,
         keep_alive: false,
+        shared: None,
         hold: None,
     };
-    Ok(runtime.block_on(client.request(aim, None, &order)).0)
+    let asked = client.request(aim, None, &order);
+    Ok(LocalSet::new().block_on(&runtime, asked).0)
 }
 
 /// Whether a probe was answered.

@@ -54,6 +54,17 @@ pub(super) struct Plan {
     pub(super) port: Option<u16>,
     /// Hosts beside the loopback interface that may be loaded.
     pub(super) allowed_hosts: Vec<String>,
+    /// Whether the port that is found, or `--port`, speaks TLS.
+    pub(super) https: bool,
+    /// Whose certificates are trusted; none: whom browsers trust.
+    pub(super) ca: Option<PathBuf>,
+    /// Trusts any certificate.
+    pub(super) insecure: bool,
+    /// The name to ask for, in place of that of the URL.
+    pub(super) server_name: Option<String>,
+    pub(super) http2: bool,
+    /// Clients that share a connection of HTTP/2.
+    pub(super) streams: usize,
     /// Asked all the time, as balancers do.
     pub(super) ready_path: Option<String>,
     /// The header field that names who answered, in small letters.
@@ -115,6 +126,12 @@ impl Plan {
             urls: Vec::new(),
             port: None,
             allowed_hosts: Vec::new(),
+            https: false,
+            ca: None,
+            insecure: false,
+            server_name: None,
+            http2: false,
+            streams: 8,
             ready_path: None,
             backend_header: None,
             allow_refused: Duration::ZERO,
@@ -159,6 +176,7 @@ impl Plan {
         }
         within("--repeat", self.repeat, 1, 10_000)?;
         within("--connections", self.connections, 1, 2_000)?;
+        within("--streams", self.streams, 1, 1_000)?;
         within("--held", self.held, 0, 100)?;
         if let Some(slow) = &self.slow {
             within("--slow-connections", slow.connections, 1, 1_000)?;

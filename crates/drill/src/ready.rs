@@ -19,6 +19,7 @@ use super::shell::{CANNOT_START, Exit};
 use super::sockets::listening;
 use super::storage;
 use super::template::{Counters, Request};
+use super::tls::Tls;
 use turnkey_report::Error;
 use turnkey_report::stop::Stop;
 
@@ -119,7 +120,7 @@ fn one(
             {
                 continue;
             }
-            let found = Answering::at(address, place, plan, session);
+            let found = Answering::at(address, place, plan, session)?;
             let n = probes.len() as u64 + 1;
             let record = found.probe(plan, round, n)?;
             seen = what(&record, address, &found.request);
@@ -232,11 +233,7 @@ fn ask(
     round: usize,
     n: u64,
 ) -> turnkey_report::Result<Record> {
-    let client = Client {
-        timeout: plan.timeout,
-        base: Instant::now(),
-        backend: None,
-    };
+    let client = Client::new(plan.timeout, Instant::now(), None);
     let counters = Counters {
         n,
         client: PROBE,
@@ -247,7 +244,12 @@ fn ask(
 }
 
 impl Answering {
-    fn at(address: SocketAddr, place: Option<&Place>, plan: &Plan, session: &Session) -> Self {
+    fn at(
+        address: SocketAddr,
+        place: Option<&Place>,
+        plan: &Plan,
+        session: &Session,
+    ) -> turnkey_report::Result<Self> {
         let printed = session.output().text();
         let is_bot = storage::is_bot(&printed);
         let path = place.and_then(|place| place.path.clone());
@@ -259,15 +261,22 @@ impl Answering {
         };
         let check = is_bot && plan.check_storage && plan.request.is_none();
         let host = place.and_then(|place| place.host.clone());
-        Answering {
+        let tls_name = match place {
+            Some(place) => place.tls_name.clone(),
+            None => plan.https.then(|| "localhost".to_owned()),
+        };
+        let tls = tls_name.map(|name| Tls::to(&name, plan)).transpose()?;
+        Ok(Answering {
             aim: Aim {
                 address,
                 host: host.unwrap_or_else(|| address.to_string()),
+                tls,
+                http2: plan.http2,
             },
             request,
             storage: check.then(|| storage::find(plan, &printed)).flatten(),
             probes: Vec::new(),
-        }
+        })
     }
 
     /// A bot of ours answers 404 to `GET /`, and may do so before it says what it is.
@@ -294,7 +303,7 @@ impl Answering {
                 return Ok(None);
             }
         }
-        let mut bot = Answering::at(self.aim.address, place, plan, session);
+        let mut bot = Answering::at(self.aim.address, place, plan, session)?;
         bot.probes = vec![bot.probe(plan, round, 1)?];
         let status = bot.probes[0].status;
         match status {
@@ -331,7 +340,13 @@ fn what(record: &Record, target: SocketAddr, request: &Request) -> String {
             "{asked} was answered with {status}; name a request that works with --method, --path and --body"
         ),
         (End::TimedOut, _) => format!("{asked} was not answered within --timeout"),
-        (End::Malformed, _) => format!("{asked} was answered with something that is no HTTP/1.1"),
+        (End::Malformed, _) => format!(
+            "{asked} was answered with something that is not the protocol; --https and --http2 choose another"
+        ),
+        (End::NoTls, _) => format!(
+            "{asked}: no TLS: {}; --ca names whose certificates to trust, --insecure trusts all, --sni asks for another name",
+            record.detail.as_deref().unwrap_or("no reason was given")
+        ),
         _ => format!("{asked} was not answered: the connection was closed"),
     }
 }

@@ -52,8 +52,17 @@ pub(super) enum End {
     Closed,
     /// No whole answer in time.
     TimedOut,
-    /// What came was no HTTP.
+    /// What came was not the protocol.
     Malformed,
+    /// No TLS: no trust, or no protocol in common.
+    NoTls,
+    /// HTTP/2: above the last stream of a GOAWAY, or reset as refused. The server did
+    /// nothing, and the client may try again (RFC 9113, 6.8 and 8.7).
+    NotBegun,
+    /// HTTP/2: the connection ended, though GOAWAY had promised an answer.
+    Promised,
+    /// HTTP/2: the stream alone was reset, with this code.
+    StreamReset(u32),
     /// The drill's own machine could not: no free port, no file descriptor.
     Local,
 }
@@ -68,6 +77,8 @@ pub(super) struct Record {
     pub(super) aim: usize,
     /// On a connection that had carried a request before.
     pub(super) reused: bool,
+    /// The number of its stream, in HTTP/2.
+    pub(super) stream: Option<u32>,
     /// The client's port; 0 before there is one.
     pub(super) port: u16,
     /// When this connection came about.
@@ -88,6 +99,8 @@ pub(super) struct Record {
     pub(super) extra: bool,
     /// Who answered, as the header field of `--load-balancer` says.
     pub(super) backend: Option<Arc<str>>,
+    /// More about its end, for a person.
+    pub(super) detail: Option<Arc<str>>,
     pub(super) outcome: End,
 }
 
@@ -110,6 +123,7 @@ pub(super) mod tests {
             kind: Kind::Steady,
             aim: 0,
             reused: false,
+            stream: None,
             port: 4711,
             opened: Some(910),
             start: 900,
@@ -125,6 +139,7 @@ pub(super) mod tests {
             retry_after: false,
             extra: false,
             backend: None,
+            detail: None,
             outcome,
         }
     }

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
+
 use super::aim::MAX_URLS;
 use super::outage::Outages;
 use super::readiness::Readiness;
@@ -80,12 +82,24 @@ pub(super) struct Recorded {
     /// The longest time in which nobody took a connection.
     pub(super) outage: Micros,
     pub(super) readiness: Readiness,
+    pub(super) leaves: Leaves,
     /// Who answered: before the signal, and after it.
     pub(super) backends: BTreeMap<Arc<str>, (u64, u64)>,
     /// Answers by status.
     pub(super) statuses: BTreeMap<u16, u64>,
     /// The next free number.
     pub(super) next: u64,
+}
+
+/// How a server took leave of its connections of HTTP/2, after the signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Leaves {
+    /// GOAWAY for all streams first, later with the last one: nothing was turned away.
+    pub in_two_steps: u64,
+    /// With one GOAWAY, which turns away what is on its way.
+    pub at_once: u64,
+    /// The connection ended without GOAWAY.
+    pub silent: u64,
 }
 
 impl Recorder {

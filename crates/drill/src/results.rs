@@ -14,7 +14,7 @@ use super::family::Process;
 use super::output::Traces;
 use super::plan::Plan;
 use super::record::{Kind, Micros, Record};
-use super::recorder::Recorded;
+use super::recorder::{Leaves, Recorded};
 use super::scenario::Scenario;
 use super::shell::Exit;
 use super::storage::StorageCheck;
@@ -86,6 +86,8 @@ pub struct Round {
     /// and after it.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub backends: BTreeMap<String, (u64, u64)>,
+    /// How it took leave of its connections of HTTP/2, after the signal.
+    pub leaves: Leaves,
     /// Seconds from the signal until `--ready-path` said that it is not ready.
     pub unready_after_s: Option<f64>,
     /// For bots of ours: whether what was acknowledged is in the database.

@@ -531,6 +531,7 @@ impl Drill<'_> {
                 .iter()
                 .map(|(name, counts)| (name.to_string(), *counts))
                 .collect(),
+            leaves: recorded.leaves,
             unready_after_s: seconds(
                 signal,
                 recorded.readiness.turned_away(signal.unwrap_or_default()),

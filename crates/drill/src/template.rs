@@ -4,6 +4,8 @@
 //! that of the round, `{run}` a word that no other drill has. Other braces stand for
 //! themselves, so that JSON needs no escapes.
 
+use bytes::Bytes;
+
 use turnkey_report::Error;
 
 /// A request with counters in its path, headers and body.
@@ -131,44 +133,72 @@ impl Request {
         Ok(())
     }
 
-    /// The bytes; `close` asks the server to close the connection after the answer.
-    pub(super) fn wire(&self, host: &str, close: bool, counters: &Counters<'_>) -> Wire {
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, counters.fill(&self.path));
-        let has = |wanted: &str| {
-            self.headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+    /// With its counters filled in.
+    pub(super) fn message(&self, counters: &Counters<'_>) -> Message {
+        let body = self.body.as_ref().map(|body| counters.fill(body));
+        let mut headers: Vec<(String, String)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), counters.fill(value)))
+            .collect();
+        let mut or = |wanted: &str, value: &str| {
+            let is_it = |(name, _): &(String, String)| name.eq_ignore_ascii_case(wanted);
+            if !headers.iter().any(is_it) {
+                headers.push((wanted.to_owned(), value.to_owned()));
+            }
         };
+        or(
+            "User-Agent",
+            concat!("turnkey-drill/", env!("CARGO_PKG_VERSION")),
+        );
+        if let Some(body) = &body {
+            let is_json = body.starts_with(['{', '[']);
+            let kind = if is_json {
+                "application/json"
+            } else {
+                "text/plain"
+            };
+            or("Content-Type", kind);
+        }
+        Message {
+            method: self.method.clone(),
+            path: counters.fill(&self.path),
+            headers,
+            has_body: body.is_some(),
+            body: Bytes::from(body.unwrap_or_default()),
+        }
+    }
+}
+
+/// A request as it is meant, whatever the protocol.
+pub(super) struct Message {
+    pub(super) method: String,
+    path: String,
+    headers: Vec<(String, String)>,
+    /// Also where the body is empty.
+    has_body: bool,
+    pub(super) body: Bytes,
+}
+
+impl Message {
+    /// The bytes of HTTP/1.1; `close` asks the server to close the connection after the
+    /// answer.
+    pub(super) fn http1(&self, host: &str, close: bool) -> Wire {
+        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         let mut line = |name: &str, value: &str| {
             text.push_str(name);
             text.push_str(": ");
             text.push_str(value);
             text.push_str("\r\n");
         };
-        if !has("host") {
+        if self.host().is_none() {
             line("Host", host);
         }
-        if !has("user-agent") {
-            line(
-                "User-Agent",
-                concat!("turnkey-drill/", env!("CARGO_PKG_VERSION")),
-            );
-        }
         for (name, value) in &self.headers {
-            line(name, &counters.fill(value));
+            line(name, value);
         }
-        let body = self.body.as_ref().map(|body| counters.fill(body));
-        if let Some(body) = &body {
-            if !has("content-type") {
-                let json = body.starts_with(['{', '[']);
-                let kind = if json {
-                    "application/json"
-                } else {
-                    "text/plain"
-                };
-                line("Content-Type", kind);
-            }
-            line("Content-Length", &body.len().to_string());
+        if self.has_body {
+            line("Content-Length", &self.body.len().to_string());
         }
         if close {
             line("Connection", "close");
@@ -176,8 +206,33 @@ impl Request {
         text.push_str("\r\n");
         let head = text.len();
         let mut bytes = text.into_bytes();
-        bytes.extend(body.unwrap_or_default().into_bytes());
+        bytes.extend_from_slice(&self.body);
         Wire { bytes, head }
+    }
+
+    /// The head of HTTP/2; none if it would be no request.
+    pub(super) fn http2(&self, scheme: &str, host: &str) -> Option<http::Request<()>> {
+        let host = self.host().unwrap_or(host);
+        let uri = format!("{scheme}://{host}{}", self.path);
+        let mut request = http::Request::builder()
+            .version(http::Version::HTTP_2)
+            .method(self.method.as_str())
+            .uri(uri);
+        for (name, value) in &self.headers {
+            if !name.eq_ignore_ascii_case("host") {
+                request = request.header(name.to_ascii_lowercase(), value);
+            }
+        }
+        if self.has_body {
+            request = request.header(http::header::CONTENT_LENGTH, self.body.len());
+        }
+        request.body(()).ok()
+    }
+
+    fn host(&self) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        found.map(|(_, value)| value.as_str())
     }
 }
 
@@ -210,7 +265,7 @@ mod tests {
         let request = Request::post("/a/{n}", r#"{"id":"{run}-{round}-{client}-{n}","x":{}}"#)
             .header("X-Client", "c{client}");
         request.check().unwrap();
-        let wire = request.wire("localhost:1", true, &COUNTERS);
+        let wire = request.message(&COUNTERS).http1("localhost:1", true);
         let text = String::from_utf8(wire.bytes).unwrap();
         let (head, body) = text.split_at(wire.head);
         assert!(head.starts_with("POST /a/7 HTTP/1.1\r\nHost: localhost:1\r\n"));

@@ -31,7 +31,8 @@ impl Expected {
 pub enum Verdict {
     /// The whole answer came, with a status that was expected.
     Answered,
-    /// 503 with `Retry-After`, whole: the server said "not now", and the client knows.
+    /// The server said "not now", and the client knows: 503 with `Retry-After`; in HTTP/2 a
+    /// stream above the last one of GOAWAY, or reset with REFUSED_STREAM.
     Declined,
     /// No connection after the signal: the request never began. Fine at a stop.
     Refused,
@@ -89,7 +90,7 @@ impl Verdict {
     pub(super) fn words(self) -> &'static str {
         match self {
             Verdict::Answered => "answered",
-            Verdict::Declined => "declined with 503 and Retry-After",
+            Verdict::Declined => "declined",
             Verdict::Refused => "refused after the signal",
             Verdict::WithWorker => "lost with the worker that was hit",
             Verdict::Forced => "cut by the second signal",
@@ -150,7 +151,13 @@ impl Record {
             }
             End::Refused => Verdict::Unreachable,
             End::NotConnected | End::TimedOut => lost(Verdict::TimedOut),
-            End::Reset | End::Closed | End::Malformed => lost(Verdict::Cut),
+            End::NotBegun => Verdict::Declined,
+            End::Reset
+            | End::Closed
+            | End::Malformed
+            | End::NoTls
+            | End::Promised
+            | End::StreamReset(_) => lost(Verdict::Cut),
             End::Local => Verdict::NotSent,
         }
     }
@@ -158,9 +165,12 @@ impl Record {
     /// How far a cut one had got, in words: what tells one bug from another.
     pub(super) fn how(&self) -> String {
         let what = match self.outcome {
-            End::Reset => "reset",
-            End::Malformed => "answered with something that is no HTTP",
-            _ => "closed",
+            End::Reset => "reset".to_owned(),
+            End::Malformed => "answered with something that is not the protocol".to_owned(),
+            End::NoTls => "turned away by TLS".to_owned(),
+            End::Promised => "closed, though GOAWAY had promised an answer,".to_owned(),
+            End::StreamReset(code) => format!("reset as a stream ({})", stream_error(code)),
+            _ => "closed".to_owned(),
         };
         let connection = if self.reused { "kept-alive" } else { "new" };
         let when = if self.read > 0 {
@@ -173,6 +183,30 @@ impl Record {
             "before any answer"
         };
         format!("{what} {when}, on a {connection} connection")
+    }
+}
+
+/// RFC 9113, 7.
+fn stream_error(code: u32) -> String {
+    let names = [
+        "NO_ERROR",
+        "PROTOCOL_ERROR",
+        "INTERNAL_ERROR",
+        "FLOW_CONTROL_ERROR",
+        "SETTINGS_TIMEOUT",
+        "STREAM_CLOSED",
+        "FRAME_SIZE_ERROR",
+        "REFUSED_STREAM",
+        "CANCEL",
+        "COMPRESSION_ERROR",
+        "CONNECT_ERROR",
+        "ENHANCE_YOUR_CALM",
+        "INADEQUATE_SECURITY",
+        "HTTP_1_1_REQUIRED",
+    ];
+    match names.get(code as usize) {
+        Some(name) => (*name).to_owned(),
+        None => format!("error {code}"),
     }
 }
 

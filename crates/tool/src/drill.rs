@@ -92,6 +92,30 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "URL")]
     url: Vec<String>,
 
+    /// The port that is found, or --port, speaks HTTPS; a URL says so itself.
+    #[arg(long)]
+    https: bool,
+
+    /// Trust the owners of these certificates (PEM) [default: whom browsers trust].
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+
+    /// Trust any certificate.
+    #[arg(long)]
+    insecure: bool,
+
+    /// Ask for this name in TLS, in place of that of the URL.
+    #[arg(long, value_name = "NAME")]
+    sni: Option<String>,
+
+    /// Speak HTTP/2: as ALPN agrees over HTTPS, with prior knowledge in the clear.
+    #[arg(long)]
+    http2: bool,
+
+    /// Clients that share a connection of HTTP/2.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    streams: usize,
+
     /// Run this in the middle of the load, as a scenario: the service should go on. May be
     /// given several times.
     #[arg(long = "do", value_name = "COMMAND")]
@@ -285,6 +309,7 @@ impl DrillArgs {
         drill = drill
             .allow_refused(self.allow_refused)
             .do_limit(self.do_limit)
+            .streams(self.streams)
             .repeat(self.repeat)
             .connections(self.connections)
             .expect_status(self.expect_status)
@@ -329,6 +354,21 @@ impl DrillArgs {
         }
         for host in self.i_know {
             drill = drill.i_know(host);
+        }
+        if self.https {
+            drill = drill.https();
+        }
+        if let Some(file) = self.ca {
+            drill = drill.ca(file);
+        }
+        if self.insecure {
+            drill = drill.insecure();
+        }
+        if let Some(name) = self.sni {
+            drill = drill.sni(name);
+        }
+        if self.http2 {
+            drill = drill.http2();
         }
         if let Some(path) = self.ready_path {
             drill = drill.ready_path(path);
