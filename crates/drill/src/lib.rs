@@ -41,6 +41,7 @@
 //! | `witness.rs` | who takes a connection |
 //! | `record.rs` `recorder.rs` `outage.rs` `readiness.rs` | what clients saw |
 //! | `verdict.rs` | what that means, for each request |
+//! | `diagnosis/` | why something was lost, and what helps |
 //! | `output.rs` `storage.rs` | what the server printed; what is in a bot's database |
 //! | `results.rs` `table.rs` `report/` `progress.rs` | what was found, and how it is shown |
 //!
@@ -54,6 +55,7 @@ mod answer;
 mod client;
 mod connect;
 mod deed;
+mod diagnosis;
 mod family;
 mod http1;
 mod http2;
@@ -89,6 +91,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use deed::DoneBy;
+pub use diagnosis::{Cause, Finding};
 pub use family::Process;
 pub use output::Traces;
 pub use plan::Mode;
@@ -381,6 +384,13 @@ impl Drill {
     /// For the server to leave after a signal; then it is killed \[20 s\].
     pub fn limit(mut self, time: Duration) -> Self {
         self.plan.limit = time;
+        self
+    }
+
+    /// Kills a server that has not left so long after a signal that should stop it, as
+    /// containers (10 s) and systemd (90 s) do.
+    pub fn stop_timeout(mut self, time: Duration) -> Self {
+        self.plan.stop_timeout = Some(time);
         self
     }
 

@@ -100,6 +100,8 @@ pub(super) struct Plan {
     pub(super) gap: Duration,
     /// For the server to leave.
     pub(super) limit: Duration,
+    /// After so long a server that should stop is killed, as by a container.
+    pub(super) stop_timeout: Option<Duration>,
     /// For a worker that was hit to be replaced.
     pub(super) replace_limit: Duration,
     /// The database that is checked, if it is a bot of ours.
@@ -154,6 +156,7 @@ impl Plan {
             after: Duration::from_secs(3),
             gap: Duration::from_millis(300),
             limit: Duration::from_secs(20),
+            stop_timeout: None,
             replace_limit: Duration::from_secs(40),
             storage: None,
             check_storage: true,
@@ -209,6 +212,12 @@ impl Plan {
             ("--allow-refused", self.allow_refused, Duration::ZERO, HOUR),
             ("--gap", self.gap, milli, 60 * second),
             ("--limit", self.limit, 10 * milli, HOUR),
+            (
+                "--stop-timeout",
+                self.stop_timeout.unwrap_or(second),
+                10 * milli,
+                HOUR,
+            ),
             ("--replace-limit", self.replace_limit, 10 * milli, HOUR),
         ] {
             if time < least || time > most {

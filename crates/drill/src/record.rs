@@ -22,6 +22,8 @@ pub(super) enum Kind {
     Body,
     /// Its answer is read after the signal.
     Read,
+    /// A large body that takes its time.
+    Upload,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Kind::Head => "held in its head",
             Kind::Body => "held in its body",
             Kind::Read => "held while reading",
+            Kind::Upload => "upload",
         }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::deed::DoneBy;
+use super::diagnosis::{Cause, Finding};
 use super::family::Process;
 use super::output::Traces;
 use super::plan::Plan;
@@ -92,6 +93,10 @@ pub struct Round {
     pub unready_after_s: Option<f64>,
     /// For bots of ours: whether what was acknowledged is in the database.
     pub storage: Option<StorageCheck>,
+    /// Whether it was killed when `--stop-timeout` was over.
+    pub killed_at_stop_timeout: bool,
+    /// Why, most likely, and what helps.
+    pub findings: Vec<Finding>,
     /// What is wrong, in sentences; nothing for a clean round.
     pub problems: Vec<String>,
     /// Its requests, for the timeline.
@@ -317,6 +322,24 @@ impl Round {
         }
         if let Some(problem) = self.done_by.as_ref().and_then(DoneBy::problem) {
             problems.push(problem);
+        }
+        if self.killed_at_stop_timeout {
+            problems.push(format!(
+                "it was killed after {} s (--stop-timeout), as a container would",
+                plan.stop_timeout.unwrap_or_default().as_secs_f64()
+            ));
+        }
+        for finding in &self.findings {
+            match finding.cause {
+                Cause::ReadyToTheEnd => {
+                    problems.push("it said that it is ready until it refused connections".to_owned());
+                }
+                Cause::ReadyTooEarly => problems.push(format!(
+                    "{} failed while it said that it is ready",
+                    finding.number
+                )),
+                _ => {}
+            }
         }
         if self.killed_at_limit {
             let killed = match plan.attach {

@@ -12,7 +12,8 @@ use nix::sys::signal::Signal;
 
 use super::aim::{self, Aim};
 use super::deed::Deed;
-use super::family::{Process, sockets};
+use super::diagnosis::{self, Facts};
+use super::family::{self, Process, sockets};
 use super::load::{Load, Setting};
 use super::output::Traces;
 use super::plan::{Mode, Plan};
@@ -130,6 +131,9 @@ struct Seen {
     told_to_leave: Option<Micros>,
     successor: Option<Micros>,
     killed: bool,
+    /// When `--stop-timeout` was over.
+    killed_at: Option<Micros>,
+    first_is_a_shell: bool,
     left_early: usize,
     left_behind: Vec<Process>,
     gone_though_it_should_stay: bool,
@@ -229,6 +233,7 @@ impl Drill<'_> {
         };
         let members = self.session.family.members();
         self.seen.printed = self.session.output().len();
+        self.seen.first_is_a_shell = is_a_shell(&family::name(self.session.master));
         match self.case.scenario.act()? {
             Act::CtrlC => {
                 self.moments.signal = Some(self.load.signalled());
@@ -312,6 +317,11 @@ impl Drill<'_> {
             {
                 self.moments.second = Some(self.load.now());
                 self.session.press_ctrl_c()?;
+            }
+            let is_late = self.plan.stop_timeout.is_some_and(|t| self.since_signal() >= t);
+            if is_late && self.seen.killed_at.is_none() && self.seen.gone.is_none() {
+                self.seen.killed_at = Some(self.load.now());
+                self.session.family.kill_all();
             }
             if let Some(left) = self.seen.left {
                 let since = Duration::from_micros(self.load.now() - left);
@@ -459,8 +469,37 @@ impl Drill<'_> {
         }
     }
 
+    /// What the diagnosis needs beside the requests.
+    fn facts(&mut self) -> Facts {
+        let listeners: HashSet<u64> = listening()
+            .iter()
+            .filter(|socket| socket.local.port() == self.port)
+            .map(|socket| socket.inode)
+            .collect();
+        let holds = |process: &Process| !sockets(process.pid).is_disjoint(&listeners);
+        let scenario = &self.case.scenario;
+        let asked = scenario.asks_with();
+        Facts {
+            by_design: match (self.plan.known(), asked) {
+                (Some(known), Some(signal)) => !known.finishes_on(signal),
+                _ => false,
+            },
+            stops: scenario.stops(),
+            killed: self.seen.killed_at,
+            left: self.seen.left,
+            stopped_listening: self.seen.stopped_listening,
+            first_is_a_shell: self.seen.first_is_a_shell,
+            killed_at_limit: self.seen.killed,
+            left_behind: self.seen.left_behind.len() as u64,
+            port_is_held: self.seen.left_behind.iter().any(holds),
+            goes_on: scenario.is_done_by_command(),
+        }
+    }
+
     /// Everything is over: collects what is known.
     fn finish(mut self, ready: &Ready) -> turnkey_report::Result<Round> {
+        // Before anything is killed here.
+        let facts = self.facts();
         let recorded = self.load.join()?;
         let left = self.session.left(Duration::ZERO);
         let exit = left.and_then(|left| left.exit);
@@ -537,6 +576,8 @@ impl Drill<'_> {
                 recorded.readiness.turned_away(signal.unwrap_or_default()),
             ),
             storage,
+            killed_at_stop_timeout: seen.killed_at.is_some(),
+            findings: diagnosis::findings(&recorded, &self.moments, &facts),
             problems: Vec::new(),
             showing: None,
         };
@@ -555,6 +596,14 @@ impl Drill<'_> {
         });
         Ok(round)
     }
+}
+
+/// Whether this is a shell that runs something else.
+fn is_a_shell(name: &str) -> bool {
+    let program = name.split(' ').next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default();
+    let names = ["sh", "dash", "bash", "ash", "ksh", "zsh", "busybox"];
+    names.contains(&program.trim_start_matches('-'))
 }
 
 /// What the clients were told, with those that asked first.

@@ -1,14 +1,24 @@
 //! The results on a terminal: a line for each scenario under each load, then what is
 //! wrong. Plain text of at most some 130 columns.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use super::diagnosis::{Cause, Finding};
 use super::verdict::Verdict;
 use super::results::{Report, Round};
 use turnkey_report::figures::thousands;
 
-/// Problems that are listed; the rest is in the JSON.
-const LISTED: usize = 20;
+/// Rounds whose problems are listed, and how many ways in which requests were cut; the rest
+/// is in the JSON. All of it should fit on one screen.
+const LISTED: usize = 4;
+const WAYS: usize = 3;
+
+/// Causes that are listed.
+const CAUSES: usize = 5;
+
+/// Letters of a line.
+const LINE: usize = 100;
 
 /// The rounds of one scenario under one load.
 pub(super) struct Row<'a> {
@@ -168,6 +178,22 @@ pub(super) fn cut_of(rounds: &[&Round]) -> [(u64, u64); 2] {
     [sum(0), sum(1)]
 }
 
+/// Under a number, in lines of a bounded length.
+fn wrapped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if line.len() + word.len() > LINE - 8 && !line.is_empty() {
+            writeln!(f, "       {line}")?;
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(f, "       {line}")
+}
+
 /// A share, never rounded to nothing.
 fn percent(part: u64, of: u64) -> String {
     let share = 100.0 * part as f64 / of.max(1) as f64;
@@ -215,6 +241,7 @@ impl fmt::Display for Report {
             line(&|column| row[column].clone())?;
         }
         self.problems(f)?;
+        self.causes(f)?;
         for note in &self.notes {
             writeln!(f, "\n{note}")?;
         }
@@ -242,7 +269,9 @@ impl Report {
             for problem in &round.problems {
                 writeln!(f, "  {problem}")?;
             }
-            for (how, number) in &round.cut_how {
+            let mut ways: Vec<(&String, &u64)> = round.cut_how.iter().collect();
+            ways.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
+            for (how, number) in ways.into_iter().take(WAYS) {
                 writeln!(f, "    {number} {how}")?;
             }
             for trace in round.traces.shown.iter().take(1) {
@@ -257,6 +286,35 @@ impl Report {
                 "\n… and {} more rounds; --json has them",
                 faulty.len() - LISTED
             )?;
+        }
+        Ok(())
+    }
+
+    /// The findings of all rounds, the most frequent first.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut numbers: BTreeMap<Cause, u64> = BTreeMap::new();
+        for finding in self.rounds.iter().flat_map(|round| &round.findings) {
+            *numbers.entry(finding.cause).or_default() += finding.number;
+        }
+        let mut all: Vec<Finding> = numbers
+            .into_iter()
+            .map(|(cause, number)| Finding::of(cause, number))
+            .collect();
+        all.sort_by_key(|finding| std::cmp::Reverse(finding.number));
+        all
+    }
+
+    fn causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let findings = self.findings();
+        if findings.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nWhy, and what helps:")?;
+        for finding in findings.iter().take(CAUSES) {
+            let number = thousands(finding.number as f64);
+            writeln!(f, "{number:>5}  {}", finding.what)?;
+            wrapped(f, &format!("Likely: {}.", finding.likely))?;
+            wrapped(f, &format!("Remedy: {}. {}", finding.remedy, finding.page))?;
         }
         Ok(())
     }

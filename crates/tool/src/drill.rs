@@ -222,6 +222,11 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
     limit: Duration,
 
+    /// Kill a server that has not left so long after the signal, as containers (10s) and
+    /// systemd (90s) do.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    stop_timeout: Option<Duration>,
+
     /// For a worker that was killed or hangs to be replaced.
     #[arg(long, value_name = "TIME", default_value = "40s", value_parser = duration)]
     replace_limit: Duration,
@@ -354,6 +359,9 @@ impl DrillArgs {
         }
         for host in self.i_know {
             drill = drill.i_know(host);
+        }
+        if let Some(time) = self.stop_timeout {
+            drill = drill.stop_timeout(time);
         }
         if self.https {
             drill = drill.https();

@@ -12,7 +12,7 @@ use super::{FAULTS, Kind, STOPPING};
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Pieces of a streamed answer.
-const PIECES: usize = 60;
+const PIECES: usize = 150;
 
 /// Whether the connection can be used again.
 pub(super) fn serve(stream: &mut TcpStream, head: &Head, kind: Kind) -> bool {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 
 use super::{
-    FAULTS, HAS_BALANCER, IS_READY, Kind, LINGER, STOPPING, WORK, close_gently, events,
+    FAULTS, HAS_BALANCER, IS_READY, Kind, LINGER, SLOW_WORK, STOPPING, WORK, close_gently, events,
     is_nothing_yet, websocket,
 };
 
@@ -102,7 +102,10 @@ pub(super) fn request(
     if !read_body(stream, connection, &head, kind) {
         return Next::End;
     }
-    std::thread::sleep(WORK);
+    std::thread::sleep(match head.path.starts_with("/slow") {
+        true => SLOW_WORK,
+        false => WORK,
+    });
     answer(stream, &head, kind)
 }
 

@@ -32,6 +32,9 @@ use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 /// How long a request is worked on.
 const WORK: Duration = Duration::from_millis(5);
 
+/// The same for `/slow`.
+const SLOW_WORK: Duration = Duration::from_millis(1500);
+
 /// After the signal, an idle connection is kept open for so long.
 const LINGER: Duration = Duration::from_millis(500);
 

@@ -24,6 +24,7 @@ pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
     }
     facts(&mut body, report);
     problems(&mut body, report);
+    causes(&mut body, report);
     table(&mut body, report);
     body.push_str("<h2>Timelines</h2>\n");
     for timeline in timelines {
@@ -79,6 +80,26 @@ fn problems(body: &mut String, report: &Report) {
         );
     }
     body.push_str("</ul></div>\n");
+}
+
+fn causes(body: &mut String, report: &Report) {
+    let findings = report.findings();
+    if findings.is_empty() {
+        return;
+    }
+    body.push_str("<h2>Why, and what helps</h2>\n<ul>\n");
+    for finding in findings {
+        let _ = writeln!(
+            body,
+            "<li><b>{} {}</b><br>Likely: {}.<br>Remedy: {}. <span class=\"soft\">{}</span></li>",
+            finding.number,
+            escape(finding.what),
+            escape(finding.likely),
+            escape(finding.remedy),
+            escape(&finding.page)
+        );
+    }
+    body.push_str("</ul>\n");
 }
 
 fn table(body: &mut String, report: &Report) {

@@ -3,7 +3,9 @@
 //!
 //! What the drill says of our own bot is in `tests/program/tools/drill.rs`.
 
+mod causes;
 mod http2;
+mod https;
 mod rollouts;
 mod stops;
 

@@ -10,13 +10,13 @@ use turnkey_drill::{Drill, Mode, Scenario, Verdict};
 use super::{faulty, run, short};
 
 /// A server that was not started by a drill.
-struct Running {
+pub(super) struct Running {
     child: Child,
-    port: u16,
+    pub(super) port: u16,
 }
 
 impl Running {
-    fn start(kind: &str) -> Self {
+    pub(super) fn start(kind: &str) -> Self {
         // Free when it was asked for, and shared by those that say so.
         let port = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -28,6 +28,10 @@ impl Running {
             .spawn()
             .unwrap();
         Running { child, port }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     fn url(&self) -> String {

@@ -52,7 +52,7 @@ fn exactly_what_was_dropped_is_found() {
         assert_eq!(round.cut_how.values().sum::<u64>(), faults(round));
         assert!(!report.is_clean());
         let text = report.to_string();
-        assert!(text.contains("requests under way at the signal were cut"), "{text}");
+        assert!(text.contains("under way at the signal"), "{text}");
     }
     let kept = run(server("drops").mode(Mode::KeepAlive));
     assert!(kept.total(Verdict::Cut) > 0, "{kept}");
