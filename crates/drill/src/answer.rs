@@ -77,10 +77,31 @@ impl Answer {
     }
 
     /// Takes bytes; how many of them belong to this answer.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    #[cfg(test)]
+    fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        self.feed_with(bytes, |_| {})
+    }
+
+    /// The same; those of the body are shown.
+    pub(super) fn feed_with(
+        &mut self,
+        bytes: &[u8],
+        mut of_body: impl FnMut(&[u8]),
+    ) -> Result<usize, Malformed> {
         let mut used = 0;
         while used < bytes.len() && !self.is_complete() {
-            used += self.step(&bytes[used..])?;
+            let (before, rest) = (self.state, &bytes[used..]);
+            let taken = self.step(rest)?;
+            match before {
+                State::Length(_) | State::UntilEnd => of_body(&rest[..taken]),
+                // Without the line end.
+                State::Chunk(missing) => {
+                    let data = missing.saturating_sub(2);
+                    of_body(&rest[..taken.min(data as usize)]);
+                }
+                _ => {}
+            }
+            used += taken;
         }
         Ok(used)
     }
@@ -254,6 +275,19 @@ mod tests {
         assert!(head.is_complete());
         let kept = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx";
         assert!(!read(kept).3);
+    }
+
+    #[test]
+    fn a_body_is_shown_without_its_frames() {
+        let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+        for size in 1..=text.len() {
+            let (mut answer, mut body) = (Answer::to("GET"), Vec::new());
+            for piece in text.as_bytes().chunks(size) {
+                answer.feed_with(piece, |bytes| body.extend_from_slice(bytes)).unwrap();
+            }
+            assert_eq!(body, b"hello world", "in pieces of {size}");
+        }
     }
 
     #[test]

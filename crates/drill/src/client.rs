@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::aim::Aim;
 use super::connect::{Failed, Idle};
+use super::events::Events;
 use super::http1;
 use super::http2::{self, Link, Shared, Watch};
 use super::record::{End, Kind, Micros, Record};
@@ -54,6 +55,8 @@ pub(super) struct Order<'a> {
     pub(super) aim: usize,
     pub(super) message: &'a Message,
     pub(super) keep_alive: bool,
+    /// Where the events of its answer are looked at.
+    pub(super) events: Option<&'a RefCell<Events>>,
     /// The connection of HTTP/2 that it shares with others.
     pub(super) shared: Option<&'a Shared>,
     pub(super) hold: Option<Hold>,
@@ -76,6 +79,13 @@ impl Client {
             base,
             backend: backend.map(Into::into),
             watched: Rc::default(),
+        }
+    }
+
+    pub(super) fn with_timeout(&self, timeout: Duration) -> Self {
+        Client {
+            timeout,
+            ..self.clone()
         }
     }
 
@@ -144,6 +154,7 @@ impl Order<'_> {
             read: 0,
             status: None,
             retry_after: false,
+            grpc_status: None,
             extra: false,
             backend: None,
             detail: None,

@@ -172,7 +172,12 @@ async fn read(
         };
         record.first_read.get_or_insert(client.now());
         record.read += count;
-        match answer.feed(&buffer[..count]) {
+        let fed = answer.feed_with(&buffer[..count], |bytes| {
+            if let Some(events) = order.events {
+                events.borrow_mut().feed(bytes);
+            }
+        });
+        match fed {
             Err(_) => return End::Malformed,
             Ok(used) if answer.is_complete() => {
                 record.extra = used < count;

@@ -36,8 +36,8 @@
 //! | `deed.rs` | the command of `--do` |
 //! | `family.rs` `sockets.rs` | processes and sockets of the server, from proc(5) |
 //! | `aim.rs` `ready.rs` | where requests go; waits until the server answers |
-//! | `load.rs` `client.rs` `connect.rs` `tls.rs` | clients, one request, one connection |
-//! | `http1.rs` `answer.rs` `http2/` | the protocols |
+//! | `load/` `client.rs` `connect.rs` `tls.rs` | clients, one request, one connection |
+//! | `http1.rs` `answer.rs` `http2/` `websocket.rs` `events.rs` | the protocols |
 //! | `witness.rs` | who takes a connection |
 //! | `record.rs` `recorder.rs` `outage.rs` `readiness.rs` | what clients saw |
 //! | `verdict.rs` | what that means, for each request |
@@ -56,6 +56,7 @@ mod client;
 mod connect;
 mod deed;
 mod diagnosis;
+mod events;
 mod family;
 mod http1;
 mod http2;
@@ -84,6 +85,7 @@ mod table;
 mod template;
 mod tls;
 mod verdict;
+mod websocket;
 mod witness;
 
 use std::ffi::OsString;
@@ -96,7 +98,8 @@ pub use family::Process;
 pub use output::Traces;
 pub use plan::Mode;
 pub use verdict::Verdict;
-pub use recorder::Leaves;
+pub use websocket::Messages;
+pub use recorder::{EventCounts, Leaves};
 pub use results::{Report, Round};
 pub use scenario::{Scenario, To};
 pub use shell::Exit;
@@ -107,7 +110,7 @@ pub use report::{junit, make_directory, write};
 pub use scenario::named_signal;
 pub use shell::{COMMAND as SHELL_COMMAND, Role as ShellRole, main as shell};
 
-use plan::{Plan, Slow};
+use plan::{Beside, Plan};
 use verdict::Expected;
 pub use turnkey_report::{Error, Result};
 
@@ -302,8 +305,43 @@ impl Drill {
 
     /// Adds clients whose requests take their time.
     pub fn slow(mut self, request: Request, connections: usize) -> Self {
-        self.plan.slow = Some(Slow {
+        self.plan.slow = Some(Beside {
             request,
+            connections,
+        });
+        self
+    }
+
+    /// Adds clients whose answers come in pieces, such as downloads or calls of gRPC with a
+    /// stream of messages.
+    pub fn stream(mut self, request: Request, connections: usize) -> Self {
+        self.plan.stream = Some(Beside {
+            request,
+            connections,
+        });
+        self
+    }
+
+    /// Adds WebSockets: texts are sent that should come back, and what comes besides is
+    /// counted.
+    pub fn websocket(mut self, path: impl Into<String>, connections: usize) -> Self {
+        self.plan.websocket = Some(Beside {
+            request: Request::get(path),
+            connections,
+        });
+        self
+    }
+
+    /// From one text on a WebSocket to the next \[100 ms\].
+    pub fn message_every(mut self, time: Duration) -> Self {
+        self.plan.message_every = time;
+        self
+    }
+
+    /// Adds clients of server-sent events.
+    pub fn events(mut self, path: impl Into<String>, connections: usize) -> Self {
+        self.plan.events = Some(Beside {
+            request: Request::get(path),
             connections,
         });
         self

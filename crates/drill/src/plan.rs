@@ -33,9 +33,9 @@ impl Mode {
     }
 }
 
-/// Requests that take their time.
+/// Clients beside the steady ones.
 #[derive(Clone, Debug)]
-pub(super) struct Slow {
+pub(super) struct Beside {
     pub(super) request: Request,
     pub(super) connections: usize,
 }
@@ -83,7 +83,12 @@ pub(super) struct Plan {
     pub(super) think: Duration,
     /// None: chosen when it is known whether the server is a bot of ours.
     pub(super) request: Option<Request>,
-    pub(super) slow: Option<Slow>,
+    pub(super) slow: Option<Beside>,
+    pub(super) stream: Option<Beside>,
+    pub(super) websocket: Option<Beside>,
+    pub(super) events: Option<Beside>,
+    /// From one text on a WebSocket to the next.
+    pub(super) message_every: Duration,
     /// Requests of each kind that are held when the signal comes.
     pub(super) held: usize,
     /// After the signal, at most, what is held goes on.
@@ -147,6 +152,10 @@ impl Plan {
             think: Duration::from_millis(10),
             request: None,
             slow: None,
+            stream: None,
+            websocket: None,
+            events: None,
+            message_every: Duration::from_millis(100),
             held: 2,
             latency: Duration::from_millis(100),
             expected: Expected::default(),
@@ -181,9 +190,23 @@ impl Plan {
         within("--connections", self.connections, 1, 2_000)?;
         within("--streams", self.streams, 1, 1_000)?;
         within("--held", self.held, 0, 100)?;
-        if let Some(slow) = &self.slow {
-            within("--slow-connections", slow.connections, 1, 1_000)?;
-            slow.request.check()?;
+        for (name, beside) in [
+            ("--slow-connections", &self.slow),
+            ("--stream-connections", &self.stream),
+            ("--websocket-connections", &self.websocket),
+            ("--sse-connections", &self.events),
+        ] {
+            if let Some(beside) = beside {
+                within(name, beside.connections, 1, 1_000)?;
+                beside.request.check()?;
+                self.check_grpc(&beside.request)?;
+            }
+        }
+        if let Some(request) = &self.request {
+            self.check_grpc(request)?;
+        }
+        if self.websocket.is_some() && self.http2 {
+            return refuse("--websocket needs HTTP/1.1; leave out --http2");
         }
         if let Some(request) = &self.request {
             request.check()?;
@@ -205,6 +228,7 @@ impl Plan {
             ("--before", self.before, 50 * milli, HOUR),
             ("--after", self.after, Duration::ZERO, HOUR),
             ("--think", self.think, Duration::ZERO, 60 * second),
+            ("--message-every", self.message_every, milli, 60 * second),
             ("--latency", self.latency, Duration::ZERO, 10 * second),
             ("--timeout", self.timeout, 10 * milli, HOUR),
             ("--start-timeout", self.start_timeout, 10 * milli, HOUR),
@@ -229,6 +253,19 @@ impl Plan {
             }
         }
         Ok(())
+    }
+
+    fn check_grpc(&self, request: &Request) -> turnkey_report::Result<()> {
+        match request.is_grpc() && !self.http2 {
+            true => refuse("gRPC needs HTTP/2: say --http2"),
+            false => Ok(()),
+        }
+    }
+
+    /// Clients whose requests come one after another.
+    pub(super) fn clients(&self) -> usize {
+        let beside = [&self.slow, &self.stream].into_iter().flatten();
+        self.connections + beside.map(|beside| beside.connections).sum::<usize>()
     }
 
     /// One server: a command, a process, or an address.

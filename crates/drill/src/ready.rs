@@ -339,6 +339,7 @@ fn what(record: &Record, target: SocketAddr, request: &Request) -> String {
         (End::Complete, Some(status)) => format!(
             "{asked} was answered with {status}; name a request that works with --method, --path and --body"
         ),
+        (End::NoStatus, _) => format!("{asked} was answered without grpc-status: no gRPC is served there"),
         (End::TimedOut, _) => format!("{asked} was not answered within --timeout"),
         (End::Malformed, _) => format!(
             "{asked} was answered with something that is not the protocol; --https and --http2 choose another"

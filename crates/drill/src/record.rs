@@ -24,6 +24,11 @@ pub(super) enum Kind {
     Read,
     /// A large body that takes its time.
     Upload,
+    /// An answer in pieces.
+    Stream,
+    WebSocket,
+    /// Server-sent events.
+    Events,
 }
 
 impl Kind {
@@ -36,6 +41,9 @@ impl Kind {
             Kind::Body => "held in its body",
             Kind::Read => "held while reading",
             Kind::Upload => "upload",
+            Kind::Stream => "streamed",
+            Kind::WebSocket => "WebSocket",
+            Kind::Events => "events",
         }
     }
 }
@@ -66,6 +74,16 @@ pub(super) enum End {
     Promised,
     /// HTTP/2: the stream alone was reset, with this code.
     StreamReset(u32),
+    /// gRPC: the answer ended without its status.
+    NoStatus,
+    /// What lasts was ended as it should: the client knows, and comes again.
+    Told,
+    /// WebSocket: closed with a code that says something else.
+    ClosedWith(u16),
+    /// WebSocket: texts were sent, and did not come back before the close frame.
+    LostMessages,
+    /// Ended in the middle of an event.
+    TornEvent,
     /// The drill's own machine could not: no free port, no file descriptor.
     Local,
 }
@@ -98,6 +116,8 @@ pub(super) struct Record {
     pub(super) read: usize,
     pub(super) status: Option<u16>,
     pub(super) retry_after: bool,
+    /// The status in the trailers of gRPC.
+    pub(super) grpc_status: Option<u32>,
     /// More came than one answer.
     pub(super) extra: bool,
     /// Who answered, as the header field of `--load-balancer` says.
@@ -140,6 +160,7 @@ pub(super) mod tests {
             read: 0,
             status: None,
             retry_after: false,
+            grpc_status: None,
             extra: false,
             backend: None,
             detail: None,

@@ -11,10 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use super::aim::MAX_URLS;
+use super::events::Events;
 use super::outage::Outages;
 use super::readiness::Readiness;
 use super::record::{End, Micros, Record};
 use super::verdict::Expected;
+use super::websocket::Messages;
 
 /// Records of one round: some 10 MiB.
 const MAX_RECORDS: usize = 60_000;
@@ -83,12 +85,26 @@ pub(super) struct Recorded {
     pub(super) outage: Micros,
     pub(super) readiness: Readiness,
     pub(super) leaves: Leaves,
+    pub(super) messages: Messages,
+    pub(super) events: EventCounts,
     /// Who answered: before the signal, and after it.
     pub(super) backends: BTreeMap<Arc<str>, (u64, u64)>,
     /// Answers by status.
     pub(super) statuses: BTreeMap<u16, u64>,
     /// The next free number.
     pub(super) next: u64,
+}
+
+/// Events of all streams of a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EventCounts {
+    /// Whole ones.
+    pub received: u64,
+    /// Streams that went on, after an end, with the event that follows.
+    pub resumed: u64,
+    /// Streams that went on with another one, though `Last-Event-ID` was sent.
+    pub not_resumed: u64,
 }
 
 /// How a server took leave of its connections of HTTP/2, after the signal.
@@ -173,6 +189,19 @@ impl Recorder {
     /// An answer of `--ready-path`, which is none of the load's.
     pub(super) fn asked_for_readiness(&mut self, record: &Record) {
         self.out.readiness.add(record);
+    }
+
+    /// What went over one WebSocket.
+    pub(super) fn messages(&mut self, messages: &Messages) {
+        self.out.messages.add(messages);
+    }
+
+    /// What came over one stream.
+    pub(super) fn events(&mut self, events: &Events) {
+        let counts = &mut self.out.events;
+        counts.received += events.received;
+        counts.resumed += u64::from(events.is_resumed == Some(true));
+        counts.not_resumed += u64::from(events.is_resumed == Some(false));
     }
 
     /// `next` is the first number that was not used.

@@ -15,11 +15,12 @@ use super::family::Process;
 use super::output::Traces;
 use super::plan::Plan;
 use super::record::{Kind, Micros, Record};
-use super::recorder::{Leaves, Recorded};
+use super::recorder::{EventCounts, Leaves, Recorded};
 use super::scenario::Scenario;
 use super::shell::Exit;
 use super::storage::StorageCheck;
 use super::verdict::{Expected, Moments, Verdict};
+use super::websocket::Messages;
 
 /// One round: the server was started, loaded, signalled, and ended.
 #[derive(Clone, Debug, Serialize)]
@@ -89,6 +90,10 @@ pub struct Round {
     pub backends: BTreeMap<String, (u64, u64)>,
     /// How it took leave of its connections of HTTP/2, after the signal.
     pub leaves: Leaves,
+    /// What went over its WebSockets.
+    pub messages: Messages,
+    /// What came over its streams of events.
+    pub events: EventCounts,
     /// Seconds from the signal until `--ready-path` said that it is not ready.
     pub unready_after_s: Option<f64>,
     /// For bots of ours: whether what was acknowledged is in the database.

@@ -571,6 +571,8 @@ impl Drill<'_> {
                 .map(|(name, counts)| (name.to_string(), *counts))
                 .collect(),
             leaves: recorded.leaves,
+            messages: recorded.messages,
+            events: recorded.events,
             unready_after_s: seconds(
                 signal,
                 recorded.readiness.turned_away(signal.unwrap_or_default()),

@@ -15,6 +15,8 @@ pub struct Request {
     pub(super) path: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Option<String>,
+    /// A message of gRPC, in its frame, in place of a body.
+    grpc: Option<Vec<u8>>,
 }
 
 /// Bytes of a body; larger ones would measure the network.
@@ -59,7 +61,27 @@ impl Request {
             path: path.into(),
             headers: Vec::new(),
             body: None,
+            grpc: None,
         }
+    }
+
+    /// A call of gRPC, such as `/package.Service/Method`, with a message that is encoded
+    /// already; an empty one is right for many. Needs [`Drill::http2`](crate::Drill::http2).
+    #[must_use]
+    pub fn grpc(path: impl Into<String>, message: impl AsRef<[u8]>) -> Self {
+        let message = message.as_ref();
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        // Not compressed, its length, itself (gRPC over HTTP/2, "Length-Prefixed-Message").
+        let frame = [&[0], &length.to_be_bytes()[..], message].concat();
+        let mut request = Request::new("POST", path)
+            .header("Content-Type", "application/grpc")
+            .header("TE", "trailers");
+        request.grpc = Some(frame);
+        request
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.grpc.is_some()
     }
 
     /// Adds a header field.
@@ -127,7 +149,8 @@ impl Request {
                 ));
             }
         }
-        if self.body.as_ref().is_some_and(|body| body.len() > MAX_BODY) {
+        if self.body.as_ref().is_some_and(|body| body.len() > MAX_BODY)
+            || self.grpc.as_ref().is_some_and(|frame| frame.len() > MAX_BODY) {
             return refuse("a body has at most 1 MiB".to_owned());
         }
         Ok(())
@@ -160,12 +183,18 @@ impl Request {
             };
             or("Content-Type", kind);
         }
+        let is_grpc = self.is_grpc();
         Message {
             method: self.method.clone(),
             path: counters.fill(&self.path),
             headers,
-            has_body: body.is_some(),
-            body: Bytes::from(body.unwrap_or_default()),
+            // A call of gRPC has no length of its own.
+            has_length: body.is_some() && !is_grpc,
+            is_grpc,
+            body: match &self.grpc {
+                Some(frame) => Bytes::from(frame.clone()),
+                None => Bytes::from(body.unwrap_or_default()),
+            },
         }
     }
 }
@@ -173,10 +202,12 @@ impl Request {
 /// A request as it is meant, whatever the protocol.
 pub(super) struct Message {
     pub(super) method: String,
-    path: String,
-    headers: Vec<(String, String)>,
+    pub(super) path: String,
+    pub(super) headers: Vec<(String, String)>,
     /// Also where the body is empty.
-    has_body: bool,
+    has_length: bool,
+    /// Its answer ends with a status of its own.
+    pub(super) is_grpc: bool,
     pub(super) body: Bytes,
 }
 
@@ -197,7 +228,7 @@ impl Message {
         for (name, value) in &self.headers {
             line(name, value);
         }
-        if self.has_body {
+        if self.has_length {
             line("Content-Length", &self.body.len().to_string());
         }
         if close {
@@ -223,7 +254,7 @@ impl Message {
                 request = request.header(name.to_ascii_lowercase(), value);
             }
         }
-        if self.has_body {
+        if self.has_length {
             request = request.header(http::header::CONTENT_LENGTH, self.body.len());
         }
         request.body(()).ok()

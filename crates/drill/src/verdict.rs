@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::record::{End, Micros, Record};
+use super::record::{End, Kind, Micros, Record};
 
 /// Which statuses are the right answer: those that were named, else 200 to 299.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub enum Verdict {
     /// The server said "not now", and the client knows: 503 with `Retry-After`; in HTTP/2 a
     /// stream above the last one of GOAWAY, or reset with REFUSED_STREAM.
     Declined,
+    /// Something that lasts (a WebSocket, a stream of events) was ended by the server as it
+    /// should be: with a close frame, between two events.
+    Told,
     /// No connection after the signal: the request never began. Fine at a stop.
     Refused,
     /// In the hands of the worker that was killed or stopped: nobody could save it.
@@ -57,9 +60,10 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    pub(super) const ALL: [Verdict; 12] = [
+    pub(super) const ALL: [Verdict; 13] = [
         Verdict::Answered,
         Verdict::Declined,
+        Verdict::Told,
         Verdict::Refused,
         Verdict::WithWorker,
         Verdict::Forced,
@@ -91,6 +95,7 @@ impl Verdict {
         match self {
             Verdict::Answered => "answered",
             Verdict::Declined => "declined",
+            Verdict::Told => "told that the connection ends",
             Verdict::Refused => "refused after the signal",
             Verdict::WithWorker => "lost with the worker that was hit",
             Verdict::Forced => "cut by the second signal",
@@ -110,6 +115,9 @@ impl fmt::Display for Verdict {
         f.write_str(self.words())
     }
 }
+
+/// gRPC's status for "try again".
+const UNAVAILABLE: u32 = 14;
 
 /// What must be known to judge.
 #[derive(Clone, Debug, Default)]
@@ -138,6 +146,20 @@ impl Record {
         };
         match self.outcome {
             End::Complete if self.extra => Verdict::Twice,
+            End::Complete if self.grpc_status.is_some_and(|status| status != 0) => {
+                match self.grpc_status {
+                    Some(UNAVAILABLE) => Verdict::Declined,
+                    _ => Verdict::Error,
+                }
+            }
+            End::Told => Verdict::Told,
+            // What lasts was there until its client left.
+            End::Complete
+                if matches!(self.kind, Kind::WebSocket | Kind::Events)
+                    && self.status == Some(200) =>
+            {
+                Verdict::Answered
+            }
             End::Complete => match self.status {
                 Some(status) if moments.expected.takes(status) => Verdict::Answered,
                 Some(503) if self.retry_after => Verdict::Declined,
@@ -157,7 +179,11 @@ impl Record {
             | End::Malformed
             | End::NoTls
             | End::Promised
-            | End::StreamReset(_) => lost(Verdict::Cut),
+            | End::StreamReset(_)
+            | End::NoStatus
+            | End::ClosedWith(_)
+            | End::LostMessages
+            | End::TornEvent => lost(Verdict::Cut),
             End::Local => Verdict::NotSent,
         }
     }
@@ -169,10 +195,24 @@ impl Record {
             End::Malformed => "answered with something that is not the protocol".to_owned(),
             End::NoTls => "turned away by TLS".to_owned(),
             End::Promised => "closed, though GOAWAY had promised an answer,".to_owned(),
+            End::NoStatus => "ended without grpc-status".to_owned(),
+            End::ClosedWith(code) => format!("closed with code {code}"),
+            End::LostMessages => {
+                return "closed with a close frame, and texts that were sent before had not come back"
+                    .to_owned();
+            }
+            End::TornEvent => return "ended in the middle of an event".to_owned(),
             End::StreamReset(code) => format!("reset as a stream ({})", stream_error(code)),
             _ => "closed".to_owned(),
         };
         let connection = if self.reused { "kept-alive" } else { "new" };
+        if matches!(self.kind, Kind::WebSocket | Kind::Events) {
+            let kind = self.kind.name();
+            return match self.outcome {
+                End::Closed => format!("{kind}: closed without a goodbye"),
+                _ => format!("{kind}: {what}"),
+            };
+        }
         let when = if self.read > 0 {
             "in the middle of its answer"
         } else if self.sent == 0 {

@@ -35,8 +35,9 @@ const WORK: Duration = Duration::from_millis(5);
 /// The same for `/slow`.
 const SLOW_WORK: Duration = Duration::from_millis(1500);
 
-/// After the signal, an idle connection is kept open for so long.
-const LINGER: Duration = Duration::from_millis(500);
+/// After the signal, an idle connection is kept open for so long: a machine that stands still
+/// for a second must not make it a fault.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Between two looks at whether it stops.
 const LOOK: Duration = Duration::from_millis(2);

@@ -37,6 +37,12 @@ pub enum Cause {
     NoGoaway,
     /// One GOAWAY turned away what was on its way.
     GoawayAtOnce,
+    /// A WebSocket ended without a close frame.
+    NoCloseFrame,
+    /// Texts on a WebSocket were not answered before it was closed.
+    LostMessages,
+    /// A stream ended in the middle of an event, or of a message.
+    TornEvent,
     /// TLS failed under load.
     Tls,
     /// Nobody listened for a moment.
@@ -67,7 +73,7 @@ pub(super) struct Advice {
 
 impl Cause {
     #[cfg(test)]
-    pub(super) const ALL: [Cause; 23] = [
+    pub(super) const ALL: [Cause; 26] = [
         Cause::ByDesign,
         Cause::Killed,
         Cause::Shell,
@@ -82,6 +88,9 @@ impl Cause {
         Cause::StreamReset,
         Cause::NoGoaway,
         Cause::GoawayAtOnce,
+        Cause::NoCloseFrame,
+        Cause::LostMessages,
+        Cause::TornEvent,
         Cause::Tls,
         Cause::Gap,
         Cause::Balancer,
@@ -105,6 +114,9 @@ impl Cause {
             Cause::Backlog | Cause::DeadBacklog => "the-accept-queue",
             Cause::Promised | Cause::StreamReset | Cause::NoGoaway | Cause::GoawayAtOnce => {
                 "goaway"
+            }
+            Cause::NoCloseFrame | Cause::LostMessages | Cause::TornEvent => {
+                "websockets-and-streams"
             }
             Cause::Tls => "tls-under-load",
             Cause::Gap => "a-gap",
@@ -196,6 +208,21 @@ impl Cause {
                 "connections of HTTP/2 were left with one GOAWAY, at once",
                 "what clients had just sent was turned away (declined), and not all of them try again",
                 "two steps (RFC 9113, 6.8): GOAWAY with stream 2^31-1, a round trip later GOAWAY with the last stream",
+            ),
+            Cause::NoCloseFrame => (
+                "WebSocket closed without a close frame, or with a code for something else",
+                "nobody told the connections that the server stops; clients see 1006, an error",
+                "on the signal send each a close frame with 1001 or 1012, and wait for the answer",
+            ),
+            Cause::LostMessages => (
+                "WebSocket closed before texts that it had sent were answered",
+                "messages that had been read, or waited in the kernel, were dropped",
+                "answer what has arrived, then send the close frame",
+            ),
+            Cause::TornEvent => (
+                "stream of events that ended in the middle of one",
+                "the writer was cancelled while it wrote",
+                "end streams between two events, and end the answer properly (the last chunk)",
             ),
             Cause::Tls => (
                 "turned away by TLS under load",

@@ -131,6 +131,11 @@ fn why_cut(record: &Record, moments: &Moments, facts: &Facts) -> Cause {
         End::Promised => return Cause::Promised,
         End::StreamReset(_) => return Cause::StreamReset,
         End::NoTls => return Cause::Tls,
+        End::LostMessages => return Cause::LostMessages,
+        End::TornEvent => return Cause::TornEvent,
+        End::NoStatus => return Cause::TornAnswer,
+        _ if record.kind == Kind::WebSocket => return Cause::NoCloseFrame,
+        _ if record.kind == Kind::Events => return Cause::TornEvent,
         _ if record.stream.is_some() => return Cause::NoGoaway,
         _ => {}
     }

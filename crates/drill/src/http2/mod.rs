@@ -238,7 +238,10 @@ async fn stream(
         if let Some(until) = held_until(Kind::Read) {
             sleep_until(until.into()).await;
         }
-        read(response.into_body(), record).await
+        let in_head = grpc_status(response.headers());
+        let in_trailers = read(response.into_body(), order, record).await?;
+        record.grpc_status = in_trailers.or(in_head);
+        Ok::<(), h2::Error>(())
     };
     let ended = timeout_at(deadline.into(), exchange).await;
     let mut seen = link.seen.0.borrow_mut();
@@ -246,6 +249,7 @@ async fn stream(
     record.sent += usize::from(record.first_sent.is_some());
     let end = match ended {
         Err(_) => End::TimedOut,
+        Ok(Ok(())) if order.message.is_grpc && record.grpc_status.is_none() => End::NoStatus,
         Ok(Ok(())) => End::Complete,
         Ok(Err(_)) => seen.why(id),
     };
@@ -276,12 +280,24 @@ async fn send(
     Ok(())
 }
 
-async fn read(mut body: RecvStream, record: &mut Record) -> Result<(), h2::Error> {
+/// The status of gRPC in the trailers, if there is one.
+async fn read(
+    mut body: RecvStream,
+    order: &Order<'_>,
+    record: &mut Record,
+) -> Result<Option<u32>, h2::Error> {
     while let Some(bytes) = body.data().await {
         let bytes = bytes?;
         record.read += bytes.len();
+        if let Some(events) = order.events {
+            events.borrow_mut().feed(&bytes);
+        }
         body.flow_control().release_capacity(bytes.len())?;
     }
-    drop(body.trailers().await?);
-    Ok(())
+    let trailers = body.trailers().await?;
+    Ok(trailers.as_ref().and_then(grpc_status))
+}
+
+fn grpc_status(fields: &http::HeaderMap) -> Option<u32> {
+    fields.get("grpc-status")?.to_str().ok()?.parse().ok()
 }

@@ -6,6 +6,7 @@
 mod causes;
 mod http2;
 mod https;
+mod lasting;
 mod rollouts;
 mod stops;
 

@@ -1,9 +1,12 @@
-//! The load: clients that send one request after another, slow ones beside them, and
-//! some that are held in the middle of their request when the signal comes.
+//! The load: clients that send one request after another, slow ones beside them, some that
+//! are held in the middle of their request when the signal comes, and in `lasting.rs` those
+//! whose connections last.
 //!
 //! One thread with an event loop: a server under test on a small machine needs the
 //! others. Called by `round.rs`. Bounds: the clients of the plan; a request ends at its
 //! time limit; records are bounded by `recorder.rs`.
+
+mod lasting;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,15 +19,15 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
-use super::aim::Aim;
-use super::client::{Client, Connection, Hold, Order};
-use super::connect::Idle;
-use super::http2::{Leave, Shared};
-use super::plan::{Mode, Plan};
-use super::random::Random;
-use super::record::{End, Kind, Micros, Record};
-use super::recorder::{Recorded, Recorder};
-use super::template::{Counters, Request};
+use crate::aim::Aim;
+use crate::client::{Client, Connection, Hold, Order};
+use crate::connect::Idle;
+use crate::http2::{Leave, Shared};
+use crate::plan::{Mode, Plan};
+use crate::random::Random;
+use crate::record::{End, Kind, Micros, Record};
+use crate::recorder::{Recorded, Recorder};
+use crate::template::{Counters, Request};
 use turnkey_report::Error;
 
 /// After a refusal, before the next try.
@@ -56,7 +59,7 @@ pub(super) struct Setting {
 
 /// How far the load goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
+pub(crate) enum Until {
     Told,
     /// No new request; those under way end by themselves.
     Finish,
@@ -154,7 +157,7 @@ impl Generator {
         signalled: Arc<AtomicU64>,
         told: watch::Receiver<Until>,
     ) -> Self {
-        let clients = plan.connections + plan.slow.as_ref().map_or(0, |slow| slow.connections);
+        let clients = plan.clients();
         let of_each_aim = clients.div_ceil(setting.aims.len()).div_ceil(plan.streams);
         let links = of_each_aim * setting.aims.len();
         Generator {
@@ -186,6 +189,10 @@ impl Generator {
             if let Some(path) = &generator.plan.ready_path {
                 let (generator, request) = (generator.clone(), Request::get(path.as_str()));
                 clients.spawn_local(async move { generator.readiness(&request).await });
+            }
+            for lasting in generator.lasting() {
+                let generator = generator.clone();
+                clients.spawn_local(async move { generator.last(&lasting).await });
             }
             for errand in generator.errands() {
                 let generator = generator.clone();
@@ -239,11 +246,13 @@ impl Generator {
                 },
             })
             .collect();
-        if let Some(slow) = &plan.slow {
-            errands.extend((0..slow.connections).map(|n| Errand {
-                client: plan.connections + n,
-                kind: Kind::Slow,
-                request: slow.request.clone(),
+        for (kind, beside) in [(Kind::Slow, &plan.slow), (Kind::Stream, &plan.stream)] {
+            let Some(beside) = beside else { continue };
+            let first = errands.len();
+            errands.extend((0..beside.connections).map(|n| Errand {
+                client: first + n,
+                kind,
+                request: beside.request.clone(),
                 keep_alive,
                 every: Duration::ZERO,
                 think: plan.think,
@@ -254,7 +263,7 @@ impl Generator {
 
     /// Those whose requests are held when the signal comes, on connections of their own.
     fn held_errands(&self) -> Vec<Errand> {
-        let first = self.plan.connections + self.plan.slow.as_ref().map_or(0, |s| s.connections);
+        let first = self.plan.clients();
         let mut kinds = vec![Kind::Connect, Kind::Head, Kind::Read];
         if self.setting.request.body.is_some() {
             kinds.push(Kind::Body);
@@ -305,6 +314,7 @@ impl Generator {
             aim: which,
             message: &message,
             keep_alive: errand.keep_alive,
+            events: None,
             shared: match hold {
                 None if errand.keep_alive => self.link(errand.client),
                 _ => None,
@@ -423,6 +433,7 @@ pub(super) fn probe(
         aim: 0,
         message: &message,
         keep_alive: false,
+        events: None,
         shared: None,
         hold: None,
     };
