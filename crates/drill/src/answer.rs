@@ -21,6 +21,8 @@ pub(super) struct Answer {
     /// The server will close, or must.
     pub(super) close: bool,
     pub(super) retry_after: bool,
+    /// Whether it gave leave to send the body (100).
+    pub(super) continued: bool,
     /// The header field that names who answered, in small letters.
     asked: Option<Arc<str>>,
     /// What it said.
@@ -56,6 +58,7 @@ impl Answer {
             status: None,
             close: false,
             retry_after: false,
+            continued: false,
             asked: None,
             backend: None,
         }
@@ -208,6 +211,7 @@ impl Answer {
         if (100..200).contains(&status) {
             // Not the answer yet.
             self.retry_after = false;
+            self.continued |= status == 100;
             return Ok(length - before);
         }
         self.close = close || state == State::UntilEnd;

@@ -18,6 +18,7 @@ use super::http1;
 use super::http2::{self, Link, Shared, Watch};
 use super::record::{End, Kind, Micros, Record};
 use super::template::Message;
+use super::upload::Paced;
 
 /// Connections of HTTP/2 about which something is kept.
 const MAX_WATCHED: usize = 10_000;
@@ -55,6 +56,8 @@ pub(super) struct Order<'a> {
     pub(super) aim: usize,
     pub(super) message: &'a Message,
     pub(super) keep_alive: bool,
+    /// A large body, in place of the message's.
+    pub(super) upload: Option<Paced>,
     /// Where the events of its answer are looked at.
     pub(super) events: Option<&'a RefCell<Events>>,
     /// The connection of HTTP/2 that it shares with others.
@@ -155,6 +158,7 @@ impl Order<'_> {
             status: None,
             retry_after: false,
             grpc_status: None,
+            early: false,
             extra: false,
             backend: None,
             detail: None,

@@ -16,6 +16,7 @@ use super::client::{Client, Order};
 use super::connect::{self, Idle, Stream};
 use super::record::{End, Kind, Micros, Record};
 use super::template::Wire;
+use super::upload;
 
 /// After an answer that announces the end of the connection: for that end, and for a
 /// second answer.
@@ -69,16 +70,11 @@ pub(super) async fn request(
     record.size = wire.bytes.len();
     let mut answer = Answer::to(&order.message.method).asking(client.backend.as_ref());
     let stream = &mut connection.stream;
-    record.outcome = match send(client, stream, order, &wire, &mut record, deadline).await {
-        Ok(()) => read(client, stream, order, &mut answer, &mut record, deadline).await,
-        // It may have answered and closed without waiting for the rest.
-        Err(End::Reset) => {
-            match read(client, stream, order, &mut answer, &mut record, deadline).await {
-                End::Closed => End::Reset,
-                end => end,
-            }
+    record.outcome = match order.upload {
+        Some(paced) => {
+            upload::exchange(client, stream, &wire, paced, &mut answer, &mut record, deadline).await
         }
-        Err(outcome) => outcome,
+        None => exchange(client, stream, order, &wire, &mut answer, &mut record, deadline).await,
     };
     record.end = client.now();
     record.status = answer.status;
@@ -87,7 +83,7 @@ pub(super) async fn request(
     if record.outcome != End::Complete {
         return (record, None);
     }
-    if order.keep_alive && !answer.close && !record.extra {
+    if order.keep_alive && !answer.close && !record.extra && !record.early {
         return (record, Some(connection));
     }
     let mut more = [0; 1];
@@ -96,6 +92,26 @@ pub(super) async fn request(
         record.extra = true;
     }
     (record, None)
+}
+
+async fn exchange(
+    client: &Client,
+    stream: &mut Stream,
+    order: &Order<'_>,
+    wire: &Wire,
+    answer: &mut Answer,
+    record: &mut Record,
+    deadline: Instant,
+) -> End {
+    match send(client, stream, order, wire, record, deadline).await {
+        Ok(()) => read(client, stream, order, answer, record, deadline).await,
+        // It may have answered and closed without waiting for the rest.
+        Err(End::Reset) => match read(client, stream, order, answer, record, deadline).await {
+            End::Closed => End::Reset,
+            end => end,
+        },
+        Err(outcome) => outcome,
+    }
 }
 
 async fn send(

@@ -37,7 +37,7 @@
 //! | `family.rs` `sockets.rs` | processes and sockets of the server, from proc(5) |
 //! | `aim.rs` `ready.rs` | where requests go; waits until the server answers |
 //! | `load/` `client.rs` `connect.rs` `tls.rs` | clients, one request, one connection |
-//! | `http1.rs` `answer.rs` `http2/` `websocket.rs` `events.rs` | the protocols |
+//! | `http1.rs` `answer.rs` `http2/` `websocket.rs` `events.rs` `upload.rs` | the protocols |
 //! | `witness.rs` | who takes a connection |
 //! | `record.rs` `recorder.rs` `outage.rs` `readiness.rs` | what clients saw |
 //! | `verdict.rs` | what that means, for each request |
@@ -84,6 +84,7 @@ mod storage;
 mod table;
 mod template;
 mod tls;
+mod upload;
 mod verdict;
 mod websocket;
 mod witness;
@@ -319,6 +320,23 @@ impl Drill {
             request,
             connections,
         });
+        self
+    }
+
+    /// Adds clients that upload a large body, piece by piece over a second; every other one
+    /// asks for leave first (`Expect: 100-continue`).
+    pub fn upload(mut self, path: impl Into<String>, size: usize, connections: usize) -> Self {
+        self.plan.upload_size = size;
+        self.plan.upload = Some(Beside {
+            request: Request::new("POST", path),
+            connections,
+        });
+        self
+    }
+
+    /// How long each upload takes \[1 s\].
+    pub fn upload_time(mut self, time: Duration) -> Self {
+        self.plan.upload_time = time;
         self
     }
 

@@ -85,6 +85,10 @@ pub(super) struct Plan {
     pub(super) request: Option<Request>,
     pub(super) slow: Option<Beside>,
     pub(super) stream: Option<Beside>,
+    pub(super) upload: Option<Beside>,
+    /// Bytes of each, and the time that they take.
+    pub(super) upload_size: usize,
+    pub(super) upload_time: Duration,
     pub(super) websocket: Option<Beside>,
     pub(super) events: Option<Beside>,
     /// From one text on a WebSocket to the next.
@@ -153,6 +157,9 @@ impl Plan {
             request: None,
             slow: None,
             stream: None,
+            upload: None,
+            upload_size: 1 << 20,
+            upload_time: Duration::from_secs(1),
             websocket: None,
             events: None,
             message_every: Duration::from_millis(100),
@@ -188,11 +195,13 @@ impl Plan {
         }
         within("--repeat", self.repeat, 1, 10_000)?;
         within("--connections", self.connections, 1, 2_000)?;
+        within("--upload-size", self.upload_size, 1, 1 << 30)?;
         within("--streams", self.streams, 1, 1_000)?;
         within("--held", self.held, 0, 100)?;
         for (name, beside) in [
             ("--slow-connections", &self.slow),
             ("--stream-connections", &self.stream),
+            ("--upload-connections", &self.upload),
             ("--websocket-connections", &self.websocket),
             ("--sse-connections", &self.events),
         ] {
@@ -228,6 +237,7 @@ impl Plan {
             ("--before", self.before, 50 * milli, HOUR),
             ("--after", self.after, Duration::ZERO, HOUR),
             ("--think", self.think, Duration::ZERO, 60 * second),
+            ("--upload-time", self.upload_time, milli, 60 * second),
             ("--message-every", self.message_every, milli, 60 * second),
             ("--latency", self.latency, Duration::ZERO, 10 * second),
             ("--timeout", self.timeout, 10 * milli, HOUR),
@@ -264,7 +274,7 @@ impl Plan {
 
     /// Clients whose requests come one after another.
     pub(super) fn clients(&self) -> usize {
-        let beside = [&self.slow, &self.stream].into_iter().flatten();
+        let beside = [&self.slow, &self.stream, &self.upload].into_iter().flatten();
         self.connections + beside.map(|beside| beside.connections).sum::<usize>()
     }
 

@@ -118,6 +118,8 @@ pub(super) struct Record {
     pub(super) retry_after: bool,
     /// The status in the trailers of gRPC.
     pub(super) grpc_status: Option<u32>,
+    /// The answer came before all of the body was sent.
+    pub(super) early: bool,
     /// More came than one answer.
     pub(super) extra: bool,
     /// Who answered, as the header field of `--load-balancer` says.
@@ -161,6 +163,7 @@ pub(super) mod tests {
             status: None,
             retry_after: false,
             grpc_status: None,
+            early: false,
             extra: false,
             backend: None,
             detail: None,

@@ -85,6 +85,7 @@ pub(super) struct Recorded {
     pub(super) outage: Micros,
     pub(super) readiness: Readiness,
     pub(super) leaves: Leaves,
+    pub(super) early_answers: u64,
     pub(super) messages: Messages,
     pub(super) events: EventCounts,
     /// Who answered: before the signal, and after it.
@@ -134,6 +135,7 @@ impl Recorder {
     pub(super) fn keep(&mut self, record: Record) {
         let signal = self.signalled.load(Ordering::Acquire);
         let (out, whole) = (&mut self.out, record.outcome == End::Complete);
+        out.early_answers += u64::from(record.early);
         if let Some(outages) = self.outages.get_mut(record.aim) {
             outages.add(&record, record.connected.is_none());
         }

@@ -90,6 +90,8 @@ pub struct Round {
     pub backends: BTreeMap<String, (u64, u64)>,
     /// How it took leave of its connections of HTTP/2, after the signal.
     pub leaves: Leaves,
+    /// Uploads that were answered before all of the body was sent.
+    pub early_answers: u64,
     /// What went over its WebSockets.
     pub messages: Messages,
     /// What came over its streams of events.

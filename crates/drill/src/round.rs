@@ -571,6 +571,7 @@ impl Drill<'_> {
                 .map(|(name, counts)| (name.to_string(), *counts))
                 .collect(),
             leaves: recorded.leaves,
+            early_answers: recorded.early_answers,
             messages: recorded.messages,
             events: recorded.events,
             unready_after_s: seconds(

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 
+use super::upload::Paced;
 use turnkey_report::Error;
 
 /// A request with counters in its path, headers and body.
@@ -195,6 +196,7 @@ impl Request {
                 Some(frame) => Bytes::from(frame.clone()),
                 None => Bytes::from(body.unwrap_or_default()),
             },
+            length: None,
         }
     }
 }
@@ -209,6 +211,8 @@ pub(super) struct Message {
     /// Its answer ends with a status of its own.
     pub(super) is_grpc: bool,
     pub(super) body: Bytes,
+    /// Bytes of a body that is sent in pieces, in place of that one.
+    pub(super) length: Option<usize>,
 }
 
 impl Message {
@@ -229,7 +233,7 @@ impl Message {
             line(name, value);
         }
         if self.has_length {
-            line("Content-Length", &self.body.len().to_string());
+            line("Content-Length", &self.content_length().to_string());
         }
         if close {
             line("Connection", "close");
@@ -255,9 +259,24 @@ impl Message {
             }
         }
         if self.has_length {
-            request = request.header(http::header::CONTENT_LENGTH, self.body.len());
+            request = request.header(http::header::CONTENT_LENGTH, self.content_length());
         }
         request.body(()).ok()
+    }
+
+    /// With a large body of its own.
+    pub(super) fn uploading(mut self, paced: &Paced) -> Self {
+        self.length = Some(paced.size);
+        self.has_length = true;
+        if paced.expects {
+            self.headers
+                .push(("Expect".to_owned(), "100-continue".to_owned()));
+        }
+        self
+    }
+
+    fn content_length(&self) -> usize {
+        self.length.unwrap_or(self.body.len())
     }
 
     fn host(&self) -> Option<&str> {

@@ -9,19 +9,21 @@
 mod tap;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use h2::client::{Builder, SendRequest};
+use h2::client::{Builder, ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use tokio::sync::Mutex;
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{sleep, sleep_until, timeout_at};
 
 use super::aim::Aim;
 use super::client::{Client, Order};
 use super::connect::{self, Opened};
 use super::record::{End, Kind, Micros, Record};
+use super::upload::Paced;
 use tap::{ALL_STREAMS, Seen, Tap};
 
 /// Bytes of answers that may be under way.
@@ -221,18 +223,25 @@ async fn stream(
         return Progress::Ended(End::Local);
     };
     let body = order.message.body.clone();
-    let Ok((response, sending)) = sender.send_request(head, body.is_empty()) else {
+    let is_all = body.is_empty() && order.upload.is_none();
+    let Ok((response, sending)) = sender.send_request(head, is_all) else {
         return Progress::Unbegun;
     };
     drop(sender);
     link.served.set(link.served.get() + 1);
     let id = response.stream_id().as_u32();
     record.stream = Some(id);
-    record.size = 1 + body.len();
+    record.size = 1 + order.upload.map_or(body.len(), |paced| paced.size);
     let exchange = async {
-        send(sending, body, held_until(Kind::Body), record, client).await?;
-        let response = response.await?;
+        let response = match order.upload {
+            Some(paced) => upload(sending, response, paced, record, client).await?,
+            None => {
+                send(sending, body, held_until(Kind::Body), record, client).await?;
+                response.await?
+            }
+        };
         record.first_read = Some(client.now());
+        record.early = order.upload.is_some() && record.all_sent.is_none();
         record.read = 1;
         record.heard(client.backend.as_ref(), &response);
         if let Some(until) = held_until(Kind::Read) {
@@ -278,6 +287,42 @@ async fn send(
     }
     record.all_sent = Some(client.now());
     Ok(())
+}
+
+/// A large body in pieces, until an answer comes or all is sent.
+async fn upload(
+    mut sending: SendStream<Bytes>,
+    response: ResponseFuture,
+    paced: Paced,
+    record: &mut Record,
+    client: &Client,
+) -> Result<http::Response<RecvStream>, h2::Error> {
+    let body = async {
+        for piece in paced.pieces() {
+            sleep(paced.pause()).await;
+            let mut rest = piece;
+            while !rest.is_empty() {
+                sending.reserve_capacity(rest.len());
+                let Some(room) = poll_fn(|context| sending.poll_capacity(context)).await else {
+                    return Ok(());
+                };
+                let part = rest.split_to(room?.min(rest.len()));
+                record.sent += part.len();
+                let is_last = record.sent == paced.size;
+                sending.send_data(part, is_last)?;
+            }
+        }
+        record.all_sent = Some(client.now());
+        Ok::<(), h2::Error>(())
+    };
+    tokio::pin!(response);
+    tokio::select! {
+        biased;
+        early = &mut response => return early,
+        // Why it could not be sent, the answer says.
+        _ = body => {}
+    }
+    response.await
 }
 
 /// The status of gRPC in the trailers, if there is one.

@@ -129,6 +129,7 @@ impl Generator {
             aim,
             message,
             keep_alive: true,
+            upload: None,
             events,
             shared: None,
             hold: None,

@@ -28,6 +28,7 @@ use crate::random::Random;
 use crate::record::{End, Kind, Micros, Record};
 use crate::recorder::{Recorded, Recorder};
 use crate::template::{Counters, Request};
+use crate::upload::Paced;
 use turnkey_report::Error;
 
 /// After a refusal, before the next try.
@@ -258,7 +259,28 @@ impl Generator {
                 think: plan.think,
             }));
         }
+        if let Some(upload) = &plan.upload {
+            let first = errands.len();
+            errands.extend((0..upload.connections).map(|n| Errand {
+                client: first + n,
+                kind: Kind::Upload,
+                request: upload.request.clone(),
+                keep_alive,
+                every: Duration::ZERO,
+                think: plan.think,
+            }));
+        }
         errands
+    }
+
+    /// Every other one asks for leave first; HTTP/2 hardly knows that.
+    fn upload(&self, errand: &Errand) -> Option<Paced> {
+        let is_one = errand.kind == Kind::Upload;
+        is_one.then(|| Paced {
+            size: self.plan.upload_size,
+            time: self.plan.upload_time,
+            expects: errand.client.is_multiple_of(2) && !self.plan.http2,
+        })
     }
 
     /// Those whose requests are held when the signal comes, on connections of their own.
@@ -306,7 +328,12 @@ impl Generator {
         };
         let which = errand.client % self.setting.aims.len();
         let aim = &self.setting.aims[which];
+        let upload = self.upload(errand);
         let message = errand.request.message(&counters);
+        let message = match &upload {
+            Some(paced) => message.uploading(paced),
+            None => message,
+        };
         let order = Order {
             n,
             client: errand.client,
@@ -314,6 +341,7 @@ impl Generator {
             aim: which,
             message: &message,
             keep_alive: errand.keep_alive,
+            upload,
             events: None,
             shared: match hold {
                 None if errand.keep_alive => self.link(errand.client),
@@ -433,6 +461,7 @@ pub(super) fn probe(
         aim: 0,
         message: &message,
         keep_alive: false,
+        upload: None,
         events: None,
         shared: None,
         hold: None,

@@ -9,6 +9,7 @@ mod https;
 mod lasting;
 mod rollouts;
 mod stops;
+mod uploads;
 
 use std::path::PathBuf;
 use std::time::Duration;
