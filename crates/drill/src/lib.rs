@@ -43,7 +43,7 @@
 //! | `verdict.rs` | what that means, for each request |
 //! | `diagnosis/` | why something was lost, and what helps |
 //! | `output.rs` `storage.rs` | what the server printed; what is in a bot's database |
-//! | `results.rs` `table.rs` `report/` `progress.rs` | what was found, and how it is shown |
+//! | `results.rs` `allow.rs` `baseline.rs` `table.rs` `report/` `progress.rs` | what was found, and how it is shown |
 //!
 //! Invariants: a process is signalled only if it belongs to the session that was made for
 //! it, carries its mark, or was named by its user. Whatever ends the drill, a SIGKILL
@@ -51,7 +51,9 @@
 //! has a bound.
 
 mod aim;
+mod allow;
 mod answer;
+mod baseline;
 mod client;
 mod connect;
 mod deed;
@@ -93,6 +95,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use allow::AllowCut;
+pub use baseline::Baseline;
 pub use deed::DoneBy;
 pub use diagnosis::{Cause, Finding};
 pub use family::Process;
@@ -107,7 +111,7 @@ pub use shell::Exit;
 pub use storage::StorageCheck;
 pub use template::Request;
 
-pub use report::{junit, make_directory, write};
+pub use report::{annotate, junit, make_directory, write};
 pub use scenario::named_signal;
 pub use shell::{COMMAND as SHELL_COMMAND, Role as ShellRole, main as shell};
 
@@ -398,6 +402,12 @@ impl Drill {
     /// Rounds of each scenario under each load \[1\].
     pub fn repeat(mut self, repeat: usize) -> Self {
         self.plan.repeat = repeat;
+        self
+    }
+
+    /// Requests that may be cut \[none\].
+    pub fn allow_cut(mut self, allowed: AllowCut) -> Self {
+        self.plan.allow_cut = Some(allowed);
         self
     }
 

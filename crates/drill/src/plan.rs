@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::signal::Signal;
 
 use super::aim::MAX_URLS;
+use super::allow::AllowCut;
 use super::family;
 use super::known::Known;
 use super::scenario::Scenario;
@@ -76,6 +77,7 @@ pub(super) struct Plan {
     pub(super) scenarios: Vec<Scenario>,
     pub(super) modes: Vec<Mode>,
     pub(super) repeat: usize,
+    pub(super) allow_cut: Option<AllowCut>,
     pub(super) seed: u64,
     pub(super) connections: usize,
     /// Requests a second of all steady clients; none: each after its think time.
@@ -150,6 +152,7 @@ impl Plan {
             scenarios: Vec::new(),
             modes: Vec::new(),
             repeat: 1,
+            allow_cut: None,
             seed: now % 1_000_000,
             connections: 16,
             rate: None,

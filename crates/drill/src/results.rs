@@ -104,6 +104,9 @@ pub struct Round {
     pub killed_at_stop_timeout: bool,
     /// Why, most likely, and what helps.
     pub findings: Vec<Finding>,
+    /// What would be wrong, and is within what was allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
     /// What is wrong, in sentences; nothing for a clean round.
     pub problems: Vec<String>,
     /// Its requests, for the timeline.
@@ -171,6 +174,25 @@ impl Round {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// What counts against the server.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        let counts = self.counts.iter();
+        let failed = counts.filter(|(verdict, _)| verdict.is_failure());
+        failed.map(|(_, number)| number).sum()
+    }
+
+    /// What was cut is within what is allowed.
+    pub(super) fn allow_cut(&mut self) {
+        let cut = self.number(Verdict::Cut);
+        let sentence = self.what_was_cut(cut);
+        let before = self.problems.len();
+        self.problems.retain(|problem| *problem != sentence);
+        if self.problems.len() < before {
+            self.allowed.push(sentence);
+        }
     }
 
     /// What was wrong, and how requests were cut, a line each.

@@ -581,6 +581,7 @@ impl Drill<'_> {
             storage,
             killed_at_stop_timeout: seen.killed_at.is_some(),
             findings: diagnosis::findings(&recorded, &self.moments, &facts),
+            allowed: Vec::new(),
             problems: Vec::new(),
             showing: None,
         };

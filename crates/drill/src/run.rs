@@ -4,6 +4,7 @@
 //! Called by `mod.rs`. Bound: the requests of one round for each scenario and load are
 //! kept for the timeline, those of the others are not.
 
+use super::allow;
 use super::plan::Plan;
 use super::progress::Progress;
 use super::results::{Report, Round};
@@ -50,6 +51,9 @@ pub(super) fn run(plan: &Plan, show_progress: bool, stop: &Stop) -> turnkey_repo
                 }
             }
         }
+    }
+    if let Some(allowed) = plan.allow_cut {
+        allow::apply(&mut report, allowed);
     }
     Ok(report)
 }

@@ -23,7 +23,7 @@ const LINE: usize = 100;
 /// The rounds of one scenario under one load.
 pub(super) struct Row<'a> {
     pub(super) scenario: &'a str,
-    pub(super) load: &'a str,
+    pub(super) load: &'static str,
     pub(super) rounds: Vec<&'a Round>,
 }
 
@@ -373,8 +373,12 @@ impl Report {
             );
         }
         format!(
-            "\nClean: {rounds}. {of} requests under way at the signal and {of_later} later ones: none \
-             cut. Nothing left behind.{stopped}"
+            "\nClean: {rounds}. {of} requests under way at the signal and {of_later} later ones: {} \
+             cut. Nothing left behind.{stopped}",
+            match cut + cut_later {
+                0 => "none".to_owned(),
+                some => format!("{some} (allowed)"),
+            }
         )
     }
 }
