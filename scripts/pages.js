@@ -97,6 +97,15 @@ function phone(file, home) {
       const shown = phone.contentDocument, lines = [];
       const width = shown.documentElement.scrollWidth;
       if (width > 390) lines.push("it is " + width + " wide");
+      // Nor does a part of it go on where nobody sees that it does.
+      if (shown.querySelector('header a[href="/status"]')) {
+        for (const part of shown.querySelectorAll("body *")) {
+          const scrolls = ["auto", "scroll"].includes(getComputedStyle(part).overflowX);
+          if (scrolls && part.scrollWidth > part.clientWidth + 1) {
+            lines.push((part.getAttribute("aria-label") || part.tagName) + " goes on to the right of the screen");
+          }
+        }
+      }
       const texts = shown.createTreeWalker(shown.body, NodeFilter.SHOW_TEXT);
       const range = shown.createRange();
       for (let text = texts.nextNode(); text; text = texts.nextNode()) {

@@ -18,6 +18,20 @@ use crate::handlers::rust::{Typed, With};
 use crate::handlers::{AnyHandler, Author};
 
 /// A bot: a handler and what it needs.
+///
+/// ```
+/// use turnkey::{App, Turn};
+///
+/// async fn handle(turn: &mut Turn<u64>) -> turnkey::Result<()> {
+///     turn.state += 1;
+///     turn.reply(format!("{}: {}", turn.state, turn.text()));
+///     Ok(())
+/// }
+///
+/// # fn run() -> std::process::ExitCode {
+/// App::new(handle).run()
+/// # }
+/// ```
 pub struct App {
     author: Author,
 }
@@ -83,6 +97,27 @@ impl App {
 
     /// As [`App::with`], where `make` may fail: its error ends the start. Say what is missing
     /// and how to set it.
+    ///
+    /// ```
+    /// use turnkey::{App, Error, Turn};
+    ///
+    /// struct Shop {
+    ///     key: String,
+    /// }
+    ///
+    /// fn shop() -> turnkey::Result<Shop> {
+    ///     let key = std::env::var("SHOP_KEY").map_err(|_| Error::msg("set SHOP_KEY to the shop's key"))?;
+    ///     Ok(Shop { key })
+    /// }
+    ///
+    /// async fn order(turn: &mut Turn<()>, shop: &Shop) -> turnkey::Result<()> {
+    ///     turn.reply(format!("A key of {} bytes", shop.key.len()));
+    ///     Ok(())
+    /// }
+    ///
+    /// let app = App::try_with(shop, order);
+    /// # drop(app);
+    /// ```
     pub fn try_with<S, C, M, F>(make: M, handler: F) -> Self
     where
         S: Default + Serialize + DeserializeOwned + 'static,
@@ -148,6 +183,17 @@ impl App {
     /// Tables of your own: SQL scripts, oldest first. Each is applied once to a
     /// database, in a transaction, when the program starts. Never change one
     /// that was released: add another.
+    ///
+    /// ```
+    /// # use turnkey::{App, Turn};
+    /// # async fn handle(_: &mut Turn<()>) -> turnkey::Result<()> { Ok(()) }
+    ///
+    /// let app = App::new(handle).migrations([
+    ///     "CREATE TABLE orders (user_id VARCHAR(256) NOT NULL, item VARCHAR(100) NOT NULL)",
+    ///     "ALTER TABLE orders ADD COLUMN paid INTEGER NOT NULL DEFAULT 0", // in a later release
+    /// ]);
+    /// # drop(app);
+    /// ```
     #[must_use]
     pub fn migrations<T: Into<String>>(mut self, scripts: impl IntoIterator<Item = T>) -> Self {
         self.author.migrations = scripts.into_iter().map(Into::into).collect();
@@ -160,6 +206,26 @@ impl App {
     /// `examples/custom_channel.rs` has a whole one.
     ///
     /// An error of `make` ends the start: say what is missing and how to set it.
+    ///
+    /// ```
+    /// # use turnkey::{App, Turn};
+    /// # async fn handle(_: &mut Turn<()>) -> turnkey::Result<()> { Ok(()) }
+    ///
+    /// # use turnkey::{Bytes, Channel, HeaderMap, Outgoing, Received, Refusal, ReplyId, SendFuture};
+    /// # struct Desk { secret: String }
+    /// # impl Channel for Desk {
+    /// #     fn name(&self) -> &'static str { "desk" }
+    /// #     fn verify(&self, _: &HeaderMap, _: &[u8]) -> Result<(), Refusal> { Ok(()) }
+    /// #     fn parse(&self, _: &HeaderMap, _: &Bytes) -> Result<Received, Refusal> { Ok(Received::Updates(vec![])) }
+    /// #     fn send<'a>(&'a self, _: ReplyId, _: &'a Outgoing) -> SendFuture<'a> { Box::pin(async { Ok(Default::default()) }) }
+    /// # }
+    /// let app = App::new(handle).channel("desk", || {
+    ///     let secret = std::env::var("DESK_SECRET")
+    ///         .map_err(|_| turnkey::Error::msg("set DESK_SECRET to the desk's secret"))?;
+    ///     Ok(Desk { secret })
+    /// });
+    /// # drop(app);
+    /// ```
     #[must_use]
     pub fn channel<C, F>(mut self, name: impl Into<String>, make: F) -> Self
     where
@@ -176,6 +242,28 @@ impl App {
     /// `make` is called in each worker, after the fork.
     /// [`testing::check_user_lock`](crate::testing::check_user_lock) tries a lock out;
     /// `examples/custom_lock.rs` has a whole one.
+    ///
+    /// ```
+    /// # use turnkey::{App, Turn};
+    /// # async fn handle(_: &mut Turn<()>) -> turnkey::Result<()> { Ok(()) }
+    ///
+    /// # use turnkey::{DialogKey, Held, LockFuture, UserLock};
+    /// /// A lock that another system keeps, too.
+    /// struct Shared;
+    ///
+    /// impl UserLock for Shared {
+    ///     fn acquire<'a>(&'a self, user: &'a DialogKey) -> LockFuture<'a> {
+    ///         Box::pin(async move {
+    ///             // Waits for the other system's lock of `user`; dropping what is given back frees it.
+    ///             let held: Box<dyn Held> = Box::new(user.clone());
+    ///             Ok(held)
+    ///         })
+    ///     }
+    /// }
+    ///
+    /// let app = App::new(handle).user_lock(|| Ok(Shared));
+    /// # drop(app);
+    /// ```
     #[must_use]
     pub fn user_lock<L, F>(mut self, make: F) -> Self
     where
@@ -190,6 +278,16 @@ impl App {
     /// Hears these kinds of update and no others. Without this a handler hears messages,
     /// pressed buttons, opened, joined and left. Platforms are asked for what is heard; what
     /// comes all the same is answered, and counted by kind on the status page.
+    ///
+    /// ```
+    /// # use turnkey::{App, Turn};
+    /// # async fn handle(_: &mut Turn<()>) -> turnkey::Result<()> { Ok(()) }
+    ///
+    /// use turnkey::Kind;
+    ///
+    /// let app = App::new(handle).hears([Kind::Message, Kind::Button, Kind::Edited]);
+    /// # drop(app);
+    /// ```
     #[must_use]
     pub fn hears(mut self, kinds: impl IntoIterator<Item = Kind>) -> Self {
         self.author.hears = Hears::only(kinds);
@@ -198,6 +296,17 @@ impl App {
 
     /// What has a state and an order of its own in a group: by default each user in each
     /// group. A private conversation is its user's.
+    ///
+    /// ```
+    /// # use turnkey::{App, Turn};
+    /// # async fn handle(_: &mut Turn<()>) -> turnkey::Result<()> { Ok(()) }
+    ///
+    /// use turnkey::DialogBy;
+    ///
+    /// // One state, and one order, for all who play in a group.
+    /// let app = App::new(handle).dialog_by(DialogBy::Chat);
+    /// # drop(app);
+    /// ```
     #[must_use]
     pub fn dialog_by(mut self, by: DialogBy) -> Self {
         self.author.dialog_by = by;
@@ -206,6 +315,17 @@ impl App {
 
     /// What becomes of messages of one dialog that come shortly after each other: by default
     /// each is a turn of its own.
+    ///
+    /// ```
+    /// # use turnkey::{App, Turn};
+    /// # async fn handle(_: &mut Turn<()>) -> turnkey::Result<()> { Ok(()) }
+    ///
+    /// use turnkey::Overlap;
+    ///
+    /// // Five messages within a second and a half of each other are one turn.
+    /// let app = App::new(handle).overlap(Overlap::burst(1500));
+    /// # drop(app);
+    /// ```
     #[must_use]
     pub fn overlap(mut self, overlap: Overlap) -> Self {
         self.author.overlap.everywhere(overlap);
@@ -267,6 +387,14 @@ impl App {
 
     /// Obeys the command line, until the program is stopped. Why it does not start is
     /// written to stderr, and told by the exit code: see [`StartError`](crate::StartError).
+    ///
+    /// ```no_run
+    /// # use turnkey::{App, Turn};
+    /// # async fn handle(_: &mut Turn<()>) -> turnkey::Result<()> { Ok(()) }
+    /// fn main() -> std::process::ExitCode {
+    ///     App::new(handle).run() // `mybot run --workers 2`, `mybot --help`
+    /// }
+    /// ```
     pub fn run(self) -> ExitCode {
         crate::cli::main(self.author, Vec::new())
     }

@@ -1,7 +1,9 @@
 //! A guide, from the first bot to its operation; each module is a chapter. Each takes a few
 //! minutes, and this crate's tests compile the code in them.
 //!
-//! `turnkey new mybot` writes a project to try things out in.
+//! `turnkey new mybot` writes a project to try things out in. What bots are mostly asked for (a
+//! menu, a picture, a reminder, an operator, a broadcast, a slow service) has a page of its own,
+//! `docs/BOT.md`, with the code for each.
 //!
 //! 1. [`first_bot`]: a program, and what it does with a message
 //! 2. [`state`]: what the bot remembers about each user
@@ -62,6 +64,12 @@ pub mod own_channels {}
 #[doc = include_str!("guide/operating.md")]
 pub mod operating {}
 
-// The code of a page that is no chapter.
+// The code of pages that are no chapters.
 #[cfg(test)]
 mod coming_from;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/BOT.md")]
+mod bot {}
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

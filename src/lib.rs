@@ -12,8 +12,7 @@
 //!
 //! async fn count(turn: &mut Turn<Counter>) -> turnkey::Result<()> {
 //!     turn.state.count += 1;
-//!     let n = turn.state.count;
-//!     turn.reply(format!("{n}: {}", turn.text()));
+//!     turn.reply(format!("{}: {}", turn.state.count, turn.text()));
 //!     Ok(())
 //! }
 //!
@@ -94,8 +93,8 @@ pub(crate) use author::start_error::StartResult;
 pub use author::turn::{DeadReply, MAX_REPLIES, Turn};
 pub use author::user_lock::{Held, LockFuture, UserLock};
 pub use channels::{
-    AskFuture, Channel, End, FileAddress, LocateFuture, Plan, PlatformAnswer, Received, Refusal,
-    ReplyEnd, SendError, SendFuture, Sent, is_signed, same_secret,
+    AskFuture, Channel, End, FileAddress, LocateFuture, NameFuture, Plan, PlatformAnswer, Received,
+    Refusal, ReplyEnd, SendError, SendFuture, Sent, is_signed, same_secret,
 };
 pub use shared::pacing::Rate;
 pub use turnkey_storage::{Column, Fence, FromValue, Params, ReplyId, Row, Seen, Value};

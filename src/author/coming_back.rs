@@ -43,6 +43,16 @@ impl<S> Turn<S> {
 
     /// As [`callback`](Turn::callback), open for so long, at most a year: `"2d"`.
     ///
+    /// ```
+    /// # use turnkey::Turn;
+    /// # async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    /// let address = turn.callback_valid("paid", "2d")?;
+    /// turn.reply(format!("Pay within two days; the shop tells me at {address}"));
+    /// # Ok(())
+    /// # }
+    /// # turnkey::App::new(handle);
+    /// ```
+    ///
     /// # Errors
     /// As [`callback`](Turn::callback).
     pub fn callback_valid(
@@ -110,6 +120,17 @@ impl<S> Turn<S> {
     }
 
     /// As [`ask_in`](Turn::ask_in); it may be answered for so long, at most a year: `"2d"`.
+    ///
+    /// ```
+    /// # use turnkey::Turn;
+    /// # use turnkey::Reply;
+    /// # async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    /// let question = Reply::from("May Ann have the day off?").button("Yes", "yes").button("No", "no");
+    /// turn.ask_in_valid("telegram", "4242", question, "day off", "12h");
+    /// # Ok(())
+    /// # }
+    /// # turnkey::App::new(handle);
+    /// ```
     pub fn ask_in_valid(
         &self,
         channel: impl Into<String>,

@@ -11,6 +11,27 @@ use crate::shared::remedies::{STORAGE, words};
 ///
 /// Like `anyhow::Error` it is made from any error with `?`, and for the same
 /// reason does not implement [`std::error::Error`] itself.
+///
+/// ```
+/// use std::time::Duration;
+/// use turnkey::{Error, Turn};
+///
+/// async fn book(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     let day: u32 = match turn.text().parse() {
+///         Ok(day) => day,
+///         // The user's mistake is answered: it would be none the better for another attempt.
+///         Err(_) => { turn.reply("Which day?"); return Ok(()) }
+///     };
+///     if day > 365 {
+///         return Err(Error::msg("no such day").give_up());
+///     }
+///     // The calendar's failure is returned: the turn is tried again.
+///     calendar(day).await.map_err(|e| Error::from(e).retry_in(Duration::from_secs(30)))?;
+///     Ok(())
+/// }
+/// # async fn calendar(_: u32) -> std::io::Result<()> { Ok(()) }
+/// # turnkey::App::new(book);
+/// ```
 #[non_exhaustive]
 pub enum Error {
     /// The handler, or the system, returned this. The turn changes nothing; the
@@ -32,10 +53,28 @@ pub enum Error {
 }
 
 /// What handlers return.
+///
+/// ```
+/// fn number(text: &str) -> turnkey::Result<u32> {
+///     Ok(text.trim().parse()?)
+/// }
+/// assert!(number("seven").is_err());
+/// ```
 pub type Result<T = ()> = std::result::Result<T, Error>;
 
 impl Error {
     /// An error of the handler that is only a sentence.
+    ///
+    /// ```
+    /// # fn bank_is_open() -> bool { false }
+    /// # fn handler() -> turnkey::Result<()> {
+    /// if !bank_is_open() {
+    ///     return Err(turnkey::Error::msg("the bank is closed"));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// # assert!(handler().is_err());
+    /// ```
     pub fn msg(text: impl Into<String>) -> Self {
         Error::Handler(text.into().into())
     }
@@ -60,6 +99,16 @@ impl Error {
     }
 
     /// The same, but never tried again: the update is a dead letter at once.
+    ///
+    /// ```
+    /// # fn order(_: &str) -> Option<u32> { None }
+    /// # fn handler() -> turnkey::Result<()> {
+    /// let order = order("7").ok_or_else(|| turnkey::Error::msg("no order 7").give_up())?;
+    /// # let _ = order;
+    /// # Ok(())
+    /// # }
+    /// # assert!(handler().is_err());
+    /// ```
     #[must_use]
     pub fn give_up(self) -> Self {
         Error::Never(Box::new(self))

@@ -40,6 +40,20 @@ impl<S> Turn<S> {
     /// Whether [`Turn::newer`] would resolve now, for a handler that looks between two steps of
     /// its work. At the first look what came before may not be known yet; from then on it is.
     ///
+    /// ```
+    /// # use turnkey::Turn;
+    /// # async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    /// for part in ["one", "two", "three"] {
+    ///     if turn.has_newer().await? {
+    ///         break; // they have changed their mind
+    ///     }
+    ///     turn.reply(part);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// # turnkey::App::new(handle);
+    /// ```
+    ///
     /// # Errors
     /// The storage is away.
     pub async fn has_newer(&self) -> Result<bool> {

@@ -15,6 +15,19 @@ use crate::shared::remedies::{STORAGE, words};
 /// [`App::run`](crate::App::run) writes it to stderr and ends with the exit code that stands
 /// at each variant. A worker that finds one of the first two for itself, with its own
 /// connections or in the author's [`App::channel`](crate::App::channel), makes it 3.
+///
+/// ```
+/// use turnkey::StartError;
+///
+/// /// Whether a supervisor should start the program again by itself.
+/// fn is_worth_another_try(why: &StartError) -> bool {
+///     matches!(why, StartError::NotYet(_)) // exit code 75
+/// }
+///
+/// let taken = StartError::NotYet("port 8080 is in use".to_owned());
+/// assert!(is_worth_another_try(&taken));
+/// assert_eq!(taken.to_string(), "port 8080 is in use");
+/// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StartError {

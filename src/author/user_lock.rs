@@ -27,6 +27,23 @@ pub type LockFuture<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Held>>> + '
 /// One is made in each worker, after the fork, and stays on its one thread. Waiting must
 /// not block that thread. `examples/custom_lock.rs` has a whole one, and
 /// [`testing::check_user_lock`](crate::testing::check_user_lock) tries a lock out.
+///
+/// ```
+/// use std::sync::Arc;
+/// use turnkey::{DialogKey, Held, LockFuture, UserLock};
+///
+/// /// One lock for everybody: right, and slow.
+/// struct Everybody(Arc<tokio::sync::Mutex<()>>);
+///
+/// impl UserLock for Everybody {
+///     fn acquire<'a>(&'a self, _: &'a DialogKey) -> LockFuture<'a> {
+///         Box::pin(async {
+///             let held: Box<dyn Held> = Box::new(self.0.clone().lock_owned().await);
+///             Ok(held)
+///         })
+///     }
+/// }
+/// ```
 pub trait UserLock {
     /// Waits for the lock of a user.
     ///

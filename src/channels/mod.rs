@@ -52,6 +52,21 @@ use crate::author::start_error::StartError;
 use crate::shared::pacing::Rate;
 
 /// Why a reply was not sent.
+///
+/// ```
+/// use std::time::Duration;
+/// use turnkey::SendError;
+///
+/// /// What a platform's status means for a reply.
+/// fn read(status: u16, reason: String, after: Option<Duration>) -> SendError {
+///     match status {
+///         429 => SendError::TooMany { reason, after, all: true },
+///         403 | 404 => SendError::Unreachable(reason),
+///         400 => SendError::Refused(reason),
+///         _ => SendError::Retry { reason, after },
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SendError {
@@ -120,6 +135,16 @@ impl SendError {
 }
 
 /// What becomes of a turn's replies and other actions.
+///
+/// ```
+/// use turnkey::{Action, Plan};
+///
+/// /// The first reply rides in the answer, the others are sent.
+/// fn plan(mut actions: Vec<Action>) -> serde_json::Result<Plan> {
+///     let first = (!actions.is_empty()).then(|| actions.remove(0));
+///     Ok(Plan { answer: serde_json::to_vec(&first)?, send: actions })
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Plan {
     /// The body of the answer to a committed turn. It is stored with the turn and
@@ -130,6 +155,11 @@ pub struct Plan {
 }
 
 /// What the platform says of something that it took.
+///
+/// ```
+/// let sent = turnkey::Sent::message("m.1");
+/// assert_eq!(sent.message.as_deref(), Some("m.1"));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sent {
@@ -164,10 +194,18 @@ pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<Sent, SendError>> +
 /// What [`Channel::ask`] returns: the method's result.
 pub type AskFuture<'a> = Pin<Box<dyn Future<Output = Result<serde_json::Value, SendError>> + 'a>>;
 
+/// What [`Channel::own_name`] returns.
+pub type NameFuture<'a> = Pin<Box<dyn Future<Output = Result<String, SendError>> + 'a>>;
+
 /// What [`Channel::locate`] returns.
 pub type LocateFuture<'a> = Pin<Box<dyn Future<Output = Result<FileAddress, SendError>> + 'a>>;
 
 /// Where a file that a user sent can be fetched.
+///
+/// ```
+/// let file = turnkey::FileAddress::new("https://example.org/secret/1.jpg").unwrap();
+/// assert!(!format!("{file:?}").contains("secret"));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct FileAddress {
@@ -214,6 +252,51 @@ impl FileAddress {
 /// and stays on that worker's one thread: it may hold connections, and need be neither
 /// `Send` nor `Sync`. What it does must not block that thread. Locks, order, storing,
 /// retries and pacing are none of its business.
+///
+/// ```
+/// use turnkey::{
+///     Bytes, Channel, DialogKey, HeaderMap, Outgoing, Received, Refusal, ReplyId, SendError,
+///     SendFuture, Sent, StatusCode, Update, same_secret,
+/// };
+///
+/// /// A platform that posts `{"user":"7","id":"1","text":"hi"}`.
+/// struct Desk {
+///     secret: String,
+/// }
+///
+/// impl Channel for Desk {
+///     fn name(&self) -> &'static str {
+///         "desk"
+///     }
+///
+///     fn verify(&self, headers: &HeaderMap, _: &[u8]) -> Result<(), Refusal> {
+///         let given = headers.get("x-secret").map_or(&b""[..], |value| value.as_bytes());
+///         match same_secret(given, self.secret.as_bytes()) {
+///             true => Ok(()),
+///             false => Err(Refusal::new(StatusCode::UNAUTHORIZED, "wrong secret")),
+///         }
+///     }
+///
+///     fn parse(&self, _: &HeaderMap, body: &Bytes) -> Result<Received, Refusal> {
+///         #[derive(serde::Deserialize)]
+///         struct Posted { user: String, id: String, text: String }
+///         let posted: Posted = serde_json::from_slice(body)
+///             .map_err(|e| Refusal::new(StatusCode::BAD_REQUEST, e.to_string()))?;
+///         let dialog = DialogKey::new(self.name(), posted.user);
+///         let update = Update::new(dialog, posted.id, posted.text, body.clone());
+///         Ok(Received::Updates(vec![update]))
+///     }
+///
+///     fn send<'a>(&'a self, id: ReplyId, outgoing: &'a Outgoing) -> SendFuture<'a> {
+///         Box::pin(async move {
+///             // Here it is posted to the platform, which knows it again by its key.
+///             println!("{} to {}: {}", outgoing.key(id), outgoing.to, outgoing.text());
+///             Ok(Sent::default())
+///         })
+///     }
+/// }
+/// # drop(SendError::away("no answer"));
+/// ```
 pub trait Channel {
     /// The name, which is also its path: `telegram` is served at `/telegram`.
     fn name(&self) -> &'static str;
@@ -336,6 +419,12 @@ pub trait Channel {
     ) -> AskFuture<'a> {
         let reason = format!("the channel {:?} has no methods to call", self.name());
         Box::pin(async { Err(SendError::Refused(reason)) })
+    }
+
+    /// Asks what the platform calls the bot, for the status page: once after the start, by one
+    /// process. None where it cannot be asked.
+    fn own_name(&self) -> Option<NameFuture<'_>> {
+        None
     }
 
     /// Where a file that a user sent can be fetched. Here at its own address.
@@ -495,6 +584,16 @@ fn method_address(address: &str, settings: &str) -> crate::StartResult<Uri> {
             "{settings} has characters that no address may have"
         ))
     })
+}
+
+/// The bot's name in a platform's answer.
+///
+/// # Errors
+/// It is not there.
+fn named(platform: &str, name: &serde_json::Value) -> Result<String, SendError> {
+    let name = name.as_str().map(str::trim).filter(|name| !name.is_empty());
+    name.map(str::to_owned)
+        .ok_or_else(|| SendError::Refused(format!("{platform} has told no name")))
 }
 
 /// A platform's words about an error, which may quote the token that it was given.

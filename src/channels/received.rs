@@ -13,6 +13,13 @@ use crate::author::message::{DialogKey, Update};
 use crate::channels::{Channel, Sent};
 
 /// Something that came in and is answered without a turn.
+///
+/// ```
+/// use turnkey::{Refusal, StatusCode};
+///
+/// let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "wrong signature");
+/// assert_eq!(refusal.status, 401);
+/// ```
 #[derive(Debug)]
 pub struct Refusal {
     /// 400 for what cannot be read, 401 for what is not genuine.
@@ -32,6 +39,11 @@ impl Refusal {
 }
 
 /// An answer in a platform's own terms.
+///
+/// ```
+/// let answer = turnkey::PlatformAnswer::text("ok");
+/// assert_eq!((answer.status.as_u16(), answer.body), (200, b"ok".to_vec()));
+/// ```
 #[derive(Debug)]
 pub struct PlatformAnswer {
     /// The status; 200 is what most platforms want.
@@ -67,6 +79,14 @@ impl PlatformAnswer {
 }
 
 /// What a request turned out to hold.
+///
+/// ```
+/// use turnkey::{PlatformAnswer, Received};
+///
+/// // A ping of the platform's is no update.
+/// let received = Received::Answer(PlatformAnswer::text("pong"));
+/// # drop(received);
+/// ```
 #[derive(Debug)]
 pub enum Received {
     /// Updates, in order. Each is a turn.
@@ -80,6 +100,15 @@ pub enum Received {
 }
 
 /// What became of a reply that the platform had taken: [`Received::WithEnds`].
+///
+/// ```
+/// use turnkey::{End, Received, ReplyEnd};
+///
+/// // The platform says that a message is with its user: of which, its key tells.
+/// let end = ReplyEnd::new("9001-7-0", "m.1", End::Arrived);
+/// let received = Received::WithEnds(Vec::new(), vec![end]);
+/// # drop(received);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReplyEnd {
@@ -92,6 +121,14 @@ pub struct ReplyEnd {
 }
 
 /// How it ended.
+///
+/// ```
+/// use turnkey::{DialogKey, End};
+///
+/// let dialog = DialogKey::new("desk", "ann");
+/// let end = End::Refused { dialog, reason: "no such number".to_owned() };
+/// assert_ne!(end, End::Arrived);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum End {

@@ -8,12 +8,22 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 /// Whether a secret is the expected one, compared in constant time.
+///
+/// ```
+/// assert!(turnkey::same_secret(b"open", b"open"));
+/// assert!(!turnkey::same_secret(b"", b"open"));
+/// ```
 pub fn same_secret(given: &[u8], expected: &[u8]) -> bool {
     given.ct_eq(expected).into()
 }
 
 /// Whether `hex` is the HMAC-SHA256 of these bytes, in hex of either case; compared in
 /// constant time.
+///
+/// ```
+/// let hex = b"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+/// assert!(turnkey::is_signed("Jefe", b"what do ya want for nothing?", hex));
+/// ```
 pub fn is_signed(key: &str, bytes: &[u8], hex: &[u8]) -> bool {
     let (Ok(signature), Some(mac)) = (hex::decode(hex), mac(key, bytes)) else {
         return false;

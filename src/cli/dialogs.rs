@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use serde_json::value::RawValue;
+use turnkey_storage::person::Person;
 use turnkey_storage::{DialogKey, Storage, admin};
 
 use super::operator::{Operator, one_line, print};
@@ -31,7 +32,7 @@ enum Action {
 
 #[derive(Args)]
 struct List {
-    /// Only those whose user id contains this.
+    /// Only those whose user's name or id contains this.
     #[arg(long, value_name = "TEXT")]
     user: Option<String>,
     #[command(flatten)]
@@ -72,10 +73,15 @@ impl List {
                         "user_id": line.dialog.user_id,
                         "state_bytes": line.state_bytes,
                         "updated_at": line.updated_at,
+                        "person": line.person.as_ref().map(person),
                     });
-                    print(self.operator.json, &shown, || match line.state_bytes {
-                        Some(bytes) => format!("{}  {bytes} bytes of state", name(&line.dialog)),
-                        None => format!("{}  forgotten", name(&line.dialog)),
+                    print(self.operator.json, &shown, || {
+                        let state = match line.state_bytes {
+                            Some(bytes) => format!("{bytes} bytes of state"),
+                            None => "forgotten".to_owned(),
+                        };
+                        let who = line.person.as_ref().map(in_words).unwrap_or_default();
+                        format!("{}  {state}{who}", name(&line.dialog))
                     })?;
                 }
                 after = found.last().map(|line| line.dialog.clone());
@@ -89,6 +95,26 @@ impl List {
 
 fn name(dialog: &DialogKey) -> String {
     one_line(&dialog.to_string())
+}
+
+/// As JSON: what the platform tells.
+fn person(person: &Person) -> serde_json::Value {
+    json!({
+        "name": person.name(),
+        "username": person.username(),
+        "language": person.language(),
+    })
+}
+
+/// The same behind a line for people.
+fn in_words(person: &Person) -> String {
+    let username = match person.username() {
+        "" => String::new(),
+        username => format!("@{username}"),
+    };
+    let parts = [person.name(), &username, person.language()];
+    let told: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("  {}", one_line(&told.join(", ")))
 }
 
 /// Turns of the history that are shown.
@@ -117,16 +143,18 @@ impl One {
             "user_id": self.user_id,
             "state": detail.state.as_ref().map(raw).transpose()?,
             "updated_at": detail.updated_at,
+            "person": detail.person.as_ref().map(person),
             "history": history,
             "unsent": detail.unsent,
             "pending": detail.pending,
         });
         print(self.operator.json, &shown, || {
             let mut text = format!(
-                "{}  {} replies to be sent, {} updates in the inbox\nstate: {}",
+                "{}  {} replies to be sent, {} updates in the inbox{}\nstate: {}",
                 name(&self.key()),
                 detail.unsent,
                 detail.pending,
+                detail.person.as_ref().map(in_words).unwrap_or_default(),
                 detail.state.as_deref().unwrap_or("forgotten")
             );
             for turn in &detail.history {

@@ -25,10 +25,13 @@ use crate::shared::notable::{self, Line, Lines};
 pub(crate) const MAX_CHANNELS: usize = 32;
 
 /// Words of a channel.
-const CHANNEL: usize = 16 + TROUBLE;
+const CHANNEL: usize = 16 + TROUBLE + OWN_NAME;
 
 /// Words of a channel's last trouble.
 const TROUBLE: usize = notable::words(2);
+
+/// Words of what the platform calls the bot.
+const OWN_NAME: usize = notable::words(1);
 
 /// Words for chats: a power of two.
 const CHATS: usize = 1 << 15;
@@ -97,7 +100,8 @@ enum Word {
     Updated,
     /// Until when the platform was polled with success, milliseconds since 1970.
     Polled,
-    /// What the platform said last that was no success: the rest of the channel's words.
+    /// What the platform said last that was no success, and what it calls the bot: the rest of
+    /// the channel's words.
     Trouble = 16,
 }
 
@@ -275,6 +279,22 @@ impl Pace {
     /// What the platform said last that was no success.
     pub(crate) fn trouble(&self) -> Option<Line> {
         self.troubles().last().into_iter().next()
+    }
+
+    /// What the platform calls the bot, once it is known.
+    pub(crate) fn own_name(&self) -> Option<String> {
+        let name = self.own_names().last().into_iter().next()?;
+        Some(name.text)
+    }
+
+    /// Sets it, for all workers.
+    pub(crate) fn set_own_name(&self, name: &str) {
+        self.own_names().keep(false, name);
+    }
+
+    fn own_names(&self) -> Lines {
+        let start = self.channel * CHANNEL + Word::Trouble as usize + TROUBLE;
+        Lines::new(&self.words[start..start + OWN_NAME])
     }
 
     fn troubles(&self) -> Lines {
@@ -472,5 +492,10 @@ mod tests {
         assert_eq!(now.as_deref(), Some("0123456789abcdef"));
         assert_eq!(pacer.channel(1).account(), Some(u64::MAX));
         assert_eq!(pacer.channel(2).account(), None);
+        pacer.channel(1).note_trouble("away");
+        pacer.channel(1).set_own_name("Tea");
+        pacer.channel(1).set_own_name("Tea & more");
+        assert_eq!(pacer.channel(1).own_name().as_deref(), Some("Tea & more"));
+        assert_eq!(pacer.channel(2).own_name(), None);
     }
 }

@@ -5,7 +5,8 @@
 //! process can hold up another. A replacement goes on counting where the last child in its slot
 //! stopped. After the slots come the words that all workers share: budgets of outgoing calls
 //! (`pacing.rs`), limits of incoming requests (`rate.rs`), newer updates of dialogs
-//! (`arrivals.rs`).
+//! (`arrivals.rs`), whose names the database has (`met.rs`), and the figures of the last day
+//! (`trends.rs`).
 //!
 //! A slot has numbers ([`Field`]), a histogram (`scoreboard/histogram.rs`: of turns in a
 //! worker's, of syncs in the writer's), the longest-waiting update (`scoreboard/longest.rs`), a
@@ -25,14 +26,16 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use nix::time::{ClockId, clock_gettime};
 
 pub(crate) use self::groups::{Groups, MAX_HANDLERS};
-pub(crate) use self::histogram::{BUCKETS, Histogram, upper_bound};
+pub(crate) use self::histogram::{BUCKETS, Histogram, percentile, upper_bound};
 pub(crate) use self::longest::Longest;
 pub(crate) use self::tallies::Tallies;
 pub(crate) use self::unheard::Unheard;
 use crate::shared::arrivals::{self, Arrivals};
 use crate::shared::clock::unix_ms;
+use crate::shared::met::{self, Met};
 use crate::shared::pacing::{self, Pacer};
 use crate::shared::rate::{self, Limiter};
+use crate::shared::trends::{self, Trends};
 
 /// What a slot holds. Counters only rise, within the life of the master.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +143,9 @@ const SLOT: usize =
     (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS + tallies::WORDS)
         .next_multiple_of(8);
 
+/// Words behind the slots.
+const BEHIND: usize = pacing::WORDS + rate::WORDS + arrivals::WORDS + met::WORDS + trends::WORDS;
+
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;
 
@@ -161,7 +167,7 @@ pub(crate) struct Slot {
 impl Scoreboard {
     /// Words that a map for this many workers takes.
     pub(crate) const fn words(workers: usize) -> usize {
-        (workers + 2) * SLOT + pacing::WORDS + rate::WORDS + arrivals::WORDS
+        (workers + 2) * SLOT + BEHIND
     }
 
     /// Over that many words. Once, before the first fork.
@@ -231,12 +237,24 @@ impl Scoreboard {
 
     /// Who wants to know of newer updates, and whether some came.
     pub(crate) fn arrivals(&self) -> Arrivals {
-        Arrivals::new(&self.words[self.slots() + pacing::WORDS + rate::WORDS..])
+        let start = self.slots() + pacing::WORDS + rate::WORDS;
+        Arrivals::new(&self.words[start..start + arrivals::WORDS])
+    }
+
+    /// Whose names the database has.
+    pub(crate) fn met(&self) -> Met {
+        let start = self.slots() + pacing::WORDS + rate::WORDS + arrivals::WORDS;
+        Met::new(&self.words[start..start + met::WORDS])
+    }
+
+    /// The figures of the last day.
+    pub(crate) fn trends(&self) -> Trends {
+        Trends::new(&self.words[self.words.len() - trends::WORDS..])
     }
 
     /// Words of all slots.
     fn slots(&self) -> usize {
-        self.words.len() - pacing::WORDS - rate::WORDS - arrivals::WORDS
+        self.words.len() - BEHIND
     }
 
     /// The sum of a field over all workers.

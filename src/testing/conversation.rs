@@ -7,34 +7,26 @@
 use std::collections::{BTreeMap, HashMap};
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
-use tokio::time::Instant;
-use turnkey_storage::{
-    Arrival, Begin, Commit, Granted, LockAfter, Params, Row, Statement, Storage,
-};
+use turnkey_storage::{Commit, LockAfter, Params, Row, Statement};
 
-use super::PATIENCE;
-use super::platform::{CALLBACKS, Fake};
+use super::platform::Fake;
 use super::said::Said;
 use super::storage::Own;
 use crate::author::error::{Error, Result};
-use crate::author::message::{DialogKey, Kind, TimerChange, Update, When, address};
-use crate::author::newer::Newer;
-use crate::author::steps::{Steps, Wish};
+use crate::author::message::{DialogKey, Kind, Reply, TimerChange, Update, When};
+use crate::author::steps::Steps;
 use crate::author::turn::Turn;
+use crate::handlers::AnyHandler;
 use crate::handlers::rust::Typed;
-use crate::handlers::{AnyHandler, Call, Handled, Interruption, RunEnd};
-use crate::shared::arrivals::{Arrivals, WORDS};
 use crate::shared::clock::unix_ms;
-use crate::turn::timing;
 
 /// Runs a handler once, without a process: a user who has this state writes this text. What is
 /// more than one message is a [`Conversation`].
@@ -44,8 +36,7 @@ use crate::turn::timing;
 ///
 /// async fn count(turn: &mut Turn<u64>) -> turnkey::Result<()> {
 ///     turn.state += 1;
-///     let said = format!("{}: {}", turn.state, turn.text());
-///     turn.reply(said);
+///     turn.reply(format!("{}: {}", turn.state, turn.text()));
 ///     Ok(())
 /// }
 ///
@@ -101,12 +92,25 @@ pub struct Conversation<S> {
     timers: HashMap<DialogKey, BTreeMap<String, TimerChange>>,
     /// Whose callback an address is, and its name.
     callbacks: HashMap<String, (String, String)>,
+    /// The oldest first.
+    questions: Vec<Question>,
     last: Option<Last>,
     // In this order they are dropped: the writer waits until the storage's tasks, which are the
     // runtime's, have hung up.
     world: Option<(LocalSet, Runtime)>,
     own: Option<Own>,
     state: PhantomData<fn() -> S>,
+}
+
+/// A question that [`Turn::ask_in`] has asked, and nobody has answered.
+struct Question {
+    /// Whose turn the answer is.
+    asker: String,
+    name: String,
+    /// Who is asked.
+    channel: String,
+    user: String,
+    reply: Reply,
 }
 
 /// The last update, for one more attempt.
@@ -122,6 +126,21 @@ where
     S: Default + Serialize + DeserializeOwned + 'static,
 {
     /// With a handler, as [`App::new`](crate::App::new) takes it.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     turn.reply(turn.text());
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// assert_eq!(bot.say("ann", "hi")?.text(), "hi");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new<F>(handler: F) -> Self
     where
         F: AsyncFn(&mut Turn<S>) -> Result<()> + 'static,
@@ -134,6 +153,7 @@ where
             count: 0,
             timers: HashMap::new(),
             callbacks: HashMap::new(),
+            questions: Vec::new(),
             last: None,
             own: None,
             world: None,
@@ -142,6 +162,21 @@ where
     }
 
     /// The channel's name in each turn from now on; `test` without this.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     turn.reply(turn.channel());
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle).channel("telegram");
+    /// assert_eq!(bot.say("42", "hi")?.text(), "telegram");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn channel(mut self, name: impl Into<String>) -> Self {
         self.channel = name.into();
@@ -150,6 +185,23 @@ where
 
     /// Tables of the bot's own, as [`App::migrations`](crate::App::migrations) takes them. To be
     /// said before the first turn.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     turn.execute("INSERT INTO notes (words) VALUES (?1)", turn.text());
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle).migrations(["CREATE TABLE notes (words TEXT)"]);
+    /// bot.say("ann", "milk")?;
+    /// let words: String = bot.query("SELECT words FROM notes", ())?[0].get(0)?;
+    /// assert_eq!(words, "milk");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn migrations<T: Into<String>>(mut self, scripts: impl IntoIterator<Item = T>) -> Self {
         self.migrations = scripts.into_iter().map(Into::into).collect();
@@ -158,6 +210,25 @@ where
 
     /// What [`Turn::ask`] is answered: a function of the method and its parameters, whose error
     /// is the platform's refusal.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     let member = turn.ask("getChatMember", serde_json::json!({ "user_id": 7 })).await?;
+    ///     turn.reply(member["status"].as_str().unwrap_or("nobody"));
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle).answering(|method, _| match method {
+    ///     "getChatMember" => Ok(serde_json::json!({ "status": "member" })),
+    ///     _ => Err("no such method".to_owned()),
+    /// });
+    /// assert_eq!(bot.say("ann", "hi")?.text(), "member");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn answering<A>(self, answer: A) -> Self
     where
@@ -168,6 +239,28 @@ where
     }
 
     /// What [`Turn::download`] fetches for a file of this id or address.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     if let Some(file) = turn.files().first() {
+    ///         let bytes = turn.download(file, 1 << 20).await?;
+    ///         turn.reply(format!("{} bytes", bytes.len()));
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle).file("v1", b"speech".to_vec());
+    /// let mut update = bot.update("ann", "");
+    /// let mut voice = turnkey::File::new(turnkey::FileKind::Voice);
+    /// voice.id = Some("v1".to_owned());
+    /// update.files.push(voice);
+    /// assert_eq!(bot.send(update)?.text(), "6 bytes");
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn file(self, id: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
         let mut files = self.platform.files.borrow_mut();
@@ -187,6 +280,21 @@ where
     }
 
     /// A user presses the button that carries this data.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     turn.reply(turn.button().unwrap_or("nothing"));
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// assert_eq!(bot.press("ann", "tea")?.text(), "tea");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Conversation::say`].
@@ -242,6 +350,25 @@ where
     /// The last update once more, after its turn failed: as its next attempt, which is given
     /// what the steps of the ones before have kept.
     ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     if turn.attempt() == 1 {
+    ///         return Err(turnkey::Error::msg("the shop is away"));
+    ///     }
+    ///     turn.reply("Done.");
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// assert!(bot.say("ann", "buy").is_err());
+    /// assert_eq!(bot.again()?.text(), "Done.");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Conversation::say`]; there is none, or its turn did not fail.
     pub fn again(&mut self) -> Result<Said<S>> {
@@ -253,6 +380,23 @@ where
     }
 
     /// Another system calls: what `POST /rpc/CHANNEL/USER` starts.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     let rpc = turn.rpc().expect("another system called");
+    ///     turn.reply(format!("{} {}", rpc.method, rpc.params["eur"]));
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// let said = bot.rpc("ann", "paid", serde_json::json!({ "eur": 30 }))?;
+    /// assert_eq!(said.text(), "paid 30");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Conversation::say`].
@@ -266,6 +410,25 @@ where
 
     /// A timer of this user is due, or a schedule, which stays. No clock is moved: the data
     /// says that it is due now.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match turn.timer() {
+    ///         Some(timer) => turn.reply(format!("Your {}.", timer.name)),
+    ///         None => turn.every("0 9 * * MON", "Europe/Vienna", "digest", serde_json::json!(null)),
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// bot.say("ann", "every Monday")?;
+    /// assert_eq!(bot.fire("ann", "digest")?.text(), "Your digest.");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`Conversation::say`]; the user has no timer of this name, and which there are.
@@ -287,6 +450,25 @@ where
 
     /// Somebody posts JSON to an address that [`Turn::callback`] gave.
     ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match turn.called() {
+    ///         Some(called) => turn.reply(format!("{} euros", called.body["eur"])),
+    ///         None => turn.reply(turn.callback("paid")?),
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// let address = bot.say("ann", "pay")?.text();
+    /// assert_eq!(bot.call(&address, serde_json::json!({ "eur": 30 }))?.text(), "30 euros");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`Conversation::say`]; no callback is open there.
     pub fn call(&mut self, address: &str, body: Value) -> Result<Said<S>> {
@@ -297,6 +479,51 @@ where
             "name": name, "at": unix_ms(), "body": body, "media_type": "application/json",
         });
         self.event(&user, Kind::Callback, &called)
+    }
+
+    /// Somebody presses the button that carries this data, of the oldest question that
+    /// [`Turn::ask_in`] has asked them and that has it: the turn of whoever asked.
+    ///
+    /// ```
+    /// use turnkey::{Reply, Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match turn.called() {
+    ///         Some(called) => turn.reply(format!("They said {}.", called.button.unwrap_or_default())),
+    ///         None => {
+    ///             let question = Reply::from("Let Ann in?").button("Yes", "yes").button("No", "no");
+    ///             turn.ask_in("telegram", "4242", question, "let in");
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// bot.say("ann", "May I come in?")?;
+    /// assert_eq!(bot.answer("4242", "yes")?.text(), "They said yes.");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Conversation::say`]; nobody has asked them that.
+    pub fn answer(&mut self, user: &str, data: &str) -> Result<Said<S>> {
+        let has = |question: &Question| {
+            let mut buttons = question.reply.buttons.iter().flatten();
+            question.user == user && buttons.any(|button| button.data() == Some(data))
+        };
+        let Some(place) = self.questions.iter().position(has) else {
+            return Err(Error::msg(format!(
+                "{user} was asked no question with a button {data:?}"
+            )));
+        };
+        let question = self.questions.remove(place);
+        let called = json!({
+            "name": question.name, "at": unix_ms(), "button": data,
+            "by": { "channel": question.channel, "dialog": user, "user": user },
+        });
+        self.event(&question.asker, Kind::Callback, &called)
     }
 
     fn event(&mut self, user: &str, kind: Kind, raw: &Value) -> Result<Said<S>> {
@@ -310,6 +537,23 @@ where
     }
 
     /// A user's state as the next turn will find it.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing::Conversation};
+    ///
+    /// async fn handle(turn: &mut Turn<u32>) -> turnkey::Result<()> {
+    ///     turn.state += 1;
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(handle);
+    /// bot.set_state("ann", &6)?;
+    /// bot.say("ann", "hi")?;
+    /// assert_eq!(bot.state("ann")?, 7);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// It does not fit the type; as [`Conversation::say`].
@@ -347,179 +591,8 @@ where
         self.run(async |storage| storage.query(None, query).await)?
             .map_err(Error::Storage)
     }
-
-    fn begin(&mut self, user: &str) -> Result<Granted> {
-        self.count += 1;
-        let dialog = DialogKey::new(&self.channel, user);
-        let update = format!("state {}", self.count);
-        self.run(async |storage| begin(storage, dialog, update).await)?
-    }
-
-    /// Does something with the storage, which is there from the first time on.
-    fn run<T>(&mut self, work: impl AsyncFnOnce(&dyn Storage) -> T) -> Result<T> {
-        if Handle::try_current().is_ok() {
-            return Err(Error::msg(
-                "a Conversation blocks, which an async runtime forbids: write #[test] fn, not \
-                 #[tokio::test] async fn",
-            ));
-        }
-        let (local, runtime) = match &mut self.world {
-            Some(world) => world,
-            none => none.insert((
-                LocalSet::new(),
-                Builder::new_current_thread().enable_all().build()?,
-            )),
-        };
-        let (own, migrations) = (&mut self.own, &self.migrations);
-        local.block_on(runtime, async {
-            let own = match own {
-                Some(own) => own,
-                none => none.insert(Own::open(migrations)?),
-            };
-            let Some(storage) = &own.storage else {
-                return Err(Error::msg("the conversation has ended"));
-            };
-            Ok(work(&**storage).await)
-        })
-    }
-
-    /// Runs the last update.
-    fn attempt(&mut self) -> Result<Said<S>> {
-        // The storage, before it is shared.
-        self.run(async |_| ())?;
-        let (
-            Some(last),
-            Some(Own {
-                storage: Some(storage),
-                ..
-            }),
-        ) = (&self.last, &self.own)
-        else {
-            return Err(Error::msg("there is nothing to run"));
-        };
-        let (update, attempt, steps) = (last.update.clone(), last.attempt, last.steps.clone());
-        let (storage, platform) = (storage.clone(), self.platform.clone());
-        platform.drafts.borrow_mut().clear();
-        let (Some((local, runtime)), handler) = (&self.world, &self.handler) else {
-            return Err(Error::msg("there is nowhere to run"));
-        };
-        let (handled, state) = local.block_on(runtime, async {
-            let granted = begin(&*storage, update.dialog.clone(), update.id.0.clone()).await?;
-            let call = Call {
-                update: update.clone(),
-                attempt,
-                is_last_attempt: false,
-                given_up: None,
-                state: granted.state,
-                storage: storage.clone(),
-                grant: granted.grant,
-                timeout: PATIENCE,
-                platform,
-                steps: steps.clone(),
-                newer: Newer::new(arrivals(), Instant::now() + PATIENCE),
-                interruption: Interruption::default(),
-            };
-            let mut returned = with_steps(&steps, handler.call(call)).await;
-            let mut handled = match returned.outcome {
-                RunEnd::Ended(handled) => handled?,
-                RunEnd::Interrupted => return Err(Error::msg("the turn was interrupted")),
-            };
-            check_timers(&update, &handled)?;
-            let commit = Commit {
-                update: update.id.0.clone(),
-                state: handled.state.clone(),
-                statements: std::mem::take(&mut handled.statements),
-                lock: LockAfter::GivenBack,
-                ..Commit::default()
-            };
-            let committed = storage.commit(&mut returned.grant, commit).await;
-            committed.map_err(Error::Storage)?;
-            let state: S = serde_json::from_str(&handled.state)?;
-            Ok::<_, Error>((handled, state))
-        })?;
-        if let Some(last) = &mut self.last {
-            last.is_done = true;
-        }
-        self.keep(&update, handled.timers);
-        for new in handled.callbacks {
-            let user = update.dialog.user_id.clone();
-            let at = address(CALLBACKS, &new.token);
-            self.callbacks.insert(at, (user, new.name));
-        }
-        let kept =
-            |(name, value): (String, Rc<str>)| Some((name, serde_json::from_str(&value).ok()?));
-        let timers = self.timers.get(&update.dialog);
-        Ok(Said {
-            state,
-            actions: handled.actions,
-            steps: steps.all().into_iter().filter_map(kept).collect(),
-            timers: timers
-                .into_iter()
-                .flat_map(BTreeMap::keys)
-                .cloned()
-                .collect(),
-            drafts: self.platform.drafts.take(),
-        })
-    }
-
-    fn keep(&mut self, update: &Update, changes: Vec<TimerChange>) {
-        let timers = self.timers.entry(update.dialog.clone()).or_default();
-        for change in changes {
-            match &change {
-                TimerChange::Cancel { name } => drop(timers.remove(name)),
-                TimerChange::Set { name, .. } => drop(timers.insert(name.clone(), change)),
-            }
-        }
-    }
 }
 
-/// What would fail a turn's commit in a bot fails it here.
-fn check_timers(update: &Update, handled: &Handled) -> Result<()> {
-    for change in &handled.timers {
-        if let TimerChange::Set { name, when, data } = change {
-            timing::row(update, name.clone(), when.clone(), data.clone()).map_err(Error::msg)?;
-        }
-    }
-    Ok(())
-}
-
-async fn begin(storage: &dyn Storage, dialog: DialogKey, update: String) -> Result<Granted> {
-    let begin = Begin {
-        dialog,
-        update: Some(update),
-        arrived: Arrival::now(),
-        wait: PATIENCE,
-    };
-    let begun = storage.begin(begin).await.map_err(Error::Storage)?;
-    let seen = || Error::msg("an update of this id was handled before");
-    let granted = begun.granted().ok_or_else(seen)?;
-    match granted.seen {
-        Some(_) => Err(seen()),
-        None => Ok(granted),
-    }
-}
-
-/// Runs it, and keeps the steps that it asks for.
-async fn with_steps<T>(steps: &Steps, work: impl Future<Output = T>) -> T {
-    steps.begin_attempt();
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            Wish { step, answer } = steps.asked() => {
-                drop(answer.send(Ok(steps.stands(step.name, step.value))));
-            }
-        }
-    }
-}
-
-/// Words that no other process looks at.
-fn arrivals() -> Arrivals {
-    static OURS: OnceLock<Vec<AtomicU64>> = OnceLock::new();
-    let new = || std::iter::repeat_with(|| AtomicU64::new(0));
-    Arrivals::new(OURS.get_or_init(|| new().take(WORDS).collect()))
-}
-
+mod running;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,16 @@ use std::net::TcpStream;
 use super::PATIENCE;
 
 /// What a bot has answered.
+///
+/// ```
+/// # fn main() {}
+/// # fn test(bot: &turnkey::testing::Program) -> turnkey::Result<()> {
+/// let update = r#"{"user":"ann","id":"1","text":"hi"}"#;
+/// let answer = bot.post("/desk", &[("x-secret", "open")], update)?;
+/// assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Answer {

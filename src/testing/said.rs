@@ -9,6 +9,24 @@ use serde_json::Value;
 use crate::author::message::{Action, Reply};
 
 /// What a turn left.
+///
+/// ```
+/// use turnkey::{Turn, testing};
+///
+/// async fn handle(turn: &mut Turn<u32>) -> turnkey::Result<()> {
+///     turn.state += 1;
+///     turn.after("4m", "tea", serde_json::json!(null));
+///     turn.reply("In four minutes.");
+///     Ok(())
+/// }
+///
+/// # fn main() -> turnkey::Result<()> {
+/// let said = testing::say(handle, 0, "tea")?;
+/// assert_eq!((said.state, said.text().as_str()), (1, "In four minutes."));
+/// assert_eq!(said.timers, ["tea"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Said<S> {

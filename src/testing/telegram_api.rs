@@ -30,6 +30,15 @@ const POLL: Duration = Duration::from_millis(500);
 const MAX_BODY: usize = 64 << 20;
 
 /// A call that the bot has made.
+///
+/// ```
+/// # fn main() {}
+/// # fn test(telegram: &turnkey::testing::Telegram) -> turnkey::Result<()> {
+/// let call = telegram.call("a bill", |call| call.method == "sendInvoice")?;
+/// assert_eq!(call.params["currency"], "XTR");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TelegramCall {

@@ -18,6 +18,7 @@ use crate::author::overlap::Overlaps;
 use crate::author::user_lock::UserLock;
 use crate::channels::Channels;
 use crate::handlers::AnyHandler;
+use crate::shared::met::Met;
 use crate::shared::rate::Limiter;
 use crate::shared::scoreboard::{Field, Slot};
 use crate::turn::receipt::Inbox;
@@ -49,6 +50,8 @@ pub(crate) struct Bot {
     pub(crate) inherits: OnceCell<Option<i64>>,
     /// How much is taken of whom.
     pub(crate) limiter: Limiter,
+    /// Whose names the database has.
+    pub(crate) met: Met,
     /// This worker's counters; `InFlight` is its number of turns.
     pub(crate) slot: Slot,
     /// Bytes of bodies that are being read.

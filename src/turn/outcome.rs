@@ -17,6 +17,7 @@ use crate::handlers::Handled;
 use crate::shared::scrub::scrub;
 use crate::turn::asking::{self, Question};
 use crate::turn::context::Bot;
+use crate::turn::past::Past;
 use crate::turn::receipt::Receipt;
 use crate::turn::{calling, gathering, names, relay, timing};
 
@@ -41,11 +42,11 @@ pub(super) async fn prepare(
 ) -> crate::Result<(Commit, Vec<Outgoing>, Vec<Timer>)> {
     let mut handled = handled;
     let (relays, asked) = relays(bot, update, &mut handled.actions, of).map_err(Error::msg)?;
+    let channel = bot.channels.of(&update.dialog);
     for action in &mut handled.actions {
         names::check(action).map_err(Error::msg)?;
-        resolve(action, &update.message).map_err(Error::msg)?;
+        resolve(action, &update.message, channel.can_send()).map_err(Error::msg)?;
     }
-    let channel = bot.channels.of(&update.dialog);
     let name = &update.dialog.channel;
     if name == schedules::CHANNEL && !handled.actions.is_empty() {
         return Err(Error::msg(format!(
@@ -77,11 +78,8 @@ pub(super) async fn prepare(
     }
     changes.extend(calling::changes(bot, update, handled.callbacks, asked).await?);
     let history = if bot.history {
-        Some(serde_json::to_string(&serde_json::json!({
-            "update_id": update.id.0,
-            "text": update.text,
-            "replies": handled.actions,
-        }))?)
+        let past = Past::of(receipt, update, handled.actions);
+        Some(serde_json::to_string(&past)?)
     } else {
         None
     };
@@ -196,20 +194,28 @@ fn clean(text: &mut String) {
     }
 }
 
-/// "This message" is the one of this turn, whenever the action is sent.
+/// "This message" is the one of this turn, whenever the action is sent. Where all rides in the
+/// answer, whoever asked knows which one they mean.
 ///
 /// # Errors
 /// The turn has none.
-fn resolve(action: &mut Action, message: &str) -> std::result::Result<(), &'static str> {
+fn resolve(
+    action: &mut Action,
+    message: &str,
+    is_sent: bool,
+) -> std::result::Result<(), &'static str> {
     let target = match action {
         Action::Edit { message, .. } | Action::Delete { message } => Some(message),
         Action::Reply(reply) => reply.quote.as_mut(),
         _ => None,
     };
     match target {
-        Some(target) if *target == Target::This && message.is_empty() => {
-            Err("it edits, deletes or quotes the message of its turn, and this turn has none")
-        }
+        Some(target) if *target == Target::This && message.is_empty() => match is_sent {
+            true => {
+                Err("it edits, deletes or quotes the message of its turn, and this turn has none")
+            }
+            false => Ok(()),
+        },
         Some(target) if *target == Target::This => {
             *target = Target::Message(message.to_owned());
             Ok(())

@@ -66,7 +66,7 @@ pub(super) async fn during<T>(receipt: &mut Receipt<'_>, work: impl Future<Outpu
             wish = steps.asked() => Some(wish),
             () = receipt.accept_is_due() => None,
         };
-        let mut written = pin!(async {
+        let mut written = Box::pin(async {
             match wish {
                 Some(wish) => keep(receipt, wish).await,
                 None => receipt.accept().await,

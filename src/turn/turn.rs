@@ -45,7 +45,8 @@ use crate::turn::giving_up::{self, End};
 use crate::turn::outcome::{self, Of};
 use crate::turn::receipt::{Answer, Receipt, WaitsFor};
 use crate::turn::{
-    asking, gathering, inherited, relay, riding, send, stepping, ticking, timing, told, typing,
+    asking, gathering, inherited, meeting, relay, riding, send, stepping, ticking, timing, told,
+    typing,
 };
 
 /// How often a turn that lost its lock is run again before its update is refused.
@@ -91,7 +92,8 @@ pub(crate) fn start_for(
         drop(sender.send(busy));
         return receiver;
     };
-    tokio::task::spawn_local(async move {
+    // Boxed: a task is copied as a whole when it begins and when it ends.
+    tokio::task::spawn_local(Box::pin(async move {
         let bot = &place.0;
         let plain = match waits_for {
             WaitsFor::Answer => Vec::new(),
@@ -108,7 +110,7 @@ pub(crate) fn start_for(
         let mut receipt = Receipt::new(&bot.inbox, update, arrived, plain, waits_for, sender);
         if let Some(window) = window {
             let dialog = receipt.update.dialog.clone();
-            let is_kept = gathering::keep(bot, &mut receipt, window).await;
+            let is_kept = Box::pin(gathering::keep(bot, &mut receipt, window)).await;
             drop(receipt);
             let bot = bot.clone();
             drop(place);
@@ -135,7 +137,7 @@ pub(crate) fn start_for(
         }
         drop(receipt);
         drop(place);
-    });
+    }));
     receiver
 }
 
@@ -331,6 +333,7 @@ fn attempts(bot: &Bot) -> Attempts<'_> {
     }
 }
 
+/// What few turns need is boxed: each turn's task has room for all that is not.
 async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
     let update = receipt.update.clone();
     let dialog = &update.dialog;
@@ -355,7 +358,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             Some(Ok(Begun::Seen(seen))) => {
                 let rode = riding::rode(bot, receipt, &seen);
                 receipt.answer(Answer::Seen(seen));
-                if riding::send_what_rode(bot, dialog, rode).await {
+                if Box::pin(riding::send_what_rode(bot, dialog, rode)).await {
                     attempts.take_out(receipt).await;
                 }
                 return;
@@ -372,10 +375,11 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         if let Some(seen) = begun.seen {
             let rode = riding::rode(bot, receipt, &seen);
             receipt.answer(Answer::Seen(seen));
-            if send::send(bot, &grant, begun.unsent).await.is_ok() {
+            let sent = Box::pin(send::send(bot, &grant, begun.unsent));
+            if sent.await.is_ok() {
                 send::end(bot, grant, Vec::new(), dialog).await;
             }
-            if riding::send_what_rode(bot, dialog, rode).await {
+            if Box::pin(riding::send_what_rode(bot, dialog, rode)).await {
                 attempts.take_out(receipt).await;
             }
             return;
@@ -393,14 +397,17 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
             }
             continue;
         }
-        let sent = receipt.during(send::send(bot, &grant, begun.unsent));
-        if let Err(error) = sent.await {
-            return receipt.answer(Answer::Busy(told::of_replies(&error)));
+        if !begun.unsent.is_empty() {
+            let sending = Box::pin(send::send(bot, &grant, begun.unsent));
+            if let Err(error) = receipt.during(sending).await {
+                return receipt.answer(Answer::Busy(told::of_replies(&error)));
+            }
         }
 
         // handle
         let mut state = begun.state;
-        if state.is_none() {
+        let is_new = state.is_none();
+        if is_new {
             match inherited::state(bot, &update).await {
                 Ok(inherited) => state = inherited,
                 Err(error) => return receipt.answer(Answer::Busy(told::of_storage(&error))),
@@ -424,7 +431,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 let returned = match heard.kind {
                     Kind::Relayed => relay::handled(heard, state, grant),
                     Kind::Button if asking::is_press(heard) => {
-                        let (returned, asker) = asking::handled(bot, heard, state, grant).await;
+                        let handled = Box::pin(asking::handled(bot, heard, state, grant));
+                        let (returned, asker) = handled.await;
                         // Its answer is in the inbox.
                         resume_soon(bot, asker);
                         returned
@@ -482,11 +490,16 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                         let gathered = gathering::handled(bot, heard, grant.fence());
                         commit.changes.extend(gathered);
                         commit.changes.extend(stepping::forgotten(receipt));
+                        let met = meeting::of(bot, heard, is_new).map(|(who, changes)| {
+                            commit.changes.extend(changes);
+                            who
+                        });
                         let answer = commit.answer.clone();
                         let others: BTreeSet<_> =
                             commit.relays.iter().map(|row| row.dialog.clone()).collect();
                         match bot.storage.commit(&mut grant, commit).await {
                             Ok(()) => {
+                                meeting::kept(bot, met);
                                 bot.slot.add(Field::Turns, 1);
                                 tally(bot, &receipt.update, receipt.arrived);
                                 bot.slot.histogram().record(receipt.age());
@@ -517,7 +530,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                 }
             };
             // It is given up, and its user may be told.
-            match giving_up::give_up(bot, attempts, receipt, (state, grant), &why).await {
+            let given_up = giving_up::give_up(bot, attempts, receipt, (state, grant), &why);
+            match Box::pin(given_up).await {
                 End::Told(held, left) => {
                     grant = held;
                     break left;
@@ -542,7 +556,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
         if !outgoing.is_empty() {
             let replies = outgoing.len() as u64;
             bot.slot.add(Field::Sending, replies);
-            match send::send_new(bot, &grant, outgoing).await {
+            match Box::pin(send::send_new(bot, &grant, outgoing)).await {
                 Ok(last) => send::end(bot, grant, last, dialog).await,
                 // They stay in the outbox; the lock goes back.
                 Err(error) => tracing::warn!("{dialog}: replies wait in the outbox: {error}"),

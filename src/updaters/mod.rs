@@ -4,6 +4,7 @@
 pub(crate) mod account;
 pub(crate) mod body;
 pub(crate) mod callback;
+pub(crate) mod own_name;
 pub(crate) mod polling;
 pub(crate) mod registration;
 pub(crate) mod rpc;

@@ -228,6 +228,7 @@ impl Worker<'_> {
             limiter: self
                 .scoreboard
                 .limiter(config.rates.user, config.rates.address),
+            met: self.scoreboard.met(),
             slot,
             body_bytes: Cell::new(0),
             draining,

@@ -41,7 +41,7 @@ use crate::turn::broadcast;
 use crate::turn::context::Bot;
 use crate::turn::recovery;
 use crate::turn::send;
-use crate::updaters::{account as whose, polling, registration};
+use crate::updaters::{account as whose, own_name, polling, registration};
 
 /// Between two signs of life. They are given by the runtime itself, so one that
 /// is blocked gives none.
@@ -243,6 +243,12 @@ pub(super) fn once_it_serves(
     if worker.is_first && config.updater == Updater::Webhooks {
         for account in channels::accounts(config)? {
             tasks.start(End::Cut, whose::learn(bot.clone(), account));
+        }
+    }
+    if worker.is_first && config.admin.is_some() {
+        for outlet in bot.channels.outlets() {
+            let channel = outlet.name.to_owned();
+            tasks.start(End::Cut, own_name::learn(bot.clone(), channel));
         }
     }
     if let (true, Some(Tls::Acme(acme))) = (worker.is_first, &config.tls) {

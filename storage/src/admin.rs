@@ -2,17 +2,19 @@
 //!
 //! Called by the command line and the admin address. Works while a bot runs. Bounds: every list has a limit.
 
+use crate::person::Person;
 use crate::{
     DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, schedules,
 };
 
 /// What a dialog has beside its state, and loses with it.
-const BESIDE_STATE: [&str; 5] = [
+const BESIDE_STATE: [&str; 6] = [
     "turnkey_message",
     "turnkey_timer",
     "turnkey_step",
     "turnkey_overlap",
     "turnkey_callback",
+    "turnkey_person",
 ];
 
 /// Attempts at a reset that meets a commit each time.
@@ -27,6 +29,8 @@ pub struct DialogSummary {
     pub state_bytes: Option<u64>,
     /// Its last turn, in milliseconds since 1970.
     pub updated_at: i64,
+    /// Who it is, where the platform has told.
+    pub person: Option<Person>,
 }
 
 /// A dialog with all that is known of it.
@@ -38,8 +42,12 @@ pub struct DialogDetail {
     pub state: Option<String>,
     /// Its last turn, in milliseconds since 1970.
     pub updated_at: i64,
+    /// Who it is, where the platform has told.
+    pub person: Option<Person>,
     /// Its last turns, oldest first, each as JSON text.
     pub history: Vec<String>,
+    /// When each of these was committed, in milliseconds since 1970.
+    pub moments: Vec<i64>,
     /// Replies that are not marked as sent.
     pub unsent: u64,
     /// Updates in the inbox.
@@ -143,8 +151,8 @@ async fn first(storage: &dyn Storage, query: String) -> Result<Option<(DialogKey
         .transpose()
 }
 
-/// Up to `limit` dialogs whose user id contains `user`, in the order of user id and
-/// channel, behind `after`.
+/// Up to `limit` dialogs whose user's id or name contains `user`, in the order of user id and
+/// channel, behind `after`. Of names the case of letters does not count.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -158,28 +166,35 @@ pub async fn dialogs(
     let mut params = vec![Value::from(limit)];
     let first = DialogKey::new("", "");
     let after = after.unwrap_or(&first);
-    conditions.push("(user_id > ?2 OR (user_id = ?2 AND channel > ?3))");
+    conditions.push("(d.user_id > ?2 OR (d.user_id = ?2 AND d.channel > ?3))");
     params.extend([Value::from(&after.user_id), Value::from(&after.channel)]);
     if let Some(user) = user {
-        conditions.push("user_id LIKE ?4 ESCAPE '!'");
-        params.push(Value::from(format!("%{}%", escaped(user))));
+        conditions.push("(d.user_id LIKE ?4 ESCAPE '!' OR p.folded LIKE ?5 ESCAPE '!')");
+        let containing = |text: &str| Value::from(format!("%{}%", escaped(text)));
+        params.extend([containing(user), containing(&user.to_lowercase())]);
     }
     let query = format!(
-        "SELECT user_id, channel, version, OCTET_LENGTH(state) AS state_bytes, updated_at
-         FROM turnkey_dialog WHERE {} ORDER BY user_id, channel LIMIT ?1",
+        "SELECT d.user_id AS user_id, d.channel AS channel, d.version AS version,
+             OCTET_LENGTH(d.state) AS state_bytes, d.updated_at AS updated_at,
+             p.name AS name, p.username AS username, p.language AS language
+         FROM turnkey_dialog d
+         LEFT JOIN turnkey_person p ON p.user_id = d.user_id AND p.channel = d.channel
+         WHERE {} ORDER BY d.user_id, d.channel LIMIT ?1",
         conditions.join(" AND ")
     );
     let rows = storage.own_query(Statement::new(query, params)).await?;
     rows.iter().map(summary).collect()
 }
 
-/// Of a row with `user_id`, `channel`, `version`, `state_bytes` and `updated_at`.
+/// Of a row with `user_id`, `channel`, `version`, `state_bytes`, `updated_at` and what
+/// [`Person::of`] reads.
 pub(crate) fn summary(row: &Row) -> Result<DialogSummary> {
     let bytes = row.get::<i64>("state_bytes")? as u64;
     Ok(DialogSummary {
         dialog: row.dialog()?,
         state_bytes: (!is_forgotten(row)?).then_some(bytes),
         updated_at: row.get("updated_at")?,
+        person: Person::of(row)?,
     })
 }
 
@@ -204,8 +219,11 @@ pub async fn dialog(
     history: u32,
 ) -> Result<Option<DialogDetail>> {
     let key = || (&dialog.user_id, &dialog.channel);
-    let query = "SELECT version, state, updated_at FROM turnkey_dialog
-         WHERE user_id = ?1 AND channel = ?2";
+    let query = "SELECT d.version AS version, d.state AS state, d.updated_at AS updated_at,
+             p.name AS name, p.username AS username, p.language AS language
+         FROM turnkey_dialog d
+         LEFT JOIN turnkey_person p ON p.user_id = d.user_id AND p.channel = d.channel
+         WHERE d.user_id = ?1 AND d.channel = ?2";
     let rows = storage.own_query(Statement::new(query, key())).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
@@ -218,15 +236,18 @@ pub async fn dialog(
         false => "user_id = ?1 AND channel = ?2",
     };
     let query =
-        format!("SELECT turn FROM turnkey_history WHERE {of_dialog} ORDER BY id DESC LIMIT ?3");
+        format!("SELECT at, turn FROM turnkey_history WHERE {of_dialog} ORDER BY id DESC LIMIT ?3");
     let params = (&dialog.user_id, &dialog.channel, history);
-    let mut turns = storage
+    let (mut turns, mut moments) = (Vec::new(), Vec::new());
+    for row in storage
         .own_query(Statement::new(query, params))
         .await?
         .iter()
-        .map(|row| row.get("turn"))
-        .collect::<Result<Vec<String>>>()?;
-    turns.reverse();
+        .rev()
+    {
+        turns.push(row.get("turn")?);
+        moments.push(row.get("at")?);
+    }
     let count = async |table: &str, of_dialog: &str| -> Result<u64> {
         let query = format!("SELECT COUNT(*) AS n FROM {table} WHERE {of_dialog}");
         let rows = storage.own_query(Statement::new(query, key())).await?;
@@ -237,14 +258,16 @@ pub async fn dialog(
         dialog: dialog.clone(),
         state: (!is_forgotten(row)?).then_some(state),
         updated_at: row.get("updated_at")?,
+        person: Person::of(row)?,
         history: turns,
+        moments,
         unsent: count("turnkey_outbox", of_dialog).await?,
         pending: count("turnkey_inbox", "user_id = ?1 AND channel = ?2").await?,
     }))
 }
 
 /// Forgets a dialog's state, the names of its messages, its timers (but for the bot's own
-/// schedules), its callbacks and the steps of its turns: its next turn starts as a new dialog's. A
+/// schedules), its callbacks, the steps of its turns and its user's name: its next turn starts as a new dialog's. A
 /// turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
 /// sent, and the history, stay. False when there is no state.
 ///
@@ -341,6 +364,22 @@ pub async fn outbox(
     );
     let params = (after.turn.0 as i64, after.index, limit);
     let rows = storage.own_query(Statement::new(query, params)).await?;
+    rows.iter().map(line).collect()
+}
+
+/// Up to `limit` replies of a dialog that are not marked as sent, in order.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub async fn unsent_of(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    limit: u32,
+) -> Result<Vec<OutboxLine>> {
+    let of_dialog = "d.user_id = ?1 AND d.channel = ?2 ORDER BY o.turn, o.n LIMIT ?3";
+    let params = (&dialog.user_id, &dialog.channel, limit);
+    let query = Statement::new(lines(storage, of_dialog), params);
+    let rows = storage.own_query(query).await?;
     rows.iter().map(line).collect()
 }
 

@@ -151,6 +151,24 @@ pub async fn list(
     rows.iter().map(letter).collect()
 }
 
+/// Up to `limit` letters of a dialog, the oldest first.
+///
+/// # Errors
+/// [`Error::Unavailable`](crate::Error::Unavailable).
+pub async fn of_dialog(
+    storage: &dyn Storage,
+    dialog: &DialogKey,
+    limit: u32,
+) -> Result<Vec<DeadLetter>> {
+    let query = format!(
+        "SELECT {COLUMNS} FROM turnkey_dead WHERE user_id = ?1 AND channel = ?2
+         ORDER BY died, id LIMIT ?3"
+    );
+    let params = (&dialog.user_id, &dialog.channel, limit);
+    let rows = storage.own_query(Statement::new(query, params)).await?;
+    rows.iter().map(letter).collect()
+}
+
 /// The letter of this update.
 ///
 /// # Errors

@@ -52,6 +52,7 @@ pub mod overlaps;
 mod own;
 pub mod pauses;
 pub mod people;
+pub mod person;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod reasons;

@@ -51,10 +51,13 @@ pub async fn count(storage: &dyn Storage, since: i64) -> Result<People> {
 /// [`Error::Unavailable`](crate::Error::Unavailable).
 pub async fn recent(storage: &dyn Storage, limit: u32) -> Result<Vec<DialogSummary>> {
     let query = format!(
-        "SELECT user_id, channel, version, OCTET_LENGTH(state) AS state_bytes, updated_at
+        "SELECT d.user_id AS user_id, d.channel AS channel, d.version AS version,
+             OCTET_LENGTH(d.state) AS state_bytes, d.updated_at AS updated_at,
+             p.name AS name, p.username AS username, p.language AS language
          FROM (SELECT user_id, channel, version, state, updated_at FROM turnkey_dialog
              LIMIT {COUNTED}) d
-         ORDER BY updated_at DESC, user_id, channel LIMIT ?1"
+         LEFT JOIN turnkey_person p ON p.user_id = d.user_id AND p.channel = d.channel
+         ORDER BY d.updated_at DESC, d.user_id, d.channel LIMIT ?1"
     );
     let rows = storage.own_query(Statement::new(query, (limit,))).await?;
     rows.iter().map(summary).collect()

@@ -8,6 +8,14 @@ use serde::de::DeserializeOwned;
 use crate::{DialogKey, Error, Result, row};
 
 /// A value of a column or a parameter.
+///
+/// ```
+/// use turnkey_storage::Value;
+///
+/// assert_eq!(Value::from("tea"), Value::Text("tea".to_owned()));
+/// assert_eq!(Value::from(true), Value::Integer(1));
+/// assert_eq!(Value::from(None::<u32>), Value::Null);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// SQL NULL.
@@ -71,6 +79,17 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 /// The parameters of a statement: `()`, a tuple of up to twelve values, an array or a `Vec` of
 /// values, or a single value. (A `Vec<u8>` by itself is a list of numbers: bytes by themselves
 /// are written `(bytes,)`.)
+///
+/// ```
+/// use turnkey_storage::{Params, Value};
+///
+/// assert_eq!(7.into_values(), [Value::Integer(7)]);
+/// assert_eq!(("tea", 2, 0.5).into_values().len(), 3);
+/// assert_eq!((vec![1_u8, 2],).into_values(), [Value::Blob(vec![1, 2])]);
+/// // Values of several types in a number that is not known before:
+/// let list: Vec<Value> = vec!["tea".into(), 2.into()];
+/// assert_eq!(list.into_values().len(), 2);
+/// ```
 pub trait Params {
     /// The values in order.
     fn into_values(self) -> Vec<Value>;
@@ -135,6 +154,13 @@ params_for_tuples! {
 }
 
 /// One SQL statement with its parameters, written `?1`, `?2` …
+///
+/// ```
+/// use turnkey_storage::Statement;
+///
+/// let statement = Statement::new("INSERT INTO orders (item, count) VALUES (?1, ?2)", ("tea", 2));
+/// assert_eq!(statement.params.len(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
     /// The SQL, one statement.
@@ -154,6 +180,22 @@ impl Statement {
 }
 
 /// A row of an answer.
+///
+/// ```
+/// use turnkey_storage::{Result, Row};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order { item: String, count: u32, note: Option<String> }
+///
+/// fn read(row: &Row) -> Result<u32> {
+///     let first: String = row.get(0)?;         // by its place
+///     let count: u32 = row.get("count")?;      // by its name
+///     let order: Order = row.to()?;            // by the names of the fields
+///     let (item, again): (String, u32) = row.to()?; // by the order of the columns
+///     assert_eq!((first, count), (item, again));
+///     Ok(order.count + order.item.len() as u32 + u32::from(order.note.is_some()))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Row {
     columns: Arc<[String]>,
@@ -243,6 +285,14 @@ impl Row {
 }
 
 /// What names a column of a [`Row`]: its name, or its place, from 0.
+///
+/// ```
+/// use turnkey_storage::Column;
+///
+/// let columns = ["item".to_owned(), "count".to_owned()];
+/// assert_eq!("count".place(&columns), Some(1));
+/// assert_eq!(2.place(&columns), None);
+/// ```
 pub trait Column: std::fmt::Debug {
     /// Its place among these, if there is such a column.
     fn place(&self, columns: &[String]) -> Option<usize>;
@@ -273,6 +323,20 @@ impl Column for usize {
 }
 
 /// A Rust type that a column's value can be read as.
+///
+/// ```
+/// use turnkey_storage::{FromValue, Value};
+///
+/// /// A day, kept as `2026-01-02`.
+/// struct Day(String);
+///
+/// impl FromValue for Day {
+///     fn from_value(value: &Value) -> Option<Self> {
+///         String::from_value(value).filter(|text| text.len() == 10).map(Day)
+///     }
+/// }
+/// assert!(Day::from_value(&Value::from("2026-01-02")).is_some());
+/// ```
 pub trait FromValue: Sized {
     /// The value, or none when it holds another type.
     fn from_value(value: &Value) -> Option<Self>;

@@ -10,6 +10,23 @@ use super::update::Update;
 
 /// One thing that a turn asks for. All of them go through the outbox: in order, after the
 /// commit, tried again until the platform has it.
+///
+/// ```
+/// use turnkey::{Action, Turn, testing};
+///
+/// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     turn.reply("Noted.");
+///     turn.send_to("telegram", "4242", turn.text());
+///     Ok(())
+/// }
+///
+/// # fn main() -> turnkey::Result<()> {
+/// let said = testing::say(handle, (), "Help!")?;
+/// assert_eq!(said.actions[0], Action::from("Noted."));
+/// assert!(matches!(&said.actions[1], Action::SendTo { user, .. } if user == "4242"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "Flat")]
 #[non_exhaustive]
@@ -254,6 +271,15 @@ impl From<Action> for Flat {
 
 /// An action on its way: what the outbox stores. Rows of earlier versions have fewer
 /// fields, so each new one needs a default.
+///
+/// ```
+/// use turnkey::{Outgoing, ReplyId};
+///
+/// /// What a channel of your own posts for a reply.
+/// fn body(id: ReplyId, outgoing: &Outgoing) -> serde_json::Value {
+///     serde_json::json!({ "to": outgoing.to, "text": outgoing.text(), "key": outgoing.key(id) })
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Outgoing {

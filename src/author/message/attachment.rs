@@ -9,6 +9,13 @@ use super::content::FileKind;
 use super::object::Object;
 
 /// Where a file that is sent comes from.
+///
+/// ```
+/// use turnkey::{Attachment, Source};
+///
+/// let bill = Attachment::document("/srv/bills/7.pdf");
+/// assert_eq!(bill.source, Source::Path("/srv/bills/7.pdf".to_owned()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -58,6 +65,13 @@ pub struct Attachment {
 impl Attachment {
     /// A file of this kind: an address (`https://…`), an absolute path of the box, or the
     /// platform's id of a file that it has.
+    ///
+    /// ```
+    /// use turnkey::{Attachment, FileKind};
+    ///
+    /// let song = Attachment::new(FileKind::Audio, "https://example.org/song.mp3");
+    /// # drop(song);
+    /// ```
     pub fn new(kind: FileKind, from: impl Into<String>) -> Self {
         let from = from.into();
         let is_address = |scheme: &str| {
@@ -79,16 +93,40 @@ impl Attachment {
     }
 
     /// A picture, as [`Attachment::new`].
+    ///
+    /// ```
+    /// let cat = turnkey::Attachment::photo("https://example.org/cat.jpg");
+    /// # drop(cat);
+    /// ```
     pub fn photo(from: impl Into<String>) -> Self {
         Attachment::new(FileKind::Photo, from)
     }
 
     /// A file of any type, as [`Attachment::new`].
+    ///
+    /// ```
+    /// let bill = turnkey::Attachment::document("/srv/bills/7.pdf");
+    /// # drop(bill);
+    /// ```
     pub fn document(from: impl Into<String>) -> Self {
         Attachment::new(FileKind::Document, from)
     }
 
     /// A file that the platform has, by its id.
+    ///
+    /// ```
+    /// use turnkey::{Attachment, FileKind, Reply, Turn};
+    ///
+    /// /// Sends back the voice that came.
+    /// async fn parrot(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     let voice = turn.files().iter().find(|file| file.kind == FileKind::Voice);
+    ///     if let Some(id) = voice.and_then(|voice| voice.id.clone()) {
+    ///         turn.reply(Reply::file(Attachment::id(FileKind::Voice, id)));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # turnkey::App::new(parrot);
+    /// ```
     pub fn id(kind: FileKind, id: impl Into<String>) -> Self {
         Attachment {
             source: Source::Id(id.into()),
@@ -97,6 +135,13 @@ impl Attachment {
     }
 
     /// These bytes, under this name. They are kept with the turn: at most [`MAX_BYTES`].
+    ///
+    /// ```
+    /// use turnkey::{Attachment, FileKind};
+    ///
+    /// let list = Attachment::bytes(FileKind::Document, "list.csv", "name,count\n");
+    /// # drop(list);
+    /// ```
     pub fn bytes(kind: FileKind, name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Self {
         use base64::Engine;
         let base64 = base64::engine::general_purpose::STANDARD.encode(bytes);
@@ -108,6 +153,11 @@ impl Attachment {
     }
 
     /// The same under a name that the user sees.
+    ///
+    /// ```
+    /// let bill = turnkey::Attachment::document("/srv/bills/7.pdf").named("Your bill.pdf");
+    /// # drop(bill);
+    /// ```
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());

@@ -8,6 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::object::Object;
 
 /// What a user's app may be asked for by a button.
+///
+/// ```
+/// use turnkey::{Button, Keyboard, Press, Reply, Request};
+///
+/// let here = Button::that("I am here", Press::Request(Request::Location));
+/// let reply = Reply::from("Where are you?").keyboard(Keyboard::Once(vec![vec![here]]));
+/// # drop(reply);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -19,6 +27,13 @@ pub enum Request {
 }
 
 /// What happens when a button is pressed.
+///
+/// ```
+/// use turnkey::{Button, Press};
+///
+/// let button = Button::new("Yes", "1");
+/// assert_eq!(button.press, Press::Data("1".to_owned()));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Press {
@@ -118,16 +133,32 @@ impl From<Button> for ButtonFields {
 
 impl Button {
     /// A button that gives the handler this data.
+    ///
+    /// ```
+    /// assert_eq!(turnkey::Button::new("Yes", "tea:1").data(), Some("tea:1"));
+    /// ```
     pub fn new(label: impl Into<String>, data: impl Into<String>) -> Self {
         Button::that(label, Press::Data(data.into()))
     }
 
     /// A button that opens a page.
+    ///
+    /// ```
+    /// let button = turnkey::Button::link("The menu", "https://example.org/menu");
+    /// # drop(button);
+    /// ```
     pub fn link(label: impl Into<String>, url: impl Into<String>) -> Self {
         Button::that(label, Press::Link(url.into()))
     }
 
     /// A button that does this.
+    ///
+    /// ```
+    /// use turnkey::{Button, Press, Request};
+    ///
+    /// let button = Button::that("My number", Press::Request(Request::Contact));
+    /// # drop(button);
+    /// ```
     pub fn that(label: impl Into<String>, press: Press) -> Self {
         Button {
             label: label.into(),
@@ -136,6 +167,10 @@ impl Button {
     }
 
     /// The data that the handler is given, if it is that sort of button.
+    ///
+    /// ```
+    /// assert_eq!(turnkey::Button::link("Prices", "https://example.org").data(), None);
+    /// ```
     pub fn data(&self) -> Option<&str> {
         match &self.press {
             Press::Data(data) => Some(data),

@@ -16,6 +16,21 @@ use super::content::Sender;
 use super::timer::Delay;
 
 /// Somebody came with a callback's address, or pressed a button of a question.
+///
+/// ```
+/// use turnkey::Turn;
+///
+/// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     let Some(called) = turn.called() else { return Ok(()) };
+///     match (called.name.as_str(), called.button.as_deref()) {
+///         ("paid", _) => turn.reply(format!("{} euros are here.", called.body["eur"])),
+///         ("let in", Some("yes")) => turn.reply("You are in."),
+///         _ => turn.reply("Sorry, no."),
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(handle);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Called {
@@ -52,6 +67,20 @@ impl Called {
 }
 
 /// Who pressed a button of a question.
+///
+/// ```
+/// use turnkey::Turn;
+///
+/// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     if let Some(by) = turn.called().and_then(|called| called.by) {
+///         let name = by.sender.map(|sender| sender.name).unwrap_or_default();
+///         turn.reply(format!("{name} has agreed."));
+///         turn.send_to(by.channel, by.dialog, "I have told them.");
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(handle);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Presser {

@@ -6,6 +6,14 @@
 use serde::{Deserialize, Serialize};
 
 /// What sort of file it is. Platforms show each in a way of its own.
+///
+/// ```
+/// use turnkey::{FileKind, Turn};
+///
+/// fn has_voice(turn: &Turn<()>) -> bool {
+///     turn.files().iter().any(|file| file.kind == FileKind::Voice)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -168,6 +176,18 @@ impl Contact {
 }
 
 /// The message that a message answers.
+///
+/// ```
+/// use turnkey::Turn;
+///
+/// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     if let Some(quoted) = &turn.update().quoted {
+///         turn.reply(format!("You answer this: {}", quoted.text));
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(handle);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Quoted {
@@ -183,6 +203,18 @@ pub struct Quoted {
 }
 
 /// Where a forwarded message comes from.
+///
+/// ```
+/// use turnkey::Turn;
+///
+/// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     if let Some(from) = &turn.update().forwarded {
+///         turn.reply(format!("That was said by {} first.", from.name));
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(handle);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Forwarded {
@@ -195,6 +227,21 @@ pub struct Forwarded {
 }
 
 /// Who sent it. Their id is [`Update::user_id`](crate::Update::user_id).
+///
+/// ```
+/// use turnkey::Turn;
+///
+/// async fn greet(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     // Platforms do not tell everything: docs/CHANNELS.md has what each does.
+///     let language = turn.sender().and_then(|sender| sender.language.as_deref());
+///     match language.and_then(|tag| tag.split('-').next()) {
+///         Some("de") => turn.reply("Guten Tag!"),
+///         _ => turn.reply("Hello!"),
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(greet);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Sender {
@@ -210,6 +257,14 @@ pub struct Sender {
 }
 
 /// What sort of conversation it is.
+///
+/// ```
+/// use turnkey::{ChatKind, Turn};
+///
+/// fn is_private(turn: &Turn<()>) -> bool {
+///     turn.chat().is_none_or(|chat| chat.kind == ChatKind::Private)
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -224,6 +279,19 @@ pub enum ChatKind {
 }
 
 /// The conversation that a message is part of.
+///
+/// ```
+/// use turnkey::Turn;
+///
+/// async fn where_am_i(turn: &mut Turn<()>) -> turnkey::Result<()> {
+///     match turn.chat().and_then(|chat| chat.title.as_deref()) {
+///         Some(title) => turn.reply(format!("This is {title}.")),
+///         None => turn.reply("Only you and me."),
+///     }
+///     Ok(())
+/// }
+/// # turnkey::App::new(where_am_i);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Chat {

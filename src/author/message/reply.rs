@@ -12,6 +12,12 @@ use super::target::Target;
 use super::{html, markup};
 
 /// How a reply's text is written.
+///
+/// ```
+/// use turnkey::{Format, Reply};
+///
+/// assert_eq!(Reply::markup("**Tea**").format, Format::Markup);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -103,6 +109,11 @@ impl Reply {
     /// code, `[links](https://example.org)`, lists and quotes. Each platform is given what
     /// it can show, plain text where it shows nothing. Escape what users wrote, or say it
     /// with a plain reply.
+    ///
+    /// ```
+    /// let reply = turnkey::Reply::markup("**Bold**, and [a link](https://example.org)");
+    /// # drop(reply);
+    /// ```
     pub fn markup(text: impl Into<String>) -> Self {
         Reply {
             format: Format::Markup,
@@ -112,6 +123,11 @@ impl Reply {
 
     /// A text in HTML: `b`, `i`, `u`, `s`, `code`, `pre`, `a`, `blockquote`, `br`. Anything
     /// else fails the turn, with a sentence.
+    ///
+    /// ```
+    /// let reply = turnkey::Reply::html("<b>Bold</b>, and <a href=\"https://example.org\">a link</a>");
+    /// # drop(reply);
+    /// ```
     pub fn html(text: impl Into<String>) -> Self {
         Reply {
             format: Format::Html,
@@ -120,6 +136,10 @@ impl Reply {
     }
 
     /// A text that is shown as it is, whatever is in it. So is a plain string.
+    ///
+    /// ```
+    /// assert_eq!(turnkey::Reply::plain("2 * 3 * 4"), turnkey::Reply::from("2 * 3 * 4"));
+    /// ```
     pub fn plain(text: impl Into<String>) -> Self {
         Reply {
             text: text.into(),
@@ -128,16 +148,35 @@ impl Reply {
     }
 
     /// A picture: its address, the path of a file, or the platform's id.
+    ///
+    /// ```
+    /// let reply = turnkey::Reply::photo("https://example.org/cat.jpg").caption("A cat");
+    /// # drop(reply);
+    /// ```
     pub fn photo(from: impl Into<String>) -> Self {
         Reply::file(Attachment::photo(from))
     }
 
     /// A file.
+    ///
+    /// ```
+    /// use turnkey::{Attachment, Reply};
+    ///
+    /// let reply = Reply::file(Attachment::document("/srv/bills/7.pdf").named("bill.pdf"));
+    /// # drop(reply);
+    /// ```
     pub fn file(file: Attachment) -> Self {
         Reply::files([file])
     }
 
     /// Several files: an album, where the platform has them.
+    ///
+    /// ```
+    /// use turnkey::{Attachment, Reply};
+    ///
+    /// let album = Reply::files([Attachment::photo("/srv/1.jpg"), Attachment::photo("/srv/2.jpg")]);
+    /// # drop(album);
+    /// ```
     pub fn files(files: impl IntoIterator<Item = Attachment>) -> Self {
         Reply {
             files: files.into_iter().collect(),
@@ -146,6 +185,13 @@ impl Reply {
     }
 
     /// A place.
+    ///
+    /// ```
+    /// use turnkey::{Location, Reply};
+    ///
+    /// let reply = Reply::location(Location::new(48.2104, 16.3656));
+    /// # drop(reply);
+    /// ```
     pub fn location(location: Location) -> Self {
         Reply {
             location: Some(location),
@@ -154,6 +200,13 @@ impl Reply {
     }
 
     /// A telephone number.
+    ///
+    /// ```
+    /// use turnkey::{Contact, Reply};
+    ///
+    /// let reply = Reply::contact(Contact::new("+43 1 123", "The salon"));
+    /// # drop(reply);
+    /// ```
     pub fn contact(contact: Contact) -> Self {
         Reply {
             contact: Some(contact),
@@ -162,6 +215,11 @@ impl Reply {
     }
 
     /// The same with this text under the files.
+    ///
+    /// ```
+    /// let reply = turnkey::Reply::photo("/srv/bread.jpg").caption("Our bread");
+    /// assert_eq!(reply.text, "Our bread");
+    /// ```
     #[must_use]
     pub fn caption(mut self, text: impl Into<String>) -> Self {
         self.text = text.into();
@@ -169,12 +227,24 @@ impl Reply {
     }
 
     /// The same with one more button, in a row of its own.
+    ///
+    /// ```
+    /// let reply = turnkey::Reply::from("Tea?").button("Yes", "tea:1").button("No", "tea:0");
+    /// assert_eq!(reply.buttons.len(), 2);
+    /// ```
     #[must_use]
     pub fn button(self, label: impl Into<String>, data: impl Into<String>) -> Self {
         self.row([Button::new(label, data)])
     }
 
     /// The same with one more row of buttons.
+    ///
+    /// ```
+    /// use turnkey::{Button, Reply};
+    ///
+    /// let reply = Reply::from("Tea?").row([Button::new("Yes", "1"), Button::new("No", "0")]);
+    /// assert_eq!(reply.buttons[0].len(), 2);
+    /// ```
     #[must_use]
     pub fn row(mut self, buttons: impl IntoIterator<Item = Button>) -> Self {
         self.buttons.push(buttons.into_iter().collect());
@@ -182,6 +252,14 @@ impl Reply {
     }
 
     /// The same with a keyboard in place of the user's own.
+    ///
+    /// ```
+    /// use turnkey::{Button, Keyboard, Press, Reply};
+    ///
+    /// let rows = vec![vec![Button::that("Tea", Press::Say), Button::that("Coffee", Press::Say)]];
+    /// let reply = Reply::from("What would you like?").keyboard(Keyboard::Once(rows));
+    /// # drop(reply);
+    /// ```
     #[must_use]
     pub fn keyboard(mut self, keyboard: Keyboard) -> Self {
         self.keyboard = Some(keyboard);
@@ -189,12 +267,23 @@ impl Reply {
     }
 
     /// The same as an answer to the user's message, which is shown with it.
+    ///
+    /// ```
+    /// let reply = turnkey::Reply::from("That one? Yes.").quote();
+    /// # drop(reply);
+    /// ```
     #[must_use]
     pub fn quote(self) -> Self {
         self.quoting(Target::This)
     }
 
     /// The same as an answer to that message.
+    ///
+    /// ```
+    /// // A message of the bot's own, by its name.
+    /// let reply = turnkey::Reply::from("As I said").quoting("offer");
+    /// # drop(reply);
+    /// ```
     #[must_use]
     pub fn quoting(mut self, message: impl Into<Target>) -> Self {
         self.quote = Some(message.into());
@@ -202,6 +291,10 @@ impl Reply {
     }
 
     /// The same without a sound.
+    ///
+    /// ```
+    /// assert!(turnkey::Reply::from("Good night").silent().silent);
+    /// ```
     #[must_use]
     pub fn silent(mut self) -> Self {
         self.silent = true;
@@ -209,6 +302,10 @@ impl Reply {
     }
 
     /// The same without a preview of the pages that it links to.
+    ///
+    /// ```
+    /// assert!(turnkey::Reply::from("https://example.org").no_preview().no_preview);
+    /// ```
     #[must_use]
     pub fn no_preview(mut self) -> Self {
         self.no_preview = true;
@@ -216,6 +313,10 @@ impl Reply {
     }
 
     /// The same, to be neither forwarded nor saved.
+    ///
+    /// ```
+    /// assert!(turnkey::Reply::photo("/srv/ticket.png").protected().protected);
+    /// ```
     #[must_use]
     pub fn protected(mut self) -> Self {
         self.protected = true;
@@ -224,6 +325,11 @@ impl Reply {
 
     /// The same under a name of this dialog, of 1 to 64 bytes: `Turn::edit` and
     /// `Turn::delete` take it, in later turns too. The latest message of a name has it.
+    ///
+    /// ```
+    /// let reply = turnkey::Reply::from("1 cup").named("cups"); // later: turn.edit("cups", "2 cups")
+    /// # drop(reply);
+    /// ```
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());

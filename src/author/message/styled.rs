@@ -8,6 +8,20 @@
 use serde::{Deserialize, Serialize};
 
 /// How a part of a text looks.
+///
+/// ```
+/// use turnkey::{Style, Turn};
+///
+/// /// The links in what the user wrote.
+/// fn links(turn: &Turn<()>) -> Vec<&str> {
+///     let styles = turn.update().spans.iter().map(|span| &span.style);
+///     let link = |style| match style {
+///         &Style::Link(ref address) => Some(address.as_str()),
+///         _ => None,
+///     };
+///     styles.filter_map(link).collect()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -33,6 +47,14 @@ pub enum Style {
 }
 
 /// A part of a text, by its bytes, and how it looks.
+///
+/// ```
+/// use turnkey::{Span, Style};
+///
+/// let text = "Tea, please";
+/// let span = Span { start: 0, end: 3, style: Style::Bold };
+/// assert_eq!(&text[span.start..span.end], "Tea");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// Where it begins.

@@ -18,6 +18,11 @@ pub const MAX_USER_ID: usize = 256;
 pub const MAX_UPDATE_ID: usize = 256;
 
 /// The id of an update within its channel.
+///
+/// ```
+/// let id = turnkey::UpdateId("9001".to_owned());
+/// assert_eq!(id.to_string(), "9001");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UpdateId(pub String);
@@ -138,6 +143,13 @@ impl Kind {
 }
 
 /// Which kinds of update a handler is given.
+///
+/// ```
+/// use turnkey::{Hears, Kind};
+///
+/// assert!(Hears::default().hears(Kind::Message) && !Hears::default().hears(Kind::Edited));
+/// assert!(Hears::only([Kind::Edited]).hears(Kind::Timer)); // always heard
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hears(u32);
 
@@ -171,6 +183,17 @@ impl Default for Hears {
 }
 
 /// One incoming message or event. As JSON it is what the inbox keeps.
+///
+/// ```
+/// use turnkey::{Bytes, DialogKey, Kind, Update};
+///
+/// // What a channel of your own makes of a request, or a test sends.
+/// let raw = Bytes::from_static(b"{}");
+/// let mut update = Update::new(DialogKey::new("desk", "ann"), "9001", "/start ref_42", raw);
+/// assert_eq!(update.command(), Some(("start", "ref_42")));
+/// update.kind = Kind::Button;
+/// assert_eq!((update.user_id(), update.button()), ("ann", Some("/start ref_42")));
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Update {
     /// Whose it is: the channel and the user, or, in a group, what

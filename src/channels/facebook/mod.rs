@@ -34,8 +34,8 @@ use super::incoming::{NotHandled, parse_json, read_json, unreadable};
 use super::lenient::{self, Id, Number, or_default, readable};
 use super::upload::{self, Content, Form};
 use super::{
-    AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent, meta,
-    method_address, substitutes, without,
+    AskFuture, Channel, NameFuture, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture,
+    Sent, meta, method_address, named, substitutes, without,
 };
 use crate::author::message::{Action, Outgoing, Reply, Update};
 use crate::config::FacebookConfig;
@@ -361,6 +361,15 @@ impl Channel for Facebook {
             outcome(&response, &self.token)?;
             response.json()
         })
+    }
+
+    fn own_name(&self) -> Option<NameFuture<'_>> {
+        Some(Box::pin(async move {
+            let params = json!({ "fields": "name" });
+            let response = self.call("GET me", &params, "").await?;
+            outcome(&response, &self.token)?;
+            named("Facebook", &response.json::<Value>()?["name"])
+        }))
     }
 
     fn typing<'a>(&'a self, update: &'a Update) -> Option<SendFuture<'a>> {

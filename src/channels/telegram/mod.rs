@@ -54,7 +54,8 @@ use super::incoming::genuine;
 use super::lenient::readable;
 use super::signature::same_secret;
 use super::{
-    AskFuture, Channel, LocateFuture, Plan, Received, Refusal, SendError, SendFuture, Sent,
+    AskFuture, Channel, LocateFuture, NameFuture, Plan, Received, Refusal, SendError, SendFuture,
+    Sent, named,
 };
 use crate::author::message::{Action, File, Kind, Outgoing, Reply, Target, Update};
 use crate::config::TelegramConfig;
@@ -361,6 +362,23 @@ impl Channel for Telegram {
             let response = self.methods()?.call_twice(&self.client, &call).await?;
             calls::result(&response)
         })
+    }
+
+    fn own_name(&self) -> Option<NameFuture<'_>> {
+        let methods = self.methods.as_ref()?;
+        Some(Box::pin(async move {
+            let call = Call {
+                method: "getMe".into(),
+                params: Body::Any(serde_json::Map::new()),
+                uploads: Vec::new(),
+            };
+            let me = calls::result(&methods.call_twice(&self.client, &call).await?)?;
+            let name = named("Telegram", &me["first_name"])?;
+            Ok(match me["username"].as_str() {
+                Some(username) => format!("{name} (@{username})"),
+                None => name,
+            })
+        }))
     }
 
     fn locate<'a>(&'a self, file: &'a File) -> LocateFuture<'a> {

@@ -32,8 +32,8 @@ use super::incoming::{NotHandled, dialog, genuine, parse_json, unreadable, updat
 use super::lenient::{self, Id, readable};
 use super::signature::is_signed;
 use super::{
-    AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent,
-    method_address, substitutes, without,
+    AskFuture, Channel, NameFuture, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture,
+    Sent, method_address, named, substitutes, without,
 };
 use crate::author::message::{Action, Kind, Outgoing, Reply, Update};
 use crate::author::start_error::StartError;
@@ -262,6 +262,14 @@ impl Channel for Viber {
             outcome(&response, &self.token)?;
             response.json()
         })
+    }
+
+    fn own_name(&self) -> Option<NameFuture<'_>> {
+        Some(Box::pin(async move {
+            let response = self.call("get_account_info", &Value::Null, "").await?;
+            outcome(&response, &self.token)?;
+            named("Viber", &response.json::<Value>()?["name"])
+        }))
     }
 }
 

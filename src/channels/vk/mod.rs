@@ -51,8 +51,8 @@ use super::incoming::{NotHandled, genuine, parse_json};
 use super::lenient::{self, readable};
 use super::signature::same_secret;
 use super::{
-    AskFuture, Channel, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture, Sent,
-    method_address,
+    AskFuture, Channel, NameFuture, Plan, PlatformAnswer, Received, Refusal, SendError, SendFuture,
+    Sent, method_address, named,
 };
 use crate::author::message::{Action, Outgoing, Reply, Target, Update};
 use crate::config::VkConfig;
@@ -442,6 +442,13 @@ impl Channel for Vk {
             let response = self.call_any(method, &params, &update.address, key).await?;
             result(&response, &self.token)
         })
+    }
+
+    fn own_name(&self) -> Option<NameFuture<'_>> {
+        Some(Box::pin(async move {
+            let answer = self.call("groups.getById", []).await?;
+            named("VK", &answer["groups"][0]["name"])
+        }))
     }
 
     fn draft<'a>(&'a self, update: &'a Update, text: &'a str) -> Option<SendFuture<'a>> {

@@ -33,8 +33,8 @@ use self::incoming::Reader;
 use super::incoming::NotHandled;
 use super::lenient::readable;
 use super::{
-    AskFuture, Channel, LocateFuture, PlatformAnswer, Received, Refusal, SendError, SendFuture,
-    Sent, meta, substitutes,
+    AskFuture, Channel, LocateFuture, NameFuture, PlatformAnswer, Received, Refusal, SendError,
+    SendFuture, Sent, meta, named, substitutes,
 };
 use crate::author::message::{Action, File, Outgoing, Reply, Update};
 use crate::config::WhatsAppConfig;
@@ -183,6 +183,23 @@ impl Channel for WhatsApp {
             self.api.outcome(&response)?;
             response.json()
         })
+    }
+
+    fn own_name(&self) -> Option<NameFuture<'_>> {
+        Some(Box::pin(async move {
+            let (method, params) = (
+                format!("GET /{}", self.number),
+                serde_json::json!({ "fields": "verified_name,display_phone_number" }),
+            );
+            let response = self.api.call(&method, &params, "", None).await?;
+            self.api.outcome(&response)?;
+            let number = response.json::<Value>()?;
+            let name = named("WhatsApp", &number["verified_name"])?;
+            Ok(match number["display_phone_number"].as_str() {
+                Some(number) => format!("{name} ({number})"),
+                None => name,
+            })
+        }))
     }
 
     fn locate<'a>(&'a self, file: &'a File) -> LocateFuture<'a> {

@@ -16,7 +16,7 @@ use crate::operator::admin::{ProcessState, Status};
 /// Problems on the screen.
 const PROBLEMS: usize = 4;
 
-/// A chart: its title, its figure, and the last two minutes.
+/// A chart: its title, its figure, and the last five minutes.
 struct Chart<'a> {
     title: &'a str,
     figure: String,
@@ -54,7 +54,9 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, status: &Status, away: Option<&s
         (None, Some(_)) => Line::from(format!(" {headline}")).white().on_red().bold(),
         (None, None) => Line::from(format!(" {headline}")).green().bold(),
     };
-    let database = Line::from(format!(" {}", status.storage)).dim();
+    let names = text::known_as(status).map(|names| format!("known as {names}; "));
+    let database = format!(" {}{}", names.unwrap_or_default(), status.storage);
+    let database = Line::from(database).dim();
     frame.render_widget(Paragraph::new(vec![headline, database]), area);
 }
 
@@ -230,6 +232,28 @@ mod tests {
         assert!(drawn.find("trouble 0") < drawn.find("turns a second"));
         let text = text::snapshot(&status);
         assert!(text.contains("wrong       trouble 5"), "{text}");
+    }
+
+    #[test]
+    fn it_says_what_the_platforms_call_the_bot() {
+        let mut told = serde_json::to_value(status()).unwrap();
+        told["channels"] = json!([
+            { "name": "http", "turns": 0 },
+            { "name": "telegram", "own_name": "Te\u{1b}a (@tea_bot)", "turns": 0 },
+        ]);
+        let status: Status = serde_json::from_value(told).unwrap();
+        let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
+        terminal
+            .draw(|frame| draw(frame, "x", &status, None))
+            .unwrap();
+        let drawn = terminal.backend().to_string();
+        let known_as = "known as Te\u{fffd}a (@tea_bot) on telegram";
+        assert!(drawn.contains(known_as), "{drawn}");
+        let text = text::snapshot(&status);
+        assert!(
+            text.contains("known as    Te\u{fffd}a (@tea_bot) on"),
+            "{text}"
+        );
     }
 
     #[test]

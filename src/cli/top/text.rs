@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::operator::admin::figures::{bytes, count, maybe_seconds, rate, seconds};
-use crate::operator::admin::{Problem, Process, Status};
+use crate::operator::admin::{self, Problem, Process, Status};
 
 /// Lines for people.
 pub(super) fn snapshot(status: &Status) -> String {
@@ -15,6 +15,9 @@ pub(super) fn snapshot(status: &Status) -> String {
         let _ = writeln!(text, "{name:<10}  {figures}");
     };
     line("bot", headline(status));
+    if let Some(names) = known_as(status) {
+        line("known as", names);
+    }
     for problem in &status.problems {
         line("wrong", wrong(problem));
     }
@@ -114,6 +117,12 @@ pub(super) fn headline(status: &Status) -> String {
         "{name}{ready}; version {}, {}, up for {up}",
         status.version, status.updater
     )
+}
+
+/// What the platforms call the bot, where one has told.
+pub(super) fn known_as(status: &Status) -> Option<String> {
+    let names = clean(&admin::known_as(&status.channels));
+    (!names.is_empty()).then_some(names)
 }
 
 /// What is wrong, and the remedy.

@@ -1,5 +1,5 @@
-//! The counters of the last two minutes, sampled once a second: the basis of rates, percentiles
-//! and the small charts.
+//! The counters of the last minute, sampled once a second: the basis of rates and percentiles. (The
+//! charts are those of `shared/trends.rs`.)
 //!
 //! Each worker keeps its own, in memory, from the shared scoreboard; so all report the same,
 //! except that a young worker knows less of the past. Bounds: [`LOOKS`] samples of about a
@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::shared::scoreboard::{BUCKETS, Field, Scoreboard, upper_bound};
+use crate::shared::scoreboard::{BUCKETS, Field, Scoreboard, percentile};
+use crate::shared::trends::Sample;
 
 /// Between two looks.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
 /// Looks that are kept.
-const LOOKS: usize = 121;
+const LOOKS: usize = 61;
 
 /// Looks that a rate is taken over.
 const RATE: usize = 5;
@@ -64,6 +65,18 @@ pub(super) fn turn_times(board: Scoreboard) -> [u64; BUCKETS] {
     })
 }
 
+impl From<&Look> for Sample {
+    fn from(look: &Look) -> Self {
+        Sample {
+            turns: look.turns,
+            commits: look.commits,
+            in_flight: look.in_flight,
+            waiting: look.waiting,
+            turn_times: look.turn_times,
+        }
+    }
+}
+
 /// See the module's page.
 #[derive(Default)]
 pub(super) struct History {
@@ -91,18 +104,6 @@ pub(super) struct Rates {
     pub(super) sync_times: Percentiles,
 }
 
-/// For the charts: one figure a second, the oldest first.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Series {
-    pub(crate) turns_per_second: Vec<f64>,
-    /// Seconds; 0 where there were no turns.
-    pub(crate) p50: Vec<f64>,
-    pub(crate) p99: Vec<f64>,
-    pub(crate) commits_per_second: Vec<f64>,
-    pub(crate) in_flight: Vec<f64>,
-    pub(crate) waiting: Vec<f64>,
-}
-
 impl History {
     pub(super) fn push(&self, look: Look) {
         let mut looks = self.looks.borrow_mut();
@@ -128,28 +129,6 @@ impl History {
         }
         rates
     }
-
-    pub(super) fn series(&self) -> Series {
-        let looks = self.looks.borrow();
-        let mut series = Series::default();
-        for (n, now) in looks.iter().enumerate().skip(1) {
-            let before = &looks[n - 1];
-            let per_second = |from, to| rate(before.at, now.at, from, to);
-            series
-                .turns_per_second
-                .push(per_second(before.turns, now.turns));
-            series
-                .commits_per_second
-                .push(per_second(before.commits, now.commits));
-            let window = &looks[n.saturating_sub(RATE)];
-            let times = percentiles(&window.turn_times, &now.turn_times);
-            series.p50.push(times.p50.unwrap_or_default());
-            series.p99.push(times.p99.unwrap_or_default());
-            series.in_flight.push(now.in_flight as f64);
-            series.waiting.push(now.waiting as f64);
-        }
-        series
-    }
 }
 
 fn rate(since: Instant, until: Instant, from: u64, to: u64) -> f64 {
@@ -170,51 +149,5 @@ fn percentiles(before: &[u64; BUCKETS], now: &[u64; BUCKETS]) -> Percentiles {
         p90: of(0.9),
         p99: of(0.99),
         p999: of(0.999),
-    }
-}
-
-/// The time that this share took no longer than, in seconds: within its bucket as if
-/// all were spread evenly.
-fn percentile(counts: &[u64; BUCKETS], share: f64) -> Option<f64> {
-    let all: u64 = counts.iter().sum();
-    if all == 0 {
-        return None;
-    }
-    let wanted = all as f64 * share;
-    let mut below = 0.0;
-    let bound = |n: usize| upper_bound(n).map(|us| us as f64 / 1e6);
-    for (n, count) in counts.iter().enumerate() {
-        let count = *count as f64;
-        if count > 0.0 && below + count >= wanted {
-            let from = n.checked_sub(1).and_then(bound).unwrap_or(0.0);
-            // Nothing is known of the last bucket but that it is longer.
-            let to = bound(n).unwrap_or(from);
-            return Some(from + (to - from) * (wanted - below) / count);
-        }
-        below += count;
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_within_an_eighth() {
-        let mut counts = [0; BUCKETS];
-        assert_eq!(percentile(&counts, 0.5), None);
-        // 100 of 1 ms to 2 ms, and one of a second.
-        for us in 0..100 {
-            let us = 1000 + us * 10;
-            let n = (0..BUCKETS).find(|n| upper_bound(*n).is_none_or(|b| us < b));
-            counts[n.unwrap()] += 1;
-        }
-        let slow = (0..BUCKETS).find(|n| upper_bound(*n).is_none_or(|b| 1_000_000 < b));
-        counts[slow.unwrap()] += 1;
-        let p50 = percentile(&counts, 0.5).unwrap();
-        assert!((0.00135..0.00165).contains(&p50), "{p50}");
-        let p999 = percentile(&counts, 0.999).unwrap();
-        assert!((0.85..1.15).contains(&p999), "{p999}");
     }
 }

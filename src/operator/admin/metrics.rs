@@ -16,6 +16,7 @@ use super::history::turn_times;
 use super::status::{Broadcasting, Process, ProcessState, Status, Turns};
 use crate::author::message::Kind;
 use crate::shared::scoreboard::{BUCKETS, Histogram, upper_bound};
+use crate::shared::trends::Span;
 
 /// How the figures are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,7 +114,7 @@ const STEP: usize = 4;
 
 /// The whole text.
 pub(super) async fn text(admin: &Admin, format: Format) -> String {
-    let status = admin.status().await;
+    let status = admin.status(Span::default()).await;
     let mut text = Text {
         format,
         text: String::new(),

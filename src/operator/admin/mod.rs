@@ -13,7 +13,8 @@
 //! | `routes.rs` | paths, headers of answers |
 //! | `acts.rs` | what operators can do: retry and drop what was given up |
 //! | `status.rs` | all figures as one value, `/status.json` |
-//! | `history.rs` | the last two minutes: rates, percentiles, charts |
+//! | `history.rs` | the last minute: rates, percentiles |
+//! | `series.rs` | what the charts show |
 //! | `queues.rs` | what waits in the database |
 //! | `whose.rs` | channels, who talks to the bot, turns by kind |
 //! | `problems.rs`, `problem.rs` | what is wrong, in words, with the remedy |
@@ -31,6 +32,7 @@ mod problem;
 mod problems;
 mod queues;
 mod routes;
+mod series;
 mod server;
 mod status;
 mod whose;
@@ -51,10 +53,13 @@ pub(crate) use self::problem::Problem;
 use self::queues::Cached;
 #[cfg(feature = "top")]
 pub(crate) use self::status::{Process, ProcessState, Status};
+#[cfg(feature = "top")]
+pub(crate) use self::whose::known_as;
 use crate::config::Config;
 use crate::net::listener::Listener;
 use crate::net::tls::Certificates;
 use crate::shared::scoreboard::Scoreboard;
+use crate::shared::trends::Sample;
 use crate::turn::context::Bot;
 
 /// What a worker tells operators.
@@ -132,7 +137,9 @@ impl Admin {
         }
         let looks = async {
             loop {
-                self.history.push(Look::now(self.board));
+                let look = Look::now(self.board);
+                self.board.trends().look(&Sample::from(&look));
+                self.history.push(look);
                 tokio::time::sleep(LOOK).await;
             }
         };

@@ -13,6 +13,7 @@ use super::Admin;
 use super::page::figures::{bytes, seconds};
 use super::problem::{LONG_LOG, More, Problem};
 use super::status::{ProcessState, Status};
+use crate::shared::trends::Span;
 
 /// Seconds: a certificate that is not renewed by then is looked after by nobody.
 const LITTLE_REST: f64 = 7.0 * 86400.0;
@@ -35,9 +36,9 @@ const RECENT_CRASH: f64 = 3600.0;
 const _: () = assert!(REASONS <= 5, "a page has room for so many");
 
 impl Admin {
-    /// How things are now.
-    pub(crate) async fn status(&self) -> Status {
-        let (mut status, more) = self.figures().await;
+    /// How things are now; the charts show this.
+    pub(crate) async fn status(&self, span: Span) -> Status {
+        let (mut status, more) = self.figures(span).await;
         status.problems = find(&status, &more);
         status
     }

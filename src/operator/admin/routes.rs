@@ -19,6 +19,7 @@ use super::content::{Content, JSON};
 use super::{Admin, acts, gate, metrics, page};
 use crate::net::request::{Body, Wrong};
 use crate::shared::scrub::told;
+use crate::shared::trends::Span;
 
 /// Bytes of a query string.
 const QUERY: usize = 2048;
@@ -77,12 +78,12 @@ async fn content(admin: &Admin, head: &Parts, query: &str) -> Content {
             let format = metrics::Format::wanted(&head.headers);
             Content::ok(format.media_type(), metrics::text(admin, format).await)
         }
-        "/status.json" => match serde_json::to_string(&admin.status().await) {
+        "/status.json" => match serde_json::to_string(&admin.status(span(query)).await) {
             Ok(json) => Content::ok(JSON, json),
             Err(error) => Content::text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
         "/" => Content::text(StatusCode::SEE_OTHER, "see /status"),
-        "/status" => page::overview(&admin.status().await),
+        "/status" => page::overview(&admin.status(span(query)).await),
         "/status/style.css" => Content::ok("text/css; charset=utf-8", page::STYLE),
         "/status/live.js" => Content::ok("text/javascript; charset=utf-8", page::SCRIPT),
         "/status/dialogs" => page::dialogs(admin, query).await,
@@ -92,13 +93,21 @@ async fn content(admin: &Admin, head: &Parts, query: &str) -> Content {
             .strip_prefix("/status/dialogs/")
             .and_then(|p| p.split_once('/'))
         {
-            Some((channel, user)) => page::dialog(admin, channel, user).await,
+            Some((channel, user)) => page::dialog(admin, (channel, user), query).await,
             None => Content::text(
                 StatusCode::NOT_FOUND,
                 "no such path; there are /status, /status.json, /metrics, /readyz and /healthz",
             ),
         },
     }
+}
+
+/// What the charts are to show: `?charts=1h`.
+fn span(query: &str) -> Span {
+    let named = page::field(query, "charts");
+    named
+        .and_then(|name| Span::named(&name))
+        .unwrap_or_default()
 }
 
 fn respond(content: Content) -> Response<Full<Bytes>> {

@@ -16,15 +16,17 @@ use turnkey_storage::admin::{COUNTED, Queues};
 use turnkey_storage::broadcasts::Broadcast;
 
 use super::Admin;
-use super::history::{Look, Percentiles, Series};
+use super::history::{Look, Percentiles};
 use super::later::Later;
 use super::problem::{Disk, More, Problem};
 use super::queues::Outcome;
+use super::series::Series;
 use super::whose::{self, ChannelState, LogLine, Talkers};
 use crate::author::message::Kind;
 use crate::shared::clock::unix_ms;
 use crate::shared::notable;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
+use crate::shared::trends::{Sample, Span};
 
 /// A child that gave no sign of life for longer is silent: it blocks, or is stopped.
 const SILENT: Duration = Duration::from_secs(4);
@@ -249,7 +251,7 @@ impl Admin {
     pub(super) async fn not_ready(&self) -> Option<String> {
         let deadline = Instant::now() + REPLACED;
         loop {
-            let (status, _) = self.figures().await;
+            let (status, _) = self.figures(Span::default()).await;
             let is_away =
                 |writer: &Process| matches!(writer.state, ProcessState::Gone | ProcessState::Idle);
             let is_replaced = self.file.is_some() && status.writer.as_ref().is_none_or(is_away);
@@ -266,7 +268,7 @@ impl Admin {
     }
 
     /// How things are now, but for what is wrong, and what only that is found from.
-    pub(super) async fn figures(&self) -> (Status, More) {
+    pub(super) async fn figures(&self, span: Span) -> (Status, More) {
         let Outcome {
             queues,
             broadcasts,
@@ -370,7 +372,7 @@ impl Admin {
                 problem: certificates.problem(),
             }),
             settings: self.settings.clone(),
-            series: self.history.series(),
+            series: Series::of(span, &board.trends().points(span, &Sample::from(&look))),
             channels: self.channels(),
             talkers: talkers.as_ref().map(Talkers::of),
             problems: Vec::new(),

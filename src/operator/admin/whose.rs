@@ -29,6 +29,9 @@ pub(crate) struct LogLine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ChannelState {
     pub(crate) name: String,
+    /// What the platform calls the bot, once it has told.
+    #[serde(default)]
+    pub(crate) own_name: Option<String>,
     /// Turns since the start.
     pub(crate) turns: u64,
     /// When an update came last.
@@ -77,6 +80,7 @@ impl Admin {
                 let url = self.public_url.as_deref();
                 ChannelState {
                     name: name.to_owned(),
+                    own_name: pace.own_name(),
                     turns: self.board.workers().map(of).sum(),
                     last_update_ms: pace.updated_ms(),
                     webhook: url
@@ -90,6 +94,16 @@ impl Admin {
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
+}
+
+/// What the platforms call the bot, such as `Tea (@tea_bot) on telegram, Tea on vk`; empty where none
+/// has told.
+pub(crate) fn known_as(channels: &[ChannelState]) -> String {
+    let told = channels.iter().filter_map(|channel| {
+        let name = channel.own_name.as_deref()?;
+        Some(format!("{name} on {}", channel.name))
+    });
+    told.collect::<Vec<_>>().join(", ")
 }
 
 /// Turns by kind of update; only those that there were.

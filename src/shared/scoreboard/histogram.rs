@@ -82,6 +82,29 @@ pub(crate) fn upper_bound(bucket: usize) -> Option<u64> {
     Some((1 << (FIRST_POWER + power)) + (quarter << (FIRST_POWER + power - 2)))
 }
 
+/// The time that this share took no longer than, in seconds: within its bucket as if
+/// all were spread evenly.
+pub(crate) fn percentile(counts: &[u64; BUCKETS], share: f64) -> Option<f64> {
+    let all: u64 = counts.iter().sum();
+    if all == 0 {
+        return None;
+    }
+    let wanted = all as f64 * share;
+    let mut below = 0.0;
+    let bound = |n: usize| upper_bound(n).map(|us| us as f64 / 1e6);
+    for (n, count) in counts.iter().enumerate() {
+        let count = *count as f64;
+        if count > 0.0 && below + count >= wanted {
+            let from = n.checked_sub(1).and_then(bound).unwrap_or(0.0);
+            // Nothing is known of the last bucket but that it is longer.
+            let to = bound(n).unwrap_or(from);
+            return Some(from + (to - from) * (wanted - below) / count);
+        }
+        below += count;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,5 +133,23 @@ mod tests {
         assert_eq!(histogram.counts().iter().sum::<u64>(), 5);
         assert_eq!(histogram.counts()[BUCKETS - 1], 1);
         assert_eq!(histogram.most_us(), u64::MAX);
+    }
+
+    #[test]
+    fn percentiles_are_within_an_eighth() {
+        let mut counts = [0; BUCKETS];
+        assert_eq!(percentile(&counts, 0.5), None);
+        // 100 of 1 ms to 2 ms, and one of a second.
+        for us in 0..100 {
+            let us = 1000 + us * 10;
+            let n = (0..BUCKETS).find(|n| upper_bound(*n).is_none_or(|b| us < b));
+            counts[n.unwrap()] += 1;
+        }
+        let slow = (0..BUCKETS).find(|n| upper_bound(*n).is_none_or(|b| 1_000_000 < b));
+        counts[slow.unwrap()] += 1;
+        let p50 = percentile(&counts, 0.5).unwrap();
+        assert!((0.00135..0.00165).contains(&p50), "{p50}");
+        let p999 = percentile(&counts, 0.999).unwrap();
+        assert!((0.85..1.15).contains(&p999), "{p999}");
     }
 }

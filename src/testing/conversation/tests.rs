@@ -151,6 +151,8 @@ fn others_call_and_the_platform_answers_as_the_test_says() {
 
 #[test]
 fn a_runtime_is_told_where_it_does_not_belong() {
-    let runtime = Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(async { refused(bot().say("ann", "hi"), "#[test] fn") });
 }

@@ -132,6 +132,13 @@ const OURS: &[(&str, &[&str], usize)] = &[
         ],
         1,
     ),
+    (
+        "turnkey_person",
+        &[
+            "user_id", "channel", "name", "username", "language", "folded",
+        ],
+        2,
+    ),
 ];
 
 /// A table to be copied.

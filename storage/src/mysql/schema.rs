@@ -34,6 +34,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("overlaps.sql"),
     include_str!("schedules.sql"),
     include_str!("callbacks.sql"),
+    include_str!("people.sql"),
 ];
 
 /// The oldest servers: both know how to lay out an index on our keys, roll back a

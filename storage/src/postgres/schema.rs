@@ -28,6 +28,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("overlaps.sql"),
     include_str!("schedules.sql"),
     include_str!("callbacks.sql"),
+    include_str!("people.sql"),
 ];
 
 /// The oldest server that this is tried with has a larger number; functions and

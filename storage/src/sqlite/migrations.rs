@@ -211,4 +211,14 @@ pub(super) const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (hash)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX turnkey_callback_dialog ON turnkey_callback (user_id, channel);",
+    // Who talks: what the platforms tell of them.
+    "CREATE TABLE turnkey_person (
+        user_id TEXT NOT NULL,
+        channel TEXT NOT NULL,
+        name TEXT NOT NULL,
+        username TEXT NOT NULL,
+        language TEXT NOT NULL,
+        folded TEXT NOT NULL,
+        PRIMARY KEY (user_id, channel)
+    ) STRICT, WITHOUT ROWID;",
 ];

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use turnkey_storage::callbacks::Callback;
 use turnkey_storage::copy::{MAX_BYTES, MAX_ROWS};
+use turnkey_storage::person::Person;
 use turnkey_storage::sqlite::SqliteStorage;
 use turnkey_storage::steps::{Place, Step};
 use turnkey_storage::timers::Timer;
 use turnkey_storage::{
     Commit, DialogKey, ReplyId, Seen, Statement, Storage, admin, broadcasts, callbacks, dead,
-    inbox, marks, messages, overlaps, pauses, replies, steps, taken, timers,
+    inbox, marks, messages, overlaps, pauses, person, replies, steps, taken, timers,
 };
 
 use crate::common::{Served, begin, block_on, dialog, last, turn};
@@ -165,11 +166,13 @@ async fn keep_beside(storage: &dyn Storage) {
             body: b"\0\xff'".to_vec(),
         })
     };
+    let zoe = Person::new("Zoë 🦀 '", "zoe", "de").unwrap();
     let commit = Commit {
         changes: [
             &timer("te\0a 🦀", i64::MAX)[..],
             &timer("'", 0),
             &overlaps::set(&dialog("failing"), "burst 2s"),
+            &person::met(&dialog("failing"), &zoe),
             &[callback("ab", ""), callback("cd", "\0'")],
         ]
         .concat(),

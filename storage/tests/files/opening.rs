@@ -140,6 +140,7 @@ fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
          DROP TABLE turnkey_step;
          DROP TABLE turnkey_overlap;
          DROP TABLE turnkey_callback;
+         DROP TABLE turnkey_person;
          DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number >= 3;
          INSERT INTO turnkey_pause VALUES ('mark:vk', (1 << 60) + 42), ('vk:mark:', 1 << 60)",
     )

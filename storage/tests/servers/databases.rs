@@ -178,6 +178,7 @@ fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
                      DROP TABLE turnkey_step;
                      DROP TABLE turnkey_overlap;
                      DROP TABLE turnkey_callback;
+                     DROP TABLE turnkey_person;
                      DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number > 3;"
                 }
                 (false, Kind::Mysql) => {
@@ -190,6 +191,7 @@ fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
                      DROP TABLE turnkey_step;
                      DROP TABLE turnkey_overlap;
                      DROP TABLE turnkey_callback;
+                     DROP TABLE turnkey_person;
                      DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number > 2;"
                 }
             };

@@ -8,6 +8,7 @@ mod drafts;
 mod examples;
 mod failures;
 mod lives;
+mod pages;
 mod refusals;
 mod said;
 mod sdks;

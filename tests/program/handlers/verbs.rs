@@ -42,12 +42,17 @@ fn rust() -> BTreeSet<String> {
         let (_, turn) = file.split_once(start).expect("what a turn has");
         turn.to_owned()
     };
-    let turn = [
-        of("turn", "pub struct Turn<S> {"),
-        of("quick_messages", "impl<S> Turn<S> {"),
-        of("coming_back", "impl<S> Turn<S> {"),
-    ]
-    .concat();
+    let verbs = [
+        "hearing",
+        "saying",
+        "later",
+        "asking",
+        "own_sql",
+        "quick_messages",
+        "coming_back",
+    ];
+    let verbs = verbs.map(|file| of(file, "impl<S> Turn<S> {")).concat();
+    let turn = of("turn", "pub struct Turn<S> {") + &verbs;
     let public = turn
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("pub "));

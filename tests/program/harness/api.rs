@@ -126,6 +126,8 @@ impl Call {
 
 struct State {
     calls: Vec<Call>,
+    /// Who asked what the bot is called: the methods.
+    named: Vec<String>,
     /// That the bot is typing.
     typed: Vec<Value>,
     /// For the next calls of a chat, in order; then the weather.
@@ -174,6 +176,7 @@ impl Api {
         listener.set_nonblocking(true).expect("a socket");
         let state = Arc::new(Mutex::new(State {
             calls: Vec::new(),
+            named: Vec::new(),
             typed: Vec::new(),
             moods: HashMap::new(),
             weather: Weather::default(),
@@ -205,6 +208,12 @@ impl Api {
     /// A bot on all platforms that sends its replies here.
     pub(crate) fn configure(&self, setup: Setup) -> Setup {
         configure(setup, &self.url())
+    }
+
+    /// Who asked Telegram and Viber what the bot is called: the methods.
+    pub(crate) fn named(&self) -> Vec<String> {
+        let state = self.state.lock().expect("no panic under this lock");
+        state.named.clone()
     }
 
     /// Where it listens.
@@ -383,6 +392,12 @@ async fn answer(
         ));
     };
     let method = head.uri.path().rsplit('/').next().unwrap_or_default();
+    // Who the bot is: no message either.
+    if let Some(answer) = words::own_name(method) {
+        let mut state = state.lock().expect("no panic under this lock");
+        state.named.push(method.to_owned());
+        return Ok(respond(200, answer.to_string()));
+    }
     // Whoever is busy is seen to write: nothing that anybody gets.
     let is_typing = method == "sendChatAction"
         || method == "messages.setActivity"

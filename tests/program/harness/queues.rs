@@ -210,7 +210,8 @@ impl Queues {
         if path == "/me" {
             let query = fields(head.uri.query()?.as_bytes());
             let is_known = query["access_token"] == FACEBOOK_TOKEN;
-            return is_known.then(|| respond(200, json!({ "id": PAGE }).to_string()));
+            let me = json!({ "id": PAGE, "name": "Page of Tea" });
+            return is_known.then(|| respond(200, me.to_string()));
         }
         if path == "/lp/1" {
             return Some(self.long_poll(&fields(head.uri.query()?.as_bytes())).await);
@@ -331,7 +332,7 @@ impl Queues {
                 let error = json!({"error_code": 15, "error_msg": "Access denied"});
                 return respond(200, json!({ "error": error }).to_string());
             }
-            "getById" => json!({"groups": [{"id": 1, "name": "x"}], "profiles": []}),
+            "getById" => json!({"groups": [{"id": 1, "name": "Tea of VK"}], "profiles": []}),
             "getLongPollServer" => {
                 let (key, ts) = self.with(|state| (state.vk_key, state.vk.len()));
                 json!({"key": format!("k{key}"), "ts": ts.to_string(),

@@ -1,4 +1,6 @@
-//! The repository itself: imports, prose.
+//! The repository itself: imports, prose, pages, examples.
 
+pub(crate) mod examples;
 pub(crate) mod layers;
+pub(crate) mod pages;
 pub(crate) mod prose;

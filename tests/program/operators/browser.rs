@@ -4,14 +4,16 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::json;
 use turnkey_storage::sqlite::{Files, connect, random_owner};
 
-use crate::harness::bot::{Ended, Setup, finish, skipped};
+use crate::harness::bot::{Bot, Ended, Setup, finish, skipped};
 use crate::harness::client::say;
 use crate::operators::admin::{admin_port, get, setup};
 use crate::operators::operator::bury;
+use crate::operators::talk::{of, tell};
 
 /// Chromium's own, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -100,7 +102,7 @@ async fn save(setup: &Setup, port: u16, path: &str, name: &str) {
 
 #[tokio::test]
 async fn the_status_pages_are_well_formed_and_can_be_used_without_a_mouse() {
-    let bot = setup(Setup::counter()).args(&["--history"]).start().await;
+    let bot = setup(Setup::commands()).args(&["--history"]).start().await;
     if !can_validate(&bot.setup) {
         return bot.stop().await.assert_sound();
     }
@@ -111,8 +113,12 @@ async fn the_status_pages_are_well_formed_and_can_be_used_without_a_mouse() {
     for user in ["ann", "a-user-with-a-long-name-".repeat(8).as_str()] {
         say(bot.port, user, odd).await.number();
     }
+    converse(&bot, port).await;
     let none = get(port, "/status/dialogs?user=zoe").await.text();
-    assert!(none.contains("No user has an id like that."), "{none}");
+    assert!(
+        none.contains("No user has a name or an id like that."),
+        "{none}"
+    );
     let files = Files::of(&bot.setup.database());
     let storage = Arc::new(connect(&files, random_owner().unwrap()).unwrap());
     bury(storage, "u1").await;
@@ -122,6 +128,8 @@ async fn the_status_pages_are_well_formed_and_can_be_used_without_a_mouse() {
         ("/status/dialogs", "dialogs.html"),
         ("/status/dialogs?user=zoe", "none.html"),
         ("/status/dialogs/http/ann", "dialog.html"),
+        ("/status/dialogs/telegram/7", "talk.html"),
+        ("/status?charts=1d", "day.html"),
         ("/status/dead", "dead.html"),
         ("/status/act?do=drop&reply=1.0", "act.html"),
         ("/status/dialogs/http/zoe", "sorry.html"),
@@ -134,6 +142,30 @@ async fn the_status_pages_are_well_formed_and_can_be_used_without_a_mouse() {
     assert!(page.contains("<time datetime=\"20"), "{page}");
     validate(&bot.setup, &names);
     bot.stop().await.assert_sound();
+}
+
+/// Somebody whom the platform names says something of every sort.
+async fn converse(bot: &Bot, port: u16) {
+    for (update, what) in [
+        (
+            1,
+            json!({"text": "ask A long question with https://example.org/an-address-without-any-space-in-it?and=more"}),
+        ),
+        (2, json!({"data": "no"})),
+        (3, json!({"text": "album"})),
+        (4, json!({"text": "try 2"})),
+    ] {
+        tell(bot, &of("Maximiliana-Alexandra-von-und-zu", update, &what)).await;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = get(port, "/status/dialogs/telegram/7").await.text();
+        if page.contains("Handled after 2 attempts") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{page}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[test]

@@ -11,5 +11,6 @@ pub(crate) mod output;
 mod page;
 pub(crate) mod secrets;
 pub(crate) mod security;
+pub(crate) mod talk;
 pub(crate) mod top;
 pub(crate) mod upgrade_command;

@@ -178,3 +178,77 @@ async fn a_dead_letter_is_dropped_by_a_form_of_ours_and_by_no_other() {
     assert!(!is_dead().await);
     bot.stop().await.assert_sound();
 }
+
+/// The charts are of the counters that `/metrics` tells, whichever worker answers, however young it
+/// is.
+#[tokio::test]
+async fn the_charts_show_what_the_metrics_count_for_five_minutes_an_hour_and_a_day() {
+    let bot = setup(Setup::counter()).start().await;
+    let port = admin_port(&bot);
+    // The first look of a worker is where the charts begin.
+    let begun = async || {
+        !status(port).await["series"]["ages"]
+            .as_array()
+            .unwrap()
+            .is_empty()
+    };
+    let deadline = Instant::now() + SOON;
+    while !begun().await {
+        assert!(Instant::now() < deadline, "the charts have not begun");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for user in ["ann", "ann", "bob", "zoe", "zoe"] {
+        assert_eq!(say(bot.port, user, "hi").await.status, 200);
+    }
+    let turns_of = async |span: &str| -> f64 {
+        let told = get(port, &format!("/status.json?charts={span}"))
+            .await
+            .json();
+        let series = &told["series"];
+        assert_eq!(series["span"], span);
+        let list = |name: &str| {
+            let list = series[name].as_array().unwrap().iter();
+            list.map(|n| n.as_f64().unwrap()).collect::<Vec<_>>()
+        };
+        let rates = list("turns_per_second");
+        let lengths = list("lengths");
+        assert_eq!(rates.len(), lengths.len());
+        rates
+            .iter()
+            .zip(&lengths)
+            .map(|(rate, length)| rate * length)
+            .sum()
+    };
+    let worker = bot.worker(1).await;
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(worker),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    while bot.worker(1).await == worker {
+        assert!(Instant::now() < deadline, "it is not replaced");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for span in ["5m", "1h", "1d"] {
+        // A step of two seconds is told of when half of it is over.
+        let mut same = 0;
+        while same < 6 {
+            assert!(
+                Instant::now() < deadline,
+                "{span}: {}",
+                turns_of(span).await
+            );
+            same = match (turns_of(span).await - 5.0).abs() < 0.01 {
+                true => same + 1,
+                false => 0,
+            };
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    let metrics = get(port, "/metrics").await.text();
+    assert!(metrics.contains("\nturnkey_turns_total 5\n"), "{metrics}");
+    let page = get(port, "/status?charts=1d").await.text();
+    assert!(page.contains("<a href=\"/status?charts=1d\" aria-current=\"true\">1 day</a>"));
+    assert!(page.contains("Turns a second, the last day") && page.contains("24 h ago"));
+    bot.stop().await.assert_sound();
+}

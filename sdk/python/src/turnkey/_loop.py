@@ -9,6 +9,7 @@ tasks as the worker sends turns (`concurrency`).
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any, Callable, Dict, Optional
 
 from ._answer import done_line, fail_line, refuse_result
@@ -20,6 +21,10 @@ from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, decode, encod
 
 #: Seconds between two answers of a process that has quick turns.
 SOON = 0.001
+
+#: Where Python can, a task begins when it is made: a turn that waits for nothing is over then, and
+#: the loop need not come back to it.
+EAGER: Dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 class InHand:
@@ -93,7 +98,7 @@ class Loop(Questions):
             number = message["id"]
             turn._more = mine = InHand(number)
             self._turns[number] = turn
-            mine.task = self._loop.create_task(self._run(turn, mine))
+            mine.task = asyncio.Task(self._run(turn, mine), loop=self._loop, **EAGER)
         elif "cancel" in message:
             cancelled = self._turns.get(message["cancel"])
             if cancelled is not None and not goes_on(cancelled, message):

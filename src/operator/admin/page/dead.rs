@@ -1,6 +1,6 @@
 //! `/status/dead`: dead letters and dead replies, with the commands that try them again.
 //!
-//! Bounds: [`PORTION`] letters and as many replies on a page; texts are cut as in `dialogs.rs`.
+//! Bounds: [`PORTION`] letters and as many replies on a page; texts are cut as in `texts.rs`.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,8 @@ use hyper::StatusCode;
 use turnkey_storage::dead::{self, After, DeadLetter};
 use turnkey_storage::replies::{self, DeadReply};
 
-use super::dialogs::{ago, field, json};
+use super::dialogs::field;
+use super::texts::{ago, json};
 use super::{Tab, escape, frame, link_to, sorry};
 use crate::operator::admin::content::Content;
 use crate::operator::admin::queues::within;

@@ -1,24 +1,24 @@
-//! `/status/dialogs`: dialogs by their last turns or their users' ids, and one dialog with its state and
-//! last turns.
+//! `/status/dialogs`: dialogs by their last turns or their users' ids, with names where the platform
+//! tells; and one dialog with its conversation (`talk.rs`) and its state.
 //!
-//! Bounds: [`PORTION`] dialogs on a page, [`TURNS`] turns, [`SHOWN`] bytes of a text.
+//! Bounds: [`PORTION`] dialogs on a page, [`TURNS`] turns, [`MORE_TURNS`] where they are asked for.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
-use serde_json::Value;
 use turnkey_storage::DialogKey;
 use turnkey_storage::admin::{self, DialogDetail, DialogSummary};
 use turnkey_storage::people;
+use turnkey_storage::person::Person;
 
-use super::figures::{bytes, count, seconds, time};
+use super::figures::{bytes, count};
+use super::talk::{self, Open};
+use super::texts::{ago, json};
 use super::{Tab, escape, frame, link_to, region, sorry};
 use crate::operator::admin::Admin;
 use crate::operator::admin::content::Content;
 use crate::operator::admin::queues::within;
-use crate::shared::clock::unix_ms;
 
 /// Dialogs on a page.
 const PORTION: u32 = 50;
@@ -26,8 +26,8 @@ const PORTION: u32 = 50;
 /// Turns of the history.
 const TURNS: u32 = 20;
 
-/// Bytes of a text that are shown.
-const SHOWN: usize = 64 << 10;
+/// The same, where more are asked for.
+const MORE_TURNS: u32 = 200;
 
 /// The value of a query's field, if it is there.
 pub(in crate::operator::admin) fn field(query: &str, name: &str) -> Option<String> {
@@ -60,13 +60,13 @@ pub(in crate::operator::admin) async fn dialogs(admin: &Admin, query: &str) -> C
         }
     };
     let mut html = format!(
-        "<h1>Dialogs</h1><form action=\"/status/dialogs\"><label>User id contains \
+        "<h1>Dialogs</h1><form action=\"/status/dialogs\"><label>Name or id contains \
          <input type=\"search\" name=\"user\" value=\"{}\" maxlength=\"300\"></label><button type=\"submit\">Search</button></form>",
         escape(&user)
     );
     let if_none = match (wanted, &after) {
         (_, Some(_)) => "There are no more.",
-        (Some(_), None) => "No user has an id like that.",
+        (Some(_), None) => "No user has a name or an id like that.",
         (None, None) => "There are no dialogs yet.",
     };
     list(&mut html, &found, if_none);
@@ -98,17 +98,35 @@ fn list(html: &mut String, found: &[DialogSummary], if_none: &str) {
     }
     html.push_str(&region("scroll", "Dialogs"));
     html.push_str(
-        "<table><thead><tr><th scope=\"col\" class=\"left\">User</th><th scope=\"col\" class=\"left\">Channel</th>\
-         <th scope=\"col\">State</th><th scope=\"col\">Last turn</th></tr></thead><tbody>",
+        "<table class=\"stack people\"><thead><tr><th scope=\"col\" class=\"left\">User</th><th scope=\"col\" class=\"left\">Channel</th>\
+         <th scope=\"col\" class=\"left\">Language</th><th scope=\"col\">State</th><th scope=\"col\">Last turn</th></tr></thead><tbody>",
     );
     for line in found {
         let (channel, user) = (&line.dialog.channel, &line.dialog.user_id);
+        let person = line.person.as_ref();
+        let name = person.map_or(user.as_str(), called);
+        let mut under = String::new();
+        if name != user {
+            under = format!("<br><small>{}", escape(user));
+            let username = person.map_or("", Person::username);
+            if !username.is_empty() && username != name {
+                let _ = write!(under, ", @{}", escape(username));
+            }
+            under.push_str("</small>");
+        }
+        let language = person.map_or("", Person::language);
+        let language = if language.is_empty() { "-" } else { language };
         let _ = write!(
             html,
-            "<tr><td class=\"left\"><a href=\"{}\">{}</a></td><td class=\"left word\">{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><td class=\"left\"><a href=\"{}\">{}</a>{under}</td>\
+             <td class=\"left word\" data-name=\"Channel\">{}</td>\
+             <td class=\"left{}\" data-name=\"Language\">{}</td>\
+             <td data-name=\"State\">{}</td><td data-name=\"Last turn\">{}</td></tr>",
             link_to(channel, user),
-            escape(user),
+            escape(name),
             escape(channel),
+            if language == "-" { " none" } else { "" },
+            escape(language),
             line.state_bytes.map_or("forgotten".to_owned(), bytes),
             ago(line.updated_at)
         );
@@ -116,18 +134,11 @@ fn list(html: &mut String, found: &[DialogSummary], if_none: &str) {
     html.push_str("</tbody></table></div>");
 }
 
-/// How long ago, with the moment as a hint.
-pub(super) fn ago(ms: i64) -> String {
-    let ms = u64::try_from(ms).unwrap_or_default();
-    let age = unix_ms().saturating_sub(ms) as f64 / 1000.0;
-    time(ms, "", &format!("{} ago", seconds(age)))
-}
-
 /// `/status/dialogs/CHANNEL/USER`, percent-encoded.
 pub(in crate::operator::admin) async fn dialog(
     admin: &Admin,
-    channel: &str,
-    user: &str,
+    (channel, user): (&str, &str),
+    query: &str,
 ) -> Content {
     let decoded = |text| percent_decode_str(text).decode_utf8();
     let (Ok(channel), Ok(user)) = (decoded(channel), decoded(user)) else {
@@ -135,7 +146,14 @@ pub(in crate::operator::admin) async fn dialog(
         return sorry(StatusCode::BAD_REQUEST, "Dialog", Tab::Dialogs, why);
     };
     let key = DialogKey::new(&*channel, &*user);
-    let found = match within(admin::dialog(&*admin.bot.storage, &key, TURNS)).await {
+    let asked = field(query, "turns").and_then(|turns| turns.parse().ok());
+    let turns = asked.unwrap_or(TURNS).clamp(1, MORE_TURNS);
+    let storage = &*admin.bot.storage;
+    let question = async {
+        let found = admin::dialog(storage, &key, turns).await?;
+        Ok((found, talk::open(storage, &key).await?))
+    };
+    let (found, open) = match within(question).await {
         Ok(found) => found,
         Err(reason) => {
             return sorry(
@@ -146,93 +164,92 @@ pub(in crate::operator::admin) async fn dialog(
             );
         }
     };
+    // One whose first update failed has no state yet.
+    let found = found.or_else(|| open.detail(&key));
     let Some(found) = found else {
         let why = format!("there is no state of {key}; the search shows which dialogs there are");
         return sorry(StatusCode::NOT_FOUND, "Dialog", Tab::Dialogs, &why);
     };
-    let body = shown(&found);
+    let body = shown(&found, &open, turns);
     Content::html(
         StatusCode::OK,
         frame(&key.to_string(), Tab::Dialogs, false, &body),
     )
 }
 
-fn shown(found: &DialogDetail) -> String {
+fn shown(found: &DialogDetail, open: &Open, turns: u32) -> String {
+    let (user, person) = (&found.dialog.user_id, found.person.as_ref());
+    let name = person.map_or(user.as_str(), called);
     let mut html = format!(
-        "<h1>{} <small>{}</small></h1><dl class=\"facts\"><div><dt>last turn</dt><dd>{}</dd></div>\
-         <div><dt>updates in the inbox</dt><dd>{}</dd></div><div><dt>replies to be sent</dt><dd>{}</dd></div></dl><h2>State</h2>",
-        escape(&found.dialog.user_id),
-        escape(&found.dialog.channel),
-        ago(found.updated_at),
-        count(found.pending),
-        count(found.unsent),
+        "<h1>{} <small>{}</small></h1><div class=\"dialog\"><dl class=\"facts card\">",
+        escape(name),
+        escape(&found.dialog.channel)
     );
-    match &found.state {
-        Some(state) => html.push_str(&json("The state", state)),
-        None => html.push_str("<p class=\"note\">It was forgotten; the next turn starts anew.</p>"),
+    let mut fact = |name: &str, value: String| {
+        let _ = write!(html, "<div><dt>{name}</dt><dd>{value}</dd></div>");
+    };
+    if name != user {
+        fact("id", escape(user));
     }
-    html.push_str("<h2>Last turns</h2>");
-    if found.history.is_empty() {
-        html.push_str("<p class=\"note\">None are kept; run with --history to keep them.</p>");
-    }
-    if !found.history.is_empty() {
-        html.push_str(&region("scroll", "Last turns"));
-        html.push_str("<table class=\"turns\"><thead><tr><th scope=\"col\" class=\"left\">Said</th><th scope=\"col\" class=\"left\">Replies</th><th scope=\"col\">Update</th></tr></thead><tbody>");
-        for turn in found.history.iter().rev() {
-            html.push_str(&turn_of(turn));
+    if let Some(person) = person {
+        if !person.username().is_empty() && name != person.username() {
+            fact("user name", format!("@{}", escape(person.username())));
         }
-        html.push_str("</tbody></table></div>");
+        if !person.language().is_empty() {
+            fact("language", escape(person.language()));
+        }
     }
+    fact(
+        "last turn",
+        match found.updated_at {
+            0 => "none yet".to_owned(),
+            at => ago(at),
+        },
+    );
+    fact("updates in the inbox", count(found.pending));
+    fact("replies to be sent", count(found.unsent));
+    html.push_str("</dl><div><h2>Conversation</h2>");
+    let talk = talk::html(found, open, name);
+    if found.history.is_empty() {
+        html.push_str(match talk.is_empty() {
+            true => {
+                "<p class=\"note\">Nothing waits and nothing failed. What was said before is not \
+                 kept; run with <code>--history</code> to keep it.</p>"
+            }
+            false => {
+                "<p class=\"soft\">What waits or failed. What was said before is not kept; run with \
+                 <code>--history</code> to keep it.</p>"
+            }
+        });
+    } else if found.history.len() == turns as usize && turns < MORE_TURNS {
+        let _ = write!(
+            html,
+            "<p class=\"soft\">The last {turns} turns. <a href=\"{}?turns={MORE_TURNS}\">Up to {MORE_TURNS}</a></p>",
+            link_to(&found.dialog.channel, user)
+        );
+    }
+    html.push_str(&talk);
+    match &found.state {
+        Some(state) => {
+            let _ = write!(
+                html,
+                "<details><summary>State <small>{}</small></summary>{}</details>",
+                bytes(state.len() as u64),
+                json("The state", state)
+            );
+        }
+        None => html.push_str(
+            "<h2>State</h2><p class=\"note\">There is none; the next turn starts anew.</p>",
+        ),
+    }
+    html.push_str("</div></div>");
     html
 }
 
-/// A turn of the history, as `turn.rs` writes it: a row. Another's is shown whole.
-fn turn_of(text: &str) -> String {
-    let turn: Value = serde_json::from_str(text).unwrap_or_default();
-    let (Some(said), Some(replies)) = (turn["text"].as_str(), turn["replies"].as_array()) else {
-        return format!(
-            "<tr><td class=\"left\" colspan=\"3\">{}</td></tr>",
-            json("The turn", text)
-        );
-    };
-    let replies: String = replies
-        .iter()
-        .map(|reply| {
-            let is_plain = reply.as_object().is_some_and(|fields| fields.len() == 1);
-            let text = reply["text"].as_str().filter(|_| is_plain);
-            let text = text.map_or_else(|| reply.to_string(), str::to_owned);
-            format!("<p class=\"said\">{}</p>", escape(cut(&text).0))
-        })
-        .collect();
-    format!(
-        "<tr><td class=\"left\">{}</td><td class=\"left\">{replies}</td><td><small>{}</small></td></tr>",
-        escape(cut(said).0),
-        escape(turn["update_id"].as_str().unwrap_or("-")),
-    )
-}
-
-/// As much of a text as is shown, and how many bytes are not.
-fn cut(text: &str) -> (&str, usize) {
-    let mut end = text.len().min(SHOWN);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// What somebody is called: the name, else the user name.
+fn called(person: &Person) -> &str {
+    match person.name() {
+        "" => person.username(),
+        name => name,
     }
-    (&text[..end], text.len() - end)
-}
-
-/// JSON, or what was meant to be; `name` is for those who do not see it.
-pub(super) fn json(name: &str, text: &str) -> String {
-    let pretty =
-        serde_json::from_str::<Value>(text).and_then(|value| serde_json::to_string_pretty(&value));
-    let text = pretty.map_or(Cow::Borrowed(text), Cow::Owned);
-    let (start, rest) = cut(&text);
-    let rest = match rest {
-        0 => String::new(),
-        rest => format!("\n… and {} more", bytes(rest as u64)),
-    };
-    // As long as it is, it can be scrolled.
-    format!(
-        "<pre tabindex=\"0\" role=\"region\" aria-label=\"{name}\">{}{rest}</pre>",
-        escape(start)
-    )
 }

@@ -8,7 +8,7 @@
   async function refresh() {
     if (!document.hidden) {
       try {
-        const answer = await fetch("/status", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+        const answer = await fetch("/status" + location.search, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
         if (!answer.ok) throw new Error(answer.status);
         const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
         for (const old of document.querySelectorAll("[data-live]")) {

@@ -5,11 +5,14 @@
 //! Called by `routes.rs`. Invariant: every text that is not a constant goes through
 //! [`escape`]. The look is that of the reports (`crates/report/src/page.rs`).
 
+mod bubble;
 mod chart;
 mod dead;
 mod dialogs;
 pub(crate) mod figures;
 mod overview;
+mod talk;
+mod texts;
 mod whose;
 mod wrong;
 
@@ -67,18 +70,21 @@ pub(super) fn frame(title: &str, tab: Tab, is_live: bool, body: &str) -> String 
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
          <meta name=\"color-scheme\" content=\"light dark\"><link rel=\"icon\" href=\"data:,\">\
          <title>{} - Turnkey</title><link rel=\"stylesheet\" href=\"/status/style.css\">{script}</head>\n\
-         <body><header><a class=\"name\" href=\"/status\">Turnkey</a><nav>{links}</nav></header>\n\
+         <body><header><a class=\"name\" href=\"/status\">Turnkey</a><nav aria-label=\"Pages\">{links}</nav></header>\n\
          <main>{body}</main></body></html>\n",
         escape(title)
     )
 }
 
-/// A page that says why there is none.
+/// A page that says why there is none: a sentence, which may lack its full stop.
 pub(super) fn sorry(status: StatusCode, title: &str, tab: Tab, sentence: &str) -> Content {
+    let mut letters = sentence.trim_end_matches('.').chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    let sentence: String = first.into_iter().chain(letters).collect();
     let body = format!(
-        "<h1>{}</h1><p class=\"note bad\">{}</p>",
+        "<h1>{}</h1><p class=\"note bad\">{}.</p>",
         escape(title),
-        escape(sentence)
+        escape(&sentence)
     );
     Content::html(status, frame(title, tab, false, &body))
 }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 
 use super::super::problem::LONG_LOG;
 use super::super::status::{Process, ProcessState, Status, Waiting};
-use super::chart::sparkline;
+use super::super::whose as channels;
+use super::chart::{choice, sparkline};
 use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};
 use super::{escape, region, whose, wrong};
 use turnkey_text::numbers::counted;
@@ -19,6 +20,7 @@ pub(super) fn body(status: &Status) -> String {
     head(&mut html, status);
     wrong::first(&mut html, status);
     wrong::problems(&mut html, status);
+    html.push_str(&choice(&status.series));
     html.push_str("<section class=\"tiles\">");
     turns(&mut html, status);
     latency(&mut html, status);
@@ -50,10 +52,11 @@ fn head(html: &mut String, status: &Status) {
     let serving = serving.filter(|w| w.state == ProcessState::Serving).count();
     let _ = write!(
         html,
-        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}</h1>\
+        "<div class=\"title\" data-live=\"title\"><h1><span class=\"pill {class}\">{word}</span> {}</h1>{}\
          <p class=\"soft\">{}, {}; version {}, up for {}; {}</p></div>\
          <span id=\"live\" hidden>live</span>",
         escape(&status.name),
+        known_as(status),
         counted(serving as u64, "worker"),
         escape(&status.updater),
         escape(&status.version),
@@ -64,6 +67,15 @@ fn head(html: &mut String, status: &Status) {
         ),
         escape(&status.storage),
     );
+}
+
+/// What the platforms call the bot.
+fn known_as(status: &Status) -> String {
+    let names = channels::known_as(&status.channels);
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("<p>Known as {}</p>", escape(&names)),
+    }
 }
 
 /// A figure with a chart and lines below it.
@@ -95,6 +107,7 @@ fn turns(html: &mut String, status: &Status) {
     let turns = &status.turns;
     let chart = sparkline(
         "Turns a second",
+        &status.series,
         &[("c0", &status.series.turns_per_second)],
         rate,
     );
@@ -121,6 +134,7 @@ fn latency(html: &mut String, status: &Status) {
     let series = &status.series;
     let chart = sparkline(
         "Time of a turn",
+        &status.series,
         &[("c1", &series.p99), ("c0", &series.p50)],
         seconds,
     );
@@ -145,6 +159,7 @@ fn commits(html: &mut String, status: &Status) {
     };
     let chart = sparkline(
         "Commits a second",
+        &status.series,
         &[("c4", &status.series.commits_per_second)],
         rate,
     );
@@ -169,6 +184,7 @@ fn in_flight(html: &mut String, status: &Status) {
     let series = &status.series;
     let chart = sparkline(
         "Turns in flight",
+        &status.series,
         &[("c0", &series.in_flight), ("c1", &series.waiting)],
         |turns| count(turns as u64),
     );
@@ -411,22 +427,25 @@ fn database(html: &mut String, status: &Status) {
     card(html, "database", "Database", &rows);
 }
 
+/// The columns of the table of processes behind the name and the state.
+const COLUMNS: [&str; 8] = [
+    "Pid",
+    "Up for",
+    "In flight",
+    "Connections",
+    "Requests",
+    "Turns",
+    "Starts",
+    "Crashes",
+];
+
 fn processes(html: &mut String, status: &Status) {
     html.push_str("<h2>Processes</h2>");
     html.push_str(&region("scroll", "Processes"));
     html.push_str(
-        "<table><thead><tr><th scope=\"col\" class=\"left\">Process</th><th scope=\"col\" class=\"left\">State</th>",
+        "<table class=\"stack\"><thead><tr><th scope=\"col\" class=\"left\">Process</th><th scope=\"col\" class=\"left\">State</th>",
     );
-    for name in [
-        "Pid",
-        "Up for",
-        "In flight",
-        "Connections",
-        "Requests",
-        "Turns",
-        "Starts",
-        "Crashes",
-    ] {
+    for name in COLUMNS {
         let _ = write!(html, "<th scope=\"col\">{name}</th>");
     }
     html.push_str("</tr></thead><tbody data-live=\"processes\">");
@@ -439,8 +458,8 @@ fn processes(html: &mut String, status: &Status) {
 fn row(html: &mut String, status: &Status, process: &Process) {
     let is_writer = process.name == "writer";
     let of_worker = |number: u64| match is_writer {
-        true => "<td class=\"soft\">-</td>".to_owned(),
-        false => format!("<td>{}</td>", count(number)),
+        true => "-".to_owned(),
+        false => count(number),
     };
     let class = if process.state == ProcessState::Serving {
         "good"
@@ -457,17 +476,24 @@ fn row(html: &mut String, status: &Status, process: &Process) {
     };
     let _ = write!(
         html,
-        "<tr><th scope=\"row\" class=\"left\">{}</th><td class=\"left word\"><i class=\"dot {class}\"></i>{}</td><td>{}</td><td>{up}</td>{}{}{}<td>{}</td><td>{}</td><td>{}</td></tr>",
+        "<tr><th scope=\"row\" class=\"left\">{}</th><td class=\"left word\" data-name=\"State\"><span><i class=\"dot {class}\"></i>{}</span></td>",
         escape(&process.name),
         process.state.name(),
-        process.pid,
+    );
+    let cells = [
+        process.pid.to_string(),
+        up,
         of_worker(process.in_flight),
         of_worker(process.connections),
         of_worker(process.requests),
         count(process.turns),
         count(process.starts),
         flagged(count(process.crashes), process.crashes > 0),
-    );
+    ];
+    for (name, cell) in COLUMNS.iter().zip(cells) {
+        let _ = write!(html, "<td data-name=\"{name}\">{cell}</td>");
+    }
+    html.push_str("</tr>");
 }
 
 fn settings(html: &mut String, status: &Status) {

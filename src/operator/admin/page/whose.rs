@@ -55,6 +55,9 @@ fn one(html: &mut String, status: &Status, channel: &ChannelState) {
     let mut row = |name: &str, value: String| {
         let _ = write!(rows, "<div><dt>{name}</dt><dd>{value}</dd></div>");
     };
+    if let Some(name) = &channel.own_name {
+        row("the bot is called", escape(name));
+    }
     row("turns", count(channel.turns));
     let last = channel.last_update_ms;
     row("last update", last.map_or("none yet".to_owned(), ago));

@@ -1,7 +1,9 @@
 //! What an operator asks of a database, and does to it.
 
+use turnkey_storage::dead::{self, DeadLetter};
 use turnkey_storage::inbox::Pending;
 use turnkey_storage::people::{self, People};
+use turnkey_storage::person::{self, Person};
 use turnkey_storage::{Commit, DialogKey, Error, Storage, admin};
 
 use crate::common::{LONG, begin, dialog, last, turn};
@@ -102,6 +104,103 @@ async fn an_operator_sees_dialogs_and_what_waits(engine: &dyn Engine) {
     assert_eq!(oldest, (dialog("bob"), detail.updated_at));
 }
 
+async fn names_are_kept_with_a_turn_and_found(engine: &dyn Engine) {
+    let client = engine.open();
+    let storage: &dyn Storage = &*client;
+    let named = async |user: &str, update: &str, name: &str, username: &str| {
+        let person = Person::new(name, username, "pt-BR").unwrap();
+        let mut grant = begin(storage, &dialog(user), update).await.grant.unwrap();
+        let commit = Commit {
+            changes: person::met(&dialog(user), &person).into(),
+            ..last(update, "1")
+        };
+        storage.commit(&mut grant, commit).await.unwrap();
+        person
+    };
+    turn(storage, &dialog("10"), "u0", "1").await;
+    named("11", "u1", "Zo", "").await;
+    let zoe = named("11", "u2", "Zoë_Ärger 🦀 '", "zoe").await;
+    let bob = named("12", "u3", "Bob\0", "").await;
+    assert_eq!(bob.name(), "Bob");
+    // Said again, it is the same.
+    named("12", "u4", "Bob", "").await;
+    let found = async |text: &str| {
+        let list = admin::dialogs(storage, Some(text), None, 9).await.unwrap();
+        let found = list
+            .into_iter()
+            .map(|line| (line.dialog.user_id, line.person));
+        found.collect::<Vec<_>>()
+    };
+    let only_zoe = [("11".to_owned(), Some(zoe.clone()))];
+    for text in ["zoë_ä", "ÄRGER", "@zoe", "11", "🦀"] {
+        assert_eq!(found(text).await, only_zoe, "{text}");
+    }
+    assert_eq!(found("zo%").await, []);
+    assert_eq!(found("1").await.len(), 3);
+    assert_eq!(found("10").await, [("10".to_owned(), None)]);
+    let recent = people::recent(storage, 9).await.unwrap();
+    let told: Vec<_> = recent.iter().filter_map(|d| d.person.as_ref()).collect();
+    assert!(told.contains(&&zoe) && told.contains(&&bob), "{recent:?}");
+    let detail = async || {
+        admin::dialog(storage, &dialog("11"), 9)
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(detail().await.person, Some(zoe));
+    // With the state the name is forgotten.
+    assert!(admin::reset(storage, &dialog("11")).await.unwrap());
+    assert_eq!(detail().await.person, None);
+    assert_eq!(found("zoe").await, []);
+}
+
+async fn what_is_open_of_one_dialog_is_told(engine: &dyn Engine) {
+    let client = engine.open();
+    let storage: &dyn Storage = &*client;
+    for (user, update) in [("ann", "a1"), ("bob", "b1")] {
+        let mut grant = begin(storage, &dialog(user), update).await.grant.unwrap();
+        let commit = Commit {
+            replies: vec![format!("to {user}"), "more".to_owned()],
+            history: Some(format!("{{\"of\":\"{user}\"}}")),
+            ..keep(update, "1")
+        };
+        storage.commit(&mut grant, commit).await.unwrap();
+    }
+    let unsent = admin::unsent_of(storage, &dialog("ann"), 9).await.unwrap();
+    let bodies: Vec<&str> = unsent.iter().map(|line| &*line.body).collect();
+    assert_eq!(bodies, ["to ann", "more"]);
+    assert_eq!(
+        admin::unsent_of(storage, &dialog("ann"), 1)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        admin::unsent_of(storage, &dialog("zoe"), 9).await.unwrap(),
+        []
+    );
+    let detail = admin::dialog(storage, &dialog("ann"), 9).await.unwrap();
+    let detail = detail.unwrap();
+    assert_eq!(detail.moments, [detail.updated_at]);
+    let letter = |user: &str, update: &str| DeadLetter {
+        dialog: dialog(user),
+        update: update.to_owned(),
+        arrived: 1000,
+        digest: Vec::new(),
+        answer: Vec::new(),
+        body: b"x".to_vec(),
+        error: "no".to_owned(),
+        attempts: 3,
+        died: 2000,
+    };
+    for (user, update) in [("ann", "a2"), ("bob", "b2"), ("ann", "a3")] {
+        dead::bury(storage, &letter(user, update)).await.unwrap();
+    }
+    let letters = dead::of_dialog(storage, &dialog("ann"), 9).await.unwrap();
+    assert_eq!(letters, [letter("ann", "a2"), letter("ann", "a3")]);
+}
+
 async fn dialogs_are_counted_and_those_with_a_turn_lately(engine: &dyn Engine) {
     let client = engine.open();
     let storage: &dyn Storage = &*client;
@@ -121,6 +220,8 @@ async fn dialogs_are_counted_and_those_with_a_turn_lately(engine: &dyn Engine) {
 
 on_every_engine! {
     dialogs_are_counted_and_those_with_a_turn_lately
+    names_are_kept_with_a_turn_and_found
+    what_is_open_of_one_dialog_is_told
     a_reset_forgets_the_state_even_under_a_turn
     an_operator_sees_dialogs_and_what_waits
 }

@@ -66,7 +66,8 @@ fn said(
     let is_message = path == format!("/{NUMBER}/messages");
     let is_upload = path == format!("/{NUMBER}/media");
     let is_file = path == format!("/{MEDIA}") && head.method == Method::GET;
-    if !(is_message || is_upload || is_file) {
+    let is_own_name = path == format!("/{NUMBER}") && head.method == Method::GET;
+    if !(is_message || is_upload || is_file || is_own_name) {
         return None;
     }
     let proof = signature(WHATSAPP_SECRET, WHATSAPP_TOKEN.as_bytes());
@@ -76,6 +77,10 @@ fn said(
             .is_some_and(|t| t == WHATSAPP_TOKEN);
     if !is_ours || query.get("appsecret_proof") != Some(&proof) {
         return Some(error(401, 190, "Invalid OAuth access token"));
+    }
+    if is_own_name {
+        let name = json!({"id": NUMBER, "verified_name": "Tea of WhatsApp"});
+        return Some(respond(200, name.to_string()));
     }
     if is_file {
         let host = header("host").unwrap_or_default();

@@ -105,6 +105,18 @@ pub(crate) fn fields(text: &[u8]) -> HashMap<String, String> {
     form_urlencoded::parse(text).into_owned().collect()
 }
 
+/// What Telegram and Viber call the bot, if that is asked.
+pub(super) fn own_name(method: &str) -> Option<Value> {
+    match method {
+        "getMe" => Some(json!({"ok": true, "result":
+            {"id": 1, "is_bot": true, "first_name": "Tea <Bot>", "username": "tea_bot"}})),
+        "get_account_info" => {
+            Some(json!({"status": 0, "status_message": "ok", "name": "Tea of Viber"}))
+        }
+        _ => None,
+    }
+}
+
 /// The answer to a call that only shows something.
 pub(super) fn accepted_shown(platform: Platform) -> String {
     match platform {

@@ -1,0 +1,48 @@
+//! Texts from the database as the pages show them: moments, JSON, and no more of a text than a page
+//! has room for.
+//!
+//! Bound: [`SHOWN`] bytes of a text.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::escape;
+use super::figures::{bytes, seconds, time};
+use crate::shared::clock::unix_ms;
+
+/// Bytes of a text that are shown.
+const SHOWN: usize = 64 << 10;
+
+/// How long ago, with the moment as a hint.
+pub(super) fn ago(ms: i64) -> String {
+    let ms = u64::try_from(ms).unwrap_or_default();
+    let age = unix_ms().saturating_sub(ms) as f64 / 1000.0;
+    time(ms, "", &format!("{} ago", seconds(age)))
+}
+
+/// As much of a text as is shown, and how many bytes are not.
+pub(super) fn cut(text: &str) -> (&str, usize) {
+    let mut end = text.len().min(SHOWN);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (&text[..end], text.len() - end)
+}
+
+/// JSON, or what was meant to be; `name` is for those who do not see it.
+pub(super) fn json(name: &str, text: &str) -> String {
+    let pretty =
+        serde_json::from_str::<Value>(text).and_then(|value| serde_json::to_string_pretty(&value));
+    let text = pretty.map_or(Cow::Borrowed(text), Cow::Owned);
+    let (start, rest) = cut(&text);
+    let rest = match rest {
+        0 => String::new(),
+        rest => format!("\n… and {} more", bytes(rest as u64)),
+    };
+    // As long as it is, it can be scrolled.
+    format!(
+        "<pre tabindex=\"0\" role=\"region\" aria-label=\"{name}\">{}{rest}</pre>",
+        escape(start)
+    )
+}

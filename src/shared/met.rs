@@ -1,0 +1,76 @@
+//! Whose names the database has: words that all workers of the box share, so that a turn whose user
+//! is called as before costs one load of a word, and no storage.
+//!
+//! Asked by `turn/meeting.rs` before each commit of somebody whom the platform names, told after
+//! it. A word holds a hash of a dialog and its name; two dialogs may share one, and then their
+//! names are written again in turn: the storage sees that nothing changed. Nobody's name is in the
+//! map. Bound: [`WORDS`].
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use turnkey_storage::DialogKey;
+
+/// Words that the whole takes in the shared map: a power of two. Pages of it that nobody has
+/// written to take no memory.
+pub(crate) const WORDS: usize = 1 << 15;
+
+/// See the module's page.
+#[derive(Clone, Copy)]
+pub(crate) struct Met {
+    words: &'static [AtomicU64],
+}
+
+/// Somebody, as a word keeps them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Face(u64);
+
+impl Face {
+    /// A dialog, and what a platform tells of whose it is.
+    pub(crate) fn of(dialog: &DialogKey, told: [&str; 3]) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&dialog.channel, &dialog.user_id, told).hash(&mut hasher);
+        // 0 is a word that nobody has written to.
+        Face(hasher.finish().max(1))
+    }
+}
+
+impl Met {
+    /// Over [`WORDS`] words of the shared map.
+    pub(crate) fn new(words: &'static [AtomicU64]) -> Self {
+        Met { words }
+    }
+
+    /// Whether the database has their name as it is now.
+    pub(crate) fn knows(&self, face: Face) -> bool {
+        self.word(face).load(Relaxed) == face.0
+    }
+
+    /// The database has it.
+    pub(crate) fn learn(&self, face: Face) {
+        self.word(face).store(face.0, Relaxed);
+    }
+
+    fn word(&self, face: Face) -> &AtomicU64 {
+        &self.words[face.0 as usize % WORDS]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_name_is_another_face() {
+        let words: Vec<AtomicU64> = (0..WORDS).map(|_| AtomicU64::new(0)).collect();
+        let met = Met::new(Vec::leak(words));
+        let ann = DialogKey::new("telegram", "7");
+        let face = |name| Face::of(&ann, [name, "", "de"]);
+        assert!(!met.knows(face("Ann")));
+        met.learn(face("Ann"));
+        assert!(met.knows(face("Ann")) && !met.knows(face("Anna")));
+        let bob = DialogKey::new("telegram", "8");
+        assert!(!met.knows(Face::of(&bob, ["Ann", "", "de"])));
+    }
+}
