@@ -55,9 +55,8 @@ pub(super) fn apply(report: &mut Report, allowed: AllowCut) {
         .map(|row| (row.scenario.to_owned(), row.load))
         .collect();
     for round in &mut report.rounds {
-        let is_it = |(scenario, load): &(String, &str)| {
-            *scenario == round.scenario && *load == round.load
-        };
+        let is_it =
+            |(scenario, load): &(String, &str)| *scenario == round.scenario && *load == round.load;
         if passing.iter().any(is_it) {
             round.allow_cut();
         }

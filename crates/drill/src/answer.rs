@@ -288,7 +288,9 @@ mod tests {
         for size in 1..=text.len() {
             let (mut answer, mut body) = (Answer::to("GET"), Vec::new());
             for piece in text.as_bytes().chunks(size) {
-                answer.feed_with(piece, |bytes| body.extend_from_slice(bytes)).unwrap();
+                answer
+                    .feed_with(piece, |bytes| body.extend_from_slice(bytes))
+                    .unwrap();
             }
             assert_eq!(body, b"hello world", "in pieces of {size}");
         }

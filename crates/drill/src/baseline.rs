@@ -124,14 +124,20 @@ impl Baseline {
             let before = worse.len();
             for (what, now, then) in [
                 ("requests failed", now.failed, then.failed),
-                ("processes were left behind", now.left_behind, then.left_behind),
+                (
+                    "processes were left behind",
+                    now.left_behind,
+                    then.left_behind,
+                ),
                 ("tracebacks or panics", now.traces, then.traces),
                 ("rounds in which it did not leave", now.stayed, then.stayed),
             ] {
                 // Where all that failed is within --allow-cut, it is no worse.
                 let counts = now > then && !row.is_clean();
                 if counts {
-                    worse.push(format!("{name}: {now} {what} in the worst round, {then} then"));
+                    worse.push(format!(
+                        "{name}: {now} {what} in the worst round, {then} then"
+                    ));
                 }
             }
             if worse.len() == before && now.unclean > then.unclean {

@@ -3,7 +3,7 @@
 //! It is a decent client: before it uses a connection again it looks whether the server has
 //! closed it, and then opens another. It never sends a request twice.
 //!
-//! Called by `load.rs`; `http1.rs` and `http2/` do the work. Bound: each request has a time
+//! Called by `load/`; `http1.rs` and `http2/` do the work. Bound: each request has a time
 //! limit.
 
 use std::cell::RefCell;
@@ -170,7 +170,8 @@ impl Order<'_> {
     /// after it.
     pub(super) fn pause_on_connecting(&self) -> Option<Instant> {
         let hold = self.hold.filter(|hold| hold.at == Kind::Connect);
-        hold.filter(|_| self.n.is_multiple_of(2)).map(|hold| hold.until)
+        hold.filter(|_| self.n.is_multiple_of(2))
+            .map(|hold| hold.until)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `--do`: a command of the user's that is run in the middle of the load, such as a rolling
 //! restart, and what became of it.
 //!
-//! Used by `round.rs`. It runs in a process group of its own, so that it can be ended at
+//! Used by `round/`. It runs in a process group of its own, so that it can be ended at
 //! `--do-limit`; what it leaves running on purpose (a server in the background) is left
 //! alone.
 

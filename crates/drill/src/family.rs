@@ -146,7 +146,9 @@ impl Family {
                 .map(|(pid, _)| *pid)
                 .collect();
             let before = seen.len();
-            let children = alive.iter().filter(|(_, stat)| living.contains(&stat.parent));
+            let children = alive
+                .iter()
+                .filter(|(_, stat)| living.contains(&stat.parent));
             seen.extend(children.map(|(pid, stat)| (*pid, stat.began)));
             if seen.len() == before {
                 return;

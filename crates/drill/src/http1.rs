@@ -72,9 +72,29 @@ pub(super) async fn request(
     let stream = &mut connection.stream;
     record.outcome = match order.upload {
         Some(paced) => {
-            upload::exchange(client, stream, &wire, paced, &mut answer, &mut record, deadline).await
+            upload::exchange(
+                client,
+                stream,
+                &wire,
+                paced,
+                &mut answer,
+                &mut record,
+                deadline,
+            )
+            .await
         }
-        None => exchange(client, stream, order, &wire, &mut answer, &mut record, deadline).await,
+        None => {
+            exchange(
+                client,
+                stream,
+                order,
+                &wire,
+                &mut answer,
+                &mut record,
+                deadline,
+            )
+            .await
+        }
     };
     record.end = client.now();
     record.status = answer.status;
@@ -129,14 +149,12 @@ async fn send(
         Some(Kind::Body) => head + (bytes.len() - head) / 2,
         _ => bytes.len(),
     };
-    write(client, stream, &bytes[..pause], record, deadline)
-        .await?;
+    write(client, stream, &bytes[..pause], record, deadline).await?;
     if pause < bytes.len()
         && let Some(hold) = order.hold
     {
         sleep_until(hold.until.into()).await;
-        write(client, stream, &bytes[pause..], record, deadline)
-            .await?;
+        write(client, stream, &bytes[pause..], record, deadline).await?;
     }
     record.all_sent = Some(client.now());
     Ok(())

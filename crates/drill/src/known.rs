@@ -173,6 +173,10 @@ mod tests {
         let nginx = Known::of(["nginx"]).unwrap();
         assert_eq!(nginx.graceful(), Signal::SIGQUIT);
         assert!(!nginx.finishes_on(Signal::SIGTERM));
-        assert!(nginx.note(Signal::SIGTERM).starts_with("nginx stops at once on TERM"));
+        assert!(
+            nginx
+                .note(Signal::SIGTERM)
+                .starts_with("nginx stops at once on TERM")
+        );
     }
 }

@@ -277,7 +277,9 @@ impl Plan {
 
     /// Clients whose requests come one after another.
     pub(super) fn clients(&self) -> usize {
-        let beside = [&self.slow, &self.stream, &self.upload].into_iter().flatten();
+        let beside = [&self.slow, &self.stream, &self.upload]
+            .into_iter()
+            .flatten();
         self.connections + beside.map(|beside| beside.connections).sum::<usize>()
     }
 
@@ -305,6 +307,12 @@ impl Plan {
                 "{signal} needs a process, and --url alone names none: say what to do with --do \
                  'COMMAND', or whom to signal with --attach PID"
             )));
+        }
+        if only_by_command && self.scenarios.is_empty() {
+            return refuse(
+                "say what to do to the server in the middle of its load: --do 'COMMAND', such as \
+                 --do './rollout.sh'",
+            );
         }
         let stops = self.scenarios.iter().filter(|scenario| scenario.stops());
         if self.attach.is_some() && stops.count() > 0 && self.rounds() > 1 {
@@ -357,9 +365,16 @@ impl Plan {
         let Some(known) = self.known() else {
             return Vec::new();
         };
-        let tried: Vec<Signal> = self.scenarios.iter().filter_map(Scenario::asks_with).collect();
+        let tried: Vec<Signal> = self
+            .scenarios
+            .iter()
+            .filter_map(Scenario::asks_with)
+            .collect();
         let wrong = tried.iter().find(|signal| !known.finishes_on(**signal));
-        wrong.map(|signal| known.note(*signal)).into_iter().collect()
+        wrong
+            .map(|signal| known.note(*signal))
+            .into_iter()
+            .collect()
     }
 
     pub(super) fn rounds(&self) -> usize {

@@ -58,7 +58,9 @@ done
 /// The command that leads a session on its standard input, a terminal.
 pub(super) fn leader(command: &[OsString]) -> Command {
     let mut setsid = Command::new("setsid");
-    setsid.args(["-c", "/bin/sh", "-c", LEADER, "sh"]).args(command);
+    setsid
+        .args(["-c", "/bin/sh", "-c", LEADER, "sh"])
+        .args(command);
     setsid
 }
 

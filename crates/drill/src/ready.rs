@@ -1,7 +1,7 @@
 //! Waits until the server answers, and learns what it is: where it listens, and whether
 //! it is a bot of ours.
 //!
-//! Called by `round.rs` after each start. Errors are the user's to mend: the sentence
+//! Called by `round/` after each start. Errors are the user's to mend: the sentence
 //! says what was seen and quotes what the command printed.
 
 use std::collections::BTreeSet;
@@ -339,7 +339,9 @@ fn what(record: &Record, target: SocketAddr, request: &Request) -> String {
         (End::Complete, Some(status)) => format!(
             "{asked} was answered with {status}; name a request that works with --method, --path and --body"
         ),
-        (End::NoStatus, _) => format!("{asked} was answered without grpc-status: no gRPC is served there"),
+        (End::NoStatus, _) => {
+            format!("{asked} was answered without grpc-status: no gRPC is served there")
+        }
         (End::TimedOut, _) => format!("{asked} was not answered within --timeout"),
         (End::Malformed, _) => format!(
             "{asked} was answered with something that is not the protocol; --https and --http2 choose another"

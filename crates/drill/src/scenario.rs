@@ -268,7 +268,10 @@ mod tests {
         assert!(of("nginx").stops());
         assert_eq!(of("gunicorn"), Scenario::Term);
         assert_eq!(of("unheard-of"), Scenario::Term);
-        assert_eq!(Scenario::Hup.for_server(Known::of(["nginx"])), Scenario::Hup);
+        assert_eq!(
+            Scenario::Hup.for_server(Known::of(["nginx"])),
+            Scenario::Hup
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! stand-in for a shell, seen from the outside; or attached, if it ran before; or only an
 //! address.
 //!
-//! Used by `round.rs`. Invariants: nothing that was started here outlives its
+//! Used by `round/`. Invariants: nothing that was started here outlives its
 //! [`Session`], nor the drill: the stand-in kills all when its input ends. What was not
 //! started here is not ended here.
 
@@ -120,7 +120,10 @@ impl Session {
             None => {
                 let open = || {
                     let mut options = OpenOptions::new();
-                    options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
+                    options
+                        .read(true)
+                        .write(true)
+                        .custom_flags(OFlag::O_NOCTTY.bits());
                     options.open(&name)
                 };
                 let mut command = posix::leader(&plan.command);
@@ -188,11 +191,6 @@ impl Session {
     /// Whether its processes were started here, and are to end here.
     pub(super) fn is_ours(&self) -> bool {
         matches!(self.origin, Origin::Started(_))
-    }
-
-    /// Whether its processes are known.
-    pub(super) fn has_processes(&self) -> bool {
-        !matches!(self.origin, Origin::Elsewhere)
     }
 
     /// Presses Ctrl-C; without a terminal of ours, does what it does.

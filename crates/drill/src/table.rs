@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::diagnosis::{Cause, Finding};
-use super::verdict::Verdict;
 use super::results::{Report, Round};
+use super::verdict::Verdict;
 use turnkey_report::figures::thousands;
 
 /// Rounds whose problems are listed, and how many ways in which requests were cut; the rest
@@ -83,6 +83,21 @@ impl Row<'_> {
         exits.join(" ")
     }
 
+    /// The longest time in which nobody took a connection, of a server that should go on.
+    fn gap(&self) -> String {
+        let stays = self
+            .rounds
+            .iter()
+            .filter(|round| round.left_after_s.is_none());
+        let longest = stays
+            .map(|round| round.longest_refusal_s)
+            .fold(0.0, f64::max);
+        match longest {
+            longest if longest < 0.005 => "-".to_owned(),
+            longest => format!("{longest:.2}"),
+        }
+    }
+
     pub(super) fn slow(&self) -> String {
         let (answered, all) = self.rounds.iter().fold((0, 0), |(a, b), round| {
             (a + round.slow_answered.0, b + round.slow_answered.1)
@@ -128,7 +143,9 @@ impl Row<'_> {
             number(others),
             number(excused),
             sum(Verdict::Declined),
+            sum(Verdict::Told),
             sum(Verdict::Refused),
+            self.gap(),
             self.slow(),
             self.seconds(|round| round.refused_after_s),
             self.seconds(|round| round.gone_after_s.or(round.left_after_s)),
@@ -143,7 +160,7 @@ impl Row<'_> {
 }
 
 /// The names of the columns, in two lines.
-pub(super) const COLUMNS: [[&str; 2]; 20] = [
+pub(super) const COLUMNS: [[&str; 2]; 22] = [
     ["scenario", ""],
     ["load", ""],
     ["rounds", ""],
@@ -154,7 +171,9 @@ pub(super) const COLUMNS: [[&str; 2]; 20] = [
     ["other", "faults"],
     ["lost", "as must"],
     ["declined", ""],
+    ["told", ""],
     ["refused", ""],
+    ["longest", "gap s"],
     ["slow", "answered"],
     ["refuses", "after s"],
     ["left", "after s"],
@@ -204,6 +223,10 @@ fn percent(part: u64, of: u64) -> String {
     }
 }
 
+/// Columns that are always shown, and that of exit codes, of which 0 says something.
+const ALWAYS: usize = 7;
+const EXIT: usize = 16;
+
 /// Columns of words; the others are of figures.
 const WORDS: usize = 2;
 
@@ -214,9 +237,11 @@ impl fmt::Display for Report {
         // A column that says nothing is left out.
         let shown: Vec<usize> = (0..COLUMNS.len())
             .filter(|column| {
-                let silent = |row: &Vec<String>| row[*column] == "-" || row[*column] == "0";
-                let always = matches!(column, 0..=6 | 12..=14 | 16) || *column == 19;
-                always || !rows.iter().all(silent)
+                let silent = |row: &Vec<String>| match row[*column].as_str() {
+                    "0" => *column != EXIT,
+                    cell => cell == "-",
+                };
+                *column < ALWAYS || *column == COLUMNS.len() - 1 || !rows.iter().all(silent)
             })
             .collect();
         let width = |column: usize| {

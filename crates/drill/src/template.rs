@@ -151,7 +151,11 @@ impl Request {
             }
         }
         if self.body.as_ref().is_some_and(|body| body.len() > MAX_BODY)
-            || self.grpc.as_ref().is_some_and(|frame| frame.len() > MAX_BODY) {
+            || self
+                .grpc
+                .as_ref()
+                .is_some_and(|frame| frame.len() > MAX_BODY)
+        {
             return refuse("a body has at most 1 MiB".to_owned());
         }
         Ok(())

@@ -67,8 +67,7 @@ fn roots(ca: Option<&Path>) -> turnkey_report::Result<RootCertStore> {
     };
     let refuse = |reason: String| Error::Start(format!("--ca {}: {reason}", file.display()));
     let mut roots = RootCertStore::empty();
-    let certificates =
-        CertificateDer::pem_file_iter(file).map_err(|e| refuse(e.to_string()))?;
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|e| refuse(e.to_string()))?;
     for certificate in certificates {
         let certificate = certificate.map_err(|e| refuse(e.to_string()))?;
         roots.add(certificate).map_err(|e| refuse(e.to_string()))?;

@@ -135,7 +135,9 @@ fn request(aim: &Aim, order: &Order<'_>) -> Option<Request<()>> {
     let mut request = url.into_client_request().ok()?;
     for (name, value) in &order.message.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-        request.headers_mut().insert(name, HeaderValue::from_str(value).ok()?);
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::from_str(value).ok()?);
     }
     Some(request)
 }

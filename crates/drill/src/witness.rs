@@ -1,6 +1,6 @@
 //! A request that is stopped half-way until it is seen who took its connection.
 //!
-//! Used by `round.rs` to learn whether a new worker serves: connections of the load may
+//! Used by `round/` to learn whether a new worker serves: connections of the load may
 //! be too short to be seen in proc(5). It is none of the load's requests. Bounds: the
 //! times below.
 

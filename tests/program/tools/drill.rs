@@ -1,8 +1,7 @@
-//! The drill: on servers that lose, double or leave behind what they admit, to see that
-//! it finds just that; on bad input; and on our own bot, which must lose nothing.
+//! The drill as a command: its options, files and ends; and on our own bot, which must lose
+//! nothing. What it says of faulty servers is tested in `crates/drill/tests/drill/`.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::LazyLock;
@@ -12,11 +11,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use turnkey::drill::{Drill, Exit, Mode, Report, Request, Round, Scenario, To, Verdict};
+use turnkey::drill::{Drill, Exit, Report, Request, Scenario, To, Verdict};
 
 use crate::harness::bot::{SOON, Setup, example, until};
+use crate::harness::certificate::Authority;
 use crate::harness::proc::inhabitants;
-use crate::harness::proc::stat;
 
 /// For a drill of a few rounds on a busy machine.
 const LONG: Duration = Duration::from_secs(180);
@@ -48,8 +47,8 @@ fn run(drill: Drill) -> Report {
 #[test]
 fn bad_options_are_refused() {
     let setup = Setup::counter();
-    let cases: [(&[&str], &str); 15] = [
-        (&[], "COMMAND"),
+    let cases: [(&[&str], &str); 20] = [
+        (&[], "name the server's command"),
         (&["--scenario", "ctrl-d", "--", "x"], "usr2"),
         (&["--signal", "FOO", "--", "x"], "no signal"),
         (&["--to", "group", "--", "x"], "--signal"),
@@ -74,7 +73,18 @@ fn bad_options_are_refused() {
             &["--url", "http://192.0.2.1:80", "--", "x"],
             "--i-know 192.0.2.1",
         ),
-        (&["--url", "https://localhost", "--", "x"], "--url takes"),
+        (&["--url", "ftp://localhost", "--", "x"], "--url takes"),
+        (
+            &["--url", "http://127.0.0.1:1", "--scenario", "term"],
+            "--do 'COMMAND'",
+        ),
+        (&["--attach", "1", "--", "x"], "cannot be used with"),
+        (&["--grpc", "/a.B/C", "--", "x"], "--http2"),
+        (&["--allow-cut", "some", "--", "x"], "0.1%"),
+        (
+            &["--baseline", "/no/such/file", "--", "x"],
+            "--baseline /no/such/file",
+        ),
         (&["--", "/no/such/program"], "cannot start /no/such/program"),
     ];
     for (args, words) in cases {
@@ -153,7 +163,8 @@ fn tables_json_junit_and_a_report_that_needs_nothing_else() {
     );
 
     let page = read(&setup.path("report/report.html"));
-    assert!(page.contains("requests were cut") && page.contains("prefers-color-scheme:dark"));
+    assert!(page.contains("requests under way at the signal"));
+    assert!(page.contains("Why, and what helps") && page.contains("prefers-color-scheme:dark"));
     for outside in ["<script", "src=", "href=", "@import", "url("] {
         assert!(!page.contains(outside), "{outside}");
     }
@@ -251,6 +262,45 @@ fn our_bot_stops_without_loss() {
         .filter(|r| r.scenario != "double-ctrl-c")
     {
         assert_eq!(round.exit, Some(Exit::Code(0)), "{report}");
+    }
+}
+
+/// Handshakes, streams of HTTP/2 and bodies under way are treated no worse than requests
+/// in the clear.
+#[test]
+fn our_bot_loses_nothing_over_https() {
+    for http2 in [false, true] {
+        let directory = TempDir::new().unwrap();
+        let authority = Authority::new();
+        let (cert, key) = authority.issue(directory.path());
+        let ca = authority.write_root(directory.path());
+        let tls = [
+            "--tls-cert",
+            cert.to_str().unwrap(),
+            "--tls-key",
+            key.to_str().unwrap(),
+        ];
+        let drill = bot(&directory, &tls).https().ca(ca);
+        let drill = match http2 {
+            true => drill.http2().streams(4),
+            false => drill,
+        };
+        let report = run(drill
+            // No message: read to its end, and turned down.
+            .upload("/http", 100_000, 3)
+            .upload_time(Duration::from_millis(400))
+            .expect_status([200, 400])
+            .scenario(Scenario::CtrlC)
+            .scenario(Scenario::Term)
+            .scenario(Scenario::Hup));
+        assert_nothing_lost(&report);
+        for round in &report.rounds {
+            assert_eq!(round.leaves.at_once + round.leaves.silent, 0, "{report}");
+            assert!(round.findings.is_empty(), "{report}");
+            if http2 && round.load == "keep-alive" && round.scenario != "hup" {
+                assert!(round.leaves.in_two_steps > 0, "{report}");
+            }
+        }
     }
 }
 

@@ -22,9 +22,8 @@ pub(super) fn serve(stream: &mut TcpStream, head: &Head, kind: Kind) -> bool {
     } else {
         "text/plain"
     };
-    let start = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: {content}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    );
+    let start =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: {content}\r\nTransfer-Encoding: chunked\r\n\r\n");
     if stream.write_all(start.as_bytes()).is_err() {
         return false;
     }

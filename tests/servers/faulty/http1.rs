@@ -161,12 +161,7 @@ fn read_preface(stream: &mut TcpStream, connection: &mut Connection) -> bool {
 }
 
 /// Whether all of it came.
-fn read_body(
-    stream: &mut TcpStream,
-    connection: &mut Connection,
-    head: &Head,
-    kind: Kind,
-) -> bool {
+fn read_body(stream: &mut TcpStream, connection: &mut Connection, head: &Head, kind: Kind) -> bool {
     let mut missing = head.length;
     let taken = missing.min(connection.ahead.len());
     connection.ahead.drain(..taken);
@@ -233,8 +228,7 @@ fn answer(stream: &mut TcpStream, head: &Head, kind: Kind) -> Next {
     };
     let connection = if close { "Connection: close\r\n" } else { "" };
     let who = std::process::id();
-    let answer =
-        format!("{status}{connection}X-Backend: {who}\r\nContent-Length: 3\r\n\r\nhi\n");
+    let answer = format!("{status}{connection}X-Backend: {who}\r\nContent-Length: 3\r\n\r\nhi\n");
     static ANSWERS: AtomicUsize = AtomicUsize::new(0);
     let twice = kind == Kind::Twice && ANSWERS.fetch_add(1, SeqCst) % 10 == 9;
     let answer = answer.repeat(1 + usize::from(twice));

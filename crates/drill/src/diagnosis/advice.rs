@@ -286,7 +286,11 @@ mod tests {
             .map(|title| title.to_lowercase().replace(' ', "-"))
             .collect();
         for cause in Cause::ALL {
-            assert!(anchors.iter().any(|a| a == cause.section()), "{}", cause.section());
+            assert!(
+                anchors.iter().any(|a| a == cause.section()),
+                "{}",
+                cause.section()
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Why something was lost: for each cut request its likely cause, from what its client saw
 //! and what the server did at that moment; and the remedy, with the page that explains it.
 //!
-//! Called by `round.rs` at the end of a round. It says what is likely: the causes are those
+//! Called by `round/` at the end of a round. It says what is likely: the causes are those
 //! of servers that were seen to do so, and each is planted in `tests/servers/faulty/`.
 
 mod advice;
@@ -135,7 +135,7 @@ fn why_cut(record: &Record, moments: &Moments, facts: &Facts) -> Cause {
         End::TornEvent => return Cause::TornEvent,
         End::NoStatus => return Cause::TornAnswer,
         _ if record.kind == Kind::WebSocket => return Cause::NoCloseFrame,
-        _ if record.kind == Kind::Events => return Cause::TornEvent,
+        _ if record.kind == Kind::Events => return Cause::Dropped,
         _ if record.stream.is_some() => return Cause::NoGoaway,
         _ => {}
     }
@@ -145,7 +145,9 @@ fn why_cut(record: &Record, moments: &Moments, facts: &Facts) -> Cause {
     if is_unread(record, moments) {
         return Cause::DeadBacklog;
     }
-    let began_later = record.first_sent.is_none_or(|at| Some(at) >= moments.signal);
+    let began_later = record
+        .first_sent
+        .is_none_or(|at| Some(at) >= moments.signal);
     let is_body = matches!(record.kind, Kind::Body | Kind::Upload);
     match record.reused {
         _ if record.sent < record.size && (is_body || record.sent > 0) => Cause::TornBody,
@@ -170,7 +172,10 @@ fn lied(
     verdict: Verdict,
     moments: &Moments,
 ) -> Option<Cause> {
-    let failed = matches!(verdict, Verdict::Error | Verdict::Unreachable | Verdict::Unexpected);
+    let failed = matches!(
+        verdict,
+        Verdict::Error | Verdict::Unreachable | Verdict::Unexpected
+    );
     let is_later = Some(record.start) > moments.signal;
     let is_lie = failed && is_later && readiness.is_ready_throughout(record.start, record.end);
     is_lie.then_some(Cause::ReadyTooEarly)

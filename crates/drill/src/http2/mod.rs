@@ -172,10 +172,9 @@ async fn connect(
             record.port = opened.port;
             record.opened = Some(opened.at);
             record.connected = Some(opened.at.max(record.start));
-            if aim.tls.is_none()
-                && let Some(until) = order.pause_on_connecting()
-            {
-                sleep_until(until.into()).await;
+            // Who was not held before the handshake is held after it.
+            if let Some(hold) = order.hold.filter(|hold| hold.at == Kind::Connect) {
+                sleep_until(hold.until.into()).await;
             }
             Link::over(opened, client.base).await
         }

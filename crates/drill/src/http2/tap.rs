@@ -172,7 +172,9 @@ impl Frames {
 }
 
 fn of(length: &[u8]) -> usize {
-    length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    length
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | usize::from(*byte))
 }
 
 /// A connection that is watched.
@@ -224,7 +226,8 @@ impl AsyncRead for Tap {
             Poll::Ready(Ok(())) => {
                 let (at, seen) = (self.now(), self.seen.clone());
                 let bytes = &buffer.filled()[before..];
-                self.came.feed(bytes, |frame| seen.borrow_mut().came(frame, at));
+                self.came
+                    .feed(bytes, |frame| seen.borrow_mut().came(frame, at));
             }
             // A TLS connection that ends without a goodbye.
             Poll::Ready(Err(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {
@@ -248,7 +251,8 @@ impl AsyncWrite for Tap {
             Poll::Ready(Ok(count)) => {
                 let (at, seen) = (self.now(), self.seen.clone());
                 let bytes = &bytes[..count];
-                self.went.feed(bytes, |frame| seen.borrow_mut().went(frame, at));
+                self.went
+                    .feed(bytes, |frame| seen.borrow_mut().went(frame, at));
             }
             Poll::Ready(Err(_)) => self.ended(End::Reset),
             Poll::Pending => {}

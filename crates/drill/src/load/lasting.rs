@@ -7,7 +7,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::{AGAIN, Errand, Generator, Until};
+use super::errands::Errand;
+use super::{AGAIN, Generator, Until};
 use crate::client::Order;
 use crate::events::Events;
 use crate::record::{End, Kind, Record};
@@ -24,7 +25,10 @@ impl Generator {
     pub(super) fn lasting(&self) -> Vec<Errand> {
         let plan = &self.plan;
         let mut errands = Vec::new();
-        for (kind, beside) in [(Kind::WebSocket, &plan.websocket), (Kind::Events, &plan.events)] {
+        for (kind, beside) in [
+            (Kind::WebSocket, &plan.websocket),
+            (Kind::Events, &plan.events),
+        ] {
             let Some(beside) = beside else { continue };
             let first = FIRST + errands.len();
             errands.extend((0..beside.connections).map(|n| Errand {

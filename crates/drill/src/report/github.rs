@@ -15,7 +15,10 @@ pub fn annotate(report: &Report) {
 fn lines(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     for round in report.rounds.iter().filter(|round| !round.is_clean()) {
-        let title = format!("drill: {}, {}, round {}", round.scenario, round.load, round.repeat);
+        let title = format!(
+            "drill: {}, {}, round {}",
+            round.scenario, round.load, round.repeat
+        );
         let mut text = round.problems.join("\n");
         for finding in &round.findings {
             text.push_str(&format!(
@@ -23,12 +26,27 @@ fn lines(report: &Report) -> Vec<String> {
                 finding.number, finding.what, finding.remedy, finding.page
             ));
         }
-        lines.push(format!("::error title={}::{}", property(&title), data(&text)));
+        lines.push(format!(
+            "::error title={}::{}",
+            property(&title),
+            data(&text)
+        ));
     }
-    for round in report.rounds.iter().filter(|round| !round.allowed.is_empty()) {
-        let title = format!("drill: {}, {}, round {}", round.scenario, round.load, round.repeat);
+    for round in report
+        .rounds
+        .iter()
+        .filter(|round| !round.allowed.is_empty())
+    {
+        let title = format!(
+            "drill: {}, {}, round {}",
+            round.scenario, round.load, round.repeat
+        );
         let text = round.allowed.join("\n");
-        lines.push(format!("::notice title={}::{} (allowed)", property(&title), data(&text)));
+        lines.push(format!(
+            "::notice title={}::{} (allowed)",
+            property(&title),
+            data(&text)
+        ));
     }
     lines
 }

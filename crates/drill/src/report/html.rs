@@ -76,7 +76,7 @@ fn problems(body: &mut String, report: &Report) {
             escape(&round.scenario),
             round.load,
             round.repeat,
-            escape(&round.details().join("; "))
+            escape(&round.problems.join("; "))
         );
     }
     body.push_str("</ul></div>\n");
@@ -158,10 +158,11 @@ fn method(body: &mut String) {
     body.push_str(
         "<h2>How to read it</h2>\n<ul>\n\
          <li>The server runs in the foreground of a terminal of its own; Ctrl-C is typed there, and the kernel signals the whole group.</li>\n\
-         <li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>, which is as it should be.</li>\n\
+         <li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>, which is as it should be; these tries are no requests. What was cut is related to what could be: the requests under way at the signal, and those that began later.</li>\n\
          <li>Clients look whether a kept-alive connection was closed before they use it again, and never send a request twice.</li>\n\
          <li>Some requests are held on purpose, after connecting, in the middle of their head or body, or while their answer is read, and go on up to --latency after the signal.</li>\n\
-         <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined), with another status than expected (--expect-status), not answered in time, or refused while the server should serve.</li>\n\
+         <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined; so is a stream of HTTP/2 above the last one of GOAWAY), with another status than expected (--expect-status), not answered in time, or refused while the server should serve.</li>\n\
+         <li>What lasts, a WebSocket or a stream of events, is <b>told</b> when it ends with a close frame or between two events, and cut otherwise.</li>\n\
          <li>Lost as must: held by the worker that was killed or stopped, or cut by the second Ctrl-C.</li>\n\
          </ul>\n<p class=\"soft\">Every number is in <code>results.json</code>. docs/DRILL.md has the method and its limits.</p>\n",
     );

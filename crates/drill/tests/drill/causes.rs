@@ -1,11 +1,13 @@
 //! Each fault that is planted is found with its likely cause, and its healthy twin has none.
 
 use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use turnkey_drill::{Cause, Drill, Mode, Report, Request, Scenario, Verdict};
 
+use super::rollouts::Running;
 use super::{faulty, run, server, short};
 
 /// How many of a cause were found.
@@ -21,10 +23,16 @@ pub(super) fn assert_found(faulty: Drill, cause: Cause, twin: Drill) -> Report {
     assert!(found(&report, cause) > 0, "{cause:?} in {report}");
     assert!(!report.is_clean(), "{report}");
     let text = report.to_string();
-    assert!(text.contains("Why, and what helps:") && text.contains("docs/DRILL.md#"), "{text}");
+    assert!(
+        text.contains("Why, and what helps:") && text.contains("docs/DRILL.md#"),
+        "{text}"
+    );
     let twin = run(twin);
     twin.assert_clean();
-    assert_eq!(twin.rounds.iter().map(|r| r.findings.len()).sum::<usize>(), 0);
+    assert_eq!(
+        twin.rounds.iter().map(|r| r.findings.len()).sum::<usize>(),
+        0
+    );
     report
 }
 
@@ -42,8 +50,16 @@ fn a_process_that_leaves_before_its_requests_are_answered() {
 
 #[test]
 fn answers_that_are_torn_when_the_process_leaves() {
-    let streamed = |kind| server(kind).mode(Mode::New).slow(Request::get("/stream"), 3);
-    assert_found(streamed("leaves-early"), Cause::TornAnswer, streamed("perfect"));
+    let streamed = |kind| {
+        server(kind)
+            .mode(Mode::New)
+            .slow(Request::get("/stream"), 3)
+    };
+    assert_found(
+        streamed("leaves-early"),
+        Cause::TornAnswer,
+        streamed("perfect"),
+    );
 }
 
 #[test]
@@ -94,6 +110,32 @@ fn a_shell_that_keeps_the_signal_to_itself() {
     assert_found(deaf, Cause::Shell, twin());
 }
 
+/// The kernel gives the first process of a PID namespace no signal that it does not handle,
+/// as in a container.
+#[test]
+fn a_shell_that_is_pid_1() {
+    let made = Command::new("unshare")
+        .args(["--pid", "--fork", "true"])
+        .status();
+    if !made.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: this user may make no PID namespace");
+        return;
+    }
+    let server = Running::start_with(|port| {
+        let script = format!("{} perfect {port}; true", faulty().display());
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--pid", "--fork", "--kill-child", "sh", "-c", &script]);
+        unshare
+    });
+    let shell = server.only_child();
+    let drill = short(Drill::attach(shell))
+        .scenario(Scenario::Term)
+        .limit(Duration::from_secs(1));
+    let report = run(drill);
+    assert_eq!(found(&report, Cause::Shell), 1, "{report}");
+    assert_eq!(report.total(Verdict::Cut), 0, "{report}");
+}
+
 #[test]
 fn a_server_that_is_killed_when_its_time_is_over() {
     let drill = |kind| server(kind).scenario(Scenario::Term);
@@ -102,17 +144,37 @@ fn a_server_that_is_killed_when_its_time_is_over() {
     let twin = drill("perfect").stop_timeout(Duration::from_secs(30));
     let report = assert_found(killed, Cause::Killed, twin);
     let round = &report.rounds[0];
-    assert!(round.killed_at_stop_timeout && !round.killed_at_limit, "{report}");
-    assert!(report.to_string().contains("as a container would"), "{report}");
+    assert!(
+        round.killed_at_stop_timeout && !round.killed_at_limit,
+        "{report}"
+    );
+    assert!(
+        report.to_string().contains("as a container would"),
+        "{report}"
+    );
 }
 
 #[test]
 fn a_server_that_says_it_is_ready_until_it_refuses() {
     let drill = |kind| server(kind).ready_path("/ready").scenario(Scenario::Term);
-    let report = assert_found(drill("lies-that-ready"), Cause::ReadyToTheEnd, drill("perfect"));
-    assert!(report.rounds.iter().all(|round| round.unready_after_s.is_none()));
+    let report = assert_found(
+        drill("lies-that-ready"),
+        Cause::ReadyToTheEnd,
+        drill("perfect"),
+    );
+    assert!(
+        report
+            .rounds
+            .iter()
+            .all(|round| round.unready_after_s.is_none())
+    );
     let honest = run(drill("perfect"));
-    assert!(honest.rounds.iter().all(|round| round.unready_after_s.is_some()));
+    assert!(
+        honest
+            .rounds
+            .iter()
+            .all(|round| round.unready_after_s.is_some())
+    );
 }
 
 /// It is no fault of a server that it obeys.
@@ -123,13 +185,18 @@ fn a_signal_that_stops_at_once_by_design() {
     symlink(faulty(), &nginx).unwrap();
     let drill = |signal| {
         let words = [nginx.as_os_str(), "drops".as_ref()];
-        short(Drill::command(words)).mode(Mode::New).scenario(signal)
+        short(Drill::command(words))
+            .mode(Mode::New)
+            .scenario(signal)
     };
     let report = run(drill(Scenario::Term));
     assert!(found(&report, Cause::ByDesign) > 0, "{report}");
     assert_eq!(found(&report, Cause::Dropped), 0, "{report}");
     let text = report.to_string();
-    assert!(text.contains("graceful is QUIT") && text.contains("--scenario graceful"), "{text}");
+    assert!(
+        text.contains("graceful is QUIT") && text.contains("--scenario graceful"),
+        "{text}"
+    );
     // What is cut by the graceful signal is not excused. It does not handle this one.
     let graceful = run(drill(Scenario::Graceful));
     assert_eq!(graceful.rounds[0].scenario, "quit to master");

@@ -42,7 +42,9 @@ impl Secured {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || terminate(listener, backend, TlsAcceptor::from(Arc::new(config))));
+        std::thread::spawn(move || {
+            terminate(listener, backend, TlsAcceptor::from(Arc::new(config)))
+        });
         Secured {
             server,
             address,
@@ -105,7 +107,10 @@ fn who_is_not_trusted_is_not_loaded() {
     let wait = std::time::Duration::from_millis(500);
     let refused = |drill: Drill| drill.start_timeout(wait).run().unwrap_err().to_string();
     let stranger = refused(server.drill());
-    assert!(stranger.contains("--ca names whose certificates"), "{stranger}");
+    assert!(
+        stranger.contains("--ca names whose certificates"),
+        "{stranger}"
+    );
     let other = refused(server.drill().ca(server.ca()).sni("elsewhere.example"));
     assert!(other.contains("no TLS"), "{other}");
     let missing = refused(server.drill().ca("/no/such/file"));

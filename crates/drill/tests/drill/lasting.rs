@@ -16,14 +16,20 @@ fn websockets(kind: &str) -> Drill {
 
 #[test]
 fn websockets_that_are_told_lose_nothing() {
-    let report = run(websockets("perfect").scenario(Scenario::CtrlC).scenario(Scenario::Term));
+    let report = run(websockets("perfect")
+        .scenario(Scenario::CtrlC)
+        .scenario(Scenario::Term));
     report.assert_clean();
     for round in &report.rounds {
         assert_eq!(round.number(Verdict::Told), 4, "{report}");
         let messages = round.messages;
         assert!(messages.echoed > 4 && messages.pushed > 0, "{messages:?}");
         assert_eq!(messages.lost, 0, "{messages:?}");
-        assert_eq!(messages.sent, messages.echoed + messages.crossed, "{messages:?}");
+        assert_eq!(
+            messages.sent,
+            messages.echoed + messages.crossed,
+            "{messages:?}"
+        );
     }
 }
 
@@ -36,14 +42,21 @@ fn websockets_without_a_goodbye_are_cut() {
     );
     assert_eq!(report.total(Verdict::Cut), 4, "{report}");
     let text = report.to_string();
-    assert!(text.contains("WebSocket: closed without a goodbye"), "{text}");
+    assert!(
+        text.contains("WebSocket: closed without a goodbye"),
+        "{text}"
+    );
 }
 
 #[test]
 fn texts_that_nobody_answers_are_lost() {
     let deaf = websockets("websocket-deaf");
     let report = assert_found(deaf, Cause::LostMessages, websockets("perfect"));
-    assert!(report.rounds[0].messages.lost > 4, "{:?}", report.rounds[0].messages);
+    assert!(
+        report.rounds[0].messages.lost > 4,
+        "{:?}",
+        report.rounds[0].messages
+    );
 }
 
 fn events(kind: &str) -> Drill {
@@ -83,7 +96,10 @@ fn statuses(report: &Report) -> Vec<u16> {
 #[test]
 fn calls_of_grpc_end_with_a_status() {
     let report = assert_found(calls("grpc-torn"), Cause::TornAnswer, calls("grpc"));
-    assert!(report.to_string().contains("without grpc-status"), "{report}");
+    assert!(
+        report.to_string().contains("without grpc-status"),
+        "{report}"
+    );
     assert!(statuses(&report).iter().all(|status| *status == 200));
     let said = calls("perfect").start_timeout(Duration::from_millis(500));
     let said = said.run().unwrap_err().to_string();

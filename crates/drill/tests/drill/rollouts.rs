@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use turnkey_drill::{Drill, Mode, Scenario, Verdict};
 
@@ -17,17 +17,35 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn start(kind: &str) -> Self {
-        // Free when it was asked for, and shared by those that say so.
+        Running::start_with(|port| {
+            let mut server = Command::new(faulty());
+            server.args([kind, &port.to_string()]);
+            server
+        })
+    }
+
+    /// With a command for a port that was free when it was asked for.
+    pub(super) fn start_with(command: impl FnOnce(u16) -> Command) -> Self {
         let port = {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap().port()
         };
-        let child = Command::new(faulty())
-            .args([kind, &port.to_string()])
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let child = command(port).stdout(Stdio::null()).spawn().unwrap();
         Running { child, port }
+    }
+
+    /// Waits for it.
+    pub(super) fn only_child(&self) -> u32 {
+        let file = format!("/proc/{0}/task/{0}/children", self.pid());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < deadline {
+            let children = std::fs::read_to_string(&file).unwrap_or_default();
+            if let Some(child) = children.split_whitespace().next() {
+                return child.parse().unwrap();
+            }
+            std::thread::yield_now();
+        }
+        panic!("no child");
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -57,7 +75,9 @@ impl Drop for Running {
         for entry in std::fs::read_dir("/proc").unwrap().flatten() {
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-            let is_it = words.first().is_some_and(|word| word.ends_with(b"server_with_faults"))
+            let is_it = words
+                .first()
+                .is_some_and(|word| word.ends_with(b"server_with_faults"))
                 && words.get(2) == Some(&port.as_bytes());
             if let Some(pid) = entry.file_name().to_str().filter(|_| is_it) {
                 drop(Command::new("kill").args(["-9", pid]).status());
@@ -103,7 +123,10 @@ fn a_gap_is_found_and_can_be_allowed() {
     let round = &report.rounds[0];
     assert!(round.number(Verdict::Unreachable) > 0, "{report}");
     assert!(round.longest_refusal_s > 0.5, "{report}");
-    assert!(report.to_string().contains("s nobody took a connection"), "{report}");
+    assert!(
+        report.to_string().contains("s nobody took a connection"),
+        "{report}"
+    );
     assert_eq!(round.number(Verdict::Cut), 0, "{report}");
     gap(Duration::from_secs(20)).assert_clean();
 }
@@ -113,7 +136,10 @@ fn a_command_that_fails_is_not_clean() {
     let server = Running::start("perfect");
     let report = run(rollout(&server, "echo no image; exit 3".to_owned()));
     let text = report.to_string();
-    assert!(text.contains("`echo no image; exit 3` ended with 3"), "{text}");
+    assert!(
+        text.contains("`echo no image; exit 3` ended with 3"),
+        "{text}"
+    );
     let endless = rollout(&server, "sleep 60".to_owned()).do_limit(Duration::from_millis(300));
     let text = run(endless).to_string();
     assert!(text.contains("`sleep 60` did not end within"), "{text}");
@@ -145,20 +171,28 @@ fn a_process_that_runs_already_is_stopped_and_watched() {
 #[test]
 fn several_addresses_share_the_load() {
     let (one, other) = (Running::start("perfect"), Running::start("perfect"));
-    let end = format!("kill -STOP {}; kill -CONT {}", other.child.id(), other.child.id());
+    let end = format!(
+        "kill -STOP {}; kill -CONT {}",
+        other.child.id(),
+        other.child.id()
+    );
     let report = run(rollout(&one, end).url(other.url()));
     report.assert_clean();
     assert_eq!(report.rounds[0].backends.len(), 2);
     let nobody = Running::start("deaf");
     let wait = Duration::from_millis(300);
-    let said = rollout(&one, ":".to_owned()).url(nobody.url()).start_timeout(wait);
+    let said = rollout(&one, ":".to_owned())
+        .url(nobody.url())
+        .start_timeout(wait);
     let said = said.run().unwrap_err().to_string();
     assert!(said.contains("nobody listened on 127.0.0.1:"), "{said}");
 }
 
 #[test]
 fn an_address_alone_needs_something_to_do() {
-    let said = Drill::running().url("http://127.0.0.1:1").scenario(Scenario::Term);
+    let said = Drill::running()
+        .url("http://127.0.0.1:1")
+        .scenario(Scenario::Term);
     let said = said.run().unwrap_err().to_string();
     assert!(said.contains("--do 'COMMAND'"), "{said}");
 }

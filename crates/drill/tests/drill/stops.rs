@@ -86,7 +86,10 @@ fn a_process_that_is_left_behind_is_found_and_ended() {
     let report = run(server("orphan").mode(Mode::New));
     let left = &report.rounds[0].left_behind;
     assert_eq!(left.len(), 1, "{report}");
-    assert!(left[0].name.ends_with("server_with_faults child"), "{left:?}");
+    assert!(
+        left[0].name.ends_with("server_with_faults child"),
+        "{left:?}"
+    );
     assert!(!report.is_clean());
     // Whoever adopted it may not have waited for it yet.
     let stat = fs::read_to_string(format!("/proc/{}/stat", left[0].pid));

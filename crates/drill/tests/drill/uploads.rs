@@ -27,7 +27,9 @@ fn uploads_that_are_reset_are_cut() {
     let drill = |kind| uploads(kind).mode(Mode::New).scenario(Scenario::Term);
     let report = assert_found(drill("upload-reset"), Cause::TornBody, drill("perfect"));
     let how = &report.rounds[0].cut_how;
-    let whole = how.keys().any(|how| how.contains("before all of the request was sent"));
+    let whole = how
+        .keys()
+        .any(|how| how.contains("before all of the request was sent"));
     assert!(whole, "{how:?}");
 }
 

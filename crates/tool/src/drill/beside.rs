@@ -53,7 +53,12 @@ pub(super) struct Beside {
     pub(super) grpc: Option<String>,
 
     /// The message of the calls, encoded, in hexadecimal [default: an empty one].
-    #[arg(long, value_name = "HEX", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "HEX",
+        default_value = "",
+        hide_default_value = true
+    )]
     grpc_message: String,
 
     /// Call this beside the others; it answers with a stream of messages.
@@ -134,7 +139,9 @@ impl Beside {
 
 fn bytes_of(hex: &str) -> turnkey_drill::Result<Vec<u8>> {
     let pairs = hex.as_bytes().chunks(2).map(|pair| {
-        let digits = std::str::from_utf8(pair).ok().filter(|digits| digits.len() == 2)?;
+        let digits = std::str::from_utf8(pair)
+            .ok()
+            .filter(|digits| digits.len() == 2)?;
         u8::from_str_radix(digits, 16).ok()
     });
     let bytes: Option<Vec<u8>> = pairs.collect();

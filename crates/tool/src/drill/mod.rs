@@ -249,7 +249,9 @@ impl DrillArgs {
         match worse.as_deref() {
             None => {}
             Some([]) => say!("No worse than the baseline."),
-            Some(worse) => worse.iter().for_each(|what| say!("Worse than the baseline: {what}")),
+            Some(worse) => worse
+                .iter()
+                .for_each(|what| say!("Worse than the baseline: {what}")),
         }
         let is_good = match &worse {
             None => report.is_clean(),
@@ -333,7 +335,8 @@ impl DrillArgs {
         }
         if self.beside.grpc.is_some() {
             return Err(Error::Start(
-                "--grpc says what is sent; leave out --method, --path, --body and --header".to_owned(),
+                "--grpc says what is sent; leave out --method, --path, --body and --header"
+                    .to_owned(),
             ));
         }
         let usual = if self.body.is_some() { "POST" } else { "GET" };
