@@ -128,6 +128,9 @@ fn why_cut(record: &Record, moments: &Moments, facts: &Facts) -> Cause {
         .left
         .is_some_and(|left| record.end + TOGETHER >= left && record.end <= left + TOGETHER);
     match record.outcome {
+        End::Promised if record.kind == Kind::Upload && record.sent < record.size => {
+            return Cause::TornBody;
+        }
         End::Promised => return Cause::Promised,
         End::StreamReset(_) => return Cause::StreamReset,
         End::NoTls => return Cause::Tls,

@@ -3,6 +3,7 @@
 //!
 //! What the drill says of our own bot is in `tests/program/tools/drill.rs`.
 
+mod balancers;
 mod causes;
 mod http2;
 mod https;

@@ -15,6 +15,12 @@ pub(super) struct Running {
     pub(super) port: u16,
 }
 
+/// Free when it was asked for.
+pub(super) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
 impl Running {
     pub(super) fn start(kind: &str) -> Self {
         Running::start_with(|port| {
@@ -26,10 +32,7 @@ impl Running {
 
     /// With a command for a port that was free when it was asked for.
     pub(super) fn start_with(command: impl FnOnce(u16) -> Command) -> Self {
-        let port = {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
+        let port = free_port();
         let child = command(port).stdout(Stdio::null()).spawn().unwrap();
         Running { child, port }
     }

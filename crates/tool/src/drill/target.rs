@@ -36,9 +36,9 @@ pub(super) struct Target {
     #[arg(long, value_name = "HOST")]
     i_know: Vec<String>,
 
-    /// A server that should go on may refuse connections for so long.
-    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
-    allow_refused: Duration,
+    /// A server that should go on may refuse connections for so long [default: not at all].
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    allow_refused: Option<Duration>,
 
     /// Ask for this path all the time, as balancers do, to see whether it tells the truth.
     #[arg(long, value_name = "PATH")]
@@ -76,7 +76,7 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn set(self, mut drill: Drill) -> Drill {
         drill = drill
-            .allow_refused(self.allow_refused)
+            .allow_refused(self.allow_refused.unwrap_or_default())
             .do_limit(self.do_limit)
             .streams(self.streams);
         for command in self.deeds {
