@@ -185,6 +185,21 @@ pub(super) const COLUMNS: [[&str; 2]; 22] = [
     ["", ""],
 ];
 
+/// A column that says nothing is left out.
+pub(super) fn shown(rows: &[Vec<String>]) -> Vec<usize> {
+    let is_silent = |column: usize| {
+        rows.iter().all(|row| match row[column].as_str() {
+            "0" => column != EXIT,
+            cell => cell == "-",
+        })
+    };
+    (0..COLUMNS.len())
+        .filter(|column| {
+            *column < ALWAYS || *column == COLUMNS.len() - 1 || !is_silent(*column)
+        })
+        .collect()
+}
+
 /// Of the requests under way at the signal, and of later ones: how many were cut, of how
 /// many.
 pub(super) fn cut_of(rounds: &[&Round]) -> [(u64, u64); 2] {
@@ -234,16 +249,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.command)?;
         let rows: Vec<Vec<String>> = rows(self).iter().map(Row::cells).collect();
-        // A column that says nothing is left out.
-        let shown: Vec<usize> = (0..COLUMNS.len())
-            .filter(|column| {
-                let silent = |row: &Vec<String>| match row[*column].as_str() {
-                    "0" => *column != EXIT,
-                    cell => cell == "-",
-                };
-                *column < ALWAYS || *column == COLUMNS.len() - 1 || !rows.iter().all(silent)
-            })
-            .collect();
+        let shown = shown(&rows);
         let width = |column: usize| {
             let cells = rows.iter().map(|row| row[column].len());
             let names = COLUMNS[column].iter().map(|name| name.len());

@@ -150,7 +150,7 @@ impl Cause {
                 "give it longer (systemd TimeoutStopSec=, docker stop -t, terminationGracePeriodSeconds), or its drain a shorter limit than that",
             ),
             Cause::Shell => (
-                "process of a shell that kept the signal to itself",
+                "with a shell as the first process, which kept the signal to itself",
                 "the first process is a shell; it does not pass SIGTERM on, and as PID 1 ignores it",
                 "start the server in the shell's place: `exec server …`, or the exec form of CMD",
             ),
@@ -205,22 +205,22 @@ impl Cause {
                 "send GOAWAY, then wait for its streams before the connection is closed",
             ),
             Cause::GoawayAtOnce => (
-                "connections of HTTP/2 were left with one GOAWAY, at once",
+                "left with one GOAWAY, at once (connections of HTTP/2)",
                 "what clients had just sent was turned away (declined), and not all of them try again",
                 "two steps (RFC 9113, 6.8): GOAWAY with stream 2^31-1, a round trip later GOAWAY with the last stream",
             ),
             Cause::NoCloseFrame => (
-                "WebSocket closed without a close frame, or with a code for something else",
+                "on a WebSocket that ended without a close frame, or with a code for something else",
                 "nobody told the connections that the server stops; clients see 1006, an error",
                 "on the signal send each a close frame with 1001 or 1012, and wait for the answer",
             ),
             Cause::LostMessages => (
-                "WebSocket closed before texts that it had sent were answered",
+                "on a WebSocket that was closed before texts were answered that had been sent well before",
                 "messages that had been read, or waited in the kernel, were dropped",
                 "answer what has arrived, then send the close frame",
             ),
             Cause::TornEvent => (
-                "stream of events that ended in the middle of one",
+                "in a stream of events, which ended in the middle of one",
                 "the writer was cancelled while it wrote",
                 "end streams between two events, and end the answer properly (the last chunk)",
             ),
@@ -250,7 +250,7 @@ impl Cause {
                 "give every wait of a handler a limit that is shorter than the drain",
             ),
             Cause::ReadyToTheEnd => (
-                "time that it said ready, and then refused",
+                "went from ready to refusing without a word between",
                 "it never said that it is leaving, so a balancer goes on sending until requests fail",
                 "readiness first, then wait: answer `not ready` and serve on for as long as the balancer needs to notice, then stop",
             ),
@@ -260,12 +260,12 @@ impl Cause {
                 "say `ready` when a request would be answered, and not before",
             ),
             Cause::LeftBehind => (
-                "process left behind",
+                "left behind when the first process had gone",
                 "nobody waits for it, or it does not hear of the end",
                 "stop and wait for children; let them watch for the end of their parent",
             ),
             Cause::PortHeld => (
-                "process that holds the port",
+                "left behind with the port still open",
                 "a child was given a copy of the listening socket",
                 "open sockets close-on-exec, and close the listener in children that do not serve",
             ),

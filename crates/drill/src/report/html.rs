@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::super::results::{Report, Round};
-use super::super::table::{COLUMNS, rows};
+use super::super::table::{COLUMNS, Row, rows, shown};
 use super::timeline::Timeline;
 use turnkey_report::machine::Machine;
 use turnkey_report::page;
@@ -108,21 +108,23 @@ fn table(body: &mut String, report: &Report) {
         "<h2>All rounds</h2>\n{}<table><thead><tr>",
         page::region("scroll", "All rounds")
     );
-    for [first, second] in COLUMNS {
+    let rows: Vec<Vec<String>> = rows(report).iter().map(Row::cells).collect();
+    let shown = shown(&rows);
+    for [first, second] in shown.iter().map(|column| COLUMNS[*column]) {
         // The last column says whether all is well, which it need not call so.
         let name = if first.is_empty() { "verdict" } else { first };
         let _ = write!(body, "<th scope=\"col\">{name}<br>{second}</th>");
     }
     body.push_str("</tr></thead><tbody>\n");
-    for row in rows(report) {
+    for row in rows {
         body.push_str("<tr>");
-        for cell in row.cells() {
+        for cell in shown.iter().map(|column| row[*column].as_str()) {
             let class = if cell == "FAILED" {
                 " class=\"bad\""
             } else {
                 ""
             };
-            let _ = write!(body, "<td{class}>{}</td>", escape(&cell));
+            let _ = write!(body, "<td{class}>{}</td>", escape(cell));
         }
         body.push_str("</tr>\n");
     }

@@ -2,7 +2,6 @@
 //! they are ready. Without HAProxy this is skipped, and said.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use tempfile::TempDir;
 use turnkey_drill::{Cause, Drill, Mode, Report, Scenario, Verdict};
