@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What needs none: bounds, and what only stands in the signature of something that has one.
-const WITHOUT: [&str; 10] = [
+const WITHOUT: [&str; 11] = [
     "MAX_REPLIES",
     "MAX_BYTES",
     "MAX_UPDATE_ID",
@@ -13,6 +13,7 @@ const WITHOUT: [&str; 10] = [
     "AskFuture",
     "LocateFuture",
     "LockFuture",
+    "NameFuture",
     "SendFuture",
     "Held",
     "run_with",
