@@ -194,9 +194,7 @@ pub(super) fn shown(rows: &[Vec<String>]) -> Vec<usize> {
         })
     };
     (0..COLUMNS.len())
-        .filter(|column| {
-            *column < ALWAYS || *column == COLUMNS.len() - 1 || !is_silent(*column)
-        })
+        .filter(|column| *column < ALWAYS || *column == COLUMNS.len() - 1 || !is_silent(*column))
         .collect()
 }
 
