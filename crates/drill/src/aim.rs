@@ -14,9 +14,6 @@ use turnkey_report::Error;
 /// For a look whether somebody listens.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// URLs of one drill.
-pub(super) const MAX_URLS: usize = 20;
-
 /// An address that is loaded.
 #[derive(Clone, Debug)]
 pub(super) struct Aim {

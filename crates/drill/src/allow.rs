@@ -5,10 +5,6 @@
 
 use std::str::FromStr;
 
-use super::results::Report;
-use super::table::rows;
-use super::verdict::Verdict;
-
 /// Requests that may be cut, in all rounds of one scenario under one load.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AllowCut {
@@ -19,7 +15,8 @@ pub enum AllowCut {
 }
 
 impl AllowCut {
-    fn takes(self, cut: u64, of: u64) -> bool {
+    /// Whether so many of so many are allowed.
+    pub(super) fn takes(self, cut: u64, of: u64) -> bool {
         match self {
             AllowCut::Number(most) => cut <= most,
             AllowCut::Share(share) => cut as f64 <= share * of as f64,
@@ -40,25 +37,6 @@ impl FromStr for AllowCut {
                 }
                 _ => Err(wrong()),
             },
-        }
-    }
-}
-
-/// Takes what is allowed out of the problems.
-pub(super) fn apply(report: &mut Report, allowed: AllowCut) {
-    let passing: Vec<(String, &'static str)> = rows(report)
-        .iter()
-        .filter(|row| {
-            let began = row.rounds.iter().map(|round| round.requests).sum();
-            allowed.takes(row.sum(Verdict::Cut), began)
-        })
-        .map(|row| (row.scenario.to_owned(), row.load))
-        .collect();
-    for round in &mut report.rounds {
-        let is_it =
-            |(scenario, load): &(String, &str)| *scenario == round.scenario && *load == round.load;
-        if passing.iter().any(is_it) {
-            round.allow_cut();
         }
     }
 }

@@ -37,8 +37,8 @@
 //! | `deed.rs` | the command of `--do` |
 //! | `family.rs` `sockets.rs` | processes and sockets of the server, from proc(5) |
 //! | `aim.rs` `ready.rs` | where requests go; waits until the server answers |
-//! | `load/` `client.rs` `connect.rs` `tls.rs` | clients, one request, one connection |
-//! | `http1.rs` `answer.rs` `http2/` `websocket.rs` `events.rs` `upload.rs` | the protocols |
+//! | `load/` `client/` `connect.rs` `tls.rs` | clients, one request, one connection |
+//! | `client/http1.rs` `answer.rs` `http2/` `websocket.rs` `events.rs` `upload.rs` | the protocols |
 //! | `witness.rs` | who takes a connection |
 //! | `record.rs` `recorder.rs` `outage.rs` `readiness.rs` | what clients saw |
 //! | `verdict.rs` | what that means, for each request |
@@ -62,7 +62,6 @@ mod deed;
 mod diagnosis;
 mod events;
 mod family;
-mod http1;
 mod http2;
 mod judge;
 mod known;

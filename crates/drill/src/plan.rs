@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 
-use super::aim::MAX_URLS;
 use super::allow::AllowCut;
 use super::family;
 use super::known::Known;
@@ -121,6 +120,9 @@ pub(super) struct Plan {
     /// A word that no other drill has.
     pub(super) run: String,
 }
+
+/// URLs of one drill.
+pub(super) const MAX_URLS: usize = 20;
 
 const HOUR: Duration = Duration::from_secs(3600);
 

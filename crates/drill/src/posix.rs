@@ -20,9 +20,9 @@ set -m
 trap : INT
 exec 3>&1 1>&0 2>&0
 /bin/sh -c '
-    command -v "$1" >/dev/null || { echo "cannot start $1: no such program"; exit 127; }
     echo "{\"started\":$$}" >&3
     exec 3>&-
+    command -v "$1" >/dev/null || { echo "cannot start $1: no such program"; exit 127; }
     exec "$@"
 ' sh "$@"
 code=$?

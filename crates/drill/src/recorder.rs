@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use super::aim::MAX_URLS;
 use super::events::Events;
 use super::outage::Outages;
+use super::plan::MAX_URLS;
 use super::readiness::Readiness;
 use super::record::{End, Micros, Record};
 use super::verdict::Expected;

@@ -4,9 +4,10 @@
 //! that of the round, `{run}` a word that no other drill has. Other braces stand for
 //! themselves, so that JSON needs no escapes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use super::upload::Paced;
 use turnkey_report::Error;
 
 /// A request with counters in its path, headers and body.
@@ -205,6 +206,33 @@ impl Request {
     }
 }
 
+/// Pieces of a body.
+const PIECES: u32 = 40;
+
+/// The body of an upload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paced {
+    pub(super) size: usize,
+    /// From its first byte to its last.
+    pub(super) time: Duration,
+    /// Asks for leave first.
+    pub(super) expects: bool,
+}
+
+impl Paced {
+    /// The pieces, one after another.
+    pub(super) fn pieces(self) -> impl Iterator<Item = Bytes> {
+        let most = self.size.div_ceil(PIECES as usize).max(1);
+        let all = Bytes::from(vec![b'x'; most]);
+        let count = self.size.div_ceil(most);
+        (0..count).map(move |n| all.slice(..most.min(self.size - n * most)))
+    }
+
+    pub(super) fn pause(self) -> Duration {
+        self.time / PIECES
+    }
+}
+
 /// A request as it is meant, whatever the protocol.
 pub(super) struct Message {
     pub(super) method: String,
@@ -347,6 +375,19 @@ mod tests {
             Request::post("/", "x".repeat(MAX_BODY + 1)),
         ] {
             assert!(request.check().is_err(), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn pieces_make_the_whole() {
+        for size in [1, 39, 40, 41, 1000, 1 << 20] {
+            let paced = Paced {
+                size,
+                time: Duration::from_secs(1),
+                expects: false,
+            };
+            assert_eq!(paced.pieces().map(|piece| piece.len()).sum::<usize>(), size);
+            assert!(paced.pieces().count() <= PIECES as usize);
         }
     }
 }

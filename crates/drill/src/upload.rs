@@ -1,13 +1,12 @@
 //! Large bodies that take their time, so that they are under way when the signal comes:
 //! sent piece by piece, while an early answer is listened for.
 //!
-//! Called by `http1.rs`; `http2/` has its own way to the same end. Half of the clients ask
+//! Called by `client/http1.rs`; `http2/` has its own way to the same end. Half of the clients ask
 //! for leave first (`Expect: 100-continue`). Bounds: the request's time limit, and
 //! [`LEAVE`] for that leave.
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::time::{sleep, timeout_at};
 
@@ -15,37 +14,10 @@ use super::answer::Answer;
 use super::client::Client;
 use super::connect::Stream;
 use super::record::{End, Record};
-use super::template::Wire;
+use super::template::{Paced, Wire};
 
 /// For the server to say 100; then the body is sent without (RFC 9110, 10.1.1).
 const LEAVE: Duration = Duration::from_secs(1);
-
-/// Pieces of a body.
-pub(super) const PIECES: u32 = 40;
-
-/// The body of an upload.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Paced {
-    pub(super) size: usize,
-    /// From its first byte to its last.
-    pub(super) time: Duration,
-    /// Asks for leave first.
-    pub(super) expects: bool,
-}
-
-impl Paced {
-    /// The pieces, one after another.
-    pub(super) fn pieces(self) -> impl Iterator<Item = Bytes> {
-        let most = self.size.div_ceil(PIECES as usize).max(1);
-        let all = Bytes::from(vec![b'x'; most]);
-        let count = self.size.div_ceil(most);
-        (0..count).map(move |n| all.slice(..most.min(self.size - n * most)))
-    }
-
-    pub(super) fn pause(self) -> Duration {
-        self.time / PIECES
-    }
-}
 
 /// Sends head and body and reads the answer, whichever comes first.
 pub(super) async fn exchange(
@@ -163,24 +135,6 @@ impl Half<'_> {
         match self.rest(reader, deadline).await {
             End::Complete => End::Complete,
             _ => end,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pieces_make_the_whole() {
-        for size in [1, 39, 40, 41, 1000, 1 << 20] {
-            let paced = Paced {
-                size,
-                time: Duration::from_secs(1),
-                expects: false,
-            };
-            assert_eq!(paced.pieces().map(|piece| piece.len()).sum::<usize>(), size);
-            assert!(paced.pieces().count() <= PIECES as usize);
         }
     }
 }

@@ -23,7 +23,7 @@ use super::aim::Aim;
 use super::client::{Client, Order};
 use super::connect::{self, Opened};
 use super::record::{End, Kind, Micros, Record};
-use super::upload::Paced;
+use super::template::Paced;
 use tap::{ALL_STREAMS, Seen, Tap};
 
 /// Bytes of answers that may be under way.

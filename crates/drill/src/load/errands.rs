@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::Generator;
 use crate::plan::Mode;
 use crate::record::Kind;
-use crate::template::Request;
-use crate::upload::Paced;
+use crate::template::{Paced, Request};
 
 /// What one client sends.
 #[derive(Clone)]

@@ -6,19 +6,19 @@
 //! Called by `load/`; `http1.rs` and `http2/` do the work. Bound: each request has a time
 //! limit.
 
+mod http1;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::aim::Aim;
-use super::connect::{Failed, Idle};
-use super::events::Events;
-use super::http1;
-use super::http2::{self, Link, Shared, Watch};
-use super::record::{End, Kind, Micros, Record};
-use super::template::Message;
-use super::upload::Paced;
+use crate::aim::Aim;
+use crate::connect::{Failed, Idle};
+use crate::events::Events;
+use crate::http2::{self, Link, Shared, Watch};
+use crate::record::{End, Kind, Micros, Record};
+use crate::template::{Message, Paced};
 
 /// Connections of HTTP/2 about which something is kept.
 const MAX_WATCHED: usize = 10_000;

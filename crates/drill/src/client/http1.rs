@@ -3,27 +3,27 @@
 //! By hand, since a client library hides what matters here: how many bytes went out, whether
 //! the connection was new, whether it was reset or closed.
 //!
-//! Called by `client.rs`. Bound: each request has a time limit.
+//! Called by `client/mod.rs`. Bound: each request has a time limit.
 
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout_at};
 
-use super::aim::Aim;
-use super::answer::Answer;
-use super::client::{Client, Order};
-use super::connect::{self, Idle, Stream};
-use super::record::{End, Kind, Micros, Record};
-use super::template::Wire;
-use super::upload;
+use super::{Client, Order};
+use crate::aim::Aim;
+use crate::answer::Answer;
+use crate::connect::{self, Idle, Stream};
+use crate::record::{End, Kind, Micros, Record};
+use crate::template::Wire;
+use crate::upload;
 
 /// After an answer that announces the end of the connection: for that end, and for a
 /// second answer.
 const LAST_LOOK: Duration = Duration::from_millis(100);
 
 /// A connection between two requests.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: Stream,
     port: u16,
     opened: Micros,
