@@ -371,7 +371,7 @@ impl Drill {
     /// Runs it and waits for its end.
     ///
     /// # Errors
-    /// [`Error::Start`] when a setting is wrong, or the command
+    /// [`Error::Start`](crate::Error::Start) when a setting is wrong, or the command
     /// does not start, does not answer, or leaves by itself. What a server does wrong is no
     /// error: see [`Report`].
     pub fn run(self) -> turnkey_report::Result<Report> {

@@ -321,8 +321,10 @@ mod tests {
 
     #[test]
     fn without_goaway_the_connections_end_is_the_streams() {
-        let mut seen = Seen::default();
-        seen.ended = Some((9, End::Reset));
+        let seen = Seen {
+            ended: Some((9, End::Reset)),
+            ..Seen::default()
+        };
         assert_eq!((seen.why(1), seen.why_unused()), (End::Reset, End::Reset));
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! What the drill says of our own bot is in `tests/program/tools/drill.rs`.
 
+#![allow(clippy::unwrap_used)] // A test may panic.
+
 mod balancers;
 mod causes;
 mod http2;
