@@ -165,6 +165,12 @@ impl Setup {
         Self::of(EXAMPLE.clone())
     }
 
+    /// The example that asks a service with a client of its own.
+    pub(crate) fn oven() -> Self {
+        static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| example("oven"));
+        Self::of(EXAMPLE.clone())
+    }
+
     /// The example that books hours.
     pub(crate) fn booking() -> Self {
         if is_python() {

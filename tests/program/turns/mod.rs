@@ -14,6 +14,7 @@ mod interrupt;
 pub(crate) mod late_ride;
 pub(crate) mod order;
 pub(crate) mod others;
+mod oven;
 mod overlap;
 pub(crate) mod poison;
 pub(crate) mod replies;
