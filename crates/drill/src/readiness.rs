@@ -18,7 +18,7 @@ pub(super) enum Says {
     Nothing,
 }
 
-/// Its changes, each from the moment when the question was sent.
+/// Its changes, each from the moment when it was said.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readiness {
     changes: Vec<(Micros, Says)>,
@@ -34,7 +34,9 @@ impl Readiness {
         };
         let is_new = self.changes.last().is_none_or(|(_, last)| *last != says);
         if is_new && self.changes.len() < MAX_CHANGES {
-            self.changes.push((record.start, says));
+            // When it was said: the question may be older than the signal.
+            let at = record.first_read.unwrap_or(record.end);
+            self.changes.push((at, says));
         }
     }
 
@@ -72,14 +74,14 @@ mod tests {
     #[test]
     fn changes_are_kept_and_found() {
         let mut readiness = Readiness::default();
-        for (start, outcome, status) in [
+        for (end, outcome, status) in [
             (10, End::Complete, Some(200)),
             (20, End::Complete, Some(204)),
             (30, End::Complete, Some(503)),
             (40, End::Refused, None),
         ] {
             readiness.add(&Record {
-                start,
+                end,
                 status,
                 ..record(outcome)
             });
