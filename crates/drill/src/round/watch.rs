@@ -165,7 +165,7 @@ impl Drill<'_> {
             return false;
         }
         let pids: Vec<i32> = new.iter().map(|process| process.pid).collect();
-        witness::is_taken_by(self.aim.address, &self.aim.host, &pids)
+        witness::is_taken_by(&self.aim, &pids)
     }
 
     /// SIGTERM to whoever leads, once nobody asks anything any more.
