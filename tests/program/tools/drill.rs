@@ -299,7 +299,6 @@ fn our_bot_loses_nothing_over_https() {
             .expect_status([200, 415])
             .scenario(Scenario::CtrlC)
             .scenario(Scenario::Term)
-            .scenario(Scenario::KillWorker)
             .scenario(Scenario::Hup));
         assert_nothing_lost(&report);
         for round in &report.rounds {
