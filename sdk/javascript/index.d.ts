@@ -347,7 +347,9 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   /**
    * Sets a timer of this dialog: once that time has passed since the end of this turn, a turn of the kind `timer` runs,
    * and `turn.timer` has the name and the data. It is part of this turn's transaction, and survives restarts. One of the
-   * same name is replaced. `delay` is a text such as `'10m'`, with the units ms, s, m, h and d; or milliseconds.
+   * same name is replaced. `delay` is a text such as `'10m'`, with the units ms, s, m, h and d; or milliseconds. A name
+   * has 1 to 64 bytes, and no timer is more than ten years off: what is not so, and a text that is no time, throws here.
+   * More than 100 timers of a dialog fail the turn.
    */
   after(delay: string | number, name: string, data?: unknown): void
   /** As `after`, at a moment of the wall clock: a Date, or milliseconds since 1970. One that is past is due at once. */
