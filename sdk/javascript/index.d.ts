@@ -280,7 +280,7 @@ export interface Heard {
   readonly button: string | undefined
   /** The files that the user sent, photos included. */
   readonly files: readonly File[]
-  /** The photos that the user sent. */
+  /** The photos that the user sent: each is there once, in the largest size that there is. */
   readonly photos: readonly File[]
   /** The place that the user sent. */
   readonly location: Location | undefined
@@ -366,8 +366,9 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
    * Does something that costs, such as a payment: calls `body` and keeps its result at once. A later attempt at this
    * update is given the result, and does not call it. It is called at least once: it is called again if the process dies
    * before the result is kept. The result is what JSON holds. What `body` throws is not kept. The names of a turn's steps
-   * differ. With its first step the update is in the inbox, and its platform is answered. The commit takes the steps
-   * away; an update that is given up keeps them.
+   * differ. Once the first result is kept the update is in the inbox, its platform is answered, and a caller of
+   * `POST /http` waits through the attempts; a failure before that, `body`'s own for one, is answered to that caller with
+   * 503, and is not tried again. The commit takes the steps away; an update that is given up keeps them.
    */
   step<Result>(name: string, body: () => Result | Promise<Result>): Promise<Result>
   /**

@@ -494,8 +494,10 @@ class Turn(BaseTurn[S]):
 
             receipt = turn.step("charge", pay, 30)
 
-        The names of a turn's steps differ. With its first step the update is in the inbox, and its
-        platform is answered. The commit takes the steps away; an update that is given up keeps
+        The names of a turn's steps differ. Once the first result is kept the update is in the inbox,
+        its platform is answered, and a caller of `POST /http` waits through the attempts; a failure
+        before that, the function's own for one, is answered to that caller with 503, and is not
+        tried again. The commit takes the steps away; an update that is given up keeps
         them. Raises `turnkey.StepError` when the result cannot be kept: the storage is away, the
         inbox is full, or it has more than 64 KiB."""
         step = self._begin_step(name)
@@ -599,8 +601,10 @@ class AsyncTurn(BaseTurn[S]):
 
             receipt = await turn.step("charge", pay, 30)
 
-        The names of a turn's steps differ. With its first step the update is in the inbox, and its
-        platform is answered. The commit takes the steps away; an update that is given up keeps
+        The names of a turn's steps differ. Once the first result is kept the update is in the inbox,
+        its platform is answered, and a caller of `POST /http` waits through the attempts; a failure
+        before that, the function's own for one, is answered to that caller with 503, and is not
+        tried again. The commit takes the steps away; an update that is given up keeps
         them. Raises `turnkey.StepError` when the result cannot be kept: the storage is away, the
         inbox is full, or it has more than 64 KiB."""
         return self._step(self._begin_step(name), func, args, kwargs)
