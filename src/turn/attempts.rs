@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use turnkey_storage::broadcasts;
 use turnkey_storage::dead::{self, DeadLetter};
-use turnkey_storage::inbox::{self as row, LONGEST_PAUSE};
+use turnkey_storage::inbox::{self as row, GIVING_UP, LONGEST_PAUSE};
 use turnkey_storage::{Arrival, Seen};
 
 use crate::author::error::Error;
@@ -27,6 +27,9 @@ use turnkey_text::numbers::counted;
 /// `--max-attempts` the last attempt comes one to two minutes after the first: an outage of a
 /// minute is survived.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// What is known of an attempt that was none.
+const STOPPED: &str = "the bot was stopped while it was handled";
 
 /// What is known of an attempt that never came back.
 const DIED: &str = "its process ended while it was handled";
@@ -72,19 +75,31 @@ impl Attempts<'_> {
         receipt.attempts = receipt.attempts.saturating_sub(1);
     }
 
+    /// The attempt was none: the worker leaves while it runs, and another start has the update.
+    pub(crate) async fn cut_off(self, receipt: &mut Receipt<'_>) {
+        self.undo(receipt);
+        if receipt.is_accepted() {
+            let error = receipt.error.take();
+            let error = error.as_deref().unwrap_or(STOPPED);
+            self.note(receipt, receipt.attempts, error, now_ms()).await;
+        }
+    }
+
     /// An attempt failed. The pause before another one is over when this says so.
     pub(crate) async fn failed(self, receipt: &mut Receipt<'_>, error: &Error) -> Next {
         let update = receipt.update.clone();
         let (wished, is_final) = (error.pause(), error.is_final());
         // It is stored, and shown to operators.
         let error = told(&error.to_string()).into_owned();
-        tracing::error!(
-            "{} update {} failed (attempt {} of {}): {error}",
-            update.dialog,
-            update.id,
-            receipt.attempts,
-            self.most
+        let which = format!(
+            "{} update {} failed (attempt {} of {})",
+            update.dialog, update.id, receipt.attempts, self.most
         );
+        match wished {
+            // Its author has thought of it: where it came from is in the row.
+            Some(_) => tracing::warn!("{which}: {}", error.lines().next().unwrap_or_default()),
+            None => tracing::error!("{which}: {error}"),
+        }
         // One that is in the inbox is tried again, and its sender waits for that.
         if receipt.waits_for_answer() && !receipt.is_accepted() {
             // What went wrong is the author's business, not the sender's: it is in the
@@ -158,8 +173,7 @@ impl Attempts<'_> {
 
     /// The letter of an update that is tried no more.
     pub(super) fn letter_of(self, receipt: &Receipt<'_>, error: &str) -> DeadLetter {
-        // More are what `giving_up.rs` has noted.
-        let attempts = receipt.attempts.min(self.most);
+        let attempts = receipt.attempts % GIVING_UP;
         self.letter(&receipt.update, receipt.arrived, attempts, error.to_owned())
     }
 
@@ -200,7 +214,7 @@ impl Attempts<'_> {
             answer: Vec::new(),
             body: row.body,
             error: format!("it cannot be read: {reason}"),
-            attempts: row.attempts,
+            attempts: row.attempts % GIVING_UP,
             died: now_ms(),
         };
         self.bury_letter(&letter).await

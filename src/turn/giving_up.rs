@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use tokio::time::Instant;
+use turnkey_storage::inbox::GIVING_UP;
 use turnkey_storage::timers::Timer;
 use turnkey_storage::{Commit, DialogKey, Error as StorageError, Grant, dead};
 
@@ -49,18 +50,23 @@ pub(super) async fn give_up(
     (state, grant): (Option<String>, Grant),
     why: &str,
 ) -> End {
-    let begun = receipt.attempts.saturating_sub(attempts.most);
+    let begun = receipt.attempts / GIVING_UP;
     let (Some(handler), true) = (whom(bot, receipt), begun < MOST_RUNS) else {
         attempts.bury(receipt, why).await;
         return End::Over;
     };
     if receipt.is_accepted() {
-        let begun = attempts.most + begun + 1;
+        let begun = receipt.attempts + GIVING_UP;
         if !attempts.note(receipt, begun, why, now_ms()).await {
             return End::Over;
         }
     }
-    let (grant, done) = run(bot, handler, receipt, (state, grant), why).await;
+    let Some((grant, done)) = run(bot, handler, receipt, (state, grant), why).await else {
+        attempts
+            .note(receipt, receipt.attempts, why, now_ms())
+            .await;
+        return End::Over;
+    };
     if std::mem::take(&mut receipt.is_overtaken) {
         return End::LockLost;
     }
@@ -116,20 +122,21 @@ fn whom<'a>(bot: &'a Bot, receipt: &Receipt<'_>) -> Option<&'a dyn AnyHandler> {
     }
 }
 
+/// None: it was cut off, since the worker leaves.
 async fn run(
     bot: &Rc<Bot>,
     handler: &dyn AnyHandler,
     receipt: &mut Receipt<'_>,
     (state, grant): (Option<String>, Grant),
     why: &str,
-) -> (Grant, crate::Result<(Commit, Vec<Outgoing>, Vec<Timer>)>) {
+) -> Option<(Grant, crate::Result<(Commit, Vec<Outgoing>, Vec<Timer>)>)> {
     let update = receipt.update.clone();
     let until = Instant::now() + bot.limits.turn_timeout;
     // Its trace is the author's business, not its user's.
     let why = why.lines().next().unwrap_or_default();
     let called = handler.call(Call {
         update: update.clone(),
-        attempt: receipt.attempts.min(bot.limits.attempts),
+        attempt: receipt.attempts % GIVING_UP,
         is_last_attempt: true,
         given_up: Some(why.into()),
         state,
@@ -141,7 +148,10 @@ async fn run(
         newer: Newer::new(bot.inbox.arrivals, until),
         interruption: Interruption::default(),
     });
-    let returned = stepping::during(receipt, typing::during(bot, &update, called)).await;
+    let called = bot
+        .inbox
+        .unless_cut_off(typing::during(bot, &update, called));
+    let returned = stepping::during(receipt, called).await?;
     let done = match returned.outcome {
         RunEnd::Ended(Ok(handled)) => {
             outcome::prepare(bot, receipt, &update, handled, Of::GivenUp).await
@@ -149,5 +159,5 @@ async fn run(
         RunEnd::Ended(Err(error)) => Err(error),
         RunEnd::Interrupted => Err(Error::msg("it was interrupted")),
     };
-    (returned.grant, done)
+    Some((returned.grant, done))
 }

@@ -56,7 +56,8 @@ pub(super) async fn prepare(
     let of_itself = matches!(update.kind, Kind::Timer | Kind::Callback);
     if of_itself && !handled.actions.is_empty() && !channel.can_send() {
         return Err(Error::msg(format!(
-            "the channel {name:?} has nobody to send to: its replies ride in answers, and a {} has none",
+            "{}, and a {} has none",
+            relay::nobody(name),
             update.kind.name()
         )));
     }

@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 pub(crate) use turnkey_storage::clock::now_ms;
 use turnkey_storage::clock::now_us;
@@ -63,6 +63,9 @@ pub(crate) struct Inbox {
     pub(crate) ack_after: Duration,
     /// The worker is leaving.
     pub(crate) draining: watch::Receiver<bool>,
+    /// Its patience is over: what is in the inbox is left to the next start.
+    leaving_now: Cell<bool>,
+    leaves: Notify,
     /// Who wants to know of newer updates.
     pub(crate) arrivals: Arrivals,
     /// Turns in flight whose updates are in the inbox: nothing is lost with them.
@@ -93,7 +96,7 @@ pub(crate) enum WaitsFor {
 pub(crate) struct Receipt<'a> {
     pub(crate) update: Arc<Update>,
     pub(crate) arrived: Arrival,
-    /// Attempts that were begun, the one under way included.
+    /// Attempts that were begun, the one under way included; see [`GIVING_UP`](inbox::GIVING_UP).
     pub(crate) attempts: u32,
     /// Found in the inbox: whoever began it is gone, perhaps because of it.
     pub(crate) is_recovered: bool,
@@ -136,6 +139,8 @@ impl Inbox {
             commands,
             ack_after,
             draining,
+            leaving_now: Cell::new(false),
+            leaves: Notify::new(),
             arrivals,
             in_hand: Cell::new(0),
             under_way: RefCell::default(),
@@ -155,6 +160,22 @@ impl Inbox {
     /// Turns in flight whose updates are in the inbox.
     pub(crate) fn in_hand(&self) -> u64 {
         self.in_hand.get()
+    }
+
+    /// Cuts off the handlers of turns whose updates are in the inbox. To be called when there are
+    /// no others.
+    pub(crate) fn leave(&self) {
+        self.leaving_now.set(true);
+        self.leaves.notify_waiters();
+    }
+
+    /// Runs a handler. None: it was cut off, since the worker leaves now.
+    pub(super) async fn unless_cut_off<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = handler => Some(done),
+            () = self.leaves.notified(), if !self.leaving_now.get() => None,
+        }
     }
 
     /// Sleeps; false when the worker began to leave meanwhile.

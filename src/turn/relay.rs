@@ -25,6 +25,15 @@ pub(crate) const PREFIX: &str = "relay:";
 /// A state that nobody has written yet: each kind of handler reads it as a new user's.
 const NO_STATE: &str = "null";
 
+/// Why nothing is sent on a channel whose replies ride in answers.
+pub(super) fn nobody(channel: &str) -> String {
+    let remedy = match channel {
+        "telegram" => "; with TURNKEY_TELEGRAM_TOKEN they are sent",
+        _ => "",
+    };
+    format!("the channel {channel:?} has nobody to send to: its replies ride in answers{remedy}")
+}
+
 /// The update that brings a reply to another dialog. `id` is the same whenever the same thing
 /// is said again.
 ///
@@ -40,10 +49,7 @@ pub(crate) fn row(
         .named(&to.channel)
         .ok_or_else(|| format!("no channel {:?} is served by this program", to.channel))?;
     if !channel.can_send() {
-        return Err(format!(
-            "the channel {:?} has nobody to send to: its replies ride in answers",
-            to.channel
-        ));
+        return Err(nobody(&to.channel));
     }
     let address = channel.address(&to.user_id);
     if address.is_empty() || to.user_id.len() > MAX_USER_ID {

@@ -460,7 +460,12 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                                 interruptions,
                             ),
                         });
-                        stepping::during(receipt, typing::during(bot, heard, handled)).await
+                        let handled = typing::during(bot, heard, handled);
+                        let handled = bot.inbox.unless_cut_off(handled);
+                        match stepping::during(receipt, handled).await {
+                            Some(returned) => returned,
+                            None => return attempts.cut_off(receipt).await,
+                        }
                     }
                 };
                 state = returned.state;

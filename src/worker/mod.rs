@@ -47,6 +47,7 @@ use crate::shared::scoreboard::{Field, Scoreboard};
 use crate::turn::context::{Bot, GivenUp, Limits};
 use crate::turn::receipt::Inbox;
 use turnkey_storage::Database;
+use turnkey_text::numbers::counted;
 
 /// Open files besides connections and replies: the database's, and what libraries
 /// need.
@@ -56,6 +57,9 @@ const OTHER_FILES: u64 = 256;
 /// updates go on. What has not ended then is in the inbox, and is handled again after the
 /// next start; so nothing of it is cut off.
 const PATIENCE: f32 = 0.75;
+
+/// How long the handlers that are cut off then may take to say so.
+const LAST_NOTES: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether a draining worker is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(5);
@@ -255,15 +259,22 @@ impl Worker<'_> {
     }
 }
 
-/// Resolves when every connection is closed and every turn has ended; or when only updates
-/// are left whose rows in the inbox outlive this worker, and its patience is over.
+/// Resolves when every connection is closed and every turn has ended. When only updates are left
+/// whose rows in the inbox outlive this worker, and its patience is over, their handlers are cut
+/// off, and a moment is left to write that this was no attempt.
 async fn finish_what_is_in_hand(bot: &Bot, patience: Instant) {
     let slot = bot.slot;
+    let mut is_cut = false;
     while slot.get(Field::Connections) > 0 || slot.get(Field::InFlight) > 0 {
         let in_hand = bot.inbox.in_hand();
         let rest = slot.get(Field::InFlight).saturating_sub(in_hand);
-        if slot.get(Field::Connections) == 0 && rest == 0 && Instant::now() >= patience {
-            tracing::info!("{in_hand} updates stay in the inbox for the next start");
+        if slot.get(Field::Connections) == 0 && rest == 0 && Instant::now() >= patience && !is_cut {
+            let left = counted(in_hand, "update");
+            tracing::info!("left in the inbox, for the next start: {left}");
+            is_cut = true;
+            bot.inbox.leave();
+        }
+        if is_cut && Instant::now() >= patience + LAST_NOTES {
             break;
         }
         tokio::time::sleep(DRAIN_LOOK).await;

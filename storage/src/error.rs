@@ -32,6 +32,18 @@ pub enum Error {
     #[error("SQL statement failed: {0}")]
     Statement(String),
 
+    /// Decide: a statement did not return or change as many rows as it was expected to. Nothing
+    /// was changed.
+    #[error("statement {statement} was expected to affect {expected} rows and affected {found}")]
+    Rows {
+        /// Which one, from 1.
+        statement: usize,
+        /// The rows that were expected.
+        expected: u64,
+        /// Those that it returned, or else changed.
+        found: u64,
+    },
+
     /// Tell the operator: the storage cannot be opened, or not be copied. It says what is
     /// wrong and what helps.
     #[error("{0}")]

@@ -20,6 +20,10 @@ use crate::{
 /// The longest pause before an update is tried again.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Added to an update's attempts each time that it is begun to be given up: more than
+/// `--max-attempts` may be, and so more than that was at any earlier start.
+pub const GIVING_UP: u32 = 1 << 20;
+
 /// The longest that an update waits for others before it is tried for the first time.
 pub const LONGEST_WINDOW: Duration = Duration::from_secs(600);
 
@@ -42,7 +46,7 @@ pub struct Pending {
     pub arrived: i64,
     /// The update, as its caller wrote it.
     pub body: Vec<u8>,
-    /// How often its turn failed.
+    /// How often its turn failed; see [`GIVING_UP`].
     pub attempts: u32,
     /// Not to be tried before: milliseconds since 1970.
     pub due: i64,

@@ -68,6 +68,7 @@ pub mod taken;
 pub mod timers;
 pub mod tools;
 mod value;
+mod write;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -79,7 +80,11 @@ pub use error::{Error, Result};
 pub use inbox::Pending;
 pub use inspect::{DialogLine, Finding};
 pub use remedy::{About, OpenError, Remedy};
+/// What [`read`](sqlite::SharedDatabase::read) hands out.
+pub use rusqlite;
 pub use value::{Column, FromValue, Params, Row, Statement, Value};
+pub(crate) use write::Guarded;
+pub use write::{Outcome, Write};
 
 /// The future of a [`Storage`] call.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -108,7 +108,8 @@ pub fn restore(
 }
 
 /// The restored file gets the database's name, and what had it another. All of it, or
-/// nothing as far as the file system lets us: what was there goes back.
+/// nothing as far as the file system lets us: what was there goes back. Where a file can have
+/// two names (not on FAT), the database's name leads to the one or the other at any moment.
 fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
     let database = &files.database;
     let had_one = exists(database);
@@ -139,10 +140,13 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
         n => beside(database, &format!("-before-restore-{second}-{n}")),
     };
     let old = names::free(before, LOGS);
+    let is_linked = had_one && names::link(database, &old).is_ok();
+    let own = [""];
+    let unlinked = own.iter().filter(|_| !is_linked);
     let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
     // A log that is left, of a file that is lost or that somebody still has open, is not
     // that of the restored one: SQLite would put it into it.
-    let outcome = [""].iter().chain(LOGS).try_for_each(|suffix| {
+    let outcome = unlinked.chain(LOGS).try_for_each(|suffix| {
         let (from, to) = (beside(database, suffix), beside(&old, suffix));
         if exists(&from) {
             rename(&from, &to)?;
@@ -150,7 +154,11 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
         }
         Ok(())
     });
-    if let Err(error) = outcome.and_then(|()| rename(new, database)) {
+    let placed = outcome.and_then(|()| match is_linked {
+        true => replace(new, database, &old),
+        false => rename(new, database),
+    });
+    if let Err(error) = placed {
         for (from, to) in moved.into_iter().rev() {
             rename(&to, &from).map_err(|back| {
                 Error::open(format!(
@@ -159,9 +167,18 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
                 ))
             })?;
         }
+        if is_linked {
+            // Only a second name of the database.
+            drop(fs::remove_file(&old));
+        }
         return Err(error);
     }
     Ok(had_one.then_some(old))
+}
+
+fn replace(from: &Path, to: &Path, kept: &Path) -> Result<()> {
+    names::replace(from, to, kept)
+        .map_err(|e| Error::open(format!("cannot name the file {}: {e}", to.display())))
 }
 
 /// What root has made here belongs to whom the directory belongs to: a bot that runs as

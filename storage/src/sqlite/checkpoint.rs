@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
+use super::names;
 use super::pragmas::{self, CHECKPOINT_BYTES, LOG_CAP};
 use crate::{Error, Result, Sync};
 
@@ -269,6 +270,23 @@ fn empty(conn: &Connection) -> rusqlite::Result<bool> {
     });
     conn.busy_timeout(pragmas::BUSY_TIMEOUT)?;
     busy.map(|busy| !busy)
+}
+
+/// Before a writer serves: a log that has grown too long, since writers were killed one after
+/// another before they could copy it, is emptied. Each of them must read all of it first.
+///
+/// # Errors
+/// [`Error::Poisoned`] after a failed write or sync.
+pub(crate) fn shorten(conn: &Connection, database: &Path) -> Result<()> {
+    let log = names::beside(database, "-wal");
+    if std::fs::metadata(log).map_or(0, |log| log.len()) <= LOG_CAP {
+        return Ok(());
+    }
+    match empty(conn) {
+        Err(e) if !is_full(&e) => Err(Error::Poisoned(e.to_string())),
+        // With readers or a full disk in the way it is shortened later.
+        _ => Ok(()),
+    }
 }
 
 /// Returns the pages of the log that are copied.

@@ -99,46 +99,51 @@ impl Files {
     /// [`Error::NotYet`] when another program serves it, [`Error::Open`] when there is no
     /// right to write beside it.
     pub fn lock(&self) -> Result<FileLock> {
-        refuse_device(&self.database)?;
-        let mut file = self.open_lock()?;
         let deadline = Instant::now() + LOCK_WAIT;
         let mut said = false;
         loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => {
-                    // What an earlier program noted there is not true any more.
-                    lock.set_len(0).map_err(|e| {
-                        Error::open(format!("cannot write {}: {e}", self.lock.display()))
-                    })?;
-                    return Ok(FileLock { lock });
-                }
-                Err((back, nix::errno::Errno::EWOULDBLOCK)) if Instant::now() < deadline => {
-                    file = back;
-                    if !std::mem::replace(&mut said, true) {
-                        tracing::info!(
-                            "{} is in use: waiting for the other program to leave",
-                            self.database.display()
-                        );
-                    }
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                    return Err(Error::NotYet(
-                        OpenError::new(format!(
-                            "{} is in use by another running bot",
-                            self.database.display()
-                        ))
-                        .remedy("stop it first")
-                        .remedy(Remedy::AnotherFile),
-                    ));
-                }
-                Err((_, e)) => {
-                    return Err(Error::open(format!(
-                        "cannot lock {}: {e}",
-                        self.lock.display()
-                    )));
-                }
+            if let Some(lock) = self.try_lock()? {
+                return Ok(lock);
             }
+            if Instant::now() >= deadline {
+                return Err(Error::NotYet(
+                    OpenError::new(format!(
+                        "{} is in use by another running bot",
+                        self.database.display()
+                    ))
+                    .remedy("stop it first")
+                    .remedy(Remedy::AnotherFile),
+                ));
+            }
+            if !std::mem::replace(&mut said, true) {
+                tracing::info!(
+                    "{} is in use: waiting for the other program to leave",
+                    self.database.display()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Takes the database for this program; none when another serves it.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when there is no right to write beside it.
+    pub(crate) fn try_lock(&self) -> Result<Option<FileLock>> {
+        refuse_device(&self.database)?;
+        match Flock::lock(self.open_lock()?, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => {
+                // What an earlier program noted there is not true any more.
+                lock.set_len(0).map_err(|e| {
+                    Error::open(format!("cannot write {}: {e}", self.lock.display()))
+                })?;
+                Ok(Some(FileLock { lock }))
+            }
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, e)) => Err(Error::open(format!(
+                "cannot lock {}: {e}",
+                self.lock.display()
+            ))),
         }
     }
 

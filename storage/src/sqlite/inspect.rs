@@ -198,7 +198,7 @@ async fn dead_locks(path: &Path, conn: &Connection) -> Result<Option<Finding>> {
             remedy: "nothing to do: the next start frees them".into(),
         }));
     }
-    let writer = WriterClient::new(files.socket, Owner(0));
+    let writer = WriterClient::new(files.socket, Owner(0), Box::new(|| {}));
     let alive: HashSet<u64> = writer.owners().await?.into_iter().map(|o| o.0).collect();
     // Rows that were there before the question and still are.
     let after = rows().map_err(failed)?;

@@ -21,7 +21,9 @@
 //! | `stamp.rs` | that time, as it stands in a name |
 //! | `copy.rs` | its side of a move to or from another database |
 //! | `presence.rs` | whether the names still lead to the open files |
+//! | `stranger.rs` | which other program writes to the file |
 //! | `rescue.rs` | saves the contents of an open file that lost its name |
+//! | `shared/` | the same file for any number of processes, without a program that starts them |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
 //!
 //! To use it, call [`Files::lock`] once, so that nobody else serves the file; [`prepare`];
@@ -49,9 +51,11 @@ mod protocol;
 mod readers;
 mod rescue;
 mod schema;
+pub mod shared;
 mod snapshot;
 mod stamp;
 mod statements;
+mod stranger;
 mod writer;
 
 use rusqlite::Connection;
@@ -63,6 +67,7 @@ pub use files::{FileLock, Files};
 pub use inspect::{check, dump, must_exist};
 pub use presence::FileId;
 pub use schema::{is_current, prepare, prepare_for_operator};
+pub use shared::{Opening, SharedDatabase, Transaction};
 pub use writer::{Taken, Writer, WriterStats};
 
 use crate::own::Own;
@@ -86,7 +91,7 @@ pub struct SqliteStorage {
 /// [`Error::Open`] when the file cannot be read.
 pub fn connect(files: &Files, owner: Owner) -> Result<SqliteStorage> {
     Ok(SqliteStorage {
-        writer: client::WriterClient::new(files.socket.clone(), owner),
+        writer: client::WriterClient::new(files.socket.clone(), owner, Box::new(|| {})),
         readers: readers::Readers::open(&files.database)?,
     })
 }
@@ -110,7 +115,7 @@ impl SqliteStorage {
     /// [`Error::Statement`] when one of them fails; [`Error::Unavailable`] when the
     /// writer died before it answered, they may have taken effect or not.
     pub async fn write(&self, statements: Vec<Statement>) -> Result<()> {
-        self.writer.write(statements).await
+        self.writer.write(statements.into()).await.map(drop)
     }
 
     /// Reads with a connection of the pool, on a thread of its own.

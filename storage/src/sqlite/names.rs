@@ -2,10 +2,12 @@
 //!
 //! Used by all code that puts a file in place: backups, restored, kept or rescued files.
 //! Invariant: an existing file is never overwritten, whoever made it and however quickly one
-//! call follows another: the second call is refused. Bounds: [`MOST`] numbers are tried.
+//! call follows another: the second call is refused. Only what has a second name gives up one
+//! ([`replace`]). Bounds: [`MOST`] numbers are tried.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Numbers that are tried for a name; then the first error counts.
@@ -52,7 +54,35 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
             fs::rename(from, to).inspect_err(|_| drop(fs::remove_file(to)))?;
         }
     }
-    let directory = match to.parent() {
+    sync_directory(to)
+}
+
+/// Gives a file a second name, which is on the disk when this returns.
+///
+/// # Errors
+/// As of [`rename`]; also where the file system has no second names.
+pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
+    fs::hard_link(from, to)?;
+    sync_directory(to).inspect_err(|_| drop(fs::remove_file(to)))
+}
+
+/// Gives a file the name of another one, which is still there as `kept`: at no moment, not even
+/// one at which the power fails, does the name lead nowhere.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] when `kept` is not that file; what the file system says.
+pub(super) fn replace(from: &Path, to: &Path, kept: &Path) -> io::Result<()> {
+    let (there, second) = (fs::metadata(to)?, fs::metadata(kept)?);
+    if (there.dev(), there.ino()) != (second.dev(), second.ino()) {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(from, to)?;
+    sync_directory(to)
+}
+
+/// Saves the names in the directory of a file.
+pub(super) fn sync_directory(of: &Path) -> io::Result<()> {
+    let directory = match of.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
@@ -80,6 +110,24 @@ mod tests {
         rename(&a, &b).unwrap();
         assert_eq!(fs::read_to_string(&b).unwrap(), "a");
         assert!(!exists(&a));
+    }
+
+    #[test]
+    fn only_a_file_that_keeps_another_name_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let [old, new, kept] = ["old", "new", "kept"].map(|name| directory.path().join(name));
+        fs::write(&old, "old").unwrap();
+        fs::write(&new, "new").unwrap();
+        assert!(replace(&new, &old, &kept).is_err());
+        fs::write(&kept, "other").unwrap();
+        assert!(replace(&new, &old, &kept).is_err());
+        assert!(link(&old, &kept).is_err());
+        fs::remove_file(&kept).unwrap();
+        link(&old, &kept).unwrap();
+        replace(&new, &old, &kept).unwrap();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "new");
+        assert_eq!(fs::read_to_string(&kept).unwrap(), "old");
+        assert!(!exists(&new));
     }
 
     #[test]

@@ -111,3 +111,32 @@ fn readers_who_are_always_there_do_not_make_the_log_grow_without_end() {
     });
     served.finish();
 }
+
+/// Writers that are killed before they can copy the log leave it to the next.
+#[test]
+fn a_log_that_is_too_long_is_emptied_before_a_writer_serves() {
+    const MIB: u64 = 1 << 20;
+    let mut served = Served::start(&["CREATE TABLE bulk (body BLOB)"]);
+    let log = served.files.database.with_file_name("bot.db-wal");
+    let length = || std::fs::metadata(&log).map_or(0, |log| log.len());
+    served.stop_writer().unwrap();
+    let conn = Connection::open(&served.files.database).unwrap();
+    conn.execute_batch("PRAGMA wal_autocheckpoint = 0").unwrap();
+    for _ in 0..7 {
+        conn.execute("INSERT INTO bulk VALUES (zeroblob(?1))", [12 << 20])
+            .unwrap();
+    }
+    assert!(length() > 80 * MIB, "{}", length());
+    *served.seen.lock().unwrap() = Default::default();
+    served.start_writer(Vec::new());
+    block_on(until("it serves", async || served.stats().serving));
+    assert!(length() < MIB, "{}", length());
+    block_on(async {
+        turn(&served.open(), &dialog(1), "u1", "1").await;
+    });
+    let sum = "SELECT sum(length(body)) FROM bulk";
+    let sum: i64 = conn.query_row(sum, [], |row| row.get(0)).unwrap();
+    assert_eq!(sum as u64, 84 * MIB);
+    drop(conn);
+    served.finish();
+}

@@ -613,7 +613,12 @@ impl Bot {
     }
 
     /// Stops it gracefully; it must end with code 0, at once, and leave nothing.
-    pub(crate) async fn stop(mut self) -> Setup {
+    pub(crate) async fn stop(self) -> Setup {
+        self.stop_and_read().await.0
+    }
+
+    /// The same, and all that it has written.
+    pub(crate) async fn stop_and_read(mut self) -> (Setup, String) {
         self.signal(Signal::SIGTERM);
         let code = self.ended(SOON).await;
         self.gone(Duration::from_secs(2)).await;
@@ -621,7 +626,7 @@ impl Bot {
         assert_eq!(code, 0, "exit code of a graceful stop");
         assert!(!stderr.contains("panicked at src"), "a panic of ours");
         assert!(!self.socket().exists(), "the writer's socket is left");
-        self.setup.clone()
+        (self.setup.clone(), stderr)
     }
 
     /// Kills everything at once, as a power cut would.

@@ -151,3 +151,22 @@ async fn a_worker_that_dies_at_the_last_attempt_leaves_it_to_the_next() {
     assert_eq!(dead(&bot.setup), ["a"]);
     bot.stop().await.assert_sound();
 }
+
+/// With fewer attempts at the next start than it had, it is over, and its user is told.
+#[tokio::test]
+async fn a_user_is_told_also_when_the_limit_has_become_smaller() {
+    let api = Api::start();
+    let few = ["--workers", "1", "--ack-after", "50ms"];
+    let setup = Setup::failing().args(&few);
+    let many = setup.clone().env("TURNKEY_MAX_ATTEMPTS", "20");
+    let bot = api.configure(many).start().await;
+    told(&bot, vk("a", 8, "fail"), "ok").await;
+    bot.wait_for_stderr("update a failed (attempt 4 of 20)")
+        .await;
+    let setup = bot.stop().await.env("TURNKEY_MAX_ATTEMPTS", "1");
+    let bot = setup.start().await;
+    assert_eq!(api.said_to("8", 1).await, ["Sorry: the calendar is away"]);
+    bot.wait_for_stderr("update a was given up after 4 attempts: the calendar is away")
+        .await;
+    bot.stop().await.assert_sound();
+}

@@ -22,5 +22,6 @@ pub(crate) mod resent;
 mod schedules;
 pub(crate) mod slow;
 mod steps;
+mod stopped;
 mod timers;
 pub(crate) mod unreadable;

@@ -254,7 +254,7 @@ impl Talk {
     }
 
     fn pending(&mut self, row: &Pending) {
-        let note = match (&row.error, row.attempts) {
+        let note = match (&row.error, row.attempts % inbox::GIVING_UP) {
             (Some(error), tries @ 1..) => {
                 let now = unix_ms();
                 let due = u64::try_from(row.due).unwrap_or_default();

@@ -31,6 +31,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
                 if !std::mem::replace(&mut warned, true) {
                     tracing::warn!("waiting for the writer: {error}");
                 }
+                (shared.no_writer)();
                 tokio::time::sleep(RECONNECT).await;
                 continue;
             }

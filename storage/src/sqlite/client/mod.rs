@@ -18,17 +18,19 @@ mod connection;
 mod unanswered;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use self::connection::drive;
+pub(crate) use self::unanswered::NoWriter;
 use self::unanswered::{Ends, Shared, Then, closed, unexpected};
 use super::protocol::{CommitRequest, Request, Response};
 use crate::{
-    Begin, Begun, Commit, DialogKey, Error, Grant, LockAfter, Owner, Release, ReplyId, Result,
-    Statement,
+    Arrival, Begin, Begun, Commit, DialogKey, Error, Grant, Guarded, LockAfter, Outcome, Owner,
+    Release, ReplyId, Result, Statement, Write,
 };
 
 /// How long a call waits for a writer that does not answer. A dead one is
@@ -43,8 +45,8 @@ pub(crate) struct WriterClient {
 
 impl WriterClient {
     /// Starts connecting; requests made meanwhile wait.
-    pub(crate) fn new(socket: PathBuf, owner: Owner) -> Self {
-        let shared = Arc::new(Shared::new(socket, owner));
+    pub(crate) fn new(socket: PathBuf, owner: Owner, no_writer: NoWriter) -> Self {
+        let shared = Arc::new(Shared::new(socket, owner, no_writer));
         tokio::spawn(drive(shared.clone()));
         WriterClient { shared }
     }
@@ -127,9 +129,45 @@ impl WriterClient {
         self.done(&request, Ends::Always(grant.fence)).await
     }
 
-    pub(crate) async fn write(&self, statements: Vec<Statement>) -> Result<()> {
-        self.done(&Request::Write { statements }, Ends::Nothing)
-            .await
+    pub(crate) async fn write(&self, write: Write) -> Result<Vec<Outcome>> {
+        let request = Request::Write {
+            key: write.key.as_deref(),
+            statements: write.statements,
+        };
+        self.ask(&request, outcomes).await
+    }
+
+    /// Waits in line for a transaction of the caller's own.
+    pub(crate) async fn open(
+        &self,
+        arrived: Arrival,
+        limit: Duration,
+        wait: Duration,
+    ) -> Result<Alone> {
+        let (sender, receiver) = oneshot::channel();
+        let request = Request::Open {
+            arrived: arrived.order,
+            limit: u32::try_from(limit.as_millis()).unwrap_or(u32::MAX),
+        };
+        let transaction = self
+            .shared
+            .send(&request, Then::Done(Ends::Nothing, Some(sender)))?;
+        // Dropped before its end, it is undone, or leaves the line.
+        let alone = Alone {
+            shared: self.shared.clone(),
+            transaction,
+            over: AtomicBool::new(false),
+        };
+        match tokio::time::timeout(wait, receiver).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(closed()))?,
+            Err(_) if !self.shared.lock().connected => return Err(no_answer()),
+            Err(_) => {
+                return Err(Error::Busy(format!(
+                    "other transactions came first for {wait:?}"
+                )));
+            }
+        }
+        Ok(alone)
     }
 
     pub(crate) async fn barrier(&self) -> Result<()> {
@@ -167,20 +205,70 @@ impl WriterClient {
         request: &Request<'_>,
         take: fn(Response) -> Option<T>,
     ) -> Result<T> {
-        let (sender, receiver) = oneshot::channel();
-        let to = move |answer: Result<Response>| {
-            let answer = answer.and_then(|answer| take(answer).ok_or_else(unexpected));
-            // Its caller may have gone.
-            drop(sender.send(answer));
-        };
-        self.shared.send(request, Then::Asked(Box::new(to)))?;
-        patiently(receiver).await
+        ask(&self.shared, request, take).await
     }
 
     async fn done(&self, request: &Request<'_>, ends: Ends) -> Result<()> {
         let (sender, receiver) = oneshot::channel();
         self.shared.send(request, Then::Done(ends, Some(sender)))?;
         patiently(receiver).await
+    }
+}
+
+/// A transaction of the caller's own, or a place in line for it.
+#[derive(Debug)]
+pub(crate) struct Alone {
+    shared: Arc<Shared>,
+    transaction: u64,
+    over: AtomicBool,
+}
+
+impl Alone {
+    /// No other transaction of this client has it.
+    pub(crate) fn number(&self) -> u64 {
+        self.transaction
+    }
+
+    pub(crate) async fn run(&self, statement: Guarded) -> Result<Outcome> {
+        let request = Request::Inside {
+            transaction: self.transaction,
+            statement,
+        };
+        let outcomes = ask(&self.shared, &request, outcomes).await?;
+        outcomes.into_iter().next().ok_or_else(unexpected)
+    }
+
+    /// Commits it under a key, by which it is recognised when it is sent again.
+    pub(crate) async fn commit(&self, key: &str) -> Result<()> {
+        self.over.store(true, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        let request = Request::Close {
+            transaction: self.transaction,
+            key: Some(key),
+        };
+        self.shared
+            .send(&request, Then::Done(Ends::Nothing, Some(sender)))?;
+        patiently(receiver).await
+    }
+}
+
+impl Alone {
+    /// Undoes it, or leaves the line.
+    pub(crate) fn undo(&self) {
+        if !self.over.swap(true, Ordering::Relaxed) {
+            self.shared.notify(&Request::Close {
+                transaction: self.transaction,
+                key: None,
+            });
+            // It must not go to the next writer.
+            self.shared.forget(self.transaction);
+        }
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.undo();
     }
 }
 
@@ -212,6 +300,21 @@ impl Drop for WriterClient {
     }
 }
 
+async fn ask<T: Send + 'static>(
+    shared: &Shared,
+    request: &Request<'_>,
+    take: fn(Response) -> Option<T>,
+) -> Result<T> {
+    let (sender, receiver) = oneshot::channel();
+    let to = move |answer: Result<Response>| {
+        let answer = answer.and_then(|answer| take(answer).ok_or_else(unexpected));
+        // Its caller may have gone.
+        drop(sender.send(answer));
+    };
+    shared.send(request, Then::Asked(Box::new(to)))?;
+    patiently(receiver).await
+}
+
 async fn patiently<T>(receiver: oneshot::Receiver<Result<T>>) -> Result<T> {
     match tokio::time::timeout(PATIENCE, receiver).await {
         Ok(answer) => answer.unwrap_or_else(|_| Err(closed())),
@@ -225,6 +328,13 @@ fn no_answer() -> Error {
 
 fn disarmed() -> Weak<dyn Release> {
     Weak::<Shared>::new()
+}
+
+fn outcomes(answer: Response) -> Option<Vec<Outcome>> {
+    match answer {
+        Response::Wrote(outcomes) => Some(outcomes),
+        _ => None,
+    }
 }
 
 fn dialogs(answer: Response) -> Option<Vec<DialogKey>> {

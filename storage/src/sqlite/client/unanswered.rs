@@ -18,11 +18,14 @@ use crate::{Begun, DialogKey, Error, Fence, Grant, Granted, LockAfter, Owner, Re
 /// calls; this is the last resort for those who do not.
 const MAX_UNANSWERED: usize = 100_000;
 
+/// Is told that there is no writer to connect to.
+pub(crate) type NoWriter = Box<dyn Fn() + Send + Sync>;
+
 /// What the callers and the connection of a process share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) socket: PathBuf,
     owner: Owner,
+    pub(super) no_writer: NoWriter,
     state: Mutex<ClientState>,
     /// There is something to send, or the client is closed.
     pub(super) wake: Notify,
@@ -37,6 +40,8 @@ pub(super) struct ClientState {
     /// Frames to send.
     pub(super) output: Vec<u8>,
     pub(super) connected: bool,
+    /// The writer has said that it leaves: what it has not answered it has not executed.
+    left: bool,
     pub(super) closed: bool,
 }
 
@@ -52,7 +57,10 @@ struct Unanswered {
 enum Resend {
     /// It goes to the next writer.
     Yes,
-    /// It fails: a second time would take effect a second time.
+    /// It fails, since a second time may take effect a second time; unless the writer has said
+    /// that it was not executed.
+    IfNotExecuted,
+    /// It fails: its transaction is gone with the writer.
     No,
 }
 
@@ -95,6 +103,16 @@ enum Delivery {
     Asked(Asked, Result<Response>),
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("socket", &self.socket)
+            .field("owner", &self.owner)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Release for Shared {
     fn release(&self, dialog: DialogKey, fence: Fence) {
         let request = Request::Sent {
@@ -114,10 +132,11 @@ impl Release for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(socket: PathBuf, owner: Owner) -> Self {
+    pub(super) fn new(socket: PathBuf, owner: Owner, no_writer: NoWriter) -> Self {
         Shared {
             socket,
             owner,
+            no_writer,
             state: Mutex::default(),
             wake: Notify::new(),
         }
@@ -155,7 +174,8 @@ impl Shared {
             self.wake.notify_one();
         }
         let resend = match request {
-            Request::Write { .. } => Resend::No,
+            Request::Write { key: None, .. } => Resend::IfNotExecuted,
+            Request::Inside { .. } => Resend::No,
             _ => Resend::Yes,
         };
         let unanswered = Unanswered {
@@ -177,11 +197,17 @@ impl Shared {
         }
     }
 
+    /// Nobody waits for this request any more, and no other writer is to get it.
+    pub(super) fn forget(&self, id: u64) {
+        self.lock().unanswered.remove(&id);
+    }
+
     /// Connected: greets, and sends again what was not answered.
     pub(super) fn greet(&self) {
         let mut state = self.lock();
         let state = &mut *state;
         state.connected = true;
+        state.left = false;
         state.output.clear();
         let hello = Greeting::Hello {
             version: protocol::VERSION,
@@ -203,22 +229,33 @@ impl Shared {
     pub(super) fn hung_up(&self) {
         let mut state = self.lock();
         state.connected = false;
+        let left = state.left;
+        let is_lost = |unanswered: &Unanswered| match unanswered.resend {
+            Resend::Yes => false,
+            Resend::IfNotExecuted => !left,
+            Resend::No => true,
+        };
         let lost: Vec<Unanswered> = state
             .unanswered
-            .extract_if(.., |_, unanswered| unanswered.resend == Resend::No)
+            .extract_if(.., |_, unanswered| is_lost(unanswered))
             .map(|(_, unanswered)| unanswered)
             .collect();
         drop(state);
         for unanswered in lost {
-            if let Then::Done(_, Some(to)) = unanswered.then {
-                drop(
-                    to.send(Err(Error::Unavailable(
-                        "the writer died before it answered; the statements may have taken effect"
-                            .to_owned(),
-                    ))),
-                );
+            let error = match unanswered.resend {
+                Resend::No => Error::Stale,
+                _ => Error::Unavailable(
+                    "the writer died before it answered; the statements may have taken effect"
+                        .to_owned(),
+                ),
+            };
+            match unanswered.then {
+                Then::Done(_, Some(to)) => drop(to.send(Err(error))),
+                Then::Asked(to) => to(Err(error)),
+                Then::Begin(..) | Then::Done(_, None) => {}
             }
         }
+        (self.no_writer)();
     }
 
     /// Takes the whole answers of `input`; how many bytes they were.
@@ -229,6 +266,9 @@ impl Shared {
         while let Some((body, length)) = protocol::next_frame(&input[used..])? {
             used += length;
             let (id, response) = Response::decode(body)?;
+            if matches!(response, Response::Leaving) {
+                state.left = true;
+            }
             if let Some(unanswered) = state.unanswered.remove(&id) {
                 deliveries.extend(self.settle(&mut state, unanswered.then, response));
             }
@@ -334,7 +374,7 @@ mod tests {
     /// next writer asks, and never be given back.
     #[test]
     fn a_lock_that_was_given_back_is_not_held() {
-        let shared = Arc::new(Shared::new(PathBuf::new(), Owner(1)));
+        let shared = Arc::new(Shared::new(PathBuf::new(), Owner(1), Box::new(|| {})));
         let failed = || Response::Failed(Error::Full);
         for (ends, response, left) in [
             (Ends::Nothing, Response::Done, 1),

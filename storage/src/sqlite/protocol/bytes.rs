@@ -5,9 +5,11 @@
 //! that says whether it is there, and the value. Invariant: whatever bytes come, decoding ends
 //! with a value or an error, and allocates no more memory than they are long.
 
+use std::sync::Arc;
+
 use crate::{
-    DialogKey, Error, Fence, LockAfter, Owner, Pending, ReplyId, Result, Seen, Statement, Unsent,
-    Value,
+    DialogKey, Error, Fence, Guarded, LockAfter, Outcome, Owner, Pending, ReplyId, Result, Row,
+    Seen, Statement, Unsent, Value,
 };
 
 /// Something that a message may hold.
@@ -171,7 +173,7 @@ macro_rules! structs {
             }
 
             fn take(input: &mut Input<'_>) -> Result<Self> {
-                Ok($name { $($field: <$type>::take(input)?),* })
+                Ok($name { $($field: <$type as Field<'_>>::take(input)?),* })
             }
         }
     )*};
@@ -184,6 +186,39 @@ structs! {
     ReplyId { turn: Fence, index: u32 }
     Unsent { id: ReplyId, body: String }
     Statement { sql: String, params: Vec<Value> }
+    Guarded { statement: Statement, rows: Option<u64> }
+}
+
+/// The names of the columns stand once.
+impl Field<'_> for Outcome {
+    fn put(&self, buffer: &mut Vec<u8>) {
+        self.changed.put(buffer);
+        let columns = self.rows.first().map(Row::columns).unwrap_or_default();
+        (columns.len() as u32).put(buffer);
+        for column in columns {
+            column.put(buffer);
+        }
+        (self.rows.len() as u32).put(buffer);
+        for value in self.rows.iter().flat_map(Row::values) {
+            value.put(buffer);
+        }
+    }
+
+    fn take(input: &mut Input<'_>) -> Result<Self> {
+        let changed = u64::take(input)?;
+        let columns: Arc<[String]> = Vec::take(input)?.into();
+        let count = u32::take(input)? as usize;
+        let mut rows = Vec::with_capacity(count.min(input.0.len()));
+        for _ in 0..count {
+            let values = columns.iter().map(|_| Value::take(input));
+            rows.push(Row::new(columns.clone(), values.collect::<Result<_>>()?));
+            // A row takes bytes, so that a garbled count must not ask for gigabytes.
+            if columns.is_empty() {
+                return Err(garbled());
+            }
+        }
+        Ok(Outcome { changed, rows })
+    }
 }
 
 impl Field<'_> for Seen {
@@ -288,6 +323,14 @@ impl Field<'_> for Error {
                 (6, &opening)
             }
             Error::Poisoned(text) | Error::Undone(text) => (7, text),
+            Error::Rows {
+                statement,
+                expected,
+                found,
+            } => {
+                opening = format!("{statement} {expected} {found}");
+                (8, &opening)
+            }
         };
         kind.put(buffer);
         text.put(buffer);
@@ -305,6 +348,15 @@ impl Field<'_> for Error {
             5 => Error::Statement(text),
             6 => Error::open(text),
             7 => Error::Poisoned(text),
+            8 => {
+                let mut numbers = text.split(' ').map(str::parse);
+                let mut next = || numbers.next().and_then(|n| n.ok()).ok_or_else(garbled);
+                Error::Rows {
+                    statement: next()? as usize,
+                    expected: next()?,
+                    found: next()?,
+                }
+            }
             _ => return Err(garbled()),
         })
     }

@@ -15,13 +15,16 @@
 
 mod bytes;
 
+use sha2::{Digest, Sha256};
+
 use self::bytes::{Field, Input, garbled};
 use crate::{
-    DialogKey, Error, Fence, LockAfter, Owner, Pending, ReplyId, Result, Seen, Statement, Unsent,
+    DialogKey, Error, Fence, Guarded, LockAfter, Outcome, Owner, Pending, ReplyId, Result, Seen,
+    Statement, Unsent,
 };
 
 /// Raised with every change of the frames.
-pub(crate) const VERSION: u32 = 5;
+pub(crate) const VERSION: u32 = 6;
 
 /// Bytes of one frame: 32 MiB. Who sends a longer one does not speak this protocol.
 pub(crate) const MAX_FRAME: usize = 32 << 20;
@@ -162,9 +165,10 @@ messages! {
             replies: Vec<ReplyId>,
             lock: LockAfter,
         },
-        /// Statements outside any turn.
+        /// Statements outside any turn. With a key they take effect once.
         5 = Write {
-            statements: Vec<Statement>,
+            key: Option<&'a str>,
+            statements: Vec<Guarded>,
         },
         /// Answered once everything executed so far is durable.
         6 = Barrier,
@@ -183,6 +187,25 @@ messages! {
             limit: u32,
             /// Milliseconds since 1970.
             now: i64,
+        },
+        /// A transaction of the asker's own, which has the writer to itself. The number of this
+        /// request is the transaction's.
+        11 = Open {
+            /// CLOCK_MONOTONIC in nanoseconds.
+            arrived: u64,
+            /// Milliseconds that it may take.
+            limit: u32,
+        },
+        /// A statement in it.
+        12 = Inside {
+            transaction: u64,
+            statement: Guarded,
+        },
+        /// Its end.
+        13 = Close {
+            transaction: u64,
+            /// It is committed under this key; none: it is undone.
+            key: Option<&'a str>,
         },
     }
 }
@@ -224,6 +247,10 @@ messages! {
         5 = Changed(rows: Vec<u64>),
         /// Of a begin: the update was committed before, and nothing is left to send.
         6 = Seen(seen: Seen),
+        /// What each statement did.
+        7 = Wrote(outcomes: Vec<Outcome>),
+        /// The writer ends by itself: what it has not answered it has not executed.
+        8 = Leaving,
     }
 }
 
@@ -239,6 +266,30 @@ fields! {
         unsent: Vec<Unsent>,
         earlier: Option<Pending>,
     }
+}
+
+/// Tells statements from others.
+pub(crate) fn digest(statements: &[Guarded]) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    for statement in statements {
+        statement.put(&mut buffer);
+    }
+    Sha256::digest(&buffer).to_vec()
+}
+
+/// What was answered to a write with a key, as it is kept.
+pub(crate) fn keep(outcomes: &Vec<Outcome>) -> Vec<u8> {
+    let mut buffer = Vec::new();
+    outcomes.put(&mut buffer);
+    buffer
+}
+
+/// What [`keep`] was given.
+///
+/// # Errors
+/// [`Error::Poisoned`]: these are not its bytes.
+pub(crate) fn kept(bytes: &[u8]) -> Result<Vec<Outcome>> {
+    Field::take(&mut Input(bytes))
 }
 
 /// Writes one frame behind `buffer`'s content.

@@ -4,6 +4,7 @@
 //! statements may fail for any reason, so they run in a savepoint and under an authorizer
 //! (`limits.rs`) that keeps them away from our tables and from the transaction itself.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -12,8 +13,18 @@ use rusqlite::params_from_iter;
 use super::limits::{MAX_WRITE, STEPS, reason};
 use super::{Statements, is_disk};
 use crate::sqlite::locks::RowChange;
-use crate::sqlite::protocol::CommitRequest;
-use crate::{ReplyId, Statement};
+use crate::sqlite::protocol::{self, CommitRequest};
+use crate::sqlite::readers::value;
+use crate::{Error, Guarded, Outcome, ReplyId, Result, Row, Statement, Value};
+
+/// In place of a channel, for the keys of writes among the ids of updates.
+pub(crate) const KEYED: &str = ":write";
+
+/// Bytes of the rows that the statements of one request may return.
+const MAX_ANSWER: usize = protocol::MAX_REQUEST / 2;
+
+/// Bytes that a value takes beside its text, at most.
+const VALUE: usize = 9;
 
 /// What became of a commit.
 pub(crate) enum Committed {
@@ -65,30 +76,133 @@ impl Statements<'_> {
         Ok(committed)
     }
 
-    /// The author's statements outside a turn: all or none.
-    pub(crate) fn write(&mut self, statements: &[Statement]) -> rusqlite::Result<Option<String>> {
-        let written = self.together(|this| this.run_author(statements))?;
-        Ok(written.err())
+    /// The author's statements outside a turn: all or none. What was answered under the same
+    /// key before is the answer again.
+    pub(crate) fn write(
+        &mut self,
+        key: Option<&str>,
+        statements: &[Guarded],
+    ) -> rusqlite::Result<Result<Vec<Outcome>>> {
+        let Some(key) = key else {
+            return self.guarded(statements, Instant::now() + MAX_WRITE);
+        };
+        let digest = protocol::digest(statements);
+        if let Some((_, seen)) = self.seen(KEYED, key)? {
+            return Ok(match seen.digest == digest {
+                true => protocol::kept(&seen.answer),
+                false => Err(Error::Statement(format!(
+                    "the key {key:?} belongs to a write of other statements"
+                ))),
+            });
+        }
+        let written = self.guarded(statements, Instant::now() + MAX_WRITE)?;
+        if let Ok(outcomes) = &written
+            && !self.transaction_lost()
+        {
+            self.keep_key(key, &digest, &protocol::keep(outcomes))?;
+        }
+        Ok(written)
+    }
+
+    /// Remembers that something was written under a key.
+    pub(crate) fn keep_key(
+        &mut self,
+        key: &str,
+        digest: &[u8],
+        answer: &[u8],
+    ) -> rusqlite::Result<()> {
+        let row = (KEYED, key, 0, crate::unix_ms(), digest, answer);
+        self.insert_seen.execute(row).map(drop)
+    }
+
+    /// Whether something was written under a key.
+    pub(crate) fn has_key(&mut self, key: &str) -> rusqlite::Result<bool> {
+        Ok(self.seen(KEYED, key)?.is_some())
+    }
+
+    /// The author's statements until a moment: all or none, and what each did.
+    pub(crate) fn guarded(
+        &self,
+        statements: &[Guarded],
+        deadline: Instant,
+    ) -> rusqlite::Result<Result<Vec<Outcome>>> {
+        self.together(|this| {
+            this.as_author(deadline, || {
+                let mut left = MAX_ANSWER;
+                let each = statements.iter().zip(1..);
+                each.map(|(guarded, number)| this.run_guarded(guarded, number, &mut left))
+                    .collect()
+            })
+        })
+    }
+
+    fn run_guarded(
+        &self,
+        guarded: &Guarded,
+        number: usize,
+        left: &mut usize,
+    ) -> std::result::Result<Outcome, Refused> {
+        let mut prepared = self.conn.prepare_cached(&guarded.statement.sql)?;
+        let columns: Arc<[String]> = prepared
+            .column_names()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        let before = self.conn.total_changes();
+        let mut outcome = Outcome::default();
+        let mut rows = prepared.query(params_from_iter(&guarded.statement.params))?;
+        while let Some(row) = rows.next()? {
+            let mut values = Vec::with_capacity(columns.len());
+            for column in 0..columns.len() {
+                let value = value(row.get_ref(column)?);
+                let bytes = match &value {
+                    Value::Text(text) => text.len(),
+                    Value::Blob(bytes) => bytes.len(),
+                    _ => 0,
+                };
+                *left = left.checked_sub(bytes + VALUE).ok_or_else(too_large)?;
+                values.push(value);
+            }
+            outcome.rows.push(Row::new(columns.clone(), values));
+        }
+        drop(rows);
+        // What is no INSERT, UPDATE or DELETE leaves the count of the last that was one.
+        if self.conn.total_changes() > before {
+            outcome.changed = self.conn.changes();
+        }
+        let found = match columns.is_empty() {
+            true => outcome.changed,
+            false => outcome.rows.len() as u64,
+        };
+        match guarded.rows {
+            Some(expected) if expected != found => Err(Refused::Told(Error::Rows {
+                statement: number,
+                expected,
+                found,
+            })),
+            _ => Ok(outcome),
+        }
     }
 
     /// Our own statements: all or none, and how many rows each changed.
-    pub(crate) fn own(
-        &mut self,
-        statements: &[Statement],
-    ) -> rusqlite::Result<std::result::Result<Vec<u64>, String>> {
-        self.together(|this| statements.iter().map(|ours| this.run_ours(ours)).collect())
+    pub(crate) fn own(&mut self, statements: &[Statement]) -> rusqlite::Result<Result<Vec<u64>>> {
+        self.together(|this| {
+            let each = statements.iter().map(|ours| Ok(this.run_ours(ours)?));
+            each.collect()
+        })
     }
 
     /// Runs statements that may fail half-way; inside, why they did.
     fn together<T>(
         &self,
-        run: impl FnOnce(&Self) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<std::result::Result<T, String>> {
+        run: impl FnOnce(&Self) -> std::result::Result<T, Refused>,
+    ) -> rusqlite::Result<Result<T>> {
         self.conn.execute_batch("SAVEPOINT turn")?;
         let outcome = match run(self) {
             Ok(done) => Ok(done),
-            Err(error) if is_disk(&error) => return Err(error),
-            Err(error) => Err(reason(&error)),
+            Err(Refused::Sql(error)) if is_disk(&error) => return Err(error),
+            Err(Refused::Sql(error)) => Err(Error::Statement(reason(&error))),
+            Err(Refused::Told(error)) => Err(error),
         };
         if self.transaction_lost() {
             return Ok(outcome);
@@ -212,18 +326,47 @@ impl Statements<'_> {
     }
 
     fn run_author(&self, statements: &[Statement]) -> rusqlite::Result<()> {
-        let deadline = Instant::now() + MAX_WRITE;
+        self.as_author(Instant::now() + MAX_WRITE, || {
+            statements.iter().try_for_each(|statement| {
+                let mut prepared = self.conn.prepare_cached(&statement.sql)?;
+                let mut rows = prepared.query(params_from_iter(&statement.params))?;
+                while rows.next()?.is_some() {} // RETURNING is allowed, its rows are not kept.
+                Ok(())
+            })
+        })
+    }
+
+    /// Under the author's limits, until a moment.
+    fn as_author<T, E: From<rusqlite::Error>>(
+        &self,
+        deadline: Instant,
+        run: impl FnOnce() -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
         let late = move || Instant::now() >= deadline;
         self.conn.progress_handler(STEPS, Some(late))?;
         self.author.store(true, Ordering::Relaxed);
-        let result = statements.iter().try_for_each(|statement| {
-            let mut prepared = self.conn.prepare_cached(&statement.sql)?;
-            let mut rows = prepared.query(params_from_iter(&statement.params))?;
-            while rows.next()?.is_some() {} // RETURNING is allowed, its rows are not kept.
-            Ok(())
-        });
+        let result = run();
         self.author.store(false, Ordering::Relaxed);
         self.conn.progress_handler(0, None::<fn() -> bool>)?;
         result
     }
+}
+
+/// Why one of several statements fails.
+enum Refused {
+    Sql(rusqlite::Error),
+    Told(Error),
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Refused::Sql(error)
+    }
+}
+
+fn too_large() -> Refused {
+    Refused::Told(Error::Statement(format!(
+        "the rows that are returned take more than {} MiB",
+        MAX_ANSWER >> 20
+    )))
 }

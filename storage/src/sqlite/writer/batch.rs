@@ -61,6 +61,7 @@ impl Running<'_> {
         let (statements, monitor) = (&mut self.statements, &mut self.monitor);
         let stats = &mut self.stats;
         let begun = once_writable(
+            &self.files.database,
             || statements.begin(),
             |held| {
                 stats.is_held_up = held;
@@ -93,6 +94,12 @@ impl Running<'_> {
     }
 
     pub(super) fn commit_if_due(&mut self) -> Result<()> {
+        if self.alone.is_held() {
+            // Whose it is says when.
+            self.batch.requests = 0;
+            (self.monitor)(&self.stats);
+            return Ok(());
+        }
         if self.syncing() {
             if self.batch.requests < MAX_BATCH {
                 return Ok(());

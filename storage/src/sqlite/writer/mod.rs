@@ -26,6 +26,7 @@
 //! | `peers.rs` | the workers' connections |
 //! | `requests.rs` | executes requests |
 //! | `turns.rs` | executes the requests of turns |
+//! | `alone.rs` | transactions of a caller's own |
 //! | `batch.rs` | the transaction: open, commit, roll back |
 //! | `syncer.rs` | the sync of a batch, while the next one executes |
 //! | `taken.rs` | when the file, or the socket, is taken away while open |
@@ -34,6 +35,7 @@
 //! Bounds: [`MAX_BATCH`] requests in a transaction, [`LAZY`] for one that only
 //! holds locks; more in the files.
 
+mod alone;
 mod batch;
 mod opening;
 mod peers;
@@ -52,7 +54,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::sqlite::checkpoint::Checkpointer;
+use crate::sqlite::checkpoint::{self, Checkpointer};
 use crate::sqlite::locks::{Granted, LockTable, RowChange};
 use crate::sqlite::pragmas;
 use crate::sqlite::presence::Presence;
@@ -60,6 +62,7 @@ use crate::sqlite::statements::Statements;
 use crate::sqlite::{FileId, Files};
 use crate::{Error, Fence, OpenError, Owner, Result, Sync};
 
+use self::alone::Alone;
 use self::batch::Batch;
 use self::opening::{new_generation, once_writable};
 use self::peers::Peer;
@@ -150,7 +153,16 @@ impl Writer {
     /// # Errors
     /// [`Error::Poisoned`]: the caller must end this process (or thread) and
     /// start another writer. [`Error::Open`]: the file cannot be used.
-    pub fn run(mut self, stop: BorrowedFd<'_>) -> Result<()> {
+    pub fn run(self, stop: BorrowedFd<'_>) -> Result<()> {
+        self.run_until(stop, AtStop::Wait)
+    }
+
+    /// As [`Self::run`], for workers that go on without it: it does not wait for them.
+    pub(crate) fn run_and_leave(self, stop: BorrowedFd<'_>) -> Result<()> {
+        self.run_until(stop, AtStop::Leave)
+    }
+
+    fn run_until(mut self, stop: BorrowedFd<'_>, at_stop: AtStop) -> Result<()> {
         // The syncs of a full one are ours: see `syncer.rs`.
         let database = self.files.database.clone();
         let now = FileId::of(&database).ok();
@@ -167,6 +179,7 @@ impl Writer {
         let unusable = |e: &rusqlite::Error| pragmas::cannot_open(&database, e);
         let mut none_yet = WriterStats::default();
         let generation = once_writable(
+            &database,
             || new_generation(&conn),
             |held| {
                 none_yet.is_held_up = held;
@@ -175,6 +188,7 @@ impl Writer {
         )
         .map_err(|e| unusable(&e))?;
         none_yet.is_held_up = false;
+        checkpoint::shorten(&conn, &database)?;
         let mut statements = Statements::prepare(&conn).map_err(|e| unusable(&e))?;
         statements.guard().map_err(|e| unusable(&e))?;
         // 2^40 grants in a writer's life, 2^22 lives of writers in a file's: the bit
@@ -186,8 +200,12 @@ impl Writer {
         let unsent = statements.count_unsent().map_err(|e| unusable(&e))?;
         let mut inbox = statements.has_inbox().map_err(|e| unusable(&e))?;
         if inbox {
-            once_writable(|| statements.clear_inbox(), |_| (self.monitor)(&none_yet))
-                .map_err(|e| unusable(&e))?;
+            once_writable(
+                &database,
+                || statements.clear_inbox(),
+                |_| (self.monitor)(&none_yet),
+            )
+            .map_err(|e| unusable(&e))?;
             inbox = statements.has_inbox().map_err(|e| unusable(&e))?;
         }
         let checkpointer = Checkpointer::start(&conn, &database)?;
@@ -223,6 +241,8 @@ impl Writer {
             loss: None,
             batch: Batch::default(),
             batch_number: 0,
+            alone: Alone::default(),
+            at_stop,
             recovery: Recovery::from(self.expected),
             full_until: None,
             stopping: None,
@@ -235,7 +255,13 @@ impl Writer {
             changes: Vec::new(),
             ready: Vec::new(),
         };
-        let served = running.serve(stop);
+        let mut served = running.serve(stop);
+        if at_stop == AtStop::Leave && served.is_ok() {
+            served = running.close_door();
+        }
+        if at_stop == AtStop::Leave && matches!(served, Ok(()) | Err(Error::Undone(_))) {
+            served = running.say_leaving().and(served);
+        }
         let is_lost = running.loss.is_some();
         let checkpointer = running.end();
         if served.is_err() || is_lost {
@@ -249,6 +275,15 @@ impl Writer {
         checkpointer.finish(&conn).map_err(poisoned)?;
         conn.close().map_err(|(_, e)| poisoned(e))
     }
+}
+
+/// What a writer that is told to stop does about its workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtStop {
+    /// It waits for them to hang up.
+    Wait,
+    /// It leaves: they have, or find, another writer.
+    Leave,
 }
 
 fn poisoned(error: impl std::fmt::Display) -> Error {
@@ -289,6 +324,8 @@ struct Running<'c> {
     loss: Option<Loss>,
     batch: Batch,
     batch_number: u64,
+    alone: Alone,
+    at_stop: AtStop,
     recovery: Option<Recovery>,
     /// After a full disk, until when not to try again for locks alone.
     full_until: Option<Instant>,
@@ -339,6 +376,7 @@ impl Running<'_> {
             self.finish_recovery()?;
             self.look_for_files()?;
             self.open_for_locks()?;
+            self.follow_line()?;
             self.flush();
             // Nothing is waiting, but a worker may be about to ask and only lack the
             // processor: it goes first, once. On 2 busy cores this made batches
@@ -358,8 +396,11 @@ impl Running<'_> {
                 self.commit_if_due()?;
             }
             if let Some(deadline) = self.stopping
-                && (self.workers() == 0 || Instant::now() >= deadline)
+                && (self.at_stop == AtStop::Leave
+                    || self.workers() == 0
+                    || Instant::now() >= deadline)
             {
+                self.end_alone()?;
                 self.finish_sync()?;
                 self.batch.must_commit = self.batch.open.is_some();
                 self.commit_if_due()?;
@@ -395,6 +436,7 @@ impl Running<'_> {
     /// How long to wait for the next request.
     fn patience(&self) -> EpollTimeout {
         let wait = match (self.batch.open, &self.recovery) {
+            _ if let Some(wait) = self.alone.patience() => wait.min(IDLE),
             (Some(_), _) if self.syncing() => IDLE,
             (Some(_), _) if self.batch.must_commit || self.expects_commit() => Duration::ZERO,
             (Some(since), _) => LAZY.saturating_sub(since.elapsed()),

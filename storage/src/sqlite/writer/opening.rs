@@ -2,11 +2,13 @@
 //!
 //! Called by the loop at its start and for each batch. Bound: [`OTHERS_WAIT`].
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::IDLE;
+use crate::sqlite::stranger;
 
 /// How long the writer waits, showing signs of life, for another program to end
 /// its write transaction: a person in the `sqlite3` shell. SQLite waits a second
@@ -31,6 +33,7 @@ pub(super) fn new_generation(conn: &Connection) -> rusqlite::Result<u64> {
 /// Tries again while another program holds the file's write lock, or the disk has
 /// no room for a first row. `beat` is called in between, with whether it is the lock.
 pub(super) fn once_writable<T>(
+    database: &Path,
     mut attempt: impl FnMut() -> rusqlite::Result<T>,
     mut beat: impl FnMut(bool),
 ) -> rusqlite::Result<T> {
@@ -50,7 +53,10 @@ pub(super) fn once_writable<T>(
             _ => return Err(error),
         };
         if !std::mem::replace(&mut said, true) {
-            tracing::warn!("waiting: {why}");
+            match stranger::writing(database) {
+                Some(who) => tracing::warn!("waiting: {why} ({who})"),
+                None => tracing::warn!("waiting: {why}"),
+            }
         }
         beat(error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy));
     }

@@ -4,10 +4,12 @@
 //! a worker, its requests are not read; if it takes none for [`STALLED`], it is disconnected.
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::socket::{Shutdown, shutdown};
 
 use super::turns::Attempt;
 use super::{Running, poisoned};
@@ -22,6 +24,9 @@ const MUCH_OUTPUT: usize = 8 << 20;
 /// swaps). Then the connection is closed and its locks go to others.
 const STALLED: Duration = Duration::from_secs(10);
 
+/// How long a writer that leaves waits for answers to be taken.
+const LEAVING: Duration = Duration::from_secs(1);
+
 /// One worker.
 pub(super) struct Peer {
     pub(super) stream: UnixStream,
@@ -31,6 +36,8 @@ pub(super) struct Peer {
     pub(super) resends: usize,
     /// Bytes of a frame that has not arrived whole.
     pub(super) input: Vec<u8>,
+    /// Whole frames that wait for the end of a transaction of somebody's own.
+    pub(super) aside: Vec<u8>,
     /// Answers that may leave.
     pub(super) output: Vec<u8>,
     /// Answers that wait for the commit of the batch.
@@ -46,7 +53,7 @@ pub(super) struct Peer {
 }
 
 /// Why a worker's messages are not executed.
-enum Fault {
+pub(super) enum Fault {
     /// It sends what no worker of ours does: it is cut off.
     Peer(String),
     /// The writer must end.
@@ -110,6 +117,7 @@ impl Running<'_> {
                     owner: None,
                     resends: 0,
                     input: Vec::new(),
+                    aside: Vec::new(),
                     output: Vec::new(),
                     held_back: Vec::new(),
                     syncing: Vec::new(),
@@ -184,6 +192,11 @@ impl Running<'_> {
             }
             let (id, request) = Request::decode(body).map_err(nonsense)?;
             *used += length;
+            if self.alone.is_held()
+                && self.put_aside(token, &request, &input[*used - length..*used])
+            {
+                continue;
+            }
             self.execute(token, id, request, Attempt::First)?;
         }
         Ok(())
@@ -266,6 +279,36 @@ impl Running<'_> {
             let freed = self.locks.owner_gone(owner);
             self.ready.extend(freed);
             self.grant_ready()?;
+        }
+        self.leave_line(token)
+    }
+
+    /// Accepts nobody any more: who comes from now on is refused, and who came is told as all.
+    pub(super) fn close_door(&mut self) -> Result<()> {
+        shutdown(self.listener.as_raw_fd(), Shutdown::Read).map_err(poisoned)?;
+        let listener = self.listener.try_clone().map_err(poisoned)?;
+        // It ends with an error, since the socket is shut.
+        drop(self.accept(&listener));
+        Ok(())
+    }
+
+    /// Tells everybody that what they have no answer to was not executed, and sends what
+    /// they are still owed.
+    pub(super) fn say_leaving(&mut self) -> Result<()> {
+        self.finish_sync()?;
+        for peer in self.connections.values_mut() {
+            Response::Leaving.encode(0, &mut peer.output);
+        }
+        let deadline = Instant::now() + LEAVING;
+        self.flush();
+        while self
+            .connections
+            .values()
+            .any(|peer| !peer.output.is_empty())
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(LEAVING / 100);
+            self.flush();
         }
         Ok(())
     }

@@ -1,14 +1,15 @@
 //! Executes requests: each has an arm here, and a function if it takes more than a few lines.
 //!
 //! Part of the writer's loop. Grants are answered at once; whatever must be durable first, with
-//! the commit of the batch. The requests of a turn are in `turns.rs`.
+//! the commit of the batch. The requests of a turn are in `turns.rs`, those of a transaction of
+//! a caller's own in `alone.rs`.
 
 use super::turns::{Attempt, Waiting};
 use super::{Running, poisoned};
 use crate::replies::{PUTS_REPLIES, TAKES_REPLIES};
 use crate::sqlite::locks::{self, Requested};
 use crate::sqlite::protocol::{Request, Response};
-use crate::{DialogKey, Error, LockAfter, ReplyId, Result, Statement};
+use crate::{DialogKey, Error, Guarded, LockAfter, ReplyId, Result, Statement};
 
 impl Running<'_> {
     /// Executes one request.
@@ -62,7 +63,7 @@ impl Running<'_> {
                     self.release(&dialog, fence);
                 }
             }
-            Request::Write { statements } => return self.write(token, id, &statements),
+            Request::Write { key, statements } => return self.write(token, id, key, &statements),
             Request::Own { statements } => return self.own(token, id, &statements),
             Request::Barrier if self.batch.must_commit => {
                 self.answer_after_commit(token, id, &Response::Done, None);
@@ -85,6 +86,14 @@ impl Running<'_> {
             Request::Owners => {
                 let owners = self.connections.values().filter_map(|p| p.owner).collect();
                 self.answer(token, id, &Response::Owners(owners));
+            }
+            Request::Open { arrived, limit } => self.ask_for_all(token, id, arrived, limit),
+            Request::Inside {
+                transaction,
+                statement,
+            } => return self.inside(token, id, transaction, &statement),
+            Request::Close { transaction, key } => {
+                return self.close(token, id, transaction, key);
             }
         }
         self.grant_ready()
@@ -152,11 +161,17 @@ impl Running<'_> {
         }
     }
 
-    fn write(&mut self, token: u64, id: u64, statements: &[Statement]) -> Result<()> {
+    fn write(
+        &mut self,
+        token: u64,
+        id: u64,
+        key: Option<&str>,
+        statements: &[Guarded],
+    ) -> Result<()> {
         self.open_batch()?;
-        let answer = match self.statements.write(statements) {
-            Ok(None) => Response::Done,
-            Ok(Some(reason)) => Response::Failed(Error::Statement(reason)),
+        let answer = match self.statements.write(key, statements) {
+            Ok(Ok(outcomes)) => Response::Wrote(outcomes),
+            Ok(Err(error)) => Response::Failed(error),
             Err(e) => return self.fail_batch(&e, Some((token, id))),
         };
         self.check_transaction(token, id, &answer)?;
@@ -171,7 +186,7 @@ impl Running<'_> {
                 self.count_replies(statements, &changed);
                 Response::Changed(changed)
             }
-            Ok(Err(reason)) => Response::Failed(Error::Statement(reason)),
+            Ok(Err(error)) => Response::Failed(error),
             Err(e) => return self.fail_batch(&e, Some((token, id))),
         };
         self.inbox = self.statements.has_inbox().map_err(poisoned)?;

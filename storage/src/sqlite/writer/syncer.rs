@@ -20,6 +20,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::poisoned;
 use crate::Result;
+use crate::sqlite::names;
 
 pub(super) struct Syncer {
     log: File,
@@ -36,9 +37,11 @@ impl Syncer {
     /// Opens the log of a database whose connection has written to it. Closing this
     /// file drops no lock of SQLite's: those are on the other two files.
     pub(super) fn start(database: &Path) -> Result<Self> {
-        let mut path = database.as_os_str().to_owned();
-        path.push("-wal");
-        let log = File::open(path).map_err(poisoned)?;
+        let path = names::beside(database, "-wal");
+        let log = File::open(&path).map_err(poisoned)?;
+        // Its name, too: whoever made it may have been killed before SQLite did that, which does
+        // not mind either if the directory cannot be read.
+        drop(names::sync_directory(&path));
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let done = EventFd::from_flags(flags).map_err(poisoned)?;
         let done = Arc::new(done);

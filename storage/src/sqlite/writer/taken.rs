@@ -98,6 +98,7 @@ impl Running<'_> {
             tried_at_stop: false,
         });
         self.undo_batch(&self.refusal())?;
+        self.end_alone()?;
         self.begin_rescue()
     }
 
