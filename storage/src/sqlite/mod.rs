@@ -25,6 +25,7 @@
 //! | `rescue.rs` | saves the contents of an open file that lost its name |
 //! | `shared/` | the same file for any number of processes, without a program that starts them |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
+//! | `trial.rs` | pragmas to try, for measuring only |
 //!
 //! To use it, call [`Files::lock`] once, so that nobody else serves the file; [`prepare`];
 //! [`Files::bind`] for the socket; [`Writer::run`] in a process or thread; [`connect`] in every
@@ -56,6 +57,8 @@ mod snapshot;
 mod stamp;
 mod statements;
 mod stranger;
+#[doc(hidden)]
+pub mod trial;
 mod writer;
 
 use rusqlite::Connection;
