@@ -409,7 +409,8 @@ where
     }
 
     /// A timer of this user is due, or a schedule, which stays. No clock is moved: the data
-    /// says that it is due now.
+    /// says that it is due now. If its turn fails, [`again`](Conversation::again) is the next
+    /// attempt, as the program makes one.
     ///
     /// ```
     /// use turnkey::{Turn, testing::Conversation};

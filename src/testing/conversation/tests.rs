@@ -156,3 +156,23 @@ fn a_runtime_is_told_where_it_does_not_belong() {
         .unwrap();
     runtime.block_on(async { refused(bot().say("ann", "hi"), "#[test] fn") });
 }
+
+/// Fails for the first attempt at a timer.
+async fn unsteady(turn: &mut Turn<()>) -> Result<()> {
+    match turn.timer() {
+        None => turn.after("4m", "tea", json!("green")),
+        Some(_) if turn.attempt() == 1 => return Err(Error::msg("no")),
+        Some(timer) => turn.reply(format!("{} {}", timer.name, timer.data)),
+    }
+    Ok(())
+}
+
+#[test]
+fn a_timer_whose_turn_fails_has_a_next_attempt() {
+    let mut bot = Conversation::new(unsteady);
+    bot.say("ann", "hi").unwrap();
+    refused(bot.fire("ann", "tea"), "no");
+    let said = bot.again().unwrap();
+    assert_eq!(said.text(), r#"tea "green""#);
+    assert!(said.timers.is_empty(), "{:?}", said.timers);
+}
