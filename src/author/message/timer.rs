@@ -79,9 +79,9 @@ pub(crate) struct SetTimer {
 /// use std::time::Duration;
 /// use turnkey::Delay;
 ///
+/// # fn main() -> turnkey::Result<()> {
 /// assert_eq!(Delay::from("10m"), Delay::from(Duration::from_secs(600)));
 ///
-/// # fn main() -> turnkey::Result<()> {
 /// let delay: Delay = "10m".parse()?;
 /// assert_eq!(delay, Delay::from("10m"));
 /// let error = "soon".parse::<Delay>().unwrap_err();
