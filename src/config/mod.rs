@@ -61,6 +61,10 @@ pub(crate) use turnkey_storage::Address;
 /// Workers of one machine: far more than its processors is a slip of the finger.
 pub(crate) const MAX_WORKERS: usize = 256;
 
+/// Open files of a worker besides connections and replies: the database's, and what
+/// libraries need.
+pub(crate) const OTHER_FILES: usize = 256;
+
 /// Who does the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Processes {

@@ -192,7 +192,9 @@ settings! {
 
     "HTTP" {
         /// Connections of a worker; one more is answered 503
-        max_connections: usize = 4096, check: |n| up_to(1_000_000, n);
+        max_connections: usize,
+            default_text: "8192, or as many as the limit of open files has room for",
+            check: |n| up_to(1_000_000, n);
 
         /// Bytes of a request's body; a larger one is answered 413. Facebook's batches
         /// may have 4 MiB in any case

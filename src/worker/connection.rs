@@ -32,7 +32,8 @@ pub(super) async fn serve(
 ) {
     match accepted {
         Accepted::Tcp(stream, peer) if server.tls.is_some() => {
-            serve_tls(server, stream, peer, full, draining).await;
+            // Boxed, as is HTTP/2: a connection has room for what it is, not for all it might be.
+            Box::pin(serve_tls(server, stream, peer, full, draining)).await;
         }
         Accepted::Tcp(stream, peer) => {
             let caller = Caller {
@@ -78,7 +79,7 @@ async fn serve_tls(
         full,
     };
     match stream.get_ref().1.alpn_protocol() {
-        Some(tls::HTTP_2) => http2::serve(server, stream, caller, draining).await,
+        Some(tls::HTTP_2) => Box::pin(http2::serve(server, stream, caller, draining)).await,
         // Whoever checks a name has seen what it came for.
         Some(tls::ACME) => {}
         _ => http1::serve(server, stream, caller, draining).await,

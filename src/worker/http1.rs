@@ -6,7 +6,9 @@
 //! [`LINGER`] first, since hyper's graceful shutdown closes an idle connection at once; every
 //! answer from then on says `Connection: close`. A request that was refused before it was read
 //! completely ends its connection, but only after its sender has had time to read why
-//! (`request.rs`). Bounds: the head, body and idle timeouts of the server.
+//! (`request.rs`). A connection that was idle for [`SLEEPS_AFTER`] is left by hyper, so that its
+//! buffers are free, and comes back to it with its next byte: ten thousand that are kept alive
+//! cost a few KiB each. Bounds: the head, body and idle timeouts of the server.
 
 use std::cell::Cell;
 use std::pin::{Pin, pin};
@@ -14,12 +16,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -40,6 +43,10 @@ const LONG_IDLE: Duration = Duration::from_secs(5);
 /// Before an idle connection is closed the sockets are looked at once more: its
 /// request may have arrived while this worker was busy with others.
 const LAST_LOOK: Duration = Duration::from_millis(2);
+
+/// An idle connection keeps hyper's buffers for so long: a client that posts one request after
+/// another never meets this.
+const SLEEPS_AFTER: Duration = Duration::from_secs(1);
 
 /// Header lines of a request; more is answered 431.
 const MAX_HEADERS: usize = 64;
@@ -65,6 +72,16 @@ struct ConnectionState {
     looked: Cell<bool>,
     /// Something that was sent is not read, and never will be.
     is_cut: Cell<bool>,
+    /// Something was written and is not known to have left.
+    owes: Cell<bool>,
+}
+
+/// Why hyper has left a connection.
+enum Left {
+    /// It has ended.
+    Ended,
+    /// It sleeps; what was read of its next request already.
+    Asleep(Bytes),
 }
 
 impl ConnectionState {
@@ -73,6 +90,14 @@ impl ConnectionState {
         self.since.set(Instant::now());
         self.is_new.set(false);
         self.looked.set(false);
+    }
+
+    /// Nothing came for long, and nothing is on its way out.
+    fn may_sleep(&self) -> bool {
+        self.phase.get() == Phase::Idle
+            && !self.closing.get()
+            && !self.owes.get()
+            && self.since.get().elapsed() >= SLEEPS_AFTER
     }
 
     /// The worker drains: this connection's next answer is its last.
@@ -121,22 +146,72 @@ pub(super) async fn serve(
         is_new: Cell::new(true),
         looked: Cell::new(false),
         is_cut: Cell::new(false),
+        owes: Cell::new(false),
     });
     let stream = Kept::new(stream);
-    serve_requests(&server, stream.clone(), &state, caller, draining).await;
+    let mut read = Bytes::new();
+    loop {
+        let watched = Watched {
+            stream: stream.clone(),
+            state: state.clone(),
+            read: std::mem::take(&mut read),
+        };
+        // Boxed, so that a connection that sleeps has no room for it.
+        let served = serve_requests(&server, watched, &state, caller, draining.clone());
+        match Box::pin(served).await {
+            Left::Ended => break,
+            Left::Asleep(begun) if !begun.is_empty() => read = begun,
+            Left::Asleep(_) => match sleep(&server, stream.clone(), &state, &draining).await {
+                Some(byte) => read = Bytes::copy_from_slice(&[byte]),
+                None => return,
+            },
+        }
+    }
     if state.is_cut.get() {
         let until = too_long(&server.bot, server.limits.body_timeout);
         stream.linger(most(&server), until).await;
     }
 }
 
-async fn serve_requests(
+/// Waits for the first byte of the next request; none: the connection is over.
+async fn sleep(
+    server: &Serving,
+    mut stream: impl Stream,
+    state: &ConnectionState,
+    draining: &watch::Receiver<bool>,
+) -> Option<u8> {
+    let mut draining = draining.clone();
+    loop {
+        let mut byte = [0];
+        let at = match state.looked.get() {
+            false => state.deadline(&server.limits),
+            true => Instant::now() + LAST_LOOK,
+        };
+        tokio::select! {
+            // What has arrived counts before what falls due.
+            biased;
+            read = stream.read(&mut byte) => return match read {
+                Ok(1) => Some(byte[0]),
+                _ => None,
+            },
+            () = tokio::time::sleep_until(at) => if state.looked.replace(true) {
+                // Whoever does not take the end of an encrypted connection is cut off.
+                let rest = server.limits.header_timeout;
+                drop(tokio::time::timeout(rest, stream.shutdown()).await);
+                return None;
+            },
+            _ = draining.wait_for(|drain| *drain), if !state.closing.get() => state.close_soon(),
+        }
+    }
+}
+
+async fn serve_requests<S: Stream>(
     server: &Rc<Serving>,
-    stream: impl Stream,
+    watched: Watched<S>,
     state: &Rc<ConnectionState>,
     caller: Caller,
     mut draining: watch::Receiver<bool>,
-) {
+) -> Left {
     let leaving = draining.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let server = server.clone();
@@ -155,46 +230,42 @@ async fn serve_requests(
             Ok::<_, std::convert::Infallible>(response)
         }
     });
-    let watched = Watched {
-        stream,
-        state: state.clone(),
-    };
-    let mut connection = pin!(
-        hyper::server::conn::http1::Builder::new()
-            .max_buf_size(server.limits.header)
-            .max_headers(MAX_HEADERS)
-            .header_read_timeout(None)
-            // A client may close its half when it has sent all.
-            .half_close(true)
-            .serve_connection(TokioIo::new(watched), service)
-    );
+    let mut connection = hyper::server::conn::http1::Builder::new()
+        .max_buf_size(server.limits.header)
+        .max_headers(MAX_HEADERS)
+        .header_read_timeout(None)
+        // A client may close its half when it has sent all.
+        .half_close(true)
+        .serve_connection(TokioIo::new(watched), service);
     let mut alarm = pin!(tokio::time::sleep_until(state.next_look(&server.limits)));
     loop {
         tokio::select! {
             // What has arrived counts before what falls due.
             biased;
-            ended = connection.as_mut() => {
+            ended = &mut connection => {
                 // What is no HTTP was told so. A client that breaks off is no error of ours.
                 state.is_cut.set(state.is_cut.get() || ended.is_err_and(|e| e.is_parse()));
-                return;
+                return Left::Ended;
             }
             () = alarm.as_mut() => {
                 if Instant::now() >= state.deadline(&server.limits) {
                     match state.phase.get() {
-                        Phase::Head => return,
+                        Phase::Head => return Left::Ended,
                         Phase::Idle if !state.looked.replace(true) => {
                             alarm.as_mut().reset(Instant::now() + LAST_LOOK);
                             continue;
                         }
                         Phase::Idle => {
-                            connection.as_mut().graceful_shutdown();
+                            Pin::new(&mut connection).graceful_shutdown();
                             // Whoever does not read the last answer is cut off.
                             let rest = server.limits.header_timeout;
                             drop(tokio::time::timeout(rest, connection).await);
-                            return;
+                            return Left::Ended;
                         }
                         Phase::Busy => {}
                     }
+                } else if state.may_sleep() {
+                    return Left::Asleep(connection.into_parts().read_buf);
                 }
                 alarm.as_mut().reset(state.next_look(&server.limits));
             }
@@ -206,10 +277,12 @@ async fn serve_requests(
     }
 }
 
-/// A stream that notes when a request begins to arrive.
+/// A stream that notes when a request begins to arrive, and when an answer has left.
 struct Watched<S> {
-    stream: S,
+    stream: Kept<S>,
     state: Rc<ConnectionState>,
+    /// What was read before: it comes first.
+    read: Bytes,
 }
 
 impl<S: Stream> AsyncRead for Watched<S> {
@@ -218,6 +291,14 @@ impl<S: Stream> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
+        if !self.read.is_empty() {
+            let length = self.read.len().min(buffer.remaining());
+            buffer.put_slice(&self.read.split_to(length));
+            if self.state.phase.get() == Phase::Idle {
+                self.state.enter(Phase::Head);
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before && self.state.phase.get() == Phase::Idle {
@@ -233,6 +314,7 @@ impl<S: Stream> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
+        self.state.owes.set(true);
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -241,6 +323,7 @@ impl<S: Stream> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         slices: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
+        self.state.owes.set(true);
         Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
@@ -252,7 +335,11 @@ impl<S: Stream> AsyncWrite for Watched<S> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        if matches!(flushed, Poll::Ready(Ok(()))) {
+            self.state.owes.set(false);
+        }
+        flushed
     }
 
     fn poll_shutdown(

@@ -38,7 +38,7 @@ use self::tasks::Tasks;
 use crate::author::every::Declared;
 use crate::author::start_error::StartError;
 use crate::channels::{Channels, check_channels};
-use crate::config::Config;
+use crate::config::{Config, OTHER_FILES};
 use crate::handlers::{Author, Starting, Wishes};
 use crate::net::listener::Listener;
 use crate::net::tls::{self, Certificates, Tickets};
@@ -48,10 +48,6 @@ use crate::turn::context::{Bot, GivenUp, Limits};
 use crate::turn::receipt::Inbox;
 use turnkey_storage::Database;
 use turnkey_text::numbers::counted;
-
-/// Open files besides connections and replies: the database's, and what libraries
-/// need.
-const OTHER_FILES: u64 = 256;
 
 /// The part of the grace time in which a draining worker lets handlers of accepted
 /// updates go on. What has not ended then is in the inbox, and is handled again after the
@@ -284,7 +280,7 @@ async fn finish_what_is_in_hand(bot: &Bot, patience: Instant) {
 /// Each connection and each reply on its way is an open file, and many systems
 /// allow 1024 at first. Best effort: at the limit, connections wait.
 fn raise_open_files(config: &Config) {
-    let wanted = (config.server.connections + config.max_turns) as u64 + OTHER_FILES;
+    let wanted = (config.server.connections + config.max_turns + OTHER_FILES) as u64;
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(now, most)| {
         setrlimit(Resource::RLIMIT_NOFILE, wanted.min(most).max(now), most)
     });

@@ -7,15 +7,20 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::child::{NoAnswer, Process};
+use super::engines::Engine;
 use super::measure::{Device, FileSystem, Machine, SyncTimes, sync_times};
-use super::plan::{Plan, StorageOptions};
+use super::options::StorageOptions;
+use super::plan::Plan;
 use super::progress::{Progress, words};
 use super::run::{Bench, Server};
-use super::{Outcome, order, report, results, servers, summary, table};
+use super::{
+    Outcome, commit, compare, order, report, results, servers, summary, table,
+    workload as workloads,
+};
 use crate::error::Error;
 use turnkey_report::files::reason;
 use turnkey_report::say;
@@ -46,6 +51,8 @@ pub fn bench(options: &StorageOptions) -> crate::error::Result<Outcome> {
     let mut results = results::Results {
         format: results::FORMAT,
         program: concat!("turnkey ", env!("CARGO_PKG_VERSION")).to_owned(),
+        commit: commit::this(),
+        command: options.command.clone(),
         started_at: SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as u64),
@@ -60,10 +67,13 @@ pub fn bench(options: &StorageOptions) -> crate::error::Result<Outcome> {
         engines: plan
             .engines
             .iter()
-            .map(|engine| (engine.name().to_owned(), engine.about().to_owned()))
+            .map(|engine| (plan.name(*engine).to_owned(), about(&plan, *engine)))
             .collect(),
-        settings: plan.clone(),
+        settings: plan.settings(),
+        in_force: BTreeMap::new(),
         medians: Vec::new(),
+        knees: Vec::new(),
+        effects: Vec::new(),
         runs: Vec::new(),
     };
     sqlite_facts(&mut results)?;
@@ -83,7 +93,7 @@ pub fn bench(options: &StorageOptions) -> crate::error::Result<Outcome> {
         stop: &stop,
     };
     results.interrupted = !all_runs(&bench, &mut results);
-    results.medians = summary::summarize(&results.runs);
+    summary::conclude(&mut results);
     results.ok = results.runs.iter().all(results::Run::is_good);
     drop(servers);
     drop(keepers);
@@ -97,42 +107,77 @@ pub fn bench(options: &StorageOptions) -> crate::error::Result<Outcome> {
     })
 }
 
-/// Draws the report of a `results.json` again.
+/// Draws the report of a `results.json` again, or of several a site: a page that lists them,
+/// and a directory for each.
 ///
 /// # Errors
-/// [`Error::Start`] with a sentence: not readable, not of this format, `out` not
-/// writable.
-pub fn redraw(file: &Path, out: &Path) -> crate::error::Result<()> {
-    let refuse = |why: String| Error::Start(format!("{}: {why}", file.display()));
-    let text = fs::read_to_string(file).map_err(|e| refuse(e.to_string()))?;
-    let format = serde_json::from_str::<serde_json::Value>(&text)
-        .map_err(|e| refuse(format!("is not JSON: {e}")))?["format"]
-        .as_u64();
-    if format != Some(results::FORMAT.into()) {
-        return Err(refuse(
-            "is not a results.json of this version of turnkey bench storage".to_owned(),
-        ));
-    }
-    let results = serde_json::from_str(&text).map_err(|e| refuse(e.to_string()))?;
+/// [`Error::Start`] with a sentence: not readable, of a newer format, `out` not writable.
+pub fn redraw(files: &[PathBuf], out: &Path, page: bool) -> crate::error::Result<()> {
+    let results = files
+        .iter()
+        .map(|file| compare::read(file))
+        .collect::<crate::error::Result<Vec<_>>>()?;
     report::make_directory(out)?;
-    for path in report::write(&results, out)? {
+    let written = match (&results[..], page) {
+        ([only], false) => report::write(only, out)?,
+        (_, true) => report::write_site(files, &results, out)?,
+        _ => {
+            return Err(Error::Start(format!(
+                "{} results make no single report; write --page for a site of all of them",
+                results.len()
+            )));
+        }
+    };
+    for path in written {
         say!("wrote {}", path.display());
     }
     Ok(())
 }
 
+/// The published schema of `results.json`.
+///
+/// # Errors
+/// When stdout cannot be written to.
+pub fn schema() -> crate::error::Result<()> {
+    Ok(output::print(results::SCHEMA)?)
+}
+
+/// The text of a workload that comes with the program, to begin one's own with.
+///
+/// # Errors
+/// [`Error::Start`] when there is none of this name.
+pub fn workload(name: &str) -> crate::error::Result<()> {
+    let text = workloads::shipped_text(name).ok_or_else(|| {
+        let names = workloads::shipped_names();
+        Error::Start(match name {
+            workloads::TURN => format!("{name} is built in and has no file; try {}", names[2]),
+            _ => format!(
+                "there is no workload {name:?}; there are {}",
+                names.join(", ")
+            ),
+        })
+    })?;
+    Ok(output::print(text)?)
+}
+
 /// Whether all of them were measured.
 fn all_runs(bench: &Bench<'_>, results: &mut results::Results) -> bool {
-    let cases = bench.plan.cases();
-    let mut progress = Progress::new(cases.len() * bench.plan.repeat);
-    for repeat in 1..=bench.plan.repeat {
-        for case in &cases {
-            progress.show(case, repeat);
-            let Some(run) = bench.measure(case, repeat, || progress.show(case, repeat)) else {
+    let begun = Instant::now();
+    let plan = bench.plan;
+    let mut progress = Progress::new(plan.cases().len() * plan.repeat);
+    for repeat in 1..=plan.repeat {
+        for case in &plan.cases_of(repeat) {
+            let what = progress.name(plan, case, repeat);
+            progress.show(&what);
+            let Some(measured) = bench.measure(case, repeat, || progress.show(&what)) else {
                 progress.clear();
                 return false;
             };
-            progress.ended(case, repeat, &run);
+            let mut run = measured.run;
+            progress.ended(&what, &run);
+            run.ended_after_seconds = begun.elapsed().as_secs_f64();
+            let name = results::engine_with(&run.engine, &run.situation);
+            results.in_force.entry(name).or_insert(measured.in_force);
             results.runs.push(run);
             if bench.stop.asked() {
                 progress.clear();
@@ -143,8 +188,47 @@ fn all_runs(bench: &Bench<'_>, results: &mut results::Results) -> bool {
     true
 }
 
-/// Keepers of private servers, each with what it serves.
-type Keepers = Vec<(servers::Kind, Process, order::Serving)>;
+/// What an engine does, for the report.
+fn about(plan: &Plan, engine: Engine) -> String {
+    match engine {
+        Engine::Foreign(number) => {
+            let command = plan.foreign.get(number).map_or("", |known| &known.command);
+            format!("{} The command: {command}", engine.about())
+        }
+        other => other.about().to_owned(),
+    }
+}
+
+/// A keeper of a private server, with what it serves.
+struct Keeper {
+    kind: servers::Kind,
+    /// The server ends with it.
+    _process: Process,
+    serving: order::Serving,
+    /// Of `-c`.
+    settings: BTreeMap<String, String>,
+}
+
+type Keepers = Vec<Keeper>;
+
+/// The kinds of servers that a plan needs, each once.
+fn kinds(plan: &Plan) -> Vec<servers::Kind> {
+    let mut kinds = Vec::new();
+    for kind in plan.engines.iter().filter_map(|engine| engine.server()) {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+/// A private server is started for each.
+fn settings_of(plan: &Plan, kind: servers::Kind) -> Vec<BTreeMap<String, String>> {
+    match kind {
+        servers::Kind::Postgres => plan.server_combinations(),
+        servers::Kind::Mysql => vec![BTreeMap::new()],
+    }
+}
 
 fn start_servers(
     plan: &Plan,
@@ -158,24 +242,35 @@ fn start_servers(
     }
     // The server's user must be able to enter.
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
-    for kind in plan.engines.iter().filter_map(|engine| engine.server()) {
-        if keepers.iter().any(|(started, ..)| *started == kind) {
-            continue;
-        }
-        say!("Starting a private {} server ...", kind.name());
-        let home = directory.join(format!("server-{}", keepers.len()));
-        fs::create_dir(&home)?;
-        let order = order::Order::Serve {
-            kind,
-            directory: home,
-        };
-        let process = Process::start(&order)?;
-        match process.answer(SERVER_PATIENCE, stop)? {
-            order::Line::Serving(serving) => keepers.push((kind, process, serving)),
-            other => {
-                return Err(NoAnswer::Failed(Error::Start(format!(
-                    "the private server's keeper said {other:?}"
-                ))));
+    for kind in kinds(plan) {
+        for settings in settings_of(plan, kind) {
+            match settings.is_empty() {
+                true => say!("Starting a private {} server ...", kind.name()),
+                false => say!(
+                    "Starting a private {} server with {settings:?} ...",
+                    kind.name()
+                ),
+            }
+            let home = directory.join(format!("server-{}", keepers.len()));
+            fs::create_dir(&home)?;
+            let order = order::Order::Serve {
+                kind,
+                directory: home,
+                settings: settings.clone(),
+            };
+            let process = Process::start(&order)?;
+            match process.answer(SERVER_PATIENCE, stop)? {
+                order::Line::Serving(serving) => keepers.push(Keeper {
+                    kind,
+                    _process: process,
+                    serving,
+                    settings,
+                }),
+                other => {
+                    return Err(NoAnswer::Failed(Error::Start(format!(
+                        "the private server's keeper said {other:?}"
+                    ))));
+                }
             }
         }
     }
@@ -190,47 +285,72 @@ fn connect_servers(
     results: &mut results::Results,
 ) -> crate::error::Result<Vec<Server>> {
     let mut servers: Vec<Server> = Vec::new();
-    for kind in plan.engines.iter().filter_map(|engine| engine.server()) {
-        if servers.iter().any(|known| known.kind == kind) {
-            continue;
+    for kind in kinds(plan) {
+        let private: Vec<&Keeper> = keepers
+            .iter()
+            .filter(|keeper| keeper.kind == kind)
+            .collect();
+        if private.is_empty() {
+            let Some(url) = options.server(kind) else {
+                return Err(Error::Start(format!("no {} server is named", kind.name())));
+            };
+            servers.push(connect(plan, kind, url, None, results)?);
         }
-        let private = keepers.iter().find(|(kept, ..)| *kept == kind);
-        let private = private.map(|(_, _, serving)| serving);
-        let named = options.server(kind);
-        let Some(url) = private.map_or(named, |serving| Some(&serving.url)) else {
-            return Err(Error::Start(format!("no {} server is named", kind.name())));
-        };
-        let admin = servers::admin(kind, url, private.is_some())?;
-        for sync in &plan.sync {
-            admin.set_durability(*sync)?;
+        for keeper in private {
+            let url = &keeper.serving.url;
+            servers.push(connect(plan, kind, url, Some(keeper), results)?);
         }
-        let (version, mut settings) = admin.about()?;
-        results.versions.insert(kind.name().to_owned(), version);
-        settings.push(match private {
-            Some(serving) => format!(
-                "a private server on a Unix socket; beyond the defaults: {}",
-                serving.settings.join(", ")
-            ),
-            None => "a server that was named".to_owned(),
-        });
-        results.setup.insert(kind.name().to_owned(), settings);
-        let pid = private
-            .map(|serving| serving.pid)
-            .or_else(|| admin.local_pid());
-        if pid.is_none() {
-            results.warnings.push(format!(
-                "the {} server's processes are not on this machine: its processor time is not known",
-                kind.name()
-            ));
-        }
-        servers.push(Server {
-            kind,
-            admin,
-            pid,
-            is_private: private.is_some(),
-        });
     }
     Ok(servers)
+}
+
+fn connect(
+    plan: &Plan,
+    kind: servers::Kind,
+    url: &str,
+    keeper: Option<&Keeper>,
+    results: &mut results::Results,
+) -> crate::error::Result<Server> {
+    let admin = servers::admin(kind, url, keeper.is_some())?;
+    for sync in &plan.sync {
+        admin.set_durability(*sync)?;
+    }
+    let (version, mut settings) = admin.about()?;
+    results.versions.insert(kind.name().to_owned(), version);
+    settings.push(match keeper {
+        Some(keeper) => format!(
+            "a private server on a Unix socket; beyond the defaults: {}",
+            keeper.serving.settings.join(", ")
+        ),
+        None => "a server that was named".to_owned(),
+    });
+    let chosen = keeper
+        .map(|keeper| keeper.settings.clone())
+        .unwrap_or_default();
+    let name = match chosen.is_empty() {
+        true => kind.name().to_owned(),
+        false => {
+            let pairs = chosen.iter().map(|(name, value)| format!("{name}={value}"));
+            format!("{} {}", kind.name(), pairs.collect::<Vec<_>>().join(" "))
+        }
+    };
+    results.setup.insert(name, settings);
+    let pid = keeper
+        .map(|keeper| keeper.serving.pid)
+        .or_else(|| admin.local_pid());
+    if pid.is_none() {
+        results.warnings.push(format!(
+            "the {} server's processes are not on this machine: its processor time is not known",
+            kind.name()
+        ));
+    }
+    Ok(Server {
+        kind,
+        admin,
+        pid,
+        is_private: keeper.is_some(),
+        settings: chosen,
+    })
 }
 
 pub(super) fn temporary_directory(
@@ -316,6 +436,7 @@ fn present(results: &results::Results, options: &StorageOptions) -> crate::error
             object.remove("runs");
             let failed: Vec<_> = results.runs.iter().filter(|run| !run.is_good()).collect();
             object.insert("failed_runs".to_owned(), serde_json::to_value(failed)?);
+            object.remove("in_force");
         }
         serde_json::to_string_pretty(&summary)? + "\n"
     } else {

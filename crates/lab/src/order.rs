@@ -11,6 +11,7 @@ use turnkey_storage::Sync;
 
 use super::engines::Engine;
 use super::servers::Kind;
+use super::workload::Workload;
 
 /// How durable a commit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,8 @@ pub(crate) enum Order {
         kind: Kind,
         /// Where its data goes; exists, and is empty.
         directory: PathBuf,
+        /// Of the server, beyond ours.
+        settings: BTreeMap<String, String>,
     },
     /// Keeps a bot, until its input ends.
     Bot {
@@ -77,6 +80,21 @@ pub(crate) struct Load {
     pub(crate) pool: usize,
     /// Of this process's random numbers.
     pub(crate) seed: u64,
+    /// This process's place among the clients, from 0.
+    #[serde(default)]
+    pub(crate) process: usize,
+    pub(crate) processes: usize,
+    /// Turns that are due in a second, in all processes together; none: the next begins
+    /// when one ends.
+    pub(crate) rate: Option<u64>,
+    /// What the tests plant.
+    pub(crate) stall: Option<Stall>,
+    /// Pragmas of SQLite, by name.
+    pub(crate) pragmas: BTreeMap<String, String>,
+    /// What is done instead of turns.
+    pub(crate) workload: Option<Workload>,
+    /// Of a foreign engine.
+    pub(crate) command: Option<String>,
 }
 
 impl Load {
@@ -84,6 +102,14 @@ impl Load {
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(self.url.strip_prefix("sqlite:").unwrap_or(&self.url))
     }
+}
+
+/// A time in which nothing is begun: what the tests plant to see whether it shows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Stall {
+    /// Of the window, in nanoseconds.
+    pub(crate) after: u64,
+    pub(crate) lasting: u64,
 }
 
 /// The moments of a run: CLOCK_MONOTONIC in nanoseconds, one clock for all processes.
@@ -116,6 +142,10 @@ pub(crate) struct Loaded {
     pub(crate) acknowledged: u64,
     /// Turns of which nobody knows whether they were committed.
     pub(crate) uncertain: u64,
+    /// Of a schedule: turns that were due within the window.
+    pub(crate) due: Option<u64>,
+    /// Those of them that had not begun at its end.
+    pub(crate) not_begun: u64,
     /// By kind.
     pub(crate) errors: BTreeMap<String, u64>,
     /// Latencies as (nanoseconds, count).
@@ -123,6 +153,34 @@ pub(crate) struct Loaded {
     /// Transactions and syncs within the window, where this process makes them.
     pub(crate) commits: Option<u64>,
     pub(crate) syncs: Option<u64>,
+    /// Part by part of the window.
+    pub(crate) series: Vec<Slot>,
+    /// Of a workload, by name.
+    pub(crate) transactions: BTreeMap<String, Transactions>,
+    /// The settings that the engine's connection had.
+    pub(crate) in_force: BTreeMap<String, String>,
+}
+
+/// A part of the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Slot {
+    /// That ended in it.
+    pub(crate) turns: u64,
+    /// Of their latencies, in nanoseconds.
+    pub(crate) longest: u64,
+}
+
+/// One kind of transaction of a workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Transactions {
+    /// That ended within the window.
+    pub(crate) turns: u64,
+    /// All, warm-up included.
+    pub(crate) acknowledged: u64,
+    /// Of which nobody knows.
+    pub(crate) uncertain: u64,
+    /// As (nanoseconds, count).
+    pub(crate) latencies: Vec<(u64, u64)>,
 }
 
 /// What the writer did within the window.

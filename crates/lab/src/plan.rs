@@ -1,16 +1,18 @@
 //! What a laboratory measures: the options, checked against their bounds, and the list
 //! of runs that follows from them.
 //!
-//! Made by `crates/tool/src/bench.rs`, obeyed by `laboratory.rs`, kept in `results.json`.
+//! Made by `crates/tool/src/bench.rs`, obeyed by `laboratory.rs`, kept in `results.json` as
+//! [`Settings`].
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::engines::{CEILING_BATCH, Engine};
-use super::order::SyncLevel;
-use super::servers::Kind;
+use super::options::{Foreign, StorageOptions, foreign, list, rates, refuse, within, workload};
+use super::order::{Stall, SyncLevel};
+use super::results::{Settings, Situation};
+use super::settings::{self, Choice};
+use super::workload::{TURN, Workload};
 use crate::error::Error;
 
 /// Far beyond what one machine can use; each is a real process.
@@ -26,8 +28,10 @@ const MAX_REPEAT: usize = 100;
 const MAX_POOL: usize = 64;
 /// Runs of one laboratory.
 const MAX_RUNS: usize = 20_000;
-/// Values of one list.
-const MAX_VALUES: usize = 64;
+/// Turns in flight where none are named: next when one ends, or on a schedule, in which
+/// they are only the most at a time.
+const CLOSED: [usize; 2] = [1, 16];
+const OPEN: [usize; 1] = [64];
 
 /// Connections of a server's plain engine in all processes together: on a few processors
 /// more are slower, and fewer leave it waiting for the disk.
@@ -36,63 +40,25 @@ const PLAIN_CONNECTIONS: usize = 16;
 /// Starting processes, making users, checking the sum: a guess for the estimate.
 const AROUND_A_RUN: f64 = 0.8;
 
-/// As they come from the command line.
-#[derive(Clone, Debug)]
-pub struct StorageOptions {
-    /// Engines to compare, by name.
-    pub engines: Vec<String>,
-    /// Client processes, for each case.
-    pub processes: Vec<usize>,
-    /// Turns at any time in each process, for each case.
-    pub in_flight: Vec<usize>,
-    /// What commits survive, for each case: `full` or `normal`.
-    pub sync: Vec<String>,
-    /// Users that take turns, by chance.
-    pub users: u64,
-    /// Bytes of a state.
-    pub state_bytes: usize,
-    /// Length of a run.
-    pub seconds: f64,
-    /// Seconds before it that do not count.
-    pub warm_up: f64,
-    /// Runs of each case; the medians are shown.
-    pub repeat: usize,
-    /// Connections of a process to a server.
-    pub pool: Option<usize>,
-    /// Where databases are made.
-    pub directory: Option<PathBuf>,
-    /// Address of a MySQL or MariaDB server.
-    pub mysql: Option<String>,
-    /// Address of a PostgreSQL server.
-    pub postgres: Option<String>,
-    /// Start private servers for the engines that need one.
-    pub start_servers: bool,
-    /// Where the report is written.
-    pub out: Option<PathBuf>,
-    /// Print the results as JSON.
-    pub json: bool,
-}
-
-impl StorageOptions {
-    /// The server of this kind that was named.
-    pub(super) fn server(&self, kind: Kind) -> Option<&String> {
-        match kind {
-            Kind::Mysql => self.mysql.as_ref(),
-            Kind::Postgres => self.postgres.as_ref(),
-        }
-    }
-}
-
 /// What is measured.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) engines: Vec<Engine>,
+    /// What [`Engine::Foreign`] counts.
+    pub(crate) foreign: Vec<Foreign>,
     pub(crate) processes: Vec<usize>,
     /// Turns at any time in each process.
     pub(crate) in_flight: Vec<usize>,
+    /// Turns that are due in a second; none: the next begins when one ends.
+    pub(crate) rates: Vec<u64>,
     pub(crate) sync: Vec<SyncLevel>,
     pub(crate) users: u64,
-    pub(crate) state_bytes: usize,
+    pub(crate) state_bytes: Vec<usize>,
+    /// With the text of its file; none: turns.
+    pub(crate) workload: Option<(Workload, String)>,
+    pub(crate) skew: Option<f64>,
+    pub(crate) pragmas: Vec<Choice>,
+    pub(crate) server_settings: Vec<Choice>,
     /// Of the measured window.
     pub(crate) seconds: f64,
     /// Before it.
@@ -100,54 +66,33 @@ pub(crate) struct Plan {
     pub(crate) repeat: usize,
     /// Connections a process of a plain engine; none: [`Plan::pool_of`] chooses.
     pub(crate) pool: Option<usize>,
+    pub(crate) stall: Option<Stall>,
 }
 
 /// One engine in one situation, before it is repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Case {
     pub(crate) engine: Engine,
     pub(crate) sync: SyncLevel,
     pub(crate) processes: usize,
     pub(crate) in_flight: usize,
+    pub(crate) rate: Option<u64>,
+    pub(crate) state_bytes: usize,
+    pub(crate) settings: BTreeMap<String, String>,
 }
 
-fn refuse<T>(sentence: String) -> crate::error::Result<T> {
-    Err(Error::Start(sentence))
-}
-
-/// Values in their order, each once, each within bounds.
-pub(super) fn list<T: Copy + PartialEq + PartialOrd + std::fmt::Display>(
-    flag: &str,
-    values: &[T],
-    least: T,
-    most: T,
-) -> crate::error::Result<Vec<T>> {
-    let mut checked = Vec::new();
-    for &value in values {
-        if value < least || value > most {
-            return refuse(format!("{flag} takes {least} to {most}, not {value}"));
-        }
-        if !checked.contains(&value) {
-            checked.push(value);
+impl Case {
+    /// As the results have it.
+    pub(crate) fn situation(&self) -> Situation {
+        Situation {
+            sync: self.sync.name().to_owned(),
+            processes: self.processes,
+            in_flight: self.in_flight,
+            rate: self.rate,
+            state_bytes: self.state_bytes,
+            settings: self.settings.clone(),
         }
     }
-    if checked.is_empty() || checked.len() > MAX_VALUES {
-        return refuse(format!("{flag} takes 1 to {MAX_VALUES} values"));
-    }
-    Ok(checked)
-}
-
-pub(super) fn within<T: Copy + PartialOrd + std::fmt::Display>(
-    flag: &str,
-    value: T,
-    least: T,
-    most: T,
-) -> crate::error::Result<T> {
-    // Written so that NaN is refused.
-    if value >= least && value <= most {
-        return Ok(value);
-    }
-    refuse(format!("{flag} takes {least} to {most}, not {value}"))
 }
 
 impl Plan {
@@ -161,6 +106,8 @@ impl Plan {
                 engines.push(engine);
             }
         }
+        let foreign = foreign(&options.engine_commands)?;
+        engines.extend((0..foreign.len()).map(Engine::Foreign));
         if engines.is_empty() {
             return refuse("--engines names none".to_owned());
         }
@@ -178,72 +125,202 @@ impl Plan {
         if sync.is_empty() {
             return refuse("--sync names no level; write full, normal or both".to_owned());
         }
+        let rates = rates(&options.rates)?;
+        let in_flight = match (options.in_flight.is_empty(), rates.is_empty()) {
+            (false, _) => &options.in_flight,
+            (true, true) => &CLOSED.to_vec(),
+            (true, false) => &OPEN.to_vec(),
+        };
+        let seconds = within("--seconds", options.seconds, 0.1, MAX_SECONDS)?;
+        let (least, most) = (*STATE_BYTES.start(), *STATE_BYTES.end());
         let plan = Plan {
             engines,
+            foreign,
             processes: list("--processes", &options.processes, 1, MAX_PROCESSES)?,
-            in_flight: list("--in-flight", &options.in_flight, 1, MAX_IN_FLIGHT)?,
+            in_flight: list("--in-flight", in_flight, 1, MAX_IN_FLIGHT)?,
+            rates,
             sync,
             users: within("--users", options.users, 1, MAX_USERS)?,
-            state_bytes: within(
-                "--state-bytes",
-                options.state_bytes,
-                *STATE_BYTES.start(),
-                *STATE_BYTES.end(),
-            )?,
-            seconds: within("--seconds", options.seconds, 0.1, MAX_SECONDS)?,
+            state_bytes: list("--state-bytes", &options.state_bytes, least, most)?,
+            workload: workload(options)?,
+            skew: options.skew,
+            pragmas: settings::choices("--pragma", &options.pragmas)?,
+            server_settings: settings::choices("-c", &options.server_settings)?,
+            seconds,
             warm_up_seconds: within("--warm-up", options.warm_up, 0.0, MAX_SECONDS)?,
             repeat: within("--repeat", options.repeat, 1, MAX_REPEAT)?,
             pool: options
                 .pool
                 .map(|pool| within("--plain-pool", pool, 1, MAX_POOL))
                 .transpose()?,
+            stall: options.stall.map(|lasting| Stall {
+                after: (seconds * 1e9 / 3.0) as u64,
+                lasting: (lasting * 1e9) as u64,
+            }),
         };
+        settings::check_pragmas(&plan.pragmas)?;
+        plan.check_engines(options)?;
         let runs = plan.cases().len() * plan.repeat;
         if runs > MAX_RUNS {
             return refuse(format!(
                 "these lists make {runs} runs, and {MAX_RUNS} is the most; shorten one of them"
             ));
         }
-        for engine in &plan.engines {
+        Ok(plan)
+    }
+
+    /// That each engine can do what is asked.
+    fn check_engines(&self, options: &StorageOptions) -> crate::error::Result<()> {
+        if self.workload.is_some() && self.state_bytes.len() > 1 {
+            return refuse(format!(
+                "--state-bytes: only the workload {TURN} has states; a file says what its rows hold"
+            ));
+        }
+        for engine in &self.engines {
+            let name = self.name(*engine);
             if let Some(kind) = engine.server()
                 && options.server(kind).is_none()
                 && !options.start_servers
             {
                 return refuse(format!(
-                    "{} needs a server: name one with {} URL, or let --start-servers start one",
-                    engine.name(),
+                    "{name} needs a server: name one with {} URL, or let --start-servers start one",
                     kind.flag()
                 ));
             }
+            if engine.only_once() && (!self.rates.is_empty() || self.workload.is_some()) {
+                return refuse(format!(
+                    "{name} knows only turns, one after another: leave it out with --rate and --workload"
+                ));
+            }
+            if let Some((workload, _)) = &self.workload {
+                let Some(dialect) = engine.dialect() else {
+                    return refuse(format!(
+                        "{name} speaks no SQL of ours, and so knows only the workload {TURN}: leave it out"
+                    ));
+                };
+                workload.runs_on(dialect).map_err(Error::Start)?;
+            }
         }
-        Ok(plan)
+        for (flag, choices, what) in [
+            ("--pragma", &self.pragmas, "SQLite"),
+            ("-c", &self.server_settings, "PostgreSQL"),
+        ] {
+            for (name, _) in choices {
+                let takes = |engine: &&Engine| engine.takes(flag, name);
+                if !self.engines.iter().any(|engine| takes(&engine)) {
+                    return refuse(format!(
+                        "{flag} {name}: none of --engines is one of {what} that takes it"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An engine's name on the command line.
+    pub(crate) fn name(&self, engine: Engine) -> &str {
+        match engine {
+            Engine::Foreign(number) => self.foreign.get(number).map_or("", |known| &known.name),
+            other => other.name().unwrap_or_default(),
+        }
+    }
+
+    /// As the results have it.
+    pub(crate) fn settings(&self) -> Settings {
+        let names = |engine: &Engine| self.name(*engine).to_owned();
+        Settings {
+            engines: self.engines.iter().map(names).collect(),
+            processes: self.processes.clone(),
+            in_flight: self.in_flight.clone(),
+            sync: self
+                .sync
+                .iter()
+                .map(|level| level.name().to_owned())
+                .collect(),
+            rates: self.rates.clone(),
+            users: self.users,
+            state_bytes: self.state_bytes.clone(),
+            seconds: self.seconds,
+            warm_up_seconds: self.warm_up_seconds,
+            repeat: self.repeat,
+            pool: self.pool,
+            workload: match &self.workload {
+                Some((workload, _)) => workload.name.clone(),
+                None => TURN.to_owned(),
+            },
+            workload_file: self.workload.as_ref().map(|(_, text)| text.clone()),
+            skew: self.skew,
+            pragmas: self.pragmas.clone(),
+            server_settings: self.server_settings.clone(),
+        }
+    }
+
+    /// The combinations of settings that an engine is measured with.
+    fn settings_of(&self, engine: Engine) -> Vec<BTreeMap<String, String>> {
+        let pragmas = settings::combinations(&self.pragmas, |name| engine.takes("--pragma", name));
+        let server = settings::combinations(&self.server_settings, |name| engine.takes("-c", name));
+        let joined = pragmas.iter().flat_map(|one| {
+            server.iter().map(move |other| {
+                let mut all = one.clone();
+                all.extend(other.clone());
+                all
+            })
+        });
+        joined.collect()
+    }
+
+    /// The combinations of settings of PostgreSQL: a private server each.
+    pub(crate) fn server_combinations(&self) -> Vec<BTreeMap<String, String>> {
+        settings::combinations(&self.server_settings, |_| true)
     }
 
     /// All situations of one repeat, in the order in which they run: in each situation
-    /// all engines, one after another, so that a drift of the machine hits all alike.
+    /// all engines with all their settings, one after another, so that a drift of the
+    /// machine hits all alike.
     pub(crate) fn cases(&self) -> Vec<Case> {
         let mut cases = Vec::new();
+        let rates: Vec<Option<u64>> = match self.rates.is_empty() {
+            true => vec![None],
+            false => self.rates.iter().copied().map(Some).collect(),
+        };
         for &sync in &self.sync {
-            for engine in self.engines.iter().filter(|engine| engine.only_once()) {
-                cases.push(Case {
-                    engine: *engine,
-                    sync,
-                    processes: 1,
-                    in_flight: CEILING_BATCH,
-                });
-            }
-            for &processes in &self.processes {
-                for &in_flight in &self.in_flight {
-                    for engine in self.engines.iter().filter(|engine| !engine.only_once()) {
+            for &state_bytes in &self.state_bytes {
+                let mut add = |engine: Engine, processes, in_flight, rate| {
+                    for settings in self.settings_of(engine) {
                         cases.push(Case {
-                            engine: *engine,
+                            engine,
                             sync,
                             processes,
                             in_flight,
+                            rate,
+                            state_bytes,
+                            settings,
                         });
+                    }
+                };
+                for &engine in self.engines.iter().filter(|engine| engine.only_once()) {
+                    add(engine, 1, CEILING_BATCH, None);
+                }
+                for &processes in &self.processes {
+                    for &in_flight in &self.in_flight {
+                        for &rate in &rates {
+                            for &engine in self.engines.iter().filter(|e| !e.only_once()) {
+                                add(engine, processes, in_flight, rate);
+                            }
+                        }
                     }
                 }
             }
+        }
+        cases
+    }
+
+    /// The cases of a repeat, from 1: every second one goes backwards, so that what drifts
+    /// within a repeat does not always hit the same ones.
+    pub(crate) fn cases_of(&self, repeat: usize) -> Vec<Case> {
+        let mut cases = self.cases();
+        if repeat.is_multiple_of(2) {
+            cases.reverse();
         }
         cases
     }
@@ -256,7 +333,11 @@ impl Plan {
 
     /// How long all of it will take.
     pub(crate) fn estimate(&self) -> Duration {
-        let users = self.users as f64 / 20_000.0;
+        let rows = self.workload.as_ref().map(|(workload, _)| {
+            let rows = workload.tables.iter().map(|table| table.rows);
+            rows.sum::<u64>() as f64 / 100_000.0
+        });
+        let users = rows.unwrap_or(self.users as f64 / 20_000.0);
         let each = self.warm_up_seconds + self.seconds + AROUND_A_RUN + users;
         Duration::from_secs_f64(each * (self.cases().len() * self.repeat) as f64)
     }
@@ -277,17 +358,12 @@ pub(super) mod tests {
             in_flight: vec![1, 16],
             sync: vec!["full".into(), "normal".into()],
             users: 100,
-            state_bytes: 200,
+            state_bytes: vec![200],
+            workload: TURN.to_owned(),
             seconds: 1.0,
             warm_up: 0.5,
             repeat: 2,
-            pool: None,
-            directory: None,
-            mysql: None,
-            postgres: None,
-            start_servers: false,
-            out: None,
-            json: false,
+            ..StorageOptions::default()
         }
     }
 
@@ -303,6 +379,34 @@ pub(super) mod tests {
         assert_eq!(cases[2].engine, Engine::SqliteDirect);
         assert_eq!((cases[1].in_flight, cases[3].in_flight), (1, 16));
         assert!(plan.estimate() > Duration::from_secs(18 * 3));
+        let mut back = plan.cases_of(2);
+        back.reverse();
+        assert_eq!((back, plan.cases_of(1)), (cases.clone(), cases));
+    }
+
+    #[test]
+    fn settings_are_those_that_an_engine_takes() {
+        let mut wanted = options();
+        wanted.pragmas = vec![
+            "page_size=1024,4096".into(),
+            "wal_autocheckpoint=1,2".into(),
+        ];
+        wanted.sync = vec!["full".into()];
+        wanted.processes = vec![1];
+        wanted.in_flight = vec![1];
+        let plan = Plan::new(&wanted).unwrap();
+        let of = |engine| {
+            plan.cases()
+                .iter()
+                .filter(|case| case.engine == engine)
+                .count()
+        };
+        assert_eq!(of(Engine::SqliteDirect), 4);
+        // The writer checkpoints by itself.
+        assert_eq!(of(Engine::Sqlite), 2);
+        wanted.engines = vec!["sqlite".into()];
+        let said = Plan::new(&wanted).unwrap_err().to_string();
+        assert!(said.contains("wal_autocheckpoint"), "{said}");
     }
 
     #[test]
@@ -316,7 +420,22 @@ pub(super) mod tests {
             ("--in-flight", |o| o.in_flight = vec![0]),
             ("--sync", |o| o.sync = vec!["off".into()]),
             ("--users", |o| o.users = 0),
-            ("--state-bytes", |o| o.state_bytes = 1 << 30),
+            ("--state-bytes", |o| o.state_bytes = vec![1 << 30]),
+            ("--rate", |o| o.rates = vec!["fast".into()]),
+            ("--rate", |o| {
+                o.engines = vec!["sqlite-ceiling".into()];
+                o.rates = vec!["5".into()];
+            }),
+            ("--workload", |o| o.workload = "nothing".into()),
+            ("--skew", |o| o.skew = Some(0.99)),
+            ("--state-bytes", |o| {
+                o.engines = vec!["sqlite".into()];
+                o.workload = "bank".into();
+                o.state_bytes = vec![200, 4096];
+            }),
+            ("--pragma", |o| o.pragmas = vec!["page_size=1000".into()]),
+            ("-c", |o| o.server_settings = vec!["work_mem=1MB".into()]),
+            ("--engine-command", |o| o.engine_commands = vec!["".into()]),
             ("--seconds", |o| o.seconds = 0.0),
             ("--seconds", |o| o.seconds = f64::NAN),
             ("--warm-up", |o| o.warm_up = -1.0),
@@ -351,6 +470,9 @@ pub(super) mod tests {
                 sync: SyncLevel::Full,
                 processes,
                 in_flight,
+                rate: None,
+                state_bytes: 200,
+                settings: BTreeMap::new(),
             })
         };
         assert_eq!(

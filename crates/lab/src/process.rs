@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use turnkey_storage::sqlite::{Writer, WriterStats};
+use turnkey_storage::sqlite::{self, Writer, WriterStats};
 
 use super::order::{Line, Load, Order, Window, Written};
 use super::{engines, http, measure, servers};
@@ -66,7 +66,11 @@ fn obey(input: &mut BufReader<Stdin>) -> crate::error::Result<()> {
             say(&Line::Loaded(meter.into_loaded()))
         }
         Order::Write(load) => write(&load),
-        Order::Serve { kind, directory } => keep(servers::start(kind, &directory)?, input),
+        Order::Serve {
+            kind,
+            directory,
+            settings,
+        } => keep(servers::start(kind, &directory, &settings)?, input),
         Order::Bot {
             storage,
             workers,
@@ -126,7 +130,12 @@ fn write(load: &Load) -> crate::error::Result<()> {
         load.sync.storage(),
     )
     .map_err(Error::start)?;
-    database.prepare(&[]).map_err(Error::start)?;
+    sqlite::trial::set(load.pragmas.clone());
+    let migrations = match &load.workload {
+        Some(workload) => engines::migrations(workload, load.engine)?,
+        None => Vec::new(),
+    };
+    database.prepare(&migrations).map_err(Error::start)?;
     let (Some(listener), Some(files)) = (database.bind().map_err(Error::start)?, database.files())
     else {
         return Err(Error::Start("this engine has no writer".to_owned()));

@@ -4,8 +4,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use super::plan::Case;
-use super::results::Run;
+use super::plan::{Case, Plan};
+use super::results::{Run, engine_with};
 use turnkey_report::figures::{thousands, time};
 use turnkey_report::say;
 
@@ -42,8 +42,23 @@ impl Progress {
         Some(rest.saturating_sub(self.ended.elapsed()))
     }
 
+    /// A run, in short.
+    pub(crate) fn name(&self, plan: &Plan, case: &Case, repeat: usize) -> String {
+        let situation = case.situation();
+        let mut text = format!(
+            "{}, {}, {}",
+            engine_with(plan.name(case.engine), &situation),
+            situation.short(),
+            situation.sync
+        );
+        if plan.state_bytes.len() > 1 {
+            text += &format!(", {} bytes", situation.state_bytes);
+        }
+        text + &format!(", repeat {repeat}")
+    }
+
     /// Something goes on in this run.
-    pub(crate) fn show(&self, case: &Case, repeat: usize) {
+    pub(crate) fn show(&self, what: &str) {
         if !self.terminal {
             return;
         }
@@ -58,7 +73,7 @@ impl Progress {
             "-".repeat(BAR - full),
             self.done,
             self.total,
-            name(case, repeat),
+            what,
         );
         let line: String = line.chars().take(WIDTH).collect();
         let mut out = std::io::stderr().lock();
@@ -66,10 +81,9 @@ impl Progress {
     }
 
     /// A run has ended.
-    pub(crate) fn ended(&mut self, case: &Case, repeat: usize, run: &Run) {
+    pub(crate) fn ended(&mut self, what: &str, run: &Run) {
         self.done += 1;
         self.ended = Instant::now();
-        let what = name(case, repeat);
         self.clear();
         if let Some(sentence) = &run.failed {
             say!("FAILED {what}: {sentence}");
@@ -90,16 +104,6 @@ impl Progress {
             drop(write!(std::io::stderr(), "\r\x1b[K"));
         }
     }
-}
-
-fn name(case: &Case, repeat: usize) -> String {
-    format!(
-        "{}, {} x {}, {}, repeat {repeat}",
-        case.engine.name(),
-        case.processes,
-        case.in_flight,
-        case.sync.name()
-    )
 }
 
 /// A time as people say it.

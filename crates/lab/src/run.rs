@@ -5,6 +5,7 @@
 //! its processes have ended and its database is gone. Bounds: [`PATIENCE`] for a
 //! process to get ready and to answer.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::engines::{self, Engine};
 use super::measure::{self, Device, Percentiles, Usage};
 use super::order::{Line, Load, Loaded, Order, Window, Written};
 use super::plan::{Case, Plan};
-use super::results::{CpuPerTurn, Run};
+use super::results::{CpuPerTurn, Run, Series, Transaction};
 use super::servers::{Admin, Counters, Kind};
 use turnkey_report::say;
 use turnkey_report::stop::Stop;
@@ -45,6 +46,8 @@ pub(super) struct Server {
     pub(super) pid: Option<u32>,
     /// Its files are in the laboratory's directory.
     pub(super) is_private: bool,
+    /// Those of `-c` that it was started with.
+    pub(super) settings: BTreeMap<String, String>,
 }
 
 /// Where a run's states are; dropping it removes them.
@@ -63,6 +66,12 @@ impl Drop for Place<'_> {
     }
 }
 
+/// A run, and the settings that its engine had.
+pub(super) struct Measured {
+    pub(super) run: Run,
+    pub(super) in_force: BTreeMap<String, String>,
+}
+
 /// What the machine had done at a moment.
 struct Sample {
     at: u64,
@@ -79,35 +88,47 @@ impl Bench<'_> {
     ///
     /// # Errors
     /// None when it was interrupted. A run that failed is a [`Run`] that says so.
-    pub(super) fn measure(&self, case: &Case, repeat: usize, during: impl Fn()) -> Option<Run> {
+    pub(super) fn measure(
+        &self,
+        case: &Case,
+        repeat: usize,
+        during: impl Fn(),
+    ) -> Option<Measured> {
         let mut run = Run {
-            engine: case.engine.name().to_owned(),
-            sync: case.sync.name().to_owned(),
-            processes: case.processes,
-            in_flight: case.in_flight,
+            engine: self.plan.name(case.engine).to_owned(),
+            situation: case.situation(),
             repeat,
             ..Run::default()
         };
-        match self.try_measure(case, repeat, &mut run, during) {
+        let mut in_force = BTreeMap::new();
+        match self.try_measure(case, repeat, &mut run, &mut in_force, during) {
             Ok(()) => {}
             Err(NoAnswer::Interrupted) => return None,
             Err(NoAnswer::Failed(error)) => run.failed = Some(error.to_string()),
         }
-        Some(run)
+        Some(Measured { run, in_force })
     }
 
-    fn server(&self, engine: Engine) -> Option<&Server> {
-        let kind = engine.server()?;
-        self.servers.iter().find(|server| server.kind == kind)
+    fn server(&self, case: &Case) -> Option<&Server> {
+        let kind = case.engine.server()?;
+        let fits = |server: &&Server| {
+            let mut settings = server.settings.iter();
+            server.kind == kind
+                && settings.all(|(name, value)| case.settings.get(name) == Some(value))
+        };
+        self.servers.iter().find(fits)
     }
 
     fn place(&self, case: &Case) -> crate::error::Result<(Place<'_>, String)> {
-        if let Some(server) = self.server(case.engine) {
+        if let Some(server) = self.server(case) {
             let random =
                 turnkey_storage::sqlite::random_owner().map_err(crate::error::Error::start)?;
             let name = format!("turnkey_bench_{:x}", random.0);
             server.admin.set_durability(case.sync)?;
             let url = server.admin.create(&name)?;
+            if server.settings.is_empty() && case.engine.takes("-c", "") {
+                server.admin.set_settings(&name, &case.settings)?;
+            }
             return Ok((Place::Database { server, name }, url));
         }
         let directory = tempfile::Builder::new()
@@ -122,19 +143,40 @@ impl Bench<'_> {
         case: &Case,
         repeat: usize,
         run: &mut Run,
+        in_force: &mut BTreeMap<String, String>,
         during: impl Fn(),
     ) -> Answer<()> {
         let (place, url) = self.place(case)?;
+        let takes_pragma = |name: &str| case.engine.takes("--pragma", name);
+        let pragmas = case.settings.iter().filter(|(name, _)| takes_pragma(name));
         let load = Load {
             engine: case.engine,
             url,
             sync: case.sync,
             users: self.plan.users,
-            state_bytes: self.plan.state_bytes,
+            state_bytes: case.state_bytes,
             in_flight: case.in_flight,
             pool: self.plan.pool_of(case),
             // The same users in every engine.
             seed: repeat as u64 * 1_000_003,
+            process: 0,
+            processes: case.processes,
+            rate: case.rate,
+            stall: self.plan.stall,
+            pragmas: pragmas.map(|(n, v)| (n.clone(), v.clone())).collect(),
+            workload: self
+                .plan
+                .workload
+                .as_ref()
+                .map(|(workload, _)| workload.clone()),
+            command: match case.engine {
+                Engine::Foreign(number) => self
+                    .plan
+                    .foreign
+                    .get(number)
+                    .map(|known| known.command.clone()),
+                _ => None,
+            },
         };
         if case.engine.server().is_some() && !case.engine.is_ours() {
             run.pool = Some(load.pool);
@@ -154,12 +196,13 @@ impl Bench<'_> {
         for process in 0..case.processes {
             let mut load = load.clone();
             load.seed += process as u64 * 97;
+            load.process = process;
             clients.push(Process::start(&Order::Load(load))?);
         }
         for client in &clients {
             client.answer(PATIENCE, self.stop)?;
         }
-        let device_before = self.device_bytes(case.engine);
+        let device_before = self.device_bytes(case);
         let begin = measure::now() + HEAD_START.as_nanos() as u64;
         let from = begin + Duration::from_secs_f64(self.plan.warm_up_seconds).as_nanos() as u64;
         let window = Window {
@@ -173,9 +216,9 @@ impl Bench<'_> {
         let pids: Vec<u32> = clients.iter().map(Process::pid).collect();
         let writer_pid = writer.as_ref().map(Process::pid);
         self.sleep_until(window.from, &during)?;
-        let first = self.sample(&pids, writer_pid, case.engine);
+        let first = self.sample(&pids, writer_pid, case);
         self.sleep_until(window.until, &during)?;
-        let last = self.sample(&pids, writer_pid, case.engine);
+        let last = self.sample(&pids, writer_pid, case);
         let mut loaded = Vec::new();
         for client in &clients {
             match client.answer(PATIENCE, self.stop)? {
@@ -183,7 +226,7 @@ impl Bench<'_> {
                 other => return failed(format!("an answer that was not asked for: {other:?}")),
             }
         }
-        let device_after = self.device_bytes(case.engine);
+        let device_after = self.device_bytes(case);
         for client in &mut clients {
             client.let_go();
             client.wait(PATIENCE);
@@ -198,21 +241,57 @@ impl Bench<'_> {
             }
             process.wait(PATIENCE);
         }
-        self.add_up(run, &loaded)?;
+        self.add_up(run, &loaded, &window)?;
+        if let Some(part) = loaded.first() {
+            in_force.clone_from(&part.in_force);
+        }
         self.per_turn(run, &first, &last, case.engine);
         run.device_bytes_per_turn = device_before
             .zip(device_after)
             .filter(|_| run.acknowledged > 0)
             .map(|(a, b)| b.saturating_sub(a) as f64 / run.acknowledged as f64);
         self.commits_and_syncs(run, &loaded, written, before, &place)?;
-        run.sum_of_counters = engines::sum(&load)?;
-        if let Err(sentence) = check::counters(run.sum_of_counters, run.acknowledged, run.uncertain)
-        {
+        if in_force.is_empty() {
+            *in_force = self.settings_in_force(case, &load)?;
+        }
+        if let Err(sentence) = self.check(run, &load)? {
             run.failed = Some(sentence);
         } else if run.turns == 0 {
             run.failed = Some(format!("no turn ended within {} s", self.plan.seconds));
         }
         Ok(())
+    }
+
+    /// What the database says of the acknowledged turns.
+    fn check(&self, run: &mut Run, load: &Load) -> crate::error::Result<Result<(), String>> {
+        let Some(workload) = &load.workload else {
+            let sum = engines::sum(load)?;
+            run.sum_of_counters = Some(sum);
+            return Ok(check::counters(sum, run.acknowledged, run.uncertain));
+        };
+        let found = engines::invariants(load, workload)?;
+        run.invariants = check::invariants(workload, load.engine, &run.transactions, &found);
+        Ok(check::hold(&run.invariants))
+    }
+
+    /// What somebody else can see of the settings: of a file, or of a server.
+    fn settings_in_force(
+        &self,
+        case: &Case,
+        load: &Load,
+    ) -> crate::error::Result<BTreeMap<String, String>> {
+        if let Some(server) = self.server(case) {
+            return server.admin.in_force();
+        }
+        if !load.path().exists() {
+            return Ok(BTreeMap::new());
+        }
+        let conn = rusqlite::Connection::open(load.path())?;
+        let mut found = super::settings::in_force(&conn)?;
+        // Those of the writer's connection, not of this one.
+        found.retain(|name, _| super::settings::is_of_file(name) || name == "journal_mode");
+        found.extend(load.pragmas.clone());
+        Ok(found)
     }
 
     fn sleep_until(&self, moment: u64, during: impl Fn()) -> Answer<()> {
@@ -231,14 +310,22 @@ impl Bench<'_> {
         }
     }
 
-    fn sample(&self, clients: &[u32], writer: Option<u32>, engine: Engine) -> Sample {
+    fn sample(&self, clients: &[u32], writer: Option<u32>, case: &Case) -> Sample {
         let server = self
-            .server(engine)
+            .server(case)
             .and_then(|server| server.pid)
             .map(|pid| measure::usage(&measure::tree(pid), true));
         Sample {
             at: measure::now(),
-            clients: measure::usage(clients, false),
+            clients: match case.engine {
+                // With the program that each of them has started.
+                Engine::Foreign(_) => {
+                    let trees: Vec<u32> =
+                        clients.iter().flat_map(|pid| measure::tree(*pid)).collect();
+                    measure::usage(&trees, false)
+                }
+                _ => measure::usage(clients, false),
+            },
             writer: measure::usage(writer.as_slice(), false),
             server,
             own: measure::usage(&[std::process::id()], false),
@@ -249,30 +336,70 @@ impl Bench<'_> {
 
     /// What was written to the device so far, once what is dirty has reached it; none where
     /// the database is somewhere else, or on no block device.
-    fn device_bytes(&self, engine: Engine) -> Option<u64> {
-        let is_here = self.server(engine).is_none_or(|server| server.is_private);
+    fn device_bytes(&self, case: &Case) -> Option<u64> {
+        let is_here = self.server(case).is_none_or(|server| server.is_private);
         let device = self.device.filter(|_| is_here)?;
         measure::write_back(self.directory).ok()?;
         device.written()
     }
 
-    fn add_up(&self, run: &mut Run, loaded: &[Loaded]) -> crate::error::Result<()> {
+    fn add_up(
+        &self,
+        run: &mut Run,
+        loaded: &[Loaded],
+        window: &Window,
+    ) -> crate::error::Result<()> {
         let mut latencies = measure::histogram()?;
+        let mut coarse = measure::coarse_histogram()?;
+        let mut transactions = BTreeMap::new();
         for part in loaded {
             for (value, count) in &part.latencies {
                 latencies.saturating_record_n(*value, *count);
+                coarse.saturating_record_n(*value, *count);
             }
             run.turns += part.turns;
             run.acknowledged += part.acknowledged;
             run.uncertain += part.uncertain;
+            if let Some(due) = part.due {
+                *run.due.get_or_insert(0) += due;
+            }
+            run.not_begun += part.not_begun;
             run.turns_of_processes.push(part.turns);
             for (kind, count) in &part.errors {
                 *run.errors.entry(kind.clone()).or_default() += count;
             }
+            for (name, found) in &part.transactions {
+                let entry = transactions
+                    .entry(name.clone())
+                    .or_insert((Transaction::default(), measure::histogram()?));
+                entry.0.turns += found.turns;
+                entry.0.acknowledged += found.acknowledged;
+                entry.0.uncertain += found.uncertain;
+                for (value, count) in &found.latencies {
+                    entry.1.saturating_record_n(*value, *count);
+                }
+            }
         }
+        run.transactions = transactions
+            .into_iter()
+            .map(|(name, (mut transaction, latencies))| {
+                transaction.latency_us = Percentiles::of(&latencies);
+                (name, transaction)
+            })
+            .collect();
         run.seconds = self.plan.seconds;
         run.turns_per_second = run.turns as f64 / self.plan.seconds;
         run.latency_us = Percentiles::of(&latencies);
+        run.latency_histogram = coarse
+            .iter_recorded()
+            .map(|step| {
+                (
+                    step.value_iterated_to() as f64 / 1000.0,
+                    step.count_at_value(),
+                )
+            })
+            .collect();
+        run.series = series(loaded, window);
         Ok(())
     }
 
@@ -357,5 +484,24 @@ impl Bench<'_> {
         };
         server.admin.wait_until_left(name)?;
         server.admin.counters(name)
+    }
+}
+
+/// The processes' time series, added up.
+fn series(loaded: &[Loaded], window: &Window) -> Series {
+    let parts = loaded
+        .iter()
+        .map(|part| part.series.len())
+        .max()
+        .unwrap_or(0);
+    let each = |n: usize| loaded.iter().filter_map(move |part| part.series.get(n));
+    Series {
+        part_ms: measure::slot_of(window) as f64 / 1e6,
+        turns: (0..parts)
+            .map(|n| each(n).map(|slot| slot.turns).sum())
+            .collect(),
+        max_us: (0..parts)
+            .map(|n| each(n).map(|slot| slot.longest).max().unwrap_or(0) as f64 / 1e3)
+            .collect(),
     }
 }

@@ -52,12 +52,37 @@ impl Random {
     }
 
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        // High bits of a product: no division, and even enough.
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        // High bits of a product: no division, and even enough.
-        ((u128::from(z ^ (z >> 31)) * u128::from(bound)) >> 64) as u64
+        z ^ (z >> 31)
+    }
+}
+
+/// For the distributions of `rand_distr`.
+impl rand::TryRng for Random {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> std::result::Result<u32, Self::Error> {
+        Ok((self.next() >> 32) as u32)
+    }
+
+    fn try_next_u64(&mut self) -> std::result::Result<u64, Self::Error> {
+        Ok(self.next())
+    }
+
+    fn try_fill_bytes(&mut self, to: &mut [u8]) -> std::result::Result<(), Self::Error> {
+        for part in to.chunks_mut(8) {
+            let drawn = self.next().to_le_bytes();
+            part.copy_from_slice(&drawn[..part.len()]);
+        }
+        Ok(())
     }
 }
 

@@ -53,6 +53,9 @@ pub struct FileSystem {
     pub kind: String,
     /// What is mounted there.
     pub device: String,
+    /// How it is mounted: those of the mount, then those of the file system.
+    #[serde(default)]
+    pub options: String,
 }
 
 impl FileSystem {
@@ -78,12 +81,19 @@ fn mount_of(mounts: &str, path: &Path) -> Option<FileSystem> {
         .filter_map(|line| {
             let (front, back) = line.split_once(" - ")?;
             // Spaces and backslashes are written in octal (proc(5)).
-            let point = front.split(' ').nth(4)?.replace("\\040", " ");
+            let mut front = front.split(' ').skip(4);
+            let point = front.next()?.replace("\\040", " ");
+            let of_mount = front.next()?;
             let mut back = back.split(' ');
             let kind = back.next()?.to_owned();
             let device = back.next()?.to_owned();
-            path.starts_with(&point)
-                .then_some((point.len(), FileSystem { kind, device }))
+            let options = format!("{of_mount}; {}", back.next().unwrap_or_default());
+            let found = FileSystem {
+                kind,
+                device,
+                options,
+            };
+            path.starts_with(&point).then_some((point.len(), found))
         })
         .max_by_key(|(length, _)| *length)
         .map(|(_, found)| found)
@@ -105,6 +115,8 @@ mod tests {
         assert_eq!(kind("/tmp/x"), "tmpfs");
         assert_eq!(kind("/tmp/my disk/x"), "xfs");
         assert_eq!(kind("/tmpfoo"), "ext4");
+        let root = mount_of(mounts, Path::new("/home")).unwrap();
+        assert_eq!(root.options, "rw,relatime; rw");
     }
 
     #[test]

@@ -152,6 +152,27 @@ impl Svg {
         );
     }
 
+    /// A figure's interval, upright.
+    pub fn error_bar(&mut self, x: f64, low: f64, high: f64) {
+        self.line((x, low), (x, high), "axis");
+        for end in [low, high] {
+            self.line((x - 3.0, end), (x + 3.0, end), "axis");
+        }
+    }
+
+    /// A dashed line in an engine's colour.
+    pub fn dashed(&mut self, from: (f64, f64), to: (f64, f64), colour: usize) {
+        let _ = writeln!(
+            self.body,
+            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" style=\"stroke:var(--c{})\" stroke-dasharray=\"5 4\"/>",
+            from.0,
+            from.1,
+            to.0,
+            to.1,
+            colour % COLOURS
+        );
+    }
+
     /// A line through all points.
     pub fn path(&mut self, points: &[(f64, f64)], colour: usize, width: f64) {
         let points: Vec<String> = points

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use turnkey::tool::exit;
-use turnkey_lab::{self as bench, HttpOptions, Outcome, StorageOptions};
+use turnkey_lab::{self as bench, CompareOptions, HttpOptions, Outcome, StorageOptions};
 use turnkey_text::output::Unwritable;
 
 #[derive(Args)]
@@ -19,8 +19,14 @@ pub(crate) struct Bench {
 enum Command {
     /// Compare storage engines: real processes, real turns, every turn checked.
     Storage(Box<Storage>),
-    /// Draw the report of a results.json again.
+    /// Draw the report of a results.json again, or a site of several.
     Report(Report),
+    /// Say what changed between two results.json: for CI.
+    Compare(Compare),
+    /// Print the JSON Schema of results.json.
+    Schema,
+    /// Print a workload that comes with the program, to begin your own with.
+    Workload(Workload),
     /// Measure whole turns over HTTP, of this bot or of one that runs.
     Turn(Turn),
     /// Measure timers that come due while messages come in.
@@ -35,9 +41,18 @@ enum Command {
 Engines:
 {}
 
-A turn takes the lock of one of --users users, reads the state, adds one to its
-counter, writes it and gives the lock back. After each run the counters must add up
-to the acknowledged turns; a run that lost one is printed as FAILED.
+Workloads (`bench workload NAME` prints the file of one):
+{}
+
+The workload `turn`: a turn takes the lock of one of --users users, reads the state,
+adds one to its counter, writes it and gives the lock back. After each run the counters
+must add up to the acknowledged turns, and every invariant of another workload must
+hold; a run that lost something is printed as FAILED.
+
+Without --rate the next turn begins when one ends: an engine that stalls is asked less,
+and its p99 hides the stall. With --rate turns are due on a schedule, and a latency
+counts from when its turn was due: use it to ask what users would feel, and at which
+rate an engine breaks. docs/LABORATORY.md has the method.
 
 Exit codes: 0 measured, nothing lost; 1 a run failed; 2 bad options or no place to
 write; 130 stopped by Ctrl-C, what was measured is shown and written.
@@ -45,8 +60,12 @@ write; 130 stopped by Ctrl-C, what was measured is shown and written.
 Examples:
   turnkey bench storage
   turnkey bench storage --engines sqlite,postgres,postgres-plain --start-servers --out report/
-  turnkey bench storage --engines mysql,mysql-plain --mysql mysql://user:password@host/
-  turnkey bench storage --processes 1,2,4,8,16 --in-flight 1,16,64 --sync full,normal --seconds 5 --repeat 3", bench::known_engines()))]
+  turnkey bench storage --rate 1000..50000 --processes 2 --out sweep/
+  turnkey bench storage --engines sqlite,sqlite-direct --state-bytes 4096 --pragma page_size=1024,4096,16384
+  turnkey bench storage --engines postgres --start-servers -c wal_compression=off,lz4
+  turnkey bench storage --workload bank --processes 4
+  turnkey bench storage --workload my.toml --engines sqlite-direct,postgres-plain --start-servers
+  turnkey bench storage --engines sqlite --engine-command 'redb=./target/release/engine-redb'", bench::known_engines(), workloads()))]
 struct Storage {
     /// Engines to compare.
     #[arg(
@@ -57,6 +76,25 @@ struct Storage {
     )]
     engines: Vec<String>,
 
+    /// An engine of your own beside them: a program that speaks the protocol of
+    /// docs/ENGINES.md. May be given several times.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    engine_command: Vec<String>,
+
+    /// What is done: turn, another that comes with the program, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "turn")]
+    workload: String,
+
+    /// How uneven zipfian choices of the workload are: 0.99 is YCSB's, more is more uneven.
+    #[arg(long, value_name = "S", allow_negative_numbers = true)]
+    skew: Option<f64>,
+
+    /// Turns that are due in a second, in all processes together, however fast the engine
+    /// is: numbers, or a sweep such as 1000..50000 (8 rates, each the same factor above the
+    /// one before) or 1000..50000/12.
+    #[arg(long, value_name = "N,...|A..B", value_delimiter = ',')]
+    rate: Vec<String>,
+
     /// Numbers of client processes.
     #[arg(
         long,
@@ -66,13 +104,9 @@ struct Storage {
     )]
     processes: Vec<usize>,
 
-    /// Numbers of turns at any time in each process.
-    #[arg(
-        long,
-        value_name = "N,...",
-        value_delimiter = ',',
-        default_value = "1,16"
-    )]
+    /// Numbers of turns at any time in each process; with --rate the most at a time
+    /// [default: 1,16; with --rate 64].
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
     in_flight: Vec<usize>,
 
     /// What a commit survives: full, a power cut; normal, the death of the program.
@@ -88,9 +122,24 @@ struct Storage {
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     users: u64,
 
-    /// Bytes of a state.
-    #[arg(long, value_name = "BYTES", default_value_t = 200)]
-    state_bytes: usize,
+    /// Sizes of a state.
+    #[arg(
+        long,
+        value_name = "BYTES,...",
+        value_delimiter = ',',
+        default_value = "200"
+    )]
+    state_bytes: Vec<usize>,
+
+    /// A pragma of the SQLite engines, with values to compare: page_size=1024,4096. Several
+    /// make a matrix; the first value is what the others are compared with.
+    #[arg(long, value_name = "NAME=VALUE,...")]
+    pragma: Vec<String>,
+
+    /// A setting of the PostgreSQL engines, in the same way: any with --start-servers, those
+    /// of a database on a server that is named.
+    #[arg(short = 'c', value_name = "NAME=VALUE,...")]
+    server_settings: Vec<String>,
 
     /// Seconds that are measured in each run.
     #[arg(
@@ -110,8 +159,9 @@ struct Storage {
     )]
     warm_up: f64,
 
-    /// Runs of each situation; the table shows their medians.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    /// Runs of each situation, taken in turn; the table shows their medians. With fewer than
+    /// 4 no difference is claimed.
+    #[arg(long, value_name = "N", default_value_t = 5)]
     repeat: usize,
 
     /// Connections of each process of a plain engine [default: 16 in all, at most 8 each].
@@ -147,19 +197,100 @@ struct Storage {
     #[arg(long)]
     start_servers: bool,
 
-    /// Write results.json, report.html and the charts there.
+    /// Write results.json, runs.csv, report.html and the charts there.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
     /// Print the medians as JSON instead of the table.
     #[arg(long)]
     json: bool,
+
+    /// Seconds in which nothing begins, a third into the window: only a test build has it.
+    #[cfg(debug_assertions)]
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    plant_stall: Option<f64>,
+}
+
+/// Names and texts of the workloads, in a column.
+fn workloads() -> String {
+    const WIDTH: usize = 64;
+    let mut lines = Vec::new();
+    for (name, about) in bench::known_workloads() {
+        let mut name = name.as_str();
+        let mut line = String::new();
+        for word in about.split(' ') {
+            if line.len() + 1 + word.len() > WIDTH {
+                lines.push(format!("  {name:<18} {line}"));
+                (name, line) = ("", String::new());
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        lines.push(format!("  {name:<18} {line}"));
+    }
+    lines.join("\n")
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+A figure is better or worse if the change is beyond --threshold and the 95 % intervals of
+the two medians do not overlap; that takes at least 4 runs of each. Between two
+measurements nothing is taken in turn: what the machines differ in is printed first, and a
+machine that was busier looks like a change.
+
+Exit codes: 0 nothing got worse; 1 something got worse, or failed that did not fail before;
+2 bad options, or nothing in common.
+
+Examples:
+  turnkey bench compare main/results.json branch/results.json
+  turnkey bench compare --threshold 5 --metrics turns,p99,p99.9 a.json b.json")]
+struct Compare {
+    /// The earlier results.json.
+    before: PathBuf,
+
+    /// The later results.json.
+    after: PathBuf,
+
+    /// Percents by which a figure may get worse.
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        default_value_t = 10.0,
+        allow_negative_numbers = true
+    )]
+    threshold: f64,
+
+    /// Figures to compare: turns, p50, p99, p99.9, cpu.
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "turns,p99"
+    )]
+    metrics: Vec<String>,
+
+    /// Print it as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Workload {
+    /// Its name, such as bank.
+    name: String,
 }
 
 #[derive(Args)]
 struct Report {
-    /// A results.json of `bench storage --out`.
-    results: PathBuf,
+    /// The results.json of `bench storage --out`; several with --page.
+    #[arg(required = true)]
+    results: Vec<PathBuf>,
+
+    /// Write a static site: a page that lists them, and each one's report.
+    #[arg(long)]
+    page: bool,
 
     /// Where the report goes.
     #[arg(long, value_name = "DIR")]
@@ -317,9 +448,19 @@ impl Bench {
         let outcome = match self.command {
             Command::Process => return Ok(bench::process()),
             Command::Report(report) => {
-                bench::redraw(&report.results, &report.out).map(|()| Outcome::Good)
+                let drawn = bench::redraw(&report.results, &report.out, report.page);
+                drawn.map(|()| Outcome::Good)
             }
             Command::Storage(storage) => bench::storage(&storage.options()),
+            Command::Compare(compare) => bench::compare(&CompareOptions {
+                before: compare.before,
+                after: compare.after,
+                threshold: compare.threshold,
+                metrics: compare.metrics,
+                json: compare.json,
+            }),
+            Command::Schema => bench::schema().map(|()| Outcome::Good),
+            Command::Workload(workload) => bench::workload(&workload.name).map(|()| Outcome::Good),
             Command::Turn(turn) => bench::http(&turn.options()),
             Command::Timers(timers) => bench::http(&timers.options()),
         };
@@ -346,6 +487,17 @@ impl Storage {
     fn options(self) -> StorageOptions {
         StorageOptions {
             engines: self.engines,
+            engine_commands: self.engine_command,
+            workload: self.workload,
+            skew: self.skew,
+            rates: self.rate,
+            pragmas: self.pragma,
+            server_settings: self.server_settings,
+            #[cfg(debug_assertions)]
+            stall: self.plant_stall,
+            #[cfg(not(debug_assertions))]
+            stall: None,
+            command: command_line(),
             processes: self.processes,
             in_flight: self.in_flight,
             sync: self.sync,
@@ -363,6 +515,22 @@ impl Storage {
             json: self.json,
         }
     }
+}
+
+/// What was typed, without the addresses of servers, which may hold passwords.
+fn command_line() -> Vec<String> {
+    const SECRET: [&str; 2] = ["--mysql", "--postgres"];
+    let mut words = vec!["turnkey".to_owned()];
+    let mut given = std::env::args().skip(1);
+    while let Some(word) = given.next() {
+        let name = word.split('=').next().unwrap_or_default();
+        if !SECRET.contains(&name) {
+            words.push(word);
+        } else if name == word {
+            given.next();
+        }
+    }
+    words
 }
 
 impl Turn {

@@ -12,6 +12,7 @@ mod listen;
 mod updater;
 mod workers;
 
+use nix::sys::resource::{Resource, getrlimit};
 use turnkey_storage::Sync;
 use turnkey_storage::inbox::Bounds;
 
@@ -22,7 +23,7 @@ use super::proxies::Proxies;
 use super::secrets::environment;
 use super::serving::RateLimits;
 use super::settings::{Settings, Values};
-use super::{Address, Config, ServerLimits};
+use super::{Address, Config, OTHER_FILES, ServerLimits};
 
 impl Settings {
     /// `has_channels`: the author brings some, which are posted to.
@@ -83,9 +84,29 @@ pub(crate) fn database(url: &str) -> crate::StartResult<Address> {
     Ok(url.parse::<Address>()?)
 }
 
+/// Connections of a worker by default, at most: each that is idle costs it a few KiB, each that
+/// is busy 35.
+const MOST_CONNECTIONS: usize = 8192;
+
+/// Whatever the limit of open files is.
+const FEWEST_CONNECTIONS: usize = 64;
+
+/// As many connections as a worker has files for, besides those of its turns' replies and its
+/// own: one that it cannot accept would wait without an answer.
+fn room_for_connections(values: &Values) -> usize {
+    let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(_, most)| most);
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    let others = OTHER_FILES + values.max_turns.min(files / 4);
+    files
+        .saturating_sub(others)
+        .clamp(FEWEST_CONNECTIONS, MOST_CONNECTIONS)
+}
+
 fn limits(values: &Values) -> ServerLimits {
     ServerLimits {
-        connections: values.max_connections,
+        connections: values
+            .max_connections
+            .unwrap_or_else(|| room_for_connections(values)),
         body: values.max_body,
         header: values.max_header,
         header_timeout: values.header_timeout,

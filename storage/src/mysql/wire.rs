@@ -153,8 +153,14 @@ impl Wire for Calls {
     async fn commit_one(&mut self, turn: &Turn) -> Tried<Result<()>> {
         let mut retry = Retry::default();
         loop {
+            // Looked at only when it fails: that is rare, and a look is a round trip.
+            match self.commit_all(&[turn]).await {
+                Ok(()) => return Ok(Ok(())),
+                Err(error) if error.is_duplicate() || is_guard(&error) => {}
+                Err(error) => return Err(error),
+            }
             match self.look(turn).await? {
-                Look::Free => {}
+                Look::Free => {} // Something changed since.
                 Look::Done => {
                     if turn.commit.lock == LockAfter::GivenBack {
                         self.hand_over(&[(&turn.dialog, turn.fence)]).await?;
@@ -163,14 +169,8 @@ impl Wire for Calls {
                 }
                 Look::Refused(error) => return Ok(Err(error)),
             }
-            match self.commit_all(&[turn]).await {
-                Ok(()) => return Ok(Ok(())),
-                // Something changed since the look.
-                Err(error) if error.is_duplicate() || is_guard(&error) => {}
-                Err(error) => return Err(error),
-            }
             if !retry.again().await {
-                return Err(Failed::Odd("a commit met what the look before it did not"));
+                return Err(Failed::Odd("a commit met what the look after it did not"));
             }
         }
     }

@@ -115,6 +115,14 @@ fn has_io_error(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|source| source.is::<std::io::Error>())
 }
 
+/// What `turnkey_commit_one` leaves to the slower function: its own word for it, or a row that
+/// was there before.
+pub(super) fn is_not_so_simple(error: &tokio_postgres::Error) -> bool {
+    error
+        .code()
+        .is_some_and(|code| code.code() == "TK001" || *code == SqlState::UNIQUE_VIOLATION)
+}
+
 /// Two transactions waited for each other, and this one was chosen to give way.
 pub(super) fn is_deadlock(error: &tokio_postgres::Error) -> bool {
     matches!(

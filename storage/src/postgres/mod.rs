@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `server.rs` `parameters.rs` `tls.rs` | the address, and how a connection is made |
 //! | `session.rs` | the settings of each session |
-//! | `schema.sql` `functions.sql` `replies.sql` `marks.sql` `schema.rs` | tables, the SQL of a turn, migrations |
+//! | `schema.sql` `functions.sql` `alone.sql` … `schema.rs` | tables, the SQL of a turn, migrations |
 //! | `keeper.rs` | one connection that shows that this process is alive |
 //! | `wire.rs` | one phase of many turns on a connection |
 //! | `author.rs` `sql.rs` `values.rs` | the author's own statements and queries |

@@ -29,6 +29,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schedules.sql"),
     include_str!("callbacks.sql"),
     include_str!("people.sql"),
+    include_str!("alone.sql"),
 ];
 
 /// The oldest server that this is tried with has a larger number; functions and

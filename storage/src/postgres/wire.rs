@@ -1,14 +1,14 @@
 //! One phase of many turns as one call of a function of the database.
 //!
 //! Used by the lanes (`lanes/lane.rs`), each of which has one, and by `author.rs`.
-//! The functions are in `functions.sql`.
+//! The functions are in `functions.sql`; those for a phase of one turn in `alone.sql`.
 
 use std::borrow::Cow;
 
 use tokio_postgres::{Client, Row};
 
 use super::Server;
-use super::errors::Failed;
+use super::errors::{self, Failed};
 use super::session::Purpose;
 use super::text::{original, stored};
 use crate::lanes::idle::Kept;
@@ -37,8 +37,10 @@ impl Connect for Lanes {
 pub(super) struct Calls {
     client: Client,
     begin: tokio_postgres::Statement,
+    begin_one: tokio_postgres::Statement,
     read: tokio_postgres::Statement,
     commit: tokio_postgres::Statement,
+    commit_one: tokio_postgres::Statement,
     commit_all: tokio_postgres::Statement,
     sent: tokio_postgres::Statement,
     cancel: tokio_postgres::Statement,
@@ -54,12 +56,23 @@ impl Calls {
                     "SELECT status, {columns} FROM turnkey_begin($1, $2, $3, $4, $5, $6, $7)"
                 ))
                 .await?,
+            begin_one: client
+                .prepare(
+                    "SELECT status, fence, version, state, digest, answer, more \
+                     FROM turnkey_begin_one($1, $2, $3, $4, $5, $6, $7)",
+                )
+                .await?,
             read: client
                 .prepare(&format!(
                     "SELECT 0 AS status, {columns} FROM turnkey_read($1, $2, $3, $4, $5)"
                 ))
                 .await?,
             commit: client.prepare(COMMIT).await?,
+            commit_one: client
+                .prepare(
+                    "SELECT turnkey_commit_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                )
+                .await?,
             commit_all: client
                 .prepare(
                     "SELECT turnkey_commit_all($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -109,6 +122,55 @@ pub(super) async fn commit_one(
     })
 }
 
+impl Calls {
+    async fn begin_one(&mut self, owner: i64, ask: &Ask) -> Tried<Asked> {
+        let row = self
+            .client
+            .query_one(
+                &self.begin_one,
+                &[
+                    &owner,
+                    &MAX_WAITERS,
+                    &ask.ticket,
+                    &stored(&ask.dialog.channel),
+                    &stored(&ask.dialog.user_id),
+                    &ask.update.as_deref().map(stored),
+                    &ask.arrived,
+                ],
+            )
+            .await?;
+        match row.get::<_, i32>(0) {
+            0 => {}
+            1 => return Ok(Asked::Queued),
+            _ => return Ok(Asked::Refused),
+        }
+        let fence = Fence(row.get::<_, i64>(1) as u64);
+        if row.get(6) {
+            // Under the lock, so what is read now is no older than what was.
+            let reading = Reading {
+                ticket: ask.ticket,
+                dialog: ask.dialog.clone(),
+                update: ask.update.clone(),
+                fence,
+            };
+            let read = self.read(&[reading]).await?.pop();
+            let (_, found) = read.ok_or(Failed::Closed)?;
+            return Ok(Asked::Granted(found));
+        }
+        Ok(Asked::Granted(Found {
+            fence,
+            version: row.get::<_, Option<i64>>(2).unwrap_or(0) as u64,
+            state: row.get::<_, Option<String>>(3).map(original),
+            seen: row.get::<_, Option<Vec<u8>>>(4).map(|digest| Seen {
+                digest,
+                answer: row.get::<_, Option<Vec<u8>>>(5).unwrap_or_default(),
+            }),
+            unsent: Vec::new(),
+            oldest: None,
+        }))
+    }
+}
+
 impl Kept for Calls {
     fn is_lost(&self) -> bool {
         self.client.is_closed()
@@ -123,6 +185,9 @@ impl Wire for Calls {
     type Failed = Failed;
 
     async fn begin(&mut self, owner: i64, asks: &[Ask]) -> Tried<Vec<(i64, Asked)>> {
+        if let [ask] = asks {
+            return Ok(vec![(ask.ticket, self.begin_one(owner, ask).await?)]);
+        }
         macro_rules! column {
             ($ask:ident => $value:expr) => {
                 asks.iter().map(|$ask| $value).collect::<Vec<_>>()
@@ -231,7 +296,13 @@ impl Wire for Calls {
     }
 
     async fn commit_one(&mut self, turn: &Turn) -> Tried<Result<()>> {
-        commit_one(&self.client, &self.commit, turn).await
+        match commit_one(&self.client, &self.commit_one, turn).await {
+            // Nothing of it is done: it is found out why not.
+            Err(Failed::Pg(error)) if errors::is_not_so_simple(&error) => {
+                commit_one(&self.client, &self.commit, turn).await
+            }
+            done => done,
+        }
     }
 
     async fn sent(

@@ -13,6 +13,7 @@
 //! | `client/` | the worker's side |
 //! | `readers.rs` | read-only connections |
 //! | `checkpoint.rs` | when the log is copied into the file |
+//! | `kept_open.rs` | the file, opened once more and never closed, to sync it |
 //! | `inspect.rs` | dump and check, while a bot runs or not |
 //! | `snapshot.rs` | a consistent copy of the file while it is written to |
 //! | `backup.rs` | a verified snapshot, and restoring it |
@@ -20,11 +21,13 @@
 //! | `backup_directory.rs` | backups named by their time, the oldest removed |
 //! | `stamp.rs` | that time, as it stands in a name |
 //! | `copy.rs` | its side of a move to or from another database |
+//! | `spin.rs` | looking again instead of sleeping, on both sides of the writer's socket |
 //! | `presence.rs` | whether the names still lead to the open files |
 //! | `stranger.rs` | which other program writes to the file |
 //! | `rescue.rs` | saves the contents of an open file that lost its name |
 //! | `shared/` | the same file for any number of processes, without a program that starts them |
 //! | `ceiling.rs` | the writer's SQL without the writer, for measuring only |
+//! | `trial.rs` | pragmas to try, for measuring only |
 //!
 //! To use it, call [`Files::lock`] once, so that nobody else serves the file; [`prepare`];
 //! [`Files::bind`] for the socket; [`Writer::run`] in a process or thread; [`connect`] in every
@@ -42,6 +45,7 @@ mod client;
 mod copy;
 mod files;
 mod inspect;
+mod kept_open;
 pub mod locks;
 mod migrations;
 mod names;
@@ -53,9 +57,12 @@ mod rescue;
 mod schema;
 pub mod shared;
 mod snapshot;
+mod spin;
 mod stamp;
 mod statements;
 mod stranger;
+#[doc(hidden)]
+pub mod trial;
 mod writer;
 
 use rusqlite::Connection;

@@ -89,6 +89,7 @@ pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<Connection> {
         limit = LOG_CAP,
     ))
     .map_err(|e| cannot_open(path, &e))?;
+    super::trial::apply(&conn).map_err(|e| cannot_open(path, &e))?;
     // Once more: by now the log is open, and one that came between would be seen.
     refuse_planted(path)?;
     conn.set_prepared_statement_cache_capacity(256);

@@ -3,7 +3,8 @@
 //! Used by the writer, which asks before each commit and each checkpoint, and twice a second. A
 //! file that is removed or replaced stays as it is for processes that have it open: SQLite goes
 //! on, and at the last close everything is gone. Invariant: names are checked with stat, never
-//! opened: closing a file drops the locks that SQLite holds on it in this process.
+//! opened: closing a file drops the locks that SQLite holds on it in this process
+//! (`kept_open.rs`).
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -25,11 +26,19 @@ impl FileId {
     /// # Errors
     /// What the file system says.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let file = fs::metadata(path)?;
-        Ok(FileId {
+        Ok(Self::told_by(&fs::metadata(path)?))
+    }
+
+    /// Of a file that is open.
+    pub(super) fn of_open(file: &fs::File) -> io::Result<Self> {
+        Ok(Self::told_by(&file.metadata()?))
+    }
+
+    fn told_by(file: &fs::Metadata) -> Self {
+        FileId {
             device: file.dev(),
             inode: file.ino(),
-        })
+        }
     }
 }
 

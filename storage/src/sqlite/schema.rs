@@ -96,7 +96,7 @@ pub(super) fn bring_up_to_date(
         conn.execute_batch(&format!(
             "PRAGMA journal_mode = DELETE; PRAGMA page_size = {}; VACUUM;
              PRAGMA application_id = {APPLICATION_ID}; PRAGMA journal_mode = WAL;",
-            pragmas::PAGE_SIZE
+            super::trial::page_size().unwrap_or(pragmas::PAGE_SIZE)
         ))
         .map_err(|e| pragmas::cannot_open(path, &e))?;
     }

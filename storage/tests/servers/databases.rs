@@ -179,6 +179,8 @@ fn marks_that_an_older_version_kept_among_the_pauses_are_moved() {
                      DROP TABLE turnkey_overlap;
                      DROP TABLE turnkey_callback;
                      DROP TABLE turnkey_person;
+                     DROP FUNCTION turnkey_begin_one;
+                     DROP FUNCTION turnkey_commit_one;
                      DELETE FROM turnkey_migration WHERE owner = 'turnkey' AND number > 3;"
                 }
                 (false, Kind::Mysql) => {

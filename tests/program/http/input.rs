@@ -418,6 +418,36 @@ async fn idle_connections_are_closed_in_good_order() {
     bot.stop().await;
 }
 
+/// A worker frees the buffers of a connection that was idle for a second; its next request is
+/// one like any other, also when it comes in pieces, and a stop does not wait for it.
+#[tokio::test]
+async fn a_connection_that_slept_is_answered() {
+    // It looks twice in this time.
+    let bot = Setup::counter()
+        .args(&["--header-timeout", "600ms"])
+        .start()
+        .await;
+    let mut stream = connect(bot.port).await;
+    for n in 1..=3 {
+        let message = raw_message("ann", "hi");
+        let (first, rest) = message.split_at(if n == 3 { 1 } else { message.len() });
+        stream.write_all(first).await.unwrap();
+        tokio::task::yield_now().await;
+        stream.write_all(rest).await.unwrap();
+        let end = format!(r#"{{"replies":[{{"text":"{n}: hi"}}]}}"#);
+        let mut answer = Vec::new();
+        while !answer.ends_with(end.as_bytes()) {
+            let read = tokio::time::timeout(SOON, stream.read_buf(&mut answer)).await;
+            assert_ne!(read.unwrap().unwrap(), 0, "{answer:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(1800)).await; // What is tested.
+    }
+    let stopped = Instant::now();
+    bot.stop().await;
+    assert!(stopped.elapsed() < Duration::from_secs(5));
+    assert_eq!(read_to_end(&mut stream).await, "");
+}
+
 /// HTTP/1.0, `Expect: 100-continue`, chunks, a trailing half-close.
 #[tokio::test]
 async fn other_ways_of_sending() {

@@ -211,6 +211,10 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
     let short = ["--processes", "1", "--in-flight", "1", "--seconds", "0.1"];
     let shorter = ["--warm-up", "0.1", "--users", "5", "--repeat", "1"];
     told(Place::Full, &[&bench[..], &short, &shorter].concat());
+    for place in PLACES {
+        told(place, &["bench", "schema"]);
+        told(place, &["bench", "workload", "bank"]);
+    }
     let drill = ["drill", "--before", "100ms", "--load", "new", "--json"];
     for place in [Place::Full, Place::Left] {
         told(place, &[&drill[..], &["--", faulty, "perfect"]].concat());

@@ -53,6 +53,52 @@ fn a_private_mysql_is_started_and_gone() {
     }
 }
 
+/// A workload with all that differs between kinds of databases, and a server for each value
+/// of a setting.
+#[test]
+fn a_workload_and_settings_on_private_servers() {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let directories = versions.map(|entry| entry.unwrap().path().join("bin"));
+    if !is_installed("initdb", directories) {
+        return skipped("bench storage --workload --start-servers: install the package postgresql");
+    }
+    let mut engines = "postgres,postgres-plain".to_owned();
+    let directories = ["/usr/sbin", "/usr/libexec"].map(Into::into);
+    let mysql =
+        is_installed("mariadbd", directories.clone()) || is_installed("mysqld", directories);
+    if mysql {
+        engines += ",mysql,mysql-plain";
+    }
+    let setup = Setup::counter();
+    let args = [
+        "--engines",
+        &engines,
+        "--workload",
+        "queue",
+        "--start-servers",
+    ];
+    let more = ["-c", "shared_buffers=16MB,32MB", "--out", "report"];
+    let load = ["--processes", "2", "--in-flight", "2"];
+    let (code, json, stderr) = storage(&setup, &[&args[..], &more, &load].concat());
+    assert_eq!(code, Some(0), "{stderr}");
+    let rows = json["medians"].as_array().unwrap();
+    assert_eq!(rows.len(), if mysql { 6 } else { 4 }, "{json:#}");
+    let results = read(&setup.path("report").join("results.json"));
+    for run in results["runs"].as_array().unwrap() {
+        assert!(run["failed"].is_null(), "{run:#}");
+        assert_eq!(run["invariants"].as_array().unwrap().len(), 1, "{run:#}");
+    }
+    // In pages of 8 KiB.
+    let in_force = &results["in_force"];
+    for (engine, pages) in [
+        ("postgres shared_buffers=16MB", "2048"),
+        ("postgres-plain shared_buffers=32MB", "4096"),
+    ] {
+        assert_eq!(in_force[engine]["shared_buffers"], pages, "{engine}");
+    }
+    assert_nobody_is_left(setup.dir.path());
+}
+
 /// Syncs that a server makes in a run of a second without any turn, at most.
 const OWN_SYNCS: f64 = 20.0;
 

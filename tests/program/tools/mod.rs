@@ -1,6 +1,7 @@
 //! The program `turnkey`: new projects, the drill, the laboratory, packages.
 
 pub(crate) mod bench;
+pub(crate) mod bench_own;
 pub(crate) mod bench_servers;
 pub(crate) mod drill;
 pub(crate) mod new;

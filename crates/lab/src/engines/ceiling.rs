@@ -14,6 +14,7 @@ use turnkey_storage::{Commit, DialogKey, Error, sqlite};
 const FILLING: u64 = 1000;
 
 pub(super) fn fill(load: &Load) -> crate::error::Result<()> {
+    sqlite::trial::set(load.pragmas.clone());
     sqlite::prepare(&load.path(), load.sync.storage(), &[]).map_err(crate::error::Error::start)?;
     ceiling::run(&load.path(), load.sync.storage(), |batch| {
         let mut user = 0;
@@ -44,6 +45,7 @@ pub(super) fn turns(
     load: &Load,
     start: impl FnOnce() -> crate::error::Result<Window>,
 ) -> crate::error::Result<Meter> {
+    sqlite::trial::set(load.pragmas.clone());
     let mut failure = None;
     let measured = ceiling::run(&load.path(), load.sync.storage(), |batch| {
         let meter = start().and_then(Meter::new);

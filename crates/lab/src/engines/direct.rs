@@ -6,13 +6,15 @@
 //! in flight wait in its queue, and their latency starts when they join it. Bounds:
 //! `in_flight` in the queue, SQLite's busy timeout for each statement.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::super::measure::{self, Meter};
 use super::super::order::{Load, SyncLevel, Window};
+use super::super::pace::Pace;
+use super::super::settings;
 use super::super::state::{self, Random};
 use crate::error::Error;
 
@@ -22,17 +24,26 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The log is copied into the file when it has this many pages: as our writer does.
 const CHECKPOINT_PAGES: u32 = 4096;
 
-fn open(load: &Load) -> rusqlite::Result<Connection> {
+pub(super) fn open(load: &Load) -> rusqlite::Result<Connection> {
     let conn = Connection::open(load.path())?;
     conn.busy_timeout(BUSY_TIMEOUT)?;
     let synchronous = match load.sync {
         SyncLevel::Full => "FULL",
         SyncLevel::Normal => "NORMAL",
     };
+    let (file, rest): (BTreeMap<_, _>, BTreeMap<_, _>) = load
+        .pragmas
+        .clone()
+        .into_iter()
+        .partition(|(name, _)| settings::is_of_file(name));
+    settings::set_all(&conn, &file)?;
+    if !load.pragmas.contains_key("journal_mode") {
+        conn.execute_batch("PRAGMA journal_mode = WAL")?;
+    }
     conn.execute_batch(&format!(
-        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous};
-         PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};"
+        "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};"
     ))?;
+    settings::set_all(&conn, &rest)?;
     Ok(conn)
 }
 
@@ -110,40 +121,76 @@ pub(super) fn turns(
     start: impl FnOnce() -> crate::error::Result<Window>,
 ) -> crate::error::Result<Meter> {
     let conn = open(load)?;
+    let in_force = settings::in_force(&conn)?;
     let mut meter = Meter::new(start()?)?;
+    meter.in_force(in_force);
     let mut random = Random::new(load.seed);
-    let mut queue: VecDeque<u64> = std::iter::repeat_n(measure::now(), load.in_flight).collect();
-    while !meter.is_over() {
-        let Some(began) = queue.pop_front() else {
-            break;
-        };
+    one_after_another(load, &conn, &mut meter, |meter, began, wait| {
         let user = state::user_id(random.below(load.users));
         // As long as the window is open; later whoever still fights for the lock gives up.
         loop {
             match turn(&conn, &user, load.state_bytes) {
                 Ok(()) => {
                     meter.acknowledge(began);
-                    break;
+                    return Ok(());
                 }
-                Err(Failure::Other(error)) => return Err(error),
-                Err(Failure::Sqlite(error)) => {
-                    let Some(kind) = busy(&error) else {
-                        return Err(error.into());
-                    };
-                    meter.error(kind);
-                    if !conn.is_autocommit() {
-                        conn.execute_batch("ROLLBACK")?;
+                Err(failure) => {
+                    if !again(failure, &conn, meter, wait)? {
+                        return Ok(());
                     }
-                    if meter.is_over() {
-                        break;
-                    }
-                    std::thread::sleep(Duration::from_micros(random.below(1000)));
                 }
             }
         }
+    })?;
+    Ok(meter)
+}
+
+/// All turns of a process that does one at a time.
+pub(super) fn one_after_another(
+    load: &Load,
+    conn: &Connection,
+    meter: &mut Meter,
+    mut each: impl FnMut(&mut Meter, u64, &mut Random) -> crate::error::Result<()>,
+) -> crate::error::Result<()> {
+    let pace = Pace::new(load, meter.window());
+    let mut wait = Random::new(load.seed ^ 0x77);
+    let mut queue: VecDeque<u64> = std::iter::repeat_n(measure::now(), load.in_flight).collect();
+    while let Some(joined) = queue.pop_front() {
+        let Some(began) = pace.next_blocking(joined) else {
+            break;
+        };
+        each(meter, began, &mut wait)?;
         queue.push_back(measure::now());
     }
-    Ok(meter)
+    debug_assert!(conn.is_autocommit());
+    pace.end(meter);
+    Ok(())
+}
+
+/// Whether to try a turn again that has failed: when somebody else had the lock, and the
+/// window is open. Waits up to a millisecond.
+pub(super) fn again(
+    failure: Failure,
+    conn: &Connection,
+    meter: &mut Meter,
+    wait: &mut Random,
+) -> crate::error::Result<bool> {
+    let error = match failure {
+        Failure::Other(error) => return Err(error),
+        Failure::Sqlite(error) => error,
+    };
+    let Some(kind) = busy(&error) else {
+        return Err(error.into());
+    };
+    meter.error(kind);
+    if !conn.is_autocommit() {
+        conn.execute_batch("ROLLBACK")?;
+    }
+    if meter.is_over() {
+        return Ok(false);
+    }
+    std::thread::sleep(Duration::from_micros(wait.below(1000)));
+    Ok(true)
 }
 
 /// The name of an error after which the same turn may be tried again.

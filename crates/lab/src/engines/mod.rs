@@ -6,16 +6,24 @@
 
 mod ceiling;
 mod direct;
+mod foreign;
 mod mysql;
 mod ours;
 mod plain;
 mod postgres;
+mod sql;
+
+use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use super::measure::Meter;
 use super::order::{Load, Window};
+use super::pace::Pace;
 use super::servers::Kind;
+use super::settings;
+use super::workload::{Dialect, Workload};
 use crate::error::Error;
 
 /// A way to keep states.
@@ -30,9 +38,12 @@ pub(crate) enum Engine {
     PostgresPlain,
     Mysql,
     MysqlPlain,
+    /// A program of somebody else, by its place in the plan.
+    Foreign(usize),
 }
 
 impl Engine {
+    /// Those that are built in.
     pub(crate) const ALL: &[Engine] = &[
         Engine::Sqlite,
         Engine::SqliteDirect,
@@ -44,9 +55,9 @@ impl Engine {
         Engine::MysqlPlain,
     ];
 
-    /// As on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
+    /// As on the command line; only the plan knows what a foreign one is called.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        Some(match self {
             Engine::Sqlite => "sqlite",
             Engine::SqliteDirect => "sqlite-direct",
             Engine::SqliteNaive => "sqlite-naive",
@@ -55,6 +66,29 @@ impl Engine {
             Engine::PostgresPlain => "postgres-plain",
             Engine::Mysql => "mysql",
             Engine::MysqlPlain => "mysql-plain",
+            Engine::Foreign(_) => return None,
+        })
+    }
+
+    /// The SQL that it runs; none: it knows only turns.
+    pub(crate) fn dialect(self) -> Option<Dialect> {
+        match self {
+            Engine::Sqlite | Engine::SqliteDirect | Engine::SqliteNaive => Some(Dialect::Sqlite),
+            Engine::Postgres | Engine::PostgresPlain => Some(Dialect::Postgres),
+            Engine::Mysql | Engine::MysqlPlain => Some(Dialect::Mysql),
+            Engine::SqliteCeiling | Engine::Foreign(_) => None,
+        }
+    }
+
+    /// Whether a setting of an option (`--pragma`, `-c`) means something to it.
+    pub(crate) fn takes(self, flag: &str, name: &str) -> bool {
+        match self {
+            Engine::SqliteDirect | Engine::SqliteNaive => flag == "--pragma",
+            Engine::Sqlite | Engine::SqliteCeiling => {
+                flag == "--pragma" && settings::is_for_our_writer(name)
+            }
+            Engine::Postgres | Engine::PostgresPlain => flag == "-c",
+            Engine::Mysql | Engine::MysqlPlain | Engine::Foreign(_) => false,
         }
     }
 
@@ -97,6 +131,10 @@ impl Engine {
                 "A transaction a turn: BEGIN and SELECT ... FOR UPDATE in one round trip, UPDATE and \
                  COMMIT in another, as texts of two statements, on a pool of connections. No update ids."
             }
+            Engine::Foreign(_) => {
+                "A program of somebody else, which speaks the laboratory's protocol. Its latencies are \
+                 its own word; its sum is checked like the others'."
+            }
         }
     }
 
@@ -130,10 +168,10 @@ impl std::str::FromStr for Engine {
     type Err = Error;
 
     fn from_str(name: &str) -> crate::error::Result<Self> {
-        let known = || Engine::ALL.iter().map(|engine| engine.name());
+        let known = || Engine::ALL.iter().filter_map(|engine| engine.name());
         Engine::ALL
             .iter()
-            .find(|engine| engine.name() == name)
+            .find(|engine| engine.name() == Some(name))
             .copied()
             .ok_or_else(|| {
                 Error::Start(format!(
@@ -150,7 +188,7 @@ pub fn known_engines() -> String {
     let mut lines = Vec::new();
     for engine in Engine::ALL {
         let mut line = String::new();
-        let mut name = engine.name();
+        let mut name = engine.name().unwrap_or_default();
         for word in engine.about().split(' ') {
             if line.len() + 1 + word.len() > WIDTH {
                 lines.push(format!("  {name:<15} {line}"));
@@ -170,8 +208,13 @@ pub fn known_engines() -> String {
 pub(crate) const CEILING_BATCH: usize = 64;
 
 /// Makes the tables of a fresh database and a state with counter 0 for each user.
+/// Of a workload: its tables and their rows.
 pub(crate) fn fill(load: &Load) -> crate::error::Result<()> {
+    if let Some(workload) = &load.workload {
+        return sql::fill(load, workload);
+    }
     match load.engine {
+        Engine::Foreign(_) => foreign::fill(load),
         Engine::SqliteDirect | Engine::SqliteNaive => direct::fill(load),
         Engine::SqliteCeiling => ceiling::fill(load),
         Engine::PostgresPlain => postgres::fill(load),
@@ -185,7 +228,11 @@ pub(crate) fn turns(
     load: &Load,
     start: impl FnOnce() -> crate::error::Result<Window>,
 ) -> crate::error::Result<Meter> {
+    if let Some(workload) = &load.workload {
+        return sql::turns(load, workload, start);
+    }
     match load.engine {
+        Engine::Foreign(_) => foreign::turns(load, start),
         Engine::SqliteDirect => direct::turns(load, direct::immediate, start),
         Engine::SqliteNaive => direct::turns(load, direct::deferred, start),
         Engine::SqliteCeiling => ceiling::turns(load, start),
@@ -198,11 +245,37 @@ pub(crate) fn turns(
 /// The sum of all counters in the database.
 pub(crate) fn sum(load: &Load) -> crate::error::Result<u64> {
     match load.engine {
+        Engine::Foreign(_) => foreign::sum(load),
         Engine::SqliteDirect | Engine::SqliteNaive => direct::sum(load),
         Engine::PostgresPlain => postgres::sum(load),
         Engine::MysqlPlain => mysql::sum(load),
         _ => ours::sum(load),
     }
+}
+
+pub(crate) use sql::migrations;
+
+/// What the queries of a workload's invariants answer, in order.
+pub(crate) fn invariants(load: &Load, workload: &Workload) -> crate::error::Result<Vec<i64>> {
+    sql::invariants(load, workload)
+}
+
+/// Until all lanes of a process have ended, beside the schedule that they follow, if there
+/// is one.
+async fn all_lanes(
+    mut lanes: JoinSet<crate::error::Result<()>>,
+    pace: &Pace,
+    meter: &RefCell<Meter>,
+) -> crate::error::Result<()> {
+    let ended = async {
+        while let Some(ended) = lanes.join_next().await {
+            ended??;
+        }
+        Ok::<_, Error>(())
+    };
+    tokio::try_join!(pace.run(), ended)?;
+    pace.end(&mut meter.borrow_mut());
+    Ok(())
 }
 
 fn runtime() -> crate::error::Result<tokio::runtime::Runtime> {

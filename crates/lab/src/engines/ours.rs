@@ -15,6 +15,7 @@ use turnkey_storage::{Arrival, Begin, Begun, Commit, DialogKey, LockAfter, Stora
 
 use super::super::measure::{self, Meter};
 use super::super::order::{Load, Window};
+use super::super::pace::Pace;
 use super::super::state::{self, Random};
 use crate::error::Error;
 use turnkey_storage::Address;
@@ -31,7 +32,7 @@ const DIGEST: [u8; 32] = [0x5a; 32];
 const ANSWER: &[u8] = br#"{"replies":[{"text":"1: hi"}]}"#;
 
 /// The one place that opens an engine of ours.
-fn open(load: &Load) -> crate::error::Result<Arc<dyn Storage>> {
+pub(super) fn open(load: &Load) -> crate::error::Result<Arc<dyn Storage>> {
     let owner = sqlite::random_owner().map_err(Error::start)?;
     load.url
         .parse::<Address>()
@@ -92,7 +93,7 @@ pub(super) fn fill(load: &Load) -> crate::error::Result<()> {
     })
 }
 
-fn begin(user: u64, update: &str) -> Begin {
+pub(super) fn begin(user: u64, update: &str) -> Begin {
     Begin {
         dialog: dialog(user),
         update: Some(update.to_owned()),
@@ -112,21 +113,21 @@ pub(super) fn turns(
         // One call through the whole path: connected, and answered.
         storage.dialogs_with_unsent(1).await.map_err(Error::start)?;
         let meter = Rc::new(RefCell::new(Meter::new(start()?)?));
+        let pace = Rc::new(Pace::new(load, meter.borrow().window()));
         let mut lanes = JoinSet::new();
         for lane in 0..load.in_flight {
             let (storage, load, meter) = (storage.clone(), load.clone(), meter.clone());
+            let pace = pace.clone();
             lanes.spawn_local(async move {
                 let mut random = Random::new(load.seed.wrapping_add(lane as u64 * 7919));
-                while !meter.borrow().is_over() {
+                while let Some(began) = pace.next().await {
                     let user = random.below(load.users);
-                    turn(&*storage, &load, &meter, user, lane).await?;
+                    turn(&*storage, &load, &meter, user, lane, began).await?;
                 }
                 Ok::<_, Error>(())
             });
         }
-        while let Some(ended) = lanes.join_next().await {
-            ended??;
-        }
+        super::all_lanes(lanes, &pace, &meter).await?;
         let meter = Rc::try_unwrap(meter).map_err(|_| Error::msg("a lane is left"))?;
         Ok(meter.into_inner())
     })
@@ -138,11 +139,11 @@ async fn turn(
     meter: &RefCell<Meter>,
     user: u64,
     lane: usize,
+    began: u64,
 ) -> crate::error::Result<()> {
     use turnkey_storage::Error as E;
-    let began = measure::now();
     // Ids rise, as a platform's do; the seed tells the processes apart.
-    let update = format!("{began}.{}.{lane}", load.seed);
+    let update = format!("{}.{}.{lane}", measure::now(), load.seed);
     let begun = match storage.begin(begin(user, &update)).await {
         Ok(Begun::Granted(granted)) => granted,
         Ok(Begun::Seen(_)) => return Err(Error::Start("an update's id came twice".to_owned())),
@@ -169,7 +170,7 @@ async fn turn(
     Ok(())
 }
 
-fn kind(error: &turnkey_storage::Error) -> &'static str {
+pub(super) fn kind(error: &turnkey_storage::Error) -> &'static str {
     use turnkey_storage::Error as E;
     match error {
         E::Busy(_) => "busy",

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinSet, LocalSet};
 
-use super::super::measure::{self, Meter};
+use super::super::measure::Meter;
 use super::super::order::{Load, Window};
+use super::super::pace::Pace;
 use super::super::state::{self, Random};
 use crate::error::Error;
 
@@ -51,15 +52,16 @@ pub(super) fn turns<C: Connection + 'static>(
         let free = Rc::new(Semaphore::new(pool.len()));
         let pool = Rc::new(RefCell::new(pool));
         let meter = Rc::new(RefCell::new(Meter::new(start()?)?));
+        let pace = Rc::new(Pace::new(load, meter.borrow().window()));
         let mut lanes = JoinSet::new();
         for lane in 0..load.in_flight {
             let (pool, free, meter, load) =
                 (pool.clone(), free.clone(), meter.clone(), load.clone());
+            let pace = pace.clone();
             lanes.spawn_local(async move {
                 let mut random = Random::new(load.seed.wrapping_add(lane as u64 * 7919));
-                while !meter.borrow().is_over() {
+                while let Some(began) = pace.next().await {
                     let user = state::user_id(random.below(load.users));
-                    let began = measure::now();
                     let _permit = free.acquire().await?;
                     let Some(mut connection) = pool.borrow_mut().pop() else {
                         return Err(Error::msg("a permit without a connection"));
@@ -75,9 +77,7 @@ pub(super) fn turns<C: Connection + 'static>(
                 Ok::<_, Error>(())
             });
         }
-        while let Some(ended) = lanes.join_next().await {
-            ended??;
-        }
+        super::all_lanes(lanes, &pace, &meter).await?;
         for connection in pool.take() {
             connection.close().await?;
         }

@@ -10,7 +10,7 @@ use super::super::state;
 use super::plain::{Connection, Ended};
 use crate::error::Error;
 
-fn config(load: &Load) -> crate::error::Result<Config> {
+pub(super) fn config(load: &Load) -> crate::error::Result<Config> {
     let mut config = parse(&load.url)?;
     config.options(match load.sync {
         SyncLevel::Full => "-c synchronous_commit=on",

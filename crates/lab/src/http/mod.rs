@@ -24,8 +24,8 @@ pub(super) use bot::start as start_bot;
 
 use super::child::{NoAnswer, Process};
 use super::measure::{self, FileSystem, Machine, Percentiles, Usage, sync_times};
+use super::options::{list, within};
 use super::order::{Line, Order, Serving, Window};
-use super::plan::{list, within};
 use super::{Outcome, check, laboratory, state};
 use crate::error::Error;
 use load::{Load, Target};

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::super::measure::NOISY;
 use super::super::measure::{FileSystem, Machine, Percentiles, SyncTimes};
-use super::super::summary::median;
+use super::super::stats::median;
 use super::timers::Fired;
 use super::{HttpOptions, tell};
 use turnkey_report::figures::{short, thousands, time};
@@ -311,7 +311,7 @@ fn middle(all: &[Run], (connections, steps, with_timers): Case) -> Median {
         .filter_map(|run| run.timers.map(|fired| fired.late_us))
         .collect();
     let of = |pick: fn(&Run) -> f64| {
-        median(runs.iter().map(|run| pick(run)).collect()).unwrap_or_default()
+        median(&runs.iter().map(|run| pick(run)).collect::<Vec<f64>>()).unwrap_or_default()
     };
     let speeds = || runs.iter().map(|run| run.turns_per_second);
     Median {
@@ -325,9 +325,10 @@ fn middle(all: &[Run], (connections, steps, with_timers): Case) -> Median {
         most_turns_per_second: speeds().reduce(f64::max).unwrap_or_default(),
         latency_us: middle_of(&runs.iter().map(|run| run.latency_us).collect::<Vec<_>>()),
         bot_cpu_us_per_turn: median(
-            runs.iter()
+            &runs
+                .iter()
                 .filter_map(|run| run.bot_cpu_us_per_turn)
-                .collect(),
+                .collect::<Vec<f64>>(),
         ),
         others_share: runs
             .iter()
@@ -338,8 +339,9 @@ fn middle(all: &[Run], (connections, steps, with_timers): Case) -> Median {
 
 /// The middle of each percentile.
 fn middle_of(all: &[Percentiles]) -> Percentiles {
-    let of =
-        |pick: fn(&Percentiles) -> f64| median(all.iter().map(pick).collect()).unwrap_or_default();
+    let of = |pick: fn(&Percentiles) -> f64| {
+        median(&all.iter().map(pick).collect::<Vec<f64>>()).unwrap_or_default()
+    };
     Percentiles {
         p50: of(|one| one.p50),
         p90: of(|one| one.p90),

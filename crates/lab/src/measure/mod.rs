@@ -13,7 +13,7 @@ mod proc;
 use nix::time::{ClockId, clock_gettime};
 
 pub(crate) use disk::{Device, SyncTimes, sync_times, write_back};
-pub(crate) use meter::{Meter, Percentiles, histogram};
+pub(crate) use meter::{Meter, Percentiles, coarse_histogram, histogram, slot_of};
 pub(crate) use proc::{Usage, is_named, machine_time, parent_of, tree, usage};
 pub(crate) use turnkey_report::machine::{FileSystem, Machine};
 

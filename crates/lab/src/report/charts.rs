@@ -1,11 +1,11 @@
 //! The charts of a report: which figures go where.
 //!
-//! For each sync level: turns a second by processes, the same by turns in flight,
-//! latencies and processor time in the busiest situation. A chart that would show
-//! nothing is left out.
+//! For each sync level and size of a state: turns a second by processes, the same by turns
+//! in flight, latencies and processor time in the busiest situation; of a sweep of rates
+//! what `load.rs` draws instead. A chart that would show nothing is left out.
 
-use super::super::results::Median;
-use super::super::results::Results;
+use super::super::results::{Median, Results, engine_with};
+use super::super::verdict::durability;
 use super::panels::{FILLED, LEFT, LEGIBLE, Plots, TOP, WIDTH, compact, plain, round_time};
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_report::svg::{Anchor, Svg, steps};
@@ -13,7 +13,7 @@ use turnkey_report::svg::{Anchor, Svg, steps};
 /// A chart that is drawn.
 pub(super) struct Chart {
     /// Its sync level.
-    pub(super) sync: &'static str,
+    pub(super) sync: String,
     /// Its file, without `.svg`.
     pub(super) name: String,
     /// What it shows, in a sentence.
@@ -27,60 +27,81 @@ const WIDE: f64 = 34.0;
 /// The ceiling has one situation of its own and is no way to run a bot.
 const CEILING: &str = "sqlite-ceiling";
 
-/// All charts.
-pub(super) fn draw(results: &Results) -> Vec<Chart> {
-    let mut charts = Vec::new();
+/// The sheets of all charts: one for each sync level and size of a state.
+pub(super) fn sheets(results: &Results) -> Vec<Sheet<'_>> {
+    let mut sheets = Vec::new();
     for sync in results.sync_levels() {
-        let rows: Vec<&Median> = results
-            .medians
-            .iter()
-            .filter(|row| row.sync == sync && row.runs > 0)
-            .collect();
-        let sheet = Sheet {
-            results,
-            sync,
-            rows,
-        };
-        charts.extend(sheet.by_processes());
-        charts.extend(sheet.by_in_flight());
-        charts.extend(sheet.latencies());
-        charts.extend(sheet.processor());
+        for &bytes in &results.settings.state_bytes {
+            let rows: Vec<&Median> = results
+                .medians
+                .iter()
+                .filter(|row| row.situation.sync == sync && row.runs > 0)
+                .filter(|row| row.situation.state_bytes == bytes)
+                .collect();
+            sheets.push(Sheet {
+                results,
+                sync,
+                bytes: (results.settings.state_bytes.len() > 1).then_some(bytes),
+                rows,
+            });
+        }
     }
-    charts
+    sheets
 }
 
-/// What is known at one sync level.
-struct Sheet<'a> {
-    results: &'a Results,
-    sync: &'static str,
-    rows: Vec<&'a Median>,
+/// The charts of a sheet without rates.
+pub(super) fn draw(sheet: &Sheet<'_>) -> Vec<Chart> {
+    let all = [
+        sheet.by_processes(),
+        sheet.by_in_flight(),
+        sheet.latencies(),
+        sheet.processor(),
+    ];
+    all.into_iter().flatten().collect()
 }
 
-/// In words: what a commit survives.
-pub(super) fn durability(sync: &str) -> &'static str {
-    match sync {
-        "full" => "each commit on the disk before it was acknowledged",
-        _ => "each commit safe from the program's death, not from a power cut",
-    }
+/// What is known at one sync level, of one size of a state.
+pub(super) struct Sheet<'a> {
+    pub(super) results: &'a Results,
+    pub(super) sync: &'a str,
+    /// Where there are several.
+    bytes: Option<usize>,
+    pub(super) rows: Vec<&'a Median>,
+}
+
+/// A row's engine, with its settings.
+pub(super) fn label(row: &Median) -> String {
+    engine_with(&row.engine, &row.situation)
 }
 
 impl<'a> Sheet<'a> {
-    fn engines(&self) -> Vec<&'a str> {
-        let mut names: Vec<&str> = Vec::new();
-        for row in self.rows.iter().filter(|row| row.engine != CEILING) {
-            if !names.contains(&row.engine.as_str()) {
-                names.push(&row.engine);
+    /// Engines with their settings, in the order in which they were named.
+    pub(super) fn engines(&self) -> Vec<String> {
+        let rows = self.rows.iter().filter(|row| row.engine != CEILING);
+        self.in_order(rows.copied())
+    }
+
+    fn in_order<'b>(&self, rows: impl Iterator<Item = &'b Median>) -> Vec<String> {
+        let place = |engine: &str| {
+            let engines = &self.results.settings.engines;
+            engines.iter().position(|known| known == engine)
+        };
+        let mut found: Vec<(Option<usize>, String)> = Vec::new();
+        for row in rows {
+            let label = label(row);
+            if !found.iter().any(|(_, known)| *known == label) {
+                found.push((place(&row.engine), label));
             }
         }
-        names
+        found.sort_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, label)| label).collect()
     }
 
     /// The same colour in every chart of a report.
-    fn colour(&self, engine: &str) -> usize {
-        let engines = &self.results.settings.engines;
-        engines
-            .iter()
-            .position(|known| known.name() == engine)
+    pub(super) fn colour(&self, label: &str) -> usize {
+        let all = self.in_order(self.results.medians.iter());
+        all.iter()
+            .position(|known| known == label)
             .unwrap_or_default()
     }
 
@@ -92,12 +113,14 @@ impl<'a> Sheet<'a> {
         self.rows
             .iter()
             .find(|row| {
-                row.engine == engine && row.processes == processes && row.in_flight == in_flight
+                label(row) == engine
+                    && row.situation.processes == processes
+                    && row.situation.in_flight == in_flight
             })
             .copied()
     }
 
-    fn values(&self, pick: fn(&Median) -> usize) -> Vec<usize> {
+    pub(super) fn values(&self, pick: fn(&Median) -> usize) -> Vec<usize> {
         let mut values: Vec<usize> = self
             .rows
             .iter()
@@ -109,43 +132,55 @@ impl<'a> Sheet<'a> {
         values
     }
 
+    /// A chart's file.
+    pub(super) fn name(&self, what: &str) -> String {
+        match self.bytes {
+            None => format!("{what}-{}", self.sync),
+            Some(bytes) => format!("{what}-{}-{bytes}-bytes", self.sync),
+        }
+    }
+
     /// The most processes and the most turns in flight.
     fn busiest(&self) -> Option<(usize, usize)> {
         self.rows
             .iter()
             .filter(|row| row.engine != CEILING)
-            .map(|row| (row.processes, row.in_flight))
+            .map(|row| (row.situation.processes, row.situation.in_flight))
             .max_by_key(|(processes, in_flight)| (processes * in_flight, *processes))
     }
 
-    fn start(&self, title: &str, about: &str) -> Svg {
+    pub(super) fn start(&self, title: &str, about: &str) -> Svg {
         let mut svg = Svg::new(WIDTH, title);
         svg.text(LEFT, 32.0, "title", Anchor::Start, title);
         svg.text(LEFT, 53.0, "sub", Anchor::Start, about);
         let mut x = LEFT;
         for engine in self.engines() {
-            svg.bar(x, 66.0, (12.0, 12.0), self.colour(engine), engine);
-            svg.text(x + 18.0, 76.5, "legend", Anchor::Start, engine);
+            svg.bar(x, 66.0, (12.0, 12.0), self.colour(&engine), &engine);
+            svg.text(x + 18.0, 76.5, "legend", Anchor::Start, &engine);
             x += 18.0 + 7.4 * engine.len() as f64 + 22.0;
         }
         svg
     }
 
-    fn about(&self, rest: &str) -> String {
-        format!("Sync {}: {}. {rest}", self.sync, durability(self.sync))
+    pub(super) fn about(&self, rest: &str) -> String {
+        let sync = format!("Sync {}: {}.", self.sync, durability(self.sync));
+        match self.bytes {
+            None => format!("{sync} {rest}"),
+            Some(bytes) => format!("{sync} States of {bytes} bytes. {rest}"),
+        }
     }
 
     /// Bars: groups of processes, one panel for each number in flight.
     fn by_processes(&self) -> Option<Chart> {
-        let (engines, panels) = (self.engines(), self.values(|row| row.in_flight));
-        let groups = self.values(|row| row.processes);
+        let (engines, panels) = (self.engines(), self.values(|row| row.situation.in_flight));
+        let groups = self.values(|row| row.situation.processes);
         if engines.is_empty() {
             return None;
         }
         let title = "Turns a second, by number of processes";
         let mut svg = self.start(
             title,
-            &self.about("Higher is better. Marks: lowest and highest run."),
+            &self.about("Higher is better. Marks: 95 % intervals of the medians."),
         );
         let plots = Plots::of_bars(panels.len(), groups.len() * engines.len());
         for (n, in_flight) in panels.iter().enumerate() {
@@ -154,12 +189,9 @@ impl<'a> Sheet<'a> {
                 1 => "1 turn in flight in each process".to_owned(),
                 many => format!("{many} turns in flight in each process"),
             };
-            let in_panel = |row: &&&Median| row.in_flight == *in_flight && row.engine != CEILING;
-            let most = self
-                .rows
-                .iter()
-                .filter(in_panel)
-                .map(|row| row.most_turns_per_second);
+            let in_panel =
+                |row: &&&Median| row.situation.in_flight == *in_flight && row.engine != CEILING;
+            let most = self.rows.iter().filter(in_panel).map(|row| ends(row).1);
             let most = most.fold(0.0, f64::max);
             let group = plot.width / groups.len() as f64;
             let bar = (group * FILLED / engines.len() as f64).min(46.0);
@@ -185,14 +217,14 @@ impl<'a> Sheet<'a> {
                     let hint = format!(
                         "{engine}, {processes} x {in_flight}: {} turns/s ({} to {})",
                         thousands(row.turns_per_second),
-                        thousands(row.least_turns_per_second),
-                        thousands(row.most_turns_per_second)
+                        thousands(ends(row).0),
+                        thousands(ends(row).1)
                     );
                     let size = ((bar - 2.0).max(bar * 0.7), plot.bottom() - top);
                     svg.bar(x + 1.0, top, size, self.colour(engine), &hint);
                     let y = |speed: f64| plot.bottom() - speed * scale;
-                    let (low, high) = (y(row.least_turns_per_second), y(row.most_turns_per_second));
-                    svg.line((x + bar / 2.0, low), (x + bar / 2.0, high), "axis");
+                    let (low, high) = (y(ends(row).0), y(ends(row).1));
+                    svg.error_bar(x + bar / 2.0, low, high);
                     let label = compact(row.turns_per_second);
                     if bar >= WIDE {
                         svg.text(x + bar / 2.0, high - 5.0, "value", Anchor::Middle, &label);
@@ -203,8 +235,8 @@ impl<'a> Sheet<'a> {
             }
         }
         Some(Chart {
-            sync: self.sync,
-            name: format!("throughput-by-processes-{}", self.sync),
+            sync: self.sync.to_owned(),
+            name: self.name("throughput-by-processes"),
             caption: "How many turns all processes together complete in a second.".to_owned(),
             svg: svg.finish(plots.height()),
         })
@@ -213,8 +245,8 @@ impl<'a> Sheet<'a> {
     /// Lines over turns in flight, one panel for the fewest and one for the most processes.
     fn by_in_flight(&self) -> Option<Chart> {
         let engines = self.engines();
-        let points = self.values(|row| row.in_flight);
-        let all = self.values(|row| row.processes);
+        let points = self.values(|row| row.situation.in_flight);
+        let all = self.values(|row| row.situation.processes);
         let mut panels = vec![*all.first()?, *all.last()?];
         panels.dedup();
         if engines.is_empty() || points.len() < 2 {
@@ -232,12 +264,9 @@ impl<'a> Sheet<'a> {
                 1 => "1 process".to_owned(),
                 many => format!("{many} processes"),
             };
-            let in_panel = |row: &&&Median| row.processes == *processes && row.engine != CEILING;
-            let most = self
-                .rows
-                .iter()
-                .filter(in_panel)
-                .map(|row| row.turns_per_second);
+            let in_panel =
+                |row: &&&Median| row.situation.processes == *processes && row.engine != CEILING;
+            let most = self.rows.iter().filter(in_panel).map(|row| ends(row).1);
             let most = most.fold(0.0, f64::max);
             let scale = plot.frame(
                 &mut svg,
@@ -270,17 +299,16 @@ impl<'a> Sheet<'a> {
                 svg.path(&line, self.colour(engine), 2.5);
                 for (x, y, row) in found {
                     let speed = thousands(row.turns_per_second);
-                    let hint = format!(
-                        "{engine}, {} x {}: {speed} turns/s",
-                        row.processes, row.in_flight
-                    );
+                    let hint = format!("{engine}, {}: {speed} turns/s", row.situation.short());
+                    let at = |speed: f64| plot.bottom() - speed * scale;
+                    svg.error_bar(x, at(ends(row).0), at(ends(row).1));
                     svg.dot(x, y, 4.0, self.colour(engine), &hint);
                 }
             }
         }
         Some(Chart {
-            sync: self.sync,
-            name: format!("scaling-in-flight-{}", self.sync),
+            sync: self.sync.to_owned(),
+            name: self.name("scaling-in-flight"),
             caption: "What each engine makes of more turns that wait at the same time.".to_owned(),
             svg: svg.finish(plots.height()),
         })
@@ -326,8 +354,8 @@ impl<'a> Sheet<'a> {
         }
         for (n, row) in rows.iter().enumerate() {
             let y = TOP + 12.0 + each * (n as f64 + 0.5);
-            let colour = self.colour(&row.engine);
-            svg.text(LEFT, y + 4.0, "panel", Anchor::Start, &row.engine);
+            let colour = self.colour(&label(row));
+            svg.text(LEFT, y + 4.0, "panel", Anchor::Start, &label(row));
             let l = &row.latency_us;
             svg.path(&[(x(l.p50), y), (x(l.max), y)], colour, 2.0);
             let marks = [
@@ -350,8 +378,8 @@ impl<'a> Sheet<'a> {
             "latency of a turn; dots from large to small: p50, p99, p99.9, max",
         );
         Some(Chart {
-            sync: self.sync,
-            name: format!("latency-{}", self.sync),
+            sync: self.sync.to_owned(),
+            name: self.name("latency"),
             caption: "Half of all turns are faster than p50; one in a hundred is slower than p99, one in a thousand than p99.9.".to_owned(),
             svg: svg.finish(bottom + 58.0),
         })
@@ -393,8 +421,8 @@ impl<'a> Sheet<'a> {
         }
         for (n, row) in rows.iter().enumerate() {
             let y = TOP + each * n as f64 + 6.0;
-            let colour = self.colour(&row.engine);
-            svg.text(LEFT, y + 17.0, "panel", Anchor::Start, &row.engine);
+            let colour = self.colour(&label(row));
+            svg.text(LEFT, y + 17.0, "panel", Anchor::Start, &label(row));
             let cpu = &row.cpu_us_per_turn;
             let mut x = left;
             let parts = [
@@ -421,13 +449,21 @@ impl<'a> Sheet<'a> {
             "microseconds of processor time for a turn, all processes together",
         );
         Some(Chart {
-            sync: self.sync,
-            name: format!("processor-time-{}", self.sync),
+            sync: self.sync.to_owned(),
+            name: self.name("processor-time"),
             caption:
                 "What a turn costs the machine, the writer's and the server's processes included."
                     .to_owned(),
             svg: svg.finish(bottom + 58.0),
         })
+    }
+}
+
+/// The ends of a median's interval; of a single run the figure itself.
+fn ends(row: &Median) -> (f64, f64) {
+    match row.turns_per_second_interval {
+        Some(interval) => (interval.low, interval.high),
+        None => (row.turns_per_second, row.turns_per_second),
     }
 }
 
@@ -448,6 +484,10 @@ fn situation(processes: usize, in_flight: usize) -> String {
 mod tests {
     use super::super::tests::sample;
     use super::*;
+
+    fn all(results: &Results) -> Vec<Chart> {
+        sheets(results).iter().flat_map(draw).collect()
+    }
 
     /// Tags open and close in order, attributes are quoted, and every figure is one.
     fn assert_well_formed(svg: &str) {
@@ -474,7 +514,7 @@ mod tests {
     #[test]
     fn charts_are_well_formed_and_show_the_figures() {
         let results = sample();
-        let charts = draw(&results);
+        let charts = all(&results);
         let names: Vec<&str> = charts.iter().map(|chart| chart.name.as_str()).collect();
         assert!(names.contains(&"throughput-by-processes-full"), "{names:?}");
         assert!(names.contains(&"latency-full"), "{names:?}");
@@ -483,7 +523,7 @@ mod tests {
         }
         let bars = &charts[0].svg;
         for row in results.medians.iter().filter(|row| row.engine != CEILING) {
-            if row.sync == "full" {
+            if row.situation.sync == "full" {
                 let figure = thousands(row.turns_per_second);
                 assert!(bars.contains(&figure), "{figure} is not in the chart");
             }
@@ -496,8 +536,8 @@ mod tests {
         for median in &mut results.medians {
             median.runs = 0;
         }
-        assert!(draw(&results).is_empty());
+        assert!(all(&results).is_empty());
         results.medians.clear();
-        assert!(draw(&results).is_empty());
+        assert!(all(&results).is_empty());
     }
 }

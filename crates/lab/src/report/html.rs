@@ -6,9 +6,10 @@
 use std::fmt::Write as _;
 
 use super::super::measure::NOISY;
-use super::super::results::Median;
-use super::super::results::Results;
-use super::charts::{Chart, durability};
+use super::super::results::{Median, Results, Situation, engine_with};
+use super::super::verdict::{count, durability, headline, losses};
+use super::super::{judge, sweep, table, workload};
+use super::charts::Chart;
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_report::page;
 use turnkey_report::svg::escape;
@@ -19,8 +20,12 @@ pub(super) fn draw(results: &Results, charts: &[Chart]) -> String {
     let mut body = String::new();
     let _ = write!(
         body,
-        "<h1>Turnkey storage laboratory</h1>\n<p class=\"headline\">{}</p>\n<p class=\"soft\">{}</p>\n",
+        "<h1>Turnkey storage laboratory</h1>\n<p class=\"headline\">{}</p>\n{}<p class=\"soft\">{}</p>\n",
         escape(&headline(results)),
+        losses(results).map_or(String::new(), |losses| format!(
+            "<p>{}</p>\n",
+            escape(&losses)
+        )),
         escape(&verdict(results))
     );
     facts(&mut body, results);
@@ -28,7 +33,7 @@ pub(super) fn draw(results: &Results, charts: &[Chart]) -> String {
     let mut sync = "";
     for chart in charts {
         if chart.sync != sync {
-            sync = chart.sync;
+            sync = &chart.sync;
             let _ = writeln!(body, "<h2>Sync {sync}: {}</h2>", escape(durability(sync)));
         }
         let _ = writeln!(
@@ -39,77 +44,13 @@ pub(super) fn draw(results: &Results, charts: &[Chart]) -> String {
             escape(&chart.caption)
         );
     }
+    knees(&mut body, results);
+    effects(&mut body, results);
     method(&mut body, results);
     medians(&mut body, results);
+    repeat(&mut body, results);
     setup(&mut body, results);
     page::page("Turnkey storage laboratory", &body)
-}
-
-/// What was found where most is asked of the engines: our engine, or the fastest,
-/// beside the others.
-pub(super) fn headline(results: &Results) -> String {
-    let measured = |row: &&Median| row.runs > 0 && row.engine != "sqlite-ceiling";
-    let first_sync = results.sync_levels().first().copied().unwrap_or_default();
-    let rows: Vec<&Median> = results
-        .medians
-        .iter()
-        .filter(measured)
-        .filter(|row| row.sync == first_sync)
-        .collect();
-    let Some((processes, in_flight)) = rows
-        .iter()
-        .map(|row| (row.processes, row.in_flight))
-        .max_by_key(|(processes, in_flight)| (processes * in_flight, *processes))
-    else {
-        return "No run could be measured.".to_owned();
-    };
-    let here: Vec<&&Median> = rows
-        .iter()
-        .filter(|row| (row.processes, row.in_flight) == (processes, in_flight))
-        .collect();
-    let ours = here.iter().find(|row| row.engine == "sqlite");
-    let fastest = here
-        .iter()
-        .max_by(|a, b| a.turns_per_second.total_cmp(&b.turns_per_second));
-    let Some(row) = ours.or(fastest) else {
-        return "No run could be measured.".to_owned();
-    };
-    let times: Vec<String> = here
-        .iter()
-        .filter(|other| other.engine != row.engine && other.turns_per_second > 0.0)
-        .map(|other| {
-            let ratio = row.turns_per_second / other.turns_per_second;
-            format!("{} times {}", factor(ratio), other.engine)
-        })
-        .collect();
-    let comparison = match times.split_last() {
-        None => String::new(),
-        Some((only, [])) => format!(": {only}"),
-        Some((last, others)) => format!(": {} and {last}", others.join(", ")),
-    };
-    let who = match processes {
-        1 => "one process".to_owned(),
-        many => format!("{many} processes"),
-    };
-    format!(
-        "With {who} and {} in flight in each, {} completed {} turns a second, {}{comparison}.",
-        match in_flight {
-            1 => "one turn".to_owned(),
-            many => format!("{many} turns"),
-        },
-        row.engine,
-        thousands(row.turns_per_second),
-        durability(&row.sync)
-    )
-}
-
-/// A ratio as people say it.
-fn factor(ratio: f64) -> String {
-    match ratio {
-        r if r >= 10.0 => format!("{r:.0}"),
-        r if r >= 0.1 => format!("{r:.1}"),
-        r => format!("{r:.2}"),
-    }
 }
 
 fn verdict(results: &Results) -> String {
@@ -128,7 +69,11 @@ fn verdict(results: &Results) -> String {
         all => format!("each of the {all} runs"),
     };
     format!(
-        "No turn was lost: after {after}, the counters in the database added up to the acknowledged turns.{cut}"
+        "No turn was lost: after {after}, {} the acknowledged turns.{cut}",
+        match results.settings.workload.as_str() {
+            workload::TURN => "the counters in the database added up to",
+            _ => "the invariants held for",
+        }
     )
 }
 
@@ -150,8 +95,13 @@ fn facts(body: &mut String, results: &Results) {
         (
             "File system",
             format!(
-                "{} on {}",
-                results.file_system.kind, results.file_system.device
+                "{} on {}{}",
+                results.file_system.kind,
+                results.file_system.device,
+                match results.file_system.options.as_str() {
+                    "" => String::new(),
+                    options => format!(" ({options})"),
+                }
             ),
         ),
         (
@@ -185,13 +135,28 @@ fn warnings(body: &mut String, results: &Results) {
             NOISY * 100.0
         ));
     }
+    for row in results.medians.iter().filter(|row| row.starved_runs > 0) {
+        lines.push(format!(
+            "{}, {}, {}: <b>{}</b>: a process completed less than a tenth of an even share (the slowest {} of it, the median)",
+            escape(&engine_with(&row.engine, &row.situation)),
+            row.situation.short(),
+            escape(&row.situation.sync),
+            table::starved(row),
+            table::percent(row.slowest_share)
+        ));
+    }
+    if results.settings.repeat < judge::ENOUGH {
+        lines.push(format!(
+            "Fewer than {} runs of each situation: no difference is claimed.",
+            judge::ENOUGH
+        ));
+    }
     for run in results.runs.iter().filter(|run| !run.is_good()) {
         lines.push(format!(
-            "<span class=\"bad\">FAILED</span> {}, {} x {}, {}, repeat {}: {}",
-            escape(&run.engine),
-            run.processes,
-            run.in_flight,
-            escape(&run.sync),
+            "<span class=\"bad\">FAILED</span> {}, {}, {}, repeat {}: {}",
+            escape(&engine_with(&run.engine, &run.situation)),
+            run.situation.short(),
+            escape(&run.situation.sync),
             run.repeat,
             escape(run.failed.as_deref().unwrap_or_default())
         ));
@@ -208,18 +173,37 @@ fn warnings(body: &mut String, results: &Results) {
 
 fn method(body: &mut String, results: &Results) {
     let plan = &results.settings;
+    let sizes: Vec<String> = plan.state_bytes.iter().map(usize::to_string).collect();
+    let work = match plan.workload.as_str() {
+        workload::TURN => format!(
+            "A turn takes the lock of one of {} users at random, reads the state, adds one to its counter, writes it ({} bytes of JSON) and gives the lock back.",
+            thousands(plan.users as f64),
+            sizes.join(" or ")
+        ),
+        name => format!(
+            "A turn is one transaction of the workload {}.",
+            escape(name)
+        ),
+    };
+    let pace = match plan.rates.is_empty() {
+        true => {
+            "Clients are real processes; each always has the given number of turns in flight and starts the next when one ends (closed loop). What an engine does not let begin while it stalls is not measured: p99 hides it, the maximum shows it."
+        }
+        false => {
+            "Clients are real processes; turns are due on a schedule that waits for nobody (open loop). A latency counts from when its turn was due, so a stall shows in all that were due meanwhile."
+        }
+    };
     let _ = write!(
         body,
         "<h2>How it was measured</h2>\n<ul>\n\
-         <li>A turn takes the lock of one of {} users at random, reads the state, adds one to its counter, writes it ({} bytes of JSON) and gives the lock back. It counts when its commit was acknowledged.</li>\n\
-         <li>Clients are real processes; each always has the given number of turns in flight and starts the next when one ends. The handler itself takes no time.</li>\n\
-         <li>All processes begin at the same moment; {} s of warm-up, then a window of {} s. Each run has a fresh database with a state for each user.</li>\n\
-         <li>{} of each situation; engines take turns within a repeat. Figures are medians, the range is the lowest and the highest run.</li>\n\
-         <li>Latencies go from the moment a turn is asked for until it is acknowledged. Turns that began in the window and ended after it count for the latencies.</li>\n\
+         <li>{work} It counts when its commit was acknowledged.</li>\n\
+         <li>{pace} The handler itself takes no time.</li>\n\
+         <li>All processes begin at the same moment; {} s of warm-up, then a window of {} s. Each run has a fresh database, filled anew.</li>\n\
+         <li>{} of each situation; engines take turns within a repeat, and every second repeat goes backwards. Figures are medians; intervals are expanded percentile bootstraps at 95 %. Where two overlap, no difference is shown (~).</li>\n\
+         <li>Slowest: the turns of the slowest process, of an even share. Below a tenth it has starved, and the engine is not compared.</li>\n\
+         <li>Turns that began in the window and ended after it count for the latencies.</li>\n\
          <li>Processor time is that of all processes: clients, writer, database server (/proc, ticks of 10 ms).</li>\n\
          </ul>\n<h3>The engines</h3>\n<dl>\n",
-        thousands(plan.users as f64),
-        plan.state_bytes,
         plan.warm_up_seconds,
         plan.seconds,
         match plan.repeat {
@@ -228,22 +212,128 @@ fn method(body: &mut String, results: &Results) {
         },
     );
     for engine in &plan.engines {
-        let about = results.engines.get(engine.name());
+        let about = results.engines.get(engine);
         let _ = writeln!(
             body,
             "<dt>{}</dt><dd>{}</dd>",
-            engine.name(),
+            escape(engine),
             escape(about.map_or("", String::as_str))
         );
     }
     body.push_str("</dl>\n");
 }
 
+/// A table of these columns; the first is left, the others right.
+fn small_table(body: &mut String, title: &str, head: &[&str], rows: &[Vec<String>]) {
+    let _ = write!(
+        body,
+        "<h2>{title}</h2>\n{}<table><thead><tr>",
+        page::region("scroll", title)
+    );
+    for name in head {
+        let _ = write!(body, "<th scope=\"col\">{name}</th>");
+    }
+    body.push_str("</tr></thead><tbody>\n");
+    for row in rows {
+        body.push_str("<tr>");
+        for cell in row {
+            let _ = write!(body, "<td>{}</td>", escape(cell));
+        }
+        body.push_str("</tr>\n");
+    }
+    body.push_str("</tbody></table></div>\n");
+}
+
+fn knees(body: &mut String, results: &Results) {
+    if results.knees.is_empty() {
+        return;
+    }
+    let rows = results.knees.iter().map(|found| {
+        vec![
+            engine_with(&found.engine, &found.situation),
+            format!(
+                "{}, {}",
+                count(found.situation.processes, "process", "processes"),
+                found.situation.sync
+            ),
+            table::knee(found),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    small_table(
+        body,
+        "Where it breaks",
+        &["engine", "situation", "found"],
+        &rows,
+    );
+    let _ = writeln!(
+        body,
+        "<p class=\"soft\">An engine keeps up where at least {:.0} % of what was due was completed within the window, at this rate and at every lower one.</p>",
+        sweep::KEPT_UP * 100.0
+    );
+}
+
+fn effects(body: &mut String, results: &Results) {
+    if results.effects.is_empty() {
+        return;
+    }
+    let rows = results.effects.iter().map(|effect| {
+        vec![
+            format!(
+                "{}={} over {}",
+                effect.setting, effect.value, effect.against
+            ),
+            effect.engine.clone(),
+            effect.pairs.to_string(),
+            table::ratio(effect.ratio, effect.interval),
+            effect.verdict.words().to_owned(),
+            table::ratio(effect.p99_ratio, effect.p99_interval),
+            effect.p99_verdict.words().to_owned(),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    let head = [
+        "setting",
+        "engine",
+        "pairs",
+        "times turns/s",
+        "said of it",
+        "times p99",
+        "said of it",
+    ];
+    small_table(body, "What the settings did", &head, &rows);
+    body.push_str(
+        "<p class=\"soft\">In pairs of runs of the same repeat that differ in nothing else; in parentheses the 95 % interval.</p>\n",
+    );
+}
+
+fn repeat(body: &mut String, results: &Results) {
+    if results.command.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        body,
+        "<h2>To repeat it</h2>\n{}<code>{}</code></div>",
+        page::region("note", "The command"),
+        escape(&results.command_line())
+    );
+    if let Some(file) = &results.settings.workload_file {
+        let _ = writeln!(
+            body,
+            "<details><summary>The workload {}</summary><pre>{}</pre></details>",
+            escape(&results.settings.workload),
+            escape(file)
+        );
+    }
+}
+
 /// The columns of the table, as HTML.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 18] = [
     "engine",
     "turns/s",
-    "lowest to highest",
+    "95 %",
+    "kept",
+    "slowest",
     "times<br>sqlite-direct",
     "times<br>postgres",
     "p50",
@@ -275,18 +365,21 @@ fn medians(body: &mut String, results: &Results) {
     }
     body.push_str("</tr></thead><tbody>\n");
     let mut rows: Vec<&Median> = results.medians.iter().collect();
-    rows.sort_by_key(|row| (row.sync.clone(), row.processes, row.in_flight));
+    let alike = |row: &Median| Situation {
+        settings: Default::default(),
+        ..row.situation.clone()
+    };
+    rows.sort_by_key(|row| alike(row));
     let mut situation = None;
     for row in rows {
-        let here = (&row.sync, row.processes, row.in_flight);
-        if situation != Some(here) {
+        let here = alike(row);
+        if situation.as_ref() != Some(&here) {
+            let sizes = results.settings.state_bytes.len();
             let _ = writeln!(
                 body,
-                "<tr class=\"situation\"><td colspan=\"16\">{} process{}, {} in flight in each, sync {}</td></tr>",
-                row.processes,
-                if row.processes == 1 { "" } else { "es" },
-                row.in_flight,
-                escape(&row.sync)
+                "<tr class=\"situation\"><td colspan=\"{}\">{}</td></tr>",
+                COLUMNS.len(),
+                escape(&table::heading(&here, sizes))
             );
             situation = Some(here);
         }
@@ -304,18 +397,21 @@ fn medians(body: &mut String, results: &Results) {
 fn line(row: &Median) -> String {
     if row.runs == 0 {
         return format!(
-            "<tr><td>{}</td><td colspan=\"15\" class=\"left bad\">FAILED in {}</td></tr>\n",
-            escape(&row.engine),
+            "<tr><td>{}</td><td colspan=\"{}\" class=\"left bad\">FAILED in {}</td></tr>\n",
+            escape(&engine_with(&row.engine, &row.situation)),
+            COLUMNS.len() - 1,
             counted(row.failed as u64, "run")
         );
     }
-    let ratio = |ratio: Option<f64>| ratio.map_or("-".to_owned(), factor);
     let l = &row.latency_us;
     let mut errors: Vec<String> = row
         .errors_by_kind
         .iter()
         .map(|(kind, count)| format!("{} {}", thousands(*count as f64), escape(kind)))
         .collect();
+    if row.starved_runs > 0 {
+        errors.push(format!("<b>{}</b>", table::starved(row)));
+    }
     if row.failed > 0 {
         errors.push(format!(
             "<span class=\"bad\">{} FAILED</span>",
@@ -327,15 +423,13 @@ fn line(row: &Median) -> String {
         format!("{:.0} %{mark}", share * 100.0)
     });
     let cells = [
-        escape(&row.engine),
+        escape(&engine_with(&row.engine, &row.situation)),
         format!("<b>{}</b>", thousands(row.turns_per_second)),
-        format!(
-            "{} to {}",
-            thousands(row.least_turns_per_second),
-            thousands(row.most_turns_per_second)
-        ),
-        ratio(row.ratio_to_sqlite_direct),
-        ratio(row.ratio_to_postgres),
+        table::range(row.turns_per_second_interval),
+        table::percent(row.completed_share),
+        table::percent(row.slowest_share),
+        table::beside(row, judge::BASES[0]),
+        table::beside(row, judge::BASES[1]),
         time(l.p50),
         time(l.p90),
         time(l.p99),
@@ -365,6 +459,17 @@ fn setup(body: &mut String, results: &Results) {
             escape(&lines.join(", "))
         );
     }
+    for (engine, settings) in results.in_force.iter().filter(|(_, all)| !all.is_empty()) {
+        let pairs = settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        let _ = writeln!(
+            body,
+            "<details><summary>In force: {}</summary><p><code>{}</code></p></details>",
+            escape(engine),
+            escape(&pairs.collect::<Vec<_>>().join(", "))
+        );
+    }
     let _ = writeln!(
         body,
         "<p class=\"soft\">Every number of every run is in <code>results.json</code>; <code>turnkey bench report results.json --out DIR</code> draws this page again.</p>"
@@ -373,13 +478,13 @@ fn setup(body: &mut String, results: &Results) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{charts, tests::sample};
+    use super::super::{all_charts, tests::sample};
     use super::*;
 
     #[test]
     fn the_page_needs_nothing_from_outside_and_has_no_script() {
         let results = sample();
-        let page = draw(&results, &charts::draw(&results));
+        let page = draw(&results, &all_charts(&results));
         assert!(!page.contains("<script"), "no JavaScript");
         for outside in ["src=", "href=", "@import", "url("] {
             assert!(!page.contains(outside), "{outside}");
@@ -388,37 +493,6 @@ mod tests {
         for row in &results.medians {
             assert!(page.contains(&thousands(row.turns_per_second)), "{row:?}");
         }
-    }
-
-    #[test]
-    fn the_headline_is_computed() {
-        let mut results = sample();
-        let said = headline(&results);
-        let (processes, in_flight) = (4, 16);
-        assert!(
-            said.contains("4 processes and 16 turns in flight"),
-            "{said}"
-        );
-        let find = |results: &Results, engine: &str| {
-            results
-                .medians
-                .iter()
-                .position(|row| {
-                    row.engine == engine
-                        && row.sync == "full"
-                        && (row.processes, row.in_flight) == (processes, in_flight)
-                })
-                .unwrap()
-        };
-        let ours = find(&results, "sqlite");
-        let direct = find(&results, "sqlite-direct");
-        results.medians[ours].turns_per_second = 9000.0;
-        results.medians[direct].turns_per_second = 6000.0;
-        assert!(headline(&results).contains("9,000 turns a second"));
-        assert!(headline(&results).contains("1.5 times sqlite-direct"));
-        // Also when it is the slower one.
-        results.medians[ours].turns_per_second = 3000.0;
-        assert!(headline(&results).contains("0.5 times sqlite-direct"));
     }
 
     #[test]

@@ -1,28 +1,42 @@
-//! The report: `results.json`, `report.html` and the charts as files of their own.
+//! The report: `results.json`, `runs.csv`, `report.html` and the charts as files of their
+//! own; of several results a site.
 //!
 //! Called at the end of a laboratory and by `turnkey bench report`. It overwrites files
 //! of these names and touches no others.
 
 mod charts;
 mod html;
+mod load;
 mod panels;
+mod site;
 
 use std::path::{Path, PathBuf};
 
 use super::results::Results;
+pub(super) use site::write as write_site;
 use turnkey_report::files;
 pub(super) use turnkey_report::files::make_directory;
+
+/// Where there are rates, those of a sweep; else the others.
+fn all_charts(results: &Results) -> Vec<charts::Chart> {
+    let draw = match results.settings.rates.is_empty() {
+        true => charts::draw,
+        false => load::draw,
+    };
+    charts::sheets(results).iter().flat_map(draw).collect()
+}
 
 /// Writes all files; their names.
 ///
 /// # Errors
 /// [`Error::Start`] when one cannot be written.
 pub(super) fn write(results: &Results, out: &Path) -> crate::error::Result<Vec<PathBuf>> {
-    let charts = charts::draw(results);
+    let charts = all_charts(results);
     let mut files = vec![(
         "results.json".to_owned(),
         serde_json::to_string_pretty(results)? + "\n",
     )];
+    files.push(("runs.csv".to_owned(), super::csv::draw(results)));
     files.push(("report.html".to_owned(), html::draw(results, &charts)));
     for chart in charts {
         files.push((format!("{}.svg", chart.name), chart.svg));
@@ -31,12 +45,15 @@ pub(super) fn write(results: &Results, out: &Path) -> crate::error::Result<Vec<P
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::results::Results;
+    use super::super::summary;
 
     /// Results as a laboratory writes them, for the tests of charts and page.
-    pub(super) fn sample() -> Results {
-        serde_json::from_str(include_str!("sample.json")).unwrap()
+    pub(in super::super) fn sample() -> Results {
+        let mut results = serde_json::from_str(include_str!("sample.json")).unwrap();
+        summary::conclude(&mut results);
+        results
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) mod postgres_admin;
 mod postgres_private;
 mod private;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use turnkey_storage::{About, Remedy};
 
@@ -84,6 +86,22 @@ pub(crate) trait Admin {
     /// A sentence with the server's reason.
     fn create(&self, name: &str) -> crate::error::Result<String>;
 
+    /// Gives all sessions of a database these settings.
+    ///
+    /// # Errors
+    /// A sentence with the server's reason.
+    fn set_settings(
+        &self,
+        name: &str,
+        settings: &BTreeMap<String, String>,
+    ) -> crate::error::Result<()>;
+
+    /// Every setting that the server has.
+    ///
+    /// # Errors
+    /// The server's.
+    fn in_force(&self) -> crate::error::Result<BTreeMap<String, String>>;
+
     /// Drops a database that [`Self::create`] made, with whoever is left in it.
     ///
     /// # Errors
@@ -125,11 +143,16 @@ pub(crate) fn admin(kind: Kind, url: &str, private: bool) -> crate::error::Resul
     }
 }
 
-/// Starts a private server in a directory that exists and is empty.
-pub(super) fn start(kind: Kind, directory: &std::path::Path) -> crate::error::Result<Running> {
+/// Starts a private server in a directory that exists and is empty; `settings` are beyond
+/// ours.
+pub(super) fn start(
+    kind: Kind,
+    directory: &std::path::Path,
+    settings: &BTreeMap<String, String>,
+) -> crate::error::Result<Running> {
     let private: &dyn private::Private = match kind {
         Kind::Mysql => &mysql_private::Mysql,
-        Kind::Postgres => &postgres_private::Postgres,
+        Kind::Postgres => &postgres_private::Postgres { settings },
     };
     private::start(private, kind, directory)
 }

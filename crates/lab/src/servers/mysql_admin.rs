@@ -5,6 +5,7 @@
 //! connection, [`LEAVE`] for sessions to end.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -155,6 +156,15 @@ impl Admin for Mysql {
                 Error::Start(format!("cannot create a database for a run: {}", words(&e)))
             })?;
         with_database(Kind::Mysql, &self.url, name)
+    }
+
+    fn set_settings(&self, _: &str, _: &BTreeMap<String, String>) -> crate::error::Result<()> {
+        Ok(())
+    }
+
+    fn in_force(&self) -> crate::error::Result<BTreeMap<String, String>> {
+        let rows: Vec<(String, String)> = self.rows("SHOW GLOBAL VARIABLES")?;
+        Ok(rows.into_iter().collect())
     }
 
     fn remove(&self, name: &str) -> crate::error::Result<()> {

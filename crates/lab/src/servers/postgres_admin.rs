@@ -3,6 +3,7 @@
 //! Called by `run.rs` through [`Admin`]; the connections of `postgres-plain` are made
 //! here too. Bounds: five seconds for a connection, [`LEAVE`] for sessions to end.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -124,6 +125,31 @@ impl Admin for Postgres {
                 Error::Start(format!("cannot create a database for a run: {}", words(&e)))
             })?;
         with_database(Kind::Postgres, &self.url, name)
+    }
+
+    fn set_settings(
+        &self,
+        name: &str,
+        settings: &BTreeMap<String, String>,
+    ) -> crate::error::Result<()> {
+        for (setting, value) in settings {
+            let sql = format!("ALTER DATABASE {name} SET {setting} = '{value}'");
+            let done = self.runtime.block_on(self.client.batch_execute(&sql));
+            done.map_err(|e| {
+                Error::Start(format!(
+                    "-c {setting}={value}: the server does not take it for a database: {}; with \
+                     --start-servers it can be any setting",
+                    words(&e)
+                ))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn in_force(&self) -> crate::error::Result<BTreeMap<String, String>> {
+        let sql = "SELECT name, setting FROM pg_settings";
+        let rows = self.runtime.block_on(self.client.query(sql, &[]))?;
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
     fn remove(&self, name: &str) -> crate::error::Result<()> {

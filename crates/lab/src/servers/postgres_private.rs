@@ -1,6 +1,7 @@
 //! A private PostgreSQL server: on a Unix socket only, everything durable, tuned as a
 //! small production server would be.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -26,9 +27,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("jit", "off"),              // Nothing here is long enough for it.
 ];
 
-pub(super) struct Postgres;
+pub(super) struct Postgres<'a> {
+    /// Beyond [`SETTINGS`], or instead of some of them.
+    pub(super) settings: &'a BTreeMap<String, String>,
+}
 
-impl Private for Postgres {
+impl Private for Postgres<'_> {
     fn create(&self, home: &Home) -> crate::error::Result<Start> {
         let initdb = find("initdb")?;
         let log = fs::File::create(home.directory.join("initdb.log"))?;
@@ -56,14 +60,19 @@ impl Private for Postgres {
         let mut command = home.command(&find("postgres")?);
         command.arg("-D").arg(data(home)).arg("-k").arg(&socket);
         command.args(["-c", "listen_addresses=", "-c", "log_min_messages=warning"]);
-        for (name, value) in SETTINGS {
+        let ours = SETTINGS
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let mut settings: BTreeMap<String, String> = ours.collect();
+        settings.extend(self.settings.clone());
+        for (name, value) in &settings {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         let host = socket.display().to_string().replace('/', "%2F");
         Ok(Start {
             command,
             url: format!("postgres://turnkey@{host}/postgres"),
-            settings: SETTINGS.iter().map(|(n, v)| format!("{n}={v}")).collect(),
+            settings: settings.iter().map(|(n, v)| format!("{n}={v}")).collect(),
         })
     }
 

@@ -2,7 +2,9 @@
 //! dies.
 //!
 //! A task that [`super::WriterClient`] starts; `unanswered.rs` has what it sends and who gets
-//! the answers. Bound: [`RECONNECT`] between two attempts.
+//! the answers. While a request or two are under way and nothing is to be sent, it keeps the
+//! event loop awake (`spin.rs`) instead of letting it sleep; everything else on the loop goes
+//! first. Bound: [`RECONNECT`] between two attempts.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -11,8 +13,9 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use super::unanswered::Shared;
+use super::unanswered::{Awaited, Shared};
 use crate::sqlite::files::ShortPath;
+use crate::sqlite::spin::Spinner;
 
 /// Between two attempts to connect.
 const RECONNECT: Duration = Duration::from_millis(10);
@@ -55,6 +58,8 @@ async fn converse(shared: &Arc<Shared>, stream: &UnixStream) -> Option<std::io::
     let mut buffer = vec![0; READ];
     let mut output: Vec<u8> = Vec::new();
     let mut sent = 0;
+    // Apart: a disk that is slower than a spin must not be hidden by locks that come at once.
+    let (mut for_locks, mut for_the_disk) = (Spinner::new(), Spinner::new());
     loop {
         if sent == output.len() {
             output.clear();
@@ -71,6 +76,36 @@ async fn converse(shared: &Arc<Shared>, stream: &UnixStream) -> Option<std::io::
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 // What the writer answered before it died can still be read.
                 Err(_) => sent = output.len(),
+            }
+        }
+        let awaited = match sent == output.len() {
+            true => shared.lone(),
+            false => None,
+        };
+        if let Some(awaited) = awaited {
+            let spinner = match awaited {
+                Awaited::Lock => &mut for_locks,
+                Awaited::Disk => &mut for_the_disk,
+            };
+            spinner.chance();
+            while spinner.is_spinning() {
+                // Everything else on this event loop goes first, and other processes do.
+                tokio::task::yield_now().await;
+                match stream.try_read(&mut buffer) {
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                    Ok(count) if count > 0 => {
+                        spinner.came();
+                        if let Err(e) = take(shared, &mut input, &buffer[..count]) {
+                            return Some(e);
+                        }
+                    }
+                    // Met again below.
+                    _ => spinner.stop(),
+                }
+                if shared.lone().is_none() {
+                    spinner.stop();
+                }
+                spinner.give_way();
             }
         }
         let interest = if sent < output.len() {
@@ -90,10 +125,8 @@ async fn converse(shared: &Arc<Shared>, stream: &UnixStream) -> Option<std::io::
             match stream.try_read(&mut buffer) {
                 Ok(0) => return Some(ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
-                    input.extend_from_slice(&buffer[..count]);
-                    match shared.take_answers(&input) {
-                        Ok(used) => drop(input.drain(..used)),
-                        Err(e) => return Some(std::io::Error::other(e)),
+                    if let Err(e) = take(shared, &mut input, &buffer[..count]) {
+                        return Some(e);
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
@@ -101,4 +134,12 @@ async fn converse(shared: &Arc<Shared>, stream: &UnixStream) -> Option<std::io::
             }
         }
     }
+}
+
+/// Takes the whole answers of what has come so far.
+fn take(shared: &Arc<Shared>, input: &mut Vec<u8>, more: &[u8]) -> std::io::Result<()> {
+    input.extend_from_slice(more);
+    let used = shared.take_answers(input).map_err(std::io::Error::other)?;
+    input.drain(..used);
+    Ok(())
 }

@@ -18,6 +18,11 @@ use crate::{Begun, DialogKey, Error, Fence, Grant, Granted, LockAfter, Owner, Re
 /// calls; this is the last resort for those who do not.
 const MAX_UNANSWERED: usize = 100_000;
 
+/// With more unanswered than this, or more locks held, nobody is lonely: answers come together,
+/// and whoever sleeps until then is woken up once for all. When only the unanswered counted, a
+/// worker with four turns at any time took 15 % more processor time a turn.
+const LONE: usize = 2;
+
 /// Is told that there is no writer to connect to.
 pub(crate) type NoWriter = Box<dyn Fn() + Send + Sync>;
 
@@ -50,6 +55,15 @@ struct Unanswered {
     frame: Vec<u8>,
     then: Then,
     resend: Resend,
+}
+
+/// What an answer takes its time for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// A lock, which is nearly always free.
+    Lock,
+    /// A commit, and so a sync.
+    Disk,
 }
 
 /// What becomes of a request when the writer dies before it answered.
@@ -145,6 +159,21 @@ impl Shared {
     /// No code that can panic runs under this mutex.
     pub(super) fn lock(&self) -> MutexGuard<'_, ClientState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is awaited, when all is sent and so few answers are awaited that their callers have
+    /// nothing else to do meanwhile.
+    pub(super) fn lone(&self) -> Option<Awaited> {
+        let state = self.lock();
+        let few = (1..=LONE).contains(&state.unanswered.len()) && state.held.len() <= LONE;
+        if !few || !state.output.is_empty() {
+            return None;
+        }
+        let is_begin = |one: &Unanswered| matches!(one.then, Then::Begin(..));
+        Some(match state.unanswered.values().all(is_begin) {
+            true => Awaited::Lock,
+            false => Awaited::Disk,
+        })
     }
 
     /// Sends a request and remembers it until it is answered; its number.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::opening::once_writable;
 use super::syncer::Syncer;
-use super::{IDLE, LAZY, MAX_BATCH, Running, poisoned};
+use super::{IDLE, LAZY, LONE, MAX_BATCH, Running, poisoned};
 use crate::sqlite::protocol::Response;
 use crate::{DialogKey, Error, Fence, Result};
 
@@ -113,8 +113,12 @@ impl Running<'_> {
             .open
             .is_some_and(|since| self.batch.must_commit || since.elapsed() >= LAZY);
         if due {
+            let answers = self.batch.held_back.len();
             self.commit_batch()?;
             self.flush();
+            if (1..=LONE).contains(&answers) {
+                self.spinner.chance();
+            }
         }
         // After the answers: whoever waits now waits for a later batch. Not with a
         // transaction open (one of locks alone, not due yet): SQLite refuses that

@@ -58,6 +58,7 @@ use crate::sqlite::checkpoint::{self, Checkpointer};
 use crate::sqlite::locks::{Granted, LockTable, RowChange};
 use crate::sqlite::pragmas;
 use crate::sqlite::presence::Presence;
+use crate::sqlite::spin::Spinner;
 use crate::sqlite::statements::Statements;
 use crate::sqlite::{FileId, Files};
 use crate::{Error, Fence, OpenError, Owner, Result, Sync};
@@ -110,7 +111,8 @@ pub struct WriterStats {
     /// Transactions committed.
     pub commits: u64,
     /// Calls of fsync or fdatasync: under [`Sync::Full`] one for each commit that
-    /// answers somebody; two each time that something of the log was copied.
+    /// answers somebody; two or three, counted as three, each time that the log was gone
+    /// over beside the commits, and two for the rest of it.
     pub syncs: u64,
     /// Checkpoints done, as far as readers let them.
     pub checkpoints: u64,
@@ -251,6 +253,7 @@ impl Writer {
                 ..WriterStats::default()
             },
             monitor: self.monitor,
+            spinner: Spinner::new(),
             scratch: vec![0; READ],
             changes: Vec::new(),
             ready: Vec::new(),
@@ -333,6 +336,8 @@ struct Running<'c> {
     stopping: Option<Instant>,
     stats: WriterStats,
     monitor: Box<dyn FnMut(&WriterStats) + Send>,
+    /// After a commit of few turns: their workers are likely to ask again at once.
+    spinner: Spinner,
     scratch: Vec<u8>,
     changes: Vec<RowChange>,
     /// Grants that fell due inside another request's execution.
@@ -391,6 +396,12 @@ impl Running<'_> {
                 std::thread::yield_now();
                 continue;
             }
+            if count > 0 {
+                self.spinner.came();
+            } else if self.spinner.is_spinning() {
+                self.spinner.give_way();
+                continue;
+            }
             // Nothing more is waiting, or the batch is large enough.
             if count == 0 || self.batch.requests >= MAX_BATCH {
                 self.commit_if_due()?;
@@ -440,6 +451,7 @@ impl Running<'_> {
             (Some(_), _) if self.syncing() => IDLE,
             (Some(_), _) if self.batch.must_commit || self.expects_commit() => Duration::ZERO,
             (Some(since), _) => LAZY.saturating_sub(since.elapsed()),
+            (None, _) if self.spinner.is_spinning() => Duration::ZERO,
             (None, Some(recovery)) => recovery.deadline.saturating_duration_since(Instant::now()),
             (None, None) if self.stopping.is_some() => Duration::from_millis(20),
             (None, None) => IDLE,

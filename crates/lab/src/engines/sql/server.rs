@@ -1,0 +1,203 @@
+//! A workload on a database server, a plain transaction each, over a pool of connections:
+//! what `mysql-plain` and `postgres-plain` have in common. Each statement is prepared once
+//! on each connection.
+//!
+//! Bounds: `pool` connections a process; a transaction waits for one in line, and its wait
+//! counts.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use tokio::sync::Semaphore;
+use tokio::task::{JoinSet, LocalSet};
+use turnkey_storage::Value;
+
+use super::super::super::measure::Meter;
+use super::super::super::order::{Load, Window};
+use super::super::super::pace::Pace;
+use super::super::super::workload::{Dialect, Prepared, Workload};
+use super::super::plain::Ended;
+use super::{Ready, draws, ready, rows, tables, values};
+use crate::error::Error;
+
+/// A connection that does one statement at a time.
+pub(super) trait Connection: Sized {
+    const DIALECT: Dialect;
+
+    async fn open(load: &Load) -> crate::error::Result<Self>;
+
+    /// Without parameters and rows.
+    async fn batch(&mut self, sql: &str) -> Result<(), Refusal>;
+
+    /// All its rows are fetched; the first column of the first one, if it is a number.
+    async fn step(&mut self, sql: &str, values: Vec<Value>) -> Result<Option<i64>, Refusal>;
+
+    async fn close(self) -> crate::error::Result<()>;
+}
+
+/// Why a statement failed.
+pub(super) struct Refusal {
+    /// In few words, to be counted.
+    pub(super) kind: String,
+    /// The server said no; otherwise nobody knows.
+    pub(super) is_certain: bool,
+    /// Another try may succeed: a deadlock, say.
+    pub(super) is_passing: bool,
+    pub(super) words: String,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Error::Start(refusal.words)
+    }
+}
+
+pub(super) fn fill<C: Connection>(load: &Load, workload: &Workload) -> crate::error::Result<()> {
+    let runtime = super::super::runtime()?;
+    let mut conn = runtime.block_on(C::open(load))?;
+    runtime.block_on(async {
+        for sql in tables(workload, C::DIALECT)? {
+            conn.batch(&sql).await?;
+        }
+        Ok::<_, Error>(())
+    })?;
+    rows(load, workload, C::DIALECT, |part| {
+        runtime.block_on(async {
+            conn.batch("BEGIN").await?;
+            for (statement, values) in part {
+                conn.step(&statement.sql, values).await?;
+            }
+            Ok(conn.batch("COMMIT").await?)
+        })
+    })?;
+    runtime.block_on(conn.close())
+}
+
+pub(super) fn turns<C: Connection + 'static>(
+    load: &Load,
+    workload: &Workload,
+    start: impl FnOnce() -> crate::error::Result<Window>,
+) -> crate::error::Result<Meter> {
+    let transactions = Rc::new(ready(workload, C::DIALECT)?);
+    let draws = Rc::new(draws(load, workload));
+    let runtime = super::super::runtime()?;
+    LocalSet::new().block_on(&runtime, async {
+        let mut pool = Vec::new();
+        for _ in 0..load.pool.min(load.in_flight).max(1) {
+            pool.push(C::open(load).await?);
+        }
+        // First come, first served.
+        let free = Rc::new(Semaphore::new(pool.len()));
+        let pool = Rc::new(RefCell::new(pool));
+        let meter = Meter::of_kinds(start()?, &workload.names())?;
+        let meter = Rc::new(RefCell::new(meter));
+        let pace = Rc::new(Pace::new(load, meter.borrow().window()));
+        let mut lanes = JoinSet::new();
+        for lane in 0..load.in_flight {
+            let (pool, free, meter, pace) =
+                (pool.clone(), free.clone(), meter.clone(), pace.clone());
+            let (transactions, draws) = (transactions.clone(), draws.clone());
+            lanes.spawn_local(async move {
+                while let Some(began) = pace.next().await {
+                    let kind = draws.transaction();
+                    let Some(transaction) = transactions.get(kind) else {
+                        return Err(Error::msg("a transaction that is not there"));
+                    };
+                    let drawn = draws.all(&transaction.parameters, lane);
+                    let _permit = free.acquire().await?;
+                    let Some(mut conn) = pool.borrow_mut().pop() else {
+                        return Err(Error::msg("a permit without a connection"));
+                    };
+                    // A deadlock is the loser's to try again, as long as the window is open.
+                    loop {
+                        let ended = once(&mut conn, transaction, &drawn).await?;
+                        let mut meter = meter.borrow_mut();
+                        match ended {
+                            Ended::Acknowledged => meter.acknowledge_kind(kind, began),
+                            Ended::Uncertain(word) => {
+                                meter.error(word);
+                                meter.uncertain_kind(kind);
+                            }
+                            Ended::Refused(word) => {
+                                meter.error(word);
+                                if !meter.is_over() {
+                                    continue;
+                                }
+                            }
+                        }
+                        break;
+                    }
+                    pool.borrow_mut().push(conn);
+                }
+                Ok::<_, Error>(())
+            });
+        }
+        super::super::all_lanes(lanes, &pace, &meter).await?;
+        for conn in pool.take() {
+            conn.close().await?;
+        }
+        let meter = Rc::try_unwrap(meter).map_err(|_| Error::msg("a lane is left"))?;
+        Ok(meter.into_inner())
+    })
+}
+
+/// A refusal that is none of those that pass ends the measurement.
+async fn once<C: Connection>(
+    conn: &mut C,
+    transaction: &Ready,
+    drawn: &BTreeMap<String, Value>,
+) -> crate::error::Result<Ended> {
+    let alone = transaction.statements.len() == 1;
+    let refused = match all(conn, transaction, drawn, alone).await {
+        Ok(()) => return Ok(Ended::Acknowledged),
+        Err(refused) => refused,
+    };
+    if !refused.is_certain {
+        return Ok(Ended::Uncertain(refused.kind));
+    }
+    if !refused.is_passing {
+        return Err(refused.into());
+    }
+    if !alone {
+        conn.batch("ROLLBACK").await?;
+    }
+    Ok(Ended::Refused(refused.kind))
+}
+
+async fn all<C: Connection>(
+    conn: &mut C,
+    transaction: &Ready,
+    drawn: &BTreeMap<String, Value>,
+    alone: bool,
+) -> Result<(), Refusal> {
+    if !alone {
+        conn.batch("BEGIN").await?;
+    }
+    for statement in &transaction.statements {
+        conn.step(&statement.sql, values(statement, drawn)).await?;
+    }
+    if !alone {
+        conn.batch("COMMIT").await?;
+    }
+    Ok(())
+}
+
+/// What queries of one whole number answer.
+pub(super) fn ask<C: Connection>(
+    load: &Load,
+    queries: &[Prepared],
+) -> crate::error::Result<Vec<i64>> {
+    super::super::runtime()?.block_on(async {
+        let mut conn = C::open(load).await?;
+        let mut answers = Vec::new();
+        for query in queries {
+            let answer = conn.step(&query.sql, Vec::new()).await?;
+            answers.push(answer.ok_or_else(|| {
+                Error::Start(format!("the invariant {:?} is no whole number", query.sql))
+            })?);
+        }
+        conn.close().await?;
+        Ok(answers)
+    })
+}
