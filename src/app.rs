@@ -151,7 +151,13 @@ impl App {
     /// given up, in the words of the log. Should it fail itself, the update is given up all the
     /// same, and the log says so.
     ///
-    /// Its state is the handler's; with another one the bot does not start.
+    /// Its state is the handler's; with another one the bot does not start. It may be an async
+    /// closure, as the handler may: `async move |turn: &mut Turn<()>, error: &str| { … }`.
+    ///
+    /// A caller of `POST /http` is answered 503 when the first attempt fails, and decides whether
+    /// to try again: nothing is given up then, and this does not run. Of an update that is in the
+    /// inbox (with `Prefer: respond-async`, or once a [step](Turn::step) has kept a result) the
+    /// caller gets what this replies; without this, 410.
     ///
     /// ```
     /// use turnkey::{App, Turn};

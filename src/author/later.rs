@@ -26,6 +26,27 @@ impl<S> Turn<S> {
     /// }
     /// # turnkey::App::new(tea);
     /// ```
+    ///
+    /// A time that the user wrote is parsed first, so that what is none is answered:
+    ///
+    /// ```
+    /// use turnkey::{Delay, Turn, testing};
+    ///
+    /// async fn remind(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     match turn.text().parse::<Delay>() {
+    ///         Ok(delay) => turn.after(delay, "reminder", serde_json::json!(null)),
+    ///         Err(error) => turn.reply(format!("When? {error}.")),
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// assert_eq!(testing::say(remind, (), "10m")?.timers, ["reminder"]);
+    /// let said = testing::say(remind, (), "soon")?;
+    /// assert_eq!(said.text(), "When? \"soon\" is no time such as 500ms, 10s, 10m, 2h or 3d.");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn after(&self, delay: impl Into<Delay>, name: impl Into<String>, data: serde_json::Value) {
         self.timers.push(TimerChange::Set {
             name: name.into(),

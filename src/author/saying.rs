@@ -53,17 +53,25 @@ impl<S> Turn<S> {
         });
     }
 
-    /// As [`edit`](Turn::edit), the message whose button was pressed.
+    /// As [`edit`](Turn::edit), the message whose button was pressed. In a turn without a press
+    /// it is a reply.
     ///
     /// ```
-    /// # use turnkey::Turn;
-    /// # async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
-    /// if turn.button() == Some("tea") {
-    ///     turn.edit_pressed("Tea it is."); // the buttons go with the old text
+    /// use turnkey::{Reply, Turn, testing::Conversation};
+    ///
+    /// /// Whether they pressed "Menu" or wrote /menu.
+    /// async fn menu(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     turn.edit_pressed(Reply::from("What will it be?").button("Tea", "tea"));
+    ///     Ok(())
     /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(menu);
+    /// assert_eq!(bot.say("ann", "/menu")?.text(), "What will it be?");
+    /// let said = bot.press("ann", "menu")?;
+    /// assert_eq!((said.replies().len(), said.edits().len()), (0, 1));
     /// # Ok(())
     /// # }
-    /// # turnkey::App::new(handle);
     /// ```
     pub fn edit_pressed(&self, reply: impl Into<Reply>) {
         self.edit(Target::This, reply);

@@ -20,8 +20,9 @@ use turnkey_storage::{Commit, LockAfter, Params, Row, Statement};
 use super::platform::Fake;
 use super::said::Said;
 use super::storage::Own;
+use crate::author::dialog_by::DialogBy;
 use crate::author::error::{Error, Result};
-use crate::author::message::{DialogKey, Kind, Reply, TimerChange, Update, When};
+use crate::author::message::{DialogKey, Kind, Reply, Update, When};
 use crate::author::steps::Steps;
 use crate::author::turn::Turn;
 use crate::handlers::AnyHandler;
@@ -85,13 +86,14 @@ where
 pub struct Conversation<S> {
     handler: Box<dyn AnyHandler>,
     channel: String,
+    dialog_by: DialogBy,
     migrations: Vec<String>,
     platform: Rc<Fake>,
     /// Updates so far: the next one's id.
     count: u64,
-    timers: HashMap<DialogKey, BTreeMap<String, TimerChange>>,
-    /// Whose callback an address is, and its name.
-    callbacks: HashMap<String, (String, String)>,
+    timers: HashMap<DialogKey, BTreeMap<String, Set>>,
+    /// The update that opened the callback of an address, and its name.
+    callbacks: HashMap<String, (Arc<Update>, String)>,
     /// The oldest first.
     questions: Vec<Question>,
     last: Option<Last>,
@@ -102,10 +104,18 @@ pub struct Conversation<S> {
     state: PhantomData<fn() -> S>,
 }
 
+/// A timer or schedule that waits.
+struct Set {
+    /// The update whose turn has set it: its dialog is the timer's.
+    by: Arc<Update>,
+    when: When,
+    data: Value,
+}
+
 /// A question that [`Turn::ask_in`] has asked, and nobody has answered.
 struct Question {
-    /// Whose turn the answer is.
-    asker: String,
+    /// The update that asked it: its dialog's turn the answer is.
+    asker: Arc<Update>,
     name: String,
     /// Who is asked.
     channel: String,
@@ -119,6 +129,8 @@ struct Last {
     attempt: u32,
     steps: Rc<Steps>,
     is_done: bool,
+    /// The timer that it is, which waits until this has been handled.
+    timer: Option<String>,
 }
 
 impl<S> Conversation<S>
@@ -148,6 +160,7 @@ where
         Conversation {
             handler: Box::new(Typed::new(handler)),
             channel: "test".to_owned(),
+            dialog_by: DialogBy::default(),
             migrations: Vec::new(),
             platform: Rc::default(),
             count: 0,
@@ -180,6 +193,33 @@ where
     #[must_use]
     pub fn channel(mut self, name: impl Into<String>) -> Self {
         self.channel = name.into();
+        self
+    }
+
+    /// Whose state it is in a group, as [`App::dialog_by`](crate::App::dialog_by) takes it. What
+    /// that calls a dialog is its "user" in all that this has: `7@-1007` is the user 7 in the group
+    /// -1007, without this.
+    ///
+    /// ```
+    /// use turnkey::{Chat, DialogBy, Turn, testing::Conversation};
+    ///
+    /// async fn count(turn: &mut Turn<u32>) -> turnkey::Result<()> {
+    ///     turn.state += 1;
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let mut bot = Conversation::new(count).dialog_by(DialogBy::Chat);
+    /// let mut update = bot.update("7", "Hello, all!");
+    /// update.chat = Some(Chat::group("-1007"));
+    /// bot.send(update)?;
+    /// assert_eq!((bot.state("-1007")?, bot.state("7")?), (1, 0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn dialog_by(mut self, by: DialogBy) -> Self {
+        self.dialog_by = by;
         self
     }
 
@@ -338,11 +378,21 @@ where
     /// # Errors
     /// As [`Conversation::say`]; this update was handled before.
     pub fn send(&mut self, update: Update) -> Result<Said<S>> {
+        let mut update = update;
+        // What comes of a dialog itself is in it already.
+        if update.user.is_empty() {
+            self.dialog_by.apply(&mut update);
+        }
+        self.start(update, None)
+    }
+
+    fn start(&mut self, update: Update, timer: Option<String>) -> Result<Said<S>> {
         self.last = Some(Last {
             update: Arc::new(update),
             attempt: 1,
             steps: Rc::default(),
             is_done: false,
+            timer,
         });
         self.attempt()
     }
@@ -401,16 +451,18 @@ where
     /// # Errors
     /// As [`Conversation::say`].
     pub fn rpc(&mut self, user: &str, method: &str, params: Value) -> Result<Said<S>> {
-        self.event(
-            user,
-            Kind::Rpc,
-            &json!({ "method": method, "params": params }),
-        )
+        let raw = serde_json::to_vec(&json!({ "method": method, "params": params }))?;
+        let update = Update {
+            kind: Kind::Rpc,
+            raw: raw.into(),
+            ..self.update(user, "")
+        };
+        self.send(update)
     }
 
     /// A timer of this user is due, or a schedule, which stays. No clock is moved: the data
     /// says that it is due now. If its turn fails, [`again`](Conversation::again) is the next
-    /// attempt, as the program makes one.
+    /// attempt, as the program makes one; the timer stays until its turn has ended well.
     ///
     /// ```
     /// use turnkey::{Turn, testing::Conversation};
@@ -436,17 +488,17 @@ where
     pub fn fire(&mut self, user: &str, name: &str) -> Result<Said<S>> {
         let dialog = DialogKey::new(&self.channel, user);
         let timers = self.timers.entry(dialog).or_default();
-        let Some(TimerChange::Set { when, data, .. }) = timers.get(name) else {
+        let Some(Set { by, when, data }) = timers.get(name) else {
             let there: Vec<_> = timers.keys().collect();
             return Err(Error::msg(format!(
                 "{user} has no timer {name:?}; there are {there:?}"
             )));
         };
         let due = json!({ "name": name, "due": unix_ms(), "data": data });
-        if !matches!(when, When::Every { .. }) {
-            timers.remove(name);
-        }
-        self.event(user, Kind::Timer, &due)
+        let stays = matches!(when, When::Every { .. });
+        let by = by.clone();
+        let update = self.event(&by, Kind::Timer, name, &due)?;
+        self.start(update, (!stays).then(|| name.to_owned()))
     }
 
     /// Somebody posts JSON to an address that [`Turn::callback`] gave.
@@ -473,13 +525,14 @@ where
     /// # Errors
     /// As [`Conversation::say`]; no callback is open there.
     pub fn call(&mut self, address: &str, body: Value) -> Result<Said<S>> {
-        let Some((user, name)) = self.callbacks.remove(address) else {
+        let Some((opener, name)) = self.callbacks.remove(address) else {
             return Err(Error::msg(format!("no callback is open at {address:?}")));
         };
         let called = json!({
             "name": name, "at": unix_ms(), "body": body, "media_type": "application/json",
         });
-        self.event(&user, Kind::Callback, &called)
+        let update = self.event(&opener, Kind::Callback, &name, &called)?;
+        self.start(update, None)
     }
 
     /// Somebody presses the button that carries this data, of the oldest question that
@@ -524,17 +577,23 @@ where
             "name": question.name, "at": unix_ms(), "button": data,
             "by": { "channel": question.channel, "dialog": user, "user": user },
         });
-        self.event(&question.asker, Kind::Callback, &called)
+        let update = self.event(&question.asker, Kind::Callback, &question.name, &called)?;
+        self.start(update, None)
     }
 
-    fn event(&mut self, user: &str, kind: Kind, raw: &Value) -> Result<Said<S>> {
-        let raw = Bytes::from(serde_json::to_vec(raw)?);
-        let update = Update {
+    /// What comes of something that a turn for this update has left.
+    fn event(&mut self, of: &Update, kind: Kind, name: &str, raw: &Value) -> Result<Update> {
+        Ok(Update {
             kind,
-            raw,
-            ..self.update(user, "")
-        };
-        self.send(update)
+            user: of.user.clone(),
+            sender: of.sender.clone(),
+            chat: of.chat.clone(),
+            address: of.address.clone(),
+            within: of.within.clone(),
+            raw: serde_json::to_vec(raw)?.into(),
+            dialog: of.dialog.clone(),
+            ..self.update("", name)
+        })
     }
 
     /// A user's state as the next turn will find it.

@@ -52,6 +52,58 @@ impl<S> Said<S> {
         all.collect()
     }
 
+    /// What is said to others and asked of them ([`Turn::send_to`](crate::Turn::send_to),
+    /// [`Turn::ask_in`](crate::Turn::ask_in)): to this one, on whichever channel, in order.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     turn.send_to("telegram", "42", format!("They say: {}", turn.text()));
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let said = testing::say(handle, (), "Help!")?;
+    /// assert_eq!(said.sent_to("42")[0].text, "They say: Help!");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn sent_to(&self, user: &str) -> Vec<&Reply> {
+        let to = user;
+        let all = self.actions.iter().filter_map(|action| match action {
+            Action::SendTo { user, reply, .. } if user == to => Some(reply),
+            Action::AskIn { user, question, .. } if user == to => Some(question),
+            _ => None,
+        });
+        all.collect()
+    }
+
+    /// What is put in the place of messages ([`Turn::edit`](crate::Turn::edit),
+    /// [`Turn::edit_pressed`](crate::Turn::edit_pressed)), in order.
+    ///
+    /// ```
+    /// use turnkey::{Turn, testing};
+    ///
+    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
+    ///     turn.edit("cart", "Two in your cart");
+    ///     Ok(())
+    /// }
+    ///
+    /// # fn main() -> turnkey::Result<()> {
+    /// let said = testing::say(handle, (), "one more")?;
+    /// assert_eq!(said.edits()[0].text, "Two in your cart");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn edits(&self) -> Vec<&Reply> {
+        let all = self.actions.iter().filter_map(|action| match action {
+            Action::Edit { reply, .. } => Some(reply),
+            _ => None,
+        });
+        all.collect()
+    }
+
     /// The texts of the replies, each with a line of its own.
     pub fn text(&self) -> String {
         let texts = self.replies().into_iter().map(|reply| reply.text.as_str());

@@ -170,6 +170,8 @@ impl Telegram {
     }
 
     /// The next message that the bot sends to this user, or has sent: each is returned once.
+    /// Drafts and "is typing" are no messages: [`call`](Telegram::call) and
+    /// [`calls`](Telegram::calls) have them.
     ///
     /// # Errors
     /// None came within ten seconds.

@@ -59,9 +59,10 @@ impl TelegramCall {
         number(&self.params["chat_id"])
     }
 
-    /// It brings something new to a chat.
+    /// It brings something to a chat that stays: a draft and "is typing" do not.
     pub(super) fn sends(&self) -> bool {
-        self.method.starts_with("send") && self.method != "sendChatAction"
+        let is_passing = matches!(&*self.method, "sendChatAction" | "sendMessageDraft");
+        self.method.starts_with("send") && !is_passing
     }
 }
 
@@ -280,4 +281,23 @@ pub(super) fn rows(value: &Value) -> impl Iterator<Item = &Value> {
 /// A number that may be written as text, as in forms.
 pub(super) fn number(value: &Value) -> Option<i64> {
     value.as_i64().or_else(|| value.as_str()?.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_no_message() {
+        let sends = |method: &str| {
+            let (method, params) = (method.to_owned(), Value::Null);
+            TelegramCall { method, params }.sends()
+        };
+        for method in ["sendMessage", "sendPhoto", "sendInvoice"] {
+            assert!(sends(method), "{method}");
+        }
+        for method in ["sendMessageDraft", "sendChatAction", "editMessageText"] {
+            assert!(!sends(method), "{method}");
+        }
+    }
 }

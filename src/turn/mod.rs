@@ -15,7 +15,7 @@ pub(crate) mod late;
 mod left;
 mod meeting;
 pub(crate) mod names;
-mod outcome;
+pub(crate) mod outcome;
 pub(crate) mod past;
 pub(crate) mod receipt;
 pub(crate) mod recovery;

@@ -10,7 +10,7 @@ use turnkey_storage::timers::Timer;
 use turnkey_storage::{Commit, DialogKey, LockAfter, Origin, schedules};
 
 use crate::author::error::Error;
-use crate::author::message::{Action, Kind, Outgoing, Reply, Target, Update};
+use crate::author::message::{Action, Chat, ChatKind, Kind, Outgoing, Reply, Target, Update};
 use crate::author::turn::MAX_REPLIES;
 use crate::channels::Plan;
 use crate::handlers::Handled;
@@ -45,7 +45,7 @@ pub(super) async fn prepare(
     let channel = bot.channels.of(&update.dialog);
     for action in &mut handled.actions {
         names::check(action).map_err(Error::msg)?;
-        resolve(action, &update.message, channel.can_send()).map_err(Error::msg)?;
+        resolve(action, update, channel.can_send()).map_err(Error::msg)?;
     }
     let name = &update.dialog.channel;
     if name == schedules::CHANNEL && !handled.actions.is_empty() {
@@ -195,6 +195,23 @@ fn clean(text: &mut String) {
     }
 }
 
+/// What is to stand in the place of the pressed message is a reply where none was pressed: a bot
+/// cannot change what a user wrote. It can change posts of a channel, and what the owner of a
+/// business account wrote.
+pub(crate) fn reply_unless_pressed(action: &mut Action, update: &Update) {
+    let is_channel = |chat: &Chat| chat.kind == ChatKind::Channel;
+    let can_change = matches!(update.kind, Kind::Button | Kind::Business)
+        || update.chat.as_ref().is_some_and(is_channel);
+    if let Action::Edit {
+        message: Target::This,
+        reply,
+    } = action
+        && !can_change
+    {
+        *action = Action::Reply(std::mem::take(reply));
+    }
+}
+
 /// "This message" is the one of this turn, whenever the action is sent. Where all rides in the
 /// answer, whoever asked knows which one they mean.
 ///
@@ -202,9 +219,11 @@ fn clean(text: &mut String) {
 /// The turn has none.
 fn resolve(
     action: &mut Action,
-    message: &str,
+    update: &Update,
     is_sent: bool,
 ) -> std::result::Result<(), &'static str> {
+    reply_unless_pressed(action, update);
+    let message = &update.message;
     let target = match action {
         Action::Edit { message, .. } | Action::Delete { message } => Some(message),
         Action::Reply(reply) => reply.quote.as_mut(),
@@ -218,9 +237,43 @@ fn resolve(
             false => Ok(()),
         },
         Some(target) if *target == Target::This => {
-            *target = Target::Message(message.to_owned());
+            *target = Target::Message(message.clone());
             Ok(())
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(kind: Kind, chat: ChatKind) -> Action {
+        let mut update = Update::new(DialogKey::new("telegram", "7"), "1", "hi", "".into());
+        update.message = "55".to_owned();
+        update.kind = kind;
+        update.chat = Some(Chat::new(chat, "9"));
+        let mut action = Action::Edit {
+            message: Target::This,
+            reply: "new".into(),
+        };
+        resolve(&mut action, &update, true).unwrap();
+        action
+    }
+
+    #[test]
+    fn the_pressed_message_is_edited_and_without_a_press_it_is_a_reply() {
+        let edit = Action::Edit {
+            message: Target::Message("55".to_owned()),
+            reply: "new".into(),
+        };
+        assert_eq!(resolved(Kind::Button, ChatKind::Private), edit);
+        for kind in [Kind::Message, Kind::Timer, Kind::Callback, Kind::Rpc] {
+            assert_eq!(resolved(kind, ChatKind::Private), Action::from("new"));
+            assert_eq!(resolved(kind, ChatKind::Group), Action::from("new"));
+        }
+        // What a bot can change though it did not write it.
+        assert_eq!(resolved(Kind::Business, ChatKind::Private), edit);
+        assert_eq!(resolved(Kind::Message, ChatKind::Channel), edit);
     }
 }

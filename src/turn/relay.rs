@@ -26,7 +26,7 @@ pub(crate) const PREFIX: &str = "relay:";
 const NO_STATE: &str = "null";
 
 /// Why nothing is sent on a channel whose replies ride in answers.
-pub(super) fn nobody(channel: &str) -> String {
+pub(crate) fn nobody(channel: &str) -> String {
     let remedy = match channel {
         "telegram" => "; with TURNKEY_TELEGRAM_TOKEN they are sent",
         _ => "",

@@ -3,7 +3,7 @@
 //! `outcome.rs` asks for the [`changes`] that go with a turn's commit; `turn.rs` sees then to those
 //! that are due [`soon`], and `alarm.rs` to all others. Those that come again and again are
 //! `ticking.rs`'s from then on. Due times are those of the wall clock, which
-//! people mean; the order of updates never hangs on them. Bounds: [`LONGEST`], [`MAX_DATA`],
+//! people mean; the order of updates never hangs on them. Bounds: [`LONGEST_DELAY`], [`MAX_DATA`],
 //! [`timers::PER_DIALOG`].
 
 use std::time::Duration;
@@ -12,14 +12,11 @@ use turnkey_storage::timers::{self, MAX_NAME, PER_DIALOG, Timer as Row};
 use turnkey_storage::{Change, schedules};
 
 use crate::author::error::{Error, Result};
-use crate::author::message::{Kind, SetTimer, TimerChange, Update, When};
+use crate::author::message::{Kind, LONGEST_DELAY, SetTimer, TimerChange, Update, When};
 use crate::author::schedule::Schedule;
 use crate::shared::clock::unix_ms;
 use crate::turn::context::Bot;
 use crate::turn::{relay, ticking};
-
-/// How far off a timer may be: ten years, and the days of the leap years.
-const LONGEST: Duration = Duration::from_secs(3653 * 24 * 3600);
 
 /// Bytes of a timer's data, as JSON.
 const MAX_DATA: usize = 64 << 10;
@@ -102,7 +99,7 @@ pub(crate) fn row(
             (ticking::first(&schedule, now), Some(schedule))
         }
     };
-    if due.saturating_sub(now) > LONGEST.as_millis() as i64 {
+    if due.saturating_sub(now) > LONGEST_DELAY.as_millis() as i64 {
         return Err(format!("timer {name:?} is more than ten years off"));
     }
     // Each setting fires by itself: one that is set again for the same moment, too.

@@ -312,3 +312,31 @@ pub struct Chat {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
 }
+
+impl Chat {
+    /// One of this sort and id, for tests: see [`guide::testing`](crate::guide::testing).
+    ///
+    /// ```
+    /// use turnkey::{Chat, ChatKind};
+    ///
+    /// assert_eq!(Chat::new(ChatKind::Group, "-1007"), Chat::group("-1007"));
+    /// ```
+    pub fn new(kind: ChatKind, id: impl Into<String>) -> Self {
+        Chat {
+            id: id.into(),
+            kind,
+            ..Chat::default()
+        }
+    }
+
+    /// A group of this id.
+    ///
+    /// ```
+    /// use turnkey::{Chat, ChatKind};
+    ///
+    /// assert_eq!(Chat::group("-1007").kind, ChatKind::Group);
+    /// ```
+    pub fn group(id: impl Into<String>) -> Self {
+        Chat::new(ChatKind::Group, id)
+    }
+}

@@ -46,5 +46,5 @@ pub use self::reply::{Format, Reply};
 pub use self::styled::{Span, Style, Styled};
 pub use self::target::Target;
 pub use self::timer::{Delay, Timer};
-pub(crate) use self::timer::{SetTimer, TimerChange, When};
+pub(crate) use self::timer::{LONGEST_DELAY, SetTimer, TimerChange, When};
 pub use self::update::{Hears, Kind, MAX_UPDATE_ID, MAX_USER_ID, Rpc, Update, UpdateId};

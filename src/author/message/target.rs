@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Target {
-    /// The message of this turn: the user's own, or the one whose button was pressed.
+    /// The message of this turn: the user's own, or the one whose button was pressed. What is to
+    /// be put in the place of a user's own is a reply.
     This,
     /// The latest one that this dialog gave this name: [`Reply::named`](crate::Reply::named).
     Named(String),

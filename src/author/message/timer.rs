@@ -3,9 +3,15 @@
 //!
 //! `turn/timing.rs` does it with the turn's commit; [`SetTimer`] is what it keeps.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::author::error::Error;
+
+/// How far off a timer may be: ten years, and the days of the leap years.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_secs(3653 * 24 * 3600);
 
 /// A timer that is due: see [`Turn::after`](crate::Turn::after).
 ///
@@ -66,13 +72,22 @@ pub(crate) struct SetTimer {
 }
 
 /// How far off a timer is: a [`Duration`], or a text such as `10m`, with the units `ms`, `s`,
-/// `m`, `h` and `d`. What is none fails the turn.
+/// `m`, `h` and `d`. A text of the program's own that is none fails the turn; one that a user
+/// wrote is parsed, and what is wrong with it can be answered:
 ///
 /// ```
 /// use std::time::Duration;
 /// use turnkey::Delay;
 ///
+/// # fn main() -> turnkey::Result<()> {
 /// assert_eq!(Delay::from("10m"), Delay::from(Duration::from_secs(600)));
+///
+/// let delay: Delay = "10m".parse()?;
+/// assert_eq!(delay, Delay::from("10m"));
+/// let error = "soon".parse::<Delay>().unwrap_err();
+/// assert_eq!(error.to_string(), "\"soon\" is no time such as 500ms, 10s, 10m, 2h or 3d");
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delay(pub(crate) Result<Duration, String>);
@@ -99,9 +114,34 @@ impl From<&str> for Delay {
             number.parse::<u64>().ok()?.checked_mul(milliseconds)
         };
         Delay(read().map(Duration::from_millis).ok_or_else(|| {
-            let text: String = text.chars().take(40).collect();
+            let text = short(text);
             format!("{text:?} is no time such as 500ms, 10s, 10m, 2h or 3d")
         }))
+    }
+}
+
+/// As much of it as is said again.
+fn short(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+impl FromStr for Delay {
+    type Err = Error;
+
+    /// A text that somebody wrote.
+    ///
+    /// # Errors
+    /// It is no time, and what times look like; or it is more than the ten years that a timer
+    /// has at most.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let delay = Delay::from(text).0.map_err(Error::msg)?;
+        match delay > LONGEST_DELAY {
+            true => Err(Error::msg(format!(
+                "{:?} is more than ten years",
+                short(text)
+            ))),
+            false => Ok(Delay(Ok(delay))),
+        }
     }
 }
 
@@ -161,6 +201,16 @@ pub(crate) enum TimerChange {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_that_a_user_wrote_is_parsed_or_refused_in_words() {
+        assert_eq!("10m".parse::<Delay>().unwrap(), Delay::from("10m"));
+        let refused = |text: &str| text.parse::<Delay>().unwrap_err().to_string();
+        assert!(refused("soon").contains("no time such as 500ms, 10s, 10m, 2h or 3d"));
+        // It would fail the turn that sets it.
+        assert_eq!(refused("3654d"), "\"3654d\" is more than ten years");
+        assert!("3653d".parse::<Delay>().is_ok());
+    }
 
     #[test]
     fn delays_are_read() {

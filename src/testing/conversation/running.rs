@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,9 +12,9 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 use turnkey_storage::{Arrival, Begin, Commit, Granted, LockAfter, Storage};
 
-use super::{Conversation, Question};
+use super::{Conversation, Question, Set};
 use crate::author::error::{Error, Result};
-use crate::author::message::{Action, DialogKey, TimerChange, Update, address};
+use crate::author::message::{Action, DialogKey, Kind, TimerChange, Update, address};
 use crate::author::newer::Newer;
 use crate::author::steps::{Steps, Wish};
 use crate::handlers::{Call, Handled, Interruption, RunEnd};
@@ -23,7 +23,10 @@ use crate::testing::PATIENCE;
 use crate::testing::platform::CALLBACKS;
 use crate::testing::said::Said;
 use crate::testing::storage::Own;
-use crate::turn::timing;
+use crate::turn::{outcome, relay, timing};
+
+/// The channel whose replies ride in its answers.
+const HTTP: &str = "http";
 
 impl<S> Conversation<S>
 where
@@ -105,7 +108,11 @@ where
                 RunEnd::Ended(handled) => handled?,
                 RunEnd::Interrupted => return Err(Error::msg("the turn was interrupted")),
             };
+            for action in &mut handled.actions {
+                outcome::reply_unless_pressed(action, &update);
+            }
             check_timers(&update, &handled)?;
+            check_sent(&update, &handled)?;
             let commit = Commit {
                 update: update.id.0.clone(),
                 state: handled.state.clone(),
@@ -120,12 +127,17 @@ where
         })?;
         if let Some(last) = &mut self.last {
             last.is_done = true;
+            // Before the handler's own changes: it may have set it again.
+            if let Some(name) = last.timer.take()
+                && let Some(timers) = self.timers.get_mut(&update.dialog)
+            {
+                timers.remove(&name);
+            }
         }
         self.keep(&update, handled.timers);
         for new in handled.callbacks {
-            let user = update.dialog.user_id.clone();
             let at = address(CALLBACKS, &new.token);
-            self.callbacks.insert(at, (user, new.name));
+            self.callbacks.insert(at, (update.clone(), new.name));
         }
         for action in &handled.actions {
             if let Action::AskIn {
@@ -137,7 +149,7 @@ where
             } = action
             {
                 self.questions.push(Question {
-                    asker: update.dialog.user_id.clone(),
+                    asker: update.clone(),
                     name: name.clone(),
                     channel: channel.clone(),
                     user: user.clone(),
@@ -161,12 +173,15 @@ where
         })
     }
 
-    fn keep(&mut self, update: &Update, changes: Vec<TimerChange>) {
+    fn keep(&mut self, update: &Arc<Update>, changes: Vec<TimerChange>) {
         let timers = self.timers.entry(update.dialog.clone()).or_default();
         for change in changes {
-            match &change {
-                TimerChange::Cancel { name } => drop(timers.remove(name)),
-                TimerChange::Set { name, .. } => drop(timers.insert(name.clone(), change)),
+            match change {
+                TimerChange::Cancel { name } => drop(timers.remove(&name)),
+                TimerChange::Set { name, when, data } => {
+                    let by = update.clone();
+                    timers.insert(name, Set { by, when, data });
+                }
             }
         }
     }
@@ -178,6 +193,35 @@ fn check_timers(update: &Update, handled: &Handled) -> Result<()> {
         if let TimerChange::Set { name, when, data } = change {
             timing::row(update, name.clone(), when.clone(), data.clone()).map_err(Error::msg)?;
         }
+    }
+    Ok(())
+}
+
+/// Likewise: what is said where nothing can be sent, and what no dialog would take of another.
+fn check_sent(update: &Update, handled: &Handled) -> Result<()> {
+    for (index, action) in handled.actions.iter().enumerate() {
+        let (channel, reply) = match action {
+            Action::SendTo { channel, reply, .. } => (channel, reply),
+            Action::AskIn {
+                channel, question, ..
+            } => (channel, question),
+            _ => continue,
+        };
+        let checked = match channel.as_str() {
+            HTTP => Err(relay::nobody(channel)),
+            _ => relay::check(reply),
+        };
+        checked.map_err(|why| Error::msg(format!("reply {}: {why}", index + 1)))?;
+    }
+    let of_itself = matches!(update.kind, Kind::Timer | Kind::Callback);
+    let own = |action: &Action| !matches!(action, Action::SendTo { .. } | Action::AskIn { .. });
+    let channel = &update.dialog.channel;
+    if of_itself && channel == HTTP && handled.actions.iter().any(own) {
+        return Err(Error::msg(format!(
+            "{}, and a {} has none",
+            relay::nobody(channel),
+            update.kind.name()
+        )));
     }
     Ok(())
 }

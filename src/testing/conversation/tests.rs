@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use super::*;
-use crate::author::message::{File, FileKind};
+use crate::author::message::{Chat, File, FileKind};
 
 /// Counts, and does what the text says.
 async fn handle(turn: &mut Turn<u64>) -> Result<()> {
@@ -157,22 +157,65 @@ fn a_runtime_is_told_where_it_does_not_belong() {
     runtime.block_on(async { refused(bot().say("ann", "hi"), "#[test] fn") });
 }
 
-/// Fails for the first attempt at a timer.
-async fn unsteady(turn: &mut Turn<()>) -> Result<()> {
-    match turn.timer() {
-        None => turn.after("4m", "tea", json!("green")),
-        Some(_) if turn.attempt() == 1 => return Err(Error::msg("no")),
-        Some(timer) => turn.reply(format!("{} {}", timer.name, timer.data)),
-    }
-    Ok(())
+#[test]
+fn a_group_is_a_dialog_as_in_a_bot_and_its_timers_know_the_group() {
+    let mut bot = Conversation::new(async |turn: &mut Turn<u64>| {
+        turn.state += 1;
+        if turn.text() == "tea" {
+            turn.after("4m", "tea", json!(null));
+        }
+        let chat = turn.chat().map_or("", |chat| &chat.id);
+        turn.reply(format!("{} {} {chat}", turn.dialog_id(), turn.user_id()));
+        Ok(())
+    });
+    let mut update = bot.update("7", "tea");
+    update.chat = Some(Chat::group("-1007"));
+    let said = bot.send(update).unwrap();
+    assert_eq!(said.text(), "7@-1007 7 -1007");
+    assert_eq!(bot.state("7@-1007").unwrap(), 1);
+    assert_eq!(bot.state("7").unwrap(), 0);
+    refused(bot.fire("7", "tea"), "no timer");
+    let said = bot.fire("7@-1007", "tea").unwrap();
+    assert_eq!((said.text().as_str(), said.state), ("7@-1007 7 -1007", 2));
 }
 
 #[test]
-fn a_timer_whose_turn_fails_has_a_next_attempt() {
-    let mut bot = Conversation::new(unsteady);
-    bot.say("ann", "hi").unwrap();
-    refused(bot.fire("ann", "tea"), "no");
+fn a_timer_whose_turn_fails_is_still_there() {
+    let mut bot = Conversation::new(async |turn: &mut Turn<()>| match turn.timer() {
+        None => {
+            turn.after("4m", "tea", json!(null));
+            Ok(())
+        }
+        Some(_) if turn.attempt() == 1 => Err(Error::msg("no water")),
+        Some(_) => {
+            turn.reply("Tea!");
+            Ok(())
+        }
+    });
+    bot.say("ann", "tea").unwrap();
+    refused(bot.fire("ann", "tea"), "no water");
+    refused(bot.fire("ann", "tea"), "no water");
     let said = bot.again().unwrap();
-    assert_eq!(said.text(), r#"tea "green""#);
+    assert_eq!(said.text(), "Tea!");
     assert!(said.timers.is_empty(), "{:?}", said.timers);
+    refused(bot.fire("ann", "tea"), "no timer");
+}
+
+#[test]
+fn nothing_is_sent_where_a_bot_could_not() {
+    let tells = async |turn: &mut Turn<u64>| {
+        turn.state += 1;
+        turn.reply("I have told them.");
+        turn.send_to(turn.text(), "42", "Hello");
+        turn.after("4m", "tea", json!(null));
+        Ok(())
+    };
+    let mut bot = Conversation::new(tells).channel("http");
+    let why = "reply 2: the channel \"http\" has nobody to send to";
+    refused(bot.say("ann", "http"), why);
+    assert_eq!(bot.state("ann").unwrap(), 0);
+    let said = bot.say("ann", "telegram").unwrap();
+    assert_eq!(said.sent_to("42")[0].text, "Hello");
+    assert!(said.sent_to("43").is_empty());
+    refused(bot.fire("ann", "tea"), "and a timer has none");
 }

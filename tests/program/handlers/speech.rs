@@ -129,8 +129,8 @@ fn list() -> Vec<(Value, Value)> {
                 {"edit": by_id, "text": "x"},
             ]),
         ),
-        // No button was pressed, and the message of this turn has no id here.
-        (text("pressed x"), json!(503)),
+        // No button was pressed: it is a reply.
+        (text("pressed x"), json!([{"text": "x"}])),
         (
             text("delete"),
             json!([{"delete": "menu", "text": ""}, {"delete": by_id, "text": ""}]),
@@ -159,26 +159,26 @@ fn list() -> Vec<(Value, Value)> {
         ),
         (
             json!({"photo": "https://example.org/1.jpg", "text": "a cat"}),
-            json!([{"text": "20: 1 photos, https://example.org/1.jpg, a cat"}]),
+            json!([{"text": "21: 1 photos, https://example.org/1.jpg, a cat"}]),
         ),
         (
             json!({"files": [
                 {"type": "voice", "id": "v", "name": "a.ogg", "media_type": "audio/ogg", "size": 3},
                 {"type": "video_note", "id": "n"},
             ]}),
-            json!([{"text": "21: voice video_note, v, a.ogg, "}]),
+            json!([{"text": "22: voice video_note, v, a.ogg, "}]),
         ),
         (
             json!({"location": {"latitude": 48.25, "longitude": -16.5, "title": "Café"}}),
-            json!([{"text": "22: at 48.25 -16.5 Café"}]),
+            json!([{"text": "23: at 48.25 -16.5 Café"}]),
         ),
         (
             json!({"contact": {"phone": "+43 1 234", "name": "Ann"}}),
-            json!([{"text": "23: contact +43 1 234 Ann"}]),
+            json!([{"text": "24: contact +43 1 234 Ann"}]),
         ),
         (
             json!({"button": "tea"}),
-            json!([{"text": "24: button tea"}]),
+            json!([{"text": "25: button tea"}]),
         ),
     ]
 }
