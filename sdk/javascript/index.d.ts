@@ -280,7 +280,7 @@ export interface Heard {
   readonly button: string | undefined
   /** The files that the user sent, photos included. */
   readonly files: readonly File[]
-  /** The photos that the user sent. */
+  /** The photos that the user sent: each is there once, in the largest size that there is. */
   readonly photos: readonly File[]
   /** The place that the user sent. */
   readonly location: Location | undefined
@@ -347,7 +347,9 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
   /**
    * Sets a timer of this dialog: once that time has passed since the end of this turn, a turn of the kind `timer` runs,
    * and `turn.timer` has the name and the data. It is part of this turn's transaction, and survives restarts. One of the
-   * same name is replaced. `delay` is a text such as `'10m'`, with the units ms, s, m, h and d; or milliseconds.
+   * same name is replaced. `delay` is a text such as `'10m'`, with the units ms, s, m, h and d; or milliseconds. A name
+   * has 1 to 64 bytes, and no timer is more than ten years off: what is not so, and a text that is no time, throws here.
+   * More than 100 timers of a dialog fail the turn.
    */
   after(delay: string | number, name: string, data?: unknown): void
   /** As `after`, at a moment of the wall clock: a Date, or milliseconds since 1970. One that is past is due at once. */
@@ -364,8 +366,9 @@ export interface Turn<State extends object = Record<string, any>> extends Heard 
    * Does something that costs, such as a payment: calls `body` and keeps its result at once. A later attempt at this
    * update is given the result, and does not call it. It is called at least once: it is called again if the process dies
    * before the result is kept. The result is what JSON holds. What `body` throws is not kept. The names of a turn's steps
-   * differ. With its first step the update is in the inbox, and its platform is answered. The commit takes the steps
-   * away; an update that is given up keeps them.
+   * differ. Once the first result is kept the update is in the inbox, its platform is answered, and a caller of
+   * `POST /http` waits through the attempts; a failure before that, `body`'s own for one, is answered to that caller with
+   * 503, and is not tried again. The commit takes the steps away; an update that is given up keeps them.
    */
   step<Result>(name: string, body: () => Result | Promise<Result>): Promise<Result>
   /**

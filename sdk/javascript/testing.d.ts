@@ -67,7 +67,10 @@ export class Conversation<State extends object = Record<string, any>> {
   timers(user: string): string[]
   /** What the user's turns have said of their quick messages with `turn.overlap`, last; null if nothing holds. */
   overlap(user: string): string | null
-  /** The user's timer of this name is due, or their schedule, which stays: what they are told. */
+  /**
+   * The user's timer of this name is due, or their schedule, which stays: what they are told. A timer whose turn fails
+   * stays, too, since the program tries such a turn again: fire it once more.
+   */
   fires(user: string, name: string): Promise<Answer[]>
   /** A schedule that `run` was given as `every` is due, so many milliseconds ago: what is said to others then. */
   ticks(name: string, options?: { late?: number }): Promise<Answer[]>

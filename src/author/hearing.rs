@@ -204,7 +204,7 @@ impl<S> Turn<S> {
         &self.update.files
     }
 
-    /// The photos that the user sent.
+    /// The photos that the user sent: each is there once, in the largest size that there is.
     ///
     /// ```
     /// # use turnkey::Turn;

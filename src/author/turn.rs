@@ -126,8 +126,10 @@ impl<S> Turn<S> {
     /// # turnkey::App::new(order);
     /// ```
     ///
-    /// The names of a turn's steps differ; one whose body failed may be tried again. With its
-    /// first step the update is in the inbox, and its platform is answered. The commit takes
+    /// The names of a turn's steps differ; one whose body failed may be tried again. Once
+    /// the first result is kept the update is in the inbox, its platform is answered, and a
+    /// caller of `POST /http` waits through the attempts; a failure before that, the body's own
+    /// for one, is answered to that caller with 503, and is not tried again. The commit takes
     /// the steps away; an update that is given up keeps them, for `turnkey dead retry`. Of a
     /// turn that handles several messages the steps belong to all of them.
     ///

@@ -1,8 +1,8 @@
 //! A connection that speaks HTTP/2: many requests at once.
 //!
 //! Called by `connection.rs`. A drain sends GOAWAY: the client sends no more requests, those on
-//! their way are answered, then the connection closes (RFC 9113, 6.8); so no connection has to
-//! linger here. Bounds: [`MAX_STREAMS`] requests and [`CONNECTION_WINDOW`] bytes at once,
+//! their way are answered, then the connection closes (RFC 9113, 6.8); so only a connection whose
+//! client may still be sending a body lingers here. Bounds: [`MAX_STREAMS`] requests and [`CONNECTION_WINDOW`] bytes at once,
 //! `--max-header` for a head, `--idle-timeout` without a request, `--header-timeout` for the
 //! first one and for a client that does not read its last answers.
 
@@ -18,8 +18,10 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::exchange::{Caller, Stream, answer};
+use super::exchange::{Caller, Stream, answer, most};
 use super::serving::Serving;
+use crate::net::request::Kept;
+use crate::updaters::body::too_long;
 
 /// Requests of a connection at once; the client is told, and waits. What RFC 9113, 6.5.2
 /// recommends at least.
@@ -45,7 +47,24 @@ pub(super) async fn serve(
     server: Rc<Serving>,
     stream: impl Stream + 'static,
     caller: Caller,
+    draining: watch::Receiver<bool>,
+) {
+    let is_cut = Rc::new(Cell::new(false));
+    let stream = Kept::new(stream);
+    serve_requests(&server, stream.clone(), caller, draining, &is_cut).await;
+    // A body that was answered before its end is still being sent.
+    if is_cut.get() {
+        let until = too_long(&server.bot, server.limits.body_timeout);
+        stream.linger(most(&server), until).await;
+    }
+}
+
+async fn serve_requests(
+    server: &Rc<Serving>,
+    stream: impl Stream + 'static,
+    caller: Caller,
     mut draining: watch::Receiver<bool>,
+    is_cut: &Rc<Cell<bool>>,
 ) {
     let limits = server.limits;
     let state = Rc::new(ConnectionState {
@@ -54,12 +73,14 @@ pub(super) async fn serve(
         is_new: Cell::new(true),
     });
     let of_requests = state.clone();
+    let (server, is_cut) = (server.clone(), is_cut.clone());
     let service = service_fn(move |request: Request<Incoming>| {
         let open = Open::new(&of_requests);
-        let server = server.clone();
+        let (server, is_cut) = (server.clone(), is_cut.clone());
         async move {
             // What was left unread of a body is reset after its answer (RFC 9113, 8.1).
             let answered = answer(&server, caller, request).await;
+            is_cut.set(is_cut.get() || !answered.is_whole);
             drop(open);
             Ok::<_, Infallible>(answered.response)
         }

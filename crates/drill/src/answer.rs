@@ -4,6 +4,8 @@
 //! Used by `client.rs`. Bound: a head of [`MAX_HEAD`] bytes; bodies are counted, not
 //! kept.
 
+use std::sync::Arc;
+
 use httparse::{EMPTY_HEADER, Response, Status};
 
 /// Bytes of a head, or of the line before a chunk.
@@ -19,7 +21,16 @@ pub(super) struct Answer {
     /// The server will close, or must.
     pub(super) close: bool,
     pub(super) retry_after: bool,
+    /// Whether it gave leave to send the body (100).
+    pub(super) continued: bool,
+    /// The header field that names who answered, in small letters.
+    asked: Option<Arc<str>>,
+    /// What it said.
+    pub(super) backend: Option<Arc<str>>,
 }
+
+/// Bytes of a backend's name.
+const MAX_NAME: usize = 60;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -47,7 +58,16 @@ impl Answer {
             status: None,
             close: false,
             retry_after: false,
+            continued: false,
+            asked: None,
+            backend: None,
         }
+    }
+
+    /// Looks for this header field, too.
+    pub(super) fn asking(mut self, field: Option<&Arc<str>>) -> Self {
+        self.asked = field.cloned();
+        self
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -60,10 +80,31 @@ impl Answer {
     }
 
     /// Takes bytes; how many of them belong to this answer.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+    #[cfg(test)]
+    fn feed(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
+        self.feed_with(bytes, |_| {})
+    }
+
+    /// The same; those of the body are shown.
+    pub(super) fn feed_with(
+        &mut self,
+        bytes: &[u8],
+        mut of_body: impl FnMut(&[u8]),
+    ) -> Result<usize, Malformed> {
         let mut used = 0;
         while used < bytes.len() && !self.is_complete() {
-            used += self.step(&bytes[used..])?;
+            let (before, rest) = (self.state, &bytes[used..]);
+            let taken = self.step(rest)?;
+            match before {
+                State::Length(_) | State::UntilEnd => of_body(&rest[..taken]),
+                // Without the line end.
+                State::Chunk(missing) => {
+                    let data = missing.saturating_sub(2);
+                    of_body(&rest[..taken.min(data as usize)]);
+                }
+                _ => {}
+            }
+            used += taken;
         }
         Ok(used)
     }
@@ -154,6 +195,11 @@ impl Answer {
                     close = has("close") || (close && !has("keep-alive"));
                 }
                 "retry-after" => self.retry_after = true,
+                name if self.asked.as_deref() == Some(name) => {
+                    let value = String::from_utf8_lossy(header.value);
+                    let value: String = value.trim().chars().take(MAX_NAME).collect();
+                    self.backend = Some(value.into());
+                }
                 _ => {}
             }
         }
@@ -165,6 +211,7 @@ impl Answer {
         if (100..200).contains(&status) {
             // Not the answer yet.
             self.retry_after = false;
+            self.continued |= status == 100;
             return Ok(length - before);
         }
         self.close = close || state == State::UntilEnd;
@@ -232,6 +279,30 @@ mod tests {
         assert!(head.is_complete());
         let kept = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 1\r\n\r\nx";
         assert!(!read(kept).3);
+    }
+
+    #[test]
+    fn a_body_is_shown_without_its_frames() {
+        let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\
+                    5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n";
+        for size in 1..=text.len() {
+            let (mut answer, mut body) = (Answer::to("GET"), Vec::new());
+            for piece in text.as_bytes().chunks(size) {
+                answer
+                    .feed_with(piece, |bytes| body.extend_from_slice(bytes))
+                    .unwrap();
+            }
+            assert_eq!(body, b"hello world", "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn who_answered_is_read_from_a_header() {
+        let mut answer = Answer::to("GET").asking(Some(&"x-backend".into()));
+        answer
+            .feed(b"HTTP/1.1 200 OK\r\nX-Backend: blue\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        assert_eq!(answer.backend.as_deref(), Some("blue"));
     }
 
     #[test]

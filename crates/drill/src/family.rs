@@ -1,5 +1,6 @@
 //! The processes of a run: whoever is in the session that was made for it, or carries its
-//! mark in the environment. Nobody else is ever signalled.
+//! mark in the environment; or a process that ran before and was named (`--attach`), with
+//! its descendants. Nobody else is ever signalled, and only what was started here is killed.
 //!
 //! Read from proc(5). Used by the drill and by the stand-in shell.
 
@@ -69,66 +70,118 @@ fn stat_of(text: &str) -> Option<Stat> {
 
 /// The processes of one run.
 pub(super) struct Family {
-    /// The stand-in shell, which leads the session and is no member.
-    session: i32,
-    mark: String,
-    /// Whether processes of other sessions carry the mark; it never changes.
-    marked: HashMap<(i32, u64), bool>,
+    bond: Bond,
+}
+
+/// What makes a process a member.
+enum Bond {
+    /// Nobody is one.
+    None,
+    Started {
+        /// The stand-in shell, which leads the session and is no member.
+        session: i32,
+        mark: String,
+        /// Whether processes of other sessions carry the mark; it never changes.
+        marked: HashMap<(i32, u64), bool>,
+    },
+    /// Members that have been seen: one whose parent is gone stays a member.
+    Attached(HashSet<(i32, u64)>),
 }
 
 impl Family {
     pub(super) fn new(session: i32, mark: String) -> Self {
         Family {
-            session,
-            mark,
-            marked: HashMap::new(),
+            bond: Bond::Started {
+                session,
+                mark,
+                marked: HashMap::new(),
+            },
         }
+    }
+
+    /// Without members.
+    pub(super) fn none() -> Self {
+        Family { bond: Bond::None }
+    }
+
+    /// A process that runs, and its descendants; none if there is no such process.
+    pub(super) fn attached(pid: i32) -> Option<Self> {
+        let stat = stat(pid)?;
+        Some(Family {
+            bond: Bond::Attached(HashSet::from([(pid, stat.began)])),
+        })
     }
 
     /// Those that live; zombies do not.
     pub(super) fn members(&mut self) -> Vec<Process> {
+        if matches!(self.bond, Bond::None) {
+            return Vec::new();
+        }
         let Ok(entries) = fs::read_dir("/proc") else {
             return Vec::new();
         };
         let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let mut members: Vec<Process> = pids.filter_map(|pid| self.member(pid)).collect();
-        members.sort_by_key(|process| process.pid);
-        members
+        let mut alive: Vec<(i32, Stat)> = pids
+            .filter_map(|pid| Some((pid, stat(pid)?)))
+            .filter(|(_, stat)| !matches!(stat.state, 'Z' | 'X'))
+            .collect();
+        alive.sort_by_key(|(pid, _)| *pid);
+        self.adopt(&alive);
+        alive
+            .iter()
+            .filter(|(pid, stat)| self.is_member(*pid, stat))
+            .map(|(pid, stat)| Process::of(*pid, stat))
+            .collect()
+    }
+
+    /// Takes in the children of those that are attached.
+    fn adopt(&mut self, alive: &[(i32, Stat)]) {
+        let Bond::Attached(seen) = &mut self.bond else {
+            return;
+        };
+        loop {
+            let living: HashSet<i32> = alive
+                .iter()
+                .filter(|(pid, stat)| seen.contains(&(*pid, stat.began)))
+                .map(|(pid, _)| *pid)
+                .collect();
+            let before = seen.len();
+            let children = alive
+                .iter()
+                .filter(|(_, stat)| living.contains(&stat.parent));
+            seen.extend(children.map(|(pid, stat)| (*pid, stat.began)));
+            if seen.len() == before {
+                return;
+            }
+        }
+    }
+
+    fn is_member(&mut self, pid: i32, stat: &Stat) -> bool {
+        let own = std::process::id() as i32;
+        match &mut self.bond {
+            Bond::None => false,
+            Bond::Attached(seen) => seen.contains(&(pid, stat.began)),
+            Bond::Started { session, .. } if pid == *session || pid == own => false,
+            Bond::Started {
+                session,
+                mark,
+                marked,
+            } => {
+                stat.session == *session
+                    || (!mark.is_empty() && is_marked(marked, mark, pid, stat.began))
+            }
+        }
     }
 
     fn member(&mut self, pid: i32) -> Option<Process> {
-        let own = std::process::id() as i32;
-        if pid == self.session || pid == own {
-            return None;
-        }
         let stat = stat(pid)?;
-        if matches!(stat.state, 'Z' | 'X') {
-            return None;
-        }
-        if stat.session != self.session && !self.is_marked(pid, &stat) {
-            return None;
-        }
-        Some(Process {
-            pid,
-            name: name(pid),
-            parent: stat.parent,
-            began: stat.began,
-        })
+        let is_alive = !matches!(stat.state, 'Z' | 'X');
+        (is_alive && self.is_member(pid, &stat)).then(|| Process::of(pid, &stat))
     }
 
-    fn is_marked(&mut self, pid: i32, stat: &Stat) -> bool {
-        if self.mark.is_empty() {
-            return false;
-        }
-        // A process forks with its parent's environment, so this is settled at once.
-        let known = self.marked.entry((pid, stat.began));
-        *known.or_insert_with(|| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let wanted = format!("{MARK}={}", self.mark);
-            environment
-                .split(|byte| *byte == 0)
-                .any(|variable| variable == wanted.as_bytes())
-        })
+    /// Whether this process is a member and lives.
+    pub(super) fn has(&mut self, pid: i32) -> bool {
+        self.member(pid).is_some()
     }
 
     /// Sends a signal to a member, after another look whether it is one; whether it was.
@@ -152,8 +205,14 @@ impl Family {
         true
     }
 
-    /// Kills all, and those that they start meanwhile; whether all are gone.
+    /// Kills all that were started here, and those that they start meanwhile; whether all
+    /// are gone.
     pub(super) fn kill(&mut self) -> bool {
+        matches!(self.bond, Bond::Attached(_) | Bond::None) || self.kill_all()
+    }
+
+    /// The same for those of others, too: what a container does to those that stay too long.
+    pub(super) fn kill_all(&mut self) -> bool {
         let deadline = Instant::now() + VANISH;
         loop {
             let members = self.members();
@@ -171,7 +230,30 @@ impl Family {
     }
 }
 
-fn name(pid: i32) -> String {
+impl Process {
+    fn of(pid: i32, stat: &Stat) -> Self {
+        Process {
+            pid,
+            name: name(pid),
+            parent: stat.parent,
+            began: stat.began,
+        }
+    }
+}
+
+/// A process forks with its parent's environment, so this is settled at once.
+fn is_marked(marked: &mut HashMap<(i32, u64), bool>, mark: &str, pid: i32, began: u64) -> bool {
+    *marked.entry((pid, began)).or_insert_with(|| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let wanted = format!("{MARK}={mark}");
+        environment
+            .split(|byte| *byte == 0)
+            .any(|variable| variable == wanted.as_bytes())
+    })
+}
+
+/// What a process calls itself; empty if there is none.
+pub(super) fn name(pid: i32) -> String {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
     let line: String = line.trim().chars().take(120).collect();
@@ -229,5 +311,27 @@ mod tests {
         assert!(stranger.try_wait().unwrap().is_none());
         stranger.kill().unwrap();
         stranger.wait().unwrap();
+    }
+
+    #[test]
+    fn who_is_attached_has_its_children_and_is_not_killed_at_the_end() {
+        let mut parent = std::process::Command::new("/bin/sh")
+            .args(["-c", "sleep 60 & wait"])
+            .spawn()
+            .unwrap();
+        let mut family = Family::attached(parent.id() as i32).unwrap();
+        let deadline = Instant::now() + VANISH;
+        while family.members().len() < 2 && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(family.members().len(), 2);
+        assert!(family.kill());
+        assert_eq!(family.members().len(), 2, "it is not ours to kill");
+        // Its child stays a member when it has gone.
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        assert_eq!(family.members().len(), 1);
+        assert!(family.kill_all());
+        assert!(Family::attached(i32::MAX).is_none());
     }
 }

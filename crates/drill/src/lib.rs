@@ -30,30 +30,49 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `plan.rs` `scenario.rs` `template.rs` | what is to be done, with its bounds |
-//! | `run.rs` `round.rs` | all rounds; one round |
-//! | `session.rs` `shell.rs` | the terminal and the stand-in for a shell, from the outside and the inside |
+//! | `builder.rs` | a drill as it is ordered |
+//! | `plan.rs` `scenario.rs` `template.rs` `known.rs` | what is to be done, with its bounds |
+//! | `run.rs` `round/` | all rounds; one round |
+//! | `session.rs` `shell.rs` `posix.rs` | the terminal and the stand-in for a shell, from the outside and the inside |
+//! | `deed.rs` | the command of `--do` |
 //! | `family.rs` `sockets.rs` | processes and sockets of the server, from proc(5) |
-//! | `ready.rs` | waits until the server answers |
-//! | `load.rs` `client.rs` `answer.rs` | clients, one request, one answer |
+//! | `aim.rs` `ready.rs` | where requests go; waits until the server answers |
+//! | `load/` `client/` `connect.rs` `tls.rs` | clients, one request, one connection |
+//! | `client/http1.rs` `answer.rs` `http2/` `websocket.rs` `events.rs` `upload.rs` | the protocols |
 //! | `witness.rs` | who takes a connection |
-//! | `record.rs` `recorder.rs` | what became of a request, and its verdict |
+//! | `record.rs` `recorder.rs` `outage.rs` `readiness.rs` | what clients saw |
+//! | `verdict.rs` | what that means, for each request |
+//! | `diagnosis/` | why something was lost, and what helps |
 //! | `output.rs` `storage.rs` | what the server printed; what is in a bot's database |
-//! | `results.rs` `table.rs` `report/` `progress.rs` | what was found, and how it is shown |
+//! | `results.rs` `judge.rs` `allow.rs` `baseline.rs` `table.rs` `report/` `progress.rs` | what was found, and how it is shown |
 //!
 //! Invariants: a process is signalled only if it belongs to the session that was made for
-//! it or carries its mark. Whatever ends the drill, a SIGKILL included, ends everything
-//! that it started. Every request gets exactly one verdict. Each wait, record and body
-//! has a bound.
+//! it, carries its mark, or was named by its user. Whatever ends the drill, a SIGKILL
+//! included, ends the server that it started. Every request gets exactly one verdict. Each
+//! wait, record and body has a bound.
 
+mod aim;
+mod allow;
 mod answer;
+mod baseline;
+mod builder;
 mod client;
+mod connect;
+mod deed;
+mod diagnosis;
+mod events;
 mod family;
+mod http2;
+mod judge;
+mod known;
 mod load;
+mod outage;
 mod output;
 mod plan;
+mod posix;
 mod progress;
 mod random;
+mod readiness;
 mod ready;
 mod record;
 mod recorder;
@@ -68,262 +87,31 @@ mod sockets;
 mod storage;
 mod table;
 mod template;
+mod tls;
+mod upload;
+mod verdict;
+mod websocket;
 mod witness;
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
-
+pub use allow::AllowCut;
+pub use baseline::Baseline;
+pub use builder::Drill;
+pub use deed::DoneBy;
+pub use diagnosis::{Cause, Finding};
 pub use family::Process;
 pub use output::Traces;
 pub use plan::Mode;
-pub use record::Verdict;
+pub use recorder::{EventCounts, Leaves};
 pub use results::{Report, Round};
 pub use scenario::{Scenario, To};
 pub use shell::Exit;
 pub use storage::StorageCheck;
 pub use template::Request;
+pub use verdict::Verdict;
+pub use websocket::Messages;
 
-pub use report::{junit, make_directory, write};
+pub use report::{annotate, junit, make_directory, write};
 pub use scenario::named_signal;
 pub use shell::{COMMAND as SHELL_COMMAND, Role as ShellRole, main as shell};
 
-use plan::{Plan, Slow};
-use record::Expected;
 pub use turnkey_report::{Error, Result};
-
-use turnkey_report::stop::Stop;
-
-/// A drill to run. Every setting has a default that suits a small server.
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct Drill {
-    plan: Plan,
-    scenarios: Vec<Scenario>,
-    modes: Vec<Mode>,
-    /// Whether each round is told to whoever watches, on stderr.
-    pub show_progress: bool,
-}
-
-impl Drill {
-    /// Drills a program that is made with `turnkey::App`: its command `run`, on a
-    /// free port of the loopback interface. It also plays the stand-in for a shell.
-    pub fn bot(program: impl AsRef<Path>) -> Self {
-        let program = program.as_ref();
-        let args = ["run", "--host", "127.0.0.1", "--port", "0"];
-        let command = std::iter::once(program.as_os_str().to_owned())
-            .chain(args.map(OsString::from))
-            .collect::<Vec<_>>();
-        Drill::command(command).shell(program)
-    }
-
-    /// Drills any command. It must stay in the foreground and serve HTTP/1.1; its port is
-    /// found by itself.
-    ///
-    /// The stand-in for a shell is played by this program, which must then be one with
-    /// Turnkey's command line; in a test name such a program with [`Drill::shell`].
-    pub fn command<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
-        Drill {
-            plan: Plan::of(words.into_iter().map(Into::into).collect()),
-            scenarios: Vec::new(),
-            modes: Vec::new(),
-            show_progress: false,
-        }
-    }
-
-    /// The program that plays the stand-in for a shell: any one made with
-    /// `turnkey::App`.
-    pub fn shell(mut self, program: impl Into<PathBuf>) -> Self {
-        self.plan.shell = Some(program.into());
-        self
-    }
-
-    /// Adds arguments to the command.
-    pub fn args<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
-        self.plan.command.extend(words.into_iter().map(Into::into));
-        self
-    }
-
-    /// Sets an environment variable of the command.
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<OsString>) -> Self {
-        self.plan.envs.push((name.into(), value.into()));
-        self
-    }
-
-    /// Where the command runs.
-    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.plan.directory = Some(directory.into());
-        self
-    }
-
-    /// Adds something to try; [`Scenario::CtrlC`] without any.
-    pub fn scenario(mut self, scenario: Scenario) -> Self {
-        self.scenarios.push(scenario);
-        self
-    }
-
-    /// Adds a kind of load; both without any.
-    pub fn mode(mut self, mode: Mode) -> Self {
-        self.modes.push(mode);
-        self
-    }
-
-    /// The port on which the command listens; found by itself without.
-    pub fn port(mut self, port: u16) -> Self {
-        self.plan.port = Some(port);
-        self
-    }
-
-    /// The address on which the command listens, such as `http://127.0.0.1:8000`.
-    pub fn url(mut self, url: impl Into<String>) -> Self {
-        self.plan.url = Some(url.into());
-        self
-    }
-
-    /// Allows traffic to a host that is not the loopback interface.
-    pub fn i_know(mut self, host: impl Into<String>) -> Self {
-        self.plan.allowed_host = Some(host.into());
-        self
-    }
-
-    /// What is sent: `GET /` without, and for a bot of ours a message to `POST /http`.
-    pub fn request(mut self, request: Request) -> Self {
-        self.plan.request = Some(request);
-        self
-    }
-
-    /// Statuses of a right answer; 200 to 299 without. Any other one counts against the
-    /// server, and one before the load is an error.
-    pub fn expect_status(mut self, statuses: impl IntoIterator<Item = u16>) -> Self {
-        self.plan.expected = Expected(statuses.into_iter().collect());
-        self
-    }
-
-    /// Adds clients whose requests take their time.
-    pub fn slow(mut self, request: Request, connections: usize) -> Self {
-        self.plan.slow = Some(Slow {
-            request,
-            connections,
-        });
-        self
-    }
-
-    /// Clients of the steady load, each with one request at a time \[16\].
-    pub fn connections(mut self, connections: usize) -> Self {
-        self.plan.connections = connections;
-        self
-    }
-
-    /// Requests a second of all steady clients together, instead of a think time.
-    pub fn rate(mut self, rate: f64) -> Self {
-        self.plan.rate = Some(rate);
-        self
-    }
-
-    /// From an answer to the same client's next request \[10 ms\].
-    pub fn think(mut self, time: Duration) -> Self {
-        self.plan.think = time;
-        self
-    }
-
-    /// Requests of each kind that are held in the middle when the signal comes \[2\].
-    pub fn held(mut self, number: usize) -> Self {
-        self.plan.held = number;
-        self
-    }
-
-    /// How long after the signal, at most, they go on: that of a client's network \[100 ms\].
-    pub fn latency(mut self, time: Duration) -> Self {
-        self.plan.latency = time;
-        self
-    }
-
-    /// Rounds of each scenario under each load \[1\].
-    pub fn repeat(mut self, repeat: usize) -> Self {
-        self.plan.repeat = repeat;
-        self
-    }
-
-    /// Makes the moments of chance repeatable.
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.plan.seed = seed;
-        self
-    }
-
-    /// Load before the signal, at least; by chance up to half as much again \[1 s\].
-    pub fn before(mut self, time: Duration) -> Self {
-        self.plan.before = time;
-        self
-    }
-
-    /// Load after a signal that the server survives, at least \[3 s\].
-    pub fn after(mut self, time: Duration) -> Self {
-        self.plan.after = time;
-        self
-    }
-
-    /// Between the two signals of [`Scenario::DoubleCtrlC`] \[300 ms\].
-    pub fn gap(mut self, time: Duration) -> Self {
-        self.plan.gap = time;
-        self
-    }
-
-    /// For one request \[5 s\].
-    pub fn timeout(mut self, time: Duration) -> Self {
-        self.plan.timeout = time;
-        self
-    }
-
-    /// For the command to answer after its start \[30 s\].
-    pub fn start_timeout(mut self, time: Duration) -> Self {
-        self.plan.start_timeout = time;
-        self
-    }
-
-    /// For the server to leave after a signal; then it is killed \[20 s\].
-    pub fn limit(mut self, time: Duration) -> Self {
-        self.plan.limit = time;
-        self
-    }
-
-    /// For a worker that was killed or hangs to be replaced \[40 s\].
-    pub fn replace_limit(mut self, time: Duration) -> Self {
-        self.plan.replace_limit = time;
-        self
-    }
-
-    /// The database of a bot of ours, if its command does not name it; `None` to leave it
-    /// unchecked.
-    pub fn storage(mut self, url: Option<String>) -> Self {
-        self.plan.check_storage = url.is_some();
-        self.plan.storage = url;
-        self
-    }
-
-    /// Runs it and waits for its end.
-    ///
-    /// # Errors
-    /// [`Error::Start`] when a setting is wrong, or the command
-    /// does not start, does not answer, or leaves by itself. What a server does wrong is no
-    /// error: see [`Report`].
-    pub fn run(self) -> turnkey_report::Result<Report> {
-        self.run_until(&Stop::default())
-    }
-
-    /// The same, until this program gets SIGINT, SIGTERM or SIGHUP.
-    pub fn run_until_signalled(self) -> turnkey_report::Result<Report> {
-        self.run_until(&Stop::on_signals()?)
-    }
-
-    fn run_until(mut self, stop: &Stop) -> turnkey_report::Result<Report> {
-        self.plan.scenarios = match self.scenarios.is_empty() {
-            true => vec![Scenario::CtrlC],
-            false => self.scenarios,
-        };
-        self.plan.modes = match self.modes.is_empty() {
-            true => vec![Mode::KeepAlive, Mode::New],
-            false => self.modes,
-        };
-        run::run(&self.plan, self.show_progress, stop)
-    }
-}

@@ -1,7 +1,6 @@
 //! What the server printed: its first and its last part, and the traces in it.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 
@@ -61,8 +60,8 @@ pub struct Traces {
 }
 
 impl Output {
-    /// Until the terminal is closed.
-    pub(super) fn read(mut terminal: File, into: &Mutex<Output>) {
+    /// Until the terminal or the pipe is closed.
+    pub(super) fn read(mut terminal: impl Read, into: &Mutex<Output>) {
         let mut buffer = [0; 8192];
         while let Ok(count @ 1..) = terminal.read(&mut buffer) {
             into.lock()

@@ -3,7 +3,6 @@
 
 use std::io::{IsTerminal, Write};
 
-use super::record::Verdict;
 use super::results::Round;
 use turnkey_report::say;
 
@@ -63,15 +62,13 @@ impl Progress {
             Some(seconds) => format!("left after {seconds:.2} s"),
             None => "did not leave".to_owned(),
         };
+        let [(cut, of), (cut_later, of_later)] = round.cut_of();
         say!(
-            "{}/{}  {}, {}: {} of {} answered, {} cut, {left}, {verdict}",
+            "{}/{}  {}, {}: cut {cut} of {of} under way at the signal, {cut_later} of {of_later} later; {left}; {verdict}",
             self.done,
             self.total,
             round.scenario,
             round.load,
-            round.number(Verdict::Answered),
-            round.requests,
-            round.number(Verdict::Cut),
         );
     }
 }

@@ -1,19 +1,14 @@
-//! What became of a request: what the client saw, and what that means.
+//! What a client saw of one request.
 //!
-//! The client writes records; when a round is over and it is known when the signal was
-//! sent and which connections the hit worker held, each gets its [`Verdict`].
+//! The clients write records; `verdict.rs` says what they mean once the round is over.
 
-use std::collections::HashSet;
-use std::fmt;
-
-use serde::Serialize;
+use std::sync::Arc;
 
 /// A moment: microseconds since the load began.
 pub(super) type Micros = u64;
 
 /// Which of the load's requests it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Of the steady load.
     Steady,
@@ -27,6 +22,13 @@ pub(super) enum Kind {
     Body,
     /// Its answer is read after the signal.
     Read,
+    /// A large body that takes its time.
+    Upload,
+    /// An answer in pieces.
+    Stream,
+    WebSocket,
+    /// Server-sent events.
+    Events,
 }
 
 impl Kind {
@@ -38,13 +40,16 @@ impl Kind {
             Kind::Head => "held in its head",
             Kind::Body => "held in its body",
             Kind::Read => "held while reading",
+            Kind::Upload => "upload",
+            Kind::Stream => "streamed",
+            Kind::WebSocket => "WebSocket",
+            Kind::Events => "events",
         }
     }
 }
 
 /// How a request ended, as its client saw it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The whole answer is here.
     Complete,
@@ -58,33 +63,43 @@ pub(super) enum End {
     Closed,
     /// No whole answer in time.
     TimedOut,
-    /// What came was no HTTP.
+    /// What came was not the protocol.
     Malformed,
+    /// No TLS: no trust, or no protocol in common.
+    NoTls,
+    /// HTTP/2: above the last stream of a GOAWAY, or reset as refused. The server did
+    /// nothing, and the client may try again (RFC 9113, 6.8 and 8.7).
+    NotBegun,
+    /// HTTP/2: the connection ended, though GOAWAY had promised an answer.
+    Promised,
+    /// HTTP/2: the stream alone was reset, with this code.
+    StreamReset(u32),
+    /// gRPC: the answer ended without its status.
+    NoStatus,
+    /// What lasts was ended as it should: the client knows, and comes again.
+    Told,
+    /// WebSocket: closed with a code that says something else.
+    ClosedWith(u16),
+    /// WebSocket: texts were sent, and did not come back before the close frame.
+    LostMessages,
+    /// Ended in the middle of an event.
+    TornEvent,
     /// The drill's own machine could not: no free port, no file descriptor.
     Local,
 }
 
-/// Which statuses are the right answer: those that were named, else 200 to 299.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Expected(pub(super) Vec<u16>);
-
-impl Expected {
-    pub(super) fn takes(&self, status: u16) -> bool {
-        match self.0.as_slice() {
-            [] => (200..300).contains(&status),
-            named => named.contains(&status),
-        }
-    }
-}
-
 /// One request.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) n: u64,
     pub(super) client: usize,
     pub(super) kind: Kind,
+    /// Which of the addresses it was sent to.
+    pub(super) aim: usize,
     /// On a connection that had carried a request before.
     pub(super) reused: bool,
+    /// The number of its stream, in HTTP/2.
+    pub(super) stream: Option<u32>,
     /// The client's port; 0 before there is one.
     pub(super) port: u16,
     /// When this connection came about.
@@ -101,160 +116,23 @@ pub(super) struct Record {
     pub(super) read: usize,
     pub(super) status: Option<u16>,
     pub(super) retry_after: bool,
+    /// The status in the trailers of gRPC.
+    pub(super) grpc_status: Option<u32>,
+    /// The answer came before all of the body was sent.
+    pub(super) early: bool,
     /// More came than one answer.
     pub(super) extra: bool,
+    /// Who answered, as the header field of `--load-balancer` says.
+    pub(super) backend: Option<Arc<str>>,
+    /// More about its end, for a person.
+    pub(super) detail: Option<Arc<str>>,
     pub(super) outcome: End,
 }
 
-/// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Verdict {
-    /// The whole answer came, with a status that was expected.
-    Answered,
-    /// 503 with `Retry-After`, whole: the server said "not now", and the client knows.
-    Declined,
-    /// No connection after the signal: the request never began. Fine at a stop.
-    Refused,
-    /// In the hands of the worker that was killed or stopped: nobody could save it.
-    WithWorker,
-    /// Cut by the second signal, which asks for just that.
-    Forced,
-    /// Accepted or sent, then reset or closed without a whole answer.
-    Cut,
-    /// More than one answer came.
-    Twice,
-    /// Another answer of 500 or above.
-    Error,
-    /// A whole answer below 500 with a status that was not expected.
-    Unexpected,
-    /// No whole answer in time, on a connection that stood.
-    TimedOut,
-    /// No connection while the server should have served.
-    Unreachable,
-    /// The drill's machine could not send it: says nothing of the server.
-    NotSent,
-}
-
-impl Verdict {
-    pub(super) const ALL: [Verdict; 12] = [
-        Verdict::Answered,
-        Verdict::Declined,
-        Verdict::Refused,
-        Verdict::WithWorker,
-        Verdict::Forced,
-        Verdict::Cut,
-        Verdict::Twice,
-        Verdict::Error,
-        Verdict::Unexpected,
-        Verdict::TimedOut,
-        Verdict::Unreachable,
-        Verdict::NotSent,
-    ];
-
-    /// Whether it counts against the server.
-    #[must_use]
-    pub fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Verdict::Cut
-                | Verdict::Twice
-                | Verdict::Error
-                | Verdict::Unexpected
-                | Verdict::TimedOut
-                | Verdict::Unreachable
-        )
-    }
-
-    /// In words, after a number of requests.
-    pub(super) fn words(self) -> &'static str {
-        match self {
-            Verdict::Answered => "answered",
-            Verdict::Declined => "declined with 503 and Retry-After",
-            Verdict::Refused => "refused after the signal",
-            Verdict::WithWorker => "lost with the worker that was hit",
-            Verdict::Forced => "cut by the second signal",
-            Verdict::Cut => "cut",
-            Verdict::Twice => "answered twice",
-            Verdict::Error => "answered with an error",
-            Verdict::Unexpected => "answered with another status than expected",
-            Verdict::TimedOut => "not answered in time",
-            Verdict::Unreachable => "refused while the server should serve",
-            Verdict::NotSent => "not sent by the drill",
-        }
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.words())
-    }
-}
-
-/// What must be known to judge.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Moments {
-    pub(super) signal: Option<Micros>,
-    /// Of a double Ctrl-C.
-    pub(super) second: Option<Micros>,
-    /// Whether refusals are fine after the signal.
-    pub(super) stops: bool,
-    /// Statuses of a right answer.
-    pub(super) expected: Expected,
-    /// Client ports of the connections that the hit worker held.
-    pub(super) held: HashSet<u16>,
-}
-
 impl Record {
-    /// Judges it.
-    pub(super) fn verdict(&self, moments: &Moments) -> Verdict {
-        let after = |moment: Option<Micros>| moment.is_some_and(|moment| self.end >= moment);
-        let held =
-            self.port != 0 && moments.held.contains(&self.port) && self.opened <= moments.signal;
-        let lost = |otherwise| match () {
-            () if held => Verdict::WithWorker,
-            () if after(moments.second) => Verdict::Forced,
-            () => otherwise,
-        };
-        match self.outcome {
-            End::Complete if self.extra => Verdict::Twice,
-            End::Complete => match self.status {
-                Some(status) if moments.expected.takes(status) => Verdict::Answered,
-                Some(503) if self.retry_after => Verdict::Declined,
-                Some(status) if status >= 500 => Verdict::Error,
-                _ => Verdict::Unexpected,
-            },
-            End::Refused | End::NotConnected
-                if self.connected.is_none() && moments.stops && after(moments.signal) =>
-            {
-                Verdict::Refused
-            }
-            End::Refused => Verdict::Unreachable,
-            End::NotConnected | End::TimedOut => lost(Verdict::TimedOut),
-            End::Reset | End::Closed | End::Malformed => lost(Verdict::Cut),
-            End::Local => Verdict::NotSent,
-        }
-    }
-
-    /// How far a cut one had got, in words: what tells one bug from another.
-    pub(super) fn how(&self) -> String {
-        let what = match self.outcome {
-            End::Reset => "reset",
-            End::Malformed => "answered with something that is no HTTP",
-            _ => "closed",
-        };
-        let connection = if self.reused { "kept-alive" } else { "new" };
-        let when = if self.read > 0 {
-            "in the middle of its answer"
-        } else if self.sent == 0 {
-            "before the request was sent"
-        } else if self.sent < self.size {
-            "before all of the request was sent"
-        } else {
-            "before any answer"
-        };
-        format!("{what} {when}, on a {connection} connection")
+    /// Whether it was under way at this moment.
+    pub(super) fn spans(&self, moment: Option<Micros>) -> bool {
+        moment.is_some_and(|moment| self.start <= moment && self.end >= moment)
     }
 }
 
@@ -268,7 +146,9 @@ pub(super) mod tests {
             n: 1,
             client: 0,
             kind: Kind::Steady,
+            aim: 0,
             reused: false,
+            stream: None,
             port: 4711,
             opened: Some(910),
             start: 900,
@@ -282,129 +162,12 @@ pub(super) mod tests {
             read: 0,
             status: None,
             retry_after: false,
+            grpc_status: None,
+            early: false,
             extra: false,
+            backend: None,
+            detail: None,
             outcome,
         }
-    }
-
-    fn moments() -> Moments {
-        Moments {
-            signal: Some(1000),
-            stops: true,
-            ..Moments::default()
-        }
-    }
-
-    fn unconnected(outcome: End) -> Record {
-        Record {
-            connected: None,
-            opened: None,
-            port: 0,
-            sent: 0,
-            ..record(outcome)
-        }
-    }
-
-    #[test]
-    fn answers() {
-        let answer = |status, retry_after, extra| {
-            let record = Record {
-                status: Some(status),
-                retry_after,
-                extra,
-                ..record(End::Complete)
-            };
-            record.verdict(&moments())
-        };
-        assert_eq!(answer(200, false, false), Verdict::Answered);
-        assert_eq!(answer(204, false, false), Verdict::Answered);
-        for other in [302, 404, 429] {
-            assert_eq!(answer(other, false, false), Verdict::Unexpected);
-        }
-        let told = Moments {
-            expected: Expected(vec![302, 503]),
-            ..moments()
-        };
-        let answer_to = |status| {
-            let record = Record {
-                status: Some(status),
-                retry_after: true,
-                ..record(End::Complete)
-            };
-            record.verdict(&told)
-        };
-        assert_eq!(answer_to(302), Verdict::Answered);
-        assert_eq!(answer_to(503), Verdict::Answered);
-        assert_eq!(answer_to(200), Verdict::Unexpected);
-        assert_eq!(answer(503, true, false), Verdict::Declined);
-        assert_eq!(answer(503, false, false), Verdict::Error);
-        assert_eq!(answer(502, true, false), Verdict::Error);
-        assert_eq!(answer(200, false, true), Verdict::Twice);
-    }
-
-    #[test]
-    fn refusals_are_fine_after_a_signal_that_stops() {
-        let refused = unconnected(End::Refused);
-        assert_eq!(refused.verdict(&moments()), Verdict::Refused);
-        let goes_on = Moments {
-            stops: false,
-            ..moments()
-        };
-        assert_eq!(refused.verdict(&goes_on), Verdict::Unreachable);
-        let before = Record {
-            end: 999,
-            ..refused
-        };
-        assert_eq!(before.verdict(&moments()), Verdict::Unreachable);
-        // The handshake that nobody answers, and the one that was answered.
-        let late = unconnected(End::NotConnected);
-        assert_eq!(late.verdict(&moments()), Verdict::Refused);
-        assert_eq!(late.verdict(&goes_on), Verdict::TimedOut);
-        assert_eq!(record(End::TimedOut).verdict(&moments()), Verdict::TimedOut);
-    }
-
-    #[test]
-    fn what_was_accepted_and_closed_is_cut_whoever_closed_it() {
-        for outcome in [End::Reset, End::Closed, End::Malformed] {
-            assert_eq!(record(outcome).verdict(&moments()), Verdict::Cut);
-        }
-        let forced = Moments {
-            second: Some(1050),
-            ..moments()
-        };
-        assert_eq!(record(End::Reset).verdict(&forced), Verdict::Forced);
-        let early = Record {
-            end: 1049,
-            ..record(End::Reset)
-        };
-        assert_eq!(early.verdict(&forced), Verdict::Cut);
-        let held = Moments {
-            held: HashSet::from([4711]),
-            ..moments()
-        };
-        assert_eq!(record(End::Reset).verdict(&held), Verdict::WithWorker);
-        // A later connection from the same port is another one.
-        let later = Record {
-            opened: Some(1001),
-            ..record(End::Reset)
-        };
-        assert_eq!(later.verdict(&held), Verdict::Cut);
-    }
-
-    #[test]
-    fn how_a_request_was_cut() {
-        assert_eq!(
-            record(End::Closed).how(),
-            "closed before any answer, on a new connection"
-        );
-        let half = Record {
-            sent: 50,
-            reused: true,
-            ..record(End::Reset)
-        };
-        assert_eq!(
-            half.how(),
-            "reset before all of the request was sent, on a kept-alive connection"
-        );
     }
 }

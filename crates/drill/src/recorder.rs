@@ -8,13 +8,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::record::{End, Expected, Micros, Record};
+use serde::Serialize;
+
+use super::events::Events;
+use super::outage::Outages;
+use super::plan::MAX_URLS;
+use super::readiness::Readiness;
+use super::record::{End, Micros, Record};
+use super::verdict::Expected;
+use super::websocket::Messages;
 
 /// Records of one round: some 10 MiB.
 const MAX_RECORDS: usize = 60_000;
 
 /// Refusals that are kept as records.
 const MAX_REFUSALS: u64 = 2_000;
+
+/// Backends whose answers are counted.
+const MAX_BACKENDS: usize = 100;
 
 /// Whole answers older than this are only counted while there was no signal.
 const RECENT: Micros = 1_000_000;
@@ -51,6 +62,8 @@ pub(super) struct Recorder {
     records: VecDeque<Record>,
     refusals: u64,
     expected: Expected,
+    /// By address.
+    outages: Vec<Outages>,
     out: Recorded,
 }
 
@@ -60,16 +73,50 @@ pub(super) struct Recorded {
     pub(super) records: Vec<Record>,
     /// Whole answers that are only counted.
     pub(super) answered: u64,
+    /// Those of them whose requests began after the signal.
+    pub(super) answered_later: u64,
     /// Connections that nobody took after the signal, and are only counted.
     pub(super) refused: u64,
     /// Records that were beyond the bound: the round cannot be judged.
     pub(super) dropped: u64,
     pub(super) of_clients: OfClients,
     pub(super) first_refusal: Option<Micros>,
+    /// The longest time in which nobody took a connection.
+    pub(super) outage: Micros,
+    pub(super) readiness: Readiness,
+    pub(super) leaves: Leaves,
+    pub(super) early_answers: u64,
+    pub(super) messages: Messages,
+    pub(super) events: EventCounts,
+    /// Who answered: before the signal, and after it.
+    pub(super) backends: BTreeMap<Arc<str>, (u64, u64)>,
     /// Answers by status.
     pub(super) statuses: BTreeMap<u16, u64>,
     /// The next free number.
     pub(super) next: u64,
+}
+
+/// Events of all streams of a round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct EventCounts {
+    /// Whole ones.
+    pub received: u64,
+    /// Streams that went on, after an end, with the event that follows.
+    pub resumed: u64,
+    /// Streams that went on with another one, though `Last-Event-ID` was sent.
+    pub not_resumed: u64,
+}
+
+/// How a server took leave of its connections of HTTP/2, after the signal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Leaves {
+    /// GOAWAY for all streams first, later with the last one: nothing was turned away.
+    pub in_two_steps: u64,
+    /// With one GOAWAY, which turns away what is on its way.
+    pub at_once: u64,
+    /// The connection ended without GOAWAY.
+    pub silent: u64,
 }
 
 impl Recorder {
@@ -79,6 +126,7 @@ impl Recorder {
             records: VecDeque::new(),
             refusals: 0,
             expected,
+            outages: vec![Outages::default(); MAX_URLS],
             out: Recorded::default(),
         }
     }
@@ -87,6 +135,21 @@ impl Recorder {
     pub(super) fn keep(&mut self, record: Record) {
         let signal = self.signalled.load(Ordering::Acquire);
         let (out, whole) = (&mut self.out, record.outcome == End::Complete);
+        out.early_answers += u64::from(record.early);
+        if let Some(outages) = self.outages.get_mut(record.aim) {
+            outages.add(&record, record.connected.is_none());
+        }
+        if let Some(name) = &record.backend
+            && (out.backends.len() < MAX_BACKENDS || out.backends.contains_key(name))
+        {
+            let (before, after) = out.backends.entry(name.clone()).or_default();
+            let counted = if signal > 0 && record.end >= signal {
+                after
+            } else {
+                before
+            };
+            *counted += 1;
+        }
         if let Some(status) = record.status.filter(|_| whole) {
             *out.statuses.entry(status).or_default() += 1;
         }
@@ -117,6 +180,7 @@ impl Recorder {
             self.records.push_back(record);
         } else if record.is_plain_answer(&self.expected) {
             out.answered += 1;
+            out.answered_later += u64::from(signal > 0 && record.start > signal);
         } else if is_refusal {
             out.refused += 1;
         } else {
@@ -124,10 +188,30 @@ impl Recorder {
         }
     }
 
+    /// An answer of `--ready-path`, which is none of the load's.
+    pub(super) fn asked_for_readiness(&mut self, record: &Record) {
+        self.out.readiness.add(record);
+    }
+
+    /// What went over one WebSocket.
+    pub(super) fn messages(&mut self, messages: &Messages) {
+        self.out.messages.add(messages);
+    }
+
+    /// What came over one stream.
+    pub(super) fn events(&mut self, events: &Events) {
+        let counts = &mut self.out.events;
+        counts.received += events.received;
+        counts.resumed += u64::from(events.is_resumed == Some(true));
+        counts.not_resumed += u64::from(events.is_resumed == Some(false));
+    }
+
     /// `next` is the first number that was not used.
     pub(super) fn into_recorded(mut self, next: u64) -> Recorded {
         self.out.records = self.records.into();
         self.out.next = next;
+        let longest = self.outages.iter().map(Outages::longest).max();
+        self.out.outage = longest.unwrap_or_default();
         self.out
     }
 }

@@ -1,6 +1,6 @@
 //! What a drill found, in numbers and sentences.
 //!
-//! Made by `round.rs`, shown by `table.rs` and `report/`, and what [`Drill::run`]
+//! Made by `round/`, shown by `table.rs` and `report/`, and what [`Drill::run`]
 //! returns. The JSON of `--json` is these types as they stand.
 //!
 //! [`Drill::run`]: crate::Drill::run
@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::deed::DoneBy;
+use super::diagnosis::Finding;
 use super::family::Process;
 use super::output::Traces;
-use super::plan::Plan;
-use super::record::{Expected, Kind, Micros, Moments, Record, Verdict};
-use super::recorder::Recorded;
-use super::scenario::Scenario;
+use super::record::{Kind, Micros, Record};
+use super::recorder::{EventCounts, Leaves, Recorded};
 use super::shell::Exit;
 use super::storage::StorageCheck;
+use super::verdict::{Moments, Verdict};
+use super::websocket::Messages;
 
 /// One round: the server was started, loaded, signalled, and ended.
 #[derive(Clone, Debug, Serialize)]
@@ -34,12 +36,16 @@ pub struct Round {
     pub port: u16,
     /// Seconds of load before the signal.
     pub signal_after_s: f64,
-    /// All requests.
+    /// All requests that began: those that were refused a connection did not.
     pub requests: u64,
     /// Requests that were under way at the signal.
     pub in_flight_at_signal: usize,
-    /// What became of them.
+    /// What became of all, refused ones included.
     pub counts: BTreeMap<Verdict, u64>,
+    /// What became of those that were under way at the signal.
+    pub under_way: BTreeMap<Verdict, u64>,
+    /// What became of those that began after it.
+    pub later: BTreeMap<Verdict, u64>,
     /// How far those had got that were cut.
     pub cut_how: BTreeMap<String, u64>,
     /// Whole answers by status.
@@ -72,8 +78,33 @@ pub struct Round {
     /// What it printed.
     #[serde(skip)]
     pub output: String,
+    /// The longest time in which nobody took a connection, in seconds.
+    pub longest_refusal_s: f64,
+    /// What the command of `--do` did.
+    pub done_by: Option<DoneBy>,
+    /// Who answered, by the header field of `--load-balancer`: how often before the signal,
+    /// and after it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub backends: BTreeMap<String, (u64, u64)>,
+    /// How it took leave of its connections of HTTP/2, after the signal.
+    pub leaves: Leaves,
+    /// Uploads that were answered before all of the body was sent.
+    pub early_answers: u64,
+    /// What went over its WebSockets.
+    pub messages: Messages,
+    /// What came over its streams of events.
+    pub events: EventCounts,
+    /// Seconds from the signal until `--ready-path` said that it is not ready.
+    pub unready_after_s: Option<f64>,
     /// For bots of ours: whether what was acknowledged is in the database.
     pub storage: Option<StorageCheck>,
+    /// Whether it was killed when `--stop-timeout` was over.
+    pub killed_at_stop_timeout: bool,
+    /// Why, most likely, and what helps.
+    pub findings: Vec<Finding>,
+    /// What would be wrong, and is within what was allowed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed: Vec<String>,
     /// What is wrong, in sentences; nothing for a clean round.
     pub problems: Vec<String>,
     /// Its requests, for the timeline.
@@ -103,6 +134,9 @@ pub struct Report {
     pub seed: u64,
     /// Rounds that were planned.
     pub planned: usize,
+    /// What a reader should know of this server.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Rounds in the order in which they ran.
     pub rounds: Vec<Round>,
     /// Whether somebody stopped the drill before its end.
@@ -140,11 +174,41 @@ impl Round {
         self.problems.is_empty()
     }
 
-    /// What was wrong, and how requests were cut, a line each.
+    /// What counts against the server.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        let counts = self.counts.iter();
+        let failed = counts.filter(|(verdict, _)| verdict.is_failure());
+        failed.map(|(_, number)| number).sum()
+    }
+
+    /// What was cut is within what is allowed.
+    pub(super) fn allow_cut(&mut self) {
+        let cut = self.number(Verdict::Cut);
+        let sentence = self.what_was_cut(cut);
+        let before = self.problems.len();
+        self.problems.retain(|problem| *problem != sentence);
+        if self.problems.len() < before {
+            self.allowed.push(sentence);
+        }
+    }
+
+    /// What was wrong, how requests were cut, and why, a line each.
     pub(super) fn details(&self) -> Vec<String> {
         let cut = self.cut_how.iter();
         let cut = cut.map(|(how, number)| format!("{number} {how}"));
-        self.problems.iter().cloned().chain(cut).collect()
+        let found = self.findings.iter().map(|finding| {
+            format!(
+                "{} {}: {}; {}. {}",
+                finding.number, finding.what, finding.likely, finding.remedy, finding.page
+            )
+        });
+        self.problems
+            .iter()
+            .cloned()
+            .chain(cut)
+            .chain(found)
+            .collect()
     }
 
     /// How many requests ended so.
@@ -161,7 +225,7 @@ impl Round {
         let unrecorded = [
             (Verdict::Answered, recorded.answered),
             (
-                match moments.stops {
+                match moments.may_refuse {
                     true => Verdict::Refused,
                     false => Verdict::Unreachable,
                 },
@@ -174,6 +238,35 @@ impl Round {
             }
         }
         counts
+    }
+
+    /// What became of the requests that were under way at the signal, and of later ones.
+    pub(super) fn around(
+        recorded: &Recorded,
+        moments: &Moments,
+    ) -> (BTreeMap<Verdict, u64>, BTreeMap<Verdict, u64>) {
+        let mut under_way = BTreeMap::new();
+        let mut later = BTreeMap::new();
+        for record in &recorded.records {
+            let verdict = record.verdict(moments);
+            if record.spans(moments.signal) {
+                *under_way.entry(verdict).or_default() += 1;
+            } else if Some(record.start) > moments.signal && verdict != Verdict::Refused {
+                *later.entry(verdict).or_default() += 1;
+            }
+        }
+        if recorded.answered_later > 0 {
+            *later.entry(Verdict::Answered).or_default() += recorded.answered_later;
+        }
+        (under_way, later)
+    }
+
+    /// Under way at the signal, and begun later: of how many how many were cut.
+    pub(super) fn cut_of(&self) -> [(u64, u64); 2] {
+        [&self.under_way, &self.later].map(|counts| {
+            let cut = counts.get(&Verdict::Cut).copied().unwrap_or_default();
+            (cut, counts.values().sum())
+        })
     }
 
     pub(super) fn how(recorded: &Recorded, moments: &Moments) -> BTreeMap<String, u64> {
@@ -200,109 +293,5 @@ impl Round {
             let good = record.verdict(moments) == Verdict::Answered;
             (answered + u64::from(good), all + 1)
         })
-    }
-
-    /// Which statuses nobody expected.
-    fn unexpected(&self, expected: &Expected) -> String {
-        let other = self.statuses.keys();
-        let other: Vec<String> = other
-            .filter(|status| **status < 500 && !expected.takes(**status))
-            .map(ToString::to_string)
-            .collect();
-        let other = other.join(", ");
-        format!(" ({other}; where that is right, say --expect-status)")
-    }
-
-    /// Fills in what is wrong.
-    pub(super) fn judge(
-        &mut self,
-        scenario: &Scenario,
-        gone_though_it_should_stay: bool,
-        dropped: u64,
-        plan: &Plan,
-    ) {
-        let mut problems = Vec::new();
-        let failures = Verdict::ALL
-            .into_iter()
-            .filter(|verdict| verdict.is_failure());
-        for verdict in failures {
-            let number = self.number(verdict);
-            if number > 0 {
-                let which = match verdict {
-                    Verdict::Unexpected => self.unexpected(&plan.expected),
-                    _ => String::new(),
-                };
-                problems.push(format!("{} {}{which}", requests(number), verdict.words()));
-            }
-        }
-        if self.killed_at_limit {
-            problems.push(format!(
-                "it did not leave within {} s and was killed",
-                plan.limit.as_secs_f64()
-            ));
-        }
-        if gone_though_it_should_stay {
-            let how = self
-                .exit
-                .map_or(String::new(), |exit| format!(" with {exit}"));
-            problems.push(format!("it left{how}, though it should have gone on"));
-        } else if scenario.needs_a_successor() && self.replaced_after_s.is_none() {
-            problems.push(format!(
-                "no new worker served within {} s",
-                plan.replace_limit.as_secs_f64()
-            ));
-        }
-        match self.left_behind.as_slice() {
-            [] => {}
-            [one] => problems.push(format!(
-                "a process was left behind: {} {}",
-                one.pid, one.name
-            )),
-            [one, ..] => problems.push(format!(
-                "{} processes were left behind, the first: {} {}",
-                self.left_behind.len(),
-                one.pid,
-                one.name
-            )),
-        }
-        if self.port_is_free == Some(false) {
-            problems.push(format!("port {} cannot be bound again", self.port));
-        }
-        if self.traces.count > 0 {
-            problems.push(match self.traces.count {
-                1 => "it printed a traceback or panic after the signal".to_owned(),
-                many => format!("it printed {many} tracebacks or panics after the signal"),
-            });
-        }
-        if let Some(check) = &self.storage {
-            for (number, what) in [
-                (check.lost, "acknowledged messages are not in the database"),
-                (check.twice, "messages took effect twice"),
-            ] {
-                if number > 0 {
-                    problems.push(format!("{number} {what}"));
-                }
-            }
-        }
-        if dropped > 0 {
-            problems.push(format!(
-                "{dropped} failed requests are beyond the bound of what is kept and were not judged"
-            ));
-        }
-        self.problems = problems;
-    }
-}
-
-fn requests(number: u64) -> String {
-    match number {
-        1 => "1 request was".to_owned(),
-        many => format!("{many} requests were"),
-    }
-}
-
-impl Record {
-    /// Whether it was under way at this moment.
-    pub(super) fn spans(&self, moment: Option<Micros>) -> bool {
-        moment.is_some_and(|moment| self.start <= moment && self.end >= moment)
     }
 }

@@ -4,10 +4,13 @@
 //! Called by `mod.rs`. Bound: the requests of one round for each scenario and load are
 //! kept for the timeline, those of the others are not.
 
+use super::allow::AllowCut;
 use super::plan::Plan;
 use super::progress::Progress;
 use super::results::{Report, Round};
 use super::round::{self, Case};
+use super::table::rows;
+use super::verdict::Verdict;
 use turnkey_report::stop::Stop;
 
 /// # Errors
@@ -19,6 +22,7 @@ pub(super) fn run(plan: &Plan, show_progress: bool, stop: &Stop) -> turnkey_repo
         command: plan.command_line(),
         seed: plan.seed,
         planned: plan.rounds(),
+        notes: plan.notes(),
         rounds: Vec::new(),
         interrupted: false,
         files: Vec::new(),
@@ -50,6 +54,9 @@ pub(super) fn run(plan: &Plan, show_progress: bool, stop: &Stop) -> turnkey_repo
             }
         }
     }
+    if let Some(allowed) = plan.allow_cut {
+        allow(&mut report, allowed);
+    }
     Ok(report)
 }
 
@@ -70,4 +77,23 @@ fn keep(rounds: &mut Vec<Round>, mut round: Round) {
         None => {}
     }
     rounds.push(round);
+}
+
+/// Takes what is allowed out of the problems.
+fn allow(report: &mut Report, allowed: AllowCut) {
+    let passing: Vec<(String, &'static str)> = rows(report)
+        .iter()
+        .filter(|row| {
+            let began = row.rounds.iter().map(|round| round.requests).sum();
+            allowed.takes(row.sum(Verdict::Cut), began)
+        })
+        .map(|row| (row.scenario.to_owned(), row.load))
+        .collect();
+    for round in &mut report.rounds {
+        let is_it =
+            |(scenario, load): &(String, &str)| *scenario == round.scenario && *load == round.load;
+        if passing.iter().any(is_it) {
+            round.allow_cut();
+        }
+    }
 }

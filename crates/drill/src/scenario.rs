@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 
+use super::known::Known;
 use turnkey_report::Error;
 
 /// What is done to the server while it is under load.
@@ -19,6 +20,9 @@ pub enum Scenario {
     DoubleCtrlC,
     /// SIGTERM to the first process, as `kill` and most init systems do.
     Term,
+    /// The signal that a known server calls graceful (nginx: SIGQUIT), to the first process;
+    /// SIGTERM for the others.
+    Graceful,
     /// SIGTERM to the whole group, as systemd's `KillMode=control-group` does.
     TermGroup,
     /// SIGKILL to one worker.
@@ -31,6 +35,8 @@ pub enum Scenario {
     Hup,
     /// SIGUSR2 to the first process: an upgrade or a restart, for those that know one.
     Usr2,
+    /// Runs a command of the user's, such as a rolling restart; the service should go on.
+    Do(String),
     /// Any other signal.
     Signal {
         /// Its name, with or without `SIG`.
@@ -58,12 +64,18 @@ pub(super) enum Act {
     /// A key at the terminal.
     CtrlC,
     Send(Signal, To),
+    /// A command line.
+    Do(String),
 }
 
-const NAMED: [(&str, Scenario); 9] = [
+/// Letters of a command in the name of its scenario.
+const SHOWN: usize = 32;
+
+const NAMED: [(&str, Scenario); 10] = [
     ("ctrl-c", Scenario::CtrlC),
     ("double-ctrl-c", Scenario::DoubleCtrlC),
     ("term", Scenario::Term),
+    ("graceful", Scenario::Graceful),
     ("term-group", Scenario::TermGroup),
     ("kill-worker", Scenario::KillWorker),
     ("kill-master", Scenario::KillMaster),
@@ -83,13 +95,14 @@ impl Scenario {
     pub(super) fn act(&self) -> turnkey_report::Result<Act> {
         Ok(match self {
             Scenario::CtrlC | Scenario::DoubleCtrlC => Act::CtrlC,
-            Scenario::Term => Act::Send(Signal::SIGTERM, To::Master),
+            Scenario::Term | Scenario::Graceful => Act::Send(Signal::SIGTERM, To::Master),
             Scenario::TermGroup => Act::Send(Signal::SIGTERM, To::Group),
             Scenario::KillWorker => Act::Send(Signal::SIGKILL, To::Worker),
             Scenario::KillMaster => Act::Send(Signal::SIGKILL, To::Master),
             Scenario::StopWorker => Act::Send(Signal::SIGSTOP, To::Worker),
             Scenario::Hup => Act::Send(Signal::SIGHUP, To::Master),
             Scenario::Usr2 => Act::Send(Signal::SIGUSR2, To::Master),
+            Scenario::Do(command) => Act::Do(command.clone()),
             Scenario::Signal { name, to, .. } => Act::Send(signal(name)?, *to),
         })
     }
@@ -101,10 +114,40 @@ impl Scenario {
             Scenario::CtrlC
             | Scenario::DoubleCtrlC
             | Scenario::Term
+            | Scenario::Graceful
             | Scenario::TermGroup
             | Scenario::KillMaster => true,
-            Scenario::KillWorker | Scenario::StopWorker | Scenario::Hup | Scenario::Usr2 => false,
+            Scenario::KillWorker
+            | Scenario::StopWorker
+            | Scenario::Hup
+            | Scenario::Usr2
+            | Scenario::Do(_) => false,
             Scenario::Signal { stops, .. } => *stops,
+        }
+    }
+
+    /// The signal that asks the server to stop, if this does.
+    pub(super) fn asks_with(&self) -> Option<Signal> {
+        match self {
+            Scenario::CtrlC | Scenario::DoubleCtrlC => Some(Signal::SIGINT),
+            Scenario::Term | Scenario::TermGroup | Scenario::Graceful => Some(Signal::SIGTERM),
+            Scenario::Signal {
+                name, stops: true, ..
+            } => signal(name).ok(),
+            _ => None,
+        }
+    }
+
+    /// With the signal of this server, where the scenario leaves it open.
+    pub(super) fn for_server(self, known: Option<&Known>) -> Self {
+        match (self, known.map(Known::graceful)) {
+            (Scenario::Graceful, None | Some(Signal::SIGTERM)) => Scenario::Term,
+            (Scenario::Graceful, Some(signal)) => Scenario::Signal {
+                name: signal.as_str().trim_start_matches("SIG").to_owned(),
+                to: To::Master,
+                stops: true,
+            },
+            (other, _) => other,
         }
     }
 
@@ -114,6 +157,11 @@ impl Scenario {
             self,
             Scenario::KillWorker | Scenario::StopWorker | Scenario::Signal { to: To::Worker, .. }
         )
+    }
+
+    /// Whether it is a command of the user's, after which other processes may serve.
+    pub(super) fn is_done_by_command(&self) -> bool {
+        matches!(self, Scenario::Do(_))
     }
 
     /// Whether another process must take the place of the one that was hit.
@@ -188,6 +236,10 @@ impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Scenario::Signal { name, to, .. } => write!(f, "{} to {to}", name.to_lowercase()),
+            Scenario::Do(command) => match command.char_indices().nth(SHOWN) {
+                None => write!(f, "do {command}"),
+                Some((end, _)) => write!(f, "do {} …", &command[..end]),
+            },
             other => match NAMED.iter().find(|(_, scenario)| scenario == other) {
                 Some((name, _)) => f.write_str(name),
                 None => Ok(()),
@@ -207,6 +259,19 @@ mod tests {
             assert_eq!(scenario.to_string(), name);
         }
         assert!("ctrl-d".parse::<Scenario>().unwrap_err().contains("usr2"));
+    }
+
+    #[test]
+    fn graceful_is_what_the_server_calls_so() {
+        let of = |program| Scenario::Graceful.for_server(Known::of([program]));
+        assert_eq!(of("nginx").to_string(), "quit to master");
+        assert!(of("nginx").stops());
+        assert_eq!(of("gunicorn"), Scenario::Term);
+        assert_eq!(of("unheard-of"), Scenario::Term);
+        assert_eq!(
+            Scenario::Hup.for_server(Known::of(["nginx"])),
+            Scenario::Hup
+        );
     }
 
     #[test]

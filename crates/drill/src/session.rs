@@ -1,13 +1,15 @@
-//! The stand-in for a shell from the outside: a terminal, a session on it, the server in
-//! its foreground.
+//! The server as the drill holds it: in the foreground of a terminal of its own, with a
+//! stand-in for a shell, seen from the outside; or attached, if it ran before; or only an
+//! address.
 //!
-//! Used by `round.rs`. Invariant: nothing that was started here outlives its
-//! [`Session`], nor the drill: the stand-in kills all when its input ends.
+//! Used by `round/`. Invariants: nothing that was started here outlives its
+//! [`Session`], nor the drill: the stand-in kills all when its input ends. What was not
+//! started here is not ended here.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,11 +18,12 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgid, getpgrp};
 
 use super::family::{Family, MARK};
 use super::output::Output;
 use super::plan::Plan;
+use super::posix;
 use super::shell::{self, Exit, Word};
 use turnkey_report::Error;
 
@@ -30,22 +33,68 @@ const SOON: Duration = Duration::from_secs(20);
 /// What a terminal sends for Ctrl-C.
 const CTRL_C: &[u8] = b"\x03";
 
-/// A server in the foreground of its own terminal.
+/// A server.
 pub(super) struct Session {
-    child: Child,
-    terminal: File,
-    words: Receiver<(Instant, Word)>,
-    left: Option<(Instant, Exit)>,
-    /// The server's first process.
+    origin: Origin,
+    left: Option<Left>,
+    /// The server's first process; 0 where none is known.
     pub(super) master: i32,
     pub(super) family: Family,
+}
+
+/// That the first process ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    pub(super) at: Instant,
+    /// Only a parent is told.
+    pub(super) exit: Option<Exit>,
+}
+
+/// How it came to be.
+enum Origin {
+    Started(Box<Started>),
+    Attached,
+    Elsewhere,
+}
+
+/// In the foreground of its own terminal.
+struct Started {
+    child: Child,
+    /// Beside a stand-in that does not notice the drill's end itself.
+    watchman: Option<Child>,
+    terminal: File,
+    words: Receiver<(Instant, Word)>,
     output: Arc<Mutex<Output>>,
 }
 
 impl Session {
+    /// As the plan says: starts the command, attaches to a process, or neither.
+    ///
     /// # Errors
-    /// [`Error::Start`] when the system gives no terminal or process.
-    pub(super) fn start(plan: &Plan, round: usize) -> turnkey_report::Result<Self> {
+    /// [`Error::Start`] when the system gives no terminal or process, or there is no such
+    /// process.
+    pub(super) fn open(plan: &Plan, round: usize) -> turnkey_report::Result<Self> {
+        if !plan.command.is_empty() {
+            return Session::start(plan, round);
+        }
+        let (origin, master, family) = match plan.attach {
+            None => (Origin::Elsewhere, 0, Family::none()),
+            Some(pid) => {
+                let family = Family::attached(pid).ok_or_else(|| {
+                    Error::Start(format!("there is no process {pid} to attach to"))
+                })?;
+                (Origin::Attached, pid, family)
+            }
+        };
+        Ok(Session {
+            origin,
+            left: None,
+            master,
+            family,
+        })
+    }
+
+    fn start(plan: &Plan, round: usize) -> turnkey_report::Result<Self> {
         let cannot = |what: &str, e: std::io::Error| {
             Error::Start(format!(
                 "cannot {what}: {e}; the drill needs a terminal of its own (/dev/ptmx)"
@@ -58,21 +107,45 @@ impl Session {
         let name = ptsname_r(&terminal).map_err(|e| cannot("name a terminal", e.into()))?;
         let terminal = File::from(OwnedFd::from(terminal));
         let mark = format!("{}-{round}", plan.run);
-        let mut command = Command::new(shell_program(plan)?);
+        let mut command = match &plan.shell {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command
+                    .args([shell::COMMAND, "--terminal", &name, "--"])
+                    .args(&plan.command)
+                    .stdin(Stdio::piped())
+                    .stderr(Stdio::null());
+                command
+            }
+            None => {
+                let open = || {
+                    let mut options = OpenOptions::new();
+                    options
+                        .read(true)
+                        .write(true)
+                        .custom_flags(OFlag::O_NOCTTY.bits());
+                    options.open(&name)
+                };
+                let mut command = posix::leader(&plan.command);
+                command.stdin(open()?).stderr(open()?);
+                command
+            }
+        };
         command
-            .args([shell::COMMAND, "--terminal", &name, "--"])
-            .args(&plan.command)
             .envs(plan.envs.iter().map(|(name, value)| (name, value)))
             .env(MARK, &mark)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+            .stdout(Stdio::piped());
         if let Some(directory) = &plan.directory {
             command.current_dir(directory);
         }
-        let mut child = command
-            .spawn()
-            .map_err(|e| Error::Start(format!("cannot start a process: {e}")))?;
+        let mut child = command.spawn().map_err(|e| {
+            let program = command.get_program().to_string_lossy();
+            Error::Start(format!("cannot start {program}, to make a session: {e}"))
+        })?;
+        let watchman = match plan.shell {
+            Some(_) => None,
+            None => Some(posix::watchman(child.id(), &mark)?),
+        };
         let said = child.stdout.take();
         let said = BufReader::new(said.ok_or_else(|| Error::msg("a process without stdout"))?);
         let (sender, words) = channel();
@@ -89,16 +162,21 @@ impl Session {
         let output = Arc::new(Mutex::new(Output::default()));
         let (reader, into) = (terminal.try_clone()?, output.clone());
         thread("output", move || Output::read(reader, &into))?;
+        let family = Family::new(child.id() as i32, mark);
+        let first = words.recv_timeout(SOON);
         let mut session = Session {
-            family: Family::new(child.id() as i32, mark),
-            child,
-            terminal,
-            words,
+            origin: Origin::Started(Box::new(Started {
+                child,
+                terminal,
+                watchman,
+                words,
+                output,
+            })),
             left: None,
             master: 0,
-            output,
+            family,
         };
-        session.master = match session.words.recv_timeout(SOON) {
+        session.master = match first {
             Ok((_, Word::Started(pid))) => pid,
             Ok((_, Word::Failed(sentence))) => {
                 return Err(Error::Start(format!(
@@ -110,15 +188,35 @@ impl Session {
         Ok(session)
     }
 
-    /// Presses Ctrl-C.
-    pub(super) fn press_ctrl_c(&mut self) -> turnkey_report::Result<()> {
-        Ok(self.terminal.write_all(CTRL_C)?)
+    /// Whether its processes were started here, and are to end here.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self.origin, Origin::Started(_))
     }
 
-    /// Signals every process of the server's group. Its number is ours: the first
-    /// process is not waited for before the end.
+    /// Presses Ctrl-C; without a terminal of ours, does what it does.
+    pub(super) fn press_ctrl_c(&mut self) -> turnkey_report::Result<()> {
+        match &mut self.origin {
+            Origin::Started(started) => Ok(started.terminal.write_all(CTRL_C)?),
+            _ => self.signal_group(Signal::SIGINT),
+        }
+    }
+
+    /// Signals every process of the server's group. If the server was started here, the
+    /// number is ours: the first process is not waited for before the end.
     pub(super) fn signal_group(&self, signal: Signal) -> turnkey_report::Result<()> {
-        Ok(killpg(Pid::from_raw(self.master), signal)?)
+        let master = Pid::from_raw(self.master);
+        let group = match self.is_ours() {
+            true => master,
+            false => getpgid(Some(master))?,
+        };
+        if group == getpgrp() {
+            return Err(Error::Start(format!(
+                "process {} is in the drill's own process group, which a signal to the group would \
+                 hit; start it with setsid",
+                self.master
+            )));
+        }
+        Ok(killpg(group, signal)?)
     }
 
     /// Signals the first process, likewise.
@@ -127,40 +225,62 @@ impl Session {
     }
 
     /// When and how the first process ended, if it has within this time.
-    pub(super) fn left(&mut self, wait: Duration) -> Option<(Instant, Exit)> {
-        if self.left.is_none() {
-            match self.words.recv_timeout(wait) {
-                Ok((at, Word::Left(exit))) => self.left = Some((at, exit)),
-                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+    pub(super) fn left(&mut self, wait: Duration) -> Option<Left> {
+        if self.left.is_some() {
+            return self.left;
+        }
+        let left = |at, exit| Some(Left { at, exit });
+        self.left = match &self.origin {
+            Origin::Elsewhere => None,
+            Origin::Attached => {
+                std::thread::sleep(wait);
+                let is_there = self.family.has(self.master);
+                (!is_there).then(Instant::now).and_then(|at| left(at, None))
+            }
+            Origin::Started(started) => match started.words.recv_timeout(wait) {
+                Ok((at, Word::Left(exit))) => left(at, Some(exit)),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => None,
                 // The stand-in is gone, and so is everything.
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.left = Some((Instant::now(), Exit::Signal(Signal::SIGKILL as i32)));
+                    left(Instant::now(), Some(Exit::Signal(Signal::SIGKILL as i32)))
                 }
-            }
-        }
+            },
+        };
         self.left
     }
 
-    /// What it printed so far.
+    /// What it printed so far; nothing is known of what was not started here.
     pub(super) fn output(&self) -> Output {
-        self.output
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        match &self.origin {
+            Origin::Started(started) => started
+                .output
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+            _ => Output::default(),
+        }
     }
 }
 
 impl Drop for Session {
-    /// Kills what is left.
+    /// Kills what is left of what was started.
     fn drop(&mut self) {
-        drop(self.child.stdin.take());
+        let Origin::Started(started) = &mut self.origin else {
+            return;
+        };
+        drop(started.child.stdin.take());
+        if let Some(watchman) = &mut started.watchman {
+            drop(started.child.kill());
+            drop(watchman.stdin.take());
+            drop(watchman.wait());
+        }
         let deadline = Instant::now() + SOON;
-        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+        while matches!(started.child.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(2));
         }
         // It may be gone, which is what is wanted.
-        drop(self.child.kill());
-        drop(self.child.wait());
+        drop(started.child.kill());
+        drop(started.child.wait());
         self.family.kill();
     }
 }
@@ -170,14 +290,6 @@ fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> turnkey_report::R
         .name(name.to_owned())
         .spawn(work)?;
     Ok(())
-}
-
-/// The program that plays the shell.
-fn shell_program(plan: &Plan) -> turnkey_report::Result<PathBuf> {
-    match &plan.shell {
-        Some(program) => Ok(program.clone()),
-        None => Ok(std::env::current_exe()?),
-    }
 }
 
 fn no_shell(session: &Session) -> Error {

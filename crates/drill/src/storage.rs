@@ -41,10 +41,10 @@ pub(super) fn is_bot(printed: &str) -> bool {
     printed.lines().any(|line| announced(line).is_some())
 }
 
-/// What stands in parentheses in `Started webhooks updater on http://… (…). Press`.
+/// What stands in parentheses in `Started webhooks updater on http://… (…). Press`, or https.
 fn announced(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("Started ")?;
-    let (_, rest) = rest.split_once(" updater on http://")?;
+    let (_, rest) = rest.split_once(" updater on http")?;
     let (_, rest) = rest.split_once(" (")?;
     Some(rest.split_once("). Press")?.0)
 }

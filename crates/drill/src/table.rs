@@ -1,19 +1,29 @@
 //! The results on a terminal: a line for each scenario under each load, then what is
 //! wrong. Plain text of at most some 130 columns.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::record::Verdict;
+use super::diagnosis::{Cause, Finding};
 use super::results::{Report, Round};
+use super::verdict::Verdict;
 use turnkey_report::figures::thousands;
 
-/// Problems that are listed; the rest is in the JSON.
-const LISTED: usize = 20;
+/// Rounds whose problems are listed, and how many ways in which requests were cut; the rest
+/// is in the JSON. All of it should fit on one screen.
+const LISTED: usize = 4;
+const WAYS: usize = 3;
+
+/// Causes that are listed.
+const CAUSES: usize = 5;
+
+/// Letters of a line.
+const LINE: usize = 100;
 
 /// The rounds of one scenario under one load.
 pub(super) struct Row<'a> {
     pub(super) scenario: &'a str,
-    pub(super) load: &'a str,
+    pub(super) load: &'static str,
     pub(super) rounds: Vec<&'a Round>,
 }
 
@@ -73,6 +83,21 @@ impl Row<'_> {
         exits.join(" ")
     }
 
+    /// The longest time in which nobody took a connection, of a server that should go on.
+    fn gap(&self) -> String {
+        let stays = self
+            .rounds
+            .iter()
+            .filter(|round| round.left_after_s.is_none());
+        let longest = stays
+            .map(|round| round.longest_refusal_s)
+            .fold(0.0, f64::max);
+        match longest {
+            longest if longest < 0.005 => "-".to_owned(),
+            longest => format!("{longest:.2}"),
+        }
+    }
+
     pub(super) fn slow(&self) -> String {
         let (answered, all) = self.rounds.iter().fold((0, 0), |(a, b), round| {
             (a + round.slow_answered.0, b + round.slow_answered.1)
@@ -95,11 +120,11 @@ impl Row<'_> {
             .filter(|verdict| verdict.is_failure() && *verdict != Verdict::Cut);
         let others: u64 = failed.map(|verdict| self.sum(verdict)).sum();
         let excused = self.sum(Verdict::WithWorker) + self.sum(Verdict::Forced);
-        let in_flight: u64 = self
-            .rounds
-            .iter()
-            .map(|r| r.in_flight_at_signal as u64)
-            .sum();
+        let [under_way, later] = cut_of(&self.rounds);
+        let cut = |(cut, of): (u64, u64)| match cut {
+            0 => "0".to_owned(),
+            cut => format!("{} ({})", thousands(cut as f64), percent(cut, of)),
+        };
         let traces: u64 = self.rounds.iter().map(|r| r.traces.count as u64).sum();
         let left: u64 = self.rounds.iter().map(|r| r.left_behind.len() as u64).sum();
         let missing = self.rounds.iter().filter_map(|r| r.storage.as_ref());
@@ -111,13 +136,16 @@ impl Row<'_> {
             self.scenario.to_owned(),
             self.load.to_owned(),
             self.rounds.len().to_string(),
-            number(self.rounds.iter().map(|round| round.requests).sum()),
-            number(in_flight),
-            sum(Verdict::Cut),
+            number(under_way.1),
+            cut(under_way),
+            number(later.1),
+            cut(later),
             number(others),
             number(excused),
             sum(Verdict::Declined),
+            sum(Verdict::Told),
             sum(Verdict::Refused),
+            self.gap(),
             self.slow(),
             self.seconds(|round| round.refused_after_s),
             self.seconds(|round| round.gone_after_s.or(round.left_after_s)),
@@ -132,17 +160,20 @@ impl Row<'_> {
 }
 
 /// The names of the columns, in two lines.
-pub(super) const COLUMNS: [[&str; 2]; 19] = [
+pub(super) const COLUMNS: [[&str; 2]; 22] = [
     ["scenario", ""],
     ["load", ""],
     ["rounds", ""],
-    ["requests", ""],
-    ["at", "signal"],
-    ["cut", ""],
+    ["under", "way"],
+    ["of these", "cut"],
+    ["begun", "later"],
+    ["of these", "cut"],
     ["other", "faults"],
     ["lost", "as must"],
     ["declined", ""],
+    ["told", ""],
     ["refused", ""],
+    ["longest", "gap s"],
     ["slow", "answered"],
     ["refuses", "after s"],
     ["left", "after s"],
@@ -154,6 +185,61 @@ pub(super) const COLUMNS: [[&str; 2]; 19] = [
     ["", ""],
 ];
 
+/// A column that says nothing is left out.
+pub(super) fn shown(rows: &[Vec<String>]) -> Vec<usize> {
+    let is_silent = |column: usize| {
+        rows.iter().all(|row| match row[column].as_str() {
+            "0" => column != EXIT,
+            cell => cell == "-",
+        })
+    };
+    (0..COLUMNS.len())
+        .filter(|column| *column < ALWAYS || *column == COLUMNS.len() - 1 || !is_silent(*column))
+        .collect()
+}
+
+/// Of the requests under way at the signal, and of later ones: how many were cut, of how
+/// many.
+pub(super) fn cut_of(rounds: &[&Round]) -> [(u64, u64); 2] {
+    let sum = |which: usize| {
+        rounds.iter().fold((0, 0), |(cut, of), round| {
+            let found = round.cut_of()[which];
+            (cut + found.0, of + found.1)
+        })
+    };
+    [sum(0), sum(1)]
+}
+
+/// Under a number, in lines of a bounded length.
+fn wrapped(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let mut line = String::new();
+    for word in text.split(' ') {
+        if line.len() + word.len() > LINE - 8 && !line.is_empty() {
+            writeln!(f, "       {line}")?;
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    writeln!(f, "       {line}")
+}
+
+/// A share, never rounded to nothing.
+fn percent(part: u64, of: u64) -> String {
+    let share = 100.0 * part as f64 / of.max(1) as f64;
+    match share {
+        share if share < 0.1 => "<0.1 %".to_owned(),
+        share if share < 10.0 => format!("{share:.1} %"),
+        share => format!("{share:.0} %"),
+    }
+}
+
+/// Columns that are always shown, and that of exit codes, of which 0 says something.
+const ALWAYS: usize = 7;
+const EXIT: usize = 16;
+
 /// Columns of words; the others are of figures.
 const WORDS: usize = 2;
 
@@ -161,14 +247,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.command)?;
         let rows: Vec<Vec<String>> = rows(self).iter().map(Row::cells).collect();
-        // A column that says nothing is left out.
-        let shown: Vec<usize> = (0..COLUMNS.len())
-            .filter(|column| {
-                let silent = |row: &Vec<String>| row[*column] == "-" || row[*column] == "0";
-                let always = matches!(column, 0..=5 | 11..=13 | 15) || *column == 18;
-                always || !rows.iter().all(silent)
-            })
-            .collect();
+        let shown = shown(&rows);
         let width = |column: usize| {
             let cells = rows.iter().map(|row| row[column].len());
             let names = COLUMNS[column].iter().map(|name| name.len());
@@ -191,6 +270,10 @@ impl fmt::Display for Report {
             line(&|column| row[column].clone())?;
         }
         self.problems(f)?;
+        self.causes(f)?;
+        for note in &self.notes {
+            writeln!(f, "\n{note}")?;
+        }
         if let Some(sentence) = self.database() {
             writeln!(f, "\n{sentence}")?;
         }
@@ -215,7 +298,9 @@ impl Report {
             for problem in &round.problems {
                 writeln!(f, "  {problem}")?;
             }
-            for (how, number) in &round.cut_how {
+            let mut ways: Vec<(&String, &u64)> = round.cut_how.iter().collect();
+            ways.sort_by_key(|(_, number)| std::cmp::Reverse(**number));
+            for (how, number) in ways.into_iter().take(WAYS) {
                 writeln!(f, "    {number} {how}")?;
             }
             for trace in round.traces.shown.iter().take(1) {
@@ -230,6 +315,35 @@ impl Report {
                 "\n… and {} more rounds; --json has them",
                 faulty.len() - LISTED
             )?;
+        }
+        Ok(())
+    }
+
+    /// The findings of all rounds, the most frequent first.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut numbers: BTreeMap<Cause, u64> = BTreeMap::new();
+        for finding in self.rounds.iter().flat_map(|round| &round.findings) {
+            *numbers.entry(finding.cause).or_default() += finding.number;
+        }
+        let mut all: Vec<Finding> = numbers
+            .into_iter()
+            .map(|(cause, number)| Finding::of(cause, number))
+            .collect();
+        all.sort_by_key(|finding| std::cmp::Reverse(finding.number));
+        all
+    }
+
+    fn causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let findings = self.findings();
+        if findings.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "\nWhy, and what helps:")?;
+        for finding in findings.iter().take(CAUSES) {
+            let number = thousands(finding.number as f64);
+            writeln!(f, "{number:>5}  {}", finding.what)?;
+            wrapped(f, &format!("Likely: {}.", finding.likely))?;
+            wrapped(f, &format!("Remedy: {}. {}", finding.remedy, finding.page))?;
         }
         Ok(())
     }
@@ -271,23 +385,29 @@ impl Report {
             (done, planned) if done == planned => format!("{done} rounds"),
             (done, planned) => format!("{done} of {planned} rounds"),
         };
-        let requests: u64 = self.rounds.iter().map(|round| round.requests).sum();
-        let requests = thousands(requests as f64);
         let failed = self.rounds.iter().filter(|round| !round.is_clean()).count();
         let stopped = match self.interrupted {
             true => " Interrupted.",
             false => "",
         };
+        let all: Vec<&Round> = self.rounds.iter().collect();
+        let [(cut, of), (cut_later, of_later)] = cut_of(&all);
+        let [of, of_later] = [of, of_later].map(|number| thousands(number as f64));
         if failed > 0 {
-            let cut = thousands(self.total(Verdict::Cut) as f64);
-            let are = match failed {
-                1 => "is",
-                _ => "are",
-            };
+            let [cut, cut_later] = [cut, cut_later].map(|number| thousands(number as f64));
+            let are = if failed == 1 { "is" } else { "are" };
             return format!(
-                "\nFAILED: {failed} of {rounds} {are} not clean; {cut} of {requests} requests were cut.{stopped}"
+                "\nFAILED: {failed} of {rounds} {are} not clean. Of {of} requests under way at the \
+                 signal {cut} were cut, of {of_later} later ones {cut_later}.{stopped}"
             );
         }
-        format!("\nClean: {rounds}, {requests} requests, none cut, nothing left behind.{stopped}")
+        format!(
+            "\nClean: {rounds}. {of} requests under way at the signal and {of_later} later ones: {} \
+             cut. Nothing left behind.{stopped}",
+            match cut + cut_later {
+                0 => "none".to_owned(),
+                some => format!("{some} (allowed)"),
+            }
+        )
     }
 }

@@ -4,6 +4,10 @@
 //! that of the round, `{run}` a word that no other drill has. Other braces stand for
 //! themselves, so that JSON needs no escapes.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+
 use turnkey_report::Error;
 
 /// A request with counters in its path, headers and body.
@@ -13,6 +17,8 @@ pub struct Request {
     pub(super) path: String,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Option<String>,
+    /// A message of gRPC, in its frame, in place of a body.
+    grpc: Option<Vec<u8>>,
 }
 
 /// Bytes of a body; larger ones would measure the network.
@@ -57,7 +63,27 @@ impl Request {
             path: path.into(),
             headers: Vec::new(),
             body: None,
+            grpc: None,
         }
+    }
+
+    /// A call of gRPC, such as `/package.Service/Method`, with a message that is encoded
+    /// already; an empty one is right for many. Needs [`Drill::http2`](crate::Drill::http2).
+    #[must_use]
+    pub fn grpc(path: impl Into<String>, message: impl AsRef<[u8]>) -> Self {
+        let message = message.as_ref();
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        // Not compressed, its length, itself (gRPC over HTTP/2, "Length-Prefixed-Message").
+        let frame = [&[0], &length.to_be_bytes()[..], message].concat();
+        let mut request = Request::new("POST", path)
+            .header("Content-Type", "application/grpc")
+            .header("TE", "trailers");
+        request.grpc = Some(frame);
+        request
+    }
+
+    pub(super) fn is_grpc(&self) -> bool {
+        self.grpc.is_some()
     }
 
     /// Adds a header field.
@@ -71,6 +97,14 @@ impl Request {
     #[must_use]
     pub fn body(mut self, body: impl Into<String>) -> Self {
         self.body = Some(body.into());
+        self
+    }
+
+    /// The path of `--url`, where none was named.
+    pub(super) fn or_path(mut self, path: Option<String>) -> Self {
+        if let Some(path) = path.filter(|_| self.path == "/") {
+            self.path = path;
+        }
         self
     }
 
@@ -117,50 +151,121 @@ impl Request {
                 ));
             }
         }
-        if self.body.as_ref().is_some_and(|body| body.len() > MAX_BODY) {
+        if self.body.as_ref().is_some_and(|body| body.len() > MAX_BODY)
+            || self
+                .grpc
+                .as_ref()
+                .is_some_and(|frame| frame.len() > MAX_BODY)
+        {
             return refuse("a body has at most 1 MiB".to_owned());
         }
         Ok(())
     }
 
-    /// The bytes; `close` asks the server to close the connection after the answer.
-    pub(super) fn wire(&self, host: &str, close: bool, counters: &Counters<'_>) -> Wire {
-        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, counters.fill(&self.path));
-        let has = |wanted: &str| {
-            self.headers
-                .iter()
-                .any(|(name, _)| name.eq_ignore_ascii_case(wanted))
+    /// With its counters filled in.
+    pub(super) fn message(&self, counters: &Counters<'_>) -> Message {
+        let body = self.body.as_ref().map(|body| counters.fill(body));
+        let mut headers: Vec<(String, String)> = self
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), counters.fill(value)))
+            .collect();
+        let mut or = |wanted: &str, value: &str| {
+            let is_it = |(name, _): &(String, String)| name.eq_ignore_ascii_case(wanted);
+            if !headers.iter().any(is_it) {
+                headers.push((wanted.to_owned(), value.to_owned()));
+            }
         };
+        or(
+            "User-Agent",
+            concat!("turnkey-drill/", env!("CARGO_PKG_VERSION")),
+        );
+        if let Some(body) = &body {
+            let is_json = body.starts_with(['{', '[']);
+            let kind = if is_json {
+                "application/json"
+            } else {
+                "text/plain"
+            };
+            or("Content-Type", kind);
+        }
+        let is_grpc = self.is_grpc();
+        Message {
+            method: self.method.clone(),
+            path: counters.fill(&self.path),
+            headers,
+            // A call of gRPC has no length of its own.
+            has_length: body.is_some() && !is_grpc,
+            is_grpc,
+            body: match &self.grpc {
+                Some(frame) => Bytes::from(frame.clone()),
+                None => Bytes::from(body.unwrap_or_default()),
+            },
+            length: None,
+        }
+    }
+}
+
+/// Pieces of a body.
+const PIECES: u32 = 40;
+
+/// The body of an upload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Paced {
+    pub(super) size: usize,
+    /// From its first byte to its last.
+    pub(super) time: Duration,
+    /// Asks for leave first.
+    pub(super) expects: bool,
+}
+
+impl Paced {
+    /// The pieces, one after another.
+    pub(super) fn pieces(self) -> impl Iterator<Item = Bytes> {
+        let most = self.size.div_ceil(PIECES as usize).max(1);
+        let all = Bytes::from(vec![b'x'; most]);
+        let count = self.size.div_ceil(most);
+        (0..count).map(move |n| all.slice(..most.min(self.size - n * most)))
+    }
+
+    pub(super) fn pause(self) -> Duration {
+        self.time / PIECES
+    }
+}
+
+/// A request as it is meant, whatever the protocol.
+pub(super) struct Message {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) headers: Vec<(String, String)>,
+    /// Also where the body is empty.
+    has_length: bool,
+    /// Its answer ends with a status of its own.
+    pub(super) is_grpc: bool,
+    pub(super) body: Bytes,
+    /// Bytes of a body that is sent in pieces, in place of that one.
+    pub(super) length: Option<usize>,
+}
+
+impl Message {
+    /// The bytes of HTTP/1.1; `close` asks the server to close the connection after the
+    /// answer.
+    pub(super) fn http1(&self, host: &str, close: bool) -> Wire {
+        let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
         let mut line = |name: &str, value: &str| {
             text.push_str(name);
             text.push_str(": ");
             text.push_str(value);
             text.push_str("\r\n");
         };
-        if !has("host") {
+        if self.host().is_none() {
             line("Host", host);
         }
-        if !has("user-agent") {
-            line(
-                "User-Agent",
-                concat!("turnkey-drill/", env!("CARGO_PKG_VERSION")),
-            );
-        }
         for (name, value) in &self.headers {
-            line(name, &counters.fill(value));
+            line(name, value);
         }
-        let body = self.body.as_ref().map(|body| counters.fill(body));
-        if let Some(body) = &body {
-            if !has("content-type") {
-                let json = body.starts_with(['{', '[']);
-                let kind = if json {
-                    "application/json"
-                } else {
-                    "text/plain"
-                };
-                line("Content-Type", kind);
-            }
-            line("Content-Length", &body.len().to_string());
+        if self.has_length {
+            line("Content-Length", &self.content_length().to_string());
         }
         if close {
             line("Connection", "close");
@@ -168,8 +273,48 @@ impl Request {
         text.push_str("\r\n");
         let head = text.len();
         let mut bytes = text.into_bytes();
-        bytes.extend(body.unwrap_or_default().into_bytes());
+        bytes.extend_from_slice(&self.body);
         Wire { bytes, head }
+    }
+
+    /// The head of HTTP/2; none if it would be no request.
+    pub(super) fn http2(&self, scheme: &str, host: &str) -> Option<http::Request<()>> {
+        let host = self.host().unwrap_or(host);
+        let uri = format!("{scheme}://{host}{}", self.path);
+        let mut request = http::Request::builder()
+            .version(http::Version::HTTP_2)
+            .method(self.method.as_str())
+            .uri(uri);
+        for (name, value) in &self.headers {
+            if !name.eq_ignore_ascii_case("host") {
+                request = request.header(name.to_ascii_lowercase(), value);
+            }
+        }
+        if self.has_length {
+            request = request.header(http::header::CONTENT_LENGTH, self.content_length());
+        }
+        request.body(()).ok()
+    }
+
+    /// With a large body of its own.
+    pub(super) fn uploading(mut self, paced: &Paced) -> Self {
+        self.length = Some(paced.size);
+        self.has_length = true;
+        if paced.expects {
+            self.headers
+                .push(("Expect".to_owned(), "100-continue".to_owned()));
+        }
+        self
+    }
+
+    fn content_length(&self) -> usize {
+        self.length.unwrap_or(self.body.len())
+    }
+
+    fn host(&self) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        found.map(|(_, value)| value.as_str())
     }
 }
 
@@ -202,7 +347,7 @@ mod tests {
         let request = Request::post("/a/{n}", r#"{"id":"{run}-{round}-{client}-{n}","x":{}}"#)
             .header("X-Client", "c{client}");
         request.check().unwrap();
-        let wire = request.wire("localhost:1", true, &COUNTERS);
+        let wire = request.message(&COUNTERS).http1("localhost:1", true);
         let text = String::from_utf8(wire.bytes).unwrap();
         let (head, body) = text.split_at(wire.head);
         assert!(head.starts_with("POST /a/7 HTTP/1.1\r\nHost: localhost:1\r\n"));
@@ -230,6 +375,19 @@ mod tests {
             Request::post("/", "x".repeat(MAX_BODY + 1)),
         ] {
             assert!(request.check().is_err(), "{request:?}");
+        }
+    }
+
+    #[test]
+    fn pieces_make_the_whole() {
+        for size in [1, 39, 40, 41, 1000, 1 << 20] {
+            let paced = Paced {
+                size,
+                time: Duration::from_secs(1),
+                expects: false,
+            };
+            assert_eq!(paced.pieces().map(|piece| piece.len()).sum::<usize>(), size);
+            assert!(paced.pieces().count() <= PIECES as usize);
         }
     }
 }

@@ -133,7 +133,13 @@ class Conversation {
     const timer = timers?.get(name)
     if (timer === undefined) throw new Error(`fires: ${user} has no timer ${inspect(name)}; there are ${inspect(this.timers(user))}`)
     if (timer.cron === undefined) timers.delete(name)
-    return this.sends(user, { text: name, timer: { data: timer.data } })
+    try {
+      return await this.sends(user, { text: name, timer: { data: timer.data } })
+    } catch (error) {
+      // The program tries such a turn again. Another turn may have set the timer anew meanwhile.
+      if (!timers.has(name)) timers.set(name, timer)
+      throw error
+    }
   }
 
   /** Somebody posts to an address that `turn.callback` gave: what its user is told then. */

@@ -24,6 +24,11 @@ const MAX_RETRY = 86400
 /** Bytes. */
 const MAX_TIMER_NAME = 64
 
+/** Milliseconds: ten years, and the days of the leap years. */
+const LONGEST_TIMER = 3653 * 24 * 3600 * 1000
+
+const UNITS = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 24 * 3_600_000 }
+
 /** Bytes of a file that is fetched, if the author says nothing: what Telegram lets bots have. */
 const MAX_DOWNLOAD = 20 * 1024 * 1024
 
@@ -58,6 +63,14 @@ function copyParams(params, where) {
   } catch (error) {
     throw new TypeError(`${where}: the parameters are JSON: ${error.message}`)
   }
+}
+
+/** How long a timer's delay is. */
+function toMilliseconds(delay, where) {
+  if (typeof delay === 'number') return delay
+  const read = /^([0-9]+)(ms|s|m|h|d)$/.exec(delay)
+  if (!read) throw new RangeError(`${where}: ${inspect(delay.slice(0, 40))} is no time such as 500ms, 10s, 10m, 2h or 3d`)
+  return Number(read[1]) * UNITS[read[2]]
 }
 
 let takeOf, cancelOf, hasSteps
@@ -185,6 +198,7 @@ class Turn extends Heard {
   after(delay, name, data) {
     const isDelay = typeof delay === 'string' || (Number.isFinite(delay) && delay >= 0)
     if (!isDelay) throw new TypeError(`turn.after: a text such as '10m', or milliseconds, are wanted, not ${describe(delay)}`)
+    if (toMilliseconds(delay, 'turn.after') > LONGEST_TIMER) throw new RangeError(`turn.after: ${inspect(delay)} is more than ten years`)
     this.#time('turn.after', name, { after: typeof delay === 'string' ? delay : Math.round(delay) }, data)
   }
 

@@ -88,6 +88,7 @@ describe('a turn', { concurrency: 4 }, () => {
     const worker = await start(t, `${IMPORT}run((turn) => {
       turn.after('10m', 'tea', { a: [1] })
       turn.after(1500, 'b')
+      turn.after('3653d', 'h')
       turn.at(new Date('2030-01-01T00:00:00Z'), 'c', 0)
       turn.at(1250, 'd')
       turn.every('0 9 * * MON', 'Europe/Vienna', 'f', 7)
@@ -96,7 +97,7 @@ describe('a turn', { concurrency: 4 }, () => {
     })`)
     assert.deepEqual(await worker.turn(), {
       state: {}, replies: [{ text: '"none"' }],
-      timers: [{ name: 'tea', after: '10m', data: { a: [1] } }, { name: 'b', after: 1500 },
+      timers: [{ name: 'tea', after: '10m', data: { a: [1] } }, { name: 'b', after: 1500 }, { name: 'h', after: '3653d' },
         { name: 'c', at: 1893456000000, data: 0 }, { name: 'd', at: 1250 },
         { name: 'f', cron: '0 9 * * MON', zone: 'Europe/Vienna', data: 7 }, { name: 'e', cancel: true }],
     })
@@ -107,6 +108,12 @@ describe('a turn', { concurrency: 4 }, () => {
 
   for (const [call, sentence] of [
     ["turn.after(-1, 'x')", "turn.after: a text such as '10m', or milliseconds, are wanted, not the number -1"],
+    ["turn.after('soon', 'x')", "turn.after: 'soon' is no time such as 500ms, 10s, 10m, 2h or 3d"],
+    ["turn.after('2 h', 'x')", "turn.after: '2 h' is no time such as"],
+    ["turn.after('4000d', 'x')", "turn.after: '4000d' is more than ten years"],
+    ["turn.after(4e11, 'x')", 'turn.after: 400000000000 is more than ten years'],
+    ["turn.after('1s', 'x'.repeat(65))", "turn.after: a timer's name has 1 to 64 bytes"],
+    ["turn.every('0 9 * * *', 'UTC', '')", "turn.every: a timer's name has 1 to 64 bytes"],
     ["turn.after('1s', '')", "turn.after: a timer's name has 1 to 64 bytes"],
     ["turn.after('1s', 7)", 'turn.after: name: a text is wanted, not the number 7'],
     ["turn.after('1s', 'x', 1n)", 'turn.after: the data is JSON:'],

@@ -98,6 +98,20 @@ describe('a conversation', () => {
     assert.deepEqual(bot.timers('ann'), [])
   })
 
+  test('keeps a timer whose turn fails', async () => {
+    const failures = [new Error('no')]
+    const bot = new Conversation((turn) => {
+      if (!turn.timer) turn.after('4m', 'tea', 'green')
+      else if (failures.length) throw failures.pop()
+      else turn.reply(`${turn.timer.name} ${turn.timer.data}`)
+    })
+    await bot.says('ann', 'hi')
+    await assert.rejects(bot.fires('ann', 'tea'), /^Error: no$/)
+    assert.deepEqual(bot.timers('ann'), ['tea'])
+    assert.deepEqual(await bot.fires('ann', 'tea'), ['tea green'])
+    assert.deepEqual(bot.timers('ann'), [])
+  })
+
   test('has the steps of a turn', async () => {
     let paid = 0
     const bot = new Conversation(async (turn) => {

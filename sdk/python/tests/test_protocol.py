@@ -95,6 +95,7 @@ class Both:
             "turn.after('10m', 'tea', {'a': [1]})\n"
             "turn.after(1.5, 'b')\n"
             "turn.after(d.timedelta(minutes=1), 'c', 'x')\n"
+            "turn.after('3653d', 'h')\n"
             "turn.at(d.datetime(2030, 1, 1, tzinfo=d.timezone.utc), 'd')\n"
             "turn.at(1.25, 'e')\n"
             "turn.every('0 9 * * MON', 'Europe/Vienna', 'g', 7)\n"
@@ -108,6 +109,7 @@ class Both:
                 {"name": "tea", "after": "10m", "data": {"a": [1]}},
                 {"name": "b", "after": 1500},
                 {"name": "c", "after": 60000, "data": "x"},
+                {"name": "h", "after": "3653d"},
                 {"name": "d", "at": 1893456000000},
                 {"name": "e", "at": 1250},
                 {"name": "g", "cron": "0 9 * * MON", "zone": "Europe/Vienna", "data": 7},
@@ -124,6 +126,10 @@ class Both:
         for call, error in (
             ("turn.after(-1, 'x')", "turn.after takes a time from now on, not -1"),
             ("turn.after(None, 'x')", 'turn.after takes a text such as "10m", seconds or a timedelta, not None'),
+            ("turn.after('soon', 'x')", "turn.after: 'soon' is no time such as 500ms, 10s, 10m, 2h or 3d"),
+            ("turn.after('2 h', 'x')", "turn.after: '2 h' is no time such as"),
+            ("turn.after('4000d', 'x')", "turn.after: '4000d' (str) is more than ten years"),
+            ("turn.after(4e8, 'x')", "turn.after: 400000000.0 (float) is more than ten years"),
             ("turn.after('1s', '')", "turn.after: a timer's name has 1 to 64 bytes"),
             ("turn.after('1s', 'x' * 65)", "turn.after: a timer's name has 1 to 64 bytes"),
             ("turn.after('1s', 7)", "turn.after: the name is a str, not 7 (int)"),
@@ -131,6 +137,8 @@ class Both:
             ("turn.at(__import__('datetime').datetime.now(), 'x')", "turn.at takes a datetime with its time zone"),
             ("turn.at('soon', 'x')", "turn.at takes a datetime or seconds, not 'soon' (str)"),
             ("turn.every('0 9 * *', 'UTC', 'x')", "turn.every takes five fields such as \"0 9 * * MON\", not '0 9 * *'"),
+            ("turn.every('0 9 * * *', 'UTC', '')", "turn.every: a timer's name has 1 to 64 bytes"),
+            ("turn.every('0 9 * * *', 'UTC', 'x' * 65)", "turn.every: a timer's name has 1 to 64 bytes"),
             ("turn.every(9, 'UTC', 'x')", "turn.every: the schedule is a str, not 9 (int)"),
             ("turn.every('0 9 * * *', None, 'x')", "turn.every: the time zone is a str, not None"),
             ("turn.cancel(None)", "turn.cancel: the name is a str, not None"),

@@ -141,6 +141,25 @@ class Conversations(unittest.TestCase):
         bot.says("ann", "no")
         self.assertEqual(bot.timers("ann"), [])
 
+    def test_a_timer_whose_turn_fails_stays(self):
+        failures = [ValueError("no")]
+
+        def handle(turn):
+            if not turn.timer:
+                turn.after("4m", "tea", "green")
+            elif failures:
+                raise failures.pop()
+            else:
+                turn.reply(f"{turn.timer.name} {turn.timer.data}")
+
+        bot = Conversation(handle)
+        bot.says("ann", "hi")
+        with self.assertRaisesRegex(ValueError, "no"):
+            bot.fires("ann", "tea")
+        self.assertEqual(bot.timers("ann"), ["tea"])
+        self.assertEqual(bot.fires("ann", "tea"), ["tea green"])
+        self.assertEqual(bot.timers("ann"), [])
+
     def test_a_dialogs_own_overlap(self):
         bot = Conversation(lambda turn: turn.overlap(turn.text or None))
         self.assertEqual(bot.overlap("ann"), None)

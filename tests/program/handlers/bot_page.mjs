@@ -16,8 +16,9 @@ const EXPECTED = [
   'That is no longer on offer.',
   '4 bytes. Here it is again:',
   'Our prices',
-  'In two hours, then.',
-  'Do not forget: /start',
+  'In 20m, then.',
+  'Do not forget: tea',
+  'Like this: /remind 20m tea (or 2h, or 3d)',
   'Do not forget: the bread',
   'Let ann in?',
   'You are in.',
@@ -28,6 +29,8 @@ const EXPECTED = [
   'Fresh bread!',
   'Everybody has it.',
   'The oven does not answer today.',
+  'I am asking the oven.',
+  'The oven has not answered five times.',
   'Sorry, that did not work.'
 ]
 
@@ -62,12 +65,12 @@ async function talk (handle, options) {
     for (const name of bot.timers(user)) await take(bot.fires(user, name))
   }
 
-  await take(bot.says('ann', '/start'))
+  for (const word of ['/start', 'made', '/remind soon', '/remind 20m tea']) await take(bot.says('ann', word))
   await fire('ann')
-  await take(bot.says('ann', 'made'))
-  await take(bot.says('ann', 'daily'))
+  await take(bot.says('ann', '/daily'))
   await fire('ann')
-  await take(bot.says('ann', 'stop'))
+  await take(bot.says('ann', '/stop'))
+  assert.deepEqual(bot.timers('ann'), [])
   await take(bot.sends('ann', { files: [{ type: 'photo', id: 'p' }] }))
   await take(bot.presses('ann', 'tea'))
   await take(bot.presses('ann', 'of last year'))
@@ -78,15 +81,34 @@ async function talk (handle, options) {
   await take(bot.says('4242', '/all Fresh bread!'))
   await fire('4242')
   await take(bot.sends('ann', { text: 'degrees?', lastAttempt: true }))
+  await take(bot.says('ann', '/oven'))
+  for (let attempt = 1; attempt <= 5; attempt += 1) await fire('ann')
+  assert.deepEqual(bot.timers('ann'), [])
   if (options.givenUp) await take(bot.sends('ann', { text: 'degrees?', givenUp: 'no answer' }))
   return said
 }
 
+/** Runs the page's test, with this piece as `bot.mjs`. */
+async function runTest (piece, tested) {
+  writeFileSync(join(directory, 'bot.mjs'), tested.replace('async function handle', 'export async function handle'))
+  const file = join(directory, 'page.test.mjs')
+  // Here a test is its function: whatever it throws ends this script.
+  writeFileSync(file, piece.replace("import test from 'node:test'", 'const tests = []\nconst test = (name, run) => tests.push(run)') +
+    '\nexport { tests }\n')
+  const { tests } = await import(pathToFileURL(file))
+  assert.equal(tests.length, 1)
+  for (const run of tests) await run()
+}
+
 const [, , page, directory] = process.argv
-const pieces = readFileSync(page, 'utf8').matchAll(/^```js\n([\s\S]*?)^```/gm)
+const pieces = [...readFileSync(page, 'utf8').matchAll(/^```js\n([\s\S]*?)^```/gm)].map(([, piece]) => piece)
 const said = []
 let count = 0
-for (const [, piece] of pieces) {
+for (const piece of pieces) {
+  if (piece.includes('node:test')) {
+    await runTest(piece, pieces.find((bot) => bot.includes('/remind')))
+    continue
+  }
   // `run` does nothing in a test: what it was given is taken out of the piece.
   const bot = piece.replace(/^run\(handle(?:, (.*))?\)$/m, 'export default [handle, $1]')
   const file = join(directory, `piece${++count}.mjs`)

@@ -6,6 +6,8 @@ of these sentences has to come.
 
 import re
 import sys
+import types
+import unittest
 from pathlib import Path
 
 import turnkey
@@ -22,8 +24,9 @@ EXPECTED = [
     "That is no longer on offer.",
     "4 bytes. Here it is again:",
     "Our prices",
-    "In two hours, then.",
-    "Do not forget: /start",
+    "In 20m, then.",
+    "Do not forget: tea",
+    "Like this: /remind 20m tea (or 2h, or 3d)",
     "Do not forget: the bread",
     "Let ann in?",
     "You are in.",
@@ -34,6 +37,8 @@ EXPECTED = [
     "Fresh bread!",
     "Everybody has it.",
     "The oven does not answer today.",
+    "I am asking the oven.",
+    "The oven has not answered five times.",
     "Sorry, that did not work.",
 ]
 
@@ -49,14 +54,17 @@ def talk(handle, options):
         except turnkey.Retry:
             pass
 
-    take(bot.says, "ann", "/start")
-    for name in bot.timers("ann"):
-        take(bot.fires, "ann", name)
-    for word in ("made", "daily"):
+    def fire(user):
+        for name in bot.timers(user):
+            take(bot.fires, user, name)
+
+    for word in ("/start", "made", "/remind soon", "/remind 20m tea"):
         take(bot.says, "ann", word)
-    for name in bot.timers("ann"):
-        take(bot.fires, "ann", name)
-    take(bot.says, "ann", "stop")
+    fire("ann")
+    take(bot.says, "ann", "/daily")
+    fire("ann")
+    take(bot.says, "ann", "/stop")
+    assert not bot.timers("ann")
     take(bot.sends, "ann", files=[turnkey.File("photo", id="p")])
     take(bot.presses, "ann", "tea")
     take(bot.presses, "ann", "of last year")
@@ -66,13 +74,28 @@ def talk(handle, options):
     take(bot.presses, "4242", "answer telegram ann")
     take(bot.says, "4242", "We are open.")
     take(bot.says, "4242", "/all Fresh bread!")
-    for name in bot.timers("4242"):
-        take(bot.fires, "4242", name)
+    fire("4242")
     take(bot.sends, "ann", "degrees?", last_attempt=True)
+    take(bot.says, "ann", "/oven")
+    for _attempt in range(5):
+        fire("ann")
+    assert not bot.timers("ann")
     if "given_up" in options:
         again = Conversation(handle, channel="telegram", given_up=options["given_up"])
         take(again.sends, "ann", "degrees?", given_up="no answer")
     return said
+
+
+def run_tests(piece, tested):
+    """Runs the page's tests, with the first of these pieces as the module `bot`."""
+    sys.modules["bot"] = module = types.ModuleType("bot")
+    turnkey.run = lambda handle, **options: None
+    exec(compile(tested[0], "docs/BOT.md", "exec"), module.__dict__)
+    tests = types.ModuleType("test_bot")
+    exec(compile(piece, "docs/BOT.md", "exec"), tests.__dict__)
+    result = unittest.TestResult()
+    unittest.defaultTestLoader.loadTestsFromModule(tests).run(result)
+    assert result.testsRun and result.wasSuccessful(), result.errors + result.failures
 
 
 def main():
@@ -80,6 +103,9 @@ def main():
     pieces = re.findall(r"^```python\n(.*?)^```", page, re.S | re.M)
     said = []
     for piece in pieces:
+        if "import unittest" in piece:
+            run_tests(piece, [bot for bot in pieces if "/remind" in bot])
+            continue
         bots = []
         turnkey.run = lambda handle, **options: bots.append((handle, options))
         exec(compile(piece, "docs/BOT.md", "exec"), {"__name__": "bot"})

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::super::results::{Report, Round};
-use super::super::table::{COLUMNS, rows};
+use super::super::table::{COLUMNS, Row, rows, shown};
 use super::timeline::Timeline;
 use turnkey_report::machine::Machine;
 use turnkey_report::page;
@@ -19,8 +19,12 @@ pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
     if let Some(sentence) = report.database() {
         let _ = writeln!(body, "<p class=\"soft\">{}</p>", escape(&sentence));
     }
+    for note in &report.notes {
+        let _ = writeln!(body, "<p>{}</p>", escape(note));
+    }
     facts(&mut body, report);
     problems(&mut body, report);
+    causes(&mut body, report);
     table(&mut body, report);
     body.push_str("<h2>Timelines</h2>\n");
     for timeline in timelines {
@@ -72,10 +76,30 @@ fn problems(body: &mut String, report: &Report) {
             escape(&round.scenario),
             round.load,
             round.repeat,
-            escape(&round.details().join("; "))
+            escape(&round.problems.join("; "))
         );
     }
     body.push_str("</ul></div>\n");
+}
+
+fn causes(body: &mut String, report: &Report) {
+    let findings = report.findings();
+    if findings.is_empty() {
+        return;
+    }
+    body.push_str("<h2>Why, and what helps</h2>\n<ul>\n");
+    for finding in findings {
+        let _ = writeln!(
+            body,
+            "<li><b>{} {}</b><br>Likely: {}.<br>Remedy: {}. <span class=\"soft\">{}</span></li>",
+            finding.number,
+            escape(finding.what),
+            escape(finding.likely),
+            escape(finding.remedy),
+            escape(&finding.page)
+        );
+    }
+    body.push_str("</ul>\n");
 }
 
 fn table(body: &mut String, report: &Report) {
@@ -84,21 +108,23 @@ fn table(body: &mut String, report: &Report) {
         "<h2>All rounds</h2>\n{}<table><thead><tr>",
         page::region("scroll", "All rounds")
     );
-    for [first, second] in COLUMNS {
+    let rows: Vec<Vec<String>> = rows(report).iter().map(Row::cells).collect();
+    let shown = shown(&rows);
+    for [first, second] in shown.iter().map(|column| COLUMNS[*column]) {
         // The last column says whether all is well, which it need not call so.
         let name = if first.is_empty() { "verdict" } else { first };
         let _ = write!(body, "<th scope=\"col\">{name}<br>{second}</th>");
     }
     body.push_str("</tr></thead><tbody>\n");
-    for row in rows(report) {
+    for row in rows {
         body.push_str("<tr>");
-        for cell in row.cells() {
+        for cell in shown.iter().map(|column| row[*column].as_str()) {
             let class = if cell == "FAILED" {
                 " class=\"bad\""
             } else {
                 ""
             };
-            let _ = write!(body, "<td{class}>{}</td>", escape(&cell));
+            let _ = write!(body, "<td{class}>{}</td>", escape(cell));
         }
         body.push_str("</tr>\n");
     }
@@ -134,10 +160,11 @@ fn method(body: &mut String) {
     body.push_str(
         "<h2>How to read it</h2>\n<ul>\n\
          <li>The server runs in the foreground of a terminal of its own; Ctrl-C is typed there, and the kernel signals the whole group.</li>\n\
-         <li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>, which is as it should be.</li>\n\
+         <li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>, which is as it should be; these tries are no requests. What was cut is related to what could be: the requests under way at the signal, and those that began later.</li>\n\
          <li>Clients look whether a kept-alive connection was closed before they use it again, and never send a request twice.</li>\n\
          <li>Some requests are held on purpose, after connecting, in the middle of their head or body, or while their answer is read, and go on up to --latency after the signal.</li>\n\
-         <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined), with another status than expected (--expect-status), not answered in time, or refused while the server should serve.</li>\n\
+         <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined; so is a stream of HTTP/2 above the last one of GOAWAY), with another status than expected (--expect-status), not answered in time, or refused while the server should serve.</li>\n\
+         <li>What lasts, a WebSocket or a stream of events, is <b>told</b> when it ends with a close frame or between two events, and cut otherwise.</li>\n\
          <li>Lost as must: held by the worker that was killed or stopped, or cut by the second Ctrl-C.</li>\n\
          </ul>\n<p class=\"soft\">Every number is in <code>results.json</code>. docs/DRILL.md has the method and its limits.</p>\n",
     );

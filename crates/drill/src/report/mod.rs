@@ -1,6 +1,8 @@
 //! The files of a drill: `results.json`, `report.html` with a timeline for each scenario
-//! and load, the timelines as files of their own, and JUnit's XML for CI.
+//! and load, the timelines as files of their own, JUnit's XML and annotations
+//! for CI.
 
+mod github;
 mod html;
 mod junit;
 mod timeline;
@@ -10,6 +12,7 @@ use std::path::Path;
 use super::results::Report;
 use turnkey_report::files;
 
+pub use github::annotate;
 pub use junit::write as junit;
 pub use turnkey_report::files::make_directory;
 

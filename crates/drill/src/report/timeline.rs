@@ -3,8 +3,9 @@
 //! Bound: [`LANES`] requests; failures first, then those that were under way at the
 //! signal, then what came after it.
 
-use super::super::record::{Kind, Micros, Record, Verdict};
+use super::super::record::{Kind, Micros, Record};
 use super::super::results::{Report, Round, Showing};
+use super::super::verdict::Verdict;
 use turnkey_report::svg::{Anchor, Svg};
 
 const WIDTH: f64 = 1000.0;
@@ -44,7 +45,9 @@ pub(super) fn draw(report: &Report) -> Vec<Timeline> {
 }
 
 fn timeline(round: &Round, showing: &Showing) -> Timeline {
-    let name = round.scenario.replace(' ', "-");
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = round.scenario.chars().map(plain).collect();
+    let name = name.trim_matches('-');
     Timeline {
         file: format!("timeline-{name}-{}.svg", round.load),
         caption: format!(

@@ -9,8 +9,18 @@ replies and SQL of a turn are committed together.
 
     turnkey.run(handle)
 
-Run it with `turnkey run bot.py`. Authors import this module and `turnkey.testing`; every
-name that begins with `_` is ours. docs/HANDLERS.md has the verbs and the protocol.
+Run it with `turnkey run bot.py`. Where to read on:
+
+    help(turnkey.run)                           what a bot can be given, and how it is run
+    help(turnkey.Turn), turnkey.AsyncTurn       all that a handler, plain or async, can do and see
+    help(turnkey.Reply), turnkey.Button         what is said; turnkey.Attachment, turnkey.Message
+    help(turnkey.Heard)                         what comes in; turnkey.File, turnkey.Sender …
+    turnkey.Retry, turnkey.GiveUp               how a handler fails on purpose
+    turnkey.PlatformError, QueryError …         what its calls raise
+    help("turnkey.testing.Conversation")        a test talks to the bot
+
+Authors import this module and `turnkey.testing`; every name that begins with `_` is ours.
+docs/BOT.md has the code for what bots are mostly asked for, docs/HANDLERS.md the verbs and the protocol.
 """
 
 from typing import TYPE_CHECKING, Any

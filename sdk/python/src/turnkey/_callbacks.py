@@ -7,6 +7,7 @@ the worker with the turn's answer alone; whatever the worker would refuse is ref
 from __future__ import annotations
 
 import os
+import re
 from binascii import b2a_base64
 from datetime import timedelta
 from typing import Any, Dict, Optional, Tuple, Union
@@ -21,6 +22,9 @@ MAX_NAME = 64
 
 #: Bytes of a token: 32 letters of base64, none of which is a filler.
 BYTES = 24
+
+_UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 24 * 3_600_000}
+_TIME = re.compile("([0-9]+)(ms|s|m|h|d)")
 
 _IN_ADDRESSES = {ord("+"): "-", ord("/"): "_"}
 
@@ -40,6 +44,17 @@ def delay_of(delay: object, verb: str) -> Union[str, int]:
     if milliseconds < 0:
         raise ValueError(f"turn.{verb} takes a time from now on, not {delay}")
     return milliseconds
+
+
+def milliseconds_of(delay: Union[str, int], verb: str) -> int:
+    """How long this is, of what `delay_of` gave."""
+    if isinstance(delay, int):
+        return delay
+    # More digits than these are too long in any unit, and slow to read.
+    read = _TIME.fullmatch(delay[:40])
+    if read is None or len(delay) > 40:
+        raise ValueError(f"turn.{verb}: {delay[:40]!r} is no time such as 500ms, 10s, 10m, 2h or 3d")
+    return int(read[1]) * _UNITS[read[2]]
 
 
 def callback_of(

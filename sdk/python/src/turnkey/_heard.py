@@ -95,7 +95,7 @@ class Heard:
 
     @property
     def photos(self) -> List[File]:
-        """The photos that the user sent."""
+        """The photos that the user sent: each is there once, in the largest size that there is."""
         return [file for file in self.files if file.type == "photo"]
 
     def _part(self, name: str, read: Callable[[Any], P]) -> Optional[P]:

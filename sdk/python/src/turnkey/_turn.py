@@ -28,7 +28,7 @@ from typing import (
     overload,
 )
 
-from ._callbacks import Delay, callback_of, delay_of, named, wants_data
+from ._callbacks import Delay, callback_of, delay_of, milliseconds_of, named, wants_data
 from ._content import File, write
 from ._errors import describe
 from ._heard import Heard
@@ -57,6 +57,9 @@ MAX_REPLIES = 1000
 
 #: Bytes.
 MAX_TIMER_NAME = 64
+
+#: Milliseconds: ten years, and the days of the leap years.
+LONGEST_TIMER = 3653 * 24 * 3600 * 1000
 
 #: Bytes of a file that is fetched, if the author says nothing: what Telegram lets bots have.
 MAX_DOWNLOAD = 20 * 1024 * 1024
@@ -348,8 +351,14 @@ class BaseTurn(Heard, Generic[S]):
         while nothing ran is due at the next start. One of the same name is replaced. `delay` is
         a text such as `"10m"`, with the units ms, s, m, h and d; seconds; or a `timedelta`.
 
-            turn.after("4m", "tea", {"sort": "green"})"""
-        self._time("after", name, {"after": delay_of(delay, "after")}, data)
+            turn.after("4m", "tea", {"sort": "green"})
+
+        A name has 1 to 64 bytes, and no timer is more than ten years off: what is not so, and a text
+        that is no time, raises a ValueError here. More than 100 timers of a dialog fail the turn."""
+        after = delay_of(delay, "after")
+        if milliseconds_of(after, "after") > LONGEST_TIMER:
+            raise ValueError(f"turn.after: {describe(delay)} is more than ten years")
+        self._time("after", name, {"after": after}, data)
 
     def at(self, moment: Union[datetime, float], name: str, data: Any = None) -> None:
         """As `after`, at a moment of the wall clock: a `datetime` with its time zone, or seconds
@@ -485,8 +494,10 @@ class Turn(BaseTurn[S]):
 
             receipt = turn.step("charge", pay, 30)
 
-        The names of a turn's steps differ. With its first step the update is in the inbox, and its
-        platform is answered. The commit takes the steps away; an update that is given up keeps
+        The names of a turn's steps differ. Once the first result is kept the update is in the inbox,
+        its platform is answered, and a caller of `POST /http` waits through the attempts; a failure
+        before that, the function's own for one, is answered to that caller with 503, and is not
+        tried again. The commit takes the steps away; an update that is given up keeps
         them. Raises `turnkey.StepError` when the result cannot be kept: the storage is away, the
         inbox is full, or it has more than 64 KiB."""
         step = self._begin_step(name)
@@ -590,8 +601,10 @@ class AsyncTurn(BaseTurn[S]):
 
             receipt = await turn.step("charge", pay, 30)
 
-        The names of a turn's steps differ. With its first step the update is in the inbox, and its
-        platform is answered. The commit takes the steps away; an update that is given up keeps
+        The names of a turn's steps differ. Once the first result is kept the update is in the inbox,
+        its platform is answered, and a caller of `POST /http` waits through the attempts; a failure
+        before that, the function's own for one, is answered to that caller with 503, and is not
+        tried again. The commit takes the steps away; an update that is given up keeps
         them. Raises `turnkey.StepError` when the result cannot be kept: the storage is away, the
         inbox is full, or it has more than 64 KiB."""
         return self._step(self._begin_step(name), func, args, kwargs)

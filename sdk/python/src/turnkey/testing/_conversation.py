@@ -212,13 +212,18 @@ class Conversation(Questions):
 
     def fires(self, user: str, name: str) -> List[Said]:
         """The user's timer of this name is due, or their schedule, which stays; what they are told
-        then."""
+        then. A timer whose turn fails stays, too, since the program tries such a turn again: fire
+        it once more."""
         timer = self._timers.get(user, {}).get(name)
         if timer is None:
             raise KeyError(f"{user} has no timer {name!r}; there are {self.timers(user)}")
         if "cron" not in timer:
             del self._timers[user][name]
-        return self.sends(user, name, timer={"data": timer.get("data")})
+        try:
+            return self.sends(user, name, timer={"data": timer.get("data")})
+        except BaseException:
+            self._timers[user][name] = timer
+            raise
 
     def overlap(self, user: str) -> Optional[str]:
         """What the user's turns have said of their quick messages with `turn.overlap`, last."""

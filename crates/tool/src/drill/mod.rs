@@ -1,6 +1,9 @@
 //! `drill`: the graceful shutdown of any server, tested. And the hidden command that
 //! plays the shell for it.
 
+mod beside;
+mod target;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,12 +12,12 @@ use std::time::Duration;
 use clap::Args;
 
 use turnkey::tool::{duration, exit};
-use turnkey_drill::{self as drill, Drill, Error, Mode, Request, Scenario, To};
+use turnkey_drill::{self as drill, AllowCut, Drill, Error, Mode, Request, Scenario, To};
 use turnkey_report::say;
 use turnkey_text::output;
 
-/// Clients that ask for --slow-path.
-const SLOW_CONNECTIONS: usize = 2;
+use beside::Beside;
+use target::Target;
 
 /// Help as it stands: clap would make a line break of `{n}`. An escape that changes nothing
 /// parts it; clap leaves escapes out where no terminal is.
@@ -27,8 +30,9 @@ fn verbatim(text: &str) -> String {
 Starts COMMAND in the foreground of a terminal of its own, waits until its port answers,
 loads it, does something to it in the middle of the load and tells what became of every
 request: answered, refused after the signal (fine), or cut: accepted or sent, and then
-reset or closed without a whole answer. Also when it left and how, what it printed, and
-which processes it left behind. COMMAND must stay in the foreground.
+reset or closed without a whole answer; why, most likely, and what helps. Also when it left
+and how, what it printed, and which processes it left behind. COMMAND must stay in the
+foreground. Or drills what runs already: --url with --do, or --attach.
 
 Scenarios:
   {}
@@ -40,13 +44,18 @@ Counters in --path, --header and --body: {{n}} is another number in every reques
 A bot made with Turnkey needs no options: it gets messages of users of its own, and
 afterwards every acknowledged message must be in its database.
 
-Exit codes: 0 nothing cut, nothing left behind; 1 something was; 2 bad options, or the
+Exit codes: 0 nothing cut, nothing left behind (or within --allow-cut, or no worse than
+--baseline); 1 something was; 2 bad options, or the
 command does not start, answer or stay; 130 stopped by Ctrl-C.
 
 Examples:
   turnkey drill -- gunicorn --workers 2 app:app
   turnkey drill --scenario ctrl-c,term,kill-worker --out report/ -- uvicorn --workers 2 app:app
   turnkey drill --method POST --path /echo --body '{{\"n\":{{n}}}}' --slow-path '/sleep?ms=2000' -- node server.js
+  turnkey drill --url https://localhost:8443 --http2 --do './rollout.sh'
+  turnkey drill --url http://localhost:8080 --do 'docker compose up -d web' --allow-refused 500ms
+  turnkey drill --attach 4711 --scenario term --stop-timeout 10s
+  turnkey drill --websocket /ws --sse /events --scenario term -- node server.js
   turnkey drill --repeat 20 --junit drill.xml -- turnkey run --workers 2 --storage sqlite:bot.db", Scenario::names())))]
 pub(crate) struct DrillArgs {
     /// What to do to the server.
@@ -70,9 +79,10 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "WHAT", requires = "signal", value_parser = ["stop", "go-on"])]
     expect: Option<String>,
 
-    /// How connections are used: keep-alive, new (one for each request) or both.
-    #[arg(long, value_name = "KIND", default_value = "both", value_parser = ["keep-alive", "new", "both"])]
-    load: String,
+    /// How connections are used: keep-alive, new (one for each request) or both [default:
+    /// both; keep-alive with --attach].
+    #[arg(long, value_name = "KIND", value_parser = ["keep-alive", "new", "both"])]
+    load: Option<String>,
 
     /// Rounds of each scenario under each load.
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -82,17 +92,11 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Where the server listens [default: found by itself].
-    #[arg(long, value_name = "PORT", conflicts_with = "url")]
-    port: Option<u16>,
+    #[command(flatten)]
+    target: Target,
 
-    /// The same as an address, such as http://127.0.0.1:8000.
-    #[arg(long, value_name = "URL")]
-    url: Option<String>,
-
-    /// Allow traffic to this host, which is not the loopback interface.
-    #[arg(long, value_name = "HOST")]
-    i_know: Option<String>,
+    #[command(flatten)]
+    beside: Beside,
 
     /// Clients, each with one request at a time.
     #[arg(long, value_name = "N", default_value_t = 16)]
@@ -125,18 +129,6 @@ pub(crate) struct DrillArgs {
     /// Statuses that are right answers [default: 200 to 299].
     #[arg(long, value_name = "STATUS,...", value_delimiter = ',')]
     expect_status: Vec<u16>,
-
-    /// Path that is slow to answer, asked beside the others.
-    #[arg(long, value_name = "PATH")]
-    slow_path: Option<String>,
-
-    /// Post this there instead.
-    #[arg(long, value_name = "TEXT", requires = "slow_path")]
-    slow_body: Option<String>,
-
-    /// Clients that ask for it; 0 for none [default: 2].
-    #[arg(long, value_name = "N")]
-    slow_connections: Option<usize>,
 
     /// Requests that are held in the middle when the signal comes, for each of: after
     /// connecting, in the head, in the body, while reading.
@@ -171,6 +163,11 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
     limit: Duration,
 
+    /// Kill a server that has not left so long after the signal, as containers (10s) and
+    /// systemd (90s) do.
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    stop_timeout: Option<Duration>,
+
     /// For a worker that was killed or hangs to be replaced.
     #[arg(long, value_name = "TIME", default_value = "40s", value_parser = duration)]
     replace_limit: Duration,
@@ -191,12 +188,26 @@ pub(crate) struct DrillArgs {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
+    /// Requests that may be cut, in each scenario and load: a number, or a share of all that
+    /// began, such as 0.1%.
+    #[arg(long, value_name = "N|N%")]
+    allow_cut: Option<AllowCut>,
+
+    /// Results of an earlier drill (results.json, or what --json printed): only what is worse
+    /// than then fails.
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+
+    /// Say what is wrong so that this CI service shows it: github.
+    #[arg(long, value_name = "SERVICE", value_parser = ["github"])]
+    annotations: Option<String>,
+
     /// Print the results as JSON instead of the table.
     #[arg(long)]
     json: bool,
 
     /// The command that starts the server, and its arguments.
-    #[arg(last = true, required = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
@@ -204,6 +215,9 @@ impl DrillArgs {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let said = |e: Error| anyhow::anyhow!("{e}");
         let (out, junit, json) = (self.out.clone(), self.junit.clone(), self.json);
+        let (baseline, annotations) = (self.baseline.clone(), self.annotations.is_some());
+        let baseline = baseline.as_deref().map(drill::Baseline::read);
+        let baseline = baseline.transpose().map_err(said)?;
         let drill = self.drill().map_err(said)?;
         if let Some(out) = &out {
             drill::make_directory(out).map_err(said)?;
@@ -214,6 +228,10 @@ impl DrillArgs {
         }
         if let Some(file) = &junit {
             drill::junit(&report, file).map_err(said)?;
+        }
+        let worse = baseline.map(|baseline| baseline.worse(&report));
+        if annotations {
+            drill::annotate(&report);
         }
         let text = match json {
             true => serde_json::to_string_pretty(&report)?,
@@ -228,30 +246,31 @@ impl DrillArgs {
             say!("Report: {}", page.display());
         }
         printed?;
+        match worse.as_deref() {
+            None => {}
+            Some([]) => say!("No worse than the baseline."),
+            Some(worse) => worse
+                .iter()
+                .for_each(|what| say!("Worse than the baseline: {what}")),
+        }
+        let is_good = match &worse {
+            None => report.is_clean(),
+            Some(worse) => worse.is_empty(),
+        };
         Ok(ExitCode::from(match () {
             () if report.interrupted => exit::INTERRUPTED,
-            () if report.is_clean() => exit::CLEAN,
+            () if is_good => exit::CLEAN,
             () => exit::CUT,
         }))
     }
 
     fn drill(self) -> turnkey_drill::Result<Drill> {
         let request = self.request()?;
-        let slow = self.slow_path.clone().map(|path| match &self.slow_body {
-            Some(body) => Request::post(path, body.as_str()),
-            None => Request::get(path),
-        });
-        let slow_connections = match (self.slow_connections, &slow) {
-            (Some(1..), None) => {
-                return Err(Error::Start(
-                    "--slow-connections says how many ask for --slow-path; name that, too"
-                        .to_owned(),
-                ));
-            }
-            (number, _) => number.unwrap_or(SLOW_CONNECTIONS),
+        let mut drill = match self.target.attach {
+            Some(pid) => Drill::attach(pid),
+            None => Drill::command(self.command).shell(std::env::current_exe()?),
         };
-        let slow = slow.filter(|_| slow_connections > 0);
-        let mut drill = Drill::command(self.command)
+        drill = drill
             .repeat(self.repeat)
             .connections(self.connections)
             .expect_status(self.expect_status)
@@ -269,6 +288,8 @@ impl DrillArgs {
         for scenario in self.scenario {
             drill = drill.scenario(scenario);
         }
+        drill = self.target.set(drill);
+        drill = self.beside.set(drill)?;
         if let Some(name) = self.signal {
             let mut scenario = drill::named_signal(&name, self.to)?;
             if let (Some(expect), Scenario::Signal { stops, .. }) = (self.expect, &mut scenario) {
@@ -277,30 +298,25 @@ impl DrillArgs {
             drill = drill.scenario(scenario);
         }
         for (name, mode) in [("keep-alive", Mode::KeepAlive), ("new", Mode::New)] {
-            if self.load == name || self.load == "both" {
+            let wished = self.load.as_deref();
+            if wished == Some(name) || wished == Some("both") {
                 drill = drill.mode(mode);
             }
         }
         if let Some(seed) = self.seed {
             drill = drill.seed(seed);
         }
-        if let Some(port) = self.port {
-            drill = drill.port(port);
+        if let Some(allowed) = self.allow_cut {
+            drill = drill.allow_cut(allowed);
         }
-        if let Some(url) = self.url {
-            drill = drill.url(url);
-        }
-        if let Some(host) = self.i_know {
-            drill = drill.i_know(host);
+        if let Some(time) = self.stop_timeout {
+            drill = drill.stop_timeout(time);
         }
         if let Some(rate) = self.rate {
             drill = drill.rate(rate);
         }
         if let Some(request) = request {
             drill = drill.request(request);
-        }
-        if let Some(slow) = slow {
-            drill = drill.slow(slow, slow_connections);
         }
         if self.storage.is_some() || self.no_storage_check {
             drill = drill.storage(self.storage);
@@ -315,7 +331,13 @@ impl DrillArgs {
             || self.body.is_some()
             || !self.header.is_empty();
         if !said {
-            return Ok(None);
+            return self.beside.call();
+        }
+        if self.beside.grpc.is_some() {
+            return Err(Error::Start(
+                "--grpc says what is sent; leave out --method, --path, --body and --header"
+                    .to_owned(),
+            ));
         }
         let usual = if self.body.is_some() { "POST" } else { "GET" };
         let method = self.method.as_deref().unwrap_or(usual);

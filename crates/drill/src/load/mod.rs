@@ -1,12 +1,15 @@
-//! The load: clients that send one request after another, slow ones beside them, and
-//! some that are held in the middle of their request when the signal comes.
+//! The load: clients that send one request after another, slow ones beside them, some that
+//! are held in the middle of their request when the signal comes, and in `lasting.rs` those
+//! whose connections last.
 //!
 //! One thread with an event loop: a server under test on a small machine needs the
-//! others. Called by `round.rs`. Bounds: the clients of the plan; a request ends at its
+//! others. Called by `round/`. Bounds: the clients of the plan; a request ends at its
 //! time limit; records are bounded by `recorder.rs`.
 
+mod errands;
+mod lasting;
+
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +20,18 @@ use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::sleep;
 
-use super::client::{Client, Connection, Hold, Idle, Order};
-use super::plan::{Mode, Plan};
-use super::random::Random;
-use super::record::{End, Kind, Micros, Record};
-use super::recorder::{Recorded, Recorder};
-use super::template::{Counters, Request};
+use crate::aim::Aim;
+use crate::client::{Client, Connection, Hold, Order};
+use crate::connect::Idle;
+use crate::http2::{Leave, Shared};
+use crate::plan::{Mode, Plan};
+use crate::random::Random;
+use crate::record::{End, Kind, Micros, Record};
+use crate::recorder::{Recorded, Recorder};
+use crate::template::{Counters, Request};
 use turnkey_report::Error;
+
+use errands::Errand;
 
 /// After a refusal, before the next try.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -31,10 +39,17 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// The longest time before the signal at which a request that is held begins.
 const EARLIEST: Duration = Duration::from_millis(60);
 
+/// Between two questions for readiness.
+const READY_EVERY: Duration = Duration::from_millis(20);
+
+/// The number of the client that asks them: a multiple of all numbers of URLs, so that it
+/// asks the first.
+const READINESS: usize = 232_792_560;
+
 /// What a round's load needs beside the plan.
 pub(super) struct Setting {
-    pub(super) target: SocketAddr,
-    pub(super) host: String,
+    /// Clients are spread over these.
+    pub(super) aims: Vec<Aim>,
     pub(super) request: Request,
     pub(super) mode: Mode,
     pub(super) round: usize,
@@ -47,7 +62,7 @@ pub(super) struct Setting {
 
 /// How far the load goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
+pub(crate) enum Until {
     Told,
     /// No new request; those under way end by themselves.
     Finish,
@@ -66,21 +81,10 @@ impl Load {
         let base = Instant::now();
         let (until, told) = watch::channel(Until::Told);
         let signalled = Arc::new(AtomicU64::new(0));
-        let generator = Generator {
-            client: Client {
-                target: setting.target,
-                timeout: plan.timeout,
-                base,
-            },
-            next: AtomicU64::new(setting.first),
-            recorder: RefCell::new(Recorder::new(signalled.clone(), plan.expected.clone())),
-            plan: plan.clone(),
-            setting,
-            told,
-        };
+        let (plan, marked) = (plan.clone(), signalled.clone());
         let thread = std::thread::Builder::new()
             .name("load".to_owned())
-            .spawn(move || generator.run())?;
+            .spawn(move || Generator::new(plan, setting, base, marked, told).run())?;
         Ok(Load {
             base,
             signalled,
@@ -125,6 +129,9 @@ impl Load {
 
 struct Generator {
     client: Client,
+    /// Connections of HTTP/2 that clients share.
+    links: Vec<Shared>,
+    signalled: Arc<AtomicU64>,
     next: AtomicU64,
     recorder: RefCell<Recorder>,
     plan: Plan,
@@ -132,20 +139,36 @@ struct Generator {
     told: watch::Receiver<Until>,
 }
 
-/// What one client sends.
-#[derive(Clone)]
-struct Errand {
-    client: usize,
-    kind: Kind,
-    request: Request,
-    keep_alive: bool,
-    /// From the start of a request to that of the next, at least.
-    every: Duration,
-    /// From the end of a request to the start of the next.
-    think: Duration,
-}
-
 impl Generator {
+    fn new(
+        plan: Plan,
+        setting: Setting,
+        base: Instant,
+        signalled: Arc<AtomicU64>,
+        told: watch::Receiver<Until>,
+    ) -> Self {
+        let clients = plan.clients();
+        let of_each_aim = clients.div_ceil(setting.aims.len()).div_ceil(plan.streams);
+        let links = of_each_aim * setting.aims.len();
+        Generator {
+            client: Client::new(plan.timeout, base, plan.backend_header.as_deref()),
+            links: (0..links).map(|_| Shared::default()).collect(),
+            next: AtomicU64::new(setting.first),
+            recorder: RefCell::new(Recorder::new(signalled.clone(), plan.expected.clone())),
+            signalled,
+            plan,
+            setting,
+            told,
+        }
+    }
+
+    /// That which this client shares with others to the same address.
+    fn link(&self, client: usize) -> Option<&Shared> {
+        let aims = self.setting.aims.len();
+        let number = client / aims / self.plan.streams;
+        self.links.get(number * aims + client % aims)
+    }
+
     fn run(self) -> turnkey_report::Result<Recorded> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -153,6 +176,14 @@ impl Generator {
         let generator = Rc::new(self);
         let all_are_well = LocalSet::new().block_on(&runtime, async {
             let mut clients = JoinSet::new();
+            if let Some(path) = &generator.plan.ready_path {
+                let (generator, request) = (generator.clone(), Request::get(path.as_str()));
+                clients.spawn_local(async move { generator.readiness(&request).await });
+            }
+            for lasting in generator.lasting() {
+                let generator = generator.clone();
+                clients.spawn_local(async move { generator.last(&lasting).await });
+            }
             for errand in generator.errands() {
                 let generator = generator.clone();
                 clients.spawn_local(async move { generator.steady(&errand).await });
@@ -173,61 +204,17 @@ impl Generator {
         }
         let generator = Rc::try_unwrap(generator).map_err(|_| Error::msg("a client is left"))?;
         let next = generator.next.into_inner();
-        Ok(generator.recorder.into_inner().into_recorded(next))
-    }
-
-    fn errands(&self) -> Vec<Errand> {
-        let (plan, keep_alive) = (&self.plan, self.setting.mode == Mode::KeepAlive);
-        let every = plan.rate.map_or(Duration::ZERO, |rate| {
-            Duration::from_secs_f64(plan.connections as f64 / rate)
-        });
-        let mut errands: Vec<Errand> = (0..plan.connections)
-            .map(|client| Errand {
-                client,
-                kind: Kind::Steady,
-                request: self.setting.request.clone(),
-                keep_alive,
-                every,
-                think: if plan.rate.is_some() {
-                    Duration::ZERO
-                } else {
-                    plan.think
-                },
-            })
-            .collect();
-        if let Some(slow) = &plan.slow {
-            errands.extend((0..slow.connections).map(|n| Errand {
-                client: plan.connections + n,
-                kind: Kind::Slow,
-                request: slow.request.clone(),
-                keep_alive,
-                every: Duration::ZERO,
-                think: plan.think,
-            }));
+        let signal = generator.signalled.load(Ordering::Acquire);
+        let mut recorded = generator.recorder.into_inner().into_recorded(next);
+        for watch in generator.client.watched() {
+            match watch.leave(signal) {
+                Leave::None => {}
+                Leave::InTwoSteps => recorded.leaves.in_two_steps += 1,
+                Leave::AtOnce => recorded.leaves.at_once += 1,
+                Leave::Silent => recorded.leaves.silent += 1,
+            }
         }
-        errands
-    }
-
-    /// Those whose requests are held when the signal comes, on connections of their own.
-    fn held_errands(&self) -> Vec<Errand> {
-        let first = self.plan.connections + self.plan.slow.as_ref().map_or(0, |s| s.connections);
-        let mut kinds = vec![Kind::Connect, Kind::Head, Kind::Read];
-        if self.setting.request.body.is_some() {
-            kinds.push(Kind::Body);
-        }
-        let each = self.plan.held;
-        let errands = kinds.iter().flat_map(|kind| (0..each).map(move |_| *kind));
-        errands
-            .enumerate()
-            .map(|(n, kind)| Errand {
-                client: first + n,
-                kind,
-                request: self.setting.request.clone(),
-                keep_alive: self.setting.mode == Mode::KeepAlive,
-                every: Duration::ZERO,
-                think: Duration::ZERO,
-            })
-            .collect()
+        Ok(recorded)
     }
 
     fn is_told_to_end(&self) -> bool {
@@ -251,18 +238,30 @@ impl Generator {
             round: self.setting.round,
             run: &self.plan.run,
         };
-        let host = &self.setting.host;
-        let wire = errand.request.wire(host, !errand.keep_alive, &counters);
+        let which = errand.client % self.setting.aims.len();
+        let aim = &self.setting.aims[which];
+        let upload = self.upload(errand);
+        let message = errand.request.message(&counters);
+        let message = match &upload {
+            Some(paced) => message.uploading(paced),
+            None => message,
+        };
         let order = Order {
             n,
             client: errand.client,
             kind: errand.kind,
-            method: &errand.request.method,
-            wire: &wire,
+            aim: which,
+            message: &message,
             keep_alive: errand.keep_alive,
+            upload,
+            events: None,
+            shared: match hold {
+                None if errand.keep_alive => self.link(errand.client),
+                _ => None,
+            },
             hold,
         };
-        self.client.request(kept, &order).await
+        self.client.request(aim, kept, &order).await
     }
 
     /// One request after another until told to end.
@@ -276,8 +275,8 @@ impl Generator {
         let mut last: Option<Record> = None;
         while !self.is_told_to_end() {
             let begun = Instant::now();
-            if let Some(connection) = kept.take() {
-                match connection.look() {
+            if let Some(mut connection) = kept.take() {
+                match connection.look().await {
                     Idle::Open => kept = Some(connection),
                     Idle::Closed => {}
                     Idle::Bytes => last.iter_mut().for_each(|record| record.extra = true),
@@ -296,8 +295,8 @@ impl Generator {
             };
             self.pause(pause).await;
         }
-        if let Some(connection) = kept
-            && matches!(connection.look(), Idle::Bytes)
+        if let Some(mut connection) = kept
+            && matches!(connection.look().await, Idle::Bytes)
         {
             last.iter_mut().for_each(|record| record.extra = true);
         }
@@ -322,6 +321,24 @@ impl Generator {
         self.keep(Some(record));
     }
 
+    /// Asks again and again whether the server calls itself ready, as balancers do, though
+    /// more often.
+    async fn readiness(&self, request: &Request) {
+        let errand = Errand {
+            client: READINESS,
+            kind: Kind::Steady,
+            request: request.clone(),
+            keep_alive: false,
+            every: Duration::ZERO,
+            think: Duration::ZERO,
+        };
+        while !self.is_told_to_end() {
+            let (record, _) = self.send(&errand, None, None).await;
+            self.recorder.borrow_mut().asked_for_readiness(&record);
+            self.pause(READY_EVERY).await;
+        }
+    }
+
     fn keep(&self, record: Option<Record>) {
         if let Some(record) = record {
             self.recorder.borrow_mut().keep(record);
@@ -341,24 +358,28 @@ impl Generator {
 /// One request before the load: whether the server answers, and how.
 pub(super) fn probe(
     client: Client,
+    aim: &Aim,
     request: &Request,
-    host: &str,
     counters: &Counters<'_>,
 ) -> turnkey_report::Result<Record> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let wire = request.wire(host, true, counters);
+    let message = request.message(counters);
     let order = Order {
         n: counters.n,
         client: counters.client,
         kind: Kind::Steady,
-        method: &request.method,
-        wire: &wire,
+        aim: 0,
+        message: &message,
         keep_alive: false,
+        upload: None,
+        events: None,
+        shared: None,
         hold: None,
     };
-    Ok(runtime.block_on(client.request(None, &order)).0)
+    let asked = client.request(aim, None, &order);
+    Ok(LocalSet::new().block_on(&runtime, asked).0)
 }
 
 /// Whether a probe was answered.
