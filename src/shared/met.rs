@@ -24,15 +24,22 @@ pub(crate) struct Met {
 
 /// Somebody, as a word keeps them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Face(u64);
+pub(crate) struct Face {
+    /// Of the dialog alone: whoever is called otherwise has the same word.
+    place: usize,
+    /// Never 0, which is a word that nobody has written to.
+    hash: u64,
+}
 
 impl Face {
     /// A dialog, and what a platform tells of whose it is.
     pub(crate) fn of(dialog: &DialogKey, told: [&str; 3]) -> Self {
         let mut hasher = DefaultHasher::new();
-        (&dialog.channel, &dialog.user_id, told).hash(&mut hasher);
-        // 0 is a word that nobody has written to.
-        Face(hasher.finish().max(1))
+        (&dialog.channel, &dialog.user_id).hash(&mut hasher);
+        let place = hasher.finish() as usize % WORDS;
+        told.hash(&mut hasher);
+        let hash = hasher.finish().max(1);
+        Face { place, hash }
     }
 }
 
@@ -44,16 +51,12 @@ impl Met {
 
     /// Whether the database has their name as it is now.
     pub(crate) fn knows(&self, face: Face) -> bool {
-        self.word(face).load(Relaxed) == face.0
+        self.words[face.place].load(Relaxed) == face.hash
     }
 
     /// The database has it.
     pub(crate) fn learn(&self, face: Face) {
-        self.word(face).store(face.0, Relaxed);
-    }
-
-    fn word(&self, face: Face) -> &AtomicU64 {
-        &self.words[face.0 as usize % WORDS]
+        self.words[face.place].store(face.hash, Relaxed);
     }
 }
 
@@ -70,6 +73,10 @@ mod tests {
         assert!(!met.knows(face("Ann")));
         met.learn(face("Ann"));
         assert!(met.knows(face("Ann")) && !met.knows(face("Anna")));
+        // Called as before again, it is written again.
+        met.learn(face("Anna"));
+        assert!(!met.knows(face("Ann")));
+        met.learn(face("Ann"));
         let bob = DialogKey::new("telegram", "8");
         assert!(!met.knows(Face::of(&bob, ["Ann", "", "de"])));
     }

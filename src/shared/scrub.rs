@@ -25,8 +25,11 @@ const SHORTEST_WORD: usize = 12;
 /// Texts that are looked for; the first ones stay.
 const MOST: usize = 1024;
 
-/// What stands before the token in a callback's address.
-const CALLBACK: &[u8] = b"/callback/";
+/// What stands before the token in a callback's address, between two slashes.
+const CALLBACK: &[u8] = b"callback";
+
+/// How these are written in an address, and in one that is part of another.
+const SLASHES: [&[u8]; 3] = [b"/", b"%2F", b"%2f"];
 
 /// Characters of such a token.
 const SHORTEST_TOKEN: usize = 16;
@@ -211,11 +214,14 @@ fn without_tokens(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut rest = bytes;
     while let Some(at) = rest.windows(CALLBACK.len()).position(|w| w == CALLBACK) {
         let (before, after) = rest.split_at(at + CALLBACK.len());
+        let stands_between = |s: &&&[u8]| rest[..at].ends_with(s) && after.starts_with(s);
+        let slash = SLASHES.iter().find(stands_between);
+        let (before, after) = rest.split_at(before.len() + slash.map_or(0, |slash| slash.len()));
         let is_token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         let length = after.iter().take_while(|b| is_token(b)).count();
         clean.extend_from_slice(before);
         rest = &after[length..];
-        match length >= SHORTEST_TOKEN {
+        match slash.is_some() && length >= SHORTEST_TOKEN {
             true => clean.extend_from_slice(INSTEAD.as_bytes()),
             false => clean.extend_from_slice(&after[..length]),
         }
@@ -286,6 +292,14 @@ mod tests {
             (
                 format!("a/callback/{token},/callback/{token}"),
                 "a/callback/(secret),/callback/(secret)",
+            ),
+            (
+                format!("https://pay.example/?notify=https%3A%2F%2Fbot%2Fcallback%2F{token}&a=1"),
+                "https://pay.example/?notify=https%3A%2F%2Fbot%2Fcallback%2F(secret)&a=1",
+            ),
+            (
+                "callback callback/abcdefghij-_ABCDEFGHIJ".to_owned(),
+                "callback callback/abcdefghij-_ABCDEFGHIJ",
             ),
             (
                 "/callback/ and /callback/x".to_owned(),

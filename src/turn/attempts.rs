@@ -28,9 +28,6 @@ use turnkey_text::numbers::counted;
 /// minute is survived.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
-/// What is known of an attempt that was none.
-const STOPPED: &str = "the bot was stopped while it was handled";
-
 /// What is known of an attempt that never came back.
 const DIED: &str = "its process ended while it was handled";
 
@@ -56,11 +53,12 @@ pub(crate) struct Attempts<'a> {
 impl Attempts<'_> {
     /// Counts the attempt that follows, if there is one.
     pub(crate) async fn start(self, receipt: &mut Receipt<'_>) -> Next {
+        if receipt.attempts >= self.most {
+            let error = receipt.error.take();
+            return Next::GiveUp(error.unwrap_or_else(|| DIED.to_owned()));
+        }
+        receipt.attempts_before = receipt.attempts;
         if receipt.is_recovered {
-            if receipt.attempts >= self.most {
-                let error = receipt.error.take();
-                return Next::GiveUp(error.unwrap_or_else(|| DIED.to_owned()));
-            }
             let attempts = receipt.attempts + 1;
             if !self.note(receipt, attempts, DIED, now_ms()).await {
                 return Next::Over;
@@ -73,16 +71,6 @@ impl Attempts<'_> {
     /// The attempt was none: its lock was lost.
     pub(crate) fn undo(self, receipt: &mut Receipt<'_>) {
         receipt.attempts = receipt.attempts.saturating_sub(1);
-    }
-
-    /// The attempt was none: the worker leaves while it runs, and another start has the update.
-    pub(crate) async fn cut_off(self, receipt: &mut Receipt<'_>) {
-        self.undo(receipt);
-        if receipt.is_accepted() {
-            let error = receipt.error.take();
-            let error = error.as_deref().unwrap_or(STOPPED);
-            self.note(receipt, receipt.attempts, error, now_ms()).await;
-        }
     }
 
     /// An attempt failed. The pause before another one is over when this says so.

@@ -51,22 +51,20 @@ pub(super) async fn give_up(
     why: &str,
 ) -> End {
     let begun = receipt.attempts / GIVING_UP;
+    // Whatever the error was, there is no other attempt.
+    let over = (receipt.attempts % GIVING_UP).max(attempts.most);
     let (Some(handler), true) = (whom(bot, receipt), begun < MOST_RUNS) else {
         attempts.bury(receipt, why).await;
         return End::Over;
     };
-    if receipt.is_accepted() {
-        let begun = receipt.attempts + GIVING_UP;
-        if !attempts.note(receipt, begun, why, now_ms()).await {
-            return End::Over;
-        }
-    }
-    let Some((grant, done)) = run(bot, handler, receipt, (state, grant), why).await else {
-        attempts
-            .note(receipt, receipt.attempts, why, now_ms())
-            .await;
+    receipt.attempts_before = over + begun * GIVING_UP;
+    receipt.attempts += GIVING_UP;
+    receipt.error = Some(why.to_owned());
+    let noted = receipt.attempts;
+    if receipt.is_accepted() && !attempts.note(receipt, noted, why, now_ms()).await {
         return End::Over;
-    };
+    }
+    let (grant, done) = run(bot, handler, receipt, (state, grant), why).await;
     if std::mem::take(&mut receipt.is_overtaken) {
         return End::LockLost;
     }
@@ -92,6 +90,8 @@ pub(super) async fn give_up(
                 }
             }
         }
+        // It ended with the worker: the next start does it.
+        Err(_) if receipt.is_uncharged => return End::Over,
         Err(error) => error,
     };
     let error = error.to_string();
@@ -122,14 +122,13 @@ fn whom<'a>(bot: &'a Bot, receipt: &Receipt<'_>) -> Option<&'a dyn AnyHandler> {
     }
 }
 
-/// None: it was cut off, since the worker leaves.
 async fn run(
     bot: &Rc<Bot>,
     handler: &dyn AnyHandler,
     receipt: &mut Receipt<'_>,
     (state, grant): (Option<String>, Grant),
     why: &str,
-) -> Option<(Grant, crate::Result<(Commit, Vec<Outgoing>, Vec<Timer>)>)> {
+) -> (Grant, crate::Result<(Commit, Vec<Outgoing>, Vec<Timer>)>) {
     let update = receipt.update.clone();
     let until = Instant::now() + bot.limits.turn_timeout;
     // Its trace is the author's business, not its user's.
@@ -148,10 +147,7 @@ async fn run(
         newer: Newer::new(bot.inbox.arrivals, until),
         interruption: Interruption::default(),
     });
-    let called = bot
-        .inbox
-        .unless_cut_off(typing::during(bot, &update, called));
-    let returned = stepping::during(receipt, called).await?;
+    let returned = stepping::during(receipt, typing::during(bot, &update, called)).await;
     let done = match returned.outcome {
         RunEnd::Ended(Ok(handled)) => {
             outcome::prepare(bot, receipt, &update, handled, Of::GivenUp).await
@@ -159,5 +155,5 @@ async fn run(
         RunEnd::Ended(Err(error)) => Err(error),
         RunEnd::Interrupted => Err(Error::msg("it was interrupted")),
     };
-    Some((returned.grant, done))
+    (returned.grant, done)
 }

@@ -196,11 +196,11 @@ fn clean(text: &mut String) {
 }
 
 /// What is to stand in the place of the pressed message is a reply where none was pressed: a bot
-/// cannot change what a user wrote. It can change posts of a channel, and what the owner of a
-/// business account wrote.
+/// cannot change what a user wrote. It can change posts of a channel, what the owner of a
+/// business account wrote, and its own message that a user has chosen inline.
 pub(crate) fn reply_unless_pressed(action: &mut Action, update: &Update) {
     let is_channel = |chat: &Chat| chat.kind == ChatKind::Channel;
-    let can_change = matches!(update.kind, Kind::Button | Kind::Business)
+    let can_change = matches!(update.kind, Kind::Button | Kind::Business | Kind::Inline)
         || update.chat.as_ref().is_some_and(is_channel);
     if let Action::Edit {
         message: Target::This,

@@ -5,6 +5,7 @@
 //! costs no more than its texts. Addresses of files, which may hold a token, are not kept.
 
 use serde::{Deserialize, Serialize};
+use turnkey_storage::inbox::GIVING_UP;
 
 use crate::author::message::{Action, Contact, File, Kind, Location, Update};
 use crate::turn::receipt::Receipt;
@@ -49,10 +50,11 @@ fn is_zero(number: &u32) -> bool {
 impl Past {
     /// A turn for this update, which says this.
     pub(super) fn of(receipt: &Receipt<'_>, update: &Update, replies: Vec<Action>) -> Self {
-        let is_first = receipt.attempts <= 1;
+        let attempts = receipt.attempts % GIVING_UP;
+        let is_first = attempts <= 1;
         Past {
             arrived: receipt.arrived.unix_us() / 1000,
-            attempts: if is_first { 0 } else { receipt.attempts },
+            attempts: if is_first { 0 } else { attempts },
             error: receipt
                 .error
                 .as_deref()

@@ -63,9 +63,12 @@ pub(crate) struct Inbox {
     pub(crate) ack_after: Duration,
     /// The worker is leaving.
     pub(crate) draining: watch::Receiver<bool>,
-    /// Its patience is over: what is in the inbox is left to the next start.
-    leaving_now: Cell<bool>,
+    /// The worker's patience is over: a handler that runs now is no attempt, if it does not end
+    /// well.
+    is_leaving: Cell<bool>,
     leaves: Notify,
+    /// Of how many updates in hand that was written.
+    uncharged: Cell<u64>,
     /// Who wants to know of newer updates.
     pub(crate) arrivals: Arrivals,
     /// Turns in flight whose updates are in the inbox: nothing is lost with them.
@@ -80,6 +83,9 @@ pub(crate) struct Inbox {
 
 /// Microseconds since 1970, and a number.
 type ArrivalOrder = (i64, u64);
+
+/// What is known of an attempt that was none.
+const STOPPED: &str = "the bot was stopped while it was handled";
 
 /// What whoever brought an update waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +104,10 @@ pub(crate) struct Receipt<'a> {
     pub(crate) arrived: Arrival,
     /// Attempts that were begun, the one under way included; see [`GIVING_UP`](inbox::GIVING_UP).
     pub(crate) attempts: u32,
+    /// What they are without the one under way.
+    pub(super) attempts_before: u32,
+    /// The worker left while a handler ran, and the row says so.
+    pub(super) is_uncharged: bool,
     /// Found in the inbox: whoever began it is gone, perhaps because of it.
     pub(crate) is_recovered: bool,
     /// Why the last attempt failed.
@@ -139,8 +149,9 @@ impl Inbox {
             commands,
             ack_after,
             draining,
-            leaving_now: Cell::new(false),
+            is_leaving: Cell::new(false),
             leaves: Notify::new(),
+            uncharged: Cell::new(0),
             arrivals,
             in_hand: Cell::new(0),
             under_way: RefCell::default(),
@@ -162,20 +173,16 @@ impl Inbox {
         self.in_hand.get()
     }
 
-    /// Cuts off the handlers of turns whose updates are in the inbox. To be called when there are
-    /// no others.
+    /// Has it written for each update in the inbox that its handler, which goes on as long as the
+    /// worker lives, is no attempt.
     pub(crate) fn leave(&self) {
-        self.leaving_now.set(true);
+        self.is_leaving.set(true);
         self.leaves.notify_waiters();
     }
 
-    /// Runs a handler. None: it was cut off, since the worker leaves now.
-    pub(super) async fn unless_cut_off<T>(&self, handler: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            done = handler => Some(done),
-            () = self.leaves.notified(), if !self.leaving_now.get() => None,
-        }
+    /// Of all that are in hand that was written.
+    pub(crate) fn is_left(&self) -> bool {
+        self.uncharged.get() >= self.in_hand()
     }
 
     /// Sleeps; false when the worker began to leave meanwhile.
@@ -206,6 +213,8 @@ impl<'a> Receipt<'a> {
             update,
             arrived,
             attempts: 0,
+            attempts_before: 0,
+            is_uncharged: false,
             is_recovered: false,
             error: None,
             due: 0,
@@ -276,6 +285,10 @@ impl<'a> Receipt<'a> {
     pub(crate) fn settled(&mut self) {
         if std::mem::replace(&mut self.is_accepted, false) {
             self.inbox.in_hand.set(self.inbox.in_hand() - 1);
+            if std::mem::take(&mut self.is_uncharged) {
+                let uncharged = self.inbox.uncharged.get();
+                self.inbox.uncharged.set(uncharged.saturating_sub(1));
+            }
         }
     }
 
@@ -292,7 +305,7 @@ impl<'a> Receipt<'a> {
     pub(super) fn row(&self) -> serde_json::Result<Pending> {
         Ok(Pending {
             arrived: self.arrived.unix_us(),
-            attempts: self.attempts,
+            attempts: self.noted_attempts(),
             due: self.due,
             error: self.error.clone(),
             ..row_of(&self.update)?
@@ -305,6 +318,39 @@ impl<'a> Receipt<'a> {
 
     pub(super) fn bounds(&self) -> Bounds {
         self.inbox.bounds
+    }
+
+    /// The attempts that its row has.
+    pub(super) fn noted_attempts(&self) -> u32 {
+        match self.is_uncharged {
+            true => self.attempts_before,
+            false => self.attempts,
+        }
+    }
+
+    /// Resolves when the worker leaves and its update is in the inbox.
+    pub(super) async fn is_left_behind(&self) {
+        if !self.is_accepted || self.is_uncharged {
+            return std::future::pending().await;
+        }
+        let leaves = self.inbox.leaves.notified();
+        if !self.inbox.is_leaving.get() {
+            leaves.await;
+        }
+    }
+
+    /// Writes that the attempt under way is none.
+    pub(super) async fn uncharge(&mut self) {
+        self.is_uncharged = true;
+        let Update { dialog, id, .. } = &*self.update;
+        let error = self.error.as_deref().unwrap_or(STOPPED);
+        let (storage, attempts) = (&*self.inbox.storage, self.attempts_before);
+        match inbox::note_failure(storage, dialog, &id.0, attempts, error, now_ms()).await {
+            Ok(()) => self.inbox.uncharged.set(self.inbox.uncharged.get() + 1),
+            Err(error) => {
+                tracing::warn!("{dialog} update {id}: its attempt cannot be noted: {error}")
+            }
+        }
     }
 
     /// Its row is there.

@@ -54,22 +54,33 @@ pub(super) fn forgotten(receipt: &Receipt<'_>) -> Vec<Change> {
     }
 }
 
+/// What is to be written while a handler runs.
+enum Due {
+    Step(Wish),
+    /// `--ack-after` is over.
+    Accept,
+    /// The worker leaves.
+    Uncharge,
+}
+
 /// Runs a handler, and keeps what it asks for. Should `--ack-after` end meanwhile, the update is
 /// accepted. The work goes on while something is written, but what comes after waits.
 pub(super) async fn during<T>(receipt: &mut Receipt<'_>, work: impl Future<Output = T>) -> T {
     let steps = receipt.steps.clone();
     let mut work = pin!(work);
     let done = loop {
-        let wish = tokio::select! {
+        let due = tokio::select! {
             biased;
             done = &mut work => break done,
-            wish = steps.asked() => Some(wish),
-            () = receipt.accept_is_due() => None,
+            wish = steps.asked() => Due::Step(wish),
+            () = receipt.accept_is_due() => Due::Accept,
+            () = receipt.is_left_behind() => Due::Uncharge,
         };
         let mut written = Box::pin(async {
-            match wish {
-                Some(wish) => keep(receipt, wish).await,
-                None => receipt.accept().await,
+            match due {
+                Due::Step(wish) => keep(receipt, wish).await,
+                Due::Accept => receipt.accept().await,
+                Due::Uncharge => receipt.uncharge().await,
             }
         });
         tokio::select! {
@@ -119,7 +130,7 @@ async fn write(receipt: &mut Receipt<'_>, step: &steps::Step) -> Result<Kept> {
         let together = together.filter(|_| receipt.steps.is_empty());
         let note = together.and_then(|ids| serde_json::to_string(ids).ok());
         let place = Place::Inbox {
-            attempt: receipt.attempts,
+            attempt: receipt.noted_attempts(),
             note: note.as_deref(),
         };
         return steps::keep(&*storage, dialog, id, step, place).await;

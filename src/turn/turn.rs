@@ -460,12 +460,7 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                                 interruptions,
                             ),
                         });
-                        let handled = typing::during(bot, heard, handled);
-                        let handled = bot.inbox.unless_cut_off(handled);
-                        match stepping::during(receipt, handled).await {
-                            Some(returned) => returned,
-                            None => return attempts.cut_off(receipt).await,
-                        }
+                        stepping::during(receipt, typing::during(bot, heard, handled)).await
                     }
                 };
                 state = returned.state;
@@ -482,6 +477,8 @@ async fn run(bot: &Rc<Bot>, receipt: &mut Receipt<'_>) {
                     RunEnd::Ended(Ok(handled)) => {
                         outcome::prepare(bot, receipt, heard, handled, Of::Handler).await
                     }
+                    // It ended with the worker: its update is left to the next start.
+                    RunEnd::Ended(Err(_)) if receipt.is_uncharged => return,
                     RunEnd::Ended(Err(error)) => Err(error),
                     RunEnd::Interrupted => {
                         gathering::interrupted(heard, interruptions);

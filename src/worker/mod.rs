@@ -54,7 +54,7 @@ use turnkey_text::numbers::counted;
 /// next start; so nothing of it is cut off.
 const PATIENCE: f32 = 0.75;
 
-/// How long the handlers that are cut off then may take to say so.
+/// How long it may take to write that they are no attempts; an eighth of the grace time at most.
 const LAST_NOTES: Duration = Duration::from_secs(1);
 
 /// Between two looks at whether a draining worker is done.
@@ -169,7 +169,8 @@ impl Worker<'_> {
         drain.send_replace(true);
         tasks.drained().await;
         let patience = Instant::now() + self.config.grace.mul_f32(PATIENCE);
-        finish_what_is_in_hand(&bot, patience).await;
+        let last_notes = LAST_NOTES.min(self.config.grace / 8);
+        finish_what_is_in_hand(&bot, patience, last_notes).await;
         bot.handler.stop().await;
         tasks.finish(patience).await;
         polled
@@ -255,22 +256,24 @@ impl Worker<'_> {
     }
 }
 
-/// Resolves when every connection is closed and every turn has ended. When only updates are left
-/// whose rows in the inbox outlive this worker, and its patience is over, their handlers are cut
-/// off, and a moment is left to write that this was no attempt.
-async fn finish_what_is_in_hand(bot: &Bot, patience: Instant) {
+/// Resolves when every connection is closed and every turn has ended; or when only updates
+/// are left whose rows in the inbox outlive this worker, and its patience is over. A moment is
+/// left to write into these that this was no attempt.
+async fn finish_what_is_in_hand(bot: &Bot, patience: Instant, last_notes: Duration) {
     let slot = bot.slot;
-    let mut is_cut = false;
+    let mut is_over = false;
     while slot.get(Field::Connections) > 0 || slot.get(Field::InFlight) > 0 {
         let in_hand = bot.inbox.in_hand();
         let rest = slot.get(Field::InFlight).saturating_sub(in_hand);
-        if slot.get(Field::Connections) == 0 && rest == 0 && Instant::now() >= patience && !is_cut {
-            let left = counted(in_hand, "update");
-            tracing::info!("left in the inbox, for the next start: {left}");
-            is_cut = true;
+        let now = Instant::now();
+        if now >= patience && !is_over {
+            is_over = true;
             bot.inbox.leave();
         }
-        if is_cut && Instant::now() >= patience + LAST_NOTES {
+        let is_noted = bot.inbox.is_left() || now >= patience + last_notes;
+        if slot.get(Field::Connections) == 0 && rest == 0 && is_over && is_noted {
+            let left = counted(in_hand, "update");
+            tracing::info!("left in the inbox, for the next start: {left}");
             break;
         }
         tokio::time::sleep(DRAIN_LOOK).await;
