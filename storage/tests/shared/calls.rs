@@ -412,6 +412,41 @@ fn a_writer_that_leaves_makes_no_call_fail() {
     });
 }
 
+/// Nearly three times as much is written as the log may hold.
+#[test]
+fn transactions_without_a_pause_leave_a_short_log() {
+    const MOST: u64 = 80 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.db");
+    let log = dir.path().join("app.db-wal");
+    block_on(async {
+        let opening = opening(&path)
+            .migration("CREATE TABLE large (body BLOB); INSERT INTO large VALUES (NULL)");
+        let database = opening.await.unwrap();
+        let mut tasks = JoinSet::new();
+        for _ in 0..2 {
+            let (database, log) = (database.clone(), log.clone());
+            tasks.spawn(async move {
+                let mut longest = 0;
+                for _ in 0..55 {
+                    database
+                        .transaction(async |tx| {
+                            let set = "UPDATE large SET body = randomblob(2000000)";
+                            tx.expect(1, set, ()).await
+                        })
+                        .await
+                        .unwrap();
+                    longest = longest.max(std::fs::metadata(&log).unwrap().len());
+                }
+                longest
+            });
+        }
+        for longest in tasks.join_all().await {
+            assert!(longest < MOST, "{longest} bytes of log");
+        }
+    });
+}
+
 #[test]
 fn old_keys_are_forgotten() {
     let dir = tempfile::tempdir().unwrap();

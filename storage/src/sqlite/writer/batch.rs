@@ -120,17 +120,23 @@ impl Running<'_> {
                 self.spinner.chance();
             }
         }
-        // After the answers: whoever waits now waits for a later batch. Not with a
-        // transaction open (one of locks alone, not due yet): SQLite refuses that
-        // (SQLITE_LOCKED), and the writer would have to start over.
-        if self.batch.open.is_none() && self.loss.is_none() {
-            if self.checkpointer.is_due() && !self.is_in_place()? {
-                return Ok(());
-            }
-            self.checkpointer.run_if_due(self.conn)?;
-        }
-        self.stats.checkpoints = self.checkpointer.checkpoints;
+        // After the answers: whoever waits now waits for a later batch.
+        self.checkpoint_if_due()?;
         (self.monitor)(&self.stats);
+        Ok(())
+    }
+
+    /// Not with a transaction open (one of locks alone, not due yet): SQLite refuses that
+    /// (SQLITE_LOCKED), and the writer would have to start over.
+    pub(super) fn checkpoint_if_due(&mut self) -> Result<()> {
+        if self.batch.open.is_some() || self.loss.is_some() {
+            return Ok(());
+        }
+        if self.checkpointer.is_due() && !self.is_in_place()? {
+            return Ok(());
+        }
+        self.checkpointer.run_if_due(self.conn)?;
+        self.stats.checkpoints = self.checkpointer.checkpoints;
         Ok(())
     }
 
