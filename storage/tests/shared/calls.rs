@@ -412,6 +412,45 @@ fn a_writer_that_leaves_makes_no_call_fail() {
     });
 }
 
+/// Only the commit looks at it. The writer that finds it goes on.
+#[test]
+fn a_deferred_foreign_key_without_target_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.db");
+    const TABLE: &str = "CREATE TABLE part (account INTEGER NOT NULL
+        REFERENCES account (id) DEFERRABLE INITIALLY DEFERRED)";
+    const PART: &str = "INSERT INTO part VALUES (?1)";
+    block_on(async {
+        let database = opening(&path).migration(TABLE).await.unwrap();
+        let within = database.transaction(async |tx| tx.run(PART, 99).await);
+        let keyed = database.write(Write::new().run(PART, 99).key("k"));
+        let plain = database.write(Write::new().run(PART, 99));
+        let refused = [
+            within.await.unwrap_err(),
+            keyed.await.unwrap_err(),
+            plain.await.unwrap_err(),
+        ];
+        for refused in refused {
+            assert!(matches!(refused, Error::Statement(_)), "{refused}");
+            assert!(
+                refused.to_string().contains("deferred foreign key"),
+                "{refused}"
+            );
+        }
+        // The target may come later in the same transaction; the key was not used up.
+        let whole = database.transaction(async |tx| {
+            tx.run(PART, 3).await?;
+            tx.run("INSERT INTO account VALUES (3, 0)", ()).await
+        });
+        whole.await.unwrap();
+        let keyed = database.write(Write::new().run(PART, 1).key("k"));
+        assert_eq!(keyed.await.unwrap()[0].changed, 1);
+        assert_eq!(number(&database, "SELECT count(*) FROM part").await, 2);
+        let lives = number(&database, "SELECT max(number) FROM turnkey_generation").await;
+        assert_eq!(lives, 1, "the first writer");
+    });
+}
+
 /// Nearly three times as much is written as the log may hold.
 #[test]
 fn transactions_without_a_pause_leave_a_short_log() {
