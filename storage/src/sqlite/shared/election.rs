@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::sqlite::files::ShortPath;
 use crate::sqlite::{FileId, FileLock, Files, Writer, is_current, prepare};
-use crate::{Error, OpenError, Result, Sync};
+use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// How long a new process waits for whoever holds the lock to serve.
 const OPENING: Duration = Duration::from_secs(30);
@@ -76,6 +76,17 @@ impl Election {
                 break Some(lock);
             }
             if UnixStream::connect(&ShortPath::of(&files.socket).path).is_ok() {
+                // Only a bot leaves a note, and before it serves.
+                if !files.last_note()?.is_empty() {
+                    return Err(Error::Open(
+                        OpenError::new(format!(
+                            "{} is in use by a running bot",
+                            database.display()
+                        ))
+                        .remedy("stop the bot first")
+                        .remedy(Remedy::AnotherFile),
+                    ));
+                }
                 if is_current(database, migrations)? {
                     break None;
                 }

@@ -287,9 +287,10 @@ fn begin_reading(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Removes the keys of writes that are old, in small steps, while this process runs the writer.
+/// Of a file that is a bot's, the ids of updates stay: how long those are kept is the bot's to say.
 async fn forget_old_keys(inner: Weak<Inner>, keep: Duration) {
     let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-    let mut sweep = Sweep::of(Kept::Updates);
+    let mut sweep = Sweep::of(Kept::Keys);
     loop {
         let mut wait = ROUND;
         let Some(inner) = inner.upgrade() else {
