@@ -63,8 +63,9 @@ const KEYS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a transaction may take, unless told otherwise.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Between two steps of the removal of old keys, and between two rounds.
-const STEP: Duration = Duration::from_millis(100);
+/// Between two steps of the removal of old keys, and between two rounds. Short, so
+/// that keys do not come faster than they go.
+const STEP: Duration = Duration::from_millis(10);
 const ROUND: Duration = Duration::from_secs(600);
 
 /// How long a read waits until no other connection recovers the log.
