@@ -412,6 +412,33 @@ fn a_writer_that_leaves_makes_no_call_fail() {
     });
 }
 
+/// What a transaction has spent inside is no wait in line: longer than one waits there.
+#[test]
+fn a_long_transaction_whose_writer_leaves_runs_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.db");
+    block_on(async {
+        let first = opening(&path).await.unwrap();
+        let long = Duration::from_secs(30);
+        let second = opening(&path).transaction_limit(long).await.unwrap();
+        assert!(first.writes_itself());
+        let first = std::sync::Mutex::new(Some(first));
+        let rounds = AtomicU64::new(0);
+        let done = second.transaction(async |tx| {
+            rounds.fetch_add(1, Ordering::Relaxed);
+            let leaves = first.lock().unwrap().take();
+            if let Some(first) = leaves {
+                tokio::time::sleep(Duration::from_millis(10_200)).await; // What is told of.
+                first.close().await;
+            }
+            tx.run("INSERT INTO entry VALUES ('x')", ()).await
+        });
+        assert_eq!(done.await.unwrap().changed, 1);
+        assert_eq!(rounds.load(Ordering::Relaxed), 2);
+        assert_eq!(number(&second, "SELECT count(*) FROM entry").await, 1);
+    });
+}
+
 /// Only the commit looks at it. The writer that finds it goes on.
 #[test]
 fn a_deferred_foreign_key_without_target_is_refused() {
