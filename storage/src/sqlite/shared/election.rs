@@ -11,6 +11,7 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -241,7 +242,7 @@ impl Election {
                 expected: Vec::new(),
                 monitor: Box::new(|_| {}),
             };
-            match writer.run_and_leave(theirs.as_fd()) {
+            match caught(|| writer.run_and_leave(theirs.as_fd())) {
                 Ok(()) => break Ok(()),
                 Err(Error::Undone(reason)) => {
                     failed = 0;
@@ -261,5 +262,22 @@ impl Election {
             tracing::warn!("cannot remove {}: {error}", self.files.socket.display());
         }
         outcome
+    }
+}
+
+/// All that a writer had is gone with it when it panics, and another may follow.
+fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_one_writer() {
+        let ended = caught(|| panic!("as a writer may"));
+        assert!(matches!(ended, Err(Error::Poisoned(_))), "{ended:?}");
     }
 }
