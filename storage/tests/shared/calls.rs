@@ -423,6 +423,7 @@ fn a_long_transaction_whose_writer_leaves_runs_again() {
         let second = opening(&path).transaction_limit(long).await.unwrap();
         assert!(first.writes_itself());
         let first = std::sync::Mutex::new(Some(first));
+        let holds = Arc::new(AtomicBool::new(false));
         let rounds = AtomicU64::new(0);
         let done = second.transaction(async |tx| {
             rounds.fetch_add(1, Ordering::Relaxed);
@@ -430,6 +431,21 @@ fn a_long_transaction_whose_writer_leaves_runs_again() {
             if let Some(first) = leaves {
                 tokio::time::sleep(Duration::from_millis(10_200)).await; // What is told of.
                 first.close().await;
+                // It has to wait in line again: the first one keeps it from being told that its
+                // transaction is gone, the second one is before it then.
+                for _ in 0..2 {
+                    let (other, held) = (second.clone(), holds.clone());
+                    tokio::spawn(async move {
+                        let short = other.transaction(async |tx| {
+                            tx.run("SELECT 1", ()).await?;
+                            held.store(true, Ordering::Relaxed);
+                            tokio::time::sleep(Duration::from_millis(100)).await;
+                            Ok(())
+                        });
+                        short.await.unwrap();
+                    });
+                }
+                until("another is first", async || holds.load(Ordering::Relaxed)).await;
             }
             tx.run("INSERT INTO entry VALUES ('x')", ()).await
         });
