@@ -201,6 +201,8 @@ impl SharedDatabase {
     /// [`Error::Rows`]: a statement did not affect as many rows as it was expected to.
     /// [`Error::Statement`]: one failed, or they took longer than two seconds.
     /// In both cases nothing was changed. [`Error::Full`]: try later.
+    /// A foreign key that is `DEFERRABLE INITIALLY DEFERRED` is looked at by the commit alone,
+    /// which many calls share: without a target all of them are [`Error::Statement`].
     /// [`Error::Unavailable`]: nobody answered. Without a key they may have taken effect; with
     /// one, ask again.
     pub async fn write(&self, write: impl Into<Write>) -> Result<Vec<Outcome>> {
