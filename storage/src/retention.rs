@@ -7,6 +7,9 @@
 
 use crate::{Result, Row, Statement, Storage, Value};
 
+/// In place of a channel, for the keys of writes among the ids of updates.
+pub(crate) const KEYED: &str = ":write";
+
 /// Rows that one step looks at.
 pub const STEP: u32 = 500;
 
@@ -15,6 +18,8 @@ pub const STEP: u32 = 500;
 pub enum Kept {
     /// The ids and answers of handled updates.
     Updates,
+    /// The keys of writes, which stand among those ids; in a SQLite file only.
+    Keys,
     /// The turns of the history.
     History,
     /// The names of messages, by when a message was last given its name.
@@ -28,7 +33,7 @@ pub enum Kept {
 impl Kept {
     fn table(self) -> &'static str {
         match self {
-            Kept::Updates => "turnkey_seen",
+            Kept::Updates | Kept::Keys => "turnkey_seen",
             Kept::History => "turnkey_history",
             Kept::Names => "turnkey_message",
             Kept::Taken => "turnkey_taken",
@@ -44,11 +49,19 @@ impl Kept {
         }
     }
 
+    /// The only channel whose rows it deletes, where there is one.
+    fn channel(self) -> Option<&'static str> {
+        match self {
+            Kept::Keys => Some(KEYED),
+            _ => None,
+        }
+    }
+
     /// By what it is walked: the key, or the start of it under which there are never many rows.
     fn key(self) -> &'static [&'static str] {
         match self {
             // Under one id there is a row for each channel at most.
-            Kept::Updates | Kept::History => &["id"],
+            Kept::Updates | Kept::Keys | Kept::History => &["id"],
             Kept::Names => &["user_id", "channel", "name"],
             Kept::Taken => &["turn", "n"],
             Kept::Callbacks => &["hash"],
@@ -95,12 +108,22 @@ impl Sweep {
             }
             None => (String::new(), vec![Value::from(STEP)]),
         };
-        let look =
-            format!("SELECT {columns}, {at} FROM {table} {from} ORDER BY {columns} LIMIT ?1");
+        let channel = self.kept.channel();
+        let (and_channel, of_channel) = match channel {
+            Some(channel) => (", channel", format!("AND channel = '{channel}'")),
+            None => ("", String::new()),
+        };
+        let look = format!(
+            "SELECT {columns}, {at}{and_channel} FROM {table} {from} ORDER BY {columns} LIMIT ?1"
+        );
         let rows = storage.own_query(Statement::new(look, params)).await?;
         let mut old = Vec::new();
         for row in &rows {
-            if row.get::<i64>(at)? < cutoff_ms {
+            let is_meant = match channel {
+                Some(channel) => row.get::<String>("channel")? == channel,
+                None => true,
+            };
+            if is_meant && row.get::<i64>(at)? < cutoff_ms {
                 old.push(row);
             }
         }
@@ -110,7 +133,7 @@ impl Sweep {
             // are not among these rows are old or stay.
             let delete = format!(
                 "DELETE FROM {table} WHERE {at} < ?1 AND {start} >= ?2 AND {start} <= ?3
-                     AND NOT ({behind})",
+                     AND NOT ({behind}) {of_channel}",
                 start = key[0],
                 behind = behind(key, 3),
             );

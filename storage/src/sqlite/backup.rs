@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use super::backup_directory::{BackupDirectory, DirectoryLock};
 use super::names::{self, beside, exists};
 use super::snapshot::{bad, copy, rename, verify_structure};
-use super::{FileLock, Files, inspect, pragmas, schema};
+use super::{FileId, FileLock, Files, inspect, pragmas, schema};
 use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// What SQLite keeps beside a database.
@@ -154,11 +154,21 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
         }
         Ok(())
     });
+    let restored = FileId::of(new).ok();
     let placed = outcome.and_then(|()| match is_linked {
         true => replace(new, database, &old),
         false => rename(new, database),
     });
     if let Err(error) = placed {
+        // Only its directory could not be saved. What was there has no name but its new one,
+        // and its logs must not get to the restored file.
+        if restored.is_some() && FileId::of(database).ok() == restored {
+            return Err(is_in_place_already(
+                &error,
+                database,
+                had_one.then_some(&old),
+            ));
+        }
         for (from, to) in moved.into_iter().rev() {
             rename(&to, &from).map_err(|back| {
                 Error::open(format!(
@@ -168,12 +178,31 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
             })?;
         }
         if is_linked {
-            // Only a second name of the database.
-            drop(fs::remove_file(&old));
+            forget_second_name(&old, database);
         }
         return Err(error);
     }
     Ok(had_one.then_some(old))
+}
+
+fn is_in_place_already(error: &Error, database: &Path, old: Option<&PathBuf>) -> Error {
+    let database = database.display();
+    Error::open(match old {
+        Some(old) => format!(
+            "{error}; {database} is the restored one now, and what was there is {}",
+            old.display()
+        ),
+        None => format!("{error}; {database} is the restored one now"),
+    })
+}
+
+/// Removes what is only a second name of the database, and nothing else.
+fn forget_second_name(second: &Path, database: &Path) {
+    if let (Ok(second_id), Ok(id)) = (FileId::of(second), FileId::of(database))
+        && second_id == id
+    {
+        drop(fs::remove_file(second));
+    }
 }
 
 fn replace(from: &Path, to: &Path, kept: &Path) -> Result<()> {
@@ -221,4 +250,24 @@ fn verify(part: &Path) -> Result<BackedUp> {
         bytes,
         dialogs: dialogs as u64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_second_name_of_the_database_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let [database, new, old] = ["bot.db", "new", "old"].map(|n| directory.path().join(n));
+        fs::write(&database, "old").unwrap();
+        fs::write(&new, "new").unwrap();
+        names::link(&database, &old).unwrap();
+        forget_second_name(&old, &database);
+        assert!(!exists(&old));
+        names::link(&database, &old).unwrap();
+        names::replace(&new, &database, &old).unwrap();
+        forget_second_name(&old, &database);
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
+    }
 }

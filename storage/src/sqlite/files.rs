@@ -174,9 +174,17 @@ impl Files {
         if !self.is_served()? {
             return Ok(None);
         }
+        self.last_note().map(Some)
+    }
+
+    /// The line in the lock file, of whoever has taken it last; empty if they noted nothing.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when it cannot be read.
+    pub(super) fn last_note(&self) -> Result<String> {
         let text = std::fs::read_to_string(&self.lock)
             .map_err(|e| Error::open(format!("cannot read {}: {e}", self.lock.display())))?;
-        Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+        Ok(text.lines().next().unwrap_or_default().to_owned())
     }
 
     /// Binds the writer's socket, mode 0600. Only whoever holds the lock may: a

@@ -11,6 +11,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::{AccessFlags, access};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::backup_directory::BackupDirectory;
@@ -222,14 +223,9 @@ fn create_private(path: &Path) -> Result<()> {
             if meta.is_dir() {
                 return Err(refused(ErrorKind::IsADirectory.into()));
             }
-            // Tells a file without write permission now, not at the first turn.
-            // Nothing of SQLite is open in this process yet: opening the file
-            // by hand would drop its locks.
-            OpenOptions::new()
-                .write(true)
-                .open(path)
-                .map(drop)
-                .map_err(refused)
+            // Tells a file without write permission now, not at the first turn. It is not
+            // opened: closing it would drop SQLite's locks, if this process has it open.
+            access(path, AccessFlags::W_OK).map_err(|e| refused(e.into()))
         }
         Err(e) => Err(refused(e)),
     }
@@ -315,4 +311,32 @@ fn apply<M: AsRef<str>>(
             .map_err(|e| migration::failed(whose, number, &path.display(), e))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_this_process_has_open_stays_locked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("bot.db");
+        let conn = Connection::open(&path).unwrap();
+        conn.execute_batch("CREATE TABLE t (n); BEGIN IMMEDIATE")
+            .unwrap();
+        create_private(&path).unwrap();
+        // As from another process: it is the handle's, not the process's.
+        let other = OpenOptions::new().write(true).open(&path).unwrap();
+        let whole = libc::flock {
+            l_type: libc::F_WRLCK as i16,
+            l_whence: libc::SEEK_SET as i16,
+            l_start: 0,
+            l_len: 0,
+            l_pid: 0,
+        };
+        fcntl(&other, FcntlArg::F_OFD_SETLK(&whole)).unwrap_err();
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use turnkey_storage::sqlite::Files;
 use turnkey_storage::{Database, Error, Write};
 
 use crate::calls::{number, opening};
@@ -80,6 +81,24 @@ fn who_comes_with_other_migrations_is_told() {
             .unwrap();
         let refused = opening(&path).await.unwrap_err();
         assert!(refused.to_string().contains("newer version"), "{refused}");
+    });
+}
+
+#[test]
+fn the_file_of_a_running_bot_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bot.db");
+    block_on(async {
+        opening(&path).await.unwrap().close().await;
+        let files = Files::of(&path);
+        let lock = files.lock().unwrap();
+        lock.note("{\"pid\":1}").unwrap();
+        let listener = files.bind(&lock).unwrap();
+        let refused = opening(&path).await.unwrap_err();
+        assert!(matches!(refused, Error::Open(_)), "{refused}");
+        assert!(refused.to_string().contains("running bot"), "{refused}");
+        drop((listener, lock));
+        opening(&path).await.unwrap();
     });
 }
 

@@ -240,7 +240,6 @@ impl Alone {
 
     /// Commits it under a key, by which it is recognised when it is sent again.
     pub(crate) async fn commit(&self, key: &str) -> Result<()> {
-        self.over.store(true, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         let request = Request::Close {
             transaction: self.transaction,
@@ -248,6 +247,8 @@ impl Alone {
         };
         self.shared
             .send(&request, Then::Done(Ends::Nothing, Some(sender)))?;
+        // Not before: if it is not sent, it is undone when this is dropped.
+        self.over.store(true, Ordering::Relaxed);
         patiently(receiver).await
     }
 }

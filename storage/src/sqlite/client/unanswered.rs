@@ -182,7 +182,9 @@ impl Shared {
         if state.closed {
             return Err(closed());
         }
-        let giving_back = matches!(then, Then::Done(Ends::IfDone(_) | Ends::Always(_), _));
+        // For what is given back others wait: a lock, or the writer.
+        let giving_back = matches!(then, Then::Done(Ends::IfDone(_) | Ends::Always(_), _))
+            || matches!(request, Request::Close { .. });
         if state.unanswered.len() >= MAX_UNANSWERED && !giving_back {
             return Err(Error::Busy(format!(
                 "{MAX_UNANSWERED} requests to the writer are unanswered"
@@ -417,5 +419,21 @@ mod tests {
             shared.settle(&mut state, Then::Done(ends, None), response);
             assert_eq!(state.held.len(), left, "{ends:?}");
         }
+    }
+    /// Its end is what all others wait for.
+    #[test]
+    fn the_end_of_a_transaction_is_always_sent() {
+        let shared = Shared::new(PathBuf::new(), Owner(1), Box::new(|| {}));
+        let send = |request| shared.send(request, Then::Done(Ends::Nothing, None));
+        for _ in 0..MAX_UNANSWERED {
+            send(&Request::Barrier).unwrap();
+        }
+        let refused = send(&Request::Barrier).unwrap_err();
+        assert!(matches!(refused, Error::Busy(_)), "{refused}");
+        let close = Request::Close {
+            transaction: 1,
+            key: Some("k"),
+        };
+        send(&close).unwrap();
     }
 }

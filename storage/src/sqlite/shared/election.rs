@@ -11,13 +11,14 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::sqlite::files::ShortPath;
 use crate::sqlite::{FileId, FileLock, Files, Writer, is_current, prepare};
-use crate::{Error, OpenError, Result, Sync};
+use crate::{Error, OpenError, Remedy, Result, Sync};
 
 /// How long a new process waits for whoever holds the lock to serve.
 const OPENING: Duration = Duration::from_secs(30);
@@ -76,6 +77,17 @@ impl Election {
                 break Some(lock);
             }
             if UnixStream::connect(&ShortPath::of(&files.socket).path).is_ok() {
+                // Only a bot leaves a note, and before it serves.
+                if !files.last_note()?.is_empty() {
+                    return Err(Error::Open(
+                        OpenError::new(format!(
+                            "{} is in use by a running bot",
+                            database.display()
+                        ))
+                        .remedy("stop the bot first")
+                        .remedy(Remedy::AnotherFile),
+                    ));
+                }
                 if is_current(database, migrations)? {
                     break None;
                 }
@@ -230,7 +242,7 @@ impl Election {
                 expected: Vec::new(),
                 monitor: Box::new(|_| {}),
             };
-            match writer.run_and_leave(theirs.as_fd()) {
+            match caught(|| writer.run_and_leave(theirs.as_fd())) {
                 Ok(()) => break Ok(()),
                 Err(Error::Undone(reason)) => {
                     failed = 0;
@@ -250,5 +262,22 @@ impl Election {
             tracing::warn!("cannot remove {}: {error}", self.files.socket.display());
         }
         outcome
+    }
+}
+
+/// All that a writer had is gone with it when it panics, and another may follow.
+fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(Error::Poisoned("the writer panicked".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_one_writer() {
+        let ended = caught(|| panic!("as a writer may"));
+        assert!(matches!(ended, Err(Error::Poisoned(_))), "{ended:?}");
     }
 }

@@ -63,8 +63,9 @@ const KEYS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a transaction may take, unless told otherwise.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Between two steps of the removal of old keys, and between two rounds.
-const STEP: Duration = Duration::from_millis(100);
+/// Between two steps of the removal of old keys, and between two rounds. Short, so
+/// that keys do not come faster than they go.
+const STEP: Duration = Duration::from_millis(10);
 const ROUND: Duration = Duration::from_secs(600);
 
 /// How long a read waits until no other connection recovers the log.
@@ -200,6 +201,8 @@ impl SharedDatabase {
     /// [`Error::Rows`]: a statement did not affect as many rows as it was expected to.
     /// [`Error::Statement`]: one failed, or they took longer than two seconds.
     /// In both cases nothing was changed. [`Error::Full`]: try later.
+    /// A foreign key that is `DEFERRABLE INITIALLY DEFERRED` is looked at by the commit alone,
+    /// which many calls share: without a target all of them are [`Error::Statement`].
     /// [`Error::Unavailable`]: nobody answered. Without a key they may have taken effect; with
     /// one, ask again.
     pub async fn write(&self, write: impl Into<Write>) -> Result<Vec<Outcome>> {
@@ -287,9 +290,10 @@ fn begin_reading(conn: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Removes the keys of writes that are old, in small steps, while this process runs the writer.
+/// Of a file that is a bot's, the ids of updates stay: how long those are kept is the bot's to say.
 async fn forget_old_keys(inner: Weak<Inner>, keep: Duration) {
     let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-    let mut sweep = Sweep::of(Kept::Updates);
+    let mut sweep = Sweep::of(Kept::Keys);
     loop {
         let mut wait = ROUND;
         let Some(inner) = inner.upgrade() else {

@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::SharedDatabase;
 use crate::sqlite::client::Alone;
 use crate::{Arrival, Error, Guarded, Outcome, Params, Result, Statement};
 
-/// How long one waits in line.
+/// How long one waits in line, at each attempt.
 const WAIT: Duration = Duration::from_secs(10);
 
 /// How often a transaction is begun again when the writer dies in it.
@@ -106,11 +106,10 @@ impl SharedDatabase {
         F: Future<Output = Result<T>>,
     {
         let arrived = Arrival::now();
-        let deadline = Instant::now() + WAIT;
         for _ in 0..ATTEMPTS {
-            let wait = deadline.saturating_duration_since(Instant::now());
             let writer = &self.inner.storage.writer;
-            let alone = writer.open(arrived, self.inner.limit, wait).await;
+            // Each time anew: what was spent inside was no wait.
+            let alone = writer.open(arrived, self.inner.limit, WAIT).await;
             let alone = alone.map_err(|error| self.explained(error))?;
             let own = Arc::new(Own {
                 alone,

@@ -12,13 +12,11 @@ use rusqlite::params_from_iter;
 
 use super::limits::{MAX_WRITE, STEPS, reason};
 use super::{Statements, is_disk};
+use crate::retention::KEYED;
 use crate::sqlite::locks::RowChange;
 use crate::sqlite::protocol::{self, CommitRequest};
 use crate::sqlite::readers::value;
 use crate::{Error, Guarded, Outcome, ReplyId, Result, Row, Statement, Value};
-
-/// In place of a channel, for the keys of writes among the ids of updates.
-pub(crate) const KEYED: &str = ":write";
 
 /// Bytes of the rows that the statements of one request may return.
 const MAX_ANSWER: usize = protocol::MAX_REQUEST / 2;

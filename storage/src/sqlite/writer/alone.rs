@@ -236,6 +236,8 @@ impl Running<'_> {
             self.flush();
             self.finish_sync()?;
         }
+        // While transactions follow each other, no other moment is without one.
+        self.checkpoint_if_due()?;
         if self.loss.is_some() {
             let refusal = Response::Failed(self.refusal());
             for InLine { ticket, .. } in std::mem::take(&mut self.alone.line) {

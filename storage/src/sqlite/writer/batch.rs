@@ -1,5 +1,5 @@
 //! The transaction under way: opened by the first request that needs it, committed when nothing
-//! more waits, rolled back when the disk is full.
+//! more waits, rolled back when the disk is full or a deferred foreign key forbids the commit.
 //!
 //! Part of the writer's loop.
 
@@ -120,17 +120,23 @@ impl Running<'_> {
                 self.spinner.chance();
             }
         }
-        // After the answers: whoever waits now waits for a later batch. Not with a
-        // transaction open (one of locks alone, not due yet): SQLite refuses that
-        // (SQLITE_LOCKED), and the writer would have to start over.
-        if self.batch.open.is_none() && self.loss.is_none() {
-            if self.checkpointer.is_due() && !self.is_in_place()? {
-                return Ok(());
-            }
-            self.checkpointer.run_if_due(self.conn)?;
-        }
-        self.stats.checkpoints = self.checkpointer.checkpoints;
+        // After the answers: whoever waits now waits for a later batch.
+        self.checkpoint_if_due()?;
         (self.monitor)(&self.stats);
+        Ok(())
+    }
+
+    /// Not with a transaction open (one of locks alone, not due yet): SQLite refuses that
+    /// (SQLITE_LOCKED), and the writer would have to start over.
+    pub(super) fn checkpoint_if_due(&mut self) -> Result<()> {
+        if self.batch.open.is_some() || self.loss.is_some() {
+            return Ok(());
+        }
+        if self.checkpointer.is_due() && !self.is_in_place()? {
+            return Ok(());
+        }
+        self.checkpointer.run_if_due(self.conn)?;
+        self.stats.checkpoints = self.checkpointer.checkpoints;
         Ok(())
     }
 
@@ -227,28 +233,38 @@ impl Running<'_> {
         self.batch.held_back.clear();
     }
 
-    /// Undoes the batch on a full disk and tells everyone in it, `current` too.
-    /// Any other failure ends the writer.
+    /// Undoes the batch on a full disk, or where a deferred foreign key has no target at the
+    /// commit, and tells everyone in it, `current` too. Any other failure ends the writer.
     pub(super) fn fail_batch(
         &mut self,
         error: &rusqlite::Error,
         current: Option<(u64, u64)>,
     ) -> Result<()> {
-        if error.sqlite_error_code() != Some(rusqlite::ErrorCode::DiskFull) {
-            return Err(poisoned(error));
-        }
+        let why = match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Error::Full,
+            Some(rusqlite::ErrorCode::ConstraintViolation) if is_foreign_key(error) => {
+                Error::Statement(
+                    "a deferred foreign key has no target at the commit; all that was to be \
+                     committed with it is undone"
+                        .to_owned(),
+                )
+            }
+            _ => return Err(poisoned(error)),
+        };
         self.statements.rollback().map_err(poisoned)?;
-        self.full_until = Some(Instant::now() + IDLE);
         let refused = self.batch.held_back.len() + usize::from(current.is_some());
+        if why == Error::Full {
+            self.full_until = Some(Instant::now() + IDLE);
+        }
         if refused > 0 {
-            tracing::error!("the disk is full: {refused} requests were undone and refused");
+            tracing::error!("{why}: {refused} requests were undone and refused");
         }
         self.unsent = self.statements.count_unsent().map_err(poisoned)?;
         self.inbox = self.statements.has_inbox().map_err(poisoned)?;
         if let Some((token, request)) = current {
-            self.answer(token, request, &Response::Failed(Error::Full));
+            self.answer(token, request, &Response::Failed(why.clone()));
         }
-        self.undo_batch(&Error::Full)
+        self.undo_batch(&why)
     }
 
     /// Tells everyone in a batch that was rolled back, and takes back what it gave.
@@ -267,4 +283,11 @@ impl Running<'_> {
         }
         self.grant_ready()
     }
+}
+
+/// Deferred ones are looked at by the commit alone, which leaves the transaction open.
+fn is_foreign_key(error: &rusqlite::Error) -> bool {
+    error
+        .sqlite_error()
+        .is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
 }

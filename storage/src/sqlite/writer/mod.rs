@@ -16,8 +16,8 @@
 //! * The lock table is in memory; its rows in the file are written with each
 //!   batch and show the holders at that commit.
 //! * After a failed commit or sync the writer exits ([`Error::Poisoned`]) and is replaced; it
-//!   never retries a sync. A full disk is the exception: the batch is rolled back, everyone in
-//!   it is told, and the writer goes on.
+//!   never retries a sync. A full disk and a deferred foreign key without a target are the
+//!   exceptions: the batch is rolled back, everyone in it is told, and the writer goes on.
 //!
 //! | file | what |
 //! | --- | --- |
