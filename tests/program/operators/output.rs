@@ -275,6 +275,10 @@ fn nothing_prints_past_the_one_place_that_does() {
     while let Some(directory) = pending.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
+            // Tests may say what they leave out.
+            if path.ends_with("tests") {
+                continue;
+            }
             if path.is_dir() {
                 pending.push(path);
                 continue;
