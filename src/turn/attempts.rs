@@ -60,7 +60,7 @@ impl Attempts<'_> {
         receipt.attempts_before = receipt.attempts;
         if receipt.is_recovered {
             let attempts = receipt.attempts + 1;
-            if !self.note(receipt, attempts, DIED, now_ms()).await {
+            if !receipt.note(attempts, DIED, now_ms()).await {
                 return Next::Over;
             }
         }
@@ -104,32 +104,13 @@ impl Attempts<'_> {
         receipt.due = now_ms() + pause.as_millis() as i64;
         receipt.error = Some(error.clone());
         if receipt.is_accepted() {
-            self.note(receipt, receipt.attempts, &error, receipt.due)
-                .await;
+            receipt.note(receipt.attempts, &error, receipt.due).await;
         }
         if receipt.during(self.inbox.sleep(pause)).await {
             return Next::Attempt;
         }
         receipt.answer(Answer::Busy("the worker is stopping".to_owned()));
         Next::Over
-    }
-
-    pub(super) async fn note(
-        self,
-        receipt: &Receipt<'_>,
-        attempts: u32,
-        error: &str,
-        due: i64,
-    ) -> bool {
-        let Update { dialog, id, .. } = &*receipt.update;
-        let storage = &*self.inbox.storage;
-        match row::note_failure(storage, dialog, &id.0, attempts, error, due).await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!("{dialog} update {id}: its attempt cannot be noted: {error}");
-                false
-            }
-        }
     }
 
     /// Takes an update out of the inbox that turned out to be done: another task, perhaps

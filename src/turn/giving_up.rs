@@ -60,8 +60,7 @@ pub(super) async fn give_up(
     receipt.attempts_before = over + begun * GIVING_UP;
     receipt.attempts += GIVING_UP;
     receipt.error = Some(why.to_owned());
-    let noted = receipt.attempts;
-    if receipt.is_accepted() && !attempts.note(receipt, noted, why, now_ms()).await {
+    if receipt.is_accepted() && !receipt.note(receipt.attempts, why, now_ms()).await {
         return End::Over;
     }
     let (grant, done) = run(bot, handler, receipt, (state, grant), why).await;

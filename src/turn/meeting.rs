@@ -34,8 +34,8 @@ pub(super) fn kept(bot: &Bot, meeting: Option<Meeting>) {
     }
 }
 
-/// Whose dialog it is, as the platform tells: the name, the user name and the language of its user; or, where a
-/// whole group has one, the group's title.
+/// Whose dialog it is, as the platform tells: the name, the user name and the language of its
+/// user; or, where a whole group has one, the group's title.
 fn told(update: &Update) -> Option<[&str; 3]> {
     let group = update
         .chat

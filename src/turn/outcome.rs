@@ -230,15 +230,12 @@ fn resolve(
         _ => None,
     };
     match target {
-        Some(target) if *target == Target::This && message.is_empty() => match is_sent {
-            true => {
-                Err("it edits, deletes or quotes the message of its turn, and this turn has none")
-            }
-            false => Ok(()),
-        },
-        Some(target) if *target == Target::This => {
+        Some(target) if *target == Target::This && !message.is_empty() => {
             *target = Target::Message(message.clone());
             Ok(())
+        }
+        Some(Target::This) if is_sent => {
+            Err("it edits, deletes or quotes the message of its turn, and this turn has none")
         }
         _ => Ok(()),
     }

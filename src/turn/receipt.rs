@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 pub(crate) use turnkey_storage::clock::now_ms;
 use turnkey_storage::clock::now_us;
@@ -65,8 +65,7 @@ pub(crate) struct Inbox {
     pub(crate) draining: watch::Receiver<bool>,
     /// The worker's patience is over: a handler that runs now is no attempt, if it does not end
     /// well.
-    is_leaving: Cell<bool>,
-    leaves: Notify,
+    leaves: watch::Sender<bool>,
     /// Of how many updates in hand that was written.
     uncharged: Cell<u64>,
     /// Who wants to know of newer updates.
@@ -149,8 +148,7 @@ impl Inbox {
             commands,
             ack_after,
             draining,
-            is_leaving: Cell::new(false),
-            leaves: Notify::new(),
+            leaves: watch::Sender::new(false),
             uncharged: Cell::new(0),
             arrivals,
             in_hand: Cell::new(0),
@@ -176,8 +174,7 @@ impl Inbox {
     /// Has it written for each update in the inbox that its handler, which goes on as long as the
     /// worker lives, is no attempt.
     pub(crate) fn leave(&self) {
-        self.is_leaving.set(true);
-        self.leaves.notify_waiters();
+        self.leaves.send_replace(true);
     }
 
     /// Of all that are in hand that was written.
@@ -333,22 +330,28 @@ impl<'a> Receipt<'a> {
         if !self.is_accepted || self.is_uncharged {
             return std::future::pending().await;
         }
-        let leaves = self.inbox.leaves.notified();
-        if !self.inbox.is_leaving.get() {
-            leaves.await;
-        }
+        drain::begins(&mut self.inbox.leaves.subscribe()).await;
     }
 
     /// Writes that the attempt under way is none.
     pub(super) async fn uncharge(&mut self) {
         self.is_uncharged = true;
-        let Update { dialog, id, .. } = &*self.update;
         let error = self.error.as_deref().unwrap_or(STOPPED);
-        let (storage, attempts) = (&*self.inbox.storage, self.attempts_before);
-        match inbox::note_failure(storage, dialog, &id.0, attempts, error, now_ms()).await {
-            Ok(()) => self.inbox.uncharged.set(self.inbox.uncharged.get() + 1),
+        if self.note(self.attempts_before, error, now_ms()).await {
+            self.inbox.uncharged.set(self.inbox.uncharged.get() + 1);
+        }
+    }
+
+    /// Writes into its row how often it was tried, why that failed, and when it is due. False:
+    /// that could not be written.
+    pub(super) async fn note(&self, attempts: u32, error: &str, due: i64) -> bool {
+        let Update { dialog, id, .. } = &*self.update;
+        let storage = &*self.inbox.storage;
+        match inbox::note_failure(storage, dialog, &id.0, attempts, error, due).await {
+            Ok(()) => true,
             Err(error) => {
-                tracing::warn!("{dialog} update {id}: its attempt cannot be noted: {error}")
+                tracing::warn!("{dialog} update {id}: its attempt cannot be noted: {error}");
+                false
             }
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! Called by `connection.rs`. A drain sends GOAWAY: the client sends no more requests, those on
 //! their way are answered, then the connection closes (RFC 9113, 6.8); so only a connection whose
-//! client may still be sending a body lingers here. Bounds: [`MAX_STREAMS`] requests and [`CONNECTION_WINDOW`] bytes at once,
-//! `--max-header` for a head, `--idle-timeout` without a request, `--header-timeout` for the
-//! first one and for a client that does not read its last answers.
+//! client may still be sending a body lingers here. Bounds: [`MAX_STREAMS`] requests and
+//! [`CONNECTION_WINDOW`] bytes at once, `--max-header` for a head, `--idle-timeout` without a
+//! request, `--header-timeout` for the first one and for a client that does not read its last
+//! answers.
 
 use std::cell::Cell;
 use std::convert::Infallible;
