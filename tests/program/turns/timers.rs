@@ -62,7 +62,7 @@ async fn a_timer_is_replaced_and_cancelled() {
     // A turn that fails sets nothing, and says why.
     for (update, wrong, why) in [
         (5, "after soon tea x", "is no time such as 500ms"),
-        (6, "after 4000d tea x", "more than ten years off"),
+        (6, "after 4000d tea x", "more than ten years"),
         (7, "after 1h  x", "a timer's name has 1 to 64 bytes"),
     ] {
         says(&bot, update, 7, wrong).await;
