@@ -38,8 +38,8 @@ impl Drill {
         Drill::command(command).shell(program)
     }
 
-    /// Drills any command. It must stay in the foreground and serve HTTP/1.1; its port is
-    /// found by itself.
+    /// Drills any command. It must stay in the foreground and serve HTTP/1.1, or HTTP/2 where
+    /// [`Drill::http2`] says so; its port is found by itself.
     ///
     /// The stand-in for a shell is played by `/bin/sh`; or by a program with Turnkey's
     /// command line, which [`Drill::shell`] names. That one tells exit codes above 128 from

@@ -1,8 +1,8 @@
 //! Servers that are known, and the signals with which each is asked to finish its requests
 //! before it leaves. Many stop at once on one of the usual two.
 //!
-//! Used by `run.rs` (the scenario `graceful`, and a note when another signal was tried) and
-//! by the diagnosis. Recognised by the name of the program in the command; what each signal
+//! Used by `plan.rs` (the scenario `graceful`, and a note when another signal was tried) and
+//! for the diagnosis. Recognised by the name of the program in the command; what each signal
 //! does is what the page named beside it says.
 
 use nix::sys::signal::Signal;

@@ -2,7 +2,7 @@
 //!
 //! A client writes down what it saw ([`Record`]); when a round is over and it is known when
 //! the signal was sent and which connections the hit worker held, each record gets its
-//! [`Verdict`]. Used by `results.rs` and the timeline.
+//! [`Verdict`]. Used by `results.rs`, the diagnosis and the timeline.
 
 use std::collections::HashSet;
 use std::fmt;

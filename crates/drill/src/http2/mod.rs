@@ -4,7 +4,7 @@
 //! whether the server had promised to answer (RFC 9113, 6.8). A decent client: it opens
 //! another connection once it has read a GOAWAY, and never sends a request twice.
 //!
-//! Called by `client.rs`. Bounds: each request has a time limit; the windows below.
+//! Called by `client/mod.rs`. Bounds: each request has a time limit; the windows below.
 
 mod tap;
 
