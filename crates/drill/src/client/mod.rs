@@ -18,7 +18,7 @@ use crate::connect::{Failed, Idle};
 use crate::events::Events;
 use crate::http2::{self, Link, Shared, Watch};
 use crate::record::{End, Kind, Micros, Record};
-use crate::template::{Message, Paced};
+use crate::template::{Counters, Message, Paced};
 
 /// Connections of HTTP/2 about which something is kept.
 const MAX_WATCHED: usize = 10_000;
@@ -134,7 +134,23 @@ impl Client {
     }
 }
 
-impl Order<'_> {
+impl<'a> Order<'a> {
+    /// For the first address, on a connection of its own.
+    pub(super) fn plain(counters: &Counters<'_>, kind: Kind, message: &'a Message) -> Self {
+        Order {
+            n: counters.n,
+            client: counters.client,
+            kind,
+            aim: 0,
+            message,
+            keep_alive: false,
+            upload: None,
+            events: None,
+            shared: None,
+            hold: None,
+        }
+    }
+
     /// Of which nothing is known yet.
     pub(super) fn record(&self, start: Micros) -> Record {
         Record {

@@ -72,7 +72,6 @@ pub(super) fn run(plan: &Plan, case: &Case, stop: &Stop) -> turnkey_report::Resu
         round: case.round,
         seed: random.next(),
         due,
-        first: 1000,
     };
     let load = Load::start(plan, setting)?;
     let Some(aim) = ready.aims.first().cloned() else {
