@@ -132,21 +132,17 @@ impl Recorder {
     /// A request has ended.
     pub(super) fn keep(&mut self, record: Record) {
         let signal = self.signalled.load(Ordering::Acquire);
+        let is_after = signal > 0 && record.end >= signal;
         let (out, whole) = (&mut self.out, record.outcome == End::Complete);
         out.early_answers += u64::from(record.early);
         if let Some(outages) = self.outages.get_mut(record.aim) {
-            outages.add(&record, record.connected.is_none());
+            outages.add(&record);
         }
         if let Some(name) = &record.backend
             && (out.backends.len() < MAX_BACKENDS || out.backends.contains_key(name))
         {
             let (before, after) = out.backends.entry(name.clone()).or_default();
-            let counted = if signal > 0 && record.end >= signal {
-                after
-            } else {
-                before
-            };
-            *counted += 1;
+            *(if is_after { after } else { before }) += 1;
         }
         if let Some(status) = record.status.filter(|_| whole) {
             *out.statuses.entry(status).or_default() += 1;
@@ -155,7 +151,7 @@ impl Recorder {
             .entry(record.client)
             .or_default()
             .add(&record);
-        let is_refusal = record.connected.is_none() && signal > 0 && record.end >= signal;
+        let is_refusal = record.connected.is_none() && is_after;
         if is_refusal {
             out.first_refusal.get_or_insert(record.end);
             if self.refusals >= MAX_REFUSALS {
