@@ -146,12 +146,8 @@ impl Record {
         };
         match self.outcome {
             End::Complete if self.extra => Verdict::Twice,
-            End::Complete if self.grpc_status.is_some_and(|status| status != 0) => {
-                match self.grpc_status {
-                    Some(UNAVAILABLE) => Verdict::Declined,
-                    _ => Verdict::Error,
-                }
-            }
+            End::Complete if self.grpc_status == Some(UNAVAILABLE) => Verdict::Declined,
+            End::Complete if self.grpc_status.is_some_and(|status| status != 0) => Verdict::Error,
             End::Told => Verdict::Told,
             // What lasts was there until its client left.
             End::Complete
@@ -251,11 +247,12 @@ fn stream_error(code: u32) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::record::tests::record;
     use super::*;
 
-    fn moments() -> Moments {
+    /// The signal comes while [`record`] is under way.
+    pub(in super::super) fn moments() -> Moments {
         Moments {
             signal: Some(1000),
             may_refuse: true,

@@ -195,16 +195,8 @@ fn to_the_end(readiness: &Readiness, moments: &Moments, facts: &Facts) -> Option
 #[cfg(test)]
 mod tests {
     use super::super::record::tests::record;
+    use super::super::verdict::tests::moments;
     use super::*;
-
-    /// The signal of a round whose record began at 900 and ended at 1100.
-    fn moments() -> Moments {
-        Moments {
-            signal: Some(1000),
-            may_refuse: true,
-            ..Moments::default()
-        }
-    }
 
     fn found(record: Record, facts: &Facts) -> Option<Cause> {
         let moments = moments();
