@@ -63,9 +63,7 @@ pub(super) async fn request(
             return (record, None);
         }
     };
-    record.port = connection.port;
-    record.opened = Some(connection.opened);
-    record.connected = Some(connection.opened.max(record.start));
+    record.over(connection.port, connection.opened);
     let wire = order.message.http1(&aim.host, !order.keep_alive);
     record.size = wire.bytes.len();
     let mut answer = Answer::to(&order.message.method).asking(client.backend.as_ref());

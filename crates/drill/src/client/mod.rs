@@ -153,33 +153,7 @@ impl<'a> Order<'a> {
 
     /// Of which nothing is known yet.
     pub(super) fn record(&self, start: Micros) -> Record {
-        Record {
-            n: self.n,
-            client: self.client,
-            kind: self.kind,
-            aim: self.aim,
-            reused: false,
-            stream: None,
-            port: 0,
-            opened: None,
-            start,
-            connected: None,
-            first_sent: None,
-            all_sent: None,
-            first_read: None,
-            end: start,
-            size: 0,
-            sent: 0,
-            read: 0,
-            status: None,
-            retry_after: false,
-            grpc_status: None,
-            early: false,
-            extra: false,
-            backend: None,
-            detail: None,
-            outcome: End::Complete,
-        }
+        Record::begun(self.n, self.client, self.kind, self.aim, start)
     }
 
     /// Who is held after connecting pauses before the handshake of TLS; every other one
@@ -195,9 +169,7 @@ impl Record {
     /// Notes what is known of a connection that did not come about.
     pub(super) fn not_opened(&mut self, failed: Failed) -> End {
         if let Some((port, at)) = failed.at {
-            self.port = port;
-            self.opened = Some(at);
-            self.connected = Some(at.max(self.start));
+            self.over(port, at);
         }
         self.detail = failed.why.map(Into::into);
         failed.end
