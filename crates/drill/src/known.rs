@@ -114,6 +114,11 @@ const KNOWN: [Known; 15] = [
     },
 ];
 
+/// `TERM`, as people say it.
+pub(super) fn short(signal: Signal) -> &'static str {
+    signal.as_str().trim_start_matches("SIG")
+}
+
 impl Known {
     /// The server that a command starts, if it is known.
     pub(super) fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<&'static Known> {
@@ -137,7 +142,6 @@ impl Known {
 
     /// In a sentence, when another signal was tried.
     pub(super) fn note(&self, tried: Signal) -> String {
-        let short = |signal: Signal| signal.as_str().trim_start_matches("SIG");
         let graceful: Vec<&str> = self.graceful.iter().map(|signal| short(*signal)).collect();
         format!(
             "{} stops at once on {}, by design; the signal that it calls graceful is {} ({}): \
