@@ -93,7 +93,7 @@ impl Drill<'_> {
             port: self.port,
             signal_after_s: signal.unwrap_or_default() as f64 / 1e6,
             requests: counts.values().sum::<u64>() - refused,
-            in_flight_at_signal: Round::in_flight(&recorded, signal),
+            in_flight_at_signal: under_way.values().sum::<u64>() as usize,
             counts,
             under_way,
             later,
