@@ -41,7 +41,17 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn of(cause: Cause, number: u64) -> Self {
+    /// The most frequent first.
+    pub(super) fn all(numbers: BTreeMap<Cause, u64>) -> Vec<Self> {
+        let mut all: Vec<Finding> = numbers
+            .into_iter()
+            .map(|(cause, number)| Finding::of(cause, number))
+            .collect();
+        all.sort_by_key(|finding| std::cmp::Reverse(finding.number));
+        all
+    }
+
+    fn of(cause: Cause, number: u64) -> Self {
         let advice = cause.advice();
         Finding {
             cause,
@@ -98,12 +108,7 @@ pub(super) fn findings(recorded: &Recorded, moments: &Moments, facts: &Facts) ->
         add(Some(Cause::LeftBehind), facts.left_behind);
     }
     add(to_the_end(&recorded.readiness, moments, facts), 1);
-    let mut findings: Vec<Finding> = causes
-        .into_iter()
-        .map(|(cause, number)| Finding::of(cause, number))
-        .collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.number));
-    findings
+    Finding::all(causes)
 }
 
 /// Why this request was lost, if it was.
