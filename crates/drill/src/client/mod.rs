@@ -20,6 +20,8 @@ use crate::http2::{self, Link, Shared, Watch};
 use crate::record::{End, Kind, Micros, Record};
 use crate::template::{Counters, Message, Paced};
 
+pub(super) use http1::Exchange;
+
 /// Connections of HTTP/2 about which something is kept.
 const MAX_WATCHED: usize = 10_000;
 
