@@ -52,13 +52,13 @@ impl Finding {
     }
 
     fn of(cause: Cause, number: u64) -> Self {
-        let advice = cause.advice();
+        let (what, likely, remedy) = cause.advice();
         Finding {
             cause,
             number,
-            what: advice.what,
-            likely: advice.likely,
-            remedy: advice.remedy,
+            what,
+            likely,
+            remedy,
             page: format!("docs/DRILL.md#{}", cause.section()),
         }
     }
