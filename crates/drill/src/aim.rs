@@ -1,7 +1,7 @@
 //! Where requests go: addresses from `--url` and `--port`, on this machine's loopback
 //! interface unless its user says otherwise.
 //!
-//! Used by `ready.rs`, which finds out which of the addresses answers.
+//! Used by `round/`, and by `ready.rs`, which finds out which of the addresses answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;

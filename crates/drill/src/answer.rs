@@ -1,8 +1,8 @@
 //! An HTTP/1 answer as it arrives, read just far enough to know whether all of it is
 //! there.
 //!
-//! Used by `client.rs`. Bound: a head of [`MAX_HEAD`] bytes; bodies are counted, not
-//! kept.
+//! Used by `client/http1.rs` and `upload.rs`. Bound: a head of [`MAX_HEAD`] bytes; bodies are
+//! counted, not kept.
 
 use std::sync::Arc;
 

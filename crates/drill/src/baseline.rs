@@ -10,8 +10,9 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::results::Report;
+use super::results::{Report, failures};
 use super::table::rows;
+use super::verdict::Verdict;
 use turnkey_report::{Error, files};
 
 /// The results of an earlier drill, as far as they are compared.
@@ -24,7 +25,7 @@ pub struct Baseline {
 struct Then {
     scenario: String,
     load: String,
-    counts: BTreeMap<String, u64>,
+    counts: BTreeMap<Verdict, u64>,
     left_behind: Vec<serde::de::IgnoredAny>,
     traces: Traces,
     killed_at_limit: bool,
@@ -58,21 +59,10 @@ impl Worst {
     }
 }
 
-/// Names of the verdicts that count against a server.
-const FAILURES: [&str; 6] = [
-    "cut",
-    "twice",
-    "error",
-    "unexpected",
-    "timed-out",
-    "unreachable",
-];
-
 impl Then {
     fn worst(&self) -> Worst {
-        let failed = FAILURES.iter().filter_map(|name| self.counts.get(*name));
         Worst {
-            failed: failed.sum(),
+            failed: failures(&self.counts),
             left_behind: self.left_behind.len() as u64,
             traces: self.traces.count,
             stayed: u64::from(self.killed_at_limit),
@@ -145,5 +135,27 @@ impl Baseline {
             }
         }
         worse
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_then_is_read_from_the_names_of_verdicts() {
+        let text = r#"{"rounds":[{"scenario":"term","load":"new",
+            "counts":{"answered":90,"declined":5,"cut":3,"timed-out":2,"unreachable":1},
+            "left_behind":[{"pid":7}],"traces":{"count":4},
+            "killed_at_limit":true,"problems":["3 were cut"]}]}"#;
+        let baseline: Baseline = serde_json::from_str(text).unwrap();
+        let worst = Worst {
+            failed: 6,
+            left_behind: 1,
+            traces: 4,
+            stayed: 1,
+            unclean: 1,
+        };
+        assert_eq!(baseline.rounds[0].worst(), worst);
     }
 }

@@ -20,8 +20,6 @@ use turnkey_report::stop::Stop;
 #[must_use]
 pub struct Drill {
     plan: Plan,
-    scenarios: Vec<Scenario>,
-    modes: Vec<Mode>,
     /// Whether each round is told to whoever watches, on stderr.
     pub show_progress: bool,
 }
@@ -38,8 +36,8 @@ impl Drill {
         Drill::command(command).shell(program)
     }
 
-    /// Drills any command. It must stay in the foreground and serve HTTP/1.1; its port is
-    /// found by itself.
+    /// Drills any command. It must stay in the foreground and serve HTTP/1.1, or HTTP/2 where
+    /// [`Drill::http2`] says so; its port is found by itself.
     ///
     /// The stand-in for a shell is played by `/bin/sh`; or by a program with Turnkey's
     /// command line, which [`Drill::shell`] names. That one tells exit codes above 128 from
@@ -47,8 +45,6 @@ impl Drill {
     pub fn command<W: Into<OsString>>(words: impl IntoIterator<Item = W>) -> Self {
         Drill {
             plan: Plan::of(words.into_iter().map(Into::into).collect()),
-            scenarios: Vec::new(),
-            modes: Vec::new(),
             show_progress: false,
         }
     }
@@ -95,13 +91,13 @@ impl Drill {
     /// Adds something to try. Without any: [`Scenario::CtrlC`], and for a server that is
     /// known to stop at once on that, [`Scenario::Graceful`], too.
     pub fn scenario(mut self, scenario: Scenario) -> Self {
-        self.scenarios.push(scenario);
+        self.plan.scenarios.push(scenario);
         self
     }
 
     /// Adds a kind of load; both without any.
     pub fn mode(mut self, mode: Mode) -> Self {
-        self.modes.push(mode);
+        self.plan.modes.push(mode);
         self
     }
 
@@ -384,12 +380,7 @@ impl Drill {
     }
 
     fn run_until(mut self, stop: &Stop) -> turnkey_report::Result<Report> {
-        self.plan.choose(self.scenarios);
-        self.plan.modes = match self.modes.is_empty() {
-            true if self.plan.attach.is_some() => vec![Mode::KeepAlive],
-            true => vec![Mode::KeepAlive, Mode::New],
-            false => self.modes,
-        };
+        self.plan.choose();
         run::run(&self.plan, self.show_progress, stop)
     }
 }

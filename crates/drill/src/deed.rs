@@ -75,27 +75,25 @@ impl Deed {
         if let Some(directory) = &plan.directory {
             shell.current_dir(directory);
         }
-        let mut child = shell
+        let child = shell
             .spawn()
             .map_err(|e| Error::Start(format!("cannot run --do: {e}")))?;
-        let output = Arc::new(Mutex::new(Output::default()));
-        // Not waited for: what it leaves in the background may keep them open.
-        if let Some(stdout) = child.stdout.take() {
-            let into = output.clone();
-            std::thread::spawn(move || Output::read(stdout, &into));
-        }
-        if let Some(stderr) = child.stderr.take() {
-            let into = output.clone();
-            std::thread::spawn(move || Output::read(stderr, &into));
-        }
-        Ok(Deed {
+        let mut deed = Deed {
             command: command.to_owned(),
             child,
             begun: Instant::now(),
             ended: None,
             limit: plan.do_limit,
-            output,
-        })
+            output: Arc::default(),
+        };
+        // Not waited for: what it leaves in the background may keep them open.
+        if let Some(stdout) = deed.child.stdout.take() {
+            Output::follow(stdout, &deed.output)?;
+        }
+        if let Some(stderr) = deed.child.stderr.take() {
+            Output::follow(stderr, &deed.output)?;
+        }
+        Ok(deed)
     }
 
     /// When it ended, once it has; ends it at its limit.

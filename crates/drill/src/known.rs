@@ -1,8 +1,8 @@
 //! Servers that are known, and the signals with which each is asked to finish its requests
 //! before it leaves. Many stop at once on one of the usual two.
 //!
-//! Used by `run.rs` (the scenario `graceful`, and a note when another signal was tried) and
-//! by the diagnosis. Recognised by the name of the program in the command; what each signal
+//! Used by `plan.rs` (the scenario `graceful`, and a note when another signal was tried) and
+//! for the diagnosis. Recognised by the name of the program in the command; what each signal
 //! does is what the page named beside it says.
 
 use nix::sys::signal::Signal;
@@ -114,6 +114,11 @@ const KNOWN: [Known; 15] = [
     },
 ];
 
+/// `TERM`, as people say it.
+pub(super) fn short(signal: Signal) -> &'static str {
+    signal.as_str().trim_start_matches("SIG")
+}
+
 impl Known {
     /// The server that a command starts, if it is known.
     pub(super) fn of<'a>(words: impl IntoIterator<Item = &'a str>) -> Option<&'static Known> {
@@ -137,7 +142,6 @@ impl Known {
 
     /// In a sentence, when another signal was tried.
     pub(super) fn note(&self, tried: Signal) -> String {
-        let short = |signal: Signal| signal.as_str().trim_start_matches("SIG");
         let graceful: Vec<&str> = self.graceful.iter().map(|signal| short(*signal)).collect();
         format!(
             "{} stops at once on {}, by design; the signal that it calls graceful is {} ({}): \

@@ -32,6 +32,7 @@
 //! | --- | --- |
 //! | `builder.rs` | a drill as it is ordered |
 //! | `plan.rs` `scenario.rs` `template.rs` `known.rs` | what is to be done, with its bounds |
+//! | `random.rs` | moments of chance, repeatable by their seed |
 //! | `run.rs` `round/` | all rounds; one round |
 //! | `session.rs` `shell.rs` `posix.rs` | the terminal and the stand-in for a shell, from the outside and the inside |
 //! | `deed.rs` | the command of `--do` |

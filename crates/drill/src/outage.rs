@@ -14,9 +14,9 @@ pub(super) struct Outages {
 }
 
 impl Outages {
-    /// One more request; `was_refused`: no connection came about.
-    pub(super) fn add(&mut self, record: &Record, was_refused: bool) {
-        if was_refused {
+    /// One more request.
+    pub(super) fn add(&mut self, record: &Record) {
+        if record.connected.is_none() {
             self.since.get_or_insert(record.start);
             self.last_refusal = self.last_refusal.max(record.end);
             return;
@@ -51,18 +51,19 @@ mod tests {
             start,
             end: start + 10,
             opened,
+            connected: opened,
             ..record(End::Complete)
         };
-        outages.add(&at(100, Some(100)), false);
+        outages.add(&at(100, Some(100)));
         assert_eq!(outages.longest(), 0);
-        outages.add(&at(200, None), true);
+        outages.add(&at(200, None));
         // Opened before the refusal, over after it.
-        outages.add(&at(150, Some(150)), false);
-        outages.add(&at(300, None), true);
+        outages.add(&at(150, Some(150)));
+        outages.add(&at(300, None));
         assert_eq!(outages.longest(), 110);
-        outages.add(&at(500, Some(505)), false);
+        outages.add(&at(500, Some(505)));
         assert_eq!(outages.longest(), 305);
-        outages.add(&at(600, None), true);
+        outages.add(&at(600, None));
         assert_eq!(outages.longest(), 305);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
@@ -60,8 +60,19 @@ pub struct Traces {
 }
 
 impl Output {
-    /// Until the terminal or the pipe is closed.
-    pub(super) fn read(mut terminal: impl Read, into: &Mutex<Output>) {
+    /// Reads on a thread of its own, until the terminal or the pipe is closed.
+    pub(super) fn follow(
+        from: impl Read + Send + 'static,
+        into: &Arc<Mutex<Output>>,
+    ) -> turnkey_report::Result<()> {
+        let into = into.clone();
+        std::thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || Output::read(from, &into))?;
+        Ok(())
+    }
+
+    fn read(mut terminal: impl Read, into: &Mutex<Output>) {
         let mut buffer = [0; 8192];
         while let Ok(count @ 1..) = terminal.read(&mut buffer) {
             into.lock()

@@ -212,18 +212,14 @@ impl Plan {
         ] {
             if let Some(beside) = beside {
                 within(name, beside.connections, 1, 1_000)?;
-                beside.request.check()?;
-                self.check_grpc(&beside.request)?;
+                self.check_request(&beside.request)?;
             }
         }
         if let Some(request) = &self.request {
-            self.check_grpc(request)?;
+            self.check_request(request)?;
         }
         if self.websocket.is_some() && self.http2 {
             return refuse("--websocket needs HTTP/1.1; leave out --http2");
-        }
-        if let Some(request) = &self.request {
-            request.check()?;
         }
         if self
             .rate
@@ -270,7 +266,8 @@ impl Plan {
         Ok(())
     }
 
-    fn check_grpc(&self, request: &Request) -> turnkey_report::Result<()> {
+    fn check_request(&self, request: &Request) -> turnkey_report::Result<()> {
+        request.check()?;
         match request.is_grpc() && !self.http2 {
             true => refuse("gRPC needs HTTP/2: say --http2"),
             false => Ok(()),
@@ -338,17 +335,16 @@ impl Plan {
         }
     }
 
-    /// Sets what is tried. Without a wish that is Ctrl-C, and the signal that the server
-    /// calls graceful where Ctrl-C is not.
-    pub(super) fn choose(&mut self, wished: Vec<Scenario>) {
+    /// Settles what is tried, from what was wished. Without a wish that is Ctrl-C, and the
+    /// signal that the server calls graceful where Ctrl-C is not; under both loads.
+    pub(super) fn choose(&mut self) {
         let known = self.known();
+        let wished = std::mem::take(&mut self.scenarios);
         let wished = match wished.is_empty() {
             false => wished,
-            true if self.command.is_empty() => match self.attach {
-                // A stop, and it does not come back: one is all there can be.
-                Some(_) => vec![Scenario::Graceful],
-                None => Vec::new(),
-            },
+            // A stop, and it does not come back: one is all there can be.
+            true if self.attach.is_some() => vec![Scenario::Graceful],
+            true if self.command.is_empty() => Vec::new(),
             true => match known.is_none_or(|known| known.finishes_on(Signal::SIGINT)) {
                 true => vec![Scenario::CtrlC],
                 false => vec![Scenario::CtrlC, Scenario::Graceful],
@@ -360,6 +356,12 @@ impl Plan {
                 self.scenarios.push(scenario);
             }
         }
+        if self.modes.is_empty() {
+            self.modes = match self.attach {
+                Some(_) => vec![Mode::KeepAlive],
+                None => vec![Mode::KeepAlive, Mode::New],
+            };
+        }
     }
 
     /// What a reader should know of the server beside the figures.
@@ -367,16 +369,9 @@ impl Plan {
         let Some(known) = self.known() else {
             return Vec::new();
         };
-        let tried: Vec<Signal> = self
-            .scenarios
-            .iter()
-            .filter_map(Scenario::asks_with)
-            .collect();
-        let wrong = tried.iter().find(|signal| !known.finishes_on(**signal));
-        wrong
-            .map(|signal| known.note(*signal))
-            .into_iter()
-            .collect()
+        let mut tried = self.scenarios.iter().filter_map(Scenario::asks_with);
+        let wrong = tried.find(|signal| !known.finishes_on(*signal));
+        wrong.map(|signal| known.note(signal)).into_iter().collect()
     }
 
     pub(super) fn rounds(&self) -> usize {

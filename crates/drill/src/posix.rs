@@ -7,6 +7,7 @@
 //! does, and it kills whoever is in the session or carries the mark.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use super::family::MARK;
@@ -69,7 +70,6 @@ pub(super) fn leader(command: &[OsString]) -> Command {
 /// # Errors
 /// [`Error::Start`] when there is no shell.
 pub(super) fn watchman(session: u32, mark: &str) -> turnkey_report::Result<Child> {
-    use std::io::Write;
     let mut child = Command::new("/bin/sh")
         .args(["-c", WATCHMAN])
         .env_remove(MARK)

@@ -130,6 +130,44 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// Of which nothing is known yet.
+    pub(super) fn begun(n: u64, client: usize, kind: Kind, aim: usize, start: Micros) -> Self {
+        Record {
+            n,
+            client,
+            kind,
+            aim,
+            reused: false,
+            stream: None,
+            port: 0,
+            opened: None,
+            start,
+            connected: None,
+            first_sent: None,
+            all_sent: None,
+            first_read: None,
+            end: start,
+            size: 0,
+            sent: 0,
+            read: 0,
+            status: None,
+            retry_after: false,
+            grpc_status: None,
+            early: false,
+            extra: false,
+            backend: None,
+            detail: None,
+            outcome: End::Complete,
+        }
+    }
+
+    /// Notes its connection: the client's port, and when it came about.
+    pub(super) fn over(&mut self, port: u16, opened: Micros) {
+        self.port = port;
+        self.opened = Some(opened);
+        self.connected = Some(opened.max(self.start));
+    }
+
     /// Whether it was under way at this moment.
     pub(super) fn spans(&self, moment: Option<Micros>) -> bool {
         moment.is_some_and(|moment| self.start <= moment && self.end >= moment)
@@ -140,34 +178,19 @@ impl Record {
 pub(super) mod tests {
     use super::*;
 
-    /// Begun at 900, ended at 1100; the signal of [`moments`] comes at 1000.
+    /// Begun at 900, ended at 1100, with a signal at 1000 in the tests that know one.
     pub(in super::super) fn record(outcome: End) -> Record {
         Record {
-            n: 1,
-            client: 0,
-            kind: Kind::Steady,
-            aim: 0,
-            reused: false,
-            stream: None,
             port: 4711,
             opened: Some(910),
-            start: 900,
             connected: Some(910),
             first_sent: Some(920),
             all_sent: Some(930),
-            first_read: None,
             end: 1100,
             size: 100,
             sent: 100,
-            read: 0,
-            status: None,
-            retry_after: false,
-            grpc_status: None,
-            early: false,
-            extra: false,
-            backend: None,
-            detail: None,
             outcome,
+            ..Record::begun(1, 0, Kind::Steady, 0, 900)
         }
     }
 }

@@ -92,8 +92,6 @@ pub(super) struct Recorded {
     pub(super) backends: BTreeMap<Arc<str>, (u64, u64)>,
     /// Answers by status.
     pub(super) statuses: BTreeMap<u16, u64>,
-    /// The next free number.
-    pub(super) next: u64,
 }
 
 /// Events of all streams of a round.
@@ -134,21 +132,17 @@ impl Recorder {
     /// A request has ended.
     pub(super) fn keep(&mut self, record: Record) {
         let signal = self.signalled.load(Ordering::Acquire);
+        let is_after = signal > 0 && record.end >= signal;
         let (out, whole) = (&mut self.out, record.outcome == End::Complete);
         out.early_answers += u64::from(record.early);
         if let Some(outages) = self.outages.get_mut(record.aim) {
-            outages.add(&record, record.connected.is_none());
+            outages.add(&record);
         }
         if let Some(name) = &record.backend
             && (out.backends.len() < MAX_BACKENDS || out.backends.contains_key(name))
         {
             let (before, after) = out.backends.entry(name.clone()).or_default();
-            let counted = if signal > 0 && record.end >= signal {
-                after
-            } else {
-                before
-            };
-            *counted += 1;
+            *(if is_after { after } else { before }) += 1;
         }
         if let Some(status) = record.status.filter(|_| whole) {
             *out.statuses.entry(status).or_default() += 1;
@@ -157,7 +151,7 @@ impl Recorder {
             .entry(record.client)
             .or_default()
             .add(&record);
-        let is_refusal = record.connected.is_none() && signal > 0 && record.end >= signal;
+        let is_refusal = record.connected.is_none() && is_after;
         if is_refusal {
             out.first_refusal.get_or_insert(record.end);
             if self.refusals >= MAX_REFUSALS {
@@ -206,10 +200,8 @@ impl Recorder {
         counts.not_resumed += u64::from(events.is_resumed == Some(false));
     }
 
-    /// `next` is the first number that was not used.
-    pub(super) fn into_recorded(mut self, next: u64) -> Recorded {
+    pub(super) fn into_recorded(mut self) -> Recorded {
         self.out.records = self.records.into();
-        self.out.next = next;
         let longest = self.outages.iter().map(Outages::longest).max();
         self.out.outage = longest.unwrap_or_default();
         self.out
@@ -249,7 +241,7 @@ mod tests {
         recorder.keep(answer(3, 3_000_000));
         signalled.store(3_000_001, Ordering::Release);
         recorder.keep(answer(4, 9_000_000));
-        let out = recorder.into_recorded(5);
+        let out = recorder.into_recorded();
         let numbers: Vec<u64> = out.records.iter().map(|record| record.n).collect();
         assert_eq!((out.answered, numbers), (1, vec![2, 3, 4]));
         let told = Told {
@@ -271,7 +263,7 @@ mod tests {
                 ..record(End::Refused)
             });
         }
-        let out = recorder.into_recorded(0);
+        let out = recorder.into_recorded();
         assert_eq!(out.records.len() as u64, MAX_REFUSALS);
         assert_eq!((out.refused, out.first_refusal), (50, Some(1100)));
     }

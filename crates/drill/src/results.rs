@@ -177,9 +177,12 @@ impl Round {
     /// What counts against the server.
     #[must_use]
     pub fn failures(&self) -> u64 {
-        let counts = self.counts.iter();
-        let failed = counts.filter(|(verdict, _)| verdict.is_failure());
-        failed.map(|(_, number)| number).sum()
+        failures(&self.counts)
+    }
+
+    /// Which one it is, for a person.
+    pub(super) fn name(&self) -> String {
+        format!("{}, {}, round {}", self.scenario, self.load, self.repeat)
     }
 
     /// What was cut is within what is allowed.
@@ -279,11 +282,6 @@ impl Round {
         how
     }
 
-    pub(super) fn in_flight(recorded: &Recorded, signal: Option<Micros>) -> usize {
-        let under_way = |record: &&Record| record.spans(signal);
-        recorded.records.iter().filter(under_way).count()
-    }
-
     pub(super) fn slow(recorded: &Recorded, moments: &Moments) -> (u64, u64) {
         let slow = recorded
             .records
@@ -294,4 +292,10 @@ impl Round {
             (answered + u64::from(good), all + 1)
         })
     }
+}
+
+/// What counts against a server.
+pub(super) fn failures(counts: &BTreeMap<Verdict, u64>) -> u64 {
+    let failed = counts.iter().filter(|(verdict, _)| verdict.is_failure());
+    failed.map(|(_, number)| number).sum()
 }

@@ -1,7 +1,7 @@
 //! All rounds of a drill, one after another: scenarios and loads take turns within a
 //! repeat, so that a machine that slows down slows down all.
 //!
-//! Called by `mod.rs`. Bound: the requests of one round for each scenario and load are
+//! Called by `builder.rs`. Bound: the requests of one round for each scenario and load are
 //! kept for the timeline, those of the others are not.
 
 use super::allow::AllowCut;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use nix::sys::signal::Signal;
 
-use super::known::Known;
+use super::known::{Known, short};
 use turnkey_report::Error;
 
 /// What is done to the server while it is under load.
@@ -143,7 +143,7 @@ impl Scenario {
         match (self, known.map(Known::graceful)) {
             (Scenario::Graceful, None | Some(Signal::SIGTERM)) => Scenario::Term,
             (Scenario::Graceful, Some(signal)) => Scenario::Signal {
-                name: signal.as_str().trim_start_matches("SIG").to_owned(),
+                name: short(signal).to_owned(),
                 to: To::Master,
                 stops: true,
             },
@@ -172,13 +172,14 @@ impl Scenario {
 
 /// A signal by name. `stops` is what is usual for it.
 pub fn named_signal(name: &str, to: To) -> turnkey_report::Result<Scenario> {
+    let signal = signal(name)?;
     let stops = to != To::Worker
         && matches!(
-            signal(name)?,
+            signal,
             Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT | Signal::SIGKILL | Signal::SIGABRT
         );
     Ok(Scenario::Signal {
-        name: signal(name)?.as_str().trim_start_matches("SIG").to_owned(),
+        name: short(signal).to_owned(),
         to,
         stops,
     })

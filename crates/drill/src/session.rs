@@ -149,7 +149,7 @@ impl Session {
         let said = child.stdout.take();
         let said = BufReader::new(said.ok_or_else(|| Error::msg("a process without stdout"))?);
         let (sender, words) = channel();
-        thread("words", move || {
+        let listen = move || {
             for line in said.lines().map_while(Result::ok) {
                 let at = Instant::now();
                 let word = serde_json::from_str(&line)
@@ -158,10 +158,12 @@ impl Session {
                     return;
                 }
             }
-        })?;
+        };
+        std::thread::Builder::new()
+            .name("words".to_owned())
+            .spawn(listen)?;
         let output = Arc::new(Mutex::new(Output::default()));
-        let (reader, into) = (terminal.try_clone()?, output.clone());
-        thread("output", move || Output::read(reader, &into))?;
+        Output::follow(terminal.try_clone()?, &output)?;
         let family = Family::new(child.id() as i32, mark);
         let first = words.recv_timeout(SOON);
         let mut session = Session {
@@ -283,13 +285,6 @@ impl Drop for Session {
         drop(started.child.wait());
         self.family.kill();
     }
-}
-
-fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> turnkey_report::Result<()> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(work)?;
-    Ok(())
 }
 
 fn no_shell(session: &Session) -> Error {

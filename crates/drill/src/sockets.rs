@@ -2,6 +2,7 @@
 //!
 //! From /proc/net/tcp and tcp6 (proc(5)), for the network namespace of the drill.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -41,6 +42,12 @@ fn read(mut wanted: impl FnMut(&Socket) -> bool, only_listening: bool) -> Vec<So
     found
 }
 
+/// The inodes of those that listen on a port.
+pub(super) fn listeners(port: u16) -> HashSet<u64> {
+    let all = read(|socket| socket.local.port() == port, true);
+    all.into_iter().map(|socket| socket.inode).collect()
+}
+
 /// All that listen.
 pub(super) fn listening() -> Vec<Socket> {
     read(|_| true, true)
@@ -48,7 +55,7 @@ pub(super) fn listening() -> Vec<Socket> {
 
 /// Whether anybody listens on a port.
 pub(super) fn is_listening(port: u16) -> bool {
-    !read(|socket| socket.local.port() == port, true).is_empty()
+    !listeners(port).is_empty()
 }
 
 /// The server's side of all connections to a port.

@@ -289,12 +289,7 @@ impl Report {
             .filter(|round| !round.is_clean())
             .collect();
         for round in faulty.iter().take(LISTED) {
-            let (scenario, load, repeat) = (&round.scenario, round.load, round.repeat);
-            writeln!(
-                f,
-                "\n{scenario}, {load}, round {repeat} (--seed {}):",
-                round.seed
-            )?;
+            writeln!(f, "\n{} (--seed {}):", round.name(), round.seed)?;
             for problem in &round.problems {
                 writeln!(f, "  {problem}")?;
             }
@@ -325,12 +320,7 @@ impl Report {
         for finding in self.rounds.iter().flat_map(|round| &round.findings) {
             *numbers.entry(finding.cause).or_default() += finding.number;
         }
-        let mut all: Vec<Finding> = numbers
-            .into_iter()
-            .map(|(cause, number)| Finding::of(cause, number))
-            .collect();
-        all.sort_by_key(|finding| std::cmp::Reverse(finding.number));
-        all
+        Finding::all(numbers)
     }
 
     fn causes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

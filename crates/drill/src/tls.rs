@@ -1,6 +1,6 @@
 //! TLS to the server under test: whom to trust, which name to ask for, which protocol.
 //!
-//! Used by `aim.rs` (the settings) and `connect.rs` (the handshake).
+//! Used by `ready.rs` (the settings) and `connect.rs` (the handshake).
 
 use std::path::Path;
 use std::sync::Arc;

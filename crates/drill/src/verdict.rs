@@ -2,12 +2,12 @@
 //!
 //! A client writes down what it saw ([`Record`]); when a round is over and it is known when
 //! the signal was sent and which connections the hit worker held, each record gets its
-//! [`Verdict`]. Used by `results.rs` and the timeline.
+//! [`Verdict`]. Used by `results.rs`, the diagnosis and the timeline.
 
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::record::{End, Kind, Micros, Record};
 
@@ -25,7 +25,7 @@ impl Expected {
 }
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Verdict {
@@ -146,12 +146,8 @@ impl Record {
         };
         match self.outcome {
             End::Complete if self.extra => Verdict::Twice,
-            End::Complete if self.grpc_status.is_some_and(|status| status != 0) => {
-                match self.grpc_status {
-                    Some(UNAVAILABLE) => Verdict::Declined,
-                    _ => Verdict::Error,
-                }
-            }
+            End::Complete if self.grpc_status == Some(UNAVAILABLE) => Verdict::Declined,
+            End::Complete if self.grpc_status.is_some_and(|status| status != 0) => Verdict::Error,
             End::Told => Verdict::Told,
             // What lasts was there until its client left.
             End::Complete
@@ -251,11 +247,12 @@ fn stream_error(code: u32) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::record::tests::record;
     use super::*;
 
-    fn moments() -> Moments {
+    /// The signal comes while [`record`] is under way.
+    pub(in super::super) fn moments() -> Moments {
         Moments {
             signal: Some(1000),
             may_refuse: true,

@@ -1,13 +1,13 @@
 //! HTTP/1.1: one request after another, and what else begins as one.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Instant;
 
 use super::{
     FAULTS, HAS_BALANCER, IS_READY, Kind, LINGER, SLOW_WORK, STOPPING, WORK, close_gently, events,
-    is_nothing_yet, websocket,
+    read, websocket,
 };
 
 /// What is left of HTTP/2's preface once its first half has been read as a head.
@@ -136,12 +136,8 @@ fn read_head(
                 return None;
             }
         }
-        match stream.read(&mut buffer) {
-            Ok(0) => return None,
-            Ok(count) => bytes.extend_from_slice(&buffer[..count]),
-            Err(e) if is_nothing_yet(&e) => {}
-            Err(_) => return None,
-        }
+        let count = read(stream, &mut buffer)?;
+        bytes.extend_from_slice(&buffer[..count]);
     }
 }
 
@@ -149,12 +145,10 @@ fn read_head(
 fn read_preface(stream: &mut TcpStream, connection: &mut Connection) -> bool {
     let mut buffer = [0; 4096];
     while connection.ahead.len() < PREFACE.len() {
-        match stream.read(&mut buffer) {
-            Ok(0) => return false,
-            Ok(count) => connection.ahead.extend_from_slice(&buffer[..count]),
-            Err(e) if is_nothing_yet(&e) => {}
-            Err(_) => return false,
-        }
+        let Some(count) = read(stream, &mut buffer) else {
+            return false;
+        };
+        connection.ahead.extend_from_slice(&buffer[..count]);
     }
     let rest = connection.ahead.split_off(PREFACE.len());
     std::mem::replace(&mut connection.ahead, rest) == PREFACE
@@ -179,12 +173,10 @@ fn read_body(stream: &mut TcpStream, connection: &mut Connection, head: &Head, k
             }
         }
         let room = missing.min(buffer.len());
-        match stream.read(&mut buffer[..room]) {
-            Ok(0) => return false,
-            Ok(count) => missing -= count,
-            Err(e) if is_nothing_yet(&e) => {}
-            Err(_) => return false,
-        }
+        let Some(count) = read(stream, &mut buffer[..room]) else {
+            return false;
+        };
+        missing -= count;
     }
     true
 }

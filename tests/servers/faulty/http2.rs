@@ -1,13 +1,13 @@
 //! HTTP/2 (RFC 9113), as much as a server needs that gives every request the same answer:
 //! it does not even read their heads.
 
-use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use super::{FAULTS, Kind, LINGER, STOPPING, WORK, close_gently, is_nothing_yet};
+use super::{FAULTS, Kind, LINGER, STOPPING, WORK, close_gently, read};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -33,7 +33,7 @@ struct Connection<'a> {
     kind: Kind,
     bytes: Vec<u8>,
     /// Requests whose end has not come.
-    open: BTreeMap<u32, ()>,
+    open: BTreeSet<u32>,
     last: u32,
 }
 
@@ -42,7 +42,7 @@ pub(super) fn serve(stream: &mut TcpStream, bytes: Vec<u8>, kind: Kind) {
         stream,
         kind,
         bytes,
-        open: BTreeMap::new(),
+        open: BTreeSet::new(),
         last: 0,
     };
     connection.send(SETTINGS, 0, 0, &[]);
@@ -85,12 +85,10 @@ impl Connection<'_> {
                     return close_gently(self.stream);
                 }
             }
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return,
-                Ok(count) => self.bytes.extend_from_slice(&buffer[..count]),
-                Err(e) if is_nothing_yet(&e) => {}
-                Err(_) => return,
-            }
+            let Some(count) = read(self.stream, &mut buffer) else {
+                return;
+            };
+            self.bytes.extend_from_slice(&buffer[..count]);
         }
     }
 
@@ -102,7 +100,7 @@ impl Connection<'_> {
             PING if flags & ACK == 0 => self.send(PING, ACK, 0, payload),
             HEADERS => {
                 self.last = self.last.max(id);
-                self.open.insert(id, ());
+                self.open.insert(id);
             }
             DATA if !payload.is_empty() => {
                 let size = (payload.len() as u32).to_be_bytes();
@@ -113,7 +111,7 @@ impl Connection<'_> {
             }
             _ => {}
         }
-        match matches!(kind, HEADERS | DATA) && ends && self.open.remove(&id).is_some() {
+        match matches!(kind, HEADERS | DATA) && ends && self.open.remove(&id) {
             true => self.answer(id),
             false => true,
         }

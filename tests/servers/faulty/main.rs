@@ -19,7 +19,7 @@ mod http1;
 mod http2;
 mod websocket;
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::{Command, ExitCode, Stdio};
@@ -291,23 +291,20 @@ fn connection(mut stream: TcpStream, kind: Kind) {
 
 /// Waits for the client's end, so that nothing that was written is lost in a reset.
 fn close_gently(stream: &mut TcpStream) {
-    use std::io::Read;
     drop(stream.shutdown(std::net::Shutdown::Write));
     let deadline = Instant::now() + LINGER;
     let mut buffer = [0; 64 << 10];
-    while Instant::now() < deadline {
-        match stream.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(_) => {}
-            Err(e) if is_nothing_yet(&e) => {}
-            Err(_) => return,
-        }
-    }
+    while Instant::now() < deadline && read(stream, &mut buffer).is_some() {}
 }
 
-fn is_nothing_yet(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-    )
+/// Waits a moment for bytes: how many came. None: the connection has ended.
+fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> Option<usize> {
+    match stream.read(buffer) {
+        Ok(0) => None,
+        Ok(count) => Some(count),
+        Err(e) => match e.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => Some(0),
+            _ => None,
+        },
+    }
 }

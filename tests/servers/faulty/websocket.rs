@@ -1,7 +1,7 @@
 //! WebSockets (RFC 6455): echoes, and pushes of its own for a path with `push` in it.
 //! Messages of up to 125 bytes, in one frame.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use base64::Engine as _;
 use sha1::{Digest, Sha1};
 
 use super::http1::Head;
-use super::{FAULTS, Kind, STOPPING, close_gently, is_nothing_yet};
+use super::{FAULTS, Kind, STOPPING, close_gently, read};
 
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
@@ -40,15 +40,10 @@ pub(super) fn serve(stream: &mut TcpStream, kind: Kind) {
     let mut stopping_since = None;
     loop {
         // What has arrived is answered before anything else.
-        let quiet = match stream.read(&mut buffer) {
-            Ok(0) => return,
-            Ok(count) => {
-                bytes.extend_from_slice(&buffer[..count]);
-                false
-            }
-            Err(e) if is_nothing_yet(&e) => true,
-            Err(_) => return,
+        let Some(count) = read(stream, &mut buffer) else {
+            return;
         };
+        bytes.extend_from_slice(&buffer[..count]);
         let stopping = STOPPING.load(SeqCst);
         while let Some((opcode, payload)) = frame(&mut bytes) {
             match opcode {
@@ -78,7 +73,7 @@ pub(super) fn serve(stream: &mut TcpStream, kind: Kind) {
                 return;
             }
             Kind::WebSocketDeaf if since.elapsed() < DEAF => {}
-            _ if quiet => {
+            _ if count == 0 => {
                 send(stream, CLOSE, &GOING_AWAY.to_be_bytes());
                 return close_gently(stream);
             }

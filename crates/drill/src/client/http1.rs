@@ -3,11 +3,11 @@
 //! By hand, since a client library hides what matters here: how many bytes went out, whether
 //! the connection was new, whether it was reset or closed.
 //!
-//! Called by `client/mod.rs`. Bound: each request has a time limit.
+//! Called by `client/mod.rs`; `upload.rs` sends large bodies with it. Bound: each request has a time limit.
 
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::{Client, Order};
@@ -63,43 +63,27 @@ pub(super) async fn request(
             return (record, None);
         }
     };
-    record.port = connection.port;
-    record.opened = Some(connection.opened);
-    record.connected = Some(connection.opened.max(record.start));
+    record.over(connection.port, connection.opened);
     let wire = order.message.http1(&aim.host, !order.keep_alive);
     record.size = wire.bytes.len();
-    let mut answer = Answer::to(&order.message.method).asking(client.backend.as_ref());
-    let stream = &mut connection.stream;
-    record.outcome = match order.upload {
-        Some(paced) => {
-            upload::exchange(
-                client,
-                stream,
-                &wire,
-                paced,
-                &mut answer,
-                &mut record,
-                deadline,
-            )
-            .await
-        }
-        None => {
-            exchange(
-                client,
-                stream,
-                order,
-                &wire,
-                &mut answer,
-                &mut record,
-                deadline,
-            )
-            .await
-        }
+    let mut exchange = Exchange {
+        client,
+        order,
+        answer: Answer::to(&order.message.method).asking(client.backend.as_ref()),
+        record: &mut record,
+        deadline,
     };
+    let stream = &mut connection.stream;
+    let outcome = match order.upload {
+        Some(paced) => upload::send(&mut exchange, stream, &wire, paced).await,
+        None => exchange.run(stream, &wire).await,
+    };
+    let answer = exchange.answer;
+    record.outcome = outcome;
     record.end = client.now();
     record.status = answer.status;
     record.retry_after = answer.retry_after;
-    record.backend = answer.backend.take();
+    record.backend = answer.backend;
     if record.outcome != End::Complete {
         return (record, None);
     }
@@ -114,113 +98,114 @@ pub(super) async fn request(
     (record, None)
 }
 
-async fn exchange(
-    client: &Client,
-    stream: &mut Stream,
-    order: &Order<'_>,
-    wire: &Wire,
-    answer: &mut Answer,
-    record: &mut Record,
-    deadline: Instant,
-) -> End {
-    match send(client, stream, order, wire, record, deadline).await {
-        Ok(()) => read(client, stream, order, answer, record, deadline).await,
-        // It may have answered and closed without waiting for the rest.
-        Err(End::Reset) => match read(client, stream, order, answer, record, deadline).await {
-            End::Closed => End::Reset,
-            end => end,
-        },
-        Err(outcome) => outcome,
-    }
+/// A request under way on its connection, with what is known of it.
+pub(crate) struct Exchange<'a> {
+    pub(crate) client: &'a Client,
+    order: &'a Order<'a>,
+    pub(crate) answer: Answer,
+    pub(crate) record: &'a mut Record,
+    pub(crate) deadline: Instant,
 }
 
-async fn send(
-    client: &Client,
-    stream: &mut Stream,
-    order: &Order<'_>,
-    wire: &Wire,
-    record: &mut Record,
-    deadline: Instant,
-) -> Result<(), End> {
-    let (bytes, head) = (&wire.bytes, wire.head);
-    let pause = match order.hold.map(|hold| hold.at) {
-        Some(Kind::Connect) => 0,
-        Some(Kind::Head) => head / 2,
-        Some(Kind::Body) => head + (bytes.len() - head) / 2,
-        _ => bytes.len(),
-    };
-    write(client, stream, &bytes[..pause], record, deadline).await?;
-    if pause < bytes.len()
-        && let Some(hold) = order.hold
-    {
-        sleep_until(hold.until.into()).await;
-        write(client, stream, &bytes[pause..], record, deadline).await?;
+impl Exchange<'_> {
+    async fn run(&mut self, stream: &mut Stream, wire: &Wire) -> End {
+        match self.send(stream, wire).await {
+            Ok(()) => self.rest(stream).await,
+            // It may have answered and closed without waiting for the rest.
+            Err(End::Reset) => match self.rest(stream).await {
+                End::Closed => End::Reset,
+                end => end,
+            },
+            Err(outcome) => outcome,
+        }
     }
-    record.all_sent = Some(client.now());
-    Ok(())
-}
 
-async fn write(
-    client: &Client,
-    stream: &mut Stream,
-    mut bytes: &[u8],
-    record: &mut Record,
-    deadline: Instant,
-) -> Result<(), End> {
-    while !bytes.is_empty() {
-        let written = timeout_at(deadline.into(), stream.write(bytes)).await;
-        let count = match written {
-            Err(_) => return Err(End::TimedOut),
-            Ok(Err(_)) => return Err(End::Reset),
-            Ok(Ok(count)) => count,
+    async fn send(&mut self, stream: &mut Stream, wire: &Wire) -> Result<(), End> {
+        let (bytes, head) = (&wire.bytes, wire.head);
+        let pause = match self.order.hold.map(|hold| hold.at) {
+            Some(Kind::Connect) => 0,
+            Some(Kind::Head) => head / 2,
+            Some(Kind::Body) => head + (bytes.len() - head) / 2,
+            _ => bytes.len(),
         };
-        record.first_sent.get_or_insert(client.now());
-        record.sent += count;
-        bytes = &bytes[count..];
+        self.write(stream, &bytes[..pause]).await?;
+        if pause < bytes.len()
+            && let Some(hold) = self.order.hold
+        {
+            sleep_until(hold.until.into()).await;
+            self.write(stream, &bytes[pause..]).await?;
+        }
+        self.record.all_sent = Some(self.client.now());
+        Ok(())
     }
-    Ok(())
-}
 
-async fn read(
-    client: &Client,
-    stream: &mut Stream,
-    order: &Order<'_>,
-    answer: &mut Answer,
-    record: &mut Record,
-    deadline: Instant,
-) -> End {
-    let mut buffer = [0; 16 << 10];
-    loop {
-        // A reader that is held takes one byte and comes back for the rest.
-        let held = order
-            .hold
-            .filter(|hold| hold.at == Kind::Read && record.read == 0);
-        let room = if held.is_some() { 1 } else { buffer.len() };
-        let read = timeout_at(deadline.into(), stream.read(&mut buffer[..room])).await;
-        let count = match read {
-            Err(_) => return End::TimedOut,
-            Ok(Ok(0)) if answer.ends_with_connection() => return End::Complete,
-            Ok(Ok(0)) => return End::Closed,
-            Ok(Ok(count)) => count,
-            Ok(Err(_)) => return End::Reset,
+    pub(crate) async fn write(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        mut bytes: &[u8],
+    ) -> Result<(), End> {
+        while !bytes.is_empty() {
+            let written = timeout_at(self.deadline.into(), stream.write(bytes)).await;
+            let count = match written {
+                Err(_) => return Err(End::TimedOut),
+                Ok(Err(_) | Ok(0)) => return Err(End::Reset),
+                Ok(Ok(count)) => count,
+            };
+            self.record.first_sent.get_or_insert(self.client.now());
+            self.record.sent += count;
+            bytes = &bytes[count..];
+        }
+        Ok(())
+    }
+
+    /// Some bytes of the answer; how it ended, if it did. Cancel safe.
+    pub(crate) async fn read(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+        buffer: &mut [u8],
+    ) -> Option<End> {
+        let count = match stream.read(buffer).await {
+            Ok(0) if self.answer.ends_with_connection() => return Some(End::Complete),
+            Ok(0) => return Some(End::Closed),
+            Ok(count) => count,
+            Err(_) => return Some(End::Reset),
         };
-        record.first_read.get_or_insert(client.now());
-        record.read += count;
-        let fed = answer.feed_with(&buffer[..count], |bytes| {
-            if let Some(events) = order.events {
+        self.record.first_read.get_or_insert(self.client.now());
+        self.record.read += count;
+        let events = self.order.events;
+        let fed = self.answer.feed_with(&buffer[..count], |bytes| {
+            if let Some(events) = events {
                 events.borrow_mut().feed(bytes);
             }
         });
         match fed {
-            Err(_) => return End::Malformed,
-            Ok(used) if answer.is_complete() => {
-                record.extra = used < count;
-                return End::Complete;
+            Err(_) => Some(End::Malformed),
+            Ok(used) if self.answer.is_complete() => {
+                self.record.extra = used < count;
+                Some(End::Complete)
             }
-            Ok(_) => {}
+            Ok(_) => None,
         }
-        if let Some(hold) = held {
-            sleep_until(hold.until.into()).await;
+    }
+
+    /// What is left of the answer.
+    pub(crate) async fn rest(&mut self, stream: &mut (impl AsyncRead + Unpin)) -> End {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            // A reader that is held takes one byte and comes back for the rest.
+            let is_first = self.record.read == 0;
+            let hold = self.order.hold;
+            let held = hold.filter(|hold| hold.at == Kind::Read && is_first);
+            let room = if held.is_some() { 1 } else { buffer.len() };
+            let read = self.read(stream, &mut buffer[..room]);
+            match timeout_at(self.deadline.into(), read).await {
+                Err(_) => return End::TimedOut,
+                Ok(Some(end)) => return end,
+                Ok(None) => {}
+            }
+            if let Some(hold) = held {
+                sleep_until(hold.until.into()).await;
+            }
         }
     }
 }

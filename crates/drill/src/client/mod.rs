@@ -18,7 +18,9 @@ use crate::connect::{Failed, Idle};
 use crate::events::Events;
 use crate::http2::{self, Link, Shared, Watch};
 use crate::record::{End, Kind, Micros, Record};
-use crate::template::{Message, Paced};
+use crate::template::{Counters, Message, Paced};
+
+pub(super) use http1::Exchange;
 
 /// Connections of HTTP/2 about which something is kept.
 const MAX_WATCHED: usize = 10_000;
@@ -134,36 +136,26 @@ impl Client {
     }
 }
 
-impl Order<'_> {
+impl<'a> Order<'a> {
+    /// For the first address, on a connection of its own.
+    pub(super) fn plain(counters: &Counters<'_>, kind: Kind, message: &'a Message) -> Self {
+        Order {
+            n: counters.n,
+            client: counters.client,
+            kind,
+            aim: 0,
+            message,
+            keep_alive: false,
+            upload: None,
+            events: None,
+            shared: None,
+            hold: None,
+        }
+    }
+
     /// Of which nothing is known yet.
     pub(super) fn record(&self, start: Micros) -> Record {
-        Record {
-            n: self.n,
-            client: self.client,
-            kind: self.kind,
-            aim: self.aim,
-            reused: false,
-            stream: None,
-            port: 0,
-            opened: None,
-            start,
-            connected: None,
-            first_sent: None,
-            all_sent: None,
-            first_read: None,
-            end: start,
-            size: 0,
-            sent: 0,
-            read: 0,
-            status: None,
-            retry_after: false,
-            grpc_status: None,
-            early: false,
-            extra: false,
-            backend: None,
-            detail: None,
-            outcome: End::Complete,
-        }
+        Record::begun(self.n, self.client, self.kind, self.aim, start)
     }
 
     /// Who is held after connecting pauses before the handshake of TLS; every other one
@@ -179,9 +171,7 @@ impl Record {
     /// Notes what is known of a connection that did not come about.
     pub(super) fn not_opened(&mut self, failed: Failed) -> End {
         if let Some((port, at)) = failed.at {
-            self.port = port;
-            self.opened = Some(at);
-            self.connected = Some(at.max(self.start));
+            self.over(port, at);
         }
         self.detail = failed.why.map(Into::into);
         failed.end

@@ -63,14 +63,6 @@ pub enum Cause {
     PortHeld,
 }
 
-/// What a reader is told of a cause.
-pub(super) struct Advice {
-    /// What was seen, after a number of requests, processes or connections.
-    pub(super) what: &'static str,
-    pub(super) likely: &'static str,
-    pub(super) remedy: &'static str,
-}
-
 impl Cause {
     #[cfg(test)]
     pub(super) const ALL: [Cause; 26] = [
@@ -128,16 +120,9 @@ impl Cause {
         }
     }
 
-    pub(super) fn advice(self) -> Advice {
-        let (what, likely, remedy) = self.words();
-        Advice {
-            what,
-            likely,
-            remedy,
-        }
-    }
-
-    fn words(self) -> (&'static str, &'static str, &'static str) {
+    /// What was seen, after a number of requests, processes or connections; why, most likely;
+    /// what helps.
+    pub(super) fn advice(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Cause::ByDesign => (
                 "cut by a signal that stops this server at once",

@@ -41,14 +41,24 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn of(cause: Cause, number: u64) -> Self {
-        let advice = cause.advice();
+    /// The most frequent first.
+    pub(super) fn all(numbers: BTreeMap<Cause, u64>) -> Vec<Self> {
+        let mut all: Vec<Finding> = numbers
+            .into_iter()
+            .map(|(cause, number)| Finding::of(cause, number))
+            .collect();
+        all.sort_by_key(|finding| std::cmp::Reverse(finding.number));
+        all
+    }
+
+    fn of(cause: Cause, number: u64) -> Self {
+        let (what, likely, remedy) = cause.advice();
         Finding {
             cause,
             number,
-            what: advice.what,
-            likely: advice.likely,
-            remedy: advice.remedy,
+            what,
+            likely,
+            remedy,
             page: format!("docs/DRILL.md#{}", cause.section()),
         }
     }
@@ -98,12 +108,7 @@ pub(super) fn findings(recorded: &Recorded, moments: &Moments, facts: &Facts) ->
         add(Some(Cause::LeftBehind), facts.left_behind);
     }
     add(to_the_end(&recorded.readiness, moments, facts), 1);
-    let mut findings: Vec<Finding> = causes
-        .into_iter()
-        .map(|(cause, number)| Finding::of(cause, number))
-        .collect();
-    findings.sort_by_key(|finding| std::cmp::Reverse(finding.number));
-    findings
+    Finding::all(causes)
 }
 
 /// Why this request was lost, if it was.
@@ -195,16 +200,8 @@ fn to_the_end(readiness: &Readiness, moments: &Moments, facts: &Facts) -> Option
 #[cfg(test)]
 mod tests {
     use super::super::record::tests::record;
+    use super::super::verdict::tests::moments;
     use super::*;
-
-    /// The signal of a round whose record began at 900 and ended at 1100.
-    fn moments() -> Moments {
-        Moments {
-            signal: Some(1000),
-            may_refuse: true,
-            ..Moments::default()
-        }
-    }
 
     fn found(record: Record, facts: &Facts) -> Option<Cause> {
         let moments = moments();

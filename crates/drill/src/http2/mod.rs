@@ -4,7 +4,7 @@
 //! whether the server had promised to answer (RFC 9113, 6.8). A decent client: it opens
 //! another connection once it has read a GOAWAY, and never sends a request twice.
 //!
-//! Called by `client.rs`. Bounds: each request has a time limit; the windows below.
+//! Called by `client/mod.rs`. Bounds: each request has a time limit; the windows below.
 
 mod tap;
 
@@ -138,9 +138,7 @@ pub(super) async fn request(
         }
         drop(shared);
         record.reused = link.served.get() > 0;
-        record.port = link.port;
-        record.opened = Some(link.opened);
-        record.connected = Some(link.opened.max(record.start));
+        record.over(link.port, link.opened);
         match stream(client, aim, &link, order, &mut record, deadline).await {
             // It ended before the request began: a decent client opens another.
             Progress::Unbegun if is_kept => continue,
@@ -169,9 +167,7 @@ async fn connect(
             Err(End::NoTls)
         }
         Ok(opened) => {
-            record.port = opened.port;
-            record.opened = Some(opened.at);
-            record.connected = Some(opened.at.max(record.start));
+            record.over(opened.port, opened.at);
             // Who was not held before the handshake is held after it.
             if let Some(hold) = order.hold.filter(|hold| hold.at == Kind::Connect) {
                 sleep_until(hold.until.into()).await;

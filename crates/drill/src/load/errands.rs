@@ -40,24 +40,17 @@ impl Generator {
                 },
             })
             .collect();
-        for (kind, beside) in [(Kind::Slow, &plan.slow), (Kind::Stream, &plan.stream)] {
+        for (kind, beside) in [
+            (Kind::Slow, &plan.slow),
+            (Kind::Stream, &plan.stream),
+            (Kind::Upload, &plan.upload),
+        ] {
             let Some(beside) = beside else { continue };
             let first = errands.len();
             errands.extend((0..beside.connections).map(|n| Errand {
                 client: first + n,
                 kind,
                 request: beside.request.clone(),
-                keep_alive,
-                every: Duration::ZERO,
-                think: plan.think,
-            }));
-        }
-        if let Some(upload) = &plan.upload {
-            let first = errands.len();
-            errands.extend((0..upload.connections).map(|n| Errand {
-                client: first + n,
-                kind: Kind::Upload,
-                request: upload.request.clone(),
                 keep_alive,
                 every: Duration::ZERO,
                 think: plan.think,

@@ -12,7 +12,6 @@ use super::{AGAIN, Generator, Until};
 use crate::client::Order;
 use crate::events::Events;
 use crate::record::{End, Kind, Record};
-use crate::template::{Counters, Message};
 use crate::websocket;
 
 /// An answer of events has no end; the round has.
@@ -58,10 +57,13 @@ impl Generator {
     }
 
     async fn websocket(&self, errand: &Errand) {
-        let which = errand.client % self.setting.aims.len();
-        let aim = &self.setting.aims[which];
-        let message = errand.request.message(&self.counters(errand));
-        let order = self.order(errand, which, &message, None);
+        let (which, aim) = self.aim(errand);
+        let counters = self.counters(errand);
+        let message = errand.request.message(&counters);
+        let order = Order {
+            aim: which,
+            ..Order::plain(&counters, errand.kind, &message)
+        };
         let told = self.told.clone();
         let (record, messages) =
             websocket::live(&self.client, aim, &order, errand.every, told).await;
@@ -71,16 +73,21 @@ impl Generator {
     }
 
     async fn events(&self, errand: &Errand, last_id: &mut Option<String>) {
-        let which = errand.client % self.setting.aims.len();
-        let aim = &self.setting.aims[which];
+        let (which, aim) = self.aim(errand);
         let request = match last_id {
             None => errand.request.clone(),
             Some(id) => errand.request.clone().header("Last-Event-ID", id.as_str()),
         };
         let request = request.header("Accept", "text/event-stream");
-        let message = request.message(&self.counters(errand));
+        let counters = self.counters(errand);
+        let message = request.message(&counters);
         let events = RefCell::new(Events::after(last_id.take()));
-        let order = self.order(errand, which, &message, Some(&events));
+        let order = Order {
+            aim: which,
+            keep_alive: true,
+            events: Some(&events),
+            ..Order::plain(&counters, errand.kind, &message)
+        };
         let client = self.client.with_timeout(ENDLESS);
         let mut told = self.told.clone();
         let begun = order.record(client.now());
@@ -108,35 +115,5 @@ impl Generator {
         let mut recorder = self.recorder.borrow_mut();
         recorder.events(&events);
         recorder.keep(record);
-    }
-
-    fn counters(&self, errand: &Errand) -> Counters<'_> {
-        Counters {
-            n: self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
-            client: errand.client,
-            round: self.setting.round,
-            run: &self.plan.run,
-        }
-    }
-
-    fn order<'a>(
-        &self,
-        errand: &Errand,
-        aim: usize,
-        message: &'a Message,
-        events: Option<&'a RefCell<Events>>,
-    ) -> Order<'a> {
-        Order {
-            n: self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
-            client: errand.client,
-            kind: errand.kind,
-            aim,
-            message,
-            keep_alive: true,
-            upload: None,
-            events,
-            shared: None,
-            hold: None,
-        }
     }
 }

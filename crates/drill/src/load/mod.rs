@@ -9,7 +9,7 @@
 mod errands;
 mod lasting;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +32,9 @@ use crate::template::{Counters, Request};
 use turnkey_report::Error;
 
 use errands::Errand;
+
+/// The number of the first request; those before it are for the probes.
+const FIRST: u64 = 1000;
 
 /// After a refusal, before the next try.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -56,8 +59,6 @@ pub(super) struct Setting {
     pub(super) seed: u64,
     /// When the signal is to be sent.
     pub(super) due: Instant,
-    /// The first number that is free.
-    pub(super) first: u64,
 }
 
 /// How far the load goes on.
@@ -132,7 +133,8 @@ struct Generator {
     /// Connections of HTTP/2 that clients share.
     links: Vec<Shared>,
     signalled: Arc<AtomicU64>,
-    next: AtomicU64,
+    /// The number of the next request.
+    next: Cell<u64>,
     recorder: RefCell<Recorder>,
     plan: Plan,
     setting: Setting,
@@ -153,7 +155,7 @@ impl Generator {
         Generator {
             client: Client::new(plan.timeout, base, plan.backend_header.as_deref()),
             links: (0..links).map(|_| Shared::default()).collect(),
-            next: AtomicU64::new(setting.first),
+            next: Cell::new(FIRST),
             recorder: RefCell::new(Recorder::new(signalled.clone(), plan.expected.clone())),
             signalled,
             plan,
@@ -203,9 +205,8 @@ impl Generator {
             return Err(Error::msg("a client of the load panicked"));
         }
         let generator = Rc::try_unwrap(generator).map_err(|_| Error::msg("a client is left"))?;
-        let next = generator.next.into_inner();
         let signal = generator.signalled.load(Ordering::Acquire);
-        let mut recorded = generator.recorder.into_inner().into_recorded(next);
+        let mut recorded = generator.recorder.into_inner().into_recorded();
         for watch in generator.client.watched() {
             match watch.leave(signal) {
                 Leave::None => {}
@@ -225,21 +226,32 @@ impl Generator {
         Random::new(self.setting.seed.wrapping_add(client as u64 * 7919 + 1))
     }
 
+    /// Of a new request.
+    fn counters(&self, errand: &Errand) -> Counters<'_> {
+        let n = self.next.get();
+        self.next.set(n + 1);
+        Counters {
+            n,
+            client: errand.client,
+            round: self.setting.round,
+            run: &self.plan.run,
+        }
+    }
+
+    /// Where its requests go, and the number of that address.
+    fn aim(&self, errand: &Errand) -> (usize, &Aim) {
+        let which = errand.client % self.setting.aims.len();
+        (which, &self.setting.aims[which])
+    }
+
     async fn send(
         &self,
         errand: &Errand,
         kept: Option<Connection>,
         hold: Option<Hold>,
     ) -> (Record, Option<Connection>) {
-        let n = self.next.fetch_add(1, Ordering::Relaxed);
-        let counters = Counters {
-            n,
-            client: errand.client,
-            round: self.setting.round,
-            run: &self.plan.run,
-        };
-        let which = errand.client % self.setting.aims.len();
-        let aim = &self.setting.aims[which];
+        let counters = self.counters(errand);
+        let (which, aim) = self.aim(errand);
         let upload = self.upload(errand);
         let message = errand.request.message(&counters);
         let message = match &upload {
@@ -247,19 +259,15 @@ impl Generator {
             None => message,
         };
         let order = Order {
-            n,
-            client: errand.client,
-            kind: errand.kind,
             aim: which,
-            message: &message,
             keep_alive: errand.keep_alive,
             upload,
-            events: None,
             shared: match hold {
                 None if errand.keep_alive => self.link(errand.client),
                 _ => None,
             },
             hold,
+            ..Order::plain(&counters, errand.kind, &message)
         };
         self.client.request(aim, kept, &order).await
     }
@@ -366,18 +374,7 @@ pub(super) fn probe(
         .enable_all()
         .build()?;
     let message = request.message(counters);
-    let order = Order {
-        n: counters.n,
-        client: counters.client,
-        kind: Kind::Steady,
-        aim: 0,
-        message: &message,
-        keep_alive: false,
-        upload: None,
-        events: None,
-        shared: None,
-        hold: None,
-    };
+    let order = Order::plain(counters, Kind::Steady, &message);
     let asked = client.request(aim, None, &order);
     Ok(LocalSet::new().block_on(&runtime, asked).0)
 }

@@ -3,7 +3,7 @@
 
 use turnkey_report::say;
 
-use super::super::results::Report;
+use super::super::results::{Report, Round};
 
 /// Says on stderr what is wrong, an error a round, with its causes and remedies.
 pub fn annotate(report: &Report) {
@@ -15,10 +15,6 @@ pub fn annotate(report: &Report) {
 fn lines(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     for round in report.rounds.iter().filter(|round| !round.is_clean()) {
-        let title = format!(
-            "drill: {}, {}, round {}",
-            round.scenario, round.load, round.repeat
-        );
         let mut text = round.problems.join("\n");
         for finding in &round.findings {
             text.push_str(&format!(
@@ -26,29 +22,22 @@ fn lines(report: &Report) -> Vec<String> {
                 finding.number, finding.what, finding.remedy, finding.page
             ));
         }
-        lines.push(format!(
-            "::error title={}::{}",
-            property(&title),
-            data(&text)
-        ));
+        lines.push(line("error", round, &text));
     }
-    for round in report
+    let allowed = report
         .rounds
         .iter()
-        .filter(|round| !round.allowed.is_empty())
-    {
-        let title = format!(
-            "drill: {}, {}, round {}",
-            round.scenario, round.load, round.repeat
-        );
-        let text = round.allowed.join("\n");
-        lines.push(format!(
-            "::notice title={}::{} (allowed)",
-            property(&title),
-            data(&text)
-        ));
-    }
+        .filter(|round| !round.allowed.is_empty());
+    lines.extend(allowed.map(|round| {
+        let text = format!("{} (allowed)", round.allowed.join("\n"));
+        line("notice", round, &text)
+    }));
     lines
+}
+
+fn line(kind: &str, round: &Round, text: &str) -> String {
+    let title = format!("drill: {}", round.name());
+    format!("::{kind} title={}::{}", property(&title), data(text))
 }
 
 fn data(text: &str) -> String {

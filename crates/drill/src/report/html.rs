@@ -72,10 +72,8 @@ fn problems(body: &mut String, report: &Report) {
     for round in faulty {
         let _ = writeln!(
             body,
-            "<li><span class=\"bad\">{}, {}, round {}</span>: {}</li>",
-            escape(&round.scenario),
-            round.load,
-            round.repeat,
+            "<li><span class=\"bad\">{}</span>: {}</li>",
+            escape(&round.name()),
             escape(&round.problems.join("; "))
         );
     }
@@ -140,17 +138,9 @@ fn outputs(body: &mut String, report: &Report) {
     for round in printed {
         let _ = writeln!(
             body,
-            "<details><summary>{}, {}, round {}</summary>{}<pre>{}</pre></div></details>",
-            escape(&round.scenario),
-            round.load,
-            round.repeat,
-            page::region(
-                "output",
-                &format!(
-                    "Output of {}, {}, round {}",
-                    round.scenario, round.load, round.repeat
-                )
-            ),
+            "<details><summary>{}</summary>{}<pre>{}</pre></div></details>",
+            escape(&round.name()),
+            page::region("output", &format!("Output of {}", round.name())),
             escape(&round.output)
         );
     }

@@ -1,6 +1,5 @@
 //! The end of a round: everything that is known, judged.
 
-use std::collections::HashSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
@@ -13,18 +12,14 @@ use crate::ready::{PROBE, Ready};
 use crate::record::Micros;
 use crate::recorder::{OfClients, Recorded, Told};
 use crate::results::{Round, Showing};
-use crate::sockets::listening;
+use crate::sockets::listeners;
 use crate::storage;
 use crate::verdict::Verdict;
 
 impl Drill<'_> {
     /// What the diagnosis needs beside the requests.
     fn facts(&mut self) -> Facts {
-        let listeners: HashSet<u64> = listening()
-            .iter()
-            .filter(|socket| socket.local.port() == self.port)
-            .map(|socket| socket.inode)
-            .collect();
+        let listeners = listeners(self.port);
         let holds = |process: &Process| !sockets(process.pid).is_disjoint(&listeners);
         let scenario = &self.case.scenario;
         let asked = scenario.asks_with();
@@ -93,7 +88,7 @@ impl Drill<'_> {
             port: self.port,
             signal_after_s: signal.unwrap_or_default() as f64 / 1e6,
             requests: counts.values().sum::<u64>() - refused,
-            in_flight_at_signal: Round::in_flight(&recorded, signal),
+            in_flight_at_signal: under_way.values().sum::<u64>() as usize,
             counts,
             under_way,
             later,

@@ -24,7 +24,7 @@ use crate::record::Micros;
 use crate::results::Round;
 use crate::scenario::{Act, Scenario, To};
 use crate::session::Session;
-use crate::sockets::{connections, listening};
+use crate::sockets::{connections, listeners};
 use crate::verdict::Moments;
 use turnkey_report::Error;
 use turnkey_report::stop::Stop;
@@ -72,7 +72,6 @@ pub(super) fn run(plan: &Plan, case: &Case, stop: &Stop) -> turnkey_report::Resu
         round: case.round,
         seed: random.next(),
         due,
-        first: 1000,
     };
     let load = Load::start(plan, setting)?;
     let Some(aim) = ready.aims.first().cloned() else {
@@ -207,11 +206,7 @@ impl Drill<'_> {
 
     /// Processes beside the first that listen on the port.
     fn listeners(&mut self) -> Vec<Process> {
-        let inodes: HashSet<u64> = listening()
-            .iter()
-            .filter(|socket| socket.local.port() == self.port)
-            .map(|socket| socket.inode)
-            .collect();
+        let inodes = listeners(self.port);
         let mut members = self.session.family.members();
         let master = self.session.master;
         members.retain(|p| p.pid != master && !sockets(p.pid).is_disjoint(&inodes));

@@ -87,11 +87,8 @@ impl Drill<'_> {
                 self.seen.killed = true;
                 // What is cut by our own SIGKILL is not the server's doing: what is under
                 // way may end by itself, within its own time limit.
-                self.load.finish();
-                while !self.load.is_over() {
-                    if self.stop.sleep(LOOK) {
-                        return Ok(false);
-                    }
+                if !self.let_the_load_end() {
+                    return Ok(false);
                 }
                 break;
             }
@@ -140,16 +137,24 @@ impl Drill<'_> {
                 return Ok(true);
             }
         }
-        self.load.finish();
-        while !self.load.is_over() {
-            if self.stop.sleep(LOOK) {
-                return Ok(false);
-            }
+        if !self.let_the_load_end() {
+            return Ok(false);
         }
         match self.session.is_ours() {
             true => self.end_it(done),
             false => Ok(true),
         }
+    }
+
+    /// No new requests; whether those under way have ended before somebody stopped the drill.
+    fn let_the_load_end(&self) -> bool {
+        self.load.finish();
+        while !self.load.is_over() {
+            if self.stop.sleep(LOOK) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Whether a process that was not there has taken a connection.

@@ -45,8 +45,8 @@ A bot made with Turnkey needs no options: it gets messages of users of its own, 
 afterwards every acknowledged message must be in its database.
 
 Exit codes: 0 nothing cut, nothing left behind (or within --allow-cut, or no worse than
---baseline); 1 something was; 2 bad options, or the
-command does not start, answer or stay; 130 stopped by Ctrl-C.
+--baseline); 1 something was; 2 bad options, or the command does not start, answer or stay;
+130 stopped by Ctrl-C.
 
 Examples:
   turnkey drill -- gunicorn --workers 2 app:app
