@@ -147,8 +147,8 @@ pub fn schema() -> crate::error::Result<()> {
 /// # Errors
 /// [`Error::Start`] when there is none of this name.
 pub fn workload(name: &str) -> crate::error::Result<()> {
-    let text = workloads::shipped_text(name).ok_or_else(|| {
-        let names = workloads::shipped_names();
+    let text = workloads::shipped::text(name).ok_or_else(|| {
+        let names = workloads::shipped::names();
         Error::Start(match name {
             workloads::TURN => format!("{name} is built in and has no file; try {}", names[2]),
             _ => format!(

@@ -21,7 +21,7 @@
 //! | `verdict.rs` | what was found, in sentences |
 //! | `compare.rs` `commit.rs` | two results; what this program was built of |
 //! | `report/` `table.rs` | HTML, charts, a site, the terminal (with `crate::report`) |
-//! | `progress.rs` | what is shown meanwhile |
+//! | `progress.rs` `help.rs` | what is shown meanwhile; what `--help` says |
 //! | `http/` | `bench turn`, `bench timers` |
 //!
 //! Invariants: a turn counts when it was acknowledged; after every run the counters in
@@ -37,6 +37,7 @@ mod csv;
 mod effects;
 mod engines;
 mod error;
+mod help;
 mod http;
 mod judge;
 mod laboratory;
@@ -63,13 +64,12 @@ mod verdict;
 mod workload;
 
 pub use compare::{CompareOptions, compare};
-pub use engines::known_engines;
 pub use error::{Error, Result};
+pub use help::{known_engines, known_workloads};
 pub use http::{HttpOptions, MakeTimer, STEP, Timers, bench as http};
 pub use laboratory::{bench as storage, redraw, schema, workload};
 pub use options::StorageOptions;
 pub use process::main as process;
-pub use workload::shipped_about as known_workloads;
 
 /// Workers that `bench turn` can start: as many as a bot has.
 const MAX_WORKERS: usize = 256;

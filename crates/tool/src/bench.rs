@@ -65,7 +65,7 @@ Examples:
   turnkey bench storage --engines postgres --start-servers -c wal_compression=off,lz4
   turnkey bench storage --workload bank --processes 4
   turnkey bench storage --workload my.toml --engines sqlite-direct,postgres-plain --start-servers
-  turnkey bench storage --engines sqlite --engine-command 'redb=./target/release/engine-redb'", bench::known_engines(), workloads()))]
+  turnkey bench storage --engines sqlite --engine-command 'redb=./target/release/engine-redb'", bench::known_engines(), bench::known_workloads()))]
 struct Storage {
     /// Engines to compare.
     #[arg(
@@ -209,28 +209,6 @@ struct Storage {
     #[cfg(debug_assertions)]
     #[arg(long, value_name = "SECONDS", hide = true)]
     plant_stall: Option<f64>,
-}
-
-/// Names and texts of the workloads, in a column.
-fn workloads() -> String {
-    const WIDTH: usize = 64;
-    let mut lines = Vec::new();
-    for (name, about) in bench::known_workloads() {
-        let mut name = name.as_str();
-        let mut line = String::new();
-        for word in about.split(' ') {
-            if line.len() + 1 + word.len() > WIDTH {
-                lines.push(format!("  {name:<18} {line}"));
-                (name, line) = ("", String::new());
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(format!("  {name:<18} {line}"));
-    }
-    lines.join("\n")
 }
 
 #[derive(Args)]

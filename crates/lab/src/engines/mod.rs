@@ -182,28 +182,6 @@ impl std::str::FromStr for Engine {
     }
 }
 
-/// Engines that a build knows, for `--help`: names, and texts in a column.
-pub fn known_engines() -> String {
-    const WIDTH: usize = 66;
-    let mut lines = Vec::new();
-    for engine in Engine::ALL {
-        let mut line = String::new();
-        let mut name = engine.name().unwrap_or_default();
-        for word in engine.about().split(' ') {
-            if line.len() + 1 + word.len() > WIDTH {
-                lines.push(format!("  {name:<15} {line}"));
-                (name, line) = ("", String::new());
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(format!("  {name:<15} {line}"));
-    }
-    lines.join("\n")
-}
-
 /// Turns of a batch of the ceiling; `Plan` shows it as turns in flight.
 pub(crate) const CEILING_BATCH: usize = 64;
 
