@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::results::{FORMAT, Results, Run, Situation, Verdict, engine_with};
+use super::results::{FORMAT, Median, Results, Run, Situation, Verdict, case_name};
 use super::stats::{self, Interval};
 use super::{Outcome, judge, summary, table};
 use crate::error::Error;
@@ -217,16 +217,12 @@ fn between(before: &Results, after: &Results, metrics: &[Metric], threshold: f64
         only_before: Vec::new(),
         only_after: Vec::new(),
     };
-    let name = |engine: &str, situation: &Situation| {
-        let name = engine_with(engine, situation);
-        format!("{name}, {}, {}", situation.short(), situation.sync)
-    };
     for row in &before.medians {
         let is_same = |run: &&Run| run.engine == row.engine && run.situation == row.situation;
         let runs = |of: &Results| -> Vec<Run> { of.runs.iter().filter(is_same).cloned().collect() };
         let (old, new) = (runs(before), runs(after));
         if new.is_empty() {
-            found.only_before.push(name(&row.engine, &row.situation));
+            found.only_before.push(case_name(&row.engine, &row.situation));
             continue;
         }
         let changes = metrics.iter();
@@ -234,11 +230,11 @@ fn between(before: &Results, after: &Results, metrics: &[Metric], threshold: f64
         found.changes.extend(changes);
     }
     for row in &after.medians {
-        let is_same = |other: &&super::results::Median| {
+        let is_same = |other: &&Median| {
             other.engine == row.engine && other.situation == row.situation
         };
         if !before.medians.iter().any(|other| is_same(&other)) {
-            found.only_after.push(name(&row.engine, &row.situation));
+            found.only_after.push(case_name(&row.engine, &row.situation));
         }
     }
     let is_bad = |change: &Change| matches!(change.change, Judged::Worse | Judged::Failed);
@@ -364,12 +360,7 @@ fn render(found: &Comparison) -> String {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for change in &found.changes {
         rows.push(vec![
-            format!(
-                "{}, {}, {}",
-                engine_with(&change.engine, &change.situation),
-                change.situation.short(),
-                change.situation.sync
-            ),
+            case_name(&change.engine, &change.situation),
             change.metric.to_owned(),
             change.shown.0.clone(),
             change.shown.1.clone(),

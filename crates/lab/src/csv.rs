@@ -3,7 +3,7 @@
 //! Written beside `results.json`, which has more: histograms, time series, settings. Columns
 //! are added at the end, never renamed. A field that could not be measured is empty.
 
-use super::results::{Results, Run};
+use super::results::{Results, Run, settings_line};
 
 /// The columns, in order.
 const COLUMNS: [&str; 33] = [
@@ -57,7 +57,7 @@ fn cells(run: &Run, workload: &str) -> [String; 33] {
         situation.in_flight.to_string(),
         optional(situation.rate),
         situation.state_bytes.to_string(),
-        situation.settings_line(),
+        settings_line(&situation.settings),
         run.repeat.to_string(),
         format!("{:.3}", run.ended_after_seconds),
         run.is_good().to_string(),

@@ -327,13 +327,7 @@ fn connect(
     let chosen = keeper
         .map(|keeper| keeper.settings.clone())
         .unwrap_or_default();
-    let name = match chosen.is_empty() {
-        true => kind.name().to_owned(),
-        false => {
-            let pairs = chosen.iter().map(|(name, value)| format!("{name}={value}"));
-            format!("{} {}", kind.name(), pairs.collect::<Vec<_>>().join(" "))
-        }
-    };
+    let name = results::with_settings(kind.name(), &chosen);
     results.setup.insert(name, settings);
     let pid = keeper
         .map(|keeper| keeper.serving.pid)

@@ -196,23 +196,35 @@ impl Situation {
         }
         text
     }
-
-    /// The settings, as `page_size=4096 cache_size=-2000`.
-    pub(crate) fn settings_line(&self) -> String {
-        let pairs = self
-            .settings
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        pairs.collect::<Vec<_>>().join(" ")
-    }
 }
 
 /// An engine with the settings that were chosen for it.
 pub(crate) fn engine_with(engine: &str, situation: &Situation) -> String {
-    match situation.settings.is_empty() {
-        true => engine.to_owned(),
-        false => format!("{engine} {}", situation.settings_line()),
+    with_settings(engine, &situation.settings)
+}
+
+/// A name with settings, if there are some, as `sqlite page_size=4096`.
+pub(crate) fn with_settings(name: &str, settings: &BTreeMap<String, String>) -> String {
+    match settings.is_empty() {
+        true => name.to_owned(),
+        false => format!("{name} {}", settings_line(settings)),
     }
+}
+
+/// As `page_size=4096 cache_size=-2000`.
+pub(crate) fn settings_line(settings: &BTreeMap<String, String>) -> String {
+    let pairs = settings.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join(" ")
+}
+
+/// An engine in a situation, as people say it: `sqlite page_size=4096, 4 x 16, full`.
+pub(crate) fn case_name(engine: &str, situation: &Situation) -> String {
+    format!(
+        "{}, {}, {}",
+        engine_with(engine, situation),
+        situation.short(),
+        situation.sync
+    )
 }
 
 /// One run.

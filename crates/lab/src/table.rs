@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::judge;
 use super::measure::NOISY;
-use super::results::{Effect, Knee, Median, Results, Situation, Verdict, engine_with};
+use super::results::{Effect, Knee, Median, Results, Situation, Verdict, case_name, engine_with};
 use super::stats::Interval;
 use super::verdict::count;
 use turnkey_report::figures::{short, thousands, time};
@@ -327,10 +327,8 @@ fn ending(results: &Results) -> String {
     for run in &failed {
         let _ = writeln!(
             text,
-            "FAILED {}, {}, {}, repeat {}: {}",
-            engine_with(&run.engine, &run.situation),
-            run.situation.short(),
-            run.situation.sync,
+            "FAILED {}, repeat {}: {}",
+            case_name(&run.engine, &run.situation),
             run.repeat,
             run.failed.as_deref().unwrap_or_default()
         );

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::super::measure::NOISY;
-use super::super::results::{Median, Results, Situation, engine_with};
+use super::super::results::{Median, Results, Situation, case_name, engine_with};
 use super::super::verdict::{count, durability, headline, losses};
 use super::super::{judge, sweep, table, workload};
 use super::charts::Chart;
@@ -137,10 +137,8 @@ fn warnings(body: &mut String, results: &Results) {
     }
     for row in results.medians.iter().filter(|row| row.starved_runs > 0) {
         lines.push(format!(
-            "{}, {}, {}: <b>{}</b>: a process completed less than a tenth of an even share (the slowest {} of it, the median)",
-            escape(&engine_with(&row.engine, &row.situation)),
-            row.situation.short(),
-            escape(&row.situation.sync),
+            "{}: <b>{}</b>: a process completed less than a tenth of an even share (the slowest {} of it, the median)",
+            escape(&case_name(&row.engine, &row.situation)),
             table::starved(row),
             table::percent(row.slowest_share)
         ));
@@ -153,10 +151,8 @@ fn warnings(body: &mut String, results: &Results) {
     }
     for run in results.runs.iter().filter(|run| !run.is_good()) {
         lines.push(format!(
-            "<span class=\"bad\">FAILED</span> {}, {}, {}, repeat {}: {}",
-            escape(&engine_with(&run.engine, &run.situation)),
-            run.situation.short(),
-            escape(&run.situation.sync),
+            "<span class=\"bad\">FAILED</span> {}, repeat {}: {}",
+            escape(&case_name(&run.engine, &run.situation)),
             run.repeat,
             escape(run.failed.as_deref().unwrap_or_default())
         ));
