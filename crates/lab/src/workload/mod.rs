@@ -86,8 +86,7 @@ fn one() -> u32 {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Text {
-    One(String),
-    Many(Vec<Statement>),
+    All(Statements),
     Of(ByDialect),
 }
 
@@ -103,7 +102,7 @@ pub(crate) struct ByDialect {
 /// One statement or several.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Statements {
+pub(crate) enum Statements {
     One(String),
     Many(Vec<Statement>),
 }
@@ -138,20 +137,16 @@ pub(crate) struct Invariant {
 impl Text {
     /// The statements for a kind of database; none: it is not said for it.
     pub(crate) fn statements(&self, dialect: Dialect) -> Option<Vec<String>> {
-        let many = |list: &[Statement]| list.iter().map(Statement::text).collect();
-        match self {
-            Text::One(sql) => Some(vec![sql.clone()]),
-            Text::Many(list) => Some(many(list)),
-            Text::Of(by) => match dialect {
-                Dialect::Sqlite => by.sqlite.as_ref(),
-                Dialect::Postgres => by.postgres.as_ref(),
-                Dialect::Mysql => by.mysql.as_ref(),
-            }
-            .map(|statements| match statements {
-                Statements::One(sql) => vec![sql.clone()],
-                Statements::Many(list) => many(list),
-            }),
-        }
+        let statements = match (self, dialect) {
+            (Text::All(statements), _) => statements,
+            (Text::Of(by), Dialect::Sqlite) => by.sqlite.as_ref()?,
+            (Text::Of(by), Dialect::Postgres) => by.postgres.as_ref()?,
+            (Text::Of(by), Dialect::Mysql) => by.mysql.as_ref()?,
+        };
+        Some(match statements {
+            Statements::One(sql) => vec![sql.clone()],
+            Statements::Many(list) => list.iter().map(Statement::text).collect(),
+        })
     }
 }
 
