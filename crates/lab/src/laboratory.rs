@@ -190,12 +190,9 @@ fn all_runs(bench: &Bench<'_>, results: &mut results::Results) -> bool {
 
 /// What an engine does, for the report.
 fn about(plan: &Plan, engine: Engine) -> String {
-    match engine {
-        Engine::Foreign(number) => {
-            let command = plan.foreign.get(number).map_or("", |known| &known.command);
-            format!("{} The command: {command}", engine.about())
-        }
-        other => other.about().to_owned(),
+    match plan.foreign_of(engine) {
+        Some(known) => format!("{} The command: {}", engine.about(), known.command),
+        None => engine.about().to_owned(),
     }
 }
 

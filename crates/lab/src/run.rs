@@ -169,14 +169,10 @@ impl Bench<'_> {
                 .workload
                 .as_ref()
                 .map(|(workload, _)| workload.clone()),
-            command: match case.engine {
-                Engine::Foreign(number) => self
-                    .plan
-                    .foreign
-                    .get(number)
-                    .map(|known| known.command.clone()),
-                _ => None,
-            },
+            command: self
+                .plan
+                .foreign_of(case.engine)
+                .map(|known| known.command.clone()),
         };
         if case.engine.server().is_some() && !case.engine.is_ours() {
             run.pool = Some(load.pool);
