@@ -188,6 +188,14 @@ impl Situation {
         )
     }
 
+    /// What all engines in it have alike.
+    pub(crate) fn without_settings(&self) -> Situation {
+        Situation {
+            settings: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
     /// In short, as `4 x 16 at 5,000/s`.
     pub(crate) fn short(&self) -> String {
         let mut text = format!("{} x {}", self.processes, self.in_flight);
