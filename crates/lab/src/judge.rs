@@ -8,6 +8,9 @@ use super::stats;
 /// The engines that others are compared with in the table.
 pub(crate) const BASES: [&str; 2] = ["sqlite-direct", "postgres"];
 
+/// No way to run a bot: an upper bound, with one situation of its own.
+pub(crate) const CEILING: &str = "sqlite-ceiling";
+
 /// Below this part of an even share a process has starved.
 pub(crate) const STARVED: f64 = 0.1;
 
