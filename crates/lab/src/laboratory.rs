@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::progress::{Progress, words};
 use super::run::{Bench, Server};
 use super::{
-    Outcome, commit, compare, order, report, results, servers, summary, table,
+    Outcome, commit, order, report, results, servers, stored, summary, table,
     workload as workloads,
 };
 use crate::error::Error;
@@ -115,7 +115,7 @@ pub fn bench(options: &StorageOptions) -> crate::error::Result<Outcome> {
 pub fn redraw(files: &[PathBuf], out: &Path, page: bool) -> crate::error::Result<()> {
     let results = files
         .iter()
-        .map(|file| compare::read(file))
+        .map(|file| stored::read(file))
         .collect::<crate::error::Result<Vec<_>>>()?;
     report::make_directory(out)?;
     let written = match (&results[..], page) {

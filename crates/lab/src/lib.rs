@@ -15,7 +15,7 @@
 //! | `servers/` | private database servers |
 //! | `measure/` | histograms, `/proc`, the disk, the machine |
 //! | `state.rs` `check.rs` | the counter in each state, and whether one was lost |
-//! | `results.rs` `schema.rs` `csv.rs` | every number, the published format, a line for each run |
+//! | `results.rs` `schema.rs` `stored.rs` `csv.rs` | every number, the published format, a file read again, a line for each run |
 //! | `summary.rs` `stats.rs` `judge.rs` | medians, their intervals, what may be said of two |
 //! | `sweep.rs` `effects.rs` | where an engine breaks; what a setting does |
 //! | `verdict.rs` | what was found, in sentences |
@@ -57,6 +57,7 @@ mod servers;
 mod settings;
 mod state;
 mod stats;
+mod stored;
 mod summary;
 mod sweep;
 mod table;
