@@ -1,6 +1,6 @@
 //! What `--help` says of engines and workloads: names, and texts in a column beside them.
 //!
-//! Called by `crates/tool/src/bench.rs` when the program starts, whatever its command is:
+//! Called by `crates/tool/src/bench/` when the program starts, whatever its command is:
 //! nothing here may take time.
 
 use super::engines::Engine;

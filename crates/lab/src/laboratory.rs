@@ -1,6 +1,6 @@
 //! The whole laboratory: surroundings, all runs in turn, table and files.
 //!
-//! Called by `crates/tool/src/bench.rs`. Whatever ends it, Ctrl-C included, what was measured is
+//! Called by `crates/tool/src/bench/`. Whatever ends it, Ctrl-C included, what was measured is
 //! shown and written, and nothing is left behind: databases are in a temporary
 //! directory, servers end with their keepers.
 

@@ -1,7 +1,7 @@
 //! Measuring: the storage laboratory (`turnkey bench storage`), whole turns over
 //! HTTP (`turnkey bench turn`), timers beside them (`turnkey bench timers`).
 //!
-//! Called by `crates/tool/src/bench.rs` only. Nothing else in the program knows of it.
+//! Called by `crates/tool/src/bench/` only. Nothing else in the program knows of it.
 //!
 //! | file | what |
 //! | --- | --- |

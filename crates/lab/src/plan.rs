@@ -1,7 +1,7 @@
 //! What a laboratory measures: the options, checked against their bounds, and the list
 //! of runs that follows from them.
 //!
-//! Made by `crates/tool/src/bench.rs`, obeyed by `laboratory.rs`, kept in `results.json` as
+//! Made by `crates/tool/src/bench/`, obeyed by `laboratory.rs`, kept in `results.json` as
 //! [`Settings`].
 
 use std::collections::BTreeMap;
