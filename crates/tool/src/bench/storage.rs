@@ -220,7 +220,8 @@ impl Storage {
 fn command_line() -> Vec<String> {
     const SECRET: [&str; 2] = ["--mysql", "--postgres"];
     let mut words = vec!["turnkey".to_owned()];
-    let mut given = std::env::args().skip(1);
+    let given = std::env::args_os().skip(1);
+    let mut given = given.map(|word| word.to_string_lossy().into_owned());
     while let Some(word) = given.next() {
         let name = word.split('=').next().unwrap_or_default();
         if !SECRET.contains(&name) {
