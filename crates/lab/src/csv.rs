@@ -87,7 +87,7 @@ fn cells(run: &Run, workload: &str) -> [String; 33] {
 }
 
 fn quoted(cell: &str) -> String {
-    // A spreadsheet takes what begins so for a formula; none of ours does.
+    // What begins with =, +, - or @ a spreadsheet takes for a formula; no cell of ours does so.
     match cell.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", cell.replace('"', "\"\"")),
         false => cell.to_owned(),

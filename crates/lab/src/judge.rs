@@ -1,6 +1,6 @@
 //! What may be said of runs: who starved, and which of two is the better one.
 //!
-//! Used by `summary.rs`, `effects.rs`, `compare.rs` and whoever shows it.
+//! Used by `summary.rs`, `effects.rs`, `compare.rs` and by what is shown to people.
 
 use super::results::Verdict;
 use super::stats::{self, Interval};

@@ -2,8 +2,8 @@
 //!
 //! Written by `laboratory.rs`, read again by `turnkey bench report` and `turnkey bench
 //! compare`. Fields that are null could not be measured there; units are in the names. The
-//! format is published (`results.schema.json` beside `docs/LABORATORY.md`, printed by
-//! `turnkey bench schema`): a field is added, never renamed or given another meaning, without
+//! format is published (`results.schema.json` beside this file, printed by `turnkey bench
+//! schema`): a field is added, never renamed or given another meaning, without
 //! a new [`FORMAT`].
 
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! What was found, in sentences that are computed, never written by hand: where our engine
 //! stands where most is asked, and where it loses.
 //!
-//! Used by the terminal and by `report/html.rs`. "Ours" is the first of Turnkey's engines
-//! that was measured, else the fastest of all there.
+//! Used by `table.rs` and by the pages of `report/`. "Ours" is the first of Turnkey's
+//! engines that was measured, else the fastest of all there.
 
 use super::judge::CEILING;
 use super::results::{Knee, Median, Results, Verdict, engine_with};

@@ -8,7 +8,7 @@
 //! | `sql.rs` | the text of a statement for each kind of database |
 //! | `shipped.rs` `shipped/` | those that come with the program |
 //!
-//! Made by `plan.rs`, sent to every process of a run, obeyed by `engines/sql*.rs`. Bounds:
+//! Read for `options.rs`, sent to every process of a run, obeyed by `engines/sql/`. Bounds:
 //! [`MAX_ROWS`] of a table, [`MAX_PARTS`] of anything else.
 
 mod draw;
