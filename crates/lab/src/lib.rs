@@ -9,7 +9,7 @@
 //! | `workload/` | what is done instead of turns: tables, transactions, invariants |
 //! | `pace.rs` | when turns begin: closed and open loop |
 //! | `laboratory.rs` | all runs, in turn, until the end or Ctrl-C |
-//! | `run.rs` | one run: processes, window, counters, check |
+//! | `run.rs` `tally.rs` | one run: processes, window, check; its figures |
 //! | `process.rs` `child.rs` `order.rs` | the processes of a run from the inside, from the outside, and what they are told |
 //! | `engines/` | the engines that are compared |
 //! | `servers/` | private database servers |
@@ -61,6 +61,7 @@ mod stored;
 mod summary;
 mod sweep;
 mod table;
+mod tally;
 mod verdict;
 mod workload;
 
