@@ -12,7 +12,7 @@
 //! | `run.rs` `tally.rs` | one run: processes, window, check; its figures |
 //! | `process.rs` `child.rs` `order.rs` | the processes of a run from the inside, from the outside, and what they are told |
 //! | `engines/` | the engines that are compared |
-//! | `servers/` | private database servers |
+//! | `servers/` `keepers.rs` | private database servers; those of a laboratory |
 //! | `measure/` | histograms, `/proc`, the disk, the machine |
 //! | `state.rs` `check.rs` | the counter in each state, and whether one was lost |
 //! | `results.rs` `schema.rs` `stored.rs` `csv.rs` | every number, the published format, a file read again, a line for each run |
@@ -40,6 +40,7 @@ mod error;
 mod help;
 mod http;
 mod judge;
+mod keepers;
 mod laboratory;
 mod measure;
 mod options;
