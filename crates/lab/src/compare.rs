@@ -7,13 +7,13 @@
 //! like a change, and what the machines differ in is said first.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::results::{FORMAT, Results, Run, Situation, Verdict, engine_with};
+use super::results::{Median, Results, Run, Situation, Verdict, case_name};
 use super::stats::{self, Interval};
-use super::{Outcome, judge, summary, table};
+use super::{Outcome, judge, stored, table};
 use crate::error::Error;
 use turnkey_report::figures::{thousands, time};
 use turnkey_text::output;
@@ -141,7 +141,10 @@ struct Comparison {
 pub fn compare(options: &CompareOptions) -> crate::error::Result<Outcome> {
     let threshold = super::options::within("--threshold", options.threshold, 0.0, 1000.0)?;
     let metrics = metrics(&options.metrics)?;
-    let (before, after) = (read(&options.before)?, read(&options.after)?);
+    let (before, after) = (
+        stored::read(&options.before)?,
+        stored::read(&options.after)?,
+    );
     let found = between(&before, &after, &metrics, threshold);
     if found.changes.is_empty() {
         return Err(Error::Start(format!(
@@ -180,34 +183,6 @@ fn metrics(names: &[String]) -> crate::error::Result<Vec<Metric>> {
     Ok(all)
 }
 
-/// Reads a `results.json` of this or an earlier format, and concludes anew.
-///
-/// # Errors
-/// [`Error::Start`] with a sentence.
-pub(super) fn read(file: &Path) -> crate::error::Result<Results> {
-    let refuse = |why: String| Error::Start(format!("{}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|e| refuse(e.to_string()))?;
-    let format = serde_json::from_str::<serde_json::Value>(&text)
-        .map_err(|e| refuse(format!("is not JSON: {e}")))?["format"]
-        .as_u64();
-    match format {
-        Some(format) if format > u64::from(FORMAT) => {
-            return Err(refuse(format!(
-                "has format {format}, of a newer turnkey; this one reads up to {FORMAT}"
-            )));
-        }
-        Some(1..) => {}
-        _ => {
-            return Err(refuse(
-                "is not a results.json of turnkey bench storage".to_owned(),
-            ));
-        }
-    }
-    let mut results: Results = serde_json::from_str(&text).map_err(|e| refuse(e.to_string()))?;
-    summary::conclude(&mut results);
-    Ok(results)
-}
-
 fn between(before: &Results, after: &Results, metrics: &[Metric], threshold: f64) -> Comparison {
     let mut found = Comparison {
         threshold_percent: threshold,
@@ -217,16 +192,12 @@ fn between(before: &Results, after: &Results, metrics: &[Metric], threshold: f64
         only_before: Vec::new(),
         only_after: Vec::new(),
     };
-    let name = |engine: &str, situation: &Situation| {
-        let name = engine_with(engine, situation);
-        format!("{name}, {}, {}", situation.short(), situation.sync)
-    };
     for row in &before.medians {
         let is_same = |run: &&Run| run.engine == row.engine && run.situation == row.situation;
-        let runs = |of: &Results| -> Vec<Run> { of.runs.iter().filter(is_same).cloned().collect() };
-        let (old, new) = (runs(before), runs(after));
+        let old: Vec<&Run> = before.runs.iter().filter(is_same).collect();
+        let new: Vec<&Run> = after.runs.iter().filter(is_same).collect();
         if new.is_empty() {
-            found.only_before.push(name(&row.engine, &row.situation));
+            found.only_before.push(case_name(&row.engine, &row.situation));
             continue;
         }
         let changes = metrics.iter();
@@ -234,11 +205,10 @@ fn between(before: &Results, after: &Results, metrics: &[Metric], threshold: f64
         found.changes.extend(changes);
     }
     for row in &after.medians {
-        let is_same = |other: &&super::results::Median| {
-            other.engine == row.engine && other.situation == row.situation
-        };
-        if !before.medians.iter().any(|other| is_same(&other)) {
-            found.only_after.push(name(&row.engine, &row.situation));
+        let is_same =
+            |other: &Median| other.engine == row.engine && other.situation == row.situation;
+        if !before.medians.iter().any(is_same) {
+            found.only_after.push(case_name(&row.engine, &row.situation));
         }
     }
     let is_bad = |change: &Change| matches!(change.change, Judged::Worse | Judged::Failed);
@@ -246,9 +216,10 @@ fn between(before: &Results, after: &Results, metrics: &[Metric], threshold: f64
     found
 }
 
-fn change(metric: &Metric, old: &[Run], new: &[Run], threshold: f64) -> Option<Change> {
-    let figures = |runs: &[Run]| -> Vec<f64> {
-        let good = runs.iter().filter(|run| run.is_good()).map(metric.of);
+fn change(metric: &Metric, old: &[&Run], new: &[&Run], threshold: f64) -> Option<Change> {
+    let figures = |runs: &[&Run]| -> Vec<f64> {
+        let good = runs.iter().filter(|run| run.is_good());
+        let good = good.map(|run| (metric.of)(run));
         good.filter(|figure| *figure > 0.0).collect()
     };
     let (before, after) = (figures(old), figures(new));
@@ -294,62 +265,40 @@ fn change(metric: &Metric, old: &[Run], new: &[Run], threshold: f64) -> Option<C
     })
 }
 
+/// What two measurements should have alike.
+fn facts(results: &Results) -> [(&'static str, String); 9] {
+    let (machine, settings) = (&results.machine, &results.settings);
+    let versions = results.versions.iter();
+    let versions = versions.map(|(name, version)| format!(", {name} {version}"));
+    [
+        ("processor", machine.processor.clone()),
+        ("processors", machine.processors.to_string()),
+        ("kernel", machine.kernel.clone()),
+        ("file system", results.file_system.kind.clone()),
+        ("workload", settings.workload.clone()),
+        ("users", settings.users.to_string()),
+        ("seconds", settings.seconds.to_string()),
+        ("commit", results.commit.clone().unwrap_or_default()),
+        (
+            "versions",
+            results.program.clone() + &versions.collect::<String>(),
+        ),
+    ]
+}
+
 /// What makes two measurements doubtful to compare.
 fn differences(before: &Results, after: &Results) -> Vec<String> {
-    let (a, b) = (&before.settings, &after.settings);
-    let pairs = [
-        (
-            "processor",
-            before.machine.processor.clone(),
-            after.machine.processor.clone(),
-        ),
-        (
-            "processors",
-            before.machine.processors.to_string(),
-            after.machine.processors.to_string(),
-        ),
-        (
-            "kernel",
-            before.machine.kernel.clone(),
-            after.machine.kernel.clone(),
-        ),
-        (
-            "file system",
-            before.file_system.kind.clone(),
-            after.file_system.kind.clone(),
-        ),
-        ("workload", a.workload.clone(), b.workload.clone()),
-        ("users", a.users.to_string(), b.users.to_string()),
-        ("seconds", a.seconds.to_string(), b.seconds.to_string()),
-        (
-            "commit",
-            before.commit.clone().unwrap_or_default(),
-            after.commit.clone().unwrap_or_default(),
-        ),
-        ("versions", versions(before), versions(after)),
-    ];
-    let mut all: Vec<String> = pairs
+    let mut all: Vec<String> = facts(before)
         .iter()
-        .filter(|(_, before, after)| before != after)
-        .map(|(name, before, after)| format!("{name}: {before:?}, then {after:?}"))
+        .zip(facts(after))
+        .filter(|((_, before), (_, after))| before != after)
+        .map(|((name, before), (_, after))| format!("{name}: {before:?}, then {after:?}"))
         .collect();
     let (old, new) = (before.disk_sync.append_us, after.disk_sync.append_us);
     if old > 0.0 && !(0.8..1.25).contains(&(new / old)) {
         all.push(format!("a sync of 4 KiB: {old:.0} us, then {new:.0} us"));
     }
     all
-}
-
-fn versions(results: &Results) -> String {
-    let each = results
-        .versions
-        .iter()
-        .map(|(name, version)| format!("{name} {version}"));
-    format!(
-        "{}, {}",
-        results.program,
-        each.collect::<Vec<_>>().join(", ")
-    )
 }
 
 fn render(found: &Comparison) -> String {
@@ -364,12 +313,7 @@ fn render(found: &Comparison) -> String {
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for change in &found.changes {
         rows.push(vec![
-            format!(
-                "{}, {}, {}",
-                engine_with(&change.engine, &change.situation),
-                change.situation.short(),
-                change.situation.sync
-            ),
+            case_name(&change.engine, &change.situation),
             change.metric.to_owned(),
             change.shown.0.clone(),
             change.shown.1.clone(),
@@ -411,7 +355,8 @@ mod tests {
 
     fn judged(old: &[Run], new: &[Run], metric: &str, threshold: f64) -> Judged {
         let metric = metrics(&[metric.to_owned()]).unwrap()[0];
-        change(&metric, old, new, threshold).unwrap().change
+        let (old, new): (Vec<&Run>, Vec<&Run>) = (old.iter().collect(), new.iter().collect());
+        change(&metric, &old, &new, threshold).unwrap().change
     }
 
     #[test]

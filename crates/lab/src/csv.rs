@@ -3,7 +3,7 @@
 //! Written beside `results.json`, which has more: histograms, time series, settings. Columns
 //! are added at the end, never renamed. A field that could not be measured is empty.
 
-use super::results::{Results, Run};
+use super::results::{Results, Run, settings_line};
 
 /// The columns, in order.
 const COLUMNS: [&str; 33] = [
@@ -57,7 +57,7 @@ fn cells(run: &Run, workload: &str) -> [String; 33] {
         situation.in_flight.to_string(),
         optional(situation.rate),
         situation.state_bytes.to_string(),
-        situation.settings_line(),
+        settings_line(&situation.settings),
         run.repeat.to_string(),
         format!("{:.3}", run.ended_after_seconds),
         run.is_good().to_string(),
@@ -87,7 +87,7 @@ fn cells(run: &Run, workload: &str) -> [String; 33] {
 }
 
 fn quoted(cell: &str) -> String {
-    // A spreadsheet takes what begins so for a formula; none of ours does.
+    // What begins with =, +, - or @ a spreadsheet takes for a formula; no cell of ours does so.
     match cell.contains([',', '"', '\n', '\r']) {
         true => format!("\"{}\"", cell.replace('"', "\"\"")),
         false => cell.to_owned(),

@@ -1,12 +1,15 @@
 //! What may be said of runs: who starved, and which of two is the better one.
 //!
-//! Used by `summary.rs`, `effects.rs`, `compare.rs` and whoever shows it.
+//! Used by `summary.rs`, `effects.rs`, `compare.rs` and by what is shown to people.
 
 use super::results::Verdict;
-use super::stats;
+use super::stats::{self, Interval};
 
 /// The engines that others are compared with in the table.
 pub(crate) const BASES: [&str; 2] = ["sqlite-direct", "postgres"];
+
+/// No way to run a bot: an upper bound, with one situation of its own.
+pub(crate) const CEILING: &str = "sqlite-ceiling";
 
 /// Below this part of an even share a process has starved.
 pub(crate) const STARVED: f64 = 0.1;
@@ -28,13 +31,22 @@ pub(crate) fn fairness(turns_of_processes: &[u64]) -> (Option<f64>, usize) {
     (shares.reduce(f64::min), starved)
 }
 
-/// Which of two sets of runs is the better one; `more` is better.
+/// Which of two sets of runs is the faster one: that with the larger figures.
 pub(crate) fn verdict(these: &[f64], those: &[f64]) -> Verdict {
-    if these.len().min(those.len()) < ENOUGH {
+    let of = |values: &[f64]| stats::interval(values, stats::median);
+    of_intervals(these.len().min(those.len()), of(these), of(those))
+}
+
+/// The same where the intervals of the medians are known; `runs` of the one that has fewer.
+pub(crate) fn of_intervals(
+    runs: usize,
+    these: Option<Interval>,
+    those: Option<Interval>,
+) -> Verdict {
+    if runs < ENOUGH {
         return Verdict::TooFewRuns;
     }
-    let of = |values: &[f64]| stats::interval(values, stats::median);
-    match of(these).zip(of(those)) {
+    match these.zip(those) {
         Some((a, b)) if a.low > b.high => Verdict::Faster,
         Some((a, b)) if a.high < b.low => Verdict::Slower,
         _ => Verdict::NoDifferenceShown,

@@ -1,25 +1,22 @@
 //! The whole laboratory: surroundings, all runs in turn, table and files.
 //!
-//! Called by `crates/tool/src/bench.rs`. Whatever ends it, Ctrl-C included, what was measured is
+//! Called by `crates/tool/src/bench/`. Whatever ends it, Ctrl-C included, what was measured is
 //! shown and written, and nothing is left behind: databases are in a temporary
 //! directory, servers end with their keepers.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use super::child::{NoAnswer, Process};
+use super::child::NoAnswer;
 use super::engines::Engine;
 use super::measure::{Device, FileSystem, Machine, SyncTimes, sync_times};
 use super::options::StorageOptions;
 use super::plan::Plan;
 use super::progress::{Progress, words};
-use super::run::{Bench, Server};
+use super::run::Bench;
 use super::{
-    Outcome, commit, compare, order, report, results, servers, summary, table,
-    workload as workloads,
+    Outcome, commit, keepers, report, results, stored, summary, table, workload as workloads,
 };
 use crate::error::Error;
 use turnkey_report::files::reason;
@@ -27,9 +24,6 @@ use turnkey_report::say;
 use turnkey_report::stop::Stop;
 use turnkey_text::numbers::counted;
 use turnkey_text::output;
-
-/// For a private server to be made and started.
-const SERVER_PATIENCE: Duration = Duration::from_secs(180);
 
 /// Measures all of it.
 ///
@@ -77,12 +71,12 @@ pub fn bench(options: &StorageOptions) -> crate::error::Result<Outcome> {
         runs: Vec::new(),
     };
     sqlite_facts(&mut results)?;
-    let keepers = match start_servers(&plan, options, directory, &stop) {
+    let keepers = match keepers::start(&plan, options, directory, &stop) {
         Ok(keepers) => keepers,
         Err(NoAnswer::Interrupted) => return Ok(Outcome::Interrupted),
         Err(NoAnswer::Failed(error)) => return Err(error),
     };
-    let servers = connect_servers(&plan, options, &keepers, &mut results)?;
+    let servers = keepers::connect_all(&plan, options, &keepers, &mut results)?;
     announce(&results, &plan);
     let device = Device::of(directory);
     let bench = Bench {
@@ -115,7 +109,7 @@ pub fn bench(options: &StorageOptions) -> crate::error::Result<Outcome> {
 pub fn redraw(files: &[PathBuf], out: &Path, page: bool) -> crate::error::Result<()> {
     let results = files
         .iter()
-        .map(|file| compare::read(file))
+        .map(|file| stored::read(file))
         .collect::<crate::error::Result<Vec<_>>>()?;
     report::make_directory(out)?;
     let written = match (&results[..], page) {
@@ -147,8 +141,8 @@ pub fn schema() -> crate::error::Result<()> {
 /// # Errors
 /// [`Error::Start`] when there is none of this name.
 pub fn workload(name: &str) -> crate::error::Result<()> {
-    let text = workloads::shipped_text(name).ok_or_else(|| {
-        let names = workloads::shipped_names();
+    let text = workloads::shipped::text(name).ok_or_else(|| {
+        let names = workloads::shipped::names();
         Error::Start(match name {
             workloads::TURN => format!("{name} is built in and has no file; try {}", names[2]),
             _ => format!(
@@ -190,167 +184,10 @@ fn all_runs(bench: &Bench<'_>, results: &mut results::Results) -> bool {
 
 /// What an engine does, for the report.
 fn about(plan: &Plan, engine: Engine) -> String {
-    match engine {
-        Engine::Foreign(number) => {
-            let command = plan.foreign.get(number).map_or("", |known| &known.command);
-            format!("{} The command: {command}", engine.about())
-        }
-        other => other.about().to_owned(),
+    match plan.foreign_of(engine) {
+        Some(known) => format!("{} The command: {}", engine.about(), known.command),
+        None => engine.about().to_owned(),
     }
-}
-
-/// A keeper of a private server, with what it serves.
-struct Keeper {
-    kind: servers::Kind,
-    /// The server ends with it.
-    _process: Process,
-    serving: order::Serving,
-    /// Of `-c`.
-    settings: BTreeMap<String, String>,
-}
-
-type Keepers = Vec<Keeper>;
-
-/// The kinds of servers that a plan needs, each once.
-fn kinds(plan: &Plan) -> Vec<servers::Kind> {
-    let mut kinds = Vec::new();
-    for kind in plan.engines.iter().filter_map(|engine| engine.server()) {
-        if !kinds.contains(&kind) {
-            kinds.push(kind);
-        }
-    }
-    kinds
-}
-
-/// A private server is started for each.
-fn settings_of(plan: &Plan, kind: servers::Kind) -> Vec<BTreeMap<String, String>> {
-    match kind {
-        servers::Kind::Postgres => plan.server_combinations(),
-        servers::Kind::Mysql => vec![BTreeMap::new()],
-    }
-}
-
-fn start_servers(
-    plan: &Plan,
-    options: &StorageOptions,
-    directory: &Path,
-    stop: &Stop,
-) -> Result<Keepers, NoAnswer> {
-    let mut keepers = Keepers::new();
-    if !options.start_servers {
-        return Ok(keepers);
-    }
-    // The server's user must be able to enter.
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
-    for kind in kinds(plan) {
-        for settings in settings_of(plan, kind) {
-            match settings.is_empty() {
-                true => say!("Starting a private {} server ...", kind.name()),
-                false => say!(
-                    "Starting a private {} server with {settings:?} ...",
-                    kind.name()
-                ),
-            }
-            let home = directory.join(format!("server-{}", keepers.len()));
-            fs::create_dir(&home)?;
-            let order = order::Order::Serve {
-                kind,
-                directory: home,
-                settings: settings.clone(),
-            };
-            let process = Process::start(&order)?;
-            match process.answer(SERVER_PATIENCE, stop)? {
-                order::Line::Serving(serving) => keepers.push(Keeper {
-                    kind,
-                    _process: process,
-                    serving,
-                    settings,
-                }),
-                other => {
-                    return Err(NoAnswer::Failed(Error::Start(format!(
-                        "the private server's keeper said {other:?}"
-                    ))));
-                }
-            }
-        }
-    }
-    Ok(keepers)
-}
-
-/// Connects to the servers that the plan needs, private or named.
-fn connect_servers(
-    plan: &Plan,
-    options: &StorageOptions,
-    keepers: &Keepers,
-    results: &mut results::Results,
-) -> crate::error::Result<Vec<Server>> {
-    let mut servers: Vec<Server> = Vec::new();
-    for kind in kinds(plan) {
-        let private: Vec<&Keeper> = keepers
-            .iter()
-            .filter(|keeper| keeper.kind == kind)
-            .collect();
-        if private.is_empty() {
-            let Some(url) = options.server(kind) else {
-                return Err(Error::Start(format!("no {} server is named", kind.name())));
-            };
-            servers.push(connect(plan, kind, url, None, results)?);
-        }
-        for keeper in private {
-            let url = &keeper.serving.url;
-            servers.push(connect(plan, kind, url, Some(keeper), results)?);
-        }
-    }
-    Ok(servers)
-}
-
-fn connect(
-    plan: &Plan,
-    kind: servers::Kind,
-    url: &str,
-    keeper: Option<&Keeper>,
-    results: &mut results::Results,
-) -> crate::error::Result<Server> {
-    let admin = servers::admin(kind, url, keeper.is_some())?;
-    for sync in &plan.sync {
-        admin.set_durability(*sync)?;
-    }
-    let (version, mut settings) = admin.about()?;
-    results.versions.insert(kind.name().to_owned(), version);
-    settings.push(match keeper {
-        Some(keeper) => format!(
-            "a private server on a Unix socket; beyond the defaults: {}",
-            keeper.serving.settings.join(", ")
-        ),
-        None => "a server that was named".to_owned(),
-    });
-    let chosen = keeper
-        .map(|keeper| keeper.settings.clone())
-        .unwrap_or_default();
-    let name = match chosen.is_empty() {
-        true => kind.name().to_owned(),
-        false => {
-            let pairs = chosen.iter().map(|(name, value)| format!("{name}={value}"));
-            format!("{} {}", kind.name(), pairs.collect::<Vec<_>>().join(" "))
-        }
-    };
-    results.setup.insert(name, settings);
-    let pid = keeper
-        .map(|keeper| keeper.serving.pid)
-        .or_else(|| admin.local_pid());
-    if pid.is_none() {
-        results.warnings.push(format!(
-            "the {} server's processes are not on this machine: its processor time is not known",
-            kind.name()
-        ));
-    }
-    Ok(Server {
-        kind,
-        admin,
-        pid,
-        is_private: keeper.is_some(),
-        settings: chosen,
-    })
 }
 
 pub(super) fn temporary_directory(

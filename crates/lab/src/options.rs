@@ -186,7 +186,7 @@ pub(super) fn rates(given: &[String]) -> crate::error::Result<Vec<u64>> {
 }
 
 /// To three digits, so that people can say it.
-pub(super) fn round(number: f64) -> u64 {
+fn round(number: f64) -> u64 {
     let unit = 10f64.powf((number.log10().floor() - 2.0).max(0.0));
     ((number / unit).round() * unit) as u64
 }

@@ -1,7 +1,7 @@
 //! What a laboratory measures: the options, checked against their bounds, and the list
 //! of runs that follows from them.
 //!
-//! Made by `crates/tool/src/bench.rs`, obeyed by `laboratory.rs`, kept in `results.json` as
+//! Made by `crates/tool/src/bench/`, obeyed by `laboratory.rs`, kept in `results.json` as
 //! [`Settings`].
 
 use std::collections::BTreeMap;
@@ -126,10 +126,10 @@ impl Plan {
             return refuse("--sync names no level; write full, normal or both".to_owned());
         }
         let rates = rates(&options.rates)?;
-        let in_flight = match (options.in_flight.is_empty(), rates.is_empty()) {
+        let in_flight: &[usize] = match (options.in_flight.is_empty(), rates.is_empty()) {
             (false, _) => &options.in_flight,
-            (true, true) => &CLOSED.to_vec(),
-            (true, false) => &OPEN.to_vec(),
+            (true, true) => &CLOSED,
+            (true, false) => &OPEN,
         };
         let seconds = within("--seconds", options.seconds, 0.1, MAX_SECONDS)?;
         let (least, most) = (*STATE_BYTES.start(), *STATE_BYTES.end());
@@ -219,9 +219,15 @@ impl Plan {
 
     /// An engine's name on the command line.
     pub(crate) fn name(&self, engine: Engine) -> &str {
+        let foreign = || self.foreign_of(engine).map(|known| known.name.as_str());
+        engine.name().or_else(foreign).unwrap_or_default()
+    }
+
+    /// The program of an engine of somebody else.
+    pub(crate) fn foreign_of(&self, engine: Engine) -> Option<&Foreign> {
         match engine {
-            Engine::Foreign(number) => self.foreign.get(number).map_or("", |known| &known.name),
-            other => other.name().unwrap_or_default(),
+            Engine::Foreign(number) => self.foreign.get(number),
+            _ => None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::plan::{Case, Plan};
-use super::results::{Run, engine_with};
+use super::results::{Run, case_name};
 use turnkey_report::figures::{thousands, time};
 use turnkey_report::say;
 
@@ -45,12 +45,7 @@ impl Progress {
     /// A run, in short.
     pub(crate) fn name(&self, plan: &Plan, case: &Case, repeat: usize) -> String {
         let situation = case.situation();
-        let mut text = format!(
-            "{}, {}, {}",
-            engine_with(plan.name(case.engine), &situation),
-            situation.short(),
-            situation.sync
-        );
+        let mut text = case_name(plan.name(case.engine), &situation);
         if plan.state_bytes.len() > 1 {
             text += &format!(", {} bytes", situation.state_bytes);
         }

@@ -2,8 +2,8 @@
 //!
 //! Written by `laboratory.rs`, read again by `turnkey bench report` and `turnkey bench
 //! compare`. Fields that are null could not be measured there; units are in the names. The
-//! format is published (`results.schema.json` beside `docs/LABORATORY.md`, printed by
-//! `turnkey bench schema`): a field is added, never renamed or given another meaning, without
+//! format is published (`results.schema.json` beside this file, printed by `turnkey bench
+//! schema`): a field is added, never renamed or given another meaning, without
 //! a new [`FORMAT`].
 
 use std::collections::BTreeMap;
@@ -188,6 +188,14 @@ impl Situation {
         )
     }
 
+    /// What all engines in it have alike.
+    pub(crate) fn without_settings(&self) -> Situation {
+        Situation {
+            settings: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
     /// In short, as `4 x 16 at 5,000/s`.
     pub(crate) fn short(&self) -> String {
         let mut text = format!("{} x {}", self.processes, self.in_flight);
@@ -196,23 +204,35 @@ impl Situation {
         }
         text
     }
-
-    /// The settings, as `page_size=4096 cache_size=-2000`.
-    pub(crate) fn settings_line(&self) -> String {
-        let pairs = self
-            .settings
-            .iter()
-            .map(|(name, value)| format!("{name}={value}"));
-        pairs.collect::<Vec<_>>().join(" ")
-    }
 }
 
 /// An engine with the settings that were chosen for it.
 pub(crate) fn engine_with(engine: &str, situation: &Situation) -> String {
-    match situation.settings.is_empty() {
-        true => engine.to_owned(),
-        false => format!("{engine} {}", situation.settings_line()),
+    with_settings(engine, &situation.settings)
+}
+
+/// A name with settings, if there are some, as `sqlite page_size=4096`.
+pub(crate) fn with_settings(name: &str, settings: &BTreeMap<String, String>) -> String {
+    match settings.is_empty() {
+        true => name.to_owned(),
+        false => format!("{name} {}", settings_line(settings)),
     }
+}
+
+/// As `page_size=4096 cache_size=-2000`.
+pub(crate) fn settings_line(settings: &BTreeMap<String, String>) -> String {
+    let pairs = settings.iter().map(|(name, value)| format!("{name}={value}"));
+    pairs.collect::<Vec<_>>().join(" ")
+}
+
+/// An engine in a situation, as people say it: `sqlite page_size=4096, 4 x 16, full`.
+pub(crate) fn case_name(engine: &str, situation: &Situation) -> String {
+    format!(
+        "{}, {}, {}",
+        engine_with(engine, situation),
+        situation.short(),
+        situation.sync
+    )
 }
 
 /// One run.

@@ -1,7 +1,7 @@
 //! One run: starts its processes, lets them begin at the same moment, looks at the
-//! machine at both ends of the window, adds up, checks the counters.
+//! machine at both ends of the window, checks the counters. `tally.rs` adds up.
 //!
-//! Called by `laboratory.rs`. Invariant: when [`measure`] returns, whatever happened,
+//! Called by `laboratory.rs`. Invariant: when [`Bench::measure`] returns, whatever happened,
 //! its processes have ended and its database is gone. Bounds: [`PATIENCE`] for a
 //! process to get ready and to answer.
 
@@ -12,11 +12,12 @@ use std::time::Duration;
 use super::check;
 use super::child::{Answer, NoAnswer, Process, failed};
 use super::engines::{self, Engine};
-use super::measure::{self, Device, Percentiles, Usage};
+use super::measure::{self, Device};
 use super::order::{Line, Load, Loaded, Order, Window, Written};
 use super::plan::{Case, Plan};
-use super::results::{CpuPerTurn, Run, Series, Transaction};
+use super::results::Run;
 use super::servers::{Admin, Counters, Kind};
+use super::tally::{self, Sample};
 use turnkey_report::say;
 use turnkey_report::stop::Stop;
 
@@ -70,17 +71,6 @@ impl Drop for Place<'_> {
 pub(super) struct Measured {
     pub(super) run: Run,
     pub(super) in_force: BTreeMap<String, String>,
-}
-
-/// What the machine had done at a moment.
-struct Sample {
-    at: u64,
-    clients: Usage,
-    writer: Usage,
-    server: Option<Usage>,
-    own: Usage,
-    machine: Option<(f64, f64)>,
-    flushes: Option<u64>,
 }
 
 impl Bench<'_> {
@@ -169,14 +159,10 @@ impl Bench<'_> {
                 .workload
                 .as_ref()
                 .map(|(workload, _)| workload.clone()),
-            command: match case.engine {
-                Engine::Foreign(number) => self
-                    .plan
-                    .foreign
-                    .get(number)
-                    .map(|known| known.command.clone()),
-                _ => None,
-            },
+            command: self
+                .plan
+                .foreign_of(case.engine)
+                .map(|known| known.command.clone()),
         };
         if case.engine.server().is_some() && !case.engine.is_ours() {
             run.pool = Some(load.pool);
@@ -241,11 +227,11 @@ impl Bench<'_> {
             }
             process.wait(PATIENCE);
         }
-        self.add_up(run, &loaded, &window)?;
+        tally::add_up(run, &loaded, &window, self.plan.seconds)?;
         if let Some(part) = loaded.first() {
             in_force.clone_from(&part.in_force);
         }
-        self.per_turn(run, &first, &last, case.engine);
+        tally::per_turn(run, &first, &last, case.engine);
         run.device_bytes_per_turn = device_before
             .zip(device_after)
             .filter(|_| run.acknowledged > 0)
@@ -343,102 +329,6 @@ impl Bench<'_> {
         device.written()
     }
 
-    fn add_up(
-        &self,
-        run: &mut Run,
-        loaded: &[Loaded],
-        window: &Window,
-    ) -> crate::error::Result<()> {
-        let mut latencies = measure::histogram()?;
-        let mut coarse = measure::coarse_histogram()?;
-        let mut transactions = BTreeMap::new();
-        for part in loaded {
-            for (value, count) in &part.latencies {
-                latencies.saturating_record_n(*value, *count);
-                coarse.saturating_record_n(*value, *count);
-            }
-            run.turns += part.turns;
-            run.acknowledged += part.acknowledged;
-            run.uncertain += part.uncertain;
-            if let Some(due) = part.due {
-                *run.due.get_or_insert(0) += due;
-            }
-            run.not_begun += part.not_begun;
-            run.turns_of_processes.push(part.turns);
-            for (kind, count) in &part.errors {
-                *run.errors.entry(kind.clone()).or_default() += count;
-            }
-            for (name, found) in &part.transactions {
-                let entry = transactions
-                    .entry(name.clone())
-                    .or_insert((Transaction::default(), measure::histogram()?));
-                entry.0.turns += found.turns;
-                entry.0.acknowledged += found.acknowledged;
-                entry.0.uncertain += found.uncertain;
-                for (value, count) in &found.latencies {
-                    entry.1.saturating_record_n(*value, *count);
-                }
-            }
-        }
-        run.transactions = transactions
-            .into_iter()
-            .map(|(name, (mut transaction, latencies))| {
-                transaction.latency_us = Percentiles::of(&latencies);
-                (name, transaction)
-            })
-            .collect();
-        run.seconds = self.plan.seconds;
-        run.turns_per_second = run.turns as f64 / self.plan.seconds;
-        run.latency_us = Percentiles::of(&latencies);
-        run.latency_histogram = coarse
-            .iter_recorded()
-            .map(|step| {
-                (
-                    step.value_iterated_to() as f64 / 1000.0,
-                    step.count_at_value(),
-                )
-            })
-            .collect();
-        run.series = series(loaded, window);
-        Ok(())
-    }
-
-    /// What /proc and /sys tell of the window.
-    fn per_turn(&self, run: &mut Run, first: &Sample, last: &Sample, engine: Engine) {
-        let elapsed = last.at.saturating_sub(first.at) as f64 / 1e9;
-        // Turns between the two looks, which are never quite the window.
-        let turns = run.turns_per_second * elapsed;
-        if turns <= 0.0 || elapsed <= 0.0 {
-            return;
-        }
-        let cpu = |a: &Usage, b: &Usage| (b.cpu - a.cpu).max(0.0);
-        let clients = cpu(&first.clients, &last.clients);
-        let writer = engine
-            .has_writer()
-            .then(|| cpu(&first.writer, &last.writer));
-        let server = first.server.zip(last.server).map(|(a, b)| cpu(&a, &b));
-        let each = |seconds: f64| seconds * 1e6 / turns;
-        let all_known = engine.server().is_none() || server.is_some();
-        let ours = clients + writer.unwrap_or_default() + server.unwrap_or_default();
-        run.cpu_us_per_turn = CpuPerTurn {
-            clients: Some(each(clients)),
-            writer: writer.map(each),
-            server: server.map(each),
-            total: all_known.then(|| each(ours)),
-        };
-        if let Some(((all_before, busy_before), (all, busy))) = first.machine.zip(last.machine)
-            && all > all_before
-        {
-            let own = cpu(&first.own, &last.own);
-            let others = (busy - busy_before - ours - own) / (all - all_before);
-            run.others_share = Some(others.clamp(0.0, 1.0));
-        }
-        run.device_flushes_per_turn = first
-            .flushes
-            .zip(last.flushes)
-            .map(|(a, b)| b.saturating_sub(a) as f64 / turns);
-    }
-
     /// Commits and syncs, from whoever knows them best.
     fn commits_and_syncs(
         &self,
@@ -484,24 +374,5 @@ impl Bench<'_> {
         };
         server.admin.wait_until_left(name)?;
         server.admin.counters(name)
-    }
-}
-
-/// The processes' time series, added up.
-fn series(loaded: &[Loaded], window: &Window) -> Series {
-    let parts = loaded
-        .iter()
-        .map(|part| part.series.len())
-        .max()
-        .unwrap_or(0);
-    let each = |n: usize| loaded.iter().filter_map(move |part| part.series.get(n));
-    Series {
-        part_ms: measure::slot_of(window) as f64 / 1e6,
-        turns: (0..parts)
-            .map(|n| each(n).map(|slot| slot.turns).sum())
-            .collect(),
-        max_us: (0..parts)
-            .map(|n| each(n).map(|slot| slot.longest).max().unwrap_or(0) as f64 / 1e3)
-            .collect(),
     }
 }

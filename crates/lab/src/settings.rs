@@ -153,21 +153,9 @@ pub(crate) fn set(conn: &Connection, name: &str, value: &str) -> rusqlite::Resul
         .map(drop)
 }
 
-/// It belongs to the file, and is settled when the file is made.
+/// It belongs to the file, and counts only before that has a page.
 pub(crate) fn is_of_file(name: &str) -> bool {
     matches!(name, "page_size" | "auto_vacuum" | "encoding")
-}
-
-/// Sets all, those of the file first: they count only before it has a page.
-pub(crate) fn set_all(
-    conn: &Connection,
-    pragmas: &BTreeMap<String, String>,
-) -> rusqlite::Result<()> {
-    let (first, rest): (Vec<_>, Vec<_>) = pragmas.iter().partition(|(name, _)| is_of_file(name));
-    for (name, value) in first.into_iter().chain(rest) {
-        set(conn, name, value)?;
-    }
-    Ok(())
 }
 
 fn read(conn: &Connection, name: &str) -> rusqlite::Result<Option<String>> {

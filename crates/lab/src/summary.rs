@@ -5,7 +5,7 @@
 //! said beside the median. Two engines in whose runs every process worked are compared;
 //! one that let a process starve is not called faster or slower.
 
-use super::judge::{BASES, fairness, verdict};
+use super::judge::{BASES, fairness, of_intervals};
 use super::measure::Percentiles;
 use super::results::{Comparison, CpuPerTurn, Median, Results, Run, Verdict};
 use super::{effects, stats, sweep};
@@ -65,39 +65,39 @@ pub(crate) fn summarize(runs: &[Run]) -> Vec<Median> {
 /// that are the row's own, else the fastest: nobody is beaten at his worst.
 fn compare(medians: &[Median], speeds: &[Vec<f64>], row: usize) -> Vec<Comparison> {
     let this = &medians[row];
-    let mut found: Vec<(usize, Comparison)> = Vec::new();
+    let mut others: Vec<usize> = Vec::new();
     for (n, other) in medians.iter().enumerate() {
         let counts = other.turns_per_second > 0.0 && this.turns_per_second > 0.0;
         if other.engine == this.engine || !counts || !this.situation.is_beside(&other.situation) {
             continue;
         }
-        let starved = this.is_starved() || other.is_starved();
-        let comparison = Comparison {
+        let known = others
+            .iter_mut()
+            .find(|place| medians[**place].engine == other.engine);
+        match known {
+            Some(place) if other.turns_per_second > medians[*place].turns_per_second => *place = n,
+            Some(_) => {}
+            None => others.push(n),
+        }
+    }
+    let comparison = |n: usize| {
+        let other = &medians[n];
+        Comparison {
             engine: other.engine.clone(),
             settings: other.situation.settings.clone(),
             ratio: this.turns_per_second / other.turns_per_second,
             interval: stats::ratio_interval(&speeds[row], &speeds[n]),
-            verdict: match starved {
+            verdict: match this.is_starved() || other.is_starved() {
                 true => Verdict::Starved,
-                false => verdict(&speeds[row], &speeds[n]),
+                false => of_intervals(
+                    this.runs.min(other.runs),
+                    this.turns_per_second_interval,
+                    other.turns_per_second_interval,
+                ),
             },
-        };
-        match found
-            .iter_mut()
-            .find(|(_, known)| known.engine == other.engine)
-        {
-            Some((place, known)) => {
-                if other.turns_per_second > medians[*place].turns_per_second {
-                    (*place, *known) = (n, comparison);
-                }
-            }
-            None => found.push((n, comparison)),
         }
-    }
-    found
-        .into_iter()
-        .map(|(_, comparison)| comparison)
-        .collect()
+    };
+    others.into_iter().map(comparison).collect()
 }
 
 fn of(first: &Run, runs: &[&Run]) -> Median {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::judge;
 use super::measure::NOISY;
-use super::results::{Effect, Knee, Median, Results, Situation, Verdict, engine_with};
+use super::results::{Effect, Knee, Median, Results, Situation, Verdict, case_name, engine_with};
 use super::stats::Interval;
 use super::verdict::count;
 use turnkey_report::figures::{short, thousands, time};
@@ -150,11 +150,7 @@ pub(super) fn heading(situation: &Situation, state_sizes: usize) -> String {
 pub(super) fn render(results: &Results) -> String {
     // Engines of one situation side by side, whatever the order of the runs.
     let mut order: Vec<&Median> = results.medians.iter().collect();
-    let alike = |situation: &Situation| Situation {
-        settings: Default::default(),
-        ..situation.clone()
-    };
-    order.sort_by_key(|row| alike(&row.situation));
+    order.sort_by_key(|row| row.situation.without_settings());
     let mut lines: Vec<Vec<String>> = vec![HEAD.map(str::to_owned).to_vec()];
     lines.extend(order.iter().map(|row| cells(row).to_vec()));
     if results.settings.rates.is_empty() {
@@ -166,7 +162,7 @@ pub(super) fn render(results: &Results) -> String {
     let mut text = String::new();
     let mut situation = None;
     for (row, line) in order.iter().zip(&lines[1..]) {
-        let here = alike(&row.situation);
+        let here = row.situation.without_settings();
         if situation.as_ref() != Some(&here) {
             let sizes = results.settings.state_bytes.len();
             let _ = writeln!(text, "\n{}\n{}", heading(&here, sizes), lines[0]);
@@ -258,6 +254,23 @@ pub(super) fn ratio(ratio: f64, interval: Option<Interval>) -> String {
     }
 }
 
+/// What a value of a setting did: setting, engine, pairs, then what is said of the speed and
+/// of p99.
+pub(super) fn effect(effect: &Effect) -> Vec<String> {
+    vec![
+        format!(
+            "{}={} over {}",
+            effect.setting, effect.value, effect.against
+        ),
+        effect.engine.clone(),
+        effect.pairs.to_string(),
+        ratio(effect.ratio, effect.interval),
+        effect.verdict.words().to_owned(),
+        ratio(effect.p99_ratio, effect.p99_interval),
+        effect.p99_verdict.words().to_owned(),
+    ]
+}
+
 fn effects(text: &mut String, effects: &[Effect]) {
     if effects.is_empty() {
         return;
@@ -276,20 +289,7 @@ fn effects(text: &mut String, effects: &[Effect]) {
         "",
     ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
-    for effect in effects {
-        rows.push(vec![
-            format!(
-                "{}={} over {}",
-                effect.setting, effect.value, effect.against
-            ),
-            effect.engine.clone(),
-            effect.pairs.to_string(),
-            ratio(effect.ratio, effect.interval),
-            effect.verdict.words().to_owned(),
-            ratio(effect.p99_ratio, effect.p99_interval),
-            effect.p99_verdict.words().to_owned(),
-        ]);
-    }
+    rows.extend(effects.iter().map(effect));
     for line in columns(&rows) {
         let _ = writeln!(text, "{line}");
     }
@@ -327,10 +327,8 @@ fn ending(results: &Results) -> String {
     for run in &failed {
         let _ = writeln!(
             text,
-            "FAILED {}, {}, {}, repeat {}: {}",
-            engine_with(&run.engine, &run.situation),
-            run.situation.short(),
-            run.situation.sync,
+            "FAILED {}, repeat {}: {}",
+            case_name(&run.engine, &run.situation),
             run.repeat,
             run.failed.as_deref().unwrap_or_default()
         );

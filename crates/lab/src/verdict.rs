@@ -1,9 +1,10 @@
 //! What was found, in sentences that are computed, never written by hand: where our engine
 //! stands where most is asked, and where it loses.
 //!
-//! Used by the terminal and by `report/html.rs`. "Ours" is the first of Turnkey's engines
-//! that was measured, else the fastest of all there.
+//! Used by `table.rs` and by the pages of `report/`. "Ours" is the first of Turnkey's
+//! engines that was measured, else the fastest of all there.
 
+use super::judge::CEILING;
 use super::results::{Knee, Median, Results, Verdict, engine_with};
 use turnkey_report::figures::thousands;
 
@@ -12,9 +13,6 @@ const OURS: [&str; 3] = ["sqlite", "postgres", "mysql"];
 
 /// Losses that are named; the others are counted.
 const NAMED: usize = 3;
-
-/// No way to keep states: an upper bound.
-const CEILING: &str = "sqlite-ceiling";
 
 /// In words: what a commit survives.
 pub(super) fn durability(sync: &str) -> &'static str {
@@ -53,6 +51,18 @@ fn rows(results: &Results) -> impl Iterator<Item = &Median> {
     results.medians.iter().filter(measured)
 }
 
+/// The level that the sentences are about.
+fn first_sync(results: &Results) -> &str {
+    results.settings.sync.first().map_or("", String::as_str)
+}
+
+fn who(processes: usize) -> String {
+    match processes {
+        1 => "one process".to_owned(),
+        many => format!("{many} processes"),
+    }
+}
+
 fn list(parts: &[String]) -> String {
     match parts.split_last() {
         None => String::new(),
@@ -67,12 +77,7 @@ pub(super) fn headline(results: &Results) -> String {
     if !results.knees.is_empty() {
         return swept(results);
     }
-    let first_sync = results
-        .sync_levels()
-        .first()
-        .copied()
-        .unwrap_or_default()
-        .to_owned();
+    let first_sync = first_sync(results);
     let rows: Vec<&Median> = rows(results)
         .filter(|row| row.situation.sync == first_sync)
         .collect();
@@ -116,10 +121,7 @@ pub(super) fn headline(results: &Results) -> String {
         true => String::new(),
         false => format!(": {}", list(&times)),
     };
-    let who = match asked.processes {
-        1 => "one process".to_owned(),
-        many => format!("{many} processes"),
-    };
+    let who = who(asked.processes);
     let load = match (asked.rate, asked.in_flight) {
         (Some(rate), _) => format!("{} turns due in a second", thousands(rate as f64)),
         (None, 1) => "one turn in flight in each".to_owned(),
@@ -156,12 +158,7 @@ pub(super) fn headline(results: &Results) -> String {
 
 /// Of a sweep: with how much each engine kept up, where there are most processes.
 fn swept(results: &Results) -> String {
-    let first_sync = results
-        .sync_levels()
-        .first()
-        .copied()
-        .unwrap_or_default()
-        .to_owned();
+    let first_sync = first_sync(results);
     let knees = || {
         results
             .knees
@@ -187,13 +184,10 @@ fn swept(results: &Results) -> String {
             }
         })
         .collect();
-    let who = match most.0 {
-        1 => "one process".to_owned(),
-        many => format!("{many} processes"),
-    };
+    let who = who(most.0);
     format!(
         "With {who}, these kept up with what was due, {}: {}.",
-        durability(&first_sync),
+        durability(first_sync),
         list(&each)
     )
 }

@@ -17,11 +17,22 @@ fn is_installed(name: &str, directories: impl IntoIterator<Item = std::path::Pat
         .any(|directory| directory.join(name).exists())
 }
 
+fn has_postgres() -> bool {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    is_installed(
+        "initdb",
+        versions.map(|entry| entry.unwrap().path().join("bin")),
+    )
+}
+
+fn has_mysql() -> bool {
+    let directories = ["/usr/sbin", "/usr/libexec"].map(std::path::PathBuf::from);
+    is_installed("mariadbd", directories.clone()) || is_installed("mysqld", directories)
+}
+
 #[test]
 fn a_private_postgresql_is_started_and_gone() {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let directories = versions.map(|entry| entry.unwrap().path().join("bin"));
-    if !is_installed("initdb", directories) {
+    if !has_postgres() {
         return skipped("bench storage --start-servers: install the package postgresql");
     }
     let json = on_a_private_server("postgres,postgres-plain", "full", 2);
@@ -33,8 +44,7 @@ fn a_private_postgresql_is_started_and_gone() {
 /// Its durability is a setting of the whole server, which follows the runs.
 #[test]
 fn a_private_mysql_is_started_and_gone() {
-    let directories = ["/usr/sbin", "/usr/libexec"].map(Into::into);
-    if !is_installed("mariadbd", directories.clone()) && !is_installed("mysqld", directories) {
+    if !has_mysql() {
         return skipped("bench storage --start-servers: install the package mariadb-server");
     }
     let json = on_a_private_server("mysql,mysql-plain", "full,normal", 4);
@@ -57,15 +67,11 @@ fn a_private_mysql_is_started_and_gone() {
 /// of a setting.
 #[test]
 fn a_workload_and_settings_on_private_servers() {
-    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
-    let directories = versions.map(|entry| entry.unwrap().path().join("bin"));
-    if !is_installed("initdb", directories) {
+    if !has_postgres() {
         return skipped("bench storage --workload --start-servers: install the package postgresql");
     }
     let mut engines = "postgres,postgres-plain".to_owned();
-    let directories = ["/usr/sbin", "/usr/libexec"].map(Into::into);
-    let mysql =
-        is_installed("mariadbd", directories.clone()) || is_installed("mysqld", directories);
+    let mysql = has_mysql();
     if mysql {
         engines += ",mysql,mysql-plain";
     }

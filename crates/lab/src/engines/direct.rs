@@ -6,7 +6,7 @@
 //! in flight wait in its queue, and their latency starts when they join it. Bounds:
 //! `in_flight` in the queue, SQLite's busy timeout for each statement.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
@@ -31,19 +31,22 @@ pub(super) fn open(load: &Load) -> rusqlite::Result<Connection> {
         SyncLevel::Full => "FULL",
         SyncLevel::Normal => "NORMAL",
     };
-    let (file, rest): (BTreeMap<_, _>, BTreeMap<_, _>) = load
+    let (file, rest): (Vec<_>, Vec<_>) = load
         .pragmas
-        .clone()
-        .into_iter()
+        .iter()
         .partition(|(name, _)| settings::is_of_file(name));
-    settings::set_all(&conn, &file)?;
+    for (name, value) in file {
+        settings::set(&conn, name, value)?;
+    }
     if !load.pragmas.contains_key("journal_mode") {
         conn.execute_batch("PRAGMA journal_mode = WAL")?;
     }
     conn.execute_batch(&format!(
         "PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES};"
     ))?;
-    settings::set_all(&conn, &rest)?;
+    for (name, value) in rest {
+        settings::set(&conn, name, value)?;
+    }
     Ok(conn)
 }
 

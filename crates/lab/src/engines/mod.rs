@@ -7,20 +7,17 @@
 mod ceiling;
 mod direct;
 mod foreign;
+mod lanes;
 mod mysql;
 mod ours;
 mod plain;
 mod postgres;
 mod sql;
 
-use std::cell::RefCell;
-
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
 
 use super::measure::Meter;
 use super::order::{Load, Window};
-use super::pace::Pace;
 use super::servers::Kind;
 use super::settings;
 use super::workload::{Dialect, Workload};
@@ -182,28 +179,6 @@ impl std::str::FromStr for Engine {
     }
 }
 
-/// Engines that a build knows, for `--help`: names, and texts in a column.
-pub fn known_engines() -> String {
-    const WIDTH: usize = 66;
-    let mut lines = Vec::new();
-    for engine in Engine::ALL {
-        let mut line = String::new();
-        let mut name = engine.name().unwrap_or_default();
-        for word in engine.about().split(' ') {
-            if line.len() + 1 + word.len() > WIDTH {
-                lines.push(format!("  {name:<15} {line}"));
-                (name, line) = ("", String::new());
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        lines.push(format!("  {name:<15} {line}"));
-    }
-    lines.join("\n")
-}
-
 /// Turns of a batch of the ceiling; `Plan` shows it as turns in flight.
 pub(crate) const CEILING_BATCH: usize = 64;
 
@@ -258,24 +233,6 @@ pub(crate) use sql::migrations;
 /// What the queries of a workload's invariants answer, in order.
 pub(crate) fn invariants(load: &Load, workload: &Workload) -> crate::error::Result<Vec<i64>> {
     sql::invariants(load, workload)
-}
-
-/// Until all lanes of a process have ended, beside the schedule that they follow, if there
-/// is one.
-async fn all_lanes(
-    mut lanes: JoinSet<crate::error::Result<()>>,
-    pace: &Pace,
-    meter: &RefCell<Meter>,
-) -> crate::error::Result<()> {
-    let ended = async {
-        while let Some(ended) = lanes.join_next().await {
-            ended??;
-        }
-        Ok::<_, Error>(())
-    };
-    tokio::try_join!(pace.run(), ended)?;
-    pace.end(&mut meter.borrow_mut());
-    Ok(())
 }
 
 fn runtime() -> crate::error::Result<tokio::runtime::Runtime> {

@@ -6,19 +6,19 @@
 //! Bound: `in_flight` turns at any time.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::{JoinSet, LocalSet};
-use turnkey_storage::{Arrival, Begin, Begun, Commit, DialogKey, LockAfter, Storage, sqlite};
+use tokio::task::JoinSet;
+use turnkey_storage::{
+    Address, Arrival, Begin, Begun, Commit, Database, DialogKey, LockAfter, Storage, sqlite,
+};
 
 use super::super::measure::{self, Meter};
 use super::super::order::{Load, Window};
-use super::super::pace::Pace;
 use super::super::state::{self, Random};
+use super::lanes;
 use crate::error::Error;
-use turnkey_storage::Address;
 
 /// For a lock: longer than any turn here takes.
 const WAIT: Duration = Duration::from_secs(30);
@@ -56,14 +56,21 @@ pub(super) fn commit(update: String, state: String) -> Commit {
     }
 }
 
-/// Makes the users by turns that do not count. A file is prepared by its writer.
-pub(super) fn fill(load: &Load) -> crate::error::Result<()> {
-    if !load.engine.has_writer() {
-        let address = load.url.parse::<Address>().map_err(Error::start)?;
-        turnkey_storage::Database::at(&address, load.sync.storage())
-            .and_then(|database| database.prepare(&[]))
-            .map_err(Error::start)?;
+/// Makes the tables, ours and those of these migrations. Those of a file are its writer's to
+/// make.
+pub(super) fn prepare(load: &Load, migrations: &[String]) -> crate::error::Result<()> {
+    if load.engine.has_writer() {
+        return Ok(());
     }
+    let address = load.url.parse::<Address>().map_err(Error::start)?;
+    Database::at(&address, load.sync.storage())
+        .and_then(|database| database.prepare(migrations))
+        .map_err(Error::start)
+}
+
+/// Makes the users by turns that do not count.
+pub(super) fn fill(load: &Load) -> crate::error::Result<()> {
+    prepare(load, &[])?;
     super::runtime()?.block_on(async {
         let storage = open(load)?;
         let mut lanes = JoinSet::new();
@@ -106,30 +113,23 @@ pub(super) fn turns(
     load: &Load,
     start: impl FnOnce() -> crate::error::Result<Window>,
 ) -> crate::error::Result<Meter> {
-    let runtime = super::runtime()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    lanes::local(async {
         let storage = open(load)?;
         // One call through the whole path: connected, and answered.
         storage.dialogs_with_unsent(1).await.map_err(Error::start)?;
-        let meter = Rc::new(RefCell::new(Meter::new(start()?)?));
-        let pace = Rc::new(Pace::new(load, meter.borrow().window()));
-        let mut lanes = JoinSet::new();
-        for lane in 0..load.in_flight {
-            let (storage, load, meter) = (storage.clone(), load.clone(), meter.clone());
-            let pace = pace.clone();
-            lanes.spawn_local(async move {
+        let meter = Meter::new(start()?)?;
+        let meter = lanes::run(load, meter, |lane, pace, meter| {
+            let (storage, load) = (storage.clone(), load.clone());
+            async move {
                 let mut random = Random::new(load.seed.wrapping_add(lane as u64 * 7919));
                 while let Some(began) = pace.next().await {
                     let user = random.below(load.users);
                     turn(&*storage, &load, &meter, user, lane, began).await?;
                 }
-                Ok::<_, Error>(())
-            });
-        }
-        super::all_lanes(lanes, &pace, &meter).await?;
-        let meter = Rc::try_unwrap(meter).map_err(|_| Error::msg("a lane is left"))?;
-        Ok(meter.into_inner())
+                Ok(())
+            }
+        });
+        meter.await
     })
 }
 
@@ -141,7 +141,6 @@ async fn turn(
     lane: usize,
     began: u64,
 ) -> crate::error::Result<()> {
-    use turnkey_storage::Error as E;
     // Ids rise, as a platform's do; the seed tells the processes apart.
     let update = format!("{}.{}.{lane}", measure::now(), load.seed);
     let begun = match storage.begin(begin(user, &update)).await {
@@ -161,13 +160,19 @@ async fn turn(
     match committed {
         Ok(()) => meter.acknowledge(began),
         Err(error) => {
-            if !matches!(error, E::Stale | E::Full | E::Statement(_)) {
+            if !is_certain(&error) {
                 meter.uncertain();
             }
             meter.error(format!("commit: {}", kind(&error)));
         }
     }
     Ok(())
+}
+
+/// A commit that failed so did not happen.
+pub(super) fn is_certain(error: &turnkey_storage::Error) -> bool {
+    use turnkey_storage::Error as E;
+    matches!(error, E::Stale | E::Full | E::Statement(_))
 }
 
 pub(super) fn kind(error: &turnkey_storage::Error) -> &'static str {

@@ -1,20 +1,12 @@
 //! A plain transaction for each turn, over a pool of connections: what `mysql-plain` and
 //! `postgres-plain` have in common, so that they are measured alike.
 //!
-//! Called by `mod.rs` with an engine's connection. Bounds: `pool` connections a process;
-//! a turn waits for one in line, and its wait counts.
-
-use std::cell::RefCell;
-use std::rc::Rc;
-
-use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, LocalSet};
+//! Called by `mod.rs` with an engine's connection. Bound: that of [`Pool`].
 
 use super::super::measure::Meter;
 use super::super::order::{Load, Window};
-use super::super::pace::Pace;
 use super::super::state::{self, Random};
-use crate::error::Error;
+use super::lanes::{self, Pool};
 
 /// How a turn ended. What is told is the kind of error.
 pub(super) enum Ended {
@@ -42,47 +34,32 @@ pub(super) fn turns<C: Connection + 'static>(
     load: &Load,
     start: impl FnOnce() -> crate::error::Result<Window>,
 ) -> crate::error::Result<Meter> {
-    let runtime = super::runtime()?;
-    LocalSet::new().block_on(&runtime, async {
-        let mut pool = Vec::new();
-        for _ in 0..load.pool.min(load.in_flight).max(1) {
-            pool.push(C::open(load).await?);
-        }
-        // First come, first served.
-        let free = Rc::new(Semaphore::new(pool.len()));
-        let pool = Rc::new(RefCell::new(pool));
-        let meter = Rc::new(RefCell::new(Meter::new(start()?)?));
-        let pace = Rc::new(Pace::new(load, meter.borrow().window()));
-        let mut lanes = JoinSet::new();
-        for lane in 0..load.in_flight {
-            let (pool, free, meter, load) =
-                (pool.clone(), free.clone(), meter.clone(), load.clone());
-            let pace = pace.clone();
-            lanes.spawn_local(async move {
+    lanes::local(async {
+        let pool = Pool::open(load, C::open).await?;
+        let meter = Meter::new(start()?)?;
+        let meter = lanes::run(load, meter, |lane, pace, meter| {
+            let (pool, load) = (pool.clone(), load.clone());
+            async move {
                 let mut random = Random::new(load.seed.wrapping_add(lane as u64 * 7919));
                 while let Some(began) = pace.next().await {
                     let user = state::user_id(random.below(load.users));
-                    let _permit = free.acquire().await?;
-                    let Some(mut connection) = pool.borrow_mut().pop() else {
-                        return Err(Error::msg("a permit without a connection"));
-                    };
+                    let mut connection = pool.take().await?;
                     let ended = connection.turn(&user, load.state_bytes).await?;
                     let failed = !matches!(ended, Ended::Acknowledged);
                     note(ended, &mut meter.borrow_mut(), began);
                     if failed {
                         connection.roll_back().await?;
                     }
-                    pool.borrow_mut().push(connection);
+                    pool.give_back(connection);
                 }
-                Ok::<_, Error>(())
-            });
-        }
-        super::all_lanes(lanes, &pace, &meter).await?;
-        for connection in pool.take() {
+                Ok(())
+            }
+        });
+        let meter = meter.await?;
+        for connection in pool.leave() {
             connection.close().await?;
         }
-        let meter = Rc::try_unwrap(meter).map_err(|_| Error::msg("a lane is left"))?;
-        Ok(meter.into_inner())
+        Ok(meter)
     })
 }
 

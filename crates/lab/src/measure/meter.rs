@@ -124,16 +124,10 @@ impl Meter {
     /// A turn was acknowledged at a moment that somebody else has seen.
     pub(crate) fn acknowledge_at(&mut self, began: u64, ended: u64) {
         self.acknowledged += 1;
-        self.record(began, ended);
-        if ended >= self.window.from {
-            self.turns += u64::from(ended < self.window.until);
-        }
-    }
-
-    fn record(&mut self, began: u64, ended: u64) {
         if ended < self.window.from {
             return;
         }
+        self.turns += u64::from(ended < self.window.until);
         let latency = ended.saturating_sub(began).max(1);
         self.latencies.saturating_record(latency);
         let slot = (ended - self.window.from) / self.slot;
@@ -184,11 +178,7 @@ impl Meter {
     }
 
     pub(crate) fn error(&mut self, kind: impl Into<String>) {
-        self.errors_of(kind, 1);
-    }
-
-    pub(crate) fn errors_of(&mut self, kind: impl Into<String>, count: u64) {
-        *self.errors.entry(kind.into()).or_default() += count;
+        *self.errors.entry(kind.into()).or_default() += 1;
     }
 
     /// Transactions and syncs of the window, where the process counts them.

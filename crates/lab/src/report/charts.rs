@@ -4,8 +4,9 @@
 //! in flight, latencies and processor time in the busiest situation; of a sweep of rates
 //! what `load.rs` draws instead. A chart that would show nothing is left out.
 
+use super::super::judge::CEILING;
 use super::super::results::{Median, Results, engine_with};
-use super::super::verdict::durability;
+use super::super::verdict::{count, durability};
 use super::panels::{FILLED, LEFT, LEGIBLE, Plots, TOP, WIDTH, compact, plain, round_time};
 use turnkey_report::figures::{short, thousands, time};
 use turnkey_report::svg::{Anchor, Svg, steps};
@@ -23,9 +24,6 @@ pub(super) struct Chart {
 
 /// A bar that its figure fits on.
 const WIDE: f64 = 34.0;
-
-/// The ceiling has one situation of its own and is no way to run a bot.
-const CEILING: &str = "sqlite-ceiling";
 
 /// The sheets of all charts: one for each sync level and size of a state.
 pub(super) fn sheets(results: &Results) -> Vec<Sheet<'_>> {
@@ -185,10 +183,8 @@ impl<'a> Sheet<'a> {
         let plots = Plots::of_bars(panels.len(), groups.len() * engines.len());
         for (n, in_flight) in panels.iter().enumerate() {
             let plot = plots.at(n);
-            let name = match in_flight {
-                1 => "1 turn in flight in each process".to_owned(),
-                many => format!("{many} turns in flight in each process"),
-            };
+            let turns = count(*in_flight, "turn", "turns");
+            let name = format!("{turns} in flight in each process");
             let in_panel =
                 |row: &&&Median| row.situation.in_flight == *in_flight && row.engine != CEILING;
             let most = self.rows.iter().filter(in_panel).map(|row| ends(row).1);
@@ -260,10 +256,7 @@ impl<'a> Sheet<'a> {
         let plots = Plots::new(panels.len());
         for (n, processes) in panels.iter().enumerate() {
             let plot = plots.at(n);
-            let name = match processes {
-                1 => "1 process".to_owned(),
-                many => format!("{many} processes"),
-            };
+            let name = count(*processes, "process", "processes");
             let in_panel =
                 |row: &&&Median| row.situation.processes == *processes && row.engine != CEILING;
             let most = self.rows.iter().filter(in_panel).map(|row| ends(row).1);
@@ -469,14 +462,10 @@ fn ends(row: &Median) -> (f64, f64) {
 
 /// In words.
 fn situation(processes: usize, in_flight: usize) -> String {
-    let number = |n: usize, one: &str, many: &str| match n {
-        1 => format!("1 {one}"),
-        n => format!("{n} {many}"),
-    };
     format!(
         "{}, {} in flight in each",
-        number(processes, "process", "processes"),
-        number(in_flight, "turn", "turns")
+        count(processes, "process", "processes"),
+        count(in_flight, "turn", "turns")
     )
 }
 

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::super::measure::NOISY;
-use super::super::results::{Median, Results, Situation, engine_with};
+use super::super::results::{Knee, Median, Results, case_name, engine_with};
 use super::super::verdict::{count, durability, headline, losses};
 use super::super::{judge, sweep, table, workload};
 use super::charts::Chart;
@@ -137,10 +137,8 @@ fn warnings(body: &mut String, results: &Results) {
     }
     for row in results.medians.iter().filter(|row| row.starved_runs > 0) {
         lines.push(format!(
-            "{}, {}, {}: <b>{}</b>: a process completed less than a tenth of an even share (the slowest {} of it, the median)",
-            escape(&engine_with(&row.engine, &row.situation)),
-            row.situation.short(),
-            escape(&row.situation.sync),
+            "{}: <b>{}</b>: a process completed less than a tenth of an even share (the slowest {} of it, the median)",
+            escape(&case_name(&row.engine, &row.situation)),
             table::starved(row),
             table::percent(row.slowest_share)
         ));
@@ -153,10 +151,8 @@ fn warnings(body: &mut String, results: &Results) {
     }
     for run in results.runs.iter().filter(|run| !run.is_good()) {
         lines.push(format!(
-            "<span class=\"bad\">FAILED</span> {}, {}, {}, repeat {}: {}",
-            escape(&engine_with(&run.engine, &run.situation)),
-            run.situation.short(),
-            escape(&run.situation.sync),
+            "<span class=\"bad\">FAILED</span> {}, repeat {}: {}",
+            escape(&case_name(&run.engine, &run.situation)),
             run.repeat,
             escape(run.failed.as_deref().unwrap_or_default())
         ));
@@ -248,7 +244,7 @@ fn knees(body: &mut String, results: &Results) {
     if results.knees.is_empty() {
         return;
     }
-    let rows = results.knees.iter().map(|found| {
+    let row = |found: &Knee| {
         vec![
             engine_with(&found.engine, &found.situation),
             format!(
@@ -258,8 +254,8 @@ fn knees(body: &mut String, results: &Results) {
             ),
             table::knee(found),
         ]
-    });
-    let rows: Vec<_> = rows.collect();
+    };
+    let rows: Vec<_> = results.knees.iter().map(row).collect();
     small_table(
         body,
         "Where it breaks",
@@ -277,21 +273,7 @@ fn effects(body: &mut String, results: &Results) {
     if results.effects.is_empty() {
         return;
     }
-    let rows = results.effects.iter().map(|effect| {
-        vec![
-            format!(
-                "{}={} over {}",
-                effect.setting, effect.value, effect.against
-            ),
-            effect.engine.clone(),
-            effect.pairs.to_string(),
-            table::ratio(effect.ratio, effect.interval),
-            effect.verdict.words().to_owned(),
-            table::ratio(effect.p99_ratio, effect.p99_interval),
-            effect.p99_verdict.words().to_owned(),
-        ]
-    });
-    let rows: Vec<_> = rows.collect();
+    let rows: Vec<_> = results.effects.iter().map(table::effect).collect();
     let head = [
         "setting",
         "engine",
@@ -365,14 +347,10 @@ fn medians(body: &mut String, results: &Results) {
     }
     body.push_str("</tr></thead><tbody>\n");
     let mut rows: Vec<&Median> = results.medians.iter().collect();
-    let alike = |row: &Median| Situation {
-        settings: Default::default(),
-        ..row.situation.clone()
-    };
-    rows.sort_by_key(|row| alike(row));
+    rows.sort_by_key(|row| row.situation.without_settings());
     let mut situation = None;
     for row in rows {
-        let here = alike(row);
+        let here = row.situation.without_settings();
         if situation.as_ref() != Some(&here) {
             let sizes = results.settings.state_bytes.len();
             let _ = writeln!(

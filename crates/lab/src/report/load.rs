@@ -3,7 +3,8 @@
 //! Called by `charts.rs` instead of the others where there are rates. All axes are
 //! logarithmic; marks are 95 % intervals of the medians.
 
-use super::super::results::Median;
+use super::super::results::{Median, engine_with};
+use super::super::verdict::count;
 use super::charts::{Chart, Sheet, label};
 use super::panels::{PLOT, Plot, Plots, compact, round_time};
 use turnkey_report::figures::{thousands, time};
@@ -66,13 +67,6 @@ fn line<'a>(sheet: &Sheet<'a>, engine: &str, processes: usize) -> Vec<&'a Median
     rows
 }
 
-fn panel_name(processes: usize) -> String {
-    match processes {
-        1 => "1 process".to_owned(),
-        many => format!("{many} processes"),
-    }
-}
-
 /// The rates below a panel.
 fn across(svg: &mut Svg, plot: &Plot, sheet: &Sheet<'_>, x: &Scale) {
     let mut last = f64::MIN;
@@ -85,13 +79,7 @@ fn across(svg: &mut Svg, plot: &Plot, sheet: &Sheet<'_>, x: &Scale) {
             last = at;
         }
     }
-    svg.text(
-        plot.x + plot.width / 2.0,
-        plot.bottom() + 40.0,
-        "sub",
-        Anchor::Middle,
-        "turns/s due",
-    );
+    plot.below(svg, "turns/s due");
 }
 
 fn latency(sheet: &Sheet<'_>, panels: &[usize], (least, most): (f64, f64)) -> Chart {
@@ -107,13 +95,7 @@ fn latency(sheet: &Sheet<'_>, panels: &[usize], (least, most): (f64, f64)) -> Ch
     );
     for (n, processes) in panels.iter().enumerate() {
         let plot = plots.at(n);
-        svg.text(
-            plot.x,
-            plot.y - 12.0,
-            "panel",
-            Anchor::Start,
-            &panel_name(*processes),
-        );
+        plot.name(&mut svg, &count(*processes, "process", "processes"));
         let y = Scale::new(low, high, plot.bottom(), -PLOT);
         let x = Scale::new(least, most, plot.x + 12.0, plot.width - 24.0);
         grid(&mut svg, &plot, &y, round_time);
@@ -170,7 +152,7 @@ fn grid(svg: &mut Svg, plot: &Plot, y: &Scale, label: fn(f64) -> String) {
 /// A dashed line where an engine was last seen to keep up.
 fn knee(svg: &mut Svg, sheet: &Sheet<'_>, engine: &str, processes: usize, plot: &Plot, x: &Scale) {
     let found = sheet.results.knees.iter().find(|knee| {
-        super::super::results::engine_with(&knee.engine, &knee.situation) == engine
+        engine_with(&knee.engine, &knee.situation) == engine
             && knee.situation.processes == processes
             && knee.situation.sync == sheet.sync
     });
@@ -186,14 +168,8 @@ fn completed(sheet: &Sheet<'_>, panels: &[usize], (least, most): (f64, f64)) -> 
     let plots = Plots::new(panels.len());
     for (n, processes) in panels.iter().enumerate() {
         let plot = plots.at(n);
-        svg.text(
-            plot.x,
-            plot.y - 12.0,
-            "panel",
-            Anchor::Start,
-            &panel_name(*processes),
-        );
-        svg.text_up(plot.x - 48.0, plot.y + PLOT / 2.0, "turns/s completed");
+        plot.name(&mut svg, &count(*processes, "process", "processes"));
+        plot.beside(&mut svg, "turns/s completed");
         let x = Scale::new(least, most, plot.x + 12.0, plot.width - 24.0);
         let speeds = sheet.rows.iter().map(|row| row.turns_per_second);
         let slowest = speeds.fold(least, f64::min).max(1.0);

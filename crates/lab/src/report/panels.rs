@@ -1,6 +1,6 @@
 //! Panels of a chart side by side: their places, axes and grids; figures on axes.
 //!
-//! Used by `charts.rs`. Sizes are in the units of the drawing, pixels at its own size.
+//! Used by `charts.rs` and `load.rs`. Sizes are in the units of the drawing, pixels at its own size.
 
 use turnkey_report::svg::{Anchor, Svg, steps};
 
@@ -77,7 +77,7 @@ impl Plot {
         up: &str,
         across: &str,
     ) -> f64 {
-        svg.text(self.x, self.y - 12.0, "panel", Anchor::Start, name);
+        self.name(svg, name);
         let steps = steps(most, 5);
         let scale = PLOT / steps.last().copied().unwrap_or(1.0);
         for step in &steps {
@@ -90,15 +90,25 @@ impl Plot {
             (self.x + self.width, self.bottom()),
             "axis",
         );
-        svg.text_up(self.x - 48.0, self.y + PLOT / 2.0, up);
-        svg.text(
-            self.x + self.width / 2.0,
-            self.bottom() + 40.0,
-            "sub",
-            Anchor::Middle,
-            across,
-        );
+        self.beside(svg, up);
+        self.below(svg, across);
         scale
+    }
+
+    /// Its name, above it.
+    pub(super) fn name(&self, svg: &mut Svg, name: &str) {
+        svg.text(self.x, self.y - 12.0, "panel", Anchor::Start, name);
+    }
+
+    /// What its upright axis is about.
+    pub(super) fn beside(&self, svg: &mut Svg, what: &str) {
+        svg.text_up(self.x - 48.0, self.y + PLOT / 2.0, what);
+    }
+
+    /// What its other axis is about.
+    pub(super) fn below(&self, svg: &mut Svg, what: &str) {
+        let middle = self.x + self.width / 2.0;
+        svg.text(middle, self.bottom() + 40.0, "sub", Anchor::Middle, what);
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) struct Source {
     #[serde(flatten)]
     pub(crate) shape: Shape,
     /// Of zipfian and latest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     skew: Option<f64>,
 }
 

@@ -6,12 +6,13 @@
 //! | `mod.rs` | a workload as its file has it, checked |
 //! | `draw.rs` | where parameters come from |
 //! | `sql.rs` | the text of a statement for each kind of database |
-//! | `shipped/` | those that come with the program |
+//! | `shipped.rs` `shipped/` | those that come with the program |
 //!
-//! Made by `plan.rs`, sent to every process of a run, obeyed by `engines/sql*.rs`. Bounds:
+//! Read for `options.rs`, sent to every process of a run, obeyed by `engines/sql/`. Bounds:
 //! [`MAX_ROWS`] of a table, [`MAX_PARTS`] of anything else.
 
 mod draw;
+pub(crate) mod shipped;
 mod sql;
 
 use std::collections::BTreeMap;
@@ -32,32 +33,6 @@ const MAX_PARTS: usize = 64;
 
 /// The load that every engine knows by itself: not in a file.
 pub(crate) const TURN: &str = "turn";
-
-/// Those that come with the program.
-const SHIPPED: [(&str, &str); 13] = [
-    ("append", include_str!("shipped/append.toml")),
-    ("bank", include_str!("shipped/bank.toml")),
-    (
-        "multiwriter-bulk",
-        include_str!("shipped/multiwriter-bulk.toml"),
-    ),
-    (
-        "multiwriter-groups",
-        include_str!("shipped/multiwriter-groups.toml"),
-    ),
-    (
-        "multiwriter-hot",
-        include_str!("shipped/multiwriter-hot.toml"),
-    ),
-    ("queue", include_str!("shipped/queue.toml")),
-    ("read-mostly", include_str!("shipped/read-mostly.toml")),
-    ("ycsb-a", include_str!("shipped/ycsb-a.toml")),
-    ("ycsb-b", include_str!("shipped/ycsb-b.toml")),
-    ("ycsb-c", include_str!("shipped/ycsb-c.toml")),
-    ("ycsb-d", include_str!("shipped/ycsb-d.toml")),
-    ("ycsb-e", include_str!("shipped/ycsb-e.toml")),
-    ("ycsb-f", include_str!("shipped/ycsb-f.toml")),
-];
 
 /// A workload.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -111,8 +86,7 @@ fn one() -> u32 {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Text {
-    One(String),
-    Many(Vec<Statement>),
+    All(Statements),
     Of(ByDialect),
 }
 
@@ -128,7 +102,7 @@ pub(crate) struct ByDialect {
 /// One statement or several.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-enum Statements {
+pub(crate) enum Statements {
     One(String),
     Many(Vec<Statement>),
 }
@@ -163,20 +137,16 @@ pub(crate) struct Invariant {
 impl Text {
     /// The statements for a kind of database; none: it is not said for it.
     pub(crate) fn statements(&self, dialect: Dialect) -> Option<Vec<String>> {
-        let many = |list: &[Statement]| list.iter().map(Statement::text).collect();
-        match self {
-            Text::One(sql) => Some(vec![sql.clone()]),
-            Text::Many(list) => Some(many(list)),
-            Text::Of(by) => match dialect {
-                Dialect::Sqlite => by.sqlite.as_ref(),
-                Dialect::Postgres => by.postgres.as_ref(),
-                Dialect::Mysql => by.mysql.as_ref(),
-            }
-            .map(|statements| match statements {
-                Statements::One(sql) => vec![sql.clone()],
-                Statements::Many(list) => many(list),
-            }),
-        }
+        let statements = match (self, dialect) {
+            (Text::All(statements), _) => statements,
+            (Text::Of(by), Dialect::Sqlite) => by.sqlite.as_ref()?,
+            (Text::Of(by), Dialect::Postgres) => by.postgres.as_ref()?,
+            (Text::Of(by), Dialect::Mysql) => by.mysql.as_ref()?,
+        };
+        Some(match statements {
+            Statements::One(sql) => vec![sql.clone()],
+            Statements::Many(list) => list.iter().map(Statement::text).collect(),
+        })
     }
 }
 
@@ -194,30 +164,6 @@ impl Statement {
     }
 }
 
-/// The names of those that come with the program.
-pub(crate) fn shipped_names() -> Vec<&'static str> {
-    let others = SHIPPED.iter().map(|(name, _)| *name);
-    std::iter::once(TURN).chain(others).collect()
-}
-
-/// Name and meaning of each, for `--help`.
-pub fn shipped_about() -> Vec<(String, String)> {
-    let turn = "lock, read, change and write one user's state: what a bot does";
-    let mut all = vec![(TURN.to_owned(), turn.to_owned())];
-    for (name, text) in SHIPPED {
-        if let Ok(workload) = parse(text) {
-            all.push((name.to_owned(), workload.about));
-        }
-    }
-    all
-}
-
-/// The text of a workload that comes with the program.
-pub(crate) fn shipped_text(name: &str) -> Option<&'static str> {
-    let found = SHIPPED.iter().find(|(known, _)| *known == name);
-    found.map(|(_, text)| *text)
-}
-
 /// A workload with the text of its file: one that comes with the program, or a file's; none
 /// for `turn`.
 ///
@@ -227,13 +173,13 @@ pub(crate) fn load(name: &str) -> crate::error::Result<Option<(Workload, String)
     if name == TURN {
         return Ok(None);
     }
-    let text = match shipped_text(name) {
+    let text = match shipped::text(name) {
         Some(text) => text.to_owned(),
         None => std::fs::read_to_string(Path::new(name)).map_err(|e| {
             Error::Start(format!(
                 "--workload {name}: no workload of this name comes with the program (there are {}), and \
                  the file cannot be read: {}",
-                shipped_names().join(", "),
+                shipped::names().join(", "),
                 turnkey_report::files::reason(&e)
             ))
         })?,
@@ -372,19 +318,6 @@ impl Workload {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_comes_with_the_program_is_sound_and_runs_everywhere() {
-        for (name, text) in SHIPPED {
-            let workload = parse(text).unwrap_or_else(|why| panic!("{name}: {why}"));
-            assert_eq!(workload.name, name);
-            for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::Mysql] {
-                workload.runs_on(dialect).unwrap();
-            }
-            // A read-mostly load has nothing to add up but its rows.
-            assert!(!workload.invariants.is_empty(), "{name}");
-        }
-    }
 
     #[test]
     fn the_example_of_the_documentation_is_a_workload() {

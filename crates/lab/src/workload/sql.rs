@@ -1,6 +1,6 @@
 //! Statements for each kind of database: `:name` becomes what its driver wants.
 //!
-//! Used by `mod.rs` to check a file and by `engines/sql*.rs` to run it. Names in quotes and
+//! Used by `mod.rs` to check a file and by `engines/sql/` to run it. Names in quotes and
 //! in comments are left alone, as is PostgreSQL's `::`.
 
 use super::Text;

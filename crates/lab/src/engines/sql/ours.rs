@@ -5,20 +5,17 @@
 //! A `SELECT` among statements that write is asked before the commit, outside its
 //! transaction: a handler reads so, too. Its update's id and answer are kept as always.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use tokio::task::{JoinSet, LocalSet};
 use turnkey_storage::{Begun, Commit, Statement, Storage};
 
 use super::super::super::measure::{self, Meter};
 use super::super::super::order::{Load, Window};
-use super::super::super::pace::Pace;
 use super::super::super::workload::{Dialect, Workload};
-use super::super::ours::{begin, commit, kind, open};
-use super::{Ready, draws, migrations, ready, rows, values};
+use super::super::lanes;
+use super::super::ours::{begin, commit, is_certain, kind, open, prepare};
+use super::{Ready, draws, ready, rows, tables, values};
 use crate::error::Error;
-use turnkey_storage::Address;
 
 /// The state of a client's dialog: this is not about states.
 const STATE: &str = "{}";
@@ -30,14 +27,8 @@ fn dialect(load: &Load) -> crate::error::Result<Dialect> {
 }
 
 pub(super) fn fill(load: &Load, workload: &Workload) -> crate::error::Result<()> {
-    if !load.engine.has_writer() {
-        let address = load.url.parse::<Address>().map_err(Error::start)?;
-        let migrations = migrations(workload, load.engine)?;
-        turnkey_storage::Database::at(&address, load.sync.storage())
-            .and_then(|database| database.prepare(&migrations))
-            .map_err(Error::start)?;
-    }
     let dialect = dialect(load)?;
+    prepare(load, &tables(workload, dialect)?)?;
     let runtime = super::super::runtime()?;
     let storage = runtime.block_on(async { open(load) })?;
     let mut part = 0;
@@ -66,7 +57,6 @@ async fn turn(
     update: &str,
     statements: Vec<Statement>,
 ) -> crate::error::Result<Result<(), (bool, turnkey_storage::Error)>> {
-    use turnkey_storage::Error as E;
     let mut granted = match storage.begin(begin(client, update)).await {
         Ok(Begun::Granted(granted)) => granted,
         Ok(Begun::Seen(_)) => return Err(Error::Start("an update's id came twice".to_owned())),
@@ -77,10 +67,7 @@ async fn turn(
         ..commit(update.to_owned(), STATE.to_owned())
     };
     let committed = storage.commit(&mut granted.grant, commit).await;
-    Ok(committed.map_err(|error| {
-        let is_certain = matches!(error, E::Stale | E::Full | E::Statement(_));
-        (!is_certain, error)
-    }))
+    Ok(committed.map_err(|error| (!is_certain(&error), error)))
 }
 
 pub(super) fn turns(
@@ -90,19 +77,15 @@ pub(super) fn turns(
 ) -> crate::error::Result<Meter> {
     let transactions = Rc::new(ready(workload, dialect(load)?)?);
     let draws = Rc::new(draws(load, workload));
-    let runtime = super::super::runtime()?;
-    LocalSet::new().block_on(&runtime, async {
+    lanes::local(async {
         let storage = open(load)?;
         storage.dialogs_with_unsent(1).await.map_err(Error::start)?;
         let meter = Meter::of_kinds(start()?, &workload.names())?;
-        let meter = Rc::new(RefCell::new(meter));
-        let pace = Rc::new(Pace::new(load, meter.borrow().window()));
-        let mut lanes = JoinSet::new();
-        for lane in 0..load.in_flight {
-            let (storage, meter, pace) = (storage.clone(), meter.clone(), pace.clone());
+        let meter = lanes::run(load, meter, |lane, pace, meter| {
+            let storage = storage.clone();
             let (transactions, draws) = (transactions.clone(), draws.clone());
             let client = (load.process * load.in_flight + lane) as u64;
-            lanes.spawn_local(async move {
+            async move {
                 while let Some(began) = pace.next().await {
                     let number = draws.transaction();
                     let Some(transaction) = transactions.get(number) else {
@@ -121,12 +104,10 @@ pub(super) fn turns(
                         }
                     }
                 }
-                Ok::<_, Error>(())
-            });
-        }
-        super::super::all_lanes(lanes, &pace, &meter).await?;
-        let meter = Rc::try_unwrap(meter).map_err(|_| Error::msg("a lane is left"))?;
-        Ok(meter.into_inner())
+                Ok(())
+            }
+        });
+        meter.await
     })
 }
 

@@ -2,21 +2,17 @@
 //! what `mysql-plain` and `postgres-plain` have in common. Each statement is prepared once
 //! on each connection.
 //!
-//! Bounds: `pool` connections a process; a transaction waits for one in line, and its wait
-//! counts.
+//! Bound: that of [`Pool`].
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, LocalSet};
 use turnkey_storage::Value;
 
 use super::super::super::measure::Meter;
 use super::super::super::order::{Load, Window};
-use super::super::super::pace::Pace;
 use super::super::super::workload::{Dialect, Prepared, Workload};
+use super::super::lanes::{self, Pool};
 use super::super::plain::Ended;
 use super::{Ready, draws, ready, rows, tables, values};
 use crate::error::Error;
@@ -81,34 +77,20 @@ pub(super) fn turns<C: Connection + 'static>(
 ) -> crate::error::Result<Meter> {
     let transactions = Rc::new(ready(workload, C::DIALECT)?);
     let draws = Rc::new(draws(load, workload));
-    let runtime = super::super::runtime()?;
-    LocalSet::new().block_on(&runtime, async {
-        let mut pool = Vec::new();
-        for _ in 0..load.pool.min(load.in_flight).max(1) {
-            pool.push(C::open(load).await?);
-        }
-        // First come, first served.
-        let free = Rc::new(Semaphore::new(pool.len()));
-        let pool = Rc::new(RefCell::new(pool));
+    lanes::local(async {
+        let pool = Pool::open(load, C::open).await?;
         let meter = Meter::of_kinds(start()?, &workload.names())?;
-        let meter = Rc::new(RefCell::new(meter));
-        let pace = Rc::new(Pace::new(load, meter.borrow().window()));
-        let mut lanes = JoinSet::new();
-        for lane in 0..load.in_flight {
-            let (pool, free, meter, pace) =
-                (pool.clone(), free.clone(), meter.clone(), pace.clone());
+        let meter = lanes::run(load, meter, |lane, pace, meter| {
+            let pool = pool.clone();
             let (transactions, draws) = (transactions.clone(), draws.clone());
-            lanes.spawn_local(async move {
+            async move {
                 while let Some(began) = pace.next().await {
                     let kind = draws.transaction();
                     let Some(transaction) = transactions.get(kind) else {
                         return Err(Error::msg("a transaction that is not there"));
                     };
                     let drawn = draws.all(&transaction.parameters, lane);
-                    let _permit = free.acquire().await?;
-                    let Some(mut conn) = pool.borrow_mut().pop() else {
-                        return Err(Error::msg("a permit without a connection"));
-                    };
+                    let mut conn = pool.take().await?;
                     // A deadlock is the loser's to try again, as long as the window is open.
                     loop {
                         let ended = once(&mut conn, transaction, &drawn).await?;
@@ -128,17 +110,16 @@ pub(super) fn turns<C: Connection + 'static>(
                         }
                         break;
                     }
-                    pool.borrow_mut().push(conn);
+                    pool.give_back(conn);
                 }
-                Ok::<_, Error>(())
-            });
-        }
-        super::super::all_lanes(lanes, &pace, &meter).await?;
-        for conn in pool.take() {
+                Ok(())
+            }
+        });
+        let meter = meter.await?;
+        for conn in pool.leave() {
             conn.close().await?;
         }
-        let meter = Rc::try_unwrap(meter).map_err(|_| Error::msg("a lane is left"))?;
-        Ok(meter.into_inner())
+        Ok(meter)
     })
 }
 
