@@ -23,15 +23,13 @@ mod unheard;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use nix::time::{ClockId, clock_gettime};
-
 pub(crate) use self::groups::{Groups, MAX_HANDLERS};
 pub(crate) use self::histogram::{BUCKETS, Histogram, percentile, upper_bound};
 pub(crate) use self::longest::Longest;
 pub(crate) use self::tallies::Tallies;
 pub(crate) use self::unheard::Unheard;
 use crate::shared::arrivals::{self, Arrivals};
-use crate::shared::clock::unix_ms;
+use crate::shared::clock::{monotonic_ms, unix_ms};
 use crate::shared::met::{self, Met};
 use crate::shared::pacing::{self, Pacer};
 use crate::shared::rate::{self, Limiter};
@@ -357,11 +355,4 @@ impl Slot {
             beat => Some(monotonic_ms().saturating_sub(beat)),
         }
     }
-}
-
-/// A clock that is the same in all processes and never set.
-fn monotonic_ms() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(1, |t| {
-        t.tv_sec() as u64 * 1000 + t.tv_nsec() as u64 / 1_000_000
-    })
 }
