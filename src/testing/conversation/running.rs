@@ -16,7 +16,6 @@ use super::{Conversation, Question, Set};
 use crate::author::error::{Error, Result};
 use crate::author::message::{Action, DialogKey, Kind, TimerChange, Update, address};
 use crate::author::newer::Newer;
-use crate::author::steps::{Steps, Wish};
 use crate::handlers::{Call, Handled, Interruption, RunEnd};
 use crate::shared::arrivals::{Arrivals, WORDS};
 use crate::testing::PATIENCE;
@@ -103,7 +102,8 @@ where
                 newer: Newer::new(arrivals(), Instant::now() + PATIENCE),
                 interruption: Interruption::default(),
             };
-            let mut returned = with_steps(&steps, handler.call(call)).await;
+            steps.begin_attempt();
+            let mut returned = steps.serve(handler.call(call)).await;
             let mut handled = match returned.outcome {
                 RunEnd::Ended(handled) => handled?,
                 RunEnd::Interrupted => return Err(Error::msg("the turn was interrupted")),
@@ -239,21 +239,6 @@ async fn begin(storage: &dyn Storage, dialog: DialogKey, update: String) -> Resu
     match granted.seen {
         Some(_) => Err(seen()),
         None => Ok(granted),
-    }
-}
-
-/// Runs it, and keeps the steps that it asks for.
-async fn with_steps<T>(steps: &Steps, work: impl Future<Output = T>) -> T {
-    steps.begin_attempt();
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            Wish { step, answer } = steps.asked() => {
-                drop(answer.send(Ok(steps.stands(step.name, step.value))));
-            }
-        }
     }
 }
 
