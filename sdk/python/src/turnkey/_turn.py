@@ -502,7 +502,8 @@ class Turn(BaseTurn[S]):
         inbox is full, or it has more than 64 KiB."""
         step = self._begin_step(name)
         if self._awaited:
-            return self._step_awaited(step, func, args, kwargs)  # type: ignore[return-value]
+            asked = self._ask_awaited
+            return _stepped(step, func, args, kwargs, asked)  # type: ignore[return-value]
         if step.is_kept:
             return step.result  # type: ignore[no-any-return]
         with step:
@@ -517,15 +518,6 @@ class Turn(BaseTurn[S]):
                 self._ask("step", step.question(value))
             )
 
-    async def _step_awaited(self, step: Step, func: Any, args: Any, kwargs: Any) -> Any:
-        if step.is_kept:
-            return step.result
-        with step:
-            value = func(*args, **kwargs)
-            if hasattr(value, "__await__"):
-                value = await value
-            return step.take(self._ask("step", step.question(value)))
-
     def has_newer(self) -> bool:
         """Whether the user has sent something newer in this dialog, for a handler that looks
         between two steps of its work. What it replies then is this turn's end all the same; the
@@ -538,6 +530,9 @@ class Turn(BaseTurn[S]):
         if self._ended:
             raise _ended(sort)
         return self._asked.ask(self, sort, fields)
+
+    async def _ask_awaited(self, sort: str, fields: Dict[str, Any]) -> Any:
+        return self._ask(sort, fields)
 
 
 class AsyncTurn(BaseTurn[S]):
@@ -607,16 +602,7 @@ class AsyncTurn(BaseTurn[S]):
         tried again. The commit takes the steps away; an update that is given up keeps
         them. Raises `turnkey.StepError` when the result cannot be kept: the storage is away, the
         inbox is full, or it has more than 64 KiB."""
-        return self._step(self._begin_step(name), func, args, kwargs)
-
-    async def _step(self, step: Step, func: Any, args: Any, kwargs: Any) -> Any:
-        if step.is_kept:
-            return step.result
-        with step:
-            value = func(*args, **kwargs)
-            if hasattr(value, "__await__"):
-                value = await value
-            return step.take(await self._ask("step", step.question(value)))
+        return _stepped(self._begin_step(name), func, args, kwargs, self._ask)
 
     async def newer(self) -> None:
         """Waits until the user has sent something newer in this dialog, to whichever worker: a
@@ -650,6 +636,19 @@ def goes_on(turn: BaseTurn[Any], cancel: Dict[str, Any]) -> bool:
     """Whether a turn is not to be cancelled: by a newer message, once it has begun a step. What
     was paid stays what it was paid for."""
     return cancel.get("reason") == "newer" and turn._steps is not None
+
+
+async def _stepped(
+    step: Step, func: Any, args: Any, kwargs: Any, ask: Callable[..., Awaitable[Any]]
+) -> Any:
+    """A step that is awaited."""
+    if step.is_kept:
+        return step.result
+    with step:
+        value = func(*args, **kwargs)
+        if hasattr(value, "__await__"):
+            value = await value
+        return step.take(await ask("step", step.question(value)))
 
 
 def _dead(replies: List[Dict[str, Any]]) -> List[DeadReply]:
