@@ -178,9 +178,9 @@ where
         self
     }
 
-    /// Whose state it is in a group, as [`App::dialog_by`](crate::App::dialog_by) takes it. What
-    /// that calls a dialog is its "user" in all that this has: `7@-1007` is the user 7 in the group
-    /// -1007, without this.
+    /// Whose state it is in a group, as [`App::dialog_by`](crate::App::dialog_by) takes it. The
+    /// methods here take the dialog's name for a user in a group: without this, `7@-1007` is the
+    /// user 7 in the group -1007.
     ///
     /// ```
     /// use turnkey::{Chat, DialogBy, Turn, testing::Conversation};
