@@ -1,7 +1,7 @@
 //! What authors see: the errors, updates and replies, the turn, user locks.
 //!
-//! Plain data and traits: nothing here runs a turn. Imports nothing of ours but the
-//! storage crate's keys.
+//! Plain data and traits: nothing here runs a turn. Imports nothing of ours but the storage
+//! crate and `shared/`.
 
 mod asking;
 mod coming_back;

@@ -9,9 +9,8 @@ impl<S> Turn<S> {
     /// Queues a reply. It is sent after the turn is committed, in order.
     ///
     /// ```
-    /// use turnkey::{Turn, testing};
+    /// use turnkey::{Reply, Turn, testing};
     ///
-    /// use turnkey::Reply;
     /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
     ///     turn.reply("Plain text, shown as it is");
     ///     turn.reply(Reply::markup("**Tea** or coffee?").button("Tea", "tea").button("Coffee", "coffee"));

@@ -2,15 +2,16 @@
 //!
 //! One [`Steps`] belongs to an update; all attempts at it share it. The handler's side
 //! ([`Turn::step`](crate::Turn::step), `handlers/command/`) asks with [`Steps::keep`]; whoever
-//! runs the handler (`turn/stepping.rs`) takes the wish with [`Steps::asked`], writes it, and
-//! answers. Invariants: what is known here is durable; what was asked for is written even if
-//! nobody waits for the answer any more, since it has happened. Bounds: [`MOST`] steps,
-//! [`MAX_NAME`](steps::MAX_NAME), [`MAX_VALUE`], [`MAX_ALL`].
+//! runs the handler (`turn/stepping.rs`; in tests [`Steps::serve`]) takes the wish with
+//! [`Steps::asked`], writes it, and answers. Invariants: what is known here is durable; what was
+//! asked for is written even if nobody waits for the answer any more, since it has happened.
+//! Bounds: [`MOST`] steps, [`MAX_NAME`](steps::MAX_NAME), [`MAX_VALUE`], [`MAX_ALL`].
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::panic::Location;
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -163,6 +164,21 @@ impl Steps {
         .await
     }
 
+    /// Runs a handler, and keeps in memory what it asks for: where nothing has to last, as in a
+    /// test.
+    pub(crate) async fn serve<T>(&self, handler: impl Future<Output = T>) -> T {
+        let mut handler = pin!(handler);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut handler => return done,
+                Wish { step, answer } = self.asked() => {
+                    drop(answer.send(Ok(self.stands(step.name, step.value))));
+                }
+            }
+        }
+    }
+
     /// The next wish, if there is one now.
     pub(crate) fn take(&self) -> Option<Wish> {
         self.asked.borrow_mut().pop_front()
@@ -244,23 +260,7 @@ pub(crate) async fn run<T: Serialize + DeserializeOwned>(
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use super::*;
-
-    /// Runs it, and keeps what it asks for.
-    async fn with<T>(steps: &Steps, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut work => return done,
-                Wish { step, answer } = steps.asked() => {
-                    drop(answer.send(Ok(steps.stands(step.name, step.value))));
-                }
-            }
-        }
-    }
 
     #[track_caller]
     fn step<'a, T: Serialize + DeserializeOwned + 'a>(
@@ -268,7 +268,7 @@ mod tests {
         name: &'a str,
         body: impl Future<Output = Result<T>> + 'a,
     ) -> impl Future<Output = Result<T>> + 'a {
-        with(steps, run(steps, used, Location::caller(), name, body))
+        steps.serve(run(steps, used, Location::caller(), name, body))
     }
 
     async fn gives<T>(value: T) -> Result<T> {

@@ -13,8 +13,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
 use turnkey_storage::DialogKey;
+
+use crate::shared::clock::monotonic_ms;
 
 /// Pairs of words: a power of two.
 const PAIRS: usize = 1 << 12;
@@ -43,7 +44,7 @@ impl Arrivals {
 
     /// For so long somebody wants to know of updates of this dialog.
     pub(crate) fn want(&self, dialog: &DialogKey, time: Duration) {
-        let until = now_ms() + time.as_millis() as u64;
+        let until = monotonic_ms() + time.as_millis() as u64;
         self.words[WISHED].fetch_max(until, Relaxed);
         self.pair(dialog)[0].fetch_max(until, Relaxed);
     }
@@ -59,7 +60,7 @@ impl Arrivals {
             return false;
         }
         let until = self.pair(dialog)[0].load(Relaxed);
-        until != 0 && until > now_ms()
+        until != 0 && until > monotonic_ms()
     }
 
     /// One came, and can be seen in the inbox.
@@ -88,13 +89,6 @@ impl Arrivals {
         let first = FIRST + 2 * (hasher.finish() as usize % PAIRS);
         &self.words[first..first + 2]
     }
-}
-
-/// Of a clock that is the same in all processes and never set.
-fn now_ms() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
-        t.tv_sec() as u64 * 1000 + t.tv_nsec() as u64 / 1_000_000
-    })
 }
 
 #[cfg(test)]

@@ -16,9 +16,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
-use crate::shared::clock::unix_ms;
+use crate::shared::clock::{monotonic, monotonic_ms, unix_ms};
 use crate::shared::notable::{self, Line, Lines};
 
 /// Channels of a bot, the author's included.
@@ -145,7 +143,7 @@ impl Pace {
         let Some(rate) = rate else {
             return Ok(Duration::ZERO);
         };
-        let now = now().as_micros() as u64;
+        let now = monotonic().as_micros() as u64;
         let every = rate.every.as_micros() as u64;
         let at_once = every * u64::from(rate.burst.saturating_sub(1));
         let word = self.word(Word::Spent);
@@ -193,13 +191,13 @@ impl Pace {
     /// How long no call may go out; none when they may.
     pub(crate) fn pause_left(&self) -> Option<Duration> {
         let until = self.word(Word::Paused).load(Relaxed);
-        let left = until.checked_sub(now_ms())?;
+        let left = until.checked_sub(monotonic_ms())?;
         (left > 0).then(|| Duration::from_millis(left))
     }
 
     /// No call for so long.
     pub(crate) fn pause(&self, pause: Duration) {
-        let until = now_ms() + pause.as_millis() as u64;
+        let until = monotonic_ms() + pause.as_millis() as u64;
         self.word(Word::Paused).fetch_max(until, Relaxed);
     }
 
@@ -215,7 +213,7 @@ impl Pace {
     /// Notes that a chat was told "too many" for so long. Whether it is one of so many
     /// that the whole bot must be meant.
     pub(crate) fn is_flooded(&self, pause: Duration) -> bool {
-        let now = now_ms();
+        let now = monotonic_ms();
         let until = (now + pause.as_millis() as u64) & TIME;
         let word = self.word(Word::Flooded);
         let mut seen = word.load(Relaxed);
@@ -348,7 +346,7 @@ impl Pace {
         (self.channel, chat).hash(&mut hasher);
         let hash = hasher.finish();
         let tag = hash >> 48;
-        let now = now_ms();
+        let now = monotonic_ms();
         loop {
             let (word, seen) = self.find_chat(hash, now);
             let spent = seen & TIME;
@@ -384,15 +382,6 @@ fn spacing(rate: Option<Rate>) -> (u64, u64) {
         let every = rate.every.as_millis() as u64;
         (every, every * u64::from(rate.burst.saturating_sub(1)))
     })
-}
-
-/// A clock that is the same in all processes and never set.
-fn now() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Into::into)
-}
-
-fn now_ms() -> u64 {
-    now().as_millis() as u64
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
+use crate::shared::clock::monotonic;
 
 /// Seconds' worth that pass at once after a pause.
 pub(crate) const BURST: u64 = 3;
@@ -166,9 +166,9 @@ fn find(table: &[AtomicU64], hash: u64, now: u64) -> (&AtomicU64, u64) {
     own.or_else(free).unwrap_or_else(|| at(0))
 }
 
-/// A clock that is the same in all processes and never set, in microseconds.
+/// Microseconds of [`monotonic`].
 fn now() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| Duration::from(now).as_micros() as u64)
+    monotonic().as_micros() as u64
 }
 
 #[cfg(test)]

@@ -23,15 +23,13 @@ mod unheard;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use nix::time::{ClockId, clock_gettime};
-
 pub(crate) use self::groups::{Groups, MAX_HANDLERS};
 pub(crate) use self::histogram::{BUCKETS, Histogram, percentile, upper_bound};
 pub(crate) use self::longest::Longest;
 pub(crate) use self::tallies::Tallies;
 pub(crate) use self::unheard::Unheard;
 use crate::shared::arrivals::{self, Arrivals};
-use crate::shared::clock::unix_ms;
+use crate::shared::clock::{monotonic_ms, unix_ms};
 use crate::shared::met::{self, Met};
 use crate::shared::pacing::{self, Pacer};
 use crate::shared::rate::{self, Limiter};
@@ -143,8 +141,12 @@ const SLOT: usize =
     (FIELDS + histogram::WORDS + longest::WORDS + groups::WORDS + unheard::WORDS + tallies::WORDS)
         .next_multiple_of(8);
 
-/// Words behind the slots.
-const BEHIND: usize = pacing::WORDS + rate::WORDS + arrivals::WORDS + met::WORDS + trends::WORDS;
+/// Where each part begins behind the slots, and how many words there are of all.
+const RATE: usize = pacing::WORDS;
+const ARRIVALS: usize = RATE + rate::WORDS;
+const MET: usize = ARRIVALS + arrivals::WORDS;
+const TRENDS: usize = MET + met::WORDS;
+const BEHIND: usize = TRENDS + trends::WORDS;
 
 /// What is no child's: [`Shared`].
 const MASTER: usize = 0;
@@ -222,7 +224,7 @@ impl Scoreboard {
 
     /// The budgets that all workers share.
     pub(crate) fn pacer(&self) -> Pacer {
-        Pacer::new(&self.words[self.slots()..][..pacing::WORDS])
+        Pacer::new(self.behind(0, pacing::WORDS))
     }
 
     /// The limits of what is taken of whom, as they are set: updates of one user,
@@ -232,29 +234,28 @@ impl Scoreboard {
     }
 
     fn limits(&self) -> &'static [AtomicU64] {
-        &self.words[self.slots() + pacing::WORDS..][..rate::WORDS]
+        self.behind(RATE, rate::WORDS)
     }
 
     /// Who wants to know of newer updates, and whether some came.
     pub(crate) fn arrivals(&self) -> Arrivals {
-        let start = self.slots() + pacing::WORDS + rate::WORDS;
-        Arrivals::new(&self.words[start..start + arrivals::WORDS])
+        Arrivals::new(self.behind(ARRIVALS, arrivals::WORDS))
     }
 
     /// Whose names the database has.
     pub(crate) fn met(&self) -> Met {
-        let start = self.slots() + pacing::WORDS + rate::WORDS + arrivals::WORDS;
-        Met::new(&self.words[start..start + met::WORDS])
+        Met::new(self.behind(MET, met::WORDS))
     }
 
     /// The figures of the last day.
     pub(crate) fn trends(&self) -> Trends {
-        Trends::new(&self.words[self.words.len() - trends::WORDS..])
+        Trends::new(self.behind(TRENDS, trends::WORDS))
     }
 
-    /// Words of all slots.
-    fn slots(&self) -> usize {
-        self.words.len() - BEHIND
+    /// The words of a part behind the slots.
+    fn behind(&self, start: usize, words: usize) -> &'static [AtomicU64] {
+        let slots = self.words.len() - BEHIND;
+        &self.words[slots + start..][..words]
     }
 
     /// The sum of a field over all workers.
@@ -357,11 +358,4 @@ impl Slot {
             beat => Some(monotonic_ms().saturating_sub(beat)),
         }
     }
-}
-
-/// A clock that is the same in all processes and never set.
-fn monotonic_ms() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(1, |t| {
-        t.tv_sec() as u64 * 1000 + t.tv_nsec() as u64 / 1_000_000
-    })
 }

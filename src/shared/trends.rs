@@ -11,8 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
+use crate::shared::clock::monotonic_ms;
 use crate::shared::scoreboard::{BUCKETS, percentile};
 
 /// Points of a span.
@@ -131,12 +130,12 @@ impl Trends {
 
     /// Once a second, in each worker.
     pub(crate) fn look(&self, sample: &Sample) {
-        self.look_at(now_ms(), sample);
+        self.look_at(monotonic_ms(), sample);
     }
 
     /// The points of a span, the oldest first, the one under way at the end.
     pub(crate) fn points(&self, span: Span, sample: &Sample) -> Vec<Point> {
-        self.points_at(now_ms(), span, sample)
+        self.points_at(monotonic_ms(), span, sample)
     }
 
     fn look_at(&self, now: u64, sample: &Sample) {
@@ -274,13 +273,6 @@ impl Made {
             waiting: self.waiting,
         }
     }
-}
-
-/// A clock that is the same in all processes and never set.
-fn now_ms() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map_or(Duration::ZERO, Into::into)
-        .as_millis() as u64
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! For authors' tests. Invariants: state, SQL and steps take the way that they take in a bot,
 //! through JSON and the SQLite engine; a turn that fails changes nothing and is this call's
 //! error; nobody is tried again unless the test says so. Bound: ten seconds for a turn.
+//! `running.rs` runs the turns, `left.rs` has what they leave for later.
 
 use std::collections::{BTreeMap, HashMap};
 use std::marker::PhantomData;
@@ -17,17 +18,17 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use turnkey_storage::{Commit, LockAfter, Params, Row, Statement};
 
+use self::left::{Question, Set};
 use super::platform::Fake;
 use super::said::Said;
 use super::storage::Own;
 use crate::author::dialog_by::DialogBy;
 use crate::author::error::{Error, Result};
-use crate::author::message::{DialogKey, Kind, Reply, Update, When};
+use crate::author::message::{DialogKey, Kind, Update};
 use crate::author::steps::Steps;
 use crate::author::turn::Turn;
 use crate::handlers::AnyHandler;
 use crate::handlers::rust::Typed;
-use crate::shared::clock::unix_ms;
 
 /// Runs a handler once, without a process: a user who has this state writes this text. What is
 /// more than one message is a [`Conversation`].
@@ -104,25 +105,6 @@ pub struct Conversation<S> {
     state: PhantomData<fn() -> S>,
 }
 
-/// A timer or schedule that waits.
-struct Set {
-    /// The update whose turn has set it: its dialog is the timer's.
-    by: Arc<Update>,
-    when: When,
-    data: Value,
-}
-
-/// A question that [`Turn::ask_in`] has asked, and nobody has answered.
-struct Question {
-    /// The update that asked it: its dialog's turn the answer is.
-    asker: Arc<Update>,
-    name: String,
-    /// Who is asked.
-    channel: String,
-    user: String,
-    reply: Reply,
-}
-
 /// The last update, for one more attempt.
 struct Last {
     update: Arc<Update>,
@@ -196,9 +178,9 @@ where
         self
     }
 
-    /// Whose state it is in a group, as [`App::dialog_by`](crate::App::dialog_by) takes it. What
-    /// that calls a dialog is its "user" in all that this has: `7@-1007` is the user 7 in the group
-    /// -1007, without this.
+    /// Whose state it is in a group, as [`App::dialog_by`](crate::App::dialog_by) takes it. The
+    /// methods here take the dialog's name for a user in a group: without this, `7@-1007` is the
+    /// user 7 in the group -1007.
     ///
     /// ```
     /// use turnkey::{Chat, DialogBy, Turn, testing::Conversation};
@@ -460,142 +442,6 @@ where
         self.send(update)
     }
 
-    /// A timer of this user is due, or a schedule, which stays. No clock is moved: the data
-    /// says that it is due now. If its turn fails, [`again`](Conversation::again) is the next
-    /// attempt, as the program makes one; the timer stays until its turn has ended well.
-    ///
-    /// ```
-    /// use turnkey::{Turn, testing::Conversation};
-    ///
-    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
-    ///     match turn.timer() {
-    ///         Some(timer) => turn.reply(format!("Your {}.", timer.name)),
-    ///         None => turn.every("0 9 * * MON", "Europe/Vienna", "digest", serde_json::json!(null)),
-    ///     }
-    ///     Ok(())
-    /// }
-    ///
-    /// # fn main() -> turnkey::Result<()> {
-    /// let mut bot = Conversation::new(handle);
-    /// bot.say("ann", "every Monday")?;
-    /// assert_eq!(bot.fire("ann", "digest")?.text(), "Your digest.");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Conversation::say`]; the user has no timer of this name, and which there are.
-    pub fn fire(&mut self, user: &str, name: &str) -> Result<Said<S>> {
-        let dialog = DialogKey::new(&self.channel, user);
-        let timers = self.timers.entry(dialog).or_default();
-        let Some(Set { by, when, data }) = timers.get(name) else {
-            let there: Vec<_> = timers.keys().collect();
-            return Err(Error::msg(format!(
-                "{user} has no timer {name:?}; there are {there:?}"
-            )));
-        };
-        let due = json!({ "name": name, "due": unix_ms(), "data": data });
-        let stays = matches!(when, When::Every { .. });
-        let by = by.clone();
-        let update = self.event(&by, Kind::Timer, name, &due)?;
-        self.start(update, (!stays).then(|| name.to_owned()))
-    }
-
-    /// Somebody posts JSON to an address that [`Turn::callback`] gave.
-    ///
-    /// ```
-    /// use turnkey::{Turn, testing::Conversation};
-    ///
-    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
-    ///     match turn.called() {
-    ///         Some(called) => turn.reply(format!("{} euros", called.body["eur"])),
-    ///         None => turn.reply(turn.callback("paid")?),
-    ///     }
-    ///     Ok(())
-    /// }
-    ///
-    /// # fn main() -> turnkey::Result<()> {
-    /// let mut bot = Conversation::new(handle);
-    /// let address = bot.say("ann", "pay")?.text();
-    /// assert_eq!(bot.call(&address, serde_json::json!({ "eur": 30 }))?.text(), "30 euros");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Conversation::say`]; no callback is open there.
-    pub fn call(&mut self, address: &str, body: Value) -> Result<Said<S>> {
-        let Some((opener, name)) = self.callbacks.remove(address) else {
-            return Err(Error::msg(format!("no callback is open at {address:?}")));
-        };
-        let called = json!({
-            "name": name, "at": unix_ms(), "body": body, "media_type": "application/json",
-        });
-        let update = self.event(&opener, Kind::Callback, &name, &called)?;
-        self.start(update, None)
-    }
-
-    /// Somebody presses the button that carries this data, of the oldest question that
-    /// [`Turn::ask_in`] has asked them and that has it: the turn of whoever asked.
-    ///
-    /// ```
-    /// use turnkey::{Reply, Turn, testing::Conversation};
-    ///
-    /// async fn handle(turn: &mut Turn<()>) -> turnkey::Result<()> {
-    ///     match turn.called() {
-    ///         Some(called) => turn.reply(format!("They said {}.", called.button.unwrap_or_default())),
-    ///         None => {
-    ///             let question = Reply::from("Let Ann in?").button("Yes", "yes").button("No", "no");
-    ///             turn.ask_in("telegram", "4242", question, "let in");
-    ///         }
-    ///     }
-    ///     Ok(())
-    /// }
-    ///
-    /// # fn main() -> turnkey::Result<()> {
-    /// let mut bot = Conversation::new(handle);
-    /// bot.say("ann", "May I come in?")?;
-    /// assert_eq!(bot.answer("4242", "yes")?.text(), "They said yes.");
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Conversation::say`]; nobody has asked them that.
-    pub fn answer(&mut self, user: &str, data: &str) -> Result<Said<S>> {
-        let has = |question: &Question| {
-            let mut buttons = question.reply.buttons.iter().flatten();
-            question.user == user && buttons.any(|button| button.data() == Some(data))
-        };
-        let Some(place) = self.questions.iter().position(has) else {
-            return Err(Error::msg(format!(
-                "{user} was asked no question with a button {data:?}"
-            )));
-        };
-        let question = self.questions.remove(place);
-        let called = json!({
-            "name": question.name, "at": unix_ms(), "button": data,
-            "by": { "channel": question.channel, "dialog": user, "user": user },
-        });
-        let update = self.event(&question.asker, Kind::Callback, &question.name, &called)?;
-        self.start(update, None)
-    }
-
-    /// What comes of something that a turn for this update has left.
-    fn event(&mut self, of: &Update, kind: Kind, name: &str, raw: &Value) -> Result<Update> {
-        Ok(Update {
-            kind,
-            user: of.user.clone(),
-            sender: of.sender.clone(),
-            chat: of.chat.clone(),
-            address: of.address.clone(),
-            within: of.within.clone(),
-            raw: serde_json::to_vec(raw)?.into(),
-            dialog: of.dialog.clone(),
-            ..self.update("", name)
-        })
-    }
-
     /// A user's state as the next turn will find it.
     ///
     /// ```
@@ -653,6 +499,7 @@ where
     }
 }
 
+mod left;
 mod running;
 #[cfg(test)]
 mod tests;

@@ -223,6 +223,13 @@ impl Facebook {
         self.client.post(uri, &[], "application/json", body).await
     }
 
+    /// As [`call`](Self::call): what it is answered.
+    async fn asked(&self, method: &str, params: &Value, to: &str) -> Result<Value, SendError> {
+        let response = self.call(method, params, to).await?;
+        outcome(&response, &self.token)?;
+        response.json()
+    }
+
     /// Calls a path of the Graph API. `to` is who gets a message that is for nobody.
     async fn call(&self, method: &str, params: &Value, to: &str) -> Result<Response, SendError> {
         let (gets, path) = read_method(method).map_err(SendError::Refused)?;
@@ -356,19 +363,14 @@ impl Channel for Facebook {
     }
 
     fn ask<'a>(&'a self, update: &'a Update, method: &'a str, params: Value) -> AskFuture<'a> {
-        Box::pin(async move {
-            let response = self.call(method, &params, &update.address).await?;
-            outcome(&response, &self.token)?;
-            response.json()
-        })
+        Box::pin(async move { self.asked(method, &params, &update.address).await })
     }
 
     fn own_name(&self) -> Option<NameFuture<'_>> {
         Some(Box::pin(async move {
             let params = json!({ "fields": "name" });
-            let response = self.call("GET me", &params, "").await?;
-            outcome(&response, &self.token)?;
-            named("Facebook", &response.json::<Value>()?["name"])
+            let page = self.asked("GET me", &params, "").await?;
+            named("Facebook", &page["name"])
         }))
     }
 

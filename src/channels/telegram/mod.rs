@@ -49,7 +49,7 @@ use hyper::HeaderMap;
 use serde_json::Value;
 use turnkey_storage::ReplyId;
 
-use super::client::Client;
+use super::client::{Client, Response};
 use super::incoming::genuine;
 use super::lenient::readable;
 use super::signature::same_secret;
@@ -130,6 +130,20 @@ impl Telegram {
         self.methods
             .as_ref()
             .ok_or_else(|| SendError::away("no Telegram token is configured"))
+    }
+
+    /// Calls a method now, as who waits for what it says.
+    async fn asked(
+        &self,
+        method: &str,
+        params: serde_json::Map<String, Value>,
+    ) -> Result<Response, SendError> {
+        let call = Call {
+            method: method.into(),
+            params: Body::Any(params),
+            uploads: Vec::new(),
+        };
+        self.methods()?.call_twice(&self.client, &call).await
     }
 
     /// Where a chat is now.
@@ -354,25 +368,15 @@ impl Channel for Telegram {
             let within = Within::parse(&update.within).map_err(SendError::Refused)?;
             let chat = self.current(&update.address);
             methods::fill(method, &mut params, &chat, &within);
-            let call = Call {
-                method: method.into(),
-                params: Body::Any(params),
-                uploads: Vec::new(),
-            };
-            let response = self.methods()?.call_twice(&self.client, &call).await?;
-            calls::result(&response)
+            calls::result(&self.asked(method, params).await?)
         })
     }
 
     fn own_name(&self) -> Option<NameFuture<'_>> {
-        let methods = self.methods.as_ref()?;
+        self.methods.as_ref()?;
         Some(Box::pin(async move {
-            let call = Call {
-                method: "getMe".into(),
-                params: Body::Any(serde_json::Map::new()),
-                uploads: Vec::new(),
-            };
-            let me = calls::result(&methods.call_twice(&self.client, &call).await?)?;
+            let me = self.asked("getMe", serde_json::Map::new()).await?;
+            let me = calls::result(&me)?;
             let name = named("Telegram", &me["first_name"])?;
             Ok(match me["username"].as_str() {
                 Some(username) => format!("{name} (@{username})"),
@@ -388,14 +392,8 @@ impl Channel for Telegram {
             })?;
             let mut params = serde_json::Map::new();
             params.insert("file_id".to_owned(), id.into());
-            let call = Call {
-                method: "getFile".into(),
-                params: Body::Any(params),
-                uploads: Vec::new(),
-            };
-            let methods = self.methods()?;
-            let response = methods.call_twice(&self.client, &call).await?;
-            methods.file(&response)
+            let response = self.asked("getFile", params).await?;
+            self.methods()?.file(&response)
         })
     }
 

@@ -102,6 +102,13 @@ impl Viber {
         outcome(&response, &self.token)
     }
 
+    /// As [`call`](Self::call): what it is answered.
+    async fn asked(&self, method: &str, params: &Value, to: &str) -> Result<Value, SendError> {
+        let response = self.call(method, params, to).await?;
+        outcome(&response, &self.token)?;
+        response.json()
+    }
+
     /// Calls a method; `to` is whom it is about where none is named.
     async fn call(&self, method: &str, params: &Value, to: &str) -> Result<Response, SendError> {
         let mut fields = object(params).map_err(SendError::Refused)?;
@@ -257,18 +264,13 @@ impl Channel for Viber {
     }
 
     fn ask<'a>(&'a self, update: &'a Update, method: &'a str, params: Value) -> AskFuture<'a> {
-        Box::pin(async move {
-            let response = self.call(method, &params, &update.dialog.user_id).await?;
-            outcome(&response, &self.token)?;
-            response.json()
-        })
+        Box::pin(async move { self.asked(method, &params, &update.dialog.user_id).await })
     }
 
     fn own_name(&self) -> Option<NameFuture<'_>> {
         Some(Box::pin(async move {
-            let response = self.call("get_account_info", &Value::Null, "").await?;
-            outcome(&response, &self.token)?;
-            named("Viber", &response.json::<Value>()?["name"])
+            let account = self.asked("get_account_info", &Value::Null, "").await?;
+            named("Viber", &account["name"])
         }))
     }
 }

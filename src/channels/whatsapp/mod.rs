@@ -85,6 +85,13 @@ impl WhatsApp {
         })
     }
 
+    /// What a call of a method is answered.
+    async fn asked(&self, method: &str, params: &Value, to: &str) -> Result<Value, SendError> {
+        let response = self.api.call(method, params, to, None).await?;
+        self.api.outcome(&response)?;
+        response.json()
+    }
+
     async fn reply(&self, to: &str, reply: &Reply, key: &str) -> Result<Sent, SendError> {
         let uploaded = match outgoing::to_be_uploaded(reply) {
             Some(file) => Some(self.api.upload(file).await?),
@@ -175,25 +182,14 @@ impl Channel for WhatsApp {
     }
 
     fn ask<'a>(&'a self, update: &'a Update, method: &'a str, params: Value) -> AskFuture<'a> {
-        Box::pin(async move {
-            let response = self
-                .api
-                .call(method, &params, &update.address, None)
-                .await?;
-            self.api.outcome(&response)?;
-            response.json()
-        })
+        Box::pin(async move { self.asked(method, &params, &update.address).await })
     }
 
     fn own_name(&self) -> Option<NameFuture<'_>> {
         Some(Box::pin(async move {
-            let (method, params) = (
-                format!("GET /{}", self.number),
-                serde_json::json!({ "fields": "verified_name,display_phone_number" }),
-            );
-            let response = self.api.call(&method, &params, "", None).await?;
-            self.api.outcome(&response)?;
-            let number = response.json::<Value>()?;
+            let method = format!("GET /{}", self.number);
+            let params = serde_json::json!({ "fields": "verified_name,display_phone_number" });
+            let number = self.asked(&method, &params, "").await?;
             let name = named("WhatsApp", &number["verified_name"])?;
             Ok(match number["display_phone_number"].as_str() {
                 Some(number) => format!("{name} ({number})"),

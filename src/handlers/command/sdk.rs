@@ -32,7 +32,7 @@ macro_rules! files {
 }
 
 const PYTHON: &[(&str, &str)] = &files!("python/src/turnkey":
-    "__init__.py", "_answer.py", "_callbacks.py", "_content.py", "_dataclasses.py", "_errors.py", "_heard.py",
+    "__init__.py", "_answer.py", "_asking.py", "_callbacks.py", "_content.py", "_dataclasses.py", "_errors.py", "_heard.py",
     "_log.py", "_loop.py", "_reply.py", "_run.py", "_said.py", "_state.py", "_steps.py", "_threads.py", "_trace.py", "_turn.py",
     "_wire.py", "testing/__init__.py", "testing/_conversation.py", "testing/_program.py",
     "testing/pytest_plugin.py",

@@ -30,12 +30,9 @@ const RECENT: usize = 60;
 #[derive(Clone)]
 pub(super) struct Look {
     at: Instant,
-    turns: u64,
-    commits: u64,
+    /// Those that the charts show, too.
+    pub(super) sample: Sample,
     requests: u64,
-    in_flight: u64,
-    waiting: u64,
-    turn_times: [u64; BUCKETS],
     sync_times: [u64; BUCKETS],
 }
 
@@ -44,12 +41,14 @@ impl Look {
         let writer = board.writer();
         Look {
             at: Instant::now(),
-            turns: board.sum(Field::Turns),
-            commits: writer.get(Field::Commits),
+            sample: Sample {
+                turns: board.sum(Field::Turns),
+                commits: writer.get(Field::Commits),
+                in_flight: board.sum(Field::InFlight),
+                waiting: writer.get(Field::Waiting),
+                turn_times: turn_times(board),
+            },
             requests: board.sum(Field::Requests),
-            in_flight: board.sum(Field::InFlight),
-            waiting: writer.get(Field::Waiting),
-            turn_times: turn_times(board),
             sync_times: writer.histogram().counts(),
         }
     }
@@ -63,18 +62,6 @@ pub(super) fn turn_times(board: Scoreboard) -> [u64; BUCKETS] {
         }
         sum
     })
-}
-
-impl From<&Look> for Sample {
-    fn from(look: &Look) -> Self {
-        Sample {
-            turns: look.turns,
-            commits: look.commits,
-            in_flight: look.in_flight,
-            waiting: look.waiting,
-            turn_times: look.turn_times,
-        }
-    }
 }
 
 /// See the module's page.
@@ -119,12 +106,12 @@ impl History {
         let mut rates = Rates::default();
         if let Some(before) = back(RATE) {
             let per_second = |from: u64, to: u64| rate(before.at, now.at, from, to);
-            rates.turns = per_second(before.turns, now.turns);
-            rates.commits = per_second(before.commits, now.commits);
+            rates.turns = per_second(before.sample.turns, now.sample.turns);
+            rates.commits = per_second(before.sample.commits, now.sample.commits);
             rates.requests = per_second(before.requests, now.requests);
         }
         if let Some(before) = back(RECENT) {
-            rates.turn_times = percentiles(&before.turn_times, &now.turn_times);
+            rates.turn_times = percentiles(&before.sample.turn_times, &now.sample.turn_times);
             rates.sync_times = percentiles(&before.sync_times, &now.sync_times);
         }
         rates

@@ -59,7 +59,6 @@ use crate::config::Config;
 use crate::net::listener::Listener;
 use crate::net::tls::Certificates;
 use crate::shared::scoreboard::Scoreboard;
-use crate::shared::trends::Sample;
 use crate::turn::context::Bot;
 
 /// What a worker tells operators.
@@ -138,7 +137,7 @@ impl Admin {
         let looks = async {
             loop {
                 let look = Look::now(self.board);
-                self.board.trends().look(&Sample::from(&look));
+                self.board.trends().look(&look.sample);
                 self.history.push(look);
                 tokio::time::sleep(LOOK).await;
             }

@@ -26,7 +26,7 @@ use crate::author::message::Kind;
 use crate::shared::clock::unix_ms;
 use crate::shared::notable;
 use crate::shared::scoreboard::{Field, Scoreboard, Shared, Slot};
-use crate::shared::trends::{Sample, Span};
+use crate::shared::trends::Span;
 
 /// A child that gave no sign of life for longer is silent: it blocks, or is stopped.
 const SILENT: Duration = Duration::from_secs(4);
@@ -372,7 +372,7 @@ impl Admin {
                 problem: certificates.problem(),
             }),
             settings: self.settings.clone(),
-            series: Series::of(span, &board.trends().points(span, &Sample::from(&look))),
+            series: Series::of(span, &board.trends().points(span, &look.sample)),
             channels: self.channels(),
             talkers: talkers.as_ref().map(Talkers::of),
             problems: Vec::new(),

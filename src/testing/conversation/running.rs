@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,15 +12,13 @@ use tokio::task::LocalSet;
 use tokio::time::Instant;
 use turnkey_storage::{Arrival, Begin, Commit, Granted, LockAfter, Storage};
 
-use super::{Conversation, Question, Set};
+use super::Conversation;
 use crate::author::error::{Error, Result};
-use crate::author::message::{Action, DialogKey, Kind, TimerChange, Update, address};
+use crate::author::message::{Action, DialogKey, Kind, TimerChange, Update};
 use crate::author::newer::Newer;
-use crate::author::steps::{Steps, Wish};
 use crate::handlers::{Call, Handled, Interruption, RunEnd};
 use crate::shared::arrivals::{Arrivals, WORDS};
 use crate::testing::PATIENCE;
-use crate::testing::platform::CALLBACKS;
 use crate::testing::said::Said;
 use crate::testing::storage::Own;
 use crate::turn::{outcome, relay, timing};
@@ -103,7 +101,8 @@ where
                 newer: Newer::new(arrivals(), Instant::now() + PATIENCE),
                 interruption: Interruption::default(),
             };
-            let mut returned = with_steps(&steps, handler.call(call)).await;
+            steps.begin_attempt();
+            let mut returned = steps.serve(handler.call(call)).await;
             let mut handled = match returned.outcome {
                 RunEnd::Ended(handled) => handled?,
                 RunEnd::Interrupted => return Err(Error::msg("the turn was interrupted")),
@@ -134,29 +133,7 @@ where
                 timers.remove(&name);
             }
         }
-        self.keep(&update, handled.timers);
-        for new in handled.callbacks {
-            let at = address(CALLBACKS, &new.token);
-            self.callbacks.insert(at, (update.clone(), new.name));
-        }
-        for action in &handled.actions {
-            if let Action::AskIn {
-                channel,
-                user,
-                question,
-                name,
-                ..
-            } = action
-            {
-                self.questions.push(Question {
-                    asker: update.clone(),
-                    name: name.clone(),
-                    channel: channel.clone(),
-                    user: user.clone(),
-                    reply: question.clone(),
-                });
-            }
-        }
+        self.keep(&update, handled.timers, handled.callbacks, &handled.actions);
         let kept =
             |(name, value): (String, Rc<str>)| Some((name, serde_json::from_str(&value).ok()?));
         let timers = self.timers.get(&update.dialog);
@@ -171,19 +148,6 @@ where
                 .collect(),
             drafts: self.platform.drafts.take(),
         })
-    }
-
-    fn keep(&mut self, update: &Arc<Update>, changes: Vec<TimerChange>) {
-        let timers = self.timers.entry(update.dialog.clone()).or_default();
-        for change in changes {
-            match change {
-                TimerChange::Cancel { name } => drop(timers.remove(&name)),
-                TimerChange::Set { name, when, data } => {
-                    let by = update.clone();
-                    timers.insert(name, Set { by, when, data });
-                }
-            }
-        }
     }
 }
 
@@ -239,21 +203,6 @@ async fn begin(storage: &dyn Storage, dialog: DialogKey, update: String) -> Resu
     match granted.seen {
         Some(_) => Err(seen()),
         None => Ok(granted),
-    }
-}
-
-/// Runs it, and keeps the steps that it asks for.
-async fn with_steps<T>(steps: &Steps, work: impl Future<Output = T>) -> T {
-    steps.begin_attempt();
-    let mut work = std::pin::pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut work => return done,
-            Wish { step, answer } = steps.asked() => {
-                drop(answer.send(Ok(steps.stands(step.name, step.value))));
-            }
-        }
     }
 }
 

@@ -87,10 +87,10 @@ def talk(handle, options):
 
 
 def run_tests(piece, tested):
-    """Runs the page's tests, with the first of these pieces as the module `bot`."""
+    """Runs the page's tests, with this piece as the module `bot`."""
     sys.modules["bot"] = module = types.ModuleType("bot")
     turnkey.run = lambda handle, **options: None
-    exec(compile(tested[0], "docs/BOT.md", "exec"), module.__dict__)
+    exec(compile(tested, "docs/BOT.md", "exec"), module.__dict__)
     tests = types.ModuleType("test_bot")
     exec(compile(piece, "docs/BOT.md", "exec"), tests.__dict__)
     result = unittest.TestResult()
@@ -104,7 +104,7 @@ def main():
     said = []
     for piece in pieces:
         if "import unittest" in piece:
-            run_tests(piece, [bot for bot in pieces if "/remind" in bot])
+            run_tests(piece, next(bot for bot in pieces if "/remind" in bot))
             continue
         bots = []
         turnkey.run = lambda handle, **options: bots.append((handle, options))

@@ -1,9 +1,9 @@
 //! What the tests start and talk to: the real program, fake platforms, disks to fill.
 //!
-//! `bot.rs` (processes), `client.rs` (HTTP), `api.rs` (fake APIs of the platforms),
-//! `queues.rs` (their half that gives updates), `fake/` (their half that posts them),
-//! `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs` (HTTPS),
-//! `pebble.rs` (ACME), `small_disk.rs` (a disk to fill), `load.rs` (traffic whose every
+//! `setup.rs` (how a bot is started), `bot.rs` (its processes), `client.rs` (HTTP), `api.rs` (fake
+//! APIs of the platforms), `queues.rs` (their half that gives updates), `fake/` (their half that
+//! posts them), `telegram.rs` (what Telegram posts), `engine.rs` (databases), `certificate.rs`
+//! (HTTPS), `pebble.rs` (ACME), `small_disk.rs` (a disk to fill), `load.rs` (traffic whose every
 //! request is accounted for). No tests here.
 
 pub(crate) mod api;
@@ -18,6 +18,7 @@ pub(crate) mod pebble;
 pub(crate) mod proc;
 pub(crate) mod programs;
 pub(crate) mod queues;
+pub(crate) mod setup;
 pub(crate) mod small_disk;
 pub(crate) mod telegram;
 

@@ -1,7 +1,7 @@
 //! Programs that are built, run to their end, and what they said.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,7 +10,18 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-use super::bot::skipped;
+/// For things that take milliseconds, on a machine that is busy with other work.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// For what waits for a slow handler or for several attempts with their pauses, on such a
+/// machine.
+pub(crate) const LATER: Duration = Duration::from_secs(60);
+
+/// Says what could not be tested here, past the test runner, which swallows what a
+/// passing test prints.
+pub(crate) fn skipped(what: &str) {
+    writeln!(std::io::stderr(), "SKIPPED: {what}").expect("stderr");
+}
 
 /// Whether a program is there; if not, that is said.
 pub(crate) fn has(program: &str) -> bool {

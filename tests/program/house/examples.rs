@@ -2,7 +2,8 @@
 //! and each type that the library shows.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use super::{files, root};
 
 /// What needs none: bounds, and what only stands in the signature of something that has one.
 const WITHOUT: [&str; 11] = [
@@ -30,21 +31,6 @@ const OF_OTHERS: [&str; 8] = [
     "turnkey_drill",
     "StartResult",
 ];
-
-fn root() -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).to_owned()
-}
-
-fn sources(directory: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => sources(&path, into),
-            false if path.extension().is_some_and(|e| e == "rs") => into.push(path),
-            false => {}
-        }
-    }
-}
 
 struct Item {
     name: String,
@@ -86,10 +72,10 @@ fn items(text: &str) -> Vec<Item> {
 
 #[test]
 fn each_verb_has_an_example() {
-    let mut files = vec![root().join("src/app.rs")];
-    sources(&root().join("src/author"), &mut files);
+    let mut verbs = files(&root().join("src/author"), &["rs"]);
+    verbs.push(root().join("src/app.rs"));
     let (mut seen, mut wrong) = (0, Vec::new());
-    for file in files {
+    for file in verbs {
         let text = fs::read_to_string(&file).unwrap();
         if !text.contains("impl<S> Turn<S> {") && !text.contains("impl App {") {
             continue;
@@ -126,10 +112,9 @@ fn each_type_has_an_example() {
         .lines()
         .filter(|line| !line.starts_with("//"))
         .flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '_'));
-    let mut files = Vec::new();
-    sources(&root().join("src"), &mut files);
-    files.push(root().join("storage/src/value.rs"));
-    let all: Vec<Item> = files
+    let mut sources = files(&root().join("src"), &["rs"]);
+    sources.push(root().join("storage/src/value.rs"));
+    let all: Vec<Item> = sources
         .iter()
         .flat_map(|file| items(&fs::read_to_string(file).unwrap()))
         .collect();

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::root;
 
 /// The rooms of `src/`, from top to bottom. A file at the top is a room of its own.
 const ROOMS: &[&str] = &[
@@ -58,10 +60,6 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// A module's path within its crate; empty for the crate's root.
 type Module = Vec<String>;
-
-fn root() -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).to_owned()
-}
 
 /// The modules of a crate with their code, without comments and unit tests.
 fn modules(source: &Path) -> BTreeMap<Module, String> {

@@ -5,12 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::{files, root};
 use crate::harness::bot::Setup;
-
-fn root() -> PathBuf {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    fs::canonicalize(root).unwrap()
-}
 
 /// Pages that people read in the repository.
 fn pages() -> Vec<PathBuf> {
@@ -24,9 +20,7 @@ fn pages() -> Vec<PathBuf> {
     ]
     .map(|page| root().join(page))
     .into();
-    let docs = fs::read_dir(root().join("docs")).unwrap();
-    let docs = docs.map(|entry| entry.unwrap().path());
-    pages.extend(docs.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    pages.extend(files(&root().join("docs"), &["md"]));
     pages
 }
 

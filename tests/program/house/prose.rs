@@ -2,25 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-fn root() -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).to_owned()
-}
-
-fn files(directory: &Path, into: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if path.is_dir() {
-            if name != "target" && !name.starts_with('.') {
-                files(&path, into);
-            }
-        } else if matches!(path.extension().and_then(|e| e.to_str()), Some("rs" | "md")) {
-            into.push(path);
-        }
-    }
-}
+use super::{files, root};
 
 /// What stands between backticks and looks like the path of a Rust file.
 fn named(line: &str) -> impl Iterator<Item = &str> {
@@ -33,8 +16,7 @@ fn named(line: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn files_that_are_named_exist() {
     let root = root();
-    let mut all = Vec::new();
-    files(&root, &mut all);
+    let all = files(&root, &["rs", "md"]);
     let known: BTreeSet<String> = all
         .iter()
         .map(|path| format!("/{}", path.strip_prefix(&root).unwrap().display()))

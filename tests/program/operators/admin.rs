@@ -80,6 +80,22 @@ async fn metric(port: u16, name: &str) -> f64 {
         .expect("a number")
 }
 
+/// Waits until a page says this: the page.
+pub(crate) async fn until_page(port: u16, path: &str, part: &str, limit: Duration) -> String {
+    let deadline = std::time::Instant::now() + limit;
+    loop {
+        let page = get(port, path).await.text();
+        if page.contains(part) {
+            return page;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "no {part:?} on {path}: {page}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Waits until a path is answered so.
 async fn until_answered(port: u16, path: &str, wanted: u16) -> Answer {
     let deadline = std::time::Instant::now() + SOON;

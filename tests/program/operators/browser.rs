@@ -4,16 +4,16 @@
 
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use turnkey_storage::sqlite::{Files, connect, random_owner};
 
 use crate::harness::bot::{Bot, Ended, Setup, finish, skipped};
 use crate::harness::client::say;
-use crate::operators::admin::{admin_port, get, setup};
+use crate::operators::admin::{admin_port, get, setup, until_page};
 use crate::operators::operator::bury;
-use crate::operators::talk::{of, tell};
+use crate::operators::talk::{TALK, of, tell};
 
 /// Chromium's own, on a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -157,15 +157,7 @@ async fn converse(bot: &Bot, port: u16) {
     ] {
         tell(bot, &of("Maximiliana-Alexandra-von-und-zu", update, &what)).await;
     }
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let page = get(port, "/status/dialogs/telegram/7").await.text();
-        if page.contains("Handled after 2 attempts") {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{page}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_page(port, TALK, "Handled after 2 attempts", PATIENCE).await;
 }
 
 #[test]

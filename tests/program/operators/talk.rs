@@ -12,7 +12,10 @@ use crate::harness::api::{Api, Mood};
 use crate::harness::bot::{Bot, SOON, Setup, url};
 use crate::harness::client::{Answer, once};
 use crate::harness::telegram::webhook;
-use crate::operators::admin::{admin_port, get, setup};
+use crate::operators::admin::{admin_port, get, setup, until_page};
+
+/// The page of Ann's dialog.
+pub(crate) const TALK: &str = "/status/dialogs/telegram/7";
 
 /// What Ann's app sends, who is called so.
 pub(crate) fn of(name: &str, update: u64, what: &Value) -> Value {
@@ -111,14 +114,7 @@ async fn a_dialog_is_a_conversation_with_buttons_files_and_what_failed() {
     let port = admin_port(&bot);
     let photo = json!({"caption": "cup <b>", "photo": [{"file_id": "AgAC",
         "file_unique_id": "u", "width": 90, "height": 67, "file_size": 2048}]});
-    let page = async || get(port, "/status/dialogs/telegram/7").await.text();
-    let has = async |what: &str| {
-        let deadline = Instant::now() + SOON;
-        while !page().await.contains(what) {
-            assert!(Instant::now() < deadline, "no {what}: {}", page().await);
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let has = async |what: &str| until_page(port, TALK, what, SOON).await;
     for (update, what, said) in [
         (1, json!({"text": "ask Tea?"}), ">Tea?</p>"),
         (2, json!({"data": "no"}), ">2: button no</p>"),
@@ -138,9 +134,9 @@ async fn a_dialog_is_a_conversation_with_buttons_files_and_what_failed() {
     }
     api.be("7", &[Mood::Failing, Mood::Failing]);
     tell(&bot, &of("Ann", 8, &json!({"text": "many 2"}))).await;
-    has("Not sent, given up</a> after 1 attempt: ").await;
+    let page = has("Not sent, given up</a> after 1 attempt: ").await;
     in_order(
-        &page().await,
+        &page,
         &[
             "<h1>Ann Lee <small>telegram</small></h1>",
             "<dt>language</dt><dd>pt-br</dd>",
@@ -177,46 +173,24 @@ async fn without_a_history_a_dialog_shows_what_the_database_has() {
         .await;
     let port = admin_port(&bot);
     tell(&bot, &of("Ann", 1, &json!({"text": "hi"}))).await;
-    let page = async || get(port, "/status/dialogs/telegram/7").await.text();
     assert_eq!(get(port, "/status/dialogs/telegram/8").await.status, 404);
     let mut stranger = of("Zoe", 100, &json!({"text": "fail"}));
     for field in ["from", "chat"] {
         stranger["message"][field]["id"] = json!(8);
     }
     tell(&bot, &stranger).await;
-    let deadline = Instant::now() + SOON;
-    loop {
-        // Its first turn failed: there is no state.
-        let page = get(port, "/status/dialogs/telegram/8").await.text();
-        if page.contains("Given up</a> after 1 attempt: ") {
-            assert!(page.contains("<dd>none yet</dd>"), "{page}");
-            break;
-        }
-        assert!(Instant::now() < deadline, "{page}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let well = page().await;
+    // Its first turn failed: there is no state.
+    let given_up = "Given up</a> after 1 attempt: ";
+    let page = until_page(port, "/status/dialogs/telegram/8", given_up, SOON).await;
+    assert!(page.contains("<dd>none yet</dd>"), "{page}");
+    let well = get(port, TALK).await.text();
     assert!(well.contains("Nothing waits and nothing failed."), "{well}");
     tell(&bot, &of("Ann", 2, &json!({"text": "fail"}))).await;
     api.be("7", &[Mood::Held]);
     tell(&bot, &of("Ann", 3, &json!({"text": "many 2"}))).await;
-    let deadline = Instant::now() + SOON;
-    loop {
-        let page = page().await;
-        if page.contains("Not sent yet") && page.contains("Given up</a> after 1 attempt: ") {
-            in_order(
-                &page,
-                &[
-                    ">fail</p>",
-                    "Given up</a> after 1 attempt: ",
-                    "Not sent yet",
-                ],
-            );
-            break;
-        }
-        assert!(Instant::now() < deadline, "{page}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_page(port, TALK, given_up, SOON).await;
+    let page = until_page(port, TALK, "Not sent yet", SOON).await;
+    in_order(&page, &[">fail</p>", given_up, "Not sent yet"]);
     api.calm();
     bot.stop().await.assert_sound();
 }
@@ -264,11 +238,7 @@ async fn the_platforms_say_what_they_call_the_bot_and_are_asked_once() {
     // Whoever takes the first worker's place knows it.
     let first = bot.worker(0).await;
     kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
-    let deadline = Instant::now() + SOON;
-    while bot.worker(0).await == first {
-        assert!(Instant::now() < deadline, "it is not replaced");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    bot.successor("turnkey: worker 0", first).await;
     assert_eq!(names().await, all);
     let mut asked = api.named();
     asked.sort();

@@ -25,6 +25,7 @@ docs/BOT.md has the code for what bots are mostly asked for, docs/HANDLERS.md th
 
 from typing import TYPE_CHECKING, Any
 
+from ._asking import Row
 from ._content import (
     Called,
     Chat,
@@ -44,7 +45,7 @@ from ._errors import Cancelled, GiveUp, PlatformError, QueryError, Retry, StepEr
 from ._heard import Heard
 from ._reply import Attachment, Button, Message, Reply
 from ._run import run
-from ._turn import AsyncTurn, BaseTurn, Row, Turn
+from ._turn import AsyncTurn, BaseTurn, Turn
 
 __version__ = "0.1.0"
 

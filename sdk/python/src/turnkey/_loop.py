@@ -13,9 +13,10 @@ import sys
 from typing import Any, Callable, Dict, Optional
 
 from ._answer import done_line, fail_line, refuse_result
+from ._asking import Questions
 from ._errors import Cancelled
 from ._state import States
-from ._turn import AsyncTurn, BaseTurn, Questions, goes_on
+from ._turn import AsyncTurn, BaseTurn, goes_on
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, decode, encode, number_of
 
 

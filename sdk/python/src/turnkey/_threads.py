@@ -18,9 +18,10 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from ._answer import done_line, fail_line, refuse_result
+from ._asking import Questions, Rows
 from ._errors import CANCELLED, Cancelled
 from ._state import States
-from ._turn import BaseTurn, Questions, Rows, Turn, goes_on
+from ._turn import BaseTurn, Turn, goes_on
 from ._wire import MAX_LINE, End, Pipes, ProtocolError, answer_of, encode, number_of
 
 #: A turn that takes longer than this lets another thread read.

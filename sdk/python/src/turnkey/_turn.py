@@ -23,17 +23,16 @@ from typing import (
     List,
     Mapping,
     Optional,
-    Sequence,
     Union,
     overload,
 )
 
+from ._asking import MAX_DOWNLOAD, Download, Params, Questions, Ready, Row, method_of, query_of
 from ._callbacks import Delay, callback_of, delay_of, milliseconds_of, named, wants_data
-from ._content import File, write
+from ._content import File
 from ._errors import describe
 from ._heard import Heard
 from ._reply import Reply, name_of, reply_json, target
-from ._state import MAX_DEPTH, check
 from ._wire import decode, encode, to_sql
 
 if TYPE_CHECKING:
@@ -61,9 +60,6 @@ MAX_TIMER_NAME = 64
 #: Milliseconds: ten years, and the days of the leap years.
 LONGEST_TIMER = 3653 * 24 * 3600 * 1000
 
-#: Bytes of a file that is fetched, if the author says nothing: what Telegram lets bots have.
-MAX_DOWNLOAD = 20 * 1024 * 1024
-
 #: What can be said of messages that come shortly after each other.
 OVERLAPS = 'each, albums, latest, interrupt or burst with a time, such as "burst 1500ms"'
 _OVERLAP = re.compile("each|albums|latest|interrupt|burst [0-9]+(ms|s|m)")
@@ -71,49 +67,6 @@ _OVERLAP = re.compile("each|albums|latest|interrupt|burst [0-9]+(ms|s|m)")
 
 def is_overlap(value: object) -> bool:
     return isinstance(value, str) and _OVERLAP.fullmatch(value) is not None
-
-
-Row = Dict[str, Any]
-Params = Sequence[Union[None, bool, int, float, str, bytes, bytearray, memoryview]]
-
-
-class Rows(List[Row]):
-    """The rows of a query. A list; awaiting it gives the list. A callable that turned out
-    to be async only when it was called has a plain turn, and awaits its queries."""
-
-    def __await__(self) -> Any:
-        return self
-        yield
-
-
-class Ready:
-    """An answer for a callable that turned out to be async only when it was called."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __await__(self) -> Any:
-        return self._value
-        yield
-
-
-class Questions:
-    """Whom a turn asks. `_threads.py`, `_loop.py` and `turnkey.testing` have one each. `sort`
-    is `query`, `ask`, `download`, `dead_replies`, `step` or `newer`, with the fields that the
-    protocol has for it; the answer is the rows, the result, the bytes that were written, the
-    replies, or the line itself."""
-
-    #: Where the addresses of callbacks begin; None if the bot has no address of its own.
-    callbacks: Optional[str] = None
-
-    def ask(self, turn: Turn[Any], sort: str, fields: Dict[str, Any]) -> Any:
-        raise NotImplementedError
-
-    def draft(self, turn: BaseTurn[Any], text: str) -> None:
-        raise NotImplementedError
-
-    async def ask_later(self, turn: AsyncTurn[Any], sort: str, fields: Dict[str, Any]) -> Any:
-        raise NotImplementedError
 
 
 class BaseTurn(Heard, Generic[S]):
@@ -253,7 +206,7 @@ class BaseTurn(Heard, Generic[S]):
         """Calls any method of the platform, such as Telegram's `sendInvoice`, in order with the
         replies and tried again like them. Where the method sends to a chat and the parameters
         name none, it is this one. The message that it sends has this name from now on."""
-        json = _method(method, params, "turn.call")
+        json = method_of(method, params, "turn.call")
         if name is not None:
             json["name"] = name_of(name)
         json["call"] = json.pop("method")
@@ -444,7 +397,7 @@ class Turn(BaseTurn[S]):
 
         Raises `turnkey.QueryError` when the query is wrong, writes, or takes longer than
         five seconds."""
-        return self._ask("query", _query(sql, params))  # type: ignore[no-any-return]
+        return self._ask("query", query_of(sql, params))  # type: ignore[no-any-return]
 
     def ask(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
         """Calls a method of the platform now; its result, such as that of Telegram's
@@ -453,7 +406,7 @@ class Turn(BaseTurn[S]):
 
         Raises `turnkey.PlatformError` when the platform refuses, is away, or does not answer
         within 10 seconds."""
-        result = self._ask("ask", _method(method, params, "turn.ask"))
+        result = self._ask("ask", method_of(method, params, "turn.ask"))
         return Ready(result) if self._awaited else result
 
     @overload
@@ -502,7 +455,8 @@ class Turn(BaseTurn[S]):
         inbox is full, or it has more than 64 KiB."""
         step = self._begin_step(name)
         if self._awaited:
-            return self._step_awaited(step, func, args, kwargs)  # type: ignore[return-value]
+            asked = self._ask_awaited
+            return _stepped(step, func, args, kwargs, asked)  # type: ignore[return-value]
         if step.is_kept:
             return step.result  # type: ignore[no-any-return]
         with step:
@@ -517,15 +471,6 @@ class Turn(BaseTurn[S]):
                 self._ask("step", step.question(value))
             )
 
-    async def _step_awaited(self, step: Step, func: Any, args: Any, kwargs: Any) -> Any:
-        if step.is_kept:
-            return step.result
-        with step:
-            value = func(*args, **kwargs)
-            if hasattr(value, "__await__"):
-                value = await value
-            return step.take(self._ask("step", step.question(value)))
-
     def has_newer(self) -> bool:
         """Whether the user has sent something newer in this dialog, for a handler that looks
         between two steps of its work. What it replies then is this turn's end all the same; the
@@ -539,6 +484,9 @@ class Turn(BaseTurn[S]):
             raise _ended(sort)
         return self._asked.ask(self, sort, fields)
 
+    async def _ask_awaited(self, sort: str, fields: Dict[str, Any]) -> Any:
+        return self._ask(sort, fields)
+
 
 class AsyncTurn(BaseTurn[S]):
     """One update of one user, for an async handler (`async def`)."""
@@ -551,7 +499,7 @@ class AsyncTurn(BaseTurn[S]):
 
         Raises `turnkey.QueryError` when the query is wrong, writes, or takes longer than
         five seconds."""
-        return await self._ask("query", _query(sql, params))  # type: ignore[no-any-return]
+        return await self._ask("query", query_of(sql, params))  # type: ignore[no-any-return]
 
     async def ask(self, method: str, params: Optional[Mapping[str, Any]] = None) -> Any:
         """Calls a method of the platform now; its result, such as that of Telegram's
@@ -560,7 +508,7 @@ class AsyncTurn(BaseTurn[S]):
 
         Raises `turnkey.PlatformError` when the platform refuses, is away, or does not answer
         within 10 seconds."""
-        return await self._ask("ask", _method(method, params, "turn.ask"))
+        return await self._ask("ask", method_of(method, params, "turn.ask"))
 
     @overload
     async def download(self, file: File, *, limit: int = MAX_DOWNLOAD) -> bytes: ...
@@ -607,16 +555,7 @@ class AsyncTurn(BaseTurn[S]):
         tried again. The commit takes the steps away; an update that is given up keeps
         them. Raises `turnkey.StepError` when the result cannot be kept: the storage is away, the
         inbox is full, or it has more than 64 KiB."""
-        return self._step(self._begin_step(name), func, args, kwargs)
-
-    async def _step(self, step: Step, func: Any, args: Any, kwargs: Any) -> Any:
-        if step.is_kept:
-            return step.result
-        with step:
-            value = func(*args, **kwargs)
-            if hasattr(value, "__await__"):
-                value = await value
-            return step.take(await self._ask("step", step.question(value)))
+        return _stepped(self._begin_step(name), func, args, kwargs, self._ask)
 
     async def newer(self) -> None:
         """Waits until the user has sent something newer in this dialog, to whichever worker: a
@@ -652,70 +591,23 @@ def goes_on(turn: BaseTurn[Any], cancel: Dict[str, Any]) -> bool:
     return cancel.get("reason") == "newer" and turn._steps is not None
 
 
+async def _stepped(
+    step: Step, func: Any, args: Any, kwargs: Any, ask: Callable[..., Awaitable[Any]]
+) -> Any:
+    """A step that is awaited."""
+    if step.is_kept:
+        return step.result
+    with step:
+        value = func(*args, **kwargs)
+        if hasattr(value, "__await__"):
+            value = await value
+        return step.take(await ask("step", step.question(value)))
+
+
 def _dead(replies: List[Dict[str, Any]]) -> List[DeadReply]:
     from ._said import read_dead
 
     return [read_dead(reply) for reply in replies]
-
-
-class Download:
-    """A file that is fetched. Without a path of the author's it goes through a directory of
-    its own, which is gone afterwards."""
-
-    def __init__(
-        self, file: object, path: Union[None, str, os.PathLike[str]], limit: object
-    ) -> None:
-        if not isinstance(file, File):
-            raise TypeError(f"turn.download takes a file of turn.files, not {describe(file)}")
-        if isinstance(limit, bool) or not isinstance(limit, int):
-            raise TypeError(f"turn.download: limit is a number of bytes, not {describe(limit)}")
-        if limit < 0:
-            raise ValueError(f"turn.download: limit is a number of bytes, not {limit}")
-        if path is not None and not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"turn.download: path is a str or a Path, not {describe(path)}")
-        self._path = path
-        self._directory: Optional[str] = None
-        self.fields: Dict[str, Any] = {"file": write(file), "limit": limit}
-
-    def __enter__(self) -> None:
-        path = self._path
-        if path is None:
-            import tempfile
-
-            self._directory = tempfile.mkdtemp(prefix="turnkey-")
-            path = os.path.join(self._directory, "file")
-        self.fields["path"] = os.path.abspath(path)
-
-    def take(self, size: int) -> Union[bytes, int]:
-        """What the author is given of so many bytes."""
-        if self._directory is None:
-            return size
-        with open(self.fields["path"], "rb") as file:
-            return file.read()
-
-    def __exit__(self, *_: object) -> None:
-        if self._directory is not None:
-            import shutil
-
-            shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def _query(sql: str, params: Params) -> Dict[str, Any]:
-    statement = to_sql(sql, params)
-    return {"sql": statement[0], "params": statement[1]}
-
-
-def _method(method: object, params: object, verb: str) -> Dict[str, Any]:
-    if not isinstance(method, str) or not method:
-        raise TypeError(f'{verb}: the method is a str, such as "getMe", not {describe(method)}')
-    if params is None:
-        return {"method": method, "params": {}}
-    if not isinstance(params, Mapping):
-        raise TypeError(f"{verb}: the parameters are a dict, not {describe(params)}")
-    params = dict(params)
-    check(params, "params", MAX_DEPTH)
-    # Theirs may change; and a tuple is a list.
-    return {"method": method, "params": decode(encode(params))}
 
 
 def _ended(verb: str) -> RuntimeError:

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use super::escape;
 use super::figures::bytes;
-use super::texts::cut;
+use super::texts::shown;
 use crate::author::message::{
     Action, Attachment, Button, Contact, File, Keyboard, Location, Press, Reply, Source, Target,
 };
@@ -130,12 +130,7 @@ impl Message {
             let _ = write!(html, "<p class=\"verb\">{}</p>", escape(verb));
         }
         if !self.text.is_empty() {
-            let (text, rest) = cut(&self.text);
-            let rest = match rest {
-                0 => String::new(),
-                rest => format!(" … and {} more", bytes(rest as u64)),
-            };
-            let _ = write!(html, "<p class=\"text\">{}{rest}</p>", escape(text));
+            let _ = write!(html, "<p class=\"text\">{}</p>", shown(&self.text, " "));
         }
         if !self.chips.is_empty() {
             html.push_str("<ul class=\"chips\">");
@@ -151,14 +146,13 @@ impl Message {
         for row in &self.buttons {
             html.push_str("<ul class=\"presses\">");
             for key in row {
-                let (class, sign) = match key.is_pressed {
-                    true => (" class=\"pressed\"", "<span aria-hidden=\"true\">✓ </span>"),
-                    false => ("", ""),
-                };
-                let said = if key.is_pressed {
-                    " <small>pressed</small>"
-                } else {
-                    ""
+                let (class, sign, said) = match key.is_pressed {
+                    true => (
+                        " class=\"pressed\"",
+                        "<span aria-hidden=\"true\">✓ </span>",
+                        " <small>pressed</small>",
+                    ),
+                    false => ("", "", ""),
                 };
                 let _ = write!(
                     html,

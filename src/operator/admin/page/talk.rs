@@ -47,6 +47,32 @@ struct Line {
     raw: Option<String>,
 }
 
+impl Line {
+    fn new(at: i64, who: Who, update: &str, message: Message) -> Self {
+        Line {
+            at,
+            who,
+            update: update.to_owned(),
+            message,
+            notes: Vec::new(),
+            raw: None,
+        }
+    }
+
+    /// What cannot be read, as it is.
+    fn raw(at: i64, who: Who, update: &str, raw: String) -> Self {
+        Line {
+            raw: Some(raw),
+            ..Line::new(at, who, update, Message::default())
+        }
+    }
+
+    /// With these notes.
+    fn noted(self, notes: Vec<String>) -> Self {
+        Line { notes, ..self }
+    }
+}
+
 /// What the database has beside the history.
 pub(super) struct Open {
     pending: Vec<Pending>,
@@ -128,33 +154,26 @@ struct Talk {
 impl Talk {
     fn past(&mut self, turn: &str, at: i64) {
         let Ok(past) = serde_json::from_str::<Past>(turn) else {
-            return self.lines.push(Line {
-                at,
-                who: Who::Event,
-                update: String::new(),
-                message: Message::default(),
-                notes: Vec::new(),
-                raw: Some(json("The turn", turn)),
-            });
+            let raw = json("The turn", turn);
+            return self.lines.push(Line::raw(at, Who::Event, "", raw));
         };
         let arrived = if past.arrived > 0 { past.arrived } else { at };
         let mut notes = Vec::new();
         if past.attempts > 1 {
             let tries = counted(past.attempts.into(), "attempt");
-            let why = past.error.as_deref().and_then(|error| error.lines().next());
-            let why = why.map(|why| format!("; before: {}", escape(why)));
+            let why = past
+                .error
+                .as_deref()
+                .map(first_line)
+                .filter(|why| !why.is_empty());
+            let why = why.map(|why| format!("; before: {why}"));
             notes.push(format!("Handled after {tries}{}", why.unwrap_or_default()));
         }
         self.heard(&past, arrived, notes);
         for action in &past.replies {
-            self.lines.push(Line {
-                at,
-                who: Who::Bot,
-                update: past.update_id.clone(),
-                message: Message::of(action),
-                notes: Vec::new(),
-                raw: None,
-            });
+            let message = Message::of(action);
+            let line = Line::new(at, Who::Bot, &past.update_id, message);
+            self.lines.push(line);
         }
     }
 
@@ -195,29 +214,24 @@ impl Talk {
                 (Who::User, message)
             }
         };
-        self.lines.push(Line {
-            at,
-            who,
-            update: past.update_id.clone(),
-            message,
-            notes,
-            raw: None,
-        });
+        let line = Line::new(at, who, &past.update_id, message);
+        self.lines.push(line.noted(notes));
     }
 
     /// Marks the latest button with this data, or of a keyboard with this label; its label.
     fn press(&mut self, pressed: &str, on_a_keyboard: bool) -> Option<String> {
         let mut before = self.lines.iter_mut().rev();
-        let found = match on_a_keyboard {
+        let label = match on_a_keyboard {
             // A keyboard is there until another comes.
-            true => before.find(|line| line.message.is_keyboard)?,
-            false => {
-                return before
-                    .filter(|line| !line.message.is_keyboard)
-                    .find_map(|line| line.message.press(pressed).map(str::to_owned));
+            true => {
+                let line = before.find(|line| line.message.is_keyboard)?;
+                line.message.press(pressed)
             }
+            false => before
+                .filter(|line| !line.message.is_keyboard)
+                .find_map(|line| line.message.press(pressed)),
         };
-        found.message.press(pressed).map(str::to_owned)
+        label.map(str::to_owned)
     }
 
     /// An update that is no turn of the history: it waits, or was given up.
@@ -232,24 +246,19 @@ impl Talk {
         let at = arrived / 1000;
         match serde_json::from_slice::<Update>(body) {
             Ok(update) => self.heard(&Past::heard(&update, Vec::new()), at, vec![note]),
-            Err(_) => self.lines.push(Line {
-                at,
-                who: Who::Event,
-                update: id.to_owned(),
-                message: Message::default(),
-                notes: vec![note],
-                raw: Some(json("The update", &String::from_utf8_lossy(body))),
-            }),
+            Err(_) => {
+                let raw = json("The update", &String::from_utf8_lossy(body));
+                let line = Line::raw(at, Who::Event, id, raw);
+                self.lines.push(line.noted(vec![note]));
+            }
         }
     }
 
     fn letter(&mut self, letter: &DeadLetter) {
         let tries = counted(letter.attempts.into(), "attempt");
-        let why = letter.error.lines().next().unwrap_or_default();
-        let note = format!(
-            "<a class=\"bad\" href=\"/status/dead\">Given up</a> after {tries}: {}",
-            escape(why)
-        );
+        let why = first_line(&letter.error);
+        let note =
+            format!("<a class=\"bad\" href=\"/status/dead\">Given up</a> after {tries}: {why}");
         self.update(&letter.update, &letter.body, letter.arrived, note);
     }
 
@@ -265,11 +274,10 @@ impl Talk {
                     }
                     false => "again soon".to_owned(),
                 };
-                let why = error.lines().next().unwrap_or_default();
                 format!(
                     "<b class=\"bad\">Failed</b>, {}: {}; {again}",
                     counted(tries.into(), "attempt"),
-                    escape(why)
+                    first_line(error)
                 )
             }
             _ => "In the inbox: its turn is not over".to_owned(),
@@ -280,14 +288,8 @@ impl Talk {
     /// A reply that is not sent: beside what the history says of it, if it is there.
     fn reply(&mut self, body: &str, since: i64, note: String) {
         let Ok(out) = serde_json::from_str::<Outgoing>(body) else {
-            return self.lines.push(Line {
-                at: since,
-                who: Who::Bot,
-                update: String::new(),
-                message: Message::default(),
-                notes: vec![note],
-                raw: Some(json("The reply", body)),
-            });
+            let line = Line::raw(since, Who::Bot, "", json("The reply", body));
+            return self.lines.push(line.noted(vec![note]));
         };
         let message = Message::of(&out.action);
         let known = self.lines.iter_mut().find(|line| {
@@ -296,14 +298,10 @@ impl Talk {
         });
         match known {
             Some(line) => line.notes.push(note),
-            None => self.lines.push(Line {
-                at: since,
-                who: Who::Bot,
-                update: out.update,
-                message,
-                notes: vec![note],
-                raw: None,
-            }),
+            None => {
+                let line = Line::new(since, Who::Bot, &out.update, message);
+                self.lines.push(line.noted(vec![note]));
+            }
         }
     }
 
@@ -336,6 +334,11 @@ impl Talk {
         html.push_str("</ol>");
         html
     }
+}
+
+/// An error without its trace, which is in the log, as HTML.
+fn first_line(error: &str) -> String {
+    escape(error.lines().next().unwrap_or_default())
 }
 
 #[cfg(test)]

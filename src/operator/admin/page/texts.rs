@@ -21,13 +21,17 @@ pub(super) fn ago(ms: i64) -> String {
     time(ms, "", &format!("{} ago", seconds(age)))
 }
 
-/// As much of a text as is shown, and how many bytes are not.
-pub(super) fn cut(text: &str) -> (&str, usize) {
+/// As much of a text as is shown, as HTML; behind this gap it says how much is not.
+pub(super) fn shown(text: &str, gap: &str) -> String {
     let mut end = text.len().min(SHOWN);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    (&text[..end], text.len() - end)
+    let start = escape(&text[..end]);
+    match (text.len() - end) as u64 {
+        0 => start,
+        rest => format!("{start}{gap}… and {} more", bytes(rest)),
+    }
 }
 
 /// JSON, or what was meant to be; `name` is for those who do not see it.
@@ -35,14 +39,9 @@ pub(super) fn json(name: &str, text: &str) -> String {
     let pretty =
         serde_json::from_str::<Value>(text).and_then(|value| serde_json::to_string_pretty(&value));
     let text = pretty.map_or(Cow::Borrowed(text), Cow::Owned);
-    let (start, rest) = cut(&text);
-    let rest = match rest {
-        0 => String::new(),
-        rest => format!("\n… and {} more", bytes(rest as u64)),
-    };
     // As long as it is, it can be scrolled.
     format!(
-        "<pre tabindex=\"0\" role=\"region\" aria-label=\"{name}\">{}{rest}</pre>",
-        escape(start)
+        "<pre tabindex=\"0\" role=\"region\" aria-label=\"{name}\">{}</pre>",
+        shown(&text, "\n")
     )
 }

@@ -33,11 +33,12 @@ from typing import (
 )
 
 from .._answer import done_line, refuse_result
+from .._asking import Params, Questions, Row, Rows
 from .._content import Chat, Contact, File, Forwarded, Location, Quoted, Sender, write
 from .._errors import PlatformError, QueryError, describe
 from .._run import either, is_async
 from .._state import states_of
-from .._turn import AsyncTurn, BaseTurn, Params, Questions, Row, Rows, Turn
+from .._turn import AsyncTurn, BaseTurn, Turn
 from .._wire import decode, encode, from_sql, to_sql
 from .._said import DeadReply, Said, read
 
