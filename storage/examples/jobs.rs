@@ -3,7 +3,7 @@
 //! `cargo run -p turnkey-storage --example jobs -- 1000` puts a thousand jobs into `jobs.db` in
 //! the temporary directory, starts four workers, waits until all is done and says who did what.
 //! Kill any of the processes meanwhile: a job whose worker died is taken again when its time is
-//! over, and no job is done twice.
+//! over, and no job gets two results.
 
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

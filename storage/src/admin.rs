@@ -2,7 +2,7 @@
 //!
 //! Called by the command line and the admin address. Works while a bot runs. Bounds: every list has a limit.
 
-use crate::person::Person;
+use crate::person::{self, Person};
 use crate::{
     DialogKey, Error, FORGOTTEN, Fence, ReplyId, Result, Row, Statement, Storage, Value, schedules,
 };
@@ -174,20 +174,26 @@ pub async fn dialogs(
         params.extend([containing(user), containing(&user.to_lowercase())]);
     }
     let query = format!(
-        "SELECT d.user_id AS user_id, d.channel AS channel, d.version AS version,
-             OCTET_LENGTH(d.state) AS state_bytes, d.updated_at AS updated_at,
-             p.name AS name, p.username AS username, p.language AS language
-         FROM turnkey_dialog d
-         LEFT JOIN turnkey_person p ON p.user_id = d.user_id AND p.channel = d.channel
+        "SELECT {} FROM turnkey_dialog d {}
          WHERE {} ORDER BY d.user_id, d.channel LIMIT ?1",
+        summary_columns(),
+        person::BESIDE,
         conditions.join(" AND ")
     );
     let rows = storage.own_query(Statement::new(query, params)).await?;
     rows.iter().map(summary).collect()
 }
 
-/// Of a row with `user_id`, `channel`, `version`, `state_bytes`, `updated_at` and what
-/// [`Person::of`] reads.
+/// What [`summary`] reads, of a dialog `d` and [`person::BESIDE`] it.
+pub(crate) fn summary_columns() -> String {
+    format!(
+        "d.user_id AS user_id, d.channel AS channel, d.version AS version,
+         OCTET_LENGTH(d.state) AS state_bytes, d.updated_at AS updated_at, {}",
+        person::COLUMNS
+    )
+}
+
+/// Of a row with [`summary_columns`].
 pub(crate) fn summary(row: &Row) -> Result<DialogSummary> {
     let bytes = row.get::<i64>("state_bytes")? as u64;
     Ok(DialogSummary {
@@ -219,11 +225,12 @@ pub async fn dialog(
     history: u32,
 ) -> Result<Option<DialogDetail>> {
     let key = || (&dialog.user_id, &dialog.channel);
-    let query = "SELECT d.version AS version, d.state AS state, d.updated_at AS updated_at,
-             p.name AS name, p.username AS username, p.language AS language
-         FROM turnkey_dialog d
-         LEFT JOIN turnkey_person p ON p.user_id = d.user_id AND p.channel = d.channel
-         WHERE d.user_id = ?1 AND d.channel = ?2";
+    let query = format!(
+        "SELECT d.version AS version, d.state AS state, d.updated_at AS updated_at, {}
+         FROM turnkey_dialog d {} WHERE d.user_id = ?1 AND d.channel = ?2",
+        person::COLUMNS,
+        person::BESIDE
+    );
     let rows = storage.own_query(Statement::new(query, key())).await?;
     let Some(row) = rows.first() else {
         return Ok(None);
@@ -238,13 +245,9 @@ pub async fn dialog(
     let query =
         format!("SELECT at, turn FROM turnkey_history WHERE {of_dialog} ORDER BY id DESC LIMIT ?3");
     let params = (&dialog.user_id, &dialog.channel, history);
+    let newest_first = storage.own_query(Statement::new(query, params)).await?;
     let (mut turns, mut moments) = (Vec::new(), Vec::new());
-    for row in storage
-        .own_query(Statement::new(query, params))
-        .await?
-        .iter()
-        .rev()
-    {
+    for row in newest_first.iter().rev() {
         turns.push(row.get("turn")?);
         moments.push(row.get("at")?);
     }
@@ -267,9 +270,9 @@ pub async fn dialog(
 }
 
 /// Forgets a dialog's state, the names of its messages, its timers (but for the bot's own
-/// schedules), its callbacks, the steps of its turns and its user's name: its next turn starts as a new dialog's. A
-/// turn under way is told [`Error::Stale`] and runs again. Replies that wait to be
-/// sent, and the history, stay. False when there is no state.
+/// schedules), its callbacks, the steps of its turns and its user's name: its next turn starts as
+/// a new dialog's. A turn under way is told [`Error::Stale`] and runs again. Replies that wait to
+/// be sent, and the history, stay. False when there is no state.
 ///
 /// # Errors
 /// As [`Storage::commit`].

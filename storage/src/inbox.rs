@@ -20,8 +20,8 @@ use crate::{
 /// The longest pause before an update is tried again.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Added to an update's attempts each time that it is begun to be given up: more than
-/// `--max-attempts` may be, and so more than that was at any earlier start.
+/// Added to an update's attempts each time that giving it up begins: more than `--max-attempts`
+/// can be, now or at any earlier start.
 pub const GIVING_UP: u32 = 1 << 20;
 
 /// The longest that an update waits for others before it is tried for the first time.

@@ -3,8 +3,8 @@
 //! Called by the status page. Bound: [`COUNTED`] dialogs are looked at, since no index leads to the
 //! latest: in a larger database all figures are of those.
 
-use crate::admin::{DialogSummary, summary};
-use crate::{Result, Statement, Storage, schedules};
+use crate::admin::{DialogSummary, summary, summary_columns};
+use crate::{Result, Statement, Storage, person, schedules};
 
 /// Dialogs that are looked at.
 pub const COUNTED: u64 = 10_000;
@@ -51,13 +51,12 @@ pub async fn count(storage: &dyn Storage, since: i64) -> Result<People> {
 /// [`Error::Unavailable`](crate::Error::Unavailable).
 pub async fn recent(storage: &dyn Storage, limit: u32) -> Result<Vec<DialogSummary>> {
     let query = format!(
-        "SELECT d.user_id AS user_id, d.channel AS channel, d.version AS version,
-             OCTET_LENGTH(d.state) AS state_bytes, d.updated_at AS updated_at,
-             p.name AS name, p.username AS username, p.language AS language
+        "SELECT {}
          FROM (SELECT user_id, channel, version, state, updated_at FROM turnkey_dialog
-             LIMIT {COUNTED}) d
-         LEFT JOIN turnkey_person p ON p.user_id = d.user_id AND p.channel = d.channel
-         ORDER BY d.updated_at DESC, d.user_id, d.channel LIMIT ?1"
+             LIMIT {COUNTED}) d {}
+         ORDER BY d.updated_at DESC, d.user_id, d.channel LIMIT ?1",
+        summary_columns(),
+        person::BESIDE
     );
     let rows = storage.own_query(Statement::new(query, (limit,))).await?;
     rows.iter().map(summary).collect()

@@ -9,6 +9,13 @@ use crate::{Change, DialogKey, Result, Row, Statement};
 /// Bytes of a name that are kept.
 pub const LONGEST: usize = 200;
 
+/// What [`Person::of`] reads, of [`BESIDE`].
+pub(crate) const COLUMNS: &str = "p.name AS name, p.username AS username, p.language AS language";
+
+/// Whoever is known, beside a dialog `d`; all of it is NULL where nobody is.
+pub(crate) const BESIDE: &str =
+    "LEFT JOIN turnkey_person p ON p.user_id = d.user_id AND p.channel = d.channel";
+
 /// Who a dialog's user is, or which group it is: what the platform tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Person {
@@ -49,7 +56,7 @@ impl Person {
         format!("{} @{}", self.name, self.username).to_lowercase()
     }
 
-    /// Of a row with `name`, `username` and `language`, which may be NULL.
+    /// Of a row with [`COLUMNS`].
     pub(crate) fn of(row: &Row) -> Result<Option<Self>> {
         let text = |column| {
             row.get::<Option<String>>(column)

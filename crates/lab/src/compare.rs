@@ -197,7 +197,9 @@ fn between(before: &Results, after: &Results, metrics: &[Metric], threshold: f64
         let old: Vec<&Run> = before.runs.iter().filter(is_same).collect();
         let new: Vec<&Run> = after.runs.iter().filter(is_same).collect();
         if new.is_empty() {
-            found.only_before.push(case_name(&row.engine, &row.situation));
+            found
+                .only_before
+                .push(case_name(&row.engine, &row.situation));
             continue;
         }
         let changes = metrics.iter();
@@ -208,7 +210,9 @@ fn between(before: &Results, after: &Results, metrics: &[Metric], threshold: f64
         let is_same =
             |other: &Median| other.engine == row.engine && other.situation == row.situation;
         if !before.medians.iter().any(is_same) {
-            found.only_after.push(case_name(&row.engine, &row.situation));
+            found
+                .only_after
+                .push(case_name(&row.engine, &row.situation));
         }
     }
     let is_bad = |change: &Change| matches!(change.change, Judged::Worse | Judged::Failed);

@@ -221,7 +221,9 @@ pub(crate) fn with_settings(name: &str, settings: &BTreeMap<String, String>) -> 
 
 /// As `page_size=4096 cache_size=-2000`.
 pub(crate) fn settings_line(settings: &BTreeMap<String, String>) -> String {
-    let pairs = settings.iter().map(|(name, value)| format!("{name}={value}"));
+    let pairs = settings
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
     pairs.collect::<Vec<_>>().join(" ")
 }
 

@@ -1,5 +1,7 @@
 //! Facebook: what its API answers, what its events hold.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::super::facebook;

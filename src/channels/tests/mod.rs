@@ -12,6 +12,7 @@ mod vk;
 mod whatsapp;
 
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use hyper::StatusCode;
 use proptest::prelude::*;

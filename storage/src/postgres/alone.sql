@@ -3,6 +3,7 @@
 --
 -- What turnkey_begin and turnkey_commit do, for a lane that has one order: a third of the time
 -- of the one was arrays with one element, and a third of the other what only some turns need.
+-- What both have in common stands here again: functions.sql was released and stays as it is.
 
 -- Takes one lock, or a place in its queue. `status` as in turnkey_begin. `more`: there is
 -- something in the outbox or the inbox, for which turnkey_read is to be asked.

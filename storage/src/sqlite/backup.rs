@@ -141,12 +141,11 @@ fn put_in_place(new: &Path, files: &Files) -> Result<Option<PathBuf>> {
     };
     let old = names::free(before, LOGS);
     let is_linked = had_one && names::link(database, &old).is_ok();
-    let own = [""];
-    let unlinked = own.iter().filter(|_| !is_linked);
+    let own: &[&str] = if is_linked { &[] } else { &[""] };
     let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
     // A log that is left, of a file that is lost or that somebody still has open, is not
     // that of the restored one: SQLite would put it into it.
-    let outcome = unlinked.chain(LOGS).try_for_each(|suffix| {
+    let outcome = own.iter().chain(LOGS).try_for_each(|suffix| {
         let (from, to) = (beside(database, suffix), beside(&old, suffix));
         if exists(&from) {
             rename(&from, &to)?;

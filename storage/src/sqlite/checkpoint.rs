@@ -39,7 +39,7 @@ use rusqlite::{Connection, ErrorCode};
 use super::kept_open;
 use super::names;
 use super::pragmas::{self, CHECKPOINT_BYTES, LOG_CAP};
-use crate::{Error, OpenError, Result, Sync};
+use crate::{Error, Result, Sync};
 
 /// Pages that are few enough for the writer to copy between two batches. With 64, and
 /// twice the passes, p99.9 was the same.
@@ -119,12 +119,8 @@ pub(crate) struct Checkpointer {
 impl Checkpointer {
     /// Starts the thread.
     pub(crate) fn start(conn: &Connection, database: &Path) -> Result<Self> {
-        let file = kept_open::of(database).map_err(|e| {
-            Error::Open(OpenError::new(format!(
-                "cannot open {}: {e}",
-                database.display()
-            )))
-        })?;
+        let file = kept_open::of(database)
+            .map_err(|e| Error::open(format!("cannot open {}: {e}", database.display())))?;
         Self::with_file(conn, database, file)
     }
 

@@ -7,8 +7,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use super::FileId;
 
 /// Numbers that are tried for a name; then the first error counts.
 const MOST: u32 = 10_000;
@@ -72,8 +73,7 @@ pub(super) fn link(from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// [`ErrorKind::AlreadyExists`] when `kept` is not that file; what the file system says.
 pub(super) fn replace(from: &Path, to: &Path, kept: &Path) -> io::Result<()> {
-    let (there, second) = (fs::metadata(to)?, fs::metadata(kept)?);
-    if (there.dev(), there.ino()) != (second.dev(), second.ino()) {
+    if FileId::of(to)? != FileId::of(kept)? {
         return Err(ErrorKind::AlreadyExists.into());
     }
     fs::rename(from, to)?;

@@ -149,11 +149,7 @@ impl Readers {
     pub(crate) async fn query(&self, query: Statement) -> Result<Vec<Row>> {
         self.read(move |conn| {
             let mut statement = conn.prepare_cached(&query.sql)?;
-            let columns: Arc<[String]> = statement
-                .column_names()
-                .into_iter()
-                .map(str::to_owned)
-                .collect();
+            let columns = columns(&statement);
             let count = columns.len();
             statement
                 .query_map(params_from_iter(&query.params), |row| {
@@ -166,6 +162,11 @@ impl Readers {
         })
         .await
     }
+}
+
+pub(super) fn columns(statement: &rusqlite::Statement<'_>) -> Arc<[String]> {
+    let names = statement.column_names();
+    names.into_iter().map(str::to_owned).collect()
 }
 
 pub(super) fn value(value: ValueRef<'_>) -> Value {

@@ -3,13 +3,13 @@
 //! Used on both sides of the writer's socket. Waking up a sleeping process takes 20 to 40 us,
 //! four times in a lone turn: with full sync that was a third of it, without syncs two thirds.
 //! With both sides spinning, 1 process with 1 turn in flight went from 247 to 166 us a turn with
-//! full sync (3 runs of 3 s) and from 81 to 36 us without, at 60 % of the processor time.
-//! Whoever has nothing else to do and expects an answer within that time looks again instead,
-//! and gives the processor to whoever waits for it before each look.
+//! full sync (3 runs of 3 s) and from 81 to 36 us without, with 60 % of the processor time of before.
+//! Whoever has nothing else to do and expects something within [`SPIN`] looks again instead, and
+//! between two looks gives the processor to whoever waits for it.
 //!
 //! It must not cost others anything. So it backs off when spins are in vain, and far when another
 //! process wanted the processor meanwhile; and there is none on a single processor.
-//! Bounds: [`SPIN`] for a spin; [`MOST_SKIPPED`] chances passed over after one in vain.
+//! Bounds: [`SPIN`] for a spin; [`MOST_SKIPPED`] chances passed over after one in vain; [`PAUSE`].
 
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,9 @@ pub(super) struct Spinner {
     penalty: Option<u32>,
     /// Chances still to pass over.
     skip: u32,
+    /// While it spins: since when.
     begun: Option<Instant>,
-    /// None before that.
+    /// After another process had the processor: no spin before that.
     not_before: Option<Instant>,
 }
 

@@ -1,8 +1,9 @@
-//! Which other program holds a database's write lock: its name, for the log.
+//! Which other program holds a database's write lock: its name, for the log and for errors.
 //!
-//! Asked by the writer while it waits. The kernel lists all locks in `/proc/locks`; the files are
-//! looked at by name only, since opening and closing them would drop SQLite's locks in this
-//! process. Where that list is not to be seen, in some containers, nobody is named.
+//! Asked by the writer while it waits, and by `shared/` when nobody answers. The kernel lists all
+//! locks in `/proc/locks`; the files are looked at by name only, since opening and closing them
+//! would drop SQLite's locks in this process. Where that list is not to be seen, in some
+//! containers, nobody is named.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

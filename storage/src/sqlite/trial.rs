@@ -1,8 +1,8 @@
 //! Pragmas that the storage laboratory tries on the writer's connection and on a new file.
 //!
-//! Set once by a process of `turnkey bench storage`, before it opens anything; a bot never
-//! sets any. Applied by `pragmas.rs` and `schema.rs`. What the writer decides by itself
-//! (durability, checkpoints, locking) the laboratory leaves alone.
+//! Set once by a process of `turnkey bench storage`, before it opens anything; a bot never sets
+//! any. Applied by `pragmas.rs` and `schema.rs`. What the writer decides by itself (durability,
+//! checkpoints, locking) the laboratory leaves alone.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

@@ -60,11 +60,9 @@ fn moments(recording: &Recording) -> Vec<Moments> {
                 };
                 kinds.entry(kind).or_default().extend(near);
             }
-            Record::Written { file, at: 0, .. } if name(file).ends_with("-wal") => {
-                let near = index.saturating_sub(3)..index + 6;
-                kinds.entry("log reset").or_default().extend(near);
-            }
-            Record::Resized(file, _) if name(file).ends_with("-wal") => {
+            Record::Written { file, at: 0, .. } | Record::Resized(file, _)
+                if name(file).ends_with("-wal") =>
+            {
                 let near = index.saturating_sub(3)..index + 6;
                 kinds.entry("log reset").or_default().extend(near);
             }
@@ -209,19 +207,18 @@ fn number(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).map_or(otherwise, |value| value.parse().unwrap())
 }
 
-#[test]
-fn what_was_acknowledged_survives_a_power_cut() {
-    let (cuts, first) = (number("TURNKEY_CUTS", CUTS), number("TURNKEY_CUTS_SEED", 1));
-    let mut start = (place(), Promised::default());
+/// So many cuts of recordings, each of which begins with an image of the last: nothing is lost.
+fn nothing_is_lost<P: Promises>(what: &str, test: &str, cuts: usize) {
+    let mut start = (place(), P::default());
     let mut left = cuts;
-    let mut seed = first as u64;
+    let mut seed = number("TURNKEY_CUTS_SEED", 1) as u64;
     while left > 0 {
         let (directory, promised) = &start;
-        let recording = live(directory.path(), session::TEST, "full", seed);
+        let recording = live(directory.path(), test, "full", seed);
         let some = left.min(CUTS);
         let outcome = cut(&recording, promised, some, seed, None);
         outcome.report(&format!(
-            "full, seed {seed}, {} records",
+            "{what}, seed {seed}, {} records",
             recording.records.len()
         ));
         assert_eq!(outcome.wrong, Vec::<String>::new());
@@ -232,27 +229,17 @@ fn what_was_acknowledged_survives_a_power_cut() {
     }
 }
 
+#[test]
+fn what_was_acknowledged_survives_a_power_cut() {
+    let cuts = number("TURNKEY_CUTS", CUTS);
+    nothing_is_lost::<Promised>("full", session::TEST, cuts);
+}
+
 /// The same of a database that processes open without a program that starts them.
 #[test]
 fn what_was_written_to_a_shared_database_survives_a_power_cut() {
-    let mut start = (place(), library::Promised::default());
-    let mut left = number("TURNKEY_CUTS", CUTS) / 2;
-    let mut seed = number("TURNKEY_CUTS_SEED", 1) as u64;
-    while left > 0 {
-        let (directory, promised) = &start;
-        let recording = live(directory.path(), library::TEST, "full", seed);
-        let some = left.min(CUTS);
-        let outcome = cut(&recording, promised, some, seed, None);
-        outcome.report(&format!(
-            "shared, seed {seed}, {} records",
-            recording.records.len()
-        ));
-        assert_eq!(outcome.wrong, Vec::<String>::new());
-        assert_eq!(outcome.lost, 0);
-        left -= some;
-        seed += 1;
-        start = outcome.next.unwrap();
-    }
+    let cuts = number("TURNKEY_CUTS", CUTS) / 2;
+    nothing_is_lost::<library::Promised>("shared", library::TEST, cuts);
 }
 
 /// So the test is not blind: here a cut may lose what was acknowledged, and does.

@@ -47,7 +47,7 @@ fn runs() {
                 while count.fetch_add(1, Ordering::Relaxed) < OPERATIONS {
                     let operation = random.next() >> 16;
                     marks.say(&format!("asked {operation}"));
-                    act(&database, operation, is_interactive(operation)).await;
+                    act(&database, operation).await;
                     marks.say(&format!("did {operation}"));
                 }
             });
@@ -76,29 +76,32 @@ const MOVE: &str = "UPDATE account SET balance = balance + ?2 WHERE id = ?1";
 
 const NOTE: &str = "INSERT INTO done VALUES (?1, zeroblob(?2))";
 
-/// An operation: its number says what it is.
-async fn act(database: &SharedDatabase, operation: u64, interactive: bool) {
+/// An operation's number says what it is: from whom, to whom, how much, the bytes of its note.
+fn parts(operation: u64) -> (u64, u64, i64, u64) {
     let (from, to) = (operation % ACCOUNTS, (operation / 16) % ACCOUNTS);
-    let (amount, size) = ((operation % 1000) as i64, operation % 20_000);
-    if interactive {
-        let moved = database.transaction(|tx| async move {
-            tx.expect(1, MOVE, (from, -amount)).await?;
-            tx.expect(1, MOVE, (to, amount)).await?;
-            tx.run(NOTE, (operation, size)).await
-        });
-        moved.await.unwrap();
-        return;
-    }
-    database.write(keyed(operation)).await.unwrap();
+    (from, to, (operation % 1000) as i64, operation % 20_000)
 }
 
 fn is_interactive(operation: u64) -> bool {
     operation.is_multiple_of(4)
 }
 
+async fn act(database: &SharedDatabase, operation: u64) {
+    if !is_interactive(operation) {
+        database.write(keyed(operation)).await.unwrap();
+        return;
+    }
+    let (from, to, amount, size) = parts(operation);
+    let moved = database.transaction(|tx| async move {
+        tx.expect(1, MOVE, (from, -amount)).await?;
+        tx.expect(1, MOVE, (to, amount)).await?;
+        tx.run(NOTE, (operation, size)).await
+    });
+    moved.await.unwrap();
+}
+
 fn keyed(operation: u64) -> Write {
-    let (from, to) = (operation % ACCOUNTS, (operation / 16) % ACCOUNTS);
-    let (amount, size) = ((operation % 1000) as i64, operation % 20_000);
+    let (from, to, amount, size) = parts(operation);
     Write::new()
         .run(MOVE, (from, -amount))
         .expect(1)
@@ -131,11 +134,8 @@ impl Promises for Promised {
             let database = open(&path).await;
             self.look(&database, &mut verdict).await;
             if goes_on {
-                for operation in self
-                    .asked
-                    .iter()
-                    .filter(|operation| !is_interactive(**operation))
-                {
+                let with_key = self.asked.iter().filter(|n| !is_interactive(**n));
+                for operation in with_key {
                     database.write(keyed(*operation)).await.unwrap();
                 }
                 self.look(&database, &mut verdict).await;

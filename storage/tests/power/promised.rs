@@ -167,7 +167,7 @@ fn judge(directory: &Path, promised: &Promised, on: bool) -> Verdict {
         verdict.add(name, look(&directory.join(name), contents, contents));
     }
     if on && verdict.wrong.is_empty() {
-        goes_on(&database);
+        goes_on(&database, &list);
     }
     verdict
 }

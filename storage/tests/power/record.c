@@ -123,6 +123,14 @@ static ino_t watched(int fd) {
     return 0;
 }
 
+/* Under which name a file was opened, or what it has become. */
+static void path_of(int fd, char *path, size_t size) {
+    char link[40];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, size - 1);
+    path[length > 0 ? length : 0] = 0;
+}
+
 static int opened(int fd, const char *path, int flags, int was_there) {
     struct stat found;
     if (fd < 0 || fstat(fd, &found) != 0 || !S_ISREG(found.st_mode)) return fd;
@@ -139,15 +147,19 @@ static int opened(int fd, const char *path, int flags, int was_there) {
     return fd;
 }
 
+/* The rights of a new file: named only where one may be made. */
+#define MODE \
+    mode_t mode = 0; \
+    if (flags & (O_CREAT | O_TMPFILE)) { \
+        va_list rest; \
+        va_start(rest, flags); \
+        mode = va_arg(rest, mode_t); \
+        va_end(rest); \
+    }
+
 #define OPEN(name) \
     int name(const char *path, int flags, ...) { \
-        mode_t mode = 0; \
-        if (flags & (O_CREAT | O_TMPFILE)) { \
-            va_list rest; \
-            va_start(rest, flags); \
-            mode = va_arg(rest, mode_t); \
-            va_end(rest); \
-        } \
+        MODE \
         REAL(int, #name, const char *, int, ...); \
         if (!is_under(path)) return real(path, flags, mode); \
         pthread_mutex_lock(&mutex); \
@@ -163,13 +175,7 @@ OPEN(open64)
 
 #define OPENAT(name) \
     int name(int at, const char *path, int flags, ...) { \
-        mode_t mode = 0; \
-        if (flags & (O_CREAT | O_TMPFILE)) { \
-            va_list rest; \
-            va_start(rest, flags); \
-            mode = va_arg(rest, mode_t); \
-            va_end(rest); \
-        } \
+        MODE \
         REAL(int, #name, int, const char *, int, ...); \
         if (is_under(path) && (flags & (O_WRONLY | O_RDWR))) unseen(#name); \
         return real(at, path, flags, mode); \
@@ -183,11 +189,12 @@ static uint64_t start_of(int fd, ssize_t length) {
 }
 
 ssize_t write(int fd, const void *data, size_t length) {
-    if (!watched(fd)) return real_write(fd, data, length);
+    ino_t file = watched(fd);
+    if (!file) return real_write(fd, data, length);
     pthread_mutex_lock(&mutex);
     ssize_t written = real_write(fd, data, length);
     int error = errno;
-    if (written > 0) put('W', watched(fd), start_of(fd, written), data, (uint32_t)written);
+    if (written > 0) put('W', file, start_of(fd, written), data, (uint32_t)written);
     pthread_mutex_unlock(&mutex);
     errno = error;
     return written;
@@ -196,11 +203,12 @@ ssize_t write(int fd, const void *data, size_t length) {
 #define PWRITE(name, off) \
     ssize_t name(int fd, const void *data, size_t length, off at) { \
         REAL(ssize_t, #name, int, const void *, size_t, off); \
-        if (!watched(fd)) return real(fd, data, length, at); \
+        ino_t file = watched(fd); \
+        if (!file) return real(fd, data, length, at); \
         pthread_mutex_lock(&mutex); \
         ssize_t written = real(fd, data, length, at); \
         int error = errno; \
-        if (written > 0) put('W', watched(fd), (uint64_t)at, data, (uint32_t)written); \
+        if (written > 0) put('W', file, (uint64_t)at, data, (uint32_t)written); \
         pthread_mutex_unlock(&mutex); \
         errno = error; \
         return written; \
@@ -260,13 +268,11 @@ ALLOCATE(posix_fallocate64, off64_t, (int fd, off64_t at, off64_t n), (fd, at, n
 
 static int synced(int fd) {
     struct stat found;
-    char link[40], path[4096] = "";
+    char path[4096] = "";
     if (log_fd < 0 || fstat(fd, &found) != 0) return 0;
     int is_directory = S_ISDIR(found.st_mode);
     if (is_directory) {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t length = readlink(link, path, sizeof path - 1);
-        path[length > 0 ? length : 0] = 0;
+        path_of(fd, path, sizeof path);
         if (!is_under(path)) return 0;
     } else if (!watched(fd)) {
         return 0;
@@ -346,10 +352,8 @@ int unlinkat(int at, const char *path, int flags) {
 void *mmap64(void *at, size_t length, int protection, int flags, int fd, off64_t offset) {
     REAL(void *, "mmap64", void *, size_t, int, int, int, off64_t);
     if ((flags & MAP_SHARED) && (protection & PROT_WRITE) && watched(fd)) {
-        char link[40], path[4096];
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t n = readlink(link, path, sizeof path - 1);
-        path[n > 0 ? n : 0] = 0;
+        char path[4096];
+        path_of(fd, path, sizeof path);
         char *end = strstr(path, " (deleted)");
         if (end) *end = 0;
         size_t size = strlen(path);

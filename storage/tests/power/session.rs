@@ -23,7 +23,7 @@ use turnkey_storage::{
     Begin, Commit, DialogKey, LockAfter, Owner, Pending, ReplyId, Result, Statement, Storage, Sync,
 };
 
-use crate::common::{asks, dialog, flat, last, runtime, until};
+use crate::common::{Served, asks, dialog, flat, last, runtime, turn, until};
 use crate::disk::Random;
 use crate::recorder::MARKS;
 
@@ -331,26 +331,10 @@ fn relay(user: u64, turn: u64) -> Pending {
 }
 
 /// A writer on an image, and a turn.
-pub(crate) fn goes_on(database: &Path) {
-    let files = Files::of(database);
-    let lock = files.lock().unwrap();
-    let listener = files.bind(&lock).unwrap();
-    let (stop, theirs) = UnixStream::pair().unwrap();
-    let writer = Writer {
-        files: files.clone(),
-        file: None,
-        sync: Sync::Full,
-        listener,
-        expected: Vec::new(),
-        monitor: Box::new(|_| {}),
-    };
-    let writer = std::thread::spawn(move || writer.run(theirs.as_fd()));
-    let runtime = runtime();
-    runtime.block_on(async {
-        let client = connect(&files, Owner(1)).unwrap();
-        crate::common::turn(&client, &dialog("after"), "after", "{}").await;
-    });
-    drop(runtime);
-    drop(stop);
-    writer.join().unwrap().unwrap();
+pub(crate) fn goes_on(database: &Path, author: &[String]) {
+    let author: Vec<&str> = author.iter().map(String::as_str).collect();
+    let mut served = Served::at(database, &author);
+    served.start_writer(Vec::new());
+    runtime().block_on(async { turn(&served.open(), &dialog("after"), "after", "{}").await });
+    served.stop_writer().unwrap();
 }

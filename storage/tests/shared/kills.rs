@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use turnkey_storage::sqlite::check;
 
 use crate::common::{LONG, block_on, runtime};
+use crate::place::place;
 use crate::processes::{ACCOUNTS, opening, start};
 
 const PROCESSES: usize = 4;
@@ -80,8 +81,7 @@ fn wait_for(acknowledged: &Acknowledged, more: u64) -> Duration {
 #[test]
 fn killed_processes_lose_and_repeat_nothing() {
     let kills = std::env::var("TURNKEY_KILLS").map_or(50, |kills| kills.parse().unwrap());
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("app.db");
+    let (_dir, path) = place();
     let acknowledged = Arc::new(Acknowledged::default());
     let mut processes: Vec<Running> = (0..PROCESSES as u64)
         .map(|number| run(&path, number, &acknowledged))

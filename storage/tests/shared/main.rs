@@ -2,7 +2,10 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `calls.rs` | what each call promises |
+//! | `place.rs` | the file that most of them work at |
+//! | `writes.rs` | what a write promises |
+//! | `transactions.rs` | what a transaction promises |
+//! | `leaving.rs` | the writer leaves, and no call fails |
 //! | `model.rs` | any calls, against a model of them |
 //! | `others.rs` | programs that write past us, and files that are not ours |
 //! | `processes.rs` | this binary again, for what another process does |
@@ -13,8 +16,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod calls;
 mod kills;
+mod leaving;
 mod model;
 mod others;
+mod place;
 mod processes;
+mod transactions;
+mod writes;

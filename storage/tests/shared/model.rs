@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use turnkey_storage::sqlite::SharedDatabase;
 use turnkey_storage::{Error, Write};
 
-use crate::calls::opening;
 use crate::common::{block_on, until};
+use crate::place::{opening, place};
 
 /// An amount that is moved from one account to the other: from the first, if it is positive.
 type Amount = i64;
@@ -93,8 +93,7 @@ async fn transaction(
 }
 
 async fn run(steps: Vec<Step>) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("app.db");
+    let (_dir, path) = place();
     let mut handles = [opening(&path).await.unwrap(), opening(&path).await.unwrap()];
     let mut model = Model {
         balances: [100, 0],

@@ -6,13 +6,12 @@ use rusqlite::Connection;
 use turnkey_storage::sqlite::Files;
 use turnkey_storage::{Database, Error, Write};
 
-use crate::calls::{number, opening};
 use crate::common::block_on;
+use crate::place::{number, opening, place};
 
 #[test]
 fn a_program_that_writes_past_us_is_waited_for() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("app.db");
+    let (_dir, path) = place();
     block_on(async {
         let database = opening(&path).await.unwrap();
         let stranger = Connection::open(&path).unwrap();
@@ -39,8 +38,7 @@ fn a_program_that_writes_past_us_is_waited_for() {
 /// After ten seconds the caller is told who it is.
 #[test]
 fn a_program_that_does_not_stop_writing_is_named() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("app.db");
+    let (_dir, path) = place();
     let mut child = crate::processes::start_holding(&path);
     block_on(async {
         let database = opening(&path).await.unwrap();
@@ -62,8 +60,7 @@ fn a_program_that_does_not_stop_writing_is_named() {
 
 #[test]
 fn who_comes_with_other_migrations_is_told() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("app.db");
+    let (_dir, path) = place();
     block_on(async {
         let first = opening(&path).await.unwrap();
         let more = || opening(&path).migration("CREATE TABLE more (n INTEGER)");

@@ -82,7 +82,6 @@ pub(crate) fn start_holding(path: &std::path::Path) -> Stranger {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["processes::stranger", "--exact", "--nocapture"])
         .env(PATH, path)
-        .env(NUMBER, "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::proc::{established, pids, sockets, stat, title, unread_bytes};
 pub(crate) use super::programs::{Ended, LATER, SOON, example, finish, skipped};
-pub(crate) use super::setup::{Setup, count_of, is_python, url};
+pub(crate) use super::setup::{Setup, count_of, url};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 

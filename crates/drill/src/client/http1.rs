@@ -197,8 +197,9 @@ impl Exchange<'_> {
             let hold = self.order.hold;
             let held = hold.filter(|hold| hold.at == Kind::Read && is_first);
             let room = if held.is_some() { 1 } else { buffer.len() };
+            let deadline = self.deadline.into();
             let read = self.read(stream, &mut buffer[..room]);
-            match timeout_at(self.deadline.into(), read).await {
+            match timeout_at(deadline, read).await {
                 Err(_) => return End::TimedOut,
                 Ok(Some(end)) => return end,
                 Ok(None) => {}

@@ -65,7 +65,8 @@ pub(super) fn prepare(load: &Load, migrations: &[String]) -> crate::error::Resul
     let address = load.url.parse::<Address>().map_err(Error::start)?;
     Database::at(&address, load.sync.storage())
         .and_then(|database| database.prepare(migrations))
-        .map_err(Error::start)
+        .map_err(Error::start)?;
+    Ok(())
 }
 
 /// Makes the users by turns that do not count.

@@ -92,20 +92,18 @@ async fn converse(shared: &Arc<Shared>, stream: &UnixStream) -> Option<std::io::
                 // Everything else on this event loop goes first, and other processes do.
                 tokio::task::yield_now().await;
                 match stream.try_read(&mut buffer) {
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                    Err(e) if e.kind() == ErrorKind::WouldBlock && shared.lone().is_some() => {
+                        spinner.give_way();
+                    }
                     Ok(count) if count > 0 => {
                         spinner.came();
                         if let Err(e) = take(shared, &mut input, &buffer[..count]) {
                             return Some(e);
                         }
                     }
-                    // Met again below.
+                    // There is something to send, or what is met again below.
                     _ => spinner.stop(),
                 }
-                if shared.lone().is_none() {
-                    spinner.stop();
-                }
-                spinner.give_way();
             }
         }
         let interest = if sent < output.len() {

@@ -251,9 +251,7 @@ impl Alone {
         self.over.store(true, Ordering::Relaxed);
         patiently(receiver).await
     }
-}
 
-impl Alone {
     /// Undoes it, or leaves the line.
     pub(crate) fn undo(&self) {
         if !self.over.swap(true, Ordering::Relaxed) {

@@ -182,7 +182,7 @@ impl Shared {
         if state.closed {
             return Err(closed());
         }
-        // For what is given back others wait: a lock, or the writer.
+        // Others wait for what is given back: a lock, or the writer.
         let giving_back = matches!(then, Then::Done(Ends::IfDone(_) | Ends::Always(_), _))
             || matches!(request, Request::Close { .. });
         if state.unanswered.len() >= MAX_UNANSWERED && !giving_back {
@@ -420,6 +420,7 @@ mod tests {
             assert_eq!(state.held.len(), left, "{ends:?}");
         }
     }
+
     /// Its end is what all others wait for.
     #[test]
     fn the_end_of_a_transaction_is_always_sent() {

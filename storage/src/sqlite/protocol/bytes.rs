@@ -208,14 +208,14 @@ impl Field<'_> for Outcome {
         let changed = u64::take(input)?;
         let columns: Arc<[String]> = Vec::take(input)?.into();
         let count = u32::take(input)? as usize;
+        // A row takes bytes, so that a garbled count must not ask for gigabytes.
+        if columns.is_empty() && count > 0 {
+            return Err(garbled());
+        }
         let mut rows = Vec::with_capacity(count.min(input.0.len()));
         for _ in 0..count {
             let values = columns.iter().map(|_| Value::take(input));
             rows.push(Row::new(columns.clone(), values.collect::<Result<_>>()?));
-            // A row takes bytes, so that a garbled count must not ask for gigabytes.
-            if columns.is_empty() {
-                return Err(garbled());
-            }
         }
         Ok(Outcome { changed, rows })
     }

@@ -9,9 +9,9 @@
 //! the encoding of each type). A new request is a line here, a method of the client that sends
 //! it (`client/mod.rs`) and an arm of the writer that executes it (`writer/requests.rs`).
 //!
-//! Both sides are the same binary, so there is no negotiation; [`VERSION`] in
-//! the first message guards against an old and a new one meeting in an upgrade.
-//! Bounds: [`MAX_FRAME`].
+//! Both sides are the same binary, or programs with the same version of this library (`shared/`),
+//! so there is no negotiation; [`VERSION`] in the first message guards against an old and a new
+//! one meeting in an upgrade. Bounds: [`MAX_FRAME`].
 
 mod bytes;
 

@@ -6,8 +6,9 @@
 //! writer, in that thread; the others connect to it. Bounds: [`OPENING`] for a holder of the lock
 //! to begin to serve; [`HOPELESS`] writers that end in a row.
 //!
-//! Invariant: once a process has the file open in SQLite, it opens it by no other way, since
-//! closing it would drop SQLite's locks. So only a process that has just come prepares it.
+//! Invariant: a process that has the file open in SQLite never closes it by another way, since
+//! that would drop SQLite's locks. So what prepares the file opens it in SQLite alone: this process
+//! may have it open already.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -46,8 +47,7 @@ struct State {
     closed: bool,
     /// The connection to the writer was lost, or there is none.
     no_writer: bool,
-    leads: bool,
-    /// Closing it stops the writer.
+    /// While this process has the lock and writes; closing it stops the writer.
     stop: Option<UnixStream>,
     failure: Option<Error>,
     thread: Option<JoinHandle<()>>,
@@ -145,7 +145,7 @@ impl Election {
     }
 
     pub(super) fn leads(&self) -> bool {
-        self.lock().leads
+        self.lock().stop.is_some()
     }
 
     /// Why this process's last writer ended.
@@ -187,7 +187,7 @@ impl Election {
                 None => Ok(()),
             });
             let mut state = self.lock();
-            state.leads = false;
+            state.stop = None;
             if state.closed {
                 return;
             }
@@ -230,7 +230,6 @@ impl Election {
                     break Ok(());
                 }
                 state.stop = Some(ours);
-                state.leads = true;
             }
             let writer = Writer {
                 files: self.files.clone(),
@@ -256,7 +255,6 @@ impl Election {
                 Err(error) => break Err(error),
             }
         };
-        self.lock().stop = None;
         // Before the lock is given back: the next one makes its own.
         if let Err(error) = self.files.remove_socket() {
             tracing::warn!("cannot remove {}: {error}", self.files.socket.display());

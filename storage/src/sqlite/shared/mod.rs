@@ -114,7 +114,7 @@ impl Opening {
     }
 
     /// How long a [`transaction`](SharedDatabase::transaction) may take, at most 30 s; 5 s unless
-    /// told otherwise. After it, it is undone: everybody else waits for it.
+    /// told otherwise. One that takes longer is undone, since everybody else waits for it.
     pub fn transaction_limit(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
@@ -201,8 +201,8 @@ impl SharedDatabase {
     /// [`Error::Rows`]: a statement did not affect as many rows as it was expected to.
     /// [`Error::Statement`]: one failed, or they took longer than two seconds.
     /// In both cases nothing was changed. [`Error::Full`]: try later.
-    /// A foreign key that is `DEFERRABLE INITIALLY DEFERRED` is looked at by the commit alone,
-    /// which many calls share: without a target all of them are [`Error::Statement`].
+    /// A foreign key that is `DEFERRABLE INITIALLY DEFERRED` is checked at the commit, which many
+    /// calls share: when it has no target, each of them gets [`Error::Statement`].
     /// [`Error::Unavailable`]: nobody answered. Without a key they may have taken effect; with
     /// one, ask again.
     pub async fn write(&self, write: impl Into<Write>) -> Result<Vec<Outcome>> {

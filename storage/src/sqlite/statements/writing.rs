@@ -4,7 +4,6 @@
 //! statements may fail for any reason, so they run in a savepoint and under an authorizer
 //! (`limits.rs`) that keeps them away from our tables and from the transaction itself.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -15,7 +14,7 @@ use super::{Statements, is_disk};
 use crate::retention::KEYED;
 use crate::sqlite::locks::RowChange;
 use crate::sqlite::protocol::{self, CommitRequest};
-use crate::sqlite::readers::value;
+use crate::sqlite::readers::{columns, value};
 use crate::{Error, Guarded, Outcome, ReplyId, Result, Row, Statement, Value};
 
 /// Bytes of the rows that the statements of one request may return.
@@ -141,11 +140,7 @@ impl Statements<'_> {
         left: &mut usize,
     ) -> std::result::Result<Outcome, Refused> {
         let mut prepared = self.conn.prepare_cached(&guarded.statement.sql)?;
-        let columns: Arc<[String]> = prepared
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns = columns(&prepared);
         let before = self.conn.total_changes();
         let mut outcome = Outcome::default();
         let mut rows = prepared.query(params_from_iter(&guarded.statement.params))?;

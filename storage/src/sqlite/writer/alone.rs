@@ -14,9 +14,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::peers::Fault;
+use super::recovery::first_request;
+use super::turns::Attempt;
 use super::{Running, poisoned};
-use crate::sqlite::protocol::{self, Request, Response};
+use crate::sqlite::protocol::{Request, Response};
 use crate::{Error, Guarded, Result};
 
 /// Transactions in line.
@@ -59,6 +60,11 @@ impl Alone {
     /// Whether somebody has the writer to themselves.
     pub(super) fn is_held(&self) -> bool {
         self.holder.is_some()
+    }
+
+    /// The transaction under way, if it is this one.
+    fn held_by(&self, ticket: Ticket) -> Option<&Holder> {
+        self.holder.as_ref().filter(|h| h.ticket == ticket)
     }
 
     /// Whether a request waits for the end of the transaction that is under way.
@@ -125,19 +131,19 @@ impl Running<'_> {
             token,
             request: transaction,
         };
-        let deadline = match &self.alone.holder {
-            Some(holder) if holder.ticket == ticket => holder.deadline,
-            _ => {
-                let refusal = Response::Failed(self.refusal_of(ticket));
-                self.answer(token, id, &refusal);
-                return Ok(());
-            }
+        let Some(deadline) = self.alone.held_by(ticket).map(|holder| holder.deadline) else {
+            self.refuse_ticket(token, id, ticket);
+            return Ok(());
         };
         match self
             .statements
             .guarded(std::slice::from_ref(statement), deadline)
         {
-            Ok(_) if Instant::now() >= deadline => self.end_late(),
+            Ok(_) if Instant::now() >= deadline => {
+                self.end_late()?;
+                self.refuse_ticket(token, id, ticket);
+                Ok(())
+            }
             Ok(outcome) => {
                 let answer = match outcome {
                     Ok(outcomes) => Response::Wrote(outcomes),
@@ -155,12 +161,7 @@ impl Running<'_> {
                 self.fail_batch(&e, Some((token, id)))?;
                 self.resume()
             }
-        }?;
-        if self.alone.late.iter().any(|(late, _)| *late == ticket) {
-            let refusal = Response::Failed(self.refusal_of(ticket));
-            self.answer(token, id, &refusal);
         }
-        Ok(())
     }
 
     pub(super) fn close(
@@ -175,11 +176,7 @@ impl Running<'_> {
             request: transaction,
         };
         self.alone.line.retain(|waiting| waiting.ticket != ticket);
-        let is_held = self
-            .alone
-            .holder
-            .as_ref()
-            .is_some_and(|h| h.ticket == ticket);
+        let is_held = self.alone.held_by(ticket).is_some();
         match key {
             None => {
                 self.answer(token, id, &Response::Done);
@@ -207,6 +204,11 @@ impl Running<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn refuse_ticket(&mut self, token: u64, id: u64, ticket: Ticket) {
+        let refusal = Response::Failed(self.refusal_of(ticket));
+        self.answer(token, id, &refusal);
     }
 
     /// Why a transaction is not the one under way.
@@ -297,25 +299,13 @@ impl Running<'_> {
     fn resume(&mut self) -> Result<()> {
         let tokens: Vec<u64> = self.connections.keys().copied().collect();
         for token in tokens {
-            let Some(peer) = self.connections.get_mut(&token) else {
-                continue;
-            };
-            let aside = std::mem::take(&mut peer.aside);
-            match self.execute_aside(token, &aside) {
-                Ok(()) => {}
-                Err(Fault::Peer(_)) => self.hang_up(token)?,
-                Err(Fault::Writer(error)) => return Err(error),
+            let peer = self.connections.get_mut(&token);
+            let aside = peer.map_or_else(Vec::new, |peer| std::mem::take(&mut peer.aside));
+            let mut used = 0;
+            while let Some((id, request, length)) = first_request(&aside[used..])? {
+                used += length;
+                self.execute(token, id, request, Attempt::First)?;
             }
-        }
-        Ok(())
-    }
-
-    fn execute_aside(&mut self, token: u64, aside: &[u8]) -> std::result::Result<(), Fault> {
-        let mut used = 0;
-        while let Some((body, length)) = protocol::next_frame(&aside[used..])? {
-            used += length;
-            let (id, request) = Request::decode(body)?;
-            self.execute(token, id, request, super::turns::Attempt::First)?;
         }
         Ok(())
     }

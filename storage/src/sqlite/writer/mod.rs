@@ -88,7 +88,7 @@ const LAZY: Duration = Duration::from_millis(20);
 /// tenth less (median of four runs of 2 s, taken in turn).
 const SPIN: Duration = Duration::from_micros(100);
 
-/// With more grants than this in a batch nobody is lonely, and it sleeps.
+/// With more grants than this in a batch, or answers after it, nobody is lonely, and it sleeps.
 const LONE: usize = 2;
 
 /// How long a stopping writer waits for its workers to hang up. They have a grace
@@ -259,11 +259,13 @@ impl Writer {
             ready: Vec::new(),
         };
         let mut served = running.serve(stop);
-        if at_stop == AtStop::Leave && served.is_ok() {
-            served = running.close_door();
-        }
-        if at_stop == AtStop::Leave && matches!(served, Ok(()) | Err(Error::Undone(_))) {
-            served = running.say_leaving().and(served);
+        if at_stop == AtStop::Leave {
+            if served.is_ok() {
+                served = running.close_door();
+            }
+            if matches!(served, Ok(()) | Err(Error::Undone(_))) {
+                served = running.say_leaving().and(served);
+            }
         }
         let is_lost = running.loss.is_some();
         let checkpointer = running.end();

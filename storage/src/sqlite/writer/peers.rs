@@ -53,7 +53,7 @@ pub(super) struct Peer {
 }
 
 /// Why a worker's messages are not executed.
-pub(super) enum Fault {
+enum Fault {
     /// It sends what no worker of ours does: it is cut off.
     Peer(String),
     /// The writer must end.

@@ -91,7 +91,7 @@ impl Running<'_> {
 }
 
 /// The first request of `input`, and how many bytes it took.
-fn first_request(input: &[u8]) -> Result<Option<(u64, Request<'_>, usize)>> {
+pub(super) fn first_request(input: &[u8]) -> Result<Option<(u64, Request<'_>, usize)>> {
     let Some((body, length)) = protocol::next_frame(input)? else {
         return Ok(None);
     };

@@ -39,8 +39,8 @@ impl Syncer {
     pub(super) fn start(database: &Path) -> Result<Self> {
         let path = names::beside(database, "-wal");
         let log = File::open(&path).map_err(poisoned)?;
-        // Its name, too: whoever made it may have been killed before SQLite did that, which does
-        // not mind either if the directory cannot be read.
+        // Its name is saved, too: whoever made the log may have been killed before SQLite saved it.
+        // Where the directory cannot be read, SQLite does not save names either.
         drop(names::sync_directory(&path));
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let done = EventFd::from_flags(flags).map_err(poisoned)?;
