@@ -94,6 +94,27 @@ impl Sql {
             .push(")")
     }
 
+    /// The row of one dialog: the server looks it up without choosing a way. `table` is empty
+    /// or ends with a dot.
+    pub(super) fn of(&mut self, table: &str, dialog: &DialogKey) -> &mut Self {
+        self.push(table)
+            .push("user_id=")
+            .bytes(dialog.user_id.as_bytes())
+            .push(" AND ")
+            .push(table)
+            .push("channel=")
+            .bytes(dialog.channel.as_bytes())
+    }
+
+    /// When a waiter came, which is the order of service: as far as clocks can be believed. A
+    /// box whose clock is wrong gains or loses a second at most.
+    pub(super) fn arrival(&mut self, at: impl std::fmt::Display) -> &mut Self {
+        const SERVER_US: &str = "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
+        self.push(&format!(
+            "LEAST(GREATEST({at},{SERVER_US}-1000000),{SERVER_US})"
+        ))
+    }
+
     pub(super) fn numbers(&mut self, numbers: impl IntoIterator<Item = u64>) -> &mut Self {
         self.push("(")
             .list(numbers, |sql, n| {

@@ -8,6 +8,7 @@
 //! | `schema.sql` `replies.sql` `marks.sql` `schema.rs` | tables, migrations |
 //! | `calls.rs` | a lane's connection |
 //! | `wire.rs` | one phase of many turns on it |
+//! | `alone.rs` | the same for one turn, in fewer statements |
 //! | `writing.rs` `known.rs` | its writes and its reads |
 //! | `handing_over.rs` | locks that go to the next in line |
 //! | `keeper.rs` | one connection that shows that this process is alive |
@@ -34,6 +35,7 @@
 //! server's process, 0 may lose the last second. Taking a lock is as durable as a commit, since
 //! a session cannot choose otherwise.
 
+mod alone;
 mod author;
 mod calls;
 mod conn;

@@ -2,7 +2,7 @@
 //!
 //! Used by the lanes (`lanes/lane.rs`), each of which has one, by `author.rs` and by the
 //! keeper. The protocol has no pipelining, but one query may hold many statements: each phase
-//! is one query with its own transaction. If a check in it fails, a statement in the middle
+//! is one query with its own transaction; one turn alone has shorter ones (`alone.rs`). If a check in it fails, a statement in the middle
 //! raises an error (`guard` in `writing.rs`) and the rest is not executed.
 //!
 //! Every transaction takes the lock rows first, in the order of their keys; statements
@@ -25,6 +25,9 @@ impl Wire for Calls {
     type Failed = Failed;
 
     async fn begin(&mut self, owner: i64, asks: &[Ask]) -> Tried<Vec<(i64, Asked)>> {
+        if let [ask] = asks {
+            return Ok(vec![(ask.ticket, self.begin_alone(owner, ask).await?)]);
+        }
         let dialogs = distinct(asks.iter().map(|ask| &ask.dialog));
         let now = unix_ms();
         let mut sql = Sql::new(
@@ -45,13 +48,11 @@ impl Wire for Calls {
         ))
         .among(dialogs.iter().copied())
         .push(&format!(" AND owner={owner} AND fence<{FENCES};"));
-        // The order of arrival, as far as clocks can be believed: a box whose clock is
-        // wrong gains or loses a second at most.
-        let server_us = "CAST(UNIX_TIMESTAMP(NOW(6))*1000000 AS SIGNED)";
-        sql.push(&format!(
-            "INSERT INTO turnkey_waiter (user_id,channel,arrived,owner,ticket) \
-             SELECT a.u,a.c,LEAST(GREATEST(a.at,{server_us}-1000000),{server_us}),{owner},a.t FROM ("
-        ));
+        sql.push(
+            "INSERT INTO turnkey_waiter (user_id,channel,arrived,owner,ticket) SELECT a.u,a.c,",
+        )
+        .arrival("a.at")
+        .push(&format!(",{owner},a.t FROM ("));
         for (n, ask) in asks.iter().enumerate() {
             let names = match n {
                 0 => ["", " AS u,", " AS c,", " AS at,", " AS t"],
@@ -151,6 +152,9 @@ impl Wire for Calls {
     }
 
     async fn commit_one(&mut self, turn: &Turn) -> Tried<Result<()>> {
+        if self.commit_alone(turn).await? {
+            return Ok(Ok(()));
+        }
         let mut retry = Retry::default();
         loop {
             // Looked at only when it fails: that is rare, and a look is a round trip.

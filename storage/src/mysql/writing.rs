@@ -60,6 +60,18 @@ pub(super) fn write(sql: &mut Sql, turns: &[&Turn]) {
         states(sql, &new, now);
         sql.push(";");
     }
+    kept_beside(sql, turns, now);
+    for turn in turns {
+        relay(sql, &turn.commit.relays);
+    }
+    let ends = ends(turns);
+    if !ends.is_empty() {
+        free(sql, &ends);
+    }
+}
+
+/// Writes what is kept beside states: replies, history, and what leaves the inbox.
+pub(super) fn kept_beside(sql: &mut Sql, turns: &[&Turn], now: i64) {
     let replies = || {
         turns.iter().flat_map(|turn| {
             turn.commit
@@ -109,13 +121,6 @@ pub(super) fn write(sql: &mut Sql, turns: &[&Turn]) {
                     .push(")");
             })
             .push(");");
-    }
-    for turn in turns {
-        relay(sql, &turn.commit.relays);
-    }
-    let ends = ends(turns);
-    if !ends.is_empty() {
-        free(sql, &ends);
     }
 }
 
