@@ -4,6 +4,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `processes.rs` | the processes: this test binary, started again |
+//! | `alone.rs` | turns that travel alone |
 //! | `lives.rs` | processes and servers that go and come back |
 //! | `databases.rs` | what is in a database, on both kinds of server |
 //! | `postgres_only.rs`, `mysql_only.rs` | what is one engine's own |
@@ -15,6 +16,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod alone;
 mod databases;
 mod lives;
 mod mysql_only;
