@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinSet;
 use turnkey_storage::{
-    Commit, Error, Fence, LockAfter, Origin, Pending, Statement, Storage, Value, inbox,
+    Commit, Error, Fence, LockAfter, Origin, Pending, Statement, Storage, inbox,
 };
 
 use crate::common::server::{Kind, TestServer};
@@ -65,7 +65,7 @@ fn lone_turns_and_batches_take_turns_on_one_dialog(kind: Kind) {
         let begun = begin(&*storage, &dialog("hot"), "the last").await;
         assert_eq!(begun.state.as_deref(), Some("180"));
         drop(begun);
-        let fences = fences.lock().unwrap();
+        let fences = std::mem::take(&mut *fences.lock().unwrap());
         assert_eq!(fences.len(), 180);
         assert!(fences.is_sorted_by(|a, b| a < b), "{fences:?}");
         until("all locks are given back", async || {
@@ -84,7 +84,7 @@ fn a_lone_commit_that_cannot_stand_changes_nothing(kind: Kind) {
     block_on(async {
         let name = server.prepared(&[]).await;
         let storage = open(&server.url(&name));
-        turn(&*storage, &dialog("other"), "another's", "1").await;
+        turn(&*storage, &dialog("other"), "anothers", "1").await;
         let taken_away = "DELETE FROM turnkey_lock";
         let overtaken = "UPDATE turnkey_dialog SET version = version + 1";
         let made = "INSERT INTO turnkey_dialog (user_id, channel, version, state, updated_at)
@@ -92,7 +92,7 @@ fn a_lone_commit_that_cannot_stand_changes_nothing(kind: Kind) {
         for (user, update, meanwhile, error) in [
             ("known", "u1", taken_away, Error::Stale),
             ("known", "u2", overtaken, Error::Stale),
-            ("known", "another's", "SELECT 1", Error::Seen),
+            ("known", "anothers", "SELECT 1", Error::Seen),
             ("new", "u3", taken_away, Error::Stale),
             ("new", "u4", made, Error::Stale),
         ] {
@@ -118,12 +118,8 @@ fn a_lone_commit_that_cannot_stand_changes_nothing(kind: Kind) {
                 let state = "turnkey_dialog WHERE state = '2'";
                 assert_eq!(count(&*storage, state).await, 0, "{case}");
                 let seen = format!("turnkey_seen WHERE id = '{update}'");
-                let others = i64::from(update == "another's");
-                assert_eq!(
-                    count(&*storage, &seen.replace("another's", "another''s")).await,
-                    others,
-                    "{case}"
-                );
+                let others = i64::from(update == "anothers");
+                assert_eq!(count(&*storage, &seen).await, others, "{case}");
                 assert_eq!(count(&*storage, "turnkey_outbox").await, 0, "{case}");
                 assert_eq!(count(&*storage, "turnkey_history").await, 0, "{case}");
             }
@@ -214,9 +210,7 @@ fn a_lone_turn_finds_and_leaves_what_it_should(kind: Kind) {
         let begun = storage.begin(asked).await.map(crate::common::flat).unwrap();
         let ids = begun.unsent.iter().map(|reply| reply.id).collect();
         storage.end(begun.grant.unwrap(), ids).await.unwrap();
-        let rows = Statement::new("SELECT count(*) AS n FROM turnkey_outbox", ());
-        let rows = storage.query(None, rows).await.unwrap();
-        assert_eq!(rows[0].values(), [Value::Integer(0)]);
+        assert_eq!(count(&*storage, "turnkey_outbox").await, 0);
     });
 }
 
