@@ -49,6 +49,9 @@ const TARGETS: [&str; 6] = [
     "multi-user",
 ];
 
+/// Where all services write.
+const SAID: &str = "/run/said";
+
 /// It runs.
 pub(crate) struct Systemd {
     setup: Setup,
@@ -115,7 +118,13 @@ impl Systemd {
             unit(&format!("{target}.target"), &text);
         }
         for (name, text) in units {
-            unit(name, text);
+            let said = match name.ends_with(".service") {
+                true => format!(
+                    "\n[Service]\nStandardOutput=append:{SAID}\nStandardError=append:{SAID}\n"
+                ),
+                false => String::new(),
+            };
+            unit(name, &format!("{text}{said}"));
         }
         let log = fs::File::create(home.join("log")).unwrap();
         let joined = "echo $$ >\"$0\"/cgroup.procs && exec unshare --pid --fork --kill-child --mount --cgroup --ipc sh -c \"$@\"";
@@ -154,6 +163,11 @@ impl Systemd {
         nsenter.args(["--mount", "--pid", "--target", &self.init.to_string()]);
         nsenter.args(["--", program]).args(args);
         finish(nsenter, limit)
+    }
+
+    /// What all services have written.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/root{SAID}", self.init)).unwrap_or_default()
     }
 
     /// `systemctl`, which has to succeed: what it prints.

@@ -104,12 +104,16 @@ impl Service {
     fn survives(&self, deed: &str, is_replaced: bool) -> u64 {
         let before = self.main_process();
         let (code, results) = drill(&self.systemd, &self.port, deed, &MESSAGE);
-        assert_eq!(code, Some(0), "{deed}: {results:#}");
+        let log = self.systemd.said();
+        assert_eq!(code, Some(0), "{deed}: {results:#}\n{log}");
         let after = self.main_process();
         assert_eq!(before != after, is_replaced, "{deed}: {before} {after}");
         let answered = |round: &Value| round["counts"]["answered"].as_u64().unwrap();
         let answered: Vec<u64> = rounds(&results).iter().map(answered).collect();
-        assert!(answered.len() == 2 && !answered.contains(&0), "{answered:?}");
+        assert!(
+            answered.len() == 2 && !answered.contains(&0),
+            "{answered:?}"
+        );
         answered.iter().sum()
     }
 }
@@ -134,6 +138,10 @@ fn a_service_behind_its_socket_loses_nothing() {
         .sum();
     let systemd = &service.systemd;
     systemd.ctl(&["stop", "app.socket", "app"]);
+    // `ExecStop=` waited for each end.
+    let said = systemd.said();
+    assert!(!said.contains("error:"), "{said}");
+    assert_eq!(said.matches("Stopped: process").count(), 5, "{said}");
     let storage = "sqlite:/var/lib/private/app/bot.db";
     let args = ["dump", "--storage", storage];
     let dumped = systemd.run("/usr/local/bin/turnkey", &args, LONG);
