@@ -11,6 +11,7 @@ pub(crate) mod lifeline;
 pub(crate) mod lock_note;
 pub(crate) mod logfile;
 pub(crate) mod master;
+pub(crate) mod pages;
 pub(crate) mod privileges;
 pub(crate) mod signals;
 pub(crate) mod single;

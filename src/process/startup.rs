@@ -24,7 +24,7 @@ use crate::operator::banner;
 use crate::process::database;
 use crate::process::lock_note::LockNote;
 use crate::process::logfile::LogProcess;
-use crate::process::{privileges, signals, sockets};
+use crate::process::{pages, privileges, signals, sockets};
 use crate::shared::lines::say;
 use crate::shared::scoreboard::{Scoreboard, Shared};
 
@@ -66,6 +66,7 @@ pub(crate) struct Claimed {
 /// # Errors
 /// Two channels have one name, a schedule is none; what the system says.
 pub(crate) fn begin(author: &Author) -> crate::StartResult<()> {
+    pages::only_small();
     check_names(&author.channels)?;
     check_channels(author.overlap.channels(), &author.channels)?;
     Declared::read_all(&author.every).map_err(StartError::Refused)?;

@@ -32,7 +32,7 @@ pub(super) async fn serve(
 ) {
     match accepted {
         Accepted::Tcp(stream, peer) if server.tls.is_some() => {
-            // Boxed, as is HTTP/2: a connection has room for what it is, not for all it might be.
+            // Boxed, as are the others: a connection has room for what it is, not for all it might be.
             Box::pin(serve_tls(server, stream, peer, full, draining)).await;
         }
         Accepted::Tcp(stream, peer) => {
@@ -40,11 +40,11 @@ pub(super) async fn serve(
                 peer: Some(peer),
                 full,
             };
-            http1::serve(server, stream, caller, draining).await;
+            Box::pin(http1::serve(server, stream, caller, draining)).await;
         }
         Accepted::Unix(stream) => {
             let caller = Caller { peer: None, full };
-            http1::serve(server, stream, caller, draining).await;
+            Box::pin(http1::serve(server, stream, caller, draining)).await;
         }
     }
 }
@@ -82,6 +82,6 @@ async fn serve_tls(
         Some(tls::HTTP_2) => Box::pin(http2::serve(server, stream, caller, draining)).await,
         // Whoever checks a name has seen what it came for.
         Some(tls::ACME) => {}
-        _ => http1::serve(server, stream, caller, draining).await,
+        _ => Box::pin(http1::serve(server, stream, caller, draining)).await,
     }
 }

@@ -156,20 +156,23 @@ pub(super) async fn serve(
             state: state.clone(),
             read: std::mem::take(&mut read),
         };
-        // Boxed, so that a connection that sleeps has no room for it.
+        // Boxed, as all here that is long: a connection has room only for what it is doing.
         let served = serve_requests(&server, watched, &state, caller, draining.clone());
         match Box::pin(served).await {
             Left::Ended => break,
             Left::Asleep(begun) if !begun.is_empty() => read = begun,
-            Left::Asleep(_) => match sleep(&server, stream.clone(), &state, &draining).await {
-                Some(byte) => read = Bytes::copy_from_slice(&[byte]),
-                None => return,
-            },
+            Left::Asleep(_) => {
+                let asleep = sleep(&server, stream.clone(), &state, draining.clone());
+                match Box::pin(asleep).await {
+                    Some(byte) => read = Bytes::copy_from_slice(&[byte]),
+                    None => return,
+                }
+            }
         }
     }
     if state.is_cut.get() {
         let until = too_long(&server.bot, server.limits.body_timeout);
-        stream.linger(most(&server), until).await;
+        Box::pin(stream.linger(most(&server), until)).await;
     }
 }
 
@@ -178,9 +181,8 @@ async fn sleep(
     server: &Serving,
     mut stream: impl Stream,
     state: &ConnectionState,
-    draining: &watch::Receiver<bool>,
+    mut draining: watch::Receiver<bool>,
 ) -> Option<u8> {
-    let mut draining = draining.clone();
     loop {
         let mut byte = [0];
         let at = match state.looked.get() {
@@ -197,7 +199,7 @@ async fn sleep(
             () = tokio::time::sleep_until(at) => if state.looked.replace(true) {
                 // Whoever does not take the end of an encrypted connection is cut off.
                 let rest = server.limits.header_timeout;
-                drop(tokio::time::timeout(rest, stream.shutdown()).await);
+                drop(Box::pin(tokio::time::timeout(rest, stream.shutdown())).await);
                 return None;
             },
             _ = draining.wait_for(|drain| *drain), if !state.closing.get() => state.close_soon(),

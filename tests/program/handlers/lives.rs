@@ -284,3 +284,40 @@ async fn thousands_of_slow_turns_run_in_one_process() {
     assert_eq!(bot.setup.sum(), answered);
     bot.stop().await.assert_sound();
 }
+
+/// What a process may have of huge pages, in the kernel's words.
+fn huge_pages(pid: i32) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("THP_enabled:"));
+    line.and_then(|line| line.split_whitespace().nth(1))
+        .map(str::to_owned)
+}
+
+/// Our processes are content with small pages, which halves an idle bot's memory; a handler's
+/// interpreter has whatever the system gives, also after an upgrade.
+#[tokio::test]
+async fn huge_pages_are_left_to_handlers() {
+    let Some(setup) = odd(1) else { return };
+    let bot = setup.start().await;
+    let before = huge_pages(std::process::id() as i32);
+    if before.as_deref() != Some("1") {
+        eprintln!("skipped: no huge pages here to be without ({before:?})");
+        return;
+    }
+    assert_eq!(huge_pages(bot.worker(0).await), Some("0".to_owned()));
+    assert_eq!(huge_pages(handlers(&bot)[0]), before);
+    bot.signal(Signal::SIGUSR2);
+    let new = bot.successor_program().await;
+    bot.wait_for_stderr("serves from now on").await;
+    // The new program, whose arguments are the same, is none.
+    let others = || {
+        let mut all = handlers(&bot);
+        all.retain(|pid| *pid != new);
+        all
+    };
+    until("the end of the old handler", SOON, || others().len() == 1).await;
+    assert_eq!(huge_pages(new), Some("0".to_owned()));
+    assert_eq!(huge_pages(others()[0]), before);
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(new), Signal::SIGTERM).unwrap();
+    bot.gone(SOON).await;
+}
