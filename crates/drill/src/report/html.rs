@@ -36,7 +36,7 @@ pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
         );
     }
     outputs(&mut body, report);
-    method(&mut body);
+    method(&mut body, report);
     facts(&mut body, report);
     page::page("Turnkey drill", &body)
 }
@@ -171,11 +171,14 @@ fn outputs(body: &mut String, report: &Report) {
     }
 }
 
-fn method(body: &mut String) {
+fn method(body: &mut String, report: &Report) {
+    body.push_str("<h2>How to read it</h2>\n<ul>\n");
+    body.push_str(match report.rounds.iter().any(|round| round.done_by.is_some()) {
+        true => "<li>The signal is the moment in which the command of --do was started, in the middle of the load.</li>\n",
+        false => "<li>The server runs in the foreground of a terminal of its own; Ctrl-C is typed there, and the kernel signals the whole group.</li>\n",
+    });
     body.push_str(
-        "<h2>How to read it</h2>\n<ul>\n\
-         <li>The server runs in the foreground of a terminal of its own; Ctrl-C is typed there, and the kernel signals the whole group.</li>\n\
-         <li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>: as it should be when a server stops, and a fault where the service goes on; these tries are no requests. What was cut is related to what could be: the requests under way at the signal, and those that began later.</li>\n\
+        "<li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>: as it should be when a server stops, and a fault where the service goes on; these tries are no requests. What was cut is related to what could be: the requests under way at the signal, and those that began later.</li>\n\
          <li>Clients look whether a kept-alive connection was closed before they use it again, and never send a request twice.</li>\n\
          <li>Some requests are held on purpose, after connecting, in the middle of their head or body, or while their answer is read, and go on up to --latency after the signal.</li>\n\
          <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined; so is a stream of HTTP/2 above the last one of GOAWAY), with another status than expected (--expect-status), not answered in time, or refused while the server should serve.</li>\n\
