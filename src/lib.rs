@@ -50,6 +50,7 @@
 //! | `mysql` | `--storage mysql://…`: MySQL and MariaDB, many boxes |
 //! | `top` | the command `top`: a running bot, live in the terminal |
 //! | `mimalloc` | `turnkey::MiMalloc`, an allocator for `#[global_allocator]`: 15 % fewer instructions a turn than with glibc's |
+//! | `jiff` | `Timestamp`, `Date`, `Time` and `DateTime` of the crate `jiff` as parameters and columns of your own SQL |
 //! | `drill` | `turnkey::drill`: tests of a bot's own shutdown, a dev-dependency |
 
 mod app;

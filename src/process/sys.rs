@@ -209,7 +209,7 @@ pub(crate) fn guard_handler(
             restore(which)?;
         }
         SigSet::empty().thread_set_mask()?;
-        super::pages::as_before();
+        super::pages::any();
         // First out of each other's way.
         for (ours, _) in &mut files {
             // SAFETY: numbers only; one without a file is an error of the kernel's.

@@ -46,6 +46,8 @@ mod lanes;
 pub mod marks;
 pub mod messages;
 mod migration;
+#[cfg(feature = "jiff")]
+mod moments;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 pub mod overlaps;

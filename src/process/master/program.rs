@@ -11,7 +11,7 @@ use nix::unistd::{execve, getpid};
 
 use super::predecessor::VARIABLE;
 use crate::author::start_error::StartError;
-use crate::process::{arguments, pages};
+use crate::process::arguments;
 
 /// How this program was started.
 pub(super) struct Program {
@@ -48,7 +48,6 @@ impl Program {
         let path = text(self.path.as_os_str().as_bytes())?;
         let arguments = self.arguments.iter().map(|a| text(a.as_bytes()));
         let arguments: Vec<CString> = arguments.collect::<Result<_, _>>()?;
-        pages::as_before();
         Ok(execve(&path, &arguments, &environment(legacy))?)
     }
 }

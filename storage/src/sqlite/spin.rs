@@ -39,6 +39,8 @@ const WORSE: u32 = 16;
 /// Whether to spin, by how it went before.
 #[derive(Debug)]
 pub(super) struct Spinner {
+    /// The longest spin.
+    limit: Duration,
     /// Chances to pass over after the next spin in vain; none with one processor.
     penalty: Option<u32>,
     /// Chances still to pass over.
@@ -51,8 +53,14 @@ pub(super) struct Spinner {
 
 impl Spinner {
     pub(super) fn new() -> Self {
+        Self::of_at_most(SPIN)
+    }
+
+    /// One that spins not as long as others do.
+    pub(super) fn of_at_most(limit: Duration) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Spinner {
+            limit,
             penalty: (processors > 1).then_some(1),
             skip: 0,
             begun: None,
@@ -87,7 +95,7 @@ impl Spinner {
             return;
         };
         let before = Instant::now();
-        if before - begun >= SPIN {
+        if before - begun >= self.limit {
             return self.in_vain(1);
         }
         std::thread::yield_now();
@@ -104,6 +112,13 @@ impl Spinner {
     pub(super) fn came(&mut self) {
         if self.begun.take().is_some() {
             self.penalty = Some(1);
+        }
+    }
+
+    /// It did not come, and will not.
+    pub(super) fn missed(&mut self) {
+        if self.is_spinning() {
+            self.in_vain(1);
         }
     }
 
@@ -127,6 +142,7 @@ mod tests {
 
     fn spinner(penalty: Option<u32>) -> Spinner {
         Spinner {
+            limit: SPIN,
             penalty,
             skip: 0,
             begun: None,

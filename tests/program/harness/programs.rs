@@ -33,6 +33,16 @@ pub(crate) fn has(program: &str) -> bool {
     is_there
 }
 
+/// A copy of a program, to be run. Made by a process of its own: had this one the copy open for
+/// writing, so would whatever another test starts at that moment, and the copy would be busy.
+pub(crate) fn copy_program(program: &Path, copy: &Path) {
+    let copied = Command::new("cp").arg(program).arg(copy).status();
+    assert!(
+        copied.is_ok_and(|status| status.success()),
+        "a copy of the program"
+    );
+}
+
 /// An example, as it is now: `cargo test` builds it, `cargo test --test program`
 /// does not, and would leave us with that of an earlier day.
 pub(crate) fn example(name: &str) -> PathBuf {

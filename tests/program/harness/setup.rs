@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::programs::{Ended, SOON, example, finish};
+use super::programs::{Ended, SOON, copy_program, example, finish};
 
 /// Whether the bots of these tests are those in Python. The tests that matter most run a
 /// second time so: see scripts/test.
@@ -167,7 +167,7 @@ impl Setup {
     /// A copy of the program, which can be replaced while it runs.
     pub(crate) fn copied(mut self) -> Self {
         let copy = self.path("bot");
-        fs::copy(&self.program, &copy).expect("a copy of the program");
+        copy_program(&self.program, &copy);
         self.program = copy;
         self
     }
@@ -179,7 +179,7 @@ impl Setup {
     /// Puts another program where [`Setup::copied`] has its copy, as an installer does.
     pub(crate) fn install(&self, other: &Path) {
         let new = self.path("bot.new");
-        fs::copy(other, &new).expect("a copy of the program");
+        copy_program(other, &new);
         fs::rename(new, &self.program).expect("its place");
     }
 

@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::harness::bot::{Ended, Setup, finish, skipped};
+use crate::harness::programs::copy_program;
 use crate::tools::new_handlers::{JS, Language, PYTHON};
 
 /// Packing and installing.
@@ -60,7 +61,7 @@ static PACKAGES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
         .arg(&program)
         .arg(env!("CARGO_BIN_EXE_turnkey"));
     if !can(&[&["sh", "-c", "command -v strip"]]) || finish(strip, PACKED).code != Some(0) {
-        fs::copy(env!("CARGO_BIN_EXE_turnkey"), &program).unwrap();
+        copy_program(Path::new(env!("CARGO_BIN_EXE_turnkey")), &program);
     }
     packed(&pack(&program, &out))
 });

@@ -36,10 +36,19 @@ pub(super) struct Batch {
     pub(super) grants: usize,
     /// The workers were let go first.
     pub(super) yielded: bool,
+    /// How many requests were in it when it was first due.
+    pub(super) alone: Option<usize>,
     pub(super) turns: u64,
     held_back: Vec<HeldBack>,
     /// Something in it must reach the disk before it is answered.
     pub(super) must_commit: bool,
+}
+
+impl Batch {
+    /// How many wait for its commit.
+    pub(super) fn answers(&self) -> usize {
+        self.held_back.len()
+    }
 }
 
 impl Running<'_> {
@@ -230,6 +239,7 @@ impl Running<'_> {
         self.batch.grants = 0;
         self.batch.must_commit = false;
         self.batch.yielded = false;
+        self.batch.alone = None;
         self.batch.held_back.clear();
     }
 

@@ -91,6 +91,11 @@ const SPIN: Duration = Duration::from_micros(100);
 /// With more grants than this in a batch, or answers after it, nobody is lonely, and it sleeps.
 const LONE: usize = 2;
 
+/// How long a sync that has one or two answers waits for those who were answered last: most ask
+/// again at once, and share the sync. Two processes with a turn each: 0.95 syncs a turn without, 0.51 with, p50 350 to
+/// 380 us and 210 to 280, two runs of each in turn.
+const COMPANY: Duration = Duration::from_micros(60);
+
 /// How long a stopping writer waits for its workers to hang up. They have a grace
 /// time of their own, and their master, while it lives, cuts off both.
 const STOP_WAIT: Duration = Duration::from_secs(600);
@@ -254,6 +259,7 @@ impl Writer {
             },
             monitor: self.monitor,
             spinner: Spinner::new(),
+            company: Spinner::of_at_most(COMPANY),
             scratch: vec![0; READ],
             changes: Vec::new(),
             ready: Vec::new(),
@@ -340,6 +346,8 @@ struct Running<'c> {
     monitor: Box<dyn FnMut(&WriterStats) + Send>,
     /// After a commit of few turns: their workers are likely to ask again at once.
     spinner: Spinner,
+    /// Before a sync of few answers: others are likely to share it.
+    company: Spinner,
     scratch: Vec<u8>,
     changes: Vec<RowChange>,
     /// Grants that fell due inside another request's execution.
@@ -398,6 +406,9 @@ impl Running<'_> {
                 std::thread::yield_now();
                 continue;
             }
+            if count == 0 && self.batch.must_commit && self.waits_for_company() {
+                continue;
+            }
             if count > 0 {
                 self.spinner.came();
             } else if self.spinner.is_spinning() {
@@ -444,6 +455,26 @@ impl Running<'_> {
             && self.batch.grants <= LONE
             && !self.syncing()
             && self.batch.open.is_some_and(|since| since.elapsed() < SPIN)
+    }
+
+    /// Whether those who were answered last may come in time to share a sync.
+    fn waits_for_company(&mut self) -> bool {
+        let is_lonely = self.syncer.is_some() && !self.syncing() && self.batch.answers() <= LONE;
+        let mut peers = self.connections.values();
+        let hopes = is_lonely && peers.any(|peer| peer.is_expected(COMPANY));
+        let requests = self.batch.requests;
+        let alone = *self.batch.alone.get_or_insert_with(|| {
+            if hopes {
+                self.company.chance();
+            }
+            requests
+        });
+        match hopes {
+            true if self.company.is_spinning() => self.company.give_way(),
+            _ if requests > alone => self.company.came(),
+            _ => self.company.missed(),
+        }
+        self.company.is_spinning()
     }
 
     /// How long to wait for the next request.

@@ -48,6 +48,8 @@ pub(super) struct Peer {
     sent: usize,
     /// Since when it takes no more.
     stalled: Option<Instant>,
+    /// When it was answered, if it has not asked since.
+    answered: Option<Instant>,
     /// What is watched of the socket.
     interest: EpollFlags,
 }
@@ -67,6 +69,11 @@ impl From<Error> for Fault {
 }
 
 impl Peer {
+    /// Whether it was answered not longer ago than that, and has not asked since.
+    pub(super) fn is_expected(&self, within: Duration) -> bool {
+        self.answered.is_some_and(|since| since.elapsed() < within)
+    }
+
     /// Sends as much as the socket takes.
     fn send(&mut self) {
         while self.sent < self.output.len() {
@@ -123,6 +130,7 @@ impl Running<'_> {
                     syncing: Vec::new(),
                     sent: 0,
                     stalled: None,
+                    answered: None,
                     interest: EpollFlags::EPOLLIN,
                 },
             );
@@ -136,7 +144,10 @@ impl Running<'_> {
         };
         match peer.stream.read(&mut self.scratch) {
             Ok(0) => return self.hang_up(token),
-            Ok(count) => peer.input.extend_from_slice(&self.scratch[..count]),
+            Ok(count) => {
+                peer.answered = None;
+                peer.input.extend_from_slice(&self.scratch[..count]);
+            }
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 return Ok(());
             }
@@ -248,6 +259,7 @@ impl Running<'_> {
                 continue;
             }
             peer.send();
+            peer.answered = Some(Instant::now());
             let mut interest = EpollFlags::empty();
             interest.set(
                 EpollFlags::EPOLLIN,

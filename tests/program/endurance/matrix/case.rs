@@ -100,6 +100,12 @@ pub(super) async fn run(engine: &Engine, script: Script, point: Point, victim: V
         broadcast::ends(&bot.setup, all.len()).await;
     }
 
+    // What a slow platform took without an answer in time is on its way once more.
+    until("an empty outbox", HEALED, || {
+        bot.setup.tool(&["outbox", "list"]).stdout.is_empty()
+    })
+    .await;
+
     // Everything comes once more: it is known, and nothing happens.
     let before = api.calls().len();
     for user in &all {
@@ -114,10 +120,10 @@ pub(super) async fn run(engine: &Engine, script: Script, point: Point, victim: V
         "a call that was made twice was taken for a wrong one"
     );
     let setup = bot.stop().await;
-    assert_eq!(
-        api.calls().len(),
-        before,
-        "a known update was answered by a call"
+    let more = &api.calls()[before..];
+    assert!(
+        more.is_empty(),
+        "a known update was answered by a call: {more:?}"
     );
     let mut lines = setup.dump(&[]);
     // Who was only told something has no counter.
