@@ -88,21 +88,35 @@ function axe(file, home, dark) {
   }
 }
 
-// On a phone nothing is wider than the screen, and no short word goes on in the next line.
-function phone(file, home) {
+// A phone, a tablet, a desk.
+const WIDTHS = [390, 768, 1280];
+
+// Nothing is wider than the screen, and no chart cuts its words off. On a phone no short word goes
+// on in the next line.
+function screens(file, home) {
   const html = JSON.stringify(fs.readFileSync(file, "utf8")).replaceAll("</", "<\\/");
-  const page = `<!doctype html><iframe id="phone" style="width:390px;height:800px;border:0"></iframe><script>
-    const phone = document.getElementById("phone");
-    phone.onload = () => {
-      const shown = phone.contentDocument, lines = [];
-      const width = shown.documentElement.scrollWidth;
-      if (width > 390) lines.push("it is " + width + " wide");
+  const frames = WIDTHS.map((width) => `<iframe style="width:${width}px;height:800px;border:0"></iframe>`);
+  const page = `<!doctype html>${frames.join("")}<script>
+    const frames = [...document.querySelectorAll("iframe")], lines = [];
+    let missing = frames.length;
+    function look(width, shown) {
+      const found = (what) => lines.push("at " + width + " pixels " + what);
+      const wide = shown.documentElement.scrollWidth;
+      if (wide > width) found("it is " + wide + " wide");
+      for (const chart of shown.querySelectorAll("svg[viewBox]")) {
+        const { x, width } = chart.viewBox.baseVal;
+        for (const text of chart.querySelectorAll("text")) {
+          const box = text.getBBox();
+          if (box.x < x - 1 || box.x + box.width > x + width + 1) found("a chart cuts off: " + text.textContent);
+        }
+      }
+      if (width > 390) return;
       // Nor does a part of it go on where nobody sees that it does.
       if (shown.querySelector('header a[href="/status"]')) {
         for (const part of shown.querySelectorAll("body *")) {
           const scrolls = ["auto", "scroll"].includes(getComputedStyle(part).overflowX);
           if (scrolls && part.scrollWidth > part.clientWidth + 1) {
-            lines.push((part.getAttribute("aria-label") || part.tagName) + " goes on to the right of the screen");
+            found((part.getAttribute("aria-label") || part.tagName) + " goes on to the right of the screen");
           }
         }
       }
@@ -113,14 +127,20 @@ function phone(file, home) {
           range.setStart(text, word.index);
           range.setEnd(text, word.index + word[0].length);
           const tops = new Set([...range.getClientRects()].map((rect) => Math.round(rect.top)));
-          if (tops.size > 1) lines.push("the word " + word[0] + " is broken");
+          if (tops.size > 1) found("the word " + word[0] + " is broken");
         }
       }
-      document.documentElement.setAttribute("data-phone", encodeURIComponent(JSON.stringify(lines)));
-    };
-    phone.srcdoc = ${html};
+    }
+    for (const frame of frames) {
+      frame.onload = () => {
+        look(parseInt(frame.style.width), frame.contentDocument);
+        missing -= 1;
+        if (missing === 0) document.documentElement.setAttribute("data-screens", encodeURIComponent(JSON.stringify(lines)));
+      };
+      frame.srcdoc = ${html};
+    }
   </script>`;
-  for (const line of written(dom(page, home, false), "data-phone", file)) complain(file, "on a phone", line);
+  for (const line of written(dom(page, home, false), "data-screens", file)) complain(file, "screens", line);
 }
 
 async function main(files) {
@@ -129,7 +149,7 @@ async function main(files) {
     for (const file of files) {
       await htmlValidate(file);
       for (const dark of [false, true]) axe(file, home, dark);
-      phone(file, home);
+      screens(file, home);
     }
     nu(files);
   } finally {

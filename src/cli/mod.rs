@@ -17,6 +17,7 @@ mod handler;
 mod handler_check;
 #[cfg(feature = "any-language")]
 mod handler_exec;
+mod inbox;
 mod log;
 mod man;
 mod operator;
@@ -77,6 +78,8 @@ enum Command {
     Send(send::Send),
     /// Say something to many users, while the bot runs or not; and see how far that is.
     Broadcast(Box<broadcast::Broadcast>),
+    /// List the updates that wait for their turns.
+    Inbox(inbox::Inbox),
     /// List the replies that wait to be sent.
     Outbox(outbox::Outbox),
     /// List timers and schedules, what is due later; have one fire now, or take it away.
@@ -213,6 +216,7 @@ fn ours(author: Author, whole: clap::Command, matches: &ArgMatches) -> anyhow::R
         Command::Send(send) => send.run(&author),
         Command::Broadcast(broadcast) => broadcast.run(),
         Command::Outbox(outbox) => outbox.run(),
+        Command::Inbox(inbox) => inbox.run(),
         Command::Timers(timers) => timers.run(),
         Command::Callbacks(callbacks) => callbacks.run(),
         Command::Backup(backup) => backup.run(),

@@ -1,7 +1,7 @@
 //! What the operator's commands share: which database, how to print.
 //!
-//! Used by `dead.rs`, `dialogs.rs`, `outbox.rs`, `timers.rs` and `callbacks.rs`. They work on a running or a stopped
-//! bot's database.
+//! Used by `dead.rs`, `dialogs.rs`, `inbox.rs`, `outbox.rs`, `timers.rs` and `callbacks.rs`. They work on
+//! a running or a stopped bot's database.
 
 use clap::Args;
 use serde::Serialize;

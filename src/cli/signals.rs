@@ -3,9 +3,9 @@
 //!
 //! The master's process id is in the lock file (`process/lock_note.rs`). It is signalled only
 //! if it holds that file: by now the id may belong to another process, or to another container.
-//! With `--pid` there is no such line, so only what `/proc` shows of processes is checked. In
-//! both cases a process that the signal would kill, because it has no handler for it, is left
-//! alone. Bounds: `--timeout`, [`LOOK`], [`NO_CHILD`].
+//! With `--pid` there is no such line, so only what `/proc` shows of processes is checked, and
+//! where it hides them, whether they are there. In both cases a process that the signal would
+//! kill, because it has no handler for it, is left alone. Bounds: `--timeout`, [`LOOK`], [`NO_CHILD`].
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -267,9 +267,14 @@ fn stat(pid: i32) -> Option<(String, i32)> {
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
 }
 
-/// It lives: a process that has ended and was not buried does not.
+/// It lives: a process that has ended and was not buried does not. systemd hides processes
+/// of another user namespace (`ProtectProc=invisible`), and gives each command of a unit a
+/// namespace of its own (`PrivateUsers=yes`): then whether it may be signalled says it.
 fn is_there(pid: i32) -> bool {
-    stat(pid).is_some_and(|(state, _)| state != "Z")
+    match stat(pid) {
+        Some((state, _)) => state != "Z",
+        None => kill(Pid::from_raw(pid), None).is_ok(),
+    }
 }
 
 /// Whether a process has a file open.

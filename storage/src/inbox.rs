@@ -113,6 +113,61 @@ const OF_PLATFORMS: &str = "(i.channel = 'http'
                  OR i.id NOT LIKE 'relay:%' AND i.id NOT LIKE 'broadcast:%'
                  AND i.id NOT LIKE 'timer:%' AND i.id NOT LIKE 'callback:%')";
 
+/// An update in the inbox, without its body, for who looks after the bot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whose it is.
+    pub dialog: DialogKey,
+    /// Its id within its channel.
+    pub update: String,
+    /// When it arrived: milliseconds since 1970.
+    pub arrived: i64,
+    /// How often its turn has failed.
+    pub attempts: u32,
+    /// Not to be tried before: milliseconds since 1970.
+    pub due: i64,
+    /// Why it failed last.
+    pub error: Option<String>,
+}
+
+/// What waits in the inbox, of all or of one dialog, in the order of arrival; at most `limit`.
+///
+/// # Errors
+/// As [`Storage::query`].
+pub async fn list(
+    storage: &dyn Storage,
+    dialog: Option<&DialogKey>,
+    limit: u32,
+) -> Result<Vec<Waiting>> {
+    let mut params = vec![Value::from(limit)];
+    let mut of_dialog = "";
+    if let Some(dialog) = dialog {
+        of_dialog = "i.user_id = ?2 AND i.channel = ?3 AND";
+        params.extend([Value::from(&dialog.user_id), Value::from(&dialog.channel)]);
+    }
+    let query = format!(
+        "SELECT i.channel AS channel, i.user_id AS user_id, i.id AS id, i.arrived AS arrived,
+             i.attempts AS attempts, i.due AS due, i.error AS error
+         FROM turnkey_inbox i
+         WHERE {of_dialog} NOT EXISTS
+             (SELECT 1 FROM turnkey_seen s WHERE s.id = i.id AND s.channel = i.channel)
+         ORDER BY i.arrived, i.id LIMIT ?1"
+    );
+    let waiting = |row: &Row| {
+        let attempts: u32 = row.get("attempts")?;
+        Ok(Waiting {
+            dialog: DialogKey::new(row.key("channel")?, row.key("user_id")?),
+            update: row.key("id")?,
+            arrived: row.get::<i64>("arrived")? / 1000,
+            attempts: attempts % GIVING_UP,
+            due: row.get("due")?,
+            error: row.get("error")?,
+        })
+    };
+    let rows = storage.own_query(Statement::new(query, params)).await?;
+    rows.iter().map(waiting).collect()
+}
+
 /// Takes an update into the inbox. It is durable when this returns. Nothing happens when
 /// it is there already, or was handled before.
 ///

@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::aim::Aim;
-use super::record::{End, Micros};
+use super::record::{Birth, End, Micros};
 
 /// For bytes that have arrived to be decrypted.
 const DECRYPTED: Duration = Duration::from_millis(2);
@@ -30,17 +30,14 @@ pub(super) enum Stream {
 /// A connection that came about.
 pub(super) struct Opened {
     pub(super) stream: Stream,
-    /// The client's port.
-    pub(super) port: u16,
-    /// When the kernel said that it is there.
-    pub(super) at: Micros,
+    pub(super) birth: Birth,
 }
 
 /// One that did not.
 pub(super) struct Failed {
     pub(super) end: End,
     /// Once the kernel had said that it is there: then the server took it, and lost it.
-    pub(super) at: Option<(u16, Micros)>,
+    pub(super) birth: Option<Birth>,
     /// What TLS says, for a person.
     pub(super) why: Option<String>,
 }
@@ -63,9 +60,11 @@ pub(super) async fn open(
 ) -> Result<Opened, Failed> {
     let failed = |end| Failed {
         end,
-        at: None,
+        birth: None,
         why: None,
     };
+    let now = || base.elapsed().as_micros() as Micros;
+    let dialled = now();
     let stream = match timeout_at(deadline.into(), TcpStream::connect(aim.address)).await {
         Err(_) => return Err(failed(End::NotConnected)),
         Ok(Ok(stream)) => stream,
@@ -79,15 +78,17 @@ pub(super) async fn open(
             }));
         }
     };
-    let at = base.elapsed().as_micros() as Micros;
-    let port = stream.local_addr().map_or(0, |address| address.port());
+    let birth = Birth {
+        port: stream.local_addr().map_or(0, |address| address.port()),
+        dialled,
+        opened: now(),
+    };
     // Small writes must not wait for each other.
     drop(stream.set_nodelay(true));
     let Some(tls) = &aim.tls else {
         return Ok(Opened {
             stream: Stream::Plain(stream),
-            port,
-            at,
+            birth,
         });
     };
     if let Some(until) = pause {
@@ -99,8 +100,7 @@ pub(super) async fn open(
         Ok(Ok(stream)) => {
             return Ok(Opened {
                 stream: Stream::Tls(Box::new(stream)),
-                port,
-                at,
+                birth,
             });
         }
         Err(_) => (End::TimedOut, None),
@@ -112,7 +112,7 @@ pub(super) async fn open(
     };
     Err(Failed {
         end,
-        at: Some((port, at)),
+        birth: Some(birth),
         why,
     })
 }

@@ -88,6 +88,18 @@ pub(super) enum End {
     Local,
 }
 
+/// Which connection it is, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Birth {
+    /// The client's port.
+    pub(super) port: u16,
+    /// When its client began to connect: the server cannot have had it earlier.
+    pub(super) dialled: Micros,
+    /// When its client heard that it is there. A busy client hears it late: the server may
+    /// have had it well before.
+    pub(super) opened: Micros,
+}
+
 /// One request.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
@@ -102,7 +114,8 @@ pub(super) struct Record {
     pub(super) stream: Option<u32>,
     /// The client's port; 0 before there is one.
     pub(super) port: u16,
-    /// When this connection came about.
+    /// When the client began to connect, and when it heard that the connection is there.
+    pub(super) dialled: Option<Micros>,
     pub(super) opened: Option<Micros>,
     pub(super) start: Micros,
     pub(super) connected: Option<Micros>,
@@ -140,6 +153,7 @@ impl Record {
             reused: false,
             stream: None,
             port: 0,
+            dialled: None,
             opened: None,
             start,
             connected: None,
@@ -161,11 +175,20 @@ impl Record {
         }
     }
 
-    /// Notes its connection: the client's port, and when it came about.
-    pub(super) fn over(&mut self, port: u16, opened: Micros) {
-        self.port = port;
-        self.opened = Some(opened);
-        self.connected = Some(opened.max(self.start));
+    /// Notes its connection.
+    pub(super) fn over(&mut self, birth: Birth) {
+        self.port = birth.port;
+        self.dialled = Some(birth.dialled);
+        self.opened = Some(birth.opened);
+        self.connected = Some(birth.opened.max(self.start));
+    }
+
+    /// It needs another connection, which is not there yet.
+    pub(super) fn over_none(&mut self) {
+        self.port = 0;
+        self.dialled = None;
+        self.opened = None;
+        self.connected = None;
     }
 
     /// Whether it was under way at this moment.
@@ -182,6 +205,7 @@ pub(super) mod tests {
     pub(in super::super) fn record(outcome: End) -> Record {
         Record {
             port: 4711,
+            dialled: Some(905),
             opened: Some(910),
             connected: Some(910),
             first_sent: Some(920),

@@ -137,8 +137,10 @@ impl Record {
     /// Judges it.
     pub(super) fn verdict(&self, moments: &Moments) -> Verdict {
         let after = |moment: Option<Micros>| moment.is_some_and(|moment| self.end >= moment);
+        // Not when its client heard that it was connected: one that is busy with TLS hears
+        // it after the signal, and the worker had taken it before.
         let held =
-            self.port != 0 && moments.held.contains(&self.port) && self.opened <= moments.signal;
+            self.port != 0 && moments.held.contains(&self.port) && self.dialled <= moments.signal;
         let lost = |otherwise| match () {
             () if held => Verdict::WithWorker,
             () if after(moments.second) => Verdict::Forced,
@@ -263,6 +265,7 @@ pub(super) mod tests {
     fn unconnected(outcome: End) -> Record {
         Record {
             connected: None,
+            dialled: None,
             opened: None,
             port: 0,
             sent: 0,
@@ -348,9 +351,16 @@ pub(super) mod tests {
             ..moments()
         };
         assert_eq!(record(End::Reset).verdict(&held), Verdict::WithWorker);
+        // A busy client heard of the connection after the signal.
+        let heard_late = Record {
+            opened: Some(1090),
+            ..record(End::Reset)
+        };
+        assert_eq!(heard_late.verdict(&held), Verdict::WithWorker);
         // A later connection from the same port is another one.
         let later = Record {
-            opened: Some(1001),
+            dialled: Some(1001),
+            opened: Some(1002),
             ..record(End::Reset)
         };
         assert_eq!(later.verdict(&held), Verdict::Cut);

@@ -103,7 +103,7 @@ async fn greet(
 ) -> Result<WebSocketStream<Stream>, End> {
     let opened = connect::open(aim, client.base, deadline, None).await;
     let opened = opened.map_err(|failed| record.not_opened(failed))?;
-    record.over(opened.port, opened.at);
+    record.over(opened.birth);
     let request = request(aim, order).ok_or(End::Local)?;
     record.size = 1;
     let shaken = timeout_at(deadline.into(), client_async(request, opened.stream)).await;

@@ -16,6 +16,7 @@ h2{font-size:20px;margin:40px 0 12px}.soft,figcaption{color:var(--soft)}figcapti
 .facts div{padding:12px 14px;min-width:0}.facts b{display:block;font-size:13px;font-weight:600;color:var(--soft)}\
 .note{padding:12px 16px;margin:16px 0}.bad{color:var(--bad);font-weight:600}\
 .output{overflow-x:auto}figure{margin:0 0 26px}figure .sheet{overflow-x:auto;padding:2px}svg.chart{display:block;max-width:100%;min-width:640px;height:auto;margin:0 auto}\
+@media(max-width:600px){svg.chart{min-width:860px}}\
 .scroll{overflow-x:auto;width:min(1560px,calc(100vw - 48px));margin-left:50%;transform:translateX(-50%)}table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}\
 th,td{padding:6px 10px;text-align:right;white-space:nowrap;border-bottom:1px solid var(--line)}\
 th{color:var(--soft);font-weight:600;vertical-align:bottom}th:first-child,td:first-child,td.left,th.left{text-align:left}\

@@ -18,6 +18,7 @@ use crate::harness::bot::{Bot, SOON, Setup, until};
 use crate::harness::certificate::{Authority, TlsClient};
 use crate::harness::client::Target;
 use crate::harness::load::Load;
+use crate::harness::proc::memory;
 use crate::harness::server::{Kind, TestServer};
 use crate::harness::small_disk::SmallDisk;
 
@@ -181,17 +182,6 @@ fn sums_of(setup: &Setup, backups: &Path) -> Vec<u64> {
             of.sum()
         })
         .collect()
-}
-
-/// Memory of a process that is its own, or its share of what it shares, in KiB; without the
-/// program file's pages, whose shares grow when other tests end that run the same program.
-fn memory(pid: i32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let of = |kind: &str| {
-        let line = text.lines().find(|line| line.starts_with(kind));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
-    };
-    of("Pss_Anon:").unwrap_or(0) + of("Pss_Shmem:").unwrap_or(0)
 }
 
 fn over_tls(port: u16, client: &TlsClient) -> Load {

@@ -91,6 +91,17 @@ pub(super) fn sockets(pid: i32) -> HashSet<String> {
         .collect()
 }
 
+/// Memory of a process that is its own, or its share of what it shares, in KiB; without the
+/// program file's pages, whose shares grow when other tests end that run the same program.
+pub(crate) fn memory(pid: i32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let of = |kind: &str| {
+        let line = text.lines().find(|line| line.starts_with(kind));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
+    };
+    of("Pss_Anon:").unwrap_or(0) + of("Pss_Shmem:").unwrap_or(0)
+}
+
 /// Lets this process, and the bots it starts, open as many files as it may.
 pub(crate) fn raise_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -5,6 +5,7 @@ pub(crate) mod acme;
 pub(crate) mod bad_pair;
 pub(crate) mod hang_up;
 pub(crate) mod https;
+pub(crate) mod idle;
 pub(crate) mod input;
 pub(crate) mod nginx;
 pub(crate) mod pem;

@@ -55,7 +55,7 @@ fn load(setup: &Setup, port: u16, path: &str) -> Ended {
 }
 
 /// The validators of `scripts/pages`, on files that need no others.
-fn validate(setup: &Setup, files: &[&str]) {
+pub(crate) fn validate(setup: &Setup, files: &[&str]) {
     let mut pages = setup.command_of(script());
     pages.args(files);
     let ended = finish(pages, 3 * PATIENCE);
@@ -75,7 +75,7 @@ fn script() -> String {
 }
 
 /// Whether they are there; said where they are not.
-fn can_validate(setup: &Setup) -> bool {
+pub(crate) fn can_validate(setup: &Setup) -> bool {
     if !is_installed() {
         skipped("the pages tests: no chromium; apt-get install chromium");
         return false;

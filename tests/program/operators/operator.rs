@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
 use turnkey_storage::dead::{self, DeadLetter};
+use turnkey_storage::inbox::{self, Bounds};
 use turnkey_storage::sqlite::{Files, connect, random_owner};
-use turnkey_storage::{DialogKey, Storage};
+use turnkey_storage::{DialogKey, Pending, Storage, clock};
 
 use crate::harness::bot::{Setup, url};
 use crate::harness::client::say;
@@ -50,7 +52,37 @@ async fn dialogs_and_dead_letters_of_a_running_and_of_a_stopped_bot() {
     let storage = Arc::new(connect(&files, random_owner().unwrap()).unwrap());
     bury(storage.clone(), "u1").await;
     bury(storage.clone(), "u2").await;
+    let due = clock::now_ms() + 600_000;
+    let later = Pending {
+        dialog: DialogKey::new("http", "carl"),
+        update: "later".to_owned(),
+        arrived: clock::now_ms() * 1000,
+        body: b"{}".to_vec(),
+        attempts: 0,
+        due,
+        error: None,
+    };
+    inbox::accept(
+        &*storage,
+        &later,
+        Bounds {
+            per_dialog: 1,
+            all: 1,
+        },
+    )
+    .await
+    .unwrap();
     drop(storage);
+
+    let list = ask(&bot.setup, &["inbox", "list", "--json"]);
+    let line: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(
+        (&line["update"], &line["due_ms"]),
+        (&json!("later"), &json!(due))
+    );
+    let line = ask(&bot.setup, &["inbox", "list", "http", "carl"]);
+    assert!(line.contains("http carl  update later  for "), "{line}");
+    assert_eq!(ask(&bot.setup, &["inbox", "list", "http", "ann"]), "");
 
     let list = ask(&bot.setup, &["dead", "list", "--json"]);
     assert_eq!(list.lines().count(), 2, "{list}");

@@ -223,9 +223,9 @@ async fn output_that_takes_nothing_is_told_by_every_command() {
     told(Place::Full, &["upgrade", "--storage", &storage]);
     told(Place::Full, &["stop", "--storage", &storage]);
 
-    // It prints to stderr; an outbox that is empty prints nothing. In the place of `handler
+    // It prints to stderr; an inbox and an outbox that are empty print nothing. In the place of `handler
     // exec` another program prints.
-    covered.extend(["run", "outbox"].map(str::to_owned));
+    covered.extend(["run", "inbox", "outbox"].map(str::to_owned));
     let missing = &commands(&bot.setup) - &covered;
     assert!(missing.is_empty(), "not tried: {missing:?}");
     bot.gone(SOON).await;

@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
-use turnkey::drill::{Drill, Exit, Report, Request, Scenario, To, Verdict};
+use turnkey::drill::{Drill, Exit, Mode, Report, Request, Scenario, To, Verdict};
 
 use crate::harness::bot::{SOON, Setup, example, until};
 use crate::harness::certificate::Authority;
@@ -356,6 +356,27 @@ fn our_bot_survives_the_death_of_its_parts() {
     for round in named("kill-master") {
         assert_eq!(round.exit, Some(Exit::Signal(9)), "{report}");
     }
+}
+
+/// Handshakes keep the drill's clients busy: they hear of connections that the killed worker
+/// had taken when it is dead already. These are lost with it, and no others.
+#[test]
+fn a_killed_worker_takes_only_its_own_connections_over_http2() {
+    let directory = TempDir::new().unwrap();
+    let authority = Authority::new();
+    let (cert, key) = authority.issue(directory.path());
+    let tls = ["--tls-cert", cert.to_str().unwrap()];
+    let tls = [&tls[..], &["--tls-key", key.to_str().unwrap()]].concat();
+    let report = run(bot(&directory, &tls)
+        .https()
+        .ca(write_root(&authority, directory.path()))
+        .http2()
+        .connections(16)
+        .mode(Mode::New)
+        .scenario(Scenario::KillWorker)
+        .repeat(3));
+    assert_nothing_lost(&report);
+    assert!(report.total(Verdict::WithWorker) > 0, "{report}");
 }
 
 #[test]

@@ -4,6 +4,8 @@ pub(crate) mod bench;
 pub(crate) mod bench_own;
 pub(crate) mod bench_servers;
 pub(crate) mod drill;
+pub(crate) mod drill_pages;
+pub(crate) mod drill_systemd;
 pub(crate) mod new;
 pub(crate) mod new_handlers;
 pub(crate) mod packages;

@@ -14,7 +14,7 @@ use super::{Client, Order};
 use crate::aim::Aim;
 use crate::answer::Answer;
 use crate::connect::{self, Idle, Stream};
-use crate::record::{End, Kind, Micros, Record};
+use crate::record::{Birth, End, Kind, Record};
 use crate::template::Wire;
 use crate::upload;
 
@@ -25,8 +25,7 @@ const LAST_LOOK: Duration = Duration::from_millis(100);
 /// A connection between two requests.
 pub(crate) struct Connection {
     stream: Stream,
-    port: u16,
-    opened: Micros,
+    birth: Birth,
 }
 
 impl Connection {
@@ -51,8 +50,7 @@ pub(super) async fn request(
             .await
             .map(|opened| Connection {
                 stream: opened.stream,
-                port: opened.port,
-                opened: opened.at,
+                birth: opened.birth,
             }),
     };
     let mut connection = match connection {
@@ -63,7 +61,7 @@ pub(super) async fn request(
             return (record, None);
         }
     };
-    record.over(connection.port, connection.opened);
+    record.over(connection.birth);
     let wire = order.message.http1(&aim.host, !order.keep_alive);
     record.size = wire.bytes.len();
     let mut exchange = Exchange {

@@ -170,8 +170,9 @@ impl<'a> Order<'a> {
 impl Record {
     /// Notes what is known of a connection that did not come about.
     pub(super) fn not_opened(&mut self, failed: Failed) -> End {
-        if let Some((port, at)) = failed.at {
-            self.over(port, at);
+        match failed.birth {
+            Some(birth) => self.over(birth),
+            None => self.over_none(),
         }
         self.detail = failed.why.map(Into::into);
         failed.end

@@ -22,7 +22,7 @@ use tokio::time::{sleep, sleep_until, timeout_at};
 use super::aim::Aim;
 use super::client::{Client, Order};
 use super::connect::{self, Opened};
-use super::record::{End, Kind, Micros, Record};
+use super::record::{Birth, End, Kind, Micros, Record};
 use super::template::Paced;
 use tap::{ALL_STREAMS, Seen, Tap};
 
@@ -34,8 +34,7 @@ const CONNECTION_WINDOW: u32 = 8 << 20;
 pub(super) struct Link {
     sender: SendRequest<Bytes>,
     pub(super) seen: Watch,
-    port: u16,
-    opened: Micros,
+    birth: Birth,
     /// Requests so far.
     served: Cell<u64>,
 }
@@ -96,8 +95,7 @@ impl Link {
         Ok(Link {
             sender,
             seen: Watch(seen),
-            port: opened.port,
-            opened: opened.at,
+            birth: opened.birth,
             served: Cell::new(0),
         })
     }
@@ -138,7 +136,7 @@ pub(super) async fn request(
         }
         drop(shared);
         record.reused = link.served.get() > 0;
-        record.over(link.port, link.opened);
+        record.over(link.birth);
         match stream(client, aim, &link, order, &mut record, deadline).await {
             // It ended before the request began: a decent client opens another.
             Progress::Unbegun if is_kept => continue,
@@ -167,7 +165,7 @@ async fn connect(
             Err(End::NoTls)
         }
         Ok(opened) => {
-            record.over(opened.port, opened.at);
+            record.over(opened.birth);
             // Who was not held before the handshake is held after it.
             if let Some(hold) = order.hold.filter(|hold| hold.at == Kind::Connect) {
                 sleep_until(hold.until.into()).await;

@@ -1,5 +1,5 @@
-//! `report.html`: what was found, in one computed sentence; the table; a timeline for
-//! each scenario and load; what the server printed; how to read it.
+//! `report.html`: what was found, in one computed sentence; why, and what helps; the table; a
+//! timeline for each scenario and load; what the server printed; how to read it; the machine.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,6 @@ pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
     for note in &report.notes {
         let _ = writeln!(body, "<p>{}</p>", escape(note));
     }
-    facts(&mut body, report);
     problems(&mut body, report);
     causes(&mut body, report);
     table(&mut body, report);
@@ -37,7 +36,8 @@ pub(super) fn draw(report: &Report, timelines: &[Timeline]) -> String {
         );
     }
     outputs(&mut body, report);
-    method(&mut body);
+    method(&mut body, report);
+    facts(&mut body, report);
     page::page("Turnkey drill", &body)
 }
 
@@ -91,13 +91,34 @@ fn causes(body: &mut String, report: &Report) {
             body,
             "<li><b>{} {}</b><br>Likely: {}.<br>Remedy: {}. <span class=\"soft\">{}</span></li>",
             finding.number,
-            escape(finding.what),
-            escape(finding.likely),
-            escape(finding.remedy),
+            prose(finding.what),
+            prose(finding.likely),
+            prose(finding.remedy),
             escape(&finding.page)
         );
     }
     body.push_str("</ul>\n");
+}
+
+/// A sentence for people, in which words of programs stand between backticks.
+fn prose(text: &str) -> String {
+    let mut html = String::new();
+    for (index, part) in text.split('`').enumerate() {
+        let part = escape(part);
+        match index % 2 {
+            0 => html.push_str(&part),
+            _ => html.push_str(&format!("<code>{part}</code>")),
+        }
+    }
+    html
+}
+
+/// What a phone shows of a row without being scrolled: which scenario, which load, how it went.
+fn columns(shown: &[usize]) -> Vec<usize> {
+    match shown {
+        [scenario, load, others @ .., verdict] => [&[*scenario, *load, *verdict], others].concat(),
+        few => few.to_vec(),
+    }
 }
 
 fn table(body: &mut String, report: &Report) {
@@ -107,9 +128,9 @@ fn table(body: &mut String, report: &Report) {
         page::region("scroll", "All rounds")
     );
     let rows: Vec<Vec<String>> = rows(report).iter().map(Row::cells).collect();
-    let shown = shown(&rows);
+    let shown = columns(&shown(&rows));
     for [first, second] in shown.iter().map(|column| COLUMNS[*column]) {
-        // The last column says whether all is well, which it need not call so.
+        // That which says whether all is well need not call itself so on a terminal.
         let name = if first.is_empty() { "verdict" } else { first };
         let _ = write!(body, "<th scope=\"col\">{name}<br>{second}</th>");
     }
@@ -130,10 +151,14 @@ fn table(body: &mut String, report: &Report) {
 }
 
 fn outputs(body: &mut String, report: &Report) {
-    let printed = report
+    let printed: Vec<&Round> = report
         .rounds
         .iter()
-        .filter(|round| !round.output.is_empty());
+        .filter(|round| !round.output.is_empty())
+        .collect();
+    if printed.is_empty() {
+        return;
+    }
     body.push_str("<h2>What it printed</h2>\n");
     for round in printed {
         let _ = writeln!(
@@ -146,11 +171,14 @@ fn outputs(body: &mut String, report: &Report) {
     }
 }
 
-fn method(body: &mut String) {
+fn method(body: &mut String, report: &Report) {
+    body.push_str("<h2>How to read it</h2>\n<ul>\n");
+    body.push_str(match report.rounds.iter().any(|round| round.done_by.is_some()) {
+        true => "<li>The signal is the moment in which the command of --do was started, in the middle of the load.</li>\n",
+        false => "<li>The server runs in the foreground of a terminal of its own; Ctrl-C is typed there, and the kernel signals the whole group.</li>\n",
+    });
     body.push_str(
-        "<h2>How to read it</h2>\n<ul>\n\
-         <li>The server runs in the foreground of a terminal of its own; Ctrl-C is typed there, and the kernel signals the whole group.</li>\n\
-         <li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>, which is as it should be; these tries are no requests. What was cut is related to what could be: the requests under way at the signal, and those that began later.</li>\n\
+        "<li>A request is <b>cut</b> when its connection was accepted and then reset or closed without a whole answer. A client that cannot connect after the signal is <b>refused</b>: as it should be when a server stops, and a fault where the service goes on; these tries are no requests. What was cut is related to what could be: the requests under way at the signal, and those that began later.</li>\n\
          <li>Clients look whether a kept-alive connection was closed before they use it again, and never send a request twice.</li>\n\
          <li>Some requests are held on purpose, after connecting, in the middle of their head or body, or while their answer is read, and go on up to --latency after the signal.</li>\n\
          <li>Other faults: answered twice, with an error of 500 or above (503 with Retry-After is counted apart, as declined; so is a stream of HTTP/2 above the last one of GOAWAY), with another status than expected (--expect-status), not answered in time, or refused while the server should serve.</li>\n\

@@ -51,7 +51,9 @@ fn timeline(round: &Round, showing: &Showing) -> Timeline {
     Timeline {
         file: format!("timeline-{name}-{}.svg", round.load),
         caption: format!(
-            "{} under the load {}, round {}: {} of {} requests, one lane each.",
+            "{} under the load {}, round {}: {} of {} requests, a line each, one below the other as they \
+             began. A line goes from the request's begin to its end; a red one was cut or not answered. \
+             Whoever points at one with the mouse reads what became of it.",
             round.scenario,
             round.load,
             round.repeat,

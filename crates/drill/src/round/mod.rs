@@ -38,6 +38,12 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Before the signal: how long it is watched which workers have connections.
 const WATCH: Duration = Duration::from_millis(300);
 
+/// The same, while none has been seen to have one.
+const WATCH_AT_MOST: Duration = Duration::from_secs(3);
+
+/// How many workers may leave by themselves before one can be signalled.
+const WORKERS: usize = 3;
+
 /// What is tried in this round.
 #[derive(Clone)]
 pub(super) struct Case {
@@ -174,11 +180,12 @@ impl Drill<'_> {
         Ok(!self.stop.asked())
     }
 
-    /// A process that is not the first and has connections.
+    /// A process that is not the first and has connections. Where all are short, it may take
+    /// a while until one is seen.
     fn worker(&mut self) -> turnkey_report::Result<Process> {
         let mut busy: BTreeMap<i32, Process> = BTreeMap::new();
-        let until = Instant::now() + WATCH;
-        while Instant::now() < until {
+        let begun = Instant::now();
+        while begun.elapsed() < WATCH || (busy.is_empty() && begun.elapsed() < WATCH_AT_MOST) {
             let inodes: HashSet<u64> = connections(self.port).iter().map(|s| s.inode).collect();
             for process in self.session.family.members() {
                 let is_master = process.pid == self.session.master;
@@ -187,12 +194,12 @@ impl Drill<'_> {
                 }
             }
             std::thread::sleep(LOOK);
-        }
-        let mut workers: Vec<Process> = busy.into_values().collect();
-        if workers.is_empty() {
             // Connections may be too short to be seen: then whoever can take them.
-            workers = self.listeners();
+            if busy.is_empty() && begun.elapsed() >= WATCH {
+                busy.extend(self.listeners().into_iter().map(|p| (p.pid, p)));
+            }
         }
+        let workers: Vec<Process> = busy.into_values().collect();
         if workers.is_empty() {
             return Err(Error::Start(format!(
                 "{} needs a server with worker processes: no process but the first one has taken a \
@@ -215,13 +222,7 @@ impl Drill<'_> {
 
     /// Does it.
     fn act(&mut self) -> turnkey_report::Result<Done> {
-        let worker = match self.case.scenario.hits_a_worker() {
-            true => Some(self.worker()?),
-            false => None,
-        };
-        let members = self.session.family.members();
-        self.seen.printed = self.session.output().len();
-        self.seen.first_is_a_shell = is_a_shell(&family::name(self.session.master));
+        let done = self.before(None);
         match self.case.scenario.act()? {
             Act::CtrlC => {
                 self.moments.signal = Some(self.load.signalled());
@@ -235,30 +236,53 @@ impl Drill<'_> {
                 self.moments.signal = Some(self.load.signalled());
                 self.session.signal_group(signal)?;
             }
-            Act::Send(signal, To::Worker) => self.hit(worker.as_ref(), signal)?,
+            Act::Send(signal, To::Worker) => return self.act_on_a_worker(signal),
             Act::Do(command) => {
                 self.moments.signal = Some(self.load.signalled());
                 self.deed = Some(Deed::start(&command, self.plan)?);
             }
         }
         self.seen.told_to_leave = self.moments.signal;
-        Ok(Done {
-            members: members.iter().map(|p| (p.pid, p.began)).collect(),
-            worker,
-        })
+        Ok(done)
     }
 
-    /// A worker that is to die or to hang is stopped first, to see exactly which
-    /// connections it holds: these cannot be saved.
-    fn hit(&mut self, worker: Option<&Process>, signal: Signal) -> turnkey_report::Result<()> {
-        let worker = worker.ok_or_else(|| Error::msg("no worker was chosen"))?;
-        let gone = || Error::Start("the worker left before it could be signalled".to_owned());
+    /// What is there before it.
+    fn before(&mut self, worker: Option<Process>) -> Done {
+        self.seen.printed = self.session.output().len();
+        self.seen.first_is_a_shell = is_a_shell(&family::name(self.session.master));
+        let members = self.session.family.members();
+        Done {
+            members: members.iter().map(|p| (p.pid, p.began)).collect(),
+            worker,
+        }
+    }
+
+    /// To a worker that is there: one may leave by itself just then, and another comes.
+    fn act_on_a_worker(&mut self, signal: Signal) -> turnkey_report::Result<Done> {
+        for _ in 0..WORKERS {
+            let worker = self.worker()?;
+            let done = self.before(Some(worker.clone()));
+            if self.hit(&worker, signal) {
+                self.seen.told_to_leave = self.moments.signal;
+                return Ok(done);
+            }
+        }
+        Err(Error::Start(format!(
+            "{WORKERS} workers left before they could be signalled"
+        )))
+    }
+
+    /// Whether it was still there. A worker that is to die or to hang is stopped first, to see
+    /// exactly which connections it holds: these cannot be saved.
+    fn hit(&mut self, worker: &Process, signal: Signal) -> bool {
         let family = &mut self.session.family;
         if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
             self.moments.signal = Some(self.load.signalled());
-            return family.signal(worker, signal).then_some(()).ok_or_else(gone);
+            return family.signal(worker, signal);
         }
-        let stopped = family.freeze(worker);
+        if !family.freeze(worker) {
+            return false;
+        }
         self.moments.signal = Some(self.load.signalled());
         let held = sockets(worker.pid);
         // The kernel's table changes while it is read, and a line may be passed over.
@@ -269,8 +293,7 @@ impl Drill<'_> {
                 .map(|socket| socket.remote_port);
             self.moments.held.extend(held);
         }
-        let hit = stopped && family.signal(worker, signal);
-        hit.then_some(()).ok_or_else(gone)
+        family.signal(worker, signal)
     }
 }
 

@@ -1,22 +1,17 @@
 //! HTTPS: whom the drill trusts, which name it asks for, which protocol it agrees to.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
-use tokio::io::copy_bidirectional;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use turnkey_drill::{Drill, Mode, Scenario, Verdict};
 
 use super::rollouts::Running;
-use super::{run, short};
+use super::{front, run, short};
 
-/// A server in the clear with TLS before it, on a thread that lives as long as the tests.
+/// A server in the clear with TLS before it.
 struct Secured {
     server: Running,
     address: SocketAddr,
@@ -26,25 +21,13 @@ struct Secured {
 impl Secured {
     fn start(kind: &str) -> Self {
         let server = Running::start(kind);
-        let backend = SocketAddr::from(([127, 0, 0, 1], server.port));
         let names = vec!["localhost".to_owned()];
         let pair = rcgen::generate_simple_self_signed(names).unwrap();
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("ca.pem"), pair.cert.pem()).unwrap();
         let key = PrivateKeyDer::Pkcs8(pair.signing_key.serialize_der().into());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![pair.cert.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            terminate(listener, backend, TlsAcceptor::from(Arc::new(config)))
-        });
+        let chain = vec![pair.cert.der().clone()];
+        let address = front::start(chain, key, server.port);
         Secured {
             server,
             address,
@@ -61,33 +44,6 @@ impl Secured {
             .url(format!("https://localhost:{}", self.address.port()))
             .scenario(Scenario::Do(":".to_owned()))
     }
-}
-
-fn terminate(listener: TcpListener, backend: SocketAddr, acceptor: TlsAcceptor) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    listener.set_nonblocking(true).unwrap();
-    runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        loop {
-            let Ok((stream, _)) = listener.accept().await else {
-                continue;
-            };
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                // A client that trusts nobody ends here.
-                let Ok(mut stream) = acceptor.accept(stream).await else {
-                    return;
-                };
-                let Ok(mut backend) = TcpStream::connect(backend).await else {
-                    return;
-                };
-                drop(copy_bidirectional(&mut stream, &mut backend).await);
-            });
-        }
-    });
 }
 
 #[test]

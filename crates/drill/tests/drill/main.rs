@@ -7,6 +7,8 @@
 
 mod balancers;
 mod causes;
+#[path = "../../../../tests/servers/front.rs"]
+mod front;
 mod http2;
 mod https;
 mod lasting;

@@ -64,6 +64,15 @@ pub(crate) fn time(ms: u64, hint: &str, words: &str) -> String {
     )
 }
 
+/// How long ago that was, with the moment as a hint: just now, 12.3 s ago.
+pub(crate) fn ago(now_ms: u64, ms: u64) -> String {
+    let words = match now_ms.saturating_sub(ms) {
+        0..1000 => "just now".to_owned(),
+        age => format!("{} ago", seconds(age as f64 / 1000.0)),
+    };
+    time(ms, "", &words)
+}
+
 /// `Sun, 29 Nov 2026 01:53:08 GMT` as `2026-11-29T01:53:08Z`.
 fn iso(moment: &str) -> String {
     const MONTHS: [&str; 12] = [
@@ -80,6 +89,13 @@ fn iso(moment: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_a_moment_ago_has_no_milliseconds() {
+        assert!(ago(5000, 4995).ends_with(">just now</time>"));
+        assert!(ago(5000, 9000).ends_with(">just now</time>"));
+        assert!(ago(14_500, 2000).ends_with(">12.5 s ago</time>"));
+    }
 
     #[test]
     fn figures_are_short_and_have_units() {

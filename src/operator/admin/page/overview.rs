@@ -8,7 +8,7 @@ use super::super::problem::LONG_LOG;
 use super::super::status::{Process, ProcessState, Status, Waiting};
 use super::super::whose as channels;
 use super::chart::{choice, sparkline};
-use super::figures::{bytes, count, maybe_seconds, rate, seconds, time};
+use super::figures::{ago, bytes, count, maybe_seconds, rate, seconds, time};
 use super::{escape, region, whose, wrong};
 use turnkey_text::numbers::counted;
 
@@ -403,10 +403,7 @@ fn database(html: &mut String, status: &Status) {
         None => "none is made here".to_owned(),
         Some(backup) => match backup.at_ms {
             None => flagged("none yet".to_owned(), true),
-            Some(at) => {
-                let age = status.now_ms.saturating_sub(at) as f64 / 1000.0;
-                time(at, "", &format!("{} ago", seconds(age)))
-            }
+            Some(at) => ago(status.now_ms, at),
         },
     };
     rows.push(("last backup", backup));

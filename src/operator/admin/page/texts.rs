@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::escape;
-use super::figures::{bytes, seconds, time};
+use super::figures::{self, bytes};
 use crate::shared::clock::unix_ms;
 
 /// Bytes of a text that are shown.
@@ -16,9 +16,7 @@ const SHOWN: usize = 64 << 10;
 
 /// How long ago, with the moment as a hint.
 pub(super) fn ago(ms: i64) -> String {
-    let ms = u64::try_from(ms).unwrap_or_default();
-    let age = unix_ms().saturating_sub(ms) as f64 / 1000.0;
-    time(ms, "", &format!("{} ago", seconds(age)))
+    figures::ago(unix_ms(), u64::try_from(ms).unwrap_or_default())
 }
 
 /// As much of a text as is shown, as HTML; behind this gap it says how much is not.

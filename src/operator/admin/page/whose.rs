@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::super::status::Status;
 use super::super::whose::ChannelState;
 use super::escape;
-use super::figures::{count, seconds, time};
+use super::figures::{ago, count};
 
 /// Users, dialogs, and turns by kind.
 pub(super) fn people(html: &mut String, status: &Status) {
@@ -47,10 +47,7 @@ pub(super) fn channels(html: &mut String, status: &Status) {
 }
 
 fn one(html: &mut String, status: &Status, channel: &ChannelState) {
-    let ago = |ms: u64| {
-        let age = status.now_ms.saturating_sub(ms) as f64 / 1000.0;
-        time(ms, "", &format!("{} ago", seconds(age)))
-    };
+    let ago = |ms: u64| ago(status.now_ms, ms);
     let mut rows = String::new();
     let mut row = |name: &str, value: String| {
         let _ = write!(rows, "<div><dt>{name}</dt><dd>{value}</dd></div>");

@@ -10,7 +10,7 @@ use turnkey_text::quoted;
 
 use super::super::status::{ProcessState, Status};
 use super::escape;
-use super::figures::{count, seconds, time};
+use super::figures::{ago, count};
 
 /// Three figures that a phone shows without scrolling.
 pub(super) fn first(html: &mut String, status: &Status) {
@@ -67,7 +67,6 @@ pub(super) fn log(html: &mut String, status: &Status) {
     } else {
         html.push_str("<ol class=\"log card\">");
         for line in &status.log {
-            let age = status.now_ms.saturating_sub(line.at_ms) as f64 / 1000.0;
             let (class, word) = match &*line.level {
                 "ERROR" => ("bad", "error"),
                 _ => ("soft", "warning"),
@@ -75,7 +74,7 @@ pub(super) fn log(html: &mut String, status: &Status) {
             let _ = write!(
                 html,
                 "<li><b class=\"{class}\">{word}</b> <small>{}</small><br>{}</li>",
-                time(line.at_ms, "", &format!("{} ago", seconds(age))),
+                ago(status.now_ms, line.at_ms),
                 escape(&line.text)
             );
         }

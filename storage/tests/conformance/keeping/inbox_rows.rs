@@ -14,6 +14,13 @@ async fn what_is_in_the_inbox_goes_first_in_the_order_of_arrival(engine: &dyn En
     accept(&a, &second).await;
     accept(&b, &first).await;
     accept(&b, &pending(2, "u3", 500)).await;
+    let listed = async |dialog: Option<&DialogKey>, limit| {
+        let list = inbox::list(&*a, dialog, limit).await.unwrap();
+        Vec::from_iter(list.into_iter().map(|waiting| waiting.update))
+    };
+    assert_eq!(listed(None, 9).await, ["u3", "u1", "u2"]);
+    assert_eq!(listed(None, 1).await, ["u3"]);
+    assert_eq!(listed(Some(&dialog(1)), 9).await, ["u1", "u2"]);
     let oldest = |update, at| earlier(&b, 1, update, at);
     assert_eq!(oldest(None, 0).await, Some(first.clone()));
     assert_eq!(oldest(Some("u9"), 9000).await, Some(first.clone()));

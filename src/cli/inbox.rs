@@ -1,0 +1,103 @@
+//! `inbox`: updates that were answered and whose turns are yet to come, for operators: list.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use turnkey_storage::Storage;
+use turnkey_storage::inbox::{self, Waiting};
+
+use super::operator::{List, one_line, print};
+use crate::process::exit;
+use crate::shared::clock::unix_ms;
+
+#[derive(Args)]
+pub(super) struct Inbox {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// List the updates that wait for their turns, or for another attempt, the oldest first.
+    List(List),
+}
+
+impl Inbox {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let Action::List(asked) = self.action;
+        let dialog = asked.dialog();
+        let list = async |storage: &dyn Storage| {
+            Ok(inbox::list(storage, dialog.as_ref(), asked.limit).await?)
+        };
+        let now = unix_ms() as i64;
+        for waiting in asked.operator.work(list)? {
+            print(asked.operator.json, &shown(&waiting), || {
+                text_of(&waiting, now)
+            })?;
+        }
+        Ok(ExitCode::from(exit::CLEAN))
+    }
+}
+
+fn shown(waiting: &Waiting) -> Value {
+    json!({
+        "channel": waiting.dialog.channel,
+        "user_id": waiting.dialog.user_id,
+        "update": waiting.update,
+        "arrived_ms": waiting.arrived,
+        "attempts": waiting.attempts,
+        "due_ms": waiting.due,
+        "error": waiting.error,
+    })
+}
+
+fn text_of(waiting: &Waiting, now: i64) -> String {
+    let seconds = |ms: i64| format!("{} s", ms.max(0) / 1000);
+    let next = match waiting.due - now {
+        left @ 1.. => format!("due in {}", seconds(left)),
+        _ => "due".to_owned(),
+    };
+    let failed = match (waiting.attempts, &waiting.error) {
+        (0, _) => String::new(),
+        (n, None) => format!("  failed {n} times"),
+        (n, Some(error)) => format!("  failed {n} times: {}", one_line(error)),
+    };
+    format!(
+        "{} {}  update {}  for {}, {next}{failed}",
+        waiting.dialog.channel,
+        one_line(&waiting.dialog.user_id),
+        one_line(&waiting.update),
+        seconds(now - waiting.arrived),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use turnkey_storage::DialogKey;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_since_when_until_when_and_why() {
+        let mut waiting = Waiting {
+            dialog: DialogKey::new("telegram", "7"),
+            update: "12".to_owned(),
+            arrived: 1_000,
+            attempts: 0,
+            due: 0,
+            error: None,
+        };
+        assert_eq!(
+            text_of(&waiting, 31_000),
+            "telegram 7  update 12  for 30 s, due"
+        );
+        waiting.attempts = 3;
+        waiting.due = 35_000;
+        waiting.error = Some("no answer\nfrom tea".to_owned());
+        assert_eq!(
+            text_of(&waiting, 31_000),
+            "telegram 7  update 12  for 30 s, due in 4 s  failed 3 times: no answer\\nfrom tea"
+        );
+    }
+}
