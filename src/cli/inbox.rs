@@ -1,4 +1,5 @@
-//! `inbox`: updates that were answered and whose turns are yet to come, for operators: list.
+//! `inbox`: updates, timers and what one dialog says to another, whose turns are yet to come, for
+//! operators: list.
 
 use std::process::ExitCode;
 
@@ -6,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use turnkey_storage::Storage;
 use turnkey_storage::inbox::{self, Waiting};
+use turnkey_text::numbers::counted;
 
 use super::operator::{List, one_line, print};
 use crate::process::exit;
@@ -19,7 +21,8 @@ pub(super) struct Inbox {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the updates that wait for their turns, or for another attempt, the oldest first.
+    /// List what waits for its turn, or for another attempt, the oldest first; a turn that runs
+    /// just now is among them.
     List(List),
 }
 
@@ -47,33 +50,40 @@ fn shown(waiting: &Waiting) -> Value {
         "update": waiting.update,
         "arrived_ms": waiting.arrived,
         "attempts": waiting.attempts,
-        "due_ms": waiting.due,
+        "pause_ms": waiting.pause.as_millis() as u64,
         "error": waiting.error,
     })
 }
 
 fn text_of(waiting: &Waiting, now: i64) -> String {
-    let seconds = |ms: i64| format!("{} s", ms.max(0) / 1000);
-    let next = match waiting.due - now {
-        left @ 1.. => format!("due in {}", seconds(left)),
-        _ => "due".to_owned(),
+    let next = match waiting.pause.as_secs() {
+        0 => "due".to_owned(),
+        left => format!("due in {left} s"),
     };
     let failed = match (waiting.attempts, &waiting.error) {
         (0, _) => String::new(),
-        (n, None) => format!("  failed {n} times"),
-        (n, Some(error)) => format!("  failed {n} times: {}", one_line(error)),
+        (n, None) => format!("  failed {}", counted(n.into(), "time")),
+        (n, Some(error)) => {
+            format!(
+                "  failed {}: {}",
+                counted(n.into(), "time"),
+                one_line(error)
+            )
+        }
     };
     format!(
-        "{} {}  update {}  for {}, {next}{failed}",
+        "{} {}  update {}  for {} s, {next}{failed}",
         waiting.dialog.channel,
         one_line(&waiting.dialog.user_id),
         one_line(&waiting.update),
-        seconds(now - waiting.arrived),
+        (now - waiting.arrived).max(0) / 1000,
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use turnkey_storage::DialogKey;
 
     use super::*;
@@ -85,7 +95,7 @@ mod tests {
             update: "12".to_owned(),
             arrived: 1_000,
             attempts: 0,
-            due: 0,
+            pause: Duration::ZERO,
             error: None,
         };
         assert_eq!(
@@ -93,7 +103,7 @@ mod tests {
             "telegram 7  update 12  for 30 s, due"
         );
         waiting.attempts = 3;
-        waiting.due = 35_000;
+        waiting.pause = Duration::from_secs(4);
         waiting.error = Some("no answer\nfrom tea".to_owned());
         assert_eq!(
             text_of(&waiting, 31_000),

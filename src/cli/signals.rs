@@ -4,8 +4,8 @@
 //! The master's process id is in the lock file (`process/lock_note.rs`). It is signalled only
 //! if it holds that file: by now the id may belong to another process, or to another container.
 //! With `--pid` there is no such line, so only what `/proc` shows of processes is checked, and
-//! where it hides them, whether they are there. In both cases a process that the signal would
-//! kill, because it has no handler for it, is left alone. Bounds: `--timeout`, [`LOOK`], [`NO_CHILD`].
+//! where it hides them, whether they are there. `upgrade` and `reload` leave a process alone that
+//! their signal would kill, because it has no handler for it. Bounds: `--timeout`, [`LOOK`], [`NO_CHILD`].
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use turnkey_storage::sqlite::Files;
@@ -269,11 +270,11 @@ fn stat(pid: i32) -> Option<(String, i32)> {
 
 /// It lives: a process that has ended and was not buried does not. systemd hides processes
 /// of another user namespace (`ProtectProc=invisible`), and gives each command of a unit a
-/// namespace of its own (`PrivateUsers=yes`): then whether it may be signalled says it.
+/// namespace of its own (`PrivateUsers=yes`): then the answer to an empty signal tells.
 fn is_there(pid: i32) -> bool {
     match stat(pid) {
         Some((state, _)) => state != "Z",
-        None => kill(Pid::from_raw(pid), None).is_ok(),
+        None => kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH),
     }
 }
 

@@ -3,9 +3,9 @@
 //! Called by `startup.rs` before anything is forked, and by `sys.rs` for what a handler is to
 //! become. A huge page has two megabytes, and an allocator that uses a few kilobytes here and
 //! there gets many of them: the writer and two workers of an idle bot took 30 MiB with them and
-//! take 17 without; turns/s stayed the same within the noise (`bench turn`, 32 and 128 connections, three runs of each in turn). The
-//! program's own allocator does this for itself, and earlier (mimalloc's feature `no_thp`);
-//! here it is done for a bot with another.
+//! take 17 without; turns/s stayed the same within the noise (`bench turn`, 32 and 128
+//! connections, three runs of each in turn). Mimalloc's feature `no_thp` only keeps that
+//! allocator from asking for them; here they are forbidden to any.
 
 use nix::sys::prctl;
 

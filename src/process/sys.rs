@@ -188,7 +188,8 @@ pub(super) fn own_files() -> Vec<RawFd> {
 
 /// Prepares a command that is to become a handler (`handlers/command/plan.rs`). It is killed
 /// when the thread that starts it ends; it has these files (the first number is ours, the
-/// second its own), the system's own dispositions of signals and none blocked, and this limit of open files.
+/// second its own), the system's own dispositions of signals and none blocked, whatever pages
+/// there are, and this limit of open files.
 #[cfg(feature = "any-language")]
 pub(crate) fn guard_handler(
     command: &mut std::process::Command,

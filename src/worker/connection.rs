@@ -32,7 +32,7 @@ pub(super) async fn serve(
 ) {
     match accepted {
         Accepted::Tcp(stream, peer) if server.tls.is_some() => {
-            // Boxed, as are the others: a connection has room for what it is, not for all it might be.
+            // Boxed, as are the others: a connection has no room for a kind that it is not.
             Box::pin(serve_tls(server, stream, peer, full, draining)).await;
         }
         Accepted::Tcp(stream, peer) => {

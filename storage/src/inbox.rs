@@ -57,15 +57,7 @@ pub struct Pending {
 impl Pending {
     /// How long it is not to be tried yet.
     pub fn pause(&self) -> Duration {
-        let left = self.due.saturating_sub(clock::now_ms());
-        let too_far = match self.attempts {
-            0 => TOO_FAR_UNTRIED_MS,
-            _ => TOO_FAR_MS,
-        };
-        if left > too_far {
-            return Duration::ZERO;
-        }
-        Duration::from_millis(u64::try_from(left).unwrap_or(0))
+        pause(self.due, self.attempts)
     }
 
     fn is_due(&self) -> bool {
@@ -91,6 +83,18 @@ pub struct Bounds {
     pub per_dialog: u32,
     /// Of all dialogs.
     pub all: u32,
+}
+
+fn pause(due: i64, attempts: u32) -> Duration {
+    let left = due.saturating_sub(clock::now_ms());
+    let too_far = match attempts {
+        0 => TOO_FAR_UNTRIED_MS,
+        _ => TOO_FAR_MS,
+    };
+    if left > too_far {
+        return Duration::ZERO;
+    }
+    Duration::from_millis(u64::try_from(left).unwrap_or(0))
 }
 
 /// What is known of an update.
@@ -124,8 +128,8 @@ pub struct Waiting {
     pub arrived: i64,
     /// How often its turn has failed.
     pub attempts: u32,
-    /// Not to be tried before: milliseconds since 1970.
-    pub due: i64,
+    /// How long it is not to be tried yet.
+    pub pause: Duration,
     /// Why it failed last.
     pub error: Option<String>,
 }
@@ -160,7 +164,7 @@ pub async fn list(
             update: row.key("id")?,
             arrived: row.get::<i64>("arrived")? / 1000,
             attempts: attempts % GIVING_UP,
-            due: row.get("due")?,
+            pause: pause(row.get("due")?, attempts),
             error: row.get("error")?,
         })
     };

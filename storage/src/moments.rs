@@ -1,12 +1,14 @@
 //! Moments of the crate `jiff` as values: the feature `jiff`.
 //!
-//! Each travels and is kept as text of one length, so that sorting texts sorts moments, and in the
-//! form that the engines' own functions read: [SQLite](https://www.sqlite.org/lang_datefunc.html#time_values)
-//! in a column of text, [PostgreSQL](https://www.postgresql.org/docs/current/datatype-datetime.html)
-//! also in one of `timestamptz`, `timestamp`, `date` or `time`, and
-//! [MySQL](https://dev.mysql.com/doc/refman/8.4/en/datetime.html) in one of `DATETIME(6)`, `DATE` or
-//! `TIME(6)`, where only a `Timestamp` needs a column of text, for its zone. Six digits follow
-//! the second, which is all that PostgreSQL keeps: what is smaller is cut off.
+//! Each travels as text of one length, so that sorting texts sorts moments (of the years 0 to
+//! 9999). Six digits follow the second, as many as PostgreSQL keeps: what is smaller is cut off.
+//!
+//! In a column of text every engine keeps them, and its own functions read them:
+//! [SQLite](https://www.sqlite.org/lang_datefunc.html#time_values),
+//! [PostgreSQL](https://www.postgresql.org/docs/current/datatype-datetime.html),
+//! [MySQL](https://dev.mysql.com/doc/refman/8.4/en/datetime.html). PostgreSQL takes them for its
+//! columns of times, too, and MySQL all but a `Timestamp`, whose zone it does not read. Such a
+//! column is read with a cast: `column::text`, `CAST(column AS CHAR)`.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};

@@ -13,8 +13,9 @@
 //! | `styled.rs`, `markup.rs`, `html.rs` | bold, links and lists, however they are written |
 //! | `object.rs` | reading what must be a JSON object |
 //!
-//! Imports nothing of ours but the storage crate's keys and the author's `Error`. The inbox and the outbox keep all of
-//! this as JSON, which outlives the version that wrote it: each new field needs a default.
+//! Imports nothing of ours but the storage crate's keys and the author's `Error`. The inbox and
+//! the outbox keep all of this as JSON, which outlives the version that wrote it: each new field
+//! needs a default.
 
 mod action;
 mod attachment;

@@ -5,7 +5,8 @@
 //! turns do, in half the statements: one join reads all that a plain turn needs, and each write
 //! asks with `ROW_COUNT()` whether the one before it hit, so that no statement only checks. A
 //! commit frees its lock first. What cannot be done so (somebody waits for the lock, or
-//! anything is not as it should be) changes nothing, and is done in the general way.
+//! anything is not as it should be) changes nothing, and is done in the general way: two round
+//! trips more for whoever has a successor in the queue.
 
 use super::calls::Calls;
 use super::conn::{Columns, Tried};
@@ -73,6 +74,7 @@ impl Calls {
 
     /// Writes one turn, if all is as it nearly always is; if not, it changes nothing.
     pub(super) async fn commit_alone(&mut self, turn: &Turn) -> Tried<bool> {
+        debug_assert!(turn.commit.relays.is_empty(), "lanes carry none");
         match self.conn.run(&commit(turn)).await {
             Ok(_) => Ok(true),
             Err(error) if error.is_duplicate() || error.code() == Some(MISSED) => Ok(false),

@@ -2,8 +2,8 @@
 //!
 //! Used by the lanes (`lanes/lane.rs`), each of which has one, by `author.rs` and by the
 //! keeper. The protocol has no pipelining, but one query may hold many statements: each phase
-//! is one query with its own transaction; one turn alone has shorter ones (`alone.rs`). If a check in it fails, a statement in the middle
-//! raises an error (`guard` in `writing.rs`) and the rest is not executed.
+//! is one query with its own transaction; one turn alone has shorter ones (`alone.rs`). If a
+//! check in it fails, a statement in the middle raises an error (`guard` in `writing.rs`) and the rest is not executed.
 //!
 //! Every transaction takes the lock rows first, in the order of their keys; statements
 //! that come later in it see all that was committed before. The fence of a grant is

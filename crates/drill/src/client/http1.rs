@@ -3,7 +3,8 @@
 //! By hand, since a client library hides what matters here: how many bytes went out, whether
 //! the connection was new, whether it was reset or closed.
 //!
-//! Called by `client/mod.rs`; `upload.rs` sends large bodies with it. Bound: each request has a time limit.
+//! Called by `client/mod.rs`; `upload.rs` sends large bodies with it. Bound: each request has a
+//! time limit.
 
 use std::time::{Duration, Instant};
 

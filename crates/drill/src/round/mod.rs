@@ -275,6 +275,8 @@ impl Drill<'_> {
     /// Whether it was still there. A worker that is to die or to hang is stopped first, to see
     /// exactly which connections it holds: these cannot be saved.
     fn hit(&mut self, worker: &Process, signal: Signal) -> bool {
+        // Of one that left before it could be hit.
+        self.moments.held.clear();
         let family = &mut self.session.family;
         if !matches!(signal, Signal::SIGKILL | Signal::SIGSTOP) {
             self.moments.signal = Some(self.load.signalled());

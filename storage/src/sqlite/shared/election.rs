@@ -47,7 +47,7 @@ struct State {
     closed: bool,
     /// The connection to the writer was lost, or there is none.
     no_writer: bool,
-    /// While this process has the lock and writes; closing it stops the writer.
+    /// While this process writes, until it is told to stop, which closing this does.
     stop: Option<UnixStream>,
     failure: Option<Error>,
     thread: Option<JoinHandle<()>>,

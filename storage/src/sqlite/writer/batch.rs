@@ -36,8 +36,8 @@ pub(super) struct Batch {
     pub(super) grants: usize,
     /// The workers were let go first.
     pub(super) yielded: bool,
-    /// How many requests were in it when it was first due.
-    pub(super) alone: Option<usize>,
+    /// How many answers it had when its commit was first due.
+    pub(super) when_due: Option<usize>,
     pub(super) turns: u64,
     held_back: Vec<HeldBack>,
     /// Something in it must reach the disk before it is answered.
@@ -239,7 +239,8 @@ impl Running<'_> {
         self.batch.grants = 0;
         self.batch.must_commit = false;
         self.batch.yielded = false;
-        self.batch.alone = None;
+        self.batch.when_due = None;
+        self.company.stop();
         self.batch.held_back.clear();
     }
 

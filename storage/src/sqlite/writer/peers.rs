@@ -259,7 +259,9 @@ impl Running<'_> {
                 continue;
             }
             peer.send();
-            peer.answered = Some(Instant::now());
+            if peer.output.is_empty() {
+                peer.answered = Some(Instant::now());
+            }
             let mut interest = EpollFlags::empty();
             interest.set(
                 EpollFlags::EPOLLIN,
