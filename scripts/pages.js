@@ -104,10 +104,11 @@ function screens(file, home) {
       const wide = shown.documentElement.scrollWidth;
       if (wide > width) found("it is " + wide + " wide");
       for (const chart of shown.querySelectorAll("svg[viewBox]")) {
-        const { x, width } = chart.viewBox.baseVal;
+        // As drawn, since a text may be turned.
+        const whole = chart.getBoundingClientRect();
         for (const text of chart.querySelectorAll("text")) {
-          const box = text.getBBox();
-          if (box.x < x - 1 || box.x + box.width > x + width + 1) found("a chart cuts off: " + text.textContent);
+          const box = text.getBoundingClientRect();
+          if (box.left < whole.left - 1 || box.right > whole.right + 1) found("a chart cuts off: " + text.textContent);
         }
       }
       if (width > 390) return;
