@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use turnkey_storage::Storage;
 use turnkey_storage::callbacks::{self, Callback};
 
-use super::operator::{List, Operator, one_line, print};
+use super::operator::{List, Operator, one_line, print, roughly};
 use crate::process::exit;
 use crate::shared::clock::unix_ms;
 
@@ -85,17 +85,12 @@ fn shown(callback: &Callback) -> Value {
 }
 
 fn text_of(callback: &Callback, now: i64) -> String {
-    let minutes = (callback.expires - now) / 60_000;
-    let left = match minutes {
-        0..120 => format!("{minutes} min"),
-        120..2880 => format!("{} h", minutes / 60),
-        _ => format!("{} days", minutes / 1440),
-    };
     format!(
-        "{} {}  {} open for {left}  {}",
+        "{} {}  {} open for {}  {}",
         callback.dialog.channel,
         one_line(&callback.dialog.user_id),
         one_line(&callback.name),
+        roughly((callback.expires - now) / 1000),
         one_line(&callback.hash)
     )
 }

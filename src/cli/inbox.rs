@@ -9,7 +9,7 @@ use turnkey_storage::Storage;
 use turnkey_storage::inbox::{self, Waiting};
 use turnkey_text::numbers::counted;
 
-use super::operator::{List, one_line, print};
+use super::operator::{List, one_line, print, roughly};
 use crate::process::exit;
 use crate::shared::clock::unix_ms;
 
@@ -58,25 +58,25 @@ fn shown(waiting: &Waiting) -> Value {
 fn text_of(waiting: &Waiting, now: i64) -> String {
     let next = match waiting.pause.as_secs() {
         0 => "due".to_owned(),
-        left => format!("due in {left} s"),
+        left => format!("due in {}", roughly(left as i64)),
     };
     let failed = match (waiting.attempts, &waiting.error) {
         (0, _) => String::new(),
-        (n, None) => format!("  failed {}", counted(n.into(), "time")),
-        (n, Some(error)) => {
+        (n, error) => {
+            let why = error.as_ref().map(|error| format!(": {}", one_line(error)));
             format!(
-                "  failed {}: {}",
+                "  failed {}{}",
                 counted(n.into(), "time"),
-                one_line(error)
+                why.unwrap_or_default()
             )
         }
     };
     format!(
-        "{} {}  update {}  for {} s, {next}{failed}",
+        "{} {}  update {}  for {}, {next}{failed}",
         waiting.dialog.channel,
         one_line(&waiting.dialog.user_id),
         one_line(&waiting.update),
-        (now - waiting.arrived).max(0) / 1000,
+        roughly((now - waiting.arrived) / 1000),
     )
 }
 

@@ -74,6 +74,16 @@ pub(super) fn one_line(text: &str) -> String {
     without_controls(text, |_| false)
 }
 
+/// So many seconds as an operator counts them: 90 s, 20 min, 3 h, 6 days.
+pub(super) fn roughly(seconds: i64) -> String {
+    match seconds {
+        ..120 => format!("{} s", seconds.max(0)),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 fn without_controls(text: &str, is_meant: impl Fn(char) -> bool) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

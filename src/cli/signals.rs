@@ -5,7 +5,8 @@
 //! if it holds that file: by now the id may belong to another process, or to another container.
 //! With `--pid` there is no such line, so only what `/proc` shows of processes is checked, and
 //! where it hides them, whether they are there. `upgrade` and `reload` leave a process alone that
-//! their signal would kill, because it has no handler for it. Bounds: `--timeout`, [`LOOK`], [`NO_CHILD`].
+//! their signal would kill, because it has no handler for it. Bounds: `--timeout`, [`LOOK`],
+//! [`NO_CHILD`].
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use turnkey_storage::timers::{self, Timer};
 use turnkey_storage::{DialogKey, Storage};
 
-use super::operator::{List, Operator, one_line, print};
+use super::operator::{List, Operator, one_line, print, roughly};
 use crate::process::exit;
 use crate::shared::clock::unix_ms;
 use crate::turn::ticking;
@@ -130,10 +130,7 @@ fn text_of(timer: &Timer, now: i64) -> String {
     let seconds = (timer.due - now) / 1000;
     let when = match seconds {
         ..0 => "overdue".to_owned(),
-        0..120 => format!("in {seconds} s"),
-        120..7200 => format!("in {} min", seconds / 60),
-        7200..172_800 => format!("in {} h", seconds / 3600),
-        _ => format!("in {} days", seconds / 86_400),
+        _ => format!("in {}", roughly(seconds)),
     };
     let schedule = match &timer.schedule {
         Some(schedule) => format!("  ({schedule})"),
