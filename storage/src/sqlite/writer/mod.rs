@@ -94,7 +94,7 @@ const LONE: usize = 2;
 
 /// How long a sync that has one or two answers waits for those who were answered last: most ask
 /// again at once, and share the sync. With two processes of one turn each this took a turn from
-/// 0.95 syncs to 0.51, and from 350 to 380 us to 210 to 280 (p50, two runs of each in turn).
+/// 0.88 to 0.99 syncs to 0.51, its p50 from 340 to 410 us to 240 to 260 (three runs in turn).
 const COMPANY: Duration = Duration::from_micros(60);
 
 /// How long a stopping writer waits for its workers to hang up. They have a grace
